@@ -1,0 +1,39 @@
+# Everything a person or CI runs. Each target sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check bench soak format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+demo: setup          ## a whole event on this machine, with a report
+	$(BIN)/redrush demo $(DEMO)
+
+test: setup          ## every test but the long ones
+	$(BIN)/python -m pytest -m "not soak" $(TEST)
+
+check: setup         ## style, types, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup         ## figures against peers (needs nginx with Lua, redis-server and wrk)
+	$(BIN)/redrush bench --save benchmarks/results $(BENCH)
+
+soak: setup          ## the long runs that break things
+	$(BIN)/python -m pytest -m soak --timeout 0 $(TEST)
+
+clean:
+	rm -rf $(VENV) build dist

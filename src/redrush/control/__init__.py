@@ -1,0 +1,1 @@
+"""Campaigns and keys: what is fixed before the opening."""

@@ -1,0 +1,22 @@
+"""Why a claim ended as it did. Expected refusals are values of this enum, never exceptions."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The answer to one claim, in the words of the HTTP contract."""
+
+    GRANTED = "granted"
+    MISSED = "missed"
+    EMPTY = "empty"
+    NOT_OPEN = "not_open"
+    CLOSED = "closed"
+    NOT_ELIGIBLE = "not_eligible"
+
+    @property
+    def final(self) -> bool:
+        """Whether asking again cannot change the answer. A transient outcome is worth another try."""
+        return self not in _TRANSIENT
+
+
+_TRANSIENT = frozenset({Outcome.MISSED, Outcome.NOT_OPEN})

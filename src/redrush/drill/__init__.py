@@ -1,0 +1,1 @@
+"""Rehearsal on real processes: the crowd, the demo, the benchmark, the report."""

@@ -1,0 +1,1 @@
+"""The access layer: HTTP, tickets, the shake filter and batches of claims."""

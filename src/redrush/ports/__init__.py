@@ -1,0 +1,1 @@
+"""The Protocols that adapters fulfil. Nothing here does anything."""

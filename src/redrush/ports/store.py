@@ -1,0 +1,124 @@
+"""The store: the one authority on which slot belongs to whom.
+
+A store hands out integers. It knows pots and slots, not money, kinds or time; the meaning of a slot is in the
+campaign's amounts table. Every operation is idempotent, and durable when it returns: what a crash right after the
+return leaves on the disk already holds it. A store whose disk failed raises `StoreFailed` for that call and for every
+later one (fail-stop): after a failed fsync nobody knows what the disk holds, so nothing may be acknowledged.
+
+All stores pass one suite, `tests/conformance/test_stores.py`.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from redrush.core.campaign import Slots
+from redrush.errors import RedrushError
+
+
+class StoreFailed(RedrushError):
+    """The store can make nothing durable any more. The fate of what was under way is unknown: never answer it."""
+
+
+class StoreConflict(RedrushError):
+    """An operation contradicts what the store already holds, such as opening a pot with other slots."""
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    """The user has `slot` since `at_us` (µs since the epoch); `repeat` tells a known grant from a new one."""
+
+    slot: int
+    at_us: int
+    repeat: bool
+
+
+class Refusal(Enum):
+    """Why a store gives no slot."""
+
+    EMPTY = "empty"
+
+
+EMPTY: Final = Refusal.EMPTY
+
+
+class PotState(msgspec.Struct, frozen=True):
+    """Counts of slots in a pot now: `left` can still be claimed, `claimed` were."""
+
+    left: int
+    claimed: int
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """Log record: the pot came to be with these slots."""
+
+    seq: int
+    pot: str
+    slots: Slots
+
+
+class Granted(msgspec.Struct, frozen=True, tag="granted"):
+    """Log record: slot `first_slot` + k of the pot was granted to `users[k]` at `at_us`."""
+
+    seq: int
+    pot: str
+    first_slot: int
+    users: tuple[str, ...]
+    at_us: int
+
+
+class Taken(msgspec.Struct, frozen=True, tag="taken"):
+    """Log record: unclaimed slots left the pot under a transfer id."""
+
+    seq: int
+    pot: str
+    slots: tuple[Slots, ...]
+    transfer: str
+
+
+class Given(msgspec.Struct, frozen=True, tag="given"):
+    """Log record: slots joined the end of the pot under a transfer id."""
+
+    seq: int
+    pot: str
+    slots: tuple[Slots, ...]
+    transfer: str
+
+
+LogRecord = Opened | Granted | Taken | Given
+
+
+class Store(Protocol):
+    """See the module. Users are text ids; pots are text ids; a pot grants each user at most one slot."""
+
+    async def open(self, pot: str, slots: Slots) -> None:
+        """Create the pot. Opening it again with the same slots changes nothing; other slots raise StoreConflict."""
+
+    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list["ClaimResult"]:
+        """For each user, in order: their slot, new or known, or EMPTY. Dedupe, next slot and log are one step.
+
+        A user who stands twice in `users` gets one slot; the second answer is a repeat. Raises KeyError for a pot
+        that was never opened, StoreFailed when durability is in doubt (then no slot of this call may be shown).
+        """
+
+    async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
+        """Remove up to `count` unclaimed slots from the end of the pot. The same transfer id gives the same slots."""
+
+    async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
+        """Append slots to the pot, once per transfer id."""
+
+    async def find(self, pot: str, user: str) -> Claimed | None:
+        """Return the user's durable grant in the pot, as a repeat, or None."""
+
+    async def state(self, pot: str) -> PotState:
+        """Return the pot's counts. Raises KeyError for a pot that was never opened."""
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        """Return up to `limit` durable records with seq > `after`, in order of seq, which grows but may have gaps."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and release the files. Later calls raise StoreFailed."""
+
+
+ClaimResult = Claimed | Literal[Refusal.EMPTY]
