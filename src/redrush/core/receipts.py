@@ -7,14 +7,12 @@ store, no network. A public-key signature would let anybody check, at 30 µs a g
 public is the commitment to the amounts, not the receipt.
 """
 
-from hashlib import blake2b
 from hmac import compare_digest
 
 import msgspec
 
-from redrush.core.tickets import KeyRing
+from redrush.core.tickets import KeyRing, keyed_mac, mac_state
 
-_MAC_BYTES = 16
 _PERSON = b"redrush.receipt"
 _VERSION = "rr1"
 _FIELDS = 10
@@ -36,14 +34,14 @@ class ReceiptSigner:
     """Signs the receipts of one round; what does not change from one to the next is put together once."""
 
     def __init__(self, ring: KeyRing, campaign: str, round_id: str, currency: str) -> None:
-        self._key = ring.keys[ring.current]
+        self._state = mac_state(ring.keys[ring.current], _PERSON)
         self._prefix = f"{_VERSION}~{ring.current}~{campaign}~{round_id}~"
         self._currency = f"~{currency}~"
 
     def sign(self, slot: int, amount_minor: int, user: str, at_us: int) -> str:
         """Return the receipt for one grant."""
         body = f"{self._prefix}{slot}~{amount_minor}{self._currency}{user}~{at_us}"
-        return f"{body}~{_mac(body.encode('ascii'), self._key)}"
+        return f"{body}~{keyed_mac(body.encode('ascii'), self._state)}"
 
 
 def verify_receipt(ring: KeyRing, text: str) -> Receipt | None:
@@ -53,11 +51,7 @@ def verify_receipt(ring: KeyRing, text: str) -> Receipt | None:
     if len(fields) != _FIELDS or fields[0] != _VERSION or not text.isascii():
         return None
     key = ring.keys.get(fields[1])
-    if key is None or not compare_digest(_mac(body.encode("ascii"), key), mac):
+    if key is None or not compare_digest(keyed_mac(body.encode("ascii"), mac_state(key, _PERSON)), mac):
         return None
     _, _, campaign, round_id, slot, amount_minor, currency, user, at_us, _ = fields
     return Receipt(campaign, round_id, int(slot), int(amount_minor), currency, user, int(at_us))
-
-
-def _mac(body: bytes, key: bytes) -> str:
-    return blake2b(body, digest_size=_MAC_BYTES, key=key, person=_PERSON).hexdigest()

@@ -48,25 +48,33 @@ def sign_ticket(ring: KeyRing, user: str, expires_s: int) -> str:
     if USER_PATTERN.fullmatch(user) is None:
         raise ValueError(f'"{user}" is not a user id: 1 to 64 letters, digits and _ - . : @, not starting with a dot')
     body = f"{ring.current}.{expires_s:x}.{user}"
-    return f"{body}.{_mac(body.encode('ascii'), ring.keys[ring.current])}"
+    return f"{body}.{keyed_mac(body.encode('ascii'), mac_state(ring.keys[ring.current], _PERSON))}"
 
 
 class TicketVerifier:
     """Checks tickets against a key ring; one call costs about a microsecond."""
 
     def __init__(self, ring: KeyRing) -> None:
-        self._keys = {key_id.encode("ascii"): key for key_id, key in ring.keys.items()}
+        self._states = {key_id.encode("ascii"): mac_state(key, _PERSON) for key_id, key in ring.keys.items()}
 
     def verify(self, ticket: bytes) -> Ticket | None:
         """Return what the ticket states if it was signed with one of the keys, else None, whatever the bytes are."""
         body, _, mac = ticket.rpartition(b".")
         key_id, _, statement = body.partition(b".")
-        key = self._keys.get(key_id)
-        if key is None or not compare_digest(_mac(body, key).encode("ascii"), mac):
+        state = self._states.get(key_id)
+        if state is None or not compare_digest(keyed_mac(body, state).encode("ascii"), mac):
             return None
         expires, _, user = statement.partition(b".")
         return Ticket(user.decode("ascii"), int(expires, 16))
 
 
-def _mac(body: bytes, key: bytes) -> str:
-    return blake2b(body, digest_size=_MAC_BYTES, key=key, person=_PERSON).hexdigest()
+def mac_state(key: bytes, person: bytes) -> blake2b:
+    """Return BLAKE2b with the key taken in already: copying it costs less than keying it again for each MAC."""
+    return blake2b(digest_size=_MAC_BYTES, key=key, person=person)
+
+
+def keyed_mac(body: bytes, state: blake2b) -> str:
+    """Return the MAC of `body` as 32 hex digits; `state` is from `mac_state` and stays as it is."""
+    mac = state.copy()
+    mac.update(body)
+    return mac.hexdigest()
