@@ -114,7 +114,9 @@ class Connection(asyncio.Protocol):
             if endpoint is not None:
                 ticket = site.ticket(data[start:end])
                 if ticket is not None and ticket.expires_s > site.now_s:
-                    self._head = data
+                    # Kept from the second request on: most connections of a crowd make one and stay.
+                    if self._resolved is not None:
+                        self._head = data
                     self._resolved = resolved = Resolved(endpoint.route, ticket.user, ticket.expires_s)
                     self._serve(resolved)
                     return
