@@ -8,7 +8,7 @@ SEED = 20270206
 
 
 def released_per_window(release_per_s: float, arrivals_per_s: list[float], seed: int = SEED) -> list[int]:
-    """Return the packets released in each window while requests come evenly at each rate for a second, rate after rate."""
+    """Return the packets released in each window while requests come evenly, each second at its own rate."""
     draw = random.Random(seed).random
     shake_filter = ReleaseFilter(release_per_s)
     released: dict[int, int] = {}

@@ -6,8 +6,8 @@ from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Round
 def destination(campaign: Campaign, closed: Round, now_us: int) -> str:
     """Return the pot that takes the leftover of `closed` at `now_us` (µs since the epoch).
 
-    With `Leftover.NEXT` it is the first round after it, in order of opening, that has not closed yet; rounds may overlap.
-    If there is none, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned.
+    With `Leftover.NEXT` it is the first round after it, in order of opening, that has not closed yet; rounds may
+    overlap. If there is none, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned.
     """
     if closed.leftover is Leftover.NEXT:
         later = campaign.rounds[campaign.rounds.index(closed) + 1 :]

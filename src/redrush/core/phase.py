@@ -24,8 +24,8 @@ def phase_of(round_: Round, now_us: int) -> Phase:
 class SteadyClock:
     """A wall clock that cannot jump: it takes the wall clock's time once and follows a monotonic clock from there.
 
-    A wall clock set forward must not open a round early, nor one set back close it late; so after construction the wall
-    clock is not asked again. What the wall clock said at construction is trusted: keep it synchronised before the start.
+    A wall clock set forward must not open a round early, nor one set back close it late; so after construction the
+    wall clock is not asked again. What it said then is trusted: keep it synchronised before the start.
     """
 
     def __init__(self, monotonic_ns: Callable[[], int], wall_us: int) -> None:
