@@ -7,9 +7,11 @@ The client reads answers by the letter of RFC 9112, with code that shares nothin
 import asyncio
 import json
 import re
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import asynccontextmanager
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 from unittest.mock import patch
 
@@ -237,7 +239,10 @@ class Client:
         """Whether the gate closes the connection without another byte."""
         return not await self.rest()
 
-    def leave(self) -> None:
+    def leave(self, *, reset: bool = False) -> None:
+        """Close at once; with `reset` as a host does that has crashed, without the end of the stream."""
+        if reset:
+            self._writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
 
@@ -353,6 +358,10 @@ class RunningGate:
     async def parked(self, count: int) -> None:
         """Return when so many claims wait for the store."""
         await until(lambda: self.gauge.parked == count)
+
+    async def connected(self, count: int) -> None:
+        """Return when the gate has so many connections."""
+        await until(lambda: len(self.site.connections) == count)
 
     async def asked(self, times: int) -> None:
         """Return when the store has been asked to decide so many batches."""
