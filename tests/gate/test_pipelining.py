@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
+from tests.gate.world import Answer, RunningGate, request, running_gate
 
 from redrush.gate.connection import UNREAD_BYTES_MAX
 from redrush.gate.reader import Limits
-from tests.gate.world import Answer, RunningGate, request, running_gate
 
 
 def _told(answer: Answer) -> str:
@@ -27,7 +27,10 @@ def _mixed(gate: RunningGate) -> tuple[bytes, list[str]]:
         (request("GET", "/nowhere"), "404"),
         (request("POST", "/v1/rounds/r1/grab"), "401"),
         (gate.grab("u0", "r2"), "not_open"),
-        (request("POST", "/v1/rounds/r1/grab", gate.ticket("u2"), b"{}", ("Content-Type: application/json",)), "slot 2"),
+        (
+            request("POST", "/v1/rounds/r1/grab", gate.ticket("u2"), b"{}", ("Content-Type: application/json",)),
+            "slot 2",
+        ),
         (request("GET", "/v1/rounds/r1"), "open"),
         (gate.grab("u3"), "empty"),
         (request("GET", "/v1/rounds/r1"), "sold_out"),
@@ -161,7 +164,8 @@ async def test_a_client_that_leaves_while_its_claim_waits_disturbs_nobody(reset:
 
 
 @pytest.mark.parametrize(
-    ("first_line_end", "header"), [("HTTP/1.1", "Connection: close"), ("HTTP/1.0", ""), ("HTTP/1.0", "Connection: keep-alive")]
+    ("first_line_end", "header"),
+    [("HTTP/1.1", "Connection: close"), ("HTTP/1.0", ""), ("HTTP/1.0", "Connection: keep-alive")],
 )
 @pytest.mark.parametrize("target", ["/livez", "/v1/rounds/r1/grab", "/nowhere"])
 async def test_the_last_answer_says_that_it_is_the_last(first_line_end: str, header: str, target: str) -> None:
