@@ -25,6 +25,11 @@ BATCH_CLAIMS_MAX = 1_024
 """Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
 
 
+_GRANTED = '{"outcome":"granted","grant":'
+_NEW = ',"repeat":false}'
+_REPEAT = ',"repeat":true}'
+
+
 class Gauge(msgspec.Struct):
     """A number shared by the rounds of a gate: the claims parked now, and how many may be."""
 
@@ -108,7 +113,7 @@ class RoundClaims:
         known = self._winners.get(user)
         if known is not None:
             self.counts.repeat += 1
-            return self._grant_answer(user, known.slot, known.at_us, repeat=True)
+            return self._grant_answer(user, known, repeat=True)
         now_us = self._now_us()
         if now_us < self._opens_us:
             self.counts.not_open += 1
@@ -164,19 +169,20 @@ class RoundClaims:
             return
         finally:
             self._gauge.parked -= len(users)
-        self.counts.batches += 1
+        counts, winners = self.counts, self._winners
+        counts.batches += 1
         for waiter, user, result in zip(waiters, users, results, strict=True):
             if result is EMPTY:
                 self.sold_out = refills == self._refills
-                self.counts.empty += 1
+                counts.empty += 1
                 waiter.send(self._empty)
                 continue
             if result.repeat:
-                self.counts.repeat += 1
+                counts.repeat += 1
             else:
-                self.counts.granted += 1
-            self._winners[user] = result
-            waiter.send(self._grant_answer(user, result.slot, result.at_us, repeat=result.repeat))
+                counts.granted += 1
+            winners[user] = result
+            waiter.send(self._grant_answer(user, result))
 
     def _fail(self, waiters: list[Waiter], fault: StoreFailed) -> None:
         """The fate of the batch is unknown: nobody is told anything but to come back, and the gate stops claiming."""
@@ -199,10 +205,12 @@ class RoundClaims:
 
     # -- answers
 
-    def _grant_answer(self, user: str, slot: int, at_us: int, *, repeat: bool) -> bytes:
-        grant = self._writer.write(user, slot, at_us)
-        body = f'{{"outcome":"granted","grant":{grant},"repeat":{"true" if repeat else "false"}}}'
-        return f"{self._granted_head}{len(body)}\r\n\r\n{body}".encode("ascii")
+    def _grant_answer(self, user: str, claimed: Claimed, *, repeat: bool = False) -> bytes:
+        grant = self._writer.write(user, claimed.slot, claimed.at_us)
+        ending = _REPEAT if repeat or claimed.repeat else _NEW
+        # The grant and what is around it are ASCII, so their length in characters is that in bytes.
+        length = len(_GRANTED) + len(grant) + len(ending)
+        return f"{self._granted_head}{length}\r\n\r\n{_GRANTED}{grant}{ending}".encode()
 
     def phase(self) -> Phase:
         """Return where the round is now."""

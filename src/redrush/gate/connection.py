@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from redrush.gate import answers
 from redrush.gate.reader import Broken, Request, RequestReader
-from redrush.gate.site import NEVER_S, Endpoint, Resolved, Site
+from redrush.gate.site import NEVER_S, Endpoint, Route, Site
 
 _BEARER: Final = b"\r\nAuthorization: Bearer "
 _BEARER_BYTES: Final = len(_BEARER)
@@ -34,15 +34,17 @@ FORGET_AFTER_S: Final = 5
 class Connection(asyncio.Protocol):
     """See the module. Created by the server for each accepted socket."""
 
-    __slots__ = ("_active_s", "_closing", "_ended", "_head", "_reader", "_resolved", "_since_s", "_site",
-                 "_stalled", "_transport", "_unread", "_waiting")  # fmt: skip
+    __slots__ = ("_active_s", "_closing", "_ended", "_expires_s", "_head", "_reader", "_route", "_since_s",
+                 "_site", "_stalled", "_transport", "_unread", "_user", "_waiting")  # fmt: skip
 
     _transport: asyncio.Transport
+    _route: Route
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._head: bytes | None = None
-        self._resolved: Resolved | None = None
+        self._user = ""
+        self._expires_s = 0
         self._reader: RequestReader | None = None
         self._unread = b""
         self._waiting = False
@@ -81,14 +83,11 @@ class Connection(asyncio.Protocol):
             self._receive_more(data)
             return
         site = self._site
-        self._active_s = site.now_s
-        if data == self._head:
-            resolved = self._resolved
-            assert resolved is not None
-            if resolved.expires_s > site.now_s:
-                self._serve(resolved)
-                return
-        self._short_way(data)
+        self._active_s = now_s = site.now_s
+        if data == self._head and self._expires_s > now_s:
+            self._serve(self._route, self._user)
+        elif not self._short_way(data, site, now_s):
+            self._long_way(data)
 
     def eof_received(self) -> bool:
         """Answer what a client has asked before it closed its sending side; True keeps the connection for that."""
@@ -110,28 +109,28 @@ class Connection(asyncio.Protocol):
 
     # -- reading
 
-    def _short_way(self, data: bytes) -> None:
-        site = self._site
-        start = data.find(_BEARER)
-        if start < 0:
+    def _short_way(self, data: bytes, site: Site, now_s: int) -> bool:
+        """Serve a request whose head is known; returns False if it is not, or its ticket is not good."""
+        start = data.find(_BEARER) + _BEARER_BYTES
+        if start < _BEARER_BYTES:
             endpoint = site.known_heads.get(data)
-            if endpoint is not None and not endpoint.needs_ticket:
-                self._serve(Resolved(endpoint.route, "", NEVER_S))
-                return
-        else:
-            start += _BEARER_BYTES
-            end = data.find(b"\r", start)
-            endpoint = site.known_heads.get(data[:start] + data[end:])
-            if endpoint is not None:
-                ticket = site.ticket(data[start:end])
-                if ticket is not None and ticket.expires_s > site.now_s:
-                    # Kept from the second request on: most connections of a crowd make one and stay.
-                    if self._resolved is not None:
-                        self._head = data
-                    self._resolved = resolved = Resolved(endpoint.route, ticket.user, ticket.expires_s)
-                    self._serve(resolved)
-                    return
-        self._long_way(data)
+            if endpoint is None:
+                return False
+            self._serve(endpoint.route, "")
+            return True
+        end = data.find(b"\r", start)
+        endpoint = site.known_heads.get(data[:start] + data[end:])
+        if endpoint is None:
+            return False
+        ticket = site.ticket(data[start:end])
+        if ticket is None or ticket.expires_s <= now_s:
+            return False
+        # Kept from the second request on: most connections of a crowd make one and stay.
+        if self._user:
+            self._head = data
+        self._route, self._user, self._expires_s = endpoint.route, ticket.user, ticket.expires_s
+        self._serve(endpoint.route, ticket.user)
+        return True
 
     def _long_way(self, data: bytes) -> None:
         reader = self._reader
@@ -154,7 +153,8 @@ class Connection(asyncio.Protocol):
         endpoint: Endpoint = found[0]
         start = data.find(_BEARER)
         if start < 0:
-            # Without a ticket, or with one whose header is spelled so that the short way does not see it.
+            # Without a ticket, or with one whose header is spelled so that the short way does not see it. The short way
+            # relies on it that no head is known by its whole text but a public one.
             if not endpoint.needs_ticket:
                 self._site.remember(data, endpoint)
             return
@@ -206,12 +206,13 @@ class Connection(asyncio.Protocol):
             self._site.counts["refused"] += 1
             self._write(answers.head_of(found) if request.method == b"HEAD" else found)
         else:
-            self._serve(found[1])
+            endpoint, user = found
+            self._serve(endpoint.route, user)
 
     # -- answering
 
-    def _serve(self, resolved: Resolved) -> None:
-        done = resolved.route.serve(self, resolved.user)
+    def _serve(self, route: Route, user: str) -> None:
+        done = route.serve(self, user)
         if done is None:
             self._waiting = True
         else:
@@ -270,7 +271,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._break_off(408)
         elif site.now_s - self._active_s > FORGET_AFTER_S:
-            self._head = self._resolved = None
+            self._head = None
+            self._user = ""
             if site.now_s - self._active_s > limits.idle_timeout_s:
                 self._close()
 

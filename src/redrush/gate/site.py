@@ -37,14 +37,6 @@ class Endpoint(msgspec.Struct, frozen=True):
     needs_ticket: bool
 
 
-class Resolved(msgspec.Struct, frozen=True, gc=False):
-    """A request that passed every check: serve it with this route, for this user, while the ticket lasts."""
-
-    route: Route
-    user: str
-    expires_s: int
-
-
 KNOWN_HEADS_MAX = 4_096
 """Distinct request heads remembered (browser versions × paths); beyond it the memory starts anew."""
 KNOWN_HEAD_BYTES_MAX = 4_096
@@ -76,8 +68,8 @@ class Site:
             return None
         return self._verifier.verify(credentials)
 
-    def resolve(self, request: Request) -> tuple[Endpoint, Resolved] | bytes:
-        """Return what serves the request, or the refusal to send instead."""
+    def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
+        """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
         endpoint = self._endpoints.get(request.path)
         if endpoint is None:
             return answers.NOT_FOUND
@@ -90,13 +82,13 @@ class Site:
             if not _is_json_object(request.body):
                 return answers.NOT_JSON
         if not endpoint.needs_ticket:
-            return endpoint, Resolved(endpoint.route, "", NEVER_S)
+            return endpoint, ""
         ticket = self.ticket(request.ticket) if request.ticket else None
         if ticket is None:
             return answers.NO_TICKET
         if ticket.expires_s <= self.now_s:
             return answers.EXPIRED_TICKET
-        return endpoint, Resolved(endpoint.route, ticket.user, ticket.expires_s)
+        return endpoint, ticket.user
 
     def remember(self, head: bytes, endpoint: Endpoint) -> None:
         """Let later requests with this head (its ticket cut out) take the short way to the endpoint."""
