@@ -1,0 +1,136 @@
+"""Double-entry rules: what each store log record means in money.
+
+A posting takes an amount out of one account and puts the same amount into another, so the balances of all accounts
+always add up to nought, and money can be neither made nor lost. A balance is credits minus debits: the sponsor's is
+minus what was put into the event and not returned, a user's is what was won, and `transit` is nought once every
+transfer that was taken has been given.
+
+    opening     sponsor ─► round:<id>         fund:<round>
+    grant       round:<id> ─► user:<id>       grant:<grant id>
+    take        round:<id> ─► transit         take:<transfer>
+    give        transit ─► round:<id>         give:<transfer>     ─► sponsor, when the pot is `$returned`
+
+A posting's id is derived from the thing that it records, never drawn: recording twice is recording once. A slot's
+amount is looked up in the campaign's amounts table, wherever the slot was moved, so a leftover that travels through
+several rounds keeps its worth. The rules take plain values because the store's records are above the core.
+
+Rejected: one posting per moved slot (a million lines for one leftover; the sum of a transfer is fixed by its slots),
+and moving leftover straight from round to round (between take and give a crash may last; the money must be somewhere).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from redrush.core.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id
+from redrush.errors import RedrushError
+
+SPONSOR = "sponsor"
+"""The account that the event's budget comes from and that returned leftover goes back to."""
+
+TRANSIT = "transit"
+"""The account of slots that were taken from one pot and not yet given to another."""
+
+SlotAmounts: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
+"""Minor units by slot of the campaign: element k is what slot k is worth (a list, a memoryview, a numpy array)."""
+
+
+class LedgerFault(RedrushError):
+    """A record cannot be turned into money: it names slots or amounts that the campaign does not have."""
+
+
+class Posting(msgspec.Struct, frozen=True, gc=False):
+    """`amount_minor` (> 0) leaves `debit_account` and joins `credit_account`; `id` makes it count once.
+
+    `at_us` is the instant of the event, µs since the epoch; None where the store's log does not state one.
+    """
+
+    id: str
+    debit_account: str
+    credit_account: str
+    amount_minor: int
+    at_us: int | None
+
+
+def user_account(user: str) -> str:
+    """Return the account of the user of that id."""
+    return f"user:{user}"
+
+
+def pot_account(pot: str) -> str:
+    """Return the account that holds a pot's money: the round's own, or the sponsor's for `RETURNED_POT`."""
+    return SPONSOR if pot == RETURNED_POT else f"round:{pot}"
+
+
+def fund(round_: Round) -> Posting:
+    """Return the posting that puts the round's total into its account, dated with the round's opening instant."""
+    return _posting(f"fund:{round_.id}", SPONSOR, pot_account(round_.id), round_.total_minor, round_.opens_us)
+
+
+def grant_postings(
+    campaign: Campaign, round_id: str, first_slot: int, users: Sequence[str], amounts: SlotAmounts, at_us: int
+) -> list[Posting]:
+    """Return one posting per user, in order: `users[k]` receives the amount of slot `first_slot` + k.
+
+    `round_id` is the pot that granted, which pays even for a slot that came from an earlier round.
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    debit_account = pot_account(round_id)
+    worths = _amounts_of(Slots(first_slot, len(users)), amounts)
+    return [
+        _posting(f"grant:{grant_id(campaign.id, round_id, slot)}", debit_account, user_account(user), worth, at_us)
+        for slot, (user, worth) in enumerate(zip(users, worths, strict=True), start=first_slot)
+    ]
+
+
+def taken(
+    pot: str, slots: Iterable[Slots], transfer: str, amounts: SlotAmounts, at_us: int | None = None
+) -> Posting | None:
+    """Return the posting of slots that left `pot` under a transfer id, or None if the transfer holds no slot.
+
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    worth = _sum_of(slots, amounts)
+    return _posting(f"take:{transfer}", pot_account(pot), TRANSIT, worth, at_us) if worth else None
+
+
+def given(
+    pot: str, slots: Iterable[Slots], transfer: str, amounts: SlotAmounts, at_us: int | None = None
+) -> Posting | None:
+    """Return the posting of slots that joined `pot` under a transfer id, or None if the transfer holds no slot.
+
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    worth = _sum_of(slots, amounts)
+    return _posting(f"give:{transfer}", TRANSIT, pot_account(pot), worth, at_us) if worth else None
+
+
+def _posting(posting_id: str, debit_account: str, credit_account: str, amount_minor: int, at_us: int | None) -> Posting:
+    if amount_minor <= 0:
+        raise LedgerFault(f"posting {posting_id} would move {amount_minor} minor units; it must move at least 1")
+    return Posting(posting_id, debit_account, credit_account, amount_minor, at_us)
+
+
+def _sum_of(slots: Iterable[Slots], amounts: SlotAmounts) -> int:
+    total_minor = 0
+    for run in slots:
+        worths = _amounts_of(run, amounts)
+        if worths and min(worths) <= 0:
+            raise LedgerFault(
+                f"a slot of {run.first}…{run.end - 1} is worth {min(worths)} minor units; at least 1 is due"
+            )
+        total_minor += sum(worths)
+    return total_minor
+
+
+def _amounts_of(run: Slots, amounts: SlotAmounts) -> list[int]:
+    # Checked by hand: a slice would silently stop at the end of the table, or count a negative slot from there.
+    if run.first < 0 or run.count < 0 or run.end > len(amounts):
+        raise LedgerFault(
+            f"slots {run.first} up to {run.end} are outside the campaign's amounts table of {len(amounts)} slots"
+        )
+    part = amounts[run.first : run.end]
+    return part.tolist() if isinstance(part, np.ndarray) else list(part)
