@@ -130,6 +130,9 @@ class Store(Protocol):
     async def find(self, pot: str, user: str) -> Claimed | None:
         """Return the user's durable grant in the pot, as a repeat, or None, for an unknown pot too."""
 
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        """Return every durable grant of the pot by user, as repeats: a copy, for a gate to warm up with."""
+
     async def state(self, pot: str) -> PotState:
         """Return the pot's counts. Raises KeyError for a pot that was never opened."""
 
