@@ -96,8 +96,8 @@ class Records(Protocol):
     def apply(self, changes: Sequence[Change]) -> int:
         """Apply changes in ascending order of seq, all or none, together with the cursor; return the new cursor.
 
-        Changes at or below the cursor are skipped. Postings of zero are not made. Raises RecordsConflict if a slot or
-        a posting id is already recorded by an earlier seq, ValueError if the order is wrong.
+        Changes at or below the cursor are skipped. Raises RecordsConflict if a slot or
+        a posting id is already recorded under another seq, ValueError if the order is wrong.
         """
 
     def grants_of(self, user: str) -> list[RecordedGrant]:

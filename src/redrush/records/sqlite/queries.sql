@@ -13,7 +13,8 @@ CREATE TEMP TABLE fresh_postings (
     id             TEXT    NOT NULL,
     debit_account  TEXT    NOT NULL,
     credit_account TEXT    NOT NULL,
-    amount_minor   INTEGER NOT NULL
+    amount_minor   INTEGER NOT NULL,
+    at_us          INTEGER
 ) STRICT;
 
 -- name: tables
@@ -33,28 +34,28 @@ SELECT :first_slot + key, :round, value ->> 0, value ->> 1, :at_us
 
 -- name: load_grant_postings
 INSERT INTO fresh_postings
-SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_minor
+SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_minor, at_us
   FROM fresh_grants
  WHERE rowid > :after_row;
 
 -- name: load_posting
-INSERT INTO fresh_postings VALUES (:id, :debit_account, :credit_account, :amount_minor);
+INSERT INTO fresh_postings VALUES (:id, :debit_account, :credit_account, :amount_minor, :at_us);
 
 -- name: keep_grants
 INSERT INTO grants SELECT slot, round, "user", amount_minor, at_us FROM fresh_grants;
 
 -- name: keep_postings
-INSERT INTO postings SELECT id, debit_account, credit_account, amount_minor FROM fresh_postings WHERE amount_minor <> 0;
+INSERT INTO postings SELECT id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
 
 -- name: debit_accounts
 INSERT INTO accounts
-SELECT debit_account, sum(amount_minor), 0 FROM fresh_postings WHERE amount_minor <> 0 GROUP BY debit_account
+SELECT debit_account, sum(amount_minor), 0 FROM fresh_postings GROUP BY debit_account
 ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
 
 -- name: credit_accounts
 -- Grouping also sorts, so that neighbouring accounts are written together: half the pages of arrival order.
 INSERT INTO accounts
-SELECT credit_account, 0, sum(amount_minor) FROM fresh_postings WHERE amount_minor <> 0 GROUP BY credit_account
+SELECT credit_account, 0, sum(amount_minor) FROM fresh_postings GROUP BY credit_account
 ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
 
 -- name: clear_fresh_grants

@@ -10,12 +10,13 @@ the older cursor is still in the journal, which is FULL. It also spares the disk
 not once per batch next to the journal's own syncs, which claims wait for.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import apsw
 import msgspec
@@ -53,34 +54,41 @@ class SqliteRecords:
     One connection writes, another reads, each under its own lock: a query never waits for a batch.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, creating it if it is missing or empty.
-
-        Raises ConfigError if the file is not redrush's records or of a newer version, RecordsFailed if it cannot be
-        opened at all.
-        """
+    def __init__(self, path: Path, writer: apsw.Connection, reader: apsw.Connection) -> None:
         self._path = path
+        self._writer = writer
+        self._reader = reader
         self._sql = load_statements(_PACKAGE, "queries.sql")
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        with self._failures():
-            self._writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-            self._create_or_recognise()
-            self._writer.execute(self._sql["create_fresh_grants"])
-            self._writer.execute(self._sql["create_fresh_postings"])
-            self._reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
-            self._reader.pragma("query_only", True)
+
+    @classmethod
+    def open_path(cls, path: Path) -> Self:
+        """Open the records at `path`, creating them if the file is missing or empty.
+
+        Raises ConfigError if the file is something else or of another version, RecordsFailed if the disk fails.
+        """
+        sql = load_statements(_PACKAGE, "queries.sql")
+        with _failures(path):
+            writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            with _transaction(writer):
+                _create_or_recognise(writer, path, sql["tables"])
+            writer.execute(sql["create_fresh_grants"])
+            writer.execute(sql["create_fresh_postings"])
+            reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+            reader.pragma("query_only", True)
+        return cls(path, writer, reader)
 
     def cursor(self) -> int:
         """See the port."""
-        with self._read_lock, self._failures():
+        with self._read_lock, _failures(self._path):
             return int(self._row(self._reader, "cursor")[0])
 
     def apply(self, changes: Sequence[Change]) -> int:
         """See the port."""
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
-        with self._write_lock, self._failures(), self._transaction():
+        with self._write_lock, _failures(self._path), _transaction(self._writer):
             cursor = int(self._row(self._writer, "cursor")[0])
             new = [change for change in changes if change.seq > cursor]
             if not new:
@@ -92,18 +100,18 @@ class SqliteRecords:
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
         """See the port."""
-        with self._read_lock, self._failures():
+        with self._read_lock, _failures(self._path):
             return [RecordedGrant(*row) for row in self._reader.execute(self._sql["grants_of"], {"user": user})]
 
     def balance(self, account: str) -> Balance:
         """See the port."""
-        with self._read_lock, self._failures():
+        with self._read_lock, _failures(self._path):
             row = self._reader.execute(self._sql["balance"], {"account": account}).fetchone()
         return Balance(0, 0) if row is None else Balance(*row)
 
     def totals(self) -> Totals:
         """See the port."""
-        with self._read_lock, self._failures():
+        with self._read_lock, _failures(self._path):
             return Totals(*self._row(self._reader, "totals"))
 
     def close(self) -> None:
@@ -148,52 +156,54 @@ class SqliteRecords:
             raise RecordsFailed(f"{self._path} answers {name} with nothing: it is damaged; move it away to rebuild it")
         return row
 
-    def _create_or_recognise(self) -> None:
-        """Create the schema in an empty file; refuse a file that is something else. Two starters are serialised."""
-        with self._transaction():
-            application_id = self._writer.pragma("application_id")
-            version = self._writer.pragma("user_version")
-            tables = self._row(self._writer, "tables")[0]
-            if (application_id, version, tables) == (0, 0, 0):
-                self._writer.execute(load_script(_PACKAGE, "schema.sql"))
-                self._writer.pragma("application_id", APPLICATION_ID)
-                self._writer.pragma("user_version", SCHEMA_VERSION)
-            elif application_id != APPLICATION_ID:
-                raise ConfigError(f"{self._path} is not a records file of redrush: move it away or name another one")
-            elif version != SCHEMA_VERSION:
-                raise ConfigError(
-                    f"{self._path} has records of version {version}, this redrush reads {SCHEMA_VERSION}: "
-                    "move it away and it is rebuilt from the journal"
-                )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._writer.execute("COMMIT")
-        except BaseException:
-            if self._writer.in_transaction:  # SQLite has already rolled back after some errors, such as a full disk
-                self._writer.execute("ROLLBACK")
-            raise
+def _create_or_recognise(writer: apsw.Connection, path: Path, tables_query: str) -> None:
+    """Create the schema in an empty file; refuse a file that is something else."""
+    application_id = writer.pragma("application_id")
+    version = writer.pragma("user_version")
+    tables = writer.execute(tables_query).get
+    if (application_id, version, tables) == (0, 0, 0):
+        writer.execute(load_script(_PACKAGE, "schema.sql"))
+        writer.pragma("application_id", APPLICATION_ID)
+        writer.pragma("user_version", SCHEMA_VERSION)
+    elif application_id != APPLICATION_ID:
+        raise ConfigError(f"{path} is not a records file of redrush: move it away, it is made anew from the journal")
+    elif version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path} has records of version {version}, this redrush reads {SCHEMA_VERSION}: "
+            "move it away, it is made anew from the journal"
+        )
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Tell apart what SQLite raises: a contradiction, a foreign file, and everything else, which is a failure."""
-        try:
-            yield
-        except apsw.ConstraintError as error:
-            raise RecordsConflict(
-                f"{self._path} contradicts the journal ({error}): move it away and it is rebuilt from the journal"
-            ) from error
-        except apsw.NotADBError as error:
-            raise ConfigError(f"{self._path} is not a records file of redrush: {error}") from error
-        except apsw.Error as error:
-            raise RecordsFailed(f"{self._path}: {error}") from error
+
+@contextmanager
+def _transaction(writer: apsw.Connection) -> Iterator[None]:
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        writer.execute("COMMIT")
+    except BaseException:
+        if writer.in_transaction:  # SQLite has already rolled back after some errors, such as a full disk
+            writer.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    """Tell apart what SQLite raises: a contradiction, a foreign file, and everything else, which is a failure."""
+    try:
+        yield
+    except apsw.ConstraintError as error:
+        raise RecordsConflict(
+            f"{path} contradicts the journal ({error}): move it away, it is made anew from the journal"
+        ) from error
+    except apsw.NotADBError as error:
+        raise ConfigError(f"{path} is not a records file of redrush: {error}") from error
+    except apsw.Error as error:
+        raise RecordsFailed(f"{path}: {error}") from error
 
 
 def _connect(path: Path, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=flags)
+    connection = apsw.Connection(os.fspath(path), flags=flags)
     connection.set_busy_timeout(BUSY_WAIT_MS)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "normal")

@@ -11,7 +11,7 @@ CREATE TABLE grants (
     slot         INTEGER PRIMARY KEY,
     round        TEXT    NOT NULL,
     "user"       TEXT    NOT NULL,
-    amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+    amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
     at_us        INTEGER NOT NULL
 ) STRICT;
 -- Not unique by round: how many a user may have is for the store to decide; a projection shows what was decided.
@@ -22,7 +22,8 @@ CREATE TABLE postings (
     id             TEXT    PRIMARY KEY,
     debit_account  TEXT    NOT NULL,
     credit_account TEXT    NOT NULL,
-    amount_minor   INTEGER NOT NULL CHECK (amount_minor > 0)
+    amount_minor   INTEGER NOT NULL CHECK (amount_minor > 0),
+    at_us          INTEGER -- NULL where the log does not say when
 ) STRICT, WITHOUT ROWID;
 
 -- Sums of postings by account, kept in the same transaction; reconcile adds them up anew.
