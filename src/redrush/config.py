@@ -72,7 +72,7 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class _RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
-    opens: datetime | str
+    opens: Any  # a TOML instant or "now": msgspec has no union of the two
     lasts: str
     kind: Kind
     total: str
@@ -173,10 +173,10 @@ def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:
     )
 
 
-def _opens_us(at: str, opens: datetime | str) -> int | None:
-    if isinstance(opens, str):
-        if opens == NOW:
-            return None
+def _opens_us(at: str, opens: object) -> int | None:
+    if opens == NOW:
+        return None
+    if not isinstance(opens, datetime):
         raise _Wrong(
             f"{at}.opens", f'"{opens}" is not an instant: write 2027-02-06T20:00:00+08:00 (no quotes) or "now"'
         )

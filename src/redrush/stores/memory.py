@@ -39,6 +39,10 @@ class MemoryStore:
         self._check_open()
         return self._pots.find(pot, user)
 
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        self._check_open()
+        return self._pots.winners(pot)
+
     async def state(self, pot: str) -> PotState:
         self._check_open()
         return self._pots.state(pot)

@@ -187,6 +187,10 @@ class Pots:
         known = self._pots.get(pot)
         return None if known is None else known.grants.get(user)
 
+    def winners(self, pot: str) -> dict[str, Claimed]:
+        """Return a copy of the pot's grants by user. Raises KeyError for a pot that was never opened."""
+        return self._pot(pot).grants.copy()
+
     def state(self, pot: str) -> PotState:
         known = self._pot(pot)
         return PotState(left=known.left(), claimed=len(known.grants))

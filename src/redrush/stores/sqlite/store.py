@@ -101,6 +101,12 @@ class SqliteStore:
             await self._writer.settled()
         return claimed
 
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        self._writer.check()
+        winners = self._pots.winners(pot)
+        await self._writer.settled()
+        return winners
+
     async def state(self, pot: str) -> PotState:
         self._writer.check()
         state = self._pots.state(pot)
