@@ -123,6 +123,9 @@ class SqliteStore:
         self._writer.check()
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.read, after, limit)
 
+    def last_seq(self) -> int:
+        return self._pots.seq
+
     async def close(self) -> None:
         """Finish what was accepted, then close and unlock the journal. May be called again."""
         self._writer.refuse()
