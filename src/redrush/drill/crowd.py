@@ -36,6 +36,9 @@ ANSWER_DEADLINE_S = 10.0
 WAITING_MAX = 1 << 18
 """Requests waiting for a connection: some ten seconds at the highest rate one process can send."""
 
+RECENT_ANSWERS = 1024
+"""Answers behind the quantiles in the progress: sorting them takes less than a tick."""
+
 _Item = tuple[float, int, int, int]
 """(intended time in seconds of the performance counter, round index, user index, tries before)."""
 
@@ -70,14 +73,17 @@ class CrowdPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CrowdProgress(msgspec.Struct, frozen=True):
-    """The crowd so far. `endings` counts per round index and Ending; `recent_ms` are some of the newest latencies."""
+    """The crowd so far. `endings` counts per round index and Ending; the quantiles are of the newest answers."""
 
     now_s: float
     sent: int
     waiting: int
     connections: int
     endings: tuple[tuple[int, ...], ...]
-    recent_ms: tuple[float, ...]
+    grabs: tuple[int, ...]
+    """Per round, answers that gave a packet for the first time."""
+    p50_ms: float
+    p99_ms: float
 
 
 class CrowdResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +137,8 @@ class Crowd:
         self._witness = Witness(plan.target.rounds, [user for user, _ in plan.tickets])
         self._rows = ObservationColumns(len(plan.schedule) * (plan.behaviour.tries_max + 1))
         self._endings = [[0] * len(Ending) for _ in plan.target.rounds]
-        self._recent_ms: deque[float] = deque(maxlen=2048)
+        self._grabs = [0] * len(plan.target.rounds)
+        self._recent_ms: deque[float] = deque(maxlen=RECENT_ANSWERS)
         self._pool = ConnectionPool(plan.target.host, plan.target.port, plan.connections, plan.seed)
         self._waiting: deque[_Item] = deque()
         self._follow_ups: list[_Item] = []
@@ -250,6 +257,7 @@ class Crowd:
         if ending is Ending.GRANTED:
             body = read_granted(answer.body)
             self._witness.granted(round_index, user, body, now_s)
+            self._grabs[round_index] += not body.repeat
             return ending, body.repeat, self._people.after_answer(ending, tries)
         if ending is Ending.NOT_OPEN:
             opens_in_s = read_opens_at(answer.body) - time.time()
@@ -285,13 +293,16 @@ class Crowd:
         self._endings[round_index][Ending.NOT_SENT] += 1
 
     def _progress(self, now_s: float) -> CrowdProgress:
+        recent_ms = sorted(self._recent_ms) or [0.0]
         return CrowdProgress(
             now_s=now_s - self._zero_s,
             sent=self._sent,
             waiting=len(self._waiting),
             connections=len(self._pool.all),
             endings=tuple(tuple(counts) for counts in self._endings),
-            recent_ms=tuple(self._recent_ms),
+            grabs=tuple(self._grabs),
+            p50_ms=recent_ms[len(recent_ms) // 2],
+            p99_ms=recent_ms[len(recent_ms) * 99 // 100],
         )
 
     def _result(self) -> CrowdResult:
