@@ -123,6 +123,7 @@ def _answers(axes: Axes, round_: RoundFigures) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.set_ylim(bottom=0)
+    axes.set_xlim(edges[0], edges[-1])
 
 
 def _left(axes: Axes, round_: RoundFigures) -> None:

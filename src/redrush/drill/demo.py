@@ -22,13 +22,14 @@ from rich.console import Console
 
 from redrush.core.money import exponent_of
 from redrush.drill.audit import Audit, Verdict, audit, read_sealed
+from redrush.drill.behaviour import Behaviour
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target
 from redrush.drill.crowd_process import CrowdProcess
 from redrush.drill.demo_screen import Screen, screen_for
 from redrush.drill.event_figures import EventFacts, conditions, event_report, read_campaign
 from redrush.drill.event_report import EventReport
 from redrush.drill.report import print_report, to_json, write_report
-from redrush.drill.sample_event import SampleEvent, sample_event, sample_schedule
+from redrush.drill.sample_event import THINK_S, SampleEvent, sample_event, sample_schedule
 from redrush.drill.server_process import ServerProcess, free_port
 from redrush.errors import ConfigError, RedrushError
 
@@ -186,6 +187,7 @@ class _Demo:
             tickets=tickets,
             schedule=schedule,
             starts_us=event.opens_us,
+            behaviour=Behaviour(think_s=THINK_S),
             connections=self._options.connections,
             seed=SEED,
         )
