@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 import uvloop
@@ -18,7 +19,7 @@ import uvloop
 from redrush.config import CampaignFile, GateSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import Keys, load_or_create_keys
-from redrush.control.sealing import SealedCampaign, load_audience, seal
+from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
@@ -32,8 +33,9 @@ from redrush.gate.views import Computed, Fixed, GrantsView, RoundView
 from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
+from redrush.settle.export import Format, write_grants
 from redrush.settle.recorder import Recorder
-from redrush.stores.sqlite import SqliteStore
+from redrush.stores.sqlite import LogReader, SqliteStore
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 
 SWITCH_INTERVAL_S = 0.0005
@@ -250,3 +252,10 @@ def run_embedded(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
+    """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
+    sealed = load_sealed(data_dir)
+    with LogReader(data_dir.journal) as log:
+        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)

@@ -152,9 +152,9 @@ def export_grants(
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     from redrush.control.data_dir import DataDir
-    from redrush.settle.export import write_grants
+    from redrush.wiring import export_grants as write
 
-    write_grants(DataDir(data), format_, sys.stdout)
+    write(DataDir(data), format_, sys.stdout)
 
 
 @app.command()
@@ -209,3 +209,24 @@ def verify_receipt(
             f"genuine: {found.user} won {statement['amount']} {found.currency} in round {found.round} "
             f"(grant {statement['grant']}, {statement['granted_at']})"
         )
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
+    ] = None,
+    users: Annotated[int, typer.Option(min=100, max=1_000_000, help="Registered users.")] = 150_000,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
+    port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    from redrush.drill.demo import DemoOptions, run_demo
+
+    raise SystemExit(
+        run_demo(
+            DemoOptions(data_dir=data, users=users, stay=stay, as_json=as_json, port=port, control_port=control_port)
+        )
+    )
