@@ -51,8 +51,7 @@ def write_grants(
     """Write a line per grant to `out`: a JSON object each, or CSV (RFC 4180) with a header."""
     if file_format == "jsonl":
         encode = msgspec.json.Encoder().encode
-        for grant in grants(log, campaign, amounts):
-            out.write(encode(grant).decode() + "\n")
+        out.writelines(encode(grant).decode() + "\n" for grant in grants(log, campaign, amounts))
         return
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
