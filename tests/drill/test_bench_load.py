@@ -18,7 +18,7 @@ from redrush.drill.bench.wrk import Load, Mode, Summary, parse_summary, run_wrk,
 
 SUMMARY = (
     '{"requests":1000,"duration_us":2000000,"connect_errors":0,"read_errors":1,"write_errors":0,"status_errors":2,'
-    '"timeouts":0,"p50_us":100,"p99_us":200,"p999_us":300,"max_us":400}'
+    '"timeouts":0,"cpu_us":9,"p50_us":100,"p99_us":200,"p999_us":300,"max_us":400}'
 )
 
 
@@ -61,6 +61,13 @@ def test_a_request_has_the_header_block_of_a_browser() -> None:
     assert body == b""
     assert len(names) == len(set(names)) == 13
     assert {b"host", b"user-agent", b"accept-language", b"authorization", b"origin", b"referer"} <= set(names)
+
+
+def test_the_middle_of_a_request_lies_in_the_mac_so_that_luajit_can_tell_requests_apart() -> None:
+    for port, round_id, user in ((1024, "won", "user1"), (65_535, "missed", "user0000001")):
+        request = grab_request(port, f"k1.6921f3ab.{user}.{'f' * 32}", round_id)
+        middle = len(request) // 2
+        assert request[middle - 2 : middle + 2] == b"ffff"
 
 
 def test_heads_share_the_requests_evenly_among_rounds() -> None:

@@ -5,7 +5,6 @@ with LuaJIT sends more than any server here can answer; that it did is checked b
 """
 
 import signal
-import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import StrEnum
@@ -41,7 +40,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What wrk itself counted, as load.lua prints it. Latencies are those of a closed loop."""
+    """What wrk itself counted, as load.lua prints it. Latencies are those of a closed loop; `cpu_us` is wrk's own CPU
+    time, without what it took to build the requests before the run."""
 
     requests: int
     duration_us: int
@@ -50,6 +50,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     write_errors: int
     status_errors: int
     timeouts: int
+    cpu_us: int
     p50_us: int
     p99_us: int
     p999_us: int
@@ -110,10 +111,10 @@ def run_wrk(wrk: str, load: Load, *, core: int, server: Child, log: Path) -> Run
         argv = [wrk, "-t", "1", "-c", str(load.connections), "-d", f"{load.seconds}s", "--timeout", "10s"]
         argv += ["-s", str(script), f"http://127.0.0.1:{load.port}/", "--"]
         argv += [str(load.tickets), str(load.heads), load.mode]
-        server_before_ns, before_ns = server.cpu_ns(), time.monotonic_ns()
+        before_ns = server.cpu_ns()
         child = stack.enter_context(Child(argv, core, log=log))
-        printed, load_ns = _follow(child, load.seconds)
-        wall_ns, server_ns = time.monotonic_ns() - before_ns, server.cpu_ns() - server_before_ns
+        printed = _follow(child, load.seconds)
+        server_us = (server.cpu_ns() - before_ns) / 1e3
         if server.process.poll() is not None:
             raise server.failure(f"ended with {server.process.returncode} under load")
     if child.process.returncode != 0:
@@ -123,15 +124,15 @@ def run_wrk(wrk: str, load: Load, *, core: int, server: Child, log: Path) -> Run
         raise ProcessFailed("wrk got no answer at all")
     return Run(
         rate_per_s=summary.rate_per_s,
-        server_cpu_share=server_ns / wall_ns,
-        load_cpu_share=load_ns / wall_ns,
-        server_cpu_us=server_ns / 1e3 / summary.requests,
+        server_cpu_share=server_us / summary.duration_us,
+        load_cpu_share=summary.cpu_us / summary.duration_us,
+        server_cpu_us=server_us / summary.requests,
         summary=summary,
     )
 
 
-def _follow(child: Child, seconds: int) -> tuple[str, int]:
-    """Return what wrk printed, and its CPU time in ns; interrupts its sleep when the tickets are exhausted."""
+def _follow(child: Child, seconds: int) -> str:
+    """Return what wrk printed; interrupts its sleep when the tickets are exhausted."""
     assert child.process.stdout is not None
     printed = []
     with child.killed_after(seconds + GRACE_S):
@@ -139,8 +140,5 @@ def _follow(child: Child, seconds: int) -> tuple[str, int]:
             printed.append(line)
             if line.strip() == "exhausted":
                 child.process.send_signal(signal.SIGINT)
-            if line.startswith('{"requests":'):
-                break
-        load_ns = child.cpu_ns()
         child.process.wait()
-    return "".join(printed), load_ns
+    return "".join(printed)
