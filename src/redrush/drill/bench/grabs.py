@@ -66,12 +66,16 @@ def prepare(setup: Setup) -> Prepared:
 
 
 def grab(setup: Setup, prepared: Prepared, server: Server) -> Run:
-    """Serve a copy of the event with `server`, let the crowd grab, and hold the disk against the answers."""
+    """Serve a copy of the event with `server`, let the crowd grab, and hold the disk against the answers.
+
+    The server is ended by SIGKILL: what was answered must be on the disk without any farewell.
+    """
     directory = setup.scratch / "run"
     event = copy_of(prepared.event, directory)
     try:
         with server(event, setup.cores) as target:
             answered, run = _rush(setup, prepared, target)
+            target.child.kill()
         _check(answered, granted(event))
     finally:
         shutil.rmtree(directory)

@@ -82,6 +82,7 @@ def _rush(setup: Setup, prepared: Prepared, rate_per_s: float) -> Waits:
     try:
         with serve(event, setup.cores) as target:
             observations = _send(setup, prepared, target.port, rate_per_s)
+            target.child.kill()
         endings = count_endings(observations)
         if set(endings) != {Ending.GRANTED.label}:
             raise ProcessFailed(f"open loop: everybody should have got a packet, but: {dict(endings)}")

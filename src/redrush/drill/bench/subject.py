@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import apsw
 import msgspec
 
 from redrush.config import load_campaign_file
@@ -21,7 +20,8 @@ from redrush.control.issuing import issue_tickets
 from redrush.control.sealing import load_sealed, seal
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
-from redrush.stores.sqlite import SqliteStore
+from redrush.ports.store import Granted
+from redrush.stores.sqlite import LogReader, SqliteStore
 
 GRANTS_PER_CLAIM = 1_000
 """Users in one call of the store when a journal is made in bulk: as a full batch of the gate."""
@@ -107,13 +107,8 @@ def grant_in_bulk(event: Event, users: Sequence[str], round_id: str = "rush") ->
 
 def granted(event: Event) -> int:
     """Return how many slots the journal says are granted. For a server that has ended: what is on the disk counts."""
-    connection = apsw.Connection(str(event.data.journal), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        query = "SELECT coalesce(sum(count), 0) FROM log WHERE kind = 'granted'"
-        total: int = next(iter(connection.execute(query)))[0]
-        return total
-    finally:
-        connection.close()
+    with LogReader(event.data.journal) as journal:
+        return sum(len(record.users) for record in journal.records() if isinstance(record, Granted))
 
 
 def expect(port: int, ticket: str, outcome: str, *, repeat: bool | None = None, round_id: str = "rush") -> bytes:
