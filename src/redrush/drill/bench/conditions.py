@@ -14,7 +14,7 @@ import msgspec
 
 import redrush
 from redrush.drill.bench.processes import Cores
-from redrush.drill.bench.tools import Found, version_of
+from redrush.drill.bench.tools import Found, Tool, version_of
 
 FSYNC_SAMPLES = 200
 FSYNC_BYTES = 4_096
@@ -57,7 +57,7 @@ def observe(found: Found, cores: Cores, scratch: Path) -> Conditions:
         python=platform.python_version(),
         sqlite=apsw.sqlite_lib_version(),
         libraries={name: _library(name) for name in _LIBRARIES},
-        tools={tool.value: version_of(path) for tool, path in found.paths.items()},
+        tools={tool.value: version_of(path) for tool, path in found.paths.items() if tool is not Tool.NGINX_LUA},
         filesystem=filesystem_of(scratch),
         fsync_us=round(measure_fsync_us(scratch), 1),
     )

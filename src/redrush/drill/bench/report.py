@@ -90,11 +90,11 @@ def format_value(figure: Figure, value: float | None) -> str:
 def _row(result: Result) -> tuple[RenderableType, ...]:
     figure, verdict = result.figure, result.verdict
     sign = "≥" if figure.better is Better.HIGHER else "≤"
-    spread = f"{format_value(figure, min(result.samples))} – {format_value(figure, max(result.samples))}"
+    ends = [format_value(figure, end) for end in (min(result.samples), max(result.samples))] if result.samples else []
     return (
         figure.title,
         Text(format_value(figure, result.value), style="bold"),
-        spread if result.samples else "–",
+        " – ".join(ends) or "–",
         f"{sign} {format_value(figure, figure.bar)}",
         "–" if figure.aim is None else f"{sign} {format_value(figure, figure.aim)}",
         Text(verdict, style=_COLOURS[verdict]),
@@ -113,13 +113,12 @@ def _plain_result(result: Result) -> dict[str, Any]:
 
 def _conditions_text(report: Report) -> str:
     seen = report.conditions
-    tools = ", ".join(seen.tools.values())
-    libraries = ", ".join(f"{name} {number}" for name, number in seen.libraries.items())
+    versions = ", ".join(f"{name} {number}" for name, number in (seen.libraries | seen.tools).items())
     modified = " with changes" if seen.modified else ""
     return (
-        f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} runs of "
+        f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} run(s) of "
         f"{report.seconds_each} s, contenders in turns, ratios pair by pair, requests with a browser's headers.\n"
         f"{seen.cpu}, {seen.cores} cores: server on {seen.cores_used.server}, wrk and Redis on {seen.cores_used.load}. "
         f"Linux {seen.kernel}, {seen.memory_mib} MiB, {seen.filesystem}, an fsync takes {seen.fsync_us:.0f} µs.\n"
-        f"Python {seen.python}, SQLite {seen.sqlite}, {libraries}; {tools}."
+        f"Python {seen.python}, SQLite {seen.sqlite}, {versions}."
     )

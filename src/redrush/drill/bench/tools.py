@@ -5,6 +5,7 @@ line that repairs it.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from enum import StrEnum
@@ -77,7 +78,7 @@ def find_tools(search_path: str | None = None, nginx_modules: Path = NGINX_MODUL
 
 
 def version_of(path: str) -> str:
-    """Return the line in which a program tells its version (wrk tells it with an exit code of 1)."""
+    """Return the version that a program tells, such as "1.22.1" (wrk tells it with an exit code of 1)."""
     result = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a path that `which` found
-    lines = (result.stdout + result.stderr).strip().splitlines()
-    return lines[0] if lines else "unknown"
+    version = re.search(r"\d+(\.\d+)+", result.stdout + result.stderr)
+    return version[0] if version else "unknown"
