@@ -35,7 +35,7 @@ def two_cores() -> Cores:
 
 
 def tickets(count: int) -> list[str]:
-    return [f"k1.{k:x}.user{k}.{'0' * 32}" for k in range(count)]
+    return [f"k1.{k:08x}.user{k:06d}.{'0' * 32}" for k in range(count)]
 
 
 def test_a_summary_is_found_among_what_wrk_prints() -> None:
@@ -61,13 +61,6 @@ def test_a_request_has_the_header_block_of_a_browser() -> None:
     assert body == b""
     assert len(names) == len(set(names)) == 13
     assert {b"host", b"user-agent", b"accept-language", b"authorization", b"origin", b"referer"} <= set(names)
-
-
-def test_the_middle_of_a_request_lies_in_the_mac_so_that_luajit_can_tell_requests_apart() -> None:
-    for port, round_id, user in ((1024, "won", "user1"), (65_535, "missed", "user0000001")):
-        request = grab_request(port, f"k1.6921f3ab.{user}.{'f' * 32}", round_id)
-        middle = len(request) // 2
-        assert request[middle - 2 : middle + 2] == b"ffff"
 
 
 def test_heads_share_the_requests_evenly_among_rounds() -> None:
@@ -123,6 +116,20 @@ def test_every_ticket_is_used_once_and_redis_remembers_each_user(found: Found, c
         assert summary.errors == 0
         assert summary.duration_us < 10_000_000, "a run ends with its tickets, not with its seconds"
         assert users - load.connections <= redis_granted(tmp_path / "peer") <= users
+
+
+def test_tickets_of_different_lengths_are_refused(found: Found, cores: Cores, tmp_path: Path) -> None:
+    with nginx_return(found, cores, tmp_path / "nginx", "{}") as target:
+        load = Load(
+            port=target.port,
+            connections=1,
+            seconds=1,
+            mode=Mode.ONCE,
+            tickets=write_tickets(tmp_path / "tickets", ["a.b.c.d", "a.b.long.d"]),
+            heads=write_heads(tmp_path / "heads", target.port),
+        )
+        with pytest.raises(ProcessFailed, match="differ in length"):
+            run(found, cores, target.child, load)
 
 
 def test_the_redis_peer_decides_as_a_store_does(found: Found, cores: Cores, tmp_path: Path) -> None:

@@ -30,8 +30,6 @@ _HEAD = (
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
     "Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n\r\n"
 )
-"""The middle of a request lies within the MAC of its ticket: LuaJIT, and so wrk, hashes a string by a few bytes at its
-ends, its middle and its first quarter, and strings that agree in those all land in one chain."""
 
 _BROWSERS = tuple((version, android) for version in range(124, 132) for android in (10, 14))
 

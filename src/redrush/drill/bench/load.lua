@@ -1,17 +1,24 @@
 -- The load of `redrush bench`: the same requests, in the same order, to redrush and to its peers.
 --
--- Arguments after the URL: TICKETS (a file, one ticket a line), HEADS (a file of request heads parted by form feeds,
--- each with `@TICKET@` where the ticket goes), MODE:
+-- Arguments after the URL: TICKETS (a file, one ticket a line, all of one length), HEADS (a file of request heads parted
+-- by form feeds, each with `@TICKET@` where the ticket goes; they take turns), MODE:
 --   once   every request is another line of TICKETS; at the end the run ends and says `exhausted`
 --   cycle  the same, but TICKETS starts over
 --   same   every connection repeats one request (head 1, ticket 1) byte for byte, as a browser on keep-alive does.
 --          wrk does not tell a script which connection asks, so it is one request for all connections.
 --
 -- There is no response() on purpose: it costs wrk more than the request itself. What the answers were is checked on
--- the server's side after the run. And requests are built before the run as far as memory allows: building them while
--- nginx is under load made wrk the slower of the two.
+-- the server's side after the run.
+--
+-- A ticket is written into the bytes of a Lua string that stands for its head, which Lua itself would never do. wrk
+-- copies the bytes as soon as request() returns, and nothing else looks at these strings. Rejected: building a string
+-- per request. Lua interns every string, LuaJIT hashes a long one by a few of its bytes, and requests differ in few:
+-- they fell into one chain, and wrk became slower than nginx, or did not end at all.
 
-local PREBUILT_BYTES_MAX = 512 * 1024 * 1024
+local ffi = require("ffi")
+
+local MARK = "@TICKET@"
+local NEWLINE = 10
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -20,46 +27,27 @@ local function read(path)
   return text
 end
 
-local function read_heads(path)
-  local heads, tails = {}, {}
+-- Returns the tickets as bytes, their length, and how many there are.
+local function read_tickets(path)
+  local text = read(path)
+  local length = assert(text:find("\n", 1, true), "no tickets") - 1
+  local bytes, count = ffi.cast("const char *", text), #text / (length + 1)
+  for k = 0, math.floor(count) - 1 do
+    assert(bytes[k * (length + 1) + length] == NEWLINE, "the tickets differ in length")
+  end
+  return bytes, length, math.floor(count), text
+end
+
+-- Returns the requests with room for a ticket, and where in each of them it goes.
+local function read_heads(path, length)
+  local requests, places = {}, {}
   for head in (read(path) .. "\f"):gmatch("([^\f]+)\f") do
-    local from, to = head:find("@TICKET@", 1, true)
-    heads[#heads + 1], tails[#tails + 1] = head:sub(1, from - 1), head:sub(to + 1)
+    local at = head:find(MARK, 1, true)
+    local request = head:sub(1, at - 1) .. ("?"):rep(length) .. head:sub(at + #MARK)
+    requests[#requests + 1] = request
+    places[#places + 1] = ffi.cast("char *", ffi.cast("const char *", request)) + (at - 1)
   end
-  return heads, tails
-end
-
--- Returns a function that gives the next request, built on the way, or nil after the last ticket.
-local function built(data, heads, tails)
-  local at, turn, find, sub = 1, 0, string.find, string.sub
-  return function()
-    local stop = find(data, "\n", at, true)
-    if not stop then
-      at = 1
-      return nil
-    end
-    turn = turn % #heads + 1
-    local request = heads[turn] .. sub(data, at, stop - 1) .. tails[turn]
-    at = stop + 1
-    return request
-  end
-end
-
--- The same from memory.
-local function prebuilt(next_request)
-  local requests, count, at = {}, 0, 0
-  for request in next_request do
-    count = count + 1
-    requests[count] = request
-  end
-  collectgarbage()
-  collectgarbage("stop")
-  return function()
-    at = at + 1
-    local request = requests[at]
-    if not request then at = 0 end
-    return request
-  end
+  return requests, places
 end
 
 local main
@@ -69,39 +57,39 @@ function setup(thread)
 end
 
 function init(args)
-  local data, mode = read(args[1]), args[3]
-  local heads, tails = read_heads(args[2])
-  local next_request = built(data, heads, tails)
+  local tickets, length, count
+  tickets, length, count, tickets_text = read_tickets(args[1]) -- a global, to keep the bytes alive
+  local requests, places = read_heads(args[2], length)
+  local mode, heads, copy = args[3], #requests, ffi.copy
+  copy(places[1], tickets, length)
+  built_at_s = os.clock()
   if mode == "same" then
-    local only = next_request()
-    wrk.format = function() return only end
-    built_at_s = os.clock()
+    wrk.format = function() return requests[1] end
     return
   end
-  local _, count = data:gsub("\n", "")
-  if count * (#heads[1] + #tails[1]) + #data <= PREBUILT_BYTES_MAX then
-    next_request = prebuilt(next_request)
-  end
   -- wrk asks for one request before the run, only to verify it: that one takes no ticket.
-  local first, last, over = true, heads[1] .. data:match("[^\n]+") .. tails[1], false
-  built_at_s = os.clock()
+  local verified, over, next_ticket, turn = false, false, 0, 1
   request = function()
-    if first then
-      first = false
-      return last
+    if not verified then
+      verified = true
+      return requests[1]
     end
-    if over then return last end
-    local request = next_request()
-    if request then
-      last = request
-      return request
+    if next_ticket == count then
+      if mode == "once" then
+        if not over then
+          over = true
+          io.stdout:write("exhausted\n")
+          io.stdout:flush()
+          wrk.thread:stop()
+        end
+        return requests[turn]
+      end
+      next_ticket = 0
     end
-    if mode == "cycle" then return next_request() end
-    over = true
-    io.stdout:write("exhausted\n")
-    io.stdout:flush()
-    wrk.thread:stop()
-    return last
+    turn = turn % heads + 1
+    copy(places[turn], tickets + next_ticket * (length + 1), length)
+    next_ticket = next_ticket + 1
+    return requests[turn]
   end
 end
 
@@ -111,5 +99,6 @@ function done(summary, latency)
     '\n{"requests":%d,"duration_us":%d,"connect_errors":%d,"read_errors":%d,"write_errors":%d,"status_errors":%d,'
       .. '"timeouts":%d,"cpu_us":%d,"p50_us":%d,"p99_us":%d,"p999_us":%d,"max_us":%d}\n',
     summary.requests, summary.duration, e.connect, e.read, e.write, e.status, e.timeout,
-    (os.clock() - main:get("built_at_s")) * 1e6, latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
+    (os.clock() - main:get("built_at_s")) * 1e6, latency:percentile(50), latency:percentile(99),
+    latency:percentile(99.9), latency.max))
 end

@@ -88,7 +88,7 @@ def _measure(setup: Setup) -> Measured:
                             rates(seen[round_id]), rates(seen[PEER])
                         )
                     runs |= {f"{what}: {name}": of_name for name, of_name in seen.items()}
-                    remarks += unsaturated(what, {PEER: seen[PEER]})
+                    remarks += unsaturated(what, seen)
     answers = sum(run.summary.requests for name, of_name in runs.items() if "missed" in name for run in of_name)
     if granted(event) - before > answers // 1_000:
         raise ProcessFailed(f"losers: {granted(event) - before} claims won, though none should have")

@@ -6,6 +6,7 @@ left out silently.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -16,7 +17,7 @@ from redrush.drill.bench.wrk import Load, Run, run_wrk
 
 WARM_UP_SECONDS = 1
 SATURATED_SHARE = 0.9
-"""A CPU-bound server that uses less of its core than this was waiting for the load."""
+"""A server that uses less of its core than this was waiting for something."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +82,14 @@ def rates(runs: Sequence[Run]) -> tuple[float, ...]:
     return tuple(run.rate_per_s for run in runs)
 
 
-def unsaturated(what: str, peers: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:
-    """Return a remark for each peer whose core was not full: a ratio to what it could have done would be lower."""
+def unsaturated(what: str, seen: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:
+    """Return a remark for each contender whose core was not full, so that its rate is not all that it can do."""
     remarks = []
-    for name, runs in peers.items():
-        share = sorted(run.server_cpu_share for run in runs)[len(runs) // 2]
+    for name, runs in seen.items():
+        share = median(run.server_cpu_share for run in runs)
         if share < SATURATED_SHARE:
-            remarks.append(f"{what}: {name} used {share:.0%} of its core: the load, not the server, was the limit")
+            remarks.append(
+                f"{what}: {name} used {share:.0%} of its core: not its own CPU was the limit, but the load, the disk "
+                "or other work on this machine"
+            )
     return tuple(remarks)

@@ -47,7 +47,7 @@ def _measure(setup: Setup) -> Measured:
         },
         runs={f"uvicorn, grabs: {name}": runs for name, runs in grabs.items()}
         | {f"uvicorn, losers: {name}": runs for name, runs in losers.items()},
-        remarks=unsaturated("uvicorn, losers", {UVICORN: losers[UVICORN]}),
+        remarks=unsaturated("uvicorn, grabs", grabs) + unsaturated("uvicorn, losers", losers),
     )
 
 

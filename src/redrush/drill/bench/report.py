@@ -52,11 +52,8 @@ def render(report: Report) -> RenderableType:
     parts: list[RenderableType] = [table, Text(_conditions_text(report), style="dim")]
     parts += [Text(f"{what}: {median(samples):,.2f}", style="dim") for what, samples in report.details.items()]
     parts += [Text(f"note: {remark}", style="yellow") for remark in report.remarks]
-    parts += [
-        Text(f"not measured: {result.figure.name}: {result.reason}", style="red")
-        for result in report.results
-        if result.verdict is Verdict.NOT_MEASURED
-    ]
+    reasons = dict.fromkeys(result.reason for result in report.results if result.reason is not None)
+    parts += [Text(f"not measured: {reason}", style="red") for reason in reasons]
     return Group(*parts)
 
 
@@ -116,8 +113,8 @@ def _conditions_text(report: Report) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in (seen.libraries | seen.tools).items())
     modified = " with changes" if seen.modified else ""
     return (
-        f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} run(s) of "
-        f"{report.seconds_each} s, contenders in turns, ratios pair by pair, requests with a browser's headers.\n"
+        f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} run(s), "
+        f"{report.seconds_each} s each, contenders in turns, ratios pair by pair, requests with a browser's headers.\n"
         f"{seen.cpu}, {seen.cores} cores: server on {seen.cores_used.server}, wrk and Redis on {seen.cores_used.load}. "
         f"Linux {seen.kernel}, {seen.memory_mib} MiB, {seen.filesystem}, an fsync takes {seen.fsync_us:.0f} µs.\n"
         f"Python {seen.python}, SQLite {seen.sqlite}, {versions}."
