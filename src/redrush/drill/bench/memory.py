@@ -1,4 +1,8 @@
-"""Memory of the server per idle keep-alive connection, after one request each."""
+"""Memory of the server per idle keep-alive connection, after one request each.
+
+The figure is resident memory. PSS is kept beside it, but it also moves when any other process of the machine begins or
+ends to share a library with the server.
+"""
 
 import resource
 import socket
@@ -29,10 +33,10 @@ def _measure(setup: Setup) -> Measured:
         of_pss, of_rss = _bytes_per_connection(setup, event, tickets)
         pss.append(of_pss / 1024)
         rss.append(of_rss / 1024)
-        setup.tell(f"memory: {k + 1}/{setup.runs}: {pss[-1]:.2f} KB a connection (resident {rss[-1]:.2f})")
+        setup.tell(f"memory: {k + 1}/{setup.runs}: {rss[-1]:.2f} KB a connection (PSS {pss[-1]:.2f})")
     return Measured(
-        samples={PER_CONNECTION.name: tuple(pss)},
-        details={"memory: resident per idle connection, KB": tuple(rss)},
+        samples={PER_CONNECTION.name: tuple(rss)},
+        details={"memory: PSS per idle connection, KB": tuple(pss)},
     )
 
 
