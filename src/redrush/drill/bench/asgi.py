@@ -63,9 +63,9 @@ class GateApp:
         if isinstance(found, bytes):
             answer = found
         else:
-            resolved = found[1]
+            endpoint, user = found
             waiting = Answer()
-            answer = resolved.route.serve(waiting, resolved.user) or await waiting.wait()
+            answer = endpoint.route.serve(waiting, user) or await waiting.wait()
         head, _, body = answer.partition(b"\r\n\r\n")
         status, headers = _parsed(head)
         await send({"type": "http.response.start", "status": status, "headers": headers})
