@@ -230,3 +230,35 @@ def demo(
             DemoOptions(data_dir=data, users=users, stay=stay, as_json=as_json, port=port, control_port=control_port)
         )
     )
+
+
+@app.command()
+def bench(  # noqa: PLR0913 - the options of a command
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Length of a run.")] = 3,
+    directory: Annotated[Path, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = Path(
+        "/var/tmp"
+    ),
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    from rich.console import Console
+
+    from redrush.drill.bench.report import render, to_json
+    from redrush.drill.bench.report import save as save_report
+    from redrush.drill.bench.run import Options, run_bench
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    report = run_bench(Options(only=tuple(only or ()), runs=runs, seconds=seconds, directory=directory), tell)
+    if as_json:
+        _print_json(to_json(report))
+    else:
+        Console().print(render(report))
+    if save is not None:
+        tell(f"saved as {save_report(report, save)}")
+    if not report.passed:
+        raise SystemExit(1)
