@@ -32,6 +32,8 @@ class Faults:
     events: int = 0
     syncs: int = 0
     writes: int = 0
+    failed: bool = False
+    touched_after_failure: int = 0
 
 
 @dataclass
@@ -109,8 +111,10 @@ class _FaultyFile(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:
         faults, content = self._vfs.faults, self._image.content
         if faults.armed:
+            faults.touched_after_failure += faults.failed
             faults.writes += 1
-            if faults.write_full_at is not None and faults.writes >= faults.write_full_at:
+            if faults.writes == faults.write_full_at:
+                faults.failed = True
                 raise apsw.FullError("no space left on the simulated disk")
         if len(content) < offset:
             content.extend(bytes(offset - len(content)))
@@ -128,8 +132,10 @@ class _FaultyFile(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         faults, image = self._vfs.faults, self._image
         if faults.armed:
+            faults.touched_after_failure += faults.failed
             faults.syncs += 1
             if faults.syncs == faults.sync_fails_at:
+                faults.failed = True
                 # As Linux does: the error is told once, and the pages count as clean from then on.
                 image.unsynced.clear()
                 raise apsw.IOError("the simulated disk failed to synchronise")

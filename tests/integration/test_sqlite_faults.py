@@ -87,7 +87,6 @@ def faulty_disk(faults: Faults) -> Iterator[Faults]:
 
 async def check_fail_stop(path: Path, faults: Faults, reason: str) -> None:
     acknowledged, store = await claim_until_failure(path, faults)
-    syncs, writes = faults.syncs, faults.writes
     for _ in range(2):
         for call in (
             store.claim(POT, ["late"], 1),
@@ -101,7 +100,8 @@ async def check_fail_stop(path: Path, faults: Faults, reason: str) -> None:
             with pytest.raises(StoreFailed, match=reason):
                 await call
     await store.close()
-    assert (faults.syncs, faults.writes) == (syncs, writes), "the failed disk was touched again"
+    assert faults.failed
+    assert faults.touched_after_failure == 0
     # The next life reads the real file: what reached it is what was synchronised.
     assert audit(path, acknowledged) == []
     await reopen(path)
@@ -114,13 +114,31 @@ def test_a_failed_sync_stops_the_store_for_good(sync: int, tmp_path: Path) -> No
         asyncio.run(check_fail_stop(tmp_path / "journal.db", faults, "IOError"))
 
 
-def test_commits_after_a_failed_sync_do_not_stand_on_pages_the_disk_never_got(tmp_path: Path) -> None:
+def test_a_disk_that_fails_while_the_store_closes_is_not_touched_again(tmp_path: Path) -> None:
+    async def run(faults: Faults) -> None:
+        store = await SqliteStore.open_path(tmp_path / "journal.db", vfs=VFS_NAME)
+        await store.open(POT, Slots(0, 10))
+        faults.armed = True
+        accepted = asyncio.create_task(store.claim(POT, ["a"], 1))
+        await asyncio.sleep(0)  # the claim has begun
+        await store.close()
+        with pytest.raises(StoreFailed, match="IOError"):
+            await accepted
+        assert faults.touched_after_failure == 0
+
+    with faulty_disk(Faults(sync_fails_at=1, armed=False)) as faults:
+        asyncio.run(run(faults))
+
+
+@pytest.mark.parametrize("sync", [1, 2, 3, 4, 5, 6])
+def test_commits_after_a_failed_sync_do_not_stand_on_pages_the_disk_never_got(sync: int, tmp_path: Path) -> None:
     """The next life reads the page cache, which has what the disk lost; then the power fails."""
     path, after_power_loss = tmp_path / "journal.db", tmp_path / "real" / "journal.db"
 
     async def run(faults: Faults) -> None:
         acknowledged, failed = await claim_until_failure(path, faults)
         await failed.close()
+        faults.armed = False
         store = await SqliteStore.open_path(path, vfs=VFS_NAME)
         for result in await store.claim(POT, ["next life"], 99):
             assert isinstance(result, Claimed)
@@ -131,7 +149,7 @@ def test_commits_after_a_failed_sync_do_not_stand_on_pages_the_disk_never_got(tm
         await store.close()
         assert audit(after_power_loss, acknowledged) == []
 
-    with faulty_disk(Faults(sync_fails_at=4, armed=False)) as faults:
+    with faulty_disk(Faults(sync_fails_at=sync, armed=False)) as faults:
         asyncio.run(run(faults))
 
 
