@@ -7,10 +7,10 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
 
 from redrush.core.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
 from redrush.gate import connection, site
+from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
 
 GRAB = "/v1/rounds/r1/grab"
 TOKEN = st.text(
