@@ -23,7 +23,18 @@ class StoreFailed(RedrushError):
 
 
 class StoreConflict(RedrushError):
-    """An operation contradicts what the store already holds, such as opening a pot with other slots."""
+    """An operation contradicts what the store already holds, such as opening a pot with other slots.
+
+    Nothing was changed.
+    """
+
+
+class StoreCorrupt(RedrushError):
+    """What a store holds contradicts itself: the log record `seq` cannot follow those before it. Nothing is served."""
+
+    def __init__(self, seq: int, contradiction: str) -> None:
+        super().__init__(f"log record {seq}: {contradiction}")
+        self.seq = seq
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -103,19 +114,33 @@ class Store(Protocol):
         """
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
-        """Remove up to `count` unclaimed slots from the end of the pot. The same transfer id gives the same slots."""
+        """Remove up to `count` unclaimed slots from the end of the pot. The same transfer id gives the same slots.
+
+        The slots come in the order in which the pot would have granted them. Raises KeyError for a pot that was never
+        opened, StoreConflict for a transfer id that took from another pot.
+        """
 
     async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
-        """Append slots to the pot, once per transfer id."""
+        """Append slots to the pot, once per transfer id. Ids of takes and of gives do not meet.
+
+        Raises KeyError for a pot that was never opened (one that only receives is opened with no slots),
+        StoreConflict for a transfer id that gave something else and for a slot that the pot already holds or granted.
+        """
 
     async def find(self, pot: str, user: str) -> Claimed | None:
-        """Return the user's durable grant in the pot, as a repeat, or None."""
+        """Return the user's durable grant in the pot, as a repeat, or None, for an unknown pot too."""
+
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        """Return every durable grant of the pot by user, as repeats: a copy, for a gate to warm up with."""
 
     async def state(self, pot: str) -> PotState:
         """Return the pot's counts. Raises KeyError for a pot that was never opened."""
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         """Return up to `limit` durable records with seq > `after`, in order of seq, which grows but may have gaps."""
+
+    def last_seq(self) -> int:
+        """Return the seq of the last record decided, durable or about to be; 0 before the first. Waits for nothing."""
 
     async def close(self) -> None:
         """Finish what was accepted and release the files. Later calls raise StoreFailed."""

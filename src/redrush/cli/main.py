@@ -1,0 +1,264 @@
+"""The `redrush` command. Each command is a few lines over one function elsewhere; imports wait until they are needed,
+so that `serve` starts fast and `--help` at once.
+
+Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configuration.
+"""
+
+import json
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from redrush.errors import RedrushError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
+app.add_typer(export_app, name="export")
+
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
+
+
+def main() -> None:
+    """Run the command line; the process's exit code tells how it went."""
+    try:
+        app()
+    except RedrushError as fault:
+        sys.stderr.write(f"redrush: {fault}\n")
+        raise SystemExit(fault.exit_code) from None
+    except BrokenPipeError:
+        # The reader of our output has gone (`redrush export … | head`): nothing is wrong here.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _print_json(value: Any) -> None:
+    _print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@app.command()
+def init(file: FileArgument) -> None:
+    """Write a commented campaign file to start from."""
+    from redrush.errors import ConfigError
+
+    text = resources.files("redrush.cli").joinpath("sample.toml").read_text(encoding="utf-8")
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text.replace("{id}", "cny2027"))
+    except FileExistsError:
+        raise ConfigError(f"{file}: exists already; choose another name") from None
+    except OSError as fault:
+        raise ConfigError(f"{file}: cannot be written: {fault.strerror}") from fault
+    _print(f"wrote {file}; next: redrush check {file}")
+
+
+@app.command()
+def check(file: FileArgument, as_json: JsonOption = False) -> None:
+    """Validate a campaign file and say what it would hand out."""
+    from redrush.config import load_campaign_file
+    from redrush.core.instants import rfc3339
+    from redrush.core.money import format_amount
+
+    campaign = load_campaign_file(file)
+    rounds = [
+        {
+            "id": round_.id,
+            "kind": str(round_.kind),
+            "opens": "now" if round_.opens_us is None else rfc3339(round_.opens_us),
+            "lasts_seconds": round_.lasts_us / 1_000_000,
+            "packets": round_.packets,
+            "total": format_amount(round_.total_minor, campaign.currency),
+        }
+        for round_ in campaign.rounds
+    ]
+    total_minor = sum(round_.total_minor for round_ in campaign.rounds)
+    summary = {
+        "ok": True,
+        "campaign": campaign.id,
+        "currency": campaign.currency,
+        "packets": sum(round_.packets for round_ in campaign.rounds),
+        "total": format_amount(total_minor, campaign.currency),
+        "rounds": rounds,
+    }
+    if as_json:
+        _print_json(summary)
+        return
+    _print(f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}")
+    for entry in rounds:
+        _print(
+            f"  {entry['id']}: opens {entry['opens']}, lasts {entry['lasts_seconds']:g} s, "
+            f"{entry['packets']:,} {entry['kind']} packets, {entry['total']} {campaign.currency}"
+        )
+
+
+@app.command()
+def serve(
+    file: FileArgument,
+    data: DataOption,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
+    control_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez; none by default.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
+    from redrush.config import load_campaign_file
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring import Ports, run_embedded
+
+    def announce(ports: dict[str, int]) -> None:
+        for name, number in ports.items():
+            sys.stderr.write(f"{name} http://{host}:{number}\n")
+        sys.stderr.flush()
+        _print("ready")
+        sys.stdout.flush()
+
+    run_embedded(load_campaign_file(file), DataDir(data), Ports(host, port, control_port), announce)
+
+
+@app.command()
+def ticket(
+    data: DataOption,
+    user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
+    users: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with one user id a line; - reads stdin.")
+    ] = None,
+    ttl: Annotated[str, typer.Option(help="How long the tickets last: 30m, 2h, 1d.")] = "2h",
+) -> None:
+    """Print a signed ticket for each user: user, a tab, ticket."""
+    import time
+
+    from redrush.control.data_dir import DataDir
+    from redrush.control.issuing import issue_tickets
+
+    for line in issue_tickets(DataDir(data), user or [], users, ttl, time.time_ns() // 1_000_000_000):
+        _print(line)
+
+
+@export_app.command("grants")
+def export_grants(
+    data: DataOption,
+    format_: Annotated[
+        Literal["jsonl", "csv"], typer.Option("--format", help="A JSON object or a CSV row a grant.")
+    ] = "jsonl",
+) -> None:
+    """Write every grant, one a line, in order of being granted. Works while the event runs."""
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring import export_grants as write
+
+    write(DataDir(data), format_, sys.stdout)
+
+
+@app.command()
+def reconcile(data: DataOption, as_json: JsonOption = False) -> None:
+    """Re-derive every total from the journal alone and hold the ledger against it."""
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring import reconcile_data_dir
+
+    report = reconcile_data_dir(DataDir(data))
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _print(report.to_text())
+    if not report.ok:
+        raise SystemExit(1)
+
+
+@app.command("verify-receipt")
+def verify_receipt(
+    receipt: Annotated[str, typer.Argument(help="The receipt, as the winner got it.")],
+    data: DataOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a receipt offline, against the keys in the data directory; nothing else is asked."""
+    from redrush.control.data_dir import DataDir
+    from redrush.control.keys import load_keys
+    from redrush.core.campaign import grant_id
+    from redrush.core.instants import rfc3339
+    from redrush.core.money import format_amount
+    from redrush.core.receipts import verify_receipt as verify
+
+    found = verify(load_keys(DataDir(data)).receipts, receipt.strip())
+    if found is None:
+        if as_json:
+            _print_json({"ok": False})
+        raise RedrushError("the receipt was not signed with a key of this event, or it was changed")
+    statement = {
+        "ok": True,
+        "grant": grant_id(found.campaign, found.round, found.slot),
+        "campaign": found.campaign,
+        "round": found.round,
+        "slot": found.slot,
+        "user": found.user,
+        "amount": format_amount(found.amount_minor, found.currency),
+        "currency": found.currency,
+        "granted_at": rfc3339(found.at_us),
+    }
+    if as_json:
+        _print_json(statement)
+    else:
+        _print(
+            f"genuine: {found.user} won {statement['amount']} {found.currency} in round {found.round} "
+            f"(grant {statement['grant']}, {statement['granted_at']})"
+        )
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
+    ] = None,
+    users: Annotated[int, typer.Option(min=100, max=1_000_000, help="Registered users.")] = 150_000,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
+    port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    from redrush.drill.demo import DemoOptions, run_demo
+
+    raise SystemExit(
+        run_demo(
+            DemoOptions(data_dir=data, users=users, stay=stay, as_json=as_json, port=port, control_port=control_port)
+        )
+    )
+
+
+@app.command()
+def bench(  # noqa: PLR0913 - the options of a command
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Length of a run.")] = 3,
+    directory: Annotated[Path, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = Path(
+        "/var/tmp"
+    ),
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    from rich.console import Console
+
+    from redrush.drill.bench.report import render, to_json
+    from redrush.drill.bench.report import save as save_report
+    from redrush.drill.bench.run import Options, run_bench
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    report = run_bench(Options(only=tuple(only or ()), runs=runs, seconds=seconds, directory=directory), tell)
+    if as_json:
+        _print_json(to_json(report))
+    else:
+        Console().print(render(report))
+    if save is not None:
+        tell(f"saved as {save_report(report, save)}")
+    if not report.passed:
+        raise SystemExit(1)

@@ -1,0 +1,59 @@
+"""The data directory of the embedded form: which file holds what.
+
+| file | what |
+|---|---|
+| `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
+| `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
+| `keys.json` | ticket and receipt keys; whoever has them can make tickets |
+| `journal.db` | the store: which slot belongs to whom. The authority |
+| `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from redrush.errors import ConfigError
+
+
+class DataDir(msgspec.Struct, frozen=True):
+    """Paths in one data directory."""
+
+    root: Path
+
+    @property
+    def campaign(self) -> Path:
+        """The sealed campaign."""
+        return self.root / "campaign.json"
+
+    @property
+    def amounts(self) -> Path:
+        """The amounts table."""
+        return self.root / "amounts.i64"
+
+    @property
+    def keys(self) -> Path:
+        """The secret keys."""
+        return self.root / "keys.json"
+
+    @property
+    def journal(self) -> Path:
+        """The store's log."""
+        return self.root / "journal.db"
+
+    @property
+    def records(self) -> Path:
+        """Grants and ledger."""
+        return self.root / "records.db"
+
+    def create(self) -> None:
+        """Make the directory, readable by its owner only. ConfigError if that cannot be."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as fault:
+            raise ConfigError(f"{self.root}: cannot be created: {fault.strerror}") from fault
+
+    def require(self) -> None:
+        """Raise ConfigError unless a campaign has been sealed here."""
+        if not self.campaign.is_file():
+            raise ConfigError(f"{self.root}: holds no campaign; `redrush serve FILE --data {self.root}` makes one")

@@ -1,0 +1,158 @@
+"""Sealing: what a campaign file leaves open is settled once, before the opening, and never changes again.
+
+"now" becomes an instant, every round's total is split into amounts from a fresh seed, and the whole is written down
+durably. A restart reads the seal; it splits nothing. A campaign file that has changed since is refused, because
+grants may already have been given under the old one.
+"""
+
+import hashlib
+import secrets
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from sys import byteorder
+
+import msgspec
+
+from redrush.config import CampaignFile, RoundSpec
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import write_durably
+from redrush.core.campaign import Campaign, Round, Slots
+from redrush.errors import ConfigError
+
+VERSION = 1
+SEED_BYTES = 32
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `campaign.json`. Secret until the event is over: the seed tells every amount."""
+
+    version: int
+    campaign: Campaign
+    seed: str
+    """Hex. Round k is split with BLAKE2b(seed, person="round", salt=k)."""
+    amounts_sha256: str
+    source_sha256: str
+    """Of what may not change in the campaign file (id, currency, rounds), to refuse another one."""
+
+
+class SealedCampaign(msgspec.Struct, frozen=True):
+    """A campaign with its amounts table: `amounts[slot]` in minor units."""
+
+    campaign: Campaign
+    amounts: Sequence[int]
+
+
+def seal(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
+    """Return the sealed campaign of the directory, sealing `file` there if nothing is sealed yet.
+
+    `now_us` is what "now" means. Raises ConfigError if another campaign is sealed there or the disk refuses.
+    """
+    source_sha256 = hashlib.sha256(msgspec.json.encode((file.id, file.currency, file.rounds))).hexdigest()
+    if data_dir.campaign.exists():
+        sealed = _read_seal(data_dir)
+        if sealed.source_sha256 != source_sha256:
+            raise ConfigError(
+                f'{data_dir.root}: campaign "{sealed.campaign.id}" is sealed here and the campaign file has changed '
+                "since; serve the original file, or use a new data directory"
+            )
+        return load_sealed(data_dir)
+    return _seal_new(file, data_dir, now_us, source_sha256)
+
+
+def load_sealed(data_dir: DataDir) -> SealedCampaign:
+    """Return the sealed campaign of the directory. ConfigError if there is none, or its amounts do not match."""
+    data_dir.require()
+    sealed = _read_seal(data_dir)
+    try:
+        raw = data_dir.amounts.read_bytes()
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.amounts}: cannot be read: {fault.strerror}") from fault
+    if hashlib.sha256(raw).hexdigest() != sealed.amounts_sha256:
+        raise ConfigError(f"{data_dir.amounts}: is not the table that was sealed; restore it from a copy")
+    amounts = array("q", raw)
+    if byteorder == "big":
+        amounts.byteswap()
+    return SealedCampaign(sealed.campaign, amounts)
+
+
+def _read_seal(data_dir: DataDir) -> Sealed:
+    try:
+        sealed = msgspec.json.decode(data_dir.campaign.read_bytes(), type=Sealed)
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.campaign}: cannot be read: {fault.strerror}") from fault
+    except msgspec.DecodeError as fault:
+        raise ConfigError(f"{data_dir.campaign}: is not a sealed campaign: {fault}") from fault
+    if sealed.version != VERSION:
+        raise ConfigError(f"{data_dir.campaign}: has version {sealed.version}; this redrush reads version {VERSION}")
+    return sealed
+
+
+def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int, source_sha256: str) -> SealedCampaign:
+    # numpy is imported only where something is split: a restart, which reads the seal, is quicker without it.
+    import numpy as np  # noqa: PLC0415
+
+    from redrush.core.splitting import split  # noqa: PLC0415
+
+    seed = secrets.token_bytes(SEED_BYTES)
+    amounts = np.concatenate(
+        [
+            split(spec.kind, spec.total_minor, spec.packets, spec.min_minor, spec.max_minor, _round_seed(seed, index))
+            for index, spec in enumerate(file.rounds)
+        ]
+    )
+    raw = amounts.astype("<i8").tobytes()
+    campaign = Campaign(id=file.id, name=file.name, currency=file.currency, rounds=_rounds(file, now_us))
+    sealed = Sealed(
+        version=VERSION,
+        campaign=campaign,
+        seed=seed.hex(),
+        amounts_sha256=hashlib.sha256(raw).hexdigest(),
+        source_sha256=source_sha256,
+    )
+    try:
+        write_durably(data_dir.amounts, raw)
+        write_durably(data_dir.campaign, msgspec.json.format(msgspec.json.encode(sealed)))
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.root}: the campaign cannot be sealed: {fault.strerror}") from fault
+    return SealedCampaign(campaign, array("q", amounts.tolist()))
+
+
+def _rounds(file: CampaignFile, now_us: int) -> tuple[Round, ...]:
+    """Return the rounds in order of their opening, their slots numbered through the campaign in order of the file."""
+    rounds = []
+    first = 0
+    for spec in file.rounds:
+        rounds.append(_round(spec, now_us, Slots(first, spec.packets)))
+        first += spec.packets
+    return tuple(sorted(rounds, key=lambda round_: round_.opens_us))
+
+
+def _round(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
+    opens_us = now_us if spec.opens_us is None else spec.opens_us
+    return Round(
+        id=spec.id,
+        opens_us=opens_us,
+        closes_us=opens_us + spec.lasts_us,
+        kind=spec.kind,
+        total_minor=spec.total_minor,
+        min_minor=spec.min_minor,
+        max_minor=spec.max_minor,
+        slots=slots,
+        leftover=spec.leftover,
+        release_per_s=spec.release_per_s,
+    )
+
+
+def _round_seed(seed: bytes, index: int) -> bytes:
+    return hashlib.blake2b(seed, person=b"round", salt=index.to_bytes(8, "little")).digest()
+
+
+def load_audience(path: Path) -> frozenset[str]:
+    """Return the user ids in the file, one a line; blank lines do not count. ConfigError if it cannot be read."""
+    try:
+        return frozenset(line for line in path.read_text(encoding="utf-8").split("\n") if line)
+    except OSError as fault:
+        raise ConfigError(f"{path}: the audience cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {fault.start})") from fault

@@ -1,0 +1,22 @@
+"""Where the unclaimed slots of a closed round go: to the next round, or back to the sponsor."""
+
+from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Round
+
+
+def destination(campaign: Campaign, closed: Round, now_us: int) -> str:
+    """Return the pot that takes the leftover of `closed` at `now_us` (µs since the epoch).
+
+    With `Leftover.NEXT` it is the first round after it, in order of opening, that has not closed yet; rounds may
+    overlap. If there is none, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned.
+    """
+    if closed.leftover is Leftover.NEXT:
+        later = campaign.rounds[campaign.rounds.index(closed) + 1 :]
+        for candidate in sorted(later, key=lambda round_: round_.opens_us):
+            if now_us < candidate.closes_us:
+                return candidate.id
+    return RETURNED_POT
+
+
+def transfer_id(closed: Round) -> str:
+    """Return the id under which the leftover moves: derived, so that a crash in between moves it once."""
+    return f"leftover:{closed.id}"

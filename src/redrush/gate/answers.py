@@ -1,0 +1,67 @@
+"""Answers as the bytes that go to the socket: built once where the answer is the same for many.
+
+Every answer here is complete: status line, headers, body. Losers get prebuilt bytes; a grant is put together from one
+prebuilt head and its own JSON.
+"""
+
+import json
+from typing import Any
+
+_REASONS = {
+    200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 413: "Content Too Large", 415: "Unsupported Media Type", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 503: "Service Unavailable",
+}  # fmt: skip
+
+
+def answer(status: int, body: bytes, content_type: str = "application/json", headers: str = "") -> bytes:
+    """Return a whole HTTP/1.1 answer. `headers` is extra header lines, each ended with CRLF."""
+    head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{headers}Content-Length: "
+    return b"%b%d\r\n\r\n%b" % (head.encode("ascii"), len(body), body)
+
+
+def json_answer(fields: dict[str, Any], headers: str = "Cache-Control: no-store\r\n") -> bytes:
+    """Return a 200 answer with the fields as JSON."""
+    return answer(200, _json(fields), headers=headers)
+
+
+def problem(status: int, detail: str, headers: str = "", **members: Any) -> bytes:
+    """Return a refusal as RFC 9457 problem+json; `detail` tells the client's engineer what to do about it."""
+    body = {"type": "about:blank", "title": _REASONS[status], "status": status, "detail": detail} | members
+    return answer(status, _json(body), "application/problem+json", f"Cache-Control: no-store\r\n{headers}")
+
+
+def closing(complete: bytes) -> bytes:
+    """Return the answer with the header that announces the end of the connection."""
+    return complete.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+def head_of(complete: bytes) -> bytes:
+    """Return the answer without its body, as it is sent to HEAD."""
+    return complete[: complete.index(b"\r\n\r\n") + 4]
+
+
+def _json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+BAD_REQUEST = problem(400, "the request is not valid HTTP/1.1")
+NOT_JSON = problem(400, "the body must be one JSON object, or be left out")
+NO_TICKET = problem(
+    401, "send a valid ticket: Authorization: Bearer TICKET", 'WWW-Authenticate: Bearer realm="redrush"\r\n'
+)
+EXPIRED_TICKET = problem(
+    401,
+    "the ticket has expired; get a new one",
+    'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
+)
+NOT_FOUND = problem(404, "there is nothing at this path")
+TOO_SLOW = problem(408, "the request took too long to arrive")
+BODY_TOO_LARGE = problem(413, "the body is too large")
+NOT_JSON_TYPE = problem(415, "send the body as application/json")
+HEAD_TOO_LARGE = problem(431, "the request line and headers are too large")
+BUSY = problem(503, "too many claims are under way; try again shortly", "Retry-After: 1\r\n")
+TOO_MANY_CONNECTIONS = problem(503, "too many connections; try again shortly", "Retry-After: 2\r\n")
+STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
+STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
+STOPPING = problem(503, "this gate is stopping; try again", "Retry-After: 1\r\n")

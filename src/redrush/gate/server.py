@@ -1,0 +1,58 @@
+"""Sockets and seconds: listens for a site, ticks it every second, and ends it without dropping an answer."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from redrush.errors import ConfigError
+from redrush.gate.connection import Connection
+from redrush.gate.site import Site
+
+BACKLOG = 4_096
+"""Connections the kernel keeps while the loop is busy: a crowd connects within the same second."""
+
+STOP_DEADLINE_S = 10.0
+"""How long a stop waits for clients to take their answers before it cuts them."""
+
+
+class Server:
+    """Serves sites until stopped. `ticks` are called once a second, after the sites' own."""
+
+    def __init__(self, ticks: Sequence[Callable[[], None]]) -> None:
+        self._ticks = ticks
+        self._sites: list[tuple[Site, asyncio.Server]] = []
+        self._next_tick: asyncio.TimerHandle | None = None
+
+    async def listen(self, site: Site, host: str, port: int) -> int:
+        """Serve the site at the address; returns the port, which the system chooses if `port` is 0."""
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(lambda: Connection(site), host, port, backlog=BACKLOG)
+        except OSError as fault:
+            raise ConfigError(f"cannot listen on {host} port {port}: {fault.strerror or fault}") from fault
+        self._sites.append((site, listener))
+        if self._next_tick is None:
+            self._next_tick = loop.call_later(1.0, self._tick)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    def _tick(self) -> None:
+        # The next tick is set first: a fault in this one is reported by the loop, and deadlines go on being kept.
+        self._next_tick = asyncio.get_running_loop().call_later(1.0, self._tick)
+        for site, _ in self._sites:
+            site.tick()
+        for tick in self._ticks:
+            tick()
+
+    async def stop(self) -> None:
+        """Take no more connections, finish what was accepted, and return when every connection has ended."""
+        for site, listener in self._sites:
+            listener.close()
+            site.stop()
+        deadline_s = asyncio.get_running_loop().time() + STOP_DEADLINE_S
+        while any(site.connections for site, _ in self._sites) and asyncio.get_running_loop().time() < deadline_s:
+            await asyncio.sleep(0.01)
+        for site, _ in self._sites:
+            for connection in tuple(site.connections):
+                connection.abort()
+        if self._next_tick is not None:
+            self._next_tick.cancel()

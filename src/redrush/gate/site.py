@@ -1,0 +1,136 @@
+"""A site: what one listening port serves. Routes, tickets, limits and counters, shared by all its connections.
+
+A route gets a request from a connection and returns the whole answer, or None if it will call `connection.send`
+later (a claim that waits for its batch). The participants' port and the control port are two sites.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from redrush.core.tickets import TICKET_BYTES_MAX, Ticket, TicketVerifier
+from redrush.gate import answers
+from redrush.gate.reader import Limits, Request
+
+
+class Waiter(Protocol):
+    """Whoever waits for an answer; a connection, mostly."""
+
+    def send(self, answer: bytes) -> None:
+        """Take the answer to the request that was left unanswered."""
+
+
+class Route(Protocol):
+    """One path of a site."""
+
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+        """Answer a request, now (bytes) or later (None, then `waiter.send`). `user` is "" on a public route."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A route with what the site checks before it: the method, and whether a ticket is needed."""
+
+    method: bytes
+    route: Route
+    needs_ticket: bool
+
+
+KNOWN_HEADS_MAX = 4_096
+"""Distinct request heads remembered (browser versions × paths); beyond it the memory starts anew."""
+KNOWN_HEAD_BYTES_MAX = 4_096
+
+NEVER_S = 1 << 62
+
+
+class Site:
+    """See the module. Not thread-safe: everything happens on the event loop."""
+
+    def __init__(self, limits: Limits, verifier: TicketVerifier | None, now_us: Callable[[], int]) -> None:
+        self.limits = limits
+        self.stopping = False
+        self.connections: set[Idler] = set()
+        self.counts: Counter[str] = Counter()
+        self.known_heads: dict[bytes, Endpoint] = {}
+        self._endpoints: dict[bytes, Endpoint] = {}
+        self._verifier = verifier
+        self._now_us = now_us
+        self.now_s = now_us() // 1_000_000
+
+    def add(self, method: bytes, path: bytes, route: Route, *, needs_ticket: bool) -> None:
+        """Serve `route` at `path` for `method`; one method per path."""
+        self._endpoints[path] = Endpoint(method, route, needs_ticket)
+
+    def ticket(self, credentials: bytes) -> Ticket | None:
+        """Return the ticket if it is genuine; whether it has expired is not checked here."""
+        if self._verifier is None or len(credentials) > TICKET_BYTES_MAX:
+            return None
+        return self._verifier.verify(credentials)
+
+    def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
+        """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
+        endpoint = self._endpoints.get(request.path)
+        if endpoint is None:
+            return answers.NOT_FOUND
+        if request.method != endpoint.method:
+            allowed = endpoint.method.decode("ascii")
+            return answers.problem(405, f"use {allowed} here", f"Allow: {allowed}\r\n")
+        if request.body:
+            if request.content_type.partition(b";")[0].strip().lower() != b"application/json":
+                return answers.NOT_JSON_TYPE
+            if not _is_json_object(request.body):
+                return answers.NOT_JSON
+        if not endpoint.needs_ticket:
+            return endpoint, ""
+        ticket = self.ticket(request.ticket) if request.ticket else None
+        if ticket is None:
+            return answers.NO_TICKET
+        if ticket.expires_s <= self.now_s:
+            return answers.EXPIRED_TICKET
+        return endpoint, ticket.user
+
+    def remember(self, head: bytes, endpoint: Endpoint) -> None:
+        """Let later requests with this head (its ticket cut out) take the short way to the endpoint."""
+        if len(head) > KNOWN_HEAD_BYTES_MAX or self.stopping:
+            return
+        if len(self.known_heads) >= KNOWN_HEADS_MAX:
+            self.known_heads.clear()
+        self.known_heads[head] = endpoint
+
+    def tick(self) -> None:
+        """Call every second: the coarse clock, and the deadlines of connections."""
+        self.now_s = self._now_us() // 1_000_000
+        for connection in tuple(self.connections):
+            connection.check_deadlines()
+
+    def stop(self) -> None:
+        """Answer what was accepted, then let every connection end."""
+        self.stopping = True
+        self.known_heads.clear()
+        for connection in tuple(self.connections):
+            connection.finish()
+
+
+class Idler(Protocol):
+    """What a site needs of its connections."""
+
+    def check_deadlines(self) -> None:
+        """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
+
+    def finish(self) -> None:
+        """End the connection, after the answer that is under way."""
+
+    def abort(self) -> None:
+        """End the connection now."""
+
+
+_any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _is_json_object(body: bytes) -> bool:
+    try:
+        _any_object.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""A store that lives as long as its process: for simulations, tests and the measure of what durability costs."""
+
+from collections.abc import Sequence
+
+from redrush.core.campaign import Slots
+from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed
+from redrush.stores.pots import Pots
+
+
+class MemoryStore:
+    """The `redrush.ports.store.Store` without a disk. Nothing survives `close`."""
+
+    def __init__(self) -> None:
+        self._pots = Pots()
+        self._log: list[LogRecord] = []  # the record seq stands at seq - 1
+        self._closed = False
+
+    async def open(self, pot: str, slots: Slots) -> None:
+        self._check_open()
+        self._keep(self._pots.open(pot, slots))
+
+    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+        self._check_open()
+        results, records = self._pots.claim(pot, users, at_us)
+        self._log.extend(records)
+        return results
+
+    async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
+        self._check_open()
+        slots, record = self._pots.take(pot, count, transfer)
+        self._keep(record)
+        return slots
+
+    async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
+        self._check_open()
+        self._keep(self._pots.give(pot, slots, transfer))
+
+    async def find(self, pot: str, user: str) -> Claimed | None:
+        self._check_open()
+        return self._pots.find(pot, user)
+
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        self._check_open()
+        return self._pots.winners(pot)
+
+    async def state(self, pot: str) -> PotState:
+        self._check_open()
+        return self._pots.state(pot)
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        self._check_open()
+        start = max(after, 0)
+        return self._log[start : start + max(limit, 0)]
+
+    def last_seq(self) -> int:
+        return self._pots.seq
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _keep(self, record: LogRecord | None) -> None:
+        if record is not None:
+            self._log.append(record)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed("the store was closed")

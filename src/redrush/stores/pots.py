@@ -1,0 +1,271 @@
+"""The truth of a store in memory: pots, the queue of their slots, who has which, and transfers.
+
+Every store that decides inside the process (memory, SQLite) decides here, so the claim rules exist once. Methods that
+change something return the log record to keep, or None where the call was a repeat; making it durable before anyone
+sees it is the caller's part. `restore` applies such a record again after a restart and checks it against all before.
+
+A claim costs one look-up and, if it wins, two structs and one insertion; everything else is per batch. `Claimed` holds
+no containers and is not tracked by the garbage collector (`gc=False`), hence neither is a dict of them: a million
+grants add nothing to a collection.
+
+Rejected: deriving the grants' instants from runs instead of keeping a struct per grant. It saves 40 bytes each and
+costs every repeat a search.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import repeat
+from typing import Final
+
+from redrush.core.campaign import Slots
+from redrush.ports.store import (
+    EMPTY,
+    Claimed,
+    ClaimResult,
+    Given,
+    Granted,
+    LogRecord,
+    Opened,
+    PotState,
+    StoreConflict,
+    StoreCorrupt,
+    Taken,
+)
+
+INTEGER_MAX: Final = 2**63 - 1
+"""Slots and instants end here: what 64 signed bits of SQLite, Lua-side streams and the amounts table can hold."""
+
+
+class Pot:
+    """One pot: the unclaimed slots in the order of their granting, and the grants."""
+
+    __slots__ = ("granted_runs", "grants", "opened_with", "unclaimed")
+
+    def __init__(self, slots: Slots) -> None:
+        self.opened_with = slots
+        self.grants: dict[str, Claimed] = {}
+        self.unclaimed: deque[Slots] = deque([slots] if slots.count else [])
+        self.granted_runs: list[Slots] = []
+
+    def left(self) -> int:
+        return sum(run.count for run in self.unclaimed)
+
+    def claim(self, users: Sequence[str], at_us: int) -> tuple[list[ClaimResult], list[tuple[int, list[str]]]]:
+        """Give each user their slot; return the results and the new grants as runs (first slot, users)."""
+        grants = self.grants
+        results: list[ClaimResult] = []
+        runs: list[tuple[int, list[str]]] = []
+        winners: list[str] = []
+        first, slot, end = self._head()
+        for user in users:
+            known = grants.get(user)
+            if known is not None:
+                results.append(known)
+                continue
+            if slot == end:
+                if winners:
+                    self._grant_run(first, winners, runs)
+                    winners = []
+                    first, slot, end = self._head()
+                if slot == end:
+                    results.append(EMPTY)
+                    continue
+            grants[user] = Claimed(slot, at_us, True)
+            results.append(Claimed(slot, at_us, False))
+            winners.append(user)
+            slot += 1
+        if winners:
+            self._grant_run(first, winners, runs)
+        return results, runs
+
+    def _head(self) -> tuple[int, int, int]:
+        """Return first, next and end slot of the run that grants come from; all equal when the pot is empty."""
+        if not self.unclaimed:
+            return 0, 0, 0
+        head = self.unclaimed[0]
+        return head.first, head.first, head.end
+
+    def _grant_run(self, first: int, winners: list[str], runs: list[tuple[int, list[str]]]) -> None:
+        self.advance(len(winners))
+        runs.append((first, winners))
+
+    def advance(self, count: int) -> None:
+        """Move `count` slots, at most the length of the head run, from unclaimed to granted."""
+        head = self.unclaimed.popleft()
+        if head.count > count:
+            self.unclaimed.appendleft(Slots(head.first + count, head.count - count))
+        last = self.granted_runs[-1] if self.granted_runs else None
+        if last is not None and last.end == head.first:
+            self.granted_runs[-1] = Slots(last.first, last.count + count)
+        else:
+            self.granted_runs.append(Slots(head.first, count))
+
+    def take(self, count: int) -> tuple[Slots, ...]:
+        """Remove up to `count` slots from the end; return them in the order of their granting."""
+        taken: deque[Slots] = deque()
+        while count and self.unclaimed:
+            tail = self.unclaimed.pop()
+            if tail.count > count:
+                self.unclaimed.append(Slots(tail.first, tail.count - count))
+                tail = Slots(tail.end - count, count)
+            taken.appendleft(tail)
+            count -= tail.count
+        return tuple(taken)
+
+    def give(self, slots: tuple[Slots, ...]) -> None:
+        self.unclaimed.extend(run for run in slots if run.count)
+
+    def overlap(self, slots: tuple[Slots, ...]) -> Slots | None:
+        """Return the first of these runs that meets a slot the pot holds or granted, or one of the runs before it."""
+        held = [*self.granted_runs, *self.unclaimed]
+        for run in slots:
+            if any(run.first < other.end and other.first < run.end for other in held):
+                return run
+            held.append(run)
+        return None
+
+
+class Pots:
+    """All pots of a store. `seq` is the number of the last record returned or restored; the next gets `seq` + 1."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._pots: dict[str, Pot] = {}
+        self._taken: dict[str, Taken] = {}
+        self._given: dict[str, Given] = {}
+
+    def open(self, pot: str, slots: Slots) -> Opened | None:
+        _check_slots((slots,))
+        known = self._pots.get(pot)
+        if known is None:
+            self._pots[pot] = Pot(slots)
+            return Opened(self._next_seq(), pot, slots)
+        if known.opened_with != slots:
+            raise StoreConflict(f"pot {pot!r} was opened with {known.opened_with}, it cannot be opened with {slots}")
+        return None
+
+    def claim(self, pot: str, users: Sequence[str], at_us: int) -> tuple[list[ClaimResult], list[Granted]]:
+        """Decide for each user in order; return the answers and one record per run of consecutive new slots."""
+        if not 0 <= at_us <= INTEGER_MAX:
+            raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
+        results, runs = self._pot(pot).claim(users, at_us)
+        return results, [Granted(self._next_seq(), pot, first, tuple(winners), at_us) for first, winners in runs]
+
+    def take(self, pot: str, count: int, transfer: str) -> tuple[tuple[Slots, ...], Taken | None]:
+        """Return the slots of this transfer and, if it is new, its record."""
+        if count < 0:
+            raise ValueError(f"cannot take {count} slots")
+        source = self._pot(pot)
+        known = self._taken.get(transfer)
+        if known is None:
+            record = Taken(self._next_seq(), pot, source.take(count), transfer)
+            self._taken[transfer] = record
+            return record.slots, record
+        if known.pot != pot:
+            raise StoreConflict(f"transfer {transfer!r} took from pot {known.pot!r}, it cannot take from {pot!r}")
+        return known.slots, None
+
+    def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> Given | None:
+        _check_slots(slots)
+        target = self._pot(pot)
+        known = self._given.get(transfer)
+        if known is not None:
+            if (known.pot, known.slots) != (pot, slots):
+                raise StoreConflict(
+                    f"transfer {transfer!r} gave {known.slots} to pot {known.pot!r}, it cannot give {slots} to {pot!r}"
+                )
+            return None
+        overlap = target.overlap(slots)
+        if overlap is not None:
+            raise StoreConflict(f"pot {pot!r} already has slots of {overlap}, transfer {transfer!r} cannot give them")
+        target.give(slots)
+        record = Given(self._next_seq(), pot, slots, transfer)
+        self._given[transfer] = record
+        return record
+
+    def find(self, pot: str, user: str) -> Claimed | None:
+        known = self._pots.get(pot)
+        return None if known is None else known.grants.get(user)
+
+    def winners(self, pot: str) -> dict[str, Claimed]:
+        """Return a copy of the pot's grants by user. Raises KeyError for a pot that was never opened."""
+        return self._pot(pot).grants.copy()
+
+    def state(self, pot: str) -> PotState:
+        known = self._pot(pot)
+        return PotState(left=known.left(), claimed=len(known.grants))
+
+    def restore(self, record: LogRecord) -> None:
+        """Apply a record that was made durable in an earlier life. Raises StoreCorrupt where it contradicts others."""
+        if record.seq <= self.seq:
+            raise StoreCorrupt(record.seq, f"follows record {self.seq}")
+        if isinstance(record, Granted):
+            self._restore_grants(record)
+            self.seq = record.seq
+            return
+        self.seq = record.seq - 1
+        try:
+            self._restore_move(record)
+        except (KeyError, ValueError, StoreConflict) as contradiction:
+            raise StoreCorrupt(record.seq, str(contradiction.args[0])) from None
+
+    def _restore_grants(self, record: Granted) -> None:
+        pot = self._pots.get(record.pot)
+        if pot is None:
+            raise StoreCorrupt(record.seq, f"grants from pot {record.pot!r}, which was not opened before")
+        first, count = record.first_slot, len(record.users)
+        head = pot.unclaimed[0] if pot.unclaimed else Slots(first, 0)
+        if not count or head.first != first or head.count < count:
+            raise StoreCorrupt(record.seq, _slot_contradiction(pot, record))
+        grants = pot.grants
+        known = len(grants)
+        claims = map(Claimed, range(first, first + count), repeat(record.at_us), repeat(True))
+        grants.update(zip(record.users, claims, strict=True))
+        if len(grants) != known + count:
+            raise StoreCorrupt(record.seq, f"grants a second slot of pot {record.pot!r} to one user")
+        pot.advance(count)
+
+    def _restore_move(self, record: Opened | Taken | Given) -> None:
+        repeated: object
+        if isinstance(record, Opened):
+            repeated = self.open(record.pot, record.slots) is None
+        elif isinstance(record, Given):
+            repeated = self.give(record.pot, record.slots, record.transfer) is None
+        else:
+            wanted = sum(run.count for run in record.slots)
+            slots, new = self.take(record.pot, wanted, record.transfer)
+            repeated = new is None
+            if slots != record.slots:
+                raise StoreConflict(f"takes {record.slots} from pot {record.pot!r}, whose last slots are {slots}")
+        if repeated:
+            raise StoreConflict(f"repeats an earlier record of pot {record.pot!r}")
+
+    def _next_seq(self) -> int:
+        self.seq += 1
+        return self.seq
+
+    def _pot(self, pot: str) -> Pot:
+        try:
+            return self._pots[pot]
+        except KeyError:
+            raise KeyError(f"pot {pot!r} was never opened") from None
+
+
+def _check_slots(slots: tuple[Slots, ...]) -> None:
+    for run in slots:
+        if run.first < 0 or run.count < 0 or run.end > INTEGER_MAX:
+            raise ValueError(f"{run} is not a run of slots")
+
+
+def _slot_contradiction(pot: Pot, record: Granted) -> str:
+    """Say what is wrong with a grant whose slots are not the next ones of its pot."""
+    if not record.users:
+        return "grants to nobody"
+    granted = Slots(record.first_slot, len(record.users))
+    for run in pot.granted_runs:
+        if granted.first < run.end and run.first < granted.end:
+            return f"grants slot {max(run.first, granted.first)} of pot {record.pot!r} a second time"
+    held = any(run.first <= granted.first and granted.end <= run.end for run in pot.unclaimed)
+    if not held:
+        return f"grants slots {granted.first} to {granted.end - 1}, which are not all in pot {record.pot!r}"
+    return f"grants slot {granted.first} of pot {record.pot!r} before {pot.unclaimed[0].first}"

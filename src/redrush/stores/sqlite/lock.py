@@ -1,0 +1,37 @@
+"""One process per journal: an advisory lock on a file beside it, which the kernel drops when its holder dies.
+
+SQLite's own locks last for a transaction; two servers would take turns and both believe their memory. The lock file is
+never deleted: removing it while another process waits would let two of them hold "the" lock.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from redrush.errors import ConfigError
+
+
+class StoreInUse(ConfigError):
+    """Another process, or another store of this one, writes the journal."""
+
+
+class JournalLock:
+    """Holds `<path>.lock` exclusively from construction to `release`. Raises StoreInUse if someone has it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            raise StoreInUse(f"{path} is written by process {holder or '(unknown)'}; stop that one first") from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def release(self) -> None:
+        """Let others have the journal. Does nothing the second time."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,71 @@
+"""Log records as rows of the table `log` (`schema.sql`), and back. Rows stay inside this package."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from redrush.core.campaign import Slots
+from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreCorrupt, Taken
+
+Row = tuple[
+    int, str, str, int | None, int | None, int | None, str | None, str | None, str | None
+]  # the columns of `log` in order
+
+LOG_COLUMNS: Final = 9
+
+_decode_users = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_slots = msgspec.json.Decoder(tuple[Slots, ...]).decode
+
+
+def sql(name: str) -> str:
+    """Return the statement in the file `name` of this package."""
+    return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def users_text(users: Sequence[str]) -> str:
+    """Return the users as a JSON array. Raises UnicodeEncodeError for text that is not Unicode (lone surrogates)."""
+    return msgspec.json.encode(users).decode()
+
+
+def granted_row(record: Granted, users: str) -> Row:
+    """Return the row of a grant whose users are already written as JSON."""
+    return (
+        record.seq,
+        "granted",
+        record.pot,
+        record.first_slot,
+        len(record.users),
+        record.at_us,
+        users,
+        None,
+        None,
+    )
+
+
+def row_of(record: Opened | Taken | Given) -> Row:
+    if isinstance(record, Opened):
+        return record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
+    kind = "taken" if isinstance(record, Taken) else "given"
+    slots = msgspec.json.encode(record.slots).decode()
+    return record.seq, kind, record.pot, None, None, None, None, slots, record.transfer
+
+
+def record_of(row: tuple[Any, ...]) -> LogRecord:
+    """Return what the row says. Raises StoreCorrupt for a row that no store wrote."""
+    seq, kind, pot, first_slot, count, at_us, users, slots, transfer = row
+    try:
+        if kind == "granted":
+            names = _decode_users(users)
+            if len(names) != count or first_slot is None or at_us is None:
+                raise StoreCorrupt(seq, f"says that it grants {count} slots, but names {len(names)} users")
+            return Granted(seq, pot, first_slot, names, at_us)
+        if kind == "opened" and first_slot is not None and count is not None:
+            return Opened(seq, pot, Slots(first_slot, count))
+        if kind in {"taken", "given"} and transfer is not None:
+            record = Taken if kind == "taken" else Given
+            return record(seq, pot, _decode_slots(slots), transfer)
+    except (msgspec.DecodeError, TypeError) as error:
+        raise StoreCorrupt(seq, f"cannot be read: {error}") from None
+    raise StoreCorrupt(seq, f"is no {kind!r} record: a column is missing")

@@ -1,0 +1,141 @@
+"""The embedded store: decides in memory, answers when the journal has it on the disk.
+
+A call decides on the event loop, at once and in order (`redrush.stores.pots`), and hands its log rows to the writer
+thread; it returns when these, and all before them, are durable. Reads wait for what was decided before them, so that
+nothing is shown that a power loss could take back. Deciding on the loop rather than in the thread leaves the thread a
+single SQLite call per commit, most of it without the GIL.
+
+Decisions of a failed batch stay in memory, but no call succeeds any more, so nobody sees them.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from redrush.core.campaign import Slots
+from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed
+from redrush.stores.pots import Pots
+from redrush.stores.sqlite.journal import LogReader, open_journal
+from redrush.stores.sqlite.lock import JournalLock
+from redrush.stores.sqlite.rows import Row, granted_row, row_of, users_text
+from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
+
+
+def _ignore(_failure: StoreFailed) -> None:
+    """Nobody asked to be told."""
+
+
+class SqliteStore:
+    """The `redrush.ports.store.Store` on a SQLite file. Open it with `open_path`; use it from one event loop."""
+
+    def __init__(self, pots: Pots, writer: JournalWriter, reader: LogReader, lock: JournalLock) -> None:
+        self._pots = pots
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        # Reads of the log have a thread of their own: neither the loop nor a commit waits for them.
+        self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redrush-log")
+
+    @classmethod
+    async def open_path(
+        cls,
+        path: Path,
+        *,
+        vfs: str | None = None,
+        on_failure: Callable[[StoreFailed], None] = _ignore,
+        wal_pages_max: int = WAL_PAGES_MAX,
+    ) -> Self:
+        """Open or create the journal at `path` and recover what it holds.
+
+        `on_failure` is called once, on the loop, when the disk fails: the server should stop then. `vfs` names a
+        registered APSW VFS to run on; a WAL of `wal_pages_max` pages is checkpointed even under load.
+        Raises StoreInUse (another process has the journal), ConfigError (not a journal, or of a newer version),
+        StoreCorrupt, StoreFailed.
+        """
+        lock = JournalLock(path)
+        try:
+            connection, pots = await asyncio.to_thread(open_journal, path, vfs)
+            reader = LogReader(path, vfs)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(pots, JournalWriter(connection, str(path), on_failure, wal_pages_max), reader, lock)
+
+    @property
+    def failure(self) -> StoreFailed | None:
+        """What made the store fail, or None while it works."""
+        return self._writer.failure
+
+    async def open(self, pot: str, slots: Slots) -> None:
+        _check_text(pot)
+        await self._writer.room()
+        record = self._pots.open(pot, slots)
+        await self._writer.append([row_of(record)] if record else ())
+
+    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+        # Text that cannot be written must fail before it is granted anything.
+        text = users_text(users)
+        await self._writer.room()
+        results, granted = self._pots.claim(pot, users, at_us)
+        rows: list[Row]
+        if len(granted) == 1 and len(granted[0].users) == len(users):
+            rows = [granted_row(granted[0], text)]
+        else:
+            rows = [granted_row(record, users_text(record.users)) for record in granted]
+        await self._writer.append(rows)
+        return results
+
+    async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
+        _check_text(pot, transfer)
+        await self._writer.room()
+        slots, record = self._pots.take(pot, count, transfer)
+        await self._writer.append([row_of(record)] if record else ())
+        return slots
+
+    async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
+        _check_text(pot, transfer)
+        await self._writer.room()
+        record = self._pots.give(pot, slots, transfer)
+        await self._writer.append([row_of(record)] if record else ())
+
+    async def find(self, pot: str, user: str) -> Claimed | None:
+        self._writer.check()
+        claimed = self._pots.find(pot, user)
+        if claimed is not None:
+            await self._writer.settled()
+        return claimed
+
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        self._writer.check()
+        winners = self._pots.winners(pot)
+        await self._writer.settled()
+        return winners
+
+    async def state(self, pot: str) -> PotState:
+        self._writer.check()
+        state = self._pots.state(pot)
+        await self._writer.settled()
+        return state
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        self._writer.check()
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.read, after, limit)
+
+    def last_seq(self) -> int:
+        return self._pots.seq
+
+    async def close(self) -> None:
+        """Finish what was accepted, then close and unlock the journal. May be called again."""
+        self._writer.refuse()
+        self._reading.shutdown()
+        self._reader.close()  # before the writing connection: the last to close folds the WAL into the file
+        await self._writer.close()
+        self._lock.release()
+
+
+def _check_text(*texts: str) -> None:
+    """Raise UnicodeEncodeError for text that SQLite could not store."""
+    for text in texts:
+        text.encode()

@@ -1,0 +1,306 @@
+"""Puts the parts together. The only place that knows which adapter is used.
+
+The embedded form: gate, store, recorder and ledger in one process, on one data directory.
+"""
+
+import asyncio
+import gc
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+import uvloop
+
+from redrush.config import CampaignFile, GateSpec
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import Keys, load_or_create_keys
+from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
+from redrush.core.campaign import RETURNED_POT, Slots
+from redrush.core.phase import SteadyClock
+from redrush.core.tickets import TicketVerifier
+from redrush.errors import ConfigError
+from redrush.gate import answers
+from redrush.gate.claims import Gauge, RoundClaims
+from redrush.gate.grants import GrantWriter
+from redrush.gate.reader import Limits
+from redrush.gate.server import Server
+from redrush.gate.site import Site
+from redrush.gate.views import Computed, Fixed, GrantsView, RoundView
+from redrush.ports.store import Store, StoreFailed
+from redrush.records.sqlite import SqliteRecords
+from redrush.settle.closing import Closer
+from redrush.settle.export import Format, write_grants
+from redrush.settle.reconcile import Report, reconcile
+from redrush.settle.recorder import Recorder
+from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long the loop may keep the interpreter from the store's thread. Python's own 5 ms would make each commit wait
+for it; see `benchmarks/README.md` for the measurement."""
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Where a server listens. 0 lets the system choose; `control` None means no control port."""
+
+    host: str
+    gate: int
+    control: int | None
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """The participants' site and what stands behind it."""
+
+    site: Site
+    rounds: dict[str, RoundClaims]
+    gauge: Gauge
+    views: tuple[RoundView, ...]
+
+    def tick(self) -> None:
+        """Renew what is prebuilt. Every second."""
+        for claims in self.rounds.values():
+            claims.tick()
+        for view in self.views:
+            view.tick()
+
+
+def system_clock() -> SteadyClock:
+    """Return a clock that takes the wall clock's time once, now, and follows the monotonic one from then on."""
+    return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000)
+
+
+def build_gate(
+    sealed: SealedCampaign,
+    store: Store,
+    keys: Keys,
+    limits: Limits,
+    *,
+    audience: frozenset[str] | None,
+    now_us: Callable[[], int],
+    failed: Callable[[StoreFailed], None],
+) -> Gate:
+    """Return the gate of a campaign on any store."""
+    site = Site(limits, TicketVerifier(keys.tickets), now_us)
+    gauge = Gauge(parked=0, parked_max=limits.parked_max)
+    writers = {
+        round_.id: GrantWriter(sealed.campaign, round_, sealed.amounts, keys.receipts)
+        for round_ in sealed.campaign.rounds
+    }
+    rounds: dict[str, RoundClaims] = {}
+    views = []
+    for round_ in sealed.campaign.rounds:
+        claims = rounds[round_.id] = RoundClaims(
+            round_,
+            store=store,
+            writer=writers[round_.id],
+            now_us=now_us,
+            draw=random.Random().random,  # noqa: S311 - a lottery among equals, reseeded by the system at each start
+            gauge=gauge,
+            audience=audience,
+            failed=failed,
+        )
+        views.append(RoundView(claims, now_us))
+        path = f"/v1/rounds/{round_.id}".encode("ascii")
+        site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
+        site.add(b"GET", path, views[-1], needs_ticket=False)
+    site.add(b"GET", b"/v1/grants", GrantsView(store, writers), needs_ticket=True)
+    site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+    return Gate(site, rounds, gauge, tuple(views))
+
+
+class Embedded:
+    """The embedded form while it runs. `start`, then `wait`, then `stop`."""
+
+    def __init__(self, file: CampaignFile, data_dir: DataDir, ports: Ports) -> None:
+        self._file = file
+        self._data_dir = data_dir
+        self._ports = ports
+        self._fault: StoreFailed | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def gate(self) -> Gate:
+        """The gate, once started."""
+        return self._gate
+
+    async def start(self) -> dict[str, int]:
+        """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be."""
+        clock = system_clock()
+        self._data_dir.create()
+        self._store = await SqliteStore.open_path(self._data_dir.journal)
+        self._sealed = seal(self._file, self._data_dir, clock.now_us())
+        campaign = self._sealed.campaign
+        for round_ in campaign.rounds:
+            await self._store.open(round_.id, round_.slots)
+        await self._store.open(RETURNED_POT, Slots(0, 0))
+        self._gate = build_gate(
+            self._sealed,
+            self._store,
+            load_or_create_keys(self._data_dir),
+            limits_of(self._file.gate),
+            audience=None if self._file.audience is None else load_audience(Path(self._file.audience)),
+            now_us=clock.now_us,
+            failed=self._fail,
+        )
+        for claims in self._gate.rounds.values():
+            await claims.warm_up()
+        self._settle(clock)
+        self._tune()
+        return await self._listen(clock)
+
+    def _settle(self, clock: SteadyClock) -> None:
+        self._records = SqliteRecords.open_path(self._data_dir.records)
+        self._recorder = Recorder(
+            self._store, self._records, self._sealed.campaign, self._sealed.amounts, busy=self._rushing
+        )
+        self._closer = Closer(self._store, self._sealed.campaign, clock, drain=self._drained, moved=self._refilled)
+        self._tasks = [
+            asyncio.create_task(self._recorder.run(), name="recorder"),
+            asyncio.create_task(self._closer.run(), name="closer"),
+        ]
+
+    def _rushing(self) -> bool:
+        return self._gate.gauge.parked > 0
+
+    async def _drained(self, round_id: str) -> None:
+        await self._gate.rounds[round_id].drained()
+
+    def _refilled(self, pot: str) -> None:
+        if pot in self._gate.rounds:
+            self._gate.rounds[pot].refilled()
+
+    def _tune(self) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        # What was loaded stays for good: the collector need not walk it again and again during the rush.
+        gc.collect()
+        gc.freeze()
+
+    async def _listen(self, clock: SteadyClock) -> dict[str, int]:
+        self._server = Server([self._gate.tick])
+        ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
+        if self._ports.control is not None:
+            control = Site(Limits(connections_max=256), None, clock.now_us)
+            exposition = Exposition([lambda: gate_readings(self._gate), self._settlement_readings])
+            control.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+            control.add(b"GET", b"/readyz", Computed(self._readiness), needs_ticket=False)
+            metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
+            control.add(b"GET", b"/metrics", metrics, needs_ticket=False)
+            ports["control"] = await self._server.listen(control, self._ports.host, self._ports.control)
+        return ports
+
+    def _readiness(self) -> bytes:
+        if self._fault is not None or self._stopping.is_set():
+            return answers.problem(503, "not ready: the store has failed or the server is stopping")
+        return answers.json_answer({"status": "ready"})
+
+    def _settlement_readings(self) -> Iterator[Reading]:
+        yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
+
+    def _fail(self, fault: StoreFailed) -> None:
+        self._fault = fault
+        self._stopping.set()
+
+    async def wait(self) -> None:
+        """Return when the process is told to stop (SIGTERM, SIGINT). Raises StoreFailed when the store has failed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        await self._stopping.wait()
+
+    async def stop(self) -> None:
+        """Finish what was accepted, bring the records up to date, and close. Raises StoreFailed if that was why."""
+        await self._server.stop()
+        self._closer.stop()
+        await self._recorder.stop(drain=self._fault is None)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.close()
+        self._records.close()
+        if self._fault is not None:
+            raise self._fault
+
+
+def limits_of(spec: GateSpec) -> Limits:
+    """Return the gate's limits: the defaults, and over them what the campaign file sets."""
+    chosen = {name: value for name, value in msgspec.structs.asdict(spec).items() if value is not None}
+    return msgspec.structs.replace(Limits(), **chosen)
+
+
+def gate_readings(gate: Gate) -> Iterator[Reading]:
+    """Yield the gate's figures: answers by round and outcome, claims parked, connections, refusals."""
+    for round_id, claims in gate.rounds.items():
+        for outcome, count in msgspec.structs.asdict(claims.counts).items():
+            if outcome == "batches":
+                labels: tuple[tuple[str, str], ...] = (("round", round_id),)
+                yield Reading("redrush_batches", "Batches of claims made durable", "counter", labels, count)
+            else:
+                labels = (("round", round_id), ("outcome", outcome))
+                yield Reading("redrush_claims", "Answers to claims by round and outcome", "counter", labels, count)
+    yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
+    yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
+    for reason, count in gate.site.counts.items():
+        yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
+
+
+def run_embedded(
+    file: CampaignFile, data_dir: DataDir, ports: Ports, announce: Callable[[dict[str, int]], None]
+) -> None:
+    """Run the embedded form until SIGTERM or SIGINT; `announce` gets the ports once it answers."""
+
+    async def main() -> None:
+        embedded = Embedded(file, data_dir, ports)
+        announce(await embedded.start())
+        await embedded.wait()
+        await embedded.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
+    """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
+    sealed = load_sealed(data_dir)
+    with LogReader(data_dir.journal) as log:
+        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
+
+
+RECORDED_WITHIN_S = 10.0
+"""How long `reconcile` waits for a running server to record what is in its journal."""
+
+
+def reconcile_data_dir(data_dir: DataDir) -> Report:
+    """Bring the records up to date, then return the reconciliation of the data directory.
+
+    If a server is running it records by itself and is given `RECORDED_WITHIN_S`; what it has not recorded then is
+    reported as behind. Otherwise what a crash left unrecorded is recorded here.
+    """
+    sealed = load_sealed(data_dir)
+    if not data_dir.journal.is_file():
+        raise ConfigError(f"{data_dir.journal}: is missing; `redrush serve` was never started on this directory")
+    try:
+        asyncio.run(_catch_up(data_dir, sealed))
+    except StoreInUse:
+        deadline_s = time.monotonic() + RECORDED_WITHIN_S
+        while (report := reconcile(data_dir.root)).behind and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        return report
+    return reconcile(data_dir.root)
+
+
+async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
+    """Record the rest of the journal. Raises StoreInUse if a server is running."""
+    store = await SqliteStore.open_path(data_dir.journal)
+    records = SqliteRecords.open_path(data_dir.records)
+    recorder = Recorder(store, records, sealed.campaign, sealed.amounts)
+    running = asyncio.create_task(recorder.run())
+    try:
+        await recorder.caught_up()
+    finally:
+        await recorder.stop(drain=False)
+        await running
+        records.close()
+        await store.close()
