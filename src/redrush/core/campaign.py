@@ -69,6 +69,11 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
         return next((r for r in self.rounds if r.id == round_id), None)
 
 
+def grant_id_prefix(campaign_id: str, round_id: str) -> str:
+    """Return what the ids of all grants of a round begin with; the slot follows."""
+    return f"{campaign_id}-{round_id}-"
+
+
 def grant_id(campaign_id: str, round_id: str, slot: int) -> str:
     """Return the id of the grant of `slot`: derived, so that every retry of anything names the same grant."""
-    return f"{campaign_id}-{round_id}-{slot}"
+    return f"{grant_id_prefix(campaign_id, round_id)}{slot}"

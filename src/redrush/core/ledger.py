@@ -19,14 +19,16 @@ and moving leftover straight from round to round (between take and give a crash 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from redrush.core.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id
+from redrush.core.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id_prefix
 from redrush.errors import RedrushError
+
+if TYPE_CHECKING:  # a server that restarts splits nothing and should not wait for numpy
+    import numpy as np
+    import numpy.typing as npt
 
 SPONSOR = "sponsor"
 """The account that the event's budget comes from and that returned leftover goes back to."""
@@ -34,7 +36,7 @@ SPONSOR = "sponsor"
 TRANSIT = "transit"
 """The account of slots that were taken from one pot and not yet given to another."""
 
-SlotAmounts: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
+SlotAmounts: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
 """Minor units by slot of the campaign: element k is what slot k is worth (a list, a memoryview, a numpy array)."""
 
 
@@ -53,6 +55,28 @@ class Posting(msgspec.Struct, frozen=True, gc=False):
     credit_account: str
     amount_minor: int
     at_us: int | None
+
+
+class GrantRule(msgspec.Struct, frozen=True):
+    """How every grant of one round is posted, as data: a database can post a whole run by it without Posting objects.
+
+    The posting of a slot has the id `id_prefix` + slot, and takes from `debit_account` to `credit_prefix` + user.
+    """
+
+    id_prefix: str
+    debit_account: str
+    credit_prefix: str
+
+    def posting(self, slot: int, user: str, amount_minor: int, at_us: int) -> Posting:
+        """Return the posting of one grant. Raises LedgerFault if the slot is worth nothing."""
+        return _posting(
+            f"{self.id_prefix}{slot}", self.debit_account, f"{self.credit_prefix}{user}", amount_minor, at_us
+        )
+
+
+def grant_rule(campaign: Campaign, round_id: str) -> GrantRule:
+    """Return the rule by which the grants of the pot `round_id` are posted."""
+    return GrantRule(f"grant:{grant_id_prefix(campaign.id, round_id)}", pot_account(round_id), user_account(""))
 
 
 def user_account(user: str) -> str:
@@ -78,10 +102,10 @@ def grant_postings(
     `round_id` is the pot that granted, which pays even for a slot that came from an earlier round.
     Raises LedgerFault if a slot is outside the amounts table or worth nothing.
     """
-    debit_account = pot_account(round_id)
-    worths = _amounts_of(Slots(first_slot, len(users)), amounts)
+    rule = grant_rule(campaign, round_id)
+    worths = amounts_of(Slots(first_slot, len(users)), amounts)
     return [
-        _posting(f"grant:{grant_id(campaign.id, round_id, slot)}", debit_account, user_account(user), worth, at_us)
+        rule.posting(slot, user, worth, at_us)
         for slot, (user, worth) in enumerate(zip(users, worths, strict=True), start=first_slot)
     ]
 
@@ -114,23 +138,23 @@ def _posting(posting_id: str, debit_account: str, credit_account: str, amount_mi
     return Posting(posting_id, debit_account, credit_account, amount_minor, at_us)
 
 
-def _sum_of(slots: Iterable[Slots], amounts: SlotAmounts) -> int:
-    total_minor = 0
-    for run in slots:
-        worths = _amounts_of(run, amounts)
-        if worths and min(worths) <= 0:
-            raise LedgerFault(
-                f"a slot of {run.first}…{run.end - 1} is worth {min(worths)} minor units; at least 1 is due"
-            )
-        total_minor += sum(worths)
-    return total_minor
+def amounts_of(run: Slots, amounts: SlotAmounts) -> list[int]:
+    """Return what the slots of the run are worth, in minor units.
 
-
-def _amounts_of(run: Slots, amounts: SlotAmounts) -> list[int]:
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
     # Checked by hand: a slice would silently stop at the end of the table, or count a negative slot from there.
     if run.first < 0 or run.count < 0 or run.end > len(amounts):
         raise LedgerFault(
             f"slots {run.first} up to {run.end} are outside the campaign's amounts table of {len(amounts)} slots"
         )
     part = amounts[run.first : run.end]
-    return part.tolist() if isinstance(part, np.ndarray) else list(part)
+    tolist = getattr(part, "tolist", None)  # of arrays of any kind, whose elements need not be int
+    worths: list[int] = list(part) if tolist is None else tolist()
+    if worths and min(worths) <= 0:
+        raise LedgerFault(f"a slot of {run.first}…{run.end - 1} is worth {min(worths)} minor units; at least 1 is due")
+    return worths
+
+
+def _sum_of(slots: Iterable[Slots], amounts: SlotAmounts) -> int:
+    return sum(sum(amounts_of(run, amounts)) for run in slots)

@@ -139,6 +139,9 @@ class Store(Protocol):
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         """Return up to `limit` durable records with seq > `after`, in order of seq, which grows but may have gaps."""
 
+    def last_seq(self) -> int:
+        """Return the seq of the last record decided, durable or about to be; 0 before the first. Waits for nothing."""
+
     async def close(self) -> None:
         """Finish what was accepted and release the files. Later calls raise StoreFailed."""
 

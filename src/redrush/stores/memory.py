@@ -52,6 +52,9 @@ class MemoryStore:
         start = max(after, 0)
         return self._log[start : start + max(limit, 0)]
 
+    def last_seq(self) -> int:
+        return self._pots.seq
+
     async def close(self) -> None:
         self._closed = True
 

@@ -1,0 +1,113 @@
+"""The records: who was granted what, and the double-entry ledger, as a projection of the stores' logs.
+
+The records may lag behind the log; they may never disagree with it. That rests on two things: a batch of changes and
+the cursor (the seq of the last log record the batch came from) become visible in one atomic step, and a change at or
+below the cursor is skipped. Unique slots and posting ids are the second line of defence: should the same grant ever
+arrive under another seq, the whole batch is refused instead of paying twice.
+
+All calls block: they are made from a recorder's own thread, or by queries off the claim path. Durability after power
+loss is not promised, only atomicity: an adapter may come back with an older cursor *and the data of that cursor*, for
+everything above it is still in the log. Whoever trims a log must therefore ask the adapter for more than `cursor`.
+
+All adapters pass one suite, `tests/conformance/test_records.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from redrush.core.ledger import GrantRule, Posting
+from redrush.errors import RedrushError
+
+
+class RecordsFailed(RedrushError):
+    """The records' own storage failed (disk full, I/O error). Nothing of the call was kept; it may be tried again."""
+
+
+class RecordsConflict(RedrushError):
+    """A change contradicts what the records hold: they belong to another journal. Trying again cannot help."""
+
+
+class GrantRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One `granted` log record, priced: `users[k]` has slot `first_slot` + k of the round, worth `amounts_minor[k]`.
+
+    `rule` says how each of these grants is posted. It is handed on as data, not as one Posting per grant, so that an
+    adapter can post a whole run inside the database.
+    """
+
+    seq: int
+    round: str
+    first_slot: int
+    at_us: int
+    users: Sequence[str]
+    amounts_minor: Sequence[int]
+    rule: GrantRule
+
+
+class Posted(msgspec.Struct, frozen=True, kw_only=True):
+    """Any other log record: the postings that follow from it, possibly none."""
+
+    seq: int
+    postings: tuple[Posting, ...]
+
+
+Change = GrantRun | Posted
+
+
+class RecordedGrant(msgspec.Struct, frozen=True):
+    """A grant as the records hold it. `at_us` is microseconds since the Unix epoch."""
+
+    slot: int
+    round: str
+    user: str
+    amount_minor: int
+    at_us: int
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """What an account was debited and credited in all; both only grow."""
+
+    debits_minor: int
+    credits_minor: int
+
+    @property
+    def net_minor(self) -> int:
+        """Credits less debits: what a user owns; for the sponsor, minus what was spent."""
+        return self.credits_minor - self.debits_minor
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Counts and sums over everything recorded, of one consistent state. All debits equal all credits, always."""
+
+    grants: int
+    granted_minor: int
+    postings: int
+    debits_minor: int
+    credits_minor: int
+
+
+class Records(Protocol):
+    """See the module. Every call may raise RecordsFailed; after `close`, every call does."""
+
+    def cursor(self) -> int:
+        """Return the seq of the last log record applied, 0 before the first."""
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """Apply changes in ascending order of seq, all or none, together with the cursor; return the new cursor.
+
+        Changes at or below the cursor are skipped. Raises RecordsConflict if a slot or
+        a posting id is already recorded under another seq, ValueError if the order is wrong.
+        """
+
+    def grants_of(self, user: str) -> list[RecordedGrant]:
+        """Return the user's grants by slot: at most one per round, so as many as the campaign has rounds."""
+
+    def balance(self, account: str) -> Balance:
+        """Return the account's balance; an account that nothing was posted to has zeros."""
+
+    def totals(self) -> Totals:
+        """Return counts and sums. Reads everything: for reports, not for a page that many people reload."""
+
+    def close(self) -> None:
+        """Release the files. Waits for a call under way."""

@@ -1,0 +1,78 @@
+-- name: create_fresh_grants
+-- The batch under way, of this connection only. JSON is parsed once; the rest is SQL from table to table.
+CREATE TEMP TABLE fresh_grants (
+    slot         INTEGER NOT NULL,
+    round        TEXT    NOT NULL,
+    "user"       TEXT    NOT NULL,
+    amount_minor INTEGER NOT NULL,
+    at_us        INTEGER NOT NULL
+) STRICT;
+
+-- name: create_fresh_postings
+CREATE TEMP TABLE fresh_postings (
+    id             TEXT    NOT NULL,
+    debit_account  TEXT    NOT NULL,
+    credit_account TEXT    NOT NULL,
+    amount_minor   INTEGER NOT NULL,
+    at_us          INTEGER
+) STRICT;
+
+-- name: tables
+SELECT count(*) FROM sqlite_schema;
+
+-- name: cursor
+SELECT seq FROM cursor;
+
+-- name: move_cursor
+UPDATE cursor SET seq = :seq;
+
+-- name: load_grants
+-- :grants is [[user, amount_minor], …]; the k-th has slot :first_slot + k.
+INSERT INTO fresh_grants
+SELECT :first_slot + key, :round, value ->> 0, value ->> 1, :at_us
+  FROM json_each(:grants);
+
+-- name: load_grant_postings
+INSERT INTO fresh_postings
+SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_minor, at_us
+  FROM fresh_grants
+ WHERE rowid > :after_row;
+
+-- name: load_posting
+INSERT INTO fresh_postings VALUES (:id, :debit_account, :credit_account, :amount_minor, :at_us);
+
+-- name: keep_grants
+INSERT INTO grants SELECT slot, round, "user", amount_minor, at_us FROM fresh_grants;
+
+-- name: keep_postings
+INSERT INTO postings SELECT id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
+
+-- name: debit_accounts
+INSERT INTO accounts
+SELECT debit_account, sum(amount_minor), 0 FROM fresh_postings GROUP BY debit_account
+ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
+
+-- name: credit_accounts
+-- Grouping also sorts, so that neighbouring accounts are written together: half the pages of arrival order.
+INSERT INTO accounts
+SELECT credit_account, 0, sum(amount_minor) FROM fresh_postings GROUP BY credit_account
+ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
+
+-- name: clear_fresh_grants
+DELETE FROM fresh_grants;
+
+-- name: clear_fresh_postings
+DELETE FROM fresh_postings;
+
+-- name: grants_of
+SELECT slot, round, "user", amount_minor, at_us FROM grants WHERE "user" = :user ORDER BY slot;
+
+-- name: balance
+SELECT debits_minor, credits_minor FROM accounts WHERE account = :account;
+
+-- name: totals
+SELECT (SELECT count(*) FROM grants),
+       (SELECT coalesce(sum(amount_minor), 0) FROM grants),
+       (SELECT count(*) FROM postings),
+       (SELECT coalesce(sum(debits_minor), 0) FROM accounts),
+       (SELECT coalesce(sum(credits_minor), 0) FROM accounts);

@@ -1,0 +1,140 @@
+"""The closer: when a round closes, its unclaimed slots go to the next round or back to the sponsor, exactly once.
+
+The move is `take` from the closed pot and `give` to the destination, under one id derived from the round. A crash may
+come between, or after both; the closer never asks which. At every start it closes all rounds that are past, in order
+of their closing, and the store answers a repeated half with what it did the first time.
+
+For that the destination of a repeat must be the same, so it is computed for the instant of closing, never for the
+present: after a long outage the leftover still goes to the round that was next *then*. If that one has closed
+meanwhile, its own turn comes later in the same pass and takes the slots onwards, because rounds are closed one after
+the other, in one order, and a destination always closes after its source. Rejected: computing it for the present and
+looking in the log for what was done, which reads a million grants to find one line.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from redrush.core.campaign import Campaign, Round, Slots
+from redrush.core.leftover import destination, transfer_id
+from redrush.errors import RedrushError
+from redrush.ports.clock import Clock
+from redrush.ports.store import Store
+
+LOOK_AGAIN_S: Final = 0.5
+"""Longest sleep before the clock is asked again: it need not run at the speed of the event loop's."""
+
+DRAIN_MAX_S: Final = 30.0
+"""Longest wait for the claims accepted before the closing. Who is undecided after that finds the pot empty."""
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """The leftover of a closed round: these slots are in the pot `destination` now. No slots when all were claimed."""
+
+    round: str
+    destination: str
+    slots: tuple[Slots, ...]
+
+
+async def close_round(store: Store, campaign: Campaign, closed: Round, now_us: int) -> Moved:
+    """Move the leftover of a round that has closed by `now_us` (µs since the epoch). Repeating it changes nothing.
+
+    The pots of every round and `RETURNED_POT` must have been opened. Raises ValueError before the closing, StoreFailed
+    when the store cannot say whether the move is done: then it is done again after a restart.
+    """
+    if now_us < closed.closes_us:
+        raise ValueError(f"round {closed.id} is open until {closed.closes_us}, it cannot be closed at {now_us}")
+    target = destination(campaign, closed, closed.closes_us)
+    left = (await store.state(closed.id)).left
+    slots = await store.take(closed.id, left, transfer_id(closed))
+    if slots:
+        await store.give(target, slots, transfer_id(closed))
+    return Moved(closed.id, target, slots)
+
+
+async def _nothing_to_drain(_round_id: str) -> None:
+    """Nobody accepts claims here."""
+
+
+def _ignore_moved(_pot: str) -> None:
+    """Nobody asked to be told."""
+
+
+def _ignore_fault(_fault: RedrushError) -> None:
+    """Nobody asked to be told."""
+
+
+class Closer:
+    """Closes every round of a campaign at its instant. `run` it as a task; `stop` ends it."""
+
+    def __init__(
+        self,
+        store: Store,
+        campaign: Campaign,
+        clock: Clock,
+        *,
+        drain: Callable[[str], Awaitable[None]] = _nothing_to_drain,
+        moved: Callable[[str], None] = _ignore_moved,
+        on_fault: Callable[[RedrushError], None] = _ignore_fault,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`drain` returns when all claims that a round accepted are decided; it is awaited after the round closed and
+        before anything is taken. `moved` hears of each pot that was given slots, repeats included. `sleep` belongs to
+        `clock`.
+        """
+        self._store = store
+        self._campaign = campaign
+        self._clock = clock
+        self._drain = drain
+        self._moved = moved
+        self._on_fault = on_fault
+        self._sleep = sleep
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Close the rounds in order of their closing, those first that are past; return after the last, or at `stop`.
+
+        A fault of the store is reported and ends it: what is not moved then is moved after the next start.
+        """
+        # sorted() is stable: rounds that close together keep the order of their opening.
+        for round_ in sorted(self._campaign.rounds, key=lambda round_: round_.closes_us):
+            if not await self._wait_until(round_.closes_us):
+                return
+            try:
+                await self._close(round_)
+            except RedrushError as fault:
+                self._on_fault(fault)
+                return
+
+    def stop(self) -> None:
+        """End `run` at the next instant at which nothing is half moved."""
+        self._stopping.set()
+
+    async def _close(self, round_: Round) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_MAX_S):
+                await self._drain(round_.id)
+        except TimeoutError:
+            self._on_fault(
+                RedrushError(f"round {round_.id}: claims are still undecided {DRAIN_MAX_S:g} s after closing")
+            )
+        move = await close_round(self._store, self._campaign, round_, self._clock.now_us())
+        if move.slots:
+            self._moved(move.destination)
+
+    async def _wait_until(self, instant_us: int) -> bool:
+        """Return True at the instant, False if told to stop before."""
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                remaining_s = (instant_us - self._clock.now_us()) / 1e6
+                if remaining_s <= 0:
+                    return True
+                tick = asyncio.ensure_future(self._sleep(min(remaining_s, LOOK_AGAIN_S)))
+                await asyncio.wait((tick, stopped), return_when=asyncio.FIRST_COMPLETED)
+                tick.cancel()
+            return False
+        finally:
+            stopped.cancel()

@@ -1,0 +1,54 @@
+"""What a log record of a store means in the records: the link between slots and money."""
+
+from redrush.core import ledger
+from redrush.core.campaign import RETURNED_POT, Campaign, Slots
+from redrush.core.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.ports.records import Change, GrantRun, Posted
+from redrush.ports.store import Granted, LogRecord, Opened, Taken
+
+
+class Interpreter:
+    """Reads log records with the campaign's amounts table; `amounts[slot]` is in minor units.
+
+    Every method raises LedgerFault for a record that names a pot or a slot which the campaign does not have.
+    """
+
+    def __init__(self, campaign: Campaign, amounts: SlotAmounts) -> None:
+        self._rounds = {round_.id: round_ for round_ in campaign.rounds}
+        self._rules = {round_id: ledger.grant_rule(campaign, round_id) for round_id in self._rounds}
+        self._amounts = amounts
+
+    def change(self, record: LogRecord) -> Change:
+        """Return what the record changes."""
+        if record.pot not in self._rounds and record.pot != RETURNED_POT:
+            raise LedgerFault(f"log record {record.seq} names pot {record.pot!r}, which the campaign does not have")
+        if isinstance(record, Granted):
+            return self._grants(record)
+        if isinstance(record, Opened):
+            return Posted(seq=record.seq, postings=self._funding(record))
+        rule = ledger.taken if isinstance(record, Taken) else ledger.given
+        posting = rule(record.pot, record.slots, record.transfer, self._amounts)
+        return Posted(seq=record.seq, postings=() if posting is None else (posting,))
+
+    def _grants(self, record: Granted) -> GrantRun:
+        if record.pot == RETURNED_POT:
+            raise LedgerFault(f"log record {record.seq} grants slots that were returned to the sponsor")
+        return GrantRun(
+            seq=record.seq,
+            round=record.pot,
+            first_slot=record.first_slot,
+            at_us=record.at_us,
+            users=record.users,
+            amounts_minor=ledger.amounts_of(Slots(record.first_slot, len(record.users)), self._amounts),
+            rule=self._rules[record.pot],
+        )
+
+    def _funding(self, record: Opened) -> tuple[Posting, ...]:
+        round_ = self._rounds.get(record.pot)
+        if round_ is None:
+            return ()
+        if record.slots != round_.slots:
+            raise LedgerFault(
+                f"log record {record.seq} opens {record.pot} with {record.slots}, but its campaign says {round_.slots}"
+            )
+        return (ledger.fund(round_),)

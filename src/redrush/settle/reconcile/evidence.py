@@ -1,0 +1,110 @@
+"""The files of a data directory, read as an outsider would: nothing here knows how the engine writes them."""
+
+import hashlib
+import json
+import sqlite3
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from redrush.errors import ConfigError, RedrushError
+
+VERSION: Final = 1
+
+CACHE_KIB: Final = 64 * 1024
+"""Page cache of each file: the joins of a million grants stay in memory."""
+
+
+class RoundTerms(msgspec.Struct, frozen=True):
+    """What was agreed for one round; its own slots are `first_slot` … `first_slot` + `slot_count` − 1."""
+
+    id: str
+    opens_us: int
+    closes_us: int
+    total_minor: int
+    first_slot: int
+    slot_count: int
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What was agreed before the opening. `amounts[slot]` is in minor units."""
+
+    campaign: str
+    currency: str
+    rounds: dict[str, RoundTerms]
+    amounts: "array[int]"
+    amounts_match: bool
+    """Whether the amounts table is the one whose hash was sealed."""
+
+
+def read_terms(data_dir: Path) -> Terms:
+    """Read campaign.json and amounts.i64. Raises ConfigError if one is missing or is something else."""
+    raw = _read(data_dir / "amounts.i64")
+    path = data_dir / "campaign.json"
+    try:
+        sealed = json.loads(_read(path))
+        if sealed["version"] != VERSION:
+            raise ConfigError(f"{path} has version {sealed['version']}; this redrush reads version {VERSION}")
+        campaign = sealed["campaign"]
+        rounds = {entry["id"]: _round_terms(entry) for entry in campaign["rounds"]}
+        terms = (str(campaign["id"]), str(campaign["currency"]), rounds)
+        sha256 = sealed["amounts_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a sealed campaign: {error!r}") from error
+    amounts = array("q")
+    if len(raw) % amounts.itemsize:
+        raise ConfigError(f"{data_dir / 'amounts.i64'} is not a table of 64-bit numbers: it has {len(raw)} bytes")
+    amounts.frombytes(raw)
+    if sys.byteorder == "big":
+        amounts.byteswap()
+    return Terms(*terms, amounts, hashlib.sha256(raw).hexdigest() == sha256)
+
+
+def _round_terms(entry: dict[str, Any]) -> RoundTerms:
+    first_slot, slot_count = entry["slots"]
+    return RoundTerms(
+        entry["id"],
+        int(entry["opens_us"]),
+        int(entry["closes_us"]),
+        int(entry["total_minor"]),
+        int(first_slot),
+        int(slot_count),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def one_state_of(path: Path, what: str) -> Iterator[sqlite3.Connection]:
+    """Open a SQLite file for reading, within one transaction: one state of it, while others may write.
+
+    Raises ConfigError if the file is missing or is not `what`, RedrushError if it is damaged; this also for what is
+    raised by queries in the block.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing")
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        ) as connection:
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute("BEGIN")
+            yield connection
+    except sqlite3.OperationalError as error:
+        if "no such" in str(error):
+            raise ConfigError(f"{path} is not {what} of redrush: {error}") from error
+        raise RedrushError(f"{path} cannot be read: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise ConfigError(f"{path} is not {what} of redrush: {error}") from error
+        raise RedrushError(f"{path} is damaged: {error}") from error

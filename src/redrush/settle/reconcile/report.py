@@ -1,0 +1,92 @@
+"""What reconciliation found, for people and for machines."""
+
+from typing import Any, Final
+
+import msgspec
+
+from redrush.core.money import format_amount
+
+PROBLEMS_MAX: Final = 100
+"""Problems told in words. One damaged page can make a million; the count tells of the rest."""
+
+
+class Problems:
+    """Sentences, each naming what it is about. Keeps the first `PROBLEMS_MAX` and counts all."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.count = 0
+
+    def add(self, sentence: str) -> None:
+        self.count += 1
+        if len(self.told) < PROBLEMS_MAX:
+            self.told.append(sentence)
+
+
+class RoundReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One round: budget + received = granted + passed on + unclaimed, in minor units."""
+
+    round: str
+    grants: int
+    budget_minor: int
+    received_minor: int
+    granted_minor: int
+    passed_on_minor: int
+    unclaimed_minor: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole: budget = granted + unclaimed + in transit + returned. `ok` says that no check failed.
+
+    `behind` counts the journal's records that the ledger does not hold yet. That is no disagreement.
+    """
+
+    ok: bool
+    campaign: str
+    currency: str
+    grants: int
+    budget_minor: int
+    granted_minor: int
+    unclaimed_minor: int
+    in_transit_minor: int
+    returned_minor: int
+    rounds: tuple[RoundReport, ...]
+    journal_seq: int
+    recorded_seq: int
+    behind: int
+    problems: tuple[str, ...]
+    problem_count: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for JSON: the fields, and sums as decimal text under the names without `_minor`."""
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        for name in ("budget", "granted", "unclaimed", "in_transit", "returned"):
+            content[name] = format_amount(content[f"{name}_minor"], self.currency)
+        return content
+
+    def to_text(self) -> str:
+        """Return a few lines for a terminal."""
+
+        def text(amount_minor: int) -> str:
+            return f"{format_amount(amount_minor, self.currency)} {self.currency}"
+
+        lines = [
+            f"campaign {self.campaign}: {self.grants} grants, {text(self.granted_minor)} of {text(self.budget_minor)}",
+            f"unclaimed {text(self.unclaimed_minor)}, returned {text(self.returned_minor)}, "
+            f"in transit {text(self.in_transit_minor)}",
+        ]
+        lines += [
+            f"round {round_.round}: {round_.grants} grants, {text(round_.granted_minor)}; "
+            f"unclaimed {text(round_.unclaimed_minor)}, passed on {text(round_.passed_on_minor)}"
+            for round_ in self.rounds
+        ]
+        if self.behind:
+            lines.append(f"the ledger is {self.behind} journal records behind")
+        if self.ok:
+            lines.append("everything agrees")
+        else:
+            lines += self.problems
+            if self.problem_count > len(self.problems):
+                lines.append(f"… and {self.problem_count - len(self.problems)} more")
+            lines.append(f"{self.problem_count} problems")
+        return "\n".join(lines)

@@ -1,0 +1,217 @@
+"""The recorder: follows a store's log into the records, and stays out of the way of claims.
+
+It asks the log for what lies above the records' cursor, interprets it, and applies it in one transaction with the new
+cursor. A crash at any point loses at most work, never a record and never exactly-once: the next start asks from
+whatever cursor was kept. The heavy part runs in a thread of its own, mostly without the interpreter lock.
+
+In the embedded form it shares disk and processor with the gate, so it yields to the rush: while the gate is busy it
+does nothing, not even read, until it was last caught up `LAG_MAX_S` ago. From then on it works a part of the time only
+(`BUSY_REST_FACTOR`), so a long rush slows the recorder down but cannot starve it.
+
+A fault of the records (disk full, say) is reported and tried again; the log keeps everything meanwhile. A fault of the
+store is final for the store and so for its recorder.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from redrush.core.campaign import Campaign
+from redrush.core.ledger import SlotAmounts
+from redrush.errors import RedrushError
+from redrush.ports.records import Records
+from redrush.ports.store import LogRecord, Store, StoreFailed
+from redrush.settle.interpret import Interpreter
+
+SLICE_RECORDS_MAX: Final = 128
+"""Log records per transaction. Each may hold a batch of claims (tens to hundreds of grants). Larger slices record more
+grants per second, because a page that several users share is written once; they also give way to a rush later."""
+
+IDLE_POLL_S: Final = 0.1
+"""How soon a new log record is noticed when there was none."""
+
+BUSY_POLL_S: Final = 0.02
+CALM_S: Final = 0.2
+"""A rush is over when the gate has not been busy for this long: between two batches it looks idle for an instant."""
+
+LAG_MAX_S: Final = 5.0
+"""How long a rush may hold the recorder up altogether."""
+
+BUSY_REST_FACTOR: Final = 4.0
+"""After a slice in a rush, rest this many times what it took: at most a fifth of one core goes to recording."""
+
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_MAX_S: Final = 5.0
+"""Wait after a fault, doubled up to the maximum: a full disk may be freed at any time, and trying costs little."""
+
+DRAIN_MAX_S: Final = 60.0
+"""Longest wait at a stop for the rest of the log. What is left then is recorded after the next start."""
+
+
+def _never_busy() -> bool:
+    return False
+
+
+def _ignore(_fault: RedrushError) -> None:
+    """Nobody asked to be told."""
+
+
+class Recorder:
+    """Follows one store. `run` it as a task of the loop that the store is used from; `stop` ends it."""
+
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        campaign: Campaign,
+        amounts: SlotAmounts,
+        *,
+        busy: Callable[[], bool] = _never_busy,
+        on_fault: Callable[[RedrushError], None] = _ignore,
+    ) -> None:
+        """`busy` tells whether the gate is in a rush; `on_fault` hears of each fault before it is tried again."""
+        self._store = store
+        self._records = records
+        self._interpreter = Interpreter(campaign, amounts)
+        self._busy = busy
+        self._on_fault = on_fault
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redrush-recorder")
+        self._cursor: int | None = None  # None: ask the records
+        self._caught_up_at_s = 0.0
+        self._busy_at_s = -math.inf
+        self._waiting: list[asyncio.Future[None]] = []
+        self._running = False
+        self._stopping = False
+        self._draining = False
+        self._wake = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    @property
+    def lag(self) -> int:
+        """Log records that the store has and the records do not have yet."""
+        return max(0, self._store.last_seq() - (self._cursor or 0))
+
+    async def run(self) -> None:
+        """Follow the log until `stop`, or until the store has failed. Raises nothing that `on_fault` was told."""
+        self._running = True
+        self._caught_up_at_s = asyncio.get_running_loop().time()
+        try:
+            await self._follow()
+        finally:
+            self._ended.set()
+            self._thread.shutdown(wait=False)
+            for waiter in self._waiting:
+                waiter.cancel()
+
+    async def caught_up(self) -> None:
+        """Return when all that is in the log now is recorded, rush or no rush. Set a time-out: a fault may last.
+
+        Is cancelled when the recorder ends before that.
+        """
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._wake.set()
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """End `run`: with `drain`, after the rest of the log is recorded, a fault occurs, or `DRAIN_MAX_S` is over."""
+        self._stopping = True
+        self._draining = drain
+        self._wake.set()
+        if not self._running:
+            self._thread.shutdown(wait=False)
+            return
+        try:
+            async with asyncio.timeout(DRAIN_MAX_S):
+                await self._ended.wait()
+        except TimeoutError:
+            self._draining = False
+            await self._ended.wait()
+
+    async def _follow(self) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        while await self._may_work():
+            try:
+                recorded = await self._record_slice()
+            except StoreFailed as fault:
+                self._on_fault(fault)
+                return
+            except RedrushError as fault:
+                self._on_fault(fault)
+                if self._stopping:
+                    return
+                self._cursor = None
+                await self._back_off(backoff_s)
+                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                continue
+            backoff_s = BACKOFF_FIRST_S
+            if not recorded:
+                if self._stopping:
+                    return
+                await self._rest(IDLE_POLL_S)
+
+    async def _may_work(self) -> bool:
+        """Wait while the gate is in a rush, up to `LAG_MAX_S`. Return False when there is nothing to do any more."""
+        now_s = asyncio.get_running_loop().time
+        while self._rushing() and not self._hasty() and not self._stopping:
+            if now_s() - self._caught_up_at_s >= LAG_MAX_S:
+                break
+            await self._rest(BUSY_POLL_S)
+        return self._draining or not self._stopping
+
+    async def _record_slice(self) -> int:
+        """Record the next slice of the log; return its number of log records, 0 when there are none."""
+        loop = asyncio.get_running_loop()
+        waiting = tuple(self._waiting)
+        if self._cursor is None:
+            self._cursor = await loop.run_in_executor(self._thread, self._records.cursor)
+        log_records = await self._store.log(self._cursor, SLICE_RECORDS_MAX)
+        if not log_records:
+            self._caught_up_at_s = loop.time()
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            return 0
+        began_s = loop.time()
+        self._cursor = await loop.run_in_executor(self._thread, self._apply, log_records)
+        if self._rushing():
+            await self._rest(BUSY_REST_FACTOR * (loop.time() - began_s))
+        return len(log_records)
+
+    def _apply(self, log_records: list[LogRecord]) -> int:
+        return self._records.apply([self._interpreter.change(log_record) for log_record in log_records])
+
+    def _rushing(self) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        if self._busy():
+            self._busy_at_s = now_s
+        return now_s - self._busy_at_s < CALM_S
+
+    def _hasty(self) -> bool:
+        """Whether someone waits for the log to be recorded, so that a rush is no reason to hold back."""
+        return self._draining or any(not waiter.done() for waiter in self._waiting)
+
+    async def _rest(self, duration_s: float) -> None:
+        """Sleep, unless someone waits for the log to be recorded or the recorder is to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(duration_s):
+                while not (self._stopping or self._hasty()):
+                    await self._woken()
+
+    async def _back_off(self, duration_s: float) -> None:
+        """Sleep, unless the recorder is to stop: haste does not mend a fault."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(duration_s):
+                while not self._stopping:
+                    await self._woken()
+
+    async def _woken(self) -> None:
+        self._wake.clear()
+        await self._wake.wait()

@@ -1,0 +1,18 @@
+"""SQL lives in .sql files next to the module that runs it; this reads one as a table of named statements."""
+
+import importlib.resources
+import re
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def load_statements(package: str, file_name: str) -> dict[str, str]:
+    """Return the statements of a package's SQL file by name; each follows a line `-- name: the_name`."""
+    text = importlib.resources.files(package).joinpath(file_name).read_text(encoding="utf-8")
+    _, *parts = _NAME.split(text)
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def load_script(package: str, file_name: str) -> str:
+    """Return a package's SQL file whole, such as a schema."""
+    return importlib.resources.files(package).joinpath(file_name).read_text(encoding="utf-8")
