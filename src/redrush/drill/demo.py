@@ -29,7 +29,7 @@ from redrush.drill.demo_screen import Screen, screen_for
 from redrush.drill.event_figures import EventFacts, conditions, event_report, read_campaign
 from redrush.drill.event_report import EventReport
 from redrush.drill.report import print_report, to_json, write_report
-from redrush.drill.sample_event import THINK_S, SampleEvent, sample_event, sample_schedule
+from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule
 from redrush.drill.server_process import ServerProcess, free_port
 from redrush.errors import ConfigError, RedrushError
 
@@ -70,6 +70,8 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = CONNECTIONS
     redrush: Sequence[str] = REDRUSH
     """The command that is redrush."""
+    shape: EventShape = EventShape()
+    lead_s: float = LEAD_S
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -167,7 +169,7 @@ class _Demo:
         return tickets
 
     def _serve(self) -> SampleEvent:
-        event = sample_event(int((time.time() + LEAD_S) * 1e6))
+        event = sample_event(self._options.shape, int((time.time() + self._options.lead_s) * 1e6))
         path = self.data_dir / "campaign.toml"
         path.write_text(event.toml, encoding="utf-8")
         self._screen.step(f"starting the server: redrush serve {path} --port {self._port}")
@@ -178,7 +180,7 @@ class _Demo:
         return event
 
     def _rush(self, event: SampleEvent, tickets: list[tuple[str, str]]) -> CrowdResult:
-        schedule = sample_schedule(event, len(tickets), SEED)
+        schedule = sample_schedule(self._options.shape, event, len(tickets), SEED)
         self._screen.step(
             f"{len(schedule):,} people will come to {len(event.rounds)} rounds of {event.packets[0]:,} packets"
         )
@@ -187,7 +189,7 @@ class _Demo:
             tickets=tickets,
             schedule=schedule,
             starts_us=event.opens_us,
-            behaviour=Behaviour(think_s=THINK_S),
+            behaviour=Behaviour(think_s=self._options.shape.think_s),
             connections=self._options.connections,
             seed=SEED,
         )
