@@ -101,7 +101,7 @@ def test_an_answer_that_tells_another_amount_than_was_sealed_is_found() -> None:
 def test_broken_promises_of_the_gate_fail_the_audit() -> None:
     verdicts = audit([], [], SEALED, {"two_firsts": 2}).verdicts
     assert [verdict.detail for verdict in verdicts if not verdict.holds] == [
-        "2 a repeat gives the same grant; such as two_firsts: 2"
+        "2 answers that contradict an earlier one; such as two_firsts: 2"
     ]
 
 
