@@ -81,20 +81,29 @@ def run_demo(options: DemoOptions) -> int:
     last words). No process that was started is left behind, whatever happens.
     """
     console = Console(stderr=options.as_json)
+    demo: _Demo | None = None
     try:
-        with _ending_by_sigterm(), screen_for(console) as screen:
-            demo = _Demo(options, screen)
-            report = demo.play()
+        with _ending_by_sigterm():
+            with screen_for(console) as screen:
+                demo = _Demo(options, screen)
+                report = demo.play()
+            _show(report, options, console)
+            console.print(f"\nreport: {demo.data_dir / 'report.html'}", highlight=False, soft_wrap=True)
+            demo.stay(console)
     except KeyboardInterrupt:
         console.print("interrupted; the server and the crowd were ended")
         return 130
+    finally:
+        if demo is not None:
+            demo.end_server()
+    return 0 if report.holds else 1
+
+
+def _show(report: EventReport, options: DemoOptions, console: Console) -> None:
     if options.as_json:
         sys.stdout.write(to_json(report).decode())
     else:
         print_report(report, console)
-    console.print(f"\nreport: {demo.data_dir / 'report.html'}", highlight=False, soft_wrap=True)
-    demo.stay(console)
-    return 0 if report.holds else 1
 
 
 class _Demo:
@@ -131,11 +140,7 @@ class _Demo:
             report = event_report(result, facts)
             write_report(report, self.data_dir)
         except OSError as fault:
-            self._end_server()
             raise DemoFailed(f"{self.data_dir}: {fault.strerror or fault}") from fault
-        except BaseException:
-            self._end_server()
-            raise
         return report
 
     def stay(self, console: Console) -> None:
@@ -147,14 +152,12 @@ class _Demo:
         console.print(f"tickets: redrush ticket --data {self.data_dir} --user NAME", soft_wrap=True)
         console.print("Ctrl-C ends it.")
         try:
-            with _ending_by_sigterm():
-                while True:
-                    self._server.check()
-                    time.sleep(0.5)
+            while True:
+                self._server.check()
+                time.sleep(0.5)
         except KeyboardInterrupt:
             self._server.stop(STOP_DEADLINE_S)
-        finally:
-            self._end_server()
+            self._server = None
 
     # The steps
 
@@ -258,7 +261,8 @@ class _Demo:
             raise DemoFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def _end_server(self) -> None:
+    def end_server(self) -> None:
+        """End the server if it still runs, at once."""
         if self._server is not None:
             self._server.kill()
             self._server = None
