@@ -161,3 +161,10 @@ def test_a_pace_that_is_not_above_zero_is_refused(pace: float) -> None:
         ReleaseFilter(pace)
     with pytest.raises(ValueError, match="above 0"):
         ReleaseFilter(1.0).set_pace(pace, START_US)
+
+
+def test_who_comes_after_a_silence_is_not_measured_by_the_crowd_before_it() -> None:
+    shake_filter = ReleaseFilter(PACE)
+    released(shake_filter, [(1, 100_000)])
+    later_us = START_US + 3 * SECOND_US
+    assert all(shake_filter.admit(later_us + number, 0.999) for number in range(SHARE))
