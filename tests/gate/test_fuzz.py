@@ -10,9 +10,8 @@ import random
 import resource
 import secrets
 
-from tests.gate.world import Answer, Client, RunningGate, read_answer, request, running_gate
-
 from redrush.gate.reader import Limits
+from tests.gate.world import Answer, Client, RunningGate, read_answer, request, running_gate
 
 REQUESTS = 100_000
 REQUESTS_OF_A_CONNECTION = 12

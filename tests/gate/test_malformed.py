@@ -3,9 +3,9 @@
 from typing import Final
 
 import pytest
-from tests.gate.world import request, running_gate
 
 from redrush.gate.reader import Limits
+from tests.gate.world import request, running_gate
 
 HOST: Final = b"Host: x\r\n"
 JSON: Final = b"Content-Type: application/json\r\n"
