@@ -7,13 +7,35 @@ from pathlib import Path
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace `path` by `content`: written beside it, fsynced, renamed, and the directory fsynced. Raises OSError."""
     beside = path.with_name(f"{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    _write(beside, content, mode)
+    beside.replace(path)
+    _sync_directory(path.parent)
+
+
+def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Make `path` with `content` as `write_durably` does, unless another process has made it first. Raises OSError."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    _write(beside, content, mode)
+    try:
+        # A link, unlike a rename, does not replace what is there.
+        os.link(beside, path)
+    except FileExistsError:
+        return
+    finally:
+        beside.unlink()
+    _sync_directory(path.parent)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

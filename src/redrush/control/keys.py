@@ -6,7 +6,7 @@ import secrets
 import msgspec
 
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
+from redrush.control.durable_file import create_durably
 from redrush.core.tickets import KeyRing
 from redrush.errors import ConfigError
 
@@ -31,14 +31,20 @@ class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_or_create_keys(data_dir: DataDir) -> Keys:
-    """Return the keys of the directory, made from the system's randomness if there are none yet."""
+    """Return the keys of the directory, made from the system's randomness if there are none yet.
+
+    Processes that do so at once all get the keys of the first. ConfigError if the disk refuses.
+    """
     if not data_dir.keys.exists():
         rings = {
             name: _RingFile("k1", {"k1": base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")})
             for name in ("tickets", "receipts")
         }
         content = msgspec.json.format(msgspec.json.encode(_KeysFile(rings["tickets"], rings["receipts"])))
-        write_durably(data_dir.keys, content)
+        try:
+            create_durably(data_dir.keys, content)
+        except OSError as fault:
+            raise ConfigError(f"{data_dir.keys}: cannot be made: {fault.strerror}") from fault
     return load_keys(data_dir)
 
 
