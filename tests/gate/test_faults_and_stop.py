@@ -162,5 +162,7 @@ async def test_a_fault_in_one_tick_does_not_end_the_ticking() -> None:
 
 async def test_a_taken_port_is_a_mistake_of_configuration() -> None:
     async with running_gate() as gate:
-        with pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1 port {gate.port}"):
+        with pytest.raises(
+            ConfigError, match=rf"cannot listen on 127\.0\.0\.1 port {gate.port}: Address already in use$"
+        ):
             await gate.server.listen(gate.site, "127.0.0.1", gate.port)

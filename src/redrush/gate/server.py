@@ -1,6 +1,7 @@
 """Sockets and seconds: listens for a site, ticks it every second, and ends it without dropping an answer."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 
 from redrush.errors import ConfigError
@@ -28,7 +29,8 @@ class Server:
         try:
             listener = await loop.create_server(lambda: Connection(site), host, port, backlog=BACKLOG)
         except OSError as fault:
-            raise ConfigError(f"cannot listen on {host} port {port}: {fault.strerror or fault}") from fault
+            reason = os.strerror(fault.errno) if fault.errno else str(fault)
+            raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from fault
         self._sites.append((site, listener))
         if self._next_tick is None:
             self._next_tick = loop.call_later(1.0, self._tick)

@@ -1,0 +1,266 @@
+"""The command line as a person meets it: exit codes, one clear sentence on stderr, and what is printed."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from redrush.cli.main import main
+from redrush.config import parse_campaign
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_keys
+from redrush.control.sealing import seal
+from redrush.core.receipts import ReceiptSigner
+from redrush.core.tickets import TicketVerifier
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run `redrush` with these arguments, in a new directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["redrush", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        assert isinstance(code, int)
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    return run
+
+
+def _is_one_sentence(err: str) -> bool:
+    return err.startswith("redrush: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.fixture
+def campaign(run: Run, tmp_path: Path) -> Path:
+    assert run("init", "c.toml").code == 0
+    return tmp_path / "c.toml"
+
+
+# -- init and check
+
+
+def test_init_writes_a_campaign_that_check_finds_fine(run: Run) -> None:
+    written = run("init", "new.toml")
+    assert (written.code, written.err) == (0, "")
+    assert "redrush check new.toml" in written.out, "it says what to do next"
+    assert run("check", "new.toml").code == 0
+
+
+def test_init_does_not_overwrite(run: Run, campaign: Path) -> None:
+    campaign.write_text("mine")
+    refused = run("init", campaign)
+    assert (refused.code, refused.out) == (2, "")
+    assert _is_one_sentence(refused.err)
+    assert "exists already" in refused.err
+    assert campaign.read_text() == "mine"
+
+
+def test_init_says_where_it_cannot_write(run: Run) -> None:
+    refused = run("init", "no/such/place.toml")
+    assert refused.code == 2
+    assert _is_one_sentence(refused.err)
+    assert "no/such/place.toml: cannot be written: No such file or directory" in refused.err
+
+
+def test_check_says_what_would_be_handed_out(run: Run, campaign: Path) -> None:
+    checked = run("check", campaign)
+    assert checked.out.splitlines() == [
+        f"{campaign}: fine. 21,000 packets, 58800.00 CNY",
+        "  r20: opens 2027-02-06T12:00:00.000000Z, lasts 60 s, 20,000 lucky packets, 50000.00 CNY",
+        "  r21: opens 2027-02-06T13:00:00.000000Z, lasts 60 s, 1,000 equal packets, 8800.00 CNY",
+    ]
+    assert (checked.code, checked.err) == (0, "")
+
+
+def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> None:
+    checked = run("check", campaign, "--json")
+    found = json.loads(checked.out)
+    rounds = found.pop("rounds")
+    assert found == {"ok": True, "campaign": "cny2027", "currency": "CNY", "packets": 21_000, "total": "58800.00"}
+    assert [round_["id"] for round_ in rounds] == ["r20", "r21"]
+    assert rounds[0] == {
+        "id": "r20",
+        "kind": "lucky",
+        "opens": "2027-02-06T12:00:00.000000Z",
+        "lasts_seconds": 60.0,
+        "packets": 20_000,
+        "total": "50000.00",
+    }
+
+
+def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) -> None:
+    campaign.write_text(campaign.read_text(encoding="utf-8").replace('"50000.00"', '"lots"'), encoding="utf-8")
+    refused = run("check", campaign)
+    assert (refused.code, refused.out) == (2, "")
+    assert _is_one_sentence(refused.err)
+    assert f'{campaign}:14: round[0].total: "lots" is not an amount' in refused.err
+
+
+# -- wrong usage
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["check"],
+        ["check", "a.toml", "b.toml"],
+        ["check", "c.toml", "--no-such-option"],
+        ["serve", "c.toml"],
+        ["serve", "c.toml", "--data", "d", "--port", "x"],
+        ["serve", "c.toml", "--data", "d", "--port", "65536"],
+        ["serve", "c.toml", "--data", "d", "--port", "-1"],
+        ["ticket", "--user", "alice"],
+        ["export"],
+        ["export", "grants", "--data", "d", "--format", "xml"],
+        ["reconcile"],
+        ["verify-receipt", "--data", "d"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_explains_itself(run: Run, campaign: Path, arguments: list[str]) -> None:
+    refused = run(*arguments)
+    assert refused.code == 2
+    assert "Usage: " in refused.err
+    assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["check", "missing.toml"], "missing.toml: cannot be read: No such file"),
+        (["serve", "missing.toml", "--data", "d"], "missing.toml: cannot be read: No such file"),
+        (["export", "grants", "--data", "nowhere"], "nowhere: holds no campaign"),
+        (["reconcile", "--data", "nowhere"], "nowhere: holds no campaign"),
+        (["reconcile", "--data", "nowhere", "--json"], "nowhere: holds no campaign"),
+        (["verify-receipt", "x", "--data", "nowhere"], "nowhere/keys.json: cannot be read"),
+        (["ticket", "--data", "d"], "nobody to issue tickets for"),
+        (["ticket", "--data", "d", "--users", "missing"], "missing: cannot be read: No such file"),
+        (["ticket", "--data", "d", "--user", "alice", "--ttl", "soon"], '--ttl: "soon" is not a duration'),
+        (["ticket", "--data", "d", "--user", "al ice"], '--user: "al ice" is not a user id'),
+        (["ticket", "--data", "c.toml/d", "--user", "alice"], "c.toml/d: cannot be created: Not a directory"),
+    ],
+)
+def test_a_wrong_configuration_ends_with_2_and_one_sentence(
+    run: Run, campaign: Path, arguments: list[str], sentence: str
+) -> None:
+    refused = run(*arguments)
+    assert (refused.code, refused.out) == (2, "")
+    assert _is_one_sentence(refused.err)
+    assert sentence in refused.err
+
+
+def test_help_names_every_command(run: Run) -> None:
+    shown = run("--help")
+    assert shown.code == 0
+    for command in ("init", "check", "serve", "ticket", "export", "reconcile", "verify-receipt", "demo", "bench"):
+        assert command in shown.out
+
+
+def test_the_command_can_be_run_by_another_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "redrush", "check", "missing.toml"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert _is_one_sentence(ended.stderr)
+
+
+# -- tickets
+
+
+def _users(out: str) -> list[str]:
+    """The users of printed tickets, whose tickets must be theirs."""
+    verifier = TicketVerifier(load_keys(DataDir(Path("d"))).tickets)
+    users = []
+    for line in out.splitlines():
+        user, tab, ticket = line.partition("\t")
+        assert tab
+        found = verifier.verify(ticket.encode())
+        assert found is not None
+        assert found.user == user
+        users.append(user)
+    return users
+
+
+def test_a_ticket_is_printed_after_its_user(run: Run) -> None:
+    printed = run("ticket", "--data", "d", "--user", "alice", "--user", "bob@x")
+    assert (printed.code, printed.err) == (0, "")
+    assert _users(printed.out) == ["alice", "bob@x"]
+
+
+def test_tickets_of_two_runs_are_signed_with_the_same_key(run: Run) -> None:
+    first = run("ticket", "--data", "d", "--user", "alice").out
+    second = run("ticket", "--data", "d", "--user", "bob", "--ttl", "1d").out
+    assert _users(first + second) == ["alice", "bob"]
+
+
+def test_users_come_from_a_file_or_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("users.txt").write_text("alice\n\nbob\r\n  carol  \n")
+    assert _users(run("ticket", "--data", "d", "--users", "users.txt").out) == ["alice", "bob", "carol"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("dave\n"))
+    assert _users(run("ticket", "--data", "d", "--user", "erin", "--users", "-").out) == ["erin", "dave"]
+
+
+def test_a_bad_line_of_the_file_is_told_by_its_number(run: Run) -> None:
+    Path("users.txt").write_text("alice\nb ob\n")
+    refused = run("ticket", "--data", "d", "--users", "users.txt")
+    assert refused.code == 2
+    assert _is_one_sentence(refused.err)
+    assert 'users.txt:2: "b ob" is not a user id' in refused.err
+
+
+# -- receipts
+
+
+@pytest.fixture
+def receipt(run: Run, campaign: Path) -> str:
+    directory = DataDir(Path("d"))
+    run("ticket", "--data", "d", "--user", "alice")
+    seal(parse_campaign(campaign.read_text(encoding="utf-8"), "c.toml"), directory, 0)
+    return ReceiptSigner(load_keys(directory).receipts, "cny2027", "r20", "CNY").sign(7, 1_234, "alice", 10**15)
+
+
+def test_a_receipt_is_verified_without_a_server(run: Run, receipt: str) -> None:
+    shown = run("verify-receipt", receipt, "--data", "d")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == "genuine: alice won 12.34 CNY in round r20 (grant cny2027-r20-7, 2001-09-09T01:46:40.000000Z)\n"
+    assert json.loads(run("verify-receipt", f" {receipt}\n", "--data", "d", "--json").out) == {
+        "ok": True,
+        "grant": "cny2027-r20-7",
+        "campaign": "cny2027",
+        "round": "r20",
+        "slot": 7,
+        "user": "alice",
+        "amount": "12.34",
+        "currency": "CNY",
+        "granted_at": "2001-09-09T01:46:40.000000Z",
+    }
+
+
+@pytest.mark.parametrize("changed", ["", "x", "~" * 9, "rr1~k1~c~r~1~2~CNY~u~3~00"])
+def test_a_receipt_that_is_none_ends_with_1(run: Run, receipt: str, changed: str) -> None:
+    for refused in (run("verify-receipt", changed, "--data", "d"), run("verify-receipt", receipt[:-1], "--data", "d")):
+        assert (refused.code, refused.out) == (1, "")
+        assert _is_one_sentence(refused.err)
+    as_json = run("verify-receipt", changed, "--data", "d", "--json")
+    assert (as_json.code, json.loads(as_json.out)) == (1, {"ok": False})
