@@ -7,10 +7,10 @@ import asyncio
 import gc
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import msgspec
 import uvloop
@@ -18,10 +18,11 @@ import uvloop
 from redrush.config import CampaignFile, GateSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import Keys, load_or_create_keys
-from redrush.control.sealing import SealedCampaign, load_audience, seal
+from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
+from redrush.errors import ConfigError
 from redrush.gate import answers
 from redrush.gate.claims import Gauge, RoundClaims
 from redrush.gate.grants import GrantWriter
@@ -32,13 +33,11 @@ from redrush.gate.views import Computed, Fixed, GrantsView, RoundView
 from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
+from redrush.settle.export import Format, write_grants
+from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
-from redrush.stores.sqlite import SqliteStore
+from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long the loop may keep the interpreter from the store's thread. Python's own 5 ms would make each commit wait
-for it; see `benchmarks/README.md` for the measurement."""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -119,6 +118,11 @@ class Embedded:
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
 
+    @property
+    def gate(self) -> Gate:
+        """The gate, once started."""
+        return self._gate
+
     async def start(self) -> dict[str, int]:
         """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be."""
         clock = system_clock()
@@ -166,7 +170,6 @@ class Embedded:
             self._gate.rounds[pot].refilled()
 
     def _tune(self) -> None:
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
@@ -250,3 +253,48 @@ def run_embedded(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
+    """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
+    sealed = load_sealed(data_dir)
+    with LogReader(data_dir.journal) as log:
+        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
+
+
+RECORDED_WITHIN_S = 10.0
+"""How long `reconcile` waits for a running server to record what is in its journal."""
+
+
+def reconcile_data_dir(data_dir: DataDir) -> Report:
+    """Bring the records up to date, then return the reconciliation of the data directory.
+
+    If a server is running it records by itself and is given `RECORDED_WITHIN_S`; what it has not recorded then is
+    reported as behind. Otherwise what a crash left unrecorded is recorded here.
+    """
+    sealed = load_sealed(data_dir)
+    if not data_dir.journal.is_file():
+        raise ConfigError(f"{data_dir.journal}: is missing; `redrush serve` was never started on this directory")
+    try:
+        asyncio.run(_catch_up(data_dir, sealed))
+    except StoreInUse:
+        deadline_s = time.monotonic() + RECORDED_WITHIN_S
+        while (report := reconcile(data_dir.root)).behind and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        return report
+    return reconcile(data_dir.root)
+
+
+async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
+    """Record the rest of the journal. Raises StoreInUse if a server is running."""
+    store = await SqliteStore.open_path(data_dir.journal)
+    records = SqliteRecords.open_path(data_dir.records)
+    recorder = Recorder(store, records, sealed.campaign, sealed.amounts)
+    running = asyncio.create_task(recorder.run())
+    try:
+        await recorder.caught_up()
+    finally:
+        await recorder.stop(drain=False)
+        await running
+        records.close()
+        await store.close()

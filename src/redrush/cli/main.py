@@ -152,9 +152,9 @@ def export_grants(
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     from redrush.control.data_dir import DataDir
-    from redrush.settle.export import write_grants
+    from redrush.wiring import export_grants as write
 
-    write_grants(DataDir(data), format_, sys.stdout)
+    write(DataDir(data), format_, sys.stdout)
 
 
 @app.command()
@@ -209,3 +209,58 @@ def verify_receipt(
             f"genuine: {found.user} won {statement['amount']} {found.currency} in round {found.round} "
             f"(grant {statement['grant']}, {statement['granted_at']})"
         )
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
+    ] = None,
+    users: Annotated[int, typer.Option(min=100, max=1_000_000, help="Registered users.")] = 150_000,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
+    port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    from redrush.drill.demo import DemoOptions, run_demo
+
+    raise SystemExit(
+        run_demo(
+            DemoOptions(data_dir=data, users=users, stay=stay, as_json=as_json, port=port, control_port=control_port)
+        )
+    )
+
+
+@app.command()
+def bench(
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of a run.")] = 3,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    import msgspec
+    from rich.console import Console
+
+    from redrush.drill.bench.report import render, to_json
+    from redrush.drill.bench.report import save as save_report
+    from redrush.drill.bench.run import Options, run_bench
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    options = Options(only=tuple(only or ()), runs=runs, seconds=seconds)
+    if directory is not None:
+        options = msgspec.structs.replace(options, directory=directory)
+    report = run_bench(options, tell)
+    if as_json:
+        _print_json(to_json(report))
+    else:
+        Console().print(render(report))
+    if save is not None:
+        tell(f"saved as {save_report(report, save)}")
+    if not report.passed:
+        raise SystemExit(1)

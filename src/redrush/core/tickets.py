@@ -62,10 +62,10 @@ class TicketVerifier:
         body, _, mac = ticket.rpartition(b".")
         key_id, _, statement = body.partition(b".")
         state = self._states.get(key_id)
-        if state is None or not compare_digest(keyed_mac(body, state).encode("ascii"), mac):
+        if state is None or not compare_digest(keyed_mac(body, state).encode(), mac):
             return None
         expires, _, user = statement.partition(b".")
-        return Ticket(user.decode("ascii"), int(expires, 16))
+        return Ticket(user.decode(), int(expires, 16))
 
 
 def mac_state(key: bytes, person: bytes) -> blake2b:

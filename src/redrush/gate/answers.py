@@ -36,6 +36,11 @@ def closing(complete: bytes) -> bytes:
     return complete.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
 
+def head_of(complete: bytes) -> bytes:
+    """Return the answer without its body, as it is sent to HEAD."""
+    return complete[: complete.index(b"\r\n\r\n") + 4]
+
+
 def _json(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 

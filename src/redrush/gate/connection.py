@@ -16,13 +16,17 @@ from typing import Final, cast
 
 from redrush.gate import answers
 from redrush.gate.reader import Broken, Request, RequestReader
-from redrush.gate.site import NEVER_S, Endpoint, Resolved, Site
+from redrush.gate.route import Endpoint, Route
+from redrush.gate.site import NEVER_S, Site
 
 _BEARER: Final = b"\r\nAuthorization: Bearer "
 _BEARER_BYTES: Final = len(_BEARER)
 
 UNREAD_BYTES_MAX: Final = 65_536
 """What may wait behind a request under way before the connection is not read any more."""
+
+REFUSALS_MAX: Final = 256
+"""Connections above the maximum that are kept for as long as their refusal takes to be read; more are just closed."""
 
 FORGET_AFTER_S: Final = 5
 """A connection idle for this long gives up the memory of its last head; a closed eye costs one look-up more."""
@@ -31,20 +35,23 @@ FORGET_AFTER_S: Final = 5
 class Connection(asyncio.Protocol):
     """See the module. Created by the server for each accepted socket."""
 
-    __slots__ = ("_active_s", "_closing", "_head", "_reader", "_resolved", "_since_s", "_site",
-                 "_stalled", "_transport", "_unread", "_waiting")  # fmt: skip
+    __slots__ = ("_active_s", "_closing", "_ended", "_expires_s", "_head", "_reader", "_route", "_since_s",
+                 "_site", "_stalled", "_transport", "_unread", "_user", "_waiting")  # fmt: skip
 
     _transport: asyncio.Transport
+    _route: Route
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._head: bytes | None = None
-        self._resolved: Resolved | None = None
+        self._user = ""
+        self._expires_s = 0
         self._reader: RequestReader | None = None
         self._unread = b""
         self._waiting = False
         self._stalled = False
         self._closing = False
+        self._ended = False
         self._active_s = site.now_s
         self._since_s = NEVER_S
 
@@ -54,13 +61,16 @@ class Connection(asyncio.Protocol):
         # uvloop's transport is one in all but its base class.
         self._transport = cast(asyncio.Transport, transport)
         site = self._site
-        if len(site.connections) >= site.limits.connections_max or site.stopping:
+        excess = len(site.connections) - site.limits.connections_max
+        if excess >= REFUSALS_MAX:
             site.counts["connections_refused"] += 1
             self._closing = True
-            self._transport.write(answers.closing(answers.TOO_MANY_CONNECTIONS))
             transport.close()
             return
         site.connections.add(self)
+        if excess >= 0 or site.stopping:
+            site.counts["connections_refused"] += 1
+            self._refuse(answers.STOPPING if site.stopping else answers.TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._site.connections.discard(self)
@@ -74,19 +84,19 @@ class Connection(asyncio.Protocol):
             self._receive_more(data)
             return
         site = self._site
-        self._active_s = site.now_s
-        if data == self._head:
-            resolved = self._resolved
-            assert resolved is not None
-            if resolved.expires_s > site.now_s:
-                self._serve(resolved)
-                return
-        self._short_way(data)
+        self._active_s = now_s = site.now_s
+        if data == self._head and self._expires_s > now_s:
+            self._serve(self._route, self._user)
+        elif not self._short_way(data, site, now_s):
+            self._long_way(data)
 
     def eof_received(self) -> bool:
-        """Let an answer under way go out to a client that has closed its sending side."""
-        waiting, self._closing = self._waiting, True
-        return waiting
+        """Answer what a client has asked before it closed its sending side; True keeps the connection for that."""
+        if self._waiting or self._stalled:
+            self._ended = True
+            return True
+        self._closing = True
+        return False
 
     def pause_writing(self) -> None:
         self._stalled = True
@@ -94,33 +104,34 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled = False
-        self._since_s = NEVER_S
+        if not self._closing:
+            self._since_s = NEVER_S if self._reader is None else self._site.now_s
         self._go_on()
 
     # -- reading
 
-    def _short_way(self, data: bytes) -> None:
-        site = self._site
-        start = data.find(_BEARER)
-        if start < 0:
-            endpoint = site.known_heads.get(data)
-            if endpoint is not None and not endpoint.needs_ticket:
-                self._serve(Resolved(endpoint.route, "", NEVER_S))
-                return
-        else:
-            start += _BEARER_BYTES
-            end = data.find(b"\r", start)
-            endpoint = site.known_heads.get(data[:start] + data[end:])
-            if endpoint is not None:
-                ticket = site.ticket(data[start:end])
-                if ticket is not None and ticket.expires_s > site.now_s:
-                    # Kept from the second request on: most connections of a crowd make one and stay.
-                    if self._resolved is not None:
-                        self._head = data
-                    self._resolved = resolved = Resolved(endpoint.route, ticket.user, ticket.expires_s)
-                    self._serve(resolved)
-                    return
-        self._long_way(data)
+    def _short_way(self, data: bytes, site: Site, now_s: int) -> bool:
+        """Serve a request whose head is known; returns False if it is not, or its ticket is not good."""
+        start = data.find(_BEARER) + _BEARER_BYTES
+        if start < _BEARER_BYTES:
+            endpoint = site.known_heads.find(data, len(data), len(data))
+            if endpoint is None:
+                return False
+            self._serve(endpoint.route, "")
+            return True
+        end = data.find(b"\r", start)
+        endpoint = site.known_heads.find(data, start, end)
+        if endpoint is None:
+            return False
+        ticket = site.ticket(data[start:end])
+        if ticket is None or ticket.expires_s <= now_s:
+            return False
+        # Kept from the second request on: most connections of a crowd make one and stay.
+        if self._user:
+            self._head = data
+        self._route, self._user, self._expires_s = endpoint.route, ticket.user, ticket.expires_s
+        self._serve(endpoint.route, ticket.user)
+        return True
 
     def _long_way(self, data: bytes) -> None:
         reader = self._reader
@@ -137,18 +148,23 @@ class Connection(asyncio.Protocol):
         """Remember the head of a request that came alone, in one piece, without a body, and was fine."""
         if isinstance(request, Broken) or request.body or not request.keep_alive or not data.endswith(b"\r\n\r\n"):
             return
+        if self._site.stopping:
+            return
         found = self._site.resolve(request)
         if isinstance(found, bytes):
             return
         endpoint: Endpoint = found[0]
-        if not endpoint.needs_ticket:
-            self._site.remember(data, endpoint)
+        start = data.find(_BEARER)
+        if start < 0:
+            # Without a ticket, or with one whose header is spelled so that the short way does not see it. The short way
+            # relies on it that no head is known by its whole text but a public one.
+            if not endpoint.needs_ticket:
+                self._site.known_heads.remember(data, len(data), len(data), endpoint)
             return
-        assert request.ticket is not None
-        start = data.find(_BEARER) + _BEARER_BYTES
+        start += _BEARER_BYTES
         end = data.find(b"\r", start)
-        if data[start:end] == request.ticket:
-            self._site.remember(data[:start] + data[end:], endpoint)
+        if endpoint.needs_ticket and data[start:end] == request.ticket:
+            self._site.known_heads.remember(data, start, end, endpoint)
 
     def _receive_more(self, data: bytes) -> None:
         """Keep what came while a request is under way, or go on reading one that comes in pieces."""
@@ -169,33 +185,37 @@ class Connection(asyncio.Protocol):
                 self._take(reader.ready.popleft())
             elif self._unread:
                 data, self._unread = self._unread, b""
-                self._transport.resume_reading()
+                if len(data) > UNREAD_BYTES_MAX:
+                    self._transport.resume_reading()
                 self.data_received(data)
                 return
             else:
                 if reader is not None and not reader.under_way:
                     self._reader = None
                     self._since_s = NEVER_S
+                if self._ended:
+                    self._close()
                 return
 
     def _take(self, request: Request | Broken) -> None:
         if isinstance(request, Broken):
-            self._refuse_and_close(request.status)
+            self._break_off(request.status)
             return
         if not request.keep_alive or self._site.stopping:
             self._closing = True
-        self._since_s = self._site.now_s
+        self._since_s = self._active_s = self._site.now_s
         found = self._site.resolve(request)
         if isinstance(found, bytes):
             self._site.counts["refused"] += 1
-            self._write(found)
+            self._write(answers.head_of(found) if request.method == b"HEAD" else found)
         else:
-            self._serve(found[1])
+            endpoint, user = found
+            self._serve(endpoint.route, user)
 
     # -- answering
 
-    def _serve(self, resolved: Resolved) -> None:
-        done = resolved.route.serve(self, resolved.user)
+    def _serve(self, route: Route, user: str) -> None:
+        done = route.serve(self, user)
         if done is None:
             self._waiting = True
         else:
@@ -207,49 +227,65 @@ class Connection(asyncio.Protocol):
             return
         self._waiting = False
         self._write(answer)
-        if self._unread or self._reader is not None:
+        if self._unread or self._reader is not None or self._ended:
             self._go_on()
 
     def _write(self, answer: bytes) -> None:
         if self._closing:
             self._transport.write(answers.closing(answer))
-            self._transport.close()
+            self._close()
         else:
             self._transport.write(answer)
 
-    def _refuse_and_close(self, status: int) -> None:
-        self._site.counts["malformed"] += 1
+    def _close(self) -> None:
+        """Close when what was written has been taken; `check_deadlines` sees to it that this ends."""
         self._closing = True
-        self._write(_BROKEN[status])
+        self._since_s = self._site.now_s
+        self._transport.close()
+
+    def _break_off(self, status: int) -> None:
+        self._site.counts["malformed"] += 1
+        self._refuse(_BROKEN[status])
+
+    def _refuse(self, answer: bytes) -> None:
+        """Say why and end the connection, though the client may be sending still. Its bytes are dropped until it ends
+        too, or its time is up: closing at once would reset the connection, and the refusal be lost with it."""
+        self._closing = True
+        self._since_s = self._site.now_s
+        self._transport.write(answers.closing(answer))
+        self._transport.write_eof()
 
     # -- the site's calls
 
     def check_deadlines(self) -> None:
         """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
         site = self._site
+        limits = site.limits
         if self._waiting:
-            if site.now_s - self._active_s > site.limits.claim_deadline_s:
+            if site.now_s - self._active_s > limits.claim_deadline_s:
                 # Closing is what keeps the late answer from being taken for that of a later request.
                 self._closing = True
                 self.send(answers.STORE_SLOW)
-        elif site.now_s - self._since_s > site.limits.read_deadline_s:
-            site.counts["too_slow"] += 1
-            if self._stalled:
+        elif site.now_s - self._since_s > limits.read_deadline_s:
+            if not self._closing:
+                site.counts["too_slow"] += 1
+            if self._closing or self._stalled:
                 self.abort()
             else:
-                self._refuse_and_close(408)
+                self._break_off(408)
         elif site.now_s - self._active_s > FORGET_AFTER_S:
-            self._head = self._resolved = None
-            if site.now_s - self._active_s > site.limits.idle_timeout_s:
-                self._closing = True
-                self._transport.close()
+            self._head = None
+            self._user = ""
+            if site.now_s - self._active_s > limits.idle_timeout_s:
+                self._close()
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""
-        self._closing = True
         self._unread = b""
-        if not self._waiting:
-            self._transport.close()
+        if self._waiting:
+            self._closing = True
+        else:
+            self._close()
 
     def abort(self) -> None:
         """End the connection now."""

@@ -9,6 +9,9 @@ from collections import deque
 import httptools
 import msgspec
 
+CHUNK_BYTES_MIN = 6
+"""What a chunk of one byte takes on the wire: a chunked body may be so many times its size, and no more."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may use of a gate."""
@@ -25,6 +28,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     claim_deadline_s: float = 5.0
     """A claim that the store has not decided by then is answered 503: the outcome is unknown, not lost."""
+
+
+_FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -48,8 +54,8 @@ class RequestReader:
     """Turns a byte stream into requests. `feed` it; complete ones, and at most one `Broken` at the end, gather in
     `ready`. After a Broken nothing more is read."""
 
-    __slots__ = ("_body", "_broken", "_content_type", "_has_host", "_head_bytes", "_in_head", "_limits", "_parser",
-                 "_ticket", "_url", "ready", "under_way")  # fmt: skip
+    __slots__ = ("_body", "_broken", "_content_type", "_framing", "_has_host", "_head_bytes", "_in_head", "_limits",
+                 "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -64,22 +70,39 @@ class RequestReader:
         self._ticket: bytes | None = None
         self._content_type = b""
         self._has_host = False
+        self._framing = b""
         self._body = b""
         self._head_bytes = 0
+        self._pieces_bytes = 0
         self._in_head = True
 
     def feed(self, data: bytes) -> None:
         """Read on. Bounded work: `data` is at most what the transport reads at once."""
-        if self._broken:
-            return
-        if self.under_way and self._in_head:
-            self._count(len(data))
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._break(400)
-        except httptools.HttpParserError:
-            self._break(400)
+        if self.under_way:
+            self._pieces_bytes += len(data)
+        while data and not self._broken:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # No other protocol is spoken here, and a server may ignore the wish (RFC 9110, 7.8); clients that would
+                # like HTTP/2 send it by default. llhttp reads no further after one, so a new parser goes on.
+                data = data[upgrade.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserError:
+                self._break(400)
+            else:
+                break
+        if self.under_way:
+            self._check_pieces()
+
+    def _check_pieces(self) -> None:
+        """Bound what the parser gathers out of our sight: a field that does not end, chunks of nothing, trailers."""
+        limits = self._limits
+        if self._in_head:
+            if self._pieces_bytes > limits.head_bytes_max:
+                self._break(431)
+        elif self._pieces_bytes > limits.head_bytes_max + CHUNK_BYTES_MIN * limits.body_bytes_max:
+            self._break(413)
 
     def _break(self, status: int) -> None:
         if not self._broken:
@@ -99,6 +122,8 @@ class RequestReader:
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # A trailer: nothing that decides about a request may stand in one (RFC 9110, 6.5.1).
         self._count(len(name) + len(value))
         name = name.lower()
         if name == b"authorization":
@@ -113,6 +138,8 @@ class RequestReader:
             if self._has_host:
                 self._break(400)
             self._has_host = True
+        elif name in _FRAMING_HEADERS and value != b"0":
+            self._framing = name
 
     def _count(self, more_bytes: int) -> None:
         self._head_bytes += more_bytes
@@ -121,8 +148,15 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_bytes = 0
-        if not self._has_host and self._parser.get_http_version() != "1.0":
+        version = self._parser.get_http_version()
+        if version == "1.1":
+            if not self._has_host:
+                self._break(400)
+        elif version != "1.0" or self._framing == b"transfer-encoding":
+            # HTTP/1.0 knows no chunks: whoever stands before us may have cut its requests elsewhere (RFC 9112, 6.1).
+            self._break(400)
+        if self._parser.should_upgrade() and (self._framing or self._parser.get_method() == b"CONNECT"):
+            # llhttp would take the body for the first bytes of the new protocol.
             self._break(400)
 
     def on_body(self, body: bytes) -> None:

@@ -20,7 +20,7 @@ class Server:
     def __init__(self, ticks: Sequence[Callable[[], None]]) -> None:
         self._ticks = ticks
         self._sites: list[tuple[Site, asyncio.Server]] = []
-        self._ticking: asyncio.Task[None] | None = None
+        self._next_tick: asyncio.TimerHandle | None = None
 
     async def listen(self, site: Site, host: str, port: int) -> int:
         """Serve the site at the address; returns the port, which the system chooses if `port` is 0."""
@@ -30,18 +30,18 @@ class Server:
         except OSError as fault:
             raise ConfigError(f"cannot listen on {host} port {port}: {fault.strerror or fault}") from fault
         self._sites.append((site, listener))
-        if self._ticking is None:
-            self._ticking = asyncio.create_task(self._tick_every_second())
+        if self._next_tick is None:
+            self._next_tick = loop.call_later(1.0, self._tick)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
 
-    async def _tick_every_second(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            for site, _ in self._sites:
-                site.tick()
-            for tick in self._ticks:
-                tick()
+    def _tick(self) -> None:
+        # The next tick is set first: a fault in this one is reported by the loop, and deadlines go on being kept.
+        self._next_tick = asyncio.get_running_loop().call_later(1.0, self._tick)
+        for site, _ in self._sites:
+            site.tick()
+        for tick in self._ticks:
+            tick()
 
     async def stop(self) -> None:
         """Take no more connections, finish what was accepted, and return when every connection has ended."""
@@ -54,5 +54,5 @@ class Server:
         for site, _ in self._sites:
             for connection in tuple(site.connections):
                 connection.abort()
-        if self._ticking is not None:
-            self._ticking.cancel()
+        if self._next_tick is not None:
+            self._next_tick.cancel()

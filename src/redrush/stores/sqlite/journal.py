@@ -139,6 +139,7 @@ class LogReader:
             self._connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
         except apsw.CantOpenError:
             raise ConfigError(f"{path} is missing or cannot be read") from None
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # a reader changes nothing
         self._read = sql("read")
         try:
             self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)

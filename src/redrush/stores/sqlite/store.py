@@ -20,7 +20,7 @@ from redrush.stores.pots import Pots
 from redrush.stores.sqlite.journal import LogReader, open_journal
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.rows import Row, granted_row, row_of, users_text
-from redrush.stores.sqlite.writer import JournalWriter
+from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 
 
 def _ignore(_failure: StoreFailed) -> None:
@@ -40,13 +40,19 @@ class SqliteStore:
 
     @classmethod
     async def open_path(
-        cls, path: Path, *, vfs: str | None = None, on_failure: Callable[[StoreFailed], None] = _ignore
+        cls,
+        path: Path,
+        *,
+        vfs: str | None = None,
+        on_failure: Callable[[StoreFailed], None] = _ignore,
+        wal_pages_max: int = WAL_PAGES_MAX,
     ) -> Self:
         """Open or create the journal at `path` and recover what it holds.
 
         `on_failure` is called once, on the loop, when the disk fails: the server should stop then. `vfs` names a
-        registered APSW VFS to run on. Raises StoreInUse (another process has the journal), ConfigError (not a journal,
-        or of a newer version), StoreCorrupt, StoreFailed.
+        registered APSW VFS to run on; a WAL of `wal_pages_max` pages is checkpointed even under load.
+        Raises StoreInUse (another process has the journal), ConfigError (not a journal, or of a newer version),
+        StoreCorrupt, StoreFailed.
         """
         lock = JournalLock(path)
         try:
@@ -55,7 +61,7 @@ class SqliteStore:
         except BaseException:
             lock.release()
             raise
-        return cls(pots, JournalWriter(connection, str(path), on_failure), reader, lock)
+        return cls(pots, JournalWriter(connection, str(path), on_failure, wal_pages_max), reader, lock)
 
     @property
     def failure(self) -> StoreFailed | None:

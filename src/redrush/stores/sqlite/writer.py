@@ -57,7 +57,9 @@ class JournalWriter:
     `failure` is set, and `on_failure` called with it, once, when the disk failed; from then on everything raises it.
     """
 
-    def __init__(self, connection: apsw.Connection, name: str, on_failure: Callable[[StoreFailed], None]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, name: str, on_failure: Callable[[StoreFailed], None], wal_pages_max: int
+    ) -> None:
         self.failure: StoreFailed | None = None
         self._name = name
         self._on_failure = on_failure
@@ -69,6 +71,7 @@ class JournalWriter:
         self._connection = connection
         self._append = sql("append")
         self._wal_pages = 0
+        self._wal_pages_max = wal_pages_max
         # A daemon: a process that ends without close() must not hang; what was acknowledged is on the disk.
         self._thread = threading.Thread(target=self._run, name="redrush-journal", daemon=True)
         self._thread.start()
@@ -146,9 +149,12 @@ class JournalWriter:
             self._write_until_closed()
         except BaseException as fault:  # noqa: BLE001 - whatever ended the loop, nothing more becomes durable
             error = fault
-            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self._connection.close(True)
-        self._tell(self._end, error)
+        try:
+            if error is not None:
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self._connection.close(True)
+        finally:
+            self._tell(self._end, error)
 
     def _write_until_closed(self) -> None:
         closing = False
@@ -169,7 +175,7 @@ class JournalWriter:
             if group:
                 self._write([row for member in group for row in member.rows])
                 self._tell(self._settle, len(group))
-                if self._wal_pages >= WAL_PAGES_MAX:
+                if self._wal_pages >= self._wal_pages_max:
                     self._checkpoint()
 
     def _write(self, rows: Sequence[Row]) -> None:

@@ -1,0 +1,95 @@
+"""What a measurement is: named, with the figures it promises, the tools it needs, and a function that measures.
+
+Every promised figure comes back with samples, or the whole measurement is a fault with a reason: a figure is never
+left out silently.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from redrush.drill.bench.figures import Figure, turns
+from redrush.drill.bench.processes import Cores, ProcessFailed, Target
+from redrush.drill.bench.tools import Found, Tool
+from redrush.drill.bench.wrk import Load, Run, run_wrk
+
+WARM_UP_SECONDS = 1
+SATURATED_SHARE = 0.9
+"""A server that uses less of its core than this was waiting for something."""
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What every measurement works with. `tell` shows progress; `scratch` is an empty directory on a real disk."""
+
+    found: Found
+    cores: Cores
+    scratch: Path
+    runs: int
+    seconds: int
+    tell: Callable[[str], None]
+
+    def within(self, name: str) -> "Setup":
+        """Return the same setup with a directory of its own below `scratch`."""
+        directory = self.scratch / name
+        directory.mkdir(parents=True)
+        return msgspec.structs.replace(self, scratch=directory)
+
+    def load(self, target: Target, load: Load) -> Run:
+        """Run wrk against the target. Raises ProcessFailed if anything but good answers came back."""
+        log = self.scratch / "wrk.log"
+        run = run_wrk(self.found.path(Tool.WRK), load, core=self.cores.load, server=target.child, log=log)
+        if run.summary.errors:
+            raise ProcessFailed(f"{run.summary.errors} of {run.summary.requests} requests failed: {run.summary}")
+        return run
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples by figure name, the runs they came from by contender, other samples that explain them, by what they are,
+    and what a reader must know."""
+
+    samples: Mapping[str, tuple[float, ...]]
+    runs: Mapping[str, tuple[Run, ...]] = {}
+    details: Mapping[str, tuple[float, ...]] = {}
+    remarks: tuple[str, ...] = ()
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of figures that are measured together."""
+
+    name: str
+    tools: frozenset[Tool]
+    figures: tuple[Figure, ...]
+    measure: Callable[[Setup], Measured]
+
+
+def in_turns(setup: Setup, what: str, contenders: Mapping[str, Callable[[], Run]]) -> dict[str, tuple[Run, ...]]:
+    """Let the contenders run in turns, `setup.runs` times each; return their runs in order of time."""
+    seen: dict[str, list[Run]] = {name: [] for name in contenders}
+    for name in turns(list(contenders), setup.runs):
+        run = contenders[name]()
+        seen[name].append(run)
+        setup.tell(
+            f"{what}: {name} {len(seen[name])}/{setup.runs}: {run.rate_per_s:,.0f}/s, "
+            f"{run.server_cpu_us:.1f} µs CPU each, core {run.server_cpu_share:.0%}"
+        )
+    return {name: tuple(runs) for name, runs in seen.items()}
+
+
+def rates(runs: Sequence[Run]) -> tuple[float, ...]:
+    """Return the answers per second of each run."""
+    return tuple(run.rate_per_s for run in runs)
+
+
+def unsaturated(what: str, seen: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:
+    """Return a remark for each contender whose core was not full, so that its rate is not all that it can do."""
+    remarks = []
+    for name, runs in seen.items():
+        share = median(run.server_cpu_share for run in runs)
+        if share < SATURATED_SHARE:
+            remarks.append(
+                f"{what}: {name} used {share:.0%} of its core: not its own CPU was the limit, but the load, the disk "
+                "or other work on this machine"
+            )
+    return tuple(remarks)

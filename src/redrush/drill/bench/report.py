@@ -1,0 +1,121 @@
+"""The result of a benchmark: a table to read, and JSON to keep beside the code."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from redrush.drill.bench.conditions import Conditions
+from redrush.drill.bench.figures import Better, Figure, Result, Unit, Verdict
+from redrush.drill.bench.wrk import Run
+
+VERSION = 1
+
+_PLACES = {Unit.RATIO: 2, Unit.KB: 2, Unit.SECONDS: 2, Unit.MILLISECONDS: 1, Unit.PERCENT: 1}
+_COLOURS = {Verdict.AIM: "green", Verdict.BAR: "yellow", Verdict.MISSED: "red", Verdict.NOT_MEASURED: "red"}
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a benchmark found. `runs` are the raw runs behind the ratios, in order of time, by contender;
+    `details` are other samples that explain a figure."""
+
+    conditions: Conditions
+    runs_each: int
+    seconds_each: int
+    results: tuple[Result, ...]
+    remarks: tuple[str, ...]
+    runs: Mapping[str, tuple[Run, ...]]
+    details: Mapping[str, tuple[float, ...]]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure was measured and reached its bar."""
+        return all(result.verdict.passed for result in self.results)
+
+
+def render(report: Report) -> RenderableType:
+    """Return the report for a terminal."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("figure")
+    for heading in ("measured", "lowest – highest", "bar", "aim"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for result in report.results:
+        table.add_row(*_row(result))
+    parts: list[RenderableType] = [table, Text(_conditions_text(report), style="dim")]
+    parts += [Text(f"{what}: {median(samples):,.2f}", style="dim") for what, samples in report.details.items()]
+    parts += [Text(f"note: {remark}", style="yellow") for remark in report.remarks]
+    reasons = dict.fromkeys(result.reason for result in report.results if result.reason is not None)
+    parts += [Text(f"not measured: {reason}", style="red") for reason in reasons]
+    return Group(*parts)
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """Return the report as plain values for JSON, each figure with its value, verdict and samples."""
+    plain: dict[str, Any] = {"version": VERSION, "passed": report.passed}
+    plain |= msgspec.to_builtins(report)
+    plain["results"] = [_plain_result(result) for result in report.results]
+    return plain
+
+
+def save(report: Report, directory: Path) -> Path:
+    """Write the report into the directory, named by date and commit, and return the path."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / file_name(report.conditions)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(to_json(report)), indent=1) + b"\n")
+    return path
+
+
+def file_name(conditions: Conditions) -> str:
+    """Return the name of a report: what was measured and when, never where."""
+    day = datetime.fromisoformat(conditions.measured_at).date().isoformat()
+    return f"{day}-{conditions.commit}.json"
+
+
+def format_value(figure: Figure, value: float | None) -> str:
+    """Return a value with the figure's unit: "0.83 ×"; a dash if there is none."""
+    return "–" if value is None else f"{value:.{_PLACES[figure.unit]}f} {figure.unit}"
+
+
+def _row(result: Result) -> tuple[RenderableType, ...]:
+    figure, verdict = result.figure, result.verdict
+    sign = "≥" if figure.better is Better.HIGHER else "≤"
+    ends = [format_value(figure, end) for end in (min(result.samples), max(result.samples))] if result.samples else []
+    return (
+        figure.title,
+        Text(format_value(figure, result.value), style="bold"),
+        " – ".join(ends) or "–",
+        f"{sign} {format_value(figure, figure.bar)}",
+        "–" if figure.aim is None else f"{sign} {format_value(figure, figure.aim)}",
+        Text(verdict, style=_COLOURS[verdict]),
+    )
+
+
+def _plain_result(result: Result) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(result.figure)
+    return plain | {
+        "value": result.value,
+        "verdict": result.verdict,
+        "samples": list(result.samples),
+        "reason": result.reason,
+    }
+
+
+def _conditions_text(report: Report) -> str:
+    seen = report.conditions
+    versions = ", ".join(f"{name} {number}" for name, number in (seen.libraries | seen.tools).items())
+    modified = " with changes" if seen.modified else ""
+    return (
+        f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} run(s), "
+        f"{report.seconds_each} s each, contenders in turns, ratios pair by pair, requests with a browser's headers.\n"
+        f"{seen.cpu}, {seen.cores} cores: server on {seen.cores_used.server}, wrk and Redis on {seen.cores_used.load}. "
+        f"Linux {seen.kernel}, {seen.memory_mib} MiB, {seen.filesystem}, an fsync takes {seen.fsync_us:.0f} µs.\n"
+        f"Python {seen.python}, SQLite {seen.sqlite}, {versions}."
+    )

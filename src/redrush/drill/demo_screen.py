@@ -1,0 +1,148 @@
+"""What the demo shows while it runs: a live table on a terminal, one plain line a second anywhere else."""
+
+import time
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from redrush.drill.crowd import CrowdProgress
+from redrush.drill.observations import Ending
+from redrush.drill.report import count, milliseconds
+from redrush.drill.sample_event import SampleEvent
+
+PLAIN_EVERY_S = 1.0
+DRAWS_PER_S = 8
+
+
+class Screen(Protocol):
+    """Shows steps and progress."""
+
+    def step(self, text: str) -> None:
+        """Say what is being done now."""
+
+    def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
+        """Show how the rush goes."""
+
+    def __enter__(self) -> "Screen": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def screen_for(console: Console) -> Screen:
+    """Return a live screen for a terminal, plain lines for everything else."""
+    return LiveScreen(console) if console.is_terminal else PlainScreen(console)
+
+
+class _Pace:
+    """Requests per second, from the counts of two progresses at least a fifth of a second apart."""
+
+    def __init__(self) -> None:
+        self._at_s = self._sent = 0.0
+        self.per_s = 0.0
+
+    def update(self, progress: CrowdProgress) -> None:
+        passed_s = progress.now_s - self._at_s
+        if not self._at_s or passed_s >= 0.2:
+            if self._at_s:
+                self.per_s = (progress.sent - self._sent) / passed_s
+            self._at_s, self._sent = progress.now_s, progress.sent
+
+
+class PlainScreen:
+    """One line a step, one line a second during the rush, no control codes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._pace = _Pace()
+        self._next_s = 0.0
+
+    def __enter__(self) -> "PlainScreen":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def step(self, text: str) -> None:
+        self._console.print(f"· {text}", highlight=False, soft_wrap=True)
+
+    def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + PLAIN_EVERY_S
+        self._pace.update(progress)
+        granted = sum(progress.grabs)
+        line = (
+            f"  {clock(event, progress.now_s):<18} {count(self._pace.per_s):>7} requests/s  "
+            f"{count(granted):>7} packets out  p50 {milliseconds(progress.p50_ms)}  p99 {milliseconds(progress.p99_ms)}"
+        )
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class LiveScreen:
+    """Steps as lines, and below them the rush as a table that renews itself."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=DRAWS_PER_S, transient=True)
+        self._pace = _Pace()
+
+    def __enter__(self) -> "LiveScreen":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def step(self, text: str) -> None:
+        self._live.update(Text(""))
+        self._console.print(Text.assemble(("● ", "red"), text))
+
+    def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
+        self._pace.update(progress)
+        self._live.update(Group(Text(), self._headline(event, progress), Text(), _rounds(event, progress)))
+
+    def _headline(self, event: SampleEvent, progress: CrowdProgress) -> RenderableType:
+        return Text.assemble(
+            (f"{clock(event, progress.now_s):<18}", "bold red"),
+            (f"{count(self._pace.per_s):>8}", "bold"), (" requests/s   ", "dim"),
+            ("p50 ", "dim"), (f"{milliseconds(progress.p50_ms):>8}", "bold"),
+            ("   p99 ", "dim"), (f"{milliseconds(progress.p99_ms):>8}", "bold"),
+            (f"   {count(progress.connections)} connections, {count(progress.waiting)} waiting", "dim"),
+        )  # fmt: skip
+
+
+def _rounds(event: SampleEvent, progress: CrowdProgress) -> RenderableType:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("round", style="bold")
+    table.add_column("packets gone", width=32)
+    for heading in ("granted", "missed", "empty", "early", "errors"):
+        table.add_column(heading, justify="right")
+    for index, name in enumerate(event.rounds):
+        ends = progress.endings[index]
+        bar = ProgressBar(event.packets[index], min(event.packets[index], progress.grabs[index]), width=30)
+        errors = sum(ends[ending] for ending in Ending if ending >= Ending.REFUSED)
+        empty = ends[Ending.EMPTY] + ends[Ending.CLOSED]
+        figures = (progress.grabs[index], ends[Ending.MISSED], empty, ends[Ending.NOT_OPEN], errors)
+        table.add_row(name, bar, *(count(figure) for figure in figures))
+    return table
+
+
+def clock(event: SampleEvent, now_s: float) -> str:
+    """Return what is going on at `now_s` after the first opening: a countdown, or the round that is open."""
+    for name, opens_s, closes_s in zip(event.rounds, event.opens_s, event.closes_s, strict=True):
+        if now_s < opens_s:
+            return f"{name} opens in {opens_s - now_s:.1f} s"
+        if now_s < closes_s:
+            return f"{name} is open"
+    return "the last is closed"

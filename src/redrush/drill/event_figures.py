@@ -1,0 +1,140 @@
+"""Puts an `EventReport` together from what the crowd saw, what was exported and what was sealed."""
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from redrush.core.campaign import Campaign, Leftover, Round
+from redrush.core.instants import rfc3339
+from redrush.drill import figures
+from redrush.drill.audit import Audit, Verdict
+from redrush.drill.crowd import CrowdResult
+from redrush.drill.event_report import Conditions, EventReport, RoundFigures
+from redrush.drill.observations import Observations
+
+FSYNC_TRIES = 31
+AFTER_CLOSE_S = 0.6
+"""How far past a round's close its time line goes, to show the last answers."""
+
+
+class EventFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known at the end of an event, besides what the crowd saw."""
+
+    campaign: Campaign
+    amounts: Sequence[int]
+    """Minor units by slot of the campaign."""
+    exported: Sequence[Mapping[str, Any]]
+    audit: Audit
+    ledger: Verdict
+    took_s: float
+    settled_after_s: float
+    conditions: Conditions
+
+
+def event_report(result: CrowdResult, facts: EventFacts) -> EventReport:
+    """Return the report of the event that the crowd took part in."""
+    observed = result.observations
+    grabs, rejects = figures.grabs_of(observed), figures.rejects_of(observed)
+    return EventReport(
+        campaign=facts.campaign.id,
+        name=facts.campaign.name,
+        currency=facts.campaign.currency,
+        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        took_s=round(facts.took_s, 1),
+        rounds=_rounds(result, facts),
+        traffic=figures.traffic(observed),
+        grab_latencies=figures.latency_histogram(observed.latency_s[grabs]),
+        reject_latencies=figures.latency_histogram(observed.latency_s[rejects]),
+        settled_after_s=round(facts.settled_after_s, 2),
+        unheard=facts.audit.unheard,
+        reconnects=result.reconnects,
+        verdicts=(*facts.audit.verdicts, facts.ledger),
+        conditions=facts.conditions,
+    )
+
+
+def _rounds(result: CrowdResult, facts: EventFacts) -> tuple[RoundFigures, ...]:
+    rounds, carried_in = [], 0
+    for round_ in facts.campaign.rounds:
+        index = result.rounds.index(round_.id)
+        observed = result.observations.where(result.observations.round == index)
+        slots = np.array([row["slot"] for row in facts.exported if row["round"] == round_.id], dtype=np.int64)
+        shown = _round(round_, observed, np.asarray(facts.amounts)[slots], carried_in, result.starts_us)
+        rounds.append(shown)
+        carried_in = shown.left if round_.leftover is Leftover.NEXT else 0
+    return tuple(rounds)
+
+
+def _round(
+    round_: Round, observed: Observations, amounts_minor: figures.Minor, carried_in: int, starts_us: int
+) -> RoundFigures:
+    opens_s, closes_s = (round_.opens_us - starts_us) / 1e6, (round_.closes_us - starts_us) / 1e6
+    room, granted = round_.slots.count + carried_in, len(amounts_minor)
+    given_s = observed.ended_s[figures.grabs_of(observed)]
+    sold_out = granted == room and len(given_s) == granted
+    return RoundFigures(
+        id=round_.id,
+        opens_at=rfc3339(round_.opens_us),
+        lasts_s=closes_s - opens_s,
+        kind=round_.kind.value,
+        release_per_s=round_.release_per_s,
+        packets=round_.slots.count,
+        carried_in=carried_in,
+        granted=granted,
+        total_minor=round_.total_minor,
+        granted_minor=int(amounts_minor.sum()),
+        people=len(np.unique(observed.user)),
+        sold_out_after_s=round(float(given_s.max()) - opens_s, 3) if sold_out else None,
+        traffic=figures.traffic(observed),
+        time_line=figures.time_line(observed, opens_s, closes_s + AFTER_CLOSE_S, room),
+        amounts=figures.amount_histogram(amounts_minor),
+    )
+
+
+def read_campaign(data_dir: Path) -> Campaign:
+    """Return the sealed campaign of a data directory. Raises OSError or msgspec.DecodeError."""
+    return msgspec.convert(msgspec.json.decode((data_dir / "campaign.json").read_bytes())["campaign"], Campaign)
+
+
+def conditions(data_dir: Path, registered_users: int, connections: int) -> Conditions:
+    """Return what this machine is. Measures fsync in `data_dir`; raises OSError if its disk refuses."""
+    return Conditions(
+        cpu=_cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        connections=connections,
+        registered_users=registered_users,
+        fsync_ms=round(_fsync_ms(data_dir), 3),
+        note="Server, crowd and this report shared the machine, so each took time from the others.",
+    )
+
+
+def _fsync_ms(directory: Path) -> float:
+    path = directory / ".fsync"
+    took_s = []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(FSYNC_TRIES):
+            file.write(bytes(4096))
+            begun_s = time.perf_counter()
+            os.fsync(file.fileno())
+            took_s.append(time.perf_counter() - begun_s)
+    path.unlink()
+    return median(took_s) * 1000
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    names = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

@@ -1,0 +1,434 @@
+"""What `redrush.ports.store` promises, sentence by sentence, of every store."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.core.campaign import Slots
+from redrush.ports.store import (
+    EMPTY,
+    Claimed,
+    Given,
+    Granted,
+    LogRecord,
+    Opened,
+    PotState,
+    Store,
+    StoreConflict,
+    StoreFailed,
+    Taken,
+)
+from tests.conformance.store_model import Model
+from tests.conformance.stores import FACTORIES, Factory
+
+EVERY_STORE = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name)
+DURABLE_STORES = pytest.mark.parametrize(
+    "factory", [f for f in FACTORIES if f.durable], ids=lambda factory: factory.name
+)
+
+POT = "r1"
+AT_US = 1_800_000_000_000_000
+
+
+def with_store(scenario: Callable[[Store], Coroutine[Any, Any, None]]) -> Callable[[Factory, Path], None]:
+    """Run the scenario on a fresh store of each kind, with pot r1 of the ten slots 100 to 109 open."""
+
+    @EVERY_STORE
+    def test(factory: Factory, tmp_path: Path) -> None:
+        async def run() -> None:
+            async with factory.opened(tmp_path) as store:
+                await store.open(POT, Slots(100, 10))
+                await scenario(store)
+
+        asyncio.run(run())
+
+    test.__name__ = scenario.__name__
+    test.__doc__ = scenario.__doc__
+    return test
+
+
+def with_durable_store(
+    scenario: Callable[[Factory, Path], Coroutine[Any, Any, None]],
+) -> Callable[[Factory, Path], None]:
+    """Run the scenario once for each durable store."""
+
+    @DURABLE_STORES
+    def test(factory: Factory, tmp_path: Path) -> None:
+        asyncio.run(scenario(factory, tmp_path))
+
+    test.__name__ = scenario.__name__
+    return test
+
+
+def new(slot: int, at_us: int = AT_US) -> Claimed:
+    return Claimed(slot, at_us, repeat=False)
+
+
+def known(slot: int, at_us: int = AT_US) -> Claimed:
+    return Claimed(slot, at_us, repeat=True)
+
+
+# --- claim
+
+
+@with_store
+async def test_slots_are_granted_in_the_order_of_the_users(store: Store) -> None:
+    assert await store.claim(POT, ["a", "b"], AT_US) == [new(100), new(101)]
+    assert await store.claim(POT, ["c"], AT_US + 1) == [new(102, AT_US + 1)]
+
+
+@with_store
+async def test_a_repeated_claim_returns_the_first_grant(store: Store) -> None:
+    await store.claim(POT, ["a"], AT_US)
+    assert await store.claim(POT, ["b", "a"], AT_US + 5) == [new(101, AT_US + 5), known(100)]
+
+
+@with_store
+async def test_a_user_who_stands_twice_in_a_batch_gets_one_slot(store: Store) -> None:
+    assert await store.claim(POT, ["a", "b", "a", "c"], AT_US) == [new(100), new(101), known(100), new(102)]
+    assert await store.state(POT) == PotState(left=7, claimed=3)
+
+
+@with_store
+async def test_a_pot_is_empty_exactly_when_its_slots_are_used_up(store: Store) -> None:
+    users = [f"u{k}" for k in range(12)]
+    assert await store.claim(POT, users, AT_US) == [*(new(100 + k) for k in range(10)), EMPTY, EMPTY]
+    assert await store.claim(POT, ["u11", "u3"], AT_US) == [EMPTY, known(103)]
+
+
+@with_store
+async def test_a_pot_of_no_slots_is_empty(store: Store) -> None:
+    await store.open("none", Slots(0, 0))
+    assert await store.claim("none", ["a"], AT_US) == [EMPTY]
+
+
+@with_store
+async def test_claiming_for_nobody_changes_nothing(store: Store) -> None:
+    assert await store.claim(POT, [], AT_US) == []
+    assert await store.state(POT) == PotState(left=10, claimed=0)
+    assert len(await store.log(0, 10)) == 1
+
+
+@with_store
+async def test_a_user_may_have_a_slot_in_each_pot(store: Store) -> None:
+    await store.open("r2", Slots(200, 1))
+    assert await store.claim(POT, ["a"], AT_US) == [new(100)]
+    assert await store.claim("r2", ["a"], AT_US) == [new(200)]
+
+
+@with_store
+async def test_users_and_pots_are_any_text(store: Store) -> None:
+    texts = ["", " ", "用户", 'quo"te', "back\\slash", "new\nline", "nul\0", "😀", "[1,2]"]
+    await store.open("场次 'x'", Slots(0, 20))
+    assert await store.claim("场次 'x'", texts, AT_US) == [new(k) for k in range(len(texts))]
+    assert [await store.find("场次 'x'", text) for text in texts] == [known(k) for k in range(len(texts))]
+    assert (await store.log(1, 10))[1] == Granted(3, "场次 'x'", 0, tuple(texts), AT_US)
+
+
+@with_store
+async def test_many_concurrent_callers_never_share_a_slot(store: Store) -> None:
+    await store.open("big", Slots(0, 1_000))
+    batches = [[f"u{(37 * call + k) % 700}" for k in range(12)] for call in range(200)]
+    answers = await asyncio.gather(*(store.claim("big", batch, AT_US) for batch in batches))
+    slots: dict[str, int] = {}
+    for batch, results in zip(batches, answers, strict=True):
+        for user, result in zip(batch, results, strict=True):
+            assert isinstance(result, Claimed)
+            assert slots.setdefault(user, result.slot) == result.slot
+    assert sorted(slots.values()) == list(range(700))
+    firsts = [result for results in answers for result in results if isinstance(result, Claimed) and not result.repeat]
+    assert len(firsts) == 700
+    assert await store.state("big") == PotState(left=300, claimed=700)
+
+
+@with_store
+async def test_a_cancelled_caller_disturbs_no_other(store: Store) -> None:
+    first = asyncio.create_task(store.claim(POT, ["a"], AT_US))
+    second = asyncio.create_task(store.claim(POT, ["b"], AT_US))
+    await asyncio.sleep(0)  # both have begun
+    first.cancel()
+    slots = await second
+    again = await store.claim(POT, ["a", "b"], AT_US)
+    assert isinstance(slots[0], Claimed)
+    assert {result.slot for result in again if isinstance(result, Claimed)} == {100, 101}
+
+
+@EVERY_STORE
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.claim("unknown", ["a"], AT_US),
+        lambda store: store.take("unknown", 1, "t"),
+        lambda store: store.give("unknown", (Slots(0, 1),), "t"),
+        lambda store: store.state("unknown"),
+    ],
+    ids=["claim", "take", "give", "state"],
+)
+def test_a_pot_that_was_never_opened_is_a_key_error(
+    factory: Factory, use: Callable[[Store], Awaitable[object]], tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with factory.opened(tmp_path) as store:
+            with pytest.raises(KeyError, match="unknown"):
+                await use(store)
+            assert await store.log(0, 10) == []
+
+    asyncio.run(run())
+
+
+# --- open
+
+
+@with_store
+async def test_opening_a_pot_again_changes_nothing(store: Store) -> None:
+    await store.claim(POT, ["a"], AT_US)
+    await store.open(POT, Slots(100, 10))
+    assert await store.state(POT) == PotState(left=9, claimed=1)
+    assert len(await store.log(0, 10)) == 2
+
+
+@with_store
+async def test_opening_a_pot_with_other_slots_is_a_conflict(store: Store) -> None:
+    with pytest.raises(StoreConflict, match=POT):
+        await store.open(POT, Slots(100, 11))
+    assert await store.state(POT) == PotState(left=10, claimed=0)
+
+
+# --- take and give
+
+
+@with_store
+async def test_slots_are_taken_from_the_end_and_only_unclaimed_ones(store: Store) -> None:
+    await store.claim(POT, ["a", "b"], AT_US)
+    assert await store.take(POT, 3, "t1") == (Slots(107, 3),)
+    assert await store.take(POT, 100, "t2") == (Slots(102, 5),)
+    assert await store.take(POT, 1, "t3") == ()
+    assert await store.state(POT) == PotState(left=0, claimed=2)
+    assert await store.claim(POT, ["a", "c"], AT_US) == [known(100), EMPTY]
+
+
+@with_store
+async def test_taking_under_the_same_transfer_gives_the_same_slots(store: Store) -> None:
+    first = await store.take(POT, 3, "t")
+    await store.claim(POT, ["a"], AT_US)
+    assert await store.take(POT, 3, "t") == first
+    assert await store.take(POT, 9, "t") == first
+    assert await store.state(POT) == PotState(left=6, claimed=1)
+
+
+@with_store
+async def test_an_empty_take_stays_empty(store: Store) -> None:
+    await store.open("none", Slots(0, 0))
+    assert await store.take("none", 5, "t") == ()
+    await store.give("none", (Slots(500, 5),), "g")
+    assert await store.take("none", 5, "t") == ()
+
+
+@with_store
+async def test_a_transfer_takes_from_one_pot_only(store: Store) -> None:
+    await store.open("r2", Slots(200, 5))
+    await store.take(POT, 1, "t")
+    with pytest.raises(StoreConflict, match="t"):
+        await store.take("r2", 1, "t")
+    assert await store.state("r2") == PotState(left=5, claimed=0)
+
+
+@with_store
+async def test_given_slots_come_after_the_own_ones(store: Store) -> None:
+    await store.open("r2", Slots(200, 2))
+    await store.give("r2", await store.take(POT, 2, "leftover"), "leftover")
+    users = ["a", "b", "c", "d", "e"]
+    assert await store.claim("r2", users, AT_US) == [new(200), new(201), new(108), new(109), EMPTY]
+
+
+@with_store
+async def test_giving_under_the_same_transfer_gives_once(store: Store) -> None:
+    await store.give(POT, (Slots(300, 2), Slots(400, 1)), "g")
+    await store.give(POT, (Slots(300, 2), Slots(400, 1)), "g")
+    assert await store.state(POT) == PotState(left=13, claimed=0)
+    with pytest.raises(StoreConflict, match="g"):
+        await store.give(POT, (Slots(900, 2),), "g")
+    assert await store.state(POT) == PotState(left=13, claimed=0)
+
+
+@with_store
+async def test_taking_crosses_given_slots_and_keeps_their_order(store: Store) -> None:
+    await store.give(POT, (Slots(300, 2), Slots(400, 1)), "g")
+    assert await store.take(POT, 5, "t") == (Slots(108, 2), Slots(300, 2), Slots(400, 1))
+    await store.give(POT, (Slots(108, 2), Slots(300, 2), Slots(400, 1)), "back")
+    assert await store.state(POT) == PotState(left=13, claimed=0)
+
+
+@with_store
+async def test_a_sold_out_pot_grants_again_when_it_is_given_slots(store: Store) -> None:
+    await store.claim(POT, [f"u{k}" for k in range(11)], AT_US)
+    await store.give(POT, (Slots(300, 1),), "g")
+    assert await store.claim(POT, ["u10", "u0"], AT_US) == [new(300), known(100)]
+
+
+@EVERY_STORE
+@pytest.mark.parametrize(
+    "slots",
+    [(Slots(100, 1),), (Slots(105, 1),), (Slots(109, 5),), (Slots(300, 2), Slots(301, 1)), (Slots(90, 30),)],
+    ids=["granted", "unclaimed", "partly", "twice", "around"],
+)
+def test_a_pot_is_never_given_a_slot_it_has(factory: Factory, slots: tuple[Slots, ...], tmp_path: Path) -> None:
+    async def run() -> None:
+        async with factory.opened(tmp_path) as store:
+            await store.open(POT, Slots(100, 10))
+            await store.claim(POT, ["a"], AT_US)
+            with pytest.raises(StoreConflict, match="already"):
+                await store.give(POT, slots, "g")
+            assert await store.state(POT) == PotState(left=9, claimed=1)
+            await store.give(POT, (Slots(300, 1),), "g")  # the refused transfer left no trace
+
+    asyncio.run(run())
+
+
+# --- find, state, log
+
+
+@with_store
+async def test_find_returns_a_grant_as_a_repeat_or_none(store: Store) -> None:
+    await store.claim(POT, ["a"], AT_US)
+    assert await store.find(POT, "a") == known(100)
+    assert await store.find(POT, "b") is None
+    assert await store.find("unknown", "a") is None
+
+
+@with_store
+async def test_the_log_tells_everything_in_order_and_nothing_twice(store: Store) -> None:
+    await store.open("r2", Slots(200, 1))
+    await store.claim("r2", ["a"], AT_US)
+    taken = await store.take(POT, 2, "leftover")
+    await store.give("r2", taken, "leftover")
+    await store.claim("r2", ["a", "b", "c", "d"], AT_US + 1)
+    await store.claim("r2", ["a", "b"], AT_US + 2)
+    records = await store.log(0, 100)
+    slots = (Slots(108, 2),)
+    assert [record.seq for record in records] == sorted({record.seq for record in records})
+    assert [_without_seq(record) for record in records] == [
+        Opened(0, POT, Slots(100, 10)),
+        Opened(0, "r2", Slots(200, 1)),
+        Granted(0, "r2", 200, ("a",), AT_US),
+        Taken(0, POT, slots, "leftover"),
+        Given(0, "r2", slots, "leftover"),
+        Granted(0, "r2", 108, ("b", "c"), AT_US + 1),
+    ]
+
+
+@with_store
+async def test_a_batch_is_one_record_per_run_of_slots(store: Store) -> None:
+    await store.give(POT, (Slots(300, 2),), "g")
+    await store.claim(POT, [f"u{k}" for k in range(11)], AT_US)
+    grants = [record for record in await store.log(0, 100) if isinstance(record, Granted)]
+    assert [(grant.first_slot, len(grant.users)) for grant in grants] == [(100, 10), (300, 1)]
+
+
+@with_store
+async def test_the_log_is_read_in_pages(store: Store) -> None:
+    for k in range(6):
+        await store.claim(POT, [f"u{k}"], AT_US)
+    everything = await store.log(0, 100)
+    assert len(everything) == 7
+    pages: list[LogRecord] = []
+    while page := await store.log(pages[-1].seq if pages else 0, 2):
+        assert len(page) <= 2
+        pages += page
+    assert pages == everything
+    assert await store.log(0, 0) == []
+    assert await store.log(everything[-1].seq, 5) == []
+
+
+# --- close
+
+
+@EVERY_STORE
+def test_closing_finishes_what_was_accepted_and_ends_the_store(factory: Factory, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with factory.opened(tmp_path) as store:
+            await store.open(POT, Slots(0, 10))
+            accepted = asyncio.create_task(store.claim(POT, ["a"], AT_US))
+            await asyncio.sleep(0)  # the claim has begun
+            await store.close()
+            assert await accepted == [new(0)]
+            calls = [
+                store.open(POT, Slots(0, 10)),
+                store.claim(POT, ["a"], AT_US),
+                store.take(POT, 1, "t"),
+                store.give(POT, (), "t"),
+                store.find(POT, "a"),
+                store.state(POT),
+                store.log(0, 1),
+            ]
+            for call in calls:
+                with pytest.raises(StoreFailed, match="closed"):
+                    await call
+            await store.close()  # a second time does nothing
+
+    asyncio.run(run())
+
+
+# --- another life
+
+
+@with_durable_store
+async def test_a_restart_finds_grants_and_goes_on_where_it_stopped(factory: Factory, tmp_path: Path) -> None:
+    async with factory.opened(tmp_path) as store:
+        await store.open(POT, Slots(100, 4))
+        await store.claim(POT, ["a", "b"], AT_US)
+        log = await store.log(0, 10)
+    async with factory.opened(tmp_path) as store:
+        assert await store.log(0, 10) == log
+        assert await store.find(POT, "b") == known(101)
+        await store.open(POT, Slots(100, 4))
+        results = await store.claim(POT, ["b", "c", "d", "e"], AT_US + 9)
+        assert results == [known(101), new(102, AT_US + 9), new(103, AT_US + 9), EMPTY]
+        assert (await store.log(log[-1].seq, 10))[0].seq > log[-1].seq
+
+
+@with_durable_store
+async def test_a_restart_knows_transfers(factory: Factory, tmp_path: Path) -> None:
+    async with factory.opened(tmp_path) as store:
+        await store.open(POT, Slots(100, 4))
+        await store.open("r2", Slots(200, 1))
+        taken = await store.take(POT, 2, "t")
+        await store.take("r2", 1, "nothing left after this")
+    async with factory.opened(tmp_path) as store:
+        assert await store.take(POT, 2, "t") == taken
+        await store.give("r2", taken, "t")
+    async with factory.opened(tmp_path) as store:
+        await store.give("r2", taken, "t")
+        assert await store.state(POT) == PotState(left=2, claimed=0)
+        assert await store.state("r2") == PotState(left=2, claimed=0)
+        assert await store.claim("r2", ["a"], AT_US) == [new(102)]
+
+
+# --- against a model
+
+
+@EVERY_STORE
+@pytest.mark.parametrize("seed", range(12))
+def test_random_operations_do_what_an_independent_model_does(factory: Factory, seed: int, tmp_path: Path) -> None:
+    """Replay one by its seed: `-k 'random and sqlite-7'` or alike."""
+
+    async def run() -> None:
+        rng = random.Random(seed)
+        model = Model()
+        for _life in range(4 if factory.durable else 1):
+            async with factory.opened(tmp_path) as store:
+                for _ in range(60):
+                    await model.step(store, rng)
+                await model.check(store)
+
+    asyncio.run(run())
+
+
+def _without_seq(record: LogRecord) -> LogRecord:
+    kind = type(record)
+    fields = {name: getattr(record, name) for name in kind.__struct_fields__}
+    return kind(**{**fields, "seq": 0})

@@ -1,0 +1,250 @@
+"""The short way (a head seen before, its ticket cut out) must not differ from the long one in a single byte."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redrush.core.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
+from redrush.gate import connection, known_heads
+from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
+
+GRAB = "/v1/rounds/r1/grab"
+TOKEN = st.text(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~", min_size=1, max_size=20
+)
+VALUE = st.text([chr(code) for code in (*range(0x20, 0x7F), *range(0xA0, 0x100))], max_size=60).map(str.strip)
+SPELLINGS = ["Authorization: Bearer ", "authorization: bearer ", "Authorization:Bearer ", "Authorization: Bearer  "]
+READ_BY_THE_GATE = {"authorization", "host", "connection", "content-length", "transfer-encoding", "upgrade", "expect"}
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> Callable[[str], bytes]:
+    """A valid request as a function of its ticket."""
+    method, path = draw(
+        st.sampled_from([("POST", GRAB), ("GET", "/v1/rounds/r1"), ("GET", "/v1/grants"), ("GET", "/no")])
+    )
+    query = draw(st.sampled_from(["", "?", "?a=b", "?Authorization: Bearer".replace(" ", "")]))
+    lines = ["Host: x", "TICKET"]
+    for name, value in draw(st.lists(st.tuples(TOKEN, VALUE), max_size=6)):
+        if name.lower() not in READ_BY_THE_GATE:
+            lines.append(f"{name}: {value}")
+    if draw(st.booleans()):
+        lines.append("Content-Length: 0")
+    lines = draw(st.permutations(lines))
+    spelling = draw(st.sampled_from(SPELLINGS))
+
+    def head(ticket: str) -> bytes:
+        fields = [spelling + ticket if line == "TICKET" else line for line in lines]
+        return "\r\n".join([f"{method} {path}{query} HTTP/1.1", *fields, "", ""]).encode("latin-1")
+
+    return head
+
+
+@settings(max_examples=150, deadline=None)
+@given(heads())
+def test_a_request_is_answered_alike_however_often_it_came(head: Callable[[str], bytes]) -> None:
+    async def scenario() -> None:
+        async with running_gate() as gate:
+            old, new, split = [await gate.connect() for _ in range(3)]
+            alice, bob = head(gate.ticket("alice")), head(gate.ticket("bob"))
+            await old.ask(alice)
+            await old.ask(bob)
+            for data in (alice, bob):
+                by_the_long_way = await _the_long_way(split, data)
+                for client in (old, old, new, old):
+                    assert (await client.ask(data)).raw == by_the_long_way
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+
+
+async def _the_long_way(client: Client, data: bytes) -> bytes:
+    """A request in two pieces is always parsed."""
+    await client.send_in_pieces(data[:9], data[9:])
+    return (await client.answer()).raw
+
+
+async def test_browsers_take_the_short_way_from_their_second_request() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        await client.grab("alice")
+        assert len(gate.site.known_heads) == 1
+        for number in range(5):
+            await (await gate.connect()).grab(f"user-{number}")
+            await client.grab("alice")
+        assert len(gate.site.known_heads) == 1, "the ticket is no part of a known head"
+
+
+async def test_a_head_learned_from_one_user_serves_another_as_themselves() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        seen = [
+            (await client.grab(user)).json["grant"]["receipt"] for user in ("alice", "bob", "alice", "carol", "bob")
+        ]
+        assert [receipt.split("~")[-3] for receipt in seen] == ["alice", "bob", "alice", "carol", "bob"]
+        assert len(set(seen)) == 3
+
+
+async def test_a_ticket_that_expires_is_refused_on_a_known_head() -> None:
+    async with running_gate() as gate:
+        client, other = await gate.connect(), await gate.connect()
+        short_lived = gate.grab("alice", lasts_s=3)
+        assert [(await client.ask(short_lived)).outcome for _ in range(2)] == ["granted"] * 2
+        gate.advance(2)
+        assert (await client.ask(short_lived)).status == 200
+        gate.advance(1)
+        for asking in (client, other, client):
+            assert (await asking.ask(short_lived)).status == 401
+        assert (await client.grab("alice")).outcome == "granted"
+
+
+async def test_an_idle_connection_forgets_its_head_and_serves_on() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        head = gate.grab("alice")
+        first = await client.ask(head)
+        gate.advance(connection.FORGET_AFTER_S + 1)
+        assert (await client.ask(head)).json == first.json | {"repeat": True}
+
+
+def _forged() -> list[bytes]:
+    right = sign_ticket(TICKET_RING, "alice", OPENS_US // SECOND_US + 60).encode()
+    return [
+        b"",
+        b" ",
+        b"\r",
+        b"\n",
+        b"\x00",
+        right + b"\x00",
+        right + b" ",
+        b" " + right,
+        right + b"\n",
+        right + b"\rX: y",
+        right + b"\nX: y",
+        right[:-1],
+        right + b"0",
+        right + right,
+        right + b"," + right,
+        right.upper(),
+        right.replace(b".", b"\x00", 1),
+        right.replace(b".", b"..", 1),
+        right + b"\r\nAuthorization: Bearer " + right,
+        b"x\r\nAuthorization: Bearer " + right,
+        right + b"\r\nAuthorization: Basic x",
+        right + b"\r\nauthorization: bearer " + right,
+        right + b"\r\nContent-Length: 5",
+        right + b"\r\nTransfer-Encoding: chunked",
+        right + b"\r\nHost: again",
+        right + b"\r\n obs-fold",
+        b"\r\n " + right,
+        b"x" * TICKET_BYTES_MAX,
+        b"x" * (TICKET_BYTES_MAX + 1),
+        b"x" * 15_000,
+        b"\xff" * 100,
+        "票".encode(),
+        b".." + right,
+        b"k1.ff.alice." + b"0" * 32,
+        b"k1..alice." + b"0" * 32,
+        b"....",
+    ]
+
+
+@pytest.mark.parametrize("forged", _forged())
+async def test_no_forged_ticket_passes_on_a_known_head(forged: bytes) -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        head = gate.grab("alice")
+        granted = [await client.ask(head) for _ in range(2)]
+        assert granted[1].json == granted[0].json | {"repeat": True}
+        right = gate.ticket("alice").encode()
+        for attacker in (client, await gate.connect()):
+            await attacker.send(head.replace(right, forged))
+            attacker.end_sending()
+            for answer in await attacker.answers_until_closed():
+                if answer.status == 200:
+                    assert forged.strip(b" ") in _harmless(right), "only blanks around a ticket are no part of it"
+                    assert answer.json == granted[1].json
+                else:
+                    assert answer.status in {400, 401, 431}
+        assert gate.store.calls == [("alice",)]
+        await gate.still_serves()
+
+
+def _harmless(right: bytes) -> set[bytes]:
+    other = sign_ticket(TICKET_RING, "alice", OPENS_US // SECOND_US + 60).encode()
+    return {right, other}
+
+
+async def test_a_ticket_header_in_a_body_or_a_trailer_is_none() -> None:
+    async with running_gate() as gate:
+        ticket = gate.ticket("alice")
+        chunked = request("POST", GRAB).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        client = await gate.connect()
+        for _ in range(2):
+            trailer = chunked + f"0\r\nAuthorization: Bearer {ticket}\r\n\r\n".encode()
+            assert (await client.ask(trailer)).status == 401
+        in_body = request("POST", GRAB, body=f"\r\nAuthorization: Bearer {ticket}\r\n\r\n".encode())
+        for _ in range(2):
+            assert (await client.ask(in_body)).status == 415
+        assert gate.store.calls == []
+
+
+async def test_a_known_head_with_something_behind_it_is_read_anew() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        head = gate.grab("alice")
+        assert [(await client.ask(head)).status for _ in range(2)] == [200, 200]
+        await client.send(head + request("GET", "/livez") + head[:-2])
+        assert (await client.answer()).outcome == "granted"
+        assert (await client.answer()).json == {"status": "alive"}
+        await client.send(head[-2:])
+        assert (await client.answer()).outcome == "granted"
+
+
+async def test_tickets_on_public_paths_do_not_crowd_out_known_heads() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        await client.grab("alice")
+        known = len(gate.site.known_heads)
+        for number in range(20):
+            await client.ask(request("GET", "/v1/rounds/r1", gate.ticket(f"u{number}")))
+        assert len(gate.site.known_heads) == known
+
+
+async def test_the_memory_of_heads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_heads, "HEADS_MAX", 10)
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for number in range(35):
+            await client.ask(request("GET", f"/livez?{number}"))
+            assert len(gate.site.known_heads) <= 10
+        known = len(gate.site.known_heads)
+        await client.ask(request("GET", "/livez", headers=(f"X: {'x' * known_heads.HEAD_BYTES_MAX}",)))
+        assert len(gate.site.known_heads) == known
+
+
+async def test_heads_that_differ_in_one_digit_are_told_apart_and_bounded() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for number in range(100, 100 + 2 * known_heads.HEADS_OF_ONE_SHAPE_MAX):
+            heads = [request("GET", path, headers=(f"X-Version: {number}",)) for path in ("/livez", "/v1/rounds/r1")]
+            for _ in range(2):
+                assert (await client.ask(heads[0])).json == {"status": "alive"}
+                assert (await client.ask(heads[1])).json["round"] == "r1"
+        assert len(gate.site.known_heads) <= 2 * known_heads.HEADS_OF_ONE_SHAPE_MAX
+
+
+async def test_a_rotated_key_verifies_beside_the_new_one_on_one_head() -> None:
+    old = KeyRing("k1", {"k1": b"1" * 32})
+    both = KeyRing("k2", {"k1": b"1" * 32, "k2": b"2" * 32})
+    async with running_gate(tickets=both) as gate:
+        client = await gate.connect()
+        expires_s = gate.clock.now_us // SECOND_US + 60
+        by_old, by_new = (request("POST", GRAB, sign_ticket(ring, "alice", expires_s)) for ring in (old, both))
+        receipts = [(await client.ask(data)).json["grant"]["receipt"] for data in (by_old, by_new, by_old, by_new)]
+        assert len(set(receipts)) == 1
+        assert len(gate.site.known_heads) == 1

@@ -1,0 +1,444 @@
+"""A real gate on loopback sockets whose clock, store and lots are in the test's hands.
+
+Nothing here sleeps: an instant is set, a second passes when `advance` says so, and the store decides when it is let.
+The client reads answers by the letter of RFC 9112, with code that shares nothing with the gate's.
+"""
+
+import asyncio
+import json
+import re
+import struct
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Container, Sequence
+from contextlib import asynccontextmanager
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
+from redrush.core.tickets import KeyRing, TicketVerifier, sign_ticket
+from redrush.gate import answers
+from redrush.gate.claims import Gauge, RoundClaims
+from redrush.gate.connection import Connection
+from redrush.gate.grants import GrantWriter
+from redrush.gate.reader import Limits
+from redrush.gate.server import Server
+from redrush.gate.site import Site
+from redrush.gate.views import Fixed, GrantsView, RoundView
+from redrush.ports.store import EMPTY, Claimed, ClaimResult, LogRecord, PotState, StoreFailed
+
+OPENS_US = 1_800_000_000_000_000
+"""2027-01-15T08:00:00Z, the opening of round r1."""
+LASTS_US = 60_000_000
+CLOSES_US = OPENS_US + LASTS_US
+SECOND_US = 1_000_000
+
+TICKET_RING = KeyRing("k1", {"k1": b"t" * 32})
+RECEIPT_RING = KeyRing("k1", {"k1": b"r" * 32})
+AMOUNTS_MINOR = (120, 5, 33_300, 700, 20_000)
+
+BROWSER_HEADERS = (
+    "Host: hongbao.example",
+    "User-Agent: Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36",
+    "Accept: application/json",
+    "Accept-Language: zh-CN,zh;q=0.9,en;q=0.8",
+)
+
+
+class ManualClock:
+    """A clock that stands still until the test sets it."""
+
+    def __init__(self, now_us: int) -> None:
+        self.now_us = now_us
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+class ScriptedStore:
+    """A `redrush.ports.store.Store` in memory whose claims can be held back, or made to fail."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+        self.fault: BaseException | None = None
+        self._free = asyncio.Event()
+        self._free.set()
+        self._left: dict[str, deque[int]] = {}
+        self._winners: dict[str, dict[str, Claimed]] = {}
+
+    def hold(self) -> None:
+        """Let every call wait from now on."""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        """Let the calls that wait, and later ones, be decided."""
+        self._free.set()
+
+    def fail(self) -> None:
+        """Let the calls that wait, and later ones, fail."""
+        self.fault = StoreFailed("the disk is gone")
+        self._free.set()
+
+    async def _decided(self) -> None:
+        await self._free.wait()
+        if self.fault is not None:
+            raise self.fault
+
+    def last_seq(self) -> int:
+        return len(self.calls)
+
+    async def open(self, pot: str, slots: Slots) -> None:
+        self._left.setdefault(pot, deque(range(slots.first, slots.end)))
+        self._winners.setdefault(pot, {})
+
+    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+        self.calls.append(tuple(users))
+        await self._decided()
+        return [self._claim_one(pot, user, at_us) for user in users]
+
+    def _claim_one(self, pot: str, user: str, at_us: int) -> ClaimResult:
+        winners, left = self._winners[pot], self._left[pot]
+        if user in winners:
+            return winners[user]
+        if not left:
+            return EMPTY
+        slot = left.popleft()
+        winners[user] = Claimed(slot, at_us, repeat=True)
+        return Claimed(slot, at_us, repeat=False)
+
+    async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
+        raise NotImplementedError("the gate takes nothing")
+
+    async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
+        for run in slots:
+            self._left[pot].extend(range(run.first, run.end))
+
+    async def find(self, pot: str, user: str) -> Claimed | None:
+        await self._decided()
+        return self._winners[pot].get(user)
+
+    async def winners(self, pot: str) -> dict[str, Claimed]:
+        return dict(self._winners[pot])
+
+    async def state(self, pot: str) -> PotState:
+        return PotState(left=len(self._left[pot]), claimed=len(self._winners[pot]))
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        raise NotImplementedError("the gate reads no log")
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One HTTP answer as it came; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def outcome(self) -> Any:
+        return self.json["outcome"]
+
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n")
+
+
+def read_answer(received: bytes, *, to_head: bool = False) -> tuple[Answer, bytes] | None:
+    """Return the first answer in what was received and the bytes after it, or None while it is incomplete.
+
+    Fails the test if the bytes can never become an answer. `to_head`: the request was HEAD, so no body follows.
+    """
+    head, blank, rest = received.partition(b"\r\n\r\n")
+    if not blank:
+        assert b"HTTP/1.1 ".startswith(received[:9]) or received.startswith(b"HTTP/1.1 "), received[:80]
+        return None
+    status = _STATUS_LINE.match(head + b"\r\n")
+    assert status is not None, head[:80]
+    lines = head.split(b"\r\n")[1:]
+    headers = {}
+    for line in lines:
+        name, colon, value = line.decode("ascii").partition(": ")
+        assert colon, line
+        assert name.lower() not in headers, f"{name} stands twice"
+        headers[name.lower()] = value
+    size = 0 if to_head else int(headers["content-length"])
+    if len(rest) < size:
+        return None
+    answer = Answer(int(status[1]), headers, rest[:size], head + blank + rest[:size])
+    return answer, rest[size:]
+
+
+class Client:
+    """A raw socket: sends bytes as they are given, reads whole answers."""
+
+    def __init__(self, gate: "RunningGate", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._gate = gate
+        self._reader = reader
+        self._writer = writer
+        self._received = b""
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def send_in_pieces(self, *pieces: bytes) -> None:
+        """Send so that the gate reads each piece by itself."""
+        for piece in pieces:
+            read_after = self._gate.bytes_seen + len(piece)
+            await self.send(piece)
+            while self._gate.bytes_seen < read_after:
+                await asyncio.sleep(0)
+
+    async def answer(self, *, to_head: bool = False) -> Answer:
+        """Read the next answer; fails the test if the connection ends before it is whole."""
+        while True:
+            found = read_answer(self._received, to_head=to_head)
+            if found is not None:
+                self._received = found[1]
+                return found[0]
+            more = await self._reader.read(65_536)
+            assert more, f"the connection ended in the middle of an answer: {self._received!r}"
+            self._received += more
+
+    async def ask(self, data: bytes) -> Answer:
+        await self.send(data)
+        return await self.answer()
+
+    async def grab(self, user: str, round_id: str = "r1") -> Answer:
+        return await self.ask(self._gate.grab(user, round_id))
+
+    def end_sending(self) -> None:
+        self._writer.write_eof()
+
+    async def rest(self) -> bytes:
+        """Read until the gate has closed the connection; returns what was still to be read."""
+        rest, self._received = self._received, b""
+        try:
+            while more := await self._reader.read(65_536):
+                rest += more
+        except ConnectionError:
+            pass
+        return rest
+
+    async def answers_until_closed(self) -> list[Answer]:
+        rest, found = await self.rest(), []
+        while rest:
+            first = read_answer(rest)
+            assert first is not None, f"the connection ended in the middle of an answer: {rest!r}"
+            found.append(first[0])
+            rest = first[1]
+        return found
+
+    async def closed(self) -> bool:
+        """Whether the gate closes the connection without another byte."""
+        return not await self.rest()
+
+    def leave(self, *, reset: bool = False) -> None:
+        """Close at once; with `reset` as a host does that has crashed, without the end of the stream."""
+        if reset:
+            self._writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+
+class RunningGate:
+    """The gate under test and the handles on it."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        store: ScriptedStore,
+        clock: ManualClock,
+        audience: Container[str] | None,
+        release_per_s: float | None,
+        draw: Callable[[], float],
+        packets: int,
+        tickets: KeyRing,
+    ) -> None:
+        self.clock = clock
+        self.store = store
+        self.tickets = tickets
+        self.faults: list[StoreFailed] = []
+        self.unhandled: list[dict[str, Any]] = []
+        self.bytes_seen = 0
+        self._clients: list[Client] = []
+        self.site = Site(limits, TicketVerifier(tickets), clock)
+        self.gauge = Gauge(parked=0, parked_max=limits.parked_max)
+        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=_rounds(packets, release_per_s))
+        amounts = [AMOUNTS_MINOR[slot % len(AMOUNTS_MINOR)] for slot in range(2 * packets)]
+        self.rounds: dict[str, RoundClaims] = {}
+        self.views: list[RoundView] = []
+        writers = {r.id: GrantWriter(self.campaign, r, amounts, RECEIPT_RING) for r in self.campaign.rounds}
+        for round_ in self.campaign.rounds:
+            claims = self.rounds[round_.id] = RoundClaims(
+                round_,
+                store=store,
+                writer=writers[round_.id],
+                now_us=clock,
+                draw=draw,
+                gauge=self.gauge,
+                audience=audience,
+                failed=self.faults.append,
+            )
+            self.views.append(RoundView(claims, clock))
+            path = f"/v1/rounds/{round_.id}".encode("ascii")
+            self.site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
+            self.site.add(b"GET", path, self.views[-1], needs_ticket=False)
+        self.site.add(b"GET", b"/v1/grants", GrantsView(store, writers), needs_ticket=True)
+        self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+        self.server = Server([self._tick_rounds])
+
+    async def start(self) -> None:
+        gate = self
+
+        class CountingConnection(Connection):
+            """Tells the test how much the gate has read, so that it can hand over piece by piece."""
+
+            def data_received(self, data: bytes) -> None:
+                gate.bytes_seen += len(data)
+                super().data_received(data)
+
+        self._counting = patch("redrush.gate.server.Connection", CountingConnection)
+        self._counting.start()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: self.unhandled.append(context))
+        for round_ in self.campaign.rounds:
+            await self.store.open(round_.id, round_.slots)
+            await self.rounds[round_.id].warm_up()
+        self.port = await self.server.listen(self.site, "127.0.0.1", 0)
+
+    async def stop(self) -> None:
+        for client in self._clients:
+            client.leave()
+        await self.server.stop()
+        self._counting.stop()
+        assert self.unhandled == []
+
+    def _tick_rounds(self) -> None:
+        for claims in self.rounds.values():
+            claims.tick()
+        for view in self.views:
+            view.tick()
+
+    # -- time
+
+    def at(self, now_us: int) -> None:
+        """Set the clock; the gate is not told."""
+        self.clock.now_us = now_us
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, second by second, with the tick of each."""
+        for _ in range(int(seconds)):
+            self.clock.now_us += SECOND_US
+            self.tick()
+
+    def tick(self) -> None:
+        self.site.tick()
+        self._tick_rounds()
+
+    # -- clients
+
+    async def connect(self) -> Client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        client = Client(self, reader, writer)
+        self._clients.append(client)
+        return client
+
+    def ticket(self, user: str, lasts_s: int = 3_600) -> str:
+        return sign_ticket(self.tickets, user, self.clock.now_us // SECOND_US + lasts_s)
+
+    def grab(self, user: str, round_id: str = "r1", lasts_s: int = 3_600) -> bytes:
+        return request("POST", f"/v1/rounds/{round_id}/grab", self.ticket(user, lasts_s))
+
+    async def parked(self, count: int) -> None:
+        """Return when so many claims wait for the store."""
+        await until(lambda: self.gauge.parked == count)
+
+    async def connected(self, count: int) -> None:
+        """Return when the gate has so many connections."""
+        await until(lambda: len(self.site.connections) == count)
+
+    async def asked(self, times: int) -> None:
+        """Return when the store has been asked to decide so many batches."""
+        await until(lambda: len(self.store.calls) == times)
+
+    async def still_serves(self) -> None:
+        """Fail the test unless a good client gets its answers."""
+        client = await self.connect()
+        assert (await client.ask(request("GET", "/livez"))).json == {"status": "alive"}
+        assert (await client.grab("good-client")).outcome in {"granted", "empty"}
+        client.leave()
+
+
+def request(
+    method: str, target: str, ticket: str | None = None, body: bytes = b"", headers: Sequence[str] = ()
+) -> bytes:
+    """Return a request with a browser's headers; `headers` are extra lines."""
+    lines = [f"{method} {target} HTTP/1.1", *BROWSER_HEADERS, *headers]
+    if ticket is not None:
+        lines.insert(3, f"Authorization: Bearer {ticket}")
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return as soon as it holds; the loop turns meanwhile. The time-out of the test run bounds it."""
+    while not holds():
+        await asyncio.sleep(0)
+
+
+def _rounds(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
+    return tuple(
+        Round(
+            id=f"r{index + 1}",
+            opens_us=OPENS_US + index * 3_600 * SECOND_US,
+            closes_us=OPENS_US + index * 3_600 * SECOND_US + LASTS_US,
+            kind=Kind.LUCKY,
+            total_minor=1,
+            min_minor=1,
+            max_minor=1,
+            slots=Slots(index * packets, packets),
+            leftover=Leftover.RETURN,
+            release_per_s=release_per_s,
+        )
+        for index in range(2)
+    )
+
+
+@asynccontextmanager
+async def running_gate(
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    store: ScriptedStore | None = None,
+    now_us: int = OPENS_US,
+    audience: Container[str] | None = None,
+    release_per_s: float | None = None,
+    draw: Callable[[], float] = lambda: 0.0,
+    packets: int = 3,
+    tickets: KeyRing = TICKET_RING,
+) -> AsyncIterator[RunningGate]:
+    """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
+    gate = RunningGate(
+        limits=limits,
+        store=store or ScriptedStore(),
+        clock=ManualClock(now_us),
+        audience=audience,
+        release_per_s=release_per_s,
+        draw=draw,
+        packets=packets,
+        tickets=tickets,
+    )
+    await gate.start()
+    try:
+        yield gate
+    finally:
+        await gate.stop()

@@ -1,0 +1,188 @@
+"""The journal file: who may open it, what is refused, and what other processes see."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from redrush.core.campaign import Slots
+from redrush.errors import ConfigError
+from redrush.ports.store import Granted, StoreCorrupt, StoreFailed
+from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
+from redrush.stores.sqlite.journal import APPLICATION_ID, SCHEMA_VERSION, open_journal
+from redrush.stores.sqlite.rows import sql
+
+OPENED = "INSERT INTO log VALUES (1, 'opened', 'p', 10, 3, NULL, NULL, NULL, NULL)"
+
+
+def make_journal(path: Path, *statements: str) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(sql("schema"))
+    connection.pragma("application_id", APPLICATION_ID)
+    connection.pragma("user_version", SCHEMA_VERSION)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+async def open_and_close(path: Path) -> None:
+    store = await SqliteStore.open_path(path)
+    await store.close()
+
+
+def granted(seq: int, first: int, users: str, count: int, pot: str = "p") -> str:
+    return f"INSERT INTO log VALUES ({seq}, 'granted', '{pot}', {first}, {count}, 7, '{users}', NULL, NULL)"
+
+
+def moved(seq: int, kind: str, slots: str, transfer: str) -> str:
+    return f"INSERT INTO log VALUES ({seq}, '{kind}', 'p', NULL, NULL, NULL, NULL, '{slots}', '{transfer}')"
+
+
+@pytest.mark.parametrize(
+    ("statements", "complaint"),
+    [
+        ([granted(2, 10, '["a"]', 1), granted(3, 10, '["b"]', 1)], "record 3: grants slot 10 of pot 'p' a second time"),
+        ([granted(2, 10, '["a"]', 1), granted(4, 11, '["a"]', 1)], "record 4: grants a second slot of pot 'p' to one"),
+        ([granted(2, 10, '["a","a"]', 2)], "record 2: grants a second slot of pot 'p' to one user"),
+        ([granted(2, 12, '["a","b"]', 2)], "record 2: grants slots 12 to 13, which are not all in pot 'p'"),
+        ([granted(2, 11, '["a"]', 1)], "record 2: grants slot 11 of pot 'p' before 10"),
+        ([granted(2, 10, '["a"]', 1, "q")], "record 2: grants from pot 'q', which was not opened"),
+        ([granted(2, 10, '["a"]', 2)], "record 2: says that it grants 2 slots, but names 1"),
+        ([granted(2, 10, "[]", 0)], "record 2: grants to nobody"),
+        ([granted(2, 10, "[1", 1)], "record 2: cannot be read"),
+        ([moved(2, "taken", "[[10,1]]", "t")], "record 2: takes .* whose last slots are"),
+        ([moved(2, "given", "[[11,1]]", "t")], "record 2: pot 'p' already has slots"),
+        ([moved(2, "given", "[[20,1]]", "t"), moved(3, "given", "[[20,1]]", "t")], "record 3: repeats an earlier"),
+        (["INSERT INTO log VALUES (2, 'opened', 'q', NULL, NULL, NULL, NULL, NULL, NULL)"], "record 2: is no 'opened'"),
+    ],
+)
+def test_a_log_that_contradicts_itself_is_not_served(statements: list[str], complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    make_journal(path, OPENED, *statements)
+    with pytest.raises(StoreCorrupt, match=complaint):
+        asyncio.run(open_and_close(path))
+
+
+def test_a_damaged_page_is_told_as_corruption_and_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    make_journal(path, OPENED, *(granted(2 + k, 10, f'["{"x" * 3000}"]', 1, f"p{k}") for k in range(20)))
+    damaged = bytearray(path.read_bytes())
+    damaged[4096 : 4096 + 8] = b"\xff" * 8
+    path.write_bytes(damaged)
+    with pytest.raises(StoreCorrupt, match="damaged"):
+        asyncio.run(open_and_close(path))
+    assert path.read_bytes()[4096:] == damaged[4096:]
+
+
+def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    make_journal(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(ConfigError, match=f"journal of version {SCHEMA_VERSION + 1}; this redrush reads version"):
+        asyncio.run(open_and_close(path))
+
+
+@pytest.mark.parametrize("kind", ["text", "sqlite"])
+def test_a_file_of_something_else_is_refused_and_left_as_it_was(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    if kind == "text":
+        path.write_text("certainly not a journal " * 100)
+    else:
+        connection = apsw.Connection(str(path))
+        connection.execute("CREATE TABLE theirs (x)")
+        connection.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="not a journal of redrush"):
+        asyncio.run(open_and_close(path))
+    assert path.read_bytes() == before
+
+
+def test_a_missing_journal_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="missing"):
+        read_log(tmp_path / "journal.db", 0, 1)
+
+
+def test_a_path_that_cannot_be_opened_is_a_store_failure(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").mkdir()
+    with pytest.raises(StoreFailed, match=r"journal\.db"):
+        asyncio.run(open_and_close(tmp_path / "journal.db"))
+
+
+def test_every_commit_is_synchronised_in_full(tmp_path: Path) -> None:
+    connection, _pots = open_journal(tmp_path / "journal.db", None)
+    assert (connection.pragma("journal_mode"), connection.pragma("synchronous")) == ("wal", 2)
+    connection.close()
+
+
+def test_a_second_store_on_the_journal_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    program = (
+        "import asyncio, sys; from pathlib import Path; from redrush.stores.sqlite import SqliteStore\n"
+        "asyncio.run(SqliteStore.open_path(Path(sys.argv[1])))"
+    )
+
+    async def run() -> subprocess.CompletedProcess[str]:
+        store = await SqliteStore.open_path(path)
+        with pytest.raises(StoreInUse, match=str(os.getpid())):
+            await SqliteStore.open_path(path)
+        other = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+        )
+        await store.close()
+        await open_and_close(path)  # released
+        return other
+
+    other = asyncio.run(run())
+    assert other.returncode == 1
+    assert f"is written by process {os.getpid()}; stop that one first" in other.stderr
+
+
+def test_other_processes_read_the_log_while_the_server_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    program = (
+        "import sys; from pathlib import Path; from redrush.stores.sqlite import LogReader\n"
+        "with LogReader(Path(sys.argv[1])) as reader: print(sum(len(r.users) for r in reader.records(1)))"
+    )
+
+    async def run() -> str:
+        store = await SqliteStore.open_path(path)
+        await store.open("p", Slots(0, 1_000))
+        for k in range(100):
+            await store.claim("p", [f"a{k}", f"b{k}"], k)
+        reading = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, str(path), stdout=asyncio.subprocess.PIPE
+        )
+        told = asyncio.create_task(reading.communicate())
+        late = 0
+        while not told.done():
+            await store.claim("p", [f"late{late}"], late)
+            late += 1
+        out, _ = await told
+        await store.close()
+        return out.decode()
+
+    assert 200 <= int(asyncio.run(run())) <= 1_000
+
+
+def test_a_reader_sees_every_page_of_the_log_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+
+    async def fill() -> None:
+        store = await SqliteStore.open_path(path)
+        await store.open("p", Slots(0, 5_000))
+        await asyncio.gather(*(store.claim("p", [f"u{k}"], k) for k in range(2_500)))
+        await store.close()
+
+    asyncio.run(fill())
+    with LogReader(path) as reader:
+        grants = [record for record in reader.records() if isinstance(record, Granted)]
+    assert [record.first_slot for record in grants] == list(range(2_500))
+
+
+def test_a_closed_journal_is_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    asyncio.run(open_and_close(path))
+    assert {entry.name for entry in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
