@@ -111,6 +111,18 @@ async def test_a_refusal_reaches_a_client_that_is_sending_still() -> None:
         assert [answer.status for answer in await client.answers_until_closed()] == [413]
 
 
+async def test_a_client_that_has_ended_is_not_waited_for_after_its_refusal() -> None:
+    async with running_gate() as gate:
+        gate.store.hold()
+        client = await gate.connect()
+        await client.send(gate.grab("alice") + b"this is no HTTP\r\n\r\n")
+        client.end_sending()
+        await gate.asked(1)
+        gate.store.let_go()
+        assert [answer.status for answer in await client.answers_until_closed()] == [200, 400]
+        await gate.connected(0)
+
+
 async def test_connections_above_the_maximum_are_told_to_come_back() -> None:
     async with running_gate(limits=Limits(connections_max=2)) as gate:
         inside = [await gate.connect() for _ in range(2)]

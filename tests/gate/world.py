@@ -247,6 +247,7 @@ class Client:
         if reset:
             self._writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
+        self._gate.clients.discard(self)
 
 
 class RunningGate:
@@ -270,7 +271,7 @@ class RunningGate:
         self.faults: list[StoreFailed] = []
         self.unhandled: list[dict[str, Any]] = []
         self.bytes_seen = 0
-        self._clients: list[Client] = []
+        self.clients: set[Client] = set()
         self.site = Site(limits, TicketVerifier(tickets), clock)
         self.gauge = Gauge(parked=0, parked_max=limits.parked_max)
         self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=_rounds(packets, release_per_s))
@@ -316,7 +317,7 @@ class RunningGate:
         self.port = await self.server.listen(self.site, "127.0.0.1", 0)
 
     async def stop(self) -> None:
-        for client in self._clients:
+        for client in tuple(self.clients):
             client.leave()
         await self.server.stop()
         self._counting.stop()
@@ -349,7 +350,7 @@ class RunningGate:
     async def connect(self) -> Client:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         client = Client(self, reader, writer)
-        self._clients.append(client)
+        self.clients.add(client)
         return client
 
     def ticket(self, user: str, lasts_s: int = 3_600) -> str:

@@ -4,16 +4,17 @@ from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Round
 
 
 def destination(campaign: Campaign, closed: Round, now_us: int) -> str:
-    """Return the pot that takes the leftover of `closed` at `now_us` (µs since the epoch).
+    """Return the pot that takes the leftover of `closed`, a round of the campaign, at `now_us` (µs since the epoch).
 
     With `Leftover.NEXT` it is the first round after it, in order of opening, that has not closed yet; rounds may
     overlap. If there is none, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned.
+    After a crash in between ask with the same instant again, such as the round's closing: a later one may name
+    another pot.
     """
     if closed.leftover is Leftover.NEXT:
-        later = campaign.rounds[campaign.rounds.index(closed) + 1 :]
-        for candidate in sorted(later, key=lambda round_: round_.opens_us):
-            if now_us < candidate.closes_us:
-                return candidate.id
+        for later in campaign.rounds[campaign.rounds.index(closed) + 1 :]:
+            if now_us < later.closes_us:
+                return later.id
     return RETURNED_POT
 
 

@@ -198,7 +198,7 @@ def _early_or_late(exported: Sequence[Mapping[str, Any]], sealed: SealedTable) -
 
 def _promises(breaches: Mapping[str, int]) -> Verdict:
     broken = [f"{name}: {count:,}" for name, count in breaches.items() for _ in range(count)]
-    return _verdict("broken promises", broken, "a repeat gives the same grant")
+    return _verdict("broken promises", broken, "answers that contradict an earlier one")
 
 
 def _verdict(name: str, wrong: Sequence[str], scope: str) -> Verdict:

@@ -83,7 +83,7 @@ def latency_chart(grabs: Histogram, rejects: Histogram) -> str:
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
         axes.set_xlabel("from the intended send time to the complete answer")
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         return _svg(figure, "latency")
 
 

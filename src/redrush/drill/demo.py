@@ -29,7 +29,7 @@ from redrush.drill.demo_screen import Screen, screen_for
 from redrush.drill.event_figures import EventFacts, conditions, event_report, read_campaign
 from redrush.drill.event_report import EventReport
 from redrush.drill.report import print_report, to_json, write_report
-from redrush.drill.sample_event import THINK_S, SampleEvent, sample_event, sample_schedule
+from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule
 from redrush.drill.server_process import ServerProcess, free_port
 from redrush.errors import ConfigError, RedrushError
 
@@ -70,6 +70,8 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = CONNECTIONS
     redrush: Sequence[str] = REDRUSH
     """The command that is redrush."""
+    shape: EventShape = EventShape()
+    lead_s: float = LEAD_S
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -79,20 +81,29 @@ def run_demo(options: DemoOptions) -> int:
     last words). No process that was started is left behind, whatever happens.
     """
     console = Console(stderr=options.as_json)
+    demo: _Demo | None = None
     try:
-        with _ending_by_sigterm(), screen_for(console) as screen:
-            demo = _Demo(options, screen)
-            report = demo.play()
+        with _ending_by_sigterm():
+            with screen_for(console) as screen:
+                demo = _Demo(options, screen)
+                report = demo.play()
+            _show(report, options, console)
+            console.print(f"\nreport: {demo.data_dir / 'report.html'}", highlight=False, soft_wrap=True)
+            demo.stay(console)
     except KeyboardInterrupt:
         console.print("interrupted; the server and the crowd were ended")
         return 130
+    finally:
+        if demo is not None:
+            demo.end_server()
+    return 0 if report.holds else 1
+
+
+def _show(report: EventReport, options: DemoOptions, console: Console) -> None:
     if options.as_json:
         sys.stdout.write(to_json(report).decode())
     else:
         print_report(report, console)
-    console.print(f"\nreport: {demo.data_dir / 'report.html'}", highlight=False, soft_wrap=True)
-    demo.stay(console)
-    return 0 if report.holds else 1
 
 
 class _Demo:
@@ -129,11 +140,7 @@ class _Demo:
             report = event_report(result, facts)
             write_report(report, self.data_dir)
         except OSError as fault:
-            self._end_server()
             raise DemoFailed(f"{self.data_dir}: {fault.strerror or fault}") from fault
-        except BaseException:
-            self._end_server()
-            raise
         return report
 
     def stay(self, console: Console) -> None:
@@ -145,14 +152,12 @@ class _Demo:
         console.print(f"tickets: redrush ticket --data {self.data_dir} --user NAME", soft_wrap=True)
         console.print("Ctrl-C ends it.")
         try:
-            with _ending_by_sigterm():
-                while True:
-                    self._server.check()
-                    time.sleep(0.5)
+            while True:
+                self._server.check()
+                time.sleep(0.5)
         except KeyboardInterrupt:
             self._server.stop(STOP_DEADLINE_S)
-        finally:
-            self._end_server()
+            self._server = None
 
     # The steps
 
@@ -167,7 +172,7 @@ class _Demo:
         return tickets
 
     def _serve(self) -> SampleEvent:
-        event = sample_event(int((time.time() + LEAD_S) * 1e6))
+        event = sample_event(self._options.shape, int((time.time() + self._options.lead_s) * 1e6))
         path = self.data_dir / "campaign.toml"
         path.write_text(event.toml, encoding="utf-8")
         self._screen.step(f"starting the server: redrush serve {path} --port {self._port}")
@@ -178,7 +183,7 @@ class _Demo:
         return event
 
     def _rush(self, event: SampleEvent, tickets: list[tuple[str, str]]) -> CrowdResult:
-        schedule = sample_schedule(event, len(tickets), SEED)
+        schedule = sample_schedule(self._options.shape, event, len(tickets), SEED)
         self._screen.step(
             f"{len(schedule):,} people will come to {len(event.rounds)} rounds of {event.packets[0]:,} packets"
         )
@@ -187,7 +192,7 @@ class _Demo:
             tickets=tickets,
             schedule=schedule,
             starts_us=event.opens_us,
-            behaviour=Behaviour(think_s=THINK_S),
+            behaviour=Behaviour(think_s=self._options.shape.think_s),
             connections=self._options.connections,
             seed=SEED,
         )
@@ -256,7 +261,8 @@ class _Demo:
             raise DemoFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def _end_server(self) -> None:
+    def end_server(self) -> None:
+        """End the server if it still runs, at once."""
         if self._server is not None:
             self._server.kill()
             self._server = None

@@ -11,17 +11,23 @@ import msgspec
 from redrush.core.instants import rfc3339
 from redrush.drill.schedules import Schedule, pick_people, plan, rush
 
-PACKETS_PER_ROUND = 10_000
-TOTALS_YUAN = (30_000, 30_000, 40_000)
-ROUND_S = 5
-EVERY_S = 6
-RELEASE_PER_S = 1_800
-COMING_SHARES = (0.30, 0.20, 0.30)
-"""Of the registered users, how many come to each round. The paced round has fewer: each of them shakes often."""
-THINK_S = 1.2
-DECAY_S = 1.8
-SKEW_S = 0.25
-"""With 150,000 users these make some 25,000 requests/s at the peaks: what two cores can play on both sides."""
+
+class EventShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How large the event is. With 150,000 users the defaults make some 25,000 requests/s at the peaks: what two cores
+    can play on both sides."""
+
+    packets: int = 10_000
+    """Of each round."""
+    totals: tuple[int, ...] = (30_000, 30_000, 40_000)
+    """Of each round, whole units of the currency."""
+    lasts_s: int = 5
+    every_s: int = 6
+    release_per_s: tuple[int | None, ...] = (None, 1_800, None)
+    coming: tuple[float, ...] = (0.30, 0.20, 0.30)
+    """Of the registered users, how many come to each round. The paced round has fewer: each of them shakes often."""
+    decay_s: float = 1.8
+    skew_s: float = 0.25
+    think_s: float = 1.2
 
 
 class SampleEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,34 +43,39 @@ class SampleEvent(msgspec.Struct, frozen=True, kw_only=True):
     packets: tuple[int, ...]
 
 
-def sample_event(opens_us: int) -> SampleEvent:
+def sample_event(shape: EventShape, opens_us: int) -> SampleEvent:
     """Return the event whose first round opens at `opens_us`, µs since the Unix epoch."""
     day = datetime.fromtimestamp(opens_us / 1e6, UTC)
-    opens_s = tuple(float(index * EVERY_S) for index in range(len(TOTALS_YUAN)))
+    opens_s = tuple(float(index * shape.every_s) for index in range(len(shape.totals)))
     head = f'[campaign]\nid = "demo{day:%Y%m%d}"\nname = "Spring Festival red packets · 春节红包"\ncurrency = "CNY"\n'
-    rounds = [
-        f'\n[[round]]\nid = "r{index + 1}"\n'
-        f"opens = {rfc3339(opens_us + int(opens * 1e6))}\n"
-        f'lasts = "{ROUND_S}s"\nkind = "lucky"\ntotal = "{total}.00"\npackets = {PACKETS_PER_ROUND}\n'
-        f'min = "0.50"\nmax = "{20 * total // PACKETS_PER_ROUND}.00"\nleftover = "next"\n'
-        + (f"release_per_second = {RELEASE_PER_S}\n" if index == 1 else "")
-        for index, (opens, total) in enumerate(zip(opens_s, TOTALS_YUAN, strict=True))
-    ]
+    rounds = [_round(shape, index, opens_us + int(opens * 1e6)) for index, opens in enumerate(opens_s)]
     return SampleEvent(
         toml=head + "".join(rounds),
-        rounds=tuple(f"r{index + 1}" for index in range(len(TOTALS_YUAN))),
+        rounds=tuple(f"r{index + 1}" for index in range(len(rounds))),
         opens_us=opens_us,
         opens_s=opens_s,
-        closes_s=tuple(opens + ROUND_S for opens in opens_s),
-        packets=(PACKETS_PER_ROUND,) * len(TOTALS_YUAN),
+        closes_s=tuple(opens + shape.lasts_s for opens in opens_s),
+        packets=(shape.packets,) * len(rounds),
     )
 
 
-def sample_schedule(event: SampleEvent, registered: int, seed: int) -> Schedule:
+def sample_schedule(shape: EventShape, event: SampleEvent, registered: int, seed: int) -> Schedule:
     """Return when whom asks first: for each round other people out of the `registered`, who know its opening."""
     parts = []
-    for index, (opens_s, share) in enumerate(zip(event.opens_s, COMING_SHARES, strict=True)):
+    for index, (opens_s, share) in enumerate(zip(event.opens_s, shape.coming, strict=True)):
         people = pick_people(registered, int(registered * share), seed=seed + index)
-        times_s = rush(len(people), decay_s=DECAY_S, skew_s=SKEW_S, lasts_s=ROUND_S - 0.5, seed=seed + index)
+        lasts_s = 0.9 * shape.lasts_s
+        times_s = rush(len(people), decay_s=shape.decay_s, skew_s=shape.skew_s, lasts_s=lasts_s, seed=seed + index)
         parts.append((index, times_s + opens_s, people))
     return plan(parts)
+
+
+def _round(shape: EventShape, index: int, opens_us: int) -> str:
+    mean = shape.totals[index] / shape.packets
+    release = shape.release_per_s[index]
+    return (
+        f'\n[[round]]\nid = "r{index + 1}"\nopens = {rfc3339(opens_us)}\nlasts = "{shape.lasts_s}s"\nkind = "lucky"\n'
+        f'total = "{shape.totals[index]}.00"\npackets = {shape.packets}\n'
+        f'min = "0.50"\nmax = "{mean * 20:.2f}"\nleftover = "next"\n'
+        + (f"release_per_second = {release}\n" if release is not None else "")
+    )

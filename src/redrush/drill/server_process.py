@@ -61,10 +61,11 @@ class ServerProcess:
             except OSError as fault:
                 raise ServerFailed(f"the server cannot be started: {fault}") from fault
         assert self._process.stdout is not None
-        if not _reads_line(self._process.stdout, READY_LINE, time.monotonic() + deadline_s):
-            died = self._process.poll() is not None
+        until_s = time.monotonic() + deadline_s
+        if not _reads_line(self._process.stdout, READY_LINE, until_s):
+            ended = time.monotonic() < until_s
             self.kill()
-            why = "ended before it was ready" if died else f"was not ready within {deadline_s:g} s"
+            why = "ended before it was ready" if ended else f"was not ready within {deadline_s:g} s"
             raise ServerFailed(f"the server {why}: {self.last_words()}")
 
     def check(self) -> None:

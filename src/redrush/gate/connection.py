@@ -253,7 +253,10 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._since_s = self._site.now_s
         self._transport.write(answers.closing(answer))
-        self._transport.write_eof()
+        if self._ended:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
 
     # -- the site's calls
 

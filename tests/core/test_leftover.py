@@ -1,0 +1,55 @@
+import pytest
+
+from redrush.core.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
+from redrush.core.leftover import destination, transfer_id
+
+
+def a_round(round_id: str, opens_us: int, closes_us: int, leftover: Leftover = Leftover.NEXT) -> Round:
+    return Round(
+        id=round_id,
+        opens_us=opens_us,
+        closes_us=closes_us,
+        kind=Kind.EQUAL,
+        total_minor=10,
+        min_minor=1,
+        max_minor=1,
+        slots=Slots(0, 10),
+        leftover=leftover,
+    )
+
+
+CAMPAIGN = Campaign(
+    id="c",
+    name="C",
+    currency="CNY",
+    rounds=(
+        a_round("long", 100, 400),
+        a_round("short", 150, 200),
+        a_round("third", 300, 500),
+        a_round("kept", 600, 700, Leftover.RETURN),
+        a_round("last", 800, 900),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("closed", "now_us", "pot"),
+    [
+        pytest.param("short", 200, "third", id="the next round, though it is not open yet"),
+        pytest.param("long", 400, "third", id="past a round that opened later and closed earlier"),
+        pytest.param("short", 499, "third", id="a round may take it until its last microsecond"),
+        pytest.param("short", 500, "kept", id="a round that closes at this instant takes nothing"),
+        pytest.param("third", 750, "last", id="late, the first that is still to close"),
+        pytest.param("third", 900, RETURNED_POT, id="too late for every round"),
+        pytest.param("kept", 700, RETURNED_POT, id="returned, because the round says so"),
+        pytest.param("last", 900, RETURNED_POT, id="returned, because nothing comes after"),
+    ],
+)
+def test_leftover_goes_to(closed: str, now_us: int, pot: str) -> None:
+    round_ = CAMPAIGN.round(closed)
+    assert round_ is not None
+    assert destination(CAMPAIGN, round_, now_us) == pot
+
+
+def test_a_transfer_has_one_id_for_ever() -> None:
+    assert transfer_id(CAMPAIGN.rounds[0]) == "leftover:long"
