@@ -32,6 +32,9 @@ class KeyRing(msgspec.Struct, frozen=True):
     keys: Mapping[str, bytes]
 
     def __post_init__(self) -> None:
+        for key_id in self.keys:
+            if KEY_ID_PATTERN.fullmatch(key_id) is None:
+                raise ValueError(f'"{key_id}" is not a key id: 1 to 16 letters, digits, - and _')
         if self.current not in self.keys:
             raise ValueError(f'the signing key "{self.current}" is not among the keys')
 

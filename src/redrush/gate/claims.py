@@ -171,6 +171,9 @@ class RoundClaims:
         except StoreFailed as fault:
             self._fail(waiters, fault)
             return
+        except Exception as fault:  # noqa: BLE001 - whatever it was, what became of the batch is unknown
+            self._fail(waiters, StoreFailed(f"claims of round {self.round.id}: the store broke off with {fault!r}"))
+            return
         finally:
             self._gauge.parked -= len(users)
         counts, winners = self.counts, self._winners

@@ -1,0 +1,57 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redrush.core.receipts import Receipt, ReceiptSigner, verify_receipt
+from redrush.core.tickets import USER_PATTERN, KeyRing
+
+RING = KeyRing("k1", {"k1": b"r" * 32})
+STATED = Receipt("cny2027", "r20", 17, 1_234, "CNY", "alice", 1_800_000_000_123_456)
+RECEIPT = ReceiptSigner(RING, "cny2027", "r20", "CNY").sign(17, 1_234, "alice", 1_800_000_000_123_456)
+
+
+def test_a_receipt_states_its_grant() -> None:
+    assert RECEIPT.startswith("rr1~k1~cny2027~r20~17~1234~CNY~alice~1800000000123456~")
+    assert verify_receipt(RING, RECEIPT) == STATED
+
+
+@given(
+    st.integers(0, 10**10), st.integers(0, 10**15), st.from_regex(USER_PATTERN, fullmatch=True), st.integers(0, 1 << 62)
+)
+def test_every_receipt_can_be_verified(slot: int, amount_minor: int, user: str, at_us: int) -> None:
+    receipt = ReceiptSigner(RING, "c", "r", "JPY").sign(slot, amount_minor, user, at_us)
+    assert verify_receipt(RING, receipt) == Receipt("c", "r", slot, amount_minor, "JPY", user, at_us)
+
+
+def test_a_receipt_with_any_character_changed_left_out_or_doubled_is_none() -> None:
+    for at, right in enumerate(RECEIPT):
+        for value in ("", right * 2, "0", "9", "~", "a", "F", " ", "\n", "\x00", "é", "٣", "\udc80", right.swapcase()):
+            changed = RECEIPT[:at] + value + RECEIPT[at + 1 :]
+            assert changed == RECEIPT or verify_receipt(RING, changed) is None, changed
+
+
+def test_a_receipt_cut_at_any_length_is_none() -> None:
+    for size in range(len(RECEIPT)):
+        assert verify_receipt(RING, RECEIPT[:size]) is None
+        assert verify_receipt(RING, RECEIPT[size + 1 :]) is None
+
+
+@pytest.mark.parametrize("more", ["0", "~", " ", "\n", "~" + RECEIPT, RECEIPT])
+def test_a_receipt_with_something_before_or_behind_it_is_none(more: str) -> None:
+    assert verify_receipt(RING, RECEIPT + more) is None
+    assert verify_receipt(RING, more + RECEIPT) is None
+
+
+@given(st.text(max_size=200))
+def test_no_text_makes_the_check_fail(text: str) -> None:
+    assert verify_receipt(RING, text) is None
+
+
+def test_two_fields_cannot_trade_characters() -> None:
+    assert verify_receipt(RING, RECEIPT.replace("~17~1234~", "~171~234~")) is None
+
+
+def test_only_the_key_that_signed_verifies_and_an_old_one_does_after_a_rotation() -> None:
+    assert verify_receipt(KeyRing("k1", {"k1": b"x" * 32}), RECEIPT) is None
+    assert verify_receipt(KeyRing("k2", {"k2": b"r" * 32}), RECEIPT) is None
+    assert verify_receipt(KeyRing("k2", {"k1": b"r" * 32, "k2": b"s" * 32}), RECEIPT) == STATED

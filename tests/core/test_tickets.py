@@ -1,0 +1,99 @@
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redrush.core.tickets import (
+    KEY_ID_PATTERN,
+    TICKET_BYTES_MAX,
+    USER_PATTERN,
+    KeyRing,
+    Ticket,
+    TicketVerifier,
+    sign_ticket,
+)
+
+RING = KeyRing("k1", {"k1": b"t" * 32})
+VERIFIER = TicketVerifier(RING)
+TICKET = sign_ticket(RING, "alice.2@x-y_z", 1_800_000_000).encode()
+USERS = st.from_regex(USER_PATTERN, fullmatch=True)
+KEY_IDS = st.from_regex(KEY_ID_PATTERN, fullmatch=True)
+
+
+@given(USERS, st.integers(0, (1 << 63) - 1), KEY_IDS, st.binary(min_size=32, max_size=32))
+def test_a_ticket_states_what_was_signed_and_has_a_bounded_length(
+    user: str, expires_s: int, key_id: str, key: bytes
+) -> None:
+    ring = KeyRing(key_id, {key_id: key})
+    ticket = sign_ticket(ring, user, expires_s).encode()
+    assert TicketVerifier(ring).verify(ticket) == Ticket(user, expires_s)
+    assert len(ticket) <= TICKET_BYTES_MAX
+
+
+def _changed() -> Iterator[bytes]:
+    for at in range(len(TICKET)):
+        for value in (0, 10, 13, 32, 45, 46, 48, 70, 102, 126, 127, 128, 255, TICKET[at] ^ 1, TICKET[at] ^ 0x20):
+            yield TICKET[:at] + bytes([value]) + TICKET[at + 1 :]
+        yield TICKET[:at] + TICKET[at + 1 :]
+        yield TICKET[:at] + TICKET[at : at + 1] + TICKET[at:]
+
+
+def test_a_ticket_with_any_byte_changed_left_out_or_doubled_is_none() -> None:
+    for changed in _changed():
+        assert changed == TICKET or VERIFIER.verify(changed) is None, changed
+
+
+def test_a_ticket_cut_at_any_length_is_none() -> None:
+    for size in range(len(TICKET)):
+        assert VERIFIER.verify(TICKET[:size]) is None
+        assert VERIFIER.verify(TICKET[size + 1 :]) is None
+
+
+@pytest.mark.parametrize("more", [b"0", b".", b" ", b"\n", b"\x00", b"\xff", b"." + TICKET, TICKET])
+def test_a_ticket_with_something_before_or_behind_it_is_none(more: bytes) -> None:
+    assert VERIFIER.verify(TICKET + more) is None
+    assert VERIFIER.verify(more + TICKET) is None
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_verifier_fail(ticket: bytes) -> None:
+    assert VERIFIER.verify(ticket) is None
+
+
+@given(st.lists(st.sampled_from([b"k1", b".", b"", b"ff", b"alice", b"0" * 32, b"-", b"_"]), max_size=9))
+def test_no_arrangement_of_its_parts_is_a_ticket(parts: list[bytes]) -> None:
+    assert VERIFIER.verify(b"".join(parts)) is None
+
+
+def test_another_key_or_an_unknown_key_id_verifies_nothing() -> None:
+    assert TicketVerifier(KeyRing("k1", {"k1": b"x" * 32})).verify(TICKET) is None
+    assert TicketVerifier(KeyRing("k2", {"k2": b"t" * 32})).verify(TICKET) is None
+
+
+def test_after_a_rotation_the_new_key_signs_and_the_old_one_still_verifies() -> None:
+    rotated = KeyRing("k2", {"k1": b"t" * 32, "k2": b"u" * 32})
+    new = sign_ticket(rotated, "alice", 5)
+    assert new.startswith("k2.")
+    assert TicketVerifier(rotated).verify(TICKET) == Ticket("alice.2@x-y_z", 1_800_000_000)
+    assert TicketVerifier(rotated).verify(new.encode()) == Ticket("alice", 5)
+    assert VERIFIER.verify(new.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "user", ["", "a" * 65, ".alice", "al ice", "alice\n", "al~ice", "爱丽丝", "a/b", 'a"b', "a\x00"]
+)
+def test_a_user_id_that_would_need_quoting_gets_no_ticket(user: str) -> None:
+    with pytest.raises(ValueError, match="is not a user id"):
+        sign_ticket(RING, user, 5)
+
+
+@pytest.mark.parametrize("key_id", ["", "a.b", "a~b", "a" * 17, "é", "a b", "k1\n"])
+def test_a_key_id_that_a_ticket_could_not_carry_is_refused(key_id: str) -> None:
+    with pytest.raises(ValueError, match="is not a key id"):
+        KeyRing(key_id, {key_id: b"t" * 32})
+
+
+def test_a_ring_without_its_signing_key_is_refused() -> None:
+    with pytest.raises(ValueError, match='"k2" is not among the keys'):
+        KeyRing("k2", {"k1": b"t" * 32})
