@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from tests.gate.world import Client, RunningGate, request, running_gate
 
 from redrush.errors import ConfigError
 from redrush.gate.claims import BATCH_CLAIMS_MAX
 from redrush.gate.reader import Limits
+from tests.gate.world import Client, RunningGate, request, running_gate
 
 STORE_FAULTS = [None, KeyError("r1"), RuntimeError("a bug")]
 
