@@ -3,13 +3,13 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
 
 from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Slots
 from redrush.errors import RedrushError
 from redrush.ports.store import Given, StoreFailed, Taken
 from redrush.settle.closing import Closer, Moved, close_round
 from redrush.stores.memory import MemoryStore
+from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
 
 TIMEOUT_S = 20.0
 NEXT, RETURN = Leftover.NEXT, Leftover.RETURN

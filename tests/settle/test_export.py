@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
 
 from redrush.core.ledger import LedgerFault
 from redrush.settle.export import Format, grants, write_grants
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import LogReader, SqliteStore
+from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
 
 CAMPAIGN, AMOUNTS = campaign_of(4, 2)
 COLUMNS = ("grant", "round", "slot", "user", "amount", "granted_at")

@@ -8,7 +8,6 @@ from array import array
 from pathlib import Path
 
 import pytest
-from tests.settle.event import campaign_of, open_pots, rush, write_terms
 
 from redrush.core.campaign import Campaign
 from redrush.errors import ConfigError, RedrushError
@@ -17,6 +16,7 @@ from redrush.settle.closing import close_round
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
+from tests.settle.event import campaign_of, open_pots, rush, write_terms
 
 # r1 has slots 0…19 and grants 12, r2 has 20…34 and the 8 left of r1, and grants 20; 3 return to the sponsor.
 CAMPAIGN, AMOUNTS = campaign_of(20, 15)
