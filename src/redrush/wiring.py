@@ -22,7 +22,7 @@ from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, 
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
 from redrush.gate.claims import Gauge, RoundClaims
 from redrush.gate.grants import GrantWriter
@@ -282,6 +282,8 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
         while (report := reconcile(data_dir.root)).behind and time.monotonic() < deadline_s:
             time.sleep(0.1)
         return report
+    except RedrushError:
+        pass  # what keeps the records from being brought up to date is for the report to name
     return reconcile(data_dir.root)
 
 

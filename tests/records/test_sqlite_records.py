@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 
+import apsw
 import pytest
 
 from redrush.core.ledger import GrantRule
@@ -33,6 +34,21 @@ def test_a_full_disk_keeps_nothing_and_can_be_tried_again(tmp_path: Path) -> Non
     records._writer.pragma("max_page_count", 1_000_000)
     records.apply([run_of(5_000, seq=2, first_slot=10)])
     assert (records.cursor(), records.totals().grants) == (2, 5_010)
+    records.close()
+
+
+def test_what_is_recorded_and_the_cursor_stand_or_fall_together(tmp_path: Path) -> None:
+    records = SqliteRecords.open_path(tmp_path / "records.db")
+    records.apply([run_of(10)])
+
+    def all_but_the_cursor(action: int, table: str | None, *_: str | None) -> int:
+        return apsw.SQLITE_DENY if (action, table) == (apsw.SQLITE_UPDATE, "cursor") else apsw.SQLITE_OK
+
+    records._writer.authorizer = all_but_the_cursor
+    with pytest.raises(RecordsFailed):
+        records.apply([run_of(5, seq=2, first_slot=10)])
+    records._writer.authorizer = None
+    assert (records.cursor(), records.totals().grants) == (1, 10)
     records.close()
 
 

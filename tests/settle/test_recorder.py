@@ -154,6 +154,9 @@ def test_a_fault_of_the_records_is_reported_and_tried_again(records: SqliteRecor
                 records._writer.pragma("max_page_count", 1_000_000)
 
         async with running(Recorder(store, records, *terms, on_fault=on_fault)) as recorder:
+            for _ in range(2):
+                with pytest.raises(RecordsFailed, match="full"):
+                    await within(recorder.caught_up())
             await within(recorder.caught_up())
         assert [type(fault) for fault in faults] == [RecordsFailed, RecordsFailed]
         assert records.totals().grants == 1000
@@ -178,8 +181,26 @@ def test_a_failed_store_ends_the_recorder_with_a_report(records: SqliteRecords, 
         store = MemoryStore()
         await store.close()
         faults: list[RedrushError] = []
-        await within(Recorder(store, records, *terms, on_fault=faults.append).run())
+        recorder = Recorder(store, records, *terms, on_fault=faults.append)
+        waiting = asyncio.create_task(recorder.caught_up())
+        await asyncio.sleep(0)
+        await within(recorder.run())
+        with pytest.raises(StoreFailed):
+            await waiting
         assert [type(fault) for fault in faults] == [StoreFailed]
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_a_recorder_that_is_stopped_is_told(records: SqliteRecords, terms: Terms) -> None:
+    async def scenario() -> None:
+        recorder = Recorder(MemoryStore(), records, *terms)
+        waiting = asyncio.create_task(recorder.caught_up())
+        await asyncio.sleep(0)
+        await recorder.stop(drain=False)
+        await within(recorder.run())
+        with pytest.raises(RedrushError, match="ended"):
+            await waiting
 
     asyncio.run(scenario())
 

@@ -105,13 +105,12 @@ class Recorder:
         finally:
             self._ended.set()
             thread.shutdown(wait=False)
-            for waiter in self._waiting:
-                waiter.cancel()
+            self._fail_waiting(RedrushError("the recorder has ended before everything was recorded"))
 
     async def caught_up(self) -> None:
-        """Return when all that is in the log now is recorded, rush or no rush. Set a time-out: a fault may last.
+        """Return when all that is in the log now is recorded, rush or no rush.
 
-        Is cancelled when the recorder ends before that.
+        Raises the first fault that happens meanwhile (the recorder itself tries on), or RedrushError if it ends before.
         """
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -146,9 +145,11 @@ class Recorder:
                 recorded = await self._record_slice(thread)
             except StoreFailed as fault:
                 self._on_fault(fault)
+                self._fail_waiting(fault)
                 return
             except RedrushError as fault:
                 self._on_fault(fault)
+                self._fail_waiting(fault)
                 if self._stopping:
                     return
                 self._cursor = None
@@ -192,6 +193,11 @@ class Recorder:
 
     def _apply(self, log_records: list[LogRecord]) -> int:
         return self._records.apply([self._interpreter.change(log_record) for log_record in log_records])
+
+    def _fail_waiting(self, fault: RedrushError) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(fault)
 
     def _rushing(self) -> bool:
         now_s = asyncio.get_running_loop().time()
