@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +24,15 @@ from redrush.errors import ConfigError
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
 """Packets of one round: the amounts of all rounds are held in memory, eight bytes each."""
+CAMPAIGN_PACKETS_MAX = 50_000_000
+"""Packets of all rounds together: a table of 400 MB."""
 ROUNDS_MAX = 1_000
 FILE_BYTES_MAX = 4_000_000
+
+LASTS_US_MAX = 366 * 86_400_000_000
+"""A rush lasts seconds, an offer weeks; what is longer than a year is a slip of the pen."""
+OPENS_YEARS = range(2000, 9001)
+"""Years a round may open in: so far from both ends of the calendar that no sum with an instant leaves it."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 
@@ -115,12 +123,19 @@ def parse_campaign(text: str, name: str) -> CampaignFile:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        raise ConfigError(f"{name}: not valid TOML: {fault}") from fault
+        sentence, _, at = str(fault).partition(" (at ")
+        line = _AT_LINE.match(at)
+        where = f"{name}:{line[1] if line else text.count(chr(10)) + 1}"
+        raise ConfigError(f"{where}: not valid TOML: {sentence[:1].lower()}{sentence[1:]}") from fault
+    except (ValueError, RecursionError) as fault:
+        # tomllib lets out what it meets within: numbers of thousands of digits, arrays of thousands of levels.
+        raise ConfigError(f"{name}: not valid TOML: a value is too long or nested too deeply") from fault
     try:
         return _campaign(msgspec.convert(tables, _File))
     except msgspec.ValidationError as fault:
         sentence, _, at = str(fault).partition(" - at `")
-        raise ConfigError(_located(text, name, at.rstrip("`").removeprefix("$."), _plain(sentence))) from None
+        path = at.rstrip("`").removeprefix("$.")
+        raise ConfigError(_located(text, name, path, _plain(sentence, path))) from None
     except _Wrong as fault:
         raise ConfigError(_located(text, name, fault.path, str(fault))) from None
 
@@ -136,6 +151,11 @@ def _campaign(file: _File) -> CampaignFile:
     for index, round_ in enumerate(rounds):
         if any(round_.id == other.id for other in rounds[:index]):
             raise _Wrong(f"round[{index}].id", f'the id "{round_.id}" is used twice')
+    packets = sum(round_.packets for round_ in rounds)
+    if packets > CAMPAIGN_PACKETS_MAX:
+        raise _Wrong(
+            "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
+        )
     for key in ("connections_max", "parked_max"):
         value = getattr(file.gate, key)
         if value is not None and value < 1:
@@ -149,6 +169,8 @@ def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:
     _check_id(f"{at}.id", table.id)
     with _at(f"{at}.lasts"):
         lasts_us = parse_duration_us(table.lasts)
+    if lasts_us > LASTS_US_MAX:
+        raise _Wrong(f"{at}.lasts", f'"{table.lasts}" is too long: a round lasts at most a year')
     if not 1 <= table.packets <= PACKETS_MAX:
         raise _Wrong(f"{at}.packets", f"must be from 1 to {PACKETS_MAX:,}")
     with _at(f"{at}.total"):
@@ -182,6 +204,8 @@ def _opens_us(at: str, opens: object) -> int | None:
         )
     if opens.tzinfo is None:
         raise _Wrong(f"{at}.opens", f"{opens.isoformat()} has no offset: write it like {opens.isoformat()}+08:00")
+    if opens.year not in OPENS_YEARS:
+        raise _Wrong(f"{at}.opens", f"{opens.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
     return to_us(opens)
 
 
@@ -219,37 +243,41 @@ class _at:  # noqa: N801 - reads as a preposition: with _at("round[0].lasts")
             raise _Wrong(self._path, str(fault)) from fault
 
 
+_AT_LINE = re.compile(r"line (\d+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
+_ENUM = re.compile(r"Invalid enum value '?(.+?)'?")
+_ENUMS: dict[str, type[StrEnum]] = {"kind": Kind, "leftover": Leftover}
 
 
-def _plain(sentence: str) -> str:
-    """Say what msgspec found in the words of the file."""
+def _plain(sentence: str, path: str) -> str:
+    """Say what msgspec found at `path` in the words of the file."""
     if found := _UNKNOWN.fullmatch(sentence):
         return f'unknown key "{found[1]}"'
     if found := _MISSING.fullmatch(sentence):
         return f'the key "{found[1]}" is missing'
+    if (found := _ENUM.fullmatch(sentence)) and (values := _ENUMS.get(path.rpartition(".")[2])):
+        allowed = ", ".join(f'"{value}"' for value in values)
+        return f'"{found[1]}" is none of {allowed}'
     return sentence[:1].lower() + sentence[1:]
 
 
 def _located(text: str, name: str, path: str, sentence: str) -> str:
     """Put file, line and key before the sentence. `path` is like "round[1].total"."""
-    named = re.search(r'key "(.+)"', sentence)
-    best = 1
-    wanted = [path]
-    if named is not None and "unknown" in sentence:
-        wanted = [f"{path}.{named[1]}".lstrip("."), path]
-    lines = dict(_lines_of_keys(text))
-    for candidate in wanted:
-        if candidate in lines:
-            best = lines[candidate]
-            break
-    where = f"{name}:{best}: "
-    return f"{where}{wanted[0]}: {sentence}" if wanted[0] else f"{where}{sentence}"
+    key = path
+    if unknown := re.fullmatch(r'unknown key "(.+)"', sentence):
+        key = f"{path}.{unknown[1]}".lstrip(".")
+    lines: dict[str, int] = {}
+    for found, number in _lines_of_keys(text):
+        lines.setdefault(found, number)
+    # The table around it is as near as a line-wise scan comes to a key in a table that is written in one line.
+    candidates = (key, path, path.rpartition(".")[0])
+    line = next((lines[candidate] for candidate in candidates if candidate in lines), 1)
+    return f"{name}:{line}: {key}: {sentence}" if key else f"{name}:{line}: {sentence}"
 
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
-_KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
+_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
 def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
@@ -260,6 +288,7 @@ def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
         if header := _HEADER.match(line):
             table = header[2]
             if header[1] == "[[":
+                yield table, number
                 seen[table] = seen.get(table, -1) + 1
                 table = f"{table}[{seen[table]}]"
             yield table, number

@@ -1,0 +1,220 @@
+"""Campaign files: what a person can get wrong, and what they are told. File, line and key every time."""
+
+from pathlib import Path
+
+import pytest
+
+from redrush.config import (
+    FILE_BYTES_MAX,
+    PACKETS_MAX,
+    CampaignFile,
+    GateSpec,
+    RoundSpec,
+    load_campaign_file,
+    parse_campaign,
+)
+from redrush.core.campaign import Kind, Leftover
+from redrush.errors import ConfigError
+
+MINIMUM = """\
+[campaign]
+id = "cny2027"
+name = "2027 春节红包"
+currency = "CNY"
+
+[[round]]
+id = "r20"
+opens = 2027-02-06T20:00:00+08:00     # or "now"
+lasts = "60s"
+kind = "lucky"                        # lucky | equal | …
+total = "50000.00"
+packets = 20000
+min = "0.50"
+max = "200.00"
+leftover = "next"                     # next | return
+"""
+ROUND_2 = """
+[[round]]
+id = "r21"
+opens = "now"
+lasts = "500ms"
+kind = "equal"
+total = "88.00"
+packets = 88
+"""
+
+
+def test_the_minimum_file_is_a_campaign() -> None:
+    assert parse_campaign(MINIMUM, "c.toml") == CampaignFile(
+        id="cny2027",
+        name="2027 春节红包",
+        currency="CNY",
+        audience=None,
+        rounds=(
+            RoundSpec(
+                id="r20",
+                opens_us=1_801_915_200_000_000,
+                lasts_us=60_000_000,
+                kind=Kind.LUCKY,
+                total_minor=5_000_000,
+                packets=20_000,
+                min_minor=50,
+                max_minor=20_000,
+                leftover=Leftover.NEXT,
+                release_per_s=None,
+            ),
+        ),
+        gate=GateSpec(),
+    )
+
+
+def test_everything_that_may_be_left_out_may_be_given() -> None:
+    text = MINIMUM.replace('currency = "CNY"', 'currency = "CNY"\naudience = "users.txt"') + (
+        "release_per_second = 2000\n" + ROUND_2 + "[gate]\nconnections_max = 5\nparked_max = 6\n"
+    )
+    campaign = parse_campaign(text, "c.toml")
+    assert campaign.audience == "users.txt"
+    assert campaign.gate == GateSpec(connections_max=5, parked_max=6)
+    assert [round_.release_per_s for round_ in campaign.rounds] == [2000.0, None]
+    assert [round_.opens_us for round_ in campaign.rounds] == [1_801_915_200_000_000, None]
+    assert campaign.rounds[1].leftover is Leftover.RETURN
+    assert (campaign.rounds[1].min_minor, campaign.rounds[1].max_minor) == (100, 100)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "sentence"),
+    [
+        # keys
+        ('id = "cny2027"\n', "", 1, "campaign", 'the key "id" is missing'),
+        ("packets = 20000\n", "", 6, "round[0]", 'the key "packets" is missing'),
+        ("packets = 20000", "packets = 20000\nprise = 1", 13, "round[0].prise", 'unknown key "prise"'),
+        ('currency = "CNY"', 'currency = "CNY"\nbudget = 1', 5, "campaign.budget", 'unknown key "budget"'),
+        ("[campaign]", "[sponsor]\nname = 1\n[campaign]", 1, "sponsor", 'unknown key "sponsor"'),
+        ('min = "0.50"\n', "", 6, "round[0]", "needs min and max"),
+        ('kind = "lucky"', 'kind = "equal"', 13, "round[0].min", 'of kind "equal" has no bounds'),
+        # types and values
+        ("packets = 20000", 'packets = "many"', 12, "round[0].packets", "expected `int`, got `str`"),
+        ("packets = 20000", "packets = 2.5", 12, "round[0].packets", "expected `int`, got `float`"),
+        ("packets = 20000", "packets = true", 12, "round[0].packets", "expected `int`, got `bool`"),
+        ("packets = 20000", "packets = 0", 12, "round[0].packets", "must be from 1 to"),
+        ("packets = 20000", "packets = -1", 12, "round[0].packets", "must be from 1 to"),
+        ("packets = 20000", f"packets = {PACKETS_MAX + 1}", 12, "round[0].packets", "must be from 1 to"),
+        ("packets = 20000", f"packets = {'9' * 100}", 12, "round[0].packets", ""),
+        ('total = "50000.00"', "total = 50000.00", 11, "round[0].total", "expected `str`, got `float`"),
+        ('total = "50000.00"', 'total = "50000.001"', 11, "round[0].total", "3 decimal places"),
+        ('total = "50000.00"', 'total = "-5"', 11, "round[0].total", "not an amount"),
+        ('total = "50000.00"', 'total = "1e4"', 11, "round[0].total", "not an amount"),
+        ('total = "50000.00"', 'total = "９"', 11, "round[0].total", "not an amount"),
+        ('min = "0.50"', 'min = "half"', 13, "round[0].min", "not an amount"),
+        ('max = "200.00"', 'max = "NaN"', 14, "round[0].max", "not an amount"),
+        ('currency = "CNY"', 'currency = "cny"', 4, "campaign.currency", "not known; known are"),
+        ('id = "cny2027"', 'id = "红包"', 2, "campaign.id", "is not an id"),
+        ('id = "r20"', 'id = ""', 7, "round[0].id", "is not an id"),
+        ('id = "r20"', 'id = "r/20"', 7, "round[0].id", "is not an id"),
+        ('id = "r20"', 'id = "$returned"', 7, "round[0].id", "is not an id"),
+        ('id = "r20"', f'id = "{"r" * 33}"', 7, "round[0].id", "is not an id"),
+        ('kind = "lucky"', 'kind = "luck"', 10, "round[0].kind", '"equal", "lucky", "lucky_double_mean"'),
+        ('leftover = "next"', 'leftover = "keep"', 15, "round[0].leftover", '"next", "return"'),
+        ('lasts = "60s"', 'lasts = "60"', 9, "round[0].lasts", "not a duration"),
+        ('lasts = "60s"', 'lasts = "0s"', 9, "round[0].lasts", "not a duration"),
+        ('lasts = "60s"', "lasts = 60", 9, "round[0].lasts", "expected `str`, got `int`"),
+        ('lasts = "60s"', 'lasts = "999999999d"', 9, "round[0].lasts", "at most"),
+        ("20:00:00+08:00", "20:00:00", 8, "round[0].opens", "has no offset"),
+        ("2027-02-06T20:00:00+08:00", "2027-02-06", 8, "round[0].opens", "is not an instant"),
+        ("2027-02-06T20:00:00+08:00", '"tomorrow"', 8, "round[0].opens", "is not an instant"),
+        ("2027-02-06T20:00:00+08:00", '"2027-02-06T20:00:00+08:00"', 8, "round[0].opens", "no quotes"),
+        ("2027-02-06T20:00:00+08:00", "9999-12-31T23:59:59Z", 8, "round[0].opens", "2000 to 9000"),
+        ("2027-02-06T20:00:00+08:00", "0001-01-01T00:00:00+08:00", 8, "round[0].opens", "2000 to 9000"),
+        # sums
+        ('total = "50000.00"', 'total = "9999.99"', 11, "round[0].total", ""),
+        ('total = "50000.00"', 'total = "4000000.01"', 11, "round[0].total", ""),
+        ('max = "200.00"', 'max = "0.49"', 11, "round[0].total", ""),
+        ('total = "50000.00"', 'total = "0"', 11, "round[0].total", ""),
+    ],
+)
+def test_a_mistake_is_told_with_file_line_and_key(old: str, new: str, line: int, key: str, sentence: str) -> None:
+    assert MINIMUM.count(old) >= 1
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(MINIMUM.replace(old, new, 1), "c.toml")
+    assert str(told.value).startswith(f"c.toml:{line}: {key}: ")
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "key", "sentence"),
+    [
+        (ROUND_2.replace("r21", "r20"), 18, "round[1].id", 'the id "r20" is used twice'),
+        (ROUND_2.replace("88.00", "x"), 22, "round[1].total", "not an amount"),
+        (ROUND_2 + 'max = "1"\n', 24, "round[1].max", "has no bounds"),
+        ("release_per_second = 0\n", 16, "round[0].release_per_second", "must be above 0"),
+        ("release_per_second = nan\n", 16, "round[0].release_per_second", "must be above 0"),
+        ("release_per_second = inf\n", 16, "round[0].release_per_second", "must be above 0"),
+        ("[gate]\nparked_max = 0\n", 17, "gate.parked_max", "must be at least 1"),
+        ("[gate]\nparked = 1\n", 17, "gate.parked", 'unknown key "parked"'),
+        ('[gate]\n"connections_max" = "5"\n', 17, "gate.connections_max", "expected `int"),
+    ],
+)
+def test_a_mistake_further_down_is_told_too(more: str, line: int, key: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(MINIMUM + more, "c.toml")
+    assert str(told.value).startswith(f"c.toml:{line}: {key}: ")
+    assert sentence in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (MINIMUM.replace('"60s"', '"60s'), 9),
+        (MINIMUM.replace('id = "r20"', 'id = "r20"\nid = "r21"'), 8),
+        (MINIMUM + "a = " + "[" * 5_000, None),
+        (MINIMUM + "a = " + "1" * 5_000, None),
+        (MINIMUM.replace("2027-02-06T20", "2027-13-06T20"), 8),
+        ("\ufeff" + MINIMUM, 1),
+        ("{}", 1),
+    ],
+)
+def test_what_is_no_toml_is_told_with_its_line(text: str, line: int | None) -> None:
+    with pytest.raises(ConfigError, match="not valid TOML") as told:
+        parse_campaign(text, "c.toml")
+    assert str(told.value).startswith("c.toml:" if line is None else f"c.toml:{line}: ")
+    assert len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", 'the key "campaign" is missing'),
+        (MINIMUM[: MINIMUM.index("[[round]]")], 'the key "round" is missing'),
+        ("round = []\n" + MINIMUM[: MINIMUM.index("[[round]]")], "a campaign has 1 to"),
+        ("round = 5\n" + MINIMUM[: MINIMUM.index("[[round]]")], "expected `array`, got `int`"),
+        ("round = [5]\n" + MINIMUM[: MINIMUM.index("[[round]]")], "expected `object`, got `int`"),
+        (MINIMUM.replace("[[round]]", "[round]"), "expected `array`, got `object`"),
+    ],
+)
+def test_a_file_that_lacks_a_whole_part_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=r"^c\.toml:\d+: ") as told:
+        parse_campaign(text, "c.toml")
+    assert sentence in str(told.value)
+
+
+def test_all_rounds_together_are_bounded() -> None:
+    rounds = "".join(
+        ROUND_2.replace("r21", f"s{number}").replace("= 88\n", f"= {PACKETS_MAX}\n").replace("88.00", "900000.00")
+        for number in range(6)
+    )
+    with pytest.raises(ConfigError, match="packets in all"):
+        parse_campaign(MINIMUM + rounds, "c.toml")
+
+
+def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read: No such file"):
+        load_campaign_file(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load_campaign_file(tmp_path)
+    (tmp_path / "latin.toml").write_bytes("name = 'é'".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"latin.toml: is not UTF-8 text \(byte 8\)"):
+        load_campaign_file(tmp_path / "latin.toml")
+    (tmp_path / "big.toml").write_bytes(b"#" * (FILE_BYTES_MAX + 1))
+    with pytest.raises(ConfigError, match="larger than"):
+        load_campaign_file(tmp_path / "big.toml")
