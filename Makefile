@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench soak format clean
+.PHONY: setup demo test test-peers check bench soak format clean
 
 setup: $(READY)
 
@@ -16,8 +16,11 @@ $(READY): pyproject.toml constraints.txt
 demo: setup          ## a whole event on this machine, with a report
 	$(BIN)/redrush demo $(DEMO)
 
-test: setup          ## every test but the long ones
-	$(BIN)/python -m pytest -m "not soak" $(TEST)
+test: setup          ## every test that needs nothing but Python
+	$(BIN)/python -m pytest -m "not soak and not peers" $(TEST)
+
+test-peers: setup    ## the tests that need Debian's nginx with Lua, redis-server and wrk
+	$(BIN)/python -m pytest -m peers $(TEST)
 
 check: setup         ## style, types, layers
 	$(BIN)/ruff check

@@ -22,7 +22,7 @@ from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, 
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
 from redrush.gate.claims import Gauge, RoundClaims
 from redrush.gate.grants import GrantWriter
@@ -37,6 +37,7 @@ from redrush.settle.export import Format, write_grants
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 
 
@@ -117,6 +118,7 @@ class Embedded:
         self._ports = ports
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
+        self._log = server_log()
 
     @property
     def gate(self) -> Gate:
@@ -151,9 +153,21 @@ class Embedded:
     def _settle(self, clock: SteadyClock) -> None:
         self._records = SqliteRecords.open_path(self._data_dir.records)
         self._recorder = Recorder(
-            self._store, self._records, self._sealed.campaign, self._sealed.amounts, busy=self._rushing
+            self._store,
+            self._records,
+            self._sealed.campaign,
+            self._sealed.amounts,
+            busy=self._rushing,
+            on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
         )
-        self._closer = Closer(self._store, self._sealed.campaign, clock, drain=self._drained, moved=self._refilled)
+        self._closer = Closer(
+            self._store,
+            self._sealed.campaign,
+            clock,
+            drain=self._drained,
+            moved=self._refilled,
+            on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
+        )
         self._tasks = [
             asyncio.create_task(self._recorder.run(), name="recorder"),
             asyncio.create_task(self._closer.run(), name="closer"),
@@ -166,6 +180,7 @@ class Embedded:
         await self._gate.rounds[round_id].drained()
 
     def _refilled(self, pot: str) -> None:
+        self._log.info("the leftover of a closed round was moved", to=pot)
         if pot in self._gate.rounds:
             self._gate.rounds[pot].refilled()
 
@@ -196,6 +211,7 @@ class Embedded:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
 
     def _fail(self, fault: StoreFailed) -> None:
+        self._log.critical("the store has failed, claims are refused, the server stops", fault=str(fault))
         self._fault = fault
         self._stopping.set()
 
@@ -282,6 +298,8 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
         while (report := reconcile(data_dir.root)).behind and time.monotonic() < deadline_s:
             time.sleep(0.1)
         return report
+    except RedrushError:
+        pass  # what keeps the records from being brought up to date is for the report to name
     return reconcile(data_dir.root)
 
 

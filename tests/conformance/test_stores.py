@@ -330,6 +330,13 @@ async def test_a_batch_is_one_record_per_run_of_slots(store: Store) -> None:
 
 
 @with_store
+async def test_the_last_seq_is_that_of_the_last_record(store: Store) -> None:
+    for k in range(3):
+        await store.claim(POT, [f"u{k}"], AT_US)
+        assert store.last_seq() == (await store.log(0, 100))[-1].seq
+
+
+@with_store
 async def test_the_log_is_read_in_pages(store: Store) -> None:
     for k in range(6):
         await store.claim(POT, [f"u{k}"], AT_US)

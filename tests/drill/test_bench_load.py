@@ -78,6 +78,7 @@ def run(found: Found, cores: Cores, child: Child, load: Load) -> Summary:
     return run_wrk(found.path(Tool.WRK), load, core=cores.load, server=child, log=log).summary
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("mode", [Mode.CYCLE, Mode.SAME])
 def test_nginx_answers_the_load_for_a_second(found: Found, cores: Cores, tmp_path: Path, mode: Mode) -> None:
     body = '{"outcome":"empty"}'
@@ -100,6 +101,7 @@ def test_nginx_answers_the_load_for_a_second(found: Found, cores: Cores, tmp_pat
     assert seen.server_cpu_us > 0
 
 
+@pytest.mark.peers
 def test_every_ticket_is_used_once_and_redis_remembers_each_user(found: Found, cores: Cores, tmp_path: Path) -> None:
     users = 500
     with nginx_lua_redis(found, cores, tmp_path / "peer", slots=1_000) as target:
@@ -118,6 +120,7 @@ def test_every_ticket_is_used_once_and_redis_remembers_each_user(found: Found, c
         assert users - load.connections <= redis_granted(tmp_path / "peer") <= users
 
 
+@pytest.mark.peers
 def test_tickets_of_different_lengths_are_refused(found: Found, cores: Cores, tmp_path: Path) -> None:
     with nginx_return(found, cores, tmp_path / "nginx", "{}") as target:
         load = Load(
@@ -132,6 +135,7 @@ def test_tickets_of_different_lengths_are_refused(found: Found, cores: Cores, tm
             run(found, cores, target.child, load)
 
 
+@pytest.mark.peers
 def test_the_redis_peer_decides_as_a_store_does(found: Found, cores: Cores, tmp_path: Path) -> None:
     ada, ben, cid = tickets(3)
     with nginx_lua_redis(found, cores, tmp_path / "peer", slots=2) as target:
@@ -141,6 +145,7 @@ def test_the_redis_peer_decides_as_a_store_does(found: Found, cores: Cores, tmp_
     assert [answer["repeat"] for answer in answers if "grant" in answer] == [False, True, False, True]
 
 
+@pytest.mark.peers
 def test_a_server_that_does_not_start_says_why(found: Found, cores: Cores, tmp_path: Path) -> None:
     with (
         pytest.raises(ProcessFailed, match=r"nginx ended with 1 before it listened: it said .*unknown directive"),

@@ -55,7 +55,7 @@ CORPUS: Final[dict[str, bytes]] = {
     "chunk longer than its size": _post(b"Transfer-Encoding: chunked\r\n", b"1\r\n{}\r\n0\r\n\r\n"),
     "chunk ended by a bare line feed": _post(b"Transfer-Encoding: chunked\r\n", b"2\r\n{}\n0\r\n\r\n"),
     "chunk size ended by a bare line feed": _post(b"Transfer-Encoding: chunked\r\n", b"2\n{}\r\n0\r\n\r\n"),
-    "too many bytes in chunks": _post(b"Transfer-Encoding: chunked\r\n", b"1000\r\n" + b"x" * 4_096 + b"\r\n1\r\nx\r\n"),
+    "too many bytes in chunks": _post(b"Transfer-Encoding: chunked\r\n", b"1000\r\n%b\r\n1\r\nx\r\n" % (b"x" * 4096)),
     # lines
     "bare line feeds": b"GET /livez HTTP/1.1\nHost: x\n\n",
     "a bare line feed in the head": b"GET /livez HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",

@@ -1,4 +1,4 @@
-"""A small event on disk, made as the engine makes it, to record, close, break and reconcile."""
+"""A small event, made as the engine makes it, for settlement tests to record, close, break and reconcile."""
 
 import hashlib
 from array import array

@@ -73,9 +73,11 @@ class SqliteRecords:
             writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
             with _transaction(writer):
                 _create_or_recognise(writer, path, sql["tables"])
+            _tune(writer)
             writer.execute(sql["create_fresh_grants"])
             writer.execute(sql["create_fresh_postings"])
             reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+            _tune(reader)
             reader.pragma("query_only", True)
         return cls(path, writer, reader)
 
@@ -205,8 +207,12 @@ def _failures(path: Path) -> Iterator[None]:
 def _connect(path: Path, flags: int) -> apsw.Connection:
     connection = apsw.Connection(os.fspath(path), flags=flags)
     connection.set_busy_timeout(BUSY_WAIT_MS)
+    return connection
+
+
+def _tune(connection: apsw.Connection) -> None:
+    # After the file is known to be ours: the switch to WAL writes to it.
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "normal")
     connection.pragma("cache_size", -CACHE_KIB)
     connection.pragma("temp_store", "memory")
-    return connection

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ class LedgerCheck:
         self._cursor = cursor
         self._journal = journal
         self._problems = problems
+        self._won_minor: Counter[str] = Counter()  # by user, of the records' grants
 
     def check(self) -> None:
         """Tell `problems` everything in which the records disagree with the journal or with themselves."""
@@ -42,6 +44,7 @@ class LedgerCheck:
                 self._problems.add(f"slot {slot}: the records grant it to {user}, the journal up to {cursor} does not")
                 continue
             seen[slot] = 1
+            self._won_minor[user] += amount_minor
             recorded = (round_id, user, amount_minor, at_us)
             agreed = (journal.pots[journal.granted_by[slot]], journal.user_of[slot], amounts[slot], journal.at_us[slot])
             if recorded != agreed:
@@ -78,5 +81,10 @@ class LedgerCheck:
         ((posted, debits, credits_),) = self._rows("totals")
         if not posted == debits == credits_:
             self._problems.add(f"all debits are {debits}, all credits {credits_}, all postings {posted}")
-        for user, granted_minor, owned_minor in self._rows("wrong_users"):
-            self._problems.add(f"user {user} was granted {granted_minor} minor units, but owns {owned_minor}")
+        owned_minor = dict(self._rows("users"))
+        for user, won in self._won_minor.items():
+            owned = owned_minor.pop(user, 0)
+            if won != owned:
+                self._problems.add(f"user {user} was granted {won} minor units, but owns {owned}")
+        for user, owned in owned_minor.items():
+            self._problems.add(f"user {user} was granted nothing, but owns {owned} minor units")

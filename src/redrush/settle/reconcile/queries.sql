@@ -55,13 +55,5 @@ SELECT (SELECT coalesce(sum(amount_minor), 0) FROM postings),
        (SELECT coalesce(sum(debits_minor), 0) FROM accounts),
        (SELECT coalesce(sum(credits_minor), 0) FROM accounts);
 
--- name: wrong_users
--- What a user owns by the ledger against what the user was granted.
-WITH won ("user", amount_minor) AS (SELECT "user", sum(amount_minor) FROM grants GROUP BY "user")
-SELECT won."user", won.amount_minor, accounts.credits_minor - accounts.debits_minor
-  FROM won LEFT JOIN accounts ON accounts.account = 'user:' || won."user"
- WHERE won.amount_minor IS NOT accounts.credits_minor - accounts.debits_minor
-UNION ALL
-SELECT substr(account, 6), 0, credits_minor - debits_minor
-  FROM accounts
- WHERE account >= 'user:' AND account < 'user;' AND substr(account, 6) NOT IN (SELECT "user" FROM won);
+-- name: users
+SELECT substr(account, 6), credits_minor - debits_minor FROM accounts WHERE account >= 'user:' AND account < 'user;';

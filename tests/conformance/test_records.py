@@ -1,0 +1,191 @@
+"""What every adapter of `redrush.ports.records` must do. A new adapter joins by one entry in `ADAPTERS`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from redrush.core.ledger import GrantRule, Posting
+from redrush.ports.records import (
+    Balance,
+    Change,
+    GrantRun,
+    Posted,
+    RecordedGrant,
+    Records,
+    RecordsConflict,
+    RecordsFailed,
+    Totals,
+)
+from redrush.records.sqlite import SqliteRecords
+
+Opener = Callable[[], Records]
+"""Opens the same records each time: what an earlier one kept, the next one finds."""
+
+
+def sqlite_records(directory: Path) -> Opener:
+    return lambda: SqliteRecords.open_path(directory / "records.db")
+
+
+ADAPTERS: dict[str, Callable[[Path], Opener]] = {"sqlite": sqlite_records}
+
+
+@pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    adapter: Callable[[Path], Opener] = request.param
+    return adapter(tmp_path)
+
+
+@pytest.fixture
+def records(opener: Opener) -> Iterator[Records]:
+    opened = opener()
+    yield opened
+    opened.close()
+
+
+def funding(seq: int, round_id: str = "r1", amount_minor: int = 1000) -> Posted:
+    posting = Posting(f"fund:{round_id}", "sponsor", f"round:{round_id}", amount_minor, 5)
+    return Posted(seq=seq, postings=(posting,))
+
+
+def run(
+    seq: int, first_slot: int, users: Sequence[str], amounts_minor: Sequence[int], round_id: str = "r1"
+) -> GrantRun:
+    return GrantRun(
+        seq=seq,
+        round=round_id,
+        first_slot=first_slot,
+        at_us=seq * 10,
+        users=users,
+        amounts_minor=amounts_minor,
+        rule=GrantRule(f"grant:c-{round_id}-", f"round:{round_id}", "user:"),
+    )
+
+
+def everything(records: Records, users: Sequence[str] = ("ann", "bob", "cy")) -> tuple[object, ...]:
+    accounts = ("sponsor", "round:r1", "round:r2", "transit", *(f"user:{user}" for user in users))
+    return (
+        records.cursor(),
+        records.totals(),
+        [records.balance(account) for account in accounts],
+        [records.grants_of(user) for user in users],
+    )
+
+
+def test_new_records_are_empty(records: Records) -> None:
+    assert records.cursor() == 0
+    assert records.totals() == Totals(0, 0, 0, 0, 0)
+    assert records.grants_of("ann") == []
+    assert records.balance("user:ann") == Balance(0, 0)
+
+
+def test_a_run_is_granted_posted_and_added_up(records: Records) -> None:
+    assert records.apply([funding(1), run(2, 7, ["ann", "bob"], [30, 12])]) == 2
+    assert records.cursor() == 2
+    assert records.grants_of("bob") == [RecordedGrant(8, "r1", "bob", 12, 20)]
+    assert records.balance("user:ann") == Balance(0, 30)
+    assert records.balance("round:r1") == Balance(42, 1000)
+    assert records.balance("round:r1").net_minor == 958
+    assert records.balance("sponsor").net_minor == -1000
+    assert records.totals() == Totals(2, 42, 3, 1042, 1042)
+
+
+def test_a_user_owns_the_sum_of_the_grants_of_all_rounds(records: Records) -> None:
+    records.apply([run(1, 0, ["ann", "bob"], [5, 6]), run(2, 9, ["ann"], [7], "r2"), run(4, 2, ["cy"], [1])])
+    records.apply([run(5, 3, ["ann"], [2], "r2")])
+    assert [grant.slot for grant in records.grants_of("ann")] == [0, 3, 9]
+    assert records.balance("user:ann") == Balance(0, 14)
+
+
+def test_user_ids_come_back_as_they_were(records: Records) -> None:
+    odd = ["张伟", 'a"b\\c', "ann\nbob", "0", "null", "🧧", " ", "user:ann", "1e3"]
+    records.apply([run(1, 0, odd, list(range(1, len(odd) + 1)))])
+    for slot, user in enumerate(odd):
+        assert records.grants_of(user) == [RecordedGrant(slot, "r1", user, slot + 1, 10)]
+        assert records.balance(f"user:{user}") == Balance(0, slot + 1)
+
+
+def test_amounts_up_to_the_largest_stay_exact(records: Records) -> None:
+    records.apply([run(1, 0, ["ann", "bob"], [10**15, 10**15 - 1])])
+    assert records.balance("user:ann") == Balance(0, 10**15)
+    assert records.totals().granted_minor == 2 * 10**15 - 1
+
+
+def test_a_change_at_or_below_the_cursor_is_skipped(records: Records) -> None:
+    changes: list[Change] = [funding(1), run(2, 0, ["ann"], [10])]
+    records.apply(changes)
+    before = everything(records)
+    assert records.apply(changes) == 2
+    assert everything(records) == before
+    assert records.apply([*changes, run(3, 1, ["bob"], [20])]) == 3
+    assert records.totals().grants == 2
+
+
+def test_a_record_without_postings_moves_the_cursor(records: Records) -> None:
+    assert records.apply([Posted(seq=9, postings=())]) == 9
+    assert records.cursor() == 9
+    assert records.totals().postings == 0
+
+
+def test_nothing_to_apply_changes_nothing(records: Records) -> None:
+    records.apply([funding(1)])
+    assert records.apply([]) == 1
+
+
+@pytest.mark.parametrize("seqs", [(2, 1), (1, 1)])
+def test_changes_out_of_order_are_a_programming_error(records: Records, seqs: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="order"):
+        records.apply([Posted(seq=seq, postings=()) for seq in seqs])
+    assert records.cursor() == 0
+
+
+@pytest.mark.parametrize(
+    "contradiction",
+    [
+        run(4, 0, ["cy"], [10]),
+        run(4, 1, ["bob"], [20]),
+        funding(4),
+        run(4, 5, ["cy"], [0]),
+        run(4, 5, ["cy"], [-3]),
+        Posted(seq=4, postings=(Posting("give:x", "transit", "sponsor", 0, None),)),
+    ],
+    ids=["slot again", "same grant under another seq", "posting again", "worth nothing", "negative", "empty posting"],
+)
+def test_a_contradiction_is_refused_with_its_whole_batch(records: Records, contradiction: Change) -> None:
+    records.apply([funding(1), run(2, 0, ["ann", "bob"], [10, 20])])
+    before = everything(records)
+    with pytest.raises(RecordsConflict):
+        records.apply([run(3, 2, ["cy"], [30]), contradiction])
+    assert everything(records) == before
+    records.apply([run(3, 2, ["cy"], [30])])
+    assert records.balance("user:cy") == Balance(0, 30)
+
+
+def test_everything_is_found_again_after_closing(opener: Opener) -> None:
+    first = opener()
+    first.apply([funding(1), run(2, 0, ["ann", "bob"], [10, 20])])
+    before = everything(first)
+    first.close()
+    second = opener()
+    assert everything(second) == before
+    second.close()
+
+
+def test_two_recorders_of_one_log_record_it_once(opener: Opener) -> None:
+    one, other = opener(), opener()
+    changes: list[Change] = [funding(1), run(2, 0, ["ann"], [10]), run(3, 1, ["bob"], [20])]
+    one.apply(changes[:2])
+    other.apply(changes)
+    one.apply(changes)
+    assert everything(one) == everything(other)
+    assert one.totals() == Totals(2, 30, 3, 1030, 1030)
+    one.close()
+    other.close()
+
+
+def test_closed_records_fail(records: Records) -> None:
+    records.close()
+    with pytest.raises(RecordsFailed):
+        records.cursor()
+    with pytest.raises(RecordsFailed):
+        records.apply([funding(1)])

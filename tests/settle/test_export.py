@@ -1,0 +1,73 @@
+import asyncio
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from redrush.core.ledger import LedgerFault
+from redrush.settle.export import Format, grants, write_grants
+from redrush.stores.memory import MemoryStore
+from redrush.stores.sqlite import LogReader, SqliteStore
+from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
+
+CAMPAIGN, AMOUNTS = campaign_of(4, 2)
+COLUMNS = ("grant", "round", "slot", "user", "amount", "granted_at")
+LINES = [
+    dict(zip(COLUMNS, values, strict=True))
+    for values in (
+        ("cny-r1-0", "r1", 0, "张三", "0.01", "2027-01-15T08:00:00.000007Z"),
+        ("cny-r1-1", "r1", 1, 'a,"b"', "0.02", "2027-01-15T08:00:00.000007Z"),
+        ("cny-r2-4", "r2", 4, "张三", "0.05", "2027-01-15T08:01:00.000000Z"),
+    )
+]
+
+
+async def fill(store: MemoryStore | SqliteStore) -> None:
+    await open_pots(store, CAMPAIGN)
+    await store.claim("r1", ["张三", 'a,"b"'], OPENS_US + 7)
+    await store.claim("r2", ["张三"], CAMPAIGN.rounds[1].opens_us)
+    await store.take("r1", 2, "leftover:r1")
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+def test_every_grant_is_a_line(file_format: Format) -> None:
+    async def export() -> str:
+        store = MemoryStore()
+        await fill(store)
+        out = io.StringIO(newline="")
+        write_grants(await store.log(0, 100), CAMPAIGN, AMOUNTS, file_format, out)
+        return out.getvalue()
+
+    text = asyncio.run(export())
+    if file_format == "jsonl":
+        assert [json.loads(line) for line in text.splitlines()] == LINES
+        assert [list(json.loads(line)) for line in text.splitlines()] == [list(line) for line in LINES]
+    else:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert rows == [line | {"slot": str(line["slot"])} for line in LINES]
+
+
+def test_a_journal_is_exported_while_its_server_writes_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = await SqliteStore.open_path(tmp_path / "journal.db")
+        await fill(store)
+        with LogReader(tmp_path / "journal.db") as reader:
+            assert [grant.user for grant in grants(reader.records(), CAMPAIGN, AMOUNTS)] == ["张三", 'a,"b"', "张三"]
+        await rush(store, CAMPAIGN.rounds[1], users=1)
+        with LogReader(tmp_path / "journal.db") as reader:
+            assert len(list(grants(reader.records(), CAMPAIGN, AMOUNTS))) == 4
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_grant_without_an_amount_is_a_fault() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await fill(store)
+        with pytest.raises(LedgerFault, match="outside"):
+            list(grants(await store.log(0, 100), CAMPAIGN, AMOUNTS[:3]))
+
+    asyncio.run(scenario())
