@@ -1,4 +1,4 @@
-"""The wall clock is read where a process starts and nowhere else: what is open is decided by a clock that cannot jump."""
+"""The wall clock is read where a process starts and nowhere else: rounds are opened by a clock that cannot jump."""
 
 import ast
 from collections.abc import Iterator

@@ -248,3 +248,48 @@ async def test_a_rotated_key_verifies_beside_the_new_one_on_one_head() -> None:
         receipts = [(await client.ask(data)).json["grant"]["receipt"] for data in (by_old, by_new, by_old, by_new)]
         assert len(set(receipts)) == 1
         assert len(gate.site.known_heads) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Accept-Language: z", b"Accept\x00Language: z"),
+        (b"Accept-Language: z", b"Content-Length: 1"),
+        (b"User-Agent: Mozilla", b"User Agent: Mozilla"),
+        (b"Host: hongbao.example", b"Hoss: hongbao.example"),
+        (b"Content-Length: 0", b"Content-Length: 9"),
+        (b"Content-Length: 0", b"Content-Length: x"),
+        (b"\r\n\r\n", b"\r\n\n\r"),
+        (b"\r\n\r\n", b"\r\nab"),
+        (b" HTTP/1.1", b" HTTP/1.2"),
+        (b"/v1/rounds/r1", b"/v1/rounds/rX"),
+    ],
+)
+async def test_what_only_looks_like_a_known_head_is_read_anew(old: bytes, new: bytes) -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        head = gate.grab("alice")
+        assert [(await client.ask(head)).status for _ in range(3)] == [200] * 3
+        assert head.count(old) == 1
+        changed = head.replace(old, new)
+        for attacker in (client, await gate.connect()):
+            await attacker.send(changed)
+            attacker.end_sending()
+            assert all(400 <= answer.status < 500 for answer in await attacker.answers_until_closed())
+        assert gate.rounds["r1"].counts.repeat == 2
+
+
+async def test_a_body_that_looks_like_a_known_head_is_a_body() -> None:
+    async with running_gate() as gate:
+        client, other = await gate.connect(), await gate.connect()
+        for head in (gate.grab("alice"), request("GET", "/livez")):
+            for asking in (client, other):
+                assert [(await asking.ask(head)).status for _ in range(2)] == [200, 200]
+            before = gate.rounds["r1"].counts.repeat
+            carrier = request("POST", "/nowhere", body=head)
+            await client.send_in_pieces(carrier[: -len(head)], head)
+            assert (await client.answer()).status == 404
+            assert (await client.ask(request("GET", "/nowhere"))).status == 404, (
+                "the next answer is for the next request"
+            )
+            assert gate.rounds["r1"].counts.repeat == before
