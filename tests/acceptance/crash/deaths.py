@@ -44,7 +44,7 @@ SERVING: Final = frozenset(
 
 PASSES_MAX: Final = {
     Point.SEALING: 10,
-    Point.RECOVERY: 4,
+    Point.RECOVERY: 2,
     Point.BEFORE_WRITE: 200,
     Point.TORN_WRITE: 200,
     Point.BEFORE_SYNC: 100,
@@ -59,7 +59,7 @@ PASSES_MAX: Final = {
     Point.RECORDER_CURSOR: 2,
     Point.RECORDER_COMMIT: 20,
 }
-"""The pass is drawn from 1 to this: what a life of about a second reaches, for a batch is 1 to 3 writes of a page."""
+"""The pass is drawn from 1 to this, which a life of a second reaches on a slow machine too."""
 
 
 class DiskFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance.crash import auditor, evidence
-from tests.acceptance.crash.deaths import CLOSING, RECORDING, Death, Plan
+from tests.acceptance.crash.deaths import RECORDING, Death, Plan
 from tests.acceptance.crash.load import Load, Witness
 from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, run_command
 
@@ -106,7 +106,7 @@ class Event:
             middle=rng.randint(50, 3_000),
             middle_opens=(datetime.now(UTC) + timedelta(seconds=rng.uniform(1.0, 2.0))).isoformat(),
             middle_ms=rng.randint(500, 1_500),
-            long=rng.randint(10_000, 30_000),
+            long=rng.randint(40_000, 80_000),
         )
 
     async def die(self, death: Death) -> bool:

@@ -25,6 +25,8 @@ POWER_LOSSES_PER_BLOCK: Final = 3
 DEATHS_PER_EVENT: Final = 5
 LANES: Final = 2
 """Events at the same time: a start keeps one core busy, and so does the load."""
+AGAIN_MAX: Final = 3
+"""How often points that were not reached in time are tried again."""
 RANDOM: Final = "at a random moment"
 RANDOM_IN_START: Final = "at a random moment of a start"
 POWER_LOSS: Final = "by power loss: unsynchronised writes partly gone"
@@ -103,7 +105,9 @@ def draw_death(name: str, rng: random.Random) -> Death:
     return Death(name=name, plan=plan)
 
 
-async def run_event(seed: str, number: int, names: list[str], directory: Path, died: Callable[[Death, bool], None]) -> Event:
+async def run_event(
+    seed: str, number: int, names: list[str], directory: Path, died: Callable[[Death, bool], None]
+) -> Event:
     """Run one event through its deaths and its last audit. Raises EventWentWrong with what was found."""
     rng = random.Random(f"{seed}:{number}")
     event = Event(f"seed {seed}, event {number}", directory, rng)
@@ -114,37 +118,54 @@ async def run_event(seed: str, number: int, names: list[str], directory: Path, d
     return event
 
 
-async def run_kills(seed: str, kills: int, directory: Path, report: Callable[[Toll], None]) -> Toll:
-    """Run events until there were at least `kills` kills; `report` hears of every one."""
-    toll = Toll()
-    rng = random.Random(seed)
-    waiting: deque[tuple[int, list[str]]] = deque()
-    planned = 0
-    number = 0
-    while planned < kills:
-        names = deaths_of_block()[: kills - planned] if kills - planned < 10 else deaths_of_block()
-        for dealt in deal(names, rng):
-            waiting.append((number, dealt))
-            number += 1
-        planned += len(names)
+class Killer:
+    """Runs events until there were enough kills, some at the same time; `report` hears of every kill."""
 
-    def died(death: Death, as_planned: bool) -> None:
-        toll.kills[death.name if as_planned else RANDOM] += 1
-        if not as_planned:
-            toll.missed[death.name] += 1
-        report(toll)
+    def __init__(self, seed: str, directory: Path, report: Callable[[Toll], None]) -> None:
+        self.toll = Toll()
+        self._seed = seed
+        self._directory = directory
+        self._report = report
+        self._rng = random.Random(seed)
+        self._waiting: deque[tuple[int, list[str]]] = deque()
+        self._missed: list[str] = []
+        self._events = 0
 
-    async def lane() -> None:
-        while waiting:
-            event_number, names = waiting.popleft()
-            place = directory / f"event-{event_number}"
-            event = await run_event(seed, event_number, names, place, died)
-            toll.events += 1
-            toll.answers += event.witness.answers
-            toll.grants += len(event.witness.acknowledged)
+    async def kill(self, kills: int) -> Toll:
+        """Kill whole blocks until at least `kills` are done. Raises ExceptionGroup of EventWentWrong."""
+        for _ in range(-(-kills // len(deaths_of_block()))):
+            self._plan(deaths_of_block())
+        await self._work()
+        for _ in range(AGAIN_MAX):
+            if self._missed:
+                self._plan(self._missed)
+                self._missed = []
+                await self._work()
+        return self.toll
+
+    def _plan(self, names: list[str]) -> None:
+        for dealt in deal(names, self._rng):
+            self._waiting.append((self._events, dealt))
+            self._events += 1
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(LANES):
+                lanes.create_task(self._lane())
+
+    async def _lane(self) -> None:
+        while self._waiting:
+            number, names = self._waiting.popleft()
+            place = self._directory / f"event-{number}"
+            event = await run_event(self._seed, number, names, place, self._died)
+            self.toll.events += 1
+            self.toll.answers += event.witness.answers
+            self.toll.grants += len(event.witness.acknowledged)
             shutil.rmtree(place)  # what went wrong stays; what went well would fill the disk
 
-    async with asyncio.TaskGroup() as lanes:
-        for _ in range(LANES):
-            lanes.create_task(lane())
-    return toll
+    def _died(self, death: Death, as_planned: bool) -> None:
+        self.toll.kills[death.name if as_planned else RANDOM] += 1
+        if not as_planned:
+            self.toll.missed[death.name] += 1
+            self._missed.append(death.name)
+        self._report(self.toll)
