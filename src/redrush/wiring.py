@@ -7,7 +7,6 @@ import asyncio
 import gc
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,10 +38,6 @@ from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long the loop may keep the interpreter from the store's thread. Python's own 5 ms would make each commit wait
-for it; see `benchmarks/README.md` for the measurement."""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -175,7 +170,6 @@ class Embedded:
             self._gate.rounds[pot].refilled()
 
     def _tune(self) -> None:
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()

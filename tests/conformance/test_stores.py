@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.store_model import Model
-from tests.conformance.stores import FACTORIES, Factory
 
 from redrush.core.campaign import Slots
 from redrush.ports.store import (
@@ -24,6 +22,8 @@ from redrush.ports.store import (
     StoreFailed,
     Taken,
 )
+from tests.conformance.store_model import Model
+from tests.conformance.stores import FACTORIES, Factory
 
 EVERY_STORE = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name)
 DURABLE_STORES = pytest.mark.parametrize(

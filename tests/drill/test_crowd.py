@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 import uvloop
-from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, serving, tickets_for
 
 from redrush.drill.behaviour import Behaviour
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdResult, Target, count_endings
 from redrush.drill.observations import Ending
 from redrush.drill.schedules import Schedule, constant_rate, plan
+from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, serving, tickets_for
 
 CALM = Behaviour(repeat_share=0, insist_share=0, think_s=0.02, early_jitter_s=0.05, lost_pause_s=0.02)
 

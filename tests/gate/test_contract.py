@@ -3,6 +3,11 @@
 from typing import Any
 
 import pytest
+
+from redrush.core.instants import rfc3339
+from redrush.core.receipts import Receipt, verify_receipt
+from redrush.core.tickets import KeyRing, sign_ticket
+from redrush.gate.reader import Limits
 from tests.gate.world import (
     AMOUNTS_MINOR,
     CLOSES_US,
@@ -13,11 +18,6 @@ from tests.gate.world import (
     request,
     running_gate,
 )
-
-from redrush.core.instants import rfc3339
-from redrush.core.receipts import Receipt, verify_receipt
-from redrush.core.tickets import KeyRing, sign_ticket
-from redrush.gate.reader import Limits
 
 GRAB = "/v1/rounds/r1/grab"
 

@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from tests.gate.world import Answer, RunningGate, request, running_gate
 
 from redrush.gate.connection import UNREAD_BYTES_MAX
 from redrush.gate.reader import Limits
+from tests.gate.world import Answer, RunningGate, request, running_gate
 
 
 def _told(answer: Answer) -> str:

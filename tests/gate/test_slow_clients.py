@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from tests.gate.world import request, running_gate
 
 from redrush.gate.connection import REFUSALS_MAX
 from redrush.gate.reader import Limits
+from tests.gate.world import request, running_gate
 
 LIMITS = Limits(read_deadline_s=10, idle_timeout_s=75, claim_deadline_s=5)
 

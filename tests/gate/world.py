@@ -86,6 +86,9 @@ class ScriptedStore:
         if self.fault is not None:
             raise self.fault
 
+    def last_seq(self) -> int:
+        return len(self.calls)
+
     async def open(self, pot: str, slots: Slots) -> None:
         self._left.setdefault(pot, deque(range(slots.first, slots.end)))
         self._winners.setdefault(pot, {})

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS
-
 from redrush.core.campaign import Slots
 from redrush.ports.store import Claimed, Given, Granted, Opened, StoreFailed, Taken
 from redrush.stores.sqlite import SqliteStore, read_log
+from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS
 
 POT = "r1"
 SLOTS = Slots(1_000, 300)

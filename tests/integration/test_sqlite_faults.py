@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS
-from tests.integration.store_run import POT, Acknowledged, audit, claim_until_failure, reopen, run_to_the_end
 
 from redrush.core.campaign import Slots
 from redrush.ports.store import Claimed, StoreFailed
 from redrush.stores.sqlite import SqliteStore
+from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS
+from tests.integration.store_run import POT, Acknowledged, audit, claim_until_failure, reopen, run_to_the_end
 
 POWER_LOSSES = 60
 """Moments at which the power fails in one run of the test, spread over all writes."""

@@ -1,4 +1,4 @@
-"""A small event on disk, made as the engine makes it, for the settlement tests to record, close, break and reconcile."""
+"""A small event on disk, made as the engine makes it, to record, close, break and reconcile."""
 
 import hashlib
 from array import array

@@ -233,17 +233,16 @@ def demo(
 
 
 @app.command()
-def bench(  # noqa: PLR0913 - the options of a command
+def bench(
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Length of a run.")] = 3,
-    directory: Annotated[Path, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = Path(
-        "/var/tmp"
-    ),
+    seconds: Annotated[int, typer.Option(min=1, help="Length of a run.")] = 3,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = None,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    import msgspec
     from rich.console import Console
 
     from redrush.drill.bench.report import render, to_json
@@ -253,7 +252,10 @@ def bench(  # noqa: PLR0913 - the options of a command
     def tell(line: str) -> None:
         sys.stderr.write(f"{line}\n")
 
-    report = run_bench(Options(only=tuple(only or ()), runs=runs, seconds=seconds, directory=directory), tell)
+    options = Options(only=tuple(only or ()), runs=runs, seconds=seconds)
+    if directory is not None:
+        options = msgspec.structs.replace(options, directory=directory)
+    report = run_bench(options, tell)
     if as_json:
         _print_json(to_json(report))
     else:

@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
         self._owner.answered(self, answer, time.perf_counter())
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+    def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         if self.busy:
             self.busy = False

@@ -18,12 +18,15 @@ from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
 from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
-from redrush.gate.site import Waiter
+from redrush.gate.route import Waiter
 from redrush.ports.store import EMPTY, Claimed, Store, StoreFailed
 
 BATCH_CLAIMS_MAX = 1_024
 """Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
 
+
+REPEATS_REMEMBERED_MAX = 65_536
+"""Winners whose repeated answer is kept as bytes, some 30 MB: who asks twice is likely to ask again. Then anew."""
 
 _GRANTED = '{"outcome":"granted","grant":'
 _NEW = ',"repeat":false}'
@@ -81,6 +84,7 @@ class RoundClaims:
         self._closes_us = round_.closes_us
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
         self._winners: dict[str, Claimed] = {}
+        self._repeats: dict[str, bytes] = {}
         self._users: list[str] = []
         self._waiters: list[Waiter] = []
         self._running: asyncio.Task[None] | None = None
@@ -103,7 +107,7 @@ class RoundClaims:
         self._not_open = answers.json_answer(
             {"outcome": Outcome.NOT_OPEN, "opens_at": rfc3339(self._opens_us), "server_time": rfc3339(now_us)}, head
         )
-        self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: "
+        self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
 
     # -- one claim
 
@@ -113,7 +117,7 @@ class RoundClaims:
         known = self._winners.get(user)
         if known is not None:
             self.counts.repeat += 1
-            return self._grant_answer(user, known, repeat=True)
+            return self._repeat_answer(user, known)
         now_us = self._now_us()
         if now_us < self._opens_us:
             self.counts.not_open += 1
@@ -205,12 +209,22 @@ class RoundClaims:
 
     # -- answers
 
-    def _grant_answer(self, user: str, claimed: Claimed, *, repeat: bool = False) -> bytes:
+    def _grant_answer(self, user: str, claimed: Claimed) -> bytes:
+        return self._granted_head + self._granted_rest(user, claimed, _REPEAT if claimed.repeat else _NEW)
+
+    def _repeat_answer(self, user: str, claimed: Claimed) -> bytes:
+        rest = self._repeats.get(user)
+        if rest is None:
+            if len(self._repeats) >= REPEATS_REMEMBERED_MAX:
+                self._repeats.clear()
+            rest = self._repeats[user] = self._granted_rest(user, claimed, _REPEAT)
+        return self._granted_head + rest
+
+    def _granted_rest(self, user: str, claimed: Claimed, ending: str) -> bytes:
+        """Return what follows the head of an answer that carries a grant, from the content's length on."""
         grant = self._writer.write(user, claimed.slot, claimed.at_us)
-        ending = _REPEAT if repeat or claimed.repeat else _NEW
         # The grant and what is around it are ASCII, so their length in characters is that in bytes.
-        length = len(_GRANTED) + len(grant) + len(ending)
-        return f"{self._granted_head}{length}\r\n\r\n{_GRANTED}{grant}{ending}".encode()
+        return f"{len(_GRANTED) + len(grant) + len(ending)}\r\n\r\n{_GRANTED}{grant}{ending}".encode()
 
     def phase(self) -> Phase:
         """Return where the round is now."""

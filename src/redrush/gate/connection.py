@@ -16,7 +16,8 @@ from typing import Final, cast
 
 from redrush.gate import answers
 from redrush.gate.reader import Broken, Request, RequestReader
-from redrush.gate.site import NEVER_S, Endpoint, Route, Site
+from redrush.gate.route import Endpoint, Route
+from redrush.gate.site import NEVER_S, Site
 
 _BEARER: Final = b"\r\nAuthorization: Bearer "
 _BEARER_BYTES: Final = len(_BEARER)
@@ -113,13 +114,13 @@ class Connection(asyncio.Protocol):
         """Serve a request whose head is known; returns False if it is not, or its ticket is not good."""
         start = data.find(_BEARER) + _BEARER_BYTES
         if start < _BEARER_BYTES:
-            endpoint = site.known_heads.get(data)
+            endpoint = site.known_heads.find(data, len(data), len(data))
             if endpoint is None:
                 return False
             self._serve(endpoint.route, "")
             return True
         end = data.find(b"\r", start)
-        endpoint = site.known_heads.get(data[:start] + data[end:])
+        endpoint = site.known_heads.find(data, start, end)
         if endpoint is None:
             return False
         ticket = site.ticket(data[start:end])
@@ -147,6 +148,8 @@ class Connection(asyncio.Protocol):
         """Remember the head of a request that came alone, in one piece, without a body, and was fine."""
         if isinstance(request, Broken) or request.body or not request.keep_alive or not data.endswith(b"\r\n\r\n"):
             return
+        if self._site.stopping:
+            return
         found = self._site.resolve(request)
         if isinstance(found, bytes):
             return
@@ -156,12 +159,12 @@ class Connection(asyncio.Protocol):
             # Without a ticket, or with one whose header is spelled so that the short way does not see it. The short way
             # relies on it that no head is known by its whole text but a public one.
             if not endpoint.needs_ticket:
-                self._site.remember(data, endpoint)
+                self._site.known_heads.remember(data, len(data), len(data), endpoint)
             return
         start += _BEARER_BYTES
         end = data.find(b"\r", start)
         if endpoint.needs_ticket and data[start:end] == request.ticket:
-            self._site.remember(data[:start] + data[end:], endpoint)
+            self._site.known_heads.remember(data, start, end, endpoint)
 
     def _receive_more(self, data: bytes) -> None:
         """Keep what came while a request is under way, or go on reading one that comes in pieces."""

@@ -12,34 +12,9 @@ import msgspec
 
 from redrush.core.tickets import TICKET_BYTES_MAX, Ticket, TicketVerifier
 from redrush.gate import answers
+from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
-
-
-class Waiter(Protocol):
-    """Whoever waits for an answer; a connection, mostly."""
-
-    def send(self, answer: bytes) -> None:
-        """Take the answer to the request that was left unanswered."""
-
-
-class Route(Protocol):
-    """One path of a site."""
-
-    def serve(self, waiter: Waiter, user: str) -> bytes | None:
-        """Answer a request, now (bytes) or later (None, then `waiter.send`). `user` is "" on a public route."""
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """A route with what the site checks before it: the method, and whether a ticket is needed."""
-
-    method: bytes
-    route: Route
-    needs_ticket: bool
-
-
-KNOWN_HEADS_MAX = 4_096
-"""Distinct request heads remembered (browser versions × paths); beyond it the memory starts anew."""
-KNOWN_HEAD_BYTES_MAX = 4_096
+from redrush.gate.route import Endpoint, Route
 
 NEVER_S = 1 << 62
 
@@ -52,7 +27,7 @@ class Site:
         self.stopping = False
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
-        self.known_heads: dict[bytes, Endpoint] = {}
+        self.known_heads = KnownHeads()
         self._endpoints: dict[bytes, Endpoint] = {}
         self._verifier = verifier
         self._now_us = now_us
@@ -89,14 +64,6 @@ class Site:
         if ticket.expires_s <= self.now_s:
             return answers.EXPIRED_TICKET
         return endpoint, ticket.user
-
-    def remember(self, head: bytes, endpoint: Endpoint) -> None:
-        """Let later requests with this head (its ticket cut out) take the short way to the endpoint."""
-        if len(head) > KNOWN_HEAD_BYTES_MAX or self.stopping:
-            return
-        if len(self.known_heads) >= KNOWN_HEADS_MAX:
-            self.known_heads.clear()
-        self.known_heads[head] = endpoint
 
     def tick(self) -> None:
         """Call every second: the coarse clock, and the deadlines of connections."""

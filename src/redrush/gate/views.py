@@ -8,7 +8,7 @@ from redrush.core.phase import Phase
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
 from redrush.gate.grants import GrantWriter
-from redrush.gate.site import Waiter
+from redrush.gate.route import Waiter
 from redrush.ports.store import Store, StoreFailed
 
 ADVISED_INTERVAL_MS = 1_000

@@ -57,7 +57,7 @@ class GateApp:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - grabs have no body
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         found = self._site.resolve(_request(scope))
         if isinstance(found, bytes):

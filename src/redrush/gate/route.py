@@ -1,0 +1,27 @@
+"""What a site serves at a path, and who waits for its answers."""
+
+from typing import Protocol
+
+import msgspec
+
+
+class Waiter(Protocol):
+    """Whoever waits for an answer; a connection, mostly."""
+
+    def send(self, answer: bytes) -> None:
+        """Take the answer to the request that was left unanswered."""
+
+
+class Route(Protocol):
+    """One path of a site."""
+
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+        """Answer a request, now (bytes) or later (None, then `waiter.send`). `user` is "" on a public route."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A route with what the site checks before it: the method, and whether a ticket is needed."""
+
+    method: bytes
+    route: Route
+    needs_ticket: bool
