@@ -31,14 +31,20 @@ class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_or_create_keys(data_dir: DataDir) -> Keys:
-    """Return the keys of the directory, made from the system's randomness if there are none yet."""
+    """Return the keys of the directory, made from the system's randomness if there are none yet.
+
+    ConfigError if the file cannot be written, or read.
+    """
     if not data_dir.keys.exists():
         rings = {
             name: _RingFile("k1", {"k1": base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")})
             for name in ("tickets", "receipts")
         }
         content = msgspec.json.format(msgspec.json.encode(_KeysFile(rings["tickets"], rings["receipts"])))
-        write_durably(data_dir.keys, content)
+        try:
+            write_durably(data_dir.keys, content)
+        except OSError as fault:
+            raise ConfigError(f"{data_dir.keys}: cannot be written: {fault.strerror}") from fault
     return load_keys(data_dir)
 
 
