@@ -126,7 +126,7 @@ def _conservation(books: Books, seal: Seal) -> list[str]:
     opened = [round_ for name, round_ in seal.rounds.items() if name in books.free]
     if count != sum(round_.count for round_ in opened):
         problems.append(f"{count} slots are granted, left, returned or under way, of {sum(r.count for r in opened)}")
-    found_minor = sum(seal.amounts_minor[slot] for place in places for slot in place)
+    found_minor = sum(seal.worth_minor(place) for place in places)
     budget_minor = sum(round_.total_minor for round_ in opened)
     if found_minor != budget_minor:
         problems.append(f"granted, left, returned and under way are {found_minor} together, not {budget_minor}")
@@ -150,7 +150,7 @@ def audit_acknowledged(
 
 
 def _as_told(seal: Seal, round_id: str, user: str, slot: int, at_us: int, receipt: str) -> Acknowledged:
-    amount = _amount(seal.amounts_minor[slot])
+    amount = _amount(seal.worth_minor([slot]))
     grant = f"{seal.campaign}-{round_id}-{slot}"
     return Acknowledged(round_id, user, slot, amount, seal.currency, grant, _instant(at_us), receipt)
 
@@ -158,7 +158,7 @@ def _as_told(seal: Seal, round_id: str, user: str, slot: int, at_us: int, receip
 def _audit_receipt(seal: Seal, keys: dict[str, str], told: Acknowledged, at_us: int) -> list[str]:
     body, _, mac = told.receipt.rpartition("~")
     key_id = told.receipt.split("~")[1] if told.receipt.count("~") == 9 else ""
-    amount_minor = seal.amounts_minor[told.slot]
+    amount_minor = seal.worth_minor([told.slot])
     stated = f"rr1~{key_id}~{seal.campaign}~{told.round}~{told.slot}~{amount_minor}~{seal.currency}~{told.user}~{at_us}"
     if body != stated or key_id not in keys:
         return [f"the receipt of {told.user} states something else: {told.receipt}"]
@@ -201,7 +201,7 @@ def audit_records(books: Books, seal: Seal, recorded: Recorded) -> list[str]:
     if recorded.cursor != books.last_seq:
         problems.append(f"the records stand at row {recorded.cursor} of {books.last_seq}")
     expected = {
-        RecordedGrant(slot, round_id, user, seal.amounts_minor[slot], at_us)
+        RecordedGrant(slot, round_id, user, seal.worth_minor([slot]), at_us)
         for (round_id, user), (slot, at_us) in books.granted.items()
     }
     problems += [f"in the journal, not in the records: {grant}" for grant in expected.difference(recorded.grants)]
@@ -220,14 +220,13 @@ def audit_records(books: Books, seal: Seal, recorded: Recorded) -> list[str]:
 
 def _balances(books: Books, seal: Seal) -> Counter[str]:
     """Return credits less debits of every account, from where the slots are now."""
-    worth = seal.amounts_minor
     balances: Counter[str] = Counter()
     for (_, user), (slot, _) in books.granted.items():
-        balances[f"user:{user}"] += worth[slot]
+        balances[f"user:{user}"] += seal.worth_minor([slot])
     for pot, slots in books.free.items():
         account = "sponsor" if pot == RETURNED else f"round:{pot}"
-        balances[account] += sum(worth[slot] for slot in slots)
-    balances["transit"] += sum(worth[slot] for slots in books.in_transit.values() for slot in slots)
+        balances[account] += seal.worth_minor(slots)
+    balances["transit"] += sum(seal.worth_minor(slots) for slots in books.in_transit.values())
     balances["sponsor"] -= sum(round_.total_minor for name, round_ in seal.rounds.items() if name in books.free)
     return balances
 

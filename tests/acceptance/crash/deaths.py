@@ -70,6 +70,7 @@ class DiskFault(msgspec.Struct, frozen=True, kw_only=True):
     power_fails_at_event: int | None = None
     sync_fails_at: int | None = None
     write_full_at: int | None = None
+    full_for_writes: int = 1
     sync_lies: bool = False
     from_first_claim: bool = True
     """False: what happens at the start counts too."""
@@ -80,6 +81,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     point: Point | None = None
     on_pass: int = 1
+    full_instead_of_dead: bool = False
+    """At `Point.SEALING`: let the step fail for want of space instead of dying before it."""
     disk: DiskFault | None = None
     wal_pages_max: int = 24
 

@@ -1,8 +1,8 @@
 """One event on one data directory: its campaign, its deaths and restarts, its audits.
 
     round    opens          lasts      leftover goes
-    short    first start    seconds    to `long`
-    middle   a bit later    seconds    back to the sponsor
+    short    first start    a second   to `long`
+    middle   a bit later    a second   back to the sponsor
     long     first start    an hour    (stays open while servers are killed)
 
 So pots sell out in some events, leftover moves in both ways while the load runs, and something can always be won.
@@ -13,19 +13,20 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_keys
+from redrush.core.tickets import sign_ticket
 from tests.acceptance.crash import auditor, evidence
 from tests.acceptance.crash.deaths import RECORDING, Death, Plan
 from tests.acceptance.crash.load import Load, Witness
 from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, run_command
-
-from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_keys
-from redrush.core.tickets import sign_ticket
 
 SIGKILLED: Final = -9
 LOAD_DEADLINE_S: Final = 4.0
@@ -33,6 +34,8 @@ LOAD_DEADLINE_S: Final = 4.0
 RECORDING_LOAD_S: Final = 0.3
 """The recorder gives way to a rush, so where it is to die the load ends early."""
 LAST_LOAD_S: Final = 0.3
+LULL_S: Final = 1.0
+"""Between two loads: long enough for the recorder to notice that the rush is over, and for a failed server to end."""
 SETTLE_DEADLINE_S: Final = 20.0
 SETTLE_POLL_S: Final = 0.05
 TICKET_TTL_S: Final = 86_400
@@ -83,6 +86,15 @@ class EventWentWrong(AssertionError):
     """An audit found something; the text has every sentence."""
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a life ended that nobody killed. `code` None: it did not end when told to."""
+
+    was_ready: bool
+    code: int | None
+    said: str
+
+
 class Event:
     """See the module. `directory` is created; `name` is for messages."""
 
@@ -102,10 +114,10 @@ class Event:
         rng = self._rng
         return CAMPAIGN.format(
             short=rng.randint(50, 3_000),
-            short_ms=rng.randint(800, 2_000),
+            short_ms=rng.randint(500, 1_500),
             middle=rng.randint(50, 3_000),
-            middle_opens=(datetime.now(UTC) + timedelta(seconds=rng.uniform(1.0, 2.0))).isoformat(),
-            middle_ms=rng.randint(500, 1_500),
+            middle_opens=(datetime.now(UTC) + timedelta(seconds=rng.uniform(0.4, 1.0))).isoformat(),
+            middle_ms=rng.randint(400, 1_000),
             long=rng.randint(40_000, 80_000),
         )
 
@@ -137,6 +149,26 @@ class Event:
         await loading
         return as_planned
 
+    async def suffer(self, plan: Plan, loads_s: Sequence[float] = (LOAD_DEADLINE_S,)) -> Ended:
+        """Live under the plan until the server ends by itself, or through these loads, with lulls between them, and
+        then to an orderly stop. Audit the journal."""
+        server = await ServerProcess.spawn(self._file, self._data, plan)
+        port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
+        if port is not None:
+            self._note_seal()
+            for load_s in loads_s:
+                load = self._load()
+                hushing = asyncio.get_running_loop().call_later(load_s, load.hush)
+                await load.run(port)
+                hushing.cancel()
+                if await server.ended(LULL_S) is not None:
+                    break
+            server.terminate()
+        code = await server.ended(STOP_DEADLINE_S)
+        server.kill()
+        self._audit_journal()
+        return Ended(port is not None, code, server.said)
+
     async def finish(self) -> Counter[str]:
         """Live once more without any fault, stop in order, and audit everything. Return the counts of answers."""
         server = await ServerProcess.spawn(self._file, self._data, Plan())
@@ -164,6 +196,11 @@ class Event:
             async with asyncio.timeout(SETTLE_DEADLINE_S):
                 while not evidence.leftover_moved(self._data, EARLY_ROUNDS):
                     await asyncio.sleep(SETTLE_POLL_S)
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self._data
 
     def _load(self) -> Load:
         ring = load_keys(DataDir(self._data)).tickets

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,10 @@ class Seal:
     rounds: dict[str, SealedRound]
     amounts_minor: Sequence[int]
     fingerprint: str
+
+    def worth_minor(self, slots: Iterable[int]) -> int:
+        """Return what these slots are worth together; one that the campaign does not have is worth nothing."""
+        return sum(self.amounts_minor[slot] for slot in slots if 0 <= slot < len(self.amounts_minor))
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def read_seal(directory: Path) -> Seal | None:
     campaign = json.loads(text)["campaign"]
     rounds = {
         entry["id"]: SealedRound(
-            *entry["slots"], entry["total_minor"], opens_us=entry["opens_us"], closes_us=entry["closes_us"]
+            entry["slots"][0], entry["slots"][1], entry["total_minor"], entry["opens_us"], entry["closes_us"]
         )
         for entry in campaign["rounds"]
     }

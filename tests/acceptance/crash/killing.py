@@ -2,7 +2,7 @@
 
 Deaths come in blocks: every named point once, and besides them kills at random moments and losses of power. A block is
 dealt out to events of a few deaths each, because a data directory that has survived several deaths is another case than
-a fresh one. An event is drawn from a generator seeded with the seed and its number alone, so one can be run again by itself.
+a fresh one. Everything in an event is drawn from a generator seeded with the seed and the number of the event alone.
 """
 
 import asyncio
@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.acceptance.crash.deaths import (
-    CLOSING, FIRST_START, PASSES_MAX, Death, DiskFault, Plan, Point,
-)  # fmt: skip
+from tests.acceptance.crash.deaths import CLOSING, FIRST_START, PASSES_MAX, Death, DiskFault, Plan, Point
 from tests.acceptance.crash.event import Event
 
 RANDOM_PER_BLOCK: Final = 9

@@ -3,12 +3,14 @@
 Reads, locks and shared memory are SQLite's own; only writes and syncs pass through here. A torn write puts the first
 half of the bytes into the file and dies.
 """
+# ruff: noqa: N802 - the names of the methods are SQLite's
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import apsw
+
 from tests.acceptance.crash.deaths import Point
 
 VFS_NAME: Final = "killing"

@@ -1,11 +1,14 @@
 """Runs `redrush` with faults wired around it: `python -m tests.acceptance.crash.launcher serve FILE --data DIR …`.
 
-The process is the real one, from the command line down. What the plan asks for is put below it (a VFS under every SQLite
-connection) and around its parts (calls of the store, of the connection, of the operating system), so that
+The process is the real one, from the command line down. What the plan asks for is put below it (a VFS under every
+SQLite connection) and around its parts (calls of the store, of the connection, of the operating system), so that
 production code has no hooks. A name that is not there any more fails the launch rather than being left out.
 """
+# ruff: noqa: N802 - the names of the methods are SQLite's
 
 import asyncio
+import contextlib
+import errno
 import functools
 import os
 import signal
@@ -15,15 +18,15 @@ from typing import Any
 
 import apsw
 import msgspec
+
+from redrush.cli.main import main
+from redrush.gate import connection as gate_connection
+from redrush.stores.sqlite import SqliteStore
 from tests.acceptance.crash.deaths import PLAN_VARIABLE, SERVING, Plan, Point
 from tests.acceptance.crash.killing_vfs import VFS_NAME as KILLING
 from tests.acceptance.crash.killing_vfs import KillingVFS
 from tests.integration.faulty_vfs import VFS_NAME as FAULTY
 from tests.integration.faulty_vfs import Faults, FaultyVFS
-
-from redrush.cli.main import main
-from redrush.gate import connection as gate_connection
-from redrush.stores.sqlite import SqliteStore
 
 
 def die() -> None:
@@ -67,6 +70,11 @@ def put_below_sqlite(vfs_name: str) -> None:
         def __init__(self, filename: str, **options: Any) -> None:
             super().__init__(filename, **(options | {"vfs": vfs_name}))
 
+        def close(self, force: bool = False) -> None:
+            # SQLite does not report a checkpoint that fails while closing; APSW does if the VFS is in Python.
+            with contextlib.suppress(apsw.Error):
+                super().close(force)
+
     patch(apsw, "Connection", Connection)
 
 
@@ -74,9 +82,7 @@ def wrap_store(plan: Plan, passes: Passes, serving: Callable[[], None]) -> None:
     """Put the points of the store's calls around them, and make checkpoints come early."""
     claim, take, give, open_path = SqliteStore.claim, SqliteStore.take, SqliteStore.give, SqliteStore.open_path
 
-    def dying(
-        call: Callable[..., Awaitable[Any]], before: Point | None, after: Point
-    ) -> Callable[..., Awaitable[Any]]:
+    def dying(call: Callable[..., Awaitable[Any]], before: Point | None, after: Point) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(call)
         async def wrapped(*args: Any) -> Any:
             if before is not None and passes(before):
@@ -129,12 +135,14 @@ def wrap_answers(passes: Passes) -> None:
     patch(gate_connection.Connection, "send", send_or_die)
 
 
-def wrap_first_start(passes: Passes) -> None:
-    """Die before one of the steps that make the files of a data directory durable."""
+def wrap_first_start(plan: Plan, passes: Passes) -> None:
+    """Die before one of the steps that make the files of a data directory durable, or let it fail."""
 
     def dying(call: Callable[..., None]) -> Callable[..., None]:
         def wrapped(*args: Any, **options: Any) -> None:
             if passes(Point.SEALING):
+                if plan.full_instead_of_dead:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 die()
             call(*args, **options)
 
@@ -185,7 +193,7 @@ def launch(plan: Plan) -> None:
     put_below_sqlite(KILLING if faults is None else FAULTY)
     wrap_store(plan, passes, serving)
     wrap_answers(passes)
-    wrap_first_start(passes)
+    wrap_first_start(plan, passes)
     watch_records(passes)
     try:
         main()

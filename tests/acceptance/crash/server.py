@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import msgspec
+
 from tests.acceptance.crash.deaths import PLAN_VARIABLE, Plan
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
