@@ -18,7 +18,7 @@ from redrush.core.campaign import Kind, Leftover
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import ImpossibleSplit, check_feasible
 from redrush.core.instants import to_us
-from redrush.core.money import parse_amount
+from redrush.core.money import format_amount, parse_amount
 from redrush.errors import ConfigError
 
 NOW: Literal["now"] = "now"
@@ -177,7 +177,13 @@ def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:
         total_minor = parse_amount(table.total, currency)
     min_minor, max_minor = _bounds(at, table, total_minor, currency)
     with _at(f"{at}.total"):
-        check_feasible(total_minor, table.packets, min_minor, max_minor)
+        check_feasible(
+            total_minor,
+            table.packets,
+            min_minor,
+            max_minor,
+            lambda minor: format_amount(minor, currency),
+        )
     release_per_s = table.release_per_second
     if release_per_s is not None and not 0 < release_per_s <= 1e9:
         raise _Wrong(f"{at}.release_per_second", "must be above 0 packets per second; leave it out for no limit")

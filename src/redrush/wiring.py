@@ -6,6 +6,7 @@ The embedded form: gate, store, recorder and ledger in one process, on one data 
 import asyncio
 import gc
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -172,6 +173,13 @@ class Embedded:
             asyncio.create_task(self._recorder.run(), name="recorder"),
             asyncio.create_task(self._closer.run(), name="closer"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A settlement task that broke off is told at once; claims go on, and a restart records what is missing."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
 
     def _rushing(self) -> bool:
         return self._gate.gauge.parked > 0
@@ -204,7 +212,7 @@ class Embedded:
 
     def _readiness(self) -> bytes:
         if self._fault is not None or self._stopping.is_set():
-            return answers.problem(503, "not ready: the store has failed or the server is stopping")
+            return answers.problem(503, "the store has failed or the server is stopping", "Retry-After: 5\r\n")
         return answers.json_answer({"status": "ready"})
 
     def _settlement_readings(self) -> Iterator[Reading]:
@@ -234,10 +242,21 @@ class Embedded:
             raise self._fault
 
 
+FILES_KEPT = 256
+"""Descriptors that connections may not use: journal, records, control port, and refusals on their way out."""
+
+
 def limits_of(spec: GateSpec) -> Limits:
-    """Return the gate's limits: the defaults, and over them what the campaign file sets."""
+    """Return the gate's limits: the defaults, over them what the campaign file sets, and no more connections than this
+    process may have files, for which its soft limit is raised to the hard one."""
     chosen = {name: value for name, value in msgspec.structs.asdict(spec).items() if value is not None}
-    return msgspec.structs.replace(Limits(), **chosen)
+    limits = msgspec.structs.replace(Limits(), **chosen)
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
+    if files_max == resource.RLIM_INFINITY:
+        return limits
+    connections_max = max(1, min(limits.connections_max, files_max - FILES_KEPT))
+    return msgspec.structs.replace(limits, connections_max=connections_max)
 
 
 def gate_readings(gate: Gate) -> Iterator[Reading]:

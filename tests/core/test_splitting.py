@@ -135,14 +135,14 @@ def test_extremes_are_split_exactly(kind: Kind, total: int, packets: int, low: i
 @pytest.mark.parametrize(
     ("total", "packets", "low", "high", "sentence"),
     [
-        (999_999, 20_000, 50, 200, "20000 packets of at least 50 need 1000000 minor units, but the total is 999999"),
-        (4_000_001, 20_000, 50, 200, "20000 packets of at most 200 hold 4000000 minor units, but the total is 4000001"),
+        (999_999, 20_000, 50, 200, "at least 50 minor units need 1000000 minor units, but the total is 999999"),
+        (4_000_001, 20_000, 50, 200, "at most 200 minor units hold 4000000 minor units, but the total is 4000001"),
         (100, 0, 50, 200, "0 packets cannot be filled"),
         (100, -3, 50, 200, "-3 packets cannot be filled"),
         (100, 2, 0, 200, "the smallest packet is 0 minor units"),
-        (100, 2, 60, 50, "the smallest packet, 60 minor units, is above the largest, 50"),
+        (100, 2, 60, 50, "the smallest packet, 60 minor units, is above the largest, 50 minor"),
         (0, 1, 1, 1, "but the total is 0"),
-        (AMOUNT_MINOR_MAX + 1, 1, 1, 2 * AMOUNT_MINOR_MAX, "above the largest amount"),
+        (AMOUNT_MINOR_MAX + 1, 1, 1, 2 * AMOUNT_MINOR_MAX, "above the largest, "),
         (PACKETS_MAX + 1, PACKETS_MAX + 1, 1, 2, "more than the most in one round"),
     ],
 )

@@ -27,6 +27,7 @@ class Faults:
     power_fails_at_event: int | None = None
     sync_fails_at: int | None = None
     write_full_at: int | None = None
+    full_for_writes: int = 1  # then somebody has made room
     sync_lies: bool = False
     armed: bool = True  # nothing is counted and nothing fails before this is set
     events: int = 0
@@ -113,7 +114,8 @@ class _FaultyFile(apsw.VFSFile):
         if faults.armed:
             faults.touched_after_failure += faults.failed
             faults.writes += 1
-            if faults.writes == faults.write_full_at:
+            full_at = faults.write_full_at
+            if full_at is not None and full_at <= faults.writes < full_at + faults.full_for_writes:
                 faults.failed = True
                 raise apsw.FullError("no space left on the simulated disk")
         if len(content) < offset:

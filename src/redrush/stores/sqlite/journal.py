@@ -59,7 +59,7 @@ def open_journal(path: Path, vfs: str | None) -> tuple[apsw.Connection, Pots]:
     except apsw.BusyError as error:
         connection.close(True)
         raise StoreFailed(f"{path}: another process keeps reading it, end that one first ({error})") from error
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         _close_untouched(connection)
         raise StoreFailed(f"{path}: {error}") from error
     except BaseException:
