@@ -105,7 +105,7 @@ def build_gate(
         path = f"/v1/rounds/{round_.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, views[-1], needs_ticket=False)
-    site.add(b"GET", b"/v1/grants", GrantsView(store, writers), needs_ticket=True)
+    site.add(b"GET", b"/v1/grants", GrantsView(store, writers, now_us), needs_ticket=True)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     return Gate(site, rounds, gauge, tuple(views))
 

@@ -294,7 +294,7 @@ class RunningGate:
             path = f"/v1/rounds/{round_.id}".encode("ascii")
             self.site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
             self.site.add(b"GET", path, self.views[-1], needs_ticket=False)
-        self.site.add(b"GET", b"/v1/grants", GrantsView(store, writers), needs_ticket=True)
+        self.site.add(b"GET", b"/v1/grants", GrantsView(store, writers, clock), needs_ticket=True)
         self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
         self.server = Server([self._tick_rounds])
 

@@ -31,6 +31,11 @@ def problem(status: int, detail: str, headers: str = "", **members: Any) -> byte
     return answer(status, _json(body), "application/problem+json", f"Cache-Control: no-store\r\n{headers}")
 
 
+def dated(complete: bytes, date: str) -> bytes:
+    """Return the answer with its date (RFC 9110, 6.6.1), for answers that are built once and kept longer."""
+    return complete.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode("ascii"), 1)
+
+
 def closing(complete: bytes) -> bytes:
     """Return the answer with the header that announces the end of the connection."""
     return complete.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)

@@ -207,6 +207,7 @@ class Connection(asyncio.Protocol):
         found = self._site.resolve(request)
         if isinstance(found, bytes):
             self._site.counts["refused"] += 1
+            found = answers.dated(found, self._site.date)
             self._write(answers.head_of(found) if request.method == b"HEAD" else found)
         else:
             endpoint, user = found

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from redrush.core.instants import http_date
 from redrush.core.tickets import TICKET_BYTES_MAX, Ticket, TicketVerifier
 from redrush.gate import answers
 from redrush.gate.known_heads import KnownHeads
@@ -32,6 +33,8 @@ class Site:
         self._verifier = verifier
         self._now_us = now_us
         self.now_s = now_us() // 1_000_000
+        self.date = http_date(now_us())
+        """The date of refusals, renewed every second."""
 
     def add(self, method: bytes, path: bytes, route: Route, *, needs_ticket: bool) -> None:
         """Serve `route` at `path` for `method`; one method per path."""
@@ -67,7 +70,9 @@ class Site:
 
     def tick(self) -> None:
         """Call every second: the coarse clock, and the deadlines of connections."""
-        self.now_s = self._now_us() // 1_000_000
+        now_us = self._now_us()
+        self.now_s = now_us // 1_000_000
+        self.date = http_date(now_us)
         for connection in tuple(self.connections):
             connection.check_deadlines()
 

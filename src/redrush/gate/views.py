@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from redrush.core.instants import rfc3339
+from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
@@ -41,7 +41,7 @@ class RoundView:
                 "packets": round_.slots.count,
                 "interval_ms": ADVISED_INTERVAL_MS,
             },
-            "Cache-Control: public, max-age=1\r\n",
+            f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
         )
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
@@ -54,9 +54,10 @@ class RoundView:
 class GrantsView:
     """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
 
-    def __init__(self, store: Store, writers: Mapping[str, GrantWriter]) -> None:
+    def __init__(self, store: Store, writers: Mapping[str, GrantWriter], now_us: Callable[[], int]) -> None:
         """`writers` by round id, in the order to answer in."""
         self._store = store
+        self._now_us = now_us
         self._writers = writers
         self._queries: set[asyncio.Task[None]] = set()
 
@@ -80,7 +81,8 @@ class GrantsView:
             waiter.send(answers.STORE_FAILED)
             return
         body = f'{{"grants":[{",".join(grants)}]}}'.encode("ascii")
-        waiter.send(answers.answer(200, body, headers="Cache-Control: no-store\r\n"))
+        head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
+        waiter.send(answers.answer(200, body, headers=head))
 
 
 class Fixed:
