@@ -219,7 +219,6 @@ class Embedded:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
 
     def _fail(self, fault: StoreFailed) -> None:
-        self._log.critical("the store has failed, claims are refused, the server stops", fault=str(fault))
         self._fault = fault
         self._stopping.set()
 

@@ -148,7 +148,7 @@ def wrap_first_start(plan: Plan, passes: Passes) -> None:
 
         return wrapped
 
-    for name in ("fsync", "replace"):
+    for name in ("fsync", "replace", "link"):
         patch(os, name, dying(getattr(os, name)))
 
 

@@ -12,7 +12,7 @@ from tests.acceptance.crash.deaths import Death, DiskFault, Plan, Point
 from tests.acceptance.crash.event import Ended, Event, EventWentWrong
 
 SEALING_CALLS = 10
-"""fsyncs and renames of a first start: the journal's directory, and three each for amounts, seal and keys."""
+"""fsyncs, renames and links of a first start: the journal's directory, and three each for amounts, seal and keys."""
 
 ONE_SENTENCE = re.compile(r"redrush: [^\n]+\n")
 
