@@ -1,8 +1,11 @@
 """The whole embedded server on disks that fail, fill up, lose power and lie: below the real store, above nothing."""
 
 import asyncio
+import json
 import random
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from tests.acceptance.crash import evidence
 from tests.acceptance.crash.deaths import Death, DiskFault, Plan, Point
 from tests.acceptance.crash.event import Ended, Event, EventWentWrong
+from tests.acceptance.crash.server import run_command
 
 SEALING_CALLS = 10
 """fsyncs and renames of a first start: the journal's directory, and three each for amounts, seal and keys."""
@@ -126,5 +130,21 @@ def test_the_audit_notices_a_server_on_a_disk_that_lies(tmp_path: Path) -> None:
     async def run() -> None:
         with pytest.raises(EventWentWrong, match="LOST"):
             await an_event(tmp_path).die(Death(name="lying disk", plan=Plan(disk=lying)))
+
+    asyncio.run(run())
+
+
+def test_reconcile_says_so_when_records_contradict_the_journal(tmp_path: Path) -> None:
+    """What a recorder would leave that kept its cursor apart from its ledger; see `Point.RECORDER_CURSOR`."""
+
+    async def run() -> None:
+        event = an_event(tmp_path)
+        await event.finish()
+        with closing(sqlite3.connect(event.data / "records.db")) as connection:
+            connection.execute("UPDATE cursor SET seq = 4")
+            connection.commit()
+        code, report, said = await run_command("reconcile", "--data", str(event.data), "--json")
+        assert code == 1, said
+        assert json.loads(report)["ok"] is False
 
     asyncio.run(run())
