@@ -322,14 +322,19 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
 
 
 async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
-    """Record the rest of the journal. Raises StoreInUse if a server is running."""
+    """Record the rest of the journal, as far as it can be recorded. Raises StoreInUse if a server is running."""
     store = await SqliteStore.open_path(data_dir.journal)
     records = SqliteRecords.open_path(data_dir.records)
-    recorder = Recorder(store, records, sealed.campaign, sealed.amounts)
+    faulted = asyncio.Event()
+    recorder = Recorder(store, records, sealed.campaign, sealed.amounts, on_fault=lambda _fault: faulted.set())
     running = asyncio.create_task(recorder.run())
+    # The recorder tries again for ever; whoever reconciles wants to be told what the records lack.
+    ends = [asyncio.create_task(recorder.caught_up()), asyncio.create_task(faulted.wait())]
     try:
-        await recorder.caught_up()
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        for end in ends:
+            end.cancel()
         await recorder.stop(drain=False)
         await running
         records.close()

@@ -12,7 +12,6 @@ import asyncio
 import json
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from redrush.core.tickets import sign_ticket
 from tests.acceptance.crash import auditor, evidence
 from tests.acceptance.crash.deaths import RECORDING, Death, Plan
 from tests.acceptance.crash.load import Load, Witness
-from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, run_command
+from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, run_command, running
 
 SIGKILLED: Final = -9
 LOAD_DEADLINE_S: Final = 4.0
@@ -123,15 +122,15 @@ class Event:
 
     async def die(self, death: Death) -> bool:
         """Live until that death, then audit the journal. Return whether it came about as planned."""
-        server = await ServerProcess.spawn(self._file, self._data, death.plan)
-        if death.after_spawn_s is not None:
-            asyncio.get_running_loop().call_later(death.after_spawn_s, server.kill)
-        port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
-        as_planned = True
-        if port is not None:
-            self._note_seal()
-            as_planned = await self._live(server, port, death)
-        code = await server.ended(STOP_DEADLINE_S)
+        async with running(self._file, self._data, death.plan) as server:
+            if death.after_spawn_s is not None:
+                asyncio.get_running_loop().call_later(death.after_spawn_s, server.kill)
+            port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
+            as_planned = True
+            if port is not None:
+                self._note_seal()
+                as_planned = await self._live(server, port, death)
+            code = await server.ended(STOP_DEADLINE_S)
         if code != SIGKILLED:
             self._fail([f"the server ended with {code} instead of being killed: {server.said}"])
         self._audit_journal()
@@ -152,43 +151,39 @@ class Event:
     async def suffer(self, plan: Plan, loads_s: Sequence[float] = (LOAD_DEADLINE_S,)) -> Ended:
         """Live under the plan until the server ends by itself, or through these loads, with lulls between them, and
         then to an orderly stop. Audit the journal."""
-        server = await ServerProcess.spawn(self._file, self._data, plan)
-        port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
-        if port is not None:
-            self._note_seal()
-            for load_s in loads_s:
-                load = self._load()
-                hushing = asyncio.get_running_loop().call_later(load_s, load.hush)
-                await load.run(port)
-                hushing.cancel()
-                if await server.ended(LULL_S) is not None:
-                    break
-            server.terminate()
-        code = await server.ended(STOP_DEADLINE_S)
-        server.kill()
+        async with running(self._file, self._data, plan) as server:
+            port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
+            if port is not None:
+                self._note_seal()
+                for load_s in loads_s:
+                    await self._run_load(port, load_s)
+                    if await server.ended(LULL_S) is not None:
+                        break
+                server.terminate()
+            code = await server.ended(STOP_DEADLINE_S)
         self._audit_journal()
         return Ended(port is not None, code, server.said)
 
-    async def finish(self) -> Counter[str]:
-        """Live once more without any fault, stop in order, and audit everything. Return the counts of answers."""
-        server = await ServerProcess.spawn(self._file, self._data, Plan())
-        port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
-        if port is None:
-            self._fail([f"the server does not start again: {server.said}"])
-            raise AssertionError
-        self._note_seal()
-        load = self._load()
-        asyncio.get_running_loop().call_later(LAST_LOAD_S, load.hush)
-        await load.run(port)
-        await self._settled()
-        server.terminate()
-        code = await server.ended(STOP_DEADLINE_S)
-        server.kill()
+    async def finish(self) -> None:
+        """Live once more without any fault, stop in order, and audit everything."""
+        async with running(self._file, self._data, Plan()) as server:
+            port = await asyncio.wait_for(server.ready, START_DEADLINE_S)
+            if port is None:
+                raise EventWentWrong(f"{self.name}, {self._data}: the server does not start again: {server.said}")
+            self._note_seal()
+            await self._run_load(port, LAST_LOAD_S)
+            await self._settled()
+            server.terminate()
+            code = await server.ended(STOP_DEADLINE_S)
         if code != 0:
             self._fail([f"the server stopped with exit code {code}: {server.said}"])
-        books = self._audit_journal()
-        await self._audit_settlement(books)
-        return self.witness.answers
+        await self._audit_settlement(self._audit_journal())
+
+    async def _run_load(self, port: int, load_s: float) -> None:
+        load = self._load()
+        hushing = asyncio.get_running_loop().call_later(load_s, load.hush)
+        await load.run(port)
+        hushing.cancel()
 
     async def _settled(self) -> None:
         """Return when every round that closes early has handed on its leftover; if not, the audit will say so."""

@@ -156,8 +156,8 @@ def watch_records(passes: Passes) -> None:
     """Die as the recorder moves its cursor, in the transaction that has written the ledger."""
 
     def watch(connection: apsw.Connection) -> None:
-        def row_changed(_kind: int, _database: str, table: str, _row: int) -> None:
-            if table == "cursor" and passes(Point.RECORDER_CURSOR):
+        def row_changed(kind: int, _database: str, table: str, _row: int) -> None:
+            if table == "cursor" and kind == apsw.SQLITE_UPDATE and passes(Point.RECORDER_CURSOR):
                 die()
 
         if Path(connection.filename).name == "records.db":

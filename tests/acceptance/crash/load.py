@@ -17,6 +17,8 @@ from tests.acceptance.crash.evidence import Acknowledged
 
 CONNECTIONS: Final = 64
 CONNECT_DEADLINE_S: Final = 10.0
+ANSWERS_DEADLINE_S: Final = 30.0
+"""A load lasts seconds; one that has not ended by then waits for an answer that does not come."""
 REPEAT_SHARE: Final = 0.3
 """Part of the requests that are of users who asked before, in this life of the server or an earlier one."""
 RECALLED_MAX: Final = 64
@@ -103,8 +105,12 @@ class Load:
         async with asyncio.timeout(CONNECT_DEADLINE_S):
             connecting = [loop.create_connection(lambda: Asker(self), "127.0.0.1", port) for _ in range(CONNECTIONS)]
             await asyncio.gather(*connecting, return_exceptions=True)  # the server may die meanwhile
-        if self._asking:
-            await self._ended.wait()
+        try:
+            async with asyncio.timeout(ANSWERS_DEADLINE_S):
+                if self._asking:
+                    await self._ended.wait()
+        except TimeoutError:
+            self.witness.problems.append(f"{len(self._asking)} requests were not answered in {ANSWERS_DEADLINE_S:g} s")
 
     def hush(self) -> None:
         """Ask nothing more, and close each connection once it has its answer."""

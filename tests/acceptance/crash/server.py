@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -14,11 +16,12 @@ from tests.acceptance.crash.deaths import PLAN_VARIABLE, Plan
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 30.0
-COMMAND: Final = "import sys; from redrush.cli.main import main; main()"
+COMMAND_DEADLINE_S: Final = 60.0
+COMMAND: Final = "from redrush.cli.main import main; main()"
 
 
 class ServerProcess:
-    """One life of the server. Make it with `spawn`; `ready` and `ended` may be awaited by many."""
+    """One life of the server, made by `running`. `ready` and `ended` may be awaited by many."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -26,19 +29,6 @@ class ServerProcess:
         self.ready: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """The port, once it answers; None if it ended before."""
         self._watching = asyncio.create_task(self._watch())
-
-    @classmethod
-    async def spawn(cls, file: Path, data: Path, plan: Plan) -> Self:
-        """Start `redrush serve` under the plan."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.acceptance.crash.launcher",
-            "serve", str(file), "--data", str(data), "--port", "0",
-            cwd=REPOSITORY,
-            env={**os.environ, PLAN_VARIABLE: msgspec.json.encode(plan).decode()},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        return cls(process)
 
     @property
     def said(self) -> str:
@@ -88,12 +78,37 @@ class ServerProcess:
         raise AssertionError("the server says that it is ready, but not where")
 
 
+@asynccontextmanager
+async def running(file: Path, data: Path, plan: Plan) -> AsyncIterator[ServerProcess]:
+    """Start `redrush serve` under the plan; kill it in the end, if it has not ended before."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.acceptance.crash.launcher",
+        "serve", str(file), "--data", str(data), "--port", "0",
+        cwd=REPOSITORY,
+        env={**os.environ, PLAN_VARIABLE: msgspec.json.encode(plan).decode()},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    server = ServerProcess(process)
+    try:
+        yield server
+    finally:
+        server.kill()
+        await server.ended(STOP_DEADLINE_S)
+
+
 async def run_command(*arguments: str) -> tuple[int, str, str]:
-    """Run a `redrush` command to its end; return exit code, stdout and stderr."""
+    """Run a `redrush` command to its end; return exit code, stdout and stderr. Raises TimeoutError if it hangs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", COMMAND, *arguments,
         cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await process.communicate()
+    try:
+        async with asyncio.timeout(COMMAND_DEADLINE_S):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
