@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redrush.core.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
-from redrush.gate import connection, known_heads
+from redrush.gate import connection, known_heads, site
 from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
 
 GRAB = "/v1/rounds/r1/grab"
@@ -225,6 +225,34 @@ async def test_the_memory_of_heads_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         known = len(gate.site.known_heads)
         await client.ask(request("GET", "/livez", headers=(f"X: {'x' * known_heads.HEAD_BYTES_MAX}",)))
         assert len(gate.site.known_heads) == known
+
+
+async def test_the_memory_of_tickets_is_bounded_and_knows_no_winner_before_a_repeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(site, "TICKETS_REMEMBERED_MAX", 10)
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for _ in range(2):  # the head is known from the second request on
+            await client.grab("alice")
+        assert len(gate.site.known_tickets) == 1
+        await client.grab("bob")
+        assert len(gate.site.known_tickets) == 1, "bob was parked"
+        for number in range(35):
+            for _ in range(2):
+                assert (await client.grab(f"user-{number}")).status == 200
+            assert len(gate.site.known_tickets) <= 10
+
+
+async def test_a_ticket_that_was_found_genuine_still_expires() -> None:
+    async with running_gate() as gate:
+        expires_s = gate.clock.now_us // SECOND_US + 60
+        data = request("POST", GRAB, sign_ticket(TICKET_RING, "alice", expires_s))
+        for _ in range(3):
+            assert (await (await gate.connect()).ask(data)).status == 200
+        gate.at(expires_s * SECOND_US)
+        gate.site.tick()
+        assert (await (await gate.connect()).ask(data)).status == 401
 
 
 async def test_heads_that_differ_in_one_digit_are_told_apart_and_bounded() -> None:

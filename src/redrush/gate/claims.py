@@ -25,8 +25,9 @@ BATCH_CLAIMS_MAX = 1_024
 """Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
 
 
-REPEATS_REMEMBERED_MAX = 65_536
-"""Winners whose repeated answer is kept as bytes, some 30 MB: who asks twice is likely to ask again. Then anew."""
+REPEATS_REMEMBERED_MAX = 131_072
+"""Winners of a round whose repeated answer is kept as bytes, some 75 MB: who asks twice is likely to ask again. When it
+is full it starts anew."""
 
 _GRANTED = '{"outcome":"granted","grant":'
 _NEW = ',"repeat":false}'
@@ -114,6 +115,10 @@ class RoundClaims:
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer a claim at once, or park it (None). The order of the checks is the order of certainty: what a user
         has won stays won after the close; then time; then whether they may; then whether anything is left."""
+        rest = self._repeats.get(user)
+        if rest is not None:
+            self.counts.repeat += 1
+            return self._granted_head + rest
         known = self._winners.get(user)
         if known is not None:
             self.counts.repeat += 1
@@ -216,11 +221,9 @@ class RoundClaims:
         return self._granted_head + self._granted_rest(user, claimed, _REPEAT if claimed.repeat else _NEW)
 
     def _repeat_answer(self, user: str, claimed: Claimed) -> bytes:
-        rest = self._repeats.get(user)
-        if rest is None:
-            if len(self._repeats) >= REPEATS_REMEMBERED_MAX:
-                self._repeats.clear()
-            rest = self._repeats[user] = self._granted_rest(user, claimed, _REPEAT)
+        if len(self._repeats) >= REPEATS_REMEMBERED_MAX:
+            self._repeats.clear()
+        rest = self._repeats[user] = self._granted_rest(user, claimed, _REPEAT)
         return self._granted_head + rest
 
     def _granted_rest(self, user: str, claimed: Claimed, ending: str) -> bytes:

@@ -123,7 +123,10 @@ class Connection(asyncio.Protocol):
         endpoint = site.known_heads.find(data, start, end)
         if endpoint is None:
             return False
-        ticket = site.ticket(data[start:end])
+        credentials = data[start:end]
+        ticket = known = site.known_tickets.get(credentials)
+        if ticket is None:
+            ticket = site.ticket(credentials)
         if ticket is None or ticket.expires_s <= now_s:
             return False
         # Kept from the second request on: most connections of a crowd make one and stay.
@@ -131,6 +134,8 @@ class Connection(asyncio.Protocol):
             self._head = data
         self._route, self._user, self._expires_s = endpoint.route, ticket.user, ticket.expires_s
         self._serve(endpoint.route, ticket.user)
+        if known is None and not self._waiting:
+            site.remember_ticket(credentials, ticket)
         return True
 
     def _long_way(self, data: bytes) -> None:

@@ -19,6 +19,9 @@ from redrush.gate.route import Endpoint, Route
 
 NEVER_S = 1 << 62
 
+TICKETS_REMEMBERED_MAX = 131_072
+"""Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
+
 
 class Site:
     """See the module. Not thread-safe: everything happens on the event loop."""
@@ -29,6 +32,7 @@ class Site:
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
         self.known_heads = KnownHeads()
+        self.known_tickets: dict[bytes, Ticket] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
         self._verifier = verifier
         self._now_us = now_us
@@ -45,6 +49,13 @@ class Site:
         if self._verifier is None or len(credentials) > TICKET_BYTES_MAX:
             return None
         return self._verifier.verify(credentials)
+
+    def remember_ticket(self, credentials: bytes, ticket: Ticket) -> None:
+        """Let `known_tickets` have a genuine ticket whose user was answered at once: a loser will ask again, maybe over
+        another connection, as behind a load balancer. Who is parked is a winner, mostly, and need not come back."""
+        if len(self.known_tickets) >= TICKETS_REMEMBERED_MAX:
+            self.known_tickets.clear()
+        self.known_tickets[credentials] = ticket
 
     def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
         """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
