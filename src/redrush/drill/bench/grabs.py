@@ -29,7 +29,7 @@ from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
 
 CONNECTIONS = 512
-GRABS_PER_SECOND_MAX = 120_000
+GRABS_PER_SECOND_MAX = 200_000
 """Tickets prepared per second of load: more than anything here answers. Running out of them fails the run."""
 NGINX = "nginx return 200"
 REDIS = "nginx + Lua + Redis"
