@@ -301,6 +301,16 @@ async def test_find_returns_a_grant_as_a_repeat_or_none(store: Store) -> None:
 
 
 @with_store
+async def test_what_is_known_of_a_pot_is_live(store: Store) -> None:
+    grants = store.known(POT)
+    assert dict(grants) == {}
+    await store.claim(POT, ["a", "b", "a"], AT_US)
+    assert dict(grants) == {"a": known(100), "b": known(101)}
+    with pytest.raises(KeyError, match="unknown"):
+        store.known("unknown")
+
+
+@with_store
 async def test_the_log_tells_everything_in_order_and_nothing_twice(store: Store) -> None:
     await store.open("r2", Slots(200, 1))
     await store.claim("r2", ["a"], AT_US)
@@ -392,6 +402,7 @@ async def test_a_restart_finds_grants_and_goes_on_where_it_stopped(factory: Fact
     async with factory.opened(tmp_path) as store:
         assert await store.log(0, 10) == log
         assert await store.find(POT, "b") == known(101)
+        assert dict(store.known(POT)) == {"a": known(100), "b": known(101)}
         await store.open(POT, Slots(100, 4))
         results = await store.claim(POT, ["b", "c", "d", "e"], AT_US + 9)
         assert results == [known(101), new(102, AT_US + 9), new(103, AT_US + 9), EMPTY]

@@ -54,6 +54,27 @@ async def test_losers_and_earlier_winners_are_answered_though_the_store_has_fail
         assert (await client.ask(request("GET", "/v1/grants", gate.ticket("alice")))).status == 503
 
 
+async def test_a_winner_who_asks_again_before_it_is_durable_is_told_only_when_it_is() -> None:
+    async with running_gate() as gate:
+        gate.store.hold()
+        (first,) = await _park(gate, "alice")
+        again = await gate.connect()
+        await again.send(gate.grab("alice"))
+        await gate.parked(2)  # and not answered from what the store knows already
+        gate.store.let_go()
+        answers = [(await client.answer()).json for client in (first, again)]
+        assert answers[1] == answers[0] | {"repeat": True}
+
+
+async def test_a_winner_whose_batch_failed_is_never_told_so() -> None:
+    async with running_gate() as gate:
+        gate.store.hold()
+        (first,) = await _park(gate, "alice")
+        gate.store.fail()
+        assert (await first.answer()).status == 503
+        assert (await (await gate.connect()).grab("alice")).status == 503
+
+
 async def test_claims_gather_while_a_batch_is_decided() -> None:
     async with running_gate(packets=50) as gate:
         gate.store.hold()

@@ -9,7 +9,7 @@ import json
 import re
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
@@ -95,8 +95,10 @@ class ScriptedStore:
 
     async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
         self.calls.append(tuple(users))
+        # Like the real ones it decides at once, and knows what it decided before that is durable.
+        results = [self._claim_one(pot, user, at_us) for user in users]
         await self._decided()
-        return [self._claim_one(pot, user, at_us) for user in users]
+        return results
 
     def _claim_one(self, pot: str, user: str, at_us: int) -> ClaimResult:
         winners, left = self._winners[pot], self._left[pot]
@@ -119,8 +121,8 @@ class ScriptedStore:
         await self._decided()
         return self._winners[pot].get(user)
 
-    async def winners(self, pot: str) -> dict[str, Claimed]:
-        return dict(self._winners[pot])
+    def known(self, pot: str) -> Mapping[str, Claimed]:
+        return self._winners[pot]
 
     async def state(self, pot: str) -> PotState:
         return PotState(left=len(self._left[pot]), claimed=len(self._winners[pot]))

@@ -7,7 +7,7 @@ request.
 """
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 
@@ -84,7 +84,8 @@ class RoundClaims:
         self._opens_us = round_.opens_us
         self._closes_us = round_.closes_us
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
-        self._winners: dict[str, Claimed] = {}
+        self._known: Mapping[str, Claimed] = {}
+        self._deciding: frozenset[str] = frozenset()
         self._repeats: dict[str, bytes] = {}
         self._users: list[str] = []
         self._waiters: list[Waiter] = []
@@ -93,8 +94,8 @@ class RoundClaims:
         self.tick()
 
     async def warm_up(self) -> None:
-        """Load who has won already, and whether anything is left, from the store."""
-        self._winners = await self._store.winners(self.round.id)
+        """Learn from the store who has won already, and whether anything is left."""
+        self._known = self._store.known(self.round.id)
         self.sold_out = (await self._store.state(self.round.id)).left == 0
 
     def tick(self) -> None:
@@ -119,8 +120,10 @@ class RoundClaims:
         if rest is not None:
             self.counts.repeat += 1
             return self._granted_head + rest
-        known = self._winners.get(user)
+        known = self._known.get(user)
         if known is not None:
+            if user in self._deciding:
+                return self._park(waiter, user)
             self.counts.repeat += 1
             return self._repeat_answer(user, known)
         now_us = self._now_us()
@@ -169,6 +172,8 @@ class RoundClaims:
 
     async def _decide(self, users: list[str], waiters: list[Waiter]) -> None:
         refills = self._refills
+        # The store knows these as winners before that is durable; if it fails, they are never answered as such.
+        self._deciding = frozenset(users)
         # Whoever is parked came before the close, so the last batch is granted within the round too.
         at_us = min(self._now_us(), self._closes_us - 1)
         try:
@@ -181,7 +186,8 @@ class RoundClaims:
             return
         finally:
             self._gauge.parked -= len(users)
-        counts, winners = self.counts, self._winners
+        self._deciding = frozenset()
+        counts = self.counts
         counts.batches += 1
         for waiter, user, result in zip(waiters, users, results, strict=True):
             if result is EMPTY:
@@ -193,7 +199,6 @@ class RoundClaims:
                 counts.repeat += 1
             else:
                 counts.granted += 1
-            winners[user] = result
             waiter.send(self._grant_answer(user, result))
 
     def _fail(self, waiters: list[Waiter], fault: StoreFailed) -> None:

@@ -8,7 +8,7 @@ later one (fail-stop): after a failed fsync nobody knows what the disk holds, so
 All stores pass one suite, `tests/conformance/test_stores.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, Literal, Protocol
 
@@ -130,8 +130,11 @@ class Store(Protocol):
     async def find(self, pot: str, user: str) -> Claimed | None:
         """Return the user's durable grant in the pot, as a repeat, or None, for an unknown pot too."""
 
-    async def winners(self, pot: str) -> dict[str, Claimed]:
-        """Return every durable grant of the pot by user, as repeats: a copy, for a gate to warm up with."""
+    def known(self, pot: str) -> Mapping[str, Claimed]:
+        """Return the grants of the pot that this process knows of, by user, as repeats: live, not a copy.
+
+        One in it is durable unless the `claim` that made it has not returned. Raises KeyError for an unknown pot.
+        """
 
     async def state(self, pot: str) -> PotState:
         """Return the pot's counts. Raises KeyError for a pot that was never opened."""

@@ -1,6 +1,6 @@
 """A store that lives as long as its process: for simulations, tests and the measure of what durability costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redrush.core.campaign import Slots
 from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed
@@ -39,9 +39,8 @@ class MemoryStore:
         self._check_open()
         return self._pots.find(pot, user)
 
-    async def winners(self, pot: str) -> dict[str, Claimed]:
-        self._check_open()
-        return self._pots.winners(pot)
+    def known(self, pot: str) -> Mapping[str, Claimed]:
+        return self._pots.known(pot)
 
     async def state(self, pot: str) -> PotState:
         self._check_open()

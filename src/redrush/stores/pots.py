@@ -13,7 +13,7 @@ costs every repeat a search.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
@@ -187,9 +187,9 @@ class Pots:
         known = self._pots.get(pot)
         return None if known is None else known.grants.get(user)
 
-    def winners(self, pot: str) -> dict[str, Claimed]:
-        """Return a copy of the pot's grants by user. Raises KeyError for a pot that was never opened."""
-        return self._pot(pot).grants.copy()
+    def known(self, pot: str) -> Mapping[str, Claimed]:
+        """Return the pot's grants by user, live. Raises KeyError for a pot that was never opened."""
+        return self._pot(pot).grants
 
     def state(self, pot: str) -> PotState:
         known = self._pot(pot)

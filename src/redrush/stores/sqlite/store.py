@@ -9,7 +9,7 @@ Decisions of a failed batch stay in memory, but no call succeeds any more, so no
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -107,11 +107,8 @@ class SqliteStore:
             await self._writer.settled()
         return claimed
 
-    async def winners(self, pot: str) -> dict[str, Claimed]:
-        self._writer.check()
-        winners = self._pots.winners(pot)
-        await self._writer.settled()
-        return winners
+    def known(self, pot: str) -> Mapping[str, Claimed]:
+        return self._pots.known(pot)
 
     async def state(self, pot: str) -> PotState:
         self._writer.check()
