@@ -41,7 +41,7 @@ class ReceiptSigner:
     def sign(self, slot: int, amount_minor: int, user: str, at_us: int) -> str:
         """Return the receipt for one grant."""
         body = f"{self._prefix}{slot}~{amount_minor}{self._currency}{user}~{at_us}"
-        return f"{body}~{keyed_mac(body.encode('ascii'), self._state)}"
+        return f"{body}~{keyed_mac(body.encode(), self._state)}"
 
 
 def verify_receipt(ring: KeyRing, text: str) -> Receipt | None:

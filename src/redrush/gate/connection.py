@@ -232,7 +232,10 @@ class Connection(asyncio.Protocol):
         if not self._waiting:
             return
         self._waiting = False
-        self._write(answer)
+        if self._closing:
+            self._write(answer)
+        else:
+            self._transport.write(answer)
         if self._unread or self._reader is not None or self._ended:
             self._go_on()
 
