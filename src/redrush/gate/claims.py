@@ -164,6 +164,8 @@ class RoundClaims:
         """Send batch after batch to the store until nobody is parked."""
         try:
             while self._users:
+                # One turn of the loop: it reads from every socket that is ready, and all of them share the fsync.
+                await asyncio.sleep(0)
                 users, self._users = self._users[:BATCH_CLAIMS_MAX], self._users[BATCH_CLAIMS_MAX:]
                 waiters, self._waiters = self._waiters[:BATCH_CLAIMS_MAX], self._waiters[BATCH_CLAIMS_MAX:]
                 await self._decide(users, waiters)
