@@ -18,7 +18,8 @@ async def _park(gate: RunningGate, *users: str) -> list[Client]:
     for number, (client, user) in enumerate(zip(clients, users, strict=True), start=1):
         await client.send(gate.grab(user))
         await gate.parked(number)
-    await gate.asked(1)
+        if number == 1:
+            await gate.asked(1)
     return clients
 
 
