@@ -194,15 +194,17 @@ class ValkeyServer:
             raise ServerFailed(f"the server at {self.address} was not ready within {READY_S:g} s") from None
 
     async def _answers(self) -> bool:
+        """Return whether it is this process that answers, and not another one on the same port."""
         try:
             link, _ = await Link.connect(self.address, Access())
             try:
-                (reply,) = await link.call(pack(("PING",)))
+                said, pong = await link.call(pack(("INFO", "server")) + pack(("PING",)), 2)
             finally:
                 await link.close()
         except StoreUnavailable:
             return False
-        return not isinstance(reply, ReplyFault)  # LOADING while it reads its file
+        # PING is an error, LOADING, while it reads its file.
+        return f"process_id:{self.pid}\r".encode() in bytes(said) and not isinstance(pong, ReplyFault)
 
     def _last_words(self, began_at: int) -> str:
         said = self.log_path.read_bytes()[began_at:]
