@@ -3,9 +3,11 @@
 import asyncio
 import random
 import signal
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -129,6 +131,7 @@ async def watched_set(
             await persistently(lambda: store.open(POT, BIG_POT))
             watched = Watched(started, store, directory, Policy(1, lower_after_us))
             try:
+                await watched.healthy()
                 await watched.state(lambda state: all(replica.in_step for replica in state.replicas))
                 watched.rush()
                 await watched.grants(50)
@@ -138,21 +141,26 @@ async def watched_set(
                 await watched.end()
 
 
-def with_set(
-    count: int = 2, lower_after_us: int | None = LOWER_AFTER_US
-) -> Callable[[Callable[[Watched], Awaitable[None]]], Callable[[Path], None]]:
-    def decorate(scenario: Callable[[Watched], Awaitable[None]]) -> Callable[[Path], None]:
-        def test(tmp_path: Path) -> None:
-            async def run() -> None:
-                async with watched_set(tmp_path, count, lower_after_us) as watched:
-                    await scenario(watched)
+Scenario = Callable[[Watched], Awaitable[None]]
 
-            asyncio.run(run())
 
-        test.__name__ = scenario.__name__
-        return test
+class Story(NamedTuple):
+    """What happens to a set of so many servers."""
 
-    return decorate
+    tell: Scenario
+    servers: int
+    lower_after_us: int | None
+
+
+STORIES: dict[str, Story] = {}
+
+
+def story(count: int = 2, lower_after_us: int | None = LOWER_AFTER_US) -> Callable[[Scenario], Scenario]:
+    def keep(scenario: Scenario) -> Scenario:
+        STORIES[scenario.__name__] = Story(scenario, count, lower_after_us)
+        return scenario
+
+    return keep
 
 
 async def role_of(server: ValkeyServer) -> str:
@@ -160,8 +168,8 @@ async def role_of(server: ValkeyServer) -> str:
     return str(role[0].decode())
 
 
-@with_set()
-async def test_a_killed_primary_is_replaced_and_comes_back_as_a_replica(watched: Watched) -> None:
+@story()
+async def a_killed_primary_is_replaced_and_comes_back_as_a_replica(watched: Watched) -> None:
     first, second = watched.servers
     loop = asyncio.get_running_loop()
     first.kill()
@@ -182,8 +190,8 @@ async def test_a_killed_primary_is_replaced_and_comes_back_as_a_replica(watched:
     await watched.grants(20)
 
 
-@with_set()
-async def test_a_primary_that_stood_still_can_acknowledge_nothing_and_becomes_a_replica(watched: Watched) -> None:
+@story()
+async def a_primary_that_stood_still_can_acknowledge_nothing_and_becomes_a_replica(watched: Watched) -> None:
     first, second = watched.servers
     loop = asyncio.get_running_loop()
     first.signal(signal.SIGSTOP)
@@ -202,8 +210,8 @@ async def test_a_primary_that_stood_still_can_acknowledge_nothing_and_becomes_a_
     assert "late" not in await persistently(lambda: granted_in_log(watched.store))
 
 
-@with_set()
-async def test_without_its_replica_the_primary_goes_on_on_its_own_disk_until_there_is_one_again(
+@story()
+async def without_its_replica_the_primary_goes_on_on_its_own_disk_until_there_is_one_again(
     watched: Watched,
 ) -> None:
     first, second = watched.servers
@@ -216,8 +224,8 @@ async def test_without_its_replica_the_primary_goes_on_on_its_own_disk_until_the
     await watched.grants(20)
 
 
-@with_set(lower_after_us=None)
-async def test_lower_durability_can_be_left_to_an_operator(watched: Watched) -> None:
+@story(lower_after_us=None)
+async def lower_durability_can_be_left_to_an_operator(watched: Watched) -> None:
     _first, second = watched.servers
     second.kill()
     state = await watched.state(lambda state: state.durability == "none")
@@ -232,8 +240,8 @@ async def test_lower_durability_can_be_left_to_an_operator(watched: Watched) -> 
     await watched.grants(20)
 
 
-@with_set()
-async def test_a_replica_that_may_lack_grants_is_never_promoted(watched: Watched) -> None:
+@story()
+async def a_replica_that_may_lack_grants_is_never_promoted(watched: Watched) -> None:
     """The replica dies, the primary goes on alone and dies too; then the replica comes back first."""
     first, second = watched.servers
     second.kill()
@@ -254,8 +262,8 @@ async def test_a_replica_that_may_lack_grants_is_never_promoted(watched: Watched
     await watched.grants(20)
 
 
-@with_set()
-async def test_when_all_die_whoever_has_the_newest_data_goes_on(watched: Watched) -> None:
+@story()
+async def when_all_die_whoever_has_the_newest_data_goes_on(watched: Watched) -> None:
     first, second = watched.servers
     first.kill()
     await watched.state(lambda state: state.primary == str(second.address))
@@ -269,8 +277,8 @@ async def test_when_all_die_whoever_has_the_newest_data_goes_on(watched: Watched
     await watched.grants(20)
 
 
-@with_set()
-async def test_an_operator_can_force_a_promotion(watched: Watched) -> None:
+@story()
+async def an_operator_can_force_a_promotion(watched: Watched) -> None:
     first, second = watched.servers
     second.kill()
     await watched.state(lambda state: state.durability == "disk")
@@ -286,8 +294,8 @@ async def test_an_operator_can_force_a_promotion(watched: Watched) -> None:
     await watched.grants(20)
 
 
-@with_set(count=3)
-async def test_of_two_replicas_the_one_that_has_more_is_promoted_once_both_can_be_asked(watched: Watched) -> None:
+@story(count=3)
+async def of_two_replicas_the_one_that_has_more_is_promoted_once_both_can_be_asked(watched: Watched) -> None:
     first, second, third = watched.servers
     third.signal(signal.SIGSTOP)
     await watched.grants(50)
@@ -299,6 +307,25 @@ async def test_of_two_replicas_the_one_that_has_more_is_promoted_once_both_can_b
     await watched.healthy()
     assert await role_of(third) == "slave"
     await watched.grants(20)
+
+
+def test_every_story_ends_with_all_that_was_acknowledged(tmp_path: Path) -> None:
+    """They consist of waiting, so they are told at the same time, each with servers of its own."""
+
+    async def told(name: str) -> None:
+        (tmp_path / name).mkdir()
+        async with watched_set(tmp_path / name, STORIES[name].servers, STORIES[name].lower_after_us) as watched:
+            await STORIES[name].tell(watched)
+
+    async def run() -> None:
+        outcomes = await asyncio.gather(*map(told, STORIES), return_exceptions=True)
+        wrong = {name: outcome for name, outcome in zip(STORIES, outcomes, strict=True) if outcome is not None}
+        for name, outcome in wrong.items():
+            traceback.print_exception(outcome)
+            print(f"^ {name}\n")  # noqa: T201 - shown with the failure
+        assert not wrong
+
+    asyncio.run(run())
 
 
 def test_a_second_warden_is_kept_away(tmp_path: Path) -> None:

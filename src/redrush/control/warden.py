@@ -307,14 +307,13 @@ class Warden:
 
         They must still be under the terms that this was decided on, if any are `expected`.
         """
-        offsets: dict[str, int] = {}
+        last_seqs: dict[str, int] = {}
         for name in step.candidates:
             async with self._speaking_to(name) as link:
-                detached = await detach(link, self._servers.keys)
-            if expected is not None and detached.terms != expected[name]:
-                raise RedrushError(f"{name} has come under other terms meanwhile: {detached.terms}")
-            offsets[name] = detached.offset
-        chosen = max(step.candidates, key=offsets.__getitem__)
+                terms, last_seqs[name] = await detach(link, self._servers.keys)
+            if expected is not None and terms != expected[name]:
+                raise RedrushError(f"{name} has come under other terms meanwhile: {terms}")
+        chosen = max(step.candidates, key=last_seqs.__getitem__)
         await self._fence(Fence(chosen, Terms(step.epoch, 0)))
 
     @asynccontextmanager

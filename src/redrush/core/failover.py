@@ -42,6 +42,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms | None
     offset: int
     """Bytes of the stream of changes that it has; comparable between a primary and its followers."""
+    is_detached: bool = False
+    """Whether it was detached under these terms for a promotion, and what it had then was kept in mind."""
     follows: str | None = None
     is_linked: bool = False
     """Whether it follows a primary, and gets what that writes; False also while it copies everything."""
@@ -220,6 +222,6 @@ def _promotion(sight: Sight, lost: str) -> Step:
     unasked = len(others) - len(fit)
     if unasked >= needed:
         return Wait(f"{lost} is away, and {unasked} other servers may have acknowledged grants that the rest lack")
-    if len(fit) > 1 and any(seen.is_primary for seen in fit.values()):
+    if len(fit) > 1 and any(seen.is_primary and not seen.is_detached for seen in fit.values()):
         return Wait(f"{lost} is away, and several servers claim to be primary under one epoch: an operator must decide")
     return Promote(tuple(fit), sight.noted.epoch + 1)

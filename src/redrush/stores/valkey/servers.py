@@ -1,22 +1,42 @@
 """The servers of a set one by one, for whoever decides which of them is the primary: what each says, and its orders."""
 
+import importlib.resources
+
+import msgspec
+
 from redrush.config.deployment_file import Address
 from redrush.core.failover import Seen, Terms
 from redrush.ports.news import NewTerms
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode
 from redrush.stores.valkey.terms import fence, terms_of
 
 
 async def examine(link: Link, keys: SetKeys) -> Seen:
     """Return what the server says of itself. Raises StoreUnavailable, also while it still reads its file."""
-    info, held = await link.call(pack(("INFO", "replication")) + pack(("HMGET", keys.meta, "epoch", "replicas")), 2)
+    info, held = await link.call(
+        pack(("INFO", "replication")) + pack(("HMGET", keys.meta, "epoch", "replicas", "detached")), 2
+    )
     for reply in (info, held):
-        if isinstance(reply, ReplyFault):
-            raise StoreUnavailable(f"{link.address}: {reply}")
-    return _seen(_fields(info), terms_of(held))
+        _check(link, reply)
+    *terms, detached = held
+    fields = _fields(info)
+    is_primary = fields["role"] == "master"
+    seen = Seen(
+        is_primary=is_primary,
+        terms=terms_of(terms),
+        offset=int(fields["master_repl_offset" if is_primary else "slave_repl_offset"]),
+        is_detached=is_primary and detached is not None and detached.partition(b" ")[0] == terms[0],
+    )
+    if is_primary:
+        return seen
+    return msgspec.structs.replace(
+        seen,
+        follows=str(Address(fields["master_host"], int(fields["master_port"]))),
+        is_linked=fields["master_link_status"] == "up" and fields["master_sync_in_progress"] == "0",
+    )
 
 
 async def follow(link: Link, primary: Address) -> None:
@@ -25,19 +45,21 @@ async def follow(link: Link, primary: Address) -> None:
     _check(link, reply)
 
 
-async def detach(link: Link, keys: SetKeys) -> Seen:
-    """Make the server follow nobody; return what it has, as of that very instant."""
-    orders = (("MULTI",), ("REPLICAOF", "NO", "ONE"), ("INFO", "replication"))
-    last = ("HMGET", keys.meta, "epoch", "replicas")
-    packed = b"".join(pack(order) for order in (*orders, last, ("EXEC",)))
-    *_, done = await link.call(packed, 5)
-    if isinstance(done, ReplyFault):
-        raise StoreUnavailable(f"{link.address}: {done}")
+async def detach(link: Link, keys: SetKeys) -> tuple[Terms | None, int]:
+    """Make the server follow nobody; return its terms, and the last seq that it had before others could write to it."""
+    script = importlib.resources.files(__package__).joinpath("detach.lua").read_text(encoding="utf-8")
+    orders: tuple[Command, ...] = (
+        ("MULTI",),
+        ("REPLICAOF", "NO", "ONE"),
+        ("EVAL", script, 1, keys.meta),
+        ("EXEC",),
+    )
+    *_, done = await link.call(b"".join(map(pack, orders)), len(orders))
+    _check(link, done)
     for reply in done:
-        if isinstance(reply, ReplyFault):
-            raise StoreUnavailable(f"{link.address}: {reply}")
-    _, info, held = done
-    return _seen(_fields(info), terms_of(held))
+        _check(link, reply)
+    *terms, seq = done[-1]
+    return terms_of(terms), int(seq)
 
 
 async def put_under(link: Link, keys: SetKeys, terms: Terms) -> None:
@@ -47,20 +69,7 @@ async def put_under(link: Link, keys: SetKeys, terms: Terms) -> None:
     """
     await fence(link, keys, terms)
     (reply,) = await link.call(pack(("PUBLISH", keys.news, encode(NewTerms(terms.epoch)))))
-    if isinstance(reply, ReplyFault):
-        raise StoreUnavailable(f"{link.address}: {reply}")
-
-
-def _seen(fields: dict[str, str], terms: Terms | None) -> Seen:
-    if fields["role"] == "master":
-        return Seen(is_primary=True, terms=terms, offset=int(fields["master_repl_offset"]))
-    return Seen(
-        is_primary=False,
-        terms=terms,
-        offset=int(fields["slave_repl_offset"]),
-        follows=str(Address(fields["master_host"], int(fields["master_port"]))),
-        is_linked=fields["master_link_status"] == "up" and fields["master_sync_in_progress"] == "0",
-    )
+    _check(link, reply)
 
 
 def _fields(info: Reply) -> dict[str, str]:
