@@ -59,6 +59,8 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     role: str
     set_id: str | None
+    is_server: bool = False
+    """Whether it is a server of its set, whose role may change."""
     address: str
     command: Callable[[], Awaitable[Sequence[str]]]
     """Asked at every start: what a server should be may have changed meanwhile."""
