@@ -25,9 +25,9 @@ from redrush.stack.free_ports import HOST
 from redrush.stack.options import SetPlan
 from redrush.stack.stack_dir import StackDir
 from redrush.stack.valkey_server import Program, ValkeyServer
+from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Address, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.terms import found_set
 
 STORE: Final = "store"
 REPLICA: Final = "replica"
