@@ -12,11 +12,12 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import hiredis
 import msgspec
 
+from redrush.config.deployment_file import Address
 from redrush.ports.store import StoreUnavailable
 
 CONNECT_S: Final = 1.0
@@ -26,16 +27,6 @@ REPLY_S: Final = 2.5
 """Until a reply must have come: more than a WAIT takes at most, and than a disk that stalls for a moment."""
 
 _NO_REPLY: Final = object()
-
-
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 class Access(msgspec.Struct, frozen=True):

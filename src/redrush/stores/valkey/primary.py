@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from redrush.config.deployment_file import Address
 from redrush.errors import ConfigError
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
-from redrush.stores.valkey.link import Access, Address, Link, pack
+from redrush.stores.valkey.link import Access, Link, pack
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.terms import Terms, load, read_terms
 

@@ -16,7 +16,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Final, Self
 
+from redrush.config.deployment_file import Address
 from redrush.core.campaign import Slots
+from redrush.ports.log_rows import users_text
 from redrush.ports.news import News, NewTerms
 from redrush.ports.store import (
     EMPTY,
@@ -37,10 +39,9 @@ from redrush.stores.valkey.entries import (
     runs_of,
     runs_text,
     transfer_of,
-    users_text,
 )
 from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
-from redrush.stores.valkey.link import Access, Address, Command, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary
 from redrush.stores.valkey.reading import LogReading
