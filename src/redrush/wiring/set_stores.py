@@ -5,7 +5,7 @@ import ssl
 from redrush.config.deployment_file import DeploymentFile, SetSpec, ValkeySpec
 from redrush.errors import ConfigError
 from redrush.records.postgres import PostgresRecords
-from redrush.stores.valkey import Access, Address, ValkeyStore
+from redrush.stores.valkey import Access, ValkeyStore
 
 
 async def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str, ValkeyStore]:
@@ -16,12 +16,7 @@ async def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str,
 
 def open_store(spec: SetSpec, campaign_id: str, access: Access) -> ValkeyStore:
     """Return the store of a set, which is looked for in the background."""
-    return ValkeyStore.attach_later(server_addresses(spec), campaign_id, spec.id, access=access)
-
-
-def server_addresses(spec: SetSpec) -> list[Address]:
-    """Return where the servers of the set listen."""
-    return [Address(address.host, address.port) for address in spec.addresses]
+    return ValkeyStore.attach_later(spec.addresses, campaign_id, spec.id, access=access)
 
 
 def access_of(spec: ValkeySpec) -> Access:
