@@ -112,7 +112,7 @@ def serve(
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
-    from redrush.wiring import Ports, run_embedded
+    from redrush.wiring.embedded import Ports, run_embedded
 
     def announce(ports: dict[str, int]) -> None:
         for name, number in ports.items():
@@ -152,7 +152,7 @@ def export_grants(
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring import export_grants as write
+    from redrush.wiring.embedded import export_grants as write
 
     write(DataDir(data), format_, sys.stdout)
 
@@ -161,7 +161,7 @@ def export_grants(
 def reconcile(data: DataOption, as_json: JsonOption = False) -> None:
     """Re-derive every total from the journal alone and hold the ledger against it."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring import reconcile_data_dir
+    from redrush.wiring.embedded import reconcile_data_dir
 
     report = reconcile_data_dir(DataDir(data))
     if as_json:

@@ -1,7 +1,4 @@
-"""Puts the parts together. The only place that knows which adapter is used.
-
-The embedded form: gate, store, recorder and ledger in one process, on one data directory.
-"""
+"""The embedded form: gate, store, recorder and ledger in one process, on one data directory."""
 
 import asyncio
 import gc
