@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from redrush.core.campaign import Slots
 from redrush.core.ledger import GrantRule, Posting
 from redrush.ports.records import (
     Balance,
@@ -17,23 +18,36 @@ from redrush.ports.records import (
     RecordsFailed,
     Totals,
 )
+from redrush.ports.store import Given, Opened
+from redrush.records.postgres import PostgresRecords
 from redrush.records.sqlite import SqliteRecords
+from tests.conftest import Databases
 
 Opener = Callable[[], Records]
 """Opens the same records each time: what an earlier one kept, the next one finds."""
 
 
-def sqlite_records(directory: Path) -> Opener:
+def sqlite_records(request: pytest.FixtureRequest) -> Opener:
+    directory: Path = request.getfixturevalue("tmp_path")
     return lambda: SqliteRecords.open_path(directory / "records.db")
 
 
-ADAPTERS: dict[str, Callable[[Path], Opener]] = {"sqlite": sqlite_records}
+def postgres_records(request: pytest.FixtureRequest) -> Opener:
+    databases: Databases = request.getfixturevalue("databases")
+    dsn = databases.fresh()
+    return lambda: PostgresRecords(dsn, "s1")
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {
+    "sqlite": sqlite_records,
+    "postgres": postgres_records,
+}
 
 
 @pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    adapter: Callable[[Path], Opener] = request.param
-    return adapter(tmp_path)
+def opener(request: pytest.FixtureRequest) -> Opener:
+    adapter: Callable[[pytest.FixtureRequest], Opener] = request.param
+    return adapter(request)
 
 
 @pytest.fixture
@@ -45,7 +59,11 @@ def records(opener: Opener) -> Iterator[Records]:
 
 def funding(seq: int, round_id: str = "r1", amount_minor: int = 1000) -> Posted:
     posting = Posting(f"fund:{round_id}", "sponsor", f"round:{round_id}", amount_minor, 5)
-    return Posted(seq=seq, postings=(posting,))
+    return Posted(record=Opened(seq, round_id, Slots(0, 50)), postings=(posting,))
+
+
+def unposted(seq: int) -> Posted:
+    return Posted(record=Opened(seq, "$returned", Slots(0, 0)), postings=())
 
 
 def run(
@@ -92,7 +110,7 @@ def test_a_run_is_granted_posted_and_added_up(records: Records) -> None:
 
 def test_a_user_owns_the_sum_of_the_grants_of_all_rounds(records: Records) -> None:
     records.apply([run(1, 0, ["ann", "bob"], [5, 6]), run(2, 9, ["ann"], [7], "r2"), run(4, 2, ["cy"], [1])])
-    records.apply([run(5, 3, ["ann"], [2], "r2")])
+    records.apply([run(5, 3, ["ann"], [2], "r3")])
     assert [grant.slot for grant in records.grants_of("ann")] == [0, 3, 9]
     assert records.balance("user:ann") == Balance(0, 14)
 
@@ -122,7 +140,7 @@ def test_a_change_at_or_below_the_cursor_is_skipped(records: Records) -> None:
 
 
 def test_a_record_without_postings_moves_the_cursor(records: Records) -> None:
-    assert records.apply([Posted(seq=9, postings=())]) == 9
+    assert records.apply([unposted(9)]) == 9
     assert records.cursor() == 9
     assert records.totals().postings == 0
 
@@ -135,7 +153,7 @@ def test_nothing_to_apply_changes_nothing(records: Records) -> None:
 @pytest.mark.parametrize("seqs", [(2, 1), (1, 1)])
 def test_changes_out_of_order_are_a_programming_error(records: Records, seqs: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="order"):
-        records.apply([Posted(seq=seq, postings=()) for seq in seqs])
+        records.apply([unposted(seq) for seq in seqs])
     assert records.cursor() == 0
 
 
@@ -147,7 +165,10 @@ def test_changes_out_of_order_are_a_programming_error(records: Records, seqs: tu
         funding(4),
         run(4, 5, ["cy"], [0]),
         run(4, 5, ["cy"], [-3]),
-        Posted(seq=4, postings=(Posting("give:x", "transit", "sponsor", 0, None),)),
+        Posted(
+            record=Given(4, "$returned", (Slots(40, 1),), "x"),
+            postings=(Posting("give:x", "transit", "sponsor", 0, None),),
+        ),
     ],
     ids=["slot again", "same grant under another seq", "posting again", "worth nothing", "negative", "empty posting"],
 )

@@ -14,7 +14,7 @@ from redrush.errors import ConfigError
 from redrush.ports.store import Granted, StoreCorrupt, StoreFailed
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
 from redrush.stores.sqlite.journal import APPLICATION_ID, SCHEMA_VERSION, open_journal
-from redrush.stores.sqlite.rows import sql
+from redrush.stores.sqlite.statements import sql
 
 OPENED = "INSERT INTO log VALUES (1, 'opened', 'p', 10, 3, NULL, NULL, NULL, NULL)"
 

@@ -13,6 +13,14 @@ from redrush.config.campaign_file import (
     load_campaign_file,
     parse_campaign,
 )
+from redrush.config.deployment_file import (
+    Address,
+    DeploymentFile,
+    Secret,
+    SetSpec,
+    load_deployment_file,
+    parse_deployment,
+)
 from redrush.config.toml_file import FILE_BYTES_MAX
 
 __all__ = [
@@ -23,9 +31,15 @@ __all__ = [
     "OPENS_YEARS",
     "PACKETS_MAX",
     "ROUNDS_MAX",
+    "Address",
     "CampaignFile",
+    "DeploymentFile",
     "GateSpec",
     "RoundSpec",
+    "Secret",
+    "SetSpec",
     "load_campaign_file",
+    "load_deployment_file",
     "parse_campaign",
+    "parse_deployment",
 ]

@@ -118,13 +118,18 @@ def _campaign(file: _File) -> CampaignFile:
         raise Wrong(
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
-    for key in ("connections_max", "parked_max"):
-        value = getattr(file.gate, key)
-        if value is not None and value < 1:
-            raise Wrong(f"gate.{key}", "must be at least 1")
+    check_gate(file.gate)
     return CampaignFile(
         id=table.id, name=table.name, currency=table.currency, audience=table.audience, rounds=rounds, gate=file.gate
     )
+
+
+def check_gate(gate: GateSpec) -> None:
+    """Raise Wrong for a limit that nothing could pass."""
+    for key in ("connections_max", "parked_max"):
+        value = getattr(gate, key)
+        if value is not None and value < 1:
+            raise Wrong(f"gate.{key}", "must be at least 1")
 
 
 def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:

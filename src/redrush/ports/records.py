@@ -6,8 +6,9 @@ below the cursor is skipped. Unique slots and posting ids are the second line of
 arrive under another seq, the whole batch is refused instead of paying twice.
 
 All calls block: they are made from a recorder's own thread, or by queries off the claim path. Durability after power
-loss is not promised, only atomicity: an adapter may come back with an older cursor *and the data of that cursor*, for
-everything above it is still in the log. Whoever trims a log must therefore ask the adapter for more than `cursor`.
+loss is not promised by every adapter, only atomicity: one whose `commits_are_durable` is False may come back with an
+older cursor *and the data of that cursor*, for everything above it is still in the log. Only where it is True may a log
+be trimmed up to the cursor.
 
 All adapters pass one suite, `tests/conformance/test_records.py`.
 """
@@ -19,6 +20,7 @@ import msgspec
 
 from redrush.core.ledger import GrantRule, Posting
 from redrush.errors import RedrushError
+from redrush.ports.store import Given, Opened, Taken
 
 
 class RecordsFailed(RedrushError):
@@ -46,10 +48,15 @@ class GrantRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Posted(msgspec.Struct, frozen=True, kw_only=True):
-    """Any other log record: the postings that follow from it, possibly none."""
+    """Any other log record, and the postings that follow from it, possibly none."""
 
-    seq: int
+    record: Opened | Taken | Given
     postings: tuple[Posting, ...]
+
+    @property
+    def seq(self) -> int:
+        """The seq of the log record."""
+        return self.record.seq
 
 
 Change = GrantRun | Posted
@@ -90,18 +97,22 @@ class Totals(msgspec.Struct, frozen=True):
 class Records(Protocol):
     """See the module. Every call may raise RecordsFailed; after `close`, every call does."""
 
+    @property
+    def commits_are_durable(self) -> bool:
+        """Whether what `apply` returned, and what `cursor` returns, survives a loss of power."""
+
     def cursor(self) -> int:
         """Return the seq of the last log record applied, 0 before the first."""
 
     def apply(self, changes: Sequence[Change]) -> int:
         """Apply changes in ascending order of seq, all or none, together with the cursor; return the new cursor.
 
-        Changes at or below the cursor are skipped. Raises RecordsConflict if a slot or
-        a posting id is already recorded under another seq, ValueError if the order is wrong.
+        Changes at or below the cursor are skipped. Raises RecordsConflict if a slot (of the same round) or a posting
+        id is already recorded under another seq, ValueError if the order is wrong.
         """
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
-        """Return the user's grants by slot: at most one per round, so as many as the campaign has rounds."""
+        """Return the user's grants by slot. Stores give at most one per round: as many as the campaign has rounds."""
 
     def balance(self, account: str) -> Balance:
         """Return the account's balance; an account that nothing was posted to has zeros."""

@@ -25,10 +25,10 @@ class Interpreter:
         if isinstance(record, Granted):
             return self._grants(record)
         if isinstance(record, Opened):
-            return Posted(seq=record.seq, postings=self._funding(record))
+            return Posted(record=record, postings=self._funding(record))
         rule = ledger.taken if isinstance(record, Taken) else ledger.given
         posting = rule(record.pot, record.slots, record.transfer, self._amounts)
-        return Posted(seq=record.seq, postings=() if posting is None else (posting,))
+        return Posted(record=record, postings=() if posting is None else (posting,))
 
     def _grants(self, record: Granted) -> GrantRun:
         if record.pot == RETURNED_POT:

@@ -54,6 +54,8 @@ class SqliteRecords:
     One connection writes, another reads, each under its own lock: a query never waits for a batch.
     """
 
+    commits_are_durable = False
+
     def __init__(self, path: Path, writer: apsw.Connection, reader: apsw.Connection) -> None:
         self._path = path
         self._writer = writer

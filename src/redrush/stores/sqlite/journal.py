@@ -18,9 +18,10 @@ from typing import Final, Self
 import apsw
 
 from redrush.errors import ConfigError
+from redrush.ports.log_rows import record_of
 from redrush.ports.store import LogRecord, StoreCorrupt, StoreFailed
 from redrush.stores.pots import Pots
-from redrush.stores.sqlite.rows import record_of, sql
+from redrush.stores.sqlite.statements import sql
 
 APPLICATION_ID: Final = 0x7264726A
 """Marks a SQLite file as a journal of redrush: "rdrj" in ASCII."""

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Self
 
 from redrush.core.campaign import Slots
+from redrush.ports.log_rows import Row, granted_row, row_of, users_text
 from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
 from redrush.stores.pots import Pots
 from redrush.stores.sqlite.journal import LogReader, open_journal
 from redrush.stores.sqlite.lock import JournalLock
-from redrush.stores.sqlite.rows import Row, granted_row, row_of, users_text
 from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 
 

@@ -20,8 +20,9 @@ from typing import Final
 
 import apsw
 
+from redrush.ports.log_rows import Row
 from redrush.ports.store import StoreFailed
-from redrush.stores.sqlite.rows import Row, sql
+from redrush.stores.sqlite.statements import sql
 
 JOBS_MAX: Final = 64
 """Jobs accepted and not yet durable. The coalescer has one on the way; more callers than this wait their turn."""

@@ -1,8 +1,10 @@
-"""Log records as rows of the table `log` (`schema.sql`), and back. Rows stay inside this package."""
+"""A log record as one flat row of plain columns, and back: how a journal in a database keeps it.
+
+One form for every journal (SQLite's own, PostgreSQL's copy), so that what was copied can be compared and read alike.
+"""
 
 from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -11,17 +13,10 @@ from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreCorrupt,
 
 Row = tuple[
     int, str, str, int | None, int | None, int | None, str | None, str | None, str | None
-]  # the columns of `log` in order
-
-LOG_COLUMNS: Final = 9
+]  # seq, kind, pot, first_slot, count, at_us, users, slots, transfer
 
 _decode_users = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_slots = msgspec.json.Decoder(tuple[Slots, ...]).decode
-
-
-def sql(name: str) -> str:
-    """Return the statement in the file `name` of this package."""
-    return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
 
 
 def users_text(users: Sequence[str]) -> str:
@@ -45,6 +40,7 @@ def granted_row(record: Granted, users: str) -> Row:
 
 
 def row_of(record: Opened | Taken | Given) -> Row:
+    """Return the row of any other record."""
     if isinstance(record, Opened):
         return record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
     kind = "taken" if isinstance(record, Taken) else "given"

@@ -1,0 +1,129 @@
+"""One connection to PostgreSQL that comes back: made when it is needed, dropped when it broke, made again.
+
+Every fault of the server or of the way to it is RecordsFailed, and worth another try: a server that restarts, fails
+over or fills up is normal life of the records, and the log waits. What a database refuses because the *data* are wrong
+is RecordsConflict, and no try will help.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from redrush.errors import ConfigError
+from redrush.ports.records import RecordsConflict, RecordsFailed
+
+Cursor = psycopg.Cursor[tuple[Any, ...]]
+
+CONNECT_MAX_S: Final = 5
+
+SILENCE_MAX_S: Final = 25
+"""A server whose machine is gone says nothing: without a sign of life for this long the connection is given up."""
+
+PROBE_S: Final = 5
+
+
+class Link:
+    """See the module. Calls may come from any thread and take turns."""
+
+    def __init__(self, dsn: str, greet: Callable[[psycopg.Connection[Any]], None]) -> None:
+        """Connects to nothing yet. `greet` is called with each new connection, in autocommit, before its first use."""
+        self._dsn = dsn
+        self._greet = greet
+        self._name = name_of(dsn)
+        self._lock = threading.Lock()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """Which database it is, for people; no secret in it."""
+        return self._name
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """Run the block in one transaction, committed at its end; anything raised in it rolls everything back.
+
+        Raises RecordsFailed (also when the fate of the commit is unknown), RecordsConflict, ConfigError.
+        """
+        with self._lock, failures(self._name):
+            connection = self._connected()
+            try:
+                with connection.transaction(), connection.cursor() as cursor:
+                    yield cursor
+            except psycopg.Error:
+                # A connection in doubt is not used again; one that merely refused wrong data is rebuilt soon enough.
+                self._drop()
+                raise
+
+    @contextmanager
+    def reading(self, name: str, fetched_rows: int) -> Iterator[Cursor]:
+        """Run the block in one transaction with a cursor that fetches a large result `fetched_rows` at a time."""
+        with self.transaction() as cursor, cursor.connection.cursor(name) as named:
+            named.itersize = fetched_rows
+            yield named
+
+    def close(self) -> None:
+        """Close the connection; later calls raise RecordsFailed. Waits for a call under way."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    def _connected(self) -> psycopg.Connection[Any]:
+        if self._closed:
+            raise RecordsFailed(f"{self._name}: these records were closed")
+        if self._connection is None:
+            # prepare_threshold: a pooler between us and the server may give each transaction another session.
+            connection = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=CONNECT_MAX_S,
+                client_encoding="utf8",
+                keepalives_idle=PROBE_S,
+                keepalives_interval=PROBE_S,
+                keepalives_count=SILENCE_MAX_S // PROBE_S - 1,
+                tcp_user_timeout=SILENCE_MAX_S * 1_000,
+            )
+            try:
+                self._greet(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+@contextmanager
+def failures(name: str) -> Iterator[None]:
+    """Tell apart what PostgreSQL raises: wrong data, and everything else, which may be tried again."""
+    try:
+        yield
+    except (psycopg.IntegrityError, psycopg.DataError) as error:
+        raise RecordsConflict(
+            f"{name} contradicts the log ({_one_line(error)}): do these records belong to another event?"
+        ) from error
+    except psycopg.Error as error:
+        raise RecordsFailed(f"{name}: {_one_line(error)}") from error
+
+
+def name_of(dsn: str) -> str:
+    """Return host, port and database of a DSN, for people. Raises ConfigError if it is none."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise ConfigError("the address of the records is not a PostgreSQL DSN") from None  # it may hold a password
+    place = f"{parts.get('host', 'local socket')}:{parts.get('port', 5432)}"
+    return f"PostgreSQL {place}/{parts.get('dbname', '')}"
+
+
+def _one_line(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,52 @@
+"""The schema, made step by step: `migrations/0001_….sql`, `0002_….sql`, each applied once, in order, all or none.
+
+A fresh database goes through the same steps as an old one, so there is no second description that could differ.
+"""
+
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+
+from redrush.errors import ConfigError
+from redrush.sqlfiles import load_statements
+
+
+def migrations() -> list[str]:
+    """Return the scripts in order; the k-th brings a database from version k to k + 1."""
+    folder = files(__package__).joinpath("migrations")
+    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return [script.read_text(encoding="utf-8") for script in scripts]
+
+
+def migrate(connection: psycopg.Connection[Any], name: str, *, version_max: int | None = None) -> None:
+    """Bring the database up to the newest version, or to `version_max`. Several processes may do so at once.
+
+    Where it is already, nothing is done and no right to change anything is needed. Raises ConfigError if it is newer
+    than this redrush knows.
+    """
+    sql = load_statements(__package__, "queries.sql")
+    scripts = migrations()
+    target = len(scripts) if version_max is None else version_max
+    if _version(connection, sql) == target:
+        return
+    with connection.transaction():
+        connection.execute(sql["lock_migrations"])
+        version = _version(connection, sql)
+        if version > len(scripts):
+            raise ConfigError(f"{name} has records of version {version}, this redrush knows {len(scripts)}: update it")
+        if not _asks(connection, sql["version_table_exists"]):
+            connection.execute(sql["create_version_table"])
+        for number in range(version, target):
+            connection.execute(scripts[number].encode())
+            connection.execute(sql["record_version"], {"version": number + 1})
+
+
+def _version(connection: psycopg.Connection[Any], sql: dict[str, str]) -> int:
+    return int(_asks(connection, sql["version"])) if _asks(connection, sql["version_table_exists"]) else 0
+
+
+def _asks(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]

@@ -1,0 +1,206 @@
+"""The records of the scaled form in PostgreSQL: a batch is one transaction under the lock of its log's cursor.
+
+The lock makes it exactly once: who holds it knows what is recorded, so that grants need no ON CONFLICT and go in with
+COPY, straight into the partition of their round. Recorders of other logs hold other cursors. No row is shared between
+logs: balances are added up when they are asked for, and every sum that is kept belongs to one log.
+
+The journal goes in with them, record by record as the store wrote it. Commits are synchronous, whatever the server's
+default, and a server without fsync is refused: when `apply` has returned, the log may be trimmed up to its cursor.
+
+The Protocol blocks and is called from a thread, so this is psycopg and not asyncpg, which would need an event loop
+there.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg import sql as composing
+
+from redrush.core.ledger import GrantRule
+from redrush.errors import ConfigError
+from redrush.ports.log_rows import Row, granted_row, record_of, row_of, users_text
+from redrush.ports.records import (
+    Balance,
+    Change,
+    GrantRun,
+    Posted,
+    RecordedGrant,
+    RecordsConflict,
+    RecordsFailed,
+    Totals,
+)
+from redrush.ports.store import Granted, LogRecord
+from redrush.records.postgres.copying import grant_lines
+from redrush.records.postgres.link import Cursor, Link
+from redrush.records.postgres.migrations import migrate
+from redrush.sqlfiles import load_statements
+
+QUERY_MAX_S: Final = 60.0
+"""Longest a read may take: `totals` reads every grant. Whoever serves people gives less."""
+
+FETCHED_ROWS: Final = 500
+"""Rows of the journal that are fetched at a time; each holds up to a few hundred users."""
+
+_PACKAGE = "redrush.records.postgres"
+
+
+class RoundTotals(msgspec.Struct, frozen=True):
+    """How many grants of a round are recorded, over all logs of the database, and what they are worth."""
+
+    round: str
+    grants: int
+    granted_minor: int
+
+
+class PostgresRecords:
+    """Fulfils `redrush.ports.records.Records` for one log. Calls may come from any thread.
+
+    One connection writes, another reads, each when it is needed: a query never waits for a batch. Cursor and journal
+    are those of the log; grants, balances and totals are those of the whole database.
+    """
+
+    commits_are_durable = True
+
+    def __init__(self, dsn: str, log: str, *, query_max_s: float = QUERY_MAX_S) -> None:
+        """Connects to nothing yet. `log` names the log in the database, such as "s1"."""
+        self._log = log
+        self._query_max_s = query_max_s
+        self._sql = load_statements(_PACKAGE, "queries.sql")
+        self._writer = Link(dsn, self._greet_writer)
+        self._reader = Link(dsn, self._greet_reader)
+        self._partitions: dict[tuple[str, GrantRule], str] = {}
+
+    def cursor(self) -> int:
+        """See the port. Also makes the schema, the first time."""
+        with self._writer.transaction() as cursor:
+            return self._cursor_in(cursor, "cursor")
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """See the port."""
+        if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
+            raise ValueError("changes must come in ascending order of seq")
+        for change in changes:
+            if isinstance(change, GrantRun):
+                self._register_round(change.round, change.rule)
+        with self._writer.transaction() as cursor:
+            cursor.execute(self._statement("start_cursor"), {"log": self._log})
+            seq = self._cursor_in(cursor, "lock_cursor")
+            new = [change for change in changes if change.seq > seq]
+            if not new:
+                return seq
+            self._keep_journal(cursor, new)
+            self._keep_grants(cursor, [change for change in new if isinstance(change, GrantRun)])
+            for change in new:
+                if isinstance(change, Posted):
+                    for posting in change.postings:
+                        cursor.execute(self._statement("keep_posting"), msgspec.structs.asdict(posting))
+            cursor.execute(self._statement("move_cursor"), {"log": self._log, "seq": new[-1].seq})
+        return new[-1].seq
+
+    def grants_of(self, user: str) -> list[RecordedGrant]:
+        """See the port."""
+        with self._reader.transaction() as cursor:
+            return [RecordedGrant(*row) for row in cursor.execute(self._statement("grants_of"), {"user": user})]
+
+    def balance(self, account: str) -> Balance:
+        """See the port."""
+        with self._reader.transaction() as cursor:
+            return Balance(*self._row(cursor, "balance", account=account))
+
+    def totals(self) -> Totals:
+        """See the port."""
+        with self._reader.transaction() as cursor:
+            return Totals(*self._row(cursor, "totals"))
+
+    def round_totals(self) -> list[RoundTotals]:
+        """Return the totals of every round that was granted from, by its id. Reads a row for each log and round."""
+        with self._reader.transaction() as cursor:
+            return [RoundTotals(*row) for row in cursor.execute(self._statement("round_totals"))]
+
+    def journal(self, after: int = 0) -> Iterator[LogRecord]:
+        """Yield the records of the log with seq > `after`, in order, all of one state of the database.
+
+        Raises StoreCorrupt for a row that no store wrote. Holds the reading connection until it is exhausted or closed.
+        """
+        with self._reader.reading("journal", FETCHED_ROWS) as cursor:
+            for row in cursor.execute(self._statement("journal"), {"log": self._log, "after": after}):
+                yield record_of(row)
+
+    def close(self) -> None:
+        """See the port."""
+        self._writer.close()
+        self._reader.close()
+
+    def _register_round(self, round_id: str, rule: GrantRule) -> None:
+        """Have a partition for the round. In a transaction of its own: others may be writing to other partitions."""
+        if (round_id, rule) in self._partitions:
+            return
+        with self._writer.transaction() as cursor:
+            cursor.execute(self._statement("register_round"), {"round": round_id, **msgspec.structs.asdict(rule)})
+            partition, *kept = self._row(cursor, "round", round=round_id)
+        if GrantRule(*kept) != rule:
+            raise RecordsConflict(
+                f"{self._writer.name} posts round {round_id} as {GrantRule(*kept)}, this campaign as {rule}: "
+                "these records belong to another event"
+            )
+        self._partitions[round_id, rule] = partition
+
+    def _keep_journal(self, cursor: Cursor, changes: Sequence[Change]) -> None:
+        with cursor.copy(self._statement("copy_journal")) as copy:
+            for change in changes:
+                copy.write_row((self._log, *_journal_row(change)))
+
+    def _keep_grants(self, cursor: Cursor, runs: Sequence[GrantRun]) -> None:
+        by_round = attrgetter("round")
+        for round_id, group in groupby(sorted(runs, key=by_round), by_round):
+            of_round = list(group)
+            partition = composing.Identifier(self._partitions[round_id, of_round[0].rule])
+            with cursor.copy(composing.SQL(self._sql["copy_grants"]).format(partition=partition)) as copy:
+                for run in of_round:
+                    copy.write(grant_lines(run))
+            added: Counter[str] = Counter()
+            for run in of_round:
+                added["grants"] += len(run.users)
+                added["granted_minor"] += sum(run.amounts_minor)
+            cursor.execute(self._statement("add_to_round_totals"), {"log": self._log, "round": round_id, **added})
+
+    def _cursor_in(self, cursor: Cursor, name: str) -> int:
+        row = cursor.execute(self._statement(name), {"log": self._log}).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _row(self, cursor: Cursor, name: str, **values: Any) -> tuple[Any, ...]:
+        row = cursor.execute(self._statement(name), values).fetchone()
+        if row is None:
+            raise RecordsFailed(f"{self._writer.name} answers {name} with nothing")
+        return row
+
+    def _statement(self, name: str) -> bytes:
+        return self._sql[name].encode()
+
+    def _greet_writer(self, connection: psycopg.Connection[Any]) -> None:
+        fsync, encoding, in_recovery = self._row(connection.cursor(), "conditions")
+        if fsync != "on":
+            raise ConfigError(f"{self._writer.name} runs with fsync={fsync}: what it commits may be lost; set it on")
+        if encoding != "UTF8":
+            raise ConfigError(f"{self._writer.name} has the encoding {encoding}; redrush needs UTF8")
+        if in_recovery:
+            raise RecordsFailed(f"{self._writer.name} is a standby now: nothing can be recorded there")
+        connection.execute(self._statement("commit_durably"))
+        migrate(connection, self._writer.name)
+
+    def _greet_reader(self, connection: psycopg.Connection[Any]) -> None:
+        migrate(connection, self._reader.name)
+        bound = {"milliseconds": str(int(self._query_max_s * 1_000))}
+        connection.execute(self._statement("bound_statements"), bound)
+
+
+def _journal_row(change: Change) -> Row:
+    if isinstance(change, Posted):
+        return row_of(change.record)
+    users = tuple(change.users)
+    return granted_row(Granted(change.seq, change.round, change.first_slot, users, change.at_us), users_text(users))

@@ -1,0 +1,41 @@
+"""Servers that many tests share. Each starts when the first test asks for it, and ends with the session."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from redrush.stack.postgres_server import PostgresServer, free_port
+
+
+class Databases:
+    """Makes fresh databases on one server."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._numbers = count(1)
+
+    def fresh(self) -> str:
+        """Return the DSN of a new, empty database."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self._server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self._server.dsn(name)
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), free_port())
+    server.start()
+    yield Databases(server)
+    server.stop()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server to be killed. Not started."""
+    server = PostgresServer(tmp_path / "postgres", free_port())
+    yield server
+    server.kill()
