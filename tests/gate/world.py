@@ -274,7 +274,7 @@ class RunningGate:
         self.unhandled: list[dict[str, Any]] = []
         self.bytes_seen = 0
         self.clients: set[Client] = set()
-        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=_rounds(packets, release_per_s))
+        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s))
         amounts = [AMOUNTS_MINOR[slot % len(AMOUNTS_MINOR)] for slot in range(2 * packets)]
         self.gate = build_gate(
             Event(self.campaign, amounts, tickets, RECEIPT_RING, audience),
@@ -382,7 +382,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def _rounds(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
+def rounds_of(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
     return tuple(
         Round(
             id=f"r{index + 1}",
