@@ -142,7 +142,7 @@ class Link(asyncio.Protocol):
         # uvloop's transport is one in all but its base class.
         self._transport = cast(asyncio.Transport, transport)
         if self.lost is not None:
-            transport.abort()
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose(f"the connection was lost: {error}" if error else "the server closed the connection")
