@@ -328,7 +328,8 @@ class _Reading:
         if isinstance(value, str):
             return Secret(where, text=value)
         if (value.env, value.file, value.credential).count(None) != 2:
-            raise Wrong(key, 'is found in one place: write { env = "NAME" }, { file = "PATH" } or { credential = "NAME" }')
+            places = '{ env = "NAME" }, { file = "PATH" } or { credential = "NAME" }'
+            raise Wrong(key, f"is found in one place: write {places}")
         if value.credential is not None and _CREDENTIAL.fullmatch(value.credential) is None:
             raise Wrong(key, f'"{value.credential}" is no name of a credential: letters, digits, ".", "-" and "_"')
         file = None if value.file is None else self._path_of(value.file)
