@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.config import Address
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.child import ChildSpec
@@ -27,7 +28,7 @@ from redrush.stack.stack_dir import StackDir
 from redrush.stack.valkey_server import Program, ValkeyServer
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Access, Address, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
 
 STORE: Final = "store"
 REPLICA: Final = "replica"

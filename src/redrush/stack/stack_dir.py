@@ -83,7 +83,7 @@ class StackDir(msgspec.Struct, frozen=True):
             raise ConfigError(f"{self.founded}: cannot be read: {fault}") from fault
 
     def add_founded(self, set_id: str) -> None:
-        """Note, durably, that the set was founded."""
+        """Note, durably, that the set was founded. Not for two processes at once."""
         write_durably(self.founded, msgspec.json.encode(sorted(self.read_founded() | {set_id})))
 
 

@@ -94,8 +94,7 @@ class _Stack:
         sets = [SetServers(spec, self._stack, self._file.id, program) for spec in plan.sets]
         servers = [child for spec in sets for child in spec.children()]
         await self._supervisor.start([role_children.postgres(database), *servers])
-        for spec in sets:
-            await spec.begin()
+        await asyncio.gather(*(spec.begin() for spec in sets))
         load_or_create_keys(self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()

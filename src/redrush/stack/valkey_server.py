@@ -10,19 +10,19 @@ import importlib.resources
 import re
 import shutil
 import signal
-import socket
 import subprocess
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from redrush.config.deployment_file import Address
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
+from redrush.stack.loopback import HOST, free_port
 from redrush.stack.lowered import command_as
-from redrush.stores.valkey.link import Access, Address, Link, ReplyFault, pack
+from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
 from redrush.stores.valkey.search import VERSION_MIN
-
-HOST: Final = "127.0.0.1"
 
 SYSTEM_PROGRAMS: Final = ("valkey-server", "redis-server")
 
@@ -54,6 +54,7 @@ class Program(NamedTuple):
     path: str
 
 
+@cache
 def find_program() -> Program:
     """Return the newest server program of this machine. Raises ServerFailed if none is at least VERSION_MIN."""
     found = [program for path in _programs() if (program := _program(path)) is not None]
@@ -79,14 +80,6 @@ def _program(path: str) -> Program | None:
         return None
     version = _VERSION.search(said)
     return Program(tuple(map(int, version.groups())), path) if version else None
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class ValkeyServer:
@@ -135,12 +128,12 @@ class ValkeyServer:
         for tried in range(1, tried_max + 1):
             chosen = self._port
             self._port = chosen or free_port()
-            self._spawn()
+            began_at = self._spawn()
             try:
-                await self._ready()
+                await self._ready(began_at)
             except ServerFailed:
                 self.kill()
-                if tried == tried_max or "in use" not in self._last_words():
+                if tried == tried_max or "in use" not in self._last_words(began_at):
                     raise
                 self._port = chosen
             except BaseException:
@@ -179,34 +172,40 @@ class ValkeyServer:
             command += ["--replicaof", self.replica_of.host, str(self.replica_of.port)]
         return command_as(None, signal.SIGKILL, self.directory, [*command, *self._settings])
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> int:
+        """Start the process; return where in the log it begins to write."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
+            began_at = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
-    async def _ready(self) -> None:
+        return began_at
+
+    async def _ready(self, began_at: int) -> None:
         try:
             async with asyncio.timeout(READY_S):
                 while not await self._answers():
                     if not self.is_alive():
-                        raise ServerFailed(f"the server at {self.address} ended at once: {self._last_words()}")
+                        raise ServerFailed(f"the server at {self.address} ended at once: {self._last_words(began_at)}")
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise ServerFailed(f"the server at {self.address} was not ready within {READY_S:g} s") from None
 
     async def _answers(self) -> bool:
+        """Return whether it is this process that answers, and not another one on the same port."""
         try:
             link, _ = await Link.connect(self.address, Access())
             try:
-                (reply,) = await link.call(pack(("PING",)))
+                said, pong = await link.call(pack(("INFO", "server")) + pack(("PING",)), 2)
             finally:
                 await link.close()
         except StoreUnavailable:
             return False
-        return not isinstance(reply, ReplyFault)  # LOADING while it reads its file
+        # PING is an error, LOADING, while it reads its file.
+        return f"process_id:{self.pid}\r".encode() in bytes(said) and not isinstance(pong, ReplyFault)
 
-    def _last_words(self) -> str:
-        said = self.log_path.read_bytes()[-LAST_WORDS_BYTES:].decode("utf-8", "replace").strip()
-        return said or f"nothing in {self.log_path}"
+    def _last_words(self, began_at: int) -> str:
+        said = self.log_path.read_bytes()[began_at:]
+        return said[-LAST_WORDS_BYTES:].decode("utf-8", "replace").strip()

@@ -6,9 +6,10 @@ time. So nothing else ever creates the terms without which a set refuses every c
 
 from collections.abc import Sequence
 
+from redrush.config.deployment_file import Address
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
-from redrush.stores.valkey.link import Access, Address, ReplyFault, pack
+from redrush.stores.valkey.link import Access, ReplyFault, pack
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.terms import Terms, load, terms_of
 

@@ -12,11 +12,12 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self, cast
 
 import hiredis
 import msgspec
 
+from redrush.config.deployment_file import Address
 from redrush.ports.store import StoreUnavailable
 
 CONNECT_S: Final = 1.0
@@ -26,16 +27,6 @@ REPLY_S: Final = 2.5
 """Until a reply must have come: more than a WAIT takes at most, and than a disk that stalls for a moment."""
 
 _NO_REPLY: Final = object()
-
-
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -148,10 +139,10 @@ class Link(asyncio.Protocol):
             await self.ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transport is one in all but its base class.
+        self._transport = cast(asyncio.Transport, transport)
         if self.lost is not None:
-            transport.abort()
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose(f"the connection was lost: {error}" if error else "the server closed the connection")

@@ -4,7 +4,7 @@ import asyncio
 
 from redrush.ports.store import LogRecord, StoreUnavailable
 from redrush.stores.valkey.calls import RETRY_S, Calls, first_fault
-from redrush.stores.valkey.entries import record_of
+from redrush.stores.valkey.entries import log_record_of
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault
 from redrush.stores.valkey.primary import Attached, Primary
@@ -34,7 +34,7 @@ class LogReading:
                 entries, seq = await self._read(attached, after, limit)
                 fault = first_fault((entries, seq))
                 if fault is None:
-                    return [record_of(entry) for entry in entries or ()], seq  # a page of no records is null
+                    return [log_record_of(entry) for entry in entries or ()], seq  # a page of no records is null
                 await self._calls.make_way(attached, fault, until_s)
 
     async def close(self) -> None:

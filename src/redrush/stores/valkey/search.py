@@ -12,10 +12,11 @@ from typing import Final
 
 import msgspec
 
+from redrush.config.deployment_file import Address
 from redrush.errors import ConfigError
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Access, Address, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.terms import Terms, terms_of
 
 VERSION_MIN: Final = (7, 2)

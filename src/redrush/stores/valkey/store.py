@@ -16,7 +16,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Final, Self
 
+from redrush.config.deployment_file import Address
 from redrush.core.campaign import Slots
+from redrush.ports.log_rows import users_text
 from redrush.ports.news import News, NewTerms
 from redrush.ports.store import (
     EMPTY,
@@ -37,10 +39,9 @@ from redrush.stores.valkey.entries import (
     runs_of,
     runs_text,
     transfer_of,
-    users_text,
 )
 from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
-from redrush.stores.valkey.link import Access, Address, Command, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary
 from redrush.stores.valkey.reading import LogReading
@@ -104,6 +105,19 @@ class ValkeyStore:
         keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
         primary = Primary(addresses, keys, access, library)
         await primary.start(within_s)
+        return cls(primary, keys, library, access)
+
+    @classmethod
+    def attach_later(
+        cls, addresses: Sequence[Address], campaign_id: str, set_id: str, *, access: Access | None = None
+    ) -> Self:
+        """Return the store at once, and attach in the background: for whoever can go on without the set meanwhile.
+
+        Until then every call raises StoreUnavailable with the reason, also that a server is misconfigured.
+        """
+        keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
+        primary = Primary(addresses, keys, access, library)
+        primary.start_later()
         return cls(primary, keys, library, access)
 
     @property
