@@ -34,7 +34,7 @@ def _kubernetes_commands() -> list[list[str]]:
 def test_there_is_a_unit_and_a_workload_for_every_role() -> None:
     roles = {"gate", "recorder", "settle", "control", "query"}
     assert {command[0] for command in _systemd_commands()} == roles
-    assert {command[0] for command in _kubernetes_commands()} == roles | {"seal"}
+    assert {command[0] for command in _kubernetes_commands()} == roles | {"seal", "found"}
 
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]

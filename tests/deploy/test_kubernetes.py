@@ -188,6 +188,7 @@ NEEDED = [
     ("gate", "valkey", "valkey"),
     ("recorder", "valkey", "valkey"),
     ("settle", "valkey", "valkey"),
+    ("found", "valkey", "valkey"),
     ("control", "valkey", "valkey"),
     ("valkey", "valkey", "valkey"),
     ("control", "gate", "http"),

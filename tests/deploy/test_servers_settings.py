@@ -1,68 +1,22 @@
 """The shipped settings of Valkey and PostgreSQL, on real servers."""
 
 import re
-import secrets
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import redis
 from redis.exceptions import ReadOnlyError
 
-from redrush.stack.valkey_server import find_program, free_port
 from redrush.stores.valkey.search import REQUIRED
 from tests.conftest import Databases
-
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-READY_DEADLINE_S = 30.0
-
-
-@contextmanager
-def _server(directory: Path, port: int) -> Iterator[Any]:
-    """Run a server with the shipped file and users, on loopback; yields a client."""
-    password = (directory / "password").read_text()
-    command = [find_program().path, str(directory / "valkey.conf"), "--dir", str(directory), "--port", str(port)]
-    with (directory / "log").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        client = redis.Redis(host="127.0.0.1", port=port, username="redrush", password=password)
-        try:
-            deadline_s = time.monotonic() + READY_DEADLINE_S
-            while not _answers(client):
-                assert process.poll() is None, (directory / "log").read_text()
-                assert time.monotonic() < deadline_s
-                time.sleep(0.02)
-            yield client
-        finally:
-            client.close()
-            process.terminate()
-
-
-def _answers(client: Any) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.ConnectionError:
-        return False
-
-
-def _prepare(directory: Path) -> None:
-    password = secrets.token_hex(8)
-    (directory / "password").write_text(password)
-    auth = (DEPLOY / "valkey" / "auth.conf.example").read_text()
-    (directory / "auth.conf").write_text(auth.replace("change-this-password", password))
-    text = (DEPLOY / "valkey" / "valkey.conf").read_text()
-    for old, new in (("bind * -::*", "bind 127.0.0.1"), ("/etc/redrush/valkey/auth.conf", f"{directory}/auth.conf")):
-        assert old in text
-        text = text.replace(old, new)
-    (directory / "valkey.conf").write_text(text)
+from tests.deploy.servers import free_port
+from tests.deploy.valkey_servers import DEPLOY, prepare, running, wait_until
 
 
 def test_a_server_of_a_set_is_what_redrush_requires_and_starts_quiet(tmp_path: Path) -> None:
-    _prepare(tmp_path)
+    password = prepare(tmp_path)
     port = free_port()
-    with _server(tmp_path, port) as client:
+    with running(tmp_path, port, password) as client:
         for name, wanted in REQUIRED.items():
             assert client.config_get(name.decode()) == {name.decode(): wanted.decode()}
         # It takes no writes from anybody until somebody who knows all servers of the set has made it the primary.
@@ -77,26 +31,20 @@ def test_a_server_of_a_set_is_what_redrush_requires_and_starts_quiet(tmp_path: P
         assert client.hmget("meta", "epoch") == [None]
         client.replicaof("NO", "ONE")
         client.set("grant", "2")
-    with _server(tmp_path, port) as client:
+    with running(tmp_path, port, password) as client:
         assert client.info("replication")["role"] == "slave"
         assert client.get("grant") == b"2"
 
 
 def test_a_replica_follows_under_the_shipped_users(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    _prepare(first)
-    second.mkdir()
-    for name in ("password", "auth.conf", "valkey.conf"):
-        (second / name).write_text((first / name).read_text())
+    password = prepare(first)
+    prepare(second, password)
     ports = free_port(), free_port()
-    with _server(first, ports[0]) as primary, _server(second, ports[1]) as replica:
+    with running(first, ports[0], password) as primary, running(second, ports[1], password) as replica:
         primary.replicaof("NO", "ONE")
         replica.replicaof("127.0.0.1", ports[0])
-        deadline_s = time.monotonic() + READY_DEADLINE_S
-        while replica.info("replication")["master_link_status"] != "up":
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
+        wait_until(lambda: replica.info("replication")["master_link_status"] == "up", lambda: True, second / "log")
         primary.set("grant", "1")
         assert primary.wait(1, 5_000) == 1
         nobody = redis.Redis(host="127.0.0.1", port=ports[0])
