@@ -7,6 +7,7 @@ import msgspec
 
 from redrush.config import CampaignFile, load_deployment_file
 from redrush.control.sealing import SealedCampaign
+from redrush.core.campaign import Round
 from redrush.errors import ConfigError
 from redrush.stack.free_ports import HOST, free_port, is_free
 from redrush.stack.stack_dir import StackDir
@@ -97,18 +98,22 @@ def _sets(
 
 
 def _next_round(stack: StackDir, sealed: SealedCampaign | None, now_us: int) -> str | None:
-    """Return the first round whose warm-up has not begun: earlier ones are divided over the sets already."""
+    """Return the first round that nothing has been put into yet: neither its own shares nor anybody's leftover."""
     if sealed is None:
-        return None  # nothing was sealed, so no round was divided
+        return None
+    from_us = now_us + JOIN_US
     warm_up_us = load_deployment_file(stack.deployment).warm_up_us
+    before: Round | None = None
     for round_ in sealed.campaign.rounds:
-        if round_.opens_us - warm_up_us > now_us + JOIN_US:
+        untouched = before is None or before.closes_us > from_us
+        if untouched and round_.opens_us - warm_up_us > from_us:
             return round_.id
+        before = round_
     raise ConfigError(f"{stack.root}: no round is left that a new set could serve; give the number of sets it has")
 
 
 JOIN_US: Final = 120_000_000
-"""A set joins a round whose warm-up begins no sooner than this: everything must be up by then."""
+"""A set joins a round no sooner than this before its warm-up: everything must be up by then."""
 
 
 def deployment_text(plan: StackPlan, file: CampaignFile, stack: StackDir) -> str:

@@ -8,8 +8,11 @@ from redrush.records.postgres import PostgresRecords
 from redrush.stores.valkey import Access, ValkeyStore
 
 
-async def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str, ValkeyStore]:
-    """Return the store of each set, by id, in the order of the deployment. One that is away is looked for for ever."""
+def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str, ValkeyStore]:
+    """Return the store of each set, by id, in the order of the deployment. One that is away is looked for for ever.
+
+    To be called on the event loop that the stores are used from.
+    """
     access = access_of(deployment.valkey)
     return {spec.id: open_store(spec, campaign_id, access) for spec in deployment.sets}
 
