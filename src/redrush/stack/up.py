@@ -98,9 +98,9 @@ class _Stack:
         load_or_create_keys(self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()
-        await self._supervisor.start(role_children.recorders(plan, deployment))
-        await self._supervisor.start(role_children.others(plan, deployment))
-        await self._supervisor.start(role_children.gates(plan, deployment))
+        # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
+        groups = (role_children.recorders, role_children.others, role_children.gates)
+        await asyncio.gather(*(self._supervisor.start(group(plan, deployment)) for group in groups))
         self._supervisor.show_roles_of(sets)
         await self._until_ready(plan)
         announce(plan)

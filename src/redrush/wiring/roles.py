@@ -24,7 +24,7 @@ from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.embedded import gate_readings, limits_of, system_clock
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import access_of, open_records, open_store, open_stores
+from redrush.wiring.set_stores import open_records, open_store, open_stores
 
 
 class GateRole:
@@ -43,7 +43,7 @@ class GateRole:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         keys = load_keys(DataDir(deployment.data))
         audience = None if deployment.audience is None else load_audience(deployment.audience)
-        self._stores = open_stores(deployment, sealed.campaign.id)
+        self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
             Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, audience),
             limits_of(deployment.gate.limits),
@@ -104,9 +104,8 @@ class RecorderRole:
 
     async def start(self) -> dict[str, Address]:
         sealed = self._around.sealed
-        access = access_of(self._around.deployment.valkey)
         self._records = open_records(self._spec)
-        self._store = open_store(self._spec, sealed.campaign.id, access)
+        self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
         async def trim(seq: int) -> None:
             await self._store.trim(seq)
@@ -157,7 +156,7 @@ class SettleRole:
 
     async def start(self) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
-        self._stores = open_stores(around.deployment, campaign.id)
+        self._stores = await open_stores(around.deployment, campaign.id)
         opener = PotOpener(
             self._stores,
             campaign,
@@ -209,7 +208,7 @@ class ControlRole:
 
     async def start(self) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
-        self._stores = open_stores(around.deployment, campaign.id)
+        self._stores = await open_stores(around.deployment, campaign.id)
         self._rebalancer = Rebalancer(
             self._stores,
             campaign,
