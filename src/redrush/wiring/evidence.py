@@ -18,9 +18,9 @@ AGAIN_S: Final = 0.2
 
 
 def reconcile_deployment(deployment: DeploymentFile) -> Report:
-    """Return the reconciliation of all sets, once the recorders have recorded everything or `RECORDED_WITHIN_S` is over.
+    """Return the reconciliation of all sets, once everything is recorded or `RECORDED_WITHIN_S` is over.
 
-    What they have not recorded then is reported as behind.
+    What the recorders have not recorded then is reported as behind.
     """
     return asyncio.run(_reconcile(deployment))
 
