@@ -12,7 +12,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.issuing import issue_tickets
 from redrush.core.instants import http_date
 from redrush.ports.store import StoreFailed
-from redrush.wiring import Embedded, Ports
+from redrush.wiring.embedded import Embedded, Ports
 from tests.gate.world import Answer, read_answer, request
 
 TEXT = """\

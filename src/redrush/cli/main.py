@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from redrush.cli import roles
+from redrush.cli.stack import stack_app
 from redrush.errors import RedrushError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
+app.add_typer(stack_app, name="stack")
+roles.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -112,7 +116,7 @@ def serve(
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
-    from redrush.wiring import Ports, run_embedded
+    from redrush.wiring.embedded import Ports, run_embedded
 
     def announce(ports: dict[str, int]) -> None:
         for name, number in ports.items():
@@ -152,7 +156,7 @@ def export_grants(
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring import export_grants as write
+    from redrush.wiring.embedded import export_grants as write
 
     write(DataDir(data), format_, sys.stdout)
 
@@ -161,7 +165,7 @@ def export_grants(
 def reconcile(data: DataOption, as_json: JsonOption = False) -> None:
     """Re-derive every total from the journal alone and hold the ledger against it."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring import reconcile_data_dir
+    from redrush.wiring.embedded import reconcile_data_dir
 
     report = reconcile_data_dir(DataDir(data))
     if as_json:

@@ -20,7 +20,7 @@ from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.gate.reader import Request
 from redrush.gate.site import Site
-from redrush.wiring import Embedded, Ports
+from redrush.wiring.embedded import Embedded, Ports
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]

@@ -1,0 +1,45 @@
+"""Campaign and deployment files: TOML in, validated values out, or an error with file, line and key."""
+
+from redrush.config.campaign_file import (
+    CAMPAIGN_PACKETS_MAX,
+    LASTS_US_MAX,
+    NOW,
+    OPENS_YEARS,
+    PACKETS_MAX,
+    ROUNDS_MAX,
+    CampaignFile,
+    GateSpec,
+    RoundSpec,
+    load_campaign_file,
+    parse_campaign,
+)
+from redrush.config.deployment_file import (
+    Address,
+    DeploymentFile,
+    Secret,
+    SetSpec,
+    load_deployment_file,
+    parse_deployment,
+)
+from redrush.config.toml_file import FILE_BYTES_MAX
+
+__all__ = [
+    "CAMPAIGN_PACKETS_MAX",
+    "FILE_BYTES_MAX",
+    "LASTS_US_MAX",
+    "NOW",
+    "OPENS_YEARS",
+    "PACKETS_MAX",
+    "ROUNDS_MAX",
+    "Address",
+    "CampaignFile",
+    "DeploymentFile",
+    "GateSpec",
+    "RoundSpec",
+    "Secret",
+    "SetSpec",
+    "load_campaign_file",
+    "load_deployment_file",
+    "parse_campaign",
+    "parse_deployment",
+]

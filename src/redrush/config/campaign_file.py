@@ -1,0 +1,195 @@
+"""Campaign files: TOML in, one validated `CampaignFile` out, or an error with file, line and key.
+
+Everything a person can get wrong is found here, before anything is created; what comes out needs no second look.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.core.campaign import Kind, Leftover
+from redrush.core.durations import parse_duration_us
+from redrush.core.feasibility import check_feasible
+from redrush.core.instants import to_us
+from redrush.core.money import format_amount, parse_amount
+
+NOW: Literal["now"] = "now"
+PACKETS_MAX = 10_000_000
+"""Packets of one round: the amounts of all rounds are held in memory, eight bytes each."""
+CAMPAIGN_PACKETS_MAX = 50_000_000
+"""Packets of all rounds together: a table of 400 MB."""
+ROUNDS_MAX = 1_000
+
+LASTS_US_MAX = 366 * 86_400_000_000
+"""A rush lasts seconds, an offer weeks; what is longer than a year is a slip of the pen."""
+OPENS_YEARS = range(2000, 9001)
+"""Years a round may open in: so far from both ends of the calendar that no sum with an instant leaves it."""
+
+_ENUMS: dict[str, type[StrEnum]] = {"kind": Kind, "leftover": Leftover}
+
+
+class RoundSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A round as written: `opens_us` is None for "now", which the start of the campaign turns into an instant."""
+
+    id: str
+    opens_us: int | None
+    lasts_us: int
+    kind: Kind
+    total_minor: int
+    packets: int
+    min_minor: int
+    max_minor: int
+    leftover: Leftover
+    release_per_s: float | None
+
+
+class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of the gate that a campaign may set; see `redrush.gate.reader.Limits`."""
+
+    connections_max: int | None = None
+    parked_max: int | None = None
+
+
+class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign file, validated."""
+
+    id: str
+    name: str
+    currency: str
+    audience: str | None
+    """Path of a file with one eligible user id a line; None means that every ticket is eligible."""
+    rounds: tuple[RoundSpec, ...]
+    gate: GateSpec
+
+
+class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    name: str
+    currency: str
+    audience: str | None = None
+
+
+class _RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    opens: Any  # a TOML instant or "now": msgspec has no union of the two
+    lasts: str
+    kind: Kind
+    total: str
+    packets: int
+    min: str | None = None
+    max: str | None = None
+    leftover: Leftover = Leftover.RETURN
+    release_per_second: float | None = None
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    campaign: _CampaignTable
+    round: list[_RoundTable]
+    gate: GateSpec = GateSpec()
+
+
+def load_campaign_file(path: Path) -> CampaignFile:
+    """Return the campaign that the file states. ConfigError says file, line, key, and what to write instead."""
+    return parse_campaign(read_text(path, "campaign"), str(path))
+
+
+def parse_campaign(text: str, name: str) -> CampaignFile:
+    """Return the campaign that `text` states; `name` stands for the file in errors."""
+    return parse(text, name, _File, _campaign, _ENUMS)
+
+
+def _campaign(file: _File) -> CampaignFile:
+    table = file.campaign
+    check_id("campaign.id", table.id)
+    with wrong_at("campaign.currency"):
+        parse_amount("0", table.currency)
+    if not 1 <= len(file.round) <= ROUNDS_MAX:
+        raise Wrong("round", f"a campaign has 1 to {ROUNDS_MAX} rounds, this one {len(file.round)}")
+    rounds = tuple(_round(f"round[{index}]", entry, table.currency) for index, entry in enumerate(file.round))
+    for index, round_ in enumerate(rounds):
+        if any(round_.id == other.id for other in rounds[:index]):
+            raise Wrong(f"round[{index}].id", f'the id "{round_.id}" is used twice')
+    packets = sum(round_.packets for round_ in rounds)
+    if packets > CAMPAIGN_PACKETS_MAX:
+        raise Wrong(
+            "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
+        )
+    check_gate(file.gate)
+    return CampaignFile(
+        id=table.id, name=table.name, currency=table.currency, audience=table.audience, rounds=rounds, gate=file.gate
+    )
+
+
+def check_gate(gate: GateSpec) -> None:
+    """Raise Wrong for a limit that nothing could pass."""
+    for key in ("connections_max", "parked_max"):
+        value = getattr(gate, key)
+        if value is not None and value < 1:
+            raise Wrong(f"gate.{key}", "must be at least 1")
+
+
+def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:
+    check_id(f"{at}.id", table.id)
+    with wrong_at(f"{at}.lasts"):
+        lasts_us = parse_duration_us(table.lasts)
+    if lasts_us > LASTS_US_MAX:
+        raise Wrong(f"{at}.lasts", f'"{table.lasts}" is too long: a round lasts at most a year')
+    if not 1 <= table.packets <= PACKETS_MAX:
+        raise Wrong(f"{at}.packets", f"must be from 1 to {PACKETS_MAX:,}")
+    with wrong_at(f"{at}.total"):
+        total_minor = parse_amount(table.total, currency)
+    min_minor, max_minor = _bounds(at, table, total_minor, currency)
+    with wrong_at(f"{at}.total"):
+        check_feasible(
+            total_minor,
+            table.packets,
+            min_minor,
+            max_minor,
+            lambda minor: format_amount(minor, currency),
+        )
+    release_per_s = table.release_per_second
+    if release_per_s is not None and not 0 < release_per_s <= 1e9:
+        raise Wrong(f"{at}.release_per_second", "must be above 0 packets per second; leave it out for no limit")
+    return RoundSpec(
+        id=table.id,
+        opens_us=_opens_us(at, table.opens),
+        lasts_us=lasts_us,
+        kind=table.kind,
+        total_minor=total_minor,
+        packets=table.packets,
+        min_minor=min_minor,
+        max_minor=max_minor,
+        leftover=table.leftover,
+        release_per_s=release_per_s,
+    )
+
+
+def _opens_us(at: str, opens: object) -> int | None:
+    if opens == NOW:
+        return None
+    if not isinstance(opens, datetime):
+        raise Wrong(f"{at}.opens", f'"{opens}" is not an instant: write 2027-02-06T20:00:00+08:00 (no quotes) or "now"')
+    if opens.tzinfo is None:
+        raise Wrong(f"{at}.opens", f"{opens.isoformat()} has no offset: write it like {opens.isoformat()}+08:00")
+    if opens.year not in OPENS_YEARS:
+        raise Wrong(f"{at}.opens", f"{opens.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
+    return to_us(opens)
+
+
+def _bounds(at: str, table: _RoundTable, total_minor: int, currency: str) -> tuple[int, int]:
+    if table.kind is Kind.EQUAL:
+        for key in ("min", "max"):
+            if getattr(table, key) is not None:
+                raise Wrong(f"{at}.{key}", 'a round of kind "equal" has no bounds; leave it out')
+        return total_minor // table.packets, -(-total_minor // table.packets)
+    if table.min is None or table.max is None:
+        raise Wrong(at, f'a round of kind "{table.kind}" needs min and max, like min = "0.50" and max = "200.00"')
+    with wrong_at(f"{at}.min"):
+        min_minor = parse_amount(table.min, currency)
+    with wrong_at(f"{at}.max"):
+        max_minor = parse_amount(table.max, currency)
+    return min_minor, max_minor

@@ -1,0 +1,374 @@
+"""Deployment files: which sets there are, where the records are, and where each role listens.
+
+One file is given to every role of an event, so that all agree on the sets and their order (a user's home set follows
+from it). It names secrets, it does not hold them: a password stands in the environment or in a file of its own.
+Paths in it are relative to the file.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import msgspec
+
+from redrush.config.campaign_file import GateSpec, check_gate
+from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.core.durations import parse_duration_us
+from redrush.errors import ConfigError
+
+SETS_MAX = 256
+"""Each gate keeps a few connections to every set."""
+ADDRESSES_MAX = 16
+"""Servers of one set: a primary, its replicas, and spare ones."""
+WORKERS_MAX = 256
+WARM_UP_US_MAX = 24 * 3_600_000_000
+WARM_UP_DEFAULT = "60s"
+SECRET_BYTES_MAX = 64_000
+
+_DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
+_PORTS = range(65_536)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where something listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A text that is not in the deployment file: in a variable of the environment, or in a file. Read when needed."""
+
+    where: str
+    """For errors: which key of which file asks for it."""
+    text: str | None = None
+    env: str | None = None
+    file: Path | None = None
+
+    def read(self) -> str:
+        """Return the secret, without the white space around it. ConfigError if it is not where it should be."""
+        if self.text is not None:
+            return self.text
+        if self.env is not None:
+            if not (found := os.environ.get(self.env, "").strip()):
+                raise ConfigError(f"{self.where}: the environment has no variable {self.env}")
+            return found
+        assert self.file is not None
+        try:
+            with self.file.open(encoding="utf-8") as file:
+                found = file.read(SECRET_BYTES_MAX).strip()
+        except OSError as fault:
+            raise ConfigError(f"{self.where}: {self.file} cannot be read: {fault.strerror}") from fault
+        except UnicodeDecodeError as fault:
+            raise ConfigError(f"{self.where}: {self.file} is not UTF-8 text (byte {fault.start})") from fault
+        if not found:
+            raise ConfigError(f"{self.where}: {self.file} is empty")
+        return found
+
+
+class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A set: the servers that may be its primary, and where its log is recorded."""
+
+    id: str
+    addresses: tuple[Address, ...]
+    replicas_needed: int
+    """How many replicas must hold a grant before it is answered, when nothing is broken."""
+    from_round: str | None
+    """The first round that uses this set; None: every round."""
+    records: Secret
+
+
+class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How roles sign in at the servers of the sets."""
+
+    user: str | None
+    password: Secret | None
+    cluster: bool
+    """The addresses are seeds of one Valkey Cluster, which promotes replicas by itself."""
+    tls: bool
+    tls_ca: Path | None
+
+
+class GateRole(msgspec.Struct, frozen=True, kw_only=True):
+    """The gates: `address` is the participants', `control` that of probes and metrics."""
+
+    address: Address
+    control: Address
+    workers: int
+    limits: GateSpec
+
+
+class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
+    """The control role; `gates` are asked whether they live before the whole is called ready."""
+
+    control: Address
+    gates: tuple[Address, ...]
+
+
+class QueryRole(msgspec.Struct, frozen=True, kw_only=True):
+    """The query role: `address` serves grants and totals from the records."""
+
+    address: Address
+    control: Address
+
+
+class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment file, validated. `data` holds the sealed campaign and the keys."""
+
+    data: Path
+    audience: Path | None
+    warm_up_us: int
+    sets: tuple[SetSpec, ...]
+    valkey: ValkeySpec
+    gate: GateRole
+    recorder: Address
+    settle: Address
+    control: ControlRole
+    query: QueryRole
+
+    def set_named(self, set_id: str) -> SetSpec:
+        """Return the set. ConfigError if there is none of this id."""
+        for spec in self.sets:
+            if spec.id == set_id:
+                return spec
+        raise ConfigError(f'there is no set "{set_id}" in the deployment, only {", ".join(s.id for s in self.sets)}')
+
+    def check_rounds(self, rounds: Iterable[str]) -> None:
+        """Raise ConfigError unless every `from_round` is one of the campaign's rounds and some set serves the first."""
+        known = list(rounds)
+        for spec in self.sets:
+            if spec.from_round is not None and spec.from_round not in known:
+                raise ConfigError(
+                    f'set "{spec.id}": from_round = "{spec.from_round}" is no round of the campaign: {", ".join(known)}'
+                )
+
+
+class _SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    env: str | None = None
+    file: str | None = None
+
+
+_SecretValue = str | _SecretTable
+
+
+class _EventTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: str
+    records: _SecretValue | None = None
+    audience: str | None = None
+    warm_up: str = WARM_UP_DEFAULT
+
+
+class _SetTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    addresses: list[str]
+    replicas_needed: int | None = None
+    from_round: str | None = None
+    records: _SecretValue | None = None
+
+
+class _ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user: str | None = None
+    password: _SecretValue | None = None
+    cluster: bool = False
+    tls: bool = False
+    tls_ca: str | None = None
+
+
+class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
+    port: int = 8080
+    control_host: str = "127.0.0.1"
+    control_port: int = 9100
+    workers: int = 1
+    connections_max: int | None = None
+    parked_max: int | None = None
+
+
+class _RoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    control_host: str = "127.0.0.1"
+    control_port: int
+
+
+class _ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    control_host: str = "127.0.0.1"
+    control_port: int = 9103
+    gates: list[str] = []
+
+
+class _QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
+    port: int = 8081
+    control_host: str = "127.0.0.1"
+    control_port: int = 9104
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    event: _EventTable
+    set: list[_SetTable]
+    valkey: _ValkeyTable = _ValkeyTable()
+    gate: _GateTable = _GateTable()
+    recorder: _RoleTable = _RoleTable(control_port=9101)
+    settle: _RoleTable = _RoleTable(control_port=9102)
+    control: _ControlTable = _ControlTable()
+    query: _QueryTable = _QueryTable()
+
+
+def load_deployment_file(path: Path) -> DeploymentFile:
+    """Return the deployment that the file states. ConfigError says file, line, key, and what to write instead."""
+    return parse_deployment(read_text(path, "deployment"), path)
+
+
+def parse_deployment(text: str, path: Path) -> DeploymentFile:
+    """Return the deployment that `text` states; `path` stands for the file, in errors and for what it names."""
+    return parse(text, str(path), _File, lambda file: _Reading(path).deployment(file), {})
+
+
+class _Reading:
+    """One reading of a file: knows where the file is, for relative paths and for errors about secrets."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def deployment(self, file: _File) -> DeploymentFile:
+        with wrong_at("event.warm_up"):
+            warm_up_us = parse_duration_us(file.event.warm_up)
+        if warm_up_us > WARM_UP_US_MAX:
+            raise Wrong("event.warm_up", f'"{file.event.warm_up}" is too long: a day is the longest')
+        return DeploymentFile(
+            data=self._path_of(file.event.data),
+            audience=None if file.event.audience is None else self._path_of(file.event.audience),
+            warm_up_us=warm_up_us,
+            sets=self._sets(file),
+            valkey=self._valkey(file.valkey),
+            gate=_gate(file.gate),
+            recorder=_control("recorder", file.recorder),
+            settle=_control("settle", file.settle),
+            control=ControlRole(
+                control=_control("control", file.control),
+                gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
+            ),
+            query=QueryRole(
+                address=_listening("query.port", file.query.host, file.query.port),
+                control=_control("query", file.query),
+            ),
+        )
+
+    def _sets(self, file: _File) -> tuple[SetSpec, ...]:
+        if not 1 <= len(file.set) <= SETS_MAX:
+            raise Wrong("set", f"a deployment has 1 to {SETS_MAX} sets, this one {len(file.set)}")
+        sets = tuple(self._set(f"set[{index}]", table, file.event) for index, table in enumerate(file.set))
+        ids: set[str] = set()
+        addresses: set[Address] = set()
+        for index, spec in enumerate(sets):
+            if spec.id in ids:
+                raise Wrong(f"set[{index}].id", f'the id "{spec.id}" is used twice')
+            ids.add(spec.id)
+            for address in spec.addresses:
+                if address in addresses and not file.valkey.cluster:
+                    sentence = (
+                        f"{address} stands twice: a server belongs to one set, unless [valkey] has cluster = true"
+                    )
+                    raise Wrong(f"set[{index}].addresses", sentence)
+                addresses.add(address)
+        if all(spec.from_round is not None for spec in sets):
+            raise Wrong("set", "every set has a from_round: at least one must serve the campaign from its first round")
+        return sets
+
+    def _set(self, key: str, table: _SetTable, event: _EventTable) -> SetSpec:
+        check_id(f"{key}.id", table.id)
+        if not 1 <= len(table.addresses) <= ADDRESSES_MAX:
+            raise Wrong(f"{key}.addresses", f"a set has 1 to {ADDRESSES_MAX} servers, this one {len(table.addresses)}")
+        addresses = tuple(_address(f"{key}.addresses", text) for text in table.addresses)
+        needed = table.replicas_needed
+        if needed is None:
+            needed = min(1, len(addresses) - 1)
+        if not 0 <= needed < len(addresses):
+            raise Wrong(f"{key}.replicas_needed", f"must be from 0 to {len(addresses) - 1}: the addresses but one")
+        if table.records is not None:
+            records = self._dsn(f"{key}.records", table.records)
+        elif event.records is not None:
+            records = self._dsn("event.records", event.records)
+        else:
+            raise Wrong(key, "has no records: give it a DSN of PostgreSQL here or for all sets in [event]")
+        return SetSpec(
+            id=table.id,
+            addresses=addresses,
+            replicas_needed=needed,
+            from_round=table.from_round,
+            records=records,
+        )
+
+    def _dsn(self, key: str, value: _SecretValue) -> Secret:
+        if isinstance(value, str) and _DSN_PASSWORD.search(value):
+            raise Wrong(key, 'holds a password: write { env = "NAME" } or { file = "PATH" } and put the DSN there')
+        return self._secret(key, value)
+
+    def _secret(self, key: str, value: _SecretValue) -> Secret:
+        where = f"{self._path}: {key}"
+        if isinstance(value, str):
+            return Secret(where, text=value)
+        if (value.env is None) == (value.file is None):
+            raise Wrong(key, 'is found in one place: write { env = "NAME" } or { file = "PATH" }')
+        return Secret(where, env=value.env, file=None if value.file is None else self._path_of(value.file))
+
+    def _valkey(self, table: _ValkeyTable) -> ValkeySpec:
+        password = None
+        if table.password is not None:
+            if isinstance(table.password, str):
+                raise Wrong("valkey.password", 'does not belong here: write { env = "NAME" } or { file = "PATH" }')
+            password = self._secret("valkey.password", table.password)
+        if table.user is not None and password is None:
+            raise Wrong("valkey.user", "needs a password")
+        if table.tls_ca is not None and not table.tls:
+            raise Wrong("valkey.tls_ca", "is of no use without tls = true")
+        return ValkeySpec(
+            user=table.user,
+            password=password,
+            cluster=table.cluster,
+            tls=table.tls,
+            tls_ca=None if table.tls_ca is None else self._path_of(table.tls_ca),
+        )
+
+    def _path_of(self, text: str) -> Path:
+        return self._path.parent / text
+
+
+def _gate(table: _GateTable) -> GateRole:
+    if not 1 <= table.workers <= WORKERS_MAX:
+        raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
+    limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max)
+    check_gate(limits)
+    return GateRole(
+        address=_listening("gate.port", table.host, table.port),
+        control=_control("gate", table),
+        workers=table.workers,
+        limits=limits,
+    )
+
+
+def _control(role: str, table: _GateTable | _RoleTable | _ControlTable | _QueryTable) -> Address:
+    return _listening(f"{role}.control_port", table.control_host, table.control_port)
+
+
+def _listening(key: str, host: str, port: int) -> Address:
+    if port not in _PORTS:
+        raise Wrong(key, f"{port} is not a port: 0 to {_PORTS.stop - 1}, where 0 means any free one")
+    return Address(host, port)
+
+
+def _address(key: str, text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        with wrong_at(key):
+            IPv6Address(host)
+    elif ":" in host:
+        raise Wrong(key, f'"{text}" is not an address: an IPv6 address stands in brackets, like [::1]:6379')
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) not in _PORTS[1:]:
+        raise Wrong(key, f'"{text}" is not an address: write host:port, like 10.0.0.11:6379')
+    return Address(host, int(port))

@@ -1,0 +1,152 @@
+"""TOML files with errors that say file, line and key: what campaign and deployment files have in common.
+
+`tomllib` does not keep positions, so line numbers come from a scan of the text. What is wrong with a value is found
+either by msgspec, from the types, or by a rule, which raises `Wrong` with the key (or a ValueError within `wrong_at`).
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from redrush.core.feasibility import ImpossibleSplit
+from redrush.errors import ConfigError
+
+FILE_BYTES_MAX = 4_000_000
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
+
+_File = TypeVar("_File")
+_Value = TypeVar("_Value")
+
+
+class Wrong(Exception):
+    """A key's value is wrong; carries where, for the line number."""
+
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
+
+
+class wrong_at:  # noqa: N801 - reads as a phrase: with wrong_at("round[0].lasts")
+    """Turns a rule's ValueError or ImpossibleSplit into a `Wrong` at this key."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, fault: BaseException | None, _traceback: object) -> None:
+        if isinstance(fault, ValueError | ImpossibleSplit):
+            raise Wrong(self._path, str(fault)) from fault
+
+
+def check_id(path: str, value: str) -> None:
+    """Raise Wrong unless the value is an id."""
+    if _ID.fullmatch(value) is None:
+        raise Wrong(path, f'"{value}" is not an id: 1 to 32 letters, digits, - and _, starting with a letter or digit')
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Return the text of the file, which should be a `kind` file. ConfigError if it cannot be read."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; this is no {kind} file")
+        return path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {fault.start})") from fault
+
+
+def tables_of(text: str, name: str) -> dict[str, Any]:
+    """Return the tables of a TOML text; `name` stands for the file in errors."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        sentence, _, position = str(fault).partition(" (at ")
+        line = _AT_LINE.match(position)
+        where = f"{name}:{line[1] if line else text.count(chr(10)) + 1}"
+        raise ConfigError(f"{where}: not valid TOML: {sentence[:1].lower()}{sentence[1:]}") from fault
+    except (ValueError, RecursionError) as fault:
+        # tomllib lets out what it meets within: numbers of thousands of digits, arrays of thousands of levels.
+        raise ConfigError(f"{name}: not valid TOML: a value is too long or nested too deeply") from fault
+
+
+def parse(
+    text: str,
+    name: str,
+    shape: type[_File],
+    build: Callable[[_File], _Value],
+    enums: Mapping[str, type[StrEnum]],
+) -> _Value:
+    """Return what `build` makes of the text, read as a `shape`; `enums` are the keys whose values are listed in errors.
+
+    ConfigError says file, line and key; `build` raises Wrong for what the types cannot say.
+    """
+    tables = tables_of(text, name)
+    try:
+        return build(msgspec.convert(tables, shape))
+    except msgspec.ValidationError as fault:
+        sentence, _, position = str(fault).partition(" - at `")
+        path = position.rstrip("`").removeprefix("$.")
+        raise ConfigError(_located(text, name, path, _plain(sentence, path, enums))) from None
+    except Wrong as fault:
+        raise ConfigError(_located(text, name, fault.path, str(fault))) from None
+
+
+_AT_LINE = re.compile(r"line (\d+)")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+_ENUM = re.compile(r"Invalid enum value '?(.+?)'?")
+
+
+def _plain(sentence: str, path: str, enums: Mapping[str, type[StrEnum]]) -> str:
+    """Say what msgspec found at `path` in the words of the file."""
+    if found := _UNKNOWN.fullmatch(sentence):
+        return f'unknown key "{found[1]}"'
+    if found := _MISSING.fullmatch(sentence):
+        return f'the key "{found[1]}" is missing'
+    if (found := _ENUM.fullmatch(sentence)) and (values := enums.get(path.rpartition(".")[2])):
+        allowed = ", ".join(f'"{value}"' for value in values)
+        return f'"{found[1]}" is none of {allowed}'
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _located(text: str, name: str, path: str, sentence: str) -> str:
+    """Put file, line and key before the sentence. `path` is like "round[1].total"."""
+    key = path
+    if unknown := re.fullmatch(r'unknown key "(.+)"', sentence):
+        key = f"{path}.{unknown[1]}".lstrip(".")
+    lines: dict[str, int] = {}
+    for found, number in _lines_of_keys(text):
+        lines.setdefault(found, number)
+    # The table around it is as near as a line-wise scan comes to a key in a table that is written in one line.
+    candidates = (key, path, path.rpartition(".")[0])
+    line = next((lines[candidate] for candidate in candidates if candidate in lines), 1)
+    return f"{name}:{line}: {key}: {sentence}" if key else f"{name}:{line}: {sentence}"
+
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
+_KEY = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""")
+
+
+def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
+    """Yield path and line of each table header and key, as far as a line-wise scan can tell."""
+    table = ""
+    seen: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = header[2]
+            if header[1] == "[[":
+                yield table, number
+                seen[table] = seen.get(table, -1) + 1
+                table = f"{table}[{seen[table]}]"
+            yield table, number
+        elif key := _KEY.match(line):
+            yield f"{table}.{key[1]}".lstrip("."), number
