@@ -31,7 +31,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     server = PostgresServer(tmp_path_factory.mktemp("postgres"), free_port())
     server.start()
     yield Databases(server)
-    server.stop()
+    server.kill()  # nobody needs what it would write out
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ def others(plan: StackPlan, deployment: Path) -> list[ChildSpec]:
     return [
         _role("settle", "settle", deployment, plan.settle),
         _role("control", "control", deployment, plan.control, probe="/livez"),
-        _role("query", "query", deployment, plan.query_control, address=f"{HOST}:{plan.query}"),
     ]
 
 
