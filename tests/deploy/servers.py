@@ -1,6 +1,7 @@
 """What stands behind a proxy here: real `redrush serve` processes, or a listener that writes down what it is sent."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -77,23 +78,28 @@ def serving(directory: Path, count: int) -> Iterator[tuple[list[Gate], DataDir]]
 
 
 def _start(file: Path, data: Path) -> Gate:
-    arguments = ["serve", str(file), "--data", str(data), "--port", "0", "--control-port", "0"]
-    with (data.parent / f"{data.name}.log").open("w") as log:
+    return start(
+        ["serve", str(file), "--data", str(data), "--port", "0", "--control-port", "0"],
+        data.parent / f"{data.name}.log",
+    )
+
+
+def start(command: list[str], log_path: Path) -> Gate:
+    """Start a `redrush` command that serves participants, and return when it does. To be killed by the caller."""
+    with log_path.open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=log, text=True
+            [sys.executable, "-c", COMMAND, *command], stdout=subprocess.PIPE, stderr=log, text=True
         )
     assert process.stdout is not None
-    try:
+    with process.stdout:
         line = process.stdout.readline()
-    finally:
-        process.stdout.close()
-    said = Path(log.name).read_text()
+    said = log_path.read_text()
     if line != "ready\n":
         process.kill()
         process.wait()
         raise AssertionError(f"the gate did not start: {said}")
-    ports = {name: int(address.rpartition(":")[2]) for name, address in map(str.split, said.splitlines()[:2])}
-    return Gate(process, ports["gate"], ports["control"])
+    ports = dict(re.findall(r"^(gate|control) http://.*:(\d+)$", said, re.MULTILINE))
+    return Gate(process, int(ports["gate"]), int(ports["control"]))
 
 
 def tickets(data: DataDir, users: list[str]) -> list[str]:

@@ -1,16 +1,11 @@
 """`redrush found` on real servers that start as the shipped file has it: quiet, and with nothing."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from redrush.config import DeploymentFile, load_deployment_file, parse_campaign
-from redrush.control.data_dir import DataDir
-from redrush.control.sealing import seal
 from redrush.core.campaign import Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import Posted
@@ -20,20 +15,7 @@ from redrush.stores.valkey import Terms, ValkeyStore
 from redrush.wiring.founding import found_sets
 from redrush.wiring.set_stores import open_stores
 from tests.conftest import Databases
-from tests.deploy.servers import CAMPAIGN, free_port
-from tests.deploy.valkey_servers import prepare, running
-
-DEPLOYMENT = """\
-[event]
-data = "event"
-records = {{ file = "records.dsn" }}
-[[set]]
-id = "s1"
-addresses = ["127.0.0.1:{first}", "127.0.0.1:{second}"]
-[valkey]
-user = "redrush"
-password = {{ file = "password" }}
-"""
+from tests.deploy.machines import Machines
 
 
 async def _is_away(store: ValkeyStore) -> bool:
@@ -45,44 +27,21 @@ async def _is_away(store: ValkeyStore) -> bool:
     return False
 
 
-class Machines:
-    """Two servers of a set, each started and ended on its own, and a sealed event with its deployment file."""
+def claim_once(machines: Machines) -> tuple[Terms, PotState]:
+    """Open a pot of two slots, claim one durably; return the terms under which, and the pot's state."""
 
-    def __init__(self, directory: Path, dsn: str) -> None:
-        self._directory = directory
-        self.ports = free_port(), free_port()
-        self._password = prepare(directory / "0")
-        prepare(directory / "1", self._password)
-        (directory / "password").write_text(self._password)
-        (directory / "records.dsn").write_text(dsn)
-        data = DataDir(directory / "event")
-        data.create()
-        seal(parse_campaign(CAMPAIGN, "event.toml"), data, 1_000_000)
-        (directory / "deployment.toml").write_text(DEPLOYMENT.format(first=self.ports[0], second=self.ports[1]))
-        self.deployment: DeploymentFile = load_deployment_file(directory / "deployment.toml")
+    async def claim() -> tuple[Terms, PotState]:
+        (store,) = (await open_stores(machines.deployment, "proxied")).values()
+        try:
+            async with asyncio.timeout(20):
+                while await _is_away(store):
+                    await asyncio.sleep(0.05)
+                await store.claim("r1", ["ann"], 1_000_000)
+                return store.terms, await store.state("r1")
+        finally:
+            await store.close()
 
-    @contextmanager
-    def up(self, *numbers: int) -> Iterator[None]:
-        with ExitStack() as stack:
-            for number in numbers:
-                stack.enter_context(running(self._directory / str(number), self.ports[number], self._password))
-            yield
-
-    def claim_once(self) -> tuple[Terms, PotState]:
-        """Open a pot of two slots, claim one durably; return the terms under which, and the pot's state."""
-
-        async def claim() -> tuple[Terms, PotState]:
-            (store,) = (await open_stores(self.deployment, "proxied")).values()
-            try:
-                async with asyncio.timeout(20):
-                    while await _is_away(store):
-                        await asyncio.sleep(0.05)
-                    await store.claim("r1", ["ann"], 1_000_000)
-                    return store.terms, await store.state("r1")
-            finally:
-                await store.close()
-
-        return asyncio.run(claim())
+    return asyncio.run(claim())
 
 
 @pytest.fixture
@@ -93,12 +52,12 @@ def machines(tmp_path: Path, databases: Databases) -> Machines:
 def test_quiet_and_empty_servers_become_a_set_that_grants_on_two_disks(machines: Machines) -> None:
     with machines.up(0, 1):
         assert found_sets(machines.deployment) == {"s1": True}
-        terms, state = machines.claim_once()
+        terms, state = claim_once(machines)
         assert terms == Terms(epoch=1, replicas_needed=1)
         assert (state.claimed, state.left) == (1, 1)
         # Whoever asks again changes nothing.
         assert found_sets(machines.deployment) == {"s1": False}
-        assert machines.claim_once() == (terms, state)
+        assert claim_once(machines) == (terms, state)
 
 
 def test_a_set_is_not_founded_without_all_of_its_servers(machines: Machines) -> None:

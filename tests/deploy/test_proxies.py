@@ -4,14 +4,17 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
 
 import pytest
 
+from redrush.wiring.founding import found_sets
+from tests.conftest import Databases
+from tests.deploy.machines import Machines
 from tests.deploy.proxies import Answer, Behind, Front, Proxy, call, fronting
-from tests.deploy.servers import Gate, Witness, serving, tickets
+from tests.deploy.servers import Gate, Witness, serving, start, tickets
 
 pytestmark = [pytest.mark.peers, pytest.mark.parametrize("proxy", list(Proxy))]
 
@@ -79,6 +82,36 @@ def test_when_a_gate_is_killed_everybody_is_still_answered(proxy: Proxy, tmp_pat
         # Who was with the gate that died is told so; who comes later does not notice.
         assert sum(asked) <= len(users) + 8
         assert [grab_until_answered(user) for user in users[:20]] == [1] * 20
+
+
+def test_who_grabs_again_after_the_death_of_their_gate_is_given_the_same_packet_by_another(
+    proxy: Proxy, tmp_path: Path, databases: Databases
+) -> None:
+    """Why asking again is safe, whoever does it: all gates ask the same stores, and a grant belongs to the user."""
+    machines = Machines(tmp_path, databases.fresh())
+    with machines.up(0, 1), ExitStack() as stack:
+        found_sets(machines.deployment)
+        gates = []
+        for number in range(2):
+            command = ["gate", "--deploy", str(machines.file), "--port", "0", "--control-port", "0"]
+            gates.append(start(command, tmp_path / f"gate{number}.log"))
+            stack.callback(gates[-1].kill)
+        behind = Behind(
+            gates=(gates[0].port, gates[1].port),
+            controls=(gates[0].control_port, gates[1].control_port),
+            query=gates[0].port,
+            query_control=gates[0].control_port,
+        )
+        front = stack.enter_context(fronting(proxy, tmp_path / "proxy", behind))
+        owned = tickets(machines.data, [f"u{number}" for number in range(20)])
+        first = [json.loads(front.grab(ticket).body) for ticket in owned]
+        assert {(answer["outcome"], answer["repeat"]) for answer in first} == {("granted", False)}
+        gates[0].kill()
+        again = [json.loads(front.grab(ticket).body) for ticket in owned]
+        assert [answer["grant"] for answer in again] == [answer["grant"] for answer in first]
+        assert {answer["repeat"] for answer in again} == {True}
+        mine = front.call("GET", "/v1/grants", {"Authorization": f"Bearer {owned[0]}"})
+        assert json.loads(mine.body)["grants"] == [first[0]["grant"]]
 
 
 def test_grants_come_from_the_query_process_and_from_the_gates_when_it_is_gone(proxy: Proxy, tmp_path: Path) -> None:
