@@ -112,14 +112,14 @@ class Witness:
     """A gate that decides nothing and writes down every request's bytes. It answers, or hangs up where a gate would
     have answered: so a gate looks that dies with the request in its hands. It is always ready when asked for that."""
 
-    def __init__(self, *, hangs_up: bool = False, cache_control: str = "no-store") -> None:
+    def __init__(self, *, hangs_up: bool = False, cache_control: str = "no-store", status: str = "200 OK") -> None:
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
         self._hangs_up = hangs_up
         body = json.dumps({"outcome": "missed"}).encode()
         self._answer = (
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (cache_control.encode(), len(body), body)
+            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nCache-Control: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (status.encode(), cache_control.encode(), len(body), body)
         )
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -155,7 +155,9 @@ class Witness:
                         self.bodies.append(body)
                         if self._hangs_up:
                             return
-                    connection.sendall(self._answer)
+                        connection.sendall(self._answer)
+                    else:
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         except OSError:
             pass  # the proxy has gone, or the test is over
         finally:

@@ -129,6 +129,20 @@ def test_grants_come_from_the_query_process_and_from_the_gates_when_it_is_gone(p
         assert _is_told_to_ask_again(front.call("POST", "/v1/rounds/r1/grab", owned[0]))
 
 
+def test_grants_come_from_the_gates_while_the_records_are_away(proxy: Proxy, tmp_path: Path) -> None:
+    query = Witness(status="503 Service Unavailable")
+    try:
+        with _witnesses() as pair:
+            ports = pair[0].port, pair[1].port
+            behind = Behind(gates=ports, controls=ports, query=query.port, query_control=query.port)
+            with fronting(proxy, tmp_path / "proxy", behind) as front:
+                answers = [front.call("GET", "/v1/grants", {"Authorization": f"Bearer t{n}"}) for n in range(20)]
+        assert {answer.status for answer in answers} == {200}
+        assert query.heads
+    finally:
+        query.close()
+
+
 def test_a_grab_that_may_have_reached_a_gate_is_not_sent_again(proxy: Proxy, tmp_path: Path) -> None:
     with (
         _witnesses(hangs_up=True) as pair,

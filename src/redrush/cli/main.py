@@ -156,9 +156,17 @@ def export_grants(
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.embedded import export_grants as write
 
-    write(DataDir(data), format_, sys.stdout)
+    if DataDir(data).deployment.is_file():
+        from redrush.stack.evidence import with_servers
+        from redrush.stack.stack_dir import StackDir
+        from redrush.wiring.evidence import export_deployment
+
+        with_servers(StackDir(data), lambda deployment: export_deployment(deployment, format_, sys.stdout))
+    else:
+        from redrush.wiring.embedded import export_grants as write
+
+        write(DataDir(data), format_, sys.stdout)
 
 
 @app.command()

@@ -50,6 +50,24 @@ def control(deploy: DeployOption, control_port: ControlPortOption = None) -> Non
     _run(deploy, control_port, lambda found: found.control.control, ControlRole)
 
 
+def query(
+    deploy: DeployOption,
+    control_port: ControlPortOption = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to serve at; that of the deployment by default.")
+    ] = None,
+) -> None:
+    """Serve participants' grants and the totals from the records, until SIGTERM."""
+    from redrush.config import Address
+    from redrush.wiring.roles import QueryRole
+
+    def make(around: "Surroundings") -> "Role":
+        address = around.deployment.query.address
+        return QueryRole(around, address if port is None else Address(address.host, port))
+
+    _run(deploy, control_port, lambda found: found.query.control, make)
+
+
 def recorder(
     deploy: DeployOption,
     set_id: Annotated[str, typer.Option("--set", metavar="SET", help="The set whose log is recorded.")],
@@ -97,5 +115,5 @@ def announce(addresses: "dict[str, Address]") -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Give the command line a command for each role."""
-    for role in (gate, recorder, settle, control, found):
+    for role in (gate, recorder, settle, control, query, found):
         app.command()(role)

@@ -9,7 +9,7 @@ from redrush.config import GateSpec, load_deployment_file
 from redrush.control.sealing import SealedCampaign
 from redrush.core.campaign import Round
 from redrush.errors import ConfigError
-from redrush.stack.free_ports import HOST, free_port, is_free
+from redrush.stack.loopback import HOST, free_port, is_free
 from redrush.stack.stack_dir import StackDir
 
 SETS_MAX: Final = 50

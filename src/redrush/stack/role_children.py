@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from redrush.stack.child import ChildSpec, ending_with_us
-from redrush.stack.free_ports import HOST
+from redrush.stack.loopback import HOST
 from redrush.stack.options import StackPlan
 from redrush.stack.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
 from redrush.stack.postgres_server import PostgresServer
@@ -40,6 +40,7 @@ def others(plan: StackPlan, deployment: Path) -> list[ChildSpec]:
     return [
         _role("settle", "settle", deployment, plan.settle),
         _role("control", "control", deployment, plan.control, probe="/livez"),
+        _role("query", "query", deployment, plan.query_control, address=f"{HOST}:{plan.query}"),
     ]
 
 

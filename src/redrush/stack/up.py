@@ -20,7 +20,7 @@ from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
-from redrush.stack.free_ports import HOST
+from redrush.stack.loopback import HOST
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.processes import ProcessName, process_name

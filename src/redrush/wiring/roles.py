@@ -11,10 +11,13 @@ from redrush.control.overview import Overview
 from redrush.control.sealing import load_audience
 from redrush.core.campaign import Round
 from redrush.core.phase import SteadyClock
+from redrush.core.tickets import TicketVerifier
 from redrush.gate.assembly import Event, build_gate
+from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Home
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.gate.server import Server
+from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
@@ -24,7 +27,7 @@ from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.embedded import gate_readings, limits_of, system_clock
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import open_records, open_store, open_stores
+from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
 
 
 class GateRole:
@@ -85,7 +88,7 @@ class GateRole:
             await self._server.stop()
         if self._scaled is not None:
             await self._scaled.stop()
-        await _close(self._stores)
+        await close_all(self._stores)
 
     def _homes(self, round_: Round) -> list[Home]:
         shares = self._around.division.shares(round_.id)
@@ -193,7 +196,7 @@ class SettleRole:
         if self._closer is not None:
             self._closer.stop()
         await self._parts.cancel()
-        await _close(self._stores)
+        await close_all(self._stores)
 
 
 class ControlRole:
@@ -249,12 +252,51 @@ class ControlRole:
 
     async def stop(self) -> None:
         await self._parts.cancel()
-        await _close(self._stores)
+        await close_all(self._stores)
 
 
-async def _close(stores: dict[str, ValkeyStore]) -> None:
-    for store in stores.values():
-        await store.close()
+class QueryRole:
+    """Serves "my grants" and totals from the records. No claim notices whether it runs."""
+
+    def __init__(self, around: Surroundings, address: Address) -> None:
+        self._around = around
+        self._address = address
+        self._parts = Parts()
+        self._queries: Queries | None = None
+        self._server = Server([])
+
+    async def start(self) -> dict[str, Address]:
+        deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
+        keys = load_keys(DataDir(deployment.data))
+        databases = {spec.records.read(): spec for spec in deployment.sets}
+        self._queries = Queries(
+            sealed.campaign,
+            {
+                round_.id: GrantWriter(sealed.campaign, round_, sealed.amounts, keys.receipts)
+                for round_ in sealed.campaign.rounds
+            },
+            TicketVerifier(keys.tickets),
+            [partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()],
+            limits=limits_of(deployment.gate.limits),
+            now_us=now_us,
+        )
+        port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
+        return {"query": Address(self._address.host, port)}
+
+    def readiness(self) -> bytes:
+        return ready_unless(None)
+
+    def readings(self) -> Iterator[Reading]:
+        assert self._queries is not None
+        yield Reading("redrush_connections", "Open connections", "gauge", (), len(self._queries.site.connections))
+
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        await self._server.stop()
+        if self._queries is not None:
+            await self._queries.close()
 
 
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from typing import Final
 
 from redrush.config.deployment_file import DeploymentFile, SetSpec, ValkeySpec
 from redrush.errors import ConfigError
 from redrush.records.postgres import PostgresRecords
+from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
 
 ATTACH_WAIT_S: Final = 3.0
@@ -33,6 +35,12 @@ async def open_store(deployment: DeploymentFile, set_id: str, campaign_id: str) 
     return store
 
 
+async def close_all(stores: Mapping[str, ValkeyStore]) -> None:
+    """Close every store."""
+    for store in stores.values():
+        await store.close()
+
+
 def access_of(spec: ValkeySpec) -> Access:
     """Return how to sign in at the servers. Reads the password. ConfigError if it, or the CA file, is not there."""
     tls = None
@@ -44,6 +52,6 @@ def access_of(spec: ValkeySpec) -> Access:
     return Access(spec.user, None if spec.password is None else spec.password.read(), tls)
 
 
-def open_records(spec: SetSpec) -> PostgresRecords:
+def open_records(spec: SetSpec, query_max_s: float = QUERY_MAX_S) -> PostgresRecords:
     """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
-    return PostgresRecords(spec.records.read(), spec.id)
+    return PostgresRecords(spec.records.read(), spec.id, query_max_s=query_max_s)

@@ -46,6 +46,7 @@ class Primary:
         self._why = "not connected yet"
         self._epoch_known = 0
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed = False
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self, within_s: float) -> None:
@@ -108,6 +109,7 @@ class Primary:
 
     async def close(self) -> None:
         """End the task and the link."""
+        self.closed = True
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
