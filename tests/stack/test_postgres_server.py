@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from redrush.stack.postgres_server import PostgresFailed, PostgresServer, free_port
+from redrush.stack.loopback import free_port
+from redrush.stack.postgres_server import PostgresFailed, PostgresServer
 
 OWNER = """
 import sys
