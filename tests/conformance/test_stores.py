@@ -429,7 +429,8 @@ async def test_a_restart_finds_grants_and_goes_on_where_it_stopped(factory: Fact
     async with factory.opened(tmp_path) as store:
         assert await store.log(0, 10) == log
         assert await store.find(POT, "b") == known(101)
-        assert dict(store.known(POT)) == {"a": known(100), "b": known(101)}
+        if factory.knows_all:
+            assert dict(store.known(POT)) == {"a": known(100), "b": known(101)}
         await store.open(POT, Slots(100, 4))
         results = await store.claim(POT, ["b", "c", "d", "e"], AT_US + 9)
         assert results == [known(101), new(102, AT_US + 9), new(103, AT_US + 9), EMPTY]
