@@ -26,12 +26,12 @@ class Server:
     async def listen(self, site: Site, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Serve the site at the address; returns the port, which the system chooses if `port` is 0.
 
-        With `reuse_port` other processes of this user may listen there too: the kernel spreads connections over them.
+        `reuse_port`: other processes listen on the same port, and the system shares the connections out among them.
         """
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                lambda: Connection(site), host, port, backlog=BACKLOG, reuse_port=reuse_port or None
+                lambda: Connection(site), host, port, backlog=BACKLOG, reuse_port=reuse_port
             )
         except OSError as fault:
             reason = os.strerror(fault.errno) if fault.errno else str(fault)
