@@ -13,9 +13,10 @@ import msgspec
 import uvloop
 
 from redrush.config import CampaignFile, GateSpec
+from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
-from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
+from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.errors import ConfigError, RedrushError
