@@ -22,7 +22,7 @@ from redrush.config.deployment_file import Address
 from redrush.core.failover import Terms
 from redrush.ports.log_rows import users_text
 from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreConflict, StoreUnavailable, Taken, Transfers
-from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, runs_text
+from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, runs_text, transfers_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.terms import WAIT_MS, load
@@ -73,12 +73,13 @@ class SetRebuild:
         (seq,) = await self._ask(("HGET", self._keys.meta, "seq"))
         return int(seq)
 
-    async def settle_moves(self, held: Transfers, others: Mapping[str, Transfers]) -> int:
+    async def settle_moves(self, others: Mapping[str, Transfers]) -> int:
         """Enter the halves of moves that other sets' transfers show this one must have done; return how many.
 
-        `held` are its own, as of the journal. Moves may hang together, so they are tried until no more fit. Raises
-        StoreConflict if some do not fit at all.
+        Moves may hang together, so they are tried until no more fit. Raises StoreConflict if some do not fit at all.
         """
+        taken, given = await self._ask(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
+        held = transfers_of(taken, given)
         missing = _missing_halves(self._set_id, held, others)
         entered = 0
         while missing:
