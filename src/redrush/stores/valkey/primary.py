@@ -35,7 +35,7 @@ class Attached(msgspec.Struct, frozen=True, gc=False):
 
 
 class Primary:
-    """See the module. `start` it once; `attached` is free of waiting."""
+    """See the module. `start` it once, or `start_later`; `attached` is free of waiting."""
 
     def __init__(self, addresses: Sequence[Address], keys: SetKeys, access: Access, library: Library) -> None:
         self._addresses = tuple(addresses)
@@ -62,6 +62,10 @@ class Primary:
                     pause_s = min(2 * pause_s, PAUSE_MAX_S)
         except TimeoutError:
             raise StoreUnavailable(self._why) from None
+        self.start_later()
+
+    def start_later(self) -> None:
+        """Attach to the primary as soon as there is one, and stay so."""
         self._keeper = asyncio.create_task(self._keep(), name=f"primary of {self._keys.name}")
 
     def attached(self) -> Attached:

@@ -110,6 +110,19 @@ class ValkeyStore:
         await primary.start(within_s)
         return cls(primary, keys, library, access)
 
+    @classmethod
+    def attach_later(
+        cls, addresses: Sequence[Address], campaign_id: str, set_id: str, *, access: Access | None = None
+    ) -> Self:
+        """Return the store at once, and attach in the background: for whoever can go on without the set meanwhile.
+
+        Until then every call raises StoreUnavailable with the reason, also that a server is misconfigured.
+        """
+        keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
+        primary = Primary(addresses, keys, access, library)
+        primary.start_later()
+        return cls(primary, keys, library, access)
+
     @property
     def terms(self) -> Terms:
         """The terms of the attached primary. Raises StoreUnavailable if there is none."""
