@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from redrush.stack.loopback import free_port
+from redrush.stack.free_ports import free_port
 from redrush.stack.postgres_server import PostgresServer
 
 
@@ -28,7 +28,7 @@ class Databases:
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"), free_port())
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"), free_port(set()))
     server.start()
     yield Databases(server)
     server.stop()
@@ -37,6 +37,6 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
     """A server to be killed. Not started."""
-    server = PostgresServer(tmp_path / "postgres", free_port())
+    server = PostgresServer(tmp_path / "postgres", free_port(set()))
     yield server
     server.kill()
