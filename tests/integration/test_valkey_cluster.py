@@ -8,7 +8,7 @@ from typing import Final
 
 from redrush.core.campaign import Slots
 from redrush.ports.store import Claimed
-from redrush.stack.free_ports import free_port
+from redrush.stack.loopback import free_port
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, Terms
 from redrush.stores.valkey.keys import SetKeys
@@ -37,7 +37,7 @@ class Node(ValkeyServer):
     """A server of a cluster. Its bus listens on a port of its own: the default one may be beyond the last port."""
 
     def __init__(self, directory: Path) -> None:
-        self.bus_port = free_port(set())
+        self.bus_port = free_port()
         settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", str(self.bus_port))
         super().__init__(directory, settings=settings)
         self.id = b""

@@ -18,7 +18,7 @@ from typing import Final
 import psycopg
 
 from redrush.errors import ConfigError, RedrushError
-from redrush.stack.free_ports import HOST
+from redrush.stack.loopback import HOST
 from redrush.stack.lowered import command_as, unprivileged_user
 
 MAJOR_MIN: Final = 15

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from redrush.config.deployment_file import Address
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
-from redrush.stack.free_ports import HOST, free_port
+from redrush.stack.loopback import HOST, free_port
 from redrush.stack.lowered import command_as
 from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
 from redrush.stores.valkey.search import VERSION_MIN
@@ -127,7 +127,7 @@ class ValkeyServer:
         tried_max = PORTS_TRIED_MAX if self._port is None else 1
         for tried in range(1, tried_max + 1):
             chosen = self._port
-            self._port = chosen or free_port(set())
+            self._port = chosen or free_port()
             began_at = self._spawn()
             try:
                 await self._ready(began_at)

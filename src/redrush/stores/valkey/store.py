@@ -123,6 +123,11 @@ class ValkeyStore:
         primary.start_later()
         return cls(primary, keys, library, access)
 
+    async def attached(self, within_s: float) -> bool:
+        """Return whether a primary is attached, as soon as one is, or after this time."""
+        await self._primary.other_than(None, asyncio.get_running_loop().time() + within_s)
+        return self._primary.is_attached
+
     @property
     def terms(self) -> Terms:
         """The terms of the attached primary. Raises StoreUnavailable if there is none."""

@@ -1,4 +1,4 @@
-"""Ports for servers that may have to come back to them.
+"""Where the servers of a stack listen: on loopback only, at ports that they can come back to.
 
 The system's own choice (port 0) lies where outgoing connections get theirs: a server that is restarted in the middle
 of a rush could find its port taken by one of the crowd's. So ports are taken from below that range.
@@ -18,8 +18,12 @@ RANGE_DEFAULT: Final = 32_768
 TRIES_MAX: Final = 1_000
 
 
-def free_port(taken: set[int]) -> int:
-    """Return a port of the loopback that nobody listens on now and that is not in `taken`, to which it is added."""
+def free_port(taken: set[int] | None = None) -> int:
+    """Return a port of the loopback that nobody listens on now, and that is not in `taken`, to which it is added.
+
+    Somebody may take it before the server does.
+    """
+    taken = set() if taken is None else taken
     below = max(LOWEST + 1_000, _outgoing_from())
     for _ in range(TRIES_MAX):
         port = random.randrange(LOWEST, below)  # noqa: S311 - any will do
