@@ -73,6 +73,10 @@ class Embedded:
     async def start(self) -> dict[str, int]:
         """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be."""
         clock = system_clock()
+        if self._data_dir.deployment.exists():
+            raise ConfigError(
+                f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
+            )
         self._data_dir.create()
         self._store = await SqliteStore.open_path(self._data_dir.journal)
         self._sealed = seal(self._file, self._data_dir, clock.now_us())
