@@ -24,6 +24,8 @@ ADDRESSES_MAX = 16
 WORKERS_MAX = 256
 WARM_UP_US_MAX = 24 * 3_600_000_000
 WARM_UP_DEFAULT = "60s"
+LOWER_AFTER_DEFAULT = "5s"
+NEVER = "never"
 SECRET_BYTES_MAX = 64_000
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
@@ -107,6 +109,10 @@ class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
 
     control: Address
     gates: tuple[Address, ...]
+    notes: Path
+    """The directory where it notes what it is about to tell the sets' servers."""
+    lower_after_us: int | None
+    """A set goes on without its replica when that was away for so long; None: only when an operator says so."""
 
 
 class QueryRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +194,8 @@ class _ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     control_host: str = "127.0.0.1"
     control_port: int = 9103
     gates: list[str] = []
+    notes: str = "control"
+    lower_after: str = LOWER_AFTER_DEFAULT
 
 
 class _QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -241,6 +249,8 @@ class _Reading:
             control=ControlRole(
                 control=_control("control", file.control),
                 gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
+                notes=self._path_of(file.control.notes),
+                lower_after_us=_lower_after_us(file.control.lower_after),
             ),
             query=QueryRole(
                 address=_listening("query.port", file.query.host, file.query.port),
@@ -343,6 +353,13 @@ def _gate(table: _GateTable) -> GateRole:
 
 def _control(role: str, table: _GateTable | _RoleTable | _ControlTable | _QueryTable) -> Address:
     return _listening(f"{role}.control_port", table.control_host, table.control_port)
+
+
+def _lower_after_us(text: str) -> int | None:
+    if text == NEVER:
+        return None
+    with wrong_at("control.lower_after"):
+        return parse_duration_us(text)
 
 
 def _listening(key: str, host: str, port: int) -> Address:
