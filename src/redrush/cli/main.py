@@ -236,20 +236,28 @@ def demo(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
     ] = None,
-    users: Annotated[int, typer.Option(min=100, max=1_000_000, help="Registered users.")] = 150_000,
+    users: Annotated[
+        int | None,
+        typer.Option(min=100, max=1_000_000, help="Registered users; by default 150,000, or 50,000 on a stack."),
+    ] = None,
+    stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
     port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
-    from redrush.drill.demo import DemoOptions, run_demo
+    from redrush.drill.demo import STACK_USERS, USERS, DemoOptions, on_a_stack, run_demo
 
-    raise SystemExit(
-        run_demo(
-            DemoOptions(data_dir=data, users=users, stay=stay, as_json=as_json, port=port, control_port=control_port)
-        )
+    options = DemoOptions(
+        data_dir=data,
+        users=users or (STACK_USERS if stack else USERS),
+        stay=stay,
+        as_json=as_json,
+        port=port,
+        control_port=control_port,
     )
+    raise SystemExit(run_demo(on_a_stack(options) if stack else options))
 
 
 @app.command()
