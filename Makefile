@@ -22,7 +22,7 @@ demo-stack: setup    ## the same on many processes: sets on Valkey, records on P
 test: setup          ## every test that needs nothing but Python
 	$(BIN)/python -m pytest -m "not soak and not peers" $(TEST)
 
-test-peers: setup    ## the tests that need Debian's nginx with Lua, redis-server and wrk
+test-peers: setup    ## the tests that need Debian packages: the peers, proxies and systemd
 	$(BIN)/python -m pytest -m peers $(TEST)
 
 check: setup         ## style, types, layers

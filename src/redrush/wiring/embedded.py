@@ -22,7 +22,7 @@ from redrush.core.phase import SteadyClock
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
 from redrush.gate.assembly import Event, Gate, build_gate
-from redrush.gate.lanes import Home
+from redrush.gate.lanes import Home, Lane
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.gate.site import Site
@@ -216,10 +216,29 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
             else:
                 labels = (("round", round_id), ("outcome", outcome))
                 yield Reading("redrush_claims", "Answers to claims by round and outcome", "counter", labels, count)
+    yield from _set_readings(gate)
     yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
+
+
+def _set_readings(gate: Gate) -> Iterator[Reading]:
+    """Yield what each set does for this gate, all rounds together."""
+    lanes_of: dict[str, list[Lane]] = {}
+    for claims in gate.rounds.values():
+        for lane in claims.lanes:
+            lanes_of.setdefault(lane.set, []).append(lane)
+    for name, lanes in lanes_of.items():
+        labels = (("set", name),)
+        batches = sum(lane.batches for lane in lanes)
+        yield Reading("redrush_set_batches", "Batches of claims that the set made durable", "counter", labels, batches)
+        failures = sum(lane.failures for lane in lanes)
+        yield Reading("redrush_set_failures", "Batches of claims of unknown fate", "counter", labels, failures)
+        away = sum(lane.away for lane in lanes)
+        yield Reading("redrush_set_away", "Claims told to come back as the set was away", "counter", labels, away)
+        parked = sum(lane.parked for lane in lanes)
+        yield Reading("redrush_set_parked", "Claims waiting for the set", "gauge", labels, parked)
 
 
 def run_embedded(
