@@ -1,6 +1,7 @@
 """The roles of the scaled form: each makes its parts from the deployment, runs them, and ends them in order."""
 
 import gc
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
@@ -25,6 +26,7 @@ from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
+from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
 from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
@@ -117,16 +119,13 @@ class RecorderRole:
         self._records = open_records(self._spec)
         self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
-        async def trim(seq: int) -> None:
-            await self._store.trim(seq)
-
         self._recorder = Recorder(
             self._store,
             self._records,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
-            trim=trim,
+            trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
         self._parts.add("recorder", self._recorder.run())
