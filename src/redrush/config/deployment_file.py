@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from redrush.config.campaign_file import GateSpec, check_gate
-from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
 from redrush.errors import ConfigError
 
@@ -234,6 +234,12 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def load_deployment_file(path: Path) -> DeploymentFile:
     """Return the deployment that the file states. ConfigError says file, line, key, and what to write instead."""
     return parse_deployment(read_text(path, "deployment"), path)
+
+
+def is_deployment(path: Path) -> bool:
+    """Return whether the file looks like a deployment rather than a campaign. ConfigError if it cannot be read."""
+    text = read_text(path, "campaign or deployment")
+    return "campaign" not in (tables := tables_of(text, str(path))) and ("event" in tables or "set" in tables)
 
 
 def parse_deployment(text: str, path: Path) -> DeploymentFile:
