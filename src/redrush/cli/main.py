@@ -12,11 +12,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
+app.add_typer(switch_app, name="switch")
+app.add_typer(playbook_app, name="playbook")
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -9,7 +9,7 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     beside = path.with_name(f"{path.name}.new")
     _write(beside, content, mode)
     beside.replace(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -23,7 +23,7 @@ def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
         return
     finally:
         beside.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
@@ -34,7 +34,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory durable. Raises OSError."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -53,7 +53,7 @@ DRAIN_MAX_S: Final = 60.0
 """Longest wait at a stop for the rest of the log. What is left then is recorded after the next start."""
 
 
-def _never_busy() -> bool:
+def _never() -> bool:
     return False
 
 
@@ -71,14 +71,17 @@ class Recorder:
         campaign: Campaign,
         amounts: SlotAmounts,
         *,
-        busy: Callable[[], bool] = _never_busy,
+        busy: Callable[[], bool] = _never,
+        paused: Callable[[], bool] = _never,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:
-        """`busy` tells whether the gate is in a rush; `on_fault` hears of each fault before it is tried again."""
+        """`busy` tells whether the gate is in a rush, `paused` whether operators want nothing recorded now; `on_fault`
+        hears of each fault before it is tried again."""
         self._store = store
         self._records = records
         self._interpreter = Interpreter(campaign, amounts)
         self._busy = busy
+        self._paused = paused
         self._on_fault = on_fault
         self._cursor: int | None = None  # None: ask the records
         self._caught_up_at_s = 0.0
@@ -163,7 +166,12 @@ class Recorder:
                 await self._rest(IDLE_POLL_S)
 
     async def _may_work(self) -> bool:
-        """Wait while the gate is in a rush, up to `LAG_MAX_S`. Return False when there is nothing to do any more."""
+        """Wait while the gate is in a rush, up to `LAG_MAX_S`, and while operators want it so, for as long as they do.
+        Return False when there is nothing to do any more; paused, a stop leaves the rest to the next start."""
+        while self._paused():
+            if self._stopping:
+                return False
+            await self._back_off(BUSY_POLL_S)
         now_s = asyncio.get_running_loop().time
         while self._rushing() and not self._hasty() and not self._stopping:
             if now_s() - self._caught_up_at_s >= LAG_MAX_S:

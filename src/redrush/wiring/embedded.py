@@ -16,17 +16,21 @@ import uvloop
 from redrush.config import CampaignFile, GateSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import Keys, load_or_create_keys
+from redrush.control.plans import Plans
 from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
+from redrush.core.switches import SETTLEMENT_PAUSED
 from redrush.core.tickets import TicketVerifier
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
 from redrush.gate.claims import Gauge, RoundClaims
 from redrush.gate.grants import GrantWriter
 from redrush.gate.reader import Limits
+from redrush.gate.readings import GateReadings
 from redrush.gate.server import Server
 from redrush.gate.site import Site
+from redrush.gate.switches import GateSwitches, Sampled, Sampling
 from redrush.gate.views import Computed, Fixed, GrantsView, RoundView
 from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
@@ -37,6 +41,8 @@ from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+from redrush.wiring.clock import system_clock
+from redrush.wiring.operating import Operating
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -54,6 +60,7 @@ class Gate(msgspec.Struct, frozen=True):
     rounds: dict[str, RoundClaims]
     gauge: Gauge
     views: tuple[RoundView, ...]
+    switches: GateSwitches
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
@@ -61,11 +68,6 @@ class Gate(msgspec.Struct, frozen=True):
             claims.tick()
         for view in self.views:
             view.tick()
-
-
-def system_clock() -> SteadyClock:
-    """Return a clock that takes the wall clock's time once, now, and follows the monotonic one from then on."""
-    return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000)
 
 
 def build_gate(
@@ -81,6 +83,8 @@ def build_gate(
     """Return the gate of a campaign on any store."""
     site = Site(limits, TicketVerifier(keys.tickets), now_us)
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
+    draw = random.Random().random  # noqa: S311 - a lottery among equals, reseeded by the system at each start
+    sampling = Sampling(draw)
     writers = {
         round_.id: GrantWriter(sealed.campaign, round_, sealed.amounts, keys.receipts)
         for round_ in sealed.campaign.rounds
@@ -93,7 +97,7 @@ def build_gate(
             store=store,
             writer=writers[round_.id],
             now_us=now_us,
-            draw=random.Random().random,  # noqa: S311 - a lottery among equals, reseeded by the system at each start
+            draw=draw,
             gauge=gauge,
             audience=audience,
             failed=failed,
@@ -101,10 +105,11 @@ def build_gate(
         views.append(RoundView(claims, now_us))
         path = f"/v1/rounds/{round_.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
-        site.add(b"GET", path, views[-1], needs_ticket=False)
-    site.add(b"GET", b"/v1/grants", GrantsView(store, writers, now_us), needs_ticket=True)
+        site.add(b"GET", path, Sampled(views[-1], sampling), needs_ticket=False)
+    grants = Sampled(GrantsView(store, writers, now_us), sampling)
+    site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, tuple(views))
+    return Gate(site, rounds, gauge, tuple(views), GateSwitches(rounds.values(), gauge, sampling))
 
 
 class Embedded:
@@ -142,9 +147,13 @@ class Embedded:
             now_us=clock.now_us,
             failed=self._fail,
         )
+        plans = Plans(self._file.playbooks, self._file.rules)
+        self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us)
+        self._operating.board.follow(self._gate.switches.apply)
         for claims in self._gate.rounds.values():
             await claims.warm_up()
         self._settle(clock)
+        self._watch()
         self._tune()
         return await self._listen(clock)
 
@@ -156,6 +165,7 @@ class Embedded:
             self._sealed.campaign,
             self._sealed.amounts,
             busy=self._rushing,
+            paused=self._settlement_paused,
             on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
         )
         self._closer = Closer(
@@ -164,6 +174,7 @@ class Embedded:
             clock,
             drain=self._drained,
             moved=self._refilled,
+            paused=self._settlement_paused,
             on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
         )
         self._tasks = [
@@ -177,6 +188,17 @@ class Embedded:
         """A settlement task that broke off is told at once; claims go on, and a restart records what is missing."""
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
+
+    def _watch(self) -> None:
+        now_s = asyncio.get_running_loop().time
+        gate = GateReadings(self._gate.site, self._gate.rounds.values(), self._gate.gauge, now_s)
+        self._operating.run_rules(
+            lambda: {**gate(), "records.behind": float(self._recorder.lag)},
+            lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
+        )
+
+    def _settlement_paused(self) -> bool:
+        return self._operating.board.snapshot.flag(SETTLEMENT_PAUSED)
 
     def _rushing(self) -> bool:
         return self._gate.gauge.parked > 0
@@ -198,13 +220,14 @@ class Embedded:
         self._server = Server([self._gate.tick])
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
-            control = Site(Limits(connections_max=256), None, clock.now_us)
+            control = self._operating.control_site(clock.now_us)
             exposition = Exposition([lambda: gate_readings(self._gate), self._settlement_readings])
             control.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
             control.add(b"GET", b"/readyz", Computed(self._readiness), needs_ticket=False)
             metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
             control.add(b"GET", b"/metrics", metrics, needs_ticket=False)
             ports["control"] = await self._server.listen(control, self._ports.host, self._ports.control)
+        self._operating.announce(self._ports.host, ports.get("control"))
         return ports
 
     def _readiness(self) -> bytes:
@@ -228,6 +251,7 @@ class Embedded:
 
     async def stop(self) -> None:
         """Finish what was accepted, bring the records up to date, and close. Raises StoreFailed if that was why."""
+        await self._operating.stop()
         await self._server.stop()
         self._closer.stop()
         await self._recorder.stop(drain=self._fault is None)

@@ -1,0 +1,75 @@
+"""An operator's command: asks the server that runs on a data directory, or does the same there if none runs.
+
+Which of the two it is, the lock on the audit log tells; both ways run the same operations and answer the same.
+"""
+
+import asyncio
+from typing import Any, Final
+from urllib.parse import unquote
+
+from redrush.control.data_dir import DataDir
+from redrush.control.operator_access import load_address, load_token
+from redrush.control.operator_api import OperatorApi
+from redrush.control.operator_client import Answered, ask
+from redrush.control.plans import load_plans
+from redrush.control.sealing import load_campaign
+from redrush.control.switch_log import SwitchLog, SwitchLogInUse, entries_of
+from redrush.control.switchboard import Switchboard
+from redrush.core.switches import WrongSetting, switch_of
+from redrush.errors import ConfigError, RedrushError
+from redrush.wiring.clock import system_clock
+
+DEADLINE_S: Final = 10.0
+"""For a server to answer: a change is an fsync, and a log of a thousand entries some milliseconds."""
+
+
+class OperationRefused(RedrushError):
+    """The server, or the rules that it would follow, refuse the change."""
+
+
+def operate(data_dir: DataDir, method: str, path: str, fields: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the answer's fields, and in "live" whether a server has given it.
+
+    Raises ConfigError for a directory without a campaign and for what cannot be asked, OperationRefused for a change
+    that is not possible now.
+    """
+    data_dir.require()
+    try:
+        answered, live = asyncio.run(_offline(data_dir, method, path, fields or {})), False
+    except SwitchLogInUse:
+        address, token = load_address(data_dir), load_token(data_dir)
+        answered, live = asyncio.run(ask(address, token, method, path, fields, DEADLINE_S)), True
+    if answered.status == 404:
+        raise ConfigError(_no_such(data_dir, path))
+    if answered.status == 400:
+        raise ConfigError(str(answered.fields["detail"]))
+    if answered.status >= 400:
+        raise OperationRefused(str(answered.fields["detail"]))
+    return {**answered.fields, "live": live}
+
+
+def _no_such(data_dir: DataDir, path: str) -> str:
+    """Say why there is nothing at the path, from what the last start of a server has kept."""
+    plans = load_plans(data_dir)
+    name = unquote(path.split("/")[3])
+    try:
+        if path.startswith("/v1/playbooks/"):
+            plans.playbook(name)
+        else:
+            switch_of(plans.registry(load_campaign(data_dir)), name)
+    except WrongSetting as fault:
+        return str(fault)
+    return f"the server that runs on {data_dir.root} knows no {path}; restart it with this version of redrush"
+
+
+async def _offline(data_dir: DataDir, method: str, path: str, fields: dict[str, Any]) -> Answered:
+    log = SwitchLog.open(data_dir.switches)
+    try:
+        board = Switchboard(log, load_plans(data_dir), load_campaign(data_dir), system_clock().now_us)
+        api = OperatorApi(board, lambda last: entries_of(data_dir.switches, last))
+        for operation in api.operations():
+            if (operation.method, operation.path) == (method, path):
+                return Answered(*await operation.run(fields))
+        return Answered(404, {})
+    finally:
+        log.close()
