@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from redrush.cli import roles
+from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
 
@@ -20,6 +22,8 @@ export_app = typer.Typer(no_args_is_help=True, help="Write out what the event ha
 app.add_typer(export_app, name="export")
 app.add_typer(switch_app, name="switch")
 app.add_typer(playbook_app, name="playbook")
+app.add_typer(stack_app, name="stack")
+roles.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -22,8 +22,8 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
 
 def _ask(data: Path, method: str, path: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
-    from redrush.control.data_dir import DataDir  # noqa: PLC0415 - imports wait until a command needs them
-    from redrush.wiring.operator import operate  # noqa: PLC0415
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring.operator import operate
 
     return operate(DataDir(data), method, path, fields)
 

@@ -19,6 +19,7 @@ READINGS: Final[Mapping[str, str]] = {
     "gate.connections": "open connections of one gate",
     "gate.claims_per_second": "claims answered by one gate, of whatever outcome",
     "gate.busy_share": "share of a gate's answers to claims that were 503 because too many waited, 0 to 1",
+    "gate.away_share": "share of a gate's answers to claims that were 503 because their set did not answer, 0 to 1",
     "records.behind": "log records that are not in the records yet",
 }
 """What a rule can be about. Whoever runs the rules gives the values it has; a rule without its reading stands still."""

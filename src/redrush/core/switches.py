@@ -130,7 +130,7 @@ CAMPAIGN_WIDE: Final = (
         least=1,
         most=WAITING_MOST,
         may_be_off=True,
-        does='claims that may wait for the store at once, more get a prepared 503; "off": the configured limit',
+        does="claims that may wait for the store at once, more get a prepared 503; the configured limit holds as well",
         acts=Role.GATE,
     ),
     Switch(

@@ -74,5 +74,6 @@ BUSY = problem(503, "too many claims are under way; try again shortly", "Retry-A
 NOT_SAMPLED = problem(503, "only claims are served in full now; ask again later", "Retry-After: 3\r\n")
 TOO_MANY_CONNECTIONS = problem(503, "too many connections; try again shortly", "Retry-After: 2\r\n")
 STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
+SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
 STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
 STOPPING = problem(503, "this gate is stopping; try again", "Retry-After: 1\r\n")

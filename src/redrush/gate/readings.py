@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from redrush.gate.claims import Gauge, RoundClaims
+from redrush.gate.claims import RoundClaims
+from redrush.gate.lanes import Gauge
 from redrush.gate.site import Site
 
 WINDOW_S: Final = 1.0
@@ -21,31 +22,34 @@ class GateReadings:
         self._gauge = gauge
         self._now_s = now_s
         self._began_s = now_s()
-        self._answered, self._busy = self._counted()
-        self._rates = {"gate.claims_per_second": 0.0, "gate.busy_share": 0.0}
+        self._counted = self._count()
+        self._rates: dict[str, float] = {}
 
     def __call__(self) -> Mapping[str, float]:
-        """Return the readings of now."""
-        now_s = self._now_s()
-        if now_s - self._began_s >= WINDOW_S:
-            answered, busy = self._counted()
-            more = answered - self._answered
+        """Return the readings of now; those of rates only after the first window."""
+        passed_s = self._now_s() - self._began_s
+        if passed_s >= WINDOW_S:
+            counted = self._count()
+            answered, busy, away = (now - before for now, before in zip(counted, self._counted, strict=True))
             self._rates = {
-                "gate.claims_per_second": more / (now_s - self._began_s),
-                "gate.busy_share": (busy - self._busy) / more if more else 0.0,
+                "gate.claims_per_second": answered / passed_s,
+                "gate.busy_share": busy / answered if answered else 0.0,
+                "gate.away_share": away / answered if answered else 0.0,
             }
-            self._began_s, self._answered, self._busy = now_s, answered, busy
+            self._began_s += passed_s
+            self._counted = counted
         return {
             "store.claims_waiting": float(self._gauge.parked),
             "gate.connections": float(len(self._site.connections)),
             **self._rates,
         }
 
-    def _counted(self) -> tuple[int, int]:
-        """Return how many claims were answered so far, and how many of them as busy."""
-        answered = busy = 0
+    def _count(self) -> tuple[int, int, int]:
+        """Return how many claims were answered so far, how many as busy, and how many because their set was away."""
+        decided = busy = away = 0
         for claims in self._rounds:
             counts = msgspec.structs.asdict(claims.counts)
-            answered += sum(count for outcome, count in counts.items() if outcome != "batches")
-            busy += claims.counts.busy
-        return answered, busy
+            decided += sum(count for outcome, count in counts.items() if outcome != "batches")
+            busy += sum(lane.busy for lane in claims.lanes)
+            away += sum(lane.away for lane in claims.lanes)
+        return decided + busy + away, busy, away

@@ -14,7 +14,8 @@ from redrush.core.switches import (
     pace_of,
 )
 from redrush.gate import answers
-from redrush.gate.claims import Gauge, RoundClaims
+from redrush.gate.claims import RoundClaims
+from redrush.gate.lanes import Gauge
 from redrush.gate.route import Route, Waiter
 
 
@@ -57,6 +58,7 @@ class GateSwitches:
             claims.set_pace(snapshot.number(pace_of(claims.round.id)))
             claims.set_ended(ended or snapshot.flag(ended_of(claims.round.id)))
         waiting_max = snapshot.number(CLAIMS_WAITING_MAX)
-        self._gauge.parked_max = self._configured_parked_max if waiting_max is None else int(waiting_max)
+        configured = self._configured_parked_max
+        self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
