@@ -90,7 +90,7 @@ class OperatorApi:
 
     async def _log(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
         try:
-            return 200, {"entries": msgspec.to_builtins(self._entries(LOG_ENTRIES_MAX))}
+            return 200, {"entries": msgspec.to_builtins(await asyncio.to_thread(self._entries, LOG_ENTRIES_MAX))}
         except RedrushError as fault:
             return 503, {"detail": str(fault)}
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
-from redrush.core.rules import Move, Rule, RuleState
+from redrush.core.rules import Move, RuleState
 from redrush.core.switch_layers import NotInForce
 from redrush.core.switches import WrongSetting, enabled_of
 from redrush.errors import RedrushError
@@ -38,12 +38,13 @@ class RuleRunner:
 
     async def run(self) -> None:
         """Step for ever. A disk that refuses the audit line is reported once, and tried again."""
-        while self._states:
+        while True:
             await self.step()
             await self._sleep(STEP_S)
 
     async def step(self) -> None:
         """Take the readings once, and do what every rule wishes."""
+        await self._undo_orphans()
         readings = self._readings()
         for state in self._states:
             rule = state.rule
@@ -53,23 +54,30 @@ class RuleRunner:
             enabled = self._board.snapshot.flag(enabled_of(rule.name))
             value = readings.get(rule.reading)
             move = state.step(self._now_s(), value, in_force=in_force, enabled=enabled)
-            if move is Move.UNDO or (move is Move.APPLY and not taken):
-                await self._do(move, state, rule, value, enabled=enabled)
+            if move is Move.NOTHING or (move is Move.APPLY and taken):
+                continue
+            why = f"{rule.reading} is {value:g}" if enabled else "switched off"
+            if await self._do(move, rule.playbook, rule.name, why):
+                state.done(move, self._now_s())
 
-    async def _do(self, move: Move, state: RuleState, rule: Rule, value: float | None, *, enabled: bool) -> None:
-        who = f"rule {rule.name}"
-        why = "switched off" if not enabled else f"{rule.reading} is {value:g}"
+    async def _undo_orphans(self) -> None:
+        """Undo what was applied by rules that are no longer in the campaign file: nobody else would."""
+        for layer in self._board.applied_by_rules():
+            if not any((layer.rule, layer.playbook) == (rule.name, rule.playbook) for rule in self._board.plans.rules):
+                await self._do(Move.UNDO, str(layer.playbook), str(layer.rule), "there is no such rule any more")
+
+    async def _do(self, move: Move, playbook: str, rule: str, why: str) -> bool:
+        """Return whether it is done."""
+        who = f"rule {rule}"
+        act = self._board.apply if move is Move.APPLY else self._board.undo
         try:
-            if move is Move.APPLY:
-                await self._board.apply(rule.playbook, who, why, rule.name)
-            else:
-                await self._board.undo(rule.playbook, who, why, rule.name)
-                state.undone()
+            await act(playbook, who, why, rule)
         except NotInForce:
-            return  # a person was quicker
+            return False  # a person was quicker
         except (SwitchLogFailed, WrongSetting, TooManyChanges) as fault:
             if not self._faulted:
                 self._faulted = True
                 self._on_fault(RedrushError(f"{who} cannot act: {fault}"))
-            return
+            return False
         self._faulted = False
+        return True

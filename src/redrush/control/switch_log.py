@@ -9,7 +9,7 @@ One process writes it, which the kernel's lock on the file sees to: the lock is 
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -122,12 +122,13 @@ def entries_of(path: Path, last: int | None = None) -> list[Entry]:
         return []
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
-    lines = list(_lines(path, content[: content.rfind(b"\n") + 1]))
-    return lines if last is None else lines[len(lines) - min(last, len(lines)) :]
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    skipped = 0 if last is None else max(0, len(lines) - last)
+    return list(_decoded(path, lines[skipped:], skipped + 1))
 
 
-def _lines(path: Path, content: bytes) -> Iterator[Entry]:
-    for number, line in enumerate(content.splitlines(), start=1):
+def _decoded(path: Path, lines: Iterable[bytes], first: int) -> Iterator[Entry]:
+    for number, line in enumerate(lines, start=first):
         try:
             yield _decoder.decode(line)
         except msgspec.DecodeError as fault:
@@ -136,7 +137,7 @@ def _lines(path: Path, content: bytes) -> Iterator[Entry]:
 
 def _replayed(path: Path, content: bytes) -> Layers:
     layers = Layers()
-    for number, entry in enumerate(_lines(path, content), start=1):
+    for number, entry in enumerate(_decoded(path, content.splitlines(), 1), start=1):
         try:
             layers = layers.after(entry.what, entry.who)
         except NotInForce as fault:

@@ -126,6 +126,10 @@ class Switchboard:
         """Return the layer of the playbook if it is applied."""
         return self._log.layers.applied(playbook)
 
+    def applied_by_rules(self) -> list[Layer]:
+        """Return the layers of playbooks that rules have applied."""
+        return [layer for layer in self._log.layers.layers if layer.rule is not None]
+
     def describe_switches(self) -> list[dict[str, Any]]:
         """Return every switch with its value, who has set it, and what it is about, as JSON has it."""
         return [

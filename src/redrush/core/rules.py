@@ -88,9 +88,9 @@ class RuleState:
             self.overruled = False
         return self._wish(now_s)
 
-    def undone(self) -> None:
-        """Call when what `step` wished to be undone is: it was the rule's own doing, nobody overruled it."""
-        self._in_force_since_s = None
+    def done(self, move: Move, now_s: float) -> None:
+        """Call when what `step` wished is done: so that it is told from what a person does."""
+        self._in_force_since_s = now_s if move is Move.APPLY else None
 
     def _wish(self, now_s: float) -> Move:
         rule = self.rule
