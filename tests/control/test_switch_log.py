@@ -43,7 +43,7 @@ async def test_every_line_says_who_did_what_when_why_and_what_that_changed(path:
     with opened(path) as log:
         board = board_on(log)
         await board.set_switch(SHARE, "0.5", "ann", "too many queries")
-        await board.apply("calm", "bob", "")
+        await board.apply("calm", "bob", "a line\nthat is none" + 1_000 * "!")
     first, second = entries_of(path)
     assert (first.version, first.at, first.who, first.why) == (
         1,
@@ -53,6 +53,7 @@ async def test_every_line_says_who_did_what_when_why_and_what_that_changed(path:
     )
     assert (first.what, first.changes) == (SetByHand(SHARE, 0.5), (Change(SHARE, 1.0, 0.5),))
     assert (second.version, second.who, second.what) == (2, "bob", Applied("calm", {SHARE: 0.0}))
+    assert (second.why[:20], len(second.why)) == ("a line?that is none!", 500)
     assert entries_of(path, last=1) == [second]
 
 

@@ -115,14 +115,13 @@ def test_however_actions_are_interleaved_undoing_all_of_them_leaves_the_defaults
     layers = Layers()
     for _ in range(2_000):
         rule = chance.choice([None, "behind"])
-        action: Action = chance.choice(
-            [
-                SetByHand(chance.choice([PACE, SHARE]), round(chance.random(), 2)),
-                Released(chance.choice([PACE, SHARE])),
-                Applied(chance.choice(["calm", "tight"]), chance.choice([CALM, TIGHT]), rule),
-                Undone(chance.choice(["calm", "tight"]), rule),
-            ]
-        )
+        actions: list[Action] = [
+            SetByHand(chance.choice([PACE, SHARE]), round(chance.random(), 2)),
+            Released(chance.choice([PACE, SHARE])),
+            Applied(chance.choice(["calm", "tight"]), chance.choice([CALM, TIGHT]), rule),
+            Undone(chance.choice(["calm", "tight"]), rule),
+        ]
+        action = chance.choice(actions)
         try:
             layers = layers.after(action, "somebody")
         except NotInForce:

@@ -6,7 +6,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
 from redrush.core.campaign import Campaign
 from redrush.core.rules import Rule
-from redrush.core.switches import Playbook, Registry, WrongSetting, registry_of
+from redrush.core.switches import Playbook, Registry, WrongSetting, registry_of, shown
 from redrush.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ class Plans(msgspec.Struct, frozen=True):
             if playbook.name == name:
                 return playbook
         known = ", ".join(playbook.name for playbook in self.playbooks) or "none"
-        raise WrongSetting(f'"{name[:64]}" is no playbook of this campaign; there are {known}')
+        raise WrongSetting(f'"{shown(name)}" is no playbook of this campaign; there are {known}')
 
     def registry(self, campaign: Campaign) -> Registry:
         """Return the switches of the event."""

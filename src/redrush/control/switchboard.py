@@ -14,7 +14,7 @@ from redrush.control.switch_log import Entry, SwitchLog, SwitchLogFailed
 from redrush.core.campaign import Campaign
 from redrush.core.instants import rfc3339
 from redrush.core.switch_layers import WORDS_MAX, Action, Applied, Effect, Layer, Released, SetByHand, Undone, effect_of
-from redrush.core.switches import Playbook, Snapshot, switch_of
+from redrush.core.switches import Playbook, Snapshot, in_one_line, switch_of
 
 Follower = Callable[[Snapshot], None]
 
@@ -87,7 +87,7 @@ class Switchboard:
         self._waiting += 1
         try:
             # A cancelled caller must not let the file and the memory part: the change is finished behind its back.
-            return await asyncio.shield(asyncio.ensure_future(self._in_turn(action, who[:WORDS_MAX], why[:WORDS_MAX])))
+            return await asyncio.shield(asyncio.ensure_future(self._in_turn(action, _words(who), _words(why))))
         finally:
             self._waiting -= 1
 
@@ -154,6 +154,10 @@ class Switchboard:
         known = {book.name for book in self.plans.playbooks}
         gone = {layer.playbook: layer for layer in self._log.layers.layers if layer.playbook not in {None, *known}}
         return rows + [_row(str(name), "", layer.settings, layer) for name, layer in gone.items()]
+
+
+def _words(text: str) -> str:
+    return in_one_line(text)[:WORDS_MAX]
 
 
 def _row(name: str, description: str, settings: Mapping[str, Any], layer: Layer | None) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def switch_of(registry: Registry, name: str) -> Switch:
     head = name.partition(".")[0]
     alike = [known for known in registry if known.partition(".")[0] == head] or list(registry)
     listed = ", ".join(alike[:_ALIKE_MAX]) + (", …" if len(alike) > _ALIKE_MAX else "")
-    raise WrongSetting(f'"{name[:64]}" is no switch; there are {listed}')
+    raise WrongSetting(f'"{shown(name)}" is no switch; there are {listed}')
 
 
 _ALIKE_MAX: Final = 8
@@ -240,7 +240,17 @@ def shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.12g}"
-    return str(value)[:64] if isinstance(value, str | int) else f"of type {type(value).__name__}"
+    if not isinstance(value, str | int):
+        return f"of type {type(value).__name__}"
+    return in_one_line(str(value))[:_SHOWN_MAX]
+
+
+_SHOWN_MAX: Final = 64
+
+
+def in_one_line(text: str) -> str:
+    """Return the text with a ? for every character that could break a line of a log, or a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _number(value: Any) -> float | None:
