@@ -93,13 +93,6 @@ def test_some_set_must_serve_the_first_round() -> None:
         parse_deployment(text, PATH)
 
 
-def test_a_round_that_the_campaign_does_not_have_is_refused() -> None:
-    deployment = parse_deployment(MINIMUM.replace('id = "s2"', 'id = "s2"\nfrom_round = "r2"'), PATH)
-    deployment.check_rounds(["r1", "r2"])
-    with pytest.raises(ConfigError, match='set "s2": from_round = "r2" is no round of the campaign: r1, r3'):
-        deployment.check_rounds(["r1", "r3"])
-
-
 def test_the_servers_of_a_cluster_may_serve_several_sets() -> None:
     shared = MINIMUM.replace('"[fd00::2]:6379"', '"10.0.1.11:6379"') + "[valkey]\ncluster = true\n"
     assert parse_deployment(shared, PATH).valkey.cluster

@@ -7,7 +7,6 @@ Paths in it are relative to the file.
 
 import os
 import re
-from collections.abc import Iterable
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -137,15 +136,6 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
             if spec.id == set_id:
                 return spec
         raise ConfigError(f'there is no set "{set_id}" in the deployment, only {", ".join(s.id for s in self.sets)}')
-
-    def check_rounds(self, rounds: Iterable[str]) -> None:
-        """Raise ConfigError unless every `from_round` is one of the campaign's rounds and some set serves the first."""
-        known = list(rounds)
-        for spec in self.sets:
-            if spec.from_round is not None and spec.from_round not in known:
-                raise ConfigError(
-                    f'set "{spec.id}": from_round = "{spec.from_round}" is no round of the campaign: {", ".join(known)}'
-                )
 
 
 class _SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
