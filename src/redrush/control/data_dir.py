@@ -11,6 +11,7 @@
 | `plans.json` | playbooks and rules as the last start read them, for commands while no server runs |
 | `control-token` | whoever has it may switch |
 | `control-port.json` | where the control port of the running server is |
+| `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
 """
 
 from pathlib import Path
@@ -74,6 +75,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def control_port(self) -> Path:
         """Where the control port is."""
         return self.root / "control-port.json"
+
+    @property
+    def switches_heard(self) -> Path:
+        """The switches as whoever follows the control role heard them last."""
+        return self.root / "switches-heard.json"
 
     def create(self) -> None:
         """Make the directory, readable by its owner only. ConfigError if that cannot be."""

@@ -5,8 +5,11 @@ from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `content`: written beside it, fsynced, renamed, and the directory fsynced. Raises OSError."""
-    beside = path.with_name(f"{path.name}.new")
+    """Replace `path` by `content`: written beside it, fsynced, renamed, and the directory fsynced. Raises OSError.
+
+    Of processes that do so at once, the last one's content stays.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     _write(beside, content, mode)
     beside.replace(path)
     sync_directory(path.parent)

@@ -21,6 +21,7 @@ from redrush.core.switches import WrongSetting
 from redrush.errors import RedrushError
 
 Fields = Mapping[str, Any]
+Tell = Callable[[str, Mapping[str, float]], None]
 Run = Callable[[Fields], Awaitable[tuple[int, dict[str, Any]]]]
 
 LOG_ENTRIES_MAX: Final = 1_000
@@ -57,13 +58,21 @@ class _Watching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
 
 
+class _Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: str
+    readings: dict[str, float]
+
+
 class OperatorApi:
     """The operations on one switchboard."""
 
-    def __init__(self, board: Switchboard, entries: Callable[[int], list[Any]]) -> None:
-        """`entries` returns the newest entries of the audit log, at most so many, oldest first; it may block."""
+    def __init__(self, board: Switchboard, entries: Callable[[int], list[Any]], tell: Tell | None = None) -> None:
+        """`entries` returns the newest entries of the audit log, at most so many, oldest first; it may block. `tell`
+        takes the readings that other processes tell of themselves.
+        """
         self._board = board
         self._entries = entries
+        self._tell = tell
 
     def operations(self) -> Iterator[Operation]:
         """Yield every operation."""
@@ -71,6 +80,8 @@ class OperatorApi:
         yield Operation("GET", "/v1/switches/log", self._log)
         yield Operation("POST", "/v1/switches/watch", self._watch)
         yield Operation("GET", "/v1/playbooks", self._playbooks)
+        if self._tell is not None:
+            yield Operation("POST", "/v1/readings", partial(self._told, self._tell))
         for name in self._board.registry:
             yield Operation("PUT", f"/v1/switches/{name}", partial(self._set, name))
         for row in self._board.describe_playbooks():
@@ -105,6 +116,15 @@ class OperatorApi:
                 return 200, msgspec.to_builtins(await self._board.newer_than(known.version))
         except TimeoutError:
             return 200, msgspec.to_builtins(self._board.snapshot)
+
+    async def _told(self, tell: Tell, fields: Fields) -> tuple[int, dict[str, Any]]:
+        """Take what a process says of itself: for the automatic rules."""
+        try:
+            telling = msgspec.convert(fields, _Telling)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"source": "…", "readings": {{name: value, …}}}}: {fault}'}
+        tell(telling.source, telling.readings)
+        return 200, {}
 
     async def _set(self, name: str, fields: Fields) -> tuple[int, dict[str, Any]]:
         try:

@@ -38,7 +38,7 @@ from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.clock import system_clock
-from redrush.wiring.operating import Operating
+from redrush.wiring.operating import Operating, control_site
 
 EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
@@ -159,7 +159,8 @@ class Embedded:
         self._server = Server([self._gate.tick])
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
-            control = self._operating.control_site(clock.now_us)
+            control = control_site(self._data_dir, clock.now_us)
+            self._operating.serve_on(control)
             exposition = Exposition([lambda: gate_readings(self._gate), self._settlement_readings])
             control.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
             control.add(b"GET", b"/readyz", Computed(self._readiness), needs_ticket=False)

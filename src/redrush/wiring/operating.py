@@ -17,6 +17,7 @@ from redrush.control.plans import Plans, keep_plans
 from redrush.control.rule_runner import RuleRunner
 from redrush.control.switch_log import SwitchLog, entries_of
 from redrush.control.switchboard import Switchboard
+from redrush.control.told_readings import ToldReadings
 from redrush.core.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.gate import answers
@@ -30,6 +31,11 @@ CONTROL_LIMITS = Limits(connections_max=256, claim_deadline_s=30.0)
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here: where a client finds such a port
 
 
+def control_site(data_dir: DataDir, now_us: Callable[[], int]) -> Site:
+    """Return the site of a control port, with nothing on it yet. What needs a ticket on it needs the control token."""
+    return Site(CONTROL_LIMITS, TokenVerifier(load_or_create_token(data_dir)), now_us, answers.NO_TOKEN)
+
+
 class Operating:
     """The parts of one process that has the switchboard. `open`, then the rest, then `stop`."""
 
@@ -37,6 +43,7 @@ class Operating:
         self.board = board
         self._data_dir = data_dir
         self._operations = Operations()
+        self._told = ToldReadings(asyncio.get_running_loop().time)
         self._rules: asyncio.Task[None] | None = None
 
     @classmethod
@@ -46,15 +53,13 @@ class Operating:
         keep_plans(data_dir, plans)
         return cls(data_dir, Switchboard(log, plans, campaign, now_us))
 
-    def control_site(self, now_us: Callable[[], int]) -> Site:
-        """Return a site that serves the control API to whoever has the token; more can be added to it."""
-        site = Site(CONTROL_LIMITS, TokenVerifier(load_or_create_token(self._data_dir)), now_us, answers.NO_TOKEN)
-        api = OperatorApi(self.board, lambda last: entries_of(self._data_dir.switches, last))
+    def serve_on(self, site: Site) -> None:
+        """Let a control port serve the control API."""
+        api = OperatorApi(self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell)
         for operation in api.operations():
             route = self._operations.route(operation.run)
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")
             site.add(method, path, route, needs_ticket=True, reads=route.reads)
-        return site
 
     def announce(self, host: str, port: int | None) -> None:
         """Let commands find the control port, or know that there is none."""
@@ -64,8 +69,10 @@ class Operating:
             keep_address(self._data_dir, ControlAddress(ANY_HOST.get(host, host), port))
 
     def run_rules(self, readings: Callable[[], Mapping[str, float]], on_fault: Callable[[RedrushError], None]) -> None:
-        """Let the automatic rules act on these readings from now on."""
-        runner = RuleRunner(self.board, readings, asyncio.get_running_loop().time, on_fault=on_fault)
+        """Let the automatic rules act from now on: on the readings of this process, and what others tell of theirs."""
+        runner = RuleRunner(
+            self.board, lambda: {**self._told(), **readings()}, asyncio.get_running_loop().time, on_fault=on_fault
+        )
         self._rules = asyncio.create_task(runner.run(), name="rules")
 
     async def stop(self) -> None:
