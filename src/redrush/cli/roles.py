@@ -79,6 +79,15 @@ def recorder(
     _run(deploy, control_port, lambda found: found.recorder, lambda around: RecorderRole(around, set_id))
 
 
+def found(deploy: DeployOption) -> None:
+    """Make sets of the deployment's empty Valkey servers, once before the first round: those that are none yet."""
+    from redrush.config import load_deployment_file
+    from redrush.wiring.founding import found_sets
+
+    for set_id, is_new in found_sets(load_deployment_file(deploy)).items():
+        sys.stdout.write(f"{set_id}: {'founded' if is_new else 'was founded before'}\n")
+
+
 def _run(
     deploy: Path,
     control_port: int | None,
@@ -106,5 +115,5 @@ def announce(addresses: "dict[str, Address]") -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Give the command line a command for each role."""
-    for role in (gate, recorder, settle, control, query):
+    for role in (gate, recorder, settle, control, query, found):
         app.command()(role)

@@ -49,6 +49,10 @@ def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announ
 
     Raises RedrushError if it does not come up; no child is left behind then.
     """
+    if stack.event.journal.exists():
+        raise ConfigError(
+            f"{stack.root}: is the directory of a single server, whose journal has its grants; use `redrush serve`"
+        )
     stack.event.create()
     with Lock(stack):
         end_leftovers(stack)
