@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from redrush.config import Address, DeploymentFile
+from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.plans import load_plans
-from redrush.control.sealing import load_audience
 from redrush.core.campaign import Round
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
