@@ -10,22 +10,34 @@ from urllib.parse import quote
 import typer
 
 from redrush.core.switches import shown
+from redrush.errors import ConfigError
 
 switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")
 playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch settings, applied and undone as one.")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
+]
+DeployOption = Annotated[
+    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; the user of this system by default.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
 
-def _ask(data: Path, method: str, path: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
+def _ask(
+    data: Path | None, deploy: Path | None, method: str, path: str, fields: dict[str, Any] | None = None
+) -> dict[str, Any]:
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.operator import operate
+    from redrush.wiring.operator import operate, operate_deployment
 
-    return operate(DataDir(data), method, path, fields)
+    if data is not None and deploy is None:
+        return operate(DataDir(data), method, path, fields)
+    if deploy is not None and data is None:
+        return operate_deployment(deploy, method, path, fields)
+    raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
 
 
 def _show(fields: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
@@ -56,9 +68,9 @@ def _effect_lines(fields: dict[str, Any]) -> list[str]:
 
 
 @switch_app.command("list")
-def list_switches(data: DataOption, as_json: JsonOption = False) -> None:
+def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show every switch, its value, and who has set it."""
-    fields = _ask(data, "GET", "/v1/switches")
+    fields = _ask(data, deploy, "GET", "/v1/switches")
     lines = []
     for row in fields["switches"]:
         by = f"  (default {shown(row['default'])}; set by {row['set_by']})" if row["set_by"] else ""
@@ -70,29 +82,39 @@ def list_switches(data: DataOption, as_json: JsonOption = False) -> None:
 def set_switch(
     name: NameArgument,
     value: Annotated[str, typer.Argument(metavar="VALUE", help='A number, true, false, or "off".')],
-    data: DataOption,
+    data: DataOption = None,
+    deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set a switch. It holds, whatever automatic rules want, until it is set again or released."""
-    fields = _ask(data, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": value, "why": why, "who": _who(who)})
+    fields = _ask(
+        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": value, "why": why, "who": _who(who)}
+    )
     _show(fields, _effect_lines(fields), as_json=as_json)
 
 
 @switch_app.command("release")
 def release_switch(
-    name: NameArgument, data: DataOption, why: WhyOption = "", who: WhoOption = None, as_json: JsonOption = False
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take back what was set by hand: playbooks, rules and the default have the switch again."""
-    fields = _ask(data, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": None, "why": why, "who": _who(who)})
+    fields = _ask(
+        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": None, "why": why, "who": _who(who)}
+    )
     _show(fields, _effect_lines(fields), as_json=as_json)
 
 
 @switch_app.command("log")
-def show_log(data: DataOption, as_json: JsonOption = False) -> None:
+def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show who changed what, when and why; the newest thousand changes, oldest first."""
-    fields = _ask(data, "GET", "/v1/switches/log")
+    fields = _ask(data, deploy, "GET", "/v1/switches/log")
     _show(fields, [_entry_line(entry) for entry in fields["entries"]], as_json=as_json)
 
 
@@ -105,9 +127,9 @@ def _entry_line(entry: dict[str, Any]) -> str:
 
 
 @playbook_app.command("list")
-def list_playbooks(data: DataOption, as_json: JsonOption = False) -> None:
+def list_playbooks(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show the playbooks of the campaign, and which are applied."""
-    fields = _ask(data, "GET", "/v1/playbooks")
+    fields = _ask(data, deploy, "GET", "/v1/playbooks")
     lines = []
     for row in fields["playbooks"]:
         state = f"applied by {row['applied_by']}" if row["applied_by"] else "not applied"
@@ -118,17 +140,27 @@ def list_playbooks(data: DataOption, as_json: JsonOption = False) -> None:
 
 @playbook_app.command("apply")
 def apply_playbook(
-    name: NameArgument, data: DataOption, why: WhyOption = "", who: WhoOption = None, as_json: JsonOption = False
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Set every switch of the playbook, as one change."""
-    fields = _ask(data, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", {"why": why, "who": _who(who)})
+    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", {"why": why, "who": _who(who)})
     _show(fields, _effect_lines(fields), as_json=as_json)
 
 
 @playbook_app.command("undo")
 def undo_playbook(
-    name: NameArgument, data: DataOption, why: WhyOption = "", who: WhoOption = None, as_json: JsonOption = False
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring back what was there before the playbook, but for what somebody has set since."""
-    fields = _ask(data, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", {"why": why, "who": _who(who)})
+    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", {"why": why, "who": _who(who)})
     _show(fields, _effect_lines(fields), as_json=as_json)

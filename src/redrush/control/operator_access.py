@@ -48,6 +48,11 @@ def load_or_create_token(data_dir: DataDir) -> str:
     return load_token(data_dir)
 
 
+def load_token_if_any(data_dir: DataDir) -> str | None:
+    """Return the token of the directory, or None if it was prepared without. ConfigError if it cannot be read."""
+    return load_token(data_dir) if data_dir.control_token.exists() else None
+
+
 def load_token(data_dir: DataDir) -> str:
     """Return the token of the directory. ConfigError if there is none."""
     try:

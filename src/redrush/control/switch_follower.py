@@ -39,11 +39,12 @@ class SwitchFollower:
         address: ControlAddress,
         token: str,
         registry: Registry,
-        kept: Path,
+        kept: Path | None,
         *,
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """`kept` is the file for what was heard last; `on_fault` hears when the line is lost, once each time."""
+        """`kept` is the file for what was heard last, None where nothing can be kept; `on_fault` hears when the line is
+        lost, once each time."""
         self._address = address
         self._token = token
         self._registry = registry
@@ -86,6 +87,8 @@ class SwitchFollower:
         return Snapshot(snapshot.version, known | dict(snapshot.values))
 
     def _remembered(self) -> Snapshot:
+        if self._kept is None:
+            return self._complete(Snapshot(UNKNOWN_VERSION, {}))
         try:
             return self._complete(msgspec.json.decode(self._kept.read_bytes(), type=Snapshot))
         except FileNotFoundError:
@@ -95,6 +98,8 @@ class SwitchFollower:
             return self._complete(Snapshot(UNKNOWN_VERSION, {}))
 
     def _keep(self, snapshot: Snapshot) -> None:
+        if self._kept is None:
+            return
         try:
             write_durably(self._kept, msgspec.json.encode(snapshot))
         except OSError as fault:

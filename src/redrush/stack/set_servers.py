@@ -19,6 +19,8 @@ from typing import Final
 import msgspec
 
 from redrush.config import Address
+from redrush.control.warden_notes import WardenNotes
+from redrush.core.failover import Noted
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.child import ChildSpec
@@ -97,10 +99,17 @@ class SetServers:
         for index in range(len(known)):
             if index != newest:
                 await self._follow(index, self._addresses[newest])
+        epoch = known[newest].epoch
         if not founded:
             replicas_needed = min(1, len(self._servers) - 1)
-            await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)
+            epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)).epoch
             self._stack.add_founded(self.id)
+        notes = WardenNotes.open_path(self._stack.control, self.id)
+        try:
+            # The servers may listen elsewhere than last time, so what a warden noted then names nobody any more.
+            notes.note(Noted(epoch, str(self._addresses[newest])))
+        finally:
+            notes.close()
 
     def _child(self, index: int) -> ChildSpec:
         address = self._addresses[index]
@@ -161,7 +170,9 @@ class SetServers:
         try:
             link, _ = await Link.connect(address, Access())
             try:
-                role, held = await link.call(pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq")), 2)
+                role, held = await link.call(
+                    pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq", "detached")), 2
+                )
             finally:
                 await link.close()
         except StoreUnavailable:
@@ -181,7 +192,12 @@ class SetServers:
 
 
 def _standing(role: Reply, held: Reply) -> Standing:
-    epoch, seq = (0 if value is None else int(value) for value in held)
+    epoch, seq = (0 if value is None else int(value) for value in held[:2])
+    if held[2] is not None:
+        # Cut off in the middle of a promotion. What was written to it since was not acknowledged; it counts with what
+        # it had before.
+        detached_epoch, detached_seq = map(int, held[2].split())
+        seq = min(seq, detached_seq) if detached_epoch == epoch else seq
     if role[0] == b"master":
         return Standing(None, True, epoch, seq)
     return Standing(Address(role[1].decode(), int(role[2])), role[3] == b"connected", epoch, seq)

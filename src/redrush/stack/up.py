@@ -17,8 +17,6 @@ from typing import Any, Final
 from redrush.config import CampaignFile
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
-from redrush.control.operator_access import load_or_create_token
-from redrush.control.plans import Plans, keep_plans
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
@@ -32,6 +30,7 @@ from redrush.stack.supervisor import Supervisor
 from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
 from redrush.wiring.clock import system_clock
+from redrush.wiring.operating import prepare_operating
 
 LEFTOVERS_MAX_S: Final = 60.0
 """How long the children of a killed supervisor may take to end; then they are killed too."""
@@ -100,8 +99,7 @@ class _Stack:
         write_durably(self._stack.deployment, text.encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)
-        load_or_create_token(self._stack.event)
-        keep_plans(self._stack.event, Plans(self._file.playbooks, self._file.rules))
+        prepare_operating(self._stack.event, self._file)
         self._seal()
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.

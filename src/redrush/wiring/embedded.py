@@ -16,7 +16,6 @@ from redrush.config import CampaignFile, GateSpec
 from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
-from redrush.control.plans import Plans
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
@@ -39,7 +38,7 @@ from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.clock import system_clock
-from redrush.wiring.operating import Operating, control_site
+from redrush.wiring.operating import Operating, control_site, prepare_operating
 
 EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
@@ -90,7 +89,7 @@ class Embedded:
             now_us=clock.now_us,
             failed=self._fail,
         )
-        plans = Plans(self._file.playbooks, self._file.rules)
+        plans = prepare_operating(self._data_dir, self._file)
         self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us)
         self._operating.board.follow(self._gate.switches.apply)
         for claims in self._gate.rounds.values():

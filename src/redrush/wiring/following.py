@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final
 
-from redrush.control.operator_access import ControlAddress, load_or_create_token
+from redrush.control.operator_access import ControlAddress, load_token_if_any
 from redrush.control.operator_client import ControlUnreachable, ask
 from redrush.control.plans import load_plans
 from redrush.control.switch_follower import SwitchFollower
@@ -39,13 +40,16 @@ def control_of(around: Surroundings) -> ControlAddress:
     return ControlAddress(ANY_HOST.get(control.host, control.host), control.port)
 
 
-def switch_line(around: Surroundings, troubles: Troubles) -> SwitchLine:
+def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchLine:
     """Return the line to the control role of the deployment."""
+    data_dir = around.data_dir
+    # Where the event's directory is read-only nothing is remembered: a start without the control role has the defaults.
+    kept = data_dir.switches_heard if os.access(data_dir.root, os.W_OK) else None
     return SwitchFollower(
         control_of(around),
-        load_or_create_token(around.data_dir),
-        load_plans(around.data_dir).registry(around.sealed.campaign),
-        around.data_dir.switches_heard,
+        token,
+        load_plans(data_dir).registry(around.sealed.campaign),
+        kept,
         on_fault=troubles.listener("switches"),
     )
 
@@ -53,8 +57,14 @@ def switch_line(around: Surroundings, troubles: Troubles) -> SwitchLine:
 async def listen_to_switches(
     around: Surroundings, parts: Parts, troubles: Troubles, apply: Callable[[Snapshot], None]
 ) -> None:
-    """Let what was heard last hold, and from now on whatever is switched."""
-    heard = switch_line(around, troubles).snapshots()
+    """Let what was heard last hold, and from now on whatever is switched. Nothing is where the event has no token."""
+    token = load_token_if_any(around.data_dir)
+    if token is None:
+        around.log.warning(
+            "the event has no control token: nothing can be switched", directory=str(around.data_dir.root)
+        )
+        return
+    heard = switch_line(around, token, troubles).snapshots()
     apply(await anext(heard))
     parts.add("switches", _follow(heard, apply))
 
@@ -65,10 +75,10 @@ async def _follow(heard: AsyncIterator[Snapshot], apply: Callable[[Snapshot], No
 
 
 async def tell_readings(around: Surroundings, source: str, readings: Callable[[], Mapping[str, float]]) -> None:
-    """Tell the control role how this process is, for ever. While it is away nothing is told: it has no rules then."""
-    address, token = control_of(around), load_or_create_token(around.data_dir)
-    while True:
-        fields = {"source": f"{source} {around.control}", "readings": dict(readings())}
+    """Tell the control role how this process is, for ever. While that is away nothing is told: it has no rules then."""
+    address, token = control_of(around), load_token_if_any(around.data_dir)
+    while token is not None:
+        fields = {"source": f"{source} {around.control} {os.getpid()}", "readings": dict(readings())}
         with contextlib.suppress(ControlUnreachable):  # the line of the switches reports the same
             await ask(address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
         await asyncio.sleep(TELL_S)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Self
 
+from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import (
     ControlAddress,
@@ -11,6 +12,7 @@ from redrush.control.operator_access import (
     forget_address,
     keep_address,
     load_or_create_token,
+    load_token_if_any,
 )
 from redrush.control.operator_api import OperatorApi
 from redrush.control.plans import Plans, keep_plans
@@ -31,9 +33,22 @@ CONTROL_LIMITS = Limits(connections_max=256, claim_deadline_s=30.0)
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here: where a client finds such a port
 
 
+def prepare_operating(data_dir: DataDir, file: CampaignFile) -> Plans:
+    """Make what switching needs in the directory of an event: the token, and the plans of the file, which it returns.
+
+    Unlike the seal this may be done again, with other plans. ConfigError if the disk refuses.
+    """
+    load_or_create_token(data_dir)
+    plans = Plans(file.playbooks, file.rules)
+    keep_plans(data_dir, plans)
+    return plans
+
+
 def control_site(data_dir: DataDir, now_us: Callable[[], int]) -> Site:
-    """Return the site of a control port, with nothing on it yet. What needs a ticket on it needs the control token."""
-    return Site(CONTROL_LIMITS, TokenVerifier(load_or_create_token(data_dir)), now_us, answers.NO_TOKEN)
+    """Return the site of a control port, with nothing on it yet. What needs a ticket on it needs the control token; it
+    is refused to everybody where there is none."""
+    token = load_token_if_any(data_dir)
+    return Site(CONTROL_LIMITS, None if token is None else TokenVerifier(token), now_us, answers.NO_TOKEN)
 
 
 class Operating:
@@ -49,9 +64,7 @@ class Operating:
     @classmethod
     def open(cls, data_dir: DataDir, plans: Plans, campaign: Campaign, now_us: Callable[[], int]) -> Self:
         """Take the switches of the directory over. Raises SwitchLogInUse if another process has them."""
-        log = SwitchLog.open(data_dir.switches)
-        keep_plans(data_dir, plans)
-        return cls(data_dir, Switchboard(log, plans, campaign, now_us))
+        return cls(data_dir, Switchboard(SwitchLog.open(data_dir.switches), plans, campaign, now_us))
 
     def serve_on(self, site: Site) -> None:
         """Let a control port serve the control API."""

@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Container, Iterator
 from functools import partial
+
+import msgspec
 
 from redrush.config import Address, DeploymentFile
 from redrush.control.audience_file import load_audience
@@ -11,7 +14,10 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.plans import load_plans
+from redrush.control.warden import SetServers, Warden
+from redrush.control.warden_notes import WardenNotes
 from redrush.core.campaign import Round
+from redrush.core.failover import Policy
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
 from redrush.gate.assembly import Event, build_gate
@@ -21,12 +27,15 @@ from redrush.gate.readings import GateReadings
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.gate.server import Server
 from redrush.gate.site import Site
+from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
+from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
+from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
@@ -34,14 +43,18 @@ from redrush.wiring.embedded import gate_readings, limits_of
 from redrush.wiring.following import SettlementPause, listen_to_switches, tell_readings
 from redrush.wiring.operating import Operating
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
+from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
+
+DURABILITIES = ("replica", "disk", "none")
+"""What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
 
 
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, address: Address) -> None:
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address) -> None:
         self._around = around
+        self._audience = audience
         self._address = address
         self._troubles = Troubles(around.log)
         self._parts = Parts()
@@ -52,10 +65,9 @@ class GateRole:
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         keys = load_keys(DataDir(deployment.data))
-        audience = None if deployment.audience is None else load_audience(deployment.audience)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, audience),
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
@@ -123,18 +135,14 @@ class RecorderRole:
 
         pause = SettlementPause()
         await listen_to_switches(self._around, self._parts, self._troubles, pause.apply)
-
-        async def trim(seq: int) -> None:
-            await self._store.trim(seq)
-
         self._recorder = Recorder(
             self._store,
             self._records,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
-            trim=trim,
             paused=pause,
+            trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
         recorder = self._recorder
@@ -230,10 +238,15 @@ class ControlRole:
         self._stores: dict[str, ValkeyStore] = {}
         self._overview: Overview | None = None
         self._operating: Operating | None = None
+        self._wardens: list[Warden] = []
+        self._notes: list[WardenNotes] = []
 
     async def start(self, control: Site) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
-        self._operating = Operating.open(around.data_dir, load_plans(around.data_dir), campaign, around.clock.now_us)
+        # What is sealed may be read-only, so the board is where this role notes other things too.
+        board_dir = DataDir(around.deployment.control.notes)
+        board_dir.create()
+        self._operating = Operating.open(board_dir, load_plans(around.data_dir), campaign, around.clock.now_us)
         self._operating.serve_on(control)
         self._operating.announce(around.control.host, around.control.port or None)
         self._stores = await open_stores(around.deployment, campaign.id)
@@ -256,6 +269,8 @@ class ControlRole:
                 for gate in around.deployment.control.gates
             },
         )
+        if not around.deployment.valkey.cluster:  # a cluster promotes by itself
+            self._watch_over_sets()
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())
         self._operating.run_rules(dict, self._troubles.listener("rules"))
@@ -271,6 +286,13 @@ class ControlRole:
             labels = (("set", set_id),)
             works = set_id not in self._overview.sets_lacking
             yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, works)
+        for warden in self._wardens:
+            labels = (("set", warden.state.set),)
+            yield Reading("redrush_set_epoch", "Grows with every change of terms", "gauge", labels, warden.state.epoch)
+            for durability in DURABILITIES:
+                held = (("set", warden.state.set), ("durability", durability))
+                holds = warden.state.durability == durability
+                yield Reading("redrush_set_durability", "What a grant rests on, if 1", "gauge", held, holds)
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -280,7 +302,24 @@ class ControlRole:
         if self._operating is not None:
             await self._operating.stop()
         await self._parts.cancel()
+        for notes in self._notes:
+            notes.close()
         await close_all(self._stores)
+
+    def _watch_over_sets(self) -> None:
+        deployment, campaign_id = self._around.deployment, self._around.sealed.campaign.id
+        access = access_of(deployment.valkey)
+        for spec in deployment.sets:
+            self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
+            warden = Warden(
+                SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access),
+                policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
+                notes=self._notes[-1],
+                clock=self._around.clock,
+                told=self._around.log.warning,
+            )
+            self._wardens.append(warden)
+            self._parts.add(f"warden of {spec.id}", warden.run())
 
 
 class QueryRole:
@@ -325,6 +364,31 @@ class QueryRole:
         await self._server.stop()
         if self._queries is not None:
             await self._queries.close()
+
+
+def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:
+    """Run a gate of so many worker processes until told to end; return the exit code.
+
+    All serve participants at `address`. Each has a control port of its own, the next ones after that of the first.
+    """
+    clock = system_clock()
+    around = surroundings(deployment, control, clock)
+    # Loaded before the workers are forked, so that they share the memory.
+    audience = None if deployment.audience is None else load_audience(deployment.audience)
+
+    def work(number: int) -> None:
+        own = Address(control.host, control.port + number if control.port else 0)
+        ours = msgspec.structs.replace(around, control=own)
+        run_role(lambda around: GateRole(around, audience, address), ours, announce)
+
+    if workers == 1:
+        work(0)
+        return 0
+
+    def died(number: int, status: int) -> None:
+        around.log.error("a worker died and is started again", worker=number, status=status)
+
+    return run_workers(workers, work, died=died)
 
 
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:

@@ -84,7 +84,7 @@ async def _until(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sta
 
 async def _seconds_to_every_gate(stack: RunningStack, value: bool, state: str) -> float:
     directory = DataDir(stack.data)
-    address, token = load_address(directory), load_token(directory)
+    address, token = load_address(DataDir(stack.data / "control")), load_token(directory)
     waiting = asyncio.create_task(_until_all(stack, state))
     await asyncio.sleep(0.2)  # the connections are there
     assert not waiting.done()
@@ -130,6 +130,18 @@ async def test_what_was_switched_outlives_the_control_role_and_the_gates(stack: 
         {"switch": "answer_ended", "from": True, "to": False}
     ]
     await _until_all(stack, "open")
+
+
+def test_the_control_role_may_be_asked_from_anywhere_with_the_deployment_file(stack: RunningStack) -> None:
+    deployment = stack.data / "deployment.toml"
+    ran = redrush("switch", "set", "sampling.non_core", "0.5", "--deploy", deployment, "--who", "ann", "--json")
+    assert json.loads(ran.out)["live"] is True, ran.err
+    listed = {row["name"]: row["set_by"] for row in _switch(stack, "list")["switches"]}
+    assert listed["sampling.non_core"] == "ann"
+    _switch(stack, "release", "sampling.non_core")
+    for neither in ((), ("--data", stack.data, "--deploy", deployment)):
+        ran = redrush("switch", "list", *neither)
+        assert (ran.code, "say which event" in ran.err) == (2, True)
 
 
 async def test_a_rule_acts_on_what_the_gates_tell(stack: RunningStack) -> None:
