@@ -1,5 +1,6 @@
 import random
 
+import msgspec
 import pytest
 
 from redrush.core.failover import (
@@ -109,6 +110,11 @@ A7 = Noted(7, "a")
             id="the primary was restarted as a replica of nobody who answers",
         ),
         pytest.param(
+            sight({"a": replica("b", 7), "b": msgspec.structs.replace(primary(7), is_primary=False)}, A7),
+            Promote(("b",), 8),
+            id="somebody made the primary a copy of another one, whose terms these are not",
+        ),
+        pytest.param(
             sight({"a": EMPTY, "b": replica("a", 7, linked=False)}, A7),
             Promote(("b",), 8),
             id="the primary came back without its data",
@@ -148,7 +154,9 @@ def test_what_is_done(seen: Sight, step: Step) -> None:
             sight({"a": primary(7)}, Noted(), "b"), "no primary was noted", id="an old primary alone, nothing noted"
         ),
         pytest.param(
-            sight({"a": replica("b", 7), "b": replica("a", 7)}, A7), "an operator must", id="it follows another now"
+            sight({"a": replica("b", 7), "b": replica("a", 7)}, A7),
+            "does not answer as one",
+            id="it follows another now",
         ),
         pytest.param(
             sight({"a": primary(7)}, Noted(8, "b"), "b"), "no replica surely has all", id="the promoted one is away"

@@ -204,8 +204,12 @@ def _back(sight: Sight, lost: str, back: Seen) -> Step:
     """The noted primary answers, but not as a primary: it was restarted as a replica, or without its data."""
     if back.terms is None or back.terms.epoch < highest_epoch(sight):
         return _promotion(sight, lost)
-    if back.is_linked:
-        return Wait(f"{lost} was the primary and is in doubt now: an operator must decide")
+    if back.is_linked and back.follows is not None:
+        # Somebody chose another one, and it has a copy of what that has: nothing more is to be had from it.
+        chosen = sight.seen.get(back.follows)
+        if chosen is None or chosen.follows is not None:
+            return Wait(f"{lost} was the primary and follows {back.follows} now, which does not answer as one")
+        return Promote((back.follows,), sight.noted.epoch + 1)
     return Promote((lost,), sight.noted.epoch + 1)
 
 
