@@ -1,7 +1,8 @@
 """The servers of one set, as children: which of them starts as what.
 
 A server does not start as primary beside another. Before each start its peers are asked: if one is a primary, the
-server starts as its replica; if one is a replica that follows just this server, it goes on as the primary that it was.
+server starts as its replica; if one is a replica that follows just this server, it goes on as the primary that it was,
+unless it has lost its data: then the replica would copy the loss.
 Otherwise it starts *quiet*: as a replica of nobody, which keeps what it has and takes no writes.
 
 Quiet servers are decided about by one who knows all of them. While the stack runs that is the warden of the control
@@ -153,7 +154,7 @@ class SetServers:
             if found is not None and found.follows is None and found.epoch:
                 return address
             if found is not None and found.follows == mine:
-                return None
+                return None if self._servers[index].has_data() else NOBODY
         return NOBODY
 
     async def _follow(self, index: int, primary: Address) -> None:

@@ -40,6 +40,9 @@ PORTS_TRIED_MAX: Final = 5
 
 LAST_WORDS_BYTES: Final = 2_000
 
+APPEND_ONLY: Final = "appendonlydir"
+"""Where a server keeps its data, by default."""
+
 _VERSION: Final = re.compile(r"\bv=(\d+)\.(\d+)\.(\d+)")
 
 
@@ -117,6 +120,10 @@ class ValkeyServer:
     @property
     def log_path(self) -> Path:
         return self.directory / "valkey.log"
+
+    def has_data(self) -> bool:
+        """Return whether there is an append-only file in its directory."""
+        return (self.directory / APPEND_ONLY).is_dir()
 
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -156,6 +156,17 @@ def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured
     assert (ran.code, report["ok"], report["grants"]) == (0, True, PACKETS), ran.out + ran.err
 
 
+def test_a_primary_that_has_lost_its_disk_gets_its_data_from_its_replica(stack: RunningStack) -> None:
+    processes = _healthy(stack)
+    old = next(p for p in processes.values() if (p["role"], p["set"]) == ("store", SET))
+    shutil.rmtree(stack.data / "sets" / SET / old["name"].removeprefix(f"{SET}-"))
+    kill(old["pid"])
+    stack.wait_until(lambda now: now[old["name"]]["role"] == "replica")
+    _healthy(stack)
+    ran = redrush("reconcile", "--data", stack.data, "--json")
+    assert (ran.code, json.loads(ran.out)["grants"]) == (0, PACKETS), ran.out + ran.err
+
+
 def test_a_receipt_that_cannot_be_honoured_is_told_by_its_line(stack: RunningStack, tmp_path: Path) -> None:
     (tmp_path / "receipts").write_text("no receipt\n\n")
     ran = _set(stack, "honour", "--receipts", tmp_path / "receipts")
