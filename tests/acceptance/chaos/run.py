@@ -175,7 +175,7 @@ class Event:
 
     async def _run(self, number: int) -> None:
         seal = self._seal
-        faults = draw_faults(self._rng, self._rng.randint(2, 4), FAULTS_WITHIN_S, network=self._network)
+        faults = draw_faults(self._rng, FAULTS_WITHIN_S, network=self._network)
         await asyncio.sleep(seal.rounds[f"short-{number}"].closes_us / 1e6 - EARLY_S - time.time())
         crowd = Crowd(self._rng, self._witness, self._tally, self._sign, self._rng.choice((0.02, 0.05, 0.1)))
         crowd.come(self._users(number))
