@@ -27,6 +27,7 @@ DROP: Final = ("--jump", "DROP")
 ACCEPT: Final = ("--jump", "ACCEPT")
 LOSS_MIN: Final = 0.02
 LOSS_MAX: Final = 0.2
+SCENARIO_SHARE: Final = 0.4
 EVERYBODY_SHARE: Final = 0.1
 """Part of the runs in which the whole stack is killed; it takes seconds to come up again."""
 LONG_SHARE: Final = 0.35
@@ -74,8 +75,8 @@ class Fault:
     after_s: float
     kind: Kind
     target: Target
-    lasts_s: float
-    pick: float
+    lasts_s: float = 0.0
+    pick: float = 0.0
     loss: float = 0.0
 
     def __str__(self) -> str:
@@ -83,16 +84,58 @@ class Fault:
         return f"at {self.after_s:.2f} s: {self.target} {self.kind}{lasts}"
 
 
-def draw_faults(rng: random.Random, within_s: float, *, network: bool) -> list[Fault]:
-    """Return some faults in order of time; all have ended `within_s` their run's beginning.
+def _scenarios(*, network: bool) -> dict[str, list[Fault]]:
+    """Return courses of events that lose grants where one link of the chain is missing; chance finds them rarely."""
+    stop, kill, cut = Kind.STOP, Kind.KILL, Kind.CUT
+    known = {
+        "a primary hangs, is replaced, and comes back": [
+            Fault(0.3, stop, Target.STORE, 3.8),
+        ],
+        "the replica is away, then everything that the primary alone has acknowledged is put to the test": [
+            Fault(0.2, stop, Target.REPLICA, 4.0), Fault(3.0, kill, Target.STORE),
+        ],
+        "the warden hangs while a primary is killed, and wakes up to what it missed": [
+            Fault(0.2, stop, Target.CONTROL, 3.0), Fault(0.5, stop, Target.STORE, 3.5),
+            Fault(3.4, kill, Target.REPLICA),
+        ],
+        "a set dies with all its copies, twice": [
+            Fault(0.3, kill, Target.BOTH), Fault(2.0, kill, Target.BOTH),
+        ],
+    }  # fmt: skip
+    if network:
+        known |= {
+            "a primary is replaced while its gates still see it": [
+                Fault(0.3, Kind.SPLIT, Target.STORE, 4.0),
+            ],
+            "a primary loses its replica just before it is lost": [
+                Fault(0.3, Kind.UNLINK, Target.REPLICA, 0.6), Fault(0.7, stop, Target.STORE, 3.5),
+            ],
+            "a primary does what it is told and nobody hears of it": [
+                Fault(0.3, Kind.MUTE, Target.STORE, 4.0),
+            ],
+            "a new primary is lost as soon as it is one": [
+                Fault(0.2, cut, Target.STORE, 3.0), Fault(3.3, stop, Target.STORE, 0.8),
+            ],
+        }  # fmt: skip
+    return known
 
-    In half of the runs all that happens to sets happens to the same one. In some runs everybody dies besides.
+
+def draw_faults(rng: random.Random, within_s: float, *, network: bool) -> list[Fault]:
+    """Return some faults in order of time; all have ended `within_s` their run's beginning, which is 4.5 s or more.
+
+    A part of the runs follows a scenario, with one thing by chance besides. In half of the others all that happens to
+    sets happens to the same one. In some runs everybody dies besides.
     """
-    faults = [_draw(rng, within_s, network=network and rng.random() < 0.5) for _ in range(rng.randint(2, 5))]
-    if rng.random() < 0.5:
+    count = rng.randint(2, 5)
+    faults = [_draw(rng, within_s, network=network and rng.random() < 0.5) for _ in range(count)]
+    if rng.random() < SCENARIO_SHARE:
+        scenario = rng.choice(list(_scenarios(network=network).values()))
+        pick = rng.random()
+        faults = [*(replace(fault, pick=pick) for fault in scenario), faults[0]]
+    elif rng.random() < 0.5:
         faults = [replace(fault, pick=faults[0].pick) for fault in faults]
     if rng.random() < EVERYBODY_SHARE:
-        faults.append(Fault(rng.uniform(0.5, within_s), Kind.KILL, Target.EVERYBODY, 0.0, 0.0))
+        faults.append(Fault(rng.uniform(0.5, within_s), Kind.KILL, Target.EVERYBODY))
     return sorted(faults, key=lambda fault: fault.after_s)
 
 
