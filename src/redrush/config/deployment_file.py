@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from redrush.config.campaign_file import GateSpec, check_gate
-from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
 from redrush.errors import ConfigError
 
@@ -29,6 +29,7 @@ NEVER = "never"
 SECRET_BYTES_MAX = 64_000
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
+_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _PORTS = range(65_536)
 
 
@@ -43,13 +44,15 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """A text that is not in the deployment file: in a variable of the environment, or in a file. Read when needed."""
+    """A text that is not in the deployment file: in a variable of the environment, in a file, or in a credential that
+    systemd hands to the unit (LoadCredential=). Read when needed."""
 
     where: str
     """For errors: which key of which file asks for it."""
     text: str | None = None
     env: str | None = None
     file: Path | None = None
+    credential: str | None = None
 
     def read(self) -> str:
         """Return the secret, without the white space around it. ConfigError if it is not where it should be."""
@@ -59,17 +62,28 @@ class Secret(msgspec.Struct, frozen=True):
             if not (found := os.environ.get(self.env, "").strip()):
                 raise ConfigError(f"{self.where}: the environment has no variable {self.env}")
             return found
-        assert self.file is not None
+        path = self._path()
         try:
-            with self.file.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8") as file:
                 found = file.read(SECRET_BYTES_MAX).strip()
         except OSError as fault:
-            raise ConfigError(f"{self.where}: {self.file} cannot be read: {fault.strerror}") from fault
+            raise ConfigError(f"{self.where}: {path} cannot be read: {fault.strerror}") from fault
         except UnicodeDecodeError as fault:
-            raise ConfigError(f"{self.where}: {self.file} is not UTF-8 text (byte {fault.start})") from fault
+            raise ConfigError(f"{self.where}: {path} is not UTF-8 text (byte {fault.start})") from fault
         if not found:
-            raise ConfigError(f"{self.where}: {self.file} is empty")
+            raise ConfigError(f"{self.where}: {path} is empty")
         return found
+
+    def _path(self) -> Path:
+        if self.file is not None:
+            return self.file
+        assert self.credential is not None
+        if not (directory := os.environ.get("CREDENTIALS_DIRECTORY")):
+            raise ConfigError(
+                f"{self.where}: no credentials were handed to this process; start it by a systemd unit with "
+                f"LoadCredential={self.credential}:PATH, or set CREDENTIALS_DIRECTORY to where {self.credential} is"
+            )
+        return Path(directory, self.credential)
 
 
 class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +161,7 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
 class _SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: str | None = None
     file: str | None = None
+    credential: str | None = None
 
 
 _SecretValue = str | _SecretTable
@@ -219,6 +234,12 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def load_deployment_file(path: Path) -> DeploymentFile:
     """Return the deployment that the file states. ConfigError says file, line, key, and what to write instead."""
     return parse_deployment(read_text(path, "deployment"), path)
+
+
+def is_deployment(path: Path) -> bool:
+    """Return whether the file looks like a deployment rather than a campaign. ConfigError if it cannot be read."""
+    text = read_text(path, "campaign or deployment")
+    return "campaign" not in (tables := tables_of(text, str(path))) and ("event" in tables or "set" in tables)
 
 
 def parse_deployment(text: str, path: Path) -> DeploymentFile:
@@ -312,9 +333,13 @@ class _Reading:
         where = f"{self._path}: {key}"
         if isinstance(value, str):
             return Secret(where, text=value)
-        if (value.env is None) == (value.file is None):
-            raise Wrong(key, 'is found in one place: write { env = "NAME" } or { file = "PATH" }')
-        return Secret(where, env=value.env, file=None if value.file is None else self._path_of(value.file))
+        if (value.env, value.file, value.credential).count(None) != 2:
+            places = '{ env = "NAME" }, { file = "PATH" } or { credential = "NAME" }'
+            raise Wrong(key, f"is found in one place: write {places}")
+        if value.credential is not None and _CREDENTIAL.fullmatch(value.credential) is None:
+            raise Wrong(key, f'"{value.credential}" is no name of a credential: letters, digits, ".", "-" and "_"')
+        file = None if value.file is None else self._path_of(value.file)
+        return Secret(where, env=value.env, file=file, credential=value.credential)
 
     def _valkey(self, table: _ValkeyTable) -> ValkeySpec:
         password = None

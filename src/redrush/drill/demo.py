@@ -57,6 +57,22 @@ class DemoFailed(RedrushError):
     """A step of the demo did not work."""
 
 
+class StackShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a stack is. What two cores can carry beside the crowd that comes to it."""
+
+    sets: int = 2
+    replicas: int = 0
+    gates: int = 2
+
+
+STACK_EVENT = EventShape(packets=5_000, totals=(15_000, 15_000, 20_000), release_per_s=(None, 900, None))
+STACK_USERS = 50_000
+STACK_LEAD_S = 25.0
+"""A database and the servers of the sets are made first."""
+STACK_AFTER_LAST_CLOSE_S = 4.0
+"""Settlement leaves claims that were accepted before the close two seconds to become durable."""
+
+
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen. `data_dir` None makes a new directory under the system's temporary one, and keeps it."""
 
@@ -72,6 +88,20 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The command that is redrush."""
     shape: EventShape = EventShape()
     lead_s: float = LEAD_S
+    after_last_close_s: float = AFTER_LAST_CLOSE_S
+    stack: StackShape | None = None
+    """None: the embedded form."""
+
+
+def on_a_stack(options: DemoOptions) -> DemoOptions:
+    """Return the options for the same event on a stack: smaller, for it shares the machine with many more processes."""
+    return msgspec.structs.replace(
+        options,
+        stack=StackShape(),
+        shape=STACK_EVENT,
+        lead_s=STACK_LEAD_S,
+        after_last_close_s=STACK_AFTER_LAST_CLOSE_S,
+    )
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -139,6 +169,8 @@ class _Demo:
             )
             report = event_report(result, facts)
             write_report(report, self.data_dir)
+            if not self._options.stay:
+                self._stop_server()
         except OSError as fault:
             raise DemoFailed(f"{self.data_dir}: {fault.strerror or fault}") from fault
         return report
@@ -156,8 +188,7 @@ class _Demo:
                 self._server.check()
                 time.sleep(0.5)
         except KeyboardInterrupt:
-            self._server.stop(STOP_DEADLINE_S)
-            self._server = None
+            self._stop_server()
 
     # The steps
 
@@ -175,9 +206,13 @@ class _Demo:
         event = sample_event(self._options.shape, int((time.time() + self._options.lead_s) * 1e6))
         path = self.data_dir / "campaign.toml"
         path.write_text(event.toml, encoding="utf-8")
-        self._screen.step(f"starting the server: redrush serve {path} --port {self._port}")
-        arguments = ("serve", str(path), "--data", str(self.data_dir), "--port", str(self._port))
-        command = (*self._options.redrush, *arguments, "--control-port", str(self._control_port))
+        server: tuple[object, ...] = ("serve", path)
+        if (stack := self._options.stack) is not None:
+            server = ("stack", "up", path, "--sets", stack.sets, "--replicas", stack.replicas, "--gates", stack.gates)
+        arguments = (*map(str, server), "--port", str(self._port))
+        self._screen.step(f"starting the server: redrush {' '.join(arguments)}")
+        command = (*self._options.redrush, *arguments, "--data", str(self.data_dir))
+        command = (*command, "--control-port", str(self._control_port))
         self._server = ServerProcess(command, self.data_dir / "server.log")
         self._server.start(READY_DEADLINE_S)
         return event
@@ -208,14 +243,16 @@ class _Demo:
             raise DemoFailed(f"the crowd was not done after {CROWD_DEADLINE_S:g} s")
 
     def _settle(self, event: SampleEvent) -> tuple[float, Verdict]:
-        """Let the last round close, stop the server gracefully (or let its records catch up), and reconcile."""
-        ends_s = event.opens_us / 1e6 + event.closes_s[-1] + AFTER_LAST_CLOSE_S
+        """Let the last round close, stop the server gracefully (or let its records catch up), and reconcile.
+
+        A stack goes on until the end: it would have to be started again to be asked.
+        """
+        ends_s = event.opens_us / 1e6 + event.closes_s[-1] + self._options.after_last_close_s
         time.sleep(max(0.0, ends_s - time.time()))
         self._screen.step("settling: every grant into the ledger, then everything derived again from the journal")
         begun_s = time.monotonic()
-        if not self._options.stay:
-            self._running.stop(STOP_DEADLINE_S)
-            self._server = None
+        if not self._options.stay and self._options.stack is None:
+            self._stop_server()
             took_s = time.monotonic() - begun_s
             return took_s, self._reconcile()
         while True:
@@ -260,6 +297,12 @@ class _Demo:
         if done.returncode != 0 and not (may_fail and done.stdout):
             raise DemoFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
+
+    def _stop_server(self) -> None:
+        """Let the server end in good order, if it still runs."""
+        if self._server is not None:
+            self._server.stop(STOP_DEADLINE_S)
+            self._server = None
 
     def end_server(self) -> None:
         """End the server if it still runs, at once."""

@@ -20,7 +20,7 @@ import msgspec
 
 from redrush.config import Address
 from redrush.control.warden_notes import WardenNotes
-from redrush.core.failover import Noted
+from redrush.core.failover import Noted, Terms
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.child import ChildSpec
@@ -31,6 +31,7 @@ from redrush.stack.valkey_server import Program, ValkeyServer
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.terms import fence
 
 STORE: Final = "store"
 REPLICA: Final = "replica"
@@ -99,17 +100,25 @@ class SetServers:
         for index in range(len(known)):
             if index != newest:
                 await self._follow(index, self._addresses[newest])
-        epoch = known[newest].epoch
+        epoch, replicas_needed = known[newest].epoch, min(1, len(self._servers) - 1)
         if not founded:
-            replicas_needed = min(1, len(self._servers) - 1)
             epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)).epoch
             self._stack.add_founded(self.id)
+        await self._rename(self._addresses[newest], Terms(epoch + 1, replicas_needed))
+
+    async def _rename(self, primary: Address, terms: Terms) -> None:
+        """Put the set under new terms: the servers may listen elsewhere than last time, so what the terms and the
+        warden's note say of the primary names nobody any more."""
         notes = WardenNotes.open_path(self._stack.control, self.id)
         try:
-            # The servers may listen elsewhere than last time, so what a warden noted then names nobody any more.
-            notes.note(Noted(epoch, str(self._addresses[newest])))
+            notes.note(Noted(terms.epoch, str(primary)))
         finally:
             notes.close()
+        link, _ = await Link.connect(primary, Access())
+        try:
+            await fence(link, self._keys, terms, named=True)
+        finally:
+            await link.close()
 
     def _child(self, index: int) -> ChildSpec:
         address = self._addresses[index]

@@ -1,7 +1,8 @@
 """The roles of the scaled form: each makes its parts from the deployment, runs them, and ends them in order."""
 
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Container, Iterator
 from functools import partial
 
 from redrush.config import Address, DeploymentFile
@@ -20,11 +21,13 @@ from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Home
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.gate.server import Server
+from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
+from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
 from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
@@ -40,8 +43,9 @@ DURABILITIES = ("replica", "disk", "none")
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, address: Address) -> None:
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address) -> None:
         self._around = around
+        self._audience = audience
         self._address = address
         self._troubles = Troubles(around.log)
         self._parts = Parts()
@@ -52,10 +56,9 @@ class GateRole:
     async def start(self) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         keys = load_keys(DataDir(deployment.data))
-        audience = None if deployment.audience is None else load_audience(deployment.audience)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, audience),
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
@@ -117,16 +120,13 @@ class RecorderRole:
         self._records = open_records(self._spec)
         self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
-        async def trim(seq: int) -> None:
-            await self._store.trim(seq)
-
         self._recorder = Recorder(
             self._store,
             self._records,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
-            trim=trim,
+            trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
         self._parts.add("recorder", self._recorder.run())
@@ -332,6 +332,30 @@ class QueryRole:
         await self._server.stop()
         if self._queries is not None:
             await self._queries.close()
+
+
+def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:
+    """Run a gate of so many worker processes until told to end; return the exit code.
+
+    All serve participants at `address`. Each has a control port of its own, the next ones after that of the first.
+    """
+    clock = system_clock()
+    around = surroundings(deployment, clock)
+    # Loaded before the workers are forked, so that they share the memory.
+    audience = None if deployment.audience is None else load_audience(deployment.audience)
+
+    def work(number: int) -> None:
+        own = Address(control.host, control.port + number if control.port else 0)
+        run_role(lambda: GateRole(around, audience, address), own, clock, announce)
+
+    if workers == 1:
+        work(0)
+        return 0
+
+    def died(number: int, status: int) -> None:
+        around.log.error("a worker died and is started again", worker=number, status=status)
+
+    return run_workers(workers, work, died=died)
 
 
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:

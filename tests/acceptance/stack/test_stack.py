@@ -151,13 +151,13 @@ def test_a_second_stack_on_the_same_directory_is_refused(stack: RunningStack) ->
 
 def test_a_stack_that_was_killed_leaves_nobody_and_goes_on_with_the_same_event(tmp_path: Path) -> None:
     campaign, data = _campaign(tmp_path), tmp_path / "d"
-    with stack_up(campaign, data, "--sets", 1, "--gates", 1) as stack:
+    with stack_up(campaign, data, "--sets", 1, "--replicas", 1, "--gates", 1) as stack:
         tickets = stack.tickets([f"u{number}" for number in range(50)])
         first = stack.grab(tickets, "r1")
         pids = stack.pids()
         kill(stack.process.pid)
         wait_for_end(pids)
-    with stack_up(campaign, data, "--sets", 1, "--gates", 1) as stack:
+    with stack_up(campaign, data, "--sets", 1, "--replicas", 1, "--gates", 1) as stack:
         second = stack.grab(tickets, "r1")
         assert {user: decision["grant"] for user, decision in second.items()} == {
             user: decision["grant"] for user, decision in first.items()
