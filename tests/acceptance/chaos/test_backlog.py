@@ -41,14 +41,15 @@ DRAIN_POLL_S: Final = 0.25
 HOLDERS_COMPARED: Final = 2_000
 PER_SECOND_MIN: Final = 50_000
 
-CAMPAIGN: Final = """\
+HEAD: Final = """\
 [campaign]
 id = "backlog"
 name = "Backlog"
 currency = "CNY"
-
+"""
+ROUND: Final = """
 [[round]]
-id = "rush"
+id = "rush-{number}"
 opens = "now"
 lasts = "24h"
 kind = "lucky"
@@ -58,6 +59,8 @@ min = "0.01"
 max = "9.00"
 leftover = "return"
 """
+ROUNDS: Final = 2
+"""No round has more than ten million packets."""
 
 
 class Deployment:
@@ -69,7 +72,8 @@ class Deployment:
         self.postgres = PostgresServer(directory / "postgres", free_port())
         self.servers = {set_id: ValkeyServer(directory / set_id) for set_id in SETS}
         campaign = directory / "campaign.toml"
-        campaign.write_text(CAMPAIGN.format(grants=grants), encoding="utf-8")
+        rounds = [ROUND.format(number=number, grants=grants // ROUNDS) for number in range(ROUNDS)]
+        campaign.write_text(HEAD + "".join(rounds), encoding="utf-8")
         data = DataDir(self.directory)
         data.create()
         self.sealed = seal(load_campaign_file(campaign), data, time.time_ns() // 1_000)
@@ -113,21 +117,26 @@ class Deployment:
 
     async def claim_all(self) -> None:
         """Open the sets' shares and claim every slot, by users whom nobody knows yet."""
-        shares = divided(Slots(0, self.grants), len(SETS))
-        await asyncio.gather(*map(self._claim, SETS, shares))
+        await asyncio.gather(*map(self._claim, SETS))
 
-    async def _claim(self, set_id: str, share: Slots) -> None:
+    def shares(self, set_id: str) -> dict[str, Slots]:
+        """Return what the set has of each round."""
+        place = SETS.index(set_id)
+        return {round_.id: divided(round_.slots, len(SETS))[place] for round_ in self.sealed.campaign.rounds}
+
+    async def _claim(self, set_id: str) -> None:
         store = await ValkeyStore.connect([self.servers[set_id].address], "backlog", set_id)
-        await store.open("rush", share)
-        firsts = iter(range(share.first, share.end, BATCH))
         at_us = time.time_ns() // 1_000
 
-        async def claim() -> None:
+        async def claim(round_id: str, firsts: Iterator[int], end: int) -> None:
             for first in firsts:
-                users = [f"u{number:013}" for number in range(first, min(first + BATCH, share.end))]
-                await store.claim("rush", users, at_us)
+                users = [f"u{number:013}" for number in range(first, min(first + BATCH, end))]
+                await store.claim(round_id, users, at_us)
 
-        await asyncio.gather(*(claim() for _ in range(CLAIMS_UNDER_WAY)))
+        for round_id, share in self.shares(set_id).items():
+            await store.open(round_id, share)
+            firsts = iter(range(share.first, share.end, BATCH))
+            await asyncio.gather(*(claim(round_id, firsts, share.end) for _ in range(CLAIMS_UNDER_WAY)))
         await store.close()
 
     async def drained(self, recorders: list[subprocess.Popen[bytes]]) -> None:
@@ -154,22 +163,26 @@ class Deployment:
             grants = database.execute("SELECT count(*), sum(amount_minor), min(slot), max(slot) FROM grants").fetchone()
             assert grants == (self.grants, worth, 0, self.grants - 1)  # the slots are unique by the table's key
             assert database.execute('SELECT count(DISTINCT "user") FROM grants').fetchone() == (self.grants,)
-            paid = "SELECT sum(amount_minor) FROM ledger WHERE debit_account = 'round:rush'"
+            paid = "SELECT sum(amount_minor) FROM ledger WHERE starts_with(debit_account, 'round:')"
             assert database.execute(paid).fetchone() == (worth,)
             journal = "SELECT count(*), max(seq), sum(count) FILTER (WHERE kind = 'granted') FROM journal"
-            for set_id, share in zip(SETS, divided(Slots(0, self.grants), len(SETS)), strict=True):
-                last = self._last_seq(set_id)
-                assert database.execute(f"{journal} WHERE log = %s", (set_id,)).fetchone() == (last, last, share.count)
-                self._compare_holders(database, set_id, share)
+            for set_id in SETS:
+                last, shares = self._last_seq(set_id), self.shares(set_id)
+                granted = sum(share.count for share in shares.values())
+                assert database.execute(f"{journal} WHERE log = %s", (set_id,)).fetchone() == (last, last, granted)
+                for round_id, share in shares.items():
+                    self._compare_holders(database, set_id, round_id, share)
 
-    def _compare_holders(self, database: "psycopg.Connection[tuple[Any, ...]]", set_id: str, share: Slots) -> None:
+    def _compare_holders(
+        self, database: "psycopg.Connection[tuple[Any, ...]]", set_id: str, round_id: str, share: Slots
+    ) -> None:
         chosen = random.Random(set_id).sample(range(share.first, share.end), min(HOLDERS_COMPARED, share.count))
         with closing(evidence.Resp(str(self.servers[set_id].address))) as server:
             for slot in chosen:
                 row = database.execute('SELECT "user", amount_minor FROM grants WHERE slot = %s', (slot,)).fetchone()
                 assert row is not None
                 assert row[1] == self.sealed.amounts[slot]
-                held = server.call("HGET", f"{{backlog/{set_id}}}:grants:rush", str(row[0]))
+                held = server.call("HGET", f"{{backlog/{set_id}}}:grants:{round_id}", str(row[0]))
                 assert int.from_bytes(held[: evidence.RUN_BYTES]) == slot
 
     def _write_dsn(self) -> None:
