@@ -14,6 +14,7 @@ from redrush.config import (
     parse_campaign,
 )
 from redrush.core.campaign import Kind, Leftover
+from redrush.core.client_policy import ClientPolicy
 from redrush.errors import ConfigError
 
 MINIMUM = """\
@@ -65,6 +66,7 @@ def test_the_minimum_file_is_a_campaign() -> None:
             ),
         ),
         gate=GateSpec(),
+        client=ClientPolicy(),
     )
 
 

@@ -11,13 +11,23 @@ import numpy as np
 import pytest
 import uvloop
 
+from redrush.core.client_policy import ClientPolicy
 from redrush.drill.behaviour import Behaviour
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdResult, Target, count_endings
 from redrush.drill.observations import Ending
 from redrush.drill.schedules import Schedule, constant_rate, plan
 from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, serving, tickets_for
 
-CALM = Behaviour(repeat_share=0, insist_share=0, think_s=0.02, early_jitter_s=0.05, lost_pause_s=0.02)
+SWIFT = ClientPolicy(
+    start_window_ms=50,
+    interval_ms=10,
+    backoff_first_ms=10,
+    backoff_max_ms=20,
+    come_back_ms=20,
+    throttle_window_ms=50,
+    attempts_max=3,
+)
+CALM = Behaviour(repeat_share=0, insist_share=0, think_s=0.02, policy=SWIFT)
 
 
 def run(coroutine: Coroutine[Any, Any, CrowdResult]) -> CrowdResult:
@@ -177,7 +187,7 @@ def test_a_repeat_to_somebody_who_asked_once_is_caught() -> None:
 def test_overload_is_retried_no_sooner_than_retry_after_and_not_for_ever(status: int) -> None:
     server = RushServer(open_round(packets=5), twist=lambda *_: (status, {"Retry-After": "0"}, b"{}"))
     result = run(rush_at(server, one_each(5), 5))
-    assert count_endings(result.observations) == {"refused": 5 * CALM.refused_max}
+    assert count_endings(result.observations) == {"refused": 5 * SWIFT.attempts_max}
     assert set(result.observations.status.tolist()) == {status}
 
 
@@ -192,7 +202,8 @@ def test_retry_after_is_respected() -> None:
         seen[user] = time.monotonic()
         return 503, {"retry-after": "1"}, b""
 
-    result = run(rush_at(RushServer(open_round(packets=9), twist=twist), one_each(9), 9))
+    unhurried = Behaviour(repeat_share=0, policy=msgspec.structs.replace(SWIFT, come_back_ms=500))
+    result = run(rush_at(RushServer(open_round(packets=9), twist=twist), one_each(9), 9, behaviour=unhurried))
     assert count_endings(result.observations) == {"refused": 9, "granted": 9}
     assert min(gaps_s) >= 0.999
     assert max(gaps_s) - min(gaps_s) > 0.1
@@ -227,7 +238,7 @@ def test_a_lost_connection_is_remade_and_its_user_asks_again() -> None:
 )
 def test_an_answer_outside_the_contract_is_malformed(body: bytes) -> None:
     result = run(rush_at(RushServer(open_round(1), twist=lambda *_: (200, {}, body)), one_each(2), 2))
-    assert count_endings(result.observations) == {"malformed": 2 * CALM.lost_max}
+    assert count_endings(result.observations) == {"malformed": 2 * SWIFT.attempts_max}
 
 
 def test_no_answer_at_all_ends_as_a_timeout() -> None:
@@ -236,7 +247,7 @@ def test_no_answer_at_all_ends_as_a_timeout() -> None:
         server.stall = (time.time(), time.time() + 60)
         return await rush_at(server, one_each(3), 3, answer_deadline_s=0.2)
 
-    assert count_endings(run(silent()).observations) == {"timeout": 3 * CALM.lost_max}
+    assert count_endings(run(silent()).observations) == {"timeout": 3 * SWIFT.attempts_max}
 
 
 def test_a_server_that_is_not_there_is_a_fault_with_its_address() -> None:

@@ -292,7 +292,7 @@ class RunningGate:
                 audience=audience,
                 failed=self.faults.append,
             )
-            self.views.append(RoundView(claims, clock))
+            self.views.append(RoundView(claims, clock, interval_ms=1_000))
             path = f"/v1/rounds/{round_.id}".encode("ascii")
             self.site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
             self.site.add(b"GET", path, self.views[-1], needs_ticket=False)

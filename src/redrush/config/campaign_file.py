@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
@@ -64,6 +66,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a file with one eligible user id a line; None means that every ticket is eligible."""
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
+    client: ClientPolicy
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +93,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     campaign: _CampaignTable
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
+    client: ClientTable = ClientTable()
 
 
 def load_campaign_file(path: Path) -> CampaignFile:
@@ -120,7 +124,13 @@ def _campaign(file: _File) -> CampaignFile:
         )
     check_gate(file.gate)
     return CampaignFile(
-        id=table.id, name=table.name, currency=table.currency, audience=table.audience, rounds=rounds, gate=file.gate
+        id=table.id,
+        name=table.name,
+        currency=table.currency,
+        audience=table.audience,
+        rounds=rounds,
+        gate=file.gate,
+        client=client_policy(file.client),
     )
 
 

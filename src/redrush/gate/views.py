@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+import msgspec
+
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
 from redrush.gate import answers
@@ -11,8 +14,8 @@ from redrush.gate.grants import GrantWriter
 from redrush.gate.route import Waiter
 from redrush.ports.store import Store, StoreFailed
 
-ADVISED_INTERVAL_MS = 1_000
-"""How often a client should ask for public state: it is built, and may be cached, once a second."""
+POLICY_CACHED_S = 60
+"""How long the client policy may be cached: it is fetched once a visit, and a change need not be quicker than that."""
 
 QUERIES_MAX = 256
 """Grant queries under way at once; above it they are refused, so that they cannot crowd out claims."""
@@ -21,9 +24,11 @@ QUERIES_MAX = 256
 class RoundView:
     """The route of `GET /v1/rounds/{round}`; built once a second, the same bytes for everybody."""
 
-    def __init__(self, claims: RoundClaims, now_us: Callable[[], int]) -> None:
+    def __init__(self, claims: RoundClaims, now_us: Callable[[], int], interval_ms: int) -> None:
+        """`interval_ms` is the least time between two requests of a client, as the client policy has it."""
         self._claims = claims
         self._now_us = now_us
+        self._interval_ms = interval_ms
         self.tick()
 
     def tick(self) -> None:
@@ -39,7 +44,7 @@ class RoundView:
                 "closes_at": rfc3339(round_.closes_us),
                 "server_time": rfc3339(self._now_us()),
                 "packets": round_.slots.count,
-                "interval_ms": ADVISED_INTERVAL_MS,
+                "interval_ms": self._interval_ms,
             },
             f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
         )
@@ -83,6 +88,12 @@ class GrantsView:
         body = f'{{"grants":[{",".join(grants)}]}}'.encode("ascii")
         head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
         waiter.send(answers.answer(200, body, headers=head))
+
+
+def policy_view(policy: ClientPolicy) -> "Fixed":
+    """Return the route of `GET /v1/policy`: the client policy as data."""
+    head = f"Cache-Control: public, max-age={POLICY_CACHED_S}\r\n"
+    return Fixed(answers.answer(200, msgspec.json.encode(policy), headers=head))
 
 
 class Fixed:

@@ -18,6 +18,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import Keys, load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
 from redrush.errors import ConfigError, RedrushError
@@ -27,7 +28,7 @@ from redrush.gate.grants import GrantWriter
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.gate.site import Site
-from redrush.gate.views import Computed, Fixed, GrantsView, RoundView
+from redrush.gate.views import Computed, Fixed, GrantsView, RoundView, policy_view
 from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
@@ -68,13 +69,14 @@ def system_clock() -> SteadyClock:
     return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000)
 
 
-def build_gate(
+def build_gate(  # noqa: PLR0913 - what a gate is made of is handed in here, once
     sealed: SealedCampaign,
     store: Store,
     keys: Keys,
     limits: Limits,
     *,
     audience: frozenset[str] | None,
+    policy: ClientPolicy,
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],
 ) -> Gate:
@@ -98,11 +100,12 @@ def build_gate(
             audience=audience,
             failed=failed,
         )
-        views.append(RoundView(claims, now_us))
+        views.append(RoundView(claims, now_us, policy.interval_ms))
         path = f"/v1/rounds/{round_.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, views[-1], needs_ticket=False)
     site.add(b"GET", b"/v1/grants", GrantsView(store, writers, now_us), needs_ticket=True)
+    site.add(b"GET", b"/v1/policy", policy_view(policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     return Gate(site, rounds, gauge, tuple(views))
 
@@ -139,6 +142,7 @@ class Embedded:
             load_or_create_keys(self._data_dir),
             limits_of(self._file.gate),
             audience=None if self._file.audience is None else load_audience(Path(self._file.audience)),
+            policy=self._file.client,
             now_us=clock.now_us,
             failed=self._fail,
         )
