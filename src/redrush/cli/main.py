@@ -63,6 +63,8 @@ def init(file: FileArgument) -> None:
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
     """Validate a campaign file and say what it would hand out."""
+    import msgspec
+
     from redrush.config import load_campaign_file
     from redrush.core.instants import rfc3339
     from redrush.core.money import format_amount
@@ -87,6 +89,7 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
         "packets": sum(round_.packets for round_ in campaign.rounds),
         "total": format_amount(total_minor, campaign.currency),
         "rounds": rounds,
+        "client": msgspec.to_builtins(campaign.client),
     }
     if as_json:
         _print_json(summary)
@@ -97,6 +100,12 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
             f"  {entry['id']}: opens {entry['opens']}, lasts {entry['lasts_seconds']:g} s, "
             f"{entry['packets']:,} {entry['kind']} packets, {entry['total']} {campaign.currency}"
         )
+    client = campaign.client
+    _print(
+        f"  clients: start within {client.start_window_ms:,} ms, ask every {client.interval_ms:,} ms at most, wait "
+        f"{client.answer_deadline_ms:,} ms for an answer, retry {client.retry_share:.0%} of requests, come back after "
+        f"{client.come_back_ms:,} ms, give up after {client.attempts_max} failures"
+    )
 
 
 @app.command()

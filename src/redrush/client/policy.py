@@ -72,12 +72,13 @@ class Asking:
     request. `draw` gives numbers uniform in [0, 1); `now_s` is any clock that only goes forward."""
 
     __slots__ = (
-        "_accepts", "_come_backs", "_draw", "_failures", "_forgets_s", "_moved", "_policy", "_requests", "_retrying",
-        "_tokens",
+        "_accepts", "_come_backs", "_draw", "_failures", "_forgets_s", "_moved", "_requests", "_retrying", "_tokens",
+        "policy",
     )  # fmt: skip
 
     def __init__(self, policy: ClientPolicy, draw: Callable[[], float]) -> None:
-        self._policy = policy
+        self.policy = policy
+        """May be replaced by a newer one; what was counted stays."""
         self._draw = draw
         self._tokens = draw()
         self._retrying = False
@@ -94,19 +95,19 @@ class Asking:
         """
         if opens_in_s <= 0:
             return Step(0.0, Showing.ASKING)
-        return Step(opens_in_s + self._draw() * self._policy.start_window_ms / 1e3, Showing.BEFORE)
+        return Step(opens_in_s + self._draw() * self.policy.start_window_ms / 1e3, Showing.BEFORE)
 
     def sending(self, now_s: float) -> Step | None:
         """Count a request that is about to be sent; return None if it may go, or what to do instead."""
         if now_s >= self._forgets_s:
             self._requests = self._accepts = 0
-            self._forgets_s = now_s + self._policy.throttle_window_ms / 1e3
-        held_back = (self._requests - self._policy.throttle_k * self._accepts) / (self._requests + 1)
+            self._forgets_s = now_s + self.policy.throttle_window_ms / 1e3
+        held_back = (self._requests - self.policy.throttle_k * self._accepts) / (self._requests + 1)
         self._requests += 1
         if held_back > 0 and self._draw() < held_back:
             return Step(self._interval_s(None) + self._backoff_s(), Showing.WAITING)
         if not self._retrying:
-            self._tokens = min(self._tokens + self._policy.retry_share, TOKENS_MAX)
+            self._tokens = min(self._tokens + self.policy.retry_share, TOKENS_MAX)
         return None
 
     def answered(self, outcome: Outcome, *, interval_ms: int | None = None, opens_in_s: float | None = None) -> Step:
@@ -147,25 +148,25 @@ class Asking:
 
     def _after_failure(self, at_least_s: float) -> Step:
         self._failures += 1
-        if self._failures >= self._policy.attempts_max:
+        if self._failures >= self.policy.attempts_max:
             self._failures = self._come_backs = 0
             return _GIVEN_UP
         self._retrying = self._tokens >= 1
         if self._retrying:
             self._tokens -= 1
             return Step(at_least_s + self._backoff_s(), Showing.WAITING)
-        come_back_s = (self._policy.come_back_ms << min(self._come_backs, COME_BACK_DOUBLINGS_MAX)) / 1e3
+        come_back_s = (self.policy.come_back_ms << min(self._come_backs, COME_BACK_DOUBLINGS_MAX)) / 1e3
         self._come_backs += 1
         return Step(at_least_s + come_back_s * (0.5 + self._draw()), Showing.WAITING)
 
     def _backoff_s(self) -> float:
         """Return a random part of a span that doubles with each failure in a row."""
-        policy = self._policy
+        policy = self.policy
         span_ms = min(policy.backoff_max_ms, policy.backoff_first_ms << max(0, self._failures - 1))
         return self._draw() * span_ms / 1e3
 
     def _interval_s(self, advised_ms: int | None) -> float:
-        return max(self._policy.interval_ms, advised_ms or 0) / 1e3
+        return max(self.policy.interval_ms, advised_ms or 0) / 1e3
 
 
 def waiting_text(policy: ClientPolicy, step: Step, language: str) -> str:

@@ -1,6 +1,7 @@
 """The `[client]` table of a campaign file: the client policy as people write it, every key with a default."""
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -21,14 +22,6 @@ _DURATIONS = (
 )  # fmt: skip
 
 
-class TextsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[client.texts.LANGUAGE]`."""
-
-    asking: str
-    waiting: str
-    given_up: str
-
-
 class ClientTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[client]`; None where the default holds."""
 
@@ -42,7 +35,7 @@ class ClientTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retry_share: float | None = None
     throttle_k: float | None = None
     attempts_max: int | None = None
-    texts: dict[str, TextsTable] = {}
+    texts: dict[str, Any] = {}  # msgspec cannot say in which language a mistake is
 
 
 def client_policy(table: ClientTable) -> ClientPolicy:
@@ -81,12 +74,14 @@ def _time_ms(key: str, text: str) -> int:
     return time_ms
 
 
-def _texts(language: str, table: TextsTable) -> WaitingTexts:
+def _texts(language: str, table: object) -> WaitingTexts:
     at = f"client.texts.{language}"
     if _LANGUAGE.fullmatch(language) is None:
         raise Wrong(at, f'"{language}" is not a language: write en, zh or zh-TW')
-    texts = msgspec.structs.asdict(table)
-    for key, text in texts.items():
-        if not 1 <= len(text) <= TEXT_CHARACTERS_MAX:
-            raise Wrong(f"{at}.{key}", f"must have 1 to {TEXT_CHARACTERS_MAX} characters")
-    return WaitingTexts(**texts)
+    keys = WaitingTexts.__struct_fields__
+    if not isinstance(table, dict) or set(table) != set(keys):
+        raise Wrong(at, f"must be a table with the keys {', '.join(keys)}, and no others")
+    for key, text in table.items():
+        if not isinstance(text, str) or not 1 <= len(text) <= TEXT_CHARACTERS_MAX:
+            raise Wrong(f"{at}.{key}", f"must be a text of 1 to {TEXT_CHARACTERS_MAX} characters")
+    return WaitingTexts(**table)
