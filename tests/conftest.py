@@ -7,7 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from redrush.stack.postgres_server import PostgresServer, free_port
+from redrush.stack.loopback import free_port
+from redrush.stack.postgres_server import PostgresServer
 
 
 class Databases:

@@ -1,7 +1,7 @@
 import pytest
 
 from redrush.core.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
-from redrush.core.leftover import destination, transfer_id
+from redrush.core.leftover import destination, sweep_id, transfer_id
 
 
 def a_round(round_id: str, opens_us: int, closes_us: int, leftover: Leftover = Leftover.NEXT) -> Round:
@@ -53,3 +53,9 @@ def test_leftover_goes_to(closed: str, now_us: int, pot: str) -> None:
 
 def test_a_transfer_has_one_id_for_ever() -> None:
     assert transfer_id(CAMPAIGN.rounds[0]) == "leftover:long"
+
+
+def test_every_sweep_of_every_set_has_an_id_of_its_own() -> None:
+    ids = {sweep_id(round_, set_id, sweep) for round_ in CAMPAIGN.rounds for set_id in ("s1", "s2") for sweep in (0, 1)}
+    assert len(ids) == 4 * len(CAMPAIGN.rounds)
+    assert "leftover:long:s1:0" in ids

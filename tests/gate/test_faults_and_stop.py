@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from redrush.errors import ConfigError
-from redrush.gate.claims import BATCH_CLAIMS_MAX
+from redrush.gate.lanes import BATCH_CLAIMS_MAX
 from redrush.gate.reader import Limits
 from tests.gate.world import Client, RunningGate, request, running_gate
 

@@ -18,16 +18,13 @@ from unittest.mock import patch
 import msgspec
 
 from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
-from redrush.core.tickets import KeyRing, TicketVerifier, sign_ticket
-from redrush.gate import answers
-from redrush.gate.claims import Gauge, RoundClaims
+from redrush.core.tickets import KeyRing, sign_ticket
+from redrush.gate.assembly import Event, build_gate
 from redrush.gate.connection import Connection
-from redrush.gate.grants import GrantWriter
+from redrush.gate.lanes import Home
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
-from redrush.gate.site import Site
-from redrush.gate.views import Fixed, GrantsView, RoundView
-from redrush.ports.store import EMPTY, Claimed, ClaimResult, LogRecord, PotState, StoreFailed
+from redrush.ports.store import EMPTY, Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
 
 OPENS_US = 1_800_000_000_000_000
 """2027-01-15T08:00:00Z, the opening of round r1."""
@@ -116,6 +113,9 @@ class ScriptedStore:
     async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
         for run in slots:
             self._left[pot].extend(range(run.first, run.end))
+
+    async def transfers(self) -> Transfers:
+        return Transfers({}, {})  # no gate moves slots
 
     async def find(self, pot: str, user: str) -> Claimed | None:
         await self._decided()
@@ -274,31 +274,21 @@ class RunningGate:
         self.unhandled: list[dict[str, Any]] = []
         self.bytes_seen = 0
         self.clients: set[Client] = set()
-        self.site = Site(limits, TicketVerifier(tickets), clock)
-        self.gauge = Gauge(parked=0, parked_max=limits.parked_max)
-        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=_rounds(packets, release_per_s))
+        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s))
         amounts = [AMOUNTS_MINOR[slot % len(AMOUNTS_MINOR)] for slot in range(2 * packets)]
-        self.rounds: dict[str, RoundClaims] = {}
-        self.views: list[RoundView] = []
-        writers = {r.id: GrantWriter(self.campaign, r, amounts, RECEIPT_RING) for r in self.campaign.rounds}
-        for round_ in self.campaign.rounds:
-            claims = self.rounds[round_.id] = RoundClaims(
-                round_,
-                store=store,
-                writer=writers[round_.id],
-                now_us=clock,
-                draw=draw,
-                gauge=self.gauge,
-                audience=audience,
-                failed=self.faults.append,
-            )
-            self.views.append(RoundView(claims, clock, interval_ms=1_000))
-            path = f"/v1/rounds/{round_.id}".encode("ascii")
-            self.site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
-            self.site.add(b"GET", path, self.views[-1], needs_ticket=False)
-        self.site.add(b"GET", b"/v1/grants", GrantsView(store, writers, clock), needs_ticket=True)
-        self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-        self.server = Server([self._tick_rounds])
+        self.gate = build_gate(
+            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience),
+            limits,
+            lambda round_: [Home("only", store, round_.slots)],
+            shared=False,
+            now_us=clock,
+            failed=self.faults.append,
+            draw=draw,
+        )
+        self.site = self.gate.site
+        self.gauge = self.gate.gauge
+        self.rounds = self.gate.rounds
+        self.server = Server([self.gate.tick])
 
     async def start(self) -> None:
         gate = self
@@ -314,7 +304,6 @@ class RunningGate:
         self._counting.start()
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self.unhandled.append(context))
         for round_ in self.campaign.rounds:
-            await self.store.open(round_.id, round_.slots)
             await self.rounds[round_.id].warm_up()
         self.port = await self.server.listen(self.site, "127.0.0.1", 0)
 
@@ -324,12 +313,6 @@ class RunningGate:
         await self.server.stop()
         self._counting.stop()
         assert self.unhandled == []
-
-    def _tick_rounds(self) -> None:
-        for claims in self.rounds.values():
-            claims.tick()
-        for view in self.views:
-            view.tick()
 
     # -- time
 
@@ -345,7 +328,7 @@ class RunningGate:
 
     def tick(self) -> None:
         self.site.tick()
-        self._tick_rounds()
+        self.gate.tick()
 
     # -- clients
 
@@ -399,7 +382,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def _rounds(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
+def rounds_of(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
     return tuple(
         Round(
             id=f"r{index + 1}",

@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from redrush.cli import roles
+from redrush.cli.stack import stack_app
 from redrush.errors import RedrushError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
+app.add_typer(stack_app, name="stack")
+roles.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -42,6 +42,11 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "journal.db"
 
     @property
+    def deployment(self) -> Path:
+        """The deployment file, if this is the directory of a stack: there the store and the records are servers."""
+        return self.root / "deployment.toml"
+
+    @property
     def records(self) -> Path:
         """Grants and ledger."""
         return self.root / "records.db"

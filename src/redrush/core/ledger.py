@@ -5,7 +5,7 @@ always add up to nought, and money can be neither made nor lost. A balance is cr
 minus what was put into the event and not returned, a user's is what was won, and `transit` is nought once every
 transfer that was taken has been given.
 
-    opening     sponsor ─► round:<id>         fund:<round>
+    opening     sponsor ─► round:<id>         fund:<round>        fund:<round>/<set>, of the set's share
     grant       round:<id> ─► user:<id>       grant:<grant id>
     take        round:<id> ─► transit         take:<transfer>
     give        transit ─► round:<id>         give:<transfer>     ─► sponsor, when the pot is `$returned`
@@ -92,6 +92,21 @@ def pot_account(pot: str) -> str:
 def fund(round_: Round) -> Posting:
     """Return the posting that puts the round's total into its account, dated with the round's opening instant."""
     return _posting(f"fund:{round_.id}", SPONSOR, pot_account(round_.id), round_.total_minor, round_.opens_us)
+
+
+def fund_share(round_: Round, set_id: str, share: Slots, amounts: SlotAmounts) -> Posting | None:
+    """Return the posting that puts a set's share of the round into its account, or None for a share without slots.
+
+    Raises LedgerFault if the share is not of the round's slots, or a slot is worth nothing.
+    """
+    if share.count and not round_.slots.first <= share.first < share.end <= round_.slots.end:
+        raise LedgerFault(f"set {set_id} opens {round_.id} with {share}, but the round's slots are {round_.slots}")
+    worth = _sum_of((share,), amounts)
+    return (
+        _posting(f"fund:{round_.id}/{set_id}", SPONSOR, pot_account(round_.id), worth, round_.opens_us)
+        if worth
+        else None
+    )
 
 
 def grant_postings(

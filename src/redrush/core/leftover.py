@@ -2,6 +2,9 @@
 
 from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Round
 
+LEFTOVER_PREFIX = "leftover:"
+"""What the ids of all transfers of leftover begin with."""
+
 
 def destination(campaign: Campaign, closed: Round, now_us: int) -> str:
     """Return the pot that takes the leftover of `closed`, a round of the campaign, at `now_us` (µs since the epoch).
@@ -20,4 +23,12 @@ def destination(campaign: Campaign, closed: Round, now_us: int) -> str:
 
 def transfer_id(closed: Round) -> str:
     """Return the id under which the leftover moves: derived, so that a crash in between moves it once."""
-    return f"leftover:{closed.id}"
+    return f"{LEFTOVER_PREFIX}{closed.id}"
+
+
+def sweep_id(closed: Round, set_id: str, sweep: int) -> str:
+    """Return the id of the `sweep`-th transfer, from 0, of what the set `set_id` has left of the round.
+
+    It names the set, because the postings of all sets may stand in one ledger.
+    """
+    return f"{transfer_id(closed)}:{set_id}:{sweep}"

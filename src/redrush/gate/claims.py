@@ -3,42 +3,48 @@
 Losers are answered at once from memory. Whoever may win is *parked*: the connection waits while a batch of claims is
 made durable, and meanwhile the next batch gathers, with no timer; one call of the store, and one fsync, then serve
 tens to hundreds of users. The batch answers by writing to the parked connections: there is no task and no future per
-request.
+request. Parking and batches are the lanes' (`redrush.gate.lanes`), one for each set that the round is divided over.
+
+The gate of the embedded form is the only one: its store knows every grant, and what it says is empty is sold out. A
+gate among others knows less, and two rules make up for it:
+
+- *Empty* is final, so it is said only when the round as a whole was found sold out (`sell_out`, by whoever watches all
+  its sets). A user whose own set has nothing left before that has *missed*: slots are being moved there.
+- A winner of another gate is not known here by name. Before such a loser's answer is given from memory the winners'
+  filter has to rule the user out, and for a final answer it has to be complete for the user's set; otherwise the store
+  is asked, by a claim while the round is open (in a pot that is empty that is a reading) and by `find` afterwards.
 """
 
-import asyncio
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Sequence
+from typing import Final
 
 import msgspec
 
 from redrush.core.campaign import Round
+from redrush.core.division import home
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.outcomes import Outcome
 from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
 from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
+from redrush.gate.lanes import Gauge, Home, Lane, Manners
+from redrush.gate.queries import Queries
 from redrush.gate.route import Waiter
-from redrush.ports.store import EMPTY, Claimed, Store, StoreFailed
-
-BATCH_CLAIMS_MAX = 1_024
-"""Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
-
+from redrush.gate.winners import WinnersFilter
+from redrush.ports.store import EMPTY, Claimed, StoreFailed, StoreUnavailable
 
 REPEATS_REMEMBERED_MAX = 131_072
 """Winners of a round whose repeated answer is kept as bytes, some 75 MB: who asks twice is likely to ask again. When it
 is full it starts anew."""
 
+DRY_US: Final = 20_000
+"""How long nobody is sent to a set that had nothing left: moves of slots take longer, and the crowd of the set that is
+dry first would otherwise all go through to it."""
+
 _GRANTED = '{"outcome":"granted","grant":'
 _NEW = ',"repeat":false}'
 _REPEAT = ',"repeat":true}'
-
-
-class Gauge(msgspec.Struct):
-    """A number shared by the rounds of a gate: the claims parked now, and how many may be."""
-
-    parked: int
-    parked_max: int
 
 
 class RoundCounts(msgspec.Struct):
@@ -51,18 +57,19 @@ class RoundCounts(msgspec.Struct):
     not_open: int = 0
     closed: int = 0
     not_eligible: int = 0
-    busy: int = 0
     batches: int = 0
 
 
 class RoundClaims:
     """The route of `POST /v1/rounds/{round}/grab` for one round. Not thread-safe: it lives on the event loop."""
 
-    def __init__(  # noqa: PLR0913 - everything a round needs is handed in here, once, by wiring
+    def __init__(  # noqa: PLR0913 - everything a round needs is handed in here, once, by the assembly
         self,
         round_: Round,
         *,
-        store: Store,
+        homes: Sequence[Home],
+        manners: Manners,
+        winners: WinnersFilter | None,
         writer: GrantWriter,
         now_us: Callable[[], int],
         draw: Callable[[], float],
@@ -70,36 +77,41 @@ class RoundClaims:
         audience: Container[str] | None,
         failed: Callable[[StoreFailed], None],
     ) -> None:
+        """`homes`: the sets that the round is divided over, in order. `winners` is None in the only gate of an event,
+        else the filter that whoever follows the sets' logs fills."""
         self.round = round_
         self.counts = RoundCounts()
         self.sold_out = False
-        self._store = store
+        self.refills = 0
+        """How often slots were given to the round: what was found out before the last time is void."""
+        self.winners = winners
+        self.lanes = tuple(Lane(one, round_.id, manners, gauge, self._decide) for one in homes)
+        self._only_lane = self.lanes[0] if len(self.lanes) == 1 else None
         self._writer = writer
         self._now_us = now_us
         self._draw = draw
-        self._gauge = gauge
         self._audience = audience
         self._failed = failed
-        self._broken = False
         self._opens_us = round_.opens_us
         self._closes_us = round_.closes_us
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
-        self._known: Mapping[str, Claimed] = {}
-        self._deciding: frozenset[str] = frozenset()
         self._repeats: dict[str, bytes] = {}
-        self._users: list[str] = []
-        self._waiters: list[Waiter] = []
-        self._running: asyncio.Task[None] | None = None
-        self._refills = 0
+        self._queries = Queries()
         self.tick()
 
     async def warm_up(self) -> None:
-        """Learn from the store who has won already, and whether anything is left."""
-        self._known = self._store.known(self.round.id)
-        self.sold_out = (await self._store.state(self.round.id)).left == 0
+        """Open the round's pots, and learn from the stores who has won already and, for the only gate, whether anything
+        is left."""
+        for lane in self.lanes:
+            await lane.warm_up()
+        if self.winners is None:
+            states = [await lane.store.state(lane.pot) for lane in self.lanes]
+            self.sold_out = not any(state.left for state in states)
 
     def tick(self) -> None:
-        """Renew the prebuilt answers, whose heads carry the date. Call every second."""
+        """Renew the prebuilt answers, whose heads carry the date, and look after the lanes. Call every second."""
+        for lane in self.lanes:
+            lane.check()
         now_us = self._now_us()
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
         self._missed = answers.json_answer({"outcome": Outcome.MISSED}, head)
@@ -120,10 +132,11 @@ class RoundClaims:
         if rest is not None:
             self.counts.repeat += 1
             return self._granted_head + rest
-        known = self._known.get(user)
+        lane = self._only_lane or self.home(user)
+        known = lane.known.get(user)
         if known is not None:
-            if user in self._deciding:
-                return self._park(waiter, user)
+            if user in lane.deciding or user in lane.doubtful:
+                return lane.park(waiter, user)
             self.counts.repeat += 1
             return self._repeat_answer(user, known)
         now_us = self._now_us()
@@ -131,71 +144,60 @@ class RoundClaims:
             self.counts.not_open += 1
             return self._not_open
         if now_us >= self._closes_us:
-            self.counts.closed += 1
-            return self._closed
+            return self._after_the_close(lane, waiter, user)
         if self._audience is not None and user not in self._audience:
             self.counts.not_eligible += 1
             return self._not_eligible
         if self.sold_out:
+            winners = self.winners
+            if winners is not None and (not lane.complete or user in winners):
+                return lane.park(waiter, user)
             self.counts.empty += 1
             return self._empty
-        if self._release is not None and not self._release.admit(now_us, self._draw()):
-            self.counts.missed += 1
-            return self._missed
-        return self._park(waiter, user)
+        release = self._release
+        if (release is not None and not release.admit(now_us, self._draw())) or now_us < lane.dry_until_us:
+            return self._miss(lane, waiter, user)
+        return lane.park(waiter, user)
 
-    def _park(self, waiter: Waiter, user: str) -> bytes | None:
-        if self._broken:
-            return answers.STORE_FAILED
-        gauge = self._gauge
-        if gauge.parked >= gauge.parked_max:
-            self.counts.busy += 1
-            return answers.BUSY
-        gauge.parked += 1
-        self._users.append(user)
-        self._waiters.append(waiter)
-        if self._running is None:
-            self._running = asyncio.create_task(self._run(), name=f"claims of {self.round.id}")
-        return None
+    def home(self, user: str) -> Lane:
+        """Return the lane that the user's claims take."""
+        return self.lanes[home(user, len(self.lanes))]
 
-    # -- batches
+    def _miss(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
+        """Tell the user to try again, unless the filter says that they may have won: that is for the store to tell."""
+        if self.winners is not None and user in self.winners:
+            return lane.park(waiter, user)
+        self.counts.missed += 1
+        return self._missed
 
-    async def _run(self) -> None:
-        """Send batch after batch to the store until nobody is parked."""
-        try:
-            while self._users:
-                # One turn of the loop: it reads from every socket that is ready, and all of them share the fsync.
-                await asyncio.sleep(0)
-                users, self._users = self._users[:BATCH_CLAIMS_MAX], self._users[BATCH_CLAIMS_MAX:]
-                waiters, self._waiters = self._waiters[:BATCH_CLAIMS_MAX], self._waiters[BATCH_CLAIMS_MAX:]
-                await self._decide(users, waiters)
-        finally:
-            self._running = None
+    # -- the end of a batch
 
-    async def _decide(self, users: list[str], waiters: list[Waiter]) -> None:
-        refills = self._refills
-        # The store knows these as winners before that is durable; if it fails, they are never answered as such.
-        self._deciding = frozenset(users)
+    async def _decide(self, lane: Lane, users: list[str], waiters: list[Waiter]) -> None:
+        refills = self.refills
         # Whoever is parked came before the close, so the last batch is granted within the round too.
         at_us = min(self._now_us(), self._closes_us - 1)
         try:
-            results = await self._store.claim(self.round.id, users, at_us)
+            results = await lane.store.claim(self.round.id, users, at_us)
+        except StoreUnavailable:
+            lane.went_away(users, waiters)
+            return
         except StoreFailed as fault:
-            self._fail(waiters, fault)
+            self._fail(lane, users, waiters, fault)
             return
         except Exception as fault:  # noqa: BLE001 - whatever it was, what became of the batch is unknown
-            self._fail(waiters, StoreFailed(f"claims of round {self.round.id}: the store broke off with {fault!r}"))
+            broken = StoreFailed(f"claims of round {self.round.id}: the store broke off with {fault!r}")
+            if lane.shared:  # it may be repaired while the other lanes go on
+                lane.went_away(users, waiters)
+                self._failed(broken)
+            else:
+                self._fail(lane, users, waiters, broken)
             return
-        finally:
-            self._gauge.parked -= len(users)
-        self._deciding = frozenset()
+        lane.decided(users)
         counts = self.counts
         counts.batches += 1
         for waiter, user, result in zip(waiters, users, results, strict=True):
             if result is EMPTY:
-                self.sold_out = refills == self._refills
-                counts.empty += 1
-                waiter.send(self._empty)
+                waiter.send(self._nothing_left(lane, refills))
                 continue
             if result.repeat:
                 counts.repeat += 1
@@ -203,24 +205,73 @@ class RoundClaims:
                 counts.granted += 1
             waiter.send(self._grant_answer(user, result))
 
-    def _fail(self, waiters: list[Waiter], fault: StoreFailed) -> None:
-        """The fate of the batch is unknown: nobody is told anything but to come back, and the gate stops claiming."""
-        self._broken = True
-        parked, self._waiters, self._users = self._waiters, [], []
-        self._gauge.parked -= len(parked)
-        for waiter in (*waiters, *parked):
-            waiter.send(answers.STORE_FAILED)
+    def _nothing_left(self, lane: Lane, refills: int) -> bytes:
+        """Return the answer to a claim that the store had no slot for."""
+        if self.winners is None:
+            self.sold_out = refills == self.refills
+        elif not self.sold_out:
+            if refills == self.refills:
+                lane.dry_until_us = self._now_us() + DRY_US
+            self.counts.missed += 1
+            return self._missed
+        self.counts.empty += 1
+        return self._empty
+
+    def _fail(self, lane: Lane, users: list[str], waiters: list[Waiter], fault: StoreFailed) -> None:
+        """The fate of the batch is unknown, and so it stays: nobody on this lane is told anything but to come back."""
+        lane.broke(users, waiters)
         self._failed(fault)
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""
-        while self._running is not None:
-            await asyncio.shield(self._running)
+        for lane in self.lanes:
+            await lane.drained()
+
+    def close(self) -> None:
+        """Let nothing outlive the gate."""
+        for lane in self.lanes:
+            lane.close()
+
+    # -- what happens to the round as a whole
 
     def refilled(self) -> None:
-        """Slots were given to the pot: nobody is told that it is empty until the store says so again."""
-        self._refills += 1
+        """Slots were given to a pot: nobody is told that it is empty until that was found out again."""
+        self.refills += 1
         self.sold_out = False
+        for lane in self.lanes:
+            lane.complete = False
+            lane.dry_until_us = 0
+
+    def sell_out(self, refills: int) -> None:
+        """Every slot in every set was found to be granted, when `refills` was what it is said to be."""
+        self.sold_out = refills == self.refills
+
+    def complete(self, lane: Lane, refills: int) -> None:
+        """The filter has every winner of the lane's pot, and no other can come, provided nothing was given since."""
+        lane.complete = refills == self.refills
+
+    # -- what is asked one by one
+
+    async def find(self, user: str) -> str | None:
+        """Return the user's grant as JSON, or None. Raises StoreUnavailable and StoreFailed."""
+        lane = self.home(user)
+        claimed = await lane.store.find(lane.pot, user)
+        return None if claimed is None else self._writer.write(user, claimed.slot, claimed.at_us)
+
+    def _after_the_close(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
+        winners = self.winners
+        if winners is not None and (not lane.complete or user in winners):
+            return self._queries.answer(waiter, self._grant_or_closed(lane, user))
+        self.counts.closed += 1
+        return self._closed
+
+    async def _grant_or_closed(self, lane: Lane, user: str) -> bytes:
+        claimed = await lane.store.find(lane.pot, user)
+        if claimed is None:
+            self.counts.closed += 1
+            return self._closed
+        self.counts.repeat += 1
+        return self._repeat_answer(user, claimed)
 
     # -- answers
 

@@ -1,7 +1,7 @@
 """What participants can read: the public state of a round, and their own grants."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -10,15 +10,11 @@ from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
-from redrush.gate.grants import GrantWriter
+from redrush.gate.queries import Queries
 from redrush.gate.route import Waiter
-from redrush.ports.store import Store, StoreFailed
 
 POLICY_CACHED_S = 60
 """How long the client policy may be cached: it is fetched once a visit, and a change need not be quicker than that."""
-
-QUERIES_MAX = 256
-"""Grant queries under way at once; above it they are refused, so that they cannot crowd out claims."""
 
 
 class RoundView:
@@ -59,35 +55,35 @@ class RoundView:
 class GrantsView:
     """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
 
-    def __init__(self, store: Store, writers: Mapping[str, GrantWriter], now_us: Callable[[], int]) -> None:
-        """`writers` by round id, in the order to answer in."""
-        self._store = store
+    def __init__(self, rounds: Sequence[RoundClaims], now_us: Callable[[], int]) -> None:
+        """`rounds` in the order to answer in."""
+        self._rounds = rounds
         self._now_us = now_us
-        self._writers = writers
-        self._queries: set[asyncio.Task[None]] = set()
+        self._queries = Queries()
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
-        """Answer later, when the store has been asked."""
-        if len(self._queries) >= QUERIES_MAX:
-            return answers.BUSY
-        query = asyncio.create_task(self._query(waiter, user))
-        self._queries.add(query)
-        query.add_done_callback(self._queries.discard)
-        return None
+        """Answer later, when the user's home set of every round has been asked: the sets at the same time, the rounds
+        of one set in turn. An answer without one of them would be a lie, so a set that is away is told as such."""
+        return self._queries.answer(waiter, self._grants(user))
 
-    async def _query(self, waiter: Waiter, user: str) -> None:
-        grants = []
-        try:
-            for round_id, writer in self._writers.items():
-                claimed = await self._store.find(round_id, user)
-                if claimed is not None:
-                    grants.append(writer.write(user, claimed.slot, claimed.at_us))
-        except StoreFailed:
-            waiter.send(answers.STORE_FAILED)
-            return
-        body = f'{{"grants":[{",".join(grants)}]}}'.encode("ascii")
-        head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
-        waiter.send(answers.answer(200, body, headers=head))
+    async def _grants(self, user: str) -> bytes:
+        now_us = self._now_us()
+        by_set: dict[str, list[RoundClaims]] = {}
+        for claims in self._rounds:
+            if claims.round.opens_us <= now_us:
+                by_set.setdefault(claims.home(user).set, []).append(claims)
+        grants: dict[str, str] = {}
+        await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values()))
+        text = ",".join(grants[claims.round.id] for claims in self._rounds if claims.round.id in grants)
+        head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
+        return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
+
+
+async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, str]) -> None:
+    for claims in rounds:
+        grant = await claims.find(user)
+        if grant is not None:
+            grants[claims.round.id] = grant
 
 
 def policy_view(policy: ClientPolicy) -> "Fixed":

@@ -3,7 +3,8 @@
 A store hands out integers. It knows pots and slots, not money, kinds or time; the meaning of a slot is in the
 campaign's amounts table. Every operation is idempotent, and durable when it returns: what a crash right after the
 return leaves on the disk already holds it. A store whose disk failed raises `StoreFailed` for that call and for every
-later one (fail-stop): after a failed fsync nobody knows what the disk holds, so nothing may be acknowledged.
+later one (fail-stop): after a failed fsync nobody knows what the disk holds, so nothing may be acknowledged. A store
+on another machine raises `StoreUnavailable` instead: it may be back for the next call.
 
 All stores pass one suite, `tests/conformance/test_stores.py`.
 """
@@ -20,6 +21,13 @@ from redrush.errors import RedrushError
 
 class StoreFailed(RedrushError):
     """The store can make nothing durable any more. The fate of what was under way is unknown: never answer it."""
+
+
+class StoreUnavailable(RedrushError):
+    """The store cannot be reached, or cannot make anything durable, now. Later calls may succeed.
+
+    The fate of the call is unknown: never answer it. The same call made again finds what it did, if it did anything.
+    """
 
 
 class StoreConflict(RedrushError):
@@ -100,6 +108,20 @@ class Given(msgspec.Struct, frozen=True, tag="given"):
 LogRecord = Opened | Granted | Taken | Given
 
 
+class Transfer(msgspec.Struct, frozen=True):
+    """One half of a move: these slots left `pot`, or joined it."""
+
+    pot: str
+    slots: tuple[Slots, ...]
+
+
+class Transfers(msgspec.Struct, frozen=True):
+    """Every half of a move that a store holds, by transfer id; the ids of takes and of gives do not meet."""
+
+    taken: Mapping[str, Transfer]
+    given: Mapping[str, Transfer]
+
+
 class Store(Protocol):
     """See the module. Users are text ids; pots are text ids; a pot grants each user at most one slot."""
 
@@ -127,13 +149,17 @@ class Store(Protocol):
         StoreConflict for a transfer id that gave something else and for a slot that the pot already holds or granted.
         """
 
+    async def transfers(self) -> Transfers:
+        """Return all moves so far, a copy: for whoever completes those of which one half is missing."""
+
     async def find(self, pot: str, user: str) -> Claimed | None:
         """Return the user's durable grant in the pot, as a repeat, or None, for an unknown pot too."""
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the grants of the pot that this process knows of, by user, as repeats: live, not a copy.
 
-        One in it is durable unless the `claim` that made it has not returned. Raises KeyError for an unknown pot.
+        One in it is durable unless the `claim` that made it has not returned. A store that several processes share
+        knows here what passed through this one, up to a bound. Raises KeyError for a pot this process does not know.
         """
 
     async def state(self, pot: str) -> PotState:

@@ -38,8 +38,12 @@ class Moved(msgspec.Struct, frozen=True):
     slots: tuple[Slots, ...]
 
 
-async def close_round(store: Store, campaign: Campaign, closed: Round, now_us: int) -> Moved:
+async def close_round(
+    store: Store, campaign: Campaign, closed: Round, now_us: int, transfer: str | None = None
+) -> Moved:
     """Move the leftover of a round that has closed by `now_us` (µs since the epoch). Repeating it changes nothing.
+
+    `transfer` is the id of the move, where it is not the only one of the round.
 
     The pots of every round and `RETURNED_POT` must have been opened. Raises ValueError before the closing, StoreFailed
     when the store cannot say whether the move is done: then it is done again after a restart.
@@ -48,9 +52,10 @@ async def close_round(store: Store, campaign: Campaign, closed: Round, now_us: i
         raise ValueError(f"round {closed.id} is open until {closed.closes_us}, it cannot be closed at {now_us}")
     target = destination(campaign, closed, closed.closes_us)
     left = (await store.state(closed.id)).left
-    slots = await store.take(closed.id, left, transfer_id(closed))
+    transfer = transfer or transfer_id(closed)
+    slots = await store.take(closed.id, left, transfer)
     if slots:
-        await store.give(target, slots, transfer_id(closed))
+        await store.give(target, slots, transfer)
     return Moved(closed.id, target, slots)
 
 

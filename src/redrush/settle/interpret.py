@@ -10,13 +10,15 @@ from redrush.ports.store import Granted, LogRecord, Opened, Taken
 class Interpreter:
     """Reads log records with the campaign's amounts table; `amounts[slot]` is in minor units.
 
+    `set_id` names the set whose log it is, where rounds are divided over several; None where one store has them whole.
     Every method raises LedgerFault for a record that names a pot or a slot which the campaign does not have.
     """
 
-    def __init__(self, campaign: Campaign, amounts: SlotAmounts) -> None:
+    def __init__(self, campaign: Campaign, amounts: SlotAmounts, set_id: str | None = None) -> None:
         self._rounds = {round_.id: round_ for round_ in campaign.rounds}
         self._rules = {round_id: ledger.grant_rule(campaign, round_id) for round_id in self._rounds}
         self._amounts = amounts
+        self._set_id = set_id
 
     def change(self, record: LogRecord) -> Change:
         """Return what the record changes."""
@@ -47,6 +49,9 @@ class Interpreter:
         round_ = self._rounds.get(record.pot)
         if round_ is None:
             return ()
+        if self._set_id is not None:
+            share = ledger.fund_share(round_, self._set_id, record.slots, self._amounts)
+            return () if share is None else (share,)
         if record.slots != round_.slots:
             raise LedgerFault(
                 f"log record {record.seq} opens {record.pot} with {record.slots}, but its campaign says {round_.slots}"

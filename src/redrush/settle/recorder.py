@@ -8,14 +8,17 @@ In the embedded form it shares disk and processor with the gate, so it yields to
 does nothing, not even read, until it was last caught up `LAG_MAX_S` ago. From then on it works a part of the time only
 (`BUSY_REST_FACTOR`), so a long rush slows the recorder down but cannot starve it.
 
-A fault of the records (disk full, say) is reported and tried again; the log keeps everything meanwhile. A fault of the
-store is final for the store and so for its recorder.
+A fault of the records (disk full, the database away) is reported and tried again; the log keeps everything meanwhile. A
+`StoreFailed` is final for the store and so for its recorder.
+
+A log that is held in memory is trimmed as it is recorded, never above the records' cursor, and only where the records'
+commits are durable: then what was trimmed is in their journal.
 """
 
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final
 
@@ -57,6 +60,10 @@ def _never_busy() -> bool:
     return False
 
 
+async def _keep_all(_seq: int) -> None:
+    """This log is not trimmed."""
+
+
 def _ignore(_fault: RedrushError) -> None:
     """Nobody asked to be told."""
 
@@ -64,23 +71,32 @@ def _ignore(_fault: RedrushError) -> None:
 class Recorder:
     """Follows one store. `run` it as a task of the loop that the store is used from; `stop` ends it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a rush, faults and trims are each somebody else's to know, and told apart by name
         self,
         store: Store,
         records: Records,
         campaign: Campaign,
         amounts: SlotAmounts,
         *,
+        set_id: str | None = None,
+        trim: Callable[[int], Awaitable[None]] | None = None,
         busy: Callable[[], bool] = _never_busy,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:
-        """`busy` tells whether the gate is in a rush; `on_fault` hears of each fault before it is tried again."""
+        """`set_id` names the set, where rounds are divided over several. `trim(seq)` removes log records up to `seq`,
+        all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the gate
+        is in a rush; `on_fault` hears of each fault before it is tried again.
+        """
+        if trim is not None and not records.commits_are_durable:
+            raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
         self._store = store
         self._records = records
-        self._interpreter = Interpreter(campaign, amounts)
+        self._interpreter = Interpreter(campaign, amounts, set_id)
+        self._trim = _keep_all if trim is None else trim
         self._busy = busy
         self._on_fault = on_fault
         self._cursor: int | None = None  # None: ask the records
+        self._recorded = 0  # the last cursor that was known
         self._caught_up_at_s = 0.0
         self._busy_at_s = -math.inf
         self._waiting: list[asyncio.Future[None]] = []
@@ -93,7 +109,7 @@ class Recorder:
     @property
     def lag(self) -> int:
         """Log records that the store has and the records do not have yet."""
-        return max(0, self._store.last_seq() - (self._cursor or 0))
+        return max(0, self._store.last_seq() - self._recorded)
 
     async def run(self) -> None:
         """Follow the log until `stop`, or until the store has failed. Raises nothing that `on_fault` was told."""
@@ -177,6 +193,8 @@ class Recorder:
         waiting = tuple(self._waiting)
         if self._cursor is None:
             self._cursor = await loop.run_in_executor(thread, self._records.cursor)
+            self._recorded = self._cursor
+            await self._trim(self._cursor)  # the recorder before may have ended between its commit and this
         limit = RUSH_SLICE_RECORDS_MAX if self._rushing() else SLICE_RECORDS_MAX
         log_records = await self._store.log(self._cursor, limit)
         if not log_records:
@@ -187,6 +205,8 @@ class Recorder:
             return 0
         began_s = loop.time()
         self._cursor = await loop.run_in_executor(thread, self._apply, log_records)
+        self._recorded = self._cursor
+        await self._trim(self._cursor)
         if self._rushing():
             await self._rest(BUSY_REST_FACTOR * (loop.time() - began_s))
         return len(log_records)

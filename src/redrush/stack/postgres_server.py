@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 import psycopg
 
 from redrush.errors import ConfigError, RedrushError
+from redrush.stack.loopback import HOST
 from redrush.stack.lowered import command_as, unprivileged_user
 
 MAJOR_MIN: Final = 15
@@ -38,7 +38,6 @@ CONNECTIONS_MAX: Final = 200
 
 LAST_WORDS_BYTES: Final = 2_000
 
-HOST: Final = "127.0.0.1"
 USER: Final = "redrush"
 DATABASE: Final = "redrush"
 
@@ -57,14 +56,6 @@ _SETTINGS: Final = {
 
 class PostgresFailed(RedrushError):
     """The server did not come up, or ended."""
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now. Somebody may take it before the server does."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def installations() -> dict[int, Path]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from redrush.core.campaign import Slots
-from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed
+from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
 from redrush.stores.pots import Pots
 
 
@@ -34,6 +34,10 @@ class MemoryStore:
     async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
         self._check_open()
         self._keep(self._pots.give(pot, slots, transfer))
+
+    async def transfers(self) -> Transfers:
+        self._check_open()
+        return self._pots.transfers()
 
     async def find(self, pot: str, user: str) -> Claimed | None:
         self._check_open()

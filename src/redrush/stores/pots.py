@@ -30,6 +30,8 @@ from redrush.ports.store import (
     StoreConflict,
     StoreCorrupt,
     Taken,
+    Transfer,
+    Transfers,
 )
 
 INTEGER_MAX: Final = 2**63 - 1
@@ -182,6 +184,12 @@ class Pots:
         record = Given(self._next_seq(), pot, slots, transfer)
         self._given[transfer] = record
         return record
+
+    def transfers(self) -> Transfers:
+        return Transfers(
+            taken={transfer: Transfer(record.pot, record.slots) for transfer, record in self._taken.items()},
+            given={transfer: Transfer(record.pot, record.slots) for transfer, record in self._given.items()},
+        )
 
     def find(self, pot: str, user: str) -> Claimed | None:
         known = self._pots.get(pot)

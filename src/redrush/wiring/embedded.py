@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import random
 import resource
 import signal
 import time
@@ -15,21 +14,19 @@ import uvloop
 
 from redrush.config import CampaignFile, GateSpec
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import Keys, load_or_create_keys
+from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
-from redrush.core.client_policy import ClientPolicy
 from redrush.core.phase import SteadyClock
-from redrush.core.tickets import TicketVerifier
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
-from redrush.gate.claims import Gauge, RoundClaims
-from redrush.gate.grants import GrantWriter
+from redrush.gate.assembly import Event, Gate, build_gate
+from redrush.gate.lanes import Home
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.gate.site import Site
-from redrush.gate.views import Computed, Fixed, GrantsView, RoundView, policy_view
-from redrush.ports.store import Store, StoreFailed
+from redrush.gate.views import Computed, Fixed
+from redrush.ports.store import StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
 from redrush.settle.export import Format, write_grants
@@ -38,6 +35,9 @@ from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+
+EMBEDDED_SET = "embedded"
+"""The one set of the embedded form."""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -48,66 +48,9 @@ class Ports(msgspec.Struct, frozen=True):
     control: int | None
 
 
-class Gate(msgspec.Struct, frozen=True):
-    """The participants' site and what stands behind it."""
-
-    site: Site
-    rounds: dict[str, RoundClaims]
-    gauge: Gauge
-    views: tuple[RoundView, ...]
-
-    def tick(self) -> None:
-        """Renew what is prebuilt. Every second."""
-        for claims in self.rounds.values():
-            claims.tick()
-        for view in self.views:
-            view.tick()
-
-
 def system_clock() -> SteadyClock:
     """Return a clock that takes the wall clock's time once, now, and follows the monotonic one from then on."""
     return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000)
-
-
-def build_gate(  # noqa: PLR0913 - what a gate is made of is handed in here, once
-    sealed: SealedCampaign,
-    store: Store,
-    keys: Keys,
-    limits: Limits,
-    *,
-    audience: frozenset[str] | None,
-    policy: ClientPolicy,
-    now_us: Callable[[], int],
-    failed: Callable[[StoreFailed], None],
-) -> Gate:
-    """Return the gate of a campaign on any store."""
-    site = Site(limits, TicketVerifier(keys.tickets), now_us)
-    gauge = Gauge(parked=0, parked_max=limits.parked_max)
-    writers = {
-        round_.id: GrantWriter(sealed.campaign, round_, sealed.amounts, keys.receipts)
-        for round_ in sealed.campaign.rounds
-    }
-    rounds: dict[str, RoundClaims] = {}
-    views = []
-    for round_ in sealed.campaign.rounds:
-        claims = rounds[round_.id] = RoundClaims(
-            round_,
-            store=store,
-            writer=writers[round_.id],
-            now_us=now_us,
-            draw=random.Random().random,  # noqa: S311 - a lottery among equals, reseeded by the system at each start
-            gauge=gauge,
-            audience=audience,
-            failed=failed,
-        )
-        views.append(RoundView(claims, now_us, policy.interval_ms))
-        path = f"/v1/rounds/{round_.id}".encode("ascii")
-        site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
-        site.add(b"GET", path, views[-1], needs_ticket=False)
-    site.add(b"GET", b"/v1/grants", GrantsView(store, writers, now_us), needs_ticket=True)
-    site.add(b"GET", b"/v1/policy", policy_view(policy), needs_ticket=False)
-    site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, tuple(views))
 
 
 class Embedded:
@@ -133,21 +76,19 @@ class Embedded:
         self._store = await SqliteStore.open_path(self._data_dir.journal)
         self._sealed = seal(self._file, self._data_dir, clock.now_us())
         campaign = self._sealed.campaign
-        for round_ in campaign.rounds:
-            await self._store.open(round_.id, round_.slots)
-        await self._store.open(RETURNED_POT, Slots(0, 0))
+        keys = load_or_create_keys(self._data_dir)
+        audience = None if self._file.audience is None else load_audience(Path(self._file.audience))
         self._gate = build_gate(
-            self._sealed,
-            self._store,
-            load_or_create_keys(self._data_dir),
+            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience, self._file.client),
             limits_of(self._file.gate),
-            audience=None if self._file.audience is None else load_audience(Path(self._file.audience)),
-            policy=self._file.client,
+            lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
+            shared=False,
             now_us=clock.now_us,
             failed=self._fail,
         )
         for claims in self._gate.rounds.values():
             await claims.warm_up()
+        await self._store.open(RETURNED_POT, Slots(0, 0))
         self._settle(clock)
         self._tune()
         return await self._listen(clock)
@@ -262,7 +203,8 @@ def limits_of(spec: GateSpec) -> Limits:
 def gate_readings(gate: Gate) -> Iterator[Reading]:
     """Yield the gate's figures: answers by round and outcome, claims parked, connections, refusals."""
     for round_id, claims in gate.rounds.items():
-        for outcome, count in msgspec.structs.asdict(claims.counts).items():
+        busy = sum(lane.busy for lane in claims.lanes)
+        for outcome, count in (msgspec.structs.asdict(claims.counts) | {"busy": busy}).items():
             if outcome == "batches":
                 labels: tuple[tuple[str, str], ...] = (("round", round_id),)
                 yield Reading("redrush_batches", "Batches of claims made durable", "counter", labels, count)

@@ -3,7 +3,8 @@
 SELECT pg_advisory_xact_lock(hashtextextended('redrush.migrate', 0));
 
 -- name: version_table_exists
-SELECT to_regclass('schema_version') IS NOT NULL;
+-- Not to_regclass, which may answer from before the lock was waited for.
+SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'schema_version' AND pg_table_is_visible(oid));
 
 -- name: create_version_table
 CREATE TABLE schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());

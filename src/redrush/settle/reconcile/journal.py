@@ -3,13 +3,15 @@
 `place[slot]` is one number that says where the slot is, so it cannot be in two places: 0 nowhere (its pot was never
 opened), p in pot number p unclaimed, −p granted from it, `IN_TRANSIT` between two pots. Each record must find its
 slots where the story so far has left them. Runs are compared whole; slot by slot only where a run does not fit.
+
+Where a campaign is spread over sets there is a log for each, and a pot has a number for each set. All of them move the
+same slots, so what one set has another cannot have.
 """
 
 import json
-import sqlite3
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +20,8 @@ from redrush.settle.reconcile.evidence import RoundTerms, Terms
 from redrush.settle.reconcile.report import Problems
 
 RETURNED: Final = "$returned"
+WHOLE: Final = ""
+"""The set where there are no sets: one store has every pot whole."""
 NOWHERE: Final = 0
 IN_TRANSIT: Final = 2**30
 
@@ -28,155 +32,236 @@ Run = tuple[int, int]  # first slot, count
 
 
 class ExpectedPosting(msgspec.Struct, frozen=True):
-    """A posting that a record other than a grant must have led to."""
+    """A posting that a record other than a grant must have led to; `recorded` if the records must hold it by now."""
 
-    seq: int
+    at: str
+    set: str
     id: str
     debit_account: str
     credit_account: str
     amount_minor: int
+    recorded: bool
+
+
+class Pot(msgspec.Struct, frozen=True):
+    """The part of a pot that one set has; the whole, where the set is `WHOLE`."""
+
+    set: str
+    pot: str
+
+    def __str__(self) -> str:
+        return f"{self.pot} of set {self.set}" if self.set else self.pot
+
+
+class Log(msgspec.Struct, frozen=True):
+    """What one store wrote: rows (seq, kind, pot, first_slot, count, at_us, users, slots, transfer) in order of seq.
+
+    Those up to `cursor` must be in the records.
+    """
+
+    rows: Iterable[tuple[Any, ...]]
+    cursor: int
+
+
+class Heard(msgspec.Struct):
+    """How far a log was read: its last seq, and how many records of it the ledger does not hold yet."""
+
+    last_seq: int = 0
+    behind: int = 0
 
 
 class Journal:
-    """Everything the journal says about a campaign. `granted_by`, `user_of`, `at_us`, `seq_of` are by slot."""
+    """Everything that the logs say about a campaign.
 
-    def __init__(self, terms: Terms, problems: Problems) -> None:
+    `granted_by`, `user_of`, `at_us`, `seq_of`, `recorded` are by slot. Sums by pot name are of the whole pot, whatever
+    set; those by number are of one set's part.
+    """
+
+    def __init__(self, terms: Terms, problems: Problems, sets: Iterable[str] = (WHOLE,)) -> None:
         slot_count = len(terms.amounts)
         self.terms = terms
-        self.pots: list[str] = ["", *terms.rounds, RETURNED]  # by number
+        self.heard = {set_: Heard() for set_ in sets}
+        self.pots = [Pot(WHOLE, ""), *(Pot(set_, pot) for set_ in self.heard for pot in (*terms.rounds, RETURNED))]
         self.place = array("i", [NOWHERE]) * slot_count
         self.granted_by = array("i", [NOWHERE]) * slot_count
         self.user_of: list[str | None] = [None] * slot_count
         self.at_us = array("q", [0]) * slot_count
         self.seq_of = array("q", [0]) * slot_count
-        self.seqs = array("q")
+        self.recorded = bytearray(slot_count)
         self.postings: list[ExpectedPosting] = []
         self.opened: set[int] = set()
         self.granted_minor: Counter[int] = Counter()
         self.grant_count: Counter[int] = Counter()
-        self.received_minor: Counter[int] = Counter()
-        self.passed_on_minor: Counter[int] = Counter()
+        self.received_minor: Counter[str] = Counter()
+        self.passed_on_minor: Counter[str] = Counter()
         self._problems = problems
         self._numbers = {pot: number for number, pot in enumerate(self.pots) if number}
-        self._users: defaultdict[int, set[str]] = defaultdict(set)
-        self._taken: dict[str, list[Run]] = {}
+        self._users: defaultdict[str, set[str]] = defaultdict(set)
+        self._taken: dict[str, tuple[str, list[Run]]] = {}  # by transfer: from which pot, what
         self._given: set[str] = set()
-
-    def replay(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Take in rows (seq, kind, pot, first_slot, count, at_us, users, slots, transfer) in order of seq."""
-        kinds: dict[str, Callable[[int, int, tuple[Any, ...]], None]] = {
+        self._kinds: dict[str, Callable[[int, tuple[Any, ...]], None]] = {
             "opened": self._open,
             "granted": self._grant,
             "taken": self._take,
             "given": self._give,
         }
-        for seq, kind, pot, *columns in rows:
-            self.seqs.append(seq)
-            number = self._numbers.get(pot)
-            if kind not in kinds:
-                self._problems.add(f"seq {seq}: kind {kind!r} is not known")
-            elif number is None:
-                self._problems.add(f"seq {seq}: pot {pot!r} is not in the campaign")
-            else:
-                try:
-                    kinds[kind](seq, number, tuple(columns))
-                except (ValueError, TypeError) as error:
-                    self._problems.add(f"seq {seq}: the {kind} record cannot be read: {error}")
+        # Of the record under way:
+        self._seq = 0
+        self._set = WHOLE
+        self._is_recorded = False
 
-    def _open(self, seq: int, number: int, columns: tuple[Any, ...]) -> None:
+    def numbers_of(self, pot: str) -> list[int]:
+        """Return the numbers of the pot's parts, one for each set."""
+        return [number for number, part in enumerate(self.pots) if number and part.pot == pot]
+
+    def replay(self, logs: Mapping[str, Log]) -> None:
+        """Take in the logs, each in its own order; before a give its take, which is in another set's log, maybe."""
+        waiting = {set_: (iter(log.rows), log.cursor) for set_, log in logs.items()}
+        heads = {set_: next(rows, None) for set_, (rows, _) in waiting.items()}
+        forced = False
+        while any(head is not None for head in heads.values()):
+            moved = False
+            for set_, (rows, cursor) in waiting.items():
+                while (row := heads[set_]) is not None and (forced or not self._must_wait(row)):
+                    self._take_in(set_, row, cursor)
+                    heads[set_] = next(rows, None)
+                    moved, forced = True, False
+            forced = not moved  # all wait for what is in no log: the next is taken in all the same, and told of
+
+    def _must_wait(self, row: tuple[Any, ...]) -> bool:
+        return row[1] == "given" and row[8] not in self._taken
+
+    def _take_in(self, set_: str, row: tuple[Any, ...], cursor: int) -> None:
+        self._seq, kind, pot, *columns = row
+        self._set, self._is_recorded = set_, self._seq <= cursor
+        heard = self.heard[set_]
+        heard.last_seq = self._seq
+        heard.behind += not self._is_recorded
+        number = self._numbers.get(Pot(set_, pot))
+        if kind not in self._kinds:
+            self._problem(f"kind {kind!r} is not known")
+        elif number is None:
+            self._problem(f"pot {pot!r} is not in the campaign")
+        else:
+            try:
+                self._kinds[kind](number, tuple(columns))
+            except (ValueError, TypeError) as error:
+                self._problem(f"the {kind} record cannot be read: {error}")
+
+    @property
+    def _at(self) -> str:
+        return f"set {self._set} seq {self._seq}" if self._set else f"seq {self._seq}"
+
+    def _problem(self, sentence: str) -> None:
+        self._problems.add(f"{self._at}: {sentence}")
+
+    def _open(self, number: int, columns: tuple[Any, ...]) -> None:
         first_slot, count, *_ = columns
-        pot = self.pots[number]
+        part = self.pots[number]
         if number in self.opened:
-            self._problems.add(f"seq {seq}: pot {pot} is opened a second time")
+            self._problem(f"pot {part} is opened a second time")
             return
         self.opened.add(number)
-        terms = self.terms.rounds.get(pot)
-        agreed = (terms.first_slot, terms.slot_count) if terms else (0, 0)
-        if (first_slot, count) != agreed:
-            self._problems.add(f"seq {seq}: pot {pot} is opened with slots {(first_slot, count)}, agreed were {agreed}")
-        worth = self._move(seq, [(first_slot, count)], NOWHERE, number, "opened")
+        terms = self.terms.rounds.get(part.pot)
+        self._check_share(part, terms, (first_slot, count))
+        worth = self._move([(first_slot, count)], NOWHERE, number, "opened")
         if terms:
-            self.postings.append(ExpectedPosting(seq, f"fund:{pot}", "sponsor", f"round:{pot}", worth))
+            share = f"/{part.set}" if part.set else ""
+            self._expect(f"fund:{part.pot}{share}", "sponsor", f"round:{part.pot}", worth)
 
-    def _grant(self, seq: int, number: int, columns: tuple[Any, ...]) -> None:
+    def _check_share(self, part: Pot, terms: RoundTerms | None, run: Run) -> None:
+        """Whether the pot was opened with what was agreed: the whole round, or the set's share of it."""
+        agreed = (terms.first_slot, terms.slot_count) if terms else (0, 0)
+        if terms and part.set:
+            first_slot, count = run
+            if count and not (agreed[0] <= first_slot and first_slot + count <= sum(agreed)):
+                self._problem(f"pot {part} is opened with slots {run}, which are not all of the round's, {agreed}")
+        elif run != agreed:
+            self._problem(f"pot {part} is opened with slots {run}, agreed were {agreed}")
+
+    def _grant(self, number: int, columns: tuple[Any, ...]) -> None:
         first_slot, count, at_us, users_json, *_ = columns
         users = json.loads(users_json)
-        pot = self.pots[number]
+        pot = self.pots[number].pot
         if not isinstance(at_us, int) or not isinstance(first_slot, int):
             raise TypeError("slot and instant must be numbers")
         if not isinstance(users, list) or not all(isinstance(user, str) for user in users) or len(users) != count:
             raise TypeError(f"{count} users are announced, the list says otherwise")
-        self._check_instant(seq, self.terms.rounds.get(pot), at_us)
-        self._check_users(seq, number, users)
-        self.granted_minor[number] += self._move(seq, [(first_slot, count)], number, -number, "granted")
+        self._check_instant(self.terms.rounds.get(pot), at_us)
+        self._check_users(pot, users)
+        self.granted_minor[number] += self._move([(first_slot, count)], number, -number, "granted")
         self.grant_count[number] += count
         if first_slot >= 0 and first_slot + count <= len(self.place):
             end = first_slot + count
             self.granted_by[first_slot:end] = array("i", [number]) * count
             self.user_of[first_slot:end] = users
             self.at_us[first_slot:end] = array("q", [at_us]) * count
-            self.seq_of[first_slot:end] = array("q", [seq]) * count
+            self.seq_of[first_slot:end] = array("q", [self._seq]) * count
+            self.recorded[first_slot:end] = bytes([self._is_recorded]) * count
 
-    def _check_instant(self, seq: int, terms: RoundTerms | None, at_us: int) -> None:
+    def _check_instant(self, terms: RoundTerms | None, at_us: int) -> None:
         if terms is None:
-            self._problems.add(f"seq {seq}: slots that were returned to the sponsor are granted")
+            self._problem("slots that were returned to the sponsor are granted")
         elif at_us < terms.opens_us:
-            self._problems.add(f"seq {seq}: granted {terms.opens_us - at_us} us before round {terms.id} opens")
+            self._problem(f"granted {terms.opens_us - at_us} us before round {terms.id} opens")
         elif at_us > terms.closes_us + DECIDED_LATE_MAX_US:
-            self._problems.add(f"seq {seq}: granted {at_us - terms.closes_us} us after round {terms.id} closed")
+            self._problem(f"granted {at_us - terms.closes_us} us after round {terms.id} closed")
 
-    def _check_users(self, seq: int, number: int, users: list[str]) -> None:
-        known = self._users[number]
+    def _check_users(self, pot: str, users: list[str]) -> None:
+        """Whether any of them was granted in the round before, by whatever set."""
+        known = self._users[pot]
         repeated = known.intersection(users)
         if len(set(users)) != len(users):
             repeated |= {user for user, times in Counter(users).items() if times > 1}
         for user in sorted(repeated):
-            self._problems.add(f"seq {seq}: user {user} is granted more than once in round {self.pots[number]}")
+            self._problem(f"user {user} is granted more than once in round {pot}")
         known.update(users)
 
-    def _take(self, seq: int, number: int, columns: tuple[Any, ...]) -> None:
+    def _take(self, number: int, columns: tuple[Any, ...]) -> None:
         runs, transfer = _runs(columns), columns[5]
         if transfer in self._taken:
-            self._problems.add(f"seq {seq}: transfer {transfer} takes a second time")
+            self._problem(f"transfer {transfer} takes a second time")
             return
-        self._taken[transfer] = runs
-        worth = self._move(seq, runs, number, IN_TRANSIT, "taken")
-        self.passed_on_minor[number] += worth
-        self._expect(seq, f"take:{transfer}", self._account(number), "transit", worth)
+        pot = self.pots[number].pot
+        self._taken[transfer] = (pot, runs)
+        worth = self._move(runs, number, IN_TRANSIT, "taken")
+        self.passed_on_minor[pot] += worth
+        self._expect(f"take:{transfer}", _account(pot), "transit", worth)
 
-    def _give(self, seq: int, number: int, columns: tuple[Any, ...]) -> None:
+    def _give(self, number: int, columns: tuple[Any, ...]) -> None:
         runs, transfer = _runs(columns), columns[5]
         if transfer in self._given:
-            self._problems.add(f"seq {seq}: transfer {transfer} gives a second time")
+            self._problem(f"transfer {transfer} gives a second time")
             return
         self._given.add(transfer)
-        if self._taken.get(transfer) != runs:
-            self._problems.add(f"seq {seq}: transfer {transfer} gives other slots than it took")
-        worth = self._move(seq, runs, IN_TRANSIT, number, "given")
-        self.received_minor[number] += worth
-        self._expect(seq, f"give:{transfer}", "transit", self._account(number), worth)
+        source, taken = self._taken.get(transfer, ("", []))
+        if taken != runs:
+            self._problem(f"transfer {transfer} gives other slots than it took")
+        pot = self.pots[number].pot
+        worth = self._move(runs, IN_TRANSIT, number, "given")
+        if source == pot:  # from set to set: the round has passed nothing on
+            self.passed_on_minor[pot] -= worth
+        else:
+            self.received_minor[pot] += worth
+        self._expect(f"give:{transfer}", "transit", _account(pot), worth)
 
-    def _expect(self, seq: int, posting: str, debit_account: str, credit_account: str, worth: int) -> None:
+    def _expect(self, posting: str, debit_account: str, credit_account: str, worth: int) -> None:
         if worth:
-            self.postings.append(ExpectedPosting(seq, posting, debit_account, credit_account, worth))
+            expected = (posting, debit_account, credit_account, worth, self._is_recorded)
+            self.postings.append(ExpectedPosting(self._at, self._set, *expected))
 
-    def _account(self, number: int) -> str:
-        pot = self.pots[number]
-        return "sponsor" if pot == RETURNED else f"round:{pot}"
-
-    def _move(self, seq: int, runs: list[Run], source: int, target: int, verb: str) -> int:
+    def _move(self, runs: list[Run], source: int, target: int, verb: str) -> int:
         """Move slots that must all be at `source`; return what they are worth, whatever was wrong with them."""
         worth = 0
         for first_slot, count in runs:
             end = first_slot + count
             if first_slot < 0 or count < 0 or end > len(self.place):
-                self._problems.add(f"seq {seq}: slots {first_slot} to {end - 1} are {verb}, which do not exist")
+                self._problem(f"slots {first_slot} to {end - 1} are {verb}, which do not exist")
                 continue
             if self.place[first_slot:end] != array("i", [source]) * count:
                 for slot in range(first_slot, end):
                     if self.place[slot] != source:
-                        where = self._describe(self.place[slot])
-                        self._problems.add(f"seq {seq}: slot {slot} is {verb}, but it is {where}")
+                        self._problem(f"slot {slot} is {verb}, but it is {self._describe(self.place[slot])}")
             self.place[first_slot:end] = array("i", [target]) * count
             worth += sum(self.terms.amounts[first_slot:end])
         return worth
@@ -189,11 +274,8 @@ class Journal:
         return f"unclaimed in pot {self.pots[place]}" if place > 0 else f"already granted in round {self.pots[-place]}"
 
 
-def replay(connection: sqlite3.Connection, query: str, terms: Terms, problems: Problems) -> Journal:
-    """Return what the journal says, with everything wrong in it told to `problems`."""
-    journal = Journal(terms, problems)
-    journal.replay(connection.execute(query))
-    return journal
+def _account(pot: str) -> str:
+    return "sponsor" if pot == RETURNED else f"round:{pot}"
 
 
 def _runs(columns: tuple[Any, ...]) -> list[Run]:

@@ -35,10 +35,23 @@ class RoundReport(msgspec.Struct, frozen=True, kw_only=True):
     unclaimed_minor: int
 
 
+class SetReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one set has granted and has left, and how far its log is read and recorded."""
+
+    set: str
+    grants: int
+    granted_minor: int
+    unclaimed_minor: int
+    journal_seq: int
+    recorded_seq: int
+    behind: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole: budget = granted + unclaimed + in transit + returned. `ok` says that no check failed.
 
-    `behind` counts the journal's records that the ledger does not hold yet. That is no disagreement.
+    `behind` counts the journal's records that the ledger does not hold yet. That is no disagreement. `sets` is
+    empty where one store has everything; where there are several, `journal_seq` and `recorded_seq` are sums over them.
     """
 
     ok: bool
@@ -51,6 +64,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     in_transit_minor: int
     returned_minor: int
     rounds: tuple[RoundReport, ...]
+    sets: tuple[SetReport, ...]
     journal_seq: int
     recorded_seq: int
     behind: int
@@ -79,6 +93,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"round {round_.round}: {round_.grants} grants, {text(round_.granted_minor)}; "
             f"unclaimed {text(round_.unclaimed_minor)}, passed on {text(round_.passed_on_minor)}"
             for round_ in self.rounds
+        ]
+        lines += [
+            f"set {set_.set}: {set_.grants} grants, {text(set_.granted_minor)}; "
+            f"unclaimed {text(set_.unclaimed_minor)}; recorded up to {set_.recorded_seq} of {set_.journal_seq}"
+            for set_ in self.sets
         ]
         if self.behind:
             lines.append(f"the ledger is {self.behind} journal records behind")

@@ -1,14 +1,14 @@
 """Reconciliation from end to end: files in, report out."""
 
-from bisect import bisect_right
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from redrush.errors import ConfigError
-from redrush.settle.reconcile.evidence import Terms, one_state_of, read_terms
-from redrush.settle.reconcile.journal import IN_TRANSIT, RETURNED, Journal, replay
+from redrush.settle.reconcile.evidence import RoundTerms, Terms, one_state_of, read_terms
+from redrush.settle.reconcile.journal import IN_TRANSIT, NOWHERE, RETURNED, WHOLE, Journal, Log
 from redrush.settle.reconcile.ledger import LedgerCheck
-from redrush.settle.reconcile.report import Problems, Report, RoundReport
+from redrush.settle.reconcile.report import Problems, Report, RoundReport, SetReport
 from redrush.sqlfiles import load_statements
 
 
@@ -20,7 +20,7 @@ def reconcile(data_dir: Path) -> Report:
     sql = load_statements(__package__, "queries.sql")
     problems = Problems()
     terms = read_terms(data_dir)
-    _check_terms(terms, problems)
+    check_terms(terms, problems)
     path = data_dir / "records.db"
     # The records' state is taken first: the journal, read afterwards, then holds at least all of it.
     with one_state_of(path, "the records") as records:
@@ -29,12 +29,13 @@ def reconcile(data_dir: Path) -> Report:
             raise ConfigError(f"{path} has no cursor: move it away, it is made anew from the journal")
         cursor = int(row[0])
         with one_state_of(data_dir / "journal.db", "a journal") as connection:
-            journal = replay(connection, sql["journal"], terms, problems)
-        LedgerCheck(records, sql, cursor, journal, problems).check()
-    return _report(journal, cursor, problems)
+            journal = Journal(terms, problems)
+            journal.replay({WHOLE: Log(connection.execute(sql["journal"]), cursor)})
+        LedgerCheck(records, sql, journal, problems).check()
+    return report_of(journal, {WHOLE: cursor}, problems)
 
 
-def _check_terms(terms: Terms, problems: Problems) -> None:
+def check_terms(terms: Terms, problems: Problems) -> None:
     """Whether the amounts are those that were sealed, and add up to what was agreed."""
     if not terms.amounts_match:
         problems.add("amounts.i64 is not the table whose hash was sealed in campaign.json")
@@ -50,24 +51,25 @@ def _check_terms(terms: Terms, problems: Problems) -> None:
         problems.add(f"the rounds have {slots} slots, the amounts table has {len(terms.amounts)}")
 
 
-def _report(journal: Journal, cursor: int, problems: Problems) -> Report:
+def report_of(journal: Journal, cursors: Mapping[str, int], problems: Problems) -> Report:
+    """Add everything up. `cursors` says up to which seq the records hold each set's log."""
     terms = journal.terms
+    for set_, cursor in cursors.items():
+        if cursor > (last_seq := journal.heard[set_].last_seq):
+            of_set = f" of set {set_}" if set_ else ""
+            problems.add(f"the records hold seq {cursor}{of_set}, but the journal ends at seq {last_seq}")
     worth_at: Counter[int] = Counter()
     for place, amount_minor in zip(journal.place, terms.amounts, strict=True):
         worth_at[place] += amount_minor
-    rounds = tuple(
-        _round_report(journal, number, worth_at, problems)
-        for number, pot in enumerate(journal.pots)
-        if pot in terms.rounds
-    )
-    returned = journal.pots.index(RETURNED)
+    rounds = tuple(_round_report(journal, round_, worth_at, problems) for round_ in terms.rounds.values())
+    returned_minor = sum(worth_at[number] for number in journal.numbers_of(RETURNED))
     budget_minor = sum(round_.budget_minor for round_ in rounds)
     granted_minor = sum(round_.granted_minor for round_ in rounds)
     unclaimed_minor = sum(round_.unclaimed_minor for round_ in rounds)
-    if budget_minor != granted_minor + unclaimed_minor + worth_at[IN_TRANSIT] + worth_at[returned]:
+    if budget_minor != granted_minor + unclaimed_minor + worth_at[IN_TRANSIT] + returned_minor:
         problems.add(
             f"the budget is {budget_minor} minor units, but {granted_minor} granted, {unclaimed_minor} unclaimed, "
-            f"{worth_at[IN_TRANSIT]} in transit and {worth_at[returned]} returned do not add up to it"
+            f"{worth_at[IN_TRANSIT]} in transit and {returned_minor} returned do not add up to it"
         )
     return Report(
         ok=problems.count == 0,
@@ -78,36 +80,51 @@ def _report(journal: Journal, cursor: int, problems: Problems) -> Report:
         granted_minor=granted_minor,
         unclaimed_minor=unclaimed_minor,
         in_transit_minor=worth_at[IN_TRANSIT],
-        returned_minor=worth_at[returned],
+        returned_minor=returned_minor,
         rounds=rounds,
-        journal_seq=journal.seqs[-1] if journal.seqs else 0,
-        recorded_seq=cursor,
-        behind=len(journal.seqs) - bisect_right(journal.seqs, cursor),
+        sets=tuple(_set_report(journal, set_, cursors[set_], worth_at) for set_ in journal.heard if set_ != WHOLE),
+        journal_seq=sum(heard.last_seq for heard in journal.heard.values()),
+        recorded_seq=sum(cursors.values()),
+        behind=sum(heard.behind for heard in journal.heard.values()),
         problems=tuple(problems.told),
         problem_count=problems.count,
     )
 
 
-def _round_report(journal: Journal, number: int, worth_at: Counter[int], problems: Problems) -> RoundReport:
+def _round_report(journal: Journal, terms: RoundTerms, worth_at: Counter[int], problems: Problems) -> RoundReport:
     """Add up one round two ways: by the records that went in and out, and by where its slots are in the end."""
-    pot = journal.pots[number]
-    terms = journal.terms.rounds[pot]
-    opened = number in journal.opened
+    pot = terms.id
+    numbers = journal.numbers_of(pot)
+    own = range(terms.first_slot, terms.first_slot + terms.slot_count)
+    unopened_minor = sum(journal.terms.amounts[slot] for slot in own if journal.place[slot] == NOWHERE)
     report = RoundReport(
         round=pot,
-        grants=journal.grant_count[number],
+        grants=sum(journal.grant_count[number] for number in numbers),
         budget_minor=terms.total_minor,
-        received_minor=journal.received_minor[number],
-        granted_minor=journal.granted_minor[number],
-        passed_on_minor=journal.passed_on_minor[number],
-        unclaimed_minor=worth_at[number] if opened else terms.total_minor,
+        received_minor=journal.received_minor[pot],
+        granted_minor=sum(journal.granted_minor[number] for number in numbers),
+        passed_on_minor=journal.passed_on_minor[pot],
+        unclaimed_minor=sum(worth_at[number] for number in numbers) + unopened_minor,
     )
     put_in = report.budget_minor + report.received_minor
     found = report.granted_minor + report.passed_on_minor + report.unclaimed_minor
     if put_in != found:
         problems.add(f"round {pot}: {put_in} minor units were put in, {found} are granted, passed on or unclaimed")
-    if report.granted_minor != worth_at[-number]:
-        problems.add(
-            f"round {pot}: {report.granted_minor} minor units were granted, its slots are worth {worth_at[-number]}"
-        )
+    granted_now = sum(worth_at[-number] for number in numbers)
+    if report.granted_minor != granted_now:
+        problems.add(f"round {pot}: {report.granted_minor} minor units were granted, its slots are worth {granted_now}")
     return report
+
+
+def _set_report(journal: Journal, set_: str, cursor: int, worth_at: Counter[int]) -> SetReport:
+    numbers = [number for number, part in enumerate(journal.pots) if part.set == set_ and part.pot != RETURNED]
+    heard = journal.heard[set_]
+    return SetReport(
+        set=set_,
+        grants=sum(journal.grant_count[number] for number in numbers),
+        granted_minor=sum(journal.granted_minor[number] for number in numbers),
+        unclaimed_minor=sum(worth_at[number] for number in numbers),
+        journal_seq=heard.last_seq,
+        recorded_seq=cursor,
+        behind=heard.behind,
+    )

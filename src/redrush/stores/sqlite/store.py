@@ -16,7 +16,7 @@ from typing import Self
 
 from redrush.core.campaign import Slots
 from redrush.ports.log_rows import Row, granted_row, row_of, users_text
-from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed
+from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
 from redrush.stores.pots import Pots
 from redrush.stores.sqlite.journal import LogReader, open_journal
 from redrush.stores.sqlite.lock import JournalLock
@@ -99,6 +99,12 @@ class SqliteStore:
         await self._writer.room()
         record = self._pots.give(pot, slots, transfer)
         await self._writer.append([row_of(record)] if record else ())
+
+    async def transfers(self) -> Transfers:
+        self._writer.check()
+        transfers = self._pots.transfers()
+        await self._writer.settled()
+        return transfers
 
     async def find(self, pot: str, user: str) -> Claimed | None:
         self._writer.check()

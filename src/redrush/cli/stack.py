@@ -1,0 +1,88 @@
+"""`redrush stack`: the scaled form on one machine."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from redrush.stack.options import StackPlan
+
+stack_app = typer.Typer(no_args_is_help=True, help="Run a whole deployment on this machine: sets, gates, and all else.")
+
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the stack.")]
+
+
+@stack_app.command()
+def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
+    data: DataOption,
+    sets: Annotated[int, typer.Option(min=1, max=50, help="Sets, each with its own store.")] = 2,
+    replicas: Annotated[int, typer.Option(min=0, max=3, help="Replicas of each set's store.")] = 0,
+    gates: Annotated[int, typer.Option(min=1, max=64, help="Gates, which share the port.")] = 2,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the control role: /readyz, /metrics; 0: any free one.")
+    ] = 0,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
+) -> None:
+    """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
+    from redrush.config import load_campaign_file
+    from redrush.stack.options import StackOptions
+    from redrush.stack.stack_dir import StackDir
+    from redrush.stack.up import run_detached, run_stack
+
+    campaign = load_campaign_file(file)
+    if detach:
+        options = ["--sets", sets, "--replicas", replicas, "--gates", gates, "--port", port]
+        arguments = [str(file), "--data", str(data), *map(str, options), "--control-port", str(control_port)]
+        sys.stdout.write(run_detached(arguments, StackDir(data)))
+        return
+    options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
+    run_stack(campaign, StackDir(data), options_, _announce)
+
+
+def _announce(plan: "StackPlan") -> None:
+    from redrush.cli.roles import announce
+    from redrush.config import Address
+    from redrush.stack.free_ports import HOST
+
+    announce(
+        {
+            "gate": Address(HOST, plan.port),
+            "control": Address(HOST, plan.control),
+            "query": Address(HOST, plan.query),
+        }
+    )
+
+
+@stack_app.command()
+def status(
+    data: DataOption,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Tell which processes of the stack run, and how they are."""
+    from redrush.stack.stack_dir import StackDir
+    from redrush.stack.up import status as find
+
+    found = find(StackDir(data))
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        return
+    for process in found["processes"]:
+        sys.stdout.write(
+            f"{process['name']:<14} {process['role']:<9} {process['set'] or '-':<6} {process['pid'] or '-':>8} "
+            f"{process['address']:<22} {process['state']}\n"
+        )
+
+
+@stack_app.command()
+def down(data: DataOption) -> None:
+    """End the stack in good order, and return when no process of it is left."""
+    from redrush.stack.stack_dir import StackDir
+    from redrush.stack.up import down as end
+
+    end(StackDir(data))
+    sys.stdout.write("the stack has ended\n")

@@ -1,0 +1,140 @@
+"""Follows the log of one set, at its own pace, for the winners' filters of the rounds (`redrush.gate.winners`).
+
+After a round has ended, sold out or closed, its losers are answered from memory only where the filter has every winner.
+A log that is read to its end has every grant that was made before the reading began. So whoever finds out that a set
+can grant nothing more *wants* its log read to the end from then on (`want`), and the lane is complete when it is.
+This rests on the port's word that `log` leaves no durable record out and returns none that may be taken back.
+
+What was trimmed from the log before this process had read it is gone for the filter: rounds that had begun by then ask
+the store about every loser for as long as the process lives. Numbers of records follow each other, so it is noticed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from redrush.gate.claims import RoundClaims
+from redrush.gate.lanes import Lane
+from redrush.ports.store import Granted, Store, StoreUnavailable
+
+SLICE_RECORDS_MAX: Final = 64
+"""Log records of one reading; each holds a batch of claims, up to a thousand winners."""
+
+USERS_AT_ONCE_MAX: Final = 4_096
+"""Winners that are added before the loop gets a turn: half a millisecond."""
+
+IDLE_S: Final = 0.25
+"""How soon a new log record is noticed when there was none and nobody waits for it."""
+
+BUSY_REST_S: Final = 0.05
+"""Rest after a slice while claims are under way, unless somebody waits: 80,000 winners a second at the most."""
+
+AWAY_S: Final = 0.5
+"""Rest after the set could not be reached."""
+
+SHORT_READINGS_MAX: Final = 20
+"""Readings that end before the last record the store spoke of; so many in a row mean that it was trimmed away."""
+
+CLOCKS_APART_US: Final = 5_000_000
+"""How much earlier than here a round may have opened at another gate, if clocks are not synchronised well."""
+
+
+class LogFollower:
+    """See the module. `run` it as a task of the loop that the gate lives on."""
+
+    def __init__(
+        self,
+        store: Store,
+        lanes: Mapping[str, tuple[RoundClaims, Lane]],
+        *,
+        now_us: Callable[[], int],
+        busy: Callable[[], bool],
+    ) -> None:
+        """`lanes` to the set by round id, with the rounds they are of. `busy` tells whether claims are under way."""
+        self._store = store
+        self._lanes = lanes
+        self._now_us = now_us
+        self._busy = busy
+        self._cursor = 0
+        self._short_readings = 0
+        self._wanted: dict[str, int] = {}
+        self._holed: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def want(self, round_id: str) -> None:
+        """Read the log to its end from now on, then the round's lane to this set is complete, unless refilled."""
+        if round_id not in self._holed:
+            self._wanted[round_id] = self._lanes[round_id][0].refills
+            self._wake.set()
+
+    def incomplete(self, round_id: str) -> bool:
+        """Whether the filter can never have all winners of the round in this set."""
+        return round_id in self._holed
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                more = await self._read_slice()
+            except StoreUnavailable:
+                await asyncio.sleep(AWAY_S)
+                continue
+            if not more:
+                await self._rest(IDLE_S)
+            elif self._busy() and not self._wanted:
+                await self._rest(BUSY_REST_S)
+
+    async def _read_slice(self) -> bool:
+        """Read the next records; return whether there may be more of them."""
+        wanted = tuple(self._wanted.items())
+        last_seq = self._store.last_seq()
+        records = await self._store.log(self._cursor, SLICE_RECORDS_MAX)
+        added = 0
+        for record in records:
+            if record.seq != self._cursor + 1:
+                self._missed_some()
+            self._cursor = record.seq
+            if isinstance(record, Granted) and record.pot in self._lanes:
+                winners = self._lanes[record.pot][0].winners
+                assert winners is not None
+                winners.add(record.users)
+                added += len(record.users)
+                if added >= USERS_AT_ONCE_MAX:
+                    added = 0
+                    await asyncio.sleep(0)
+        if len(records) == SLICE_RECORDS_MAX:
+            return True
+        if self._cursor < last_seq:
+            self._came_short(last_seq)
+            return False
+        self._short_readings = 0
+        for round_id, refills in wanted:
+            claims, lane = self._lanes[round_id]
+            if self._wanted.get(round_id) == refills:
+                del self._wanted[round_id]
+            if round_id not in self._holed:
+                claims.complete(lane, refills)
+        return bool(self._wanted)
+
+    def _came_short(self, last_seq: int) -> None:
+        self._short_readings += 1
+        if self._short_readings > SHORT_READINGS_MAX:
+            self._missed_some()
+            self._cursor = last_seq
+            self._short_readings = 0
+
+    def _missed_some(self) -> None:
+        """Records are gone that were never read: rounds that may have had grants by now stay incomplete."""
+        begun_us = self._now_us() + CLOCKS_APART_US
+        for round_id, (claims, _) in self._lanes.items():
+            if claims.round.opens_us <= begun_us:
+                self._holed.add(round_id)
+                self._wanted.pop(round_id, None)
+
+    async def _rest(self, duration_s: float) -> None:
+        """Sleep, unless somebody waits for the log to be read."""
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(duration_s):
+                await self._wake.wait()

@@ -1,0 +1,218 @@
+"""A gate among others, over the sets of a deployment: what it does beside answering.
+
+- *Warm-up*: the pots of a round are opened, with this gate's idea of their shares, from some time before the opening.
+  Whoever divides otherwise is refused by the store then, and stops: it would send users to sets that are not theirs.
+- *Following*: each set's log is read for the winners' filters.
+- *Watching*: each round under way is looked at once a second, and at once when there is news of it.
+
+Each set has tasks of its own, so that one that hangs holds up nothing but itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from redrush.errors import RedrushError
+from redrush.gate import answers
+from redrush.gate.assembly import Gate
+from redrush.gate.claims import RoundClaims
+from redrush.gate.following import LogFollower
+from redrush.gate.lanes import Lane
+from redrush.gate.watching import RoundWatch
+from redrush.ports.news import News, NewsLine, Refilled, SoldOut
+from redrush.ports.store import Store, StoreConflict, StoreFailed
+
+WARM_UP_LEAD_US: Final = 60_000_000
+"""How long before its opening a round is warmed up, unless the deployment says otherwise."""
+
+LOOK_S: Final = 1.0
+"""How often every round under way is looked at: what stands behind news that got lost."""
+
+WARM_UP_RETRY_S: Final = 0.25
+"""How soon a set that was away is tried again, and how often the clock is asked whether a round is due."""
+
+START_WAIT_S: Final = 5.0
+"""How long a start waits for sets that neither answer nor refuse; after that the gate serves what it can."""
+
+
+class ConnectedSet(msgspec.Struct, frozen=True):
+    """What a gate needs of a set. `news` None: there is none, only looking."""
+
+    store: Store
+    news: NewsLine | None
+
+
+class ScaledGate:
+    """See the module. `start`, serve `gate.site`, `stop`."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        sets: Mapping[str, ConnectedSet],
+        *,
+        now_us: Callable[[], int],
+        on_fault: Callable[[RedrushError], None],
+        on_conflict: Callable[[StoreConflict], None],
+        warm_up_us: int = WARM_UP_LEAD_US,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`gate` was built over the stores of `sets`. `on_fault` hears of faults that are tried again, `on_conflict`
+        that another role divides otherwise: nothing may be served then. `sleep` belongs to `now_us`."""
+        self.gate = gate
+        self._sets = sets
+        self._now_us = now_us
+        self._on_fault = on_fault
+        self._on_conflict = on_conflict
+        self._warm_up_us = warm_up_us
+        self._sleep = sleep
+        self._lanes: dict[str, dict[str, tuple[RoundClaims, Lane]]] = {name: {} for name in sets}
+        for claims in gate.rounds.values():
+            for lane in claims.lanes:
+                self._lanes[lane.set][claims.round.id] = (claims, lane)
+        self._followers = {
+            name: LogFollower(one.store, self._lanes[name], now_us=now_us, busy=self._busy)
+            for name, one in sets.items()
+        }
+        self._watches = {
+            round_id: RoundWatch(claims, self._followers, now_us) for round_id, claims in gate.rounds.items()
+        }
+        self._tried: set[Lane] = set()
+        self._progress = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._looks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin; returns when every set was asked to open what is due, and the rounds under way were looked at."""
+        for name, one in self._sets.items():
+            self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name}")
+            self._begin(self._followers[name].run(), f"log of {name}")
+            if one.news is not None:
+                self._begin(self._hear(one.news), f"news of {name}")
+        try:
+            async with asyncio.timeout(START_WAIT_S):
+                while self.waiting_for():
+                    self._progress.clear()
+                    await self._progress.wait()
+                await self._look_at_all()
+        except TimeoutError:
+            self._on_fault(
+                RedrushError(f"sets {', '.join(self.waiting_for())} have not answered; started without them")
+            )
+        self._begin(self._watch(), "watch")
+
+    async def stop(self) -> None:
+        """End what runs beside the answering. The stores are left open."""
+        tasks = [*self._tasks, *self._looks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for claims in self.gate.rounds.values():
+            claims.close()
+
+    # -- what the outside is told
+
+    def waiting_for(self) -> list[str]:
+        """Return the sets that were not yet asked, in vain or not, to open the pots of every round that is due."""
+        return sorted({lane.set for lane in self._due() if not lane.warm and lane not in self._tried})
+
+    def readiness(self) -> bytes:
+        """Return the answer to `GET /readyz`. A set that is away is told, but does not make the gate unready unless all
+        are: a balancer that took every gate out for one set's sake would end the event."""
+        states = {name: self._state(name) for name in self._sets}
+        due = self._due()
+        if self.waiting_for() or (due and not any(lane.warm for lane in due)):
+            return answers.problem(503, "pots are not open yet", "Retry-After: 1\r\n", sets=states)
+        return answers.json_answer({"status": "ready", "sets": states})
+
+    def _state(self, name: str) -> str:
+        lanes = [lane for _, lane in self._lanes[name].values() if lane.warm or lane in self._tried]
+        if any(lane.refusal is answers.STORE_FAILED for lane in lanes):
+            return "broken"
+        return "away" if any(lane.refusal is not None for lane in lanes) else "ready"
+
+    def sold_out(self, round_id: str) -> None:
+        """Somebody says that the round is sold out: find out."""
+        self._look_soon(round_id)
+
+    def refilled(self, round_id: str) -> None:
+        """Somebody says that the round has slots again: tell nobody that it is empty until that is found out anew."""
+        if round_id in self.gate.rounds:
+            self.gate.rounds[round_id].refilled()
+            self._look_soon(round_id)
+
+    # -- tasks
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._on_fault(RedrushError(f"the {task.get_name()} broke off: {fault!r}"))
+
+    def _busy(self) -> bool:
+        return self.gate.gauge.parked > 0
+
+    def _due(self) -> list[Lane]:
+        """Return the lanes of the rounds that must be ready to be claimed from."""
+        from_us = self._now_us()
+        return [
+            lane
+            for claims in self.gate.rounds.values()
+            if claims.round.opens_us - self._warm_up_us <= from_us < claims.round.closes_us
+            for lane in claims.lanes
+        ]
+
+    async def _warm_up(self, lanes: Iterable[tuple[RoundClaims, Lane]]) -> None:
+        """Warm up the set's lanes, each in its time, in order of their opening."""
+        for claims, lane in tuple(lanes):
+            while self._now_us() < claims.round.opens_us - self._warm_up_us:
+                await self._sleep(WARM_UP_RETRY_S)
+            while not lane.warm:
+                try:
+                    await lane.warm_up()
+                except StoreConflict as conflict:
+                    self._on_conflict(conflict)
+                    return
+                except StoreFailed as fault:
+                    lane.broke((), ())
+                    self._on_fault(fault)
+                    return
+                except RedrushError as fault:
+                    if lane not in self._tried:
+                        self._on_fault(fault)
+                    self._told(lane)
+                    await self._sleep(WARM_UP_RETRY_S)
+            self._told(lane)
+
+    def _told(self, lane: Lane) -> None:
+        self._tried.add(lane)
+        self._progress.set()
+
+    async def _hear(self, line: NewsLine) -> None:
+        async for item in line.news():
+            self._take(item)
+
+    def _take(self, item: News) -> None:
+        if isinstance(item, SoldOut):
+            self.sold_out(item.round)
+        elif isinstance(item, Refilled):
+            self.refilled(item.round)
+
+    def _look_soon(self, round_id: str) -> None:
+        if round_id in self._watches:
+            look = asyncio.create_task(self._watches[round_id].look(), name=f"look at {round_id}")
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+            look.add_done_callback(self._ended)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._sleep(LOOK_S)
+            await self._look_at_all()
+
+    async def _look_at_all(self) -> None:
+        await asyncio.gather(*(watch.look() for watch in self._watches.values() if watch.due))

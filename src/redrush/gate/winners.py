@@ -1,0 +1,48 @@
+"""Who has won in a round, as far as a gate must know it to answer losers from memory.
+
+Winners of this gate are known by name, those of other gates are in the sets' logs only. To keep their names would cost
+hundreds of bytes each in every gate; to ask the store about everybody who comes after the end would let the whole crowd
+through to it. So a gate keeps cells instead of names: whoever finds a cell of theirs empty has certainly not won.
+Whoever finds both full has won, or is one of few (1 in 70 at most) who share them with winners, and the store is asked.
+
+The cells are bytes rather than bits: setting and reading one costs half. Two cells a user instead of one cost nothing
+for most losers, who find the first one empty, and leave a quarter of the doubtful ones.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+CELLS_PER_PACKET_MIN: Final = 16
+
+CELLS_MAX: Final = 1 << 26
+"""64 MiB a round. Above 4 million packets more losers than said have to be asked about: at 20 million one in five."""
+
+
+class WinnersFilter:
+    """See the module. The cells are made when the first winner is added: most rounds of a day are far away."""
+
+    __slots__ = ("_cells", "_mask", "_shift")
+
+    def __init__(self, packets: int) -> None:
+        """For about so many winners; more of them make it less sharp, never wrong."""
+        self._shift = (min(CELLS_MAX, CELLS_PER_PACKET_MIN * max(packets, 1)) - 1).bit_length()
+        self._mask = (1 << self._shift) - 1
+        self._cells = bytearray()
+
+    def add(self, users: Iterable[str]) -> None:
+        """Remember these as winners."""
+        cells, mask, shift = self._cells, self._mask, self._shift
+        if not cells:
+            cells = self._cells = bytearray(mask + 1)
+        for user in users:
+            digest = hash(user)
+            cells[digest & mask] = 1
+            cells[digest >> shift & mask] = 1
+
+    def __contains__(self, user: str) -> bool:
+        """Whether the user may be one of those added; False is certain."""
+        cells, mask = self._cells, self._mask
+        if not cells:
+            return False
+        digest = hash(user)
+        return cells[digest & mask] == 1 and cells[digest >> self._shift & mask] == 1

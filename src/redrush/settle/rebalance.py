@@ -1,0 +1,305 @@
+"""The rebalancer: keeps slots where people ask while a round is open, and knows when the whole round is sold out.
+
+It looks at every set many times a second, moves slots by the rules of `redrush.core.rebalancing`, and tells all gates
+through the news of every set. Nothing waits for a set that does not answer: its look goes on in the background, and
+until that is back the set is left out, and so is one that a move is under way at.
+
+*Sold out* is exact although the sets are asked one after the other. What was claimed only grows, and so does what the
+round has (its own slots and leftover that was given to it; nothing leaves it before it closes). Where the claims add up
+to what the round has, and that was read *after* the claims, every slot was granted at that instant. Slots in transit,
+and those of a set out of reach, are not among the claims, so they keep it from being said.
+
+A move must not end in a round that has closed, where nobody can claim any more. Asking the clock before a take makes
+that rare (`LAST_MOVE_US`), not impossible: the process or a store may be stopped for any time between two instructions.
+So it is not relied upon; the closer sweeps a closed pot until no move is half done (`redrush.settle.sweeping`).
+
+Several rebalancers may run at once: ids are unique, every half move is completed once, and the worst that two do is to
+move more than was needed. After any fault, and at the start, what is half done is looked for and completed.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from redrush.core.campaign import Campaign, Round
+from redrush.core.leftover import LEFTOVER_PREFIX
+from redrush.core.phase import Phase, phase_of
+from redrush.core.rebalancing import Balancer, Move, Stock
+from redrush.errors import RedrushError
+from redrush.ports.clock import Clock
+from redrush.ports.news import NewsLine, Refilled, SoldOut
+from redrush.ports.store import PotState, Store
+from redrush.settle.moves import complete_moves, move_id, read_transfers
+from redrush.settle.telling import RoundNews, Teller
+
+LOOK_S: Final = 0.05
+"""From one look at all sets to the next: a dry set waits about so long for slots."""
+
+LOOK_WAIT_S: Final = 0.1
+"""Longest wait for a set's answer in a look. Who is slower is looked at in a later one."""
+
+LAST_MOVE_US: Final = 1_000_000
+"""So long before a round closes the last move begins: whoever asks later than that finds what is there."""
+
+TELL_AGAIN_US: Final = 1_000_000
+"""News may be lost, so what holds is told again."""
+
+COMPLETE_AGAIN_US: Final = 1_000_000
+"""From one try to complete half-done moves to the next, while a set is out of reach."""
+
+
+class RoundBalance(msgspec.Struct, frozen=True):
+    """What the last look at an open round saw: stocks of the sets that answered, and whether all is granted."""
+
+    stocks: Mapping[str, Stock]
+    sold_out: bool
+
+
+def _ignore_fault(_fault: RedrushError) -> None:
+    """Nobody asked to be told."""
+
+
+class Rebalancer:
+    """Balances every open round. `run` it as a task; `stop` ends it."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        campaign: Campaign,
+        clock: Clock,
+        *,
+        sets_of: Callable[[str], Sequence[str]],
+        lines: Mapping[str, NewsLine],
+        on_fault: Callable[[RedrushError], None] = _ignore_fault,
+    ) -> None:
+        """`stores` and `lines` are by set; `sets_of` names the sets of a round, always in the same order. `on_fault`
+        hears of each move that failed and each set that cannot be looked at, once until it can again.
+        """
+        self._stores = stores
+        self._campaign = campaign
+        self._clock = clock
+        self._sets_of = sets_of
+        self._tellers = {set_id: Teller(line, on_fault) for set_id, line in lines.items()}
+        self._on_fault = on_fault
+        self._rounds: dict[str, RoundRebalancer] = {}
+        self._stopping = asyncio.Event()
+
+    def balances(self) -> dict[str, RoundBalance]:
+        """Return what is known of each open round now, by id."""
+        return {round_id: rebalancer.balance for round_id, rebalancer in self._rounds.items()}
+
+    async def run(self) -> None:
+        """Look, move and tell until `stop`. Faults of sets are reported and outlived."""
+        watching: dict[str, asyncio.Task[None]] = {}
+        try:
+            while not self._stopping.is_set():
+                now_us = self._clock.now_us()
+                for round_ in self._campaign.rounds:
+                    if round_.id not in watching and phase_of(round_, now_us) is Phase.OPEN:
+                        watching[round_.id] = asyncio.create_task(self._watch(round_), name=f"rebalance {round_.id}")
+                await _rest(LOOK_S, self._stopping)
+                for watched in watching.values():
+                    if watched.done():
+                        watched.result()  # a round that broke off ends all, loudly
+            await asyncio.gather(*watching.values())
+        finally:
+            await _cancel(watching.values())
+            await _cancel(task for teller in self._tellers.values() for task in teller.tasks())
+
+    def stop(self) -> None:
+        """End `run` after the look under way. A move that is cut off is completed after the next start."""
+        self._stopping.set()
+
+    async def _watch(self, round_: Round) -> None:
+        set_ids = self._sets_of(round_.id)
+        rebalancer = self._rounds[round_.id] = RoundRebalancer(
+            {set_id: self._stores[set_id] for set_id in set_ids},
+            round_,
+            self._clock,
+            tell=self._tell,
+            on_fault=self._on_fault,
+        )
+        try:
+            while not self._stopping.is_set() and phase_of(round_, self._clock.now_us()) is Phase.OPEN:
+                await rebalancer.look()
+                await _rest(LOOK_S, self._stopping)
+        finally:
+            del self._rounds[round_.id]
+            await rebalancer.close()
+
+    def _tell(self, news: RoundNews) -> None:
+        for teller in self._tellers.values():
+            teller.tell(news)
+
+
+class RoundRebalancer:
+    """Balances one round, look by look. `close` it after the last."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        round_: Round,
+        clock: Clock,
+        *,
+        tell: Callable[[RoundNews], None],
+        on_fault: Callable[[RedrushError], None],
+    ) -> None:
+        """`stores` are those of the round's sets, by set, always in the same order."""
+        self._stores = stores
+        self._round = round_
+        self._clock = clock
+        self._report = tell
+        self._on_fault = on_fault
+        self._balancer = Balancer()
+        self._asking: dict[str, asyncio.Task[PotState]] = {}
+        self._away: set[str] = set()
+        self._busy: dict[str, set[str]] = {}  # by transfer: the sets that a move is under way at
+        self._moving: set[asyncio.Task[None]] = set()
+        self._stocks: dict[str, Stock] = {}
+        self._sold_out_at_claims: int | None = None
+        self._told: RoundNews | None = None
+        self._told_at_us = 0
+        self._unsure = True  # a move of an earlier life may be half done
+        self._completing: asyncio.Task[None] | None = None
+        self._completed_at_us = -COMPLETE_AGAIN_US
+
+    @property
+    def balance(self) -> RoundBalance:
+        """What the last look saw."""
+        return RoundBalance(self._stocks, self._sold_out_at_claims is not None)
+
+    async def look(self) -> None:
+        """Look once at every set, tell what has changed, and begin the moves that are due."""
+        self._stocks = await self._ask()
+        self._sold_out_at_claims = await self._claims_if_sold_out()
+        self._tell()
+        now_us = self._clock.now_us()
+        if now_us + LAST_MOVE_US < self._round.closes_us:
+            busy = set().union(*self._busy.values())
+            idle = {set_id: stock for set_id, stock in self._stocks.items() if set_id not in busy}
+            for planned in self._balancer.plan(idle, now_us):
+                self._begin(planned)
+        self._complete()
+
+    async def close(self) -> None:
+        """Let go of whatever is under way: another life completes it."""
+        completing = [self._completing] if self._completing else []
+        await _cancel([*self._asking.values(), *self._moving, *completing])
+
+    async def moved(self) -> None:
+        """Return when the moves begun so far have ended, well or not."""
+        await asyncio.gather(*self._moving, *([self._completing] if self._completing else []))
+
+    async def _ask(self) -> dict[str, Stock]:
+        """Return the stocks of the sets that answer in time. Whoever is still being asked is not asked again."""
+        for set_id, store in self._stores.items():
+            if set_id not in self._asking:
+                self._asking[set_id] = asyncio.create_task(store.state(self._round.id), name=f"look at set {set_id}")
+        await asyncio.wait(self._asking.values(), timeout=LOOK_WAIT_S)
+        stocks = {}
+        for set_id in self._stores:
+            if self._asking[set_id].done():
+                state = self._answer(set_id, self._asking.pop(set_id))
+                if state is not None:
+                    stocks[set_id] = Stock(state.left, state.claimed)
+        return stocks
+
+    def _answer(self, set_id: str, asked: "asyncio.Task[PotState]") -> PotState | None:
+        """Return the set's answer, or None, reported once, if it has none to give."""
+        try:
+            state = asked.result()
+        except (RedrushError, KeyError) as fault:  # KeyError: its pot is not open yet
+            if set_id not in self._away:
+                self._away.add(set_id)
+                reason = f"round {self._round.id}: set {set_id} is left out of rebalancing: {fault.args[0]}"
+                self._on_fault(RedrushError(reason))
+            return None
+        self._away.discard(set_id)
+        return state
+
+    async def _claims_if_sold_out(self) -> int | None:
+        """Return the claims if every slot of the round is granted, in whatever set, else None. See the module."""
+        stocks = self._stocks.values()
+        claimed = sum(stock.claimed for stock in stocks)
+        if len(stocks) < len(self._stores) or any(stock.left for stock in stocks) or claimed < self._round.slots.count:
+            return None
+        if claimed == self._sold_out_at_claims:
+            return claimed
+        transfers = await read_transfers(self._stores)
+        joined = sum(
+            run.count
+            for held in transfers.values()
+            for transfer, given in held.given.items()
+            if given.pot == self._round.id and transfer.startswith(LEFTOVER_PREFIX)
+            for run in given.slots
+        )
+        complete = len(transfers) == len(self._stores) and claimed == self._round.slots.count + joined
+        return claimed if complete else None
+
+    def _tell(self) -> None:
+        """Tell the gates what has changed; and that all is granted again and again, for news may be lost."""
+        if self._sold_out_at_claims is not None:
+            news: RoundNews = SoldOut(self._round.id)
+        elif any(stock.left for stock in self._stocks.values()):
+            news = Refilled(self._round.id)
+        else:
+            return
+        now_us = self._clock.now_us()
+        again = isinstance(news, SoldOut) and now_us - self._told_at_us >= TELL_AGAIN_US
+        if news != self._told or again:
+            self._told, self._told_at_us = news, now_us
+            self._report(news)
+
+    def _begin(self, planned: Move) -> None:
+        transfer = move_id(self._round.id, secrets.token_hex(6), planned.target)
+        self._busy[transfer] = {planned.source, planned.target}
+        task = asyncio.create_task(self._move(planned, transfer), name=transfer)
+        self._moving.add(task)
+        task.add_done_callback(self._moving.discard)
+
+    async def _move(self, planned: Move, transfer: str) -> None:
+        pot = self._round.id
+        try:
+            slots = await self._stores[planned.source].take(pot, planned.count, transfer)
+            self._busy[transfer].discard(planned.source)
+            if slots:
+                await self._stores[planned.target].give(pot, slots, transfer)
+        except RedrushError as fault:
+            self._unsure = True
+            self._on_fault(RedrushError(f"{transfer} from set {planned.source} may be half done: {fault}"))
+        finally:
+            del self._busy[transfer]
+
+    def _complete(self) -> None:
+        """Begin to complete what an earlier life or a fault has left half done, if anything."""
+        now_us = self._clock.now_us()
+        if self._unsure and self._completing is None and now_us - self._completed_at_us >= COMPLETE_AGAIN_US:
+            self._unsure = False
+            self._completed_at_us = now_us
+            self._completing = asyncio.create_task(self._complete_moves(), name=f"complete moves of {self._round.id}")
+
+    async def _complete_moves(self) -> None:
+        try:
+            await complete_moves(self._stores, self._round.id)
+        except RedrushError as fault:
+            self._unsure = True
+            self._on_fault(fault)
+        finally:
+            self._completing = None
+
+
+async def _rest(duration_s: float, stopping: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(duration_s):
+            await stopping.wait()
+
+
+async def _cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:
+    cancelled = list(tasks)
+    for task in cancelled:
+        task.cancel()
+    await asyncio.gather(*cancelled, return_exceptions=True)

@@ -1,0 +1,200 @@
+"""Reconciliation over many sets: each one's journal in the records, the rest of its log in its store, of one moment.
+
+A slot may have left one set and joined another a moment ago, so the logs must be read of one moment, or it seems to be
+in two places or in none. Recorders are held for as long as it takes to read what they have not recorded: then no log is
+trimmed, what is read joins the journal without a gap, and where a give was read whose take was not, the other log is
+read on until it is found. Claims notice nothing; the records lag for that time, which they may.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from redrush.errors import RedrushError
+from redrush.ports.store import Given, Granted, LogRecord, Opened, Store, Taken
+from redrush.settle.reconcile.evidence import read_terms
+from redrush.settle.reconcile.journal import NOWHERE, Journal, Log
+from redrush.settle.reconcile.postgres import Database, one_state_of, recorders_held
+from redrush.settle.reconcile.report import Problems, Report
+from redrush.settle.reconcile.run import check_terms, report_of
+
+PAGE_RECORDS: Final = 512
+"""Log records that are read at a time."""
+
+
+class SetSource(msgspec.Struct, frozen=True):
+    """Where a set's evidence is: the log `set` in the database `dsn`, and its store, None if that cannot be reached.
+
+    `rounds` are the ids of those that are divided over it; None: all.
+    """
+
+    set: str
+    dsn: str
+    store: Store | None
+    rounds: frozenset[str] | None = None
+
+
+class Tail:
+    """What of a set's log is not in the records."""
+
+    def __init__(self, source: SetSource, cursor: int) -> None:
+        self.set = source.set
+        self.store = source.store
+        self.records: list[LogRecord] = []
+        self._read_to = cursor
+
+    async def read_on(self) -> list[LogRecord]:
+        """Return all records that the store has by now and that were not kept yet."""
+        found: list[LogRecord] = []
+        while self.store is not None:
+            after = found[-1].seq if found else self._read_to
+            page = await self.store.log(after, PAGE_RECORDS)
+            found += page
+            if len(page) < PAGE_RECORDS:
+                break
+        return found
+
+    def keep(self, records: Sequence[LogRecord]) -> None:
+        """Add records, which follow what was kept before."""
+        self.records += records
+        if records:
+            self._read_to = records[-1].seq
+
+
+async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report:
+    """Check a campaign over all its sets, while they run or afterwards, and return what was found.
+
+    `data_dir` holds the sealed campaign. A store that cannot be reached is a problem of the report: what it may have
+    decided above its cursor is not known. Raises ConfigError if the campaign cannot be read, RedrushError if records
+    cannot.
+    """
+    problems = Problems()
+    terms = await asyncio.to_thread(read_terms, data_dir)
+    check_terms(terms, problems)
+    with ExitStack() as stack:
+        databases = await _evidence(stack, sources)
+        by_set = {source.set: databases[source.dsn][0] for source in sources}
+        cursors = {source.set: by_set[source.set].cursors.get(source.set, 0) for source in sources}
+        tails = [Tail(source, cursors[source.set]) for source in sources]
+        for tail in tails:
+            if tail.store is None:
+                problems.add(f"set {tail.set} cannot be reached, what it did above its cursor is not known")
+        await _read_tails(
+            tails, {transfer for database, _ in databases.values() for transfer in database.taken}, problems
+        )
+        for _, held in databases.values():
+            await asyncio.to_thread(held.close)
+
+        def judge() -> Report:
+            journal = Journal(terms, problems, [source.set for source in sources])
+            journal.replay(_logs(by_set, cursors, tails))
+            _check_divisions(journal, sources, problems)
+            for dsn, (database, _) in databases.items():
+                sets = [source.set for source in sources if source.dsn == dsn]
+                database.check(sets, journal, problems)
+            return report_of(journal, cursors, problems)
+
+        return await asyncio.to_thread(judge)
+
+
+async def _evidence(stack: ExitStack, sources: Sequence[SetSource]) -> dict[str, tuple[Database, ExitStack]]:
+    """Return one state of each database, by DSN, and what to close to let its recorders go on.
+
+    All recorders of all databases are held before the first state is taken.
+    """
+    names: dict[str, list[str]] = {}
+    for source in sources:
+        names.setdefault(source.dsn, []).append(source.set)
+    held = {dsn: stack.enter_context(ExitStack()) for dsn in names}
+    places = {dsn: f"the database of {', '.join(sets)}" for dsn, sets in names.items()}
+    for dsn, place in places.items():
+        await asyncio.to_thread(held[dsn].enter_context, recorders_held(dsn, place))
+    return {
+        dsn: (await asyncio.to_thread(stack.enter_context, one_state_of(dsn, place)), held[dsn])
+        for dsn, place in places.items()
+    }
+
+
+async def _read_tails(tails: Sequence[Tail], taken: set[str], problems: Problems) -> None:
+    """Read every log to its end, then on for the takes of what was given meanwhile. `taken` is in the journals."""
+    for tail, found in zip(tails, await asyncio.gather(*(_read(tail, problems) for tail in tails)), strict=True):
+        tail.keep(found)
+    while missing := _given(tails) - _taken(tails) - taken:
+        moved = False
+        for tail in tails:
+            found = await _read(tail, problems)
+            wanted = [at for at, record in enumerate(found) if isinstance(record, Taken) and record.transfer in missing]
+            if wanted:
+                tail.keep(found[: wanted[-1] + 1])
+                moved = True
+        if not moved:
+            return  # it is in no log; the journal tells of it
+
+
+async def _read(tail: Tail, problems: Problems) -> list[LogRecord]:
+    """Return what follows in the log; nothing if the store cannot be reached, which is told once."""
+    try:
+        return await tail.read_on()
+    except RedrushError as fault:
+        tail.store = None
+        problems.add(f"set {tail.set} cannot be read, what it did above its cursor is not known: {fault}")
+        return []
+
+
+def _given(tails: Sequence[Tail]) -> set[str]:
+    return {record.transfer for tail in tails for record in tail.records if isinstance(record, Given)}
+
+
+def _taken(tails: Sequence[Tail]) -> set[str]:
+    return {record.transfer for tail in tails for record in tail.records if isinstance(record, Taken)}
+
+
+def _logs(by_set: Mapping[str, Database], cursors: Mapping[str, int], tails: Sequence[Tail]) -> dict[str, Log]:
+    return {
+        tail.set: Log(chain(by_set[tail.set].journal(tail.set), _rows(tail.records)), cursors[tail.set])
+        for tail in tails
+    }
+
+
+def _rows(records: Sequence[LogRecord]) -> Iterator[tuple[Any, ...]]:
+    """Write log records as the journal has them, a second time and in another way than the store does."""
+    for record in records:
+        if isinstance(record, Granted):
+            users = json.dumps(record.users)
+            yield (
+                record.seq,
+                "granted",
+                record.pot,
+                record.first_slot,
+                len(record.users),
+                record.at_us,
+                users,
+                None,
+                None,
+            )
+        elif isinstance(record, Opened):
+            yield record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
+        else:
+            kind = "taken" if isinstance(record, Taken) else "given"
+            runs = json.dumps([[run.first, run.count] for run in record.slots])
+            yield record.seq, kind, record.pot, None, None, None, None, runs, record.transfer
+
+
+def _check_divisions(journal: Journal, sources: Sequence[SetSource], problems: Problems) -> None:
+    """Whether the shares of all sets make up the whole round, where all have opened it."""
+    for round_ in journal.terms.rounds.values():
+        sharing = {source.set for source in sources if source.rounds is None or round_.id in source.rounds}
+        opened = {journal.pots[number].set for number in journal.numbers_of(round_.id) if number in journal.opened}
+        if not sharing <= opened:
+            continue
+        nowhere = sum(
+            journal.place[slot] == NOWHERE for slot in range(round_.first_slot, round_.first_slot + round_.slot_count)
+        )
+        if nowhere:
+            problems.add(f"round {round_.id}: {nowhere} of its slots were given to none of its sets")

@@ -1,0 +1,200 @@
+"""The closer over many sets: what a closed round has left in any set goes on, whatever was under way at the closing.
+
+Each set closes by itself: its part of the leftover goes from its pot of the closed round to its own pot of the next
+one, or of what is returned. Two things make that more than a closer per set:
+
+- *A move between sets may arrive late.* Slots that the rebalancer took before the closing may be given to a pot that
+  has been closed and emptied already: after a crash, or when a process or a store was stopped for an hour in between.
+  They must not lie there for ever, so a pot is *swept* again and again, each time under the next id, until the round is
+  settled: there was an instant at which every pot of it was empty and no move half done. From then on nothing can
+  arrive any more, for a give follows from a take, every take was completed, and from an empty pot nothing is taken. The
+  closer completes half-done moves itself: it needs nobody else to come to an end.
+- *A set may be out of reach*, for as long as it likes. The others are swept meanwhile; it is when it is back.
+
+Leftover may so arrive late in a round that has closed too. A round is therefore settled only after all that closed
+before it. Nothing is kept here: what was done is read from the stores, and every sweep that was half done is done again
+under its own id, so a crash at any point, or two closers at once, move everything once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from redrush.core.campaign import Campaign, Round
+from redrush.core.leftover import LEFTOVER_PREFIX, sweep_id
+from redrush.errors import RedrushError
+from redrush.ports.clock import Clock
+from redrush.ports.store import PotState, Store, Transfers
+from redrush.settle.closing import close_round
+from redrush.settle.moves import complete_moves, half_moves, read_transfers
+
+GRACE_US: Final = 2_000_000
+"""From the closing to the first sweep: for the claims that gates accepted before it and are still making durable. One
+that is later still is not lost, it only finds nothing."""
+
+LOOK_AGAIN_S: Final = 0.5
+"""Longest sleep before the clock is asked again."""
+
+BACKOFF_FIRST_S: Final = 0.2
+BACKOFF_MAX_S: Final = 5.0
+"""Wait after a pass that left a closed round unsettled, doubled up to the maximum."""
+
+SWEEPS_MAX: Final = 10_000
+"""Sweeps of one pot. Each follows a late move, of which there are a few; more would be a fault, moving in a circle."""
+
+
+def _ignore_moved(_pot: str) -> None:
+    """Nobody asked to be told."""
+
+
+def _ignore_fault(_fault: RedrushError) -> None:
+    """Nobody asked to be told."""
+
+
+class SetsCloser:
+    """Closes every round in every set. `run` it as a task; `stop` ends it."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        campaign: Campaign,
+        clock: Clock,
+        *,
+        sets_of: Callable[[str], Sequence[str]],
+        moved: Callable[[str], None] = _ignore_moved,
+        on_fault: Callable[[RedrushError], None] = _ignore_fault,
+    ) -> None:
+        """`stores` are by set; `sets_of` names the sets of a round, among them those of every earlier one. `moved`
+        hears of each pot that was given slots; `on_fault` of what keeps a round from being settled, at every try.
+        """
+        self._stores = stores
+        self._clock = clock
+        self._campaign = campaign
+        self._sets_of = sets_of
+        self._moved = moved
+        self._on_fault = on_fault
+        # sorted() is stable: rounds that close together keep the order of their opening.
+        self._unsettled = sorted(campaign.rounds, key=lambda round_: round_.closes_us)
+        self._stopping = asyncio.Event()
+
+    @property
+    def unsettled(self) -> list[str]:
+        """The rounds, closed or not, of which leftover may still move."""
+        return [round_.id for round_ in self._unsettled]
+
+    async def run(self) -> None:
+        """Close the rounds in order of their closing; return when all are settled, or at `stop`."""
+        backoff_s = BACKOFF_FIRST_S
+        while self._unsettled and not self._stopping.is_set():
+            closed = self._closed()
+            if not closed:
+                await self._rest(min(LOOK_AGAIN_S, self._until_us(self._unsettled[0]) / 1e6))
+                continue
+            settled = await self.settle_all(closed)
+            backoff_s = BACKOFF_FIRST_S if settled else min(2 * backoff_s, BACKOFF_MAX_S)
+            if not settled:
+                await self._rest(backoff_s)
+
+    def stop(self) -> None:
+        """End `run` after the pass under way."""
+        self._stopping.set()
+
+    async def settle_all(self, closed: Sequence[Round]) -> bool:
+        """Go once through these rounds, the unsettled ones that closed first; return whether all are settled now."""
+        for round_ in closed:
+            is_settled = await self._settle(round_)
+            if is_settled and self._unsettled[0] is round_:
+                del self._unsettled[0]
+        return closed[-1] not in self._unsettled
+
+    def _closed(self) -> list[Round]:
+        return [round_ for round_ in self._unsettled if self._until_us(round_) <= 0]
+
+    def _until_us(self, round_: Round) -> int:
+        return round_.closes_us + GRACE_US - self._clock.now_us()
+
+    async def _settle(self, round_: Round) -> bool:
+        """Complete the round's moves and sweep its pots, as far as its sets can be reached.
+
+        Return whether the round is settled, provided that those before it are.
+        """
+        stores = {set_id: self._stores[set_id] for set_id in self._sets_of(round_.id)}
+        faults: list[RedrushError] = []
+        try:
+            await complete_moves(stores, round_.id)
+        except RedrushError as incomplete:
+            faults.append(incomplete)
+        transfers = await read_transfers(stores)
+        sweeps = [self._sweep(set_id, round_, transfers[set_id]) for set_id in transfers]
+        for outcome in await asyncio.gather(*sweeps, return_exceptions=True):
+            if isinstance(outcome, RedrushError):
+                faults.append(outcome)
+            elif outcome is not None:
+                raise outcome
+        for fault in faults:
+            self._on_fault(fault)
+        return not faults and await self._is_settled(stores, round_)
+
+    async def _sweep(self, set_id: str, round_: Round, transfers: Transfers) -> None:
+        """Finish the sweeps of this set's pot that were begun, and move what it has left under the next id."""
+        store = self._stores[set_id]
+        for sweep in range(SWEEPS_MAX):
+            transfer = sweep_id(round_, set_id, sweep)
+            taken = transfers.taken.get(transfer)
+            if taken is not None and (not taken.slots or transfer in transfers.given):
+                continue
+            try:
+                if taken is None and (await store.state(round_.id)).left == 0:
+                    return
+                moved = await close_round(store, self._campaign, round_, self._clock.now_us(), transfer)
+            except KeyError as unopened:
+                raise RedrushError(f"set {set_id} cannot close round {round_.id}: {unopened.args[0]}") from None
+            if moved.slots:
+                self._moved(moved.destination)
+        raise RedrushError(f"set {set_id}: pot {round_.id!r} was swept {SWEEPS_MAX} times and is not empty")
+
+    async def _is_settled(self, stores: Mapping[str, Store], round_: Round) -> bool:
+        """Whether nothing can arrive any more.
+
+        The transfers are read before and after the stocks. Where they are the same, there was an instant between at
+        which no move was half done and every pot was empty.
+        """
+        before = await read_transfers(stores)
+        states = await asyncio.gather(*(store.state(round_.id) for store in stores.values()), return_exceptions=True)
+        after = await read_transfers(stores)
+        return (
+            len(before) == len(stores)
+            and all(isinstance(state, PotState) and state.left == 0 for state in states)
+            and not half_moves(before, round_.id)
+            and not any(_half_sweeps(held, round_) for held in before.values())
+            and _of_round(before, round_) == _of_round(after, round_)
+        )
+
+    async def _rest(self, duration_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(duration_s):
+                await self._stopping.wait()
+
+
+def _half_sweeps(held: Transfers, round_: Round) -> list[str]:
+    """Return the ids of sweeps whose slots have left the round and did not arrive."""
+    return [
+        transfer
+        for transfer, taken in held.taken.items()
+        if taken.pot == round_.id
+        and taken.slots
+        and transfer.startswith(LEFTOVER_PREFIX)
+        and transfer not in held.given
+    ]
+
+
+def _of_round(transfers: Mapping[str, Transfers], round_: Round) -> set[tuple[str, str, str]]:
+    """Return set, half and id of every transfer of the round."""
+    return {
+        (set_id, half, transfer)
+        for set_id, held in transfers.items()
+        for half, moves in (("taken", held.taken), ("given", held.given))
+        for transfer, move in moves.items()
+        if move.pot == round_.id
+    }

@@ -1,0 +1,221 @@
+"""A supervised process: started, watched, started again when it dies, and ended in good order.
+
+A child that dies is started again after a pause that doubles up to RESTART_MAX_S, for ever: what keeps it from
+running (a full disk, a database that is away) may pass at any time, and trying costs little. From DEATHS_FAILING deaths
+in a row on it is called `failing` in the status and in the log. Only while the stack starts are the deaths counted out:
+then a child that cannot live is the answer to the person who started it.
+
+Children write to a log file of their own, cut when it has grown to LOG_BYTES_MAX; the part before is kept once.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from redrush.errors import RedrushError
+from redrush.stack.lowered import command_as
+from redrush.stack.processes import ProcessName, process_name
+
+RESTART_FIRST_S: Final = 0.1
+RESTART_MAX_S: Final = 5.0
+STEADY_S: Final = 10.0
+"""Who has lived this long has started well: the next death is the first in a row."""
+DEATHS_FAILING: Final = 5
+DEATHS_AT_START_MAX: Final = 3
+START_MAX_S: Final = 90.0
+"""Longest from the first start to the first answer: creating a database takes seconds, reading a long log more."""
+POLL_S: Final = 0.05
+LOG_BYTES_MAX: Final = 8_000_000
+LAST_WORDS_BYTES: Final = 1_500
+
+
+class State(StrEnum):
+    """What a child does now."""
+
+    STARTING = "starting"
+    READY = "ready"
+    NOT_READY = "not ready"
+    RESTARTING = "restarting"
+    FAILING = "failing"
+    STOPPED = "stopped"
+
+
+class ChildFailed(RedrushError):
+    """A child does not live, in its own last words."""
+
+
+class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run. `name` is also that of its log; `address` is where it is found."""
+
+    name: str
+    role: str
+    set_id: str | None
+    is_server: bool = False
+    """Whether it is a server of its set, whose role may change."""
+    address: str
+    command: Callable[[], Awaitable[Sequence[str]]]
+    """Asked at every start: what a server should be may have changed meanwhile."""
+    ready: Callable[[], Awaitable[bool]]
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_max_s: float
+
+
+class Child:
+    """One supervised process. `run` it as a task; `stop` ends it and then `run`."""
+
+    def __init__(self, spec: ChildSpec, log_dir: Path, log: Any, changed: Callable[[], None]) -> None:
+        self.spec = spec
+        self.role = spec.role
+        """As shown: a store and its replica change places."""
+        self.state = State.STARTING
+        self._log_path = log_dir / f"{spec.name}.log"
+        self._log = log
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._name: ProcessName | None = None
+        self._deaths = 0
+        self._deaths_ever = 0
+        self._stopping = asyncio.Event()
+        self._first_ready = asyncio.Event()
+
+    @property
+    def process(self) -> ProcessName | None:
+        """The process that runs now, if one does."""
+        return self._name
+
+    async def run(self) -> None:
+        """Keep the process running until `stop`."""
+        while not self._stopping.is_set():
+            began_s = asyncio.get_running_loop().time()
+            try:
+                await self._start()
+                await self._watch()
+            except (OSError, RedrushError) as fault:
+                self._write(f"cannot be started: {fault}")
+            if self._stopping.is_set():
+                break
+            self._deaths_ever += 1
+            self._deaths = 1 if asyncio.get_running_loop().time() - began_s >= STEADY_S else self._deaths + 1
+            await self._rest()
+        self._name = None
+        self._show(State.STOPPED)
+
+    async def started(self) -> None:
+        """Return when it has answered for the first time. ChildFailed if it does not in START_MAX_S, or keeps dying."""
+        deadline_s = asyncio.get_running_loop().time() + START_MAX_S
+        while not self._first_ready.is_set():
+            if self._deaths_ever >= DEATHS_AT_START_MAX:
+                raise ChildFailed(f"{self.spec.name} does not start: {self.last_words()}")
+            if asyncio.get_running_loop().time() > deadline_s:
+                raise ChildFailed(f"{self.spec.name} was not ready after {START_MAX_S:g} s: {self.last_words()}")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._first_ready.wait(), POLL_S)
+
+    async def stop(self) -> None:
+        """End the process in good order, or at once after `stop_max_s`. Return when it has ended."""
+        self._stopping.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.spec.stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), self.spec.stop_max_s)
+        except TimeoutError:
+            self._log.error("did not end in time and was killed", child=self.spec.name)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def look(self) -> None:
+        """Renew `state`, and keep the log within its bound. Every second."""
+        self._bound_log()
+        if self.state in (State.READY, State.NOT_READY):
+            self._show(State.READY if await self.spec.ready() else State.NOT_READY)
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote, on one line."""
+        with contextlib.suppress(OSError), self._log_path.open("rb") as file:
+            file.seek(max(0, self._log_path.stat().st_size - LAST_WORDS_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1]
+        return "it said nothing"
+
+    async def _start(self) -> None:
+        command = await self.spec.command()
+        if self._stopping.is_set():
+            return
+        log = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        finally:
+            os.close(log)
+        self._name = process_name(self._process.pid)
+        self._show(State.STARTING if self._deaths < DEATHS_FAILING else State.FAILING)
+        if self._stopping.is_set():
+            # `stop` came while the process was being made, and did not see it.
+            await self.stop()
+
+    async def _watch(self) -> None:
+        """Return when the process has ended."""
+        process = self._process
+        if process is None:
+            return
+        becoming_ready = asyncio.create_task(self._become_ready())
+        try:
+            code = await process.wait()
+        finally:
+            becoming_ready.cancel()
+        if not self._stopping.is_set():
+            self._name = None
+            self._write(f"ended with code {code}")
+
+    async def _become_ready(self) -> None:
+        while not await self.spec.ready():
+            await asyncio.sleep(POLL_S)
+        self._first_ready.set()
+        self._show(State.READY)
+
+    async def _rest(self) -> None:
+        failing = self._deaths >= DEATHS_FAILING
+        self._show(State.FAILING if failing else State.RESTARTING)
+        pause_s = min(RESTART_FIRST_S * 2 ** min(self._deaths - 1, 10), RESTART_MAX_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), pause_s)
+
+    def _write(self, what: str) -> None:
+        if self._stopping.is_set():
+            return
+        note = self._log.error if self._deaths + 1 >= DEATHS_FAILING else self._log.warning
+        note(what, child=self.spec.name, said=self.last_words(), times=self._deaths + 1)
+
+    def _show(self, state: State) -> None:
+        if self.state is not state:
+            self.state = state
+            self._changed()
+
+    def _bound_log(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._log_path.stat().st_size > LOG_BYTES_MAX:
+                # The child has it open for appending, so it goes on at the new end. What it writes between the two
+                # calls is lost, and only that.
+                shutil.copyfile(self._log_path, self._log_path.with_suffix(".log.1"))
+                os.truncate(self._log_path, 0)
+
+
+def ending_with_us(arguments: Sequence[str]) -> list[str]:
+    """Return the command of a redrush role that is killed when this process ends, however that happens."""
+    command = [sys.executable, "-m", "redrush", *arguments]
+    return command_as(None, signal.SIGKILL, Path("/"), command)

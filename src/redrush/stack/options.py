@@ -1,0 +1,142 @@
+"""What `stack up` is asked for, held against what the directory already is; and the deployment file that follows."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from redrush.config import CampaignFile, load_deployment_file
+from redrush.control.sealing import SealedCampaign
+from redrush.errors import ConfigError
+from redrush.stack.free_ports import HOST, free_port, is_free
+from redrush.stack.stack_dir import StackDir
+
+SETS_MAX: Final = 50
+REPLICAS_MAX: Final = 3
+GATES_MAX: Final = 64
+"""Bounds of one machine; more is for more machines."""
+
+
+class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for. Ports of 0 mean any free one."""
+
+    sets: int
+    replicas: int
+    gates: int
+    port: int
+    control_port: int
+
+
+class SetPlan(msgspec.Struct, frozen=True):
+    """A set of the stack: a port for each of its servers, and the first round that uses it (None: all)."""
+
+    id: str
+    ports: tuple[int, ...]
+    from_round: str | None
+
+
+class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is settled before the first process starts."""
+
+    sets: tuple[SetPlan, ...]
+    gates: tuple[int, ...]
+    """The control port of each gate."""
+    port: int
+    control: int
+    recorders: tuple[int, ...]
+    settle: int
+    query: int
+    query_control: int
+    postgres: int
+
+
+def plan_stack(options: StackOptions, stack: StackDir, sealed: SealedCampaign | None, now_us: int) -> StackPlan:
+    """Return the plan. ConfigError if a port is taken, or if the directory's stack cannot become what is asked for."""
+    for port in (options.port, options.control_port):
+        if port and not is_free(HOST, port):
+            raise ConfigError(f"port {port} of {HOST} is in use; choose another one, or 0 for any")
+    if options.port and options.port == options.control_port:
+        raise ConfigError(f"--port and --control-port are both {options.port}; they must differ")
+    taken = {options.port, options.control_port}
+    return StackPlan(
+        sets=_sets(options, stack, sealed, now_us, taken),
+        gates=tuple(free_port(taken) for _ in range(options.gates)),
+        port=options.port or free_port(taken),
+        control=options.control_port or free_port(taken),
+        recorders=tuple(free_port(taken) for _ in range(options.sets)),
+        settle=free_port(taken),
+        query=free_port(taken),
+        query_control=free_port(taken),
+        postgres=free_port(taken),
+    )
+
+
+def _sets(
+    options: StackOptions, stack: StackDir, sealed: SealedCampaign | None, now_us: int, taken: set[int]
+) -> tuple[SetPlan, ...]:
+    before = load_deployment_file(stack.deployment).sets if stack.deployment.exists() else ()
+    if options.sets < len(before):
+        raise ConfigError(
+            f"{stack.root}: the stack has {len(before)} sets, which hold grants; give --sets {len(before)} or more"
+        )
+    servers = options.replicas + 1
+    replicas = len(before[0].addresses) - 1 if before else 0
+    if options.replicas < replicas:
+        raise ConfigError(
+            f"{stack.root}: each set has {replicas} replicas, any of which may hold the newest data; "
+            f"give --replicas {replicas} or more"
+        )
+    from_rounds = [spec.from_round for spec in before]
+    if options.sets > len(before):
+        joining = None if not before else _next_round(stack, sealed, now_us)
+        from_rounds += [joining] * (options.sets - len(before))
+    return tuple(
+        SetPlan(f"s{index + 1}", tuple(free_port(taken) for _ in range(servers)), from_round)
+        for index, from_round in enumerate(from_rounds)
+    )
+
+
+def _next_round(stack: StackDir, sealed: SealedCampaign | None, now_us: int) -> str | None:
+    """Return the first round whose warm-up has not begun: earlier ones are divided over the sets already."""
+    if sealed is None:
+        return None  # nothing was sealed, so no round was divided
+    warm_up_us = load_deployment_file(stack.deployment).warm_up_us
+    for round_ in sealed.campaign.rounds:
+        if round_.opens_us - warm_up_us > now_us + JOIN_US:
+            return round_.id
+    raise ConfigError(f"{stack.root}: no round is left that a new set could serve; give the number of sets it has")
+
+
+JOIN_US: Final = 120_000_000
+"""A set joins a round whose warm-up begins no sooner than this: everything must be up by then."""
+
+
+def deployment_text(plan: StackPlan, file: CampaignFile, stack: StackDir) -> str:
+    """Return the deployment file of the plan."""
+    limits = "".join(
+        f"{name} = {value}\n" for name, value in msgspec.structs.asdict(file.gate).items() if value is not None
+    )
+    audience = "" if file.audience is None else f"audience = {_toml(str(Path(file.audience).absolute()))}\n"
+    head = (
+        "# Written by `redrush stack up`, anew at every start.\n\n"
+        f'[event]\ndata = "."\nrecords = {{ file = {_toml(stack.records_dsn.name)} }}\n{audience}'
+    )
+    sets = "".join(_set_text(set_plan) for set_plan in plan.sets)
+    return (
+        f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n{limits}"
+        f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
+        f"\n[settle]\ncontrol_port = {plan.settle}\n"
+        f'\n[control]\ncontrol_port = {plan.control}\ngates = ["{HOST}:{plan.port}"]\n'
+        f"\n[query]\nhost = {_toml(HOST)}\nport = {plan.query}\ncontrol_port = {plan.query_control}\n"
+    )
+
+
+def _set_text(set_plan: SetPlan) -> str:
+    addresses = ", ".join(f'"{HOST}:{port}"' for port in set_plan.ports)
+    from_round = "" if set_plan.from_round is None else f"from_round = {_toml(set_plan.from_round)}\n"
+    return f"\n[[set]]\nid = {_toml(set_plan.id)}\naddresses = [{addresses}]\n{from_round}"
+
+
+def _toml(text: str) -> str:
+    # A JSON string is a TOML basic string, once DEL is escaped too.
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")

@@ -1,0 +1,187 @@
+"""The servers of one set, as children: which of them starts as what.
+
+A server does not start as primary beside another. Before each start its peers are asked: if one is a primary, the
+server starts as its replica; if one is a replica that follows just this server, it goes on as the primary that it was.
+Otherwise it starts *quiet*: as a replica of nobody, which keeps what it has and takes no writes.
+
+Quiet servers are decided about by one who knows all of them. While the stack runs that is the warden of the control
+role. When the stack starts, nobody writes yet, and `begin` does it: it waits for every server of the set and makes the
+one with the highest (epoch, seq) the primary. What any of them acknowledged is there: a later epoch has all that
+earlier ones acknowledged, and within one epoch who has more records has all of the other's that were acknowledged.
+With a server missing it would have to guess, so it does not begin.
+"""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from redrush.config import Address
+from redrush.errors import RedrushError
+from redrush.ports.store import StoreUnavailable
+from redrush.stack.child import ChildSpec
+from redrush.stack.free_ports import HOST
+from redrush.stack.options import SetPlan
+from redrush.stack.stack_dir import StackDir
+from redrush.stack.valkey_server import Program, ValkeyServer
+from redrush.stores.valkey.founding import found_set
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
+
+STORE: Final = "store"
+REPLICA: Final = "replica"
+
+NOBODY: Final = Address(HOST, 1)
+"""Whom a quiet server follows: a port that nothing may listen on."""
+
+STOP_MAX_S: Final = 15.0
+BEGIN_MAX_S: Final = 60.0
+"""Longest wait until a replica follows the primary that was chosen."""
+POLL_S: Final = 0.05
+
+NAMES: Final = "abcdefghijklmnop"
+"""Of the servers of a set; which of them is the primary changes."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a server says of itself. `follows` is None for a primary; epoch and seq are 0 where there is no set."""
+
+    follows: Address | None
+    in_sync: bool
+    epoch: int
+    seq: int
+
+
+class SetServers:
+    """See the module."""
+
+    def __init__(self, plan: SetPlan, stack: StackDir, campaign_id: str, program: Program) -> None:
+        self.id = plan.id
+        self._stack = stack
+        self._campaign_id = campaign_id
+        self._keys = SetKeys(campaign_id, plan.id)
+        self._addresses = [Address(HOST, port) for port in plan.ports]
+        self._servers = [
+            ValkeyServer(stack.server(plan.id, name), port=port, program=program, settings=("--logfile", ""))
+            for name, port in zip(NAMES, plan.ports, strict=False)
+        ]
+
+    def children(self) -> list[ChildSpec]:
+        """Return a child for each server; at first all but the first are called replicas."""
+        return [self._child(index) for index in range(len(self._servers))]
+
+    async def roles(self) -> list[str | None]:
+        """Return the role of each server now, None where it does not say."""
+        standings = await self._standings()
+        return [None if found is None else REPLICA if found.follows else STORE for found in standings]
+
+    async def begin(self) -> None:
+        """Make one server the primary and the others follow it. All must run, and no role of the event yet.
+
+        Founds the set if it never was. Raises RedrushError if a set that was founded is on none of the servers.
+        """
+        standings = await self._standings()
+        missing = [str(address) for address, found in zip(self._addresses, standings, strict=True) if found is None]
+        if missing:
+            raise RedrushError(f"set {self.id}: {', '.join(missing)} does not answer, so its primary cannot be chosen")
+        known = [found for found in standings if found is not None]
+        founded = self.id in self._stack.read_founded()
+        newest = max(range(len(known)), key=lambda index: (known[index].epoch, known[index].seq))
+        if founded and known[newest].epoch == 0:
+            raise RedrushError(
+                f"set {self.id}: its servers have lost their data; nothing is started, so that nothing is granted twice"
+            )
+        await self._command(newest, "REPLICAOF", "NO", "ONE")
+        for index in range(len(known)):
+            if index != newest:
+                await self._follow(index, self._addresses[newest])
+        if not founded:
+            replicas_needed = min(1, len(self._servers) - 1)
+            await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)
+            self._stack.add_founded(self.id)
+
+    def _child(self, index: int) -> ChildSpec:
+        address = self._addresses[index]
+
+        async def ready() -> bool:
+            return await self._standing(address) is not None
+
+        return ChildSpec(
+            name=f"{self.id}-{NAMES[index]}",
+            role=STORE if index == 0 else REPLICA,
+            set_id=self.id,
+            is_server=True,
+            address=str(address),
+            command=lambda: self._start_command(index),
+            ready=ready,
+            stop_signal=signal.SIGTERM,
+            stop_max_s=STOP_MAX_S,
+        )
+
+    async def _start_command(self, index: int) -> Sequence[str]:
+        server = self._servers[index]
+        server.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        server.replica_of = await self._to_follow(index)
+        return server.command()
+
+    async def _to_follow(self, index: int) -> Address | None:
+        """Return whom the server starts as a replica of, None if it is the primary."""
+        if len(self._servers) == 1:
+            return None
+        mine = self._addresses[index]
+        for address, found in zip(self._addresses, await self._standings(but=mine), strict=True):
+            if found is not None and found.follows is None and found.epoch:
+                return address
+            if found is not None and found.follows == mine:
+                return None
+        return NOBODY
+
+    async def _follow(self, index: int, primary: Address) -> None:
+        await self._command(index, "REPLICAOF", primary.host, str(primary.port))
+        try:
+            async with asyncio.timeout(BEGIN_MAX_S):
+                while (found := await self._standing(self._addresses[index])) is None or not found.in_sync:
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise RedrushError(
+                f"set {self.id}: {self._addresses[index]} does not follow {primary} after {BEGIN_MAX_S:g} s"
+            ) from None
+
+    async def _standings(self, but: Address | None = None) -> list[Standing | None]:
+        """Return what each server says, None where it says nothing (or is `but`, which is not asked)."""
+
+        async def ask(address: Address) -> Standing | None:
+            return None if address == but else await self._standing(address)
+
+        return list(await asyncio.gather(*map(ask, self._addresses)))
+
+    async def _standing(self, address: Address) -> Standing | None:
+        try:
+            link, _ = await Link.connect(address, Access())
+            try:
+                role, held = await link.call(pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq")), 2)
+            finally:
+                await link.close()
+        except StoreUnavailable:
+            return None
+        if isinstance(role, ReplyFault) or isinstance(held, ReplyFault):
+            return None  # it still reads its file
+        return _standing(role, held)
+
+    async def _command(self, index: int, *command: str) -> None:
+        link, _ = await Link.connect(self._addresses[index], Access())
+        try:
+            (reply,) = await link.call(pack(command))
+        finally:
+            await link.close()
+        if isinstance(reply, ReplyFault):
+            raise RedrushError(f"set {self.id}: {self._addresses[index]} refused {' '.join(command)}: {reply}")
+
+
+def _standing(role: Reply, held: Reply) -> Standing:
+    epoch, seq = (0 if value is None else int(value) for value in held)
+    if role[0] == b"master":
+        return Standing(None, True, epoch, seq)
+    return Standing(Address(role[1].decode(), int(role[2])), role[3] == b"connected", epoch, seq)

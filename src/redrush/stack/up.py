@@ -1,0 +1,210 @@
+"""`stack up`: a whole deployment on this machine, from its data directory, until it is told to end.
+
+The order: the lock of the directory, whatever an earlier stack has left, the plan, the servers, the sets, the seal, the
+roles. "now" in the campaign file means the instant of sealing, so that is done as late as it can be.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from redrush.config import CampaignFile
+from redrush.control.durable_file import write_durably
+from redrush.control.keys import load_or_create_keys
+from redrush.control.sealing import SealedCampaign, seal
+from redrush.errors import ConfigError, RedrushError
+from redrush.stack import role_children
+from redrush.stack.free_ports import HOST
+from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack
+from redrush.stack.postgres_server import PostgresServer
+from redrush.stack.processes import ProcessName, process_name
+from redrush.stack.set_servers import SetServers
+from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
+from redrush.stack.supervisor import Supervisor
+from redrush.stack.valkey_server import find_program
+from redrush.watch.log import server_log
+from redrush.wiring.embedded import system_clock
+
+LEFTOVERS_MAX_S: Final = 60.0
+"""How long the children of a killed supervisor may take to end; then they are killed too."""
+READY_MAX_S: Final = 120.0
+"""From the roles being up to the whole being able to grant."""
+DOWN_MAX_S: Final = 240.0
+"""Longest end of a stack in good order: gates, then recorders with the rest of their logs, then servers."""
+POLL_S: Final = 0.05
+
+Announce = Callable[[StackPlan], None]
+
+
+def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announce: Announce) -> None:
+    """Run a stack until SIGTERM or SIGINT; `announce` gets the plan once the whole can grant.
+
+    Raises RedrushError if it does not come up; no child is left behind then.
+    """
+    stack.event.create()
+    with Lock(stack):
+        end_leftovers(stack)
+        asyncio.run(_Stack(file, stack, options).run(announce))
+
+
+class _Stack:
+    def __init__(self, file: CampaignFile, stack: StackDir, options: StackOptions) -> None:
+        self._file = file
+        self._stack = stack
+        self._options = options
+        self._clock = system_clock()
+        self._stopping = asyncio.Event()
+        ourselves = process_name(os.getpid())
+        assert ourselves is not None
+        self._supervisor = Supervisor(stack, ourselves, server_log())
+
+    async def run(self, announce: Announce) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        tasks = [asyncio.create_task(self._start(announce)), asyncio.create_task(self._stopping.wait())]
+        try:
+            # Until told to end, or the first fault: of the start, or of the watch that goes on after it.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks[0].cancel()
+            ended = await asyncio.gather(*tasks[:1], return_exceptions=True)
+            tasks[1].cancel()
+            await self._supervisor.stop()
+        for fault in ended:
+            if isinstance(fault, Exception):
+                raise _first(fault)
+
+    async def _start(self, announce: Announce) -> None:
+        # A directory that holds another campaign is refused before anything is started on it.
+        sealed = self._seal() if self._stack.event.campaign.exists() else None
+        plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
+        self._stack.logs.mkdir(mode=0o700, exist_ok=True)
+        database = PostgresServer(self._stack.postgres, plan.postgres)
+        program = await asyncio.to_thread(find_program)
+        await asyncio.to_thread(database.prepare)
+        write_durably(self._stack.records_dsn, database.dsn().encode())
+        write_durably(self._stack.deployment, deployment_text(plan, self._file, self._stack).encode())
+        sets = [SetServers(spec, self._stack, self._file.id, program) for spec in plan.sets]
+        servers = [child for spec in sets for child in spec.children()]
+        await self._supervisor.start([role_children.postgres(database), *servers])
+        await asyncio.gather(*(spec.begin() for spec in sets))
+        load_or_create_keys(self._stack.event)
+        self._seal()
+        deployment = self._stack.deployment.absolute()
+        await self._supervisor.start(role_children.recorders(plan, deployment))
+        await self._supervisor.start(role_children.others(plan, deployment))
+        await self._supervisor.start(role_children.gates(plan, deployment))
+        self._supervisor.show_roles_of(sets)
+        await self._until_ready(plan)
+        announce(plan)
+        await self._supervisor.watch()
+
+    def _seal(self) -> SealedCampaign:
+        return seal(self._file, self._stack.event, self._clock.now_us())
+
+    async def _until_ready(self, plan: StackPlan) -> None:
+        ready = role_children.whole_stack_ready(plan)
+        try:
+            async with asyncio.timeout(READY_MAX_S):
+                while not await ready():
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise RedrushError(
+                f"the stack cannot grant after {READY_MAX_S:g} s; http://{HOST}:{plan.control}/readyz and "
+                f"{self._stack.logs} say why"
+            ) from None
+
+
+def _first(fault: Exception) -> Exception:
+    """Return the first fault of a group: the others follow from it, or are of the same kind."""
+    while isinstance(fault, ExceptionGroup):
+        fault = fault.exceptions[0]
+    return fault
+
+
+def end_leftovers(stack: StackDir) -> None:
+    """End what an earlier supervisor of this directory left behind when it was killed. The caller holds the lock.
+
+    The kernel has told the children to end already; whoever has not done so in time is killed.
+    """
+    state = read_state(stack)
+    if state is None:
+        return
+    left = [running.process for running in state.processes if running.process is not None]
+    if not _wait_for_end(left, LEFTOVERS_MAX_S):
+        for process in left:
+            process.send(signal.SIGKILL)
+        if not _wait_for_end(left, LEFTOVERS_MAX_S):
+            raise RedrushError(f"{stack.root}: processes of an earlier stack do not end: {', '.join(_pids(left))}")
+    stack.processes.unlink()
+
+
+def down(stack: StackDir) -> None:
+    """End the stack that runs on the directory and return when it has ended. NotRunning if none does."""
+    state = running_state(stack)
+    state.supervisor.send(signal.SIGTERM)
+    everyone = [state.supervisor, *(running.process for running in state.processes if running.process is not None)]
+    if not _wait_for_end(everyone, DOWN_MAX_S):
+        raise RedrushError(f"{stack.root}: the stack did not end within {DOWN_MAX_S:g} s: {', '.join(_pids(everyone))}")
+
+
+def _wait_for_end(processes: Sequence[ProcessName], max_s: float) -> bool:
+    deadline_s = time.monotonic() + max_s
+    while any(process.alive for process in processes):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _pids(processes: Sequence[ProcessName]) -> list[str]:
+    return [str(process.pid) for process in processes if process.alive]
+
+
+def run_detached(arguments: Sequence[str], stack: StackDir) -> str:
+    """Start `redrush stack up` with these arguments as a process of its own; return what it says when it is ready.
+
+    RedrushError with its own words if it ends instead.
+    """
+    stack.event.create()
+    stack.logs.mkdir(mode=0o700, exist_ok=True)
+    log_path = stack.logs / "stack.log"
+    begins_at = log_path.stat().st_size if log_path.exists() else 0
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "redrush", "stack", "up", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line.decode()
+        if line == b"ready\n":
+            return said
+    code = process.wait()
+    raise _words(log_path, begins_at, code)
+
+
+def _words(log_path: Path, begins_at: int, code: int) -> RedrushError:
+    with log_path.open("rb") as log:
+        log.seek(begins_at)
+        lines = log.read().decode(errors="replace").strip().splitlines()
+    sentence = lines[-1].removeprefix("redrush: ") if lines else f"the stack ended with code {code}"
+    return ConfigError(sentence) if code == ConfigError.exit_code else RedrushError(sentence)
+
+
+def status(stack: StackDir) -> dict[str, Any]:
+    """Return who runs, as `stack status --json` prints it. NotRunning if nothing does."""
+    state = running_state(stack)
+    shown = ("role", "set", "pid", "address", "state", "name")
+    return {"processes": [{key: getattr(running, key) for key in shown} for running in state.processes]}

@@ -1,0 +1,97 @@
+"""Calls to a set: under its present terms, durable when they return, tried again only where nothing was done.
+
+A call is packed for an epoch and sent in one write together with the WAIT that makes it durable. A server that refuses
+it because it is not (any more) the one to ask, or is under other terms, did nothing: the call finds the right server or
+terms and is made again, within RETRY_S. Every other failure leaves its fate unknown and is `StoreUnavailable`.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from redrush.ports.store import StoreUnavailable
+from redrush.stores.valkey.keys import Library, SetKeys
+from redrush.stores.valkey.link import Command, Reply, ReplyFault, pack
+from redrush.stores.valkey.primary import Attached, Primary
+from redrush.stores.valkey.terms import WAIT_MS, Terms, load
+
+CALLS_MAX: Final = 64
+"""Calls under way on one link. A gate's batch loop has one; more callers than this wait their turn."""
+
+RETRY_S: Final = 1.0
+"""How long a call that a server refused looks for the right one: a cluster's redirect, a change of terms."""
+
+REFUSALS: Final = frozenset({"NOPOT", "CONFLICT", "ALREADY"})
+"""What the library answers to a call that was understood; the caller says what it means."""
+
+ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "NOSET", "LOADING", "MASTERDOWN"})
+"""Codes of a server that is not, or not yet, the one to ask, and did nothing."""
+
+Build = Callable[[Terms], Sequence[Command]]
+
+
+def first_fault(replies: Sequence[Reply]) -> ReplyFault | None:
+    """Return the first error reply, if there is one."""
+    return next((reply for reply in replies if isinstance(reply, ReplyFault)), None)
+
+
+class Calls:
+    """Sends calls of one set over the primary's link. `library` and `keys` are those of the set."""
+
+    def __init__(self, primary: Primary, keys: SetKeys, library: Library) -> None:
+        self._primary = primary
+        self._keys = keys
+        self._library = library
+        self._room = asyncio.Semaphore(CALLS_MAX)
+
+    async def make(self, build: Build) -> list[Reply]:
+        """Return the replies to the commands that `build` makes for the terms; the last must be a function call.
+
+        They are durable under these terms, but for a reply that is one of REFUSALS. Raises StoreUnavailable, at once
+        when no primary is attached.
+        """
+        async with self._room:
+            until_s = asyncio.get_running_loop().time() + RETRY_S
+            while True:
+                attached = self._primary.attached()
+                replies = await self.once(attached, build(attached.terms))
+                fault = first_fault(replies)
+                if fault is None or fault.code in REFUSALS:
+                    return replies
+                await self.make_way(attached, fault, until_s)
+
+    async def once(self, attached: Attached, commands: Sequence[Command]) -> list[Reply]:
+        """Send the commands and WAIT; return their replies, error replies included. Raises StoreUnavailable.
+
+        Too few replicas mean that nobody may be told. The link is dropped then: perhaps this primary was replaced.
+        """
+        needed = attached.terms.replicas_needed
+        packed = b"".join(map(pack, commands))
+        if not needed:
+            return await attached.link.call(packed, len(commands))
+        *replies, replicas = await attached.link.call(packed + pack(("WAIT", needed, WAIT_MS)), len(commands) + 1)
+        if isinstance(replicas, ReplyFault) or replicas < needed:
+            why = f"{replicas} of {needed} replicas acknowledged within {WAIT_MS} ms"
+            self._primary.drop(attached, why)
+            raise StoreUnavailable(f"set {self._keys.name}: {attached.link.address}: {why}")
+        return replies
+
+    def touch(self, terms: Terms) -> Command:
+        """Return the call that makes what was read before it on the same link durable, and checks the terms."""
+        return "FCALL", self._library.touch, 1, self._keys.meta, terms.epoch, terms.replicas_needed
+
+    async def make_way(self, attached: Attached, fault: ReplyFault, until_s: float) -> None:
+        """Return when the call may be made again. Raises StoreUnavailable if it may not, or not in time."""
+        unknown = StoreUnavailable(f"set {self._keys.name}: {attached.link.address}: {fault}")
+        if asyncio.get_running_loop().time() >= until_s:
+            raise unknown
+        if fault.code == "TERMS":
+            await self._primary.read_terms_again(attached)
+        elif fault.code in ELSEWHERE:
+            self._primary.drop(attached, str(fault))
+        elif "not found" in fault.detail:
+            await load(attached.link, self._library)  # a slot has come to a node that never ran this release
+            return
+        else:
+            raise unknown
+        await self._primary.other_than(attached, until_s)

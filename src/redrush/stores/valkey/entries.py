@@ -1,0 +1,53 @@
+"""What a set holds in Valkey (`library.lua`) as typed values, and back. Its forms stay inside this package."""
+
+from typing import Final
+
+import msgspec
+
+from redrush.core.campaign import Slots
+from redrush.ports.log_rows import record_of
+from redrush.ports.store import LogRecord, StoreCorrupt, Transfer
+from redrush.stores.valkey.link import Reply
+
+INTEGER_MAX: Final = 2**53 - 1
+"""Slots and instants end here: what Lua's numbers hold exactly. In microseconds that is the year 2255."""
+
+GRANT_INTEGER_BYTES: Final = 7
+"""Of a slot, and of an instant, in the value of a grant: enough for INTEGER_MAX."""
+
+_decode_runs = msgspec.json.Decoder(tuple[Slots, ...]).decode
+
+
+def runs_text(slots: tuple[Slots, ...]) -> bytes:
+    """Return runs as JSON, `[[first,count],…]`: one text for the same runs, which the library compares."""
+    return msgspec.json.encode(slots)
+
+
+def runs_of(text: bytes) -> tuple[Slots, ...]:
+    return _decode_runs(text)
+
+
+def grant_of(value: bytes) -> tuple[int, int]:
+    """Return slot and instant of a grant's value."""
+    return int.from_bytes(value[:GRANT_INTEGER_BYTES]), int.from_bytes(value[GRANT_INTEGER_BYTES:])
+
+
+def transfer_of(value: bytes) -> Transfer:
+    runs, _, pot = value.partition(b" ")
+    return Transfer(pot.decode(), runs_of(runs))
+
+
+def log_record_of(entry: Reply) -> LogRecord:
+    """Return what an entry of the stream says. Raises StoreCorrupt for one that the library did not write."""
+    entry_id, fields = entry
+    seq = int(entry_id.partition(b"-")[0])
+    try:
+        values = {name: value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)}
+        first_slot, count, at_us = (
+            int(values[name]) if name in values else None for name in (b"first_slot", b"count", b"at_us")
+        )
+        kind, pot = values[b"kind"], values[b"pot"]
+    except (KeyError, ValueError) as error:
+        raise StoreCorrupt(seq, f"cannot be read: {type(error).__name__} {error}") from None
+    texts = (values.get(name) for name in (b"users", b"slots", b"transfer"))
+    return record_of((seq, kind, pot, first_slot, count, at_us, *texts))

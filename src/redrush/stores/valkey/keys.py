@@ -1,0 +1,72 @@
+"""The names of a set in Valkey: its keys, which share one hash tag, and the functions of the library."""
+
+import hashlib
+import importlib.resources
+import re
+from typing import Final, NamedTuple
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
+
+
+def _library() -> tuple[bytes, str]:
+    source = importlib.resources.files(__package__).joinpath("library.lua").read_text(encoding="utf-8")
+    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+    return source.replace("@{digest}", digest).encode(), digest
+
+
+class Library(NamedTuple):
+    """The library's text and its functions' names.
+
+    These carry a digest of the text, so gates of two releases each find their own functions in the same server.
+    """
+
+    source: bytes
+    claim: bytes
+    open: bytes
+    take: bytes
+    give: bytes
+    found: bytes
+    touch: bytes
+    trim: bytes
+    fence: bytes
+
+    @classmethod
+    def read(cls) -> "Library":
+        """Return the library of this release."""
+        source, digest = _library()
+        return cls(source, *(f"redrush_{digest}_{name}".encode() for name in cls._fields[1:]))
+
+
+class PotKeys(NamedTuple):
+    """The keys of one pot, and its id, as bytes."""
+
+    id: bytes
+    pot: bytes
+    unclaimed: bytes
+    granted: bytes
+    grants: bytes
+
+
+class SetKeys:
+    """The keys of one set. Ids are letters, digits, `-` and `_`; others would break the tag and are a ValueError."""
+
+    def __init__(self, campaign_id: str, set_id: str) -> None:
+        for name in (campaign_id, set_id):
+            if _ID.fullmatch(name) is None:
+                raise ValueError(f"{name!r} is not an id of letters, digits, - and _")
+        self.name = f"{campaign_id}/{set_id}"
+        tag = f"{{{self.name}}}:".encode()
+        self.meta = tag + b"meta"
+        self.log = tag + b"log"
+        self.taken = tag + b"taken"
+        self.given = tag + b"given"
+        self.news = tag + b"news"
+        self._tag = tag
+
+    def pot(self, pot: str) -> PotKeys:
+        """Return the keys of a pot. Raises UnicodeEncodeError for an id that is not Unicode text."""
+        name = pot.encode()
+        tag = self._tag
+        return PotKeys(
+            name, tag + b"pot:" + name, tag + b"unclaimed:" + name, tag + b"granted:" + name, tag + b"grants:" + name
+        )

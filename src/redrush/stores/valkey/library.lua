@@ -1,0 +1,348 @@
+#!lua name=redrush_@{digest}
+-- The claim rules inside Valkey: every change of a set is one call, atomic in memory, in the append-only file (its effects
+-- are one MULTI/EXEC there) and on replicas.
+--
+-- Keys of a set share one hash tag, {campaign/set}:
+--   meta             hash: epoch, replicas (the terms), seq (of the last log record), touched
+--   log              stream, ids <seq>-0: what changed, in order
+--   taken, given     hashes: transfer id -> "<runs as JSON> <pot>"
+--   pot:<pot>        hash: opened "<first> <count>"; first, next, stop of the head run, of which first..next-1 are granted
+--                    and next..stop-1 come next; left and claimed in the whole pot
+--   unclaimed:<pot>  list of the runs after the head, "<first> <stop>" each
+--   granted:<pot>    list of the runs that the head was before and that were granted
+--   grants:<pot>     hash: user -> 14 bytes, slot and at_us, 7 bytes each, big-endian
+--
+-- A user who holds no grant is nowhere in it. A claim costs a part of one HMGET and, if it wins, of one HSET; the log is
+-- only appended to. All that reads comes before all that writes, so that a refusal leaves no trace.
+--
+-- Numbers are doubles here: slots and instants end at 2^53, which the adapter checks. Refusals are error replies whose
+-- first word is a code: TERMS, NOSET, NOPOT, CONFLICT, ALREADY, FENCED.
+
+local ARGUMENTS_MAX = 7000  -- unpack puts its values on the C stack, which ends at 8,000
+
+local function refuse(code, detail)
+  return redis.error_reply(code .. ' ' .. detail)
+end
+
+local function integer(number)
+  return string.format('%d', number)  -- tostring would write 1e+15
+end
+
+-- The seq of the last record, or nil and the refusal of whoever comes with other terms than those of the set.
+local function seq_under(meta, epoch)
+  local held = redis.call('HMGET', meta, 'epoch', 'seq')
+  if not held[1] then
+    return nil, refuse('NOSET', 'no set was founded here')
+  end
+  if held[1] ~= epoch then
+    return nil, refuse('TERMS', held[1])
+  end
+  return tonumber(held[2])
+end
+
+local function append(meta, log, seq, ...)
+  redis.call('XADD', log, integer(seq) .. '-0', ...)
+  redis.call('HSET', meta, 'seq', integer(seq))
+end
+
+local function parse_run(text)
+  local first, stop = string.match(text, '^(%d+) (%d+)$')
+  return tonumber(first), tonumber(stop)
+end
+
+local function touch_write(meta)
+  redis.call('HINCRBY', meta, 'touched', 1)
+end
+
+-- Writes something tiny if a replica is needed: WAIT on this connection then covers all that was read before the call,
+-- whoever wrote it. ARGV: epoch, replicas.
+local function touch(keys, args)
+  local seq, refusal = seq_under(keys[1], args[1])
+  if refusal then
+    return refusal
+  end
+  if args[2] ~= '0' then
+    touch_write(keys[1])
+  end
+  return seq
+end
+
+-- Founds the set. ARGV: replicas. Founding again changes nothing. Returns epoch and replicas.
+local function found(keys, args)
+  if redis.call('EXISTS', keys[1]) == 0 then
+    redis.call('HSET', keys[1], 'epoch', '1', 'replicas', args[1], 'seq', '0')
+  end
+  return redis.call('HMGET', keys[1], 'epoch', 'replicas')
+end
+
+-- Puts the set under new terms. ARGV: epoch, which must be greater than the present one, replicas.
+local function fence(keys, args)
+  local held = redis.call('HGET', keys[1], 'epoch')
+  if not held then
+    return refuse('NOSET', 'no set was founded here')
+  end
+  if tonumber(args[1]) <= tonumber(held) then
+    return refuse('FENCED', held)
+  end
+  redis.call('HSET', keys[1], 'epoch', args[1], 'replicas', args[2])
+  return redis.status_reply('OK')
+end
+
+-- KEYS: meta, log, pot. ARGV: epoch, replicas, pot, first, count. Returns the seq of the set.
+local function open(keys, args)
+  local meta, log, pot = unpack(keys)
+  local epoch, replicas, name, first, count = unpack(args)
+  local seq, refusal = seq_under(meta, epoch)
+  if refusal then
+    return refusal
+  end
+  local opened = redis.call('HGET', pot, 'opened')
+  if opened then
+    if opened ~= first .. ' ' .. count then
+      return refuse('CONFLICT', opened)
+    end
+    return touch(keys, args)
+  end
+  append(meta, log, seq + 1, 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count)
+  redis.call('HSET', pot, 'opened', first .. ' ' .. count, 'first', first, 'next', first,
+    'stop', integer(tonumber(first) + tonumber(count)), 'left', count, 'claimed', '0')
+  return seq + 1
+end
+
+-- Finds the users' grants and gives the others the next slots; writes nothing.
+-- Returns known: {index from 0, value, …}; fields: {user, value, …} of the new grants;
+-- runs: {{first, users}, …} of the new grants; and the head run after them with how many runs were fetched as heads.
+local function decide(users, head, unclaimed, grants, at_us)
+  local known, fields, runs = {}, {}, {}
+  local winners_by_name = {}
+  local first, slot, stop = head.first, head.slot, head.stop
+  local run, fetched, empty = nil, 0, false
+  local finished = {}
+  for start = 1, #users, ARGUMENTS_MAX do
+    local held = redis.call('HMGET', grants, unpack(users, start, math.min(start + ARGUMENTS_MAX - 1, #users)))
+    for k = 1, #held do
+      local user = users[start + k - 1]
+      local value = held[k] or winners_by_name[user]
+      if value then
+        known[#known + 1] = start + k - 2
+        known[#known + 1] = value
+      else
+        if slot == stop and not empty then
+          local following = redis.call('LINDEX', unclaimed, fetched)
+          if following then
+            if first < slot then
+              finished[#finished + 1] = integer(first) .. ' ' .. integer(slot)
+            end
+            fetched = fetched + 1
+            first, stop = parse_run(following)
+            slot, run = first, nil
+          else
+            empty = true
+          end
+        end
+        if slot < stop then
+          value = struct.pack('>I7', slot) .. at_us
+          winners_by_name[user] = value
+          fields[#fields + 1] = user
+          fields[#fields + 1] = value
+          if not run then
+            run = {first = slot, users = {}}
+            runs[#runs + 1] = run
+          end
+          run.users[#run.users + 1] = user
+          slot = slot + 1
+        end
+      end
+    end
+  end
+  return known, fields, runs, {first = first, slot = slot, stop = stop, fetched = fetched, finished = finished}
+end
+
+-- KEYS: meta, log, pot, unclaimed, granted, grants. ARGV: epoch, replicas, pot, at_us, at_us in 7 bytes, users as JSON.
+-- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones. Whoever is in neither
+-- found the pot empty.
+local function claim(keys, args)
+  local meta, log, pot, unclaimed, granted, grants = unpack(keys)
+  local epoch, replicas, name, at_us, at_us_packed, names = unpack(args)
+  local seq, refusal = seq_under(meta, epoch)
+  if refusal then
+    return refusal
+  end
+  local state = redis.call('HMGET', pot, 'first', 'next', 'stop', 'left', 'claimed')
+  if not state[1] then
+    return refuse('NOPOT', name)
+  end
+  local before = {first = tonumber(state[1]), slot = tonumber(state[2]), stop = tonumber(state[3])}
+  local users = cjson.decode(names)
+  local known, fields, runs, head = decide(users, before, unclaimed, grants, at_us_packed)
+  if #runs == 0 then
+    if #known > 0 and replicas ~= '0' then
+      touch_write(meta)
+    end
+    return {seq, {}, known}
+  end
+
+  local told = {}
+  for _, run in ipairs(runs) do
+    local count = #run.users
+    local text = count == #users and names or cjson.encode(run.users)
+    seq = seq + 1
+    redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', integer(run.first),
+      'count', count, 'at_us', at_us, 'users', text)
+    told[#told + 1] = run.first
+    told[#told + 1] = count
+  end
+  redis.call('HSET', meta, 'seq', integer(seq))
+  for start = 1, #fields, ARGUMENTS_MAX do
+    redis.call('HSET', grants, unpack(fields, start, math.min(start + ARGUMENTS_MAX - 1, #fields)))
+  end
+  if head.fetched > 0 then
+    redis.call('LPOP', unclaimed, head.fetched)
+    for _, run in ipairs(head.finished) do
+      redis.call('RPUSH', granted, run)
+    end
+  end
+  local new = #fields / 2
+  redis.call('HSET', pot, 'first', integer(head.first), 'next', integer(head.slot), 'stop', integer(head.stop),
+    'left', integer(tonumber(state[4]) - new), 'claimed', integer(tonumber(state[5]) + new))
+  return {seq, told, known}
+end
+
+-- KEYS: meta, log, pot, unclaimed, taken. ARGV: epoch, replicas, pot, count, transfer. Returns seq and the runs as JSON.
+local function take(keys, args)
+  local meta, log, pot, unclaimed, taken = unpack(keys)
+  local epoch, replicas, name, count, transfer = unpack(args)
+  local seq, refusal = seq_under(meta, epoch)
+  if refusal then
+    return refusal
+  end
+  local state = redis.call('HMGET', pot, 'next', 'stop', 'left')
+  if not state[1] then
+    return refuse('NOPOT', name)
+  end
+  local done = redis.call('HGET', taken, transfer)
+  if done then
+    local runs, source = string.match(done, '^(%S+) (.*)$')
+    if source ~= name then
+      return refuse('CONFLICT', source)
+    end
+    if replicas ~= '0' then
+      touch_write(meta)
+    end
+    return {seq, runs}
+  end
+
+  local slot, stop = tonumber(state[1]), tonumber(state[2])
+  local wanted = math.min(tonumber(count), tonumber(state[3]))
+  local missing, popped, kept = wanted, 0, nil
+  local runs = {}
+  while missing > 0 do
+    local tail = redis.call('LINDEX', unclaimed, -1 - popped)
+    local from, to = slot, stop
+    if tail then
+      from, to = parse_run(tail)
+      popped = popped + 1
+    end
+    local start = math.max(from, to - missing)
+    table.insert(runs, 1, '[' .. integer(start) .. ',' .. integer(to - start) .. ']')
+    missing = missing - (to - start)
+    if not tail then
+      stop = start
+    elseif start > from then
+      kept = integer(from) .. ' ' .. integer(start)
+    end
+  end
+  local text = '[' .. table.concat(runs, ',') .. ']'
+
+  append(meta, log, seq + 1, 'kind', 'taken', 'pot', name, 'slots', text, 'transfer', transfer)
+  if popped > 0 then
+    redis.call('RPOP', unclaimed, popped)
+  end
+  if kept then
+    redis.call('RPUSH', unclaimed, kept)
+  end
+  redis.call('HSET', pot, 'stop', integer(stop), 'left', integer(tonumber(state[3]) - wanted))
+  redis.call('HSET', taken, transfer, text .. ' ' .. name)
+  return {seq + 1, text}
+end
+
+-- The first of these runs that meets a run of the pot, held or granted, or one of the runs before it; nil if none does.
+local function overlap(runs, state, unclaimed, granted)
+  local held = {{tonumber(state[1]), tonumber(state[2])}, {tonumber(state[2]), tonumber(state[3])}}
+  for _, list in ipairs({granted, unclaimed}) do
+    for _, text in ipairs(redis.call('LRANGE', list, 0, -1)) do
+      held[#held + 1] = {parse_run(text)}
+    end
+  end
+  for _, run in ipairs(runs) do
+    local first, stop = run[1], run[1] + run[2]
+    for _, other in ipairs(held) do
+      if other[1] < other[2] and first < other[2] and other[1] < stop then
+        return integer(run[1]) .. ' ' .. integer(run[2])
+      end
+    end
+    held[#held + 1] = {first, stop}
+  end
+  return nil
+end
+
+-- KEYS: meta, log, pot, unclaimed, granted, given. ARGV: epoch, replicas, pot, runs as JSON, transfer. Returns the seq.
+local function give(keys, args)
+  local meta, log, pot, unclaimed, granted, given = unpack(keys)
+  local epoch, replicas, name, text, transfer = unpack(args)
+  local seq, refusal = seq_under(meta, epoch)
+  if refusal then
+    return refusal
+  end
+  local state = redis.call('HMGET', pot, 'first', 'next', 'stop', 'left')
+  if not state[1] then
+    return refuse('NOPOT', name)
+  end
+  local done = redis.call('HGET', given, transfer)
+  if done then
+    if done ~= text .. ' ' .. name then
+      return refuse('CONFLICT', done)
+    end
+    return touch(keys, args)
+  end
+  local runs = cjson.decode(text)
+  local met = overlap(runs, state, unclaimed, granted)
+  if met then
+    return refuse('ALREADY', met)
+  end
+
+  append(meta, log, seq + 1, 'kind', 'given', 'pot', name, 'slots', text, 'transfer', transfer)
+  local left = tonumber(state[4])
+  for _, run in ipairs(runs) do
+    if run[2] > 0 then
+      redis.call('RPUSH', unclaimed, integer(run[1]) .. ' ' .. integer(run[1] + run[2]))
+      left = left + run[2]
+    end
+  end
+  redis.call('HSET', pot, 'left', integer(left))
+  redis.call('HSET', given, transfer, text .. ' ' .. name)
+  return seq + 1
+end
+
+-- KEYS: meta, log. ARGV: epoch, replicas, upto. Drops records up to this seq and none after. Returns how many.
+local function trim(keys, args)
+  local seq, refusal = seq_under(keys[1], args[1])
+  if refusal then
+    return refusal
+  end
+  return redis.call('XTRIM', keys[2], 'MINID', '=', integer(math.min(tonumber(args[3]), seq) + 1) .. '-0')
+end
+
+local function register(name, callback, flags)
+  redis.register_function{function_name = 'redrush_@{digest}_' .. name, callback = callback, flags = flags or {}}
+end
+
+register('claim', claim)
+register('open', open)
+register('take', take)
+register('give', give)
+register('found', found)
+-- A full memory must not keep the recorder from reading and trimming, nor a warden from its work.
+register('touch', touch, {'allow-oom'})
+register('trim', trim, {'allow-oom'})
+register('fence', fence, {'allow-oom'})

@@ -1,0 +1,167 @@
+"""The link to a set's primary, kept: found again in the background whenever it is lost.
+
+A call takes what is attached now or fails at once; nobody queues up behind a dead server. One task searches
+(`search`) with a growing pause while nothing is attached, and while something is asks it every PING_S whether it
+still answers, so that a server that stopped is noticed before the next claim.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from redrush.config.deployment_file import Address
+from redrush.errors import ConfigError
+from redrush.ports.store import StoreUnavailable
+from redrush.stores.valkey.keys import Library, SetKeys
+from redrush.stores.valkey.link import Access, Link, pack
+from redrush.stores.valkey.search import Search
+from redrush.stores.valkey.terms import Terms, load, read_terms
+
+PING_S: Final = 1.0
+
+PAUSE_MIN_S: Final = 0.02
+PAUSE_MAX_S: Final = 0.5
+"""Between two searches; doubled each time. A promoted replica is found at most this late."""
+
+
+class Attached(msgspec.Struct, frozen=True, gc=False):
+    """A primary and the terms under which it is spoken to."""
+
+    link: Link
+    terms: Terms
+
+
+class Primary:
+    """See the module. `start` it once, or `start_later`; `attached` is free of waiting."""
+
+    def __init__(self, addresses: Sequence[Address], keys: SetKeys, access: Access, library: Library) -> None:
+        self._addresses = tuple(addresses)
+        self._keys = keys
+        self._access = access
+        self._library = library
+        self._attached: Attached | None = None
+        self._why = "not connected yet"
+        self._epoch_known = 0
+        self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self, within_s: float) -> None:
+        """Attach to the primary and stay so. Raises StoreUnavailable with the reason if there is none in this time.
+
+        Raises ServerMisconfigured if one of the servers is; later on such a server is only not attached to.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                pause_s = PAUSE_MIN_S
+                while not await self._search():
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, PAUSE_MAX_S)
+        except TimeoutError:
+            raise StoreUnavailable(self._why) from None
+        self.start_later()
+
+    def start_later(self) -> None:
+        """Attach to the primary as soon as there is one, and stay so."""
+        self._keeper = asyncio.create_task(self._keep(), name=f"primary of {self._keys.name}")
+
+    def attached(self) -> Attached:
+        """Return the primary now. Raises StoreUnavailable at once if none is attached."""
+        attached = self._attached
+        if attached is None or attached.link.lost is not None:
+            self.drop(attached, attached.link.lost if attached and attached.link.lost else self._why)
+            raise StoreUnavailable(self._why)
+        return attached
+
+    async def other_than(self, old: Attached, until_s: float) -> None:
+        """Wait until something else is attached, at most until this instant of the loop's clock."""
+        while self._attached is old or self._attached is None:
+            wait_s = until_s - asyncio.get_running_loop().time()
+            if wait_s <= 0:
+                return
+            await asyncio.wait([self._changed], timeout=wait_s)
+
+    def drop(self, attached: Attached | None, why: str) -> None:
+        """Attach anew if this is still what is attached; calls under way on it fail."""
+        if attached is None or attached is not self._attached:
+            return
+        self._why = f"set {self._keys.name}: {attached.link.address}: {why}"
+        self._attached = None
+        attached.link.cut(why)
+
+    async def read_terms_again(self, old: Attached) -> None:
+        """The server refused the terms of `old`: adopt newer ones, or leave a server that holds older ones."""
+        terms = await read_terms(old.link, self._keys)
+        if self._attached is not old:
+            return
+        if isinstance(terms, Terms) and terms.epoch > old.terms.epoch:
+            self._attach(Attached(old.link, terms))
+        else:
+            self.drop(old, f"does not hold epoch {old.terms.epoch} any more")
+
+    async def close(self) -> None:
+        """End the task and the link."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        attached, self._attached = self._attached, None
+        self._why = f"set {self._keys.name}: closed"
+        if attached is not None:
+            await attached.link.close()
+
+    def _attach(self, attached: Attached) -> None:
+        self._attached = attached
+        self._epoch_known = max(self._epoch_known, attached.terms.epoch)
+        changed, self._changed = self._changed, asyncio.get_running_loop().create_future()
+        changed.set_result(None)
+
+    async def _keep(self) -> None:
+        pause_s = PAUSE_MIN_S
+        while True:
+            if self._attached is not None:
+                pause_s = PAUSE_MIN_S
+                await self._watch(self._attached)
+                continue
+            with contextlib.suppress(ConfigError):  # its text is in _why already
+                if await self._search():
+                    continue
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+    async def _watch(self, attached: Attached) -> None:
+        """Return when the link is lost, dropped, or has been quiet for PING_S and answered."""
+        await asyncio.wait([attached.link.ended], timeout=PING_S)  # a dropped link is a cut one
+        try:
+            await attached.link.call(pack(("PING",)))
+        except StoreUnavailable:
+            self.drop(self._attached, attached.link.lost or "lost")
+
+    async def _search(self) -> bool:
+        """Return whether a primary was found; it is attached then. Raises ServerMisconfigured."""
+        found = Search(self._keys, self._access)
+        try:
+            await found.run(self._addresses, self._epoch_known)
+        except ConfigError as error:
+            self._why = str(error)
+            raise
+        primaries = found.primaries(self._epoch_known)
+        if not primaries:
+            found.close()
+            self._why = found.why_not()
+            return False
+        terms, link = primaries[-1]
+        found.close(but=link)
+        try:
+            await load(link, self._library)
+        except StoreUnavailable as error:
+            link.cut("not usable")
+            self._why = str(error)
+            return False
+        except BaseException:
+            link.cut("not needed")
+            raise
+        self._attach(Attached(link, terms))
+        return True

@@ -1,0 +1,372 @@
+"""The scaled store: one set of pots in a Valkey or Redis server, shared by any number of gates.
+
+The rules are in the server (`library.lua`): one function call per batch decides, writes and logs. This adapter adds
+what the server cannot: durability that is waited for, terms, and finding the primary.
+
+Durable means: fsynced by the primary before it replies (`appendfsync always` is one fsync for all that a turn of its
+event loop did), and held by as many replicas as the terms say (`WAIT` right behind the call, in the same write). With
+fewer the call raises StoreUnavailable, and whoever asks again finds what it did. Also what is only read may rest on
+another gate's write that no replica has yet: reads, and repeats, touch a counter first, so that WAIT covers them.
+
+Of other processes' grants this one knows nothing in `known`; a repeat that is not in it costs a call.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from typing import Final, Self
+
+from redrush.config.deployment_file import Address
+from redrush.core.campaign import Slots
+from redrush.ports.log_rows import users_text
+from redrush.ports.news import News, NewTerms
+from redrush.ports.store import (
+    EMPTY,
+    Claimed,
+    ClaimResult,
+    LogRecord,
+    PotState,
+    StoreConflict,
+    StoreFailed,
+    StoreUnavailable,
+    Transfers,
+)
+from redrush.stores.valkey.calls import Build, Calls
+from redrush.stores.valkey.entries import (
+    GRANT_INTEGER_BYTES,
+    INTEGER_MAX,
+    grant_of,
+    runs_of,
+    runs_text,
+    transfer_of,
+)
+from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
+from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
+from redrush.stores.valkey.news import encode, listen
+from redrush.stores.valkey.primary import Primary
+from redrush.stores.valkey.reading import LogReading
+from redrush.stores.valkey.terms import Terms, fence
+
+ATTACH_S: Final = 10.0
+"""How long `connect` looks for the primary: a failover under way takes less."""
+
+USERS_MAX: Final = 16_384
+"""Users in one call: about 40 ms of the server's time, in which it does nothing else."""
+
+KNOWN_MAX: Final = 500_000
+"""Grants remembered per pot, about 100 MB; a repeat of one beyond them costs a call."""
+
+
+class _Pot:
+    """What this process remembers of a pot."""
+
+    __slots__ = ("grants", "keys")
+
+    def __init__(self, keys: PotKeys) -> None:
+        self.keys = keys
+        self.grants: dict[str, Claimed] = {}
+
+
+class ValkeyStore:
+    """The `redrush.ports.store.Store` on Valkey, and the set's `redrush.ports.news.NewsLine`. See the module.
+
+    Open it with `connect`; use it from one event loop. Every call may raise StoreUnavailable.
+    """
+
+    def __init__(self, primary: Primary, keys: SetKeys, library: Library, access: Access) -> None:
+        self._primary = primary
+        self._keys = keys
+        self._library = library
+        self._access = access
+        self._calls = Calls(primary, keys, library)
+        self._pots: dict[str, _Pot] = {}
+        self._seq = 0
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        self._reading = LogReading(primary, self._calls, keys, access)
+
+    @classmethod
+    async def connect(
+        cls,
+        addresses: Sequence[Address],
+        campaign_id: str,
+        set_id: str,
+        *,
+        access: Access | None = None,
+        within_s: float = ATTACH_S,
+    ) -> Self:
+        """Find the set's primary among the addresses (all of the set's servers, or seeds of a cluster) and attach.
+
+        Raises StoreUnavailable if there is none within this time, also if no set was founded there (`found_set`),
+        ServerMisconfigured if a server would lose what it acknowledged or is too old.
+        """
+        keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
+        primary = Primary(addresses, keys, access, library)
+        await primary.start(within_s)
+        return cls(primary, keys, library, access)
+
+    @classmethod
+    def attach_later(
+        cls, addresses: Sequence[Address], campaign_id: str, set_id: str, *, access: Access | None = None
+    ) -> Self:
+        """Return the store at once, and attach in the background: for whoever can go on without the set meanwhile.
+
+        Until then every call raises StoreUnavailable with the reason, also that a server is misconfigured.
+        """
+        keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
+        primary = Primary(addresses, keys, access, library)
+        primary.start_later()
+        return cls(primary, keys, library, access)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of the attached primary. Raises StoreUnavailable if there is none."""
+        return self._primary.attached().terms
+
+    @property
+    def address(self) -> Address:
+        """Where the attached primary listens. Raises StoreUnavailable if there is none."""
+        return self._primary.attached().link.address
+
+    async def open(self, pot: str, slots: Slots) -> None:
+        _check_slots((slots,))
+        keys = self._remember(pot).keys
+
+        (reply,) = await self._change(
+            self._library.open, (self._keys.meta, self._keys.log, keys.pot), keys.id, slots.first, slots.count
+        )
+        if isinstance(reply, ReplyFault):
+            raise StoreConflict(f"pot {pot!r} was opened with {_run(reply.detail)}, it cannot be opened with {slots}")
+        self._saw(reply)
+
+    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+        if not 0 <= at_us <= INTEGER_MAX:
+            raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
+        if len(users) > USERS_MAX:
+            raise ValueError(f"at most {USERS_MAX} users in one claim, not {len(users)}")
+        remembered = self._pots.get(pot) or _Pot(self._keys.pot(pot))
+        keys = remembered.keys
+        (reply,) = await self._change(
+            self._library.claim,
+            (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, keys.granted, keys.grants),
+            keys.id,
+            at_us,
+            at_us.to_bytes(GRANT_INTEGER_BYTES),
+            users_text(users),
+        )
+        if isinstance(reply, ReplyFault):
+            raise _never_opened(pot)
+        self._pots[pot] = remembered
+        seq, runs, repeats = reply
+        self._saw(seq)
+        return _results(users, at_us, runs, repeats, remembered.grants)
+
+    async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
+        if count < 0:
+            raise ValueError(f"cannot take {count} slots")
+        keys, name = self._keys.pot(pot), transfer.encode()
+        (reply,) = await self._change(
+            self._library.take,
+            (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, self._keys.taken),
+            keys.id,
+            count,
+            name,
+        )
+        if isinstance(reply, ReplyFault):
+            if reply.code == "NOPOT":
+                raise _never_opened(pot)
+            raise StoreConflict(f"transfer {transfer!r} took from pot {reply.detail!r}, it cannot take from {pot!r}")
+        self._saw(reply[0])
+        return runs_of(reply[1])
+
+    async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
+        _check_slots(slots)
+        keys, name, runs = self._keys.pot(pot), transfer.encode(), runs_text(slots)
+        (reply,) = await self._change(
+            self._library.give,
+            (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, keys.granted, self._keys.given),
+            keys.id,
+            runs,
+            name,
+        )
+        if not isinstance(reply, ReplyFault):
+            self._saw(reply)
+            return
+        if reply.code == "NOPOT":
+            raise _never_opened(pot)
+        if reply.code == "ALREADY":
+            met = _run(reply.detail)
+            raise StoreConflict(f"pot {pot!r} already has slots of {met}, transfer {transfer!r} cannot give them")
+        raise StoreConflict(f"transfer {transfer!r} gave {reply.detail}, it cannot give {slots} to pot {pot!r}")
+
+    async def transfers(self) -> Transfers:
+        taken, given, _ = await self._read(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
+        return Transfers(
+            taken={name.decode(): transfer_of(value) for name, value in taken.items()},
+            given={name.decode(): transfer_of(value) for name, value in given.items()},
+        )
+
+    async def find(self, pot: str, user: str) -> Claimed | None:
+        value, _ = await self._read(("HGET", self._keys.pot(pot).grants, user.encode()))
+        return None if value is None else Claimed(*grant_of(value), repeat=True)
+
+    def known(self, pot: str) -> Mapping[str, Claimed]:
+        """Return the grants that this process saw, up to KNOWN_MAX, live. KeyError for a pot it never used."""
+        try:
+            return self._pots[pot].grants
+        except KeyError:
+            raise KeyError(f"pot {pot!r} was neither opened nor claimed from by this process") from None
+
+    async def state(self, pot: str) -> PotState:
+        (left, claimed), seq = await self._read(("HMGET", self._keys.pot(pot).pot, "left", "claimed"))
+        if left is None:
+            raise _never_opened(pot)
+        self._saw(seq)
+        return PotState(left=int(left), claimed=int(claimed))
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        self._enter()
+        try:
+            records, seq = await self._reading.page(max(after, 0), max(limit, 0))
+            self._saw(seq)
+            return records
+        finally:
+            self._leave()
+
+    def last_seq(self) -> int:
+        """Return the seq of the last record that this process heard of: by its calls, or by reading the log."""
+        return self._seq
+
+    async def trim(self, upto_seq: int) -> int:
+        """Drop log records with seq <= `upto_seq`, which the records must hold durably; return how many there were."""
+        (dropped,) = await self._change(self._library.trim, (self._keys.meta, self._keys.log), max(upto_seq, 0))
+        assert isinstance(dropped, int)
+        return dropped
+
+    async def fence(self, terms: Terms) -> None:
+        """Put the attached primary under new terms and tell the gates.
+
+        Raises StoreConflict if its epoch is not lower; StoreUnavailable if it is unknown whether it is done.
+        """
+        self._enter()
+        try:
+            await fence(self._primary.attached().link, self._keys, terms)
+            await self._publish(NewTerms(terms.epoch))
+        finally:
+            self._leave()
+
+    async def publish(self, news: News) -> None:
+        self._enter()
+        try:
+            await self._publish(news)
+        finally:
+            self._leave()
+
+    def news(self) -> AsyncIterator[News]:
+        return listen(self._primary, self._keys, self._access)
+
+    async def close(self) -> None:
+        """Finish the calls under way, then end the links. May be called again."""
+        self._closed = True
+        await self._idle.wait()
+        await self._reading.close()
+        await self._primary.close()
+
+    async def _change(self, function: bytes, keys: tuple[bytes, ...], *arguments: str | bytes | int) -> list[Reply]:
+        """Call a function of the library, with the terms as its first arguments."""
+        head: Command = ("FCALL", function, len(keys), *keys)
+
+        def build(terms: Terms) -> Sequence[Command]:
+            return ((*head, terms.epoch, terms.replicas_needed, *arguments),)
+
+        return await self._call(build)
+
+    async def _read(self, *commands: Command) -> list[Reply]:
+        """Return the replies to the commands, durable, and at last the set's seq."""
+
+        def build(terms: Terms) -> Sequence[Command]:
+            return (*commands, self._calls.touch(terms))
+
+        return await self._call(build)
+
+    async def _call(self, build: Build) -> list[Reply]:
+        self._enter()
+        try:
+            return await self._calls.make(build)
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        if self._closed:
+            raise StoreFailed(f"set {self._keys.name}: the store was closed")
+        self._under_way += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
+
+    async def _publish(self, news: News) -> None:
+        link = self._primary.attached().link
+        (reply,) = await link.call(pack(("PUBLISH", self._keys.news, encode(news))))
+        if isinstance(reply, ReplyFault):
+            raise StoreUnavailable(f"{link.address}: {reply}")
+
+    def _remember(self, pot: str) -> _Pot:
+        remembered = self._pots.get(pot)
+        if remembered is None:
+            remembered = self._pots[pot] = _Pot(self._keys.pot(pot))
+        return remembered
+
+    def _saw(self, seq: int) -> None:
+        self._seq = max(self._seq, seq)
+
+
+def _results(
+    users: Sequence[str], at_us: int, runs: list[int], repeats: list[int | bytes], grants: dict[str, Claimed]
+) -> list[ClaimResult]:
+    """Return what the library's reply says of each user, and remember it in `grants`."""
+    if not repeats and len(runs) == 2 and runs[1] == len(users):
+        slots = range(runs[0], runs[0] + runs[1])
+        _remember(grants, zip(users, map(Claimed, slots, repeat(at_us), repeat(True)), strict=True), len(users))
+        return list(map(Claimed, slots, repeat(at_us), repeat(False)))
+    given = chain.from_iterable(range(first, first + count) for first, count in zip(runs[::2], runs[1::2], strict=True))
+    repeated = dict(zip(repeats[::2], repeats[1::2], strict=True))
+    results: list[ClaimResult] = []
+    for index, user in enumerate(users):
+        value = repeated.get(index)
+        slot = None if value is not None else next(given, None)
+        if isinstance(value, bytes):
+            known = Claimed(*grant_of(value), repeat=True)
+            results.append(known)
+        elif slot is not None:
+            known = Claimed(slot, at_us, repeat=True)
+            results.append(Claimed(slot, at_us, repeat=False))
+        else:
+            results.append(EMPTY)
+            continue
+        _remember(grants, ((user, known),), 1)
+    return results
+
+
+def _remember(grants: dict[str, Claimed], new: Iterable[tuple[str, Claimed]], count: int) -> None:
+    if len(grants) + count <= KNOWN_MAX:
+        grants.update(new)
+
+
+def _check_slots(slots: tuple[Slots, ...]) -> None:
+    for run in slots:
+        if run.first < 0 or run.count < 0 or run.end > INTEGER_MAX:
+            raise ValueError(f"{run} is not a run of slots up to {INTEGER_MAX}")
+
+
+def _run(detail: str) -> Slots:
+    first, count = detail.split()
+    return Slots(int(first), int(count))
+
+
+def _never_opened(pot: str) -> KeyError:
+    return KeyError(f"pot {pot!r} was never opened")

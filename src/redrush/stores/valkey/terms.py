@@ -1,0 +1,66 @@
+"""The terms of a set, which it holds itself: under which epoch it is, and how many replicas an acknowledgement needs.
+
+`epoch` grows with every promotion and with every change of `replicas_needed`. A call carries the epoch its caller
+believes in and a server under another one refuses it, so a gate can neither write to a primary that was replaced while
+the gate knows better, nor go on with a weaker durability after it was raised. A gate that does not know better is
+stopped by WAIT: the replica of the old primary has left it. Known terms only ever grow.
+"""
+
+from typing import Final
+
+import msgspec
+
+from redrush.ports.store import StoreConflict, StoreUnavailable
+from redrush.stores.valkey.keys import Library, SetKeys
+from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
+
+WAIT_MS: Final = 1_000
+"""How long replicas may take to hold what was acknowledged; then nothing is. Less than REPLY_S, which ends the link."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a set's acknowledgements rest on: how many replicas must have them, beside the primary's own disk."""
+
+    epoch: int
+    replicas_needed: int
+
+
+def terms_of(held: Reply) -> Terms | None:
+    """Return the terms in a set's `meta`, read as epoch and replicas; None if there is no set."""
+    epoch, replicas = held
+    return None if epoch is None else Terms(int(epoch), int(replicas))
+
+
+async def read_terms(link: Link, keys: SetKeys) -> Terms | ReplyFault | None:
+    """Return the terms that the server holds, None if it has no such set, or its error reply, such as MOVED."""
+    (reply,) = await link.call(pack(("HMGET", keys.meta, "epoch", "replicas")))
+    return reply if isinstance(reply, ReplyFault) else terms_of(reply)
+
+
+async def load(link: Link, library: Library) -> None:
+    """Make the server know the library. Raises StoreUnavailable if it refuses."""
+    (reply,) = await link.call(pack(("FUNCTION", "LOAD", library.source)))
+    if isinstance(reply, ReplyFault) and "already exists" not in reply.detail:
+        raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
+
+
+async def fence(link: Link, keys: SetKeys, terms: Terms) -> None:
+    """Put the set on this server under new terms, durable under these when it returns.
+
+    Raises StoreConflict if its epoch is not lower, StoreUnavailable if the server refused or replicas are missing: the
+    terms may or may not be new then, read them again.
+    """
+    library = Library.read()
+    await load(link, library)
+    done, replicas = await link.call(
+        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed))
+        + pack(("WAIT", terms.replicas_needed, WAIT_MS)),
+        2,
+    )
+    if isinstance(done, ReplyFault):
+        if done.code == "FENCED":
+            raise StoreConflict(f"set {keys.name} is under epoch {done.detail}, it cannot go to {terms.epoch}")
+        raise StoreUnavailable(f"{link.address}: {done}")
+    if isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
+        needed = terms.replicas_needed
+        raise StoreUnavailable(f"{link.address}: epoch {terms.epoch} needs {needed} replicas, {replicas} have it")

@@ -1,0 +1,154 @@
+"""What every role process has: one deployment, one campaign, a control port, and an end in good order."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+import uvloop
+
+from redrush.config import Address, DeploymentFile
+from redrush.control.data_dir import DataDir
+from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.core.phase import SteadyClock
+from redrush.errors import RedrushError
+from redrush.gate import answers
+from redrush.gate.reader import Limits
+from redrush.gate.server import Server
+from redrush.gate.site import Site
+from redrush.gate.views import Computed, Fixed
+from redrush.watch.log import server_log
+from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+
+CONTROL_CONNECTIONS_MAX: Final = 256
+TROUBLED_S: Final = 5.0
+"""How long after its last fault a part still counts as troubled: parts that go on by themselves report each try."""
+
+Announce = Callable[[dict[str, Address]], None]
+
+
+class Role(Protocol):
+    """A role process. `start` is called once, then `stop`; in between it works by itself."""
+
+    async def start(self) -> dict[str, Address]:
+        """Bring everything up that must be there before it is useful; return the addresses besides the control port's.
+
+        ConfigError or another RedrushError if it cannot be. What may come later is waited for in the background.
+        """
+
+    def unready(self) -> str | None:
+        """Return why this process should not be relied on now, or None."""
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the figures of its metrics."""
+
+    def ended(self) -> Awaitable[None]:
+        """Return when it can go on no more; raise why."""
+
+    async def stop(self) -> None:
+        """Finish what was accepted and let go of everything. Also after a `start` that failed half way."""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What every role is made from."""
+
+    deployment: DeploymentFile
+    sealed: SealedCampaign
+    clock: SteadyClock
+    log: Any
+
+
+def surroundings(deployment: DeploymentFile, clock: SteadyClock) -> Surroundings:
+    """Return them. ConfigError if the data directory holds no campaign, or not the one of the deployment."""
+    sealed = load_sealed(DataDir(deployment.data))
+    deployment.check_rounds(round_.id for round_ in sealed.campaign.rounds)
+    return Surroundings(deployment, sealed, clock, server_log())
+
+
+class Troubles:
+    """The faults that parts report while they go on: logged when they begin, counted, and asked about for readiness."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._last: dict[str, tuple[float, str]] = {}
+        self._counts: dict[str, int] = {}
+
+    def listener(self, part: str) -> Callable[[RedrushError], None]:
+        """Return what a part calls at a fault."""
+        return lambda fault: self._hear(part, str(fault))
+
+    def current(self) -> str | None:
+        """Return a fault of the last seconds, or None."""
+        now_s = asyncio.get_running_loop().time()
+        for part, (at_s, fault) in self._last.items():
+            if now_s - at_s < TROUBLED_S:
+                return f"{part}: {fault}"
+        return None
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how many faults each part has had."""
+        for part, count in self._counts.items():
+            yield Reading("redrush_faults", "Faults that were outlived", "counter", (("part", part),), count)
+
+    def _hear(self, part: str, fault: str) -> None:
+        now_s = asyncio.get_running_loop().time()
+        at_s, before = self._last.get(part, (-TROUBLED_S, ""))
+        self._counts[part] = self._counts.get(part, 0) + 1
+        self._last[part] = (now_s, fault)
+        if before != fault or now_s - at_s >= TROUBLED_S:
+            self._log.warning("trouble, goes on", part=part, fault=fault)
+
+
+def control_site(
+    now_us: Callable[[], int], unready: Callable[[], str | None], sources: Sequence[Callable[[], Iterator[Reading]]]
+) -> Site:
+    """Return the site of a control port: /livez, /readyz, /metrics."""
+
+    def readiness() -> bytes:
+        why = unready()
+        if why is not None:
+            return answers.problem(503, why, "Retry-After: 5\r\n")
+        return answers.json_answer({"status": "ready"})
+
+    site = Site(Limits(connections_max=CONTROL_CONNECTIONS_MAX), None, now_us)
+    exposition = Exposition(sources)
+    site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+    site.add(b"GET", b"/readyz", Computed(readiness), needs_ticket=False)
+    metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
+    site.add(b"GET", b"/metrics", metrics, needs_ticket=False)
+    return site
+
+
+def run_role(make: Callable[[], Role], control: Address, clock: SteadyClock, announce: Announce) -> None:
+    """Run a role until SIGTERM or SIGINT, or until it can go on no more, which is raised. `announce` gets where it
+    answers once it has started."""
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        role = make()
+
+        def unready() -> str | None:
+            return "is stopping" if stopping.is_set() else role.unready()
+
+        server = Server([])
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
+        try:
+            addresses = await role.start()
+            port = await server.listen(control_site(clock.now_us, unready, [role.readings]), control.host, control.port)
+            announce({**addresses, "control": Address(control.host, port)})
+            ends.append(asyncio.ensure_future(role.ended()))
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in done:
+                end.result()
+        finally:
+            for end in ends:
+                end.cancel()
+            await role.stop()
+            await server.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
