@@ -79,7 +79,7 @@ def test_a_participant_waits_for_the_opening_and_gets_a_packet_from_a_real_serve
     assert won.grant is not None
     assert (won.grant.amount, won.grant.currency) == ("1.00", "CNY")
     late_s = won.grant.granted_at.timestamp() - opens_s
-    assert 0 <= late_s < 1.5  # window, age of the freshest time, and a busy machine
+    assert 0 <= late_s < 2.5  # window, age of the freshest time, and a busy machine
     assert (lost.outcome, lost.grant) == (Outcome.EMPTY, None)
     assert (policy.start_window_ms, policy.interval_ms, policy.texts["fr"].waiting) == (100, 200, "patience")
     assert [step.showing for step in shown[:3]] == [Showing.BEFORE, Showing.ASKING, Showing.DECIDED]
