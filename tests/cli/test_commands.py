@@ -178,7 +178,18 @@ def test_a_wrong_configuration_ends_with_2_and_one_sentence(
 def test_help_names_every_command(run: Run) -> None:
     shown = run("--help")
     assert shown.code == 0
-    for command in ("init", "check", "serve", "ticket", "export", "reconcile", "verify-receipt", "demo", "bench"):
+    for command in (
+        "init",
+        "check",
+        "serve",
+        "ticket",
+        "export",
+        "reconcile",
+        "verify-receipt",
+        "demo",
+        "drill",
+        "bench",
+    ):
         assert command in shown.out
 
 

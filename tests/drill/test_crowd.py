@@ -12,10 +12,10 @@ import pytest
 import uvloop
 
 from redrush.core.client_policy import ClientPolicy
-from redrush.drill.behaviour import Behaviour
+from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdResult, Target, count_endings
 from redrush.drill.observations import Ending
-from redrush.drill.schedules import Schedule, constant_rate, plan
+from redrush.drill.schedules import Schedule, constant_rate, hammering, plan
 from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, serving, tickets_for
 
 SWIFT = ClientPolicy(
@@ -191,9 +191,9 @@ def test_overload_is_retried_no_sooner_than_retry_after_and_not_for_ever(status:
     assert set(result.observations.status.tolist()) == {status}
 
 
-def test_retry_after_is_respected() -> None:
+def after_one_refusal(gaps_s: list[float]) -> Callable[[ServerConnection, str, str], Reply | None]:
+    """A twist that refuses each user once, for a second, and notes when they come again."""
     seen: dict[str, float] = {}
-    gaps_s: list[float] = []
 
     def twist(_: ServerConnection, __: str, user: str) -> Reply | None:
         if user in seen:
@@ -202,8 +202,61 @@ def test_retry_after_is_respected() -> None:
         seen[user] = time.monotonic()
         return 503, {"retry-after": "1"}, b""
 
+    return twist
+
+
+@pytest.mark.parametrize(
+    ("manners", "soonest_s", "latest_s"),
+    [
+        (Manners.IMMEDIATE, 0.0, 0.1),
+        (Manners.NO_BACKOFF, 0.0, 0.2),
+        (Manners.NO_JITTER, 1.0, 1.1),
+    ],
+)
+def test_the_impolite_come_again_as_their_kind_does(manners: Manners, soonest_s: float, latest_s: float) -> None:
+    gaps_s: list[float] = []
+    policy = msgspec.structs.replace(SWIFT, backoff_first_ms=100, backoff_max_ms=200)
+    behaviour = Behaviour(manners=manners, policy=policy, repeat_share=0)
+    server = RushServer(open_round(packets=50), twist=after_one_refusal(gaps_s))
+    result = run(rush_at(server, one_each(50), 50, behaviour=behaviour))
+    assert count_endings(result.observations) == {"refused": 50, "granted": 50}
+    assert min(gaps_s) >= soonest_s - 0.001
+    assert sorted(gaps_s)[25] <= latest_s
+
+
+def test_the_impolite_do_not_come_for_ever() -> None:
+    behaviour = Behaviour(manners=Manners.IMMEDIATE, insistence_max=7)
+    server = RushServer(open_round(packets=5), twist=lambda *_: (503, {"Retry-After": "9"}, b""))
+    assert count_endings(run(rush_at(server, one_each(3), 3, behaviour=behaviour)).observations) == {"refused": 21}
+
+
+def test_bots_send_what_is_planned_whatever_comes_back() -> None:
+    times_s, users = hammering(users=3, rate_per_s=100, lasts_s=0.5)
+    schedule = plan([(0, times_s, users)])
+    behaviour = Behaviour(manners=Manners.BOT, repeat_share=1.0, insist_share=1.0)
+    server = RushServer(open_round(packets=2, miss_first=1))
+    result = run(rush_at(server, schedule, 3, behaviour=behaviour))
+    assert len(result.observations) == server.requests == 150
+    assert np.bincount(result.observations.user).tolist() == [50, 50, 50]
+    gaps_s = np.diff(np.sort(result.observations.intended_s[result.observations.user == 1]))
+    assert gaps_s == pytest.approx(0.01)
+
+
+def test_polite_clients_hold_back_what_has_little_chance_and_it_is_told() -> None:
+    seed = 5
+    server = RushServer(open_round(packets=5), twist=lambda *_: (503, {}, b""))
+    policy = msgspec.structs.replace(SWIFT, throttle_window_ms=500)
+    result = run(rush_at(server, one_each(200), 200, behaviour=Behaviour(policy=policy), seed=seed))
+    assert server.requests == len(result.observations)
+    assert result.held_back > 100, f"seed {seed}"
+    assert server.requests <= 200 * SWIFT.attempts_max
+
+
+def test_retry_after_is_respected() -> None:
+    gaps_s: list[float] = []
     unhurried = Behaviour(repeat_share=0, policy=msgspec.structs.replace(SWIFT, come_back_ms=500))
-    result = run(rush_at(RushServer(open_round(packets=9), twist=twist), one_each(9), 9, behaviour=unhurried))
+    server = RushServer(open_round(packets=9), twist=after_one_refusal(gaps_s))
+    result = run(rush_at(server, one_each(9), 9, behaviour=unhurried))
     assert count_endings(result.observations) == {"refused": 9, "granted": 9}
     assert min(gaps_s) >= 0.999
     assert max(gaps_s) - min(gaps_s) > 0.1

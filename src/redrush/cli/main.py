@@ -246,6 +246,39 @@ def demo(
 
 
 @app.command()
+def drill(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which drill; `list` tells what there is.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="For the event and the report; temporary by default.")
+    ] = None,
+    short: Annotated[bool, typer.Option("--short", help="The small form: some fifteen seconds.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Break something real while people come, on real processes, and judge what they saw."""
+    from rich.console import Console
+
+    from redrush.drill.drill_report import print_drill_report, to_json, write_drill_report
+    from redrush.drill.drills import DRILLS, drill_named, play_drill
+    from redrush.drill.rehearsal import rehearsal_directory
+
+    if name == "list":
+        for known in DRILLS:
+            _print(f"{known.name}\t{known.asks}")
+        return
+    directory = rehearsal_directory(data, drill_named(name).name)
+    console = Console(stderr=as_json)
+    report = play_drill(name, directory, lambda line: console.print(line, style="dim"), short=short)
+    path = write_drill_report(report, directory)
+    if as_json:
+        sys.stdout.write(to_json(report).decode())
+    else:
+        print_drill_report(report, console)
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    if not report.passed:
+        raise SystemExit(1)
+
+
+@app.command()
 def bench(
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -106,7 +106,7 @@ class Rehearsal:
         return Verdict("ledger", holds, "balanced, and equal to the journal" if holds else text.strip()[:500])
 
     def audit(
-        self, acknowledged: Sequence[Acknowledged], breaches: dict[str, int]
+        self, acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
     ) -> tuple[Audit, list[dict[str, Any]]]:
         """Return what the auditor finds, and the grants that were exported."""
         lines = self.redrush("export", "grants", "--format", "jsonl").splitlines()
