@@ -303,7 +303,7 @@ def _figures(name: str, phase: Phase) -> dict[str, Figure]:
     from_s, to_s = phase.broken_s
     late_s = observed.late_s[_sent(observed)]
     calm = delays[phase.planned_s < from_s - 1]
-    per_s = _per_second(observed.intended_s[_sent(observed)], to_s, float(phase.planned_s[-1]))
+    per_s = _per_second((observed.intended_s + observed.late_s)[_sent(observed)], to_s, float(phase.planned_s[-1]))
     figures: dict[str, Figure] = {
         "intended_claims": len(phase.planned_s),
         "requests": int(_sent(observed).sum()),
