@@ -19,7 +19,7 @@ demo: setup          ## a whole event on this machine, with a report
 test: setup          ## every test that needs nothing but Python
 	$(BIN)/python -m pytest -m "not soak and not peers" $(TEST)
 
-test-peers: setup    ## the tests that need Debian's nginx with Lua, redis-server and wrk
+test-peers: setup    ## the tests that need Debian packages: the peers, proxies and systemd
 	$(BIN)/python -m pytest -m peers $(TEST)
 
 check: setup         ## style, types, layers

@@ -64,6 +64,8 @@ def test_the_sample_is_a_deployment() -> None:
         ('"[fd00::2]:6379"', '"10.0.1.11:6379"', "11: set[1].addresses: 10.0.1.11:6379 stands twice"),
         ('id = "s2"', 'id = "s2"\nreplicas_needed = 1', "11: set[1].replicas_needed: must be from 0 to 0"),
         ('{ env = "REDRUSH_RECORDS" }', "{ }", "3: event.records: is found in one place"),
+        ('{ env = "REDRUSH_RECORDS" }', '{ env = "A", credential = "b" }', "3: event.records: is found in one place"),
+        ('{ env = "REDRUSH_RECORDS" }', '{ credential = "../b" }', '3: event.records: "../b" is no name'),
         ('{ env = "REDRUSH_RECORDS" }', '"postgresql://a:b@c/d"', "3: event.records: holds a password"),
         ('{ env = "REDRUSH_RECORDS" }', '"host=c password=b"', "3: event.records: holds a password"),
         ('records = { env = "REDRUSH_RECORDS" }', "", "5: set[0]: has no records"),
@@ -93,13 +95,6 @@ def test_some_set_must_serve_the_first_round() -> None:
         parse_deployment(text, PATH)
 
 
-def test_a_round_that_the_campaign_does_not_have_is_refused() -> None:
-    deployment = parse_deployment(MINIMUM.replace('id = "s2"', 'id = "s2"\nfrom_round = "r2"'), PATH)
-    deployment.check_rounds(["r1", "r2"])
-    with pytest.raises(ConfigError, match='set "s2": from_round = "r2" is no round of the campaign: r1, r3'):
-        deployment.check_rounds(["r1", "r3"])
-
-
 def test_the_servers_of_a_cluster_may_serve_several_sets() -> None:
     shared = MINIMUM.replace('"[fd00::2]:6379"', '"10.0.1.11:6379"') + "[valkey]\ncluster = true\n"
     assert parse_deployment(shared, PATH).valkey.cluster
@@ -125,3 +120,16 @@ def test_a_secret_is_read_where_it_is_when_it_is_needed(tmp_path: Path, monkeypa
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_deployment_file(tmp_path / "missing.toml")
+
+
+def test_a_credential_is_read_from_where_systemd_has_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = MINIMUM.replace('{ env = "REDRUSH_RECORDS" }', '{ credential = "records.dsn" }')
+    records = parse_deployment(text, PATH).sets[0].records
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(ConfigError, match="LoadCredential="):
+        records.read()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        records.read()
+    (tmp_path / "records.dsn").write_text("postgresql://db/redrush\n")
+    assert records.read() == "postgresql://db/redrush"

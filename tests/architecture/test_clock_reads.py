@@ -13,19 +13,8 @@ ALLOWED = {
     ("cli/main.py", "ticket"),  # the expiry of tickets that are issued by hand
 }
 SERVING = (
-    "gate",
-    "control",
-    "core",
-    "ports",
-    "stores",
-    "records",
-    "settle",
-    "watch",
-    "wiring",
-    "config",
-    "cli",
-    "client",
-)
+    "gate", "control", "core", "ports", "stores", "records", "settle", "watch", "wiring", "config", "cli", "client"
+)  # fmt: skip
 """What runs in, or decides for, an event. The crowd and the reports of `drill` measure wall time by their nature."""
 
 

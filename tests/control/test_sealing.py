@@ -14,7 +14,7 @@ from redrush.config import parse_campaign
 from redrush.control import sealing
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, load_or_create_keys
-from redrush.control.sealing import Sealed, load_audience, load_sealed, seal
+from redrush.control.sealing import Sealed, load_sealed, seal
 from redrush.core.campaign import Slots
 from redrush.errors import ConfigError
 
@@ -245,26 +245,3 @@ def test_a_file_that_holds_no_keys_is_refused(data_dir: DataDir, content: bytes)
     data_dir.keys.write_bytes(content)
     with pytest.raises(ConfigError, match=r"keys\.json: is not a file of keys"):
         load_keys(data_dir)
-
-
-@pytest.mark.parametrize("content", ["alice\nbob\n", "alice\r\nbob\r\n", "\n\nalice\n bob \n\n", "alice\nbob"])
-def test_the_audience_is_one_user_a_line_however_lines_end(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "users.txt"
-    path.write_bytes(content.encode())
-    assert load_audience(path) == {"alice", "bob"}
-
-
-@pytest.mark.parametrize("content", [b"alice\nb ob\n", "alice\n爱\n".encode(), b"alice\nbob;\n"])
-def test_a_line_of_the_audience_that_is_no_user_is_told(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "users.txt"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"users\.txt:2: .* is not a user id"):
-        load_audience(path)
-
-
-def test_an_audience_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the audience cannot be read"):
-        load_audience(tmp_path / "users.txt")
-    (tmp_path / "users.txt").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="is not UTF-8 text"):
-        load_audience(tmp_path / "users.txt")

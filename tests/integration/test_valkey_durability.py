@@ -1,17 +1,21 @@
 """What was acknowledged stays, whatever happens to the server or the wire; what is in doubt is never acknowledged."""
 
 import asyncio
+import contextlib
 import random
 import resource
 import signal
 from pathlib import Path
 
 import pytest
+import uvloop
 
+from redrush.config.deployment_file import Address
 from redrush.core.campaign import Slots
 from redrush.ports.store import EMPTY, Claimed, PotState, StoreFailed, StoreUnavailable
 from redrush.stack.valkey_server import ServerFailed, ValkeyServer
-from redrush.stores.valkey import ServerMisconfigured, ValkeyStore, found_set
+from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, found_set
+from redrush.stores.valkey.link import Link, pack
 from tests.conformance.stores import shared_valkey_server
 from tests.integration.valkey_sets import (
     AT_US,
@@ -76,7 +80,7 @@ def test_while_the_server_is_away_calls_fail_at_once(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_kills_amid_a_rush_lose_nothing_acknowledged(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
 
@@ -303,5 +307,63 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
             second = ValkeyServer(tmp_path / "second", port=server.address.port)
             with pytest.raises(ServerFailed, match="in use"):
                 await second.start()
+
+    asyncio.run(run())
+
+
+def test_a_password_is_asked_for_and_never_shown(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,):
+            await ask(server.address, "CONFIG", "SET", "requirepass", "swordfish")
+            for access in (None, Access(password="trout")):
+                with pytest.raises(StoreUnavailable, match=r"NOAUTH|WRONGPASS"):
+                    await found_set([server.address], CAMPAIGN, SET, 0, access)
+            access = Access(password="swordfish")
+            assert "swordfish" not in repr(access)
+            await found_set([server.address], CAMPAIGN, SET, 0, access)
+            store = await ValkeyStore.connect([server.address], CAMPAIGN, SET, access=access)
+            await store.open(POT, Slots(0, 1))
+            assert len(await store.log(0, 1)) == 1
+            await store.close()
+
+    asyncio.run(run())
+
+
+def test_it_works_on_the_event_loop_of_production() -> None:
+    async def run() -> None:
+        server = await shared_valkey_server()
+        await found_set([server.address], CAMPAIGN, "uvloop", replicas_needed=0)
+        store = await ValkeyStore.connect([server.address], CAMPAIGN, "uvloop")
+        await store.open(POT, Slots(0, 500))
+        batches = [[f"u{k}-{n}" for n in range(10)] for k in range(50)]
+        answers = await asyncio.gather(*(store.claim(POT, batch, AT_US) for batch in batches))
+        assert sorted(slot for results in answers for slot in slots_of(list(results))) == list(range(500))
+        assert len(await granted_in_log(store)) == 500
+        await store.close()
+
+    uvloop.run(run())
+
+
+@pytest.mark.parametrize("said", [b"what?\r\n", b"+PONG\r\n+PONG\r\n"], ids=["no reply", "one too many"])
+def test_a_server_that_does_not_keep_to_the_protocol_is_left(said: bytes) -> None:
+    async def run() -> None:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1_000)
+            writer.write(b"%1\r\n+server\r\n+odd\r\n")
+            await reader.read(1_000)
+            writer.write(said)
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        link, _ = await Link.connect(Address(*server.sockets[0].getsockname()), Access())
+        with contextlib.suppress(StoreUnavailable):
+            await link.call(pack(("PING",)))
+        await link.ended
+        assert link.lost is not None
+        with pytest.raises(StoreUnavailable):
+            await link.call(pack(("PING",)))
+        server.close()
+        await server.wait_closed()
 
     asyncio.run(run())

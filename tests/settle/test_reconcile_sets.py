@@ -1,16 +1,19 @@
 """Reconciliation over several sets: nothing found in a sound event, every broken thing in an unsound one."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.ports.store import LogRecord, Store, StoreFailed
 from redrush.records.postgres import PostgresRecords
+from redrush.settle.export import ExportedGrant, export_sets
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
 from redrush.settle.recorder import Recorder
@@ -363,3 +366,51 @@ def test_a_set_without_a_share_of_a_round_is_no_hole(world: World) -> None:
         return await reconcile_sets(world.data_dir, sources)
 
     assert asyncio.run(scenario()).ok
+
+
+def test_the_grants_of_all_sets_are_exported_recorded_or_not(world: World) -> None:
+    async def scenario() -> list[ExportedGrant]:
+        async with world.recording():
+            await world.hold_event()
+        await world.stores["s1"].open("late", Slots(0, 0))  # no grant, and not recorded
+        out = io.StringIO()
+        sets = [(world.records[set_], world.stores[set_]) for set_ in SETS]
+        await export_sets(sets, world.campaign, world.amounts, "jsonl", out)
+        return [msgspec.json.decode(line, type=ExportedGrant) for line in out.getvalue().splitlines()]
+
+    exported = asyncio.run(scenario())
+    assert len({grant.slot for grant in exported}) == len(exported) == 39
+    assert len({grant.grant for grant in exported if grant.round == "r1"}) == 20
+
+
+def test_what_is_recorded_while_it_is_exported_is_a_line_once(world: World) -> None:
+    async def scenario() -> list[str]:
+        await world.open_pots()
+        await world.claim("s1", "r1", 4)
+        store, records = world.stores["s1"], world.records["s1"]
+
+        class RecordsBetween:
+            """The tail was read already when the recorder records all of it and trims the log."""
+
+            cursor = staticmethod(records.cursor)
+
+            def journal(self, after: int = 0) -> Iterator[LogRecord]:
+                loop = asyncio.new_event_loop()
+                recorder = Recorder(store, records, world.campaign, world.amounts, set_id="s1", trim=store.trim)
+
+                async def record() -> None:
+                    running = asyncio.create_task(recorder.run())
+                    await recorder.caught_up()
+                    await recorder.stop()
+                    await running
+
+                loop.run_until_complete(record())
+                loop.close()
+                return records.journal(after)
+
+        out = io.StringIO()
+        await export_sets([(RecordsBetween(), store)], world.campaign, world.amounts, "jsonl", out)
+        assert store.trimmed == store.last_seq()
+        return out.getvalue().splitlines()
+
+    assert len(asyncio.run(scenario())) == 4

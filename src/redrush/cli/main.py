@@ -165,18 +165,34 @@ def export_grants(
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.embedded import export_grants as write
 
-    write(DataDir(data), format_, sys.stdout)
+    if DataDir(data).deployment.is_file():
+        from redrush.stack.evidence import with_servers
+        from redrush.stack.stack_dir import StackDir
+        from redrush.wiring.evidence import export_deployment
+
+        with_servers(StackDir(data), lambda deployment: export_deployment(deployment, format_, sys.stdout))
+    else:
+        from redrush.wiring.embedded import export_grants as write
+
+        write(DataDir(data), format_, sys.stdout)
 
 
 @app.command()
 def reconcile(data: DataOption, as_json: JsonOption = False) -> None:
     """Re-derive every total from the journal alone and hold the ledger against it."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.embedded import reconcile_data_dir
 
-    report = reconcile_data_dir(DataDir(data))
+    if DataDir(data).deployment.is_file():
+        from redrush.stack.evidence import with_servers
+        from redrush.stack.stack_dir import StackDir
+        from redrush.wiring.evidence import reconcile_deployment
+
+        report = with_servers(StackDir(data), reconcile_deployment)
+    else:
+        from redrush.wiring.embedded import reconcile_data_dir
+
+        report = reconcile_data_dir(DataDir(data))
     if as_json:
         _print_json(report.to_json())
     else:

@@ -18,6 +18,56 @@ ControlPortOption = Annotated[
 ]
 
 
+def gate(
+    deploy: DeployOption,
+    control_port: ControlPortOption = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Participants' port; that of the deployment by default.")
+    ] = None,
+) -> None:
+    """Serve participants over all sets, until SIGTERM. Any number of gates may run, on one machine on one port."""
+    from redrush.config import Address
+    from redrush.wiring.roles import GateRole
+
+    def make(around: "Surroundings") -> "Role":
+        address = around.deployment.gate.address
+        return GateRole(around, address if port is None else Address(address.host, port))
+
+    _run(deploy, control_port, lambda found: found.gate.control, make)
+
+
+def settle(deploy: DeployOption, control_port: ControlPortOption = None) -> None:
+    """Open pots in time and move what closed rounds have left, until SIGTERM."""
+    from redrush.wiring.roles import SettleRole
+
+    _run(deploy, control_port, lambda found: found.settle, SettleRole)
+
+
+def control(deploy: DeployOption, control_port: ControlPortOption = None) -> None:
+    """Balance the sets while rounds are open, and tell whether the whole can grant, until SIGTERM."""
+    from redrush.wiring.roles import ControlRole
+
+    _run(deploy, control_port, lambda found: found.control.control, ControlRole)
+
+
+def query(
+    deploy: DeployOption,
+    control_port: ControlPortOption = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to serve at; that of the deployment by default.")
+    ] = None,
+) -> None:
+    """Serve participants' grants and the totals from the records, until SIGTERM."""
+    from redrush.config import Address
+    from redrush.wiring.roles import QueryRole
+
+    def make(around: "Surroundings") -> "Role":
+        address = around.deployment.query.address
+        return QueryRole(around, address if port is None else Address(address.host, port))
+
+    _run(deploy, control_port, lambda found: found.query.control, make)
+
+
 def recorder(
     deploy: DeployOption,
     set_id: Annotated[str, typer.Option("--set", metavar="SET", help="The set whose log is recorded.")],
@@ -27,6 +77,15 @@ def recorder(
     from redrush.wiring.roles import RecorderRole
 
     _run(deploy, control_port, lambda found: found.recorder, lambda around: RecorderRole(around, set_id))
+
+
+def found(deploy: DeployOption) -> None:
+    """Make sets of the deployment's empty Valkey servers, once before the first round: those that are none yet."""
+    from redrush.config import load_deployment_file
+    from redrush.wiring.founding import found_sets
+
+    for set_id, is_new in found_sets(load_deployment_file(deploy)).items():
+        sys.stdout.write(f"{set_id}: {'founded' if is_new else 'was founded before'}\n")
 
 
 def _run(
@@ -56,5 +115,5 @@ def announce(addresses: "dict[str, Address]") -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Give the command line a command for each role."""
-    for role in (recorder,):
+    for role in (gate, recorder, settle, control, query, found):
         app.command()(role)

@@ -47,7 +47,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
 def _announce(plan: "StackPlan") -> None:
     from redrush.cli.roles import announce
     from redrush.config import Address
-    from redrush.stack.free_ports import HOST
+    from redrush.stack.loopback import HOST
 
     announce(
         {

@@ -7,7 +7,6 @@ Paths in it are relative to the file.
 
 import os
 import re
-from collections.abc import Iterable
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -28,6 +27,7 @@ WARM_UP_DEFAULT = "60s"
 SECRET_BYTES_MAX = 64_000
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
+_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _PORTS = range(65_536)
 
 
@@ -42,13 +42,15 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """A text that is not in the deployment file: in a variable of the environment, or in a file. Read when needed."""
+    """A text that is not in the deployment file: in a variable of the environment, in a file, or in a credential that
+    systemd hands to the unit (LoadCredential=). Read when needed."""
 
     where: str
     """For errors: which key of which file asks for it."""
     text: str | None = None
     env: str | None = None
     file: Path | None = None
+    credential: str | None = None
 
     def read(self) -> str:
         """Return the secret, without the white space around it. ConfigError if it is not where it should be."""
@@ -58,17 +60,28 @@ class Secret(msgspec.Struct, frozen=True):
             if not (found := os.environ.get(self.env, "").strip()):
                 raise ConfigError(f"{self.where}: the environment has no variable {self.env}")
             return found
-        assert self.file is not None
+        path = self._path()
         try:
-            with self.file.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8") as file:
                 found = file.read(SECRET_BYTES_MAX).strip()
         except OSError as fault:
-            raise ConfigError(f"{self.where}: {self.file} cannot be read: {fault.strerror}") from fault
+            raise ConfigError(f"{self.where}: {path} cannot be read: {fault.strerror}") from fault
         except UnicodeDecodeError as fault:
-            raise ConfigError(f"{self.where}: {self.file} is not UTF-8 text (byte {fault.start})") from fault
+            raise ConfigError(f"{self.where}: {path} is not UTF-8 text (byte {fault.start})") from fault
         if not found:
-            raise ConfigError(f"{self.where}: {self.file} is empty")
+            raise ConfigError(f"{self.where}: {path} is empty")
         return found
+
+    def _path(self) -> Path:
+        if self.file is not None:
+            return self.file
+        assert self.credential is not None
+        if not (directory := os.environ.get("CREDENTIALS_DIRECTORY")):
+            raise ConfigError(
+                f"{self.where}: no credentials were handed to this process; start it by a systemd unit with "
+                f"LoadCredential={self.credential}:PATH, or set CREDENTIALS_DIRECTORY to where {self.credential} is"
+            )
+        return Path(directory, self.credential)
 
 
 class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,19 +151,11 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
                 return spec
         raise ConfigError(f'there is no set "{set_id}" in the deployment, only {", ".join(s.id for s in self.sets)}')
 
-    def check_rounds(self, rounds: Iterable[str]) -> None:
-        """Raise ConfigError unless every `from_round` is one of the campaign's rounds and some set serves the first."""
-        known = list(rounds)
-        for spec in self.sets:
-            if spec.from_round is not None and spec.from_round not in known:
-                raise ConfigError(
-                    f'set "{spec.id}": from_round = "{spec.from_round}" is no round of the campaign: {", ".join(known)}'
-                )
-
 
 class _SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: str | None = None
     file: str | None = None
+    credential: str | None = None
 
 
 _SecretValue = str | _SecretTable
@@ -312,9 +317,13 @@ class _Reading:
         where = f"{self._path}: {key}"
         if isinstance(value, str):
             return Secret(where, text=value)
-        if (value.env is None) == (value.file is None):
-            raise Wrong(key, 'is found in one place: write { env = "NAME" } or { file = "PATH" }')
-        return Secret(where, env=value.env, file=None if value.file is None else self._path_of(value.file))
+        if (value.env, value.file, value.credential).count(None) != 2:
+            places = '{ env = "NAME" }, { file = "PATH" } or { credential = "NAME" }'
+            raise Wrong(key, f"is found in one place: write {places}")
+        if value.credential is not None and _CREDENTIAL.fullmatch(value.credential) is None:
+            raise Wrong(key, f'"{value.credential}" is no name of a credential: letters, digits, ".", "-" and "_"')
+        file = None if value.file is None else self._path_of(value.file)
+        return Secret(where, env=value.env, file=file, credential=value.credential)
 
     def _valkey(self, table: _ValkeyTable) -> ValkeySpec:
         password = None

@@ -9,7 +9,6 @@ import hashlib
 import secrets
 from array import array
 from collections.abc import Sequence
-from pathlib import Path
 from sys import byteorder
 
 import msgspec
@@ -18,7 +17,6 @@ from redrush.config import CampaignFile, RoundSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
 from redrush.core.campaign import Campaign, Round, Slots
-from redrush.core.tickets import USER_PATTERN
 from redrush.errors import ConfigError
 
 VERSION = 1
@@ -147,27 +145,3 @@ def _round(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
 
 def _round_seed(seed: bytes, index: int) -> bytes:
     return hashlib.blake2b(seed, person=b"round", salt=index.to_bytes(8, "little")).digest()
-
-
-_AUDIENCE_BYTES = b"\r\n_.:@-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def load_audience(path: Path) -> frozenset[str]:
-    """Return the user ids in the file, one a line; blank lines do not count.
-
-    ConfigError if it cannot be read or a line is no user id. Five million lines take 2 to 3 s.
-    """
-    try:
-        raw = path.read_bytes()
-        lines = raw.decode("utf-8").splitlines()
-    except OSError as fault:
-        raise ConfigError(f"{path}: the audience cannot be read: {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {fault.start})") from fault
-    if raw.translate(None, _AUDIENCE_BYTES):
-        # Only a file with something else than ids in it is looked at line by line.
-        lines = [line.strip() for line in lines]
-        for number, line in enumerate(lines, start=1):
-            if line and USER_PATTERN.fullmatch(line) is None:
-                raise ConfigError(f'{path}:{number}: "{line}" is not a user id')
-    return frozenset(line for line in lines if line)

@@ -22,6 +22,9 @@ TICKET_BYTES_MAX = 160
 USER_PATTERN = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
 """What a user id may be: 1 to 64 of letters, digits and `_ - . : @`, so that it needs no quoting anywhere."""
 
+USER_BYTES_MAX = 64
+"""Which is also what its characters are: ASCII."""
+
 KEY_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
 
 

@@ -59,7 +59,7 @@ class ScaledGate:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`gate` was built over the stores of `sets`. `on_fault` hears of faults that are tried again, `on_conflict`
-        that another role divides otherwise: nothing may be served then. `sleep` belongs to `now_us`."""
+        that another role divides otherwise: nothing may be served from then on. `sleep` belongs to `now_us`."""
         self.gate = gate
         self._sets = sets
         self._now_us = now_us
@@ -78,13 +78,17 @@ class ScaledGate:
         self._watches = {
             round_id: RoundWatch(claims, self._followers, now_us) for round_id, claims in gate.rounds.items()
         }
+        self._conflict: StoreConflict | None = None
         self._tried: set[Lane] = set()
         self._progress = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._looks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Begin; returns when every set was asked to open what is due, and the rounds under way were looked at."""
+        """Begin; returns when every set was asked to open what is due, and the rounds under way were looked at.
+
+        Raises StoreConflict if another role divides otherwise; then only `stop` may follow.
+        """
         for name, one in self._sets.items():
             self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name}")
             self._begin(self._followers[name].run(), f"log of {name}")
@@ -92,7 +96,7 @@ class ScaledGate:
                 self._begin(self._hear(one.news), f"news of {name}")
         try:
             async with asyncio.timeout(START_WAIT_S):
-                while self.waiting_for():
+                while self.waiting_for() and self._conflict is None:
                     self._progress.clear()
                     await self._progress.wait()
                 await self._look_at_all()
@@ -100,6 +104,8 @@ class ScaledGate:
             self._on_fault(
                 RedrushError(f"sets {', '.join(self.waiting_for())} have not answered; started without them")
             )
+        if self._conflict is not None:
+            raise self._conflict
         self._begin(self._watch(), "watch")
 
     async def stop(self) -> None:
@@ -175,6 +181,8 @@ class ScaledGate:
                 try:
                     await lane.warm_up()
                 except StoreConflict as conflict:
+                    self._conflict = conflict
+                    self._progress.set()
                     self._on_conflict(conflict)
                     return
                 except StoreFailed as fault:

@@ -23,11 +23,16 @@ class Server:
         self._sites: list[tuple[Site, asyncio.Server]] = []
         self._next_tick: asyncio.TimerHandle | None = None
 
-    async def listen(self, site: Site, host: str, port: int) -> int:
-        """Serve the site at the address; returns the port, which the system chooses if `port` is 0."""
+    async def listen(self, site: Site, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Serve the site at the address; returns the port, which the system chooses if `port` is 0.
+
+        `reuse_port`: other processes listen on the same port, and the system shares the connections out among them.
+        """
         loop = asyncio.get_running_loop()
         try:
-            listener = await loop.create_server(lambda: Connection(site), host, port, backlog=BACKLOG)
+            listener = await loop.create_server(
+                lambda: Connection(site), host, port, backlog=BACKLOG, reuse_port=reuse_port
+            )
         except OSError as fault:
             reason = os.strerror(fault.errno) if fault.errno else str(fault)
             raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from fault

@@ -1,11 +1,14 @@
 """Grants as lines of text, for people and for the systems that come after.
 
 Read from a store's log, the authority, not from the records: a grant that was acknowledged is there at once, even when
-the recorder lags. Reading takes nothing from a running server (another process reads the journal beside it).
+the recorder lags. Reading takes nothing from a running server (another process reads the journal beside it). Where logs
+are trimmed, their beginning is read from the journal in the records.
 """
 
+import asyncio
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final, Literal, TextIO
 
 import msgspec
@@ -14,7 +17,8 @@ from redrush.core.campaign import Campaign, Slots, grant_id
 from redrush.core.instants import rfc3339
 from redrush.core.ledger import SlotAmounts, amounts_of
 from redrush.core.money import format_amount
-from redrush.ports.store import Granted, LogRecord
+from redrush.ports.store import Granted, LogRecord, Store
+from redrush.settle.whole_log import Journalled, WholeLog, read_to_end
 
 Format = Literal["jsonl", "csv"]
 
@@ -56,3 +60,22 @@ def write_grants(
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     writer.writerows(msgspec.structs.astuple(grant) for grant in grants(log, campaign, amounts))
+
+
+async def export_sets(
+    sets: Sequence[tuple[Journalled, Store | None]],
+    campaign: Campaign,
+    amounts: SlotAmounts,
+    file_format: Format,
+    out: TextIO,
+) -> None:
+    """Write the grants of every set to `out`, one set after the other, as `write_grants` does.
+
+    Of a set whose store is None only what is recorded is written. Raises RecordsFailed, or what `Store.log` raises.
+    """
+    logs = []
+    for journalled, store in sets:
+        cursor = await asyncio.to_thread(journalled.cursor)
+        logs.append(WholeLog(journalled, [] if store is None else await read_to_end(store, cursor)))
+    everything = chain.from_iterable(log.records() for log in logs)
+    await asyncio.to_thread(write_grants, everything, campaign, amounts, file_format, out)

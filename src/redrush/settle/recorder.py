@@ -79,7 +79,7 @@ class Recorder:
         amounts: SlotAmounts,
         *,
         set_id: str | None = None,
-        trim: Callable[[int], Awaitable[None]] | None = None,
+        trim: Callable[[int], Awaitable[object]] | None = None,
         busy: Callable[[], bool] = _never_busy,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:

@@ -5,10 +5,11 @@ from typing import Final
 
 import msgspec
 
-from redrush.config import CampaignFile, load_deployment_file
+from redrush.config import GateSpec, load_deployment_file
 from redrush.control.sealing import SealedCampaign
+from redrush.core.campaign import Round
 from redrush.errors import ConfigError
-from redrush.stack.free_ports import HOST, free_port, is_free
+from redrush.stack.loopback import HOST, free_port, is_free
 from redrush.stack.stack_dir import StackDir
 
 SETS_MAX: Final = 50
@@ -48,6 +49,14 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     query: int
     query_control: int
     postgres: int
+
+
+def plan_servers(stack: StackDir) -> StackPlan:
+    """Return a plan for the servers that the directory's stack has, and their recorders, without anybody to serve."""
+    sets = load_deployment_file(stack.deployment).sets
+    replicas = len(sets[0].addresses) - 1
+    options = StackOptions(sets=len(sets), replicas=replicas, gates=1, port=0, control_port=0)
+    return plan_stack(options, stack, None, 0)
 
 
 def plan_stack(options: StackOptions, stack: StackDir, sealed: SealedCampaign | None, now_us: int) -> StackPlan:
@@ -97,26 +106,28 @@ def _sets(
 
 
 def _next_round(stack: StackDir, sealed: SealedCampaign | None, now_us: int) -> str | None:
-    """Return the first round whose warm-up has not begun: earlier ones are divided over the sets already."""
+    """Return the first round that nothing has been put into yet: neither its own shares nor anybody's leftover."""
     if sealed is None:
-        return None  # nothing was sealed, so no round was divided
+        return None
+    from_us = now_us + JOIN_US
     warm_up_us = load_deployment_file(stack.deployment).warm_up_us
+    before: Round | None = None
     for round_ in sealed.campaign.rounds:
-        if round_.opens_us - warm_up_us > now_us + JOIN_US:
+        untouched = before is None or before.closes_us > from_us
+        if untouched and round_.opens_us - warm_up_us > from_us:
             return round_.id
+        before = round_
     raise ConfigError(f"{stack.root}: no round is left that a new set could serve; give the number of sets it has")
 
 
 JOIN_US: Final = 120_000_000
-"""A set joins a round whose warm-up begins no sooner than this: everything must be up by then."""
+"""A set joins a round no sooner than this before its warm-up: everything must be up by then."""
 
 
-def deployment_text(plan: StackPlan, file: CampaignFile, stack: StackDir) -> str:
-    """Return the deployment file of the plan."""
-    limits = "".join(
-        f"{name} = {value}\n" for name, value in msgspec.structs.asdict(file.gate).items() if value is not None
-    )
-    audience = "" if file.audience is None else f"audience = {_toml(str(Path(file.audience).absolute()))}\n"
+def deployment_text(plan: StackPlan, gate: GateSpec, audience_path: str | None, stack: StackDir) -> str:
+    """Return the deployment file of the plan, with the limits and the audience of the campaign file."""
+    limits = "".join(f"{name} = {value}\n" for name, value in msgspec.structs.asdict(gate).items() if value is not None)
+    audience = "" if audience_path is None else f"audience = {_toml(str(Path(audience_path).absolute()))}\n"
     head = (
         "# Written by `redrush stack up`, anew at every start.\n\n"
         f'[event]\ndata = "."\nrecords = {{ file = {_toml(stack.records_dsn.name)} }}\n{audience}'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from redrush.stack.child import ChildSpec, ending_with_us
-from redrush.stack.free_ports import HOST
+from redrush.stack.loopback import HOST
 from redrush.stack.options import StackPlan
 from redrush.stack.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
 from redrush.stack.postgres_server import PostgresServer

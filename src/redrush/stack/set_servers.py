@@ -22,7 +22,7 @@ from redrush.config import Address
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.child import ChildSpec
-from redrush.stack.free_ports import HOST
+from redrush.stack.loopback import HOST
 from redrush.stack.options import SetPlan
 from redrush.stack.stack_dir import StackDir
 from redrush.stack.valkey_server import Program, ValkeyServer

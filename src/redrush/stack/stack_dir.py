@@ -3,6 +3,7 @@
 | file | what |
 |---|---|
 | `deployment.toml` | the deployment that all roles are started with; written anew at every start |
+| `offline.toml` | the same, for servers that are started only to be asked what happened |
 | `records.dsn` | where the records are, with the password |
 | `founded.json` | the sets that were ever founded: they are never founded again, whatever their servers hold |
 | `sets/s1/a`, `b`, … | the servers of a set, each with its append-only file |
@@ -38,6 +39,11 @@ class StackDir(msgspec.Struct, frozen=True):
     def deployment(self) -> Path:
         """The deployment file."""
         return self.event.deployment
+
+    @property
+    def offline(self) -> Path:
+        """The deployment of servers that run only to be asked: see `evidence`."""
+        return self.root / "offline.toml"
 
     @property
     def records_dsn(self) -> Path:

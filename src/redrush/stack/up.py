@@ -17,10 +17,11 @@ from typing import Any, Final
 from redrush.config import CampaignFile
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
+from redrush.control.policy_file import keep_policy
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
-from redrush.stack.free_ports import HOST
+from redrush.stack.loopback import HOST
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.processes import ProcessName, process_name
@@ -47,10 +48,21 @@ def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announ
 
     Raises RedrushError if it does not come up; no child is left behind then.
     """
+    if stack.event.journal.exists():
+        raise ConfigError(
+            f"{stack.root}: is the directory of a single server, whose journal has its grants; use `redrush serve`"
+        )
     stack.event.create()
     with Lock(stack):
         end_leftovers(stack)
         asyncio.run(_Stack(file, stack, options).run(announce))
+
+
+def new_supervisor(stack: StackDir) -> Supervisor:
+    """Return a supervisor of the directory, which is this process. It must hold the lock."""
+    ourselves = process_name(os.getpid())
+    assert ourselves is not None
+    return Supervisor(stack, ourselves, server_log())
 
 
 class _Stack:
@@ -60,9 +72,7 @@ class _Stack:
         self._options = options
         self._clock = system_clock()
         self._stopping = asyncio.Event()
-        ourselves = process_name(os.getpid())
-        assert ourselves is not None
-        self._supervisor = Supervisor(stack, ourselves, server_log())
+        self._supervisor = new_supervisor(stack)
 
     async def run(self, announce: Announce) -> None:
         loop = asyncio.get_running_loop()
@@ -85,22 +95,16 @@ class _Stack:
         # A directory that holds another campaign is refused before anything is started on it.
         sealed = self._seal() if self._stack.event.campaign.exists() else None
         plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
-        self._stack.logs.mkdir(mode=0o700, exist_ok=True)
-        database = PostgresServer(self._stack.postgres, plan.postgres)
-        program = await asyncio.to_thread(find_program)
-        await asyncio.to_thread(database.prepare)
-        write_durably(self._stack.records_dsn, database.dsn().encode())
-        write_durably(self._stack.deployment, deployment_text(plan, self._file, self._stack).encode())
-        sets = [SetServers(spec, self._stack, self._file.id, program) for spec in plan.sets]
-        servers = [child for spec in sets for child in spec.children()]
-        await self._supervisor.start([role_children.postgres(database), *servers])
-        await asyncio.gather(*(spec.begin() for spec in sets))
+        text = deployment_text(plan, self._file.gate, self._file.audience, self._stack)
+        write_durably(self._stack.deployment, text.encode())
+        sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)
+        keep_policy(self._file.client, self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()
-        await self._supervisor.start(role_children.recorders(plan, deployment))
-        await self._supervisor.start(role_children.others(plan, deployment))
-        await self._supervisor.start(role_children.gates(plan, deployment))
+        # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
+        groups = (role_children.recorders, role_children.others, role_children.gates)
+        await asyncio.gather(*(self._supervisor.start(group(plan, deployment)) for group in groups))
         self._supervisor.show_roles_of(sets)
         await self._until_ready(plan)
         announce(plan)
@@ -120,6 +124,20 @@ class _Stack:
                 f"the stack cannot grant after {READY_MAX_S:g} s; http://{HOST}:{plan.control}/readyz and "
                 f"{self._stack.logs} say why"
             ) from None
+
+
+async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan, campaign_id: str) -> list[SetServers]:
+    """Start the database and the servers of all sets; return these when they are ready for roles."""
+    stack.logs.mkdir(mode=0o700, exist_ok=True)
+    database = PostgresServer(stack.postgres, plan.postgres)
+    program = await asyncio.to_thread(find_program)
+    await asyncio.to_thread(database.prepare)
+    write_durably(stack.records_dsn, database.dsn().encode())
+    sets = [SetServers(spec, stack, campaign_id, program) for spec in plan.sets]
+    servers = [child for spec in sets for child in spec.children()]
+    await supervisor.start([role_children.postgres(database), *servers])
+    await asyncio.gather(*(spec.begin() for spec in sets))
+    return sets
 
 
 def _first(fault: Exception) -> Exception:

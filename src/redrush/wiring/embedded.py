@@ -13,15 +13,16 @@ import msgspec
 import uvloop
 
 from redrush.config import CampaignFile, GateSpec
+from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
-from redrush.control.sealing import SealedCampaign, load_audience, load_sealed, seal
+from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
 from redrush.gate.assembly import Event, Gate, build_gate
-from redrush.gate.lanes import Home
+from redrush.gate.lanes import Home, Lane
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.gate.site import Site
@@ -72,6 +73,10 @@ class Embedded:
     async def start(self) -> dict[str, int]:
         """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be."""
         clock = system_clock()
+        if self._data_dir.deployment.exists():
+            raise ConfigError(
+                f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
+            )
         self._data_dir.create()
         self._store = await SqliteStore.open_path(self._data_dir.journal)
         self._sealed = seal(self._file, self._data_dir, clock.now_us())
@@ -211,10 +216,29 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
             else:
                 labels = (("round", round_id), ("outcome", outcome))
                 yield Reading("redrush_claims", "Answers to claims by round and outcome", "counter", labels, count)
+    yield from _set_readings(gate)
     yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
+
+
+def _set_readings(gate: Gate) -> Iterator[Reading]:
+    """Yield what each set does for this gate, all rounds together."""
+    lanes_of: dict[str, list[Lane]] = {}
+    for claims in gate.rounds.values():
+        for lane in claims.lanes:
+            lanes_of.setdefault(lane.set, []).append(lane)
+    for name, lanes in lanes_of.items():
+        labels = (("set", name),)
+        batches = sum(lane.batches for lane in lanes)
+        yield Reading("redrush_set_batches", "Batches of claims that the set made durable", "counter", labels, batches)
+        failures = sum(lane.failures for lane in lanes)
+        yield Reading("redrush_set_failures", "Batches of claims of unknown fate", "counter", labels, failures)
+        away = sum(lane.away for lane in lanes)
+        yield Reading("redrush_set_away", "Claims told to come back as the set was away", "counter", labels, away)
+        parked = sum(lane.parked for lane in lanes)
+        yield Reading("redrush_set_parked", "Claims waiting for the set", "gauge", labels, parked)
 
 
 def run_embedded(

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -11,8 +11,10 @@ import uvloop
 from redrush.config import Address, DeploymentFile
 from redrush.control.data_dir import DataDir
 from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.core.campaign import Campaign
+from redrush.core.division import Division, SetPlace
 from redrush.core.phase import SteadyClock
-from redrush.errors import RedrushError
+from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
@@ -37,14 +39,14 @@ class Role(Protocol):
         ConfigError or another RedrushError if it cannot be. What may come later is waited for in the background.
         """
 
-    def unready(self) -> str | None:
-        """Return why this process should not be relied on now, or None."""
+    def readiness(self) -> bytes:
+        """Return the answer to `GET /readyz`: whether this process should be relied on now."""
 
     def readings(self) -> Iterator[Reading]:
         """Yield the figures of its metrics."""
 
-    def ended(self) -> Awaitable[None]:
-        """Return when it can go on no more; raise why."""
+    def failed(self) -> Awaitable[None]:
+        """Wait for ever, unless it can go on no more: then raise why."""
 
     async def stop(self) -> None:
         """Finish what was accepted and let go of everything. Also after a `start` that failed half way."""
@@ -55,15 +57,69 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     deployment: DeploymentFile
     sealed: SealedCampaign
+    division: Division
     clock: SteadyClock
     log: Any
+
+    def sets_of(self, round_id: str) -> list[str]:
+        """Return the sets of a round, in the order of the deployment."""
+        return [share.set for share in self.division.shares(round_id)]
 
 
 def surroundings(deployment: DeploymentFile, clock: SteadyClock) -> Surroundings:
     """Return them. ConfigError if the data directory holds no campaign, or not the one of the deployment."""
     sealed = load_sealed(DataDir(deployment.data))
-    deployment.check_rounds(round_.id for round_ in sealed.campaign.rounds)
-    return Surroundings(deployment, sealed, clock, server_log())
+    return Surroundings(deployment, sealed, division_of(deployment, sealed.campaign), clock, server_log())
+
+
+def division_of(deployment: DeploymentFile, campaign: Campaign) -> Division:
+    """Return which slots of each round each set gets. ConfigError if a set joins from a round that does not exist."""
+    try:
+        return Division(campaign, [SetPlace(spec.id, spec.from_round) for spec in deployment.sets])
+    except ValueError as fault:
+        raise ConfigError(f"the deployment does not fit campaign {campaign.id}: {fault}") from None
+
+
+class Parts:
+    """The tasks of a role. One that ends has done all it had to; one that breaks off ends the role."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        self._fault: asyncio.Future[None] | None = None
+
+    def add(self, name: str, part: Coroutine[Any, Any, None]) -> None:
+        """Run a part from now on."""
+        task = asyncio.create_task(part, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def fail(self, fault: BaseException) -> None:
+        """The role can go on no more."""
+        failed = self.failed()
+        if not failed.done():
+            failed.set_exception(fault)
+
+    def failed(self) -> "asyncio.Future[None]":
+        """Return what never ends, unless a part breaks off: then it raises that."""
+        if self._fault is None:
+            self._fault = asyncio.get_running_loop().create_future()
+        return self._fault
+
+    async def ended(self) -> None:
+        """Return when all have ended, whatever with."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def cancel(self) -> None:
+        """End all at once."""
+        for task in self._tasks:
+            task.cancel()
+        await self.ended()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            while isinstance(fault, BaseExceptionGroup):
+                fault = fault.exceptions[0]
+            self.fail(fault)
 
 
 class Troubles:
@@ -100,17 +156,17 @@ class Troubles:
             self._log.warning("trouble, goes on", part=part, fault=fault)
 
 
+def ready_unless(why: str | None) -> bytes:
+    """Return the answer to `GET /readyz` of a process that is ready, or not for this reason."""
+    if why is not None:
+        return answers.problem(503, why, "Retry-After: 5\r\n")
+    return answers.json_answer({"status": "ready"})
+
+
 def control_site(
-    now_us: Callable[[], int], unready: Callable[[], str | None], sources: Sequence[Callable[[], Iterator[Reading]]]
+    now_us: Callable[[], int], readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Reading]]]
 ) -> Site:
     """Return the site of a control port: /livez, /readyz, /metrics."""
-
-    def readiness() -> bytes:
-        why = unready()
-        if why is not None:
-            return answers.problem(503, why, "Retry-After: 5\r\n")
-        return answers.json_answer({"status": "ready"})
-
     site = Site(Limits(connections_max=CONTROL_CONNECTIONS_MAX), None, now_us)
     exposition = Exposition(sources)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
@@ -131,16 +187,18 @@ def run_role(make: Callable[[], Role], control: Address, clock: SteadyClock, ann
             loop.add_signal_handler(number, stopping.set)
         role = make()
 
-        def unready() -> str | None:
-            return "is stopping" if stopping.is_set() else role.unready()
+        def readiness() -> bytes:
+            return ready_unless("is stopping") if stopping.is_set() else role.readiness()
 
         server = Server([])
         ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
         try:
             addresses = await role.start()
-            port = await server.listen(control_site(clock.now_us, unready, [role.readings]), control.host, control.port)
+            port = await server.listen(
+                control_site(clock.now_us, readiness, [role.readings]), control.host, control.port
+            )
             announce({**addresses, "control": Address(control.host, port)})
-            ends.append(asyncio.ensure_future(role.ended()))
+            ends.append(asyncio.ensure_future(role.failed()))
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in done:
                 end.result()

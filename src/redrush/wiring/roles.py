@@ -1,43 +1,100 @@
 """The roles of the scaled form: each makes its parts from the deployment, runs them, and ends them in order."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 from redrush.config import Address, DeploymentFile
+from redrush.control.audience_file import load_audience
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_keys
+from redrush.control.overview import Overview
+from redrush.control.policy_file import load_policy
+from redrush.core.campaign import Round
 from redrush.core.phase import SteadyClock
+from redrush.core.tickets import TicketVerifier
+from redrush.gate.assembly import Event, build_gate
+from redrush.gate.grants import GrantWriter
+from redrush.gate.lanes import Home
+from redrush.gate.scaled import ConnectedSet, ScaledGate
+from redrush.gate.server import Server
+from redrush.query.site import QUERY_MAX_S, Queries
+from redrush.settle.opening import PotOpener
+from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
+from redrush.settle.sweeping import SetsCloser
+from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
-from redrush.wiring.embedded import system_clock
-from redrush.wiring.role import Announce, Role, Surroundings, Troubles, run_role, surroundings
-from redrush.wiring.set_stores import access_of, open_records, open_store
+from redrush.watch.probe import answers_ok
+from redrush.wiring.embedded import gate_readings, limits_of, system_clock
+from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
+from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
 
 
-class Parts:
-    """The tasks of a role that run for as long as it does."""
+class GateRole:
+    """Serves participants, over all sets."""
 
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
+    def __init__(self, around: Surroundings, address: Address) -> None:
+        self._around = around
+        self._address = address
+        self._troubles = Troubles(around.log)
+        self._parts = Parts()
+        self._stores: dict[str, ValkeyStore] = {}
+        self._server: Server | None = None
+        self._scaled: ScaledGate | None = None
 
-    def add(self, name: str, part: Coroutine[Any, Any, None]) -> None:
-        """Run a part from now on."""
-        self._tasks.append(asyncio.create_task(part, name=name))
+    async def start(self) -> dict[str, Address]:
+        deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
+        data_dir = DataDir(deployment.data)
+        keys = load_keys(data_dir)
+        audience = None if deployment.audience is None else load_audience(deployment.audience)
+        self._stores = await open_stores(deployment, sealed.campaign.id)
+        gate = build_gate(
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, audience, load_policy(data_dir)),
+            limits_of(deployment.gate.limits),
+            self._homes,
+            shared=True,
+            now_us=now_us,
+            failed=self._troubles.listener("store"),
+        )
+        scaled = self._scaled = ScaledGate(
+            gate,
+            {set_id: ConnectedSet(store, store) for set_id, store in self._stores.items()},
+            now_us=now_us,
+            on_fault=self._troubles.listener("sets"),
+            on_conflict=self._parts.fail,
+            warm_up_us=deployment.warm_up_us,
+        )
+        await scaled.start()
+        # What was loaded stays for good: the collector need not walk it again and again during the rush.
+        gc.collect()
+        gc.freeze()
+        self._server = Server([gate.tick])
+        port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
+        return {"gate": Address(self._address.host, port)}
 
-    async def first_end(self) -> None:
-        """Return when one of the parts has ended; raise what it ended with."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+    def readiness(self) -> bytes:
+        assert self._scaled is not None
+        return self._scaled.readiness()
 
-    async def ended(self) -> None:
-        """Return when all have ended, whatever with."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def readings(self) -> Iterator[Reading]:
+        assert self._scaled is not None
+        yield from gate_readings(self._scaled.gate)
+        yield from self._troubles.readings()
 
-    async def cancel(self) -> None:
-        """End all at once."""
-        for task in self._tasks:
-            task.cancel()
-        await self.ended()
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+        if self._scaled is not None:
+            await self._scaled.stop()
+        await close_all(self._stores)
+
+    def _homes(self, round_: Round) -> list[Home]:
+        shares = self._around.division.shares(round_.id)
+        return [Home(share.set, self._stores[share.set], share.slots) for share in shares]
 
 
 class RecorderRole:
@@ -48,42 +105,200 @@ class RecorderRole:
         self._spec = around.deployment.set_named(set_id)
         self._troubles = Troubles(around.log)
         self._parts = Parts()
+        self._recorder: Recorder | None = None
 
     async def start(self) -> dict[str, Address]:
         sealed = self._around.sealed
-        access = access_of(self._around.deployment.valkey)
         self._records = open_records(self._spec)
-        self._store = open_store(self._spec, sealed.campaign.id, access)
+        self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
+
+        async def trim(seq: int) -> None:
+            await self._store.trim(seq)
+
         self._recorder = Recorder(
             self._store,
             self._records,
             sealed.campaign,
             sealed.amounts,
+            set_id=self._spec.id,
+            trim=trim,
             on_fault=self._troubles.listener("recording"),
         )
         self._parts.add("recorder", self._recorder.run())
         return {}
 
-    def unready(self) -> str | None:
-        return self._troubles.current()
+    def readiness(self) -> bytes:
+        return ready_unless(self._troubles.current())
 
     def readings(self) -> Iterator[Reading]:
+        assert self._recorder is not None
         labels = (("set", self._spec.id),)
-        yield Reading(
-            "redrush_records_behind", "Log records not yet in the records", "gauge", labels, self._recorder.lag
-        )
+        behind = self._recorder.lag
+        yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", labels, behind)
         yield from self._troubles.readings()
 
-    def ended(self) -> Awaitable[None]:
-        return self._parts.first_end()
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
 
     async def stop(self) -> None:
-        if not hasattr(self, "_recorder"):
+        if self._recorder is None:
             return
         await self._recorder.stop(drain=True)
         await self._parts.ended()
         await self._store.close()
         self._records.close()
+
+
+class SettleRole:
+    """Opens pots in time, and moves what closed rounds have left."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._troubles = Troubles(around.log)
+        self._parts = Parts()
+        self._stores: dict[str, ValkeyStore] = {}
+        self._closer: SetsCloser | None = None
+
+    async def start(self) -> dict[str, Address]:
+        around, campaign = self._around, self._around.sealed.campaign
+        self._stores = await open_stores(around.deployment, campaign.id)
+        opener = PotOpener(
+            self._stores,
+            campaign,
+            around.division,
+            around.clock,
+            warm_up_us=around.deployment.warm_up_us,
+            on_fault=self._troubles.listener("opening"),
+        )
+        self._closer = SetsCloser(
+            self._stores,
+            campaign,
+            around.clock,
+            sets_of=around.sets_of,
+            moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
+            on_fault=self._troubles.listener("closing"),
+        )
+        self._parts.add("opener", opener.run())
+        self._parts.add("closer", self._closer.run())
+        return {}
+
+    def readiness(self) -> bytes:
+        return ready_unless(self._troubles.current())
+
+    def readings(self) -> Iterator[Reading]:
+        assert self._closer is not None
+        unsettled = len(self._closer.unsettled)
+        yield Reading("redrush_rounds_unsettled", "Rounds whose leftover may still move", "gauge", (), unsettled)
+        yield from self._troubles.readings()
+
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        if self._closer is not None:
+            self._closer.stop()
+        await self._parts.cancel()
+        await close_all(self._stores)
+
+
+class ControlRole:
+    """Keeps slots where people ask, and knows whether the whole can grant."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._troubles = Troubles(around.log)
+        self._parts = Parts()
+        self._stores: dict[str, ValkeyStore] = {}
+        self._overview: Overview | None = None
+
+    async def start(self) -> dict[str, Address]:
+        around, campaign = self._around, self._around.sealed.campaign
+        self._stores = await open_stores(around.deployment, campaign.id)
+        self._rebalancer = Rebalancer(
+            self._stores,
+            campaign,
+            around.clock,
+            sets_of=around.sets_of,
+            lines=self._stores,
+            on_fault=self._troubles.listener("rebalancing"),
+        )
+        self._overview = Overview(
+            self._stores,
+            campaign,
+            around.clock,
+            sets_of=around.sets_of,
+            warm_up_us=around.deployment.warm_up_us,
+            gates={
+                str(gate): partial(answers_ok, gate.host, gate.port, "/livez")
+                for gate in around.deployment.control.gates
+            },
+        )
+        self._parts.add("rebalancer", self._rebalancer.run())
+        self._parts.add("overview", self._overview.run())
+        return {}
+
+    def readiness(self) -> bytes:
+        assert self._overview is not None
+        return ready_unless("; ".join(self._overview.lacking) or None)
+
+    def readings(self) -> Iterator[Reading]:
+        assert self._overview is not None
+        for set_id in self._stores:
+            labels = (("set", set_id),)
+            works = set_id not in self._overview.sets_lacking
+            yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, works)
+        yield from self._troubles.readings()
+
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        await self._parts.cancel()
+        await close_all(self._stores)
+
+
+class QueryRole:
+    """Serves "my grants" and totals from the records. No claim notices whether it runs."""
+
+    def __init__(self, around: Surroundings, address: Address) -> None:
+        self._around = around
+        self._address = address
+        self._parts = Parts()
+        self._queries: Queries | None = None
+        self._server = Server([])
+
+    async def start(self) -> dict[str, Address]:
+        deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
+        keys = load_keys(DataDir(deployment.data))
+        databases = {spec.records.read(): spec for spec in deployment.sets}
+        self._queries = Queries(
+            sealed.campaign,
+            {
+                round_.id: GrantWriter(sealed.campaign, round_, sealed.amounts, keys.receipts)
+                for round_ in sealed.campaign.rounds
+            },
+            TicketVerifier(keys.tickets),
+            [partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()],
+            limits=limits_of(deployment.gate.limits),
+            now_us=now_us,
+        )
+        port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
+        return {"query": Address(self._address.host, port)}
+
+    def readiness(self) -> bytes:
+        return ready_unless(None)
+
+    def readings(self) -> Iterator[Reading]:
+        assert self._queries is not None
+        yield Reading("redrush_connections", "Open connections", "gauge", (), len(self._queries.site.connections))
+
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        await self._server.stop()
+        if self._queries is not None:
+            await self._queries.close()
 
 
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:

@@ -1,22 +1,44 @@
 """The sets' stores and records of a deployment, on Valkey and PostgreSQL."""
 
+import asyncio
 import ssl
+from collections.abc import Mapping
+from typing import Final
 
 from redrush.config.deployment_file import DeploymentFile, SetSpec, ValkeySpec
 from redrush.errors import ConfigError
 from redrush.records.postgres import PostgresRecords
+from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
+
+ATTACH_WAIT_S: Final = 3.0
+"""How long the start of a role waits for its sets, so as not to complain about what is there in a moment."""
 
 
 async def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str, ValkeyStore]:
-    """Return the store of each set, by id, in the order of the deployment. One that is away is looked for for ever."""
+    """Return the store of each set, by id, in the order of the deployment. Waits a moment for their primaries; those
+    that are away then are looked for in the background, for ever."""
     access = access_of(deployment.valkey)
-    return {spec.id: open_store(spec, campaign_id, access) for spec in deployment.sets}
+    stores = {
+        spec.id: ValkeyStore.attach_later(spec.addresses, campaign_id, spec.id, access=access)
+        for spec in deployment.sets
+    }
+    await asyncio.gather(*(store.attached(ATTACH_WAIT_S) for store in stores.values()))
+    return stores
 
 
-def open_store(spec: SetSpec, campaign_id: str, access: Access) -> ValkeyStore:
-    """Return the store of a set, which is looked for in the background."""
-    return ValkeyStore.attach_later(spec.addresses, campaign_id, spec.id, access=access)
+async def open_store(deployment: DeploymentFile, set_id: str, campaign_id: str) -> ValkeyStore:
+    """Return the store of one set, like `open_stores`."""
+    spec = deployment.set_named(set_id)
+    store = ValkeyStore.attach_later(spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey))
+    await store.attached(ATTACH_WAIT_S)
+    return store
+
+
+async def close_all(stores: Mapping[str, ValkeyStore]) -> None:
+    """Close every store."""
+    for store in stores.values():
+        await store.close()
 
 
 def access_of(spec: ValkeySpec) -> Access:
@@ -30,6 +52,6 @@ def access_of(spec: ValkeySpec) -> Access:
     return Access(spec.user, None if spec.password is None else spec.password.read(), tls)
 
 
-def open_records(spec: SetSpec) -> PostgresRecords:
+def open_records(spec: SetSpec, query_max_s: float = QUERY_MAX_S) -> PostgresRecords:
     """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
-    return PostgresRecords(spec.records.read(), spec.id)
+    return PostgresRecords(spec.records.read(), spec.id, query_max_s=query_max_s)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -23,9 +23,7 @@ from redrush.settle.reconcile.journal import NOWHERE, Journal, Log
 from redrush.settle.reconcile.postgres import Database, one_state_of, recorders_held
 from redrush.settle.reconcile.report import Problems, Report
 from redrush.settle.reconcile.run import check_terms, report_of
-
-PAGE_RECORDS: Final = 512
-"""Log records that are read at a time."""
+from redrush.settle.whole_log import read_to_end
 
 
 class SetSource(msgspec.Struct, frozen=True):
@@ -51,14 +49,7 @@ class Tail:
 
     async def read_on(self) -> list[LogRecord]:
         """Return all records that the store has by now and that were not kept yet."""
-        found: list[LogRecord] = []
-        while self.store is not None:
-            after = found[-1].seq if found else self._read_to
-            page = await self.store.log(after, PAGE_RECORDS)
-            found += page
-            if len(page) < PAGE_RECORDS:
-                break
-        return found
+        return [] if self.store is None else await read_to_end(self.store, self._read_to)
 
     def keep(self, records: Sequence[LogRecord]) -> None:
         """Add records, which follow what was kept before."""

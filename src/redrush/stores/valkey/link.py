@@ -139,8 +139,7 @@ class Link(asyncio.Protocol):
             await self.ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is one in all but its base class.
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         if self.lost is not None:
             self._transport.abort()
 

@@ -15,7 +15,7 @@ from redrush.stores.valkey.primary import Primary
 NEWS_MAX: Final = 256
 """News held for a listener who is busy; more are dropped, and the polling behind news brings them."""
 
-PING_S: Final = 2.0
+PING_S: Final = 1.0
 """How often a quiet line is tried, so that one to a server that stopped is given up."""
 
 PAUSE_S: Final = 0.2
@@ -26,7 +26,7 @@ encode = msgspec.json.encode
 
 
 async def listen(primary: Primary, keys: SetKeys, access: Access) -> AsyncIterator[News]:
-    """Yield news from now on; subscribe again whenever the line or the primary is lost."""
+    """Yield news from now on until the primary is closed; subscribe again whenever the line or the primary is lost."""
     heard: asyncio.Queue[News] = asyncio.Queue(NEWS_MAX)
 
     def hear(push: list[Reply]) -> None:
@@ -36,7 +36,7 @@ async def listen(primary: Primary, keys: SetKeys, access: Access) -> AsyncIterat
             except msgspec.DecodeError:
                 return  # of another release; polling tells it too
 
-    while True:
+    while not primary.closed:
         try:
             line, _ = await Link.connect(primary.attached().link.address, access, on_push=hear)
         except StoreUnavailable:
@@ -44,7 +44,7 @@ async def listen(primary: Primary, keys: SetKeys, access: Access) -> AsyncIterat
             continue
         try:
             await _subscribe(line, keys)
-            while line.lost is None:
+            while line.lost is None and not primary.closed:
                 try:
                     yield await asyncio.wait_for(heard.get(), PING_S)
                 except TimeoutError:

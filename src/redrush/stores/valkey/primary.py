@@ -46,6 +46,7 @@ class Primary:
         self._why = "not connected yet"
         self._epoch_known = 0
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed = False
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self, within_s: float) -> None:
@@ -67,6 +68,11 @@ class Primary:
         """Attach to the primary as soon as there is one, and stay so."""
         self._keeper = asyncio.create_task(self._keep(), name=f"primary of {self._keys.name}")
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether there is a primary now."""
+        return self._attached is not None
+
     def attached(self) -> Attached:
         """Return the primary now. Raises StoreUnavailable at once if none is attached."""
         attached = self._attached
@@ -75,7 +81,7 @@ class Primary:
             raise StoreUnavailable(self._why)
         return attached
 
-    async def other_than(self, old: Attached, until_s: float) -> None:
+    async def other_than(self, old: Attached | None, until_s: float) -> None:
         """Wait until something else is attached, at most until this instant of the loop's clock."""
         while self._attached is old or self._attached is None:
             wait_s = until_s - asyncio.get_running_loop().time()
@@ -103,6 +109,7 @@ class Primary:
 
     async def close(self) -> None:
         """End the task and the link."""
+        self.closed = True
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -6,7 +6,10 @@ what the server cannot: durability that is waited for, terms, and finding the pr
 Durable means: fsynced by the primary before it replies (`appendfsync always` is one fsync for all that a turn of its
 event loop did), and held by as many replicas as the terms say (`WAIT` right behind the call, in the same write). With
 fewer the call raises StoreUnavailable, and whoever asks again finds what it did. Also what is only read may rest on
-another gate's write that no replica has yet: reads, and repeats, touch a counter first, so that WAIT covers them.
+another gate's write that no replica has yet: reads, and repeats, touch a counter too, so that WAIT covers them.
+
+In batches of 256 a claim costs the server about 2 µs. A grant costs 72 bytes of its memory with an id of 14 bytes, 55
+when the log is trimmed; a registered user without one costs nothing (`tests/integration/test_valkey_memory.py`).
 
 Of other processes' grants this one knows nothing in `known`; a repeat that is not in it costs a call.
 """
@@ -119,6 +122,11 @@ class ValkeyStore:
         primary = Primary(addresses, keys, access, library)
         primary.start_later()
         return cls(primary, keys, library, access)
+
+    async def attached(self, within_s: float) -> bool:
+        """Return whether a primary is attached, as soon as one is, or after this time."""
+        await self._primary.other_than(None, asyncio.get_running_loop().time() + within_s)
+        return self._primary.is_attached
 
     @property
     def terms(self) -> Terms:

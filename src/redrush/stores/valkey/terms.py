@@ -8,21 +8,15 @@ stopped by WAIT: the replica of the old primary has left it. Known terms only ev
 
 from typing import Final
 
-import msgspec
-
+from redrush.core.failover import Terms
 from redrush.ports.store import StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 
+__all__ = ["WAIT_MS", "Terms", "fence", "load", "read_terms", "terms_of"]
+
 WAIT_MS: Final = 1_000
 """How long replicas may take to hold what was acknowledged; then nothing is. Less than REPLY_S, which ends the link."""
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """What a set's acknowledgements rest on: how many replicas must have them, beside the primary's own disk."""
-
-    epoch: int
-    replicas_needed: int
 
 
 def terms_of(held: Reply) -> Terms | None:

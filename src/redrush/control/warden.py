@@ -1,0 +1,353 @@
+"""The warden of a set: watches its servers, and keeps one of them primary under terms that fit what is there.
+
+What to do is decided in `redrush.core.failover`, anew at every look and one step at a time; here the servers are asked
+and told. Each has a probe of its own, so one that hangs delays no other. A server counts as dead when it has not
+answered for DEAD_S, counted in failed attempts and not by the clock, for it may have been the warden that stood still;
+or when nobody listens at its address any more, attempt after attempt.
+
+Every step is noted before it is taken (`warden_notes`). There must be one warden of a set only: two that see different
+halves of a torn network could each put another server under terms that need no replica.
+
+It is for sets of plain servers. A Valkey Cluster promotes by itself.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+
+from redrush.config.deployment_file import Address
+from redrush.control.warden_notes import WardenNotes
+from redrush.core.failover import (
+    Fence,
+    Follow,
+    Noted,
+    Policy,
+    Promote,
+    Seen,
+    Sight,
+    Step,
+    Terms,
+    Wait,
+    highest_epoch,
+    in_step,
+    next_step,
+    primary_of,
+    wanted_replicas,
+)
+from redrush.errors import RedrushError
+from redrush.ports.clock import Clock
+from redrush.ports.store import StoreUnavailable
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Access, Link
+from redrush.stores.valkey.servers import detach, examine, follow, put_under
+
+LOOK_S: Final = 0.25
+"""From one look to the next, and from one question to a server to the next."""
+
+ASK_S: Final = 1.0
+"""Until a server must have answered; less than DEAD_S, so that a hung one is asked again before it is dead."""
+
+DEAD_S: Final = 2.0
+"""How long a server may be silent: longer than a pause of a busy machine, shorter than anybody likes to wait."""
+
+REFUSED_MAX: Final = 4
+"""So many refused connections in a row, LOOK_S apart, and nobody is there: a server that is restarted is back by then,
+or has more to read than anybody likes to wait for."""
+
+
+class SetServers(msgspec.Struct, frozen=True):
+    """Which servers a set has, and how to speak to them. `addresses` are all of them; any may be the primary."""
+
+    id: str
+    addresses: tuple[Address, ...]
+    keys: SetKeys
+    access: Access
+
+
+class ReplicaState(msgspec.Struct, frozen=True):
+    """A server that is not the primary: whether it answers, and gets what the primary writes."""
+
+    address: str
+    answers: bool
+    in_step: bool
+
+
+class SetState(msgspec.Struct, frozen=True):
+    """A set as its warden sees it, for probes, metrics and `stack status`.
+
+    `durability` is what an acknowledged grant rests on: `replica`, the disk of the primary and at least one replica;
+    `disk`, that of the primary alone; `none`, nothing is acknowledged. `since_us` is when that began, µs since the
+    epoch, or when the warden began to watch. `why` says what is missing, if anything.
+    """
+
+    set: str
+    primary: str | None
+    replicas: tuple[ReplicaState, ...]
+    epoch: int
+    durability: str
+    since_us: int
+    why: str | None
+
+
+def _ignore(_what: str) -> None:
+    """Nobody asked to be told."""
+
+
+class _Probe:
+    """Asks one server again and again. `seen` is its last answer, None when the last question brought none."""
+
+    def __init__(self, address: Address, servers: SetServers) -> None:
+        self.address = address
+        self.link: Link | None = None
+        self.seen: Seen | None = None
+        self.why = "not asked yet"
+        self._servers = servers
+        self._asking = asyncio.Lock()
+        self._refused = 0
+        self._silent_since_s: float | None = None
+        self._failures = 0
+
+    def is_dead(self) -> bool:
+        """Whether it has been silent for so long, or gone so surely, that it is to be replaced."""
+        if self._silent_since_s is None:
+            return False
+        silent_s = asyncio.get_running_loop().time() - self._silent_since_s
+        return self._refused >= REFUSED_MAX or (self._failures > 1 and silent_s >= DEAD_S)
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self.ask()
+            await asyncio.sleep(LOOK_S)
+
+    async def ask(self) -> None:
+        """Ask once."""
+        async with self._asking:
+            try:
+                async with asyncio.timeout(ASK_S):
+                    if self.link is None or self.link.lost is not None:
+                        self.link, _ = await Link.connect(self.address, self._servers.access)
+                    seen = await examine(self.link, self._servers.keys)
+            except (StoreUnavailable, TimeoutError) as fault:
+                self._fail(fault)
+            else:
+                self.seen, self.why = seen, ""
+                self._refused = self._failures = 0
+                self._silent_since_s = None
+
+    def _fail(self, fault: Exception) -> None:
+        self.seen = None
+        self.why = str(fault) or f"{self.address}: no answer within {ASK_S:g} s"
+        self._failures += 1
+        self._refused = self._refused + 1 if isinstance(fault.__cause__, ConnectionRefusedError) else 0
+        if self._silent_since_s is None:
+            self._silent_since_s = asyncio.get_running_loop().time()
+        self.cut()
+
+    def cut(self) -> None:
+        if self.link is not None:
+            self.link.cut("the warden asks anew")
+            self.link = None
+
+
+class Warden:
+    """Watches over one set. `run` it as a task; cancel it to end it: the next one goes on from any point."""
+
+    def __init__(
+        self,
+        servers: SetServers,
+        *,
+        policy: Policy,
+        notes: WardenNotes,
+        clock: Clock,
+        told: Callable[[str], None] = _ignore,
+    ) -> None:
+        """`told` hears, in a sentence, of every step that is taken and of everything that fails."""
+        self._servers = servers
+        self._policy = policy
+        self._notes = notes
+        self._clock = clock
+        self._told = told
+        self._probes = {str(address): _Probe(address, servers) for address in servers.addresses}
+        self._last_told = ""
+        self._short_since_s: float | None = None
+        self._ample_since_s: float | None = None
+        self._deciding = asyncio.Lock()
+        self._state = SetState(servers.id, None, (), notes.noted.epoch, "none", clock.now_us(), "not looked at yet")
+
+    @property
+    def state(self) -> SetState:
+        """The set as of the last look."""
+        return self._state
+
+    async def run(self) -> None:
+        """Look, decide and act for ever."""
+        probing = [asyncio.create_task(probe.run(), name=f"probe {name}") for name, probe in self._probes.items()]
+        try:
+            await asyncio.gather(*(probe.ask() for probe in self._probes.values()))
+            while True:
+                async with self._deciding:
+                    try:
+                        await self._act(self._look())
+                    except OSError as fault:  # of the notes: without them nothing is done
+                        self._tell_once(f"nothing can be noted: {fault}")
+                await asyncio.sleep(LOOK_S)
+        finally:
+            for task in probing:
+                task.cancel()
+            await asyncio.gather(*probing, return_exceptions=True)
+            for probe in self._probes.values():
+                probe.cut()
+
+    async def force(self, address: Address) -> None:
+        """Make this server the primary, on its own disk, whatever it may lack: an operator's decision.
+
+        Raises RedrushError if it cannot be told so.
+        """
+        async with self._deciding:
+            sight = self._sight()
+            await self._promote(Promote((str(address),), max(sight.noted.epoch, highest_epoch(sight)) + 1), None)
+
+    async def lower(self) -> None:
+        """Let the primary go on with the replicas it has now: an operator's decision. Raises RedrushError if it cannot
+        be told so, or if there is no primary."""
+        async with self._deciding:
+            sight = self._sight()
+            primary = primary_of(sight)
+            if primary is None:
+                raise RedrushError(f"set {self._servers.id} has no primary that answers")
+            epoch = max(sight.noted.epoch, highest_epoch(sight)) + 1
+            await self._fence(Fence(primary, Terms(epoch, wanted_replicas(sight, primary))))
+
+    # -- looking
+
+    def _sight(self) -> Sight:
+        return Sight(
+            addresses=tuple(self._probes),
+            seen={name: probe.seen for name, probe in self._probes.items() if probe.seen is not None},
+            dead={name for name, probe in self._probes.items() if probe.is_dead()},
+            noted=self._notes.noted,
+            policy=self._policy,
+            short_us=self._since_us(self._short_since_s),
+            ample_us=self._since_us(self._ample_since_s),
+        )
+
+    def _look(self) -> Sight:
+        """Return what there is to decide on, and keep the state and the note of who is primary up to date."""
+        sight = self._sight()
+        primary = primary_of(sight)
+        terms = None if primary is None else sight.seen[primary].terms
+        if primary is not None and terms is not None and terms.epoch >= sight.noted.epoch:
+            if sight.noted != Noted(terms.epoch, primary):
+                self._notes.note(Noted(terms.epoch, primary))
+            now_s = asyncio.get_running_loop().time()
+            wanted = wanted_replicas(sight, primary)
+            self._short_since_s = (self._short_since_s or now_s) if wanted < terms.replicas_needed else None
+            self._ample_since_s = (self._ample_since_s or now_s) if wanted > terms.replicas_needed else None
+        else:
+            self._short_since_s = self._ample_since_s = None
+        self._show(sight, primary, terms)
+        return self._sight()
+
+    def _show(self, sight: Sight, primary: str | None, terms: Terms | None) -> None:
+        following = [] if primary is None else in_step(sight, primary)
+        if terms is None or len(following) < terms.replicas_needed:
+            durability = "none"
+        else:
+            durability = "replica" if terms.replicas_needed else "disk"
+        step = next_step(sight)
+        self._state = SetState(
+            set=self._servers.id,
+            primary=primary,
+            replicas=tuple(
+                ReplicaState(name, name in sight.seen, name in following) for name in self._probes if name != primary
+            ),
+            epoch=terms.epoch if terms else sight.noted.epoch,
+            durability=durability,
+            since_us=self._state.since_us if durability == self._state.durability else self._clock.now_us(),
+            why=step.why if isinstance(step, Wait) else _sentence(step),
+        )
+
+    def _since_us(self, since_s: float | None) -> int:
+        return 0 if since_s is None else int((asyncio.get_running_loop().time() - since_s) * 1e6)
+
+    # -- acting
+
+    async def _act(self, sight: Sight) -> None:
+        step = next_step(sight)
+        if isinstance(step, Wait):
+            self._tell_once(step.why or "")
+            return
+        self._tell_once(_sentence(step))
+        try:
+            if isinstance(step, Fence):
+                await self._fence(step)
+            elif isinstance(step, Follow):
+                async with self._speaking_to(step.address) as link:
+                    await follow(link, self._probes[step.primary].address)
+            else:
+                expected = {name: sight.seen[name].terms for name in step.candidates}
+                await self._promote(step, expected)
+        except RedrushError as fault:
+            self._tell_once(f"{_sentence(step)}: failed, to be tried again: {fault}")
+        await self._ask_again()
+
+    async def _fence(self, step: Fence) -> None:
+        """Note the terms, then put the primary under them."""
+        self._notes.note(Noted(step.terms.epoch, step.address))
+        async with self._speaking_to(step.address) as link:
+            await put_under(link, self._servers.keys, step.terms)
+
+    async def _promote(self, step: Promote, expected: Mapping[str, Terms | None] | None) -> None:
+        """Detach the candidates, so that no other server can acknowledge anything; then take the one that has most.
+
+        They must still be under the terms that this was decided on, if any are `expected`.
+        """
+        last_seqs: dict[str, int] = {}
+        for name in step.candidates:
+            async with self._speaking_to(name) as link:
+                terms, last_seqs[name] = await detach(link, self._servers.keys)
+            if expected is not None and terms != expected[name]:
+                raise RedrushError(f"{name} has come under other terms meanwhile: {terms}")
+        chosen = max(step.candidates, key=last_seqs.__getitem__)
+        await self._fence(Fence(chosen, Terms(step.epoch, 0)))
+
+    @asynccontextmanager
+    async def _speaking_to(self, name: str) -> AsyncIterator[Link]:
+        """Yield a link for orders: on that of the probe a question would wait behind them."""
+        if name not in self._probes:
+            raise RedrushError(f"{name} is no server of set {self._servers.id}")
+        link, _ = await Link.connect(self._probes[name].address, self._servers.access)
+        try:
+            yield link
+        finally:
+            link.cut("told")
+
+    async def _ask_again(self) -> None:
+        """What was just changed is seen at the next look."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await asyncio.gather(*(probe.ask() for probe in self._probes.values() if probe.seen is not None))
+
+    def _tell_once(self, what: str) -> None:
+        if what and what != self._last_told:
+            self._told(f"set {self._servers.id}: {what}")
+        self._last_told = what
+
+
+def _sentence(step: Step) -> str:
+    if isinstance(step, Fence):
+        return f"{step.address} goes under epoch {step.terms.epoch}, which needs {step.terms.replicas_needed} replicas"
+    if isinstance(step, Follow):
+        return f"{step.address} becomes a replica of {step.primary}"
+    if isinstance(step, Promote):
+        return f"{_names(step.candidates)} is to be the primary under epoch {step.epoch}"
+    return step.why or ""
+
+
+def _names(names: Iterable[str]) -> str:
+    return " or ".join(names)

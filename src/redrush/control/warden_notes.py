@@ -1,0 +1,52 @@
+"""What a warden notes before it changes the terms of a set, so that the one after it knows. See `core/failover`.
+
+One file per set, replaced as a whole and fsynced; a lock keeps a second warden of the same deployment away. Where the
+control role may move to another machine, the directory has to move with it. Without its notes a warden waits until it
+has seen every server of the set.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from redrush.control.durable_file import write_durably
+from redrush.core.failover import Noted
+from redrush.errors import ConfigError
+
+
+class WardenNotes:
+    """The notes of one set in `directory`. Holds the lock until `close`."""
+
+    def __init__(self, path: Path, lock: int, noted: Noted) -> None:
+        self._path = path
+        self._lock = lock
+        self.noted = noted
+
+    @classmethod
+    def open_path(cls, directory: Path, set_id: str) -> Self:
+        """Open the notes, empty ones if there are none. Raises ConfigError if another warden has them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"warden-{set_id}.json"
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            noted = msgspec.json.decode(path.read_bytes(), type=Noted) if path.exists() else Noted()
+        except BlockingIOError:
+            os.close(lock)
+            raise ConfigError(f"{path}: another control process watches over set {set_id}") from None
+        except msgspec.DecodeError as error:
+            os.close(lock)
+            raise ConfigError(f"{path}: is damaged ({error}); see that all servers run, then remove it") from error
+        return cls(path, lock, noted)
+
+    def note(self, noted: Noted) -> None:
+        """Keep this, durably when it returns. Raises OSError: then nothing may be done that it was to note."""
+        write_durably(self._path, msgspec.json.encode(noted))
+        self.noted = noted
+
+    def close(self) -> None:
+        """Let another warden have them."""
+        os.close(self._lock)

@@ -1,0 +1,40 @@
+"""Who may win, for tens of millions of users in a gate's memory: 8 bytes each.
+
+An id is kept as its 64-bit hash, by Python's own SipHash, whose key is drawn anew for every process: nobody outside can
+make an id that collides, and among 10 million members an id that is none passes with a chance of 5 in 10^13. The hashes
+stand sorted in one array, and a table says where those with the same first 16 bits begin, so a look-up searches among
+some hundred neighbours: half a microsecond.
+
+Processes that share an audience by forking share its key with it. Rejected: a frozenset of the ids (1.2 GB for ten
+million), a hash table of the digests (twice the memory for a third of the time).
+"""
+
+from array import array
+from bisect import bisect_left
+from typing import Final
+
+PREFIX_BITS: Final = 16
+_PREFIX_SHIFT: Final = 64 - PREFIX_BITS
+_PREFIX_OFFSET: Final = 1 << (PREFIX_BITS - 1)
+
+
+class Audience:
+    """A set of user ids; see the module."""
+
+    __slots__ = ("_digests", "_starts")
+
+    def __init__(self, digests: "array[int]") -> None:
+        """From the sorted `hash(user)` of each member, as signed 64-bit integers. One may stand in it twice."""
+        self._digests = digests
+        firsts = ((prefix - _PREFIX_OFFSET) << _PREFIX_SHIFT for prefix in range(1 << PREFIX_BITS))
+        self._starts = array("q", [bisect_left(digests, first) for first in firsts])
+        self._starts.append(len(digests))
+
+    def __contains__(self, user: object) -> bool:
+        """Whether the user is a member."""
+        digest = hash(user)
+        prefix = (digest >> _PREFIX_SHIFT) + _PREFIX_OFFSET
+        starts, digests = self._starts, self._digests
+        end = starts[prefix + 1]
+        place = bisect_left(digests, digest, starts[prefix], end)
+        return place < end and digests[place] == digest

@@ -1,0 +1,79 @@
+"""Opens the pots of every round in every set, beside the gates: leftover goes to pots that no gate has opened yet.
+
+A pot is opened in the warm-up of its round, or before that as soon as leftover is due to it, and `$returned` at once.
+Gates open the pots that they need themselves; opening is idempotent, and whoever comes second with other slots is
+refused, which means that two roles have different deployments: then this one ends, loudly.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from redrush.core.campaign import RETURNED_POT, Campaign, Slots
+from redrush.core.division import Division
+from redrush.core.leftover import destination
+from redrush.errors import RedrushError
+from redrush.ports.clock import Clock
+from redrush.ports.store import Store, StoreConflict
+
+LOOK_S: Final = 0.25
+"""How soon it is noticed that a pot is due, and how soon a set that was away is tried again."""
+
+
+class PotOpener:
+    """See the module. `run` it as a task; it returns when every pot is open."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        campaign: Campaign,
+        division: Division,
+        clock: Clock,
+        *,
+        warm_up_us: int,
+        on_fault: Callable[[RedrushError], None],
+    ) -> None:
+        """`on_fault` hears of every try that failed."""
+        self._stores = stores
+        self._campaign = campaign
+        self._division = division
+        self._clock = clock
+        self._warm_up_us = warm_up_us
+        self._on_fault = on_fault
+
+    async def run(self) -> None:
+        """Open every pot when it is due. Raises StoreConflict if another role divides otherwise."""
+        async with asyncio.TaskGroup() as sets:
+            for set_id, store in self._stores.items():
+                sets.create_task(self._open_all(store, self._pots(set_id)))
+
+    def _pots(self, set_id: str) -> list[tuple[str, Slots, int]]:
+        """Return pots, slots and instants from which they are due, for the set, the earliest first."""
+        due_us = {round_.id: round_.opens_us - self._warm_up_us for round_ in self._campaign.rounds}
+        for round_ in self._campaign.rounds:
+            target = destination(self._campaign, round_, round_.closes_us)
+            if target in due_us:
+                due_us[target] = min(due_us[target], round_.closes_us)
+        pots = [(RETURNED_POT, Slots(0, 0), 0)]
+        pots += [
+            (round_id, share.slots, from_us)
+            for round_id, from_us in due_us.items()
+            for share in self._division.shares(round_id)
+            if share.set == set_id
+        ]
+        return sorted(pots, key=lambda pot: pot[2])
+
+    async def _open_all(self, store: Store, pots: Sequence[tuple[str, Slots, int]]) -> None:
+        for pot, slots, from_us in pots:
+            while self._clock.now_us() < from_us or not await self._open(store, pot, slots):
+                await asyncio.sleep(LOOK_S)
+
+    async def _open(self, store: Store, pot: str, slots: Slots) -> bool:
+        try:
+            await store.open(pot, slots)
+        except StoreConflict:
+            raise
+        except RedrushError as fault:
+            self._on_fault(fault)
+            return False
+        return True

@@ -1,0 +1,46 @@
+"""Gives the evidence of a stack's directory to whoever asks, whether the stack runs or not.
+
+Grants are in the servers of the sets and in the database, so where the stack does not run these are started for as long
+as it takes, with the recorders, which record what the last end has left over. No gate is: nobody is granted anything.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from redrush.config import DeploymentFile, GateSpec, load_deployment_file
+from redrush.control.durable_file import write_durably
+from redrush.control.sealing import load_sealed
+from redrush.stack import role_children
+from redrush.stack.options import deployment_text, plan_servers
+from redrush.stack.stack_dir import Lock, StackDir, read_state
+from redrush.stack.up import end_leftovers, new_supervisor, start_servers
+
+_Found = TypeVar("_Found")
+
+
+def with_servers(stack: StackDir, work: Callable[[DeploymentFile], _Found]) -> _Found:
+    """Return what `work` makes of the directory's deployment, whose servers run meanwhile.
+
+    Raises RedrushError if they cannot be started, and whatever `work` raises.
+    """
+    state = read_state(stack)
+    if state is not None and state.supervisor.alive:
+        return work(load_deployment_file(stack.deployment))
+    with Lock(stack):
+        end_leftovers(stack)
+        return asyncio.run(_started_for(stack, work))
+
+
+async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]) -> _Found:
+    campaign_id = load_sealed(stack.event).campaign.id
+    supervisor = new_supervisor(stack)
+    try:
+        plan = plan_servers(stack)
+        write_durably(stack.offline, deployment_text(plan, GateSpec(), None, stack).encode())
+        await start_servers(supervisor, stack, plan, campaign_id)
+        await supervisor.start(role_children.recorders(plan, stack.offline.absolute()))
+        return await asyncio.to_thread(work, load_deployment_file(stack.offline))
+    finally:
+        await supervisor.stop()
+        stack.offline.unlink(missing_ok=True)

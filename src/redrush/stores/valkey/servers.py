@@ -1,0 +1,83 @@
+"""The servers of a set one by one, for whoever decides which of them is the primary: what each says, and its orders."""
+
+import importlib.resources
+
+import msgspec
+
+from redrush.config.deployment_file import Address
+from redrush.core.failover import Seen, Terms
+from redrush.ports.news import NewTerms
+from redrush.ports.store import StoreUnavailable
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.news import encode
+from redrush.stores.valkey.terms import fence, terms_of
+
+
+async def examine(link: Link, keys: SetKeys) -> Seen:
+    """Return what the server says of itself. Raises StoreUnavailable, also while it still reads its file."""
+    info, held = await link.call(
+        pack(("INFO", "replication")) + pack(("HMGET", keys.meta, "epoch", "replicas", "detached")), 2
+    )
+    for reply in (info, held):
+        _check(link, reply)
+    *terms, detached = held
+    fields = _fields(info)
+    is_primary = fields["role"] == "master"
+    seen = Seen(
+        is_primary=is_primary,
+        terms=terms_of(terms),
+        offset=int(fields["master_repl_offset" if is_primary else "slave_repl_offset"]),
+        is_detached=is_primary and detached is not None and detached.partition(b" ")[0] == terms[0],
+    )
+    if is_primary:
+        return seen
+    return msgspec.structs.replace(
+        seen,
+        follows=str(Address(fields["master_host"], int(fields["master_port"]))),
+        is_linked=fields["master_link_status"] == "up" and fields["master_sync_in_progress"] == "0",
+    )
+
+
+async def follow(link: Link, primary: Address) -> None:
+    """Make the server a replica of `primary`: it drops what it has and takes over what that has."""
+    (reply,) = await link.call(pack(("REPLICAOF", primary.host, primary.port)))
+    _check(link, reply)
+
+
+async def detach(link: Link, keys: SetKeys) -> tuple[Terms | None, int]:
+    """Make the server follow nobody; return its terms, and the last seq that it had before others could write to it."""
+    script = importlib.resources.files(__package__).joinpath("detach.lua").read_text(encoding="utf-8")
+    orders: tuple[Command, ...] = (
+        ("MULTI",),
+        ("REPLICAOF", "NO", "ONE"),
+        ("EVAL", script, 1, keys.meta),
+        ("EXEC",),
+    )
+    *_, done = await link.call(b"".join(map(pack, orders)), len(orders))
+    _check(link, done)
+    for reply in done:
+        _check(link, reply)
+    *terms, seq = done[-1]
+    return terms_of(terms), int(seq)
+
+
+async def put_under(link: Link, keys: SetKeys, terms: Terms) -> None:
+    """Put the set under new terms and tell the gates.
+
+    Raises StoreConflict if its epoch is not lower; StoreUnavailable if it is unknown whether it is done.
+    """
+    await fence(link, keys, terms)
+    (reply,) = await link.call(pack(("PUBLISH", keys.news, encode(NewTerms(terms.epoch)))))
+    _check(link, reply)
+
+
+def _fields(info: Reply) -> dict[str, str]:
+    """Return the `name:value` lines of INFO."""
+    text = info.decode() if isinstance(info, bytes) else str(info)
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def _check(link: Link, reply: Reply) -> None:
+    if isinstance(reply, ReplyFault):
+        raise StoreUnavailable(f"{link.address}: {reply}")

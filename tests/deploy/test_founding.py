@@ -1,0 +1,82 @@
+"""`redrush found` on real servers that start as the shipped file has it: quiet, and with nothing."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from redrush.core.campaign import Slots
+from redrush.errors import RedrushError
+from redrush.ports.records import Posted
+from redrush.ports.store import Opened, PotState, StoreUnavailable
+from redrush.records.postgres import PostgresRecords
+from redrush.stores.valkey import Terms, ValkeyStore
+from redrush.wiring.founding import found_sets
+from redrush.wiring.set_stores import open_stores
+from tests.conftest import Databases
+from tests.deploy.machines import Machines
+
+
+async def _is_away(store: ValkeyStore) -> bool:
+    """Open a pot of two slots; return whether that was not possible."""
+    try:
+        await store.open("r1", Slots(0, 2))
+    except StoreUnavailable:
+        return True
+    return False
+
+
+def claim_once(machines: Machines) -> tuple[Terms, PotState]:
+    """Open a pot of two slots, claim one durably; return the terms under which, and the pot's state."""
+
+    async def claim() -> tuple[Terms, PotState]:
+        (store,) = (await open_stores(machines.deployment, "proxied")).values()
+        try:
+            async with asyncio.timeout(20):
+                while await _is_away(store):
+                    await asyncio.sleep(0.05)
+                await store.claim("r1", ["ann"], 1_000_000)
+                return store.terms, await store.state("r1")
+        finally:
+            await store.close()
+
+    return asyncio.run(claim())
+
+
+@pytest.fixture
+def machines(tmp_path: Path, databases: Databases) -> Machines:
+    return Machines(tmp_path, databases.fresh())
+
+
+def test_quiet_and_empty_servers_become_a_set_that_grants_on_two_disks(machines: Machines) -> None:
+    with machines.up(0, 1):
+        assert found_sets(machines.deployment) == {"s1": True}
+        terms, state = claim_once(machines)
+        assert terms == Terms(epoch=1, replicas_needed=1)
+        assert (state.claimed, state.left) == (1, 1)
+        # Whoever asks again changes nothing.
+        assert found_sets(machines.deployment) == {"s1": False}
+        assert claim_once(machines) == (terms, state)
+
+
+def test_a_set_is_not_founded_without_all_of_its_servers(machines: Machines) -> None:
+    with machines.up(0), pytest.raises(RedrushError, match=str(machines.ports[1])):
+        found_sets(machines.deployment)
+
+
+def test_a_set_whose_data_are_lost_is_not_founded_again(machines: Machines) -> None:
+    records = PostgresRecords(machines.deployment.sets[0].records.read(), "s1")
+    records.cursor()
+    records.apply([Posted(record=Opened(1, "r1", Slots(0, 2)), postings=())])
+    records.close()
+    with machines.up(0, 1), pytest.raises(RedrushError, match="rebuilt"):
+        found_sets(machines.deployment)
+
+
+def test_servers_that_hold_something_else_are_left_alone(machines: Machines) -> None:
+    other = msgspec.structs.replace(machines.deployment.sets[0], id="other")
+    with machines.up(0, 1):
+        found_sets(msgspec.structs.replace(machines.deployment, sets=(other,)))
+        with pytest.raises(RedrushError, match="something else"):
+            found_sets(machines.deployment)

@@ -1,0 +1,117 @@
+"""Every command line in a shipped file is one that `redrush` takes."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from redrush.cli.main import app
+from redrush.config import load_campaign_file, load_deployment_file
+from tests.deploy.kubernetes import container, of_kind
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEPLOY = REPOSITORY / "deploy"
+
+
+def _systemd_commands() -> list[list[str]]:
+    found = []
+    for unit in sorted((DEPLOY / "systemd").glob("*.service")):
+        (line,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
+        command = shlex.split(line.replace("%i", "s1").replace(" $REDRUSH_OPTIONS", " --control-port 9111"))
+        if command[0].endswith("/redrush"):
+            found.append(command[1:])
+    return found
+
+
+def _kubernetes_commands() -> list[list[str]]:
+    return [container(workload)["args"] for workload in of_kind("Deployment", "Job")]
+
+
+def test_there_is_a_unit_and_a_workload_for_every_role() -> None:
+    roles = {"gate", "recorder", "settle", "control", "query"}
+    assert {command[0] for command in _systemd_commands()} == roles
+    assert {command[0] for command in _kubernetes_commands()} == roles | {"seal", "found"}
+
+
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def _parse(command: list[str]) -> None:
+    """Read a command line as `redrush` would, without running it."""
+    group: Any = typer.main.get_command(app)
+    group.commands[command[0]].make_context(command[0], list(command[1:]))
+
+
+ON_THEIR_WAY = {"seal"}
+"""Commands that `redrush` does not have yet: the test fails as soon as it has one of them, then its name goes."""
+
+
+@pytest.mark.parametrize("command", [*_systemd_commands(), *_kubernetes_commands()], ids=" ".join)
+def test_redrush_takes_the_command(command: list[str]) -> None:
+    if command[0] in ON_THEIR_WAY:
+        with pytest.raises(KeyError):
+            _parse(command)
+    else:
+        _parse(command)
+
+
+def test_a_command_with_something_unknown_is_not_taken() -> None:
+    with pytest.raises(UsageError, match="--unknown"):
+        _parse(["serve", "event.toml", "--data", "x", "--unknown"])
+
+
+def test_the_units_ports_are_those_of_the_proxies() -> None:
+    deployment = load_deployment_file(DEPLOY / "systemd" / "deployment.toml")
+    gates = {str(address) for address in deployment.control.gates}
+    query, query_control = deployment.query.address.port, deployment.query.control.port
+    nginx = (DEPLOY / "nginx" / "redrush.conf").read_text()
+    assert set(re.findall(r"^    server ([0-9.:]+)", nginx, re.MULTILINE)) == gates | {f"10.0.1.31:{query}"}
+    haproxy = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    assert set(re.findall(r"^    server gate\d (\S+)", haproxy, re.MULTILINE)) == gates
+    assert {int(port) for port in re.findall(r"server gate\d \S+ check port (\d+)", haproxy)} == {
+        deployment.gate.control.port
+    }
+    assert re.findall(r"server query1 (\S+) check port (\d+)", haproxy) == [(f"10.0.1.31:{query}", str(query_control))]
+    # HAProxy asks them from another machine.
+    assert (deployment.gate.control.host, deployment.query.control.host) == ("0.0.0.0", "0.0.0.0")
+
+
+def test_credentials_are_handed_to_the_units_that_read_them() -> None:
+    deployment = load_deployment_file(DEPLOY / "systemd" / "deployment.toml")
+    assert deployment.valkey.password is not None
+    names = {deployment.valkey.password.credential, deployment.sets[0].records.credential}
+    handed: dict[str, set[str]] = {}
+    for unit in (DEPLOY / "systemd").glob("redrush-*.service"):
+        handed[unit.name] = set(
+            re.findall(r"^LoadCredential=([^:]+):/etc/redrush/secrets/\1$", unit.read_text(), re.MULTILINE)
+        )
+    assert set.union(*handed.values()) == names
+    assert handed["redrush-gate.service"] == {"valkey.password"}
+    assert handed["redrush-query.service"] == {"records.dsn"}
+
+
+def test_the_campaign_of_the_cluster_is_the_sample_of_init() -> None:
+    sample = (REPOSITORY / "src" / "redrush" / "cli" / "sample.toml").read_text()
+    assert (DEPLOY / "kubernetes" / "event.toml").read_text() == sample.replace("{id}", "cny2027")
+    load_campaign_file(DEPLOY / "kubernetes" / "event.toml")
+
+
+def test_the_image_is_made_of_files_that_exist_and_runs_without_root() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    for line in lines:
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (REPOSITORY / source).exists(), source
+    assert "USER 10001:10001" in lines
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert "scaled" in project["optional-dependencies"]
+    assert 'ENTRYPOINT ["/opt/redrush/bin/redrush"]' in lines
+    assert "redrush" in project["scripts"]
+    kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert kept == {
+        source for line in lines if line.startswith("COPY ") and "--from" not in line for source in line.split()[1:-1]
+    }

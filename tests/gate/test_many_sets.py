@@ -1,0 +1,503 @@
+"""Gates over several sets: one grant a user whatever the gate, `empty` only when it is so everywhere, and a set that is
+away takes nobody with it."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from redrush.core.campaign import Slots
+from redrush.core.division import SetPlace
+from redrush.gate.lanes import BATCH_CLAIMS_MAX
+from redrush.gate.reader import Limits
+from redrush.ports.news import NewTerms, Refilled, SoldOut
+from redrush.ports.store import StoreConflict, StoreFailed
+from redrush.stores.memory import MemoryStore
+from tests.gate.sets import Asking, ManySets, OneGate, many_sets
+from tests.gate.world import SECOND_US, until
+
+ROUND_R2_S = 3_600
+
+
+async def _sell_out(event: ManySets, gate: OneGate, each: int = 2) -> list[str]:
+    """Claim every slot of r1, `each` in each set, through the gate; return the winners."""
+    users = [user for number in range(len(event.sets)) for user in event.users_of(number, each)]
+    answers = [await gate.grab(user) for user in users]
+    assert {answer["outcome"] for answer in answers} == {"granted"}
+    assert {answer["grant"]["slot"] for answer in answers} == set(range(len(users)))
+    return users
+
+
+# -- one grant, whatever the gate
+
+
+async def test_slots_are_unique_in_the_round_whatever_the_set_and_the_gate() -> None:
+    async with many_sets(packets=60) as event:
+        gates = [await event.gate() for _ in range(3)]
+        users = [user for number in range(3) for user in event.users_of(number, 20)]
+        asked = [gates[number % 3].ask(user) for number, user in enumerate(users)]
+        grants = [(await asking.json())["grant"] for asking in asked]
+        assert sorted(grant["slot"] for grant in grants) == list(range(60))
+
+
+async def test_a_winner_gets_the_same_grant_from_another_gate_before_and_after_the_end() -> None:
+    async with many_sets() as event:
+        one, other = await event.gate(), await event.gate()
+        first = await one.grab("alice")
+        assert first["outcome"] == "granted"
+        assert await other.grab("alice") == first | {"repeat": True}
+        late = await event.gate()
+        rest = [u for number in range(3) for u in event.users_of(number, 2) if u != "alice"]
+        for user in rest:
+            await one.grab(user)
+        for gate in (one, other, late):
+            gate.scaled.sold_out("r1")
+            await until(gate.complete)
+            assert await gate.grab("alice") == first | {"repeat": True}
+        event.at(3 * 60)
+        for gate in (one, other, late, await event.gate()):
+            assert await gate.grab("alice") == first | {"repeat": True}
+
+
+async def test_a_user_who_asks_two_gates_at_once_gets_one_grant() -> None:
+    async with many_sets() as event:
+        gates = [await event.gate() for _ in range(3)]
+        asked = [gate.ask("alice") for gate in gates for _ in range(2)]
+        answers = [await asking.json() for asking in asked]
+        assert [answer["repeat"] for answer in answers].count(False) == 1
+        assert len({json.dumps(answer["grant"]) for answer in answers}) == 1
+
+
+async def test_a_winner_of_another_gate_is_not_told_by_the_shake_filter_that_they_missed() -> None:
+    async with many_sets(packets=600, release_per_s=10.0) as event:
+        one, other = await event.gate(), await event.gate()
+        first = await one.grab("alice")
+        await until(lambda: "alice" in (other.r1.winners or ()))
+        event.lot = 0.999
+        for number in range(20):  # a filter that has seen nothing yet lets the first ones through
+            last = await other.grab(f"bob{number}")
+        assert last["outcome"] == "missed"
+        assert await other.grab("alice") == first | {"repeat": True}
+
+
+# -- missed and empty
+
+
+async def test_while_any_set_has_slots_a_user_of_a_dry_one_has_missed_and_is_not_sent_there_again_at_once() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        users = event.users_of(0, 5)
+        outcomes = [(await gate.grab(user))["outcome"] for user in users]
+        assert outcomes == ["granted", "granted", "missed", "missed", "missed"]
+        assert gate.calls == 3
+        event.at(1)
+        assert (await gate.grab(users[3]))["outcome"] == "missed"
+        assert gate.calls == 4
+        assert not gate.r1.sold_out
+
+
+async def test_slots_that_come_to_a_dry_set_are_granted() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        users = event.users_of(0, 3)
+        assert [(await gate.grab(user))["outcome"] for user in users] == ["granted", "granted", "missed"]
+        slots = await event.sets["s2"].take("r1", 1, "rebalance:r1:1:s1")
+        await event.sets["s1"].give("r1", slots, "rebalance:r1:1:s1")
+        await gate.lines["s1"].publish(Refilled("r1"))
+        await until(lambda: gate.r1.refills == 1)
+        assert (await gate.grab(users[2]))["grant"]["slot"] == 3
+
+
+async def test_empty_is_said_from_memory_once_the_whole_round_is_claimed_and_every_winner_known() -> None:
+    async with many_sets() as event:
+        one, other = await event.gate(), await event.gate()
+        winners = await _sell_out(event, one)
+        for gate in (one, other):
+            await gate.lines["s3"].publish(SoldOut("r1"))
+            await until(gate.complete)
+            calls = gate.calls
+            losers = [user for number in range(3) for user in event.users_of(number, 40, prefix="late")]
+            outcomes = [(await gate.grab(user))["outcome"] for user in losers]
+            assert set(outcomes) == {"empty"}
+            doubtful = [user for user in losers if user in (gate.r1.winners or ())]
+            assert gate.calls - calls <= len(doubtful) <= 12, "one in 70 is asked about, at the most, on average"
+            for user in winners:
+                assert (await gate.grab(user))["outcome"] == "granted"
+
+
+async def test_sold_out_is_found_out_without_any_news() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        await _sell_out(event, gate)
+        await until(gate.complete)
+        assert (await gate.grab("late"))["outcome"] == "empty"
+
+
+async def test_news_of_sold_out_is_not_believed_while_slots_are_left_or_on_their_way() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        for number in range(2):
+            for user in event.users_of(number, 2):
+                await gate.grab(user)
+        await gate.grab(event.users_of(2, 1)[0])
+        slots = await event.sets["s3"].take("r1", 2, "rebalance:r1:2:s1")
+        assert len(slots) == 1
+        assert not any([(await store.state("r1")).left for store in event.sets.values()])
+        for line in gate.lines.values():
+            await line.publish(SoldOut("r1"))
+        await gate.scaled._watches["r1"].look()
+        assert not gate.r1.sold_out
+        assert (await gate.grab("late"))["outcome"] == "missed"
+        await event.sets["s1"].give("r1", slots, "rebalance:r1:2:s1")
+        event.at(1)
+        assert (await gate.grab(event.users_of(0, 3)[2]))["outcome"] == "granted"
+        await until(lambda: gate.r1.sold_out)
+
+
+async def test_a_leftover_that_joins_makes_a_sold_out_round_grant_again_with_and_without_news() -> None:
+    async with many_sets() as event:
+        gate, deaf = await event.gate(), await event.gate()
+        await _sell_out(event, gate)
+        await until(lambda: gate.complete() and deaf.complete())
+        await event.sets["s1"].open("r0", Slots(9, 2))
+        for number, transfer in enumerate(("leftover:r0", "leftover:r00"), start=1):
+            slots = await event.sets["s1"].take("r0", 1, transfer)
+            await event.sets["s1"].give("r1", slots, transfer)
+            if number == 1:
+                await gate.lines["s1"].publish(Refilled("r1"))
+            await until(lambda: not gate.r1.sold_out and not deaf.r1.sold_out)
+            user = event.users_of(0, 2 + number)[-1]
+            assert (await gate.grab(user))["grant"]["slot"] == slots[0].first
+            await until(lambda: gate.complete() and deaf.complete())
+            assert (await deaf.grab(user))["outcome"] == "granted", "a winner of the other gate, after the end"
+            assert (await deaf.grab("late"))["outcome"] == "empty"
+
+
+async def test_slots_that_came_and_went_without_news_are_noticed() -> None:
+    async with many_sets() as event:
+        gate, other = await event.gate(), await event.gate()
+        await _sell_out(event, gate)
+        await until(lambda: gate.complete() and other.complete())
+        watch = gate.scaled._watches["r1"]
+        await event.sets["s1"].give("r1", (Slots(9, 1),), "leftover:r0")
+        winner = event.users_of(0, 3)[2]
+        await event.sets["s1"].claim("r1", [winner], event.clock.now_us)
+        await watch.look()
+        assert gate.r1.sold_out
+        assert gate.r1.refills >= 1
+        await until(gate.complete)
+        assert (await gate.grab(winner))["outcome"] == "granted"
+
+
+async def test_nobody_is_told_empty_from_memory_before_the_log_of_their_set_was_read_to_its_end() -> None:
+    async with many_sets() as event:
+
+        async def no_log(after: int, limit: int) -> Any:
+            await asyncio.Event().wait()
+
+        def without_a_log(gate: OneGate) -> None:
+            gate.stores["s1"].log = no_log  # type: ignore[method-assign]  # it hangs, claims do not
+
+        one, other = await event.gate(), await event.gate(broken=without_a_log)
+        winners = await _sell_out(event, one)
+        other.scaled.sold_out("r1")
+        await until(lambda: other.r1.sold_out and all(lane.complete for lane in other.r1.lanes[1:]))
+        assert not other.r1.lanes[0].complete
+        for user in winners:
+            assert (await other.grab(user))["outcome"] == "granted"
+        calls = len(other.stores["s1"].calls)
+        assert (await other.grab(event.users_of(0, 1, prefix="late")[0]))["outcome"] == "empty"
+        assert len(other.stores["s1"].calls) == calls + 1, "the store was asked"
+
+
+async def test_a_log_that_was_trimmed_before_it_was_read_leaves_losers_to_the_store() -> None:
+    async with many_sets() as event:
+        one = await event.gate()
+        winners = await _sell_out(event, one)
+
+        def trimmed(gate: OneGate) -> None:
+            inner = gate.stores["s1"].inner
+
+            async def log(after: int, limit: int) -> Any:
+                return await inner.log(max(after, 2), limit)
+
+            gate.stores["s1"].log = log  # type: ignore[method-assign]  # the first two records are gone
+
+        late = await event.gate(broken=trimmed)
+        late.scaled.sold_out("r1")
+        await until(lambda: all(lane.complete for lane in late.r1.lanes[1:]))
+        assert not late.r1.lanes[0].complete
+        for user in winners:
+            assert (await late.grab(user))["outcome"] == "granted"
+        assert (await late.grab(event.users_of(0, 1, prefix="late")[0]))["outcome"] == "empty"
+        event.at(ROUND_R2_S)
+        assert not late.scaled._followers["s1"].incomplete("r2"), "it had not begun then"
+
+
+# -- after the close
+
+
+async def test_after_the_close_losers_are_told_so_from_memory_when_nobody_can_win_any_more() -> None:
+    async with many_sets() as event:
+        one, other = await event.gate(), await event.gate()
+        first = await one.grab("alice")
+        event.at(61)
+        assert (await other.grab("mallory"))["outcome"] == "closed"
+        assert sum(store.finds for store in other.stores.values()) == 1
+        event.at(60 + 31)
+        await until(other.complete)
+        assert (await other.grab("mallory"))["outcome"] == "closed"
+        assert await other.grab("alice") == first | {"repeat": True}
+        assert sum(store.finds for store in other.stores.values()) == 2
+        assert sum([(await store.state("r1")).claimed for store in event.sets.values()]) == 1
+
+
+async def test_after_the_close_nothing_is_granted_though_slots_are_left() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        event.at(60)
+        assert (await gate.grab("alice"))["outcome"] == "closed"
+        assert gate.calls == 0
+
+
+# -- a set that is away
+
+
+async def test_the_users_of_a_set_that_is_away_are_told_to_come_back_and_the_others_notice_nothing() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        ours, theirs = event.users_of(0, 2), event.users_of(1, 2)
+        gate.stores["s1"].away = True
+        refused = await gate.grab(ours[0])
+        assert (refused["status"], refused["waited"]) == (503, True)
+        assert (await gate.grab(ours[1]))["status"] == 503
+        assert len(gate.stores["s1"].calls) == 1, "the second is refused at once"
+        assert [(await gate.grab(user))["outcome"] for user in theirs] == ["granted"] * 2
+        gate.stores["s1"].away = False
+        await until(lambda: gate.r1.lanes[0].refusal is None)
+        assert [(await gate.grab(user))["outcome"] for user in ours] == ["granted"] * 2
+        assert gate.faults == []
+        assert gate.gate.gauge.parked == 0
+        assert all(lane.parked == 0 for lane in gate.r1.lanes)
+
+
+async def test_an_absent_set_is_tried_by_one_batch_at_a_time() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        users = event.users_of(0, 6)
+        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store.away = True
+        await gate.grab(users[0])
+        await until(lambda: lane.refusal is None)
+        store.hang()
+        first = gate.ask(users[0])
+        await until(lambda: len(store.calls) == 2)
+        assert [(await gate.grab(user))["status"] for user in users] == [503] * 6
+        store.away = False
+        store.let_go()
+        assert (await first.json())["outcome"] == "granted"
+        assert (await gate.grab(users[1]))["outcome"] == "granted"
+
+
+async def test_whoever_waits_behind_a_batch_that_hangs_is_told_to_come_back() -> None:
+    async with many_sets(packets=60) as event:
+        gate = await event.gate()
+        users = event.users_of(0, 3)
+        gate.stores["s1"].hang()
+        first = gate.ask(users[0])
+        await until(lambda: len(gate.stores["s1"].calls) == 1)
+        second = gate.ask(users[1])
+        lane = gate.r1.lanes[0]
+        lane._patience_s = -1.0  # is over
+        gate.gate.tick()
+        assert (await second.json())["status"] == 503
+        assert (await gate.grab(users[2]))["status"] == 503
+        assert not first.answer.done()
+        assert (await gate.grab(event.users_of(1, 1)[0]))["outcome"] == "granted"
+        gate.stores["s1"].let_go()
+        assert (await first.json())["outcome"] == "granted"
+        assert (await gate.grab(users[2]))["outcome"] == "granted"
+
+
+async def test_a_set_that_hangs_takes_its_share_of_the_places_only() -> None:
+    async with many_sets(packets=60) as event:
+        gate = await event.gate(limits=Limits(parked_max=9))
+        gate.stores["s1"].hang()
+        asked = [gate.ask(user) for user in event.users_of(0, 5)]
+        assert [asking.answer.done() for asking in asked] == [False] * 3 + [True] * 2
+        assert (await asked[4].json())["status"] == 503
+        assert [(await gate.grab(user))["outcome"] for user in event.users_of(1, 5)] == ["granted"] * 5
+        assert gate.r1.lanes[0].busy == 2
+
+
+async def test_a_winner_whose_answer_got_lost_is_told_so_only_when_the_store_has_said_it_again() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        user = event.users_of(0, 1)[0]
+        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store.hasty = store.away = True
+        assert (await gate.grab(user))["status"] == 503
+        assert user in store.known("r1")
+        assert (await gate.grab(user))["status"] == 503, "that it is known does not mean that it is durable"
+        store.away = False
+        await until(lambda: lane.refusal is None)
+        again = await gate.grab(user)
+        assert (again["outcome"], again["grant"]["slot"], again["repeat"]) == ("granted", 0, True)
+        assert store.calls == [(user,), (user,)]
+        assert await gate.grab(user) == again, "from memory now"
+        assert len(store.calls) == 2
+
+
+@pytest.mark.parametrize("fault", [KeyError("r1"), RuntimeError("a bug")])
+async def test_a_fault_nobody_thought_of_is_told_and_tried_again(fault: Exception) -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        store = gate.stores["s1"]
+        inner_claim = store.claim
+
+        async def claim(pot: str, users: Any, at_us: int) -> Any:
+            store.claim = inner_claim  # type: ignore[method-assign]  # once
+            raise fault
+
+        store.claim = claim  # type: ignore[method-assign]  # see above
+        user = event.users_of(0, 1)[0]
+        assert (await gate.grab(user))["status"] == 503
+        assert len(gate.faults) == 1
+        await until(lambda: gate.r1.lanes[0].refusal is None)
+        assert (await gate.grab(user))["outcome"] == "granted"
+
+
+async def test_a_store_that_failed_for_good_closes_its_lane_alone() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        await gate.stores["s1"].inner.close()
+        assert (await gate.grab(event.users_of(0, 1)[0]))["status"] == 503
+        assert isinstance(gate.faults[0], StoreFailed)
+        assert (await gate.grab(event.users_of(1, 1)[0]))["outcome"] == "granted"
+        assert json.loads(gate.scaled.readiness().partition(b"\r\n\r\n")[2])["sets"]["s1"] == "broken"
+
+
+async def test_grants_are_asked_for_at_every_home_and_not_told_in_part() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        first = await gate.grab("alice")
+        event.at(ROUND_R2_S)
+        await until(lambda: gate.gate.rounds["r2"].lanes[0].warm)
+        second = await gate.grab("alice", "r2")
+
+        async def grants() -> Any:
+            asking = Asking()
+            answer = gate.gate.site._endpoints[b"/v1/grants"].route.serve(asking, "alice")
+            if answer is not None:
+                asking.send(answer)
+            return await asking.json()
+
+        assert (await grants())["grants"] == [first["grant"], second["grant"]]
+        for store in gate.stores.values():
+            store.away = True
+        assert (await grants())["status"] == 503
+
+
+# -- warm-up
+
+
+async def test_pots_are_opened_with_their_shares_some_time_before_the_opening() -> None:
+    async with many_sets() as event:
+        event.at(ROUND_R2_S - 61)
+        gate = await event.gate()
+        assert all(lane.warm for lane in gate.r1.lanes), "a round that is over too: winners may ask"
+        assert not any(lane.warm for lane in gate.gate.rounds["r2"].lanes)
+        event.at(ROUND_R2_S - 60)
+        await until(lambda: all(lane.warm for lane in gate.gate.rounds["r2"].lanes))
+        assert [(await store.state("r2")).left for store in event.sets.values()] == [2, 2, 2]
+
+
+async def test_who_divides_otherwise_is_told_before_the_opening() -> None:
+    async with many_sets() as event:
+        event.at(-30)
+        good = await event.gate()
+        with pytest.raises(StoreConflict, match="was opened with"):
+            await event.gate(places=[SetPlace("s1"), SetPlace("s2"), SetPlace("s3", "r2")])
+        assert event.running[-1].conflicts
+        assert not good.conflicts
+
+
+async def test_who_divides_a_later_round_otherwise_is_told_before_that_opens() -> None:
+    async with many_sets(("s1", "s2", "s3")) as event:
+        good = await event.gate()
+        event.sets["s4"] = MemoryStore()
+        wrong = await event.gate(places=[SetPlace("s1"), SetPlace("s2"), SetPlace("s3"), SetPlace("s4", "r2")])
+        event.at(ROUND_R2_S - 30)
+        await until(lambda: bool(good.conflicts or wrong.conflicts))
+
+
+async def test_a_gate_starts_without_a_set_that_is_away_and_takes_it_in_when_it_is_back() -> None:
+    async with many_sets() as event:
+        gate = await event.gate(broken=lambda gate: setattr(gate.stores["s1"], "away", True))
+        ready = gate.scaled.readiness()
+        assert ready.startswith(b"HTTP/1.1 200")
+        assert json.loads(ready.partition(b"\r\n\r\n")[2])["sets"] == {"s1": "away", "s2": "ready", "s3": "ready"}
+        assert (await gate.grab(event.users_of(0, 1)[0]))["status"] == 503
+        assert (await gate.grab(event.users_of(1, 1)[0]))["outcome"] == "granted"
+        gate.stores["s1"].away = False
+        await until(lambda: gate.r1.lanes[0].warm)
+        assert (await gate.grab(event.users_of(0, 1)[0]))["outcome"] == "granted"
+        assert b'"s1":"ready"' in gate.scaled.readiness()
+
+
+async def test_a_gate_is_not_ready_while_no_pot_of_a_round_that_is_due_is_open() -> None:
+    def all_away(gate: OneGate) -> None:
+        for store in gate.stores.values():
+            store.away = True
+
+    async with many_sets() as event:
+        event.at(-30)
+        gate = await event.gate(broken=all_away)
+        assert gate.scaled.readiness().startswith(b"HTTP/1.1 503")
+        for store in gate.stores.values():
+            store.away = False
+        await until(lambda: gate.scaled.readiness().startswith(b"HTTP/1.1 200"))
+
+
+async def test_a_restarted_gate_knows_the_end_of_a_round_without_asking_for_every_loser() -> None:
+    async with many_sets() as event:
+        winners = await _sell_out(event, await event.gate())
+        late = await event.gate()
+        await until(late.complete)
+        calls = late.calls
+        assert (await late.grab("late"))["outcome"] == "empty"
+        assert late.calls - calls <= 1
+        assert all([(await late.grab(user))["repeat"] for user in winners])
+
+
+async def test_terms_are_no_news_for_a_gate_and_unknown_rounds_none_at_all() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        for news in (NewTerms(2), SoldOut("r9"), Refilled("r9"), Refilled("r1")):
+            await gate.lines["s1"].publish(news)
+        await until(lambda: gate.r1.refills == 1)
+        assert gate.faults == []
+
+
+async def test_a_rush_over_several_gates_while_sets_come_and_go_loses_and_doubles_nothing() -> None:
+    async with many_sets(packets=300) as event:
+        gates = [await event.gate() for _ in range(3)]
+        users = [f"user{number}" for number in range(900)]
+        held: dict[str, int] = {}
+        for turn in range(12):
+            away = gates[turn % 3].stores[f"s{turn // 3 % 3 + 1}"]
+            away.away = True
+            asked = [(user, gates[(turn + number) % 3].ask(user)) for number, user in enumerate(users)]
+            for user, asking in asked:
+                answer = await asking.json()
+                if answer.get("outcome") == "granted":
+                    assert held.setdefault(user, answer["grant"]["slot"]) == answer["grant"]["slot"]
+                else:
+                    assert user not in held or answer["status"] == 503 or answer["outcome"] == "missed"
+            away.away = False
+            event.clock.now_us += SECOND_US // 10
+            await until(lambda: all(lane.refusal is None for gate in gates for lane in gate.r1.lanes))
+        assert len(set(held.values())) == len(held) == 300
+        assert sum([(await store.state("r1")).claimed for store in event.sets.values()]) == 300
+        assert max(len(batch) for gate in gates for s in gate.stores.values() for batch in s.calls) <= BATCH_CLAIMS_MAX

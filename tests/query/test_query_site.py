@@ -1,0 +1,221 @@
+"""The query role over real HTTP and real PostgreSQL: two databases, one event."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from redrush.core.campaign import Campaign
+from redrush.core.ledger import grant_rule
+from redrush.core.receipts import ReceiptSigner
+from redrush.core.tickets import TicketVerifier, sign_ticket
+from redrush.gate import answers
+from redrush.gate.grants import GrantWriter
+from redrush.gate.reader import Limits
+from redrush.gate.server import Server
+from redrush.ports.records import GrantRun, RecordedGrant
+from redrush.query import site as site_module
+from redrush.query.site import QUERY_MAX_S, GrantsRoute, Pool, Queries, RoundSum, TotalsRoute
+from redrush.records.postgres import PostgresRecords
+from redrush.stack.postgres_server import PostgresServer
+from tests.conftest import Databases
+from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
+from tests.settle.event import OPENS_US, campaign_of
+
+CAMPAIGN, AMOUNTS = campaign_of(10, 5)
+
+
+def record(dsn: str, set_: str, seq: int, round_id: str, first_slot: int, users: Sequence[str]) -> None:
+    records = PostgresRecords(dsn, set_)
+    amounts = list(AMOUNTS[first_slot : first_slot + len(users)])
+    rule = grant_rule(CAMPAIGN, round_id)
+    run = GrantRun(
+        seq=seq, round=round_id, first_slot=first_slot, at_us=OPENS_US, users=users, amounts_minor=amounts, rule=rule
+    )
+    records.apply([run])
+    records.close()
+
+
+class Site:
+    """The query role on a port of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def ask(self, path: str, user: str = "") -> Answer:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        ticket = sign_ticket(TICKET_RING, user, OPENS_US // 1_000_000 + 60) if user else None
+        writer.write(request("GET", path, ticket))
+        received = b""
+        async with asyncio.timeout(20):
+            while (parsed := read_answer(received)) is None:
+                received += await reader.read(65_536)
+        writer.close()
+        await writer.wait_closed()
+        return parsed[0]
+
+
+@asynccontextmanager
+async def serving(*dsns: str, campaign: Campaign = CAMPAIGN) -> AsyncIterator[Site]:
+    writers = {round_.id: GrantWriter(campaign, round_, AMOUNTS, RECEIPT_RING) for round_ in campaign.rounds}
+
+    queries = Queries(
+        campaign,
+        writers,
+        TicketVerifier(TICKET_RING),
+        [partial(PostgresRecords, dsn, "query", query_max_s=QUERY_MAX_S) for dsn in dsns],
+        limits=Limits(),
+        now_us=lambda: OPENS_US,
+    )
+    server = Server([])
+    port = await server.listen(queries.site, "127.0.0.1", 0)
+    try:
+        yield Site(port)
+    finally:
+        await server.stop()
+        await queries.close()
+
+
+def test_my_grants_are_those_of_all_databases_as_the_gate_writes_them(databases: Databases) -> None:
+    one, other = databases.fresh(), databases.fresh()
+    record(one, "s1", 1, "r2", 11, ["ann"])
+    record(other, "s2", 1, "r1", 3, ["bob", "ann"])
+
+    async def scenario() -> None:
+        async with serving(one, other) as site:
+            answer = await site.ask("/v1/grants", "ann")
+            assert answer.status == 200
+            grants = answer.json["grants"]
+            assert [(grant["round"], grant["slot"], grant["amount"]) for grant in grants] == [
+                ("r1", 4, "0.05"),
+                ("r2", 11, "0.12"),
+            ]
+            receipt = ReceiptSigner(RECEIPT_RING, "cny", "r1", "CNY").sign(4, 5, "ann", OPENS_US)
+            assert (grants[0]["id"], grants[0]["receipt"]) == ("cny-r1-4", receipt)
+            assert (await site.ask("/v1/grants", "nobody")).json == {"grants": []}
+            assert (await site.ask("/v1/grants")).status == 401
+
+    asyncio.run(scenario())
+
+
+def test_totals_are_added_up_over_databases(databases: Databases) -> None:
+    one, other = databases.fresh(), databases.fresh()
+    record(one, "s1", 1, "r1", 0, ["ann", "bob"])
+    record(other, "s2", 1, "r1", 5, ["cy"])
+
+    async def scenario() -> None:
+        async with serving(one, other) as site:
+            totals = (await site.ask("/v1/totals")).json
+            assert (totals["campaign"], totals["grants"], totals["granted"]) == ("cny", 3, "0.09")
+            assert totals["rounds"] == [
+                {"round": "r1", "grants": 3, "granted": "0.09"},
+                {"round": "r2", "grants": 0, "granted": "0.00"},
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_records_that_are_away_are_503_and_found_again_when_they_are_back(own_postgres: PostgresServer) -> None:
+    own_postgres.start()
+    record(own_postgres.dsn(), "s1", 1, "r1", 0, ["ann"])
+
+    async def scenario() -> None:
+        async with serving(own_postgres.dsn()) as site:
+            assert len((await site.ask("/v1/grants", "ann")).json["grants"]) == 1
+            own_postgres.kill()
+            for path in ("/v1/grants", "/v1/totals"):
+                away = await site.ask(path, "ann")
+                assert (away.status, "retry-after" in away.headers) == (503, True)
+            assert (await site.ask("/livez")).status == 200
+            own_postgres.start()
+            assert len((await site.ask("/v1/grants", "ann")).json["grants"]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_of_the_database_costs_nobody_an_answer(own_postgres: PostgresServer) -> None:
+    own_postgres.start()
+    record(own_postgres.dsn(), "s1", 1, "r1", 0, ["ann"])
+
+    async def scenario() -> None:
+        async with serving(own_postgres.dsn()) as site:
+            crowd = [site.ask("/v1/grants", "ann") for _ in range(20)]
+            assert {answer.status for answer in await asyncio.gather(*crowd)} == {200}
+            own_postgres.kill()
+            own_postgres.start()
+            crowd = [site.ask("/v1/grants", "ann") for _ in range(20)]
+            assert {answer.status for answer in await asyncio.gather(*crowd)} == {200}
+
+    asyncio.run(scenario())
+
+
+class SlowSource:
+    """Records that answer when the test lets them, and count what they are asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.free = threading.Event()
+
+    def grants_of(self, user: str) -> list[RecordedGrant]:
+        return self._answer([])
+
+    def round_totals(self) -> Sequence[RoundSum]:
+        return self._answer([])
+
+    def _answer(self, answer: list[Any]) -> list[Any]:
+        self.asked += 1
+        assert self.free.wait(20)
+        return answer
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Told:
+    """Whoever waits for an answer."""
+
+    def __init__(self) -> None:
+        self.answer = asyncio.get_running_loop().create_future()
+
+    def send(self, answer: bytes) -> None:
+        self.answer.set_result(answer)
+
+
+def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_module, "WAITING_MAX", 3)
+
+    async def scenario() -> None:
+        source = SlowSource()
+        pool = Pool(lambda: source)
+        route = GrantsRoute([pool], {}, lambda: OPENS_US)
+        waiting = [Told() for _ in range(4)]
+        refusals = [route.serve(waiter, "ann") for waiter in waiting]
+        assert refusals[:3] == [None] * 3
+        assert refusals[3] == answers.BUSY
+        source.free.set()
+        for waiter in waiting[:3]:
+            assert b"200 OK" in await waiter.answer
+        pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_totals_are_asked_for_once_however_many_want_them() -> None:
+    async def scenario() -> None:
+        source = SlowSource()
+        pool = Pool(lambda: source)
+        route = TotalsRoute([pool], CAMPAIGN, lambda: OPENS_US)
+        waiting = [Told() for _ in range(10)]
+        assert [route.serve(waiter, "") for waiter in waiting] == [None] * 10
+        source.free.set()
+        first, *others = [await waiter.answer for waiter in waiting]
+        assert set(others) == {first}
+        assert route.serve(Told(), "") == first
+        assert source.asked == 1
+        pool.close()
+
+    asyncio.run(scenario())
