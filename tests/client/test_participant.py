@@ -57,7 +57,7 @@ async def grab_at(*urls: str, draw: Callable[[], float] = lambda: 0.95) -> tuple
 
 
 def test_a_participant_waits_for_the_opening_and_gets_a_packet_from_a_real_server(tmp_path: Path) -> None:
-    opens_s = int(time.time()) + 4
+    opens_s = int(time.time()) + 7
     opens = datetime.fromtimestamp(opens_s, UTC).isoformat()
     rest = f'opens = {opens}\ntotal = "1.00"\npackets = 1\n[client]\nstart_window = "100ms"\ninterval = "200ms"\n'
     rest += '[client.texts.fr]\nasking = "…"\nwaiting = "patience"\ngiven_up = "désolé"\n'

@@ -109,7 +109,7 @@ def test_who_always_misses_gives_up() -> None:
 
 def test_who_is_early_comes_back_after_the_opening() -> None:
     async def early() -> CrowdResult:
-        opens_s = time.time() + 0.5
+        opens_s = time.time() + 1.0
         server = RushServer(ServerRound("r1", 100, opens_s, opens_s + 60))
         return await rush_at(server, one_each(100), 100)
 
