@@ -5,6 +5,8 @@ import contextlib
 import random
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -367,3 +369,27 @@ def test_a_server_that_does_not_keep_to_the_protocol_is_left(said: bytes) -> Non
         await server.wait_closed()
 
     asyncio.run(run())
+
+
+def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path; from redrush.stack.valkey_server import ValkeyServer\n"
+        "server = ValkeyServer(Path(sys.argv[1])); asyncio.run(server.start())\n"
+        "print(server.address.port, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as starter:
+        assert starter.stdout is not None
+        address = Address("127.0.0.1", int(starter.stdout.readline()))
+        asyncio.run(ask(address, "PING"))
+        starter.kill()
+
+    async def is_gone() -> bool:
+        try:
+            await ask(address, "PING")
+        except StoreUnavailable:
+            return True
+        return False
+
+    asyncio.run(until(is_gone))

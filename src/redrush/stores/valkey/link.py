@@ -139,7 +139,8 @@ class Link(asyncio.Protocol):
             await self.ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        # uvloop's transport is one in all but its base class.
+        self._transport = cast(asyncio.Transport, transport)
         if self.lost is not None:
             self._transport.abort()
 
