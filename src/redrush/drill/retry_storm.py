@@ -50,7 +50,7 @@ STORM_MIN = 2.0
 SERVED_MIN = 0.999
 
 BUCKET_S = 0.1
-NORMAL_DELAY_S = 0.25
+USUAL_DELAY_S = 0.25
 """From wanting a packet to having it, when all is well; some hundred times the median."""
 NORMAL_SHARE = 0.95
 """Of the people of a tenth of a second, how many have that when all is well."""
@@ -67,6 +67,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     rude_lasts_s: float = 20.0
     rude_patience_s: float = 0.5
     connections: int = 2_048
+    usual_delay_s: float = USUAL_DELAY_S
     client: str = 'answer_deadline = "2s"\n'
 
     @property
@@ -89,6 +90,7 @@ SHORT = Shape(
     rude_lasts_s=2.0,
     rude_patience_s=0.1,
     connections=512,
+    usual_delay_s=0.5,  # tests share their machine: only what makes a client come again counts
     client=(
         'answer_deadline = "500ms"\ninterval = "200ms"\nbackoff_first = "100ms"\nbackoff_max = "400ms"\n'
         'come_back = "1200ms"\nthrottle_window = "1s"\n'
@@ -105,6 +107,7 @@ class Phase(msgspec.Struct, frozen=True):
     """When each person wanted a packet; person k is user `first_user` + k."""
     first_user: int
     broken_s: tuple[float, float]
+    usual_delay_s: float = USUAL_DELAY_S
 
 
 def retry_storm(directory: Path, redrush: Sequence[str], short: bool, tell: Callable[[str], None]) -> DrillReport:
@@ -199,7 +202,7 @@ def _play(
             news = crowd.next_report(0.25)
             event.server.check()
             if isinstance(news, CrowdResult):
-                return Phase(news, planned_s, first, broken_s)
+                return Phase(news, planned_s, first, broken_s, shape.usual_delay_s)
     raise RehearsalFailed(f"the crowd was not done {TAIL_S:g} s after its last planned claim")
 
 
@@ -261,7 +264,7 @@ def delays_s(phase: Phase) -> Seconds:
 def recovered_after_s(phase: Phase) -> float:
     """Return how long after the outage people who came then were served as usual, and from then on always."""
     to_s = phase.broken_s[1]
-    usual = delays_s(phase) <= NORMAL_DELAY_S
+    usual = delays_s(phase) <= phase.usual_delay_s
     bucket = np.floor((phase.planned_s - to_s) / BUCKET_S).astype(np.int64)
     later = bucket >= 0
     came = np.bincount(bucket[later])
