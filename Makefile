@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-peers check bench soak format clean
+.PHONY: setup demo demo-stack test test-peers check bench soak format clean
 
 setup: $(READY)
 
@@ -15,6 +15,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup          ## a whole event on this machine, with a report
 	$(BIN)/redrush demo $(DEMO)
+
+demo-stack: setup    ## the same on many processes: sets on Valkey, records on PostgreSQL, several gates
+	$(BIN)/redrush demo --stack $(DEMO)
 
 test: setup          ## every test that needs nothing but Python
 	$(BIN)/python -m pytest -m "not soak and not peers" $(TEST)

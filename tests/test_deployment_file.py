@@ -45,6 +45,9 @@ def test_the_sample_is_a_deployment() -> None:
     assert deployment.sets[0].from_round == "r21"
     assert deployment.valkey.tls_ca == Path("/etc/redrush/valkey-ca.pem")
     assert deployment.control.gates == (Address("127.0.0.1", 8080),)
+    assert deployment.control.lower_after_us == 5_000_000
+    never = parse_deployment(text.replace('# lower_after = "5s"', 'lower_after = "never"'), PATH)
+    assert never.control.lower_after_us is None
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,7 @@ def test_the_sample_is_a_deployment() -> None:
         ("[[set]]", "[gate]\nport = 70000\n[[set]]", "6: gate.port: 70000 is not a port"),
         ("[[set]]", "[gate]\nparked_max = 0\n[[set]]", "6: gate.parked_max: must be at least 1"),
         ("[[set]]", '[control]\ngates = ["x"]\n[[set]]', '6: control.gates: "x" is not an address'),
+        ("[[set]]", '[control]\nlower_after = "x"\n[[set]]', '6: control.lower_after: "x" is not a duration'),
         ("[[set]]", "[settle]\ncontrol_port = -1\n[[set]]", "6: settle.control_port: -1 is not a port"),
         ("[[set]]", "[recorder]\n[[set]]", '5: recorder: the key "control_port" is missing'),
     ],

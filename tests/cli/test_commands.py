@@ -181,6 +181,9 @@ def test_help_names_every_command(run: Run) -> None:
     for command in (
         "init",
         "check",
+        "seal",
+        "gate",
+        "stack",
         "serve",
         "ticket",
         "export",
@@ -279,3 +282,41 @@ def test_a_receipt_that_is_none_ends_with_1(run: Run, receipt: str, changed: str
         assert _is_one_sentence(refused.err)
     as_json = run("verify-receipt", changed, "--data", "d", "--json")
     assert (as_json.code, json.loads(as_json.out)) == (1, {"ok": False})
+
+
+# -- many machines
+
+
+def test_init_writes_a_deployment_that_check_finds_fine(run: Run) -> None:
+    assert run("init", "d.toml", "--deployment").code == 0
+    checked = run("check", "d.toml")
+    assert (checked.code, checked.err) == (0, "")
+    assert checked.out.splitlines()[0] == "d.toml: fine. 2 sets, gates at 0.0.0.0:8080"
+    assert "  s2: 10.0.2.11:6379, 10.0.2.12:6379; a grant is on 2 of them before it is answered" in checked.out
+    found = json.loads(run("check", "d.toml", "--json").out)
+    assert (found["ok"], [spec["id"] for spec in found["sets"]]) == (True, ["s1", "s2"])
+
+
+def test_a_campaign_is_sealed_once_for_all_machines(run: Run, campaign: Path) -> None:
+    sealed = run("seal", campaign, "--data", "d")
+    assert (sealed.code, sealed.err) == (0, "")
+    before = {path.name: path.read_bytes() for path in Path("d").iterdir()}
+    assert set(before) == {"campaign.json", "amounts.i64", "keys.json", "client_policy.json"}
+    assert run("seal", campaign, "--data", "d").code == 0
+    assert {path.name: path.read_bytes() for path in Path("d").iterdir()} == before
+
+
+@pytest.mark.parametrize("role", ["gate", "settle", "control", "query", "recorder"])
+def test_a_role_without_a_sealed_campaign_ends_with_2_and_one_sentence(run: Run, role: str) -> None:
+    run("init", "d.toml", "--deployment")
+    refused = run(role, "--deploy", "d.toml", *(["--set", "s1"] if role == "recorder" else []))
+    assert (refused.code, refused.out) == (2, "")
+    assert _is_one_sentence(refused.err)
+    assert "event: holds no campaign" in refused.err
+
+
+def test_reconcile_and_export_are_told_of_one_place(run: Run) -> None:
+    for command in (["reconcile"], ["export", "grants"]):
+        refused = run(*command, "--data", "d", "--deploy", "d.toml")
+        assert refused.code == 2
+        assert "--data DIR, or --deploy FILE" in refused.err

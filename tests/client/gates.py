@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from redrush.drill.server_process import ServerProcess, free_port
@@ -25,20 +27,24 @@ kind = "equal"
 
 
 @contextmanager
-def serving(directory: Path, rest: str) -> Iterator[tuple[str, Callable[[str], str]]]:
-    """A real server on a campaign; yields its base URL and a maker of tickets."""
-    (directory / "c.toml").write_text(HEAD + rest, encoding="utf-8")
+def serving(
+    directory: Path, opens_in_s: int, client: str, users: Sequence[str]
+) -> Iterator[tuple[str, float, list[str]]]:
+    """A real server on a campaign of one packet. Yields its base URL, when the round opens, and the users' tickets."""
     port, data = free_port(), directory / "data"
-
-    def ticket(user: str) -> str:
-        command = (*REDRUSH, "ticket", "--data", str(data), "--user", user)
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split()[1]
-
+    names = [argument for user in users for argument in ("--user", user)]
+    printed = subprocess.run(
+        (*REDRUSH, "ticket", "--data", str(data), *names), capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    opens_s = int(time.time()) + opens_in_s
+    opens = datetime.fromtimestamp(opens_s, UTC).isoformat()
+    rest = f'opens = {opens}\ntotal = "1.00"\npackets = 1\n[client]\n{client}'
+    (directory / "c.toml").write_text(HEAD + rest, encoding="utf-8")
     command = (*REDRUSH, "serve", str(directory / "c.toml"), "--data", str(data), "--port", str(port))
     server = ServerProcess(command, directory / "server.log")
     server.start(30.0)
     try:
-        yield f"http://127.0.0.1:{port}", ticket
+        yield f"http://127.0.0.1:{port}", opens_s, [line.split("\t")[1] for line in printed.splitlines()]
     finally:
         server.kill()
 

@@ -181,7 +181,7 @@ async def a_killed_primary_is_replaced_and_comes_back_as_a_replica(watched: Watc
     assert loop.time() - began_s < BACK_WITHIN_S
     state = await watched.state(lambda state: state.durability == "disk")
     assert state.primary == str(second.address)
-    assert state.epoch == 2
+    assert state.epoch > 2  # after the founding, and that the first one was named
     await first.start()
     state = await watched.healthy()
     assert state.primary == str(second.address)

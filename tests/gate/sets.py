@@ -47,6 +47,9 @@ class RemoteStore:
         self.calls: list[tuple[str, ...]] = []
         """The users of every claim."""
         self.finds = 0
+        self.trimmed_upto = 0
+        """Records of the log up to this one are gone."""
+        self._heard_seq = 0
         self._known: dict[str, dict[str, Claimed]] = {}
         self._free = asyncio.Event()
         self._free.set()
@@ -103,10 +106,12 @@ class RemoteStore:
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         await self._reached()
-        return await self.inner.log(after, limit)
+        records = [record for record in await self.inner.log(after, limit) if record.seq > self.trimmed_upto]
+        self._heard_seq = self.inner.last_seq()
+        return records
 
     def last_seq(self) -> int:
-        return self.inner.last_seq()
+        return self._heard_seq
 
     async def close(self) -> None:
         """The set stays."""

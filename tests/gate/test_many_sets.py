@@ -9,6 +9,7 @@ import pytest
 
 from redrush.core.campaign import Slots
 from redrush.core.division import SetPlace
+from redrush.gate import following
 from redrush.gate.lanes import BATCH_CLAIMS_MAX
 from redrush.gate.reader import Limits
 from redrush.ports.news import NewTerms, Refilled, SoldOut
@@ -211,28 +212,39 @@ async def test_nobody_is_told_empty_from_memory_before_the_log_of_their_set_was_
         assert len(other.stores["s1"].calls) == calls + 1, "the store was asked"
 
 
-async def test_a_log_that_was_trimmed_before_it_was_read_leaves_losers_to_the_store() -> None:
+@pytest.mark.parametrize("trimmed_upto", [2, 1_000_000], ids=["in part", "wholly"])
+async def test_a_log_that_was_trimmed_before_it_was_read_leaves_losers_to_the_store(
+    trimmed_upto: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "IDLE_S", 0.001)
     async with many_sets() as event:
         one = await event.gate()
         winners = await _sell_out(event, one)
-
-        def trimmed(gate: OneGate) -> None:
-            inner = gate.stores["s1"].inner
-
-            async def log(after: int, limit: int) -> Any:
-                return await inner.log(max(after, 2), limit)
-
-            gate.stores["s1"].log = log  # type: ignore[method-assign]  # the first two records are gone
-
-        late = await event.gate(broken=trimmed)
+        late = await event.gate(broken=lambda gate: setattr(gate.stores["s1"], "trimmed_upto", trimmed_upto))
         late.scaled.sold_out("r1")
         await until(lambda: all(lane.complete for lane in late.r1.lanes[1:]))
         assert not late.r1.lanes[0].complete
         for user in winners:
             assert (await late.grab(user))["outcome"] == "granted"
         assert (await late.grab(event.users_of(0, 1, prefix="late")[0]))["outcome"] == "empty"
+        await until(lambda: late.scaled._followers["s1"].incomplete("r1"))
+        assert not late.scaled._followers["s1"].incomplete("r2"), "it has not begun yet"
         event.at(ROUND_R2_S)
-        assert not late.scaled._followers["s1"].incomplete("r2"), "it had not begun then"
+        late.stores["s1"].trimmed_upto = 0
+        await until(lambda: late.gate.rounds["r2"].lanes[0].warm)
+        users = [user for number in range(3) for user in event.users_of(number, 2)]
+        assert {(await late.grab(user, "r2"))["outcome"] for user in users} == {"granted"}
+        await until(lambda: all(lane.complete for lane in late.gate.rounds["r2"].lanes))
+
+
+async def test_what_was_trimmed_before_a_round_was_opened_is_not_missed_by_it() -> None:
+    async with many_sets() as event:
+        await event.sets["s1"].open("r0", Slots(100, 1))
+        winners = await _sell_out(event, await event.gate())
+        late = await event.gate(broken=lambda gate: setattr(gate.stores["s1"], "trimmed_upto", 1))
+        await until(late.complete)
+        for user in winners:
+            assert (await late.grab(user))["outcome"] == "granted"
 
 
 # -- after the close

@@ -8,21 +8,31 @@ import json
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from redrush.cli import roles
+from redrush.cli import drills, roles
 from redrush.cli.stack import stack_app
 from redrush.errors import RedrushError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redrush.config import DeploymentFile
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
 app.add_typer(stack_app, name="stack")
 roles.add_to(app)
+drills.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+OptionalDataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+EvidenceOption = Annotated[
+    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
 
@@ -49,11 +59,17 @@ def _print_json(value: Any) -> None:
 
 
 @app.command()
-def init(file: FileArgument) -> None:
-    """Write a commented campaign file to start from."""
+def init(
+    file: FileArgument,
+    deployment: Annotated[
+        bool, typer.Option("--deployment", help="A deployment file instead, for many machines.")
+    ] = False,
+) -> None:
+    """Write a commented campaign file (or deployment file) to start from."""
     from redrush.errors import ConfigError
 
-    text = resources.files("redrush.cli").joinpath("sample.toml").read_text(encoding="utf-8")
+    sample = "sample_deployment.toml" if deployment else "sample.toml"
+    text = resources.files("redrush.cli").joinpath(sample).read_text(encoding="utf-8")
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text.replace("{id}", "cny2027"))
@@ -66,10 +82,14 @@ def init(file: FileArgument) -> None:
 
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
-    """Validate a campaign file and say what it would hand out."""
+    """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
     import msgspec
 
-    from redrush.config import load_campaign_file
+    from redrush.config import is_deployment, load_campaign_file
+
+    if is_deployment(file):
+        _check_deployment(file, as_json)
+        return
     from redrush.core.instants import rfc3339
     from redrush.core.money import format_amount
 
@@ -110,6 +130,50 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
         f"{client.answer_deadline_ms:,} ms for an answer, retry {client.retry_share:.0%} of requests, come back after "
         f"{client.come_back_ms:,} ms, give up after {client.attempts_max} failures"
     )
+
+
+def _check_deployment(file: Path, as_json: bool) -> None:
+    from redrush.config import load_deployment_file
+
+    deployment = load_deployment_file(file)
+    sets = [
+        {
+            "id": spec.id,
+            "addresses": [str(address) for address in spec.addresses],
+            "replicas_needed": spec.replicas_needed,
+            "from_round": spec.from_round,
+        }
+        for spec in deployment.sets
+    ]
+    if as_json:
+        _print_json({"ok": True, "sets": sets, "gate": str(deployment.gate.address)})
+        return
+    _print(f"{file}: fine. {len(sets)} sets, gates at {deployment.gate.address}")
+    for spec in deployment.sets:
+        addresses = ", ".join(map(str, spec.addresses))
+        since = "" if spec.from_round is None else f", from round {spec.from_round}"
+        _print(
+            f"  {spec.id}: {addresses}; a grant is on {1 + spec.replicas_needed} of them before it is answered{since}"
+        )
+
+
+@app.command("seal")
+def seal_campaign(file: FileArgument, data: DataOption) -> None:
+    """Settle a campaign once for all: instants, amounts and keys, written to DIR, for machines that share them."""
+    from redrush.config import load_campaign_file
+    from redrush.control.data_dir import DataDir
+    from redrush.control.keys import load_or_create_keys
+    from redrush.control.policy_file import keep_policy
+    from redrush.control.sealing import seal
+    from redrush.wiring.embedded import system_clock
+
+    directory = DataDir(data)
+    campaign = load_campaign_file(file)
+    directory.create()
+    sealed = seal(campaign, directory, system_clock().now_us())
+    load_or_create_keys(directory)
+    keep_policy(campaign.client, directory)
+    _print(f"{data}: campaign {sealed.campaign.id} is sealed; give every machine the same copy, and keep it secret")
 
 
 @app.command()
@@ -156,42 +220,62 @@ def ticket(
         _print(line)
 
 
+def _deployment_of(data: Path | None, deploy: Path | None) -> "Callable[[Callable[[DeploymentFile], Any]], Any] | None":
+    """Return what gives the evidence of a deployment to a function; None if `data` is of a single server.
+
+    Wrong usage unless exactly one of them is given.
+    """
+    from redrush.control.data_dir import DataDir
+
+    if (data is None) == (deploy is None):
+        raise typer.BadParameter("say where: --data DIR, or --deploy FILE for servers that run elsewhere")
+    if deploy is not None:
+        from redrush.config import load_deployment_file
+
+        deployment = load_deployment_file(deploy)
+        return lambda work: work(deployment)
+    assert data is not None
+    if not DataDir(data).deployment.is_file():
+        return None
+    from redrush.stack.evidence import with_servers
+    from redrush.stack.stack_dir import StackDir
+
+    return lambda work: with_servers(StackDir(data), work)
+
+
 @export_app.command("grants")
 def export_grants(
-    data: DataOption,
+    data: OptionalDataOption = None,
+    deploy: EvidenceOption = None,
     format_: Annotated[
         Literal["jsonl", "csv"], typer.Option("--format", help="A JSON object or a CSV row a grant.")
     ] = "jsonl",
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
-    from redrush.control.data_dir import DataDir
-
-    if DataDir(data).deployment.is_file():
-        from redrush.stack.evidence import with_servers
-        from redrush.stack.stack_dir import StackDir
+    if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.wiring.evidence import export_deployment
 
-        with_servers(StackDir(data), lambda deployment: export_deployment(deployment, format_, sys.stdout))
-    else:
-        from redrush.wiring.embedded import export_grants as write
+        deployment_of(lambda deployment: export_deployment(deployment, format_, sys.stdout))
+        return
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring.embedded import export_grants as write
 
-        write(DataDir(data), format_, sys.stdout)
+    assert data is not None
+    write(DataDir(data), format_, sys.stdout)
 
 
 @app.command()
-def reconcile(data: DataOption, as_json: JsonOption = False) -> None:
+def reconcile(data: OptionalDataOption = None, deploy: EvidenceOption = None, as_json: JsonOption = False) -> None:
     """Re-derive every total from the journal alone and hold the ledger against it."""
-    from redrush.control.data_dir import DataDir
-
-    if DataDir(data).deployment.is_file():
-        from redrush.stack.evidence import with_servers
-        from redrush.stack.stack_dir import StackDir
+    if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.wiring.evidence import reconcile_deployment
 
-        report = with_servers(StackDir(data), reconcile_deployment)
+        report = deployment_of(reconcile_deployment)
     else:
+        from redrush.control.data_dir import DataDir
         from redrush.wiring.embedded import reconcile_data_dir
 
+        assert data is not None
         report = reconcile_data_dir(DataDir(data))
     if as_json:
         _print_json(report.to_json())
@@ -245,53 +329,28 @@ def demo(
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
     ] = None,
-    users: Annotated[int, typer.Option(min=100, max=1_000_000, help="Registered users.")] = 150_000,
+    users: Annotated[
+        int | None,
+        typer.Option(min=100, max=1_000_000, help="Registered users; by default 150,000, or 50,000 on a stack."),
+    ] = None,
+    stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
     port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
-    from redrush.drill.demo import DemoOptions, run_demo
+    from redrush.drill.demo import STACK_USERS, USERS, DemoOptions, on_a_stack, run_demo
 
-    raise SystemExit(
-        run_demo(
-            DemoOptions(data_dir=data, users=users, stay=stay, as_json=as_json, port=port, control_port=control_port)
-        )
+    options = DemoOptions(
+        data_dir=data,
+        users=users or (STACK_USERS if stack else USERS),
+        stay=stay,
+        as_json=as_json,
+        port=port,
+        control_port=control_port,
     )
-
-
-@app.command()
-def drill(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which drill; `list` tells what there is.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="For the event and the report; temporary by default.")
-    ] = None,
-    short: Annotated[bool, typer.Option("--short", help="The small form: some fifteen seconds.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Break something real while people come, on real processes, and judge what they saw."""
-    from rich.console import Console
-
-    from redrush.drill.drill_report import print_drill_report, to_json, write_drill_report
-    from redrush.drill.drills import DRILLS, drill_named, play_drill
-    from redrush.drill.rehearsal import rehearsal_directory
-
-    if name == "list":
-        for known in DRILLS:
-            _print(f"{known.name}\t{known.asks}")
-        return
-    directory = rehearsal_directory(data, drill_named(name).name)
-    console = Console(stderr=as_json)
-    report = play_drill(name, directory, lambda line: console.print(line, style="dim"), short=short)
-    path = write_drill_report(report, directory)
-    if as_json:
-        sys.stdout.write(to_json(report).decode())
-    else:
-        print_drill_report(report, console)
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)
-    if not report.passed:
-        raise SystemExit(1)
+    raise SystemExit(run_demo(on_a_stack(options) if stack else options))
 
 
 @app.command()

@@ -24,16 +24,22 @@ def gate(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Participants' port; that of the deployment by default.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Processes, one for each core; each has the next control port."),
+    ] = None,
 ) -> None:
     """Serve participants over all sets, until SIGTERM. Any number of gates may run, on one machine on one port."""
-    from redrush.config import Address
-    from redrush.wiring.roles import GateRole
+    from redrush.config import Address, load_deployment_file
+    from redrush.wiring.roles import run_gates
 
-    def make(around: "Surroundings") -> "Role":
-        address = around.deployment.gate.address
-        return GateRole(around, address if port is None else Address(address.host, port))
-
-    _run(deploy, control_port, lambda found: found.gate.control, make)
+    deployment = load_deployment_file(deploy)
+    spec = deployment.gate
+    address = spec.address if port is None else Address(spec.address.host, port)
+    control = spec.control if control_port is None else Address(spec.control.host, control_port)
+    status = run_gates(deployment, address, control, workers or spec.workers, announce)
+    if status:
+        raise SystemExit(status)
 
 
 def settle(deploy: DeployOption, control_port: ControlPortOption = None) -> None:

@@ -18,6 +18,7 @@ from redrush.config.deployment_file import (
     DeploymentFile,
     Secret,
     SetSpec,
+    is_deployment,
     load_deployment_file,
     parse_deployment,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "RoundSpec",
     "Secret",
     "SetSpec",
+    "is_deployment",
     "load_campaign_file",
     "load_deployment_file",
     "parse_campaign",

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from redrush.config.campaign_file import GateSpec, check_gate
-from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
 from redrush.errors import ConfigError
 
@@ -24,6 +24,8 @@ ADDRESSES_MAX = 16
 WORKERS_MAX = 256
 WARM_UP_US_MAX = 24 * 3_600_000_000
 WARM_UP_DEFAULT = "60s"
+LOWER_AFTER_DEFAULT = "5s"
+NEVER = "never"
 SECRET_BYTES_MAX = 64_000
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
@@ -121,6 +123,10 @@ class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
 
     control: Address
     gates: tuple[Address, ...]
+    notes: Path
+    """The directory where it notes what it is about to tell the sets' servers."""
+    lower_after_us: int | None
+    """A set goes on without its replica when that was away for so long; None: only when an operator says so."""
 
 
 class QueryRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +209,8 @@ class _ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     control_host: str = "127.0.0.1"
     control_port: int = 9103
     gates: list[str] = []
+    notes: str = "control"
+    lower_after: str = LOWER_AFTER_DEFAULT
 
 
 class _QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -226,6 +234,12 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def load_deployment_file(path: Path) -> DeploymentFile:
     """Return the deployment that the file states. ConfigError says file, line, key, and what to write instead."""
     return parse_deployment(read_text(path, "deployment"), path)
+
+
+def is_deployment(path: Path) -> bool:
+    """Return whether the file looks like a deployment rather than a campaign. ConfigError if it cannot be read."""
+    text = read_text(path, "campaign or deployment")
+    return "campaign" not in (tables := tables_of(text, str(path))) and ("event" in tables or "set" in tables)
 
 
 def parse_deployment(text: str, path: Path) -> DeploymentFile:
@@ -256,6 +270,8 @@ class _Reading:
             control=ControlRole(
                 control=_control("control", file.control),
                 gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
+                notes=self._path_of(file.control.notes),
+                lower_after_us=_lower_after_us(file.control.lower_after),
             ),
             query=QueryRole(
                 address=_listening("query.port", file.query.host, file.query.port),
@@ -362,6 +378,13 @@ def _gate(table: _GateTable) -> GateRole:
 
 def _control(role: str, table: _GateTable | _RoleTable | _ControlTable | _QueryTable) -> Address:
     return _listening(f"{role}.control_port", table.control_host, table.control_port)
+
+
+def _lower_after_us(text: str) -> int | None:
+    if text == NEVER:
+        return None
+    with wrong_at("control.lower_after"):
+        return parse_duration_us(text)
 
 
 def _listening(key: str, host: str, port: int) -> Address:

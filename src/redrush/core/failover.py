@@ -6,8 +6,9 @@ set like any other, so a replica has them as of what it has received. The rules 
 - Under terms that need n replicas, n ≥ 1, everything acknowledged is on at least n of them. A server that was left by
   so many followers that fewer than n remain can acknowledge nothing any more, whatever it believes.
 - A replica that holds terms has received everything that came before them.
-- Terms that need no replica are only ever in force at one server, and that one is *noted*, with the epoch, before it is
-  told. So a replica whose epoch is below the noted one may lack acknowledged grants, and is never promoted.
+- Terms are in force at one server only. They name it, so that a replica which is restarted as nobody's does not take
+  its copy for its own; and it is *noted*, with the epoch, before it is told. So a replica whose epoch is below the
+  noted one may lack acknowledged grants, and is never promoted.
 
 A set whose primary is gone therefore waits, unavailable, unless a replica surely has everything: one that holds the
 noted epoch, where that needs n replicas, and at most n − 1 other servers could know more than those that are asked. An
@@ -39,9 +40,12 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a server says of itself. `terms` is None for one that does not hold the set."""
 
     is_primary: bool
+    """Whether it follows nobody, and its terms are not named as those of another server."""
     terms: Terms | None
     offset: int
     """Bytes of the stream of changes that it has; comparable between a primary and its followers."""
+    is_named: bool = False
+    """Whether its terms say whose they are."""
     is_detached: bool = False
     """Whether it was detached under these terms for a promotion, and what it had then was kept in mind."""
     follows: str | None = None
@@ -172,6 +176,8 @@ def _fence(sight: Sight, primary: str) -> Fence | Wait:
     fence = Fence(primary, Terms(max(terms.epoch, sight.noted.epoch) + 1, wanted))
     if terms.epoch < sight.noted.epoch:  # the noted terms did not arrive
         return fence
+    if not sight.seen[primary].is_named:  # a replica that is restarted as nobody's could take them for its own
+        return fence
     if wanted > terms.replicas_needed and sight.ample_us >= RAISE_AFTER_US:
         return fence
     if wanted < terms.replicas_needed:
@@ -198,8 +204,12 @@ def _back(sight: Sight, lost: str, back: Seen) -> Step:
     """The noted primary answers, but not as a primary: it was restarted as a replica, or without its data."""
     if back.terms is None or back.terms.epoch < highest_epoch(sight):
         return _promotion(sight, lost)
-    if back.is_linked:
-        return Wait(f"{lost} was the primary and is in doubt now: an operator must decide")
+    if back.is_linked and back.follows is not None:
+        # Somebody chose another one, and it has a copy of what that has: nothing more is to be had from it.
+        chosen = sight.seen.get(back.follows)
+        if chosen is None or chosen.follows is not None:
+            return Wait(f"{lost} was the primary and follows {back.follows} now, which does not answer as one")
+        return Promote((back.follows,), sight.noted.epoch + 1)
     return Promote((lost,), sight.noted.epoch + 1)
 
 
@@ -222,6 +232,6 @@ def _promotion(sight: Sight, lost: str) -> Step:
     unasked = len(others) - len(fit)
     if unasked >= needed:
         return Wait(f"{lost} is away, and {unasked} other servers may have acknowledged grants that the rest lack")
-    if len(fit) > 1 and any(seen.is_primary and not seen.is_detached for seen in fit.values()):
+    if len(fit) > 1 and any(seen.follows is None and not seen.is_detached for seen in fit.values()):
         return Wait(f"{lost} is away, and several servers claim to be primary under one epoch: an operator must decide")
     return Promote(tuple(fit), sight.noted.epoch + 1)

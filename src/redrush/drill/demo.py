@@ -42,6 +42,22 @@ AFTER_LAST_CLOSE_S = 1.0
 """For the leftover of the last round to go back, before the server is told to stop."""
 
 
+class StackShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a stack is. What two cores can carry beside the crowd that comes to it."""
+
+    sets: int = 2
+    replicas: int = 0
+    gates: int = 2
+
+
+STACK_EVENT = EventShape(packets=5_000, totals=(15_000, 15_000, 20_000), release_per_s=(None, 900, None))
+STACK_USERS = 50_000
+STACK_LEAD_S = 25.0
+"""A database and the servers of the sets are made first."""
+STACK_AFTER_LAST_CLOSE_S = 4.0
+"""Settlement leaves claims that were accepted before the close two seconds to become durable."""
+
+
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What can be chosen. `data_dir` None makes a new directory under the system's temporary one, and keeps it."""
 
@@ -57,6 +73,20 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The command that is redrush."""
     shape: EventShape = EventShape()
     lead_s: float = LEAD_S
+    after_last_close_s: float = AFTER_LAST_CLOSE_S
+    stack: StackShape | None = None
+    """None: the embedded form."""
+
+
+def on_a_stack(options: DemoOptions) -> DemoOptions:
+    """Return the options for the same event on a stack: smaller, for it shares the machine with many more processes."""
+    return msgspec.structs.replace(
+        options,
+        stack=StackShape(),
+        shape=STACK_EVENT,
+        lead_s=STACK_LEAD_S,
+        after_last_close_s=STACK_AFTER_LAST_CLOSE_S,
+    )
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -122,6 +152,8 @@ class _Demo:
             )
             report = event_report(result, facts)
             write_report(report, self.data_dir)
+            if not self._options.stay:
+                self._event.stop_server()
         except OSError as fault:
             raise RehearsalFailed(f"{self.data_dir}: {fault.strerror or fault}") from fault
         return report
@@ -150,8 +182,12 @@ class _Demo:
     def _serve(self) -> SampleEvent:
         event = sample_event(self._options.shape, int((time.time() + self._options.lead_s) * 1e6))
         path = self._event.campaign_path(event.toml)
-        self._screen.step(f"starting the server: redrush serve {path} --port {self._event.port}")
-        self._event.serve(path)
+        server: tuple[object, ...] = ("serve", path)
+        if (stack := self._options.stack) is not None:
+            server = ("stack", "up", path, "--sets", stack.sets, "--replicas", stack.replicas, "--gates", stack.gates)
+        arguments = tuple(map(str, server))
+        self._screen.step(f"starting the server: redrush {' '.join(arguments)} --port {self._event.port}")
+        self._event.serve(*arguments)
         return event
 
     def _rush(self, event: SampleEvent, tickets: list[tuple[str, str]]) -> CrowdResult:
@@ -180,12 +216,15 @@ class _Demo:
             raise RehearsalFailed(f"the crowd was not done after {CROWD_DEADLINE_S:g} s")
 
     def _settle(self, event: SampleEvent) -> tuple[float, Verdict]:
-        """Let the last round close, stop the server gracefully (or let its records catch up), and reconcile."""
-        ends_s = event.opens_us / 1e6 + event.closes_s[-1] + AFTER_LAST_CLOSE_S
+        """Let the last round close, stop the server gracefully (or let its records catch up), and reconcile.
+
+        A stack goes on until the end: it would have to be started again to be asked.
+        """
+        ends_s = event.opens_us / 1e6 + event.closes_s[-1] + self._options.after_last_close_s
         time.sleep(max(0.0, ends_s - time.time()))
         self._screen.step("settling: every grant into the ledger, then everything derived again from the journal")
         begun_s = time.monotonic()
-        if not self._options.stay:
+        if not self._options.stay and self._options.stack is None:
             self._event.stop_server()
             took_s = time.monotonic() - begun_s
             return took_s, self._event.reconcile()

@@ -77,17 +77,19 @@ class Rehearsal:
         path.write_text(toml, encoding="utf-8")
         return path
 
-    def serve(self, campaign_path: Path) -> None:
-        """Start the server and return when it is ready."""
-        arguments = ("serve", str(campaign_path), "--data", str(self.directory), "--port", str(self.port))
-        command = (*self._redrush_command, *arguments, "--control-port", str(self.control_port))
+    def serve(self, *arguments: str) -> None:
+        """Start the server, which `arguments` are the command of, on this directory and these ports; return when it is
+        ready."""
+        command = (*self._redrush_command, *arguments, "--data", str(self.directory), "--port", str(self.port))
+        command = (*command, "--control-port", str(self.control_port))
         self._server = ServerProcess(command, self.directory / "server.log")
         self._server.start(READY_DEADLINE_S)
 
     def stop_server(self) -> None:
-        """End the server in order."""
-        self.server.stop(STOP_DEADLINE_S)
-        self._server = None
+        """End the server in order, if it still runs."""
+        if self._server is not None:
+            self._server.stop(STOP_DEADLINE_S)
+            self._server = None
 
     def end_server(self) -> None:
         """End the server at once, if it still runs."""

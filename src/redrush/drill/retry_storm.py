@@ -118,7 +118,7 @@ def retry_storm(directory: Path, redrush: Sequence[str], short: bool, tell: Call
     with Rehearsal(directory, redrush) as event:
         tell(f"registering {people:,} people and starting the server")
         tickets = event.tickets([f"u{number:06}" for number in range(people)])
-        event.serve(event.campaign_path(_campaign(people, shape.client)))
+        event.serve("serve", str(event.campaign_path(_campaign(people, shape.client))))
         pid = event.server.pid
         policy = _served_policy(event)
         tell(f"polite crowd: {shape.polite:,} claims in {shape.polite_lasts_s:g} s, stopped for {shape.outage_s:g} s")

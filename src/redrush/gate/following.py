@@ -5,18 +5,19 @@ A log that is read to its end has every grant that was made before the reading b
 can grant nothing more *wants* its log read to the end from then on (`want`), and the lane is complete when it is.
 This rests on the port's word that `log` leaves no durable record out and returns none that may be taken back.
 
-What was trimmed from the log before this process had read it is gone for the filter: rounds that had begun by then ask
-the store about every loser for as long as the process lives. Numbers of records follow each other, so it is noticed.
+What was trimmed from the log before this process had read it is gone for the filter: rounds that had begun by then, and
+whose beginning (`Opened`) was trimmed too, ask the store about every loser for as long as the process lives. Numbers of
+records follow each other, so it is noticed.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from redrush.gate.claims import RoundClaims
 from redrush.gate.lanes import Lane
-from redrush.ports.store import Granted, Store, StoreUnavailable
+from redrush.ports.store import Granted, LogRecord, Opened, Store, StoreUnavailable
 
 SLICE_RECORDS_MAX: Final = 64
 """Log records of one reading; each holds a batch of claims, up to a thousand winners."""
@@ -34,7 +35,7 @@ AWAY_S: Final = 0.5
 """Rest after the set could not be reached."""
 
 SHORT_READINGS_MAX: Final = 20
-"""Readings that end before the last record the store spoke of; so many in a row mean that it was trimmed away."""
+"""Readings that find nothing though the store spoke of more; so many in a row mean that it was trimmed away."""
 
 CLOCKS_APART_US: Final = 5_000_000
 """How much earlier than here a round may have opened at another gate, if clocks are not synchronised well."""
@@ -58,6 +59,7 @@ class LogFollower:
         self._busy = busy
         self._cursor = 0
         self._short_readings = 0
+        self._readings = 0
         self._wanted: dict[str, int] = {}
         self._holed: set[str] = set()
         self._wake = asyncio.Event()
@@ -90,24 +92,15 @@ class LogFollower:
         wanted = tuple(self._wanted.items())
         last_seq = self._store.last_seq()
         records = await self._store.log(self._cursor, SLICE_RECORDS_MAX)
-        added = 0
-        for record in records:
-            if record.seq != self._cursor + 1:
-                self._missed_some()
-            self._cursor = record.seq
-            if isinstance(record, Granted) and record.pot in self._lanes:
-                winners = self._lanes[record.pot][0].winners
-                assert winners is not None
-                winners.add(record.users)
-                added += len(record.users)
-                if added >= USERS_AT_ONCE_MAX:
-                    added = 0
-                    await asyncio.sleep(0)
-        if len(records) == SLICE_RECORDS_MAX:
+        await self._take(records)
+        # How far the log reaches a process may only have heard by reading it: the first reading says nothing of that.
+        self._readings += 1
+        if len(records) == SLICE_RECORDS_MAX or self._readings == 1:
             return True
         if self._cursor < last_seq:
-            self._came_short(last_seq)
-            return False
+            if not records:
+                self._came_short(last_seq)
+            return bool(records)
         self._short_readings = 0
         for round_id, refills in wanted:
             claims, lane = self._lanes[round_id]
@@ -116,6 +109,23 @@ class LogFollower:
             if round_id not in self._holed:
                 claims.complete(lane, refills)
         return bool(self._wanted)
+
+    async def _take(self, records: Iterable[LogRecord]) -> None:
+        added = 0
+        for record in records:
+            if record.seq != self._cursor + 1:
+                self._missed_some()
+            self._cursor = record.seq
+            if isinstance(record, Opened):
+                self._holed.discard(record.pot)  # nothing was granted from it before
+            elif isinstance(record, Granted) and record.pot in self._lanes:
+                winners = self._lanes[record.pot][0].winners
+                assert winners is not None
+                winners.add(record.users)
+                added += len(record.users)
+                if added >= USERS_AT_ONCE_MAX:
+                    added = 0
+                    await asyncio.sleep(0)
 
     def _came_short(self, last_seq: int) -> None:
         self._short_readings += 1

@@ -8,7 +8,7 @@ are trimmed, their beginning is read from the journal in the records.
 import asyncio
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from heapq import merge
 from typing import Final, Literal, TextIO
 
 import msgspec
@@ -69,7 +69,7 @@ async def export_sets(
     file_format: Format,
     out: TextIO,
 ) -> None:
-    """Write the grants of every set to `out`, one set after the other, as `write_grants` does.
+    """Write the grants of all sets to `out` as `write_grants` does, in order of their instants.
 
     Of a set whose store is None only what is recorded is written. Raises RecordsFailed, or what `Store.log` raises.
     """
@@ -77,5 +77,9 @@ async def export_sets(
     for journalled, store in sets:
         cursor = await asyncio.to_thread(journalled.cursor)
         logs.append(WholeLog(journalled, [] if store is None else await read_to_end(store, cursor)))
-    everything = chain.from_iterable(log.records() for log in logs)
+    everything = merge(*(_granted(log.records()) for log in logs), key=lambda granted: granted.at_us)
     await asyncio.to_thread(write_grants, everything, campaign, amounts, file_format, out)
+
+
+def _granted(log: Iterable[LogRecord]) -> Iterator[Granted]:
+    return (record for record in log if isinstance(record, Granted))

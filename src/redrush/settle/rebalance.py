@@ -26,7 +26,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.core.campaign import Campaign, Round
-from redrush.core.leftover import LEFTOVER_PREFIX
+from redrush.core.division import slots_in_play
 from redrush.core.phase import Phase, phase_of
 from redrush.core.rebalancing import Balancer, Move, Stock
 from redrush.errors import RedrushError
@@ -230,15 +230,21 @@ class RoundRebalancer:
         if claimed == self._sold_out_at_claims:
             return claimed
         transfers = await read_transfers(self._stores)
-        joined = sum(
-            run.count
+        given = [
+            (transfer, run.count)
             for held in transfers.values()
-            for transfer, given in held.given.items()
-            if given.pot == self._round.id and transfer.startswith(LEFTOVER_PREFIX)
-            for run in given.slots
-        )
-        complete = len(transfers) == len(self._stores) and claimed == self._round.slots.count + joined
-        return claimed if complete else None
+            for transfer, half in held.given.items()
+            if half.pot == self._round.id
+            for run in half.slots
+        ]
+        taken = {
+            transfer
+            for held in transfers.values()
+            for transfer, half in held.taken.items()
+            if half.pot == self._round.id
+        }
+        complete = len(transfers) == len(self._stores)
+        return claimed if complete and claimed == slots_in_play(self._round.slots.count, given, taken) else None
 
     def _tell(self) -> None:
         """Tell the gates what has changed; and that all is granted again and again, for news may be lost."""

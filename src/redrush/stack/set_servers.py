@@ -19,6 +19,8 @@ from typing import Final
 import msgspec
 
 from redrush.config import Address
+from redrush.control.warden_notes import WardenNotes
+from redrush.core.failover import Noted, Terms
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.child import ChildSpec
@@ -29,6 +31,7 @@ from redrush.stack.valkey_server import Program, ValkeyServer
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.terms import fence
 
 STORE: Final = "store"
 REPLICA: Final = "replica"
@@ -97,10 +100,25 @@ class SetServers:
         for index in range(len(known)):
             if index != newest:
                 await self._follow(index, self._addresses[newest])
+        epoch, replicas_needed = known[newest].epoch, min(1, len(self._servers) - 1)
         if not founded:
-            replicas_needed = min(1, len(self._servers) - 1)
-            await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)
+            epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)).epoch
             self._stack.add_founded(self.id)
+        await self._rename(self._addresses[newest], Terms(epoch + 1, replicas_needed))
+
+    async def _rename(self, primary: Address, terms: Terms) -> None:
+        """Put the set under new terms: the servers may listen elsewhere than last time, so what the terms and the
+        warden's note say of the primary names nobody any more."""
+        notes = WardenNotes.open_path(self._stack.control, self.id)
+        try:
+            notes.note(Noted(terms.epoch, str(primary)))
+        finally:
+            notes.close()
+        link, _ = await Link.connect(primary, Access())
+        try:
+            await fence(link, self._keys, terms, named=True)
+        finally:
+            await link.close()
 
     def _child(self, index: int) -> ChildSpec:
         address = self._addresses[index]
@@ -161,7 +179,9 @@ class SetServers:
         try:
             link, _ = await Link.connect(address, Access())
             try:
-                role, held = await link.call(pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq")), 2)
+                role, held = await link.call(
+                    pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq", "detached")), 2
+                )
             finally:
                 await link.close()
         except StoreUnavailable:
@@ -181,7 +201,12 @@ class SetServers:
 
 
 def _standing(role: Reply, held: Reply) -> Standing:
-    epoch, seq = (0 if value is None else int(value) for value in held)
+    epoch, seq = (0 if value is None else int(value) for value in held[:2])
+    if held[2] is not None:
+        # Cut off in the middle of a promotion. What was written to it since was not acknowledged; it counts with what
+        # it had before.
+        detached_epoch, detached_seq = map(int, held[2].split())
+        seq = min(seq, detached_seq) if detached_epoch == epoch else seq
     if role[0] == b"master":
         return Standing(None, True, epoch, seq)
     return Standing(Address(role[1].decode(), int(role[2])), role[3] == b"connected", epoch, seq)

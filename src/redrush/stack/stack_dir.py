@@ -6,6 +6,7 @@
 | `offline.toml` | the same, for servers that are started only to be asked what happened |
 | `records.dsn` | where the records are, with the password |
 | `founded.json` | the sets that were ever founded: they are never founded again, whatever their servers hold |
+| `control/` | what the wardens of the sets have noted |
 | `sets/s1/a`, `b`, … | the servers of a set, each with its append-only file |
 | `postgres/` | the database of the records |
 | `logs/` | a log per process |
@@ -49,6 +50,11 @@ class StackDir(msgspec.Struct, frozen=True):
     def records_dsn(self) -> Path:
         """The file with the DSN of the records."""
         return self.root / "records.dsn"
+
+    @property
+    def control(self) -> Path:
+        """The directory of the control role's notes."""
+        return self.root / "control"
 
     @property
     def founded(self) -> Path:

@@ -20,13 +20,10 @@ from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.errors import ConfigError, RedrushError
-from redrush.gate import answers
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home, Lane
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
-from redrush.gate.site import Site
-from redrush.gate.views import Computed, Fixed
 from redrush.ports.store import StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
@@ -35,7 +32,8 @@ from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
-from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+from redrush.watch.metrics import Reading
+from redrush.wiring.role import control_site, ready_unless
 
 EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
@@ -148,19 +146,14 @@ class Embedded:
         self._server = Server([self._gate.tick])
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
-            control = Site(Limits(connections_max=256), None, clock.now_us)
-            exposition = Exposition([lambda: gate_readings(self._gate), self._settlement_readings])
-            control.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-            control.add(b"GET", b"/readyz", Computed(self._readiness), needs_ticket=False)
-            metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
-            control.add(b"GET", b"/metrics", metrics, needs_ticket=False)
+            readings = [lambda: gate_readings(self._gate), self._settlement_readings]
+            control = control_site(clock.now_us, self._readiness, readings)
             ports["control"] = await self._server.listen(control, self._ports.host, self._ports.control)
         return ports
 
     def _readiness(self) -> bytes:
-        if self._fault is not None or self._stopping.is_set():
-            return answers.problem(503, "the store has failed or the server is stopping", "Retry-After: 5\r\n")
-        return answers.json_answer({"status": "ready"})
+        failing = self._fault is not None or self._stopping.is_set()
+        return ready_unless("the store has failed or the server is stopping" if failing else None)
 
     def _settlement_readings(self) -> Iterator[Reading]:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)

@@ -1,7 +1,8 @@
 """The roles of the scaled form: each makes its parts from the deployment, runs them, and ends them in order."""
 
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Container, Iterator
 from functools import partial
 
 from redrush.config import Address, DeploymentFile
@@ -10,7 +11,10 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.policy_file import load_policy
+from redrush.control.warden import SetServers, Warden
+from redrush.control.warden_notes import WardenNotes
 from redrush.core.campaign import Round
+from redrush.core.failover import Policy
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
 from redrush.gate.assembly import Event, build_gate
@@ -18,24 +22,31 @@ from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Home
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.gate.server import Server
+from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
+from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
+from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.embedded import gate_readings, limits_of, system_clock
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
+from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
+
+DURABILITIES = ("replica", "disk", "none")
+"""What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
 
 
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, address: Address) -> None:
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address) -> None:
         self._around = around
+        self._audience = audience
         self._address = address
         self._troubles = Troubles(around.log)
         self._parts = Parts()
@@ -47,10 +58,9 @@ class GateRole:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         data_dir = DataDir(deployment.data)
         keys = load_keys(data_dir)
-        audience = None if deployment.audience is None else load_audience(deployment.audience)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, audience, load_policy(data_dir)),
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, load_policy(data_dir)),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
@@ -112,16 +122,13 @@ class RecorderRole:
         self._records = open_records(self._spec)
         self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
-        async def trim(seq: int) -> None:
-            await self._store.trim(seq)
-
         self._recorder = Recorder(
             self._store,
             self._records,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
-            trim=trim,
+            trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
         self._parts.add("recorder", self._recorder.run())
@@ -210,6 +217,8 @@ class ControlRole:
         self._parts = Parts()
         self._stores: dict[str, ValkeyStore] = {}
         self._overview: Overview | None = None
+        self._wardens: list[Warden] = []
+        self._notes: list[WardenNotes] = []
 
     async def start(self) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
@@ -233,6 +242,8 @@ class ControlRole:
                 for gate in around.deployment.control.gates
             },
         )
+        if not around.deployment.valkey.cluster:  # a cluster promotes by itself
+            self._watch_over_sets()
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())
         return {}
@@ -247,6 +258,13 @@ class ControlRole:
             labels = (("set", set_id),)
             works = set_id not in self._overview.sets_lacking
             yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, works)
+        for warden in self._wardens:
+            labels = (("set", warden.state.set),)
+            yield Reading("redrush_set_epoch", "Grows with every change of terms", "gauge", labels, warden.state.epoch)
+            for durability in DURABILITIES:
+                held = (("set", warden.state.set), ("durability", durability))
+                holds = warden.state.durability == durability
+                yield Reading("redrush_set_durability", "What a grant rests on, if 1", "gauge", held, holds)
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -254,7 +272,24 @@ class ControlRole:
 
     async def stop(self) -> None:
         await self._parts.cancel()
+        for notes in self._notes:
+            notes.close()
         await close_all(self._stores)
+
+    def _watch_over_sets(self) -> None:
+        deployment, campaign_id = self._around.deployment, self._around.sealed.campaign.id
+        access = access_of(deployment.valkey)
+        for spec in deployment.sets:
+            self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
+            warden = Warden(
+                SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access),
+                policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
+                notes=self._notes[-1],
+                clock=self._around.clock,
+                told=self._around.log.warning,
+            )
+            self._wardens.append(warden)
+            self._parts.add(f"warden of {spec.id}", warden.run())
 
 
 class QueryRole:
@@ -299,6 +334,30 @@ class QueryRole:
         await self._server.stop()
         if self._queries is not None:
             await self._queries.close()
+
+
+def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:
+    """Run a gate of so many worker processes until told to end; return the exit code.
+
+    All serve participants at `address`. Each has a control port of its own, the next ones after that of the first.
+    """
+    clock = system_clock()
+    around = surroundings(deployment, clock)
+    # Loaded before the workers are forked, so that they share the memory.
+    audience = None if deployment.audience is None else load_audience(deployment.audience)
+
+    def work(number: int) -> None:
+        own = Address(control.host, control.port + number if control.port else 0)
+        run_role(lambda: GateRole(around, audience, address), own, clock, announce)
+
+    if workers == 1:
+        work(0)
+        return 0
+
+    def died(number: int, status: int) -> None:
+        around.log.error("a worker died and is started again", worker=number, status=status)
+
+    return run_workers(workers, work, died=died)
 
 
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:

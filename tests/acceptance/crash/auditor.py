@@ -41,7 +41,7 @@ def keep_books(seal: Seal, rows: Iterable[LogRow]) -> tuple[Books, list[str]]:
             problems.append(f"row {row.seq} follows row {books.last_seq}")
         books.last_seq = row.seq
         problems += _ENTRIES[row.kind](books, seal, row)
-    problems += _conservation(books, seal)
+    problems += conservation(books, seal)
     return books, problems[:PROBLEMS_MAX]
 
 
@@ -81,7 +81,7 @@ def _granted(books: Books, seal: Seal, row: LogRow) -> list[str]:
 
 def _taken(books: Books, seal: Seal, row: LogRow) -> list[str]:
     problems = []
-    slots = _slots_of(row)
+    slots = slots_of(row)
     if ("taken", row.transfer) in books.moved:
         problems.append(f"transfer {row.transfer} took twice")
     if not slots <= books.free.get(row.pot, set()):
@@ -95,7 +95,7 @@ def _taken(books: Books, seal: Seal, row: LogRow) -> list[str]:
 
 def _given(books: Books, seal: Seal, row: LogRow) -> list[str]:
     problems = []
-    slots = _slots_of(row)
+    slots = slots_of(row)
     if ("given", row.transfer) in books.moved:
         problems.append(f"transfer {row.transfer} gave twice")
     elif books.in_transit.pop(row.transfer, None) != slots:
@@ -110,11 +110,12 @@ def _given(books: Books, seal: Seal, row: LogRow) -> list[str]:
 _ENTRIES = {"opened": _opened, "granted": _granted, "taken": _taken, "given": _given}
 
 
-def _slots_of(row: LogRow) -> set[int]:
+def slots_of(row: LogRow) -> set[int]:
+    """Return the slots of a transfer."""
     return {slot for first, count in row.slots for slot in range(first, first + count)}
 
 
-def _conservation(books: Books, seal: Seal) -> list[str]:
+def conservation(books: Books, seal: Seal) -> list[str]:
     """Every slot of every opened round is in exactly one place, and the amounts add up to the budget to the cent."""
     problems = []
     for name, round_ in seal.rounds.items():

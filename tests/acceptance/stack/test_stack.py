@@ -1,6 +1,8 @@
 """The scaled form on one machine, as a person has it: real servers, real processes, kill -9."""
 
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +131,24 @@ def test_whoever_is_killed_is_started_again(stack: RunningStack) -> None:
         assert (after[name]["role"], after[name]["address"]) == (before[name]["role"], before[name]["address"])
 
 
+def test_a_store_that_hangs_is_replaced_by_its_replica_and_comes_back_as_one(stack: RunningStack) -> None:
+    tickets = stack.tickets([f"v{number}" for number in range(60)])
+    before = stack.grab(dict(list(tickets.items())[:30]), "r2")
+    stores = {process["name"]: process for process in stack.processes() if process["set"] == "s2"}
+    (old,) = (name for name, process in stores.items() if process["role"] == "store")
+    (new,) = (name for name, process in stores.items() if process["role"] == "replica")
+    os.kill(stores[old]["pid"], signal.SIGSTOP)
+    try:
+        stack.wait_until(lambda now: now[new]["role"] == "store")
+        after = stack.grab(tickets, "r2")
+    finally:
+        os.kill(stores[old]["pid"], signal.SIGCONT)
+    assert {user: after[user]["grant"] for user in before} == {user: before[user]["grant"] for user in before}
+    assert len({decision["grant"]["slot"] for decision in after.values()}) == len(tickets)
+    stack.wait_until(lambda now: now[old]["role"] == "replica" and now[old]["state"] == "ready")
+    assert _reconciled(stack.data)["rounds"][1]["grants"] == len(tickets)
+
+
 def test_a_second_stack_on_the_same_directory_is_refused(stack: RunningStack) -> None:
     campaign = stack.data.parent / "c.toml"
     refused = redrush("stack", "up", campaign, "--data", stack.data, "--port", 0)
@@ -139,13 +159,13 @@ def test_a_second_stack_on_the_same_directory_is_refused(stack: RunningStack) ->
 
 def test_a_stack_that_was_killed_leaves_nobody_and_goes_on_with_the_same_event(tmp_path: Path) -> None:
     campaign, data = _campaign(tmp_path), tmp_path / "d"
-    with stack_up(campaign, data, "--sets", 1, "--gates", 1) as stack:
+    with stack_up(campaign, data, "--sets", 1, "--replicas", 1, "--gates", 1) as stack:
         tickets = stack.tickets([f"u{number}" for number in range(50)])
         first = stack.grab(tickets, "r1")
         pids = stack.pids()
         kill(stack.process.pid)
         wait_for_end(pids)
-    with stack_up(campaign, data, "--sets", 1, "--gates", 1) as stack:
+    with stack_up(campaign, data, "--sets", 1, "--replicas", 1, "--gates", 1) as stack:
         second = stack.grab(tickets, "r1")
         assert {user: decision["grant"] for user, decision in second.items()} == {
             user: decision["grant"] for user, decision in first.items()

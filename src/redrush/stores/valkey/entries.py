@@ -1,12 +1,13 @@
 """What a set holds in Valkey (`library.lua`) as typed values, and back. Its forms stay inside this package."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from redrush.core.campaign import Slots
 from redrush.ports.log_rows import record_of
-from redrush.ports.store import LogRecord, StoreCorrupt, Transfer
+from redrush.ports.store import LogRecord, StoreCorrupt, Transfer, Transfers
 from redrush.stores.valkey.link import Reply
 
 INTEGER_MAX: Final = 2**53 - 1
@@ -35,6 +36,14 @@ def grant_of(value: bytes) -> tuple[int, int]:
 def transfer_of(value: bytes) -> Transfer:
     runs, _, pot = value.partition(b" ")
     return Transfer(pot.decode(), runs_of(runs))
+
+
+def transfers_of(taken: Mapping[bytes, bytes], given: Mapping[bytes, bytes]) -> Transfers:
+    """Return what the two hashes say."""
+    return Transfers(
+        taken={name.decode(): transfer_of(value) for name, value in taken.items()},
+        given={name.decode(): transfer_of(value) for name, value in given.items()},
+    )
 
 
 def log_record_of(entry: Reply) -> LogRecord:

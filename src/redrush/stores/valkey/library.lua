@@ -3,7 +3,8 @@
 -- are one MULTI/EXEC there) and on replicas.
 --
 -- Keys of a set share one hash tag, {campaign/set}:
---   meta             hash: epoch, replicas (the terms), seq (of the last log record), touched
+--   meta             hash: epoch, replicas (the terms), primary (whose terms they are, if it was named), seq (of the
+--                    last log record), touched, detached (detach.lua)
 --   log              stream, ids <seq>-0: what changed, in order
 --   taken, given     hashes: transfer id -> "<runs as JSON> <pot>"
 --   pot:<pot>        hash: opened "<first> <count>"; first, next, stop of the head run, of which first..next-1 are granted
@@ -75,7 +76,8 @@ local function found(keys, args)
   return redis.call('HMGET', keys[1], 'epoch', 'replicas')
 end
 
--- Puts the set under new terms. ARGV: epoch, which must be greater than the present one, replicas.
+-- Puts the set under new terms. ARGV: epoch, which must be greater than the present one, replicas, and, if it is to be
+-- named, the address of the primary: a copy that another server was restarted with is nobody's primary then.
 local function fence(keys, args)
   local held = redis.call('HGET', keys[1], 'epoch')
   if not held then
@@ -85,6 +87,9 @@ local function fence(keys, args)
     return refuse('FENCED', held)
   end
   redis.call('HSET', keys[1], 'epoch', args[1], 'replicas', args[2])
+  if args[3] then
+    redis.call('HSET', keys[1], 'primary', args[3])
+  end
   return redis.status_reply('OK')
 end
 

@@ -17,7 +17,7 @@ from redrush.errors import ConfigError
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.terms import Terms, terms_of
+from redrush.stores.valkey.terms import Terms, is_named, terms_of
 
 VERSION_MIN: Final = (7, 2)
 """Functions came with 7.0; 7.2 is what is tested, and the last that both Redis and Valkey are."""
@@ -130,7 +130,7 @@ class Search:
         role, config, held = await link.call(
             pack(("ROLE",))
             + pack(("CONFIG", "GET", *REQUIRED))
-            + pack(("HMGET", self._keys.meta, "epoch", "replicas")),
+            + pack(("HMGET", self._keys.meta, "epoch", "replicas", "primary")),
             3,
         )
         if isinstance(held, ReplyFault) and held.code == "MOVED":
@@ -140,13 +140,15 @@ class Search:
             if isinstance(reply, ReplyFault):
                 raise StoreUnavailable(f"{link.address}: {reply}")
         _check_config(link.address, greeting, config)
-        self.servers.append(Server(link, role[0] == b"master", terms_of(held)))
+        *terms, primary = held
+        is_primary = role[0] == b"master" and is_named(primary, link.address)
+        self.servers.append(Server(link, is_primary, terms_of(terms)))
         return None
 
 
 def _role(server: Server) -> str:
     if not server.is_primary:
-        return "is a replica"
+        return "is a replica, or was one"
     return "holds no such set" if server.terms is None else f"is of epoch {server.terms.epoch}, a newer one is known"
 
 

@@ -11,26 +11,27 @@ from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode
-from redrush.stores.valkey.terms import fence, terms_of
+from redrush.stores.valkey.terms import fence, is_named, terms_of
 
 
 async def examine(link: Link, keys: SetKeys) -> Seen:
     """Return what the server says of itself. Raises StoreUnavailable, also while it still reads its file."""
     info, held = await link.call(
-        pack(("INFO", "replication")) + pack(("HMGET", keys.meta, "epoch", "replicas", "detached")), 2
+        pack(("INFO", "replication")) + pack(("HMGET", keys.meta, "epoch", "replicas", "primary", "detached")), 2
     )
     for reply in (info, held):
         _check(link, reply)
-    *terms, detached = held
+    *terms, primary, detached = held
     fields = _fields(info)
-    is_primary = fields["role"] == "master"
+    follows_nobody = fields["role"] == "master"
     seen = Seen(
-        is_primary=is_primary,
+        is_primary=follows_nobody and is_named(primary, link.address),
+        is_named=primary is not None,
         terms=terms_of(terms),
-        offset=int(fields["master_repl_offset" if is_primary else "slave_repl_offset"]),
-        is_detached=is_primary and detached is not None and detached.partition(b" ")[0] == terms[0],
+        offset=int(fields["master_repl_offset" if follows_nobody else "slave_repl_offset"]),
+        is_detached=follows_nobody and detached is not None and detached.partition(b" ")[0] == terms[0],
     )
-    if is_primary:
+    if follows_nobody:
         return seen
     return msgspec.structs.replace(
         seen,
@@ -67,7 +68,7 @@ async def put_under(link: Link, keys: SetKeys, terms: Terms) -> None:
 
     Raises StoreConflict if its epoch is not lower; StoreUnavailable if it is unknown whether it is done.
     """
-    await fence(link, keys, terms)
+    await fence(link, keys, terms, named=True)
     (reply,) = await link.call(pack(("PUBLISH", keys.news, encode(NewTerms(terms.epoch)))))
     _check(link, reply)
 

@@ -41,7 +41,7 @@ from redrush.stores.valkey.entries import (
     grant_of,
     runs_of,
     runs_text,
-    transfer_of,
+    transfers_of,
 )
 from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
 from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
@@ -211,10 +211,7 @@ class ValkeyStore:
 
     async def transfers(self) -> Transfers:
         taken, given, _ = await self._read(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
-        return Transfers(
-            taken={name.decode(): transfer_of(value) for name, value in taken.items()},
-            given={name.decode(): transfer_of(value) for name, value in given.items()},
-        )
+        return transfers_of(taken, given)
 
     async def find(self, pot: str, user: str) -> Claimed | None:
         value, _ = await self._read(("HGET", self._keys.pot(pot).grants, user.encode()))

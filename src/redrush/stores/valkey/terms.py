@@ -8,12 +8,13 @@ stopped by WAIT: the replica of the old primary has left it. Known terms only ev
 
 from typing import Final
 
+from redrush.config.deployment_file import Address
 from redrush.core.failover import Terms
 from redrush.ports.store import StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 
-__all__ = ["WAIT_MS", "Terms", "fence", "load", "read_terms", "terms_of"]
+__all__ = ["WAIT_MS", "Terms", "fence", "is_named", "load", "read_terms", "terms_of"]
 
 WAIT_MS: Final = 1_000
 """How long replicas may take to hold what was acknowledged; then nothing is. Less than REPLY_S, which ends the link."""
@@ -23,6 +24,11 @@ def terms_of(held: Reply) -> Terms | None:
     """Return the terms in a set's `meta`, read as epoch and replicas; None if there is no set."""
     epoch, replicas = held
     return None if epoch is None else Terms(int(epoch), int(replicas))
+
+
+def is_named(primary: bytes | None, address: Address) -> bool:
+    """Return whether a server at this address may be the primary, by the name in the set's `meta`, if there is one."""
+    return primary is None or primary.decode() == str(address)
 
 
 async def read_terms(link: Link, keys: SetKeys) -> Terms | ReplyFault | None:
@@ -38,16 +44,19 @@ async def load(link: Link, library: Library) -> None:
         raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
 
 
-async def fence(link: Link, keys: SetKeys, terms: Terms) -> None:
+async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False) -> None:
     """Put the set on this server under new terms, durable under these when it returns.
+
+    `named` says that the terms are those of this server alone: one that has a copy of them is no primary.
 
     Raises StoreConflict if its epoch is not lower, StoreUnavailable if the server refused or replicas are missing: the
     terms may or may not be new then, read them again.
     """
     library = Library.read()
     await load(link, library)
+    primary = (str(link.address),) if named else ()
     done, replicas = await link.call(
-        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed))
+        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary))
         + pack(("WAIT", terms.replicas_needed, WAIT_MS)),
         2,
     )

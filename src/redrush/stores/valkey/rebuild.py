@@ -1,0 +1,178 @@
+"""A set whose copies are all lost, made anew from its journal; and single grants entered into a set by their receipts.
+
+The records hold every log record of a set word for word. Entered in order into an empty server they give the same set:
+the same grants, pots, transfers and seq, and the log goes on where the records stop. What was acknowledged after the
+last record that was kept is not in it. Of that, two things can still be known:
+
+- *Moves.* Another set may have been given slots that this one must have taken, or have taken some that this one was to
+  get. Both are entered after the journal, so no slot is in two sets. Therefore all other sets must answer.
+- *Grants*, by the receipts in the hands of those who have them (`redrush.settle.honouring`).
+
+Gates see no set here until it is finished: without an epoch every call is refused. It is then given terms of its own,
+later than all before, which name it, so whatever may come back of the lost copies is out of date.
+"""
+
+import asyncio
+import importlib.resources
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, Self
+
+from redrush.config.deployment_file import Address
+from redrush.core.failover import Terms
+from redrush.ports.log_rows import users_text
+from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreConflict, StoreUnavailable, Taken, Transfers
+from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, runs_text, transfers_of
+from redrush.stores.valkey.keys import Library, SetKeys
+from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.terms import WAIT_MS, load
+
+PAGE_RECORDS: Final = 256
+"""Records in one write: tens of thousands of grants, and a bound on what waits in memory."""
+
+RESTORING: Final = "restoring"
+
+
+class SetRebuild:
+    """One rebuild: `begin`, `enter` the journal, `settle_moves`, `finish`. May be begun again after a crash."""
+
+    def __init__(self, link: Link, keys: SetKeys, set_id: str) -> None:
+        self._link = link
+        self._keys = keys
+        self._set_id = set_id
+        self._script = _script()
+
+    @classmethod
+    async def begin(cls, address: Address, campaign_id: str, set_id: str, access: Access | None = None) -> Self:
+        """Begin on a server that holds no such set, or one whose rebuild was cut off.
+
+        Raises StoreConflict if it holds the set, StoreUnavailable.
+        """
+        keys = SetKeys(campaign_id, set_id)
+        link, _ = await Link.connect(address, access or Access())
+        rebuild = cls(link, keys, set_id)
+        (epoch,) = await rebuild._ask(("HGET", keys.meta, "epoch"))
+        if epoch is not None:
+            link.cut("not to be rebuilt")
+            raise StoreConflict(f"{address} holds set {keys.name} under epoch {int(epoch)}: nothing is to be rebuilt")
+        await rebuild._ask(("HSET", keys.meta, RESTORING, "1"), ("HSETNX", keys.meta, "seq", "0"))
+        return rebuild
+
+    async def enter(self, journal: Iterable[LogRecord]) -> int:
+        """Enter the records in order, from the first on; return the seq of the last.
+
+        Records that were entered before a crash are passed over. The journal is read in a thread.
+        Raises StoreConflict for a record that cannot follow those before it: then it is another set's, or not whole.
+        """
+        pages = iter(journal)
+        while page := await asyncio.to_thread(lambda: list(islice(pages, PAGE_RECORDS))):
+            replies = await self._ask(*(self._entry(record, str(record.seq)) for record in page))
+            for record, reply in zip(page, replies, strict=True):
+                if isinstance(reply, ReplyFault):
+                    raise StoreConflict(f"set {self._keys.name}: record {record.seq} cannot be entered: {reply}")
+        (seq,) = await self._ask(("HGET", self._keys.meta, "seq"))
+        return int(seq)
+
+    async def settle_moves(self, others: Mapping[str, Transfers]) -> int:
+        """Enter the halves of moves that other sets' transfers show this one must have done; return how many.
+
+        Moves may hang together, so they are tried until no more fit. Raises StoreConflict if some do not fit at all.
+        """
+        taken, given = await self._ask(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
+        held = transfers_of(taken, given)
+        missing = _missing_halves(self._set_id, held, others)
+        entered = 0
+        while missing:
+            failed: list[Taken | Given] = []
+            faults: list[str] = []
+            for record in missing:
+                (reply,) = await self._ask(self._entry(record, "next"))
+                if isinstance(reply, ReplyFault):
+                    failed.append(record)
+                    faults.append(f"{record.transfer}: {reply}")
+            if len(failed) == len(missing):
+                raise StoreConflict(f"set {self._keys.name}: moves that do not fit: {'; '.join(faults)}")
+            entered += len(missing) - len(failed)
+            missing = failed
+        return entered
+
+    async def finish(self, terms: Terms) -> None:
+        """Give the set its terms, under which gates may use it. Its epoch must be above all that there were.
+
+        Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
+        """
+        await load(self._link, Library.read())
+        orders: tuple[Command, ...] = (
+            ("MULTI",),
+            ("HDEL", self._keys.meta, RESTORING),
+            ("HSET", self._keys.meta, "epoch", terms.epoch, "replicas", terms.replicas_needed),
+            ("HSET", self._keys.meta, "primary", str(self._link.address)),
+            ("EXEC",),
+            ("WAIT", terms.replicas_needed, WAIT_MS),
+        )
+        *_, done, replicas = await self._ask(*orders)
+        if isinstance(done, ReplyFault) or isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
+            raise StoreUnavailable(f"{self._link.address}: the terms of set {self._keys.name} are not durable")
+
+    async def close(self) -> None:
+        """End the link."""
+        await self._link.close()
+
+    def _entry(self, record: LogRecord, seq: str) -> Command:
+        return _entry(self._script, self._keys, record, RESTORING, seq)
+
+    async def _ask(self, *commands: Command) -> list[Reply]:
+        return await self._link.call(b"".join(map(pack, commands)), len(commands))
+
+
+async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -> ReplyFault | None:
+    """Enter a grant into a set that is in use, under its terms and the next seq; `grant.seq` says nothing.
+
+    Returns None when it is entered and durable, else why it is not: ABSENT, its slot is not there to be granted; HELD,
+    the user has a grant of this pot already; TERMS. Raises StoreUnavailable if it is unknown.
+    """
+    entry = _entry(_script(), keys, grant, str(terms.epoch), "next")
+    reply, replicas = await link.call(pack(entry) + pack(("WAIT", terms.replicas_needed, WAIT_MS)), 2)
+    if isinstance(reply, ReplyFault):
+        return reply
+    if isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
+        raise StoreUnavailable(f"{link.address}: {replicas} of {terms.replicas_needed} replicas have the grant")
+    return None
+
+
+def _script() -> str:
+    return importlib.resources.files(__package__).joinpath("enter.lua").read_text(encoding="utf-8")
+
+
+def _entry(script: str, keys: SetKeys, record: LogRecord, epoch: str, seq: str) -> Command:
+    pot = keys.pot(record.pot)
+    named = (keys.meta, keys.log, pot.pot, pot.unclaimed, pot.granted, pot.grants, keys.taken, keys.given)
+    head: Command = ("EVAL", script, len(named), *named, epoch, seq)
+    if isinstance(record, Granted):
+        at = (record.at_us, record.at_us.to_bytes(GRANT_INTEGER_BYTES))
+        return (*head, "granted", pot.id, record.first_slot, *at, users_text(record.users))
+    if isinstance(record, Opened):
+        return (*head, "opened", pot.id, runs_text((record.slots,)), "")
+    kind = "taken" if isinstance(record, Taken) else "given"
+    return (*head, kind, pot.id, runs_text(record.slots), record.transfer)
+
+
+def _missing_halves(set_id: str, held: Transfers, others: Mapping[str, Transfers]) -> Sequence[Taken | Given]:
+    """Return what this set must have given to itself and taken from itself, by what the others did."""
+    return [*_lost_gives(set_id, held, others), *_lost_takes(held, others)]
+
+
+def _lost_gives(set_id: str, held: Transfers, others: Mapping[str, Transfers]) -> Iterator[Given]:
+    for other in others.values():
+        for transfer, half in other.taken.items():
+            is_ours = transfer.startswith("rebalance:") and transfer.rpartition(":")[2] == set_id
+            if is_ours and half.slots and transfer not in held.given:
+                yield Given(0, half.pot, half.slots, transfer)
+
+
+def _lost_takes(held: Transfers, others: Mapping[str, Transfers]) -> Iterator[Taken]:
+    known = held.taken.keys() | {transfer for other in others.values() for transfer in other.taken}
+    for other in others.values():
+        for transfer, half in other.given.items():
+            if half.slots and transfer not in known:
+                yield Taken(0, half.pot, half.slots, transfer)

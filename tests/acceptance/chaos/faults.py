@@ -1,0 +1,210 @@
+"""The faults of a run: drawn from a seeded generator, done to a stack, and mended.
+
+Processes are killed and stopped. Networks are torn in the kernel, by iptables in a network namespace of the run's own:
+a server is *cut* off, *deaf* (nothing reaches it) or *mute* (it does what it is asked, but nobody hears of it); the
+link of a replica to its primary is cut while both serve others; packets are lost at random.
+"""
+
+import asyncio
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from tests.acceptance.chaos.stack import Process, Stack
+
+Rule = tuple[str, ...]
+"""What packets to drop, as iptables takes it."""
+
+IPTABLES: Final = ("iptables", "--wait", "5")
+LOSS_MIN: Final = 0.02
+LOSS_MAX: Final = 0.2
+LONG_SHARE: Final = 0.35
+"""Part of the stops and cuts that last longer than a warden waits for a server."""
+
+
+class Kind(StrEnum):
+    """What is done."""
+
+    KILL = "killed"
+    STOP = "stopped"
+    CUT = "cut off"
+    DEAF = "deaf"
+    MUTE = "mute"
+    UNLINK = "link to its primary cut"
+    LOSS = "packets lost"
+
+
+class Target(StrEnum):
+    """To whom. One of each is drawn; a set's servers may both be meant."""
+
+    GATE = "gate"
+    STORE = "store"
+    REPLICA = "replica"
+    BOTH = "store and replica"
+    RECORDER = "recorder"
+    SETTLE = "settle"
+    CONTROL = "control"
+    POSTGRES = "postgres"
+    EVERYBODY = "everybody"
+
+
+PROCESS_TARGETS: Final = (
+    *[Target.GATE] * 3, *[Target.STORE] * 5, *[Target.REPLICA] * 3, *[Target.BOTH] * 2, Target.RECORDER, Target.SETTLE,
+    *[Target.CONTROL] * 2, Target.POSTGRES,
+)  # fmt: skip
+NETWORK_TARGETS: Final = (*[Target.STORE] * 5, *[Target.REPLICA] * 2, Target.BOTH, Target.POSTGRES)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`after_s` the beginning of the run; a kill takes no time. `pick` chooses among those whom the target fits."""
+
+    after_s: float
+    kind: Kind
+    target: Target
+    lasts_s: float
+    pick: float
+    loss: float = 0.0
+
+    def __str__(self) -> str:
+        lasts = "" if self.kind is Kind.KILL else f" for {self.lasts_s:.2f} s"
+        return f"at {self.after_s:.2f} s: {self.target} {self.kind}{lasts}"
+
+
+def draw_faults(rng: random.Random, count: int, within_s: float, *, network: bool) -> list[Fault]:
+    """Return that many faults in order of time; all have ended `within_s` their run's beginning."""
+    faults = [_draw(rng, within_s, network=network and rng.random() < 0.5) for _ in range(count)]
+    return sorted(faults, key=lambda fault: fault.after_s)
+
+
+def _draw(rng: random.Random, within_s: float, *, network: bool) -> Fault:
+    lasts_s = rng.uniform(2.2, 3.6) if rng.random() < LONG_SHARE else rng.uniform(0.2, 2.0)
+    after_s = rng.uniform(0.1, within_s - lasts_s)
+    if not network:
+        kind, target = rng.choice((Kind.KILL, Kind.STOP)), rng.choice(PROCESS_TARGETS)
+    else:
+        kind = rng.choice((Kind.CUT, Kind.DEAF, Kind.MUTE, Kind.MUTE, Kind.UNLINK, Kind.LOSS))
+        target = rng.choice(NETWORK_TARGETS)
+        if kind is Kind.LOSS:
+            target = Target.EVERYBODY
+        elif kind is Kind.UNLINK:
+            target = Target.REPLICA
+    return Fault(after_s, kind, target, lasts_s, rng.random(), rng.uniform(LOSS_MIN, LOSS_MAX))
+
+
+class Breaker:
+    """Does faults to a stack; `toll` counts what was really done."""
+
+    def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
+        self.toll: Counter[str] = Counter()
+        self._stack = stack
+        self._say = say
+        self._stopped: list[Process] = []
+        self._rules: list[Rule] = []
+
+    async def run(self, faults: Sequence[Fault]) -> None:
+        """Do all of them, each at its time, and return when all have ended."""
+        began_s = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.TaskGroup() as doing:
+                for fault in faults:
+                    doing.create_task(self._do(fault, began_s))
+        finally:
+            await self.heal()
+
+    async def heal(self) -> None:
+        """Let everybody go on, and every packet pass."""
+        for process in self._stopped:
+            process.send(signal.SIGCONT)
+        self._stopped.clear()
+        if self._rules:
+            await _run(*IPTABLES, "--flush")
+            self._rules.clear()
+
+    async def _do(self, fault: Fault, began_s: float) -> None:
+        await asyncio.sleep(began_s + fault.after_s - asyncio.get_running_loop().time())
+        victims = self._victims(fault)
+        if not victims and fault.kind is not Kind.LOSS:
+            return
+        self._say(f"{fault} ({', '.join(victim.name for victim in victims)})")
+        self.toll[f"{fault.target} {fault.kind}"] += 1
+        if fault.kind is Kind.KILL:
+            for victim in victims:
+                victim.send(signal.SIGKILL)
+        elif fault.kind is Kind.STOP:
+            await self._stop(victims, fault.lasts_s)
+        else:
+            await self._tear(await self._rules_of(fault, victims), fault.lasts_s)
+
+    def _victims(self, fault: Fault) -> list[Process]:
+        running = self._stack.processes()
+        if fault.target is Target.BOTH:
+            sets = sorted({process.set for process in running if process.set is not None})
+            chosen = sets[int(fault.pick * len(sets))]
+            return [process for process in running if process.set == chosen and process.role in {"store", "replica"}]
+        fitting = [process for process in running if process.role == fault.target]
+        return fitting[int(fault.pick * len(fitting)) :][:1]
+
+    async def _stop(self, victims: list[Process], lasts_s: float) -> None:
+        for victim in victims:
+            if victim.send(signal.SIGSTOP):
+                self._stopped.append(victim)
+        await asyncio.sleep(lasts_s)
+        for victim in victims:
+            victim.send(signal.SIGCONT)
+            if victim in self._stopped:
+                self._stopped.remove(victim)
+
+    async def _rules_of(self, fault: Fault, victims: list[Process]) -> list[Rule]:
+        """Return what INPUT drops. On loopback every packet passes it once."""
+        if fault.kind is Kind.LOSS:
+            # What the crowd hears is redrush's to tell; what it does not hear, it asks again.
+            return [
+                ("--protocol", "tcp", "--match", "statistic", "--mode", "random", "--probability", f"{fault.loss:.3f}")
+            ]
+        ports = [victim.port for victim in victims]
+        if fault.kind is Kind.UNLINK:
+            return [rule for victim in victims for rule in await _link_rules(victim)]
+        towards: list[Rule] = [("--protocol", "tcp", "--destination-port", str(port)) for port in ports]
+        back: list[Rule] = [("--protocol", "tcp", "--source-port", str(port)) for port in ports]
+        return {Kind.CUT: towards + back, Kind.DEAF: towards, Kind.MUTE: back}[fault.kind]
+
+    async def _tear(self, rules: list[Rule], lasts_s: float) -> None:
+        for rule in rules:
+            await _run(*IPTABLES, "--append", "INPUT", *rule, "--jump", "DROP")
+            self._rules.append(rule)
+        await asyncio.sleep(lasts_s)
+        for rule in rules:
+            await _run(*IPTABLES, "--delete", "INPUT", *rule, "--jump", "DROP")
+            self._rules.remove(rule)
+
+
+async def _link_rules(replica: Process) -> list[Rule]:
+    """Return rules for the connections that the replica has made itself, which is the one to its primary."""
+    rules: list[Rule] = []
+    for line in (
+        await _run("ss", "--tcp", "--no-header", "--numeric", "--processes", "state", "established")
+    ).splitlines():
+        _, _, here, there, *holders = line.split()
+        if f"pid={replica.pid}," in " ".join(holders) and here.rpartition(":")[2] != str(replica.port):
+            ends = here.rpartition(":")[2], there.rpartition(":")[2]
+            rules += [
+                ("--protocol", "tcp", "--source-port", ends[0], "--destination-port", ends[1]),
+                ("--protocol", "tcp", "--source-port", ends[1], "--destination-port", ends[0]),
+            ]
+    return rules
+
+
+async def _run(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {err.decode()}")
+    return out.decode()

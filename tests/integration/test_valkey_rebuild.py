@@ -1,0 +1,210 @@
+"""A set whose servers are lost is the same again from its journal, but for what nobody wrote down."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from redrush.core.campaign import RETURNED_POT, Slots
+from redrush.core.division import Division, SetPlace, home
+from redrush.core.failover import Terms
+from redrush.core.receipts import ReceiptSigner
+from redrush.core.tickets import KeyRing
+from redrush.ports.store import Claimed, Granted, PotState, StoreConflict, StoreUnavailable, Taken
+from redrush.settle.honouring import Honour, Honouring
+from redrush.settle.rebuilding import rebuild_set
+from redrush.stack.valkey_server import ValkeyServer
+from redrush.stores.valkey import Access, ValkeyStore, found_set
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.rebuild import SetRebuild, enter_grant
+from tests.conformance.store_model import POTS, USERS, Model
+from tests.integration.valkey_sets import AT_US, CAMPAIGN, POT, SET, ask, connected, servers, store_on
+from tests.settle.breakable import BreakableStore
+from tests.settle.event import campaign_of
+
+TERMS = Terms(9, 0)
+
+
+@asynccontextmanager
+async def pair(directory: Path) -> AsyncIterator[tuple[ValkeyStore, ValkeyServer, ValkeyServer]]:
+    """Yield the store of a set, its server, and another server that is empty."""
+    async with servers(directory, 2) as (old, fresh), store_on(old) as store:
+        yield store, old, fresh
+
+
+async def rebuilt(fresh: ValkeyServer, store: ValkeyStore, upto: int | None = None) -> None:
+    """Rebuild the set from its log, of which the last records may be lost."""
+    rebuild = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
+    await rebuild.enter((await store.log(0, 1_000_000))[:upto])
+    await rebuild.finish(TERMS)
+    await rebuild.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_set_from_its_journal_is_the_same_and_goes_on_in_the_same_way(seed: int, tmp_path: Path) -> None:
+    async def run() -> None:
+        rng = random.Random(seed)
+        async with pair(tmp_path) as (store, _old, fresh):
+            model = Model()
+            for _ in range(100):
+                await model.step(store, rng)
+            await rebuilt(fresh, store)
+            async with connected(fresh.address) as again:
+                assert await again.log(0, 1_000_000) == await store.log(0, 1_000_000)
+                assert await again.transfers() == await store.transfers()
+                for pot in POTS:
+                    assert await again.state(pot) == await store.state(pot)
+                    for user in USERS:
+                        assert await again.find(pot, user) == await store.find(pot, user)
+                for step in range(30):  # the same calls have the same results from here on
+                    pot, users = rng.choice(POTS), [f"late{rng.randrange(40)}" for _ in range(4)]
+                    assert await again.claim(pot, users, AT_US) == await store.claim(pot, users, AT_US)
+                    transfer, count = f"late{step}", rng.randrange(4)
+                    assert await again.take(pot, count, transfer) == await store.take(pot, count, transfer)
+                assert await again.log(0, 1_000_000) == await store.log(0, 1_000_000)
+
+    asyncio.run(run())
+
+
+def test_until_it_is_finished_nobody_finds_a_set_there(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with pair(tmp_path) as (store, _old, fresh):
+            await store.open(POT, Slots(0, 10))
+            rebuild = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
+            await rebuild.enter(await store.log(0, 100))
+            with pytest.raises(StoreUnavailable, match="holds no such set"):
+                await ValkeyStore.connect([fresh.address], CAMPAIGN, SET, within_s=0.3)
+            await rebuild.finish(TERMS)
+            await rebuild.close()
+            async with connected(fresh.address) as again:
+                assert again.terms == TERMS
+
+    asyncio.run(run())
+
+
+def test_a_rebuild_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with pair(tmp_path) as (store, _old, fresh):
+            await store.open(POT, Slots(0, 100))
+            for k in range(20):
+                await store.claim(POT, [f"u{k}", f"v{k}"], AT_US)
+            log = await store.log(0, 100)
+            cut_off = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
+            await cut_off.enter(log[:7])
+            await cut_off.close()
+            await rebuilt(fresh, store)
+            async with connected(fresh.address) as again:
+                assert await again.log(0, 100) == log
+                assert await again.state(POT) == PotState(60, 40)
+
+    asyncio.run(run())
+
+
+def test_a_set_that_is_there_is_not_rebuilt_and_a_journal_with_a_gap_is_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with pair(tmp_path) as (store, old, fresh):
+            await store.open(POT, Slots(0, 100))
+            await store.claim(POT, ["a"], AT_US)
+            await store.claim(POT, ["b"], AT_US)
+            with pytest.raises(StoreConflict, match="nothing is to be rebuilt"):
+                await SetRebuild.begin(old.address, CAMPAIGN, SET)
+            first, _second, third = await store.log(0, 100)
+            rebuild = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
+            with pytest.raises(StoreConflict, match="GAP"):
+                await rebuild.enter([first, third])
+            await rebuild.close()
+
+    asyncio.run(run())
+
+
+def test_moves_that_the_journal_lacks_are_known_from_the_other_sets(tmp_path: Path) -> None:
+    """The journal ends before a take whose slots another set has, and before a give whose slots another set took."""
+
+    async def run() -> None:
+        async with pair(tmp_path) as (store, old, fresh):
+            await store.open(POT, Slots(0, 10))
+            await store.claim(POT, ["a"], AT_US)
+            kept = len(await store.log(0, 100))
+            await found_set([old.address], CAMPAIGN, "s2", 0)
+            other = await ValkeyStore.connect([old.address], CAMPAIGN, "s2")
+            await other.open(POT, Slots(100, 10))
+            coming = await other.take(POT, 3, f"rebalance:{POT}:x:{SET}")
+            await store.give(POT, coming, f"rebalance:{POT}:x:{SET}")
+            going = await store.take(POT, 5, f"rebalance:{POT}:y:s2")
+            await other.give(POT, going, f"rebalance:{POT}:y:s2")
+            await store.take(POT, 2, f"rebalance:{POT}:z:s2")  # nobody else has seen these two
+
+            journal = (await store.log(0, 100))[:kept]
+            away = BreakableStore(other)
+            away.away = True
+            with pytest.raises(StoreUnavailable, match="s2 must answer"):
+                await rebuild_set(CAMPAIGN, SET, fresh.address, journal, {"s2": away}, epoch=9)
+            cut_off = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
+            await cut_off.enter(journal)
+            await cut_off.settle_moves({"s2": await other.transfers()})
+            await cut_off.close()
+            assert await rebuild_set(CAMPAIGN, SET, fresh.address, journal, {"s2": other}, epoch=9) == kept + 2
+            async with connected(fresh.address) as again:
+                assert await again.state(POT) == PotState(left=9 + 3 - 5, claimed=1)
+                takes = [record for record in await again.log(0, 100) if isinstance(record, Taken)]
+                assert [record.slots for record in takes] == [going]
+                results = await again.claim(POT, [f"u{k}" for k in range(9)], AT_US)
+                here = {result.slot for result in results if isinstance(result, Claimed)}
+                there = await other.claim(POT, [f"w{k}" for k in range(20)], AT_US)
+                assert not here & {result.slot for result in there if isinstance(result, Claimed)}
+            await other.close()
+
+    asyncio.run(run())
+
+
+def test_grants_that_the_journal_lacks_are_honoured_by_their_receipts(tmp_path: Path) -> None:
+    async def run() -> None:
+        campaign, amounts = campaign_of(20)
+        keys = KeyRing(current="k", keys={"k": b"0" * 32})
+        signer = ReceiptSigner(keys, campaign.id, "r1", campaign.currency)
+        division = Division(campaign, [SetPlace(SET)])
+        async with pair(tmp_path) as (store, _old, fresh):
+            await store.open("r1", Slots(0, 20))
+            await store.open(RETURNED_POT, Slots(0, 0))
+            await store.claim("r1", ["a", "b"], AT_US)
+            kept = len(await store.log(0, 100))
+            lost = await store.claim("r1", ["c", "d", "e"], AT_US + 1)
+            receipts = {
+                user: signer.sign(result.slot, amounts[result.slot], user, result.at_us)
+                for user, result in zip("cde", lost, strict=True)
+                if isinstance(result, Claimed)
+            }
+            await rebuilt(fresh, store, kept)
+            async with connected(fresh.address) as again:
+                link, _ = await Link.connect(fresh.address, Access())
+
+                async def enter(set_id: str, grant: Granted) -> str | None:
+                    refused = await enter_grant(link, SetKeys(CAMPAIGN, set_id), TERMS, grant)
+                    return None if refused is None else str(refused)
+
+                honouring = Honouring(campaign, amounts, keys, division, {SET: again}, enter)
+                assert home("d", 1) == 0
+                assert (await honouring.honour(receipts["d"])).outcome is Honour.ENTERED
+                assert (await honouring.honour(receipts["d"])).outcome is Honour.KNOWN
+                assert await again.find("r1", "d") == Claimed(3, AT_US + 1, True)
+                # Somebody else is granted the slot of c, and e another one than before.
+                assert await again.claim("r1", ["x", "e"], AT_US + 2) == [
+                    Claimed(2, AT_US + 2, False),
+                    Claimed(4, AT_US + 2, False),
+                ]
+                assert (await honouring.honour(receipts["c"])).outcome is Honour.CONFLICT
+                assert (await honouring.honour(receipts["e"])).outcome is Honour.KNOWN
+                assert (await honouring.honour(receipts["c"].replace("~2~", "~9~"))).outcome is Honour.NOT_OURS
+                foreign = ReceiptSigner(keys, "other", "r1", campaign.currency).sign(5, amounts[5], "c", AT_US)
+                assert (await honouring.honour(foreign)).outcome is Honour.NOT_OURS
+                everybody = await again.claim("r1", [f"u{k}" for k in range(30)], AT_US + 3)
+                slots = [result.slot for result in everybody if isinstance(result, Claimed)]
+                assert slots == list(range(5, 20))
+                await link.close()
+            assert int(await ask(fresh.address, "HGET", f"{{{CAMPAIGN}/{SET}}}:pot:r1", "left")) == 0
+
+    asyncio.run(run())
