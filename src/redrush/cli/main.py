@@ -14,6 +14,7 @@ import typer
 
 from redrush.cli import drills, roles
 from redrush.cli.stack import stack_app
+from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
+app.add_typer(switch_app, name="switch")
+app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
 roles.add_to(app)
 drills.add_to(app)
@@ -165,13 +168,15 @@ def seal_campaign(file: FileArgument, data: DataOption) -> None:
     from redrush.control.keys import load_or_create_keys
     from redrush.control.policy_file import keep_policy
     from redrush.control.sealing import seal
-    from redrush.wiring.embedded import system_clock
+    from redrush.wiring.clock import system_clock
+    from redrush.wiring.operating import prepare_operating
 
     directory = DataDir(data)
     campaign = load_campaign_file(file)
     directory.create()
     sealed = seal(campaign, directory, system_clock().now_us())
     load_or_create_keys(directory)
+    prepare_operating(directory, campaign)
     keep_policy(campaign.client, directory)
     _print(f"{data}: campaign {sealed.campaign.id} is sealed; give every machine the same copy, and keep it secret")
 
@@ -182,7 +187,8 @@ def serve(
     data: DataOption,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
     control_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez; none by default.")
+        int | None,
+        typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez and switches; none by default."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:

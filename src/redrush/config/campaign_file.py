@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from redrush.config.client_table import ClientTable, client_policy
+from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy
@@ -18,6 +19,8 @@ from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
 from redrush.core.money import format_amount, parse_amount
+from redrush.core.rules import Rule
+from redrush.core.switches import Playbook, registry_of
 
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
@@ -67,6 +70,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
     client: ClientPolicy
+    playbooks: tuple[Playbook, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +99,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
     client: ClientTable = ClientTable()
+    playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
+    rule: list[RuleTable] = msgspec.field(default_factory=list)
 
 
 def load_campaign_file(path: Path) -> CampaignFile:
@@ -123,6 +130,8 @@ def _campaign(file: _File) -> CampaignFile:
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
     check_gate(file.gate)
+    switches = registry_of(((r.id, r.release_per_s) for r in rounds), (rule.name for rule in file.rule))
+    playbooks = playbooks_of(file.playbook, switches)
     return CampaignFile(
         id=table.id,
         name=table.name,
@@ -131,6 +140,8 @@ def _campaign(file: _File) -> CampaignFile:
         rounds=rounds,
         gate=file.gate,
         client=client_policy(file.client),
+        playbooks=playbooks,
+        rules=rules_of(file.rule, playbooks),
     )
 
 

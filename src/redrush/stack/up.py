@@ -30,7 +30,8 @@ from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
 from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
-from redrush.wiring.embedded import system_clock
+from redrush.wiring.clock import system_clock
+from redrush.wiring.operating import prepare_operating
 
 LEFTOVERS_MAX_S: Final = 60.0
 """How long the children of a killed supervisor may take to end; then they are killed too."""
@@ -99,6 +100,7 @@ class _Stack:
         write_durably(self._stack.deployment, text.encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)
+        prepare_operating(self._stack.event, self._file)
         keep_policy(self._file.client, self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()
