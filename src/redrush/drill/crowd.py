@@ -27,6 +27,9 @@ from redrush.drill.schedules import Schedule
 from redrush.drill.witness import Witness
 from redrush.errors import RedrushError
 
+TIMER_EARLY_S = 0.001
+"""A timer of uvloop fires up to a millisecond early: nobody who was told when to come should knock before."""
+
 TICK_S = 0.001
 """The finest timer of libuv. A request is sent at most this late while the process keeps up."""
 SWEEP_S = 0.1
@@ -268,7 +271,7 @@ class Crowd:
             self._grabs[round_index] += not body.repeat
             return ending, body.repeat, self._people.after_answer(person, ending, tries, now_s)
         if ending is Ending.NOT_OPEN:
-            opens_in_s = read_opens_at(answer.body) - time.time()
+            opens_in_s = read_opens_at(answer.body) - time.time() + TIMER_EARLY_S
             return ending, False, self._people.after_not_open(person, opens_in_s, tries, now_s)
         if ending is Ending.REFUSED:
             retry_after_s = header_number(answer.head, b"retry-after")
