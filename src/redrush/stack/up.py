@@ -17,6 +17,7 @@ from typing import Any, Final
 from redrush.config import CampaignFile
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
+from redrush.control.policy_file import keep_policy
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
@@ -29,7 +30,8 @@ from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
 from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
-from redrush.wiring.embedded import system_clock
+from redrush.wiring.clock import system_clock
+from redrush.wiring.operating import prepare_operating
 
 LEFTOVERS_MAX_S: Final = 60.0
 """How long the children of a killed supervisor may take to end; then they are killed too."""
@@ -98,6 +100,8 @@ class _Stack:
         write_durably(self._stack.deployment, text.encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)
+        prepare_operating(self._stack.event, self._file)
+        keep_policy(self._file.client, self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
