@@ -99,19 +99,13 @@ def _ask_nginx(setup: Setup, prepared: Prepared) -> Run:
         return rush(setup, prepared, target)[1]
 
 
-def rush(
-    setup: Setup,
-    prepared: Prepared,
-    target: Target,
-    connections: int = CONNECTIONS,
-    warm_up_seconds: int = WARM_UP_SECONDS,
-) -> tuple[int, Run]:
+def rush(setup: Setup, prepared: Prepared, target: Target) -> tuple[int, Run]:
     """Let the crowd grab; return how many requests were answered, warm-up included, and the run."""
     heads = write_heads(setup.scratch / "heads", target.port)
     load = Load(
         port=target.port,
-        connections=connections,
-        seconds=warm_up_seconds,
+        connections=CONNECTIONS,
+        seconds=WARM_UP_SECONDS,
         mode=Mode.ONCE,
         tickets=prepared.warm_up,
         heads=heads,

@@ -14,6 +14,7 @@ from redrush.drill.bench.measuring import Measured, Measurement, Setup
 from redrush.drill.bench.memory import MEMORY
 from redrush.drill.bench.open_loop import OPEN_LOOP
 from redrush.drill.bench.own_http import OWN_HTTP
+from redrush.drill.bench.planner import PLANNER
 from redrush.drill.bench.processes import choose_cores
 from redrush.drill.bench.registered import REGISTERED
 from redrush.drill.bench.report import Report
@@ -24,7 +25,19 @@ from redrush.drill.bench.tools import find_tools
 from redrush.drill.bench.valkey_grabs import VALKEY_GRABS
 from redrush.errors import ConfigError, RedrushError
 
-MEASUREMENTS = (LOSERS, GRABS, OWN_HTTP, MEMORY, RESTART, SPLITTING, REGISTERED, OPEN_LOOP, VALKEY_GRABS, SCALING)
+MEASUREMENTS = (
+    LOSERS,
+    GRABS,
+    OWN_HTTP,
+    MEMORY,
+    RESTART,
+    SPLITTING,
+    REGISTERED,
+    OPEN_LOOP,
+    VALKEY_GRABS,
+    SCALING,
+    PLANNER,
+)
 RUNS = 5
 """Fewer runs have no median worth the name; a smaller number is for trying out."""
 SECONDS = 3

@@ -44,9 +44,14 @@ class Server:
         """Return when it answers. ProcessFailed if it does not."""
         self.child.wait_for_socket((self.address.host, self.address.port))
 
+    def kill(self) -> None:
+        """End it at once."""
+        self.child.kill()
+        self.child.stop()
+
     def crash(self) -> None:
         """Kill it, and start it again on what it has on the disk; return when it has read that."""
-        self.child.kill()
+        self.kill()
         self.child = self._start()
         self.wait()
         asyncio.run(until(self.address, ("PING",), lambda reply: not isinstance(reply, ReplyFault)))
@@ -72,7 +77,7 @@ class Sets:
                 for number in range(1 + replicas):
                     primary = servers[0].address if servers else None
                     servers.append(Server(directory / f"{set_id}-{number}", cores.load, primary))
-                    self._stack.callback(lambda server: server.child.kill(), servers[-1])
+                    self._stack.callback(servers[-1].kill)
             for server in self.servers:
                 server.wait()
             asyncio.run(self._found(replicas))
