@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from redrush.core.division import home
 from redrush.drill.bench import grabs, scaling
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.grabs import Prepared
@@ -34,8 +35,8 @@ def test_clumps_hold_users_of_one_set_and_nobody_is_left_out() -> None:
     people = [(f"user{k}", f"{k}") for k in range(1_000)]
     tickets = list(in_clumps(people, sets=4, clump=16))
     assert sorted(tickets, key=int) == [ticket for _, ticket in people]
-    homes = [scaling.home(f"user{ticket}", 4) for ticket in tickets[:64]]
-    assert homes == [home for home in range(4) for _ in range(16)]
+    homes = [home(f"user{ticket}", 4) for ticket in tickets[:64]]
+    assert homes == [number for number in range(4) for _ in range(16)]
 
 
 def test_a_gate_grants_on_sets_without_recorder_and_database_and_a_crash_takes_nothing_back(setup: Setup) -> None:
