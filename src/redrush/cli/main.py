@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from redrush.cli import drills, roles
+from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
@@ -28,6 +29,7 @@ app.add_typer(export_app, name="export")
 app.add_typer(switch_app, name="switch")
 app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
+app.add_typer(set_app, name="set")
 roles.add_to(app)
 drills.add_to(app)
 

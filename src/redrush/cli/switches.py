@@ -1,29 +1,18 @@
 """`redrush switch` and `redrush playbook`: thin over `redrush.wiring.operator`, with or without a running server."""
 
-import getpass
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
 from redrush.core.switches import shown
 from redrush.errors import ConfigError
 
 switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")
 playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch settings, applied and undone as one.")
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
-]
-DeployOption = Annotated[
-    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
-WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; the user of this system by default.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
 
@@ -38,22 +27,6 @@ def _ask(
     if deploy is not None and data is None:
         return operate_deployment(deploy, method, path, fields)
     raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
-
-
-def _show(fields: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
-    if as_json:
-        lines = [json.dumps(fields, ensure_ascii=False, indent=2)]
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
-
-
-def _who(who: str | None) -> str:
-    if who is not None:
-        return who
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _effect_lines(fields: dict[str, Any]) -> list[str]:
@@ -75,7 +48,7 @@ def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json:
     for row in fields["switches"]:
         by = f"  (default {shown(row['default'])}; set by {row['set_by']})" if row["set_by"] else ""
         lines += [f"{row['name']} = {shown(row['value'])}{by}", f"    {row['does']}: {row['accepts']}"]
-    _show(fields, lines, as_json=as_json)
+    show(fields, lines, as_json=as_json)
 
 
 @switch_app.command("set")
@@ -90,9 +63,9 @@ def set_switch(
 ) -> None:
     """Set a switch. It holds, whatever automatic rules want, until it is set again or released."""
     fields = _ask(
-        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": value, "why": why, "who": _who(who)}
+        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": value, "why": why, "who": who_is(who)}
     )
-    _show(fields, _effect_lines(fields), as_json=as_json)
+    show(fields, _effect_lines(fields), as_json=as_json)
 
 
 @switch_app.command("release")
@@ -106,24 +79,26 @@ def release_switch(
 ) -> None:
     """Take back what was set by hand: playbooks, rules and the default have the switch again."""
     fields = _ask(
-        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": None, "why": why, "who": _who(who)}
+        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": None, "why": why, "who": who_is(who)}
     )
-    _show(fields, _effect_lines(fields), as_json=as_json)
+    show(fields, _effect_lines(fields), as_json=as_json)
 
 
 @switch_app.command("log")
 def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show who changed what, when and why; the newest thousand changes, oldest first."""
     fields = _ask(data, deploy, "GET", "/v1/switches/log")
-    _show(fields, [_entry_line(entry) for entry in fields["entries"]], as_json=as_json)
+    show(fields, [_entry_line(entry) for entry in fields["entries"]], as_json=as_json)
 
 
 def _entry_line(entry: dict[str, Any]) -> str:
     what = entry["what"]
-    done = f"{what['action']} {what.get('switch') or what.get('playbook')}"
-    changes = ", ".join(f"{c['switch']}: {shown(c['from'])} -> {shown(c['to'])}" for c in entry["changes"])
     why = f" [{entry['why']}]" if entry["why"] else ""
-    return f"{entry['at']} {entry['who']}: {done}{why}: {changes or 'nothing changed'}"
+    head = f"{entry['at']} {entry['who']}:"
+    if what["action"] == "order":
+        return f"{head} {' '.join(filter(None, [what['order'], 'set', what['set'], what['address']]))}{why}"
+    changes = ", ".join(f"{c['switch']}: {shown(c['from'])} -> {shown(c['to'])}" for c in entry["changes"])
+    return f"{head} {what['action']} {what.get('switch') or what.get('playbook')}{why}: {changes or 'nothing changed'}"
 
 
 @playbook_app.command("list")
@@ -135,7 +110,7 @@ def list_playbooks(data: DataOption = None, deploy: DeployOption = None, as_json
         state = f"applied by {row['applied_by']}" if row["applied_by"] else "not applied"
         settings = ", ".join(f"{name} = {shown(value)}" for name, value in row["settings"].items())
         lines += [f"{row['name']} ({state}): {row['description']}", f"    {settings}"]
-    _show(fields, lines, as_json=as_json)
+    show(fields, lines, as_json=as_json)
 
 
 @playbook_app.command("apply")
@@ -148,8 +123,8 @@ def apply_playbook(
     as_json: JsonOption = False,
 ) -> None:
     """Set every switch of the playbook, as one change."""
-    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", {"why": why, "who": _who(who)})
-    _show(fields, _effect_lines(fields), as_json=as_json)
+    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", {"why": why, "who": who_is(who)})
+    show(fields, _effect_lines(fields), as_json=as_json)
 
 
 @playbook_app.command("undo")
@@ -162,5 +137,5 @@ def undo_playbook(
     as_json: JsonOption = False,
 ) -> None:
     """Bring back what was there before the playbook, but for what somebody has set since."""
-    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", {"why": why, "who": _who(who)})
-    _show(fields, _effect_lines(fields), as_json=as_json)
+    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", {"why": why, "who": who_is(who)})
+    show(fields, _effect_lines(fields), as_json=as_json)

@@ -13,7 +13,18 @@ from redrush.control.plans import Plans
 from redrush.control.switch_log import Entry, SwitchLog, SwitchLogFailed
 from redrush.core.campaign import Campaign
 from redrush.core.instants import rfc3339
-from redrush.core.switch_layers import WORDS_MAX, Action, Applied, Effect, Layer, Released, SetByHand, Undone, effect_of
+from redrush.core.switch_layers import (
+    WORDS_MAX,
+    Action,
+    Applied,
+    Effect,
+    Layer,
+    Released,
+    SetByHand,
+    SetOrdered,
+    Undone,
+    effect_of,
+)
 from redrush.core.switches import Playbook, Snapshot, in_one_line, switch_of
 
 Follower = Callable[[Snapshot], None]
@@ -80,6 +91,10 @@ class Switchboard:
     async def undo(self, playbook: str, who: str, why: str, rule: str | None = None) -> Effect:
         """Undo a playbook, also one that the campaign file no longer has. Raises NotInForce, SwitchLogFailed."""
         return await self._change(Undone(playbook, rule), who, why)
+
+    async def note_order(self, order: SetOrdered, who: str, why: str) -> None:
+        """Write an order about a set down, before whoever calls carries it out. Raises SwitchLogFailed."""
+        await self._change(order, who, why)
 
     async def _change(self, action: Action, who: str, why: str) -> Effect:
         if self._waiting >= CHANGES_WAITING_MAX:

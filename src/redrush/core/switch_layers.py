@@ -51,7 +51,16 @@ class Undone(msgspec.Struct, frozen=True, tag_field="action", tag="undo"):
     rule: str | None = None
 
 
-Action = SetByHand | Released | Applied | Undone
+class SetOrdered(msgspec.Struct, frozen=True, tag_field="action", tag="order"):
+    """A person orders something about a set, which changes no switch: it is here so that one log has all that persons
+    did to an event. `address` is that of the server concerned, None where the order is about the whole set."""
+
+    set: str
+    order: str
+    address: str | None = None
+
+
+Action = SetByHand | Released | Applied | Undone | SetOrdered
 
 
 class NotInForce(Exception):
@@ -103,6 +112,8 @@ class Layers(msgspec.Struct, frozen=True):
                 rest = self._without_playbook(playbook, by_person=rule is None)
                 if len(rest) == len(self.layers):
                     raise NotInForce(f'playbook "{playbook}" is not applied, there is nothing to undo')
+            case SetOrdered():
+                rest = self.layers
         return Layers(self.version + 1, rest + new)
 
     def _without_hand(self, switch: str) -> tuple[Layer, ...]:

@@ -1,7 +1,8 @@
 """Switches, playbooks and rules of a running event: the board on its data directory, and the control API on a site."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Self
 
 from redrush.config import CampaignFile
@@ -14,7 +15,7 @@ from redrush.control.operator_access import (
     load_or_create_token,
     load_token_if_any,
 )
-from redrush.control.operator_api import OperatorApi
+from redrush.control.operator_api import Operation, OperatorApi
 from redrush.control.plans import Plans, keep_plans
 from redrush.control.rule_runner import RuleRunner
 from redrush.control.switch_log import SwitchLog, entries_of
@@ -66,10 +67,10 @@ class Operating:
         """Take the switches of the directory over. Raises SwitchLogInUse if another process has them."""
         return cls(data_dir, Switchboard(SwitchLog.open(data_dir.switches), plans, campaign, now_us))
 
-    def serve_on(self, site: Site) -> None:
-        """Let a control port serve the control API."""
+    def serve_on(self, site: Site, further: Iterable[Operation] = ()) -> None:
+        """Let a control port serve the control API, and what else this process has operations for."""
         api = OperatorApi(self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell)
-        for operation in api.operations():
+        for operation in chain(api.operations(), further):
             route = self._operations.route(operation.run)
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")
             site.add(method, path, route, needs_ticket=True, reads=route.reads)

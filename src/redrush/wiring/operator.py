@@ -47,7 +47,9 @@ def operate(data_dir: DataDir, method: str, path: str, fields: dict[str, Any] | 
     return {**_fields_of(answered, data_dir, path), "live": live}
 
 
-def operate_deployment(file: Path, method: str, path: str, fields: dict[str, Any] | None) -> dict[str, Any]:
+def operate_deployment(
+    file: Path, method: str, path: str, fields: dict[str, Any] | None, deadline_s: float = DEADLINE_S
+) -> dict[str, Any]:
     """Return the same from the control role of a deployment, on whatever machine that is.
 
     Raises ControlUnreachable if it does not answer, and as `operate` does.
@@ -55,7 +57,8 @@ def operate_deployment(file: Path, method: str, path: str, fields: dict[str, Any
     deployment = load_deployment_file(file)
     data_dir, control = DataDir(deployment.data), deployment.control.control
     data_dir.require()
-    answered = asyncio.run(_ask(ControlAddress(control.host, control.port), data_dir, method, path, fields))
+    address = ControlAddress(control.host, control.port)
+    answered = asyncio.run(ask(address, load_token(data_dir), method, path, fields, deadline_s))
     return {**_fields_of(answered, data_dir, path), "live": True}
 
 
@@ -77,6 +80,8 @@ def _fields_of(answered: Answered, data_dir: DataDir, path: str) -> dict[str, An
 
 def _no_such(data_dir: DataDir, path: str) -> str:
     """Say why there is nothing at the path, from what the last start of a server has kept."""
+    if path.startswith("/v1/sets"):
+        return f"the control role of {data_dir.root} watches over no such set; a Valkey Cluster promotes by itself"
     plans = load_plans(data_dir)
     name = unquote(path.split("/")[3])
     try:

@@ -15,10 +15,7 @@ from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.plans import load_plans
 from redrush.control.policy_file import load_policy
-from redrush.control.warden import SetServers, Warden
-from redrush.control.warden_notes import WardenNotes
 from redrush.core.campaign import Round
-from redrush.core.failover import Policy
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
 from redrush.gate.assembly import Event, build_gate
@@ -36,7 +33,6 @@ from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
 from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
-from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
@@ -44,10 +40,8 @@ from redrush.wiring.embedded import gate_readings, limits_of
 from redrush.wiring.following import SettlementPause, listen_to_switches, tell_readings
 from redrush.wiring.operating import Operating
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
-
-DURABILITIES = ("replica", "disk", "none")
-"""What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
+from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
+from redrush.wiring.wardens import Wardens
 
 
 class GateRole:
@@ -240,8 +234,7 @@ class ControlRole:
         self._stores: dict[str, ValkeyStore] = {}
         self._overview: Overview | None = None
         self._operating: Operating | None = None
-        self._wardens: list[Warden] = []
-        self._notes: list[WardenNotes] = []
+        self._wardens: Wardens | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
@@ -249,7 +242,8 @@ class ControlRole:
         board_dir = DataDir(around.deployment.control.notes)
         board_dir.create()
         self._operating = Operating.open(board_dir, load_plans(around.data_dir), campaign, around.clock.now_us)
-        self._operating.serve_on(control)
+        self._wardens = Wardens(around, around.log.warning)
+        self._operating.serve_on(control, self._wardens.operations(self._operating.board).operations())
         self._operating.announce(around.control.host, around.control.port or None)
         self._stores = await open_stores(around.deployment, campaign.id)
         self._rebalancer = Rebalancer(
@@ -271,8 +265,7 @@ class ControlRole:
                 for gate in around.deployment.control.gates
             },
         )
-        if not around.deployment.valkey.cluster:  # a cluster promotes by itself
-            self._watch_over_sets()
+        self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())
         self._operating.run_rules(dict, self._troubles.listener("rules"))
@@ -284,17 +277,12 @@ class ControlRole:
 
     def readings(self) -> Iterator[Reading]:
         assert self._overview is not None
+        assert self._wardens is not None
         for set_id in self._stores:
             labels = (("set", set_id),)
             works = set_id not in self._overview.sets_lacking
             yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, works)
-        for warden in self._wardens:
-            labels = (("set", warden.state.set),)
-            yield Reading("redrush_set_epoch", "Grows with every change of terms", "gauge", labels, warden.state.epoch)
-            for durability in DURABILITIES:
-                held = (("set", warden.state.set), ("durability", durability))
-                holds = warden.state.durability == durability
-                yield Reading("redrush_set_durability", "What a grant rests on, if 1", "gauge", held, holds)
+        yield from self._wardens.readings()
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -304,24 +292,9 @@ class ControlRole:
         if self._operating is not None:
             await self._operating.stop()
         await self._parts.cancel()
-        for notes in self._notes:
-            notes.close()
+        if self._wardens is not None:
+            self._wardens.close()
         await close_all(self._stores)
-
-    def _watch_over_sets(self) -> None:
-        deployment, campaign_id = self._around.deployment, self._around.sealed.campaign.id
-        access = access_of(deployment.valkey)
-        for spec in deployment.sets:
-            self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
-            warden = Warden(
-                SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access),
-                policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
-                notes=self._notes[-1],
-                clock=self._around.clock,
-                told=self._around.log.warning,
-            )
-            self._wardens.append(warden)
-            self._parts.add(f"warden of {spec.id}", warden.run())
 
 
 class QueryRole:
