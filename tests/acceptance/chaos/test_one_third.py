@@ -28,6 +28,8 @@ CONNECTIONS: Final = 48
 PER_SECOND: Final = 240.0
 """Claims a second, all of new users: some tens per gate and set at a time are far from what either can do."""
 ANSWER_S: Final = 2.0
+SETTLING_S: Final = 4.0
+"""Until what comes after the start of a stack is over."""
 BEFORE_S: Final = 8.0
 TURMOIL_S: Final = 5.0
 """By then the rest must grant its share again."""
@@ -153,7 +155,7 @@ async def _measure(stack: Stack, number: signal.Signals) -> Figures:
     running = asyncio.create_task(load.run())
     now_s = asyncio.get_running_loop().time
     try:
-        await asyncio.sleep(1.0 + BEFORE_S)
+        await asyncio.sleep(SETTLING_S + BEFORE_S)
         hit_s = now_s()
         victims = _victims(stack)
         for victim in victims:
