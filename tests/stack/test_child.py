@@ -23,7 +23,11 @@ async def _always() -> bool:
 
 @asynccontextmanager
 async def _child(
-    tmp_path: Path, program: str, ready: Callable[[], Awaitable[bool]] = _always, stop_max_s: float = 10.0
+    tmp_path: Path,
+    program: str,
+    ready: Callable[[], Awaitable[bool]] = _always,
+    alive: Callable[[], Awaitable[bool]] | None = None,
+    stop_max_s: float = 10.0,
 ) -> AsyncIterator[tuple[Child, list[State]]]:
     """A child that runs a Python program, and the states that it went through."""
     states: list[State] = []
@@ -31,7 +35,16 @@ async def _child(
     async def command() -> Sequence[str]:
         return [sys.executable, "-c", program, str(tmp_path / "began")]
 
-    spec = ChildSpec(name="x", role="x", set_id=None, address="", command=command, ready=ready, stop_max_s=stop_max_s)
+    spec = ChildSpec(
+        name="x",
+        role="x",
+        set_id=None,
+        address="",
+        command=command,
+        ready=ready,
+        alive=alive,
+        stop_max_s=stop_max_s,
+    )
     child = Child(spec, tmp_path, server_log(), lambda: states.append(child.state))
     running = asyncio.create_task(child.run())
     try:
@@ -57,6 +70,33 @@ def test_a_child_that_is_killed_is_started_again(tmp_path: Path) -> None:
             os.kill(first.pid, signal.SIGKILL)
             await _until(lambda: child.process not in (None, first))
             await _until(lambda: child.state is State.READY)
+        assert State.RESTARTING in states
+
+    asyncio.run(story())
+
+
+def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redrush.stack.child.HUNG_S", 0.2)
+    well = True
+
+    async def answers() -> bool:
+        return well
+
+    async def story() -> None:
+        nonlocal well
+        async with _child(tmp_path, LIVES, answers, answers) as (child, states):
+            await child.started()
+            first = child.process
+            assert first is not None
+            await child.look()
+            assert child.process == first, "who answers is left alone"
+            os.kill(first.pid, signal.SIGSTOP)
+            well = False
+            while child.process == first:
+                await child.look()
+                await asyncio.sleep(0.01)
+            well = True
+            await _until(lambda: child.process is not None and child.state is State.READY)
         assert State.RESTARTING in states
 
     asyncio.run(story())

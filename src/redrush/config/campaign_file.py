@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
@@ -67,6 +69,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a file with one eligible user id a line; None means that every ticket is eligible."""
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
+    client: ClientPolicy
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -95,6 +98,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     campaign: _CampaignTable
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
+    client: ClientTable = ClientTable()
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
 
@@ -135,6 +139,7 @@ def _campaign(file: _File) -> CampaignFile:
         audience=table.audience,
         rounds=rounds,
         gate=file.gate,
+        client=client_policy(file.client),
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )

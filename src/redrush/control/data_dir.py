@@ -4,6 +4,7 @@
 |---|---|
 | `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
+| `client_policy.json` | what clients are told to keep to; only of a stack, not sealed |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `journal.db` | the store: which slot belongs to whom. The authority |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
@@ -35,6 +36,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def amounts(self) -> Path:
         """The amounts table."""
         return self.root / "amounts.i64"
+
+    @property
+    def policy(self) -> Path:
+        """The client policy that the gates of a stack serve; not sealed."""
+        return self.root / "client_policy.json"
 
     @property
     def keys(self) -> Path:

@@ -1,5 +1,8 @@
 """A supervised process: started, watched, started again when it dies, and ended in good order.
 
+A role that is alive but answers nothing for HUNG_S is killed, and so started again: it keeps its connections, and its
+share of new ones, and nobody else can take them. Servers are left alone: a warden decides who is primary.
+
 A child that dies is started again after a pause that doubles up to RESTART_MAX_S, for ever: what keeps it from
 running (a full disk, a database that is away) may pass at any time, and trying costs little. From DEATHS_FAILING deaths
 in a row on it is called `failing` in the status and in the log. Only while the stack starts are the deaths counted out:
@@ -34,6 +37,8 @@ DEATHS_AT_START_MAX: Final = 3
 START_MAX_S: Final = 90.0
 """Longest from the first start to the first answer: creating a database takes seconds, reading a long log more."""
 POLL_S: Final = 0.05
+HUNG_S: Final = 15.0
+"""Silence after which a role is beyond help: an overloaded loop still answers its control port in tenths."""
 LOG_BYTES_MAX: Final = 8_000_000
 LAST_WORDS_BYTES: Final = 1_500
 
@@ -65,6 +70,8 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     command: Callable[[], Awaitable[Sequence[str]]]
     """Asked at every start: what a server should be may have changed meanwhile."""
     ready: Callable[[], Awaitable[bool]]
+    alive: Callable[[], Awaitable[bool]] | None = None
+    """Whether it answers at all; None for servers."""
     stop_signal: signal.Signals = signal.SIGTERM
     stop_max_s: float
 
@@ -84,6 +91,7 @@ class Child:
         self._name: ProcessName | None = None
         self._deaths = 0
         self._deaths_ever = 0
+        self._answered_s = 0.0
         self._stopping = asyncio.Event()
         self._first_ready = asyncio.Event()
 
@@ -137,10 +145,27 @@ class Child:
             await process.wait()
 
     async def look(self) -> None:
-        """Renew `state`, and keep the log within its bound. Every second."""
+        """Renew `state`, keep the log within its bound, and kill what hangs. Every second."""
         self._bound_log()
         if self.state in (State.READY, State.NOT_READY):
-            self._show(State.READY if await self.spec.ready() else State.NOT_READY)
+            process = self._process
+            ready, alive = await asyncio.gather(self.spec.ready(), self._alive())
+            if process is not self._process or self.state not in (State.READY, State.NOT_READY):
+                return  # it died meanwhile, and another one begins
+            self._show(State.READY if ready else State.NOT_READY)
+            self._judge_silence(answered=ready or alive)
+
+    async def _alive(self) -> bool:
+        return self.spec.alive is None or await self.spec.alive()
+
+    def _judge_silence(self, *, answered: bool) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if answered:
+            self._answered_s = now_s
+        elif now_s - self._answered_s >= HUNG_S and self._process is not None:
+            self._log.error(f"has answered nothing for {HUNG_S:g} s and was killed", child=self.spec.name)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     def last_words(self) -> str:
         """Return the end of what it wrote, on one line."""
@@ -186,6 +211,7 @@ class Child:
         while not await self.spec.ready():
             await asyncio.sleep(POLL_S)
         self._first_ready.set()
+        self._answered_s = asyncio.get_running_loop().time()
         self._show(State.READY)
 
     async def _rest(self) -> None:

@@ -90,6 +90,9 @@ def _role(
     async def ready() -> bool:
         return await answers_ok(HOST, control_port, probe)
 
+    async def alive() -> bool:
+        return await answers_ok(HOST, control_port, "/livez")
+
     return ChildSpec(
         name=name,
         role=role,
@@ -97,5 +100,6 @@ def _role(
         address=address or f"{HOST}:{control_port}",
         command=command,
         ready=ready,
+        alive=alive,
         stop_max_s=RECORDER_STOP_MAX_S if role == "recorder" else STOP_MAX_S,
     )

@@ -171,13 +171,17 @@ class ValkeyServer:
             self.kill()
 
     def command(self) -> list[str]:
-        """Return what is run."""
+        """Return what is run: the server, ended with this process."""
+        return command_as(None, signal.SIGKILL, self.directory, self.server_command())
+
+    def server_command(self) -> list[str]:
+        """Return the command of the server alone, for whoever looks after its end."""
         configuration = str(importlib.resources.files(__package__).joinpath("valkey.conf"))
         command = [self._program.path, configuration, "--bind", HOST, "--port", str(self.address.port)]
         command += ["--dir", str(self.directory.absolute()), "--logfile", str(self.log_path.absolute())]
         if self.replica_of is not None:
             command += ["--replicaof", self.replica_of.host, str(self.replica_of.port)]
-        return command_as(None, signal.SIGKILL, self.directory, [*command, *self._settings])
+        return [*command, *self._settings]
 
     def _spawn(self) -> int:
         """Start the process; return where in the log it begins to write."""

@@ -81,7 +81,7 @@ class Embedded:
         keys = load_or_create_keys(self._data_dir)
         audience = None if self._file.audience is None else load_audience(Path(self._file.audience))
         self._gate = build_gate(
-            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience),
+            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience, self._file.client),
             limits_of(self._file.gate),
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
             shared=False,

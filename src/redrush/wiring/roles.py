@@ -14,6 +14,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.plans import load_plans
+from redrush.control.policy_file import load_policy
 from redrush.core.campaign import Round
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
@@ -58,10 +59,11 @@ class GateRole:
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
-        keys = load_keys(DataDir(deployment.data))
+        data_dir = DataDir(deployment.data)
+        keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience),
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, load_policy(data_dir)),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,

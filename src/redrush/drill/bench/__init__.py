@@ -11,7 +11,9 @@ at all, nginx + Lua + Redis for how flash sales are usually built, uvicorn for h
 | `figures` | bars, aims, verdicts, pairs and turns; pure |
 | `measuring` | what a measurement is, and contenders in turns |
 | `losers` `grabs` `own_http` `memory` `restart` `splitting` `registered` `open_loop` | one measurement each |
+| `valkey_grabs` `scaling` `planner` | the same for the scaled form |
 | `subject` `peers` `asgi` | redrush and its peers as child processes |
+| `sets` `recording` | the scaled form as child processes: Valkey servers and gates, recorder and PostgreSQL |
 | `wrk` (with `load.lua`), `browser` | the load, and the requests in it |
 | `processes` `tools` `conditions` | pinned children, required programs, what the machine is |
 """

@@ -19,7 +19,7 @@ from redrush.drill.bench.tools import Found, Tool, version_of
 FSYNC_SAMPLES = 200
 FSYNC_BYTES = 4_096
 
-_LIBRARIES = ("uvloop", "httptools", "apsw", "msgspec", "numpy", "uvicorn")
+_LIBRARIES = ("uvloop", "httptools", "apsw", "msgspec", "numpy", "uvicorn", "hiredis", "psycopg")
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,11 @@ def observe(found: Found, cores: Cores, scratch: Path) -> Conditions:
         python=platform.python_version(),
         sqlite=apsw.sqlite_lib_version(),
         libraries={name: _library(name) for name in _LIBRARIES},
-        tools={tool.value: version_of(path) for tool, path in found.paths.items() if tool is not Tool.NGINX_LUA},
+        tools={
+            tool.value: version_of(path, "-V" if tool is Tool.POSTGRES else "-v")
+            for tool, path in found.paths.items()
+            if tool is not Tool.NGINX_LUA
+        },
         filesystem=filesystem_of(scratch),
         fsync_us=round(measure_fsync_us(scratch), 1),
     )

@@ -25,6 +25,7 @@ class Unit(StrEnum):
     SECONDS = "s"
     MILLISECONDS = "ms"
     PERCENT = "%"
+    PER_SECOND = "/s"
 
 
 class Verdict(StrEnum):

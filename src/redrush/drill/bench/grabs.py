@@ -74,20 +74,21 @@ def grab(setup: Setup, prepared: Prepared, server: Server) -> Run:
     event = copy_of(prepared.event, directory)
     try:
         with server(event, setup.cores) as target:
-            answered, run = _rush(setup, prepared, target)
+            answered, run = rush(setup, prepared, target)
             target.child.kill()
-        _check(answered, granted(event))
+        check_granted(answered, granted(event))
     finally:
         shutil.rmtree(directory)
     return run
 
 
-def _grab_from_redis(setup: Setup, prepared: Prepared) -> Run:
+def grab_from_redis(setup: Setup, prepared: Prepared) -> Run:
+    """Let the crowd grab from the peer, and hold its Redis against the answers."""
     directory = setup.scratch / "redis"
     try:
         with nginx_lua_redis(setup.found, setup.cores, directory, prepared.slots) as target:
-            answered, run = _rush(setup, prepared, target)
-            _check(answered, redis_granted(directory))
+            answered, run = rush(setup, prepared, target)
+            check_granted(answered, redis_granted(directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return run
@@ -95,11 +96,11 @@ def _grab_from_redis(setup: Setup, prepared: Prepared) -> Run:
 
 def _ask_nginx(setup: Setup, prepared: Prepared) -> Run:
     with nginx_return(setup.found, setup.cores, setup.scratch / "nginx", _LOSER_BODY) as target:
-        return _rush(setup, prepared, target)[1]
+        return rush(setup, prepared, target)[1]
 
 
-def _rush(setup: Setup, prepared: Prepared, target: Target) -> tuple[int, Run]:
-    """Return how many requests were answered, warm-up included, and the run."""
+def rush(setup: Setup, prepared: Prepared, target: Target) -> tuple[int, Run]:
+    """Let the crowd grab; return how many requests were answered, warm-up included, and the run."""
     heads = write_heads(setup.scratch / "heads", target.port)
     load = Load(
         port=target.port,
@@ -116,8 +117,9 @@ def _rush(setup: Setup, prepared: Prepared, target: Target) -> tuple[int, Run]:
     return warm.summary.requests + run.summary.requests, run
 
 
-def _check(answered: int, durable: int) -> None:
-    if not answered <= durable <= answered + 2 * CONNECTIONS:
+def check_granted(answered: int, durable: int, connections: int = CONNECTIONS) -> None:
+    """Raise ProcessFailed unless as many grants are durable as were answered, and at most what was under way more."""
+    if not answered <= durable <= answered + 2 * connections:
         raise ProcessFailed(f"{answered} grabs were answered as granted, but {durable} are recorded")
 
 
@@ -129,7 +131,7 @@ def _measure(setup: Setup) -> Measured:
         {
             OURS: partial(grab, setup, prepared, serve),
             NGINX: partial(_ask_nginx, setup, prepared),
-            REDIS: partial(_grab_from_redis, setup, prepared),
+            REDIS: partial(grab_from_redis, setup, prepared),
         },
     )
     ours = rates(seen[OURS])

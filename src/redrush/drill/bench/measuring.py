@@ -39,7 +39,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     def load(self, target: Target, load: Load) -> Run:
         """Run wrk against the target. Raises ProcessFailed if anything but good answers came back."""
         log = self.scratch / "wrk.log"
-        run = run_wrk(self.found.path(Tool.WRK), load, core=self.cores.load, server=target.child, log=log)
+        run = run_wrk(self.found.path(Tool.WRK), load, core=self.cores.load, server=target, log=log)
         if run.summary.errors:
             raise ProcessFailed(f"{run.summary.errors} of {run.summary.requests} requests failed: {run.summary}")
         return run

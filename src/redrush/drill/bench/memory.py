@@ -4,7 +4,6 @@ The figure is resident memory. PSS is kept beside it, but it also moves when any
 ends to share a library with the server.
 """
 
-import resource
 import socket
 import time
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from contextlib import ExitStack
 from redrush.drill.bench.browser import exchange, grab_request
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.measuring import Measured, Measurement, Setup
-from redrush.drill.bench.processes import ProcessFailed, Target
+from redrush.drill.bench.processes import ProcessFailed, Target, allow_files
 from redrush.drill.bench.subject import Event, RoundPlan, grant_in_bulk, issue, make_event, serve
 
 CONNECTIONS = 5_000
@@ -24,7 +23,7 @@ SETTLE_S = 7.0
 
 
 def _measure(setup: Setup) -> Measured:
-    _allow_files(CONNECTIONS + FIRST_CONNECTIONS + FILES_BESIDE)
+    allow_files(CONNECTIONS + FIRST_CONNECTIONS + FILES_BESIDE)
     event = make_event(setup.scratch / "event", [RoundPlan(packets=1)])
     grant_in_bulk(event, ["quickest"])
     tickets = issue(event, [f"user{k:06d}" for k in range(CONNECTIONS + FIRST_CONNECTIONS)])
@@ -60,16 +59,6 @@ def _connect(stack: ExitStack, target: Target, tickets: list[str]) -> None:
         answer = exchange(connection, grab_request(target.port, ticket))
         if answer.status != 200:
             raise ProcessFailed(f"an idle connection was answered {answer.status}: {answer.body!r}")
-
-
-def _allow_files(count: int) -> None:
-    """Raise this process's limit of open files, which the server inherits, to `count` if it is lower."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= count:
-        return
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise ProcessFailed(f"this account may open {hard} files, {count} are needed: ulimit -Hn {count}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 PER_CONNECTION = Figure(

@@ -5,6 +5,7 @@ ended, in nanoseconds; /proc/PID/stat counts in steps of 10 ms, too coarse for a
 """
 
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -136,6 +137,11 @@ class Child:
             time.sleep(_POLL_S)
         raise self.failure(f"does not listen at {address}")
 
+    def check_alive(self) -> None:
+        """Raise ProcessFailed, with its last words, if the process has ended."""
+        if self.process.poll() is not None:
+            raise self.failure(f"ended with {self.process.returncode} under load")
+
     def cpu_ns(self) -> int:
         """Return the CPU time that the process has used so far, all threads together, in nanoseconds."""
         return time.clock_gettime_ns((~self.pid << 3) | 2)
@@ -148,10 +154,31 @@ class Child:
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A server that takes grabs at a loopback port; `child` is the process whose CPU time counts."""
+    """A server that takes grabs at a loopback port; `child` is the process whose CPU time counts, with that of the
+    `others`, if it does not serve alone."""
 
     child: Child
     port: int
+    others: tuple[Child, ...] = ()
+
+    def check_alive(self) -> None:
+        """Raise ProcessFailed if one of the processes has ended."""
+        for child in (self.child, *self.others):
+            child.check_alive()
+
+    def cpu_ns(self) -> int:
+        """Return the CPU time that the processes have used so far, in nanoseconds."""
+        return self.child.cpu_ns() + sum(child.cpu_ns() for child in self.others)
+
+
+def allow_files(count: int) -> None:
+    """Raise this process's limit of open files, which its children inherit, to `count` if it is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= count:
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise ProcessFailed(f"this account may open {hard} files, {count} are needed: ulimit -Hn {count}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from redrush.drill.bench.wrk import Run
 
 VERSION = 1
 
-_PLACES = {Unit.RATIO: 2, Unit.KB: 2, Unit.SECONDS: 2, Unit.MILLISECONDS: 1, Unit.PERCENT: 1}
+_PLACES = {Unit.RATIO: 2, Unit.KB: 2, Unit.SECONDS: 2, Unit.MILLISECONDS: 1, Unit.PERCENT: 1, Unit.PER_SECOND: 0}
 _COLOURS = {Verdict.AIM: "green", Verdict.BAR: "yellow", Verdict.MISSED: "red", Verdict.NOT_MEASURED: "red"}
 
 
@@ -81,7 +81,7 @@ def file_name(conditions: Conditions) -> str:
 
 def format_value(figure: Figure, value: float | None) -> str:
     """Return a value with the figure's unit: "0.83 ×"; a dash if there is none."""
-    return "–" if value is None else f"{value:.{_PLACES[figure.unit]}f} {figure.unit}"
+    return "–" if value is None else f"{value:,.{_PLACES[figure.unit]}f} {figure.unit}"
 
 
 def _row(result: Result) -> tuple[RenderableType, ...]:
@@ -115,7 +115,8 @@ def _conditions_text(report: Report) -> str:
     return (
         f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} run(s), "
         f"{report.seconds_each} s each, contenders in turns, ratios pair by pair, requests with a browser's headers.\n"
-        f"{seen.cpu}, {seen.cores} cores: server on {seen.cores_used.server}, wrk and Redis on {seen.cores_used.load}. "
-        f"Linux {seen.kernel}, {seen.memory_mib} MiB, {seen.filesystem}, an fsync takes {seen.fsync_us:.0f} µs.\n"
+        f"{seen.cpu}, {seen.cores} cores: server on {seen.cores_used.server}, wrk and databases on "
+        f"{seen.cores_used.load}. Linux {seen.kernel}, {seen.memory_mib} MiB, {seen.filesystem}, an fsync takes "
+        f"{seen.fsync_us:.0f} µs.\n"
         f"Python {seen.python}, SQLite {seen.sqlite}, {versions}."
     )

@@ -14,15 +14,30 @@ from redrush.drill.bench.measuring import Measured, Measurement, Setup
 from redrush.drill.bench.memory import MEMORY
 from redrush.drill.bench.open_loop import OPEN_LOOP
 from redrush.drill.bench.own_http import OWN_HTTP
+from redrush.drill.bench.planner import PLANNER
 from redrush.drill.bench.processes import choose_cores
 from redrush.drill.bench.registered import REGISTERED
 from redrush.drill.bench.report import Report
 from redrush.drill.bench.restart import RESTART
+from redrush.drill.bench.scaling import SCALING
 from redrush.drill.bench.splitting import SPLITTING
 from redrush.drill.bench.tools import find_tools
+from redrush.drill.bench.valkey_grabs import VALKEY_GRABS
 from redrush.errors import ConfigError, RedrushError
 
-MEASUREMENTS = (LOSERS, GRABS, OWN_HTTP, MEMORY, RESTART, SPLITTING, REGISTERED, OPEN_LOOP)
+MEASUREMENTS = (
+    LOSERS,
+    GRABS,
+    OWN_HTTP,
+    MEMORY,
+    RESTART,
+    SPLITTING,
+    REGISTERED,
+    OPEN_LOOP,
+    VALKEY_GRABS,
+    SCALING,
+    PLANNER,
+)
 RUNS = 5
 """Fewer runs have no median worth the name; a smaller number is for trying out."""
 SECONDS = 3

