@@ -22,7 +22,7 @@ demo-stack: setup    ## the same on many processes: sets on Valkey, records on P
 test: setup          ## every test that needs nothing but Python
 	$(BIN)/python -m pytest -m "not soak and not peers" $(TEST)
 
-test-peers: setup    ## the tests that need Debian packages: the peers, proxies and systemd
+test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks
 	$(BIN)/python -m pytest -m peers $(TEST)
 
 check: setup         ## style, types, layers
@@ -38,7 +38,7 @@ format: setup
 bench: setup         ## figures against peers (needs nginx with Lua, redis-server and wrk)
 	$(BIN)/redrush bench --save benchmarks/results $(BENCH)
 
-soak: setup          ## the long runs that break things
+soak: setup          ## the long runs that break things (torn networks need root, iproute2 and iptables)
 	$(BIN)/python -m pytest -m soak --timeout 0 $(TEST)
 
 clean:

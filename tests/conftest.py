@@ -1,5 +1,10 @@
-"""Servers that many tests share. Each starts when the first test asks for it, and ends with the session."""
+"""What many tests share: a loop for tests that are coroutines, and servers.
 
+A server starts when the first test asks for it, and ends with the session.
+"""
+
+import asyncio
+import inspect
 import subprocess
 from collections.abc import Iterator
 from itertools import count
@@ -7,9 +12,21 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import uvloop
 
 from redrush.stack.loopback import free_port
 from redrush.stack.postgres_server import PostgresServer
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine on the loop that everything runs on in earnest."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(pyfuncitem.obj(**arguments))
+    return True
 
 
 class Databases:

@@ -14,6 +14,7 @@ from redrush.config import (
     parse_campaign,
 )
 from redrush.core.campaign import Kind, Leftover
+from redrush.core.client_policy import ClientPolicy, WaitingTexts
 from redrush.errors import ConfigError
 
 MINIMUM = """\
@@ -65,6 +66,7 @@ def test_the_minimum_file_is_a_campaign() -> None:
             ),
         ),
         gate=GateSpec(),
+        client=ClientPolicy(),
     )
 
 
@@ -218,3 +220,51 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "big.toml").write_bytes(b"#" * (FILE_BYTES_MAX + 1))
     with pytest.raises(ConfigError, match="larger than"):
         load_campaign_file(tmp_path / "big.toml")
+
+
+# -- [client]
+
+
+def test_the_client_table_changes_what_it_names_and_leaves_the_rest() -> None:
+    text = MINIMUM + (
+        '[client]\nstart_window = "3s"\nretry_share = 0.05\nattempts_max = 2\n'
+        '[client.texts.ja]\nasking = "a"\nwaiting = "w {seconds}"\ngiven_up = "g"\n'
+    )
+    policy = parse_campaign(text, "c.toml").client
+    assert (policy.start_window_ms, policy.retry_share, policy.attempts_max) == (3_000, 0.05, 2)
+    assert (policy.interval_ms, policy.throttle_k) == (ClientPolicy().interval_ms, ClientPolicy().throttle_k)
+    assert policy.texts["ja"] == WaitingTexts(asking="a", waiting="w {seconds}", given_up="g")
+    assert set(policy.texts) == {"en", "zh", "ja"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "key", "sentence"),
+    [
+        ('intervall = "1s"', 17, "client.intervall", 'unknown key "intervall"'),
+        ('interval = "often"', 17, "client.interval", '"often" is not a duration'),
+        ('come_back = "11m"', 17, "client.come_back", "at most ten minutes"),
+        ("retry_share = 1.5", 17, "client.retry_share", "from 0 to 1"),
+        ("retry_share = nan", 17, "client.retry_share", "from 0 to 1"),
+        ("throttle_k = 0.5", 17, "client.throttle_k", "from 1 to 100"),
+        ("attempts_max = 0", 17, "client.attempts_max", "from 1 to 20"),
+        ('backoff_first = "9s"', 16, "client.backoff_max", "at least backoff_first, which is 9000 ms"),
+        ('[client.texts.English]\nasking="a"\nwaiting="w"\ngiven_up="g"', 17, "client.texts.English", "not a language"),
+        (
+            '[client.texts.fr]\nasking="a"\nwaiting="w"',
+            17,
+            "client.texts.fr",
+            "with the keys asking, waiting, given_up",
+        ),
+        (
+            '[client.texts.fr]\nasking=""\nwaiting="w"\ngiven_up="g"',
+            18,
+            "client.texts.fr.asking",
+            "a text of 1 to 400 characters",
+        ),
+    ],
+)
+def test_a_mistake_in_the_client_table_is_told_with_its_line(lines: str, line: int, key: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_campaign(f"{MINIMUM}[client]\n{lines}\n", "c.toml")
+    assert str(refused.value).startswith(f"c.toml:{line}: {key}: "), str(refused.value)
+    assert sentence in str(refused.value)

@@ -15,6 +15,7 @@ from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.sealing import seal
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.receipts import ReceiptSigner
 from redrush.core.tickets import TicketVerifier
 
@@ -90,6 +91,8 @@ def test_check_says_what_would_be_handed_out(run: Run, campaign: Path) -> None:
         f"{campaign}: fine. 21,000 packets, 58800.00 CNY",
         "  r20: opens 2027-02-06T12:00:00.000000Z, lasts 60 s, 20,000 lucky packets, 50000.00 CNY",
         "  r21: opens 2027-02-06T13:00:00.000000Z, lasts 60 s, 1,000 equal packets, 8800.00 CNY",
+        "  clients: start within 1,000 ms, ask every 1,000 ms at most, wait 8,000 ms for an answer, "
+        "retry 10% of requests, come back after 10,000 ms, give up after 4 failures",
     ]
     assert (checked.code, checked.err) == (0, "")
 
@@ -98,6 +101,7 @@ def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> No
     checked = run("check", campaign, "--json")
     found = json.loads(checked.out)
     rounds = found.pop("rounds")
+    assert found.pop("client") == msgspec.to_builtins(ClientPolicy())
     assert found == {"ok": True, "campaign": "cny2027", "currency": "CNY", "packets": 21_000, "total": "58800.00"}
     assert [round_["id"] for round_ in rounds] == ["r20", "r21"]
     assert rounds[0] == {
@@ -186,6 +190,7 @@ def test_help_names_every_command(run: Run) -> None:
         "reconcile",
         "verify-receipt",
         "demo",
+        "drill",
         "bench",
     ):
         assert command in shown.out
@@ -296,7 +301,8 @@ def test_a_campaign_is_sealed_once_for_all_machines(run: Run, campaign: Path) ->
     sealed = run("seal", campaign, "--data", "d")
     assert (sealed.code, sealed.err) == (0, "")
     before = {path.name: path.read_bytes() for path in Path("d").iterdir()}
-    assert set(before) == {"campaign.json", "amounts.i64", "keys.json"}
+    made = {"campaign.json", "amounts.i64", "keys.json", "client_policy.json", "control-token", "plans.json"}
+    assert set(before) == made
     assert run("seal", campaign, "--data", "d").code == 0
     assert {path.name: path.read_bytes() for path in Path("d").iterdir()} == before
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import signal
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +15,7 @@ import pytest
 from redrush.control.warden import SetServers, SetState, Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import Policy
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import Claimed, StoreUnavailable
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
@@ -291,6 +292,56 @@ async def an_operator_can_force_a_promotion(watched: Watched) -> None:
     logged = await persistently(lambda: granted_in_log(watched.store))
     # What was acknowledged on the other disk alone is gone: that is what forcing means.
     watched.crowd.acknowledged = {user: slot for user, slot in lost.items() if user in logged}
+    await watched.grants(20)
+
+
+@story()
+async def a_forced_promotion_holds_while_the_old_primary_lives(watched: Watched) -> None:
+    _first, second = watched.servers
+    await watched.warden.force(second.address)
+    promoted = str(second.address)
+    await watched.state(lambda state: state.primary == promoted and state.durability == "replica")
+    await watched.grants(20)
+
+
+@story()
+async def a_server_without_a_copy_of_the_set_is_not_promoted_by_force_either(watched: Watched) -> None:
+    first, second = watched.servers
+    await watched.stop_watching()
+    second.kill()
+    shutil.rmtree(second.directory)
+    first.kill()
+    await second.start()
+    watched.begin_watching()
+    await watched.state(lambda state: any(replica.answers for replica in state.replicas))
+    with pytest.raises(RedrushError, match="holds no copy of it"):
+        await watched.warden.force(second.address)
+    await first.start()
+    state = await watched.healthy()
+    assert state.primary == str(first.address)
+    await watched.grants(20)
+
+
+@story()
+async def while_a_set_is_to_be_rebuilt_no_copy_becomes_its_primary(watched: Watched) -> None:
+    first, second = watched.servers
+    with pytest.raises(RedrushError, match="nothing is to be rebuilt"):
+        await watched.warden.expect_rebuilt(second.address)
+    first.kill()
+    second.kill()
+    lost = await watched.state(lambda state: state.primary is None and not any(r.answers for r in state.replicas))
+    assert await watched.warden.expect_rebuilt(second.address) == lost.epoch + 1
+    await first.start()
+    state = await watched.state(
+        lambda state: (
+            any(replica.answers for replica in state.replicas)
+            and state.why is not None
+            and "no replica surely has all" in state.why
+        )
+    )
+    assert state.primary is None
+    await watched.warden.force(first.address)
+    await watched.state(lambda state: state.durability == "disk" and state.epoch == lost.epoch + 2)
     await watched.grants(20)
 
 

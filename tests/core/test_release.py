@@ -155,11 +155,21 @@ def test_setting_paces_again_and_again_does_not_earn_packets() -> None:
     assert wins <= 2 * PACE + 2 * BURST
 
 
-@pytest.mark.parametrize("pace", [0, -1, float("nan")])
-def test_a_pace_that_is_not_above_zero_is_refused(pace: float) -> None:
-    with pytest.raises(ValueError, match="above 0"):
+def test_a_pace_of_zero_releases_nothing_until_it_is_raised() -> None:
+    shake_filter = ReleaseFilter(0)
+    assert not any(shake_filter.admit(START_US + number * 1_000, 0.0) for number in range(3_000))
+    shake_filter.set_pace(PACE, START_US + 3 * SECOND_US)
+    assert shake_filter.admit(START_US + 3 * SECOND_US, 0.0)
+    shake_filter.set_pace(0, START_US + 3 * SECOND_US)
+    wins = [shake_filter.admit(START_US + 3 * SECOND_US + number * 1_000, 0.0) for number in range(3_000)]
+    assert not any(wins), "nothing is carried over into the silence"
+
+
+@pytest.mark.parametrize("pace", [-1, float("nan")])
+def test_a_pace_below_zero_is_refused(pace: float) -> None:
+    with pytest.raises(ValueError, match="cannot be"):
         ReleaseFilter(pace)
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="cannot be"):
         ReleaseFilter(1.0).set_pace(pace, START_US)
 
 

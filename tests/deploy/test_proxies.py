@@ -8,8 +8,10 @@ from contextlib import ExitStack, contextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from redrush.core.client_policy import ClientPolicy
 from redrush.wiring.founding import found_sets
 from tests.conftest import Databases
 from tests.deploy.machines import Machines
@@ -112,6 +114,13 @@ def test_who_grabs_again_after_the_death_of_their_gate_is_given_the_same_packet_
         assert {answer["repeat"] for answer in again} == {True}
         mine = front.call("GET", "/v1/grants", {"Authorization": f"Bearer {owned[0]}"})
         assert json.loads(mine.body)["grants"] == [first[0]["grant"]]
+
+
+def test_the_client_policy_comes_through(proxy: Proxy, tmp_path: Path) -> None:
+    with serving(tmp_path, 3) as (gates, _), fronting(proxy, tmp_path / "proxy", _behind_gates(gates)) as front:
+        answer = front.call("GET", "/v1/policy", {})
+    assert answer.status == 200
+    assert msgspec.json.decode(answer.body, type=ClientPolicy) == ClientPolicy()
 
 
 def test_grants_come_from_the_query_process_and_from_the_gates_when_it_is_gone(proxy: Proxy, tmp_path: Path) -> None:

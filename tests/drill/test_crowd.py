@@ -11,13 +11,23 @@ import numpy as np
 import pytest
 import uvloop
 
-from redrush.drill.behaviour import Behaviour
+from redrush.core.client_policy import ClientPolicy
+from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdResult, Target, count_endings
 from redrush.drill.observations import Ending
-from redrush.drill.schedules import Schedule, constant_rate, plan
+from redrush.drill.schedules import Schedule, constant_rate, hammering, plan
 from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, serving, tickets_for
 
-CALM = Behaviour(repeat_share=0, insist_share=0, think_s=0.02, early_jitter_s=0.05, lost_pause_s=0.02)
+SWIFT = ClientPolicy(
+    start_window_ms=50,
+    interval_ms=10,
+    backoff_first_ms=10,
+    backoff_max_ms=20,
+    come_back_ms=20,
+    throttle_window_ms=50,
+    attempts_max=3,
+)
+CALM = Behaviour(repeat_share=0, insist_share=0, think_s=0.02, policy=SWIFT)
 
 
 def run(coroutine: Coroutine[Any, Any, CrowdResult]) -> CrowdResult:
@@ -99,7 +109,7 @@ def test_who_always_misses_gives_up() -> None:
 
 def test_who_is_early_comes_back_after_the_opening() -> None:
     async def early() -> CrowdResult:
-        opens_s = time.time() + 0.5
+        opens_s = time.time() + 1.0
         server = RushServer(ServerRound("r1", 100, opens_s, opens_s + 60))
         return await rush_at(server, one_each(100), 100)
 
@@ -177,13 +187,13 @@ def test_a_repeat_to_somebody_who_asked_once_is_caught() -> None:
 def test_overload_is_retried_no_sooner_than_retry_after_and_not_for_ever(status: int) -> None:
     server = RushServer(open_round(packets=5), twist=lambda *_: (status, {"Retry-After": "0"}, b"{}"))
     result = run(rush_at(server, one_each(5), 5))
-    assert count_endings(result.observations) == {"refused": 5 * CALM.refused_max}
+    assert count_endings(result.observations) == {"refused": 5 * SWIFT.attempts_max}
     assert set(result.observations.status.tolist()) == {status}
 
 
-def test_retry_after_is_respected() -> None:
+def after_one_refusal(gaps_s: list[float]) -> Callable[[ServerConnection, str, str], Reply | None]:
+    """A twist that refuses each user once, for a second, and notes when they come again."""
     seen: dict[str, float] = {}
-    gaps_s: list[float] = []
 
     def twist(_: ServerConnection, __: str, user: str) -> Reply | None:
         if user in seen:
@@ -192,7 +202,61 @@ def test_retry_after_is_respected() -> None:
         seen[user] = time.monotonic()
         return 503, {"retry-after": "1"}, b""
 
-    result = run(rush_at(RushServer(open_round(packets=9), twist=twist), one_each(9), 9))
+    return twist
+
+
+@pytest.mark.parametrize(
+    ("manners", "soonest_s", "latest_s"),
+    [
+        (Manners.IMMEDIATE, 0.0, 0.1),
+        (Manners.NO_BACKOFF, 0.0, 0.2),
+        (Manners.NO_JITTER, 1.0, 1.1),
+    ],
+)
+def test_the_impolite_come_again_as_their_kind_does(manners: Manners, soonest_s: float, latest_s: float) -> None:
+    gaps_s: list[float] = []
+    policy = msgspec.structs.replace(SWIFT, backoff_first_ms=100, backoff_max_ms=200)
+    behaviour = Behaviour(manners=manners, policy=policy, repeat_share=0)
+    server = RushServer(open_round(packets=50), twist=after_one_refusal(gaps_s))
+    result = run(rush_at(server, one_each(50), 50, behaviour=behaviour))
+    assert count_endings(result.observations) == {"refused": 50, "granted": 50}
+    assert min(gaps_s) >= soonest_s - 0.001
+    assert sorted(gaps_s)[25] <= latest_s
+
+
+def test_the_impolite_do_not_come_for_ever() -> None:
+    behaviour = Behaviour(manners=Manners.IMMEDIATE, insistence_max=7)
+    server = RushServer(open_round(packets=5), twist=lambda *_: (503, {"Retry-After": "9"}, b""))
+    assert count_endings(run(rush_at(server, one_each(3), 3, behaviour=behaviour)).observations) == {"refused": 21}
+
+
+def test_bots_send_what_is_planned_whatever_comes_back() -> None:
+    times_s, users = hammering(users=3, rate_per_s=100, lasts_s=0.5)
+    schedule = plan([(0, times_s, users)])
+    behaviour = Behaviour(manners=Manners.BOT, repeat_share=1.0, insist_share=1.0)
+    server = RushServer(open_round(packets=2, miss_first=1))
+    result = run(rush_at(server, schedule, 3, behaviour=behaviour))
+    assert len(result.observations) == server.requests == 150
+    assert np.bincount(result.observations.user).tolist() == [50, 50, 50]
+    gaps_s = np.diff(np.sort(result.observations.intended_s[result.observations.user == 1]))
+    assert gaps_s == pytest.approx(0.01)
+
+
+def test_polite_clients_hold_back_what_has_little_chance_and_it_is_told() -> None:
+    seed = 5
+    server = RushServer(open_round(packets=5), twist=lambda *_: (503, {}, b""))
+    policy = msgspec.structs.replace(SWIFT, throttle_window_ms=500)
+    result = run(rush_at(server, one_each(200), 200, behaviour=Behaviour(policy=policy), seed=seed))
+    assert server.requests == len(result.observations)
+    assert result.held_back > 100, f"seed {seed}"
+    assert server.requests <= 200 * SWIFT.attempts_max
+
+
+def test_retry_after_is_respected() -> None:
+    gaps_s: list[float] = []
+    unhurried = Behaviour(repeat_share=0, policy=msgspec.structs.replace(SWIFT, come_back_ms=500))
+    server = RushServer(open_round(packets=9), twist=after_one_refusal(gaps_s))
+    result = run(rush_at(server, one_each(9), 9, behaviour=unhurried))
     assert count_endings(result.observations) == {"refused": 9, "granted": 9}
     assert min(gaps_s) >= 0.999
     assert max(gaps_s) - min(gaps_s) > 0.1
@@ -227,7 +291,7 @@ def test_a_lost_connection_is_remade_and_its_user_asks_again() -> None:
 )
 def test_an_answer_outside_the_contract_is_malformed(body: bytes) -> None:
     result = run(rush_at(RushServer(open_round(1), twist=lambda *_: (200, {}, body)), one_each(2), 2))
-    assert count_endings(result.observations) == {"malformed": 2 * CALM.lost_max}
+    assert count_endings(result.observations) == {"malformed": 2 * SWIFT.attempts_max}
 
 
 def test_no_answer_at_all_ends_as_a_timeout() -> None:
@@ -236,7 +300,7 @@ def test_no_answer_at_all_ends_as_a_timeout() -> None:
         server.stall = (time.time(), time.time() + 60)
         return await rush_at(server, one_each(3), 3, answer_deadline_s=0.2)
 
-    assert count_endings(run(silent()).observations) == {"timeout": 3 * CALM.lost_max}
+    assert count_endings(run(silent()).observations) == {"timeout": 3 * SWIFT.attempts_max}
 
 
 def test_a_server_that_is_not_there_is_a_fault_with_its_address() -> None:

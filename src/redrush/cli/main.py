@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from redrush.cli import roles
+from redrush.cli import drills, roles
+from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
+from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:
@@ -24,8 +26,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
+app.add_typer(switch_app, name="switch")
+app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
+app.add_typer(set_app, name="set")
 roles.add_to(app)
+drills.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 OptionalDataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
@@ -82,6 +88,8 @@ def init(
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
+    import msgspec
+
     from redrush.config import is_deployment, load_campaign_file
 
     if is_deployment(file):
@@ -110,6 +118,7 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
         "packets": sum(round_.packets for round_ in campaign.rounds),
         "total": format_amount(total_minor, campaign.currency),
         "rounds": rounds,
+        "client": msgspec.to_builtins(campaign.client),
     }
     if as_json:
         _print_json(summary)
@@ -120,6 +129,12 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
             f"  {entry['id']}: opens {entry['opens']}, lasts {entry['lasts_seconds']:g} s, "
             f"{entry['packets']:,} {entry['kind']} packets, {entry['total']} {campaign.currency}"
         )
+    client = campaign.client
+    _print(
+        f"  clients: start within {client.start_window_ms:,} ms, ask every {client.interval_ms:,} ms at most, wait "
+        f"{client.answer_deadline_ms:,} ms for an answer, retry {client.retry_share:.0%} of requests, come back after "
+        f"{client.come_back_ms:,} ms, give up after {client.attempts_max} failures"
+    )
 
 
 def _check_deployment(file: Path, as_json: bool) -> None:
@@ -153,14 +168,18 @@ def seal_campaign(file: FileArgument, data: DataOption) -> None:
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
     from redrush.control.keys import load_or_create_keys
+    from redrush.control.policy_file import keep_policy
     from redrush.control.sealing import seal
-    from redrush.wiring.embedded import system_clock
+    from redrush.wiring.clock import system_clock
+    from redrush.wiring.operating import prepare_operating
 
     directory = DataDir(data)
     campaign = load_campaign_file(file)
     directory.create()
     sealed = seal(campaign, directory, system_clock().now_us())
     load_or_create_keys(directory)
+    prepare_operating(directory, campaign)
+    keep_policy(campaign.client, directory)
     _print(f"{data}: campaign {sealed.campaign.id} is sealed; give every machine the same copy, and keep it secret")
 
 
@@ -170,7 +189,8 @@ def serve(
     data: DataOption,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
     control_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez; none by default.")
+        int | None,
+        typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez and switches; none by default."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:

@@ -74,7 +74,8 @@ def status(
     for process in found["processes"]:
         sys.stdout.write(
             f"{process['name']:<14} {process['role']:<9} {process['set'] or '-':<6} {process['pid'] or '-':>8} "
-            f"{process['address']:<22} {process['state']}\n"
+            f"{process['address']:<22} {process['state']:<10} {process.get('durability') or ''}".rstrip()
+            + "\n"
         )
 
 

@@ -10,12 +10,17 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.client_table import ClientTable, client_policy
+from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
 from redrush.core.money import format_amount, parse_amount
+from redrush.core.rules import Rule
+from redrush.core.switches import Playbook, registry_of
 
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
@@ -64,6 +69,9 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a file with one eligible user id a line; None means that every ticket is eligible."""
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
+    client: ClientPolicy
+    playbooks: tuple[Playbook, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +98,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     campaign: _CampaignTable
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
+    client: ClientTable = ClientTable()
+    playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
+    rule: list[RuleTable] = msgspec.field(default_factory=list)
 
 
 def load_campaign_file(path: Path) -> CampaignFile:
@@ -119,8 +130,18 @@ def _campaign(file: _File) -> CampaignFile:
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
     check_gate(file.gate)
+    switches = registry_of(((r.id, r.release_per_s) for r in rounds), (rule.name for rule in file.rule))
+    playbooks = playbooks_of(file.playbook, switches)
     return CampaignFile(
-        id=table.id, name=table.name, currency=table.currency, audience=table.audience, rounds=rounds, gate=file.gate
+        id=table.id,
+        name=table.name,
+        currency=table.currency,
+        audience=table.audience,
+        rounds=rounds,
+        gate=file.gate,
+        client=client_policy(file.client),
+        playbooks=playbooks,
+        rules=rules_of(file.rule, playbooks),
     )
 
 

@@ -147,6 +147,8 @@ def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
                 yield table, number
                 seen[table] = seen.get(table, -1) + 1
                 table = f"{table}[{seen[table]}]"
+            elif (array := table.partition(".")[0]) in seen:
+                table = table.replace(array, f"{array}[{seen[array]}]", 1)
             yield table, number
         elif key := _KEY.match(line):
             yield f"{table}.{key[1]}".lstrip("."), number

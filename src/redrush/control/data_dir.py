@@ -4,9 +4,15 @@
 |---|---|
 | `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
+| `client_policy.json` | what clients are told to keep to; only of a stack, not sealed |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `journal.db` | the store: which slot belongs to whom. The authority |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
+| `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
+| `plans.json` | playbooks and rules as the last start read them, for commands while no server runs |
+| `control-token` | whoever has it may switch |
+| `control-port.json` | where the control port of the running server is |
+| `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
 """
 
 from pathlib import Path
@@ -32,6 +38,11 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "amounts.i64"
 
     @property
+    def policy(self) -> Path:
+        """The client policy that the gates of a stack serve; not sealed."""
+        return self.root / "client_policy.json"
+
+    @property
     def keys(self) -> Path:
         """The secret keys."""
         return self.root / "keys.json"
@@ -50,6 +61,31 @@ class DataDir(msgspec.Struct, frozen=True):
     def records(self) -> Path:
         """Grants and ledger."""
         return self.root / "records.db"
+
+    @property
+    def switches(self) -> Path:
+        """The audit log of switches."""
+        return self.root / "switches.jsonl"
+
+    @property
+    def plans(self) -> Path:
+        """Playbooks and rules of the last start."""
+        return self.root / "plans.json"
+
+    @property
+    def control_token(self) -> Path:
+        """The secret of the control port."""
+        return self.root / "control-token"
+
+    @property
+    def control_port(self) -> Path:
+        """Where the control port is."""
+        return self.root / "control-port.json"
+
+    @property
+    def switches_heard(self) -> Path:
+        """The switches as whoever follows the control role heard them last."""
+        return self.root / "switches-heard.json"
 
     def create(self) -> None:
         """Make the directory, readable by its owner only. ConfigError if that cannot be."""

@@ -5,11 +5,14 @@ from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `content`: written beside it, fsynced, renamed, and the directory fsynced. Raises OSError."""
-    beside = path.with_name(f"{path.name}.new")
+    """Replace `path` by `content`: written beside it, fsynced, renamed, and the directory fsynced. Raises OSError.
+
+    Of processes that do so at once, the last one's content stays.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     _write(beside, content, mode)
     beside.replace(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -23,7 +26,7 @@ def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
         return
     finally:
         beside.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
@@ -34,7 +37,8 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory durable. Raises OSError."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -59,6 +59,12 @@ def seal(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
     return _seal_new(file, data_dir, now_us, source_sha256)
 
 
+def load_campaign(data_dir: DataDir) -> Campaign:
+    """Return the campaign that is sealed in the directory, without its amounts. ConfigError if there is none."""
+    data_dir.require()
+    return _read_seal(data_dir).campaign
+
+
 def load_sealed(data_dir: DataDir) -> SealedCampaign:
     """Return the sealed campaign of the directory. ConfigError if there is none, or its amounts do not match."""
     data_dir.require()

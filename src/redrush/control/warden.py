@@ -69,11 +69,13 @@ class SetServers(msgspec.Struct, frozen=True):
 
 
 class ReplicaState(msgspec.Struct, frozen=True):
-    """A server that is not the primary: whether it answers, and gets what the primary writes."""
+    """A server that is not the primary: whether it answers, and gets what the primary writes; and the epoch of the copy
+    it holds, 0 for none."""
 
     address: str
     answers: bool
     in_step: bool
+    epoch: int
 
 
 class SetState(msgspec.Struct, frozen=True):
@@ -206,11 +208,17 @@ class Warden:
     async def force(self, address: Address) -> None:
         """Make this server the primary, on its own disk, whatever it may lack: an operator's decision.
 
-        Raises RedrushError if it cannot be told so.
+        Raises RedrushError if it holds no copy of the set, or cannot be told so.
         """
         async with self._deciding:
             sight = self._sight()
+            seen = sight.seen.get(str(address))
+            if seen is None or seen.terms is None:  # noted as the primary, it would keep those out that have a copy
+                lack = "does not answer" if seen is None else "holds no copy of it"
+                raise RedrushError(f"set {self._servers.id}: {address} {lack}, and cannot be promoted")
             await self._promote(Promote((str(address),), max(sight.noted.epoch, highest_epoch(sight)) + 1), None)
+            # Seen as it was before, it would have become a replica of the old primary, and that the primary again.
+            await self._probes[str(address)].ask()
 
     async def lower(self) -> None:
         """Let the primary go on with the replicas it has now: an operator's decision. Raises RedrushError if it cannot
@@ -222,6 +230,24 @@ class Warden:
                 raise RedrushError(f"set {self._servers.id} has no primary that answers")
             epoch = max(sight.noted.epoch, highest_epoch(sight)) + 1
             await self._fence(Fence(primary, Terms(epoch, wanted_replicas(sight, primary))))
+            await self._probes[primary].ask()
+
+    async def expect_rebuilt(self, address: Address) -> int:
+        """Take nobody for the primary any more but this server, which is to be rebuilt; return the epoch for it.
+
+        An operator's decision, after which other copies that come back can only be promoted by force. Raises
+        RedrushError if the set has a primary, or if that cannot be noted.
+        """
+        async with self._deciding:
+            sight = self._sight()
+            if (primary := primary_of(sight)) is not None:
+                raise RedrushError(f"set {self._servers.id} has a primary, {primary}: nothing is to be rebuilt")
+            epoch = max(sight.noted.epoch, highest_epoch(sight)) + 1
+            try:
+                self._notes.note(Noted(epoch, str(address)))
+            except OSError as fault:
+                raise RedrushError(f"set {self._servers.id}: nothing can be noted: {fault}") from fault
+            return epoch
 
     # -- looking
 
@@ -264,7 +290,9 @@ class Warden:
             set=self._servers.id,
             primary=primary,
             replicas=tuple(
-                ReplicaState(name, name in sight.seen, name in following) for name in self._probes if name != primary
+                _replica_state(name, sight.seen.get(name), in_step=name in following)
+                for name in self._probes
+                if name != primary
             ),
             epoch=terms.epoch if terms else sight.noted.epoch,
             durability=durability,
@@ -337,6 +365,11 @@ class Warden:
         if what and what != self._last_told:
             self._told(f"set {self._servers.id}: {what}")
         self._last_told = what
+
+
+def _replica_state(name: str, seen: Seen | None, *, in_step: bool) -> ReplicaState:
+    epoch = 0 if seen is None or seen.terms is None else seen.terms.epoch
+    return ReplicaState(name, seen is not None, in_step, epoch)
 
 
 def _sentence(step: Step) -> str:

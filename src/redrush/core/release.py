@@ -36,7 +36,7 @@ class ReleaseFilter:
     __slots__ = ("_cap", "_due", "_ends_us", "_expected", "_left", "_probability", "_seen", "_share")
 
     def __init__(self, release_per_s: float | None) -> None:
-        """Release `release_per_s` packets a second; None lets everybody through. Raises ValueError for 0 or less."""
+        """Release `release_per_s` packets a second; None lets everybody through. Raises ValueError below 0."""
         self._share = _share_of(release_per_s)
         self._due = 0.0
         self._cap = self._left = 0
@@ -45,7 +45,7 @@ class ReleaseFilter:
         self._ends_us = 0
 
     def set_pace(self, release_per_s: float | None, now_us: int) -> None:
-        """Release so many packets a second from now on; None lets everybody through. Raises ValueError for 0 or less.
+        """Release so many packets a second from now on; None lets everybody through. Raises ValueError below 0.
 
         The window under way is counted as if the new pace had held since it began, but it neither has more than one
         share left nor owes more than half a burst: a much lower pace must not begin with a long silence.
@@ -101,6 +101,6 @@ class ReleaseFilter:
 def _share_of(release_per_s: float | None) -> float:
     if release_per_s is None:
         return _UNLIMITED_SHARE
-    if not release_per_s > 0:
-        raise ValueError(f"the release pace must be above 0 packets per second, not {release_per_s}")
+    if not release_per_s >= 0:
+        raise ValueError(f"the release pace cannot be {release_per_s} packets per second")
     return min(release_per_s * WINDOW_US / 1_000_000, _UNLIMITED_SHARE)

@@ -10,9 +10,11 @@ Each function draws on its own Figure without pyplot, so nothing global is touch
 import io
 import re
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
+import msgspec
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -103,6 +105,39 @@ def amounts_chart(rounds: Sequence[RoundFigures], currency: str) -> str:
         column[-1, 0].set_xlabel(f"amount of a packet, {currency}")
         figure.supylabel("packets", fontsize=10, color=ROLES["muted"])
         return _svg(figure, "amounts")
+
+
+class TimePlot(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates over time. Bucket k is from k·`bucket_s`; every series has as many values, per second."""
+
+    title: str
+    note: str
+    bucket_s: float
+    series: dict[str, list[float]]
+    broken: tuple[tuple[float, float], ...]
+    """Spans in which something was broken, shaded."""
+
+
+_SERIES_ROLES = ("granted", "empty", "missed", "not_open", "fault")
+
+
+def time_chart(plot: TimePlot, name: str) -> str:
+    """Return the series as steps over time, with the broken spans shaded. `name` must be unique in its page."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(11.2, 3.3), layout="constrained")
+        axes = figure.subplots()
+        for (label, per_s), role in zip(plot.series.items(), cycle(_SERIES_ROLES), strict=False):
+            edges = np.arange(len(per_s) + 1) * plot.bucket_s
+            axes.stairs(per_s, edges, fill=True, color=ROLES[role], alpha=0.2, linewidth=0)
+            axes.stairs(per_s, edges, color=ROLES[role], linewidth=1.5, label=label)
+        for from_s, to_s in plot.broken:
+            axes.axvspan(from_s, to_s, color=ROLES["muted"], alpha=0.16, linewidth=0)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("per second")
+        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(plot.series))
+        return _svg(figure, name)
 
 
 def _answers(axes: Axes, round_: RoundFigures) -> None:

@@ -27,6 +27,9 @@ from redrush.drill.schedules import Schedule
 from redrush.drill.witness import Witness
 from redrush.errors import RedrushError
 
+TIMER_EARLY_S = 0.001
+"""A timer of uvloop fires up to a millisecond early: nobody who was told when to come should knock before."""
+
 TICK_S = 0.001
 """The finest timer of libuv. A request is sent at most this late while the process keeps up."""
 SWEEP_S = 0.1
@@ -97,6 +100,8 @@ class CrowdResult(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     reconnects: int
     given_up: int
+    held_back: int
+    """Requests that polite clients kept to themselves (the adaptive throttle); they are in no row."""
     starts_us: int
 
 
@@ -178,7 +183,12 @@ class Crowd:
             index += 1
         self._next_planned = index
         while self._follow_ups and self._follow_ups[0][0] <= now_s:
-            self._dispatch(heapq.heappop(self._follow_ups))
+            item = heapq.heappop(self._follow_ups)
+            held_back = self._people.sending(self._person(item[1], item[2]), now_s)
+            if held_back is None:
+                self._dispatch(item)
+            else:
+                heapq.heappush(self._follow_ups, (now_s + held_back.pause_s, *item[1:]))
         if index < len(times) or self._follow_ups or self._waiting or self._busy:
             loop.call_later(TICK_S, self._tick, loop)
         else:
@@ -229,7 +239,7 @@ class Crowd:
         try:
             ending, repeat, next_try = self._judge(connection, answer, now_s)
         except MalformedAnswer:
-            ending, repeat, next_try = Ending.MALFORMED, False, self._people.after_fault(connection.tries)
+            ending, repeat, next_try = Ending.MALFORMED, False, self._after_fault(connection, now_s)
         self._record(connection, ending, answer.status, repeat, now_s)
         self._plan_next(connection, next_try, now_s)
         if not connection.closed:
@@ -238,7 +248,7 @@ class Crowd:
     def broke(self, connection: Connection, ending: Ending, now_s: float) -> None:
         self._busy -= 1
         self._record(connection, ending, 0, False, now_s)
-        self._plan_next(connection, self._people.after_fault(connection.tries), now_s)
+        self._plan_next(connection, self._after_fault(connection, now_s), now_s)
 
     def lost(self, connection: Connection) -> None:
         self._pool.replace(self, connection)
@@ -254,20 +264,28 @@ class Crowd:
     def _judge(self, connection: Connection, answer: Answer, now_s: float) -> tuple[Ending, bool, NextTry | None]:
         ending, tries = ending_of(answer.status, answer.body), connection.tries
         round_index, user = connection.round_index, connection.user
+        person = self._person(round_index, user)
         if ending is Ending.GRANTED:
             body = read_granted(answer.body)
             self._witness.granted(round_index, user, body, now_s)
             self._grabs[round_index] += not body.repeat
-            return ending, body.repeat, self._people.after_answer(ending, tries)
+            return ending, body.repeat, self._people.after_answer(person, ending, tries, now_s)
         if ending is Ending.NOT_OPEN:
-            opens_in_s = read_opens_at(answer.body) - time.time()
-            return ending, False, self._people.after_not_open(opens_in_s, tries)
+            opens_in_s = read_opens_at(answer.body) - time.time() + TIMER_EARLY_S
+            return ending, False, self._people.after_not_open(person, opens_in_s, tries, now_s)
         if ending is Ending.REFUSED:
             retry_after_s = header_number(answer.head, b"retry-after")
-            return ending, False, self._people.after_refusal(answer.status, retry_after_s, tries)
+            return ending, False, self._people.after_refusal(person, answer.status, retry_after_s, tries, now_s)
         if ending in _DENIALS:
             self._witness.denied(round_index, user, connection.sent_s)
-        return ending, False, self._people.after_answer(ending, tries)
+        return ending, False, self._people.after_answer(person, ending, tries, now_s)
+
+    def _after_fault(self, connection: Connection, now_s: float) -> NextTry | None:
+        person = self._person(connection.round_index, connection.user)
+        return self._people.after_fault(person, connection.tries, now_s)
+
+    def _person(self, round_index: int, user: int) -> int:
+        return round_index * len(self._tickets) + user
 
     def _plan_next(self, connection: Connection, next_try: NextTry | None, now_s: float) -> None:
         if next_try is not None:
@@ -314,6 +332,7 @@ class Crowd:
             connections=self._plan.connections,
             reconnects=self._pool.reconnects,
             given_up=self._pool.given_up,
+            held_back=self._people.held_back,
             starts_us=self._plan.starts_us,
         )
 

@@ -3,6 +3,7 @@
 All three say the same figures; nothing is computed here but how they are written.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from redrush.core.money import exponent_of, format_amount
+from redrush.drill.audit import Verdict
 from redrush.drill.charts import amounts_chart, latency_chart, rush_chart
 from redrush.drill.event_report import EventReport, LatencyFigures, RoundFigures
 
@@ -34,15 +36,15 @@ def to_json(report: EventReport) -> bytes:
 
 def to_html(report: EventReport) -> str:
     """Return the report as one HTML page that needs nothing else: styles and plots are inside, no script."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {
+    filters = {
         "count": count,
         "latency": milliseconds,
         "amount": lambda minor: amount(minor, report.currency),
         "money": lambda minor: money(minor, report.currency),
     }
-    text = resources.files("redrush.drill").joinpath("report.html").read_text(encoding="utf-8")
-    return environment.from_string(text).render(
+    return page(
+        "report.html",
+        filters,
         report=report,
         headline=headline(report),
         subline=subline(report),
@@ -50,6 +52,20 @@ def to_html(report: EventReport) -> str:
         latency_chart=Markup(latency_chart(report.grab_latencies, report.reject_latencies)),  # noqa: S704 - as above
         amounts_chart=Markup(amounts_chart(report.rounds, report.currency)),  # noqa: S704 - as above
     )
+
+
+def page(template: str, filters: Mapping[str, Callable[..., str]], **values: object) -> str:
+    """Return a template of this package filled in: one page with everything inside."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        loader=jinja2.FunctionLoader(
+            lambda name: resources.files("redrush.drill").joinpath(name).read_text(encoding="utf-8")
+        ),
+    )
+    environment.filters |= filters
+    return environment.get_template(template).render(**values)
 
 
 def print_report(report: EventReport, console: Console) -> None:
@@ -63,7 +79,7 @@ def print_report(report: EventReport, console: Console) -> None:
     console.print()
     console.print(_rounds_table(report))
     console.print()
-    console.print(Group(*_verdict_lines(report)))
+    console.print(Group(*verdict_lines(report.verdicts)))
     console.print()
     console.print(Text(_conditions(report), style="dim"))
 
@@ -158,14 +174,15 @@ def _round_row(round_: RoundFigures, currency: str) -> tuple[str, ...]:
     )
 
 
-def _verdict_lines(report: EventReport) -> list[Text]:
+def verdict_lines(verdicts: Sequence[Verdict]) -> list[Text]:
+    """Return each verdict as a line with its mark."""
     return [
         Text.assemble(
             ("✓ ", "green") if verdict.holds else ("✗ ", "bold red"),
             (f"{verdict.name:<18}", "bold"),
             (verdict.detail, "dim" if verdict.holds else "red"),
         )
-        for verdict in report.verdicts
+        for verdict in verdicts
     ]
 
 

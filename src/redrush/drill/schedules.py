@@ -36,6 +36,12 @@ def constant_rate(rate_per_s: float, lasts_s: float) -> Seconds:
     return np.arange(round(rate_per_s * lasts_s), dtype=np.float64) / rate_per_s
 
 
+def hammering(users: int, rate_per_s: float, lasts_s: float) -> tuple[Seconds, NDArray[np.int32]]:
+    """Return times and user indices of `users` bots that send `rate_per_s` requests a second each, in [0, lasts_s)."""
+    times_s = constant_rate(rate_per_s, lasts_s)
+    return np.repeat(times_s, users), np.tile(np.arange(users, dtype=np.int32), len(times_s))
+
+
 def rush(people: int, *, decay_s: float, skew_s: float, lasts_s: float, seed: int) -> Seconds:
     """Return when each of `people` who know the opening second first asks, relative to the opening; unsorted.
 

@@ -75,6 +75,16 @@ class ServerProcess:
         if code is not None:
             raise ServerFailed(f"the server ended with code {code} during the event: {self.last_words()}")
 
+    def pause(self) -> None:
+        """Let it do nothing more until `resume`: what it was doing hangs, its sockets stay open (SIGSTOP)."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`. Nothing happens to one that is not paused."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self, deadline_s: float) -> None:
         """Ask it to finish what it accepted and wait. Raises ServerFailed if it ends badly or not in time."""
         assert self._process is not None

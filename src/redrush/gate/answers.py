@@ -9,8 +9,8 @@ from typing import Any
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
-    408: "Request Timeout", 413: "Content Too Large", 415: "Unsupported Media Type", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 503: "Service Unavailable",
+    408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type",
+    429: "Too Many Requests", 431: "Request Header Fields Too Large", 503: "Service Unavailable",
 }  # fmt: skip
 
 
@@ -60,12 +60,18 @@ EXPIRED_TICKET = problem(
     "the ticket has expired; get a new one",
     'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
 )
+NO_TOKEN = problem(
+    401,
+    "send the token that is in the data directory: Authorization: Bearer TOKEN",
+    'WWW-Authenticate: Bearer realm="redrush control"\r\n',
+)
 NOT_FOUND = problem(404, "there is nothing at this path")
 TOO_SLOW = problem(408, "the request took too long to arrive")
 BODY_TOO_LARGE = problem(413, "the body is too large")
 NOT_JSON_TYPE = problem(415, "send the body as application/json")
 HEAD_TOO_LARGE = problem(431, "the request line and headers are too large")
 BUSY = problem(503, "too many claims are under way; try again shortly", "Retry-After: 1\r\n")
+NOT_SAMPLED = problem(503, "only claims are served in full now; ask again later", "Retry-After: 3\r\n")
 TOO_MANY_CONNECTIONS = problem(503, "too many connections; try again shortly", "Retry-After: 2\r\n")
 STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")

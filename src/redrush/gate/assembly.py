@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 import msgspec
 
 from redrush.core.campaign import Campaign, Round
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
@@ -13,7 +14,8 @@ from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import PATIENCE_S, Gauge, Home, Manners
 from redrush.gate.reader import Limits
 from redrush.gate.site import Site
-from redrush.gate.views import Fixed, GrantsView, RoundView
+from redrush.gate.switches import GateSwitches, Sampled, Sampling
+from redrush.gate.views import Fixed, GrantsView, RoundView, policy_view
 from redrush.gate.winners import WinnersFilter
 from redrush.ports.store import StoreFailed
 
@@ -28,6 +30,8 @@ class Event(msgspec.Struct, frozen=True):
     receipts: KeyRing
     audience: Container[str] | None
     """Who may win; None: everybody."""
+    policy: ClientPolicy = ClientPolicy()
+    """What participants' clients are told to keep to."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -37,6 +41,7 @@ class Gate(msgspec.Struct, frozen=True):
     rounds: dict[str, RoundClaims]
     gauge: Gauge
     views: tuple[RoundView, ...]
+    switches: GateSwitches
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
@@ -68,6 +73,7 @@ def build_gate(
     """
     site = Site(limits, TicketVerifier(event.tickets), now_us)
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
+    sampling = Sampling(draw)
     rounds: dict[str, RoundClaims] = {}
     for round_ in event.campaign.rounds:
         sets = homes(round_)
@@ -84,11 +90,13 @@ def build_gate(
             audience=event.audience,
             failed=failed,
         )
-    views = tuple(RoundView(claims, now_us) for claims in rounds.values())
+    views = tuple(RoundView(claims, now_us, event.policy.interval_ms) for claims in rounds.values())
     for claims, view in zip(rounds.values(), views, strict=True):
         path = f"/v1/rounds/{claims.round.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
-        site.add(b"GET", path, view, needs_ticket=False)
-    site.add(b"GET", b"/v1/grants", GrantsView(tuple(rounds.values()), now_us), needs_ticket=True)
+        site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
+    grants = Sampled(GrantsView(tuple(rounds.values()), now_us), sampling)
+    site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
+    site.add(b"GET", b"/v1/policy", policy_view(event.policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, views)
+    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling))

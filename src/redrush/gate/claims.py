@@ -94,6 +94,7 @@ class RoundClaims:
         self._failed = failed
         self._opens_us = round_.opens_us
         self._closes_us = round_.closes_us
+        self._ended = False
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
         self._repeats: dict[str, bytes] = {}
         self._queries = Queries()
@@ -119,9 +120,27 @@ class RoundClaims:
         self._closed = answers.json_answer({"outcome": Outcome.CLOSED}, head)
         self._not_eligible = answers.json_answer({"outcome": Outcome.NOT_ELIGIBLE}, head)
         self._not_open = answers.json_answer(
-            {"outcome": Outcome.NOT_OPEN, "opens_at": rfc3339(self._opens_us), "server_time": rfc3339(now_us)}, head
+            {"outcome": Outcome.NOT_OPEN, "opens_at": rfc3339(self.round.opens_us), "server_time": rfc3339(now_us)},
+            head,
         )
         self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
+
+    # -- switches
+
+    def set_pace(self, release_per_s: float | None) -> None:
+        """Let so many packets a second through the shake filter from now on; None lets every claim through."""
+        if release_per_s is None:
+            self._release = None
+        elif self._release is None:
+            self._release = ReleaseFilter(release_per_s)
+        else:
+            self._release.set_pace(release_per_s, self._now_us())
+
+    def set_ended(self, ended: bool) -> None:
+        """Answer every claim as after the close, or no longer. Claims that are parked already are decided."""
+        self._ended = ended
+        # The instants are what a claim is held against, so an ended round costs a claim nothing more.
+        self._opens_us, self._closes_us = (0, 0) if ended else (self.round.opens_us, self.round.closes_us)
 
     # -- one claim
 
@@ -175,7 +194,7 @@ class RoundClaims:
     async def _decide(self, lane: Lane, users: list[str], waiters: list[Waiter]) -> None:
         refills = self.refills
         # Whoever is parked came before the close, so the last batch is granted within the round too.
-        at_us = min(self._now_us(), self._closes_us - 1)
+        at_us = min(self._now_us(), self.round.closes_us - 1)
         try:
             results = await lane.store.claim(self.round.id, users, at_us)
         except StoreUnavailable:
@@ -260,7 +279,8 @@ class RoundClaims:
 
     def _after_the_close(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
         winners = self.winners
-        if winners is not None and (not lane.complete or user in winners):
+        # A round that operators have ended early must not send its whole crowd to the stores: the filter alone decides.
+        if winners is not None and (user in winners or not (lane.complete or self._ended)):
             return self._queries.answer(waiter, self._grant_or_closed(lane, user))
         self.counts.closed += 1
         return self._closed
@@ -291,5 +311,7 @@ class RoundClaims:
         return f"{len(_GRANTED) + len(grant) + len(ending)}\r\n\r\n{_GRANTED}{grant}{ending}".encode()
 
     def phase(self) -> Phase:
-        """Return where the round is now."""
+        """Return where the round is now, as participants see it."""
+        if self._ended:
+            return Phase.CLOSED
         return phase_of(self.round, self._now_us())

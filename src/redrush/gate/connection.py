@@ -216,7 +216,7 @@ class Connection(asyncio.Protocol):
             self._write(answers.head_of(found) if request.method == b"HEAD" else found)
         else:
             endpoint, user = found
-            self._serve(endpoint.route, user)
+            self._serve(endpoint.reads(request.body) if endpoint.reads else endpoint.route, user)
 
     # -- answering
 

@@ -1,5 +1,6 @@
 """What a site serves at a path, and who waits for its answers."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -25,3 +26,5 @@ class Endpoint(msgspec.Struct, frozen=True):
     method: bytes
     route: Route
     needs_ticket: bool
+    reads: Callable[[bytes], Route] | None = None
+    """Returns the route for a request's body, where the body matters; None where it is ignored."""

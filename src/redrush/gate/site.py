@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from redrush.core.instants import http_date
-from redrush.core.tickets import TICKET_BYTES_MAX, Ticket, TicketVerifier
+from redrush.core.tickets import TICKET_BYTES_MAX, Ticket
 from redrush.gate import answers
 from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
@@ -23,10 +23,24 @@ TICKETS_REMEMBERED_MAX = 131_072
 """Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
 
 
+class Verifier(Protocol):
+    """Tells genuine tickets; see `redrush.core.tickets.TicketVerifier`."""
+
+    def verify(self, ticket: bytes) -> Ticket | None:
+        """Return what the ticket states if it is genuine, else None, whatever the bytes are."""
+
+
 class Site:
     """See the module. Not thread-safe: everything happens on the event loop."""
 
-    def __init__(self, limits: Limits, verifier: TicketVerifier | None, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        verifier: Verifier | None,
+        now_us: Callable[[], int],
+        no_ticket: bytes = answers.NO_TICKET,
+    ) -> None:
+        """`no_ticket` answers whoever brings none that the verifier finds genuine."""
         self.limits = limits
         self.stopping = False
         self.connections: set[Idler] = set()
@@ -35,14 +49,23 @@ class Site:
         self.known_tickets: dict[bytes, Ticket] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
         self._verifier = verifier
+        self._no_ticket = no_ticket
         self._now_us = now_us
         self.now_s = now_us() // 1_000_000
         self.date = http_date(now_us())
         """The date of refusals, renewed every second."""
 
-    def add(self, method: bytes, path: bytes, route: Route, *, needs_ticket: bool) -> None:
-        """Serve `route` at `path` for `method`; one method per path."""
-        self._endpoints[path] = Endpoint(method, route, needs_ticket)
+    def add(
+        self,
+        method: bytes,
+        path: bytes,
+        route: Route,
+        *,
+        needs_ticket: bool,
+        reads: Callable[[bytes], Route] | None = None,
+    ) -> None:
+        """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path."""
+        self._endpoints[path] = Endpoint(method, route, needs_ticket, reads)
 
     def ticket(self, credentials: bytes) -> Ticket | None:
         """Return the ticket if it is genuine; whether it has expired is not checked here."""
@@ -74,7 +97,7 @@ class Site:
             return endpoint, ""
         ticket = self.ticket(request.ticket) if request.ticket else None
         if ticket is None:
-            return answers.NO_TICKET
+            return self._no_ticket
         if ticket.expires_s <= self.now_s:
             return answers.EXPIRED_TICKET
         return endpoint, ticket.user

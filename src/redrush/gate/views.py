@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import msgspec
+
+from redrush.core.client_policy import ClientPolicy
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
 from redrush.gate import answers
@@ -10,16 +13,18 @@ from redrush.gate.claims import RoundClaims
 from redrush.gate.queries import Queries
 from redrush.gate.route import Waiter
 
-ADVISED_INTERVAL_MS = 1_000
-"""How often a client should ask for public state: it is built, and may be cached, once a second."""
+POLICY_CACHED_S = 60
+"""How long the client policy may be cached: it is fetched once a visit, and a change need not be quicker than that."""
 
 
 class RoundView:
     """The route of `GET /v1/rounds/{round}`; built once a second, the same bytes for everybody."""
 
-    def __init__(self, claims: RoundClaims, now_us: Callable[[], int]) -> None:
+    def __init__(self, claims: RoundClaims, now_us: Callable[[], int], interval_ms: int) -> None:
+        """`interval_ms` is the least time between two requests of a client, as the client policy has it."""
         self._claims = claims
         self._now_us = now_us
+        self._interval_ms = interval_ms
         self.tick()
 
     def tick(self) -> None:
@@ -35,7 +40,7 @@ class RoundView:
                 "closes_at": rfc3339(round_.closes_us),
                 "server_time": rfc3339(self._now_us()),
                 "packets": round_.slots.count,
-                "interval_ms": ADVISED_INTERVAL_MS,
+                "interval_ms": self._interval_ms,
             },
             f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
         )
@@ -79,6 +84,12 @@ async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, s
         grant = await claims.find(user)
         if grant is not None:
             grants[claims.round.id] = grant
+
+
+def policy_view(policy: ClientPolicy) -> "Fixed":
+    """Return the route of `GET /v1/policy`: the client policy as data."""
+    head = f"Cache-Control: public, max-age={POLICY_CACHED_S}\r\n"
+    return Fixed(answers.answer(200, msgspec.json.encode(policy), headers=head))
 
 
 class Fixed:

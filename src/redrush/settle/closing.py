@@ -63,6 +63,10 @@ async def _nothing_to_drain(_round_id: str) -> None:
     """Nobody accepts claims here."""
 
 
+def _never() -> bool:
+    return False
+
+
 def _ignore_moved(_pot: str) -> None:
     """Nobody asked to be told."""
 
@@ -74,7 +78,7 @@ def _ignore_fault(_fault: RedrushError) -> None:
 class Closer:
     """Closes every round of a campaign at its instant. `run` it as a task; `stop` ends it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three have a default that suits whoever does not care
         self,
         store: Store,
         campaign: Campaign,
@@ -82,18 +86,20 @@ class Closer:
         *,
         drain: Callable[[str], Awaitable[None]] = _nothing_to_drain,
         moved: Callable[[str], None] = _ignore_moved,
+        paused: Callable[[], bool] = _never,
         on_fault: Callable[[RedrushError], None] = _ignore_fault,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`drain` returns when all claims that a round accepted are decided; it is awaited after the round closed and
-        before anything is taken. `moved` hears of each pot that was given slots, repeats included. `sleep` belongs to
-        `clock`.
+        before anything is taken. `moved` hears of each pot that was given slots, repeats included. While `paused`
+        nothing is moved; it is asked every `LOOK_AGAIN_S`. `sleep` belongs to `clock`.
         """
         self._store = store
         self._campaign = campaign
         self._clock = clock
         self._drain = drain
         self._moved = moved
+        self._paused = paused
         self._on_fault = on_fault
         self._sleep = sleep
         self._stopping = asyncio.Event()
@@ -130,13 +136,15 @@ class Closer:
             self._moved(move.destination)
 
     async def _wait_until(self, instant_us: int) -> bool:
-        """Return True at the instant, False if told to stop before."""
+        """Return True at the instant, or later when it is not paused any more; False if told to stop before."""
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
             while not self._stopping.is_set():
                 remaining_s = (instant_us - self._clock.now_us()) / 1e6
                 if remaining_s <= 0:
-                    return True
+                    if not self._paused():
+                        return True
+                    remaining_s = LOOK_AGAIN_S
                 tick = asyncio.ensure_future(self._sleep(min(remaining_s, LOOK_AGAIN_S)))
                 await asyncio.wait((tick, stopped), return_when=asyncio.FIRST_COMPLETED)
                 tick.cancel()

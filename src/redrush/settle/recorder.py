@@ -56,7 +56,7 @@ DRAIN_MAX_S: Final = 60.0
 """Longest wait at a stop for the rest of the log. What is left then is recorded after the next start."""
 
 
-def _never_busy() -> bool:
+def _never() -> bool:
     return False
 
 
@@ -80,12 +80,14 @@ class Recorder:
         *,
         set_id: str | None = None,
         trim: Callable[[int], Awaitable[object]] | None = None,
-        busy: Callable[[], bool] = _never_busy,
+        busy: Callable[[], bool] = _never,
+        paused: Callable[[], bool] = _never,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:
         """`set_id` names the set, where rounds are divided over several. `trim(seq)` removes log records up to `seq`,
         all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the gate
-        is in a rush; `on_fault` hears of each fault before it is tried again.
+        is in a rush, `paused` whether operators want nothing recorded now; `on_fault` hears of each fault before it is
+        tried again.
         """
         if trim is not None and not records.commits_are_durable:
             raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
@@ -94,6 +96,7 @@ class Recorder:
         self._interpreter = Interpreter(campaign, amounts, set_id)
         self._trim = _keep_all if trim is None else trim
         self._busy = busy
+        self._paused = paused
         self._on_fault = on_fault
         self._cursor: int | None = None  # None: ask the records
         self._recorded = 0  # the last cursor that was known
@@ -179,7 +182,12 @@ class Recorder:
                 await self._rest(IDLE_POLL_S)
 
     async def _may_work(self) -> bool:
-        """Wait while the gate is in a rush, up to `LAG_MAX_S`. Return False when there is nothing to do any more."""
+        """Wait while the gate is in a rush, up to `LAG_MAX_S`, and while operators want it so, for as long as they do.
+        Return False when there is nothing to do any more; paused, a stop leaves the rest to the next start."""
+        while self._paused():
+            if self._stopping:
+                return False
+            await self._back_off(BUSY_POLL_S)
         now_s = asyncio.get_running_loop().time
         while self._rushing() and not self._hasty() and not self._stopping:
             if now_s() - self._caught_up_at_s >= LAG_MAX_S:

@@ -44,6 +44,10 @@ SWEEPS_MAX: Final = 10_000
 """Sweeps of one pot. Each follows a late move, of which there are a few; more would be a fault, moving in a circle."""
 
 
+def _never() -> bool:
+    return False
+
+
 def _ignore_moved(_pot: str) -> None:
     """Nobody asked to be told."""
 
@@ -63,16 +67,19 @@ class SetsCloser:
         *,
         sets_of: Callable[[str], Sequence[str]],
         moved: Callable[[str], None] = _ignore_moved,
+        paused: Callable[[], bool] = _never,
         on_fault: Callable[[RedrushError], None] = _ignore_fault,
     ) -> None:
         """`stores` are by set; `sets_of` names the sets of a round, among them those of every earlier one. `moved`
-        hears of each pot that was given slots; `on_fault` of what keeps a round from being settled, at every try.
+        hears of each pot that was given slots; `on_fault` of what keeps a round from being settled, at every try. While
+        `paused` no pass is begun; it is asked every `LOOK_AGAIN_S`.
         """
         self._stores = stores
         self._clock = clock
         self._campaign = campaign
         self._sets_of = sets_of
         self._moved = moved
+        self._paused = paused
         self._on_fault = on_fault
         # sorted() is stable: rounds that close together keep the order of their opening.
         self._unsettled = sorted(campaign.rounds, key=lambda round_: round_.closes_us)
@@ -87,6 +94,9 @@ class SetsCloser:
         """Close the rounds in order of their closing; return when all are settled, or at `stop`."""
         backoff_s = BACKOFF_FIRST_S
         while self._unsettled and not self._stopping.is_set():
+            if self._paused():
+                await self._rest(LOOK_AGAIN_S)
+                continue
             closed = self._closed()
             if not closed:
                 await self._rest(min(LOOK_AGAIN_S, self._until_us(self._unsettled[0]) / 1e6))

@@ -41,7 +41,7 @@ NOBODY: Final = Address(HOST, 1)
 
 STOP_MAX_S: Final = 15.0
 BEGIN_MAX_S: Final = 60.0
-"""Longest wait until a replica follows the primary that was chosen."""
+"""Longest wait until every server answers, and then until a replica follows the primary that was chosen."""
 POLL_S: Final = 0.05
 
 NAMES: Final = "abcdefghijklmnop"
@@ -83,12 +83,27 @@ class SetServers:
     async def begin(self) -> None:
         """Make one server the primary and the others follow it. All must run, and no role of the event yet.
 
-        Founds the set if it never was. Raises RedrushError if a set that was founded is on none of the servers.
+        Founds the set if it never was. A server that does not answer is waited for, up to BEGIN_MAX_S. Raises
+        RedrushError if a set that was founded is on none of the servers.
         """
+        until_s = asyncio.get_running_loop().time() + BEGIN_MAX_S
+        while True:
+            try:
+                await self._begin()
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() >= until_s:
+                    raise
+                await asyncio.sleep(POLL_S)
+            else:
+                return
+
+    async def _begin(self) -> None:
+        """Try it once. Nobody writes yet, so what an earlier try has done may be done again, or be done otherwise."""
         standings = await self._standings()
         missing = [str(address) for address, found in zip(self._addresses, standings, strict=True) if found is None]
         if missing:
-            raise RedrushError(f"set {self.id}: {', '.join(missing)} does not answer, so its primary cannot be chosen")
+            names = ", ".join(missing)
+            raise StoreUnavailable(f"set {self.id}: {names} does not answer, so its primary cannot be chosen")
         known = [found for found in standings if found is not None]
         founded = self.id in self._stack.read_founded()
         newest = max(range(len(known)), key=lambda index: (known[index].epoch, known[index].seq))

@@ -5,6 +5,7 @@ roles. "now" in the campaign file means the instant of sealing, so that is done 
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any, Final
 from redrush.config import CampaignFile
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
+from redrush.control.policy_file import keep_policy
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
@@ -24,12 +26,14 @@ from redrush.stack.loopback import HOST
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.processes import ProcessName, process_name
-from redrush.stack.set_servers import SetServers
+from redrush.stack.set_servers import STORE, SetServers
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
 from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
-from redrush.wiring.embedded import system_clock
+from redrush.wiring.clock import system_clock
+from redrush.wiring.operating import prepare_operating
+from redrush.wiring.set_orders import describe_sets
 
 LEFTOVERS_MAX_S: Final = 60.0
 """How long the children of a killed supervisor may take to end; then they are killed too."""
@@ -37,6 +41,8 @@ READY_MAX_S: Final = 120.0
 """From the roles being up to the whole being able to grant."""
 DOWN_MAX_S: Final = 240.0
 """Longest end of a stack in good order: gates, then recorders with the rest of their logs, then servers."""
+CONTROL_MAX_S: Final = 1.0
+"""How long the status waits for the control role to say what the sets' grants rest on."""
 POLL_S: Final = 0.05
 
 Announce = Callable[[StackPlan], None]
@@ -98,6 +104,8 @@ class _Stack:
         write_durably(self._stack.deployment, text.encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)
+        prepare_operating(self._stack.event, self._file)
+        keep_policy(self._file.client, self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
@@ -220,7 +228,16 @@ def _words(log_path: Path, begins_at: int, code: int) -> RedrushError:
 
 
 def status(stack: StackDir) -> dict[str, Any]:
-    """Return who runs, as `stack status --json` prints it. NotRunning if nothing does."""
+    """Return who runs, as `stack status --json` prints it. NotRunning if nothing does.
+
+    A store's `durability` is what its set's grants rest on, None where the control role cannot be asked now.
+    """
     state = running_state(stack)
-    shown = ("role", "set", "pid", "address", "state", "name")
-    return {"processes": [{key: getattr(running, key) for key in shown} for running in state.processes]}
+    durabilities: dict[str, str] = {}
+    with contextlib.suppress(RedrushError):
+        durabilities = {found["set"]: found["durability"] for found in describe_sets(stack.deployment, CONTROL_MAX_S)}
+    rows = []
+    for running in state.processes:
+        row = {key: getattr(running, key) for key in ("role", "set", "pid", "address", "state", "name")}
+        rows.append(row if running.role != STORE else {**row, "durability": durabilities.get(str(running.set))})
+    return {"processes": rows}

@@ -19,14 +19,13 @@ from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
+from redrush.core.switches import SETTLEMENT_PAUSED
 from redrush.errors import ConfigError, RedrushError
-from redrush.gate import answers
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home, Lane
 from redrush.gate.reader import Limits
+from redrush.gate.readings import GateReadings
 from redrush.gate.server import Server
-from redrush.gate.site import Site
-from redrush.gate.views import Computed, Fixed
 from redrush.ports.store import StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
@@ -35,7 +34,10 @@ from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
-from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+from redrush.watch.metrics import Reading
+from redrush.wiring.clock import system_clock
+from redrush.wiring.operating import Operating, control_site, prepare_operating
+from redrush.wiring.role import add_probes, ready_unless
 
 EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
@@ -47,11 +49,6 @@ class Ports(msgspec.Struct, frozen=True):
     host: str
     gate: int
     control: int | None
-
-
-def system_clock() -> SteadyClock:
-    """Return a clock that takes the wall clock's time once, now, and follows the monotonic one from then on."""
-    return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000)
 
 
 class Embedded:
@@ -84,17 +81,21 @@ class Embedded:
         keys = load_or_create_keys(self._data_dir)
         audience = None if self._file.audience is None else load_audience(Path(self._file.audience))
         self._gate = build_gate(
-            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience),
+            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience, self._file.client),
             limits_of(self._file.gate),
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
             shared=False,
             now_us=clock.now_us,
             failed=self._fail,
         )
+        plans = prepare_operating(self._data_dir, self._file)
+        self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us)
+        self._operating.board.follow(self._gate.switches.apply)
         for claims in self._gate.rounds.values():
             await claims.warm_up()
         await self._store.open(RETURNED_POT, Slots(0, 0))
         self._settle(clock)
+        self._watch()
         self._tune()
         return await self._listen(clock)
 
@@ -106,6 +107,7 @@ class Embedded:
             self._sealed.campaign,
             self._sealed.amounts,
             busy=self._rushing,
+            paused=self._settlement_paused,
             on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
         )
         self._closer = Closer(
@@ -114,6 +116,7 @@ class Embedded:
             clock,
             drain=self._drained,
             moved=self._refilled,
+            paused=self._settlement_paused,
             on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
         )
         self._tasks = [
@@ -127,6 +130,17 @@ class Embedded:
         """A settlement task that broke off is told at once; claims go on, and a restart records what is missing."""
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
+
+    def _watch(self) -> None:
+        now_s = asyncio.get_running_loop().time
+        gate = GateReadings(self._gate.site, self._gate.rounds.values(), self._gate.gauge, now_s)
+        self._operating.run_rules(
+            lambda: {**gate(), "records.behind": float(self._recorder.lag)},
+            lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
+        )
+
+    def _settlement_paused(self) -> bool:
+        return self._operating.board.snapshot.flag(SETTLEMENT_PAUSED)
 
     def _rushing(self) -> bool:
         return self._gate.gauge.parked > 0
@@ -148,19 +162,16 @@ class Embedded:
         self._server = Server([self._gate.tick])
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
-            control = Site(Limits(connections_max=256), None, clock.now_us)
-            exposition = Exposition([lambda: gate_readings(self._gate), self._settlement_readings])
-            control.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-            control.add(b"GET", b"/readyz", Computed(self._readiness), needs_ticket=False)
-            metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
-            control.add(b"GET", b"/metrics", metrics, needs_ticket=False)
+            control = control_site(self._data_dir, clock.now_us)
+            self._operating.serve_on(control)
+            add_probes(control, self._readiness, [lambda: gate_readings(self._gate), self._settlement_readings])
             ports["control"] = await self._server.listen(control, self._ports.host, self._ports.control)
+        self._operating.announce(self._ports.host, ports.get("control"))
         return ports
 
     def _readiness(self) -> bytes:
-        if self._fault is not None or self._stopping.is_set():
-            return answers.problem(503, "the store has failed or the server is stopping", "Retry-After: 5\r\n")
-        return answers.json_answer({"status": "ready"})
+        failing = self._fault is not None or self._stopping.is_set()
+        return ready_unless("the store has failed or the server is stopping" if failing else None)
 
     def _settlement_readings(self) -> Iterator[Reading]:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
@@ -178,6 +189,7 @@ class Embedded:
 
     async def stop(self) -> None:
         """Finish what was accepted, bring the records up to date, and close. Raises StoreFailed if that was why."""
+        await self._operating.stop()
         await self._server.stop()
         self._closer.stop()
         await self._recorder.stop(drain=self._fault is None)

@@ -16,14 +16,13 @@ from redrush.core.division import Division, SetPlace
 from redrush.core.phase import SteadyClock
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
-from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.gate.views import Computed, Fixed
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+from redrush.wiring.operating import control_site
 
-CONTROL_CONNECTIONS_MAX: Final = 256
 TROUBLED_S: Final = 5.0
 """How long after its last fault a part still counts as troubled: parts that go on by themselves report each try."""
 
@@ -33,8 +32,9 @@ Announce = Callable[[dict[str, Address]], None]
 class Role(Protocol):
     """A role process. `start` is called once, then `stop`; in between it works by itself."""
 
-    async def start(self) -> dict[str, Address]:
+    async def start(self, control: Site) -> dict[str, Address]:
         """Bring everything up that must be there before it is useful; return the addresses besides the control port's.
+        What the role serves on its control port, besides probes and metrics, it adds to `control`.
 
         ConfigError or another RedrushError if it cannot be. What may come later is waited for in the background.
         """
@@ -58,18 +58,25 @@ class Surroundings(msgspec.Struct, frozen=True):
     deployment: DeploymentFile
     sealed: SealedCampaign
     division: Division
+    control: Address
+    """Where the control port of this process is to be."""
     clock: SteadyClock
     log: Any
+
+    @property
+    def data_dir(self) -> DataDir:
+        """The directory of the event."""
+        return DataDir(self.deployment.data)
 
     def sets_of(self, round_id: str) -> list[str]:
         """Return the sets of a round, in the order of the deployment."""
         return [share.set for share in self.division.shares(round_id)]
 
 
-def surroundings(deployment: DeploymentFile, clock: SteadyClock) -> Surroundings:
+def surroundings(deployment: DeploymentFile, control: Address, clock: SteadyClock) -> Surroundings:
     """Return them. ConfigError if the data directory holds no campaign, or not the one of the deployment."""
     sealed = load_sealed(DataDir(deployment.data))
-    return Surroundings(deployment, sealed, division_of(deployment, sealed.campaign), clock, server_log())
+    return Surroundings(deployment, sealed, division_of(deployment, sealed.campaign), control, clock, server_log())
 
 
 def division_of(deployment: DeploymentFile, campaign: Campaign) -> Division:
@@ -163,20 +170,16 @@ def ready_unless(why: str | None) -> bytes:
     return answers.json_answer({"status": "ready"})
 
 
-def control_site(
-    now_us: Callable[[], int], readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Reading]]]
-) -> Site:
-    """Return the site of a control port: /livez, /readyz, /metrics."""
-    site = Site(Limits(connections_max=CONTROL_CONNECTIONS_MAX), None, now_us)
+def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Reading]]]) -> None:
+    """Let the site of a control port serve /livez, /readyz, /metrics."""
     exposition = Exposition(sources)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     site.add(b"GET", b"/readyz", Computed(readiness), needs_ticket=False)
     metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
     site.add(b"GET", b"/metrics", metrics, needs_ticket=False)
-    return site
 
 
-def run_role(make: Callable[[], Role], control: Address, clock: SteadyClock, announce: Announce) -> None:
+def run_role(make: Callable[[Surroundings], Role], around: Surroundings, announce: Announce) -> None:
     """Run a role until SIGTERM or SIGINT, or until it can go on no more, which is raised. `announce` gets where it
     answers once it has started."""
 
@@ -185,7 +188,7 @@ def run_role(make: Callable[[], Role], control: Address, clock: SteadyClock, ann
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        role = make()
+        role, control = make(around), around.control
 
         def readiness() -> bytes:
             return ready_unless("is stopping") if stopping.is_set() else role.readiness()
@@ -193,10 +196,10 @@ def run_role(make: Callable[[], Role], control: Address, clock: SteadyClock, ann
         server = Server([])
         ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
         try:
-            addresses = await role.start()
-            port = await server.listen(
-                control_site(clock.now_us, readiness, [role.readings]), control.host, control.port
-            )
+            site = control_site(around.data_dir, around.clock.now_us)
+            addresses = await role.start(site)
+            add_probes(site, readiness, [role.readings])
+            port = await server.listen(site, control.host, control.port)
             announce({**addresses, "control": Address(control.host, port)})
             ends.append(asyncio.ensure_future(role.failed()))
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -1,26 +1,30 @@
 """The roles of the scaled form: each makes its parts from the deployment, runs them, and ends them in order."""
 
+import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable, Container, Iterator
 from functools import partial
+
+import msgspec
 
 from redrush.config import Address, DeploymentFile
 from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
-from redrush.control.warden import SetServers, Warden
-from redrush.control.warden_notes import WardenNotes
+from redrush.control.plans import load_plans
+from redrush.control.policy_file import load_policy
 from redrush.core.campaign import Round
-from redrush.core.failover import Policy
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Home
+from redrush.gate.readings import GateReadings
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.gate.server import Server
+from redrush.gate.site import Site
 from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.opening import PotOpener
@@ -29,15 +33,15 @@ from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
 from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
-from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
-from redrush.wiring.embedded import gate_readings, limits_of, system_clock
+from redrush.wiring.clock import system_clock
+from redrush.wiring.embedded import gate_readings, limits_of
+from redrush.wiring.following import SettlementPause, listen_to_switches, tell_readings
+from redrush.wiring.operating import Operating
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
-
-DURABILITIES = ("replica", "disk", "none")
-"""What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
+from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
+from redrush.wiring.wardens import Wardens
 
 
 class GateRole:
@@ -53,12 +57,13 @@ class GateRole:
         self._server: Server | None = None
         self._scaled: ScaledGate | None = None
 
-    async def start(self) -> dict[str, Address]:
+    async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
-        keys = load_keys(DataDir(deployment.data))
+        data_dir = DataDir(deployment.data)
+        keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience),
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, load_policy(data_dir)),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
@@ -74,6 +79,9 @@ class GateRole:
             warm_up_us=deployment.warm_up_us,
         )
         await scaled.start()
+        await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
+        readings = GateReadings(gate.site, gate.rounds.values(), gate.gauge, asyncio.get_running_loop().time)
+        self._parts.add("readings", tell_readings(self._around, "gate", readings))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
@@ -98,6 +106,7 @@ class GateRole:
             await self._server.stop()
         if self._scaled is not None:
             await self._scaled.stop()
+        await self._parts.cancel()
         await close_all(self._stores)
 
     def _homes(self, round_: Round) -> list[Home]:
@@ -115,21 +124,27 @@ class RecorderRole:
         self._parts = Parts()
         self._recorder: Recorder | None = None
 
-    async def start(self) -> dict[str, Address]:
+    async def start(self, control: Site) -> dict[str, Address]:
         sealed = self._around.sealed
         self._records = open_records(self._spec)
         self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
+        pause = SettlementPause()
+        await listen_to_switches(self._around, self._parts, self._troubles, pause.apply)
         self._recorder = Recorder(
             self._store,
             self._records,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
+            paused=pause,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
-        self._parts.add("recorder", self._recorder.run())
+        recorder = self._recorder
+        self._parts.add("recorder", recorder.run())
+        behind = tell_readings(self._around, "recorder", lambda: {"records.behind": float(recorder.lag)})
+        self._parts.add("readings", behind)
         return {}
 
     def readiness(self) -> bytes:
@@ -149,7 +164,7 @@ class RecorderRole:
         if self._recorder is None:
             return
         await self._recorder.stop(drain=True)
-        await self._parts.ended()
+        await self._parts.cancel()
         await self._store.close()
         self._records.close()
 
@@ -164,7 +179,7 @@ class SettleRole:
         self._stores: dict[str, ValkeyStore] = {}
         self._closer: SetsCloser | None = None
 
-    async def start(self) -> dict[str, Address]:
+    async def start(self, control: Site) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
         self._stores = await open_stores(around.deployment, campaign.id)
         opener = PotOpener(
@@ -175,12 +190,15 @@ class SettleRole:
             warm_up_us=around.deployment.warm_up_us,
             on_fault=self._troubles.listener("opening"),
         )
+        pause = SettlementPause()
+        await listen_to_switches(around, self._parts, self._troubles, pause.apply)
         self._closer = SetsCloser(
             self._stores,
             campaign,
             around.clock,
             sets_of=around.sets_of,
             moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
+            paused=pause,
             on_fault=self._troubles.listener("closing"),
         )
         self._parts.add("opener", opener.run())
@@ -215,11 +233,18 @@ class ControlRole:
         self._parts = Parts()
         self._stores: dict[str, ValkeyStore] = {}
         self._overview: Overview | None = None
-        self._wardens: list[Warden] = []
-        self._notes: list[WardenNotes] = []
+        self._operating: Operating | None = None
+        self._wardens: Wardens | None = None
 
-    async def start(self) -> dict[str, Address]:
+    async def start(self, control: Site) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
+        # What is sealed may be read-only, so the board is where this role notes other things too.
+        board_dir = DataDir(around.deployment.control.notes)
+        board_dir.create()
+        self._operating = Operating.open(board_dir, load_plans(around.data_dir), campaign, around.clock.now_us)
+        self._wardens = Wardens(around, around.log.warning)
+        self._operating.serve_on(control, self._wardens.operations(self._operating.board).operations())
+        self._operating.announce(around.control.host, around.control.port or None)
         self._stores = await open_stores(around.deployment, campaign.id)
         self._rebalancer = Rebalancer(
             self._stores,
@@ -240,10 +265,10 @@ class ControlRole:
                 for gate in around.deployment.control.gates
             },
         )
-        if not around.deployment.valkey.cluster:  # a cluster promotes by itself
-            self._watch_over_sets()
+        self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())
+        self._operating.run_rules(dict, self._troubles.listener("rules"))
         return {}
 
     def readiness(self) -> bytes:
@@ -252,42 +277,24 @@ class ControlRole:
 
     def readings(self) -> Iterator[Reading]:
         assert self._overview is not None
+        assert self._wardens is not None
         for set_id in self._stores:
             labels = (("set", set_id),)
             works = set_id not in self._overview.sets_lacking
             yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, works)
-        for warden in self._wardens:
-            labels = (("set", warden.state.set),)
-            yield Reading("redrush_set_epoch", "Grows with every change of terms", "gauge", labels, warden.state.epoch)
-            for durability in DURABILITIES:
-                held = (("set", warden.state.set), ("durability", durability))
-                holds = warden.state.durability == durability
-                yield Reading("redrush_set_durability", "What a grant rests on, if 1", "gauge", held, holds)
+        yield from self._wardens.readings()
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
         return self._parts.failed()
 
     async def stop(self) -> None:
+        if self._operating is not None:
+            await self._operating.stop()
         await self._parts.cancel()
-        for notes in self._notes:
-            notes.close()
+        if self._wardens is not None:
+            self._wardens.close()
         await close_all(self._stores)
-
-    def _watch_over_sets(self) -> None:
-        deployment, campaign_id = self._around.deployment, self._around.sealed.campaign.id
-        access = access_of(deployment.valkey)
-        for spec in deployment.sets:
-            self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
-            warden = Warden(
-                SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access),
-                policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
-                notes=self._notes[-1],
-                clock=self._around.clock,
-                told=self._around.log.warning,
-            )
-            self._wardens.append(warden)
-            self._parts.add(f"warden of {spec.id}", warden.run())
 
 
 class QueryRole:
@@ -300,7 +307,7 @@ class QueryRole:
         self._queries: Queries | None = None
         self._server = Server([])
 
-    async def start(self) -> dict[str, Address]:
+    async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         keys = load_keys(DataDir(deployment.data))
         databases = {spec.records.read(): spec for spec in deployment.sets}
@@ -340,13 +347,14 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     All serve participants at `address`. Each has a control port of its own, the next ones after that of the first.
     """
     clock = system_clock()
-    around = surroundings(deployment, clock)
+    around = surroundings(deployment, control, clock)
     # Loaded before the workers are forked, so that they share the memory.
     audience = None if deployment.audience is None else load_audience(deployment.audience)
 
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)
-        run_role(lambda: GateRole(around, audience, address), own, clock, announce)
+        ours = msgspec.structs.replace(around, control=own)
+        run_role(lambda around: GateRole(around, audience, address), ours, announce)
 
     if workers == 1:
         work(0)
@@ -361,5 +369,4 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:
     """Run a role of the deployment until it is told to end."""
     clock: SteadyClock = system_clock()
-    around = surroundings(deployment, clock)
-    run_role(lambda: make(around), control, clock, announce)
+    run_role(make, surroundings(deployment, control, clock), announce)

@@ -2,7 +2,8 @@
 
 Processes are killed and stopped. Networks are torn in the kernel, by iptables in a network namespace of the run's own:
 a server is *cut* off, *deaf* (nothing reaches it) or *mute* (it does what it is asked, but nobody hears of it); the
-link of a replica to its primary is cut while both serve others; packets are lost at random.
+link of a replica to its primary is cut while both serve others; a primary is lost to all but the gates that it serves
+already, so that it is replaced while they still trust it; packets are lost at random.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -21,8 +22,14 @@ Rule = tuple[str, ...]
 """What packets to drop, as iptables takes it."""
 
 IPTABLES: Final = ("iptables", "--wait", "5")
+TCP: Final = ("--protocol", "tcp")
+DROP: Final = ("--jump", "DROP")
+ACCEPT: Final = ("--jump", "ACCEPT")
 LOSS_MIN: Final = 0.02
 LOSS_MAX: Final = 0.2
+SCENARIO_SHARE: Final = 0.4
+EVERYBODY_SHARE: Final = 0.1
+"""Part of the runs in which the whole stack is killed; it takes seconds to come up again."""
 LONG_SHARE: Final = 0.35
 """Part of the stops and cuts that last longer than a warden waits for a server."""
 
@@ -36,6 +43,7 @@ class Kind(StrEnum):
     DEAF = "deaf"
     MUTE = "mute"
     UNLINK = "link to its primary cut"
+    SPLIT = "lost to all but gates"
     LOSS = "packets lost"
 
 
@@ -67,8 +75,8 @@ class Fault:
     after_s: float
     kind: Kind
     target: Target
-    lasts_s: float
-    pick: float
+    lasts_s: float = 0.0
+    pick: float = 0.0
     loss: float = 0.0
 
     def __str__(self) -> str:
@@ -76,9 +84,58 @@ class Fault:
         return f"at {self.after_s:.2f} s: {self.target} {self.kind}{lasts}"
 
 
-def draw_faults(rng: random.Random, count: int, within_s: float, *, network: bool) -> list[Fault]:
-    """Return that many faults in order of time; all have ended `within_s` their run's beginning."""
+def _scenarios(*, network: bool) -> dict[str, list[Fault]]:
+    """Return courses of events that lose grants where one link of the chain is missing; chance finds them rarely."""
+    stop, kill, cut = Kind.STOP, Kind.KILL, Kind.CUT
+    known = {
+        "a primary hangs, is replaced, and comes back": [
+            Fault(0.3, stop, Target.STORE, 3.8),
+        ],
+        "the replica is away, then everything that the primary alone has acknowledged is put to the test": [
+            Fault(0.2, stop, Target.REPLICA, 4.0), Fault(3.0, kill, Target.STORE),
+        ],
+        "the warden hangs while a primary is killed, and wakes up to what it missed": [
+            Fault(0.2, stop, Target.CONTROL, 3.0), Fault(0.5, stop, Target.STORE, 3.5),
+            Fault(3.4, kill, Target.REPLICA),
+        ],
+        "a set dies with all its copies, twice": [
+            Fault(0.3, kill, Target.BOTH), Fault(2.0, kill, Target.BOTH),
+        ],
+    }  # fmt: skip
+    if network:
+        known |= {
+            "a primary is replaced while its gates still see it": [
+                Fault(0.3, Kind.SPLIT, Target.STORE, 4.0),
+            ],
+            "a primary loses its replica just before it is lost": [
+                Fault(0.3, Kind.UNLINK, Target.REPLICA, 0.6), Fault(0.7, stop, Target.STORE, 3.5),
+            ],
+            "a primary does what it is told and nobody hears of it": [
+                Fault(0.3, Kind.MUTE, Target.STORE, 4.0),
+            ],
+            "a new primary is lost as soon as it is one": [
+                Fault(0.2, cut, Target.STORE, 3.0), Fault(3.3, stop, Target.STORE, 0.8),
+            ],
+        }  # fmt: skip
+    return known
+
+
+def draw_faults(rng: random.Random, within_s: float, *, network: bool) -> list[Fault]:
+    """Return some faults in order of time; all have ended `within_s` their run's beginning, which is 4.5 s or more.
+
+    A part of the runs follows a scenario, with one thing by chance besides. In half of the others all that happens to
+    sets happens to the same one. In some runs everybody dies besides.
+    """
+    count = rng.randint(2, 5)
     faults = [_draw(rng, within_s, network=network and rng.random() < 0.5) for _ in range(count)]
+    if rng.random() < SCENARIO_SHARE:
+        scenario = rng.choice(list(_scenarios(network=network).values()))
+        pick = rng.random()
+        faults = [*(replace(fault, pick=pick) for fault in scenario), faults[0]]
+    elif rng.random() < 0.5:
+        faults = [replace(fault, pick=faults[0].pick) for fault in faults]
+    if rng.random() < EVERYBODY_SHARE:
+        faults.append(Fault(rng.uniform(0.5, within_s), Kind.KILL, Target.EVERYBODY))
     return sorted(faults, key=lambda fault: fault.after_s)
 
 
@@ -88,12 +145,14 @@ def _draw(rng: random.Random, within_s: float, *, network: bool) -> Fault:
     if not network:
         kind, target = rng.choice((Kind.KILL, Kind.STOP)), rng.choice(PROCESS_TARGETS)
     else:
-        kind = rng.choice((Kind.CUT, Kind.DEAF, Kind.MUTE, Kind.MUTE, Kind.UNLINK, Kind.LOSS))
+        kind = rng.choice((Kind.CUT, Kind.DEAF, Kind.MUTE, Kind.UNLINK, Kind.SPLIT, Kind.SPLIT, Kind.LOSS))
         target = rng.choice(NETWORK_TARGETS)
         if kind is Kind.LOSS:
             target = Target.EVERYBODY
         elif kind is Kind.UNLINK:
             target = Target.REPLICA
+        elif kind is Kind.SPLIT:
+            target = Target.STORE
     return Fault(after_s, kind, target, lasts_s, rng.random(), rng.uniform(LOSS_MIN, LOSS_MAX))
 
 
@@ -129,11 +188,15 @@ class Breaker:
     async def _do(self, fault: Fault, began_s: float) -> None:
         await asyncio.sleep(began_s + fault.after_s - asyncio.get_running_loop().time())
         victims = self._victims(fault)
-        if not victims and fault.kind is not Kind.LOSS:
+        if not victims and fault.target is not Target.EVERYBODY:
             return
         self._say(f"{fault} ({', '.join(victim.name for victim in victims)})")
         self.toll[f"{fault.target} {fault.kind}"] += 1
-        if fault.kind is Kind.KILL:
+        if fault.kind is Kind.KILL and fault.target is Target.EVERYBODY:
+            self._stack.kill()
+            await self._stack.gone()
+            await self._stack.up()
+        elif fault.kind is Kind.KILL:
             for victim in victims:
                 victim.send(signal.SIGKILL)
         elif fault.kind is Kind.STOP:
@@ -164,40 +227,56 @@ class Breaker:
         """Return what INPUT drops. On loopback every packet passes it once."""
         if fault.kind is Kind.LOSS:
             # What the crowd hears is redrush's to tell; what it does not hear, it asks again.
-            return [
-                ("--protocol", "tcp", "--match", "statistic", "--mode", "random", "--probability", f"{fault.loss:.3f}")
-            ]
+            return [(*TCP, "--match", "statistic", "--mode", "random", "--probability", f"{fault.loss:.3f}", *DROP)]
         ports = [victim.port for victim in victims]
         if fault.kind is Kind.UNLINK:
             return [rule for victim in victims for rule in await _link_rules(victim)]
-        towards: list[Rule] = [("--protocol", "tcp", "--destination-port", str(port)) for port in ports]
-        back: list[Rule] = [("--protocol", "tcp", "--source-port", str(port)) for port in ports]
+        towards: list[Rule] = [(*TCP, "--destination-port", str(port), *DROP) for port in ports]
+        back: list[Rule] = [(*TCP, "--source-port", str(port), *DROP) for port in ports]
+        if fault.kind is Kind.SPLIT:
+            gates = {process.pid for process in self._stack.processes() if process.role == "gate"}
+            return [*await _passes(gates, set(ports)), *towards, *back]
         return {Kind.CUT: towards + back, Kind.DEAF: towards, Kind.MUTE: back}[fault.kind]
 
     async def _tear(self, rules: list[Rule], lasts_s: float) -> None:
         for rule in rules:
-            await _run(*IPTABLES, "--append", "INPUT", *rule, "--jump", "DROP")
+            await _run(*IPTABLES, "--append", "INPUT", *rule)
             self._rules.append(rule)
         await asyncio.sleep(lasts_s)
         for rule in rules:
-            await _run(*IPTABLES, "--delete", "INPUT", *rule, "--jump", "DROP")
+            await _run(*IPTABLES, "--delete", "INPUT", *rule)
             self._rules.remove(rule)
 
 
 async def _link_rules(replica: Process) -> list[Rule]:
-    """Return rules for the connections that the replica has made itself, which is the one to its primary."""
-    rules: list[Rule] = []
-    for line in (
-        await _run("ss", "--tcp", "--no-header", "--numeric", "--processes", "state", "established")
-    ).splitlines():
+    """Return rules that drop what goes over connections that the replica has made, which is the one to its primary."""
+    return [
+        (*TCP, "--source-port", source, "--destination-port", destination, *DROP)
+        for here, there in await _connections({replica.pid})
+        if here != str(replica.port)
+        for source, destination in ((here, there), (there, here))
+    ]
+
+
+async def _passes(clients: set[int], ports: set[int]) -> list[Rule]:
+    """Return rules that let pass what goes over the connections which these processes have to these ports now."""
+    return [
+        (*TCP, "--source-port", source, "--destination-port", destination, *ACCEPT)
+        for here, there in await _connections(clients)
+        if int(there) in ports
+        for source, destination in ((here, there), (there, here))
+    ]
+
+
+async def _connections(pids: set[int]) -> list[tuple[str, str]]:
+    """Return the ports, here and there, of the connections of these processes."""
+    found = []
+    listed = await _run("ss", "--tcp", "--no-header", "--numeric", "--processes", "state", "established")
+    for line in listed.splitlines():
         _, _, here, there, *holders = line.split()
-        if f"pid={replica.pid}," in " ".join(holders) and here.rpartition(":")[2] != str(replica.port):
-            ends = here.rpartition(":")[2], there.rpartition(":")[2]
-            rules += [
-                ("--protocol", "tcp", "--source-port", ends[0], "--destination-port", ends[1]),
-                ("--protocol", "tcp", "--source-port", ends[1], "--destination-port", ends[0]),
-            ]
-    return rules
+        if any(f"pid={pid}," in " ".join(holders) for pid in pids):
+            found.append((here.rpartition(":")[2], there.rpartition(":")[2]))
+    return found
 
 
 async def _run(*command: str) -> str:

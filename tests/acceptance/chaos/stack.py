@@ -29,6 +29,15 @@ class Process:
     pid: int
     started: int
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2].split()
+        except FileNotFoundError:
+            return False
+        return stat[0] not in {b"Z", b"X"} and int(stat[19]) == self.started
+
     def send(self, number: signal.Signals) -> bool:
         """Send it a signal; return whether it still was there."""
         try:
@@ -36,11 +45,10 @@ class Process:
         except ProcessLookupError:
             return False
         try:
-            stat = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2].split()
-            if int(stat[19]) != self.started:
+            if not self.alive:
                 return False
             signal.pidfd_send_signal(descriptor, number)
-        except (ProcessLookupError, FileNotFoundError):
+        except ProcessLookupError:
             return False
         finally:
             os.close(descriptor)
@@ -92,8 +100,11 @@ class Stack:
         return self._log.read_text(encoding="utf-8")
 
     def processes(self) -> list[Process]:
-        """Return who runs now."""
-        state = json.loads((self.directory / "processes.json").read_bytes())
+        """Return who runs now, nobody while the stack is down."""
+        try:
+            state = json.loads((self.directory / "processes.json").read_bytes())
+        except FileNotFoundError:
+            return []
         return [
             Process(
                 entry["name"], entry["role"], entry["set"], int(entry["address"].rpartition(":")[2]),
@@ -111,9 +122,9 @@ class Stack:
         """Return when no process of it is left."""
         if self._process is not None:
             await self._process.wait()
-        everyone = self.processes() if (self.directory / "processes.json").exists() else []
+        everyone = self.processes()
         deadline_s = time.monotonic() + DOWN_DEADLINE_S
-        while any(process.send(signal.Signals(0)) for process in everyone) if everyone else False:
+        while any(process.alive for process in everyone):
             if time.monotonic() > deadline_s:
                 raise StackDied(f"processes outlive the stack: {everyone}")
             await asyncio.sleep(0.05)

@@ -34,8 +34,8 @@ class EventFailed(AssertionError):
     """An event's own words."""
 
 
-def _seed() -> str:
-    return os.environ.get("REDRUSH_CHAOS_SEED") or secrets.token_hex(4)
+def _seed(usual: str) -> str:
+    return os.environ.get("REDRUSH_CHAOS_SEED") or usual
 
 
 def _need_network() -> None:
@@ -72,10 +72,10 @@ async def _event(seed: str, directory: Path, database: Path, runs: int, *, netwo
 
 
 async def _events(
-    runs: int, per_event: int, directory: Path, database: Path, say: Callable[[str], None], *, network: bool
+    seed: str, runs: int, per_event: int, directory: Path, database: Path, say: Callable[[str], None], *, network: bool
 ) -> Toll:
     """Do at least that many runs, some events at the same time. Raises ExceptionGroup of EventFailed."""
-    seed, began_s, toll = _seed(), time.monotonic(), Toll()
+    began_s, toll = time.monotonic(), Toll()
     say(f"REDRUSH_CHAOS_SEED={seed}")
     waiting = deque(range(-(-runs // per_event)))
 
@@ -99,13 +99,13 @@ async def _events(
 def test_no_kill_and_no_standstill_of_any_process_loses_doubles_or_invents_anything(
     tmp_path: Path, prepared_postgres: Path
 ) -> None:
-    asyncio.run(_events(4, 2, tmp_path, prepared_postgres, _write, network=False))
+    asyncio.run(_events(_seed("short"), 4, 2, tmp_path, prepared_postgres, _write, network=False))
 
 
 @pytest.mark.peers
 def test_no_torn_network_loses_doubles_or_invents_anything(tmp_path: Path, prepared_postgres: Path) -> None:
     _need_network()
-    asyncio.run(_events(4, 2, tmp_path, prepared_postgres, _write, network=True))
+    asyncio.run(_events(_seed("torn"), 4, 2, tmp_path, prepared_postgres, _write, network=True))
 
 
 @pytest.mark.soak
@@ -119,7 +119,8 @@ def test_two_hundred_runs_lose_double_or_invent_nothing(
         with capsys.disabled():
             _write(f"\n{text}")
 
-    asyncio.run(_events(runs, RUNS_PER_EVENT, tmp_path, prepared_postgres, say_at_once, network=True))
+    seed = _seed(secrets.token_hex(4))
+    asyncio.run(_events(seed, runs, RUNS_PER_EVENT, tmp_path, prepared_postgres, say_at_once, network=True))
 
 
 def _write(text: str) -> None:

@@ -38,6 +38,9 @@ lasts = "1h"
 kind = "equal"
 total = "1.00"
 packets = 100
+
+[client]
+interval = "700ms"
 """
 
 
@@ -101,6 +104,11 @@ def test_every_packet_goes_out_once_and_the_books_agree(stack: RunningStack) -> 
     winner = next(iter(won))
     for port in (stack.port, stack.query_port):
         assert stack.get(port, "/v1/grants", tickets[winner]).json == {"grants": [won[winner]]}
+
+
+def test_gates_serve_the_client_policy_of_the_campaign_file(stack: RunningStack) -> None:
+    policy = stack.get(stack.port, "/v1/policy").json
+    assert (policy["interval_ms"], policy["attempts_max"]) == (700, 4)
 
 
 def test_the_control_port_tells_whether_the_whole_can_grant(stack: RunningStack) -> None:

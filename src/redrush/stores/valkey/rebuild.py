@@ -44,7 +44,7 @@ class SetRebuild:
 
     @classmethod
     async def begin(cls, address: Address, campaign_id: str, set_id: str, access: Access | None = None) -> Self:
-        """Begin on a server that holds no such set, or one whose rebuild was cut off.
+        """Begin on a server that holds no such set, or one whose rebuild was cut off. It follows nobody from then on.
 
         Raises StoreConflict if it holds the set, StoreUnavailable.
         """
@@ -55,7 +55,11 @@ class SetRebuild:
         if epoch is not None:
             link.cut("not to be rebuilt")
             raise StoreConflict(f"{address} holds set {keys.name} under epoch {int(epoch)}: nothing is to be rebuilt")
-        await rebuild._ask(("HSET", keys.meta, RESTORING, "1"), ("HSETNX", keys.meta, "seq", "0"))
+        begun = (("REPLICAOF", "NO", "ONE"), ("HSET", keys.meta, RESTORING, "1"), ("HSETNX", keys.meta, "seq", "0"))
+        for reply in await rebuild._ask(*begun):
+            if isinstance(reply, ReplyFault):
+                link.cut("not to be rebuilt")
+                raise StoreUnavailable(f"{address}: {reply}")
         return rebuild
 
     async def enter(self, journal: Iterable[LogRecord]) -> int:

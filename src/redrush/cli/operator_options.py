@@ -1,0 +1,37 @@
+"""What operators' commands have in common: which event they are about, who gives the order and why, how they answer."""
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
+]
+DeployOption = Annotated[
+    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
+WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; the user of this system by default.")]
+
+
+def show(fields: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
+    """Print the fields as one JSON object, or the lines."""
+    if as_json:
+        lines = [json.dumps(fields, ensure_ascii=False, indent=2)]
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def who_is(who: str | None) -> str:
+    """Return who gives the order."""
+    if who is not None:
+        return who
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

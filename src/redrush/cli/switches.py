@@ -1,0 +1,141 @@
+"""`redrush switch` and `redrush playbook`: thin over `redrush.wiring.operator`, with or without a running server."""
+
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
+from redrush.core.switches import shown
+from redrush.errors import ConfigError
+
+switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")
+playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch settings, applied and undone as one.")
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+def _ask(
+    data: Path | None, deploy: Path | None, method: str, path: str, fields: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring.operator import operate, operate_deployment
+
+    if data is not None and deploy is None:
+        return operate(DataDir(data), method, path, fields)
+    if deploy is not None and data is None:
+        return operate_deployment(deploy, method, path, fields)
+    raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
+
+
+def _effect_lines(fields: dict[str, Any]) -> list[str]:
+    """Return what a change did, in words."""
+    lines = [
+        f"{change['switch']}: {shown(change['from'])} -> {shown(change['to'])}" for change in fields["changes"]
+    ] or ["nothing changed"]
+    lines += [f"{kept['switch']}: stays {shown(kept['value'])}, set by {kept['set_by']}" for kept in fields["kept"]]
+    if not fields["live"]:
+        lines.append("no server runs on this directory: this holds from its next start on")
+    return lines
+
+
+@switch_app.command("list")
+def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
+    """Show every switch, its value, and who has set it."""
+    fields = _ask(data, deploy, "GET", "/v1/switches")
+    lines = []
+    for row in fields["switches"]:
+        by = f"  (default {shown(row['default'])}; set by {row['set_by']})" if row["set_by"] else ""
+        lines += [f"{row['name']} = {shown(row['value'])}{by}", f"    {row['does']}: {row['accepts']}"]
+    show(fields, lines, as_json=as_json)
+
+
+@switch_app.command("set")
+def set_switch(
+    name: NameArgument,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help='A number, true, false, or "off".')],
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set a switch. It holds, whatever automatic rules want, until it is set again or released."""
+    fields = _ask(
+        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": value, "why": why, "who": who_is(who)}
+    )
+    show(fields, _effect_lines(fields), as_json=as_json)
+
+
+@switch_app.command("release")
+def release_switch(
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what was set by hand: playbooks, rules and the default have the switch again."""
+    fields = _ask(
+        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": None, "why": why, "who": who_is(who)}
+    )
+    show(fields, _effect_lines(fields), as_json=as_json)
+
+
+@switch_app.command("log")
+def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
+    """Show who changed what, when and why; the newest thousand changes, oldest first."""
+    fields = _ask(data, deploy, "GET", "/v1/switches/log")
+    show(fields, [_entry_line(entry) for entry in fields["entries"]], as_json=as_json)
+
+
+def _entry_line(entry: dict[str, Any]) -> str:
+    what = entry["what"]
+    why = f" [{entry['why']}]" if entry["why"] else ""
+    head = f"{entry['at']} {entry['who']}:"
+    if what["action"] == "order":
+        return f"{head} {' '.join(filter(None, [what['order'], 'set', what['set'], what['address']]))}{why}"
+    changes = ", ".join(f"{c['switch']}: {shown(c['from'])} -> {shown(c['to'])}" for c in entry["changes"])
+    return f"{head} {what['action']} {what.get('switch') or what.get('playbook')}{why}: {changes or 'nothing changed'}"
+
+
+@playbook_app.command("list")
+def list_playbooks(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
+    """Show the playbooks of the campaign, and which are applied."""
+    fields = _ask(data, deploy, "GET", "/v1/playbooks")
+    lines = []
+    for row in fields["playbooks"]:
+        state = f"applied by {row['applied_by']}" if row["applied_by"] else "not applied"
+        settings = ", ".join(f"{name} = {shown(value)}" for name, value in row["settings"].items())
+        lines += [f"{row['name']} ({state}): {row['description']}", f"    {settings}"]
+    show(fields, lines, as_json=as_json)
+
+
+@playbook_app.command("apply")
+def apply_playbook(
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set every switch of the playbook, as one change."""
+    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", {"why": why, "who": who_is(who)})
+    show(fields, _effect_lines(fields), as_json=as_json)
+
+
+@playbook_app.command("undo")
+def undo_playbook(
+    name: NameArgument,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring back what was there before the playbook, but for what somebody has set since."""
+    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", {"why": why, "who": who_is(who)})
+    show(fields, _effect_lines(fields), as_json=as_json)

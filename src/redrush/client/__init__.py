@@ -1,0 +1,1 @@
+"""Taking part from Python: a client that keeps the client policy. See `redrush.client.participant`."""

@@ -1,0 +1,98 @@
+"""Reading what a gate says, from HTTP to typed values: the boundary of the client.
+
+Whatever is not of the contract is `UnreadableAnswer`, which the client treats like no answer at all: a proxy's error
+page or a captive portal must not end somebody's asking.
+"""
+
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from redrush.core.client_policy import ClientPolicy
+from redrush.core.outcomes import Outcome
+
+_Shape = TypeVar("_Shape", bound=msgspec.Struct)
+
+
+class UnreadableAnswer(Exception):
+    """Not an answer of the contract. Stays inside the client."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What was won. `amount` is in whole units of `currency`, as text, exact; keep the receipt."""
+
+    id: str
+    round: str
+    slot: int
+    amount: str
+    currency: str
+    granted_at: datetime
+    receipt: str
+
+
+class GrabAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A 200 of `POST /v1/rounds/{round}/grab`."""
+
+    outcome: Outcome
+    grant: Grant | None = None
+    repeat: bool = False
+    opens_at: datetime | None = None
+    server_time: datetime | None = None
+    interval_ms: int | None = None
+
+
+class RoundState(msgspec.Struct, frozen=True, kw_only=True):
+    """A 200 of `GET /v1/rounds/{round}`, as far as a client needs it."""
+
+    state: str
+    opens_at: datetime
+    server_time: datetime
+    interval_ms: int | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A refusal. Everything in it is optional: a proxy may have spoken instead of a gate."""
+
+    detail: str = ""
+    interval_ms: int | None = None
+    elsewhere: bool = False
+    """Another gate may have room."""
+
+
+def read_policy(body: bytes) -> ClientPolicy:
+    """Return the policy. Raises UnreadableAnswer."""
+    return _read(body, ClientPolicy)
+
+
+def read_round(body: bytes) -> RoundState:
+    """Return the state of a round. Raises UnreadableAnswer."""
+    return _read(body, RoundState)
+
+
+def read_grab(body: bytes) -> GrabAnswer:
+    """Return the answer to a claim. Raises UnreadableAnswer, also for a grant that is missing."""
+    answer = _read(body, GrabAnswer)
+    if (answer.outcome is Outcome.GRANTED) is (answer.grant is None):
+        raise UnreadableAnswer("a grant without `granted`, or `granted` without a grant")
+    return answer
+
+
+def read_problem(body: bytes) -> Problem:
+    """Return the refusal; an empty one if the body is not of ours."""
+    try:
+        return _read(body, Problem)
+    except UnreadableAnswer:
+        return Problem()
+
+
+def read_retry_after_s(value: str | None) -> float | None:
+    """Return `Retry-After` in seconds if it is given as such; a date (RFC 9110, 10.2.3) is not taken: clocks differ."""
+    return float(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 7 else None
+
+
+def _read(body: bytes, shape: type[_Shape]) -> _Shape:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise UnreadableAnswer(str(fault)) from fault

@@ -1,0 +1,260 @@
+"""One participant over HTTP: fetches the policy and the time, waits for the opening, asks, and keeps to the policy.
+
+    async with Participant(["https://hongbao.example"], ticket, show=print) as participant:
+        result = await participant.grab("r20")
+        if result.grant is not None:
+            print(result.grant.amount, result.grant.currency)
+
+What is decided is decided by `redrush.client.policy`; here is only what it cannot do: sockets and waiting. aiohttp and
+not httpx: both are well kept, and a program with many participants wants the one that costs less per request.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+
+import aiohttp
+import msgspec
+
+from redrush.client.answers import (
+    Grant,
+    UnreadableAnswer,
+    read_grab,
+    read_policy,
+    read_problem,
+    read_retry_after_s,
+    read_round,
+)
+from redrush.client.clock import ServerClock
+from redrush.client.policy import RETRIED_STATUSES, Asking, Showing, Step, waiting_text
+from redrush.core.client_policy import ClientPolicy
+from redrush.core.outcomes import Outcome
+
+ANSWER_BYTES_MAX = 65_536
+"""No answer of the contract comes near this; what is longer is not read to its end."""
+READ_DEADLINE_S = 3.0
+"""For policy and state, which a cache answers: a client that cannot have them begins without."""
+SAMPLES_MAX = 4
+SAMPLE_EVERY_S = 0.3
+"""Times of the server before an opening, which a gate renews every second: one of them is at most 0.4 s old."""
+SHAKES_MAX = 1_000
+"""Tries after which a program that keeps missing stops: at the interval of a second, a quarter of an hour."""
+
+PROBLEM = "application/problem+json"
+"""What every refusal of a gate is; another one, from a captive portal or a redirect, must not end the asking."""
+
+_UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, UnreadableAnswer)
+"""All the ways in which no answer of the contract may be had."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What to show now: `text` is in the participant's language, "" where the outcome speaks for itself; `next_in_s` is
+    None when the client has stopped."""
+
+    showing: Showing
+    text: str
+    next_in_s: float | None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How a grab ended. `outcome` is None if no answer could be had (`given_up`), or only a refusal (`refused`).
+
+    Without an outcome the claim may still have been granted: asking again tells.
+    """
+
+    showing: Showing
+    outcome: Outcome | None
+    grant: Grant | None
+    status: int
+    """The last HTTP status; 0 if the last request got no answer."""
+    requests: int
+    """Claims that were sent."""
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What one request came to."""
+
+    step: Step
+    outcome: Outcome | None = None
+    grant: Grant | None = None
+    status: int = 0
+
+
+class Participant:
+    """A context. `gates` are base URLs of gates of one event, the preferred one first.
+
+    `show` is called with every change of what a person should see. `draw` gives numbers uniform in [0, 1) and is the
+    only source of chance. One `grab` at a time: one request under way is the policy.
+    """
+
+    def __init__(
+        self,
+        gates: Sequence[str],
+        ticket: str,
+        *,
+        language: str = "en",
+        show: Callable[[Shown], None] | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        if not gates or not all(gate.startswith(("http://", "https://")) for gate in gates):
+            raise ValueError(f"a participant needs at least one gate, as http:// or https:// URLs, not {list(gates)}")
+        self._gates = [gate.rstrip("/") for gate in gates]
+        self._at = 0
+        self._ticket = ticket
+        self._language = language
+        self._show = show
+        self._draw = draw
+        self._session: aiohttp.ClientSession | None = None
+        self._one = asyncio.Lock()
+        self._clock = ServerClock()
+        self._advised_ms: int | None = None
+        # One for all grabs: whoever asks again by hand, or in a loop, has no fresh budget.
+        self._asking = Asking(ClientPolicy(), draw)
+
+    @property
+    def policy(self) -> ClientPolicy:
+        """The newest policy that could be fetched, until then the built-in one."""
+        return self._asking.policy
+
+    async def __aenter__(self) -> "Participant":
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def grab(self, round_id: str) -> Result:
+        """Ask for a packet of the round, from before its opening if need be, until there is a final outcome.
+
+        Returns when the outcome is final, a refusal is final, `attempts_max` failures came in a row, or SHAKES_MAX
+        requests were sent. Raises nothing for what networks and servers do.
+        """
+        async with self._one:
+            return await self._grab(round_id)
+
+    async def _grab(self, round_id: str) -> Result:
+        await self._refresh_policy()
+        asking = self._asking
+        step = asking.begin(await self._opens_in_s(round_id))
+        asked = _Asked(step)
+        requests = 0
+        while step.pause_s is not None and requests < SHAKES_MAX:
+            await self._wait(step)
+            held_back = asking.sending(asyncio.get_running_loop().time())
+            if held_back is not None:
+                step = held_back
+                continue
+            self._tell(Step(0.0, Showing.ASKING))
+            requests += 1
+            asked = await self._ask(round_id)
+            step = asked.step
+            if step.elsewhere:
+                self._at = (self._at + 1) % len(self._gates)
+        self._tell(step)
+        return Result(
+            showing=step.showing, outcome=asked.outcome, grant=asked.grant, status=asked.status, requests=requests
+        )
+
+    async def _ask(self, round_id: str) -> _Asked:
+        """Send one claim and return what came of it."""
+        asking = self._asking
+        loop = asyncio.get_running_loop()
+        sent_s = loop.time()
+        try:
+            status, headers, body = await self._request(
+                "POST", f"/v1/rounds/{round_id}/grab", self.policy.answer_deadline_ms / 1e3
+            )
+            if status != 200:
+                if status not in RETRIED_STATUSES and headers.get("Content-Type") != PROBLEM:
+                    raise UnreadableAnswer("a refusal by something else than a gate")
+                problem = read_problem(body)
+                step = asking.refused(
+                    status,
+                    retry_after_s=read_retry_after_s(headers.get("Retry-After")),
+                    interval_ms=problem.interval_ms,
+                    elsewhere=problem.elsewhere and len(self._gates) > 1,
+                )
+                return _Asked(step, status=status)
+            answer = read_grab(body)
+        except _UNREACHABLE:
+            return _Asked(asking.failed())
+        if answer.server_time is not None:
+            self._clock.observe(sent_s, loop.time(), answer.server_time.timestamp())
+        opens_in_s = self._until_s(answer.opens_at) if answer.opens_at is not None else None
+        interval_ms = answer.interval_ms or self._advised_ms
+        step = asking.answered(answer.outcome, interval_ms=interval_ms, opens_in_s=opens_in_s)
+        return _Asked(step, answer.outcome, answer.grant, status)
+
+    # Before the opening
+
+    async def _refresh_policy(self) -> None:
+        """Fetch the policy; keep the one there is if that cannot be."""
+        try:
+            status, _, body = await self._request("GET", "/v1/policy", READ_DEADLINE_S)
+            if status == 200:
+                self._asking.policy = read_policy(body)
+        except _UNREACHABLE:
+            return
+
+    async def _opens_in_s(self, round_id: str) -> float:
+        """Return when the round opens, or 0 if that cannot be learned: then the claim itself will tell.
+
+        Before the opening the time is asked for several times within a second, since each answer may be a second old.
+        """
+        opens_in_s = await self._sample(round_id)
+        for _ in range(SAMPLES_MAX - 1):
+            if opens_in_s < 2 * SAMPLE_EVERY_S:
+                break
+            await asyncio.sleep(SAMPLE_EVERY_S * (0.8 + 0.4 * self._draw()))
+            opens_in_s = await self._sample(round_id)
+        return opens_in_s
+
+    async def _sample(self, round_id: str) -> float:
+        loop = asyncio.get_running_loop()
+        sent_s = loop.time()
+        try:
+            status, _, body = await self._request("GET", f"/v1/rounds/{round_id}", READ_DEADLINE_S)
+            if status != 200:
+                return 0.0
+            state = read_round(body)
+        except _UNREACHABLE:
+            return 0.0
+        self._clock.observe(sent_s, loop.time(), state.server_time.timestamp())
+        self._advised_ms = state.interval_ms
+        return self._until_s(state.opens_at)
+
+    def _until_s(self, instant: datetime) -> float:
+        if not self._clock.known:
+            return 0.0
+        return self._clock.until_s(instant.timestamp(), asyncio.get_running_loop().time())
+
+    # Sockets and waiting
+
+    async def _request(self, method: str, path: str, deadline_s: float) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body. Raises one of _UNREACHABLE."""
+        assert self._session is not None, "use the participant as a context: async with Participant(…) as participant"
+        headers = {"Authorization": f"Bearer {self._ticket}"} if method == "POST" else {}
+        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        async with self._session.request(
+            method, self._gates[self._at] + path, headers=headers, timeout=timeout, allow_redirects=False
+        ) as response:
+            body = b""
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > ANSWER_BYTES_MAX:
+                    raise UnreadableAnswer("longer than any answer of the contract")
+            return response.status, response.headers, body
+
+    async def _wait(self, step: Step) -> None:
+        self._tell(step)
+        if step.pause_s:
+            await asyncio.sleep(step.pause_s)
+
+    def _tell(self, step: Step) -> None:
+        if self._show is not None:
+            self._show(Shown(step.showing, waiting_text(self.policy, step, self._language), step.pause_s))

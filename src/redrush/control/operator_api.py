@@ -1,0 +1,159 @@
+"""The control API as operations: what each path takes and answers, with no word about HTTP connections.
+
+Whoever serves them checks the token first. An operation gets the body's fields and returns a status with the fields of
+its answer; a refusal is a status of 400 or more with one sentence.
+
+A switch or playbook has a path of its own, so the paths are known at the start: the site that serves the metrics serves
+these too, and the serving process needs no framework for a handful of operators.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from redrush.control.switch_log import SwitchLogFailed
+from redrush.control.switchboard import Switchboard, TooManyChanges
+from redrush.core.switch_layers import Effect, NotInForce
+from redrush.core.switches import WrongSetting
+from redrush.errors import RedrushError
+
+Fields = Mapping[str, Any]
+Tell = Callable[[str, Mapping[str, float]], None]
+Run = Callable[[Fields], Awaitable[tuple[int, dict[str, Any]]]]
+
+LOG_ENTRIES_MAX: Final = 1_000
+"""Entries of the audit log in one answer, the newest; the file has them all."""
+
+
+WATCH_MAX_S: Final = 15.0
+"""How long a watch waits for a change; then it is answered with what is known already, so that nothing waits for a
+client that is gone."""
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One path with its one method."""
+
+    method: str
+    path: str
+    run: Run
+
+
+class _Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a PUT. `value` null releases what was set by hand."""
+
+    value: bool | float | str | None
+    why: str = ""
+    who: str = "operator"
+
+
+class _Doing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    why: str = ""
+    who: str = "operator"
+
+
+class _Watching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+
+
+class _Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: str
+    readings: dict[str, float]
+
+
+class OperatorApi:
+    """The operations on one switchboard."""
+
+    def __init__(self, board: Switchboard, entries: Callable[[int], list[Any]], tell: Tell | None = None) -> None:
+        """`entries` returns the newest entries of the audit log, at most so many, oldest first; it may block. `tell`
+        takes the readings that other processes tell of themselves.
+        """
+        self._board = board
+        self._entries = entries
+        self._tell = tell
+
+    def operations(self) -> Iterator[Operation]:
+        """Yield every operation."""
+        yield Operation("GET", "/v1/switches", self._switches)
+        yield Operation("GET", "/v1/switches/log", self._log)
+        yield Operation("POST", "/v1/switches/watch", self._watch)
+        yield Operation("GET", "/v1/playbooks", self._playbooks)
+        if self._tell is not None:
+            yield Operation("POST", "/v1/readings", partial(self._told, self._tell))
+        for name in self._board.registry:
+            yield Operation("PUT", f"/v1/switches/{name}", partial(self._set, name))
+        for row in self._board.describe_playbooks():
+            for verb in ("apply", "undo"):
+                yield Operation("POST", f"/v1/playbooks/{row['name']}/{verb}", partial(self._play, verb, row["name"]))
+
+    async def _switches(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
+        return 200, {"version": self._board.snapshot.version, "switches": self._board.describe_switches()}
+
+    async def _playbooks(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
+        rules = [msgspec.to_builtins(rule) for rule in self._board.plans.rules]
+        return 200, {
+            "version": self._board.snapshot.version,
+            "playbooks": self._board.describe_playbooks(),
+            "rules": rules,
+        }
+
+    async def _log(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
+        try:
+            return 200, {"entries": msgspec.to_builtins(await asyncio.to_thread(self._entries, LOG_ENTRIES_MAX))}
+        except RedrushError as fault:
+            return 503, {"detail": str(fault)}
+
+    async def _watch(self, fields: Fields) -> tuple[int, dict[str, Any]]:
+        """Answer as soon as there is another version than the one that is known: for gates, which follow."""
+        try:
+            known = msgspec.convert(fields, _Watching)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"version": the newest one you know}}: {fault}'}
+        try:
+            async with asyncio.timeout(WATCH_MAX_S):
+                return 200, msgspec.to_builtins(await self._board.newer_than(known.version))
+        except TimeoutError:
+            return 200, msgspec.to_builtins(self._board.snapshot)
+
+    async def _told(self, tell: Tell, fields: Fields) -> tuple[int, dict[str, Any]]:
+        """Take what a process says of itself: for the automatic rules."""
+        try:
+            telling = msgspec.convert(fields, _Telling)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"source": "…", "readings": {{name: value, …}}}}: {fault}'}
+        tell(telling.source, telling.readings)
+        return 200, {}
+
+    async def _set(self, name: str, fields: Fields) -> tuple[int, dict[str, Any]]:
+        try:
+            setting = msgspec.convert(fields, _Setting)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"value": …, "why": "…"}}, null to release: {fault}'}
+        if setting.value is None:
+            return await self._done(self._board.release(name, setting.who, setting.why))
+        return await self._done(self._board.set_switch(name, setting.value, setting.who, setting.why))
+
+    async def _play(self, verb: str, playbook: str, fields: Fields) -> tuple[int, dict[str, Any]]:
+        try:
+            doing = msgspec.convert(fields, _Doing)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"why": "…"}} or nothing: {fault}'}
+        act = self._board.apply if verb == "apply" else self._board.undo
+        return await self._done(act(playbook, doing.who, doing.why))
+
+    async def _done(self, change: Awaitable[Effect]) -> tuple[int, dict[str, Any]]:
+        try:
+            effect = await change
+        except WrongSetting as refusal:
+            return 400, {"detail": str(refusal)}
+        except NotInForce as refusal:
+            return 409, {"detail": str(refusal)}
+        except (SwitchLogFailed, TooManyChanges) as fault:
+            return 503, {"detail": str(fault)}
+        return 200, {
+            "version": effect.layers.version,
+            "changes": msgspec.to_builtins(effect.changes),
+            "kept": msgspec.to_builtins(effect.kept),
+        }

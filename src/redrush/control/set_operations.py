@@ -1,0 +1,120 @@
+"""The sets' part of the control API: how each set is, and what only an operator may decide about one.
+
+Every order is in the audit log before it is carried out, so also one that then fails, or whose outcome nobody learns:
+`GET /v1/sets` tells what it did.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from redrush.config.deployment_file import Address
+from redrush.control.operator_api import Fields, Operation
+from redrush.control.switch_log import SwitchLogFailed
+from redrush.control.switchboard import Switchboard, TooManyChanges
+from redrush.control.warden import SetServers, Warden
+from redrush.core.instants import rfc3339
+from redrush.core.switch_layers import SetOrdered
+from redrush.errors import RedrushError
+
+Answer = tuple[int, dict[str, Any]]
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A set and its warden."""
+
+    servers: SetServers
+    warden: Warden
+
+
+class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    why: str
+    who: str = "operator"
+
+
+class _OrderAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    address: str
+    why: str
+    who: str = "operator"
+
+
+class SetOperations:
+    """The operations on the sets that this control role watches over; on none where a cluster promotes by itself."""
+
+    def __init__(self, board: Switchboard, sets: Sequence[Watched]) -> None:
+        self._board = board
+        self._sets: Mapping[str, Watched] = {watched.servers.id: watched for watched in sets}
+
+    def operations(self) -> Iterator[Operation]:
+        """Yield every operation."""
+        yield Operation("GET", "/v1/sets", self._list)
+        for set_id, watched in self._sets.items():
+            yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._lower, watched))
+            yield Operation("POST", f"/v1/sets/{set_id}/promote", partial(self._at, watched, "promote", self._promote))
+            yield Operation("POST", f"/v1/sets/{set_id}/rebuild", partial(self._at, watched, "rebuild", self._rebuild))
+
+    async def _list(self, _fields: Fields) -> Answer:
+        return 200, {"sets": [self._described(watched) for watched in self._sets.values()]}
+
+    def _described(self, watched: Watched) -> dict[str, Any]:
+        state = watched.warden.state
+        fields: dict[str, Any] = msgspec.to_builtins(state)
+        del fields["since_us"]
+        return {**fields, "since": rfc3339(state.since_us)}
+
+    async def _lower(self, watched: Watched, fields: Fields) -> Answer:
+        try:
+            order = msgspec.convert(fields, _Order)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"why": "…"}}: {fault}'}
+        ordered = SetOrdered(watched.servers.id, "lower")
+        return await self._carried_out(ordered, order.who, order.why, partial(self._lowered, watched))
+
+    async def _at(
+        self,
+        watched: Watched,
+        name: str,
+        act: Callable[[Watched, str], Awaitable[dict[str, Any]]],
+        fields: Fields,
+    ) -> Answer:
+        """Carry out an order that is about one server of the set."""
+        try:
+            order = msgspec.convert(fields, _OrderAt)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"address": "…", "why": "…"}}: {fault}'}
+        known = list(map(str, watched.servers.addresses))
+        if order.address not in known:
+            set_id = watched.servers.id
+            return 400, {"detail": f"{order.address} is no server of set {set_id}, which has {', '.join(known)}"}
+        ordered = SetOrdered(watched.servers.id, name, order.address)
+        return await self._carried_out(ordered, order.who, order.why, partial(act, watched, order.address))
+
+    async def _lowered(self, watched: Watched) -> dict[str, Any]:
+        await watched.warden.lower()
+        return {}
+
+    async def _promote(self, watched: Watched, address: str) -> dict[str, Any]:
+        await watched.warden.force(_address(watched, address))
+        return {}
+
+    async def _rebuild(self, watched: Watched, address: str) -> dict[str, Any]:
+        """Whoever asks enters the journal, and finishes under this epoch; no other copy is promoted meanwhile."""
+        return {"epoch": await watched.warden.expect_rebuilt(_address(watched, address))}
+
+    async def _carried_out(
+        self, ordered: SetOrdered, who: str, why: str, act: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> Answer:
+        try:
+            await self._board.note_order(ordered, who, why)
+        except (SwitchLogFailed, TooManyChanges) as fault:
+            return 503, {"detail": str(fault)}
+        try:
+            return 200, await act()
+        except RedrushError as fault:
+            return 409, {"detail": str(fault)}
+
+
+def _address(watched: Watched, text: str) -> Address:
+    return next(address for address in watched.servers.addresses if str(address) == text)

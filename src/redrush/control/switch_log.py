@@ -1,0 +1,147 @@
+"""The audit log of switches: one JSON object a line, appended and fsynced before it takes effect.
+
+It is text so that it can be read, searched and kept with the tools of any investigation, and it is all there is: the
+state is what replaying it gives. A crash can only cut the last line, which then never took effect and is dropped at
+the next start; anything else that cannot be read is a fault that a person must look at.
+
+One process writes it, which the kernel's lock on the file sees to: the lock is gone when its holder is.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from redrush.control.durable_file import sync_directory
+from redrush.core.switch_layers import Action, Change, Kept, Layers, NotInForce
+from redrush.errors import ConfigError, RedrushError
+
+
+class SwitchLogInUse(ConfigError):
+    """Another process writes the log: it must be asked, on its control port."""
+
+
+class SwitchLogFailed(RedrushError):
+    """The disk refused a line; the change has not taken effect."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line: who did what when, why, and what that changed."""
+
+    version: int
+    at: str
+    who: str
+    why: str
+    what: Action
+    changes: tuple[Change, ...]
+    kept: tuple[Kept, ...] = ()
+
+
+class SwitchLog:
+    """Holds the log of one data directory for writing. Made by `open`; `append` blocks for an fsync."""
+
+    def __init__(self, path: Path, descriptor: int, layers: Layers, size_bytes: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._size_bytes = size_bytes
+        self.layers = layers
+        """What is set, after the last line."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Lock the log, made if it is missing, and replay it.
+
+        Raises SwitchLogInUse if a process has it, ConfigError if it cannot be read.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as fault:
+            raise ConfigError(f"{path}: cannot be opened: {fault.strerror}") from fault
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            content = path.read_bytes()
+            whole_bytes = content.rfind(b"\n") + 1
+            layers = _replayed(path, content[:whole_bytes])
+            os.ftruncate(descriptor, whole_bytes)
+            sync_directory(path.parent)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SwitchLogInUse(f"{path} is written by a running server; ask its control port") from None
+        except OSError as fault:
+            os.close(descriptor)
+            raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+        except ConfigError:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor, layers, whole_bytes)
+
+    def append(self, entry: Entry, layers: Layers) -> None:
+        """Make the entry durable; `layers` are those after it. Raises SwitchLogFailed, and then nothing has changed."""
+        line = msgspec.json.encode(entry) + b"\n"
+        try:
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError(0, "the disk is full")
+            os.fsync(self._descriptor)
+        except OSError as fault:
+            self._cut_back()
+            raise SwitchLogFailed(f"{self._path}: cannot be written, nothing was switched: {fault.strerror}") from fault
+        self._size_bytes += len(line)
+        self.layers = layers
+
+    def _cut_back(self) -> None:
+        """Take back a line that is there in part, or whole and not known to be durable: it has not taken effect."""
+        try:
+            os.ftruncate(self._descriptor, self._size_bytes)
+        except OSError as fault:
+            raise SwitchLogFailed(
+                f"{self._path}: cannot be written, nor what was written be taken back ({fault.strerror}); "
+                "restart the server on a sound disk"
+            ) from fault
+
+    def close(self) -> None:
+        """Let others have the log. Does nothing the second time."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+_decoder = msgspec.json.Decoder(Entry)
+
+
+def entries_of(path: Path, last: int | None = None) -> list[Entry]:
+    """Return the entries of a log, oldest first, at most the `last` ones; none if there is no log.
+
+    May be called while a server writes: a line that is under way is left out. Raises ConfigError for an unreadable one.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    skipped = 0 if last is None else max(0, len(lines) - last)
+    return list(_decoded(path, lines[skipped:], skipped + 1))
+
+
+def _decoded(path: Path, lines: Iterable[bytes], first: int) -> Iterator[Entry]:
+    for number, line in enumerate(lines, start=first):
+        try:
+            yield _decoder.decode(line)
+        except msgspec.DecodeError as fault:
+            raise ConfigError(f"{path}:{number}: is no entry of a switch log: {fault}") from fault
+
+
+def _replayed(path: Path, content: bytes) -> Layers:
+    layers = Layers()
+    for number, entry in enumerate(_decoded(path, content.splitlines(), 1), start=1):
+        try:
+            layers = layers.after(entry.what, entry.who)
+        except NotInForce as fault:
+            raise ConfigError(f"{path}:{number}: contradicts the lines before it: {fault}") from fault
+        if entry.version != layers.version:
+            raise ConfigError(f"{path}:{number}: has version {entry.version}, a line is missing or was added")
+    return layers

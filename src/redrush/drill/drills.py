@@ -1,0 +1,44 @@
+"""The drills that can be played by name. Another one is a module with a function like these, and a line here.
+
+A drill breaks something real on real processes, measures what people see, and ends with verdicts. `short` plays the
+same in some fifteen seconds, for `make test`; published figures come from the long form.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from redrush.drill.drill_report import DrillReport
+from redrush.drill.rehearsal import REDRUSH
+from redrush.drill.retry_storm import retry_storm
+from redrush.errors import ConfigError
+
+Tell = Callable[[str], None]
+
+
+class Drill(msgspec.Struct, frozen=True):
+    """`play(directory, redrush, short, tell)` keeps everything in the directory; `redrush` is the command that is
+    redrush, `tell` gets a line of progress. Raises RedrushError when it cannot be played."""
+
+    name: str
+    asks: str
+    play: Callable[[Path, Sequence[str], bool, Tell], DrillReport]
+
+
+DRILLS = (
+    Drill("retry-storm", "does an outage of seconds end when it ends, whatever the clients do?", retry_storm),
+)  # fmt: skip
+
+
+def drill_named(name: str) -> Drill:
+    """Return the drill. ConfigError, with the names there are, if there is none of that name."""
+    for drill in DRILLS:
+        if drill.name == name:
+            return drill
+    raise ConfigError(f'"{name}" is no drill; there are: {", ".join(drill.name for drill in DRILLS)}')
+
+
+def play_drill(name: str, directory: Path, tell: Tell, *, short: bool, redrush: Sequence[str] = REDRUSH) -> DrillReport:
+    """Play a drill and return its report. ConfigError for an unknown name; RedrushError when it cannot be played."""
+    return drill_named(name).play(directory, redrush, short, tell)

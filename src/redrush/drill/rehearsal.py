@@ -1,0 +1,152 @@
+"""An event on this machine for rehearsing: its directory, its server process, and the commands an operator would use.
+
+The demo and every drill play on one of these. Everything real runs as it would for others: `redrush serve` as a child
+process, tickets, export and reconciliation by the same commands. It ends its server whatever happens.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from redrush.core.money import exponent_of
+from redrush.drill.audit import Audit, Verdict, audit, read_sealed
+from redrush.drill.event_figures import read_campaign
+from redrush.drill.observations import Acknowledged
+from redrush.drill.server_process import ServerProcess, free_port
+from redrush.errors import ConfigError, RedrushError
+
+HOST = "127.0.0.1"
+REDRUSH = (sys.executable, "-m", "redrush")
+READY_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 30.0
+COMMAND_DEADLINE_S = 120.0
+FREE_DISK_BYTES_MIN = 256_000_000
+"""A rehearsal writes some 40 MB; the rest is room for the write-ahead logs."""
+
+
+class RehearsalFailed(RedrushError):
+    """A step of a rehearsal did not work."""
+
+
+class Rehearsal:
+    """A context. Raises RehearsalFailed, ServerFailed or AuditFailed when a step does not work."""
+
+    def __init__(
+        self, directory: Path, redrush: Sequence[str], port: int | None = None, control_port: int | None = None
+    ) -> None:
+        self.directory = directory
+        self.port = port or free_port(HOST)
+        self.control_port = control_port or free_port(HOST)
+        self._redrush_command = redrush
+        self._server: ServerProcess | None = None
+
+    def __enter__(self) -> "Rehearsal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end_server()
+
+    @property
+    def server(self) -> ServerProcess:
+        """The server, which must have been started."""
+        assert self._server is not None
+        return self._server
+
+    def tickets(self, users: Sequence[str]) -> list[tuple[str, str]]:
+        """Return (user, ticket) of each user."""
+        users_path = self.directory / "users.txt"
+        users_path.write_text("".join(f"{user}\n" for user in users), encoding="ascii")
+        lines = self.redrush("ticket", "--users", str(users_path), "--ttl", "2h").splitlines()
+        tickets = [(user, ticket) for user, _, ticket in (line.partition("\t") for line in lines)]
+        if len(tickets) != len(users):
+            raise RehearsalFailed(f"{len(tickets):,} tickets came for {len(users):,} users")
+        return tickets
+
+    def campaign_path(self, toml: str) -> Path:
+        """Write the campaign file and return its path."""
+        path = self.directory / "campaign.toml"
+        path.write_text(toml, encoding="utf-8")
+        return path
+
+    def serve(self, *arguments: str) -> None:
+        """Start the server, which `arguments` are the command of, on this directory and these ports; return when it is
+        ready."""
+        command = (*self._redrush_command, *arguments, "--data", str(self.directory), "--port", str(self.port))
+        command = (*command, "--control-port", str(self.control_port))
+        self._server = ServerProcess(command, self.directory / "server.log")
+        self._server.start(READY_DEADLINE_S)
+
+    def stop_server(self) -> None:
+        """End the server in order, if it still runs."""
+        if self._server is not None:
+            self._server.stop(STOP_DEADLINE_S)
+            self._server = None
+
+    def end_server(self) -> None:
+        """End the server at once, if it still runs."""
+        if self._server is not None:
+            self._server.kill()
+            self._server = None
+
+    def reconcile(self) -> Verdict:
+        """Return whether the ledger balances and equals the journal."""
+        text = self.redrush("reconcile", "--json", may_fail=True)
+        try:
+            found = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            raise RehearsalFailed(f"reconcile did not answer in JSON: {text[:200]!r}") from None
+        holds = found.get("ok") is True
+        return Verdict("ledger", holds, "balanced, and equal to the journal" if holds else text.strip()[:500])
+
+    def audit(
+        self, acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
+    ) -> tuple[Audit, list[dict[str, Any]]]:
+        """Return what the auditor finds, and the grants that were exported."""
+        lines = self.redrush("export", "grants", "--format", "jsonl").splitlines()
+        exported = [msgspec.json.decode(line) for line in lines]
+        sealed = read_sealed(self.directory, exponent_of(read_campaign(self.directory).currency))
+        return audit(acknowledged, exported, sealed, breaches), exported
+
+    def redrush(self, *arguments: str, may_fail: bool = False) -> str:
+        """Run a redrush command on the data directory and return what it printed."""
+        command = (*self._redrush_command, *arguments, "--data", str(self.directory))
+        try:
+            done = subprocess.run(  # noqa: S603 - our own command
+                command, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise RehearsalFailed(f"redrush {arguments[0]} took longer than {COMMAND_DEADLINE_S:g} s") from None
+        if done.returncode != 0 and not (may_fail and done.stdout):
+            raise RehearsalFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+
+def rehearsal_directory(chosen: Path | None, name: str) -> Path:
+    """Return an existing, empty-enough directory with room on its disk: the chosen one, or a new one in the system's
+    temporary directory, which is kept. Raises ConfigError."""
+    try:
+        if chosen is None:
+            directory = Path(tempfile.mkdtemp(prefix=f"redrush-{name}-"))
+        else:
+            directory = chosen
+            directory.mkdir(parents=True, exist_ok=True)
+        free_bytes = shutil.disk_usage(directory).free
+    except OSError as fault:
+        raise ConfigError(f"{chosen or tempfile.gettempdir()}: cannot be used: {fault.strerror}") from fault
+    if (directory / "campaign.json").exists():
+        raise ConfigError(f"{directory}: holds an event already; choose another directory for --data")
+    if free_bytes < FREE_DISK_BYTES_MIN:
+        raise ConfigError(
+            f"{directory}: only {free_bytes / 1e6:,.0f} MB free, {FREE_DISK_BYTES_MIN / 1e6:,.0f} MB are needed; "
+            "choose another disk with --data"
+        )
+    return directory

@@ -1,0 +1,10 @@
+"""The clock of a process: the only reading of the wall clock in whatever serves, or acts on, an event."""
+
+import time
+
+from redrush.core.phase import SteadyClock
+
+
+def system_clock() -> SteadyClock:
+    """Return a clock that takes the wall clock's time once, now, and follows the monotonic one from then on."""
+    return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000)

@@ -1,0 +1,84 @@
+"""How the switches get from the control role to the parts of another process."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
+
+from redrush.control.operator_access import ControlAddress, load_token_if_any
+from redrush.control.operator_client import ControlUnreachable, ask
+from redrush.control.plans import load_plans
+from redrush.control.switch_follower import SwitchFollower
+from redrush.core.switches import SETTLEMENT_PAUSED, Snapshot
+from redrush.ports.switch_line import SwitchLine
+from redrush.wiring.operating import ANY_HOST
+from redrush.wiring.role import Parts, Surroundings, Troubles
+
+TELL_S: Final = 0.5
+"""How often a process tells its readings: rules wait for seconds."""
+TELL_MAX_S: Final = 2.0
+
+
+class SettlementPause:
+    """Whether settlement is to rest, as a recorder or a closer asks it."""
+
+    def __init__(self) -> None:
+        self._paused = False
+
+    def __call__(self) -> bool:
+        return self._paused
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Let the snapshot hold."""
+        self._paused = snapshot.flag(SETTLEMENT_PAUSED)
+
+
+def control_of(around: Surroundings) -> ControlAddress:
+    """Return where the control role of the deployment is."""
+    control = around.deployment.control.control
+    return ControlAddress(ANY_HOST.get(control.host, control.host), control.port)
+
+
+def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchLine:
+    """Return the line to the control role of the deployment."""
+    data_dir = around.data_dir
+    # Where the event's directory is read-only nothing is remembered: a start without the control role has the defaults.
+    kept = data_dir.switches_heard if os.access(data_dir.root, os.W_OK) else None
+    return SwitchFollower(
+        control_of(around),
+        token,
+        load_plans(data_dir).registry(around.sealed.campaign),
+        kept,
+        on_fault=troubles.listener("switches"),
+    )
+
+
+async def listen_to_switches(
+    around: Surroundings, parts: Parts, troubles: Troubles, apply: Callable[[Snapshot], None]
+) -> None:
+    """Let what was heard last hold, and from now on whatever is switched. Nothing is where the event has no token."""
+    token = load_token_if_any(around.data_dir)
+    if token is None:
+        around.log.warning(
+            "the event has no control token: nothing can be switched", directory=str(around.data_dir.root)
+        )
+        return
+    heard = switch_line(around, token, troubles).snapshots()
+    apply(await anext(heard))
+    parts.add("switches", _follow(heard, apply))
+
+
+async def _follow(heard: AsyncIterator[Snapshot], apply: Callable[[Snapshot], None]) -> None:
+    async for snapshot in heard:
+        apply(snapshot)
+
+
+async def tell_readings(around: Surroundings, source: str, readings: Callable[[], Mapping[str, float]]) -> None:
+    """Tell the control role how this process is, for ever. While that is away nothing is told: it has no rules then."""
+    address, token = control_of(around), load_token_if_any(around.data_dir)
+    while token is not None:
+        fields = {"source": f"{source} {around.control} {os.getpid()}", "readings": dict(readings())}
+        with contextlib.suppress(ControlUnreachable):  # the line of the switches reports the same
+            await ask(address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
+        await asyncio.sleep(TELL_S)

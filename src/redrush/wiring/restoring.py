@@ -1,0 +1,207 @@
+"""Bringing back what a set has lost with its servers: all that was recorded, and grants by their receipts."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from redrush.config import Address, DeploymentFile, load_deployment_file
+from redrush.config.deployment_file import SetSpec
+from redrush.control.data_dir import DataDir
+from redrush.control.issuing import STDIN
+from redrush.control.keys import load_keys
+from redrush.control.sealing import load_sealed
+from redrush.core.failover import Terms
+from redrush.errors import ConfigError, RedrushError
+from redrush.ports.store import Granted, LogRecord, StoreUnavailable
+from redrush.settle.honouring import Honoured, Honouring
+from redrush.settle.rebuilding import rebuild_set
+from redrush.settle.whole_log import Journalled
+from redrush.stores.valkey import Access
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.rebuild import enter_grant
+from redrush.stores.valkey.search import Search
+from redrush.stores.valkey.servers import examine
+from redrush.wiring.role import division_of
+from redrush.wiring.set_orders import NeedsYes, expect_rebuilt
+from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
+
+SEARCHES_MAX: Final = 2
+"""Primaries looked for to enter one grant: terms may change between the search and the entry, hardly twice."""
+
+REFUSED: Final = {
+    "ABSENT": "its slot was granted to somebody else since, or has left the set",
+    "HELD": "the user has another grant of the round",
+}
+"""Why a set does not take a grant, in words."""
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """A set that is back: the epoch it is in, and the seq of its last log record."""
+
+    set: str
+    epoch: int
+    last_seq: int
+
+
+def rebuild(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> Rebuilt:
+    """Rebuild the set on its empty server at `address`, from the journal in its records and the other sets' moves.
+
+    NeedsYes where a server of the set may still hold a copy, or the records have none, unless `yes`. RedrushError if
+    the set has a primary, or if other sets, the records or the control role cannot be asked: nothing is lost by doing
+    it again.
+    """
+    deployment = load_deployment_file(path)
+    spec = deployment.set_named(set_id)
+    if deployment.valkey.cluster:
+        raise ConfigError("a set in a Valkey Cluster cannot be rebuilt: give it servers of its own first")
+    target = _server(spec, address)
+    return asyncio.run(_rebuild(deployment, spec, target, lambda: _expected(path, set_id, address, why, who), yes=yes))
+
+
+def _expected(path: Path, set_id: str, address: str, why: str, who: str) -> int:
+    return expect_rebuilt(path, set_id, address, why or "all copies are lost", who)
+
+
+async def _rebuild(
+    deployment: DeploymentFile, spec: SetSpec, target: Address, expected: Callable[[], int], *, yes: bool
+) -> Rebuilt:
+    campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
+    access = access_of(deployment.valkey)
+    await _check_copies(spec, target, SetKeys(campaign_id, spec.id), access, yes=yes)
+    records = open_records(spec)
+    ids = [other.id for other in deployment.sets if other.id != spec.id]
+    others = dict(zip(ids, await asyncio.gather(*(open_store(deployment, i, campaign_id) for i in ids)), strict=True))
+    try:
+        if not yes and not await asyncio.to_thread(records.cursor):
+            raise NeedsYes(f"the records have nothing of set {spec.id}: rebuilt from them it would be empty")
+        epoch = await asyncio.to_thread(expected)
+        journal = _whole_journal(records)
+        last_seq = await rebuild_set(campaign_id, spec.id, target, journal, others, epoch=epoch, access=access)
+    finally:
+        await close_all(others)
+        records.close()
+    return Rebuilt(spec.id, epoch, last_seq)
+
+
+def _whole_journal(records: Journalled) -> Iterator[LogRecord]:
+    """Yield every record, also those that the recorder had read before the set was lost and enters meanwhile."""
+    seq = 0
+    while seq < records.cursor():
+        for record in records.journal(seq):
+            seq = record.seq
+            yield record
+
+
+async def _check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: Access, *, yes: bool) -> None:
+    """See that nobody has a copy: the target certainly, and the others as far as they can be asked."""
+    doubts: list[str] = []
+    for address in spec.addresses:
+        try:
+            link, _ = await Link.connect(address, access)
+            try:
+                seen = await examine(link, keys)
+            finally:
+                await link.close()
+        except StoreUnavailable as fault:
+            if address == target:
+                raise
+            doubts.append(f"whether {address} has a copy cannot be known ({fault})")
+            continue
+        if seen.terms is None:
+            continue
+        if address == target:
+            raise RedrushError(f"{address} holds set {spec.id} in epoch {seen.terms.epoch}: nothing is to be rebuilt")
+        doubts.append(f"{address} has a copy, of epoch {seen.terms.epoch}, which may have grants that no record has")
+    if doubts and not yes:
+        raise NeedsYes(
+            f"set {spec.id}: {'; '.join(doubts)}; `redrush set promote` takes a copy as it is, "
+            "--yes drops them all for what is recorded"
+        )
+
+
+def _server(spec: SetSpec, address: str) -> Address:
+    for server in spec.addresses:
+        if str(server) == address:
+            return server
+    raise ConfigError(
+        f"{address} is no server of set {spec.id}, which has {', '.join(map(str, spec.addresses))}; "
+        "a new one has to be in the deployment file of every role first"
+    )
+
+
+def honour_receipts(path: Path, receipts_file: Path, tell: Callable[[int, Honoured], None]) -> None:
+    """See to it that the grants are there which the receipts of the file state, one a line; `-` is stdin.
+
+    `tell` hears what became of each, by its line. Raises RedrushError at the first whose set cannot be reached: do it
+    all again then. ConfigError if the file cannot be read: nothing was done.
+    """
+    try:
+        with sys.stdin if receipts_file == STDIN else receipts_file.open(encoding="utf-8") as lines:
+            receipts = lines.read().splitlines()
+    except OSError as fault:
+        raise ConfigError(f"{receipts_file}: cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{receipts_file}: is not UTF-8 text (byte {fault.start})") from fault
+    asyncio.run(_honour(load_deployment_file(path), receipts, tell))
+
+
+async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+    data_dir = DataDir(deployment.data)
+    sealed, keys = load_sealed(data_dir), load_keys(data_dir)
+    campaign = sealed.campaign
+    entrance = _Entrance(deployment.sets, campaign.id, access_of(deployment.valkey))
+    stores = await open_stores(deployment, campaign.id)
+    honouring = Honouring(
+        campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter
+    )
+    try:
+        for number, receipt in enumerate(receipts, start=1):
+            if receipt.strip():
+                tell(number, await honouring.honour(receipt))
+    finally:
+        entrance.close()
+        await close_all(stores)
+
+
+class _Entrance:
+    """Enters grants into sets, by a link to the primary of each."""
+
+    def __init__(self, sets: Sequence[SetSpec], campaign_id: str, access: Access) -> None:
+        self._addresses: Mapping[str, Sequence[Address]] = {spec.id: spec.addresses for spec in sets}
+        self._campaign_id = campaign_id
+        self._access = access
+        self._primaries: dict[str, tuple[Terms, Link]] = {}
+
+    async def enter(self, set_id: str, grant: Granted) -> str | None:
+        """See `redrush.settle.honouring.Enter`."""
+        keys = SetKeys(self._campaign_id, set_id)
+        for _ in range(SEARCHES_MAX):
+            terms, link = await self._primary(set_id, keys)
+            refused = await enter_grant(link, keys, terms, grant)
+            if refused is None:
+                return None
+            if refused.code != "TERMS":
+                return REFUSED.get(refused.code, str(refused))
+            self._primaries.pop(set_id)[1].cut("under other terms now")
+        raise StoreUnavailable(f"set {set_id}: its terms change again and again")
+
+    async def _primary(self, set_id: str, keys: SetKeys) -> tuple[Terms, Link]:
+        if set_id not in self._primaries:
+            found = Search(keys, self._access)
+            await found.run(self._addresses[set_id], epoch_min=1)
+            primaries = found.primaries(epoch_min=1)
+            if not primaries:
+                found.close()
+                raise StoreUnavailable(found.why_not())
+            self._primaries[set_id] = primaries[-1]
+            found.close(but=primaries[-1][1])
+        return self._primaries[set_id]
+
+    def close(self) -> None:
+        for _, link in self._primaries.values():
+            link.cut("done")

@@ -1,0 +1,101 @@
+"""What an operator may ask of the control role about sets: how they are, and what it does only when told to."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from redrush.config import DeploymentFile, load_deployment_file
+from redrush.control.data_dir import DataDir
+from redrush.control.operator_client import ControlUnreachable
+from redrush.errors import ConfigError, RedrushError
+from redrush.wiring.operator import DEADLINE_S, operate_deployment
+
+RESTS_ON: Final = {
+    "replica": "a grant is on the primary's disk and a replica's",
+    "disk": "a grant is on the primary's disk alone",
+    "none": "nothing is granted",
+}
+"""What the durability of a set means."""
+
+
+class NeedsYes(ConfigError):
+    """Something may be lost by what was asked for; nothing was done."""
+
+
+def deployment_path(data: Path | None, deploy: Path | None) -> Path:
+    """Return the deployment file of a stack's directory, or the one that is named. ConfigError for a single server's
+    directory, and unless exactly one is given."""
+    if (data is None) == (deploy is None):
+        raise ConfigError("say which event: --data DIR of a stack on this machine, or --deploy FILE")
+    if deploy is not None:
+        return deploy
+    assert data is not None
+    found = DataDir(data).deployment
+    if not found.is_file():
+        raise ConfigError(f"{data}: is not the directory of a stack, so it has no sets")
+    return found
+
+
+def describe_sets(path: Path, deadline_s: float = DEADLINE_S) -> list[dict[str, Any]]:
+    """Return the state of each set. RedrushError if the control role cannot be asked."""
+    found: list[dict[str, Any]] = _ask(path, "GET", "/v1/sets", None, deadline_s)["sets"]
+    return found
+
+
+def lower(path: Path, set_id: str, why: str, who: str) -> None:
+    """Let the primary of the set go on with the replicas that it has now. RedrushError if it cannot be told so."""
+    _order(path, set_id, "lower", {"why": why, "who": who})
+
+
+def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> None:
+    """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`."""
+    if not yes:
+        load_deployment_file(path).set_named(set_id)
+        states = [state for state in describe_sets(path) if state["set"] == set_id]
+        raise NeedsYes(f"{_what_is_lost(states[0], address)}; add --yes to promote it nevertheless")
+    _order(path, set_id, "promote", {"address": address, "why": why, "who": who})
+
+
+def expect_rebuilt(path: Path, set_id: str, address: str, why: str, who: str) -> int:
+    """Let the set's warden take no other server for the primary any more; return the epoch to finish under."""
+    return int(_order(path, set_id, "rebuild", {"address": address, "why": why, "who": who})["epoch"])
+
+
+def _what_is_lost(state: dict[str, Any], address: str) -> str:
+    if state["primary"] == address:
+        return f"{address} is the primary of set {state['set']}: grants that wait for a replica now may be lost"
+    found = next((replica for replica in state["replicas"] if replica["address"] == address), None)
+    if found is None:
+        known = ", ".join(filter(None, [state["primary"], *(replica["address"] for replica in state["replicas"])]))
+        raise ConfigError(f"{address} is no server of set {state['set']}, which has {known}")
+    if not found["answers"]:
+        return f"{address} does not answer, so nobody knows which grants of set {state['set']} it lacks"
+    if not found["epoch"]:
+        raise RedrushError(f"{address} holds no copy of set {state['set']}: promoted, it would have lost every grant")
+    if found["in_step"]:
+        return f"{address} is in step with {state['primary']}, and what this grants on its own disk alone may be lost"
+    if found["epoch"] < state["epoch"]:
+        return (
+            f"{address} has its copy from epoch {found['epoch']} and set {state['set']} is in epoch {state['epoch']}: "
+            "every grant since then that is on no other server may be lost"
+        )
+    return f"{address} may lack the last grants of set {state['set']}, and those are lost then"
+
+
+def _order(path: Path, set_id: str, order: str, fields: dict[str, Any]) -> dict[str, Any]:
+    load_deployment_file(path).set_named(set_id)
+    return _ask(path, "POST", f"/v1/sets/{set_id}/{order}", fields)
+
+
+def _ask(
+    path: Path, method: str, what: str, fields: dict[str, Any] | None, deadline_s: float = DEADLINE_S
+) -> dict[str, Any]:
+    try:
+        return operate_deployment(path, method, what, fields, deadline_s)
+    except ControlUnreachable as fault:
+        raise RedrushError(
+            f"{fault}: the control role, which watches over the sets, must run: {_start_of(load_deployment_file(path))}"
+        ) from fault
+
+
+def _start_of(deployment: DeploymentFile) -> str:
+    return f"start it with the deployment of {deployment.data} (redrush control, or redrush stack up)"

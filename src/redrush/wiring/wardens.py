@@ -1,0 +1,64 @@
+"""The wardens of a control role: one for each set, with its notes, its figures, and its part of the control API."""
+
+from collections.abc import Callable, Iterator
+
+from redrush.control.set_operations import SetOperations, Watched
+from redrush.control.switchboard import Switchboard
+from redrush.control.warden import SetServers, Warden
+from redrush.control.warden_notes import WardenNotes
+from redrush.core.failover import Policy
+from redrush.stores.valkey.keys import SetKeys
+from redrush.watch.metrics import Reading
+from redrush.wiring.role import Parts, Surroundings
+from redrush.wiring.set_stores import access_of
+
+DURABILITIES = ("replica", "disk", "none")
+"""What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
+
+
+class Wardens:
+    """They watch from `run` on, and are done with once their parts are cancelled and `close` was called."""
+
+    def __init__(self, around: Surroundings, told: Callable[[str], None]) -> None:
+        """Raises ConfigError if another control process watches over one of the sets."""
+        self._watched: list[Watched] = []
+        self._notes: list[WardenNotes] = []
+        deployment, campaign_id = around.deployment, around.sealed.campaign.id
+        if deployment.valkey.cluster:  # it promotes by itself
+            return
+        access = access_of(deployment.valkey)
+        for spec in deployment.sets:
+            self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
+            servers = SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access)
+            warden = Warden(
+                servers,
+                policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
+                notes=self._notes[-1],
+                clock=around.clock,
+                told=told,
+            )
+            self._watched.append(Watched(servers, warden))
+
+    def operations(self, board: Switchboard) -> SetOperations:
+        """Return the operations on the sets, which note orders on this board."""
+        return SetOperations(board, self._watched)
+
+    def run(self, parts: Parts) -> None:
+        """Watch from now on."""
+        for watched in self._watched:
+            parts.add(f"warden of {watched.servers.id}", watched.warden.run())
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the epoch and the durability of each set."""
+        for state in (watched.warden.state for watched in self._watched):
+            labels = (("set", state.set),)
+            yield Reading("redrush_set_epoch", "Grows with every change of terms", "gauge", labels, state.epoch)
+            for durability in DURABILITIES:
+                held = (("set", state.set), ("durability", durability))
+                holds = state.durability == durability
+                yield Reading("redrush_set_durability", "What a grant rests on, if 1", "gauge", held, holds)
+
+    def close(self) -> None:
+        """Let another control process watch over the sets."""
+        for notes in self._notes:
+            notes.close()

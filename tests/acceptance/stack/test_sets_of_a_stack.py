@@ -1,0 +1,162 @@
+"""What an operator does about a set, on a real stack: see, lower, promote, and bring it back when all is lost."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
+
+PACKETS: Final = 100
+CAMPAIGN: Final = f"""\
+[campaign]
+id = "stack"
+name = "n"
+currency = "CNY"
+
+[[round]]
+id = "r1"
+opens = "now"
+lasts = "1h"
+kind = "lucky"
+total = "200.00"
+packets = {PACKETS}
+min = "0.50"
+max = "20.00"
+"""
+SET: Final = "s2"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    directory = tmp_path_factory.mktemp("stack")
+    (directory / "c.toml").write_text(CAMPAIGN)
+    with stack_up(directory / "c.toml", directory / "d", "--sets", 2, "--replicas", 1, "--gates", 2) as running:
+        yield running
+
+
+def _set(stack: RunningStack, *arguments: object) -> Ran:
+    return redrush("set", *arguments, "--data", stack.data)
+
+
+def _listed(stack: RunningStack) -> dict[str, dict[str, Any]]:
+    ran = _set(stack, "list", "--json")
+    assert ran.code == 0, ran.err
+    return {found["set"]: found for found in json.loads(ran.out)["sets"]}
+
+
+def _switch(stack: RunningStack, *arguments: str) -> None:
+    ran = redrush("switch", *arguments, "--data", stack.data)
+    assert ran.code == 0, ran.err
+
+
+def _healthy(stack: RunningStack) -> dict[str, dict[str, Any]]:
+    """Return the processes once every one is ready and every set rests on a replica again."""
+    return stack.wait_until(
+        lambda now: (
+            all(process["state"] == "ready" for process in now.values())
+            and [process["durability"] for process in now.values() if process["role"] == "store"] == ["replica"] * 2
+        )
+    )
+
+
+def _granted(decided: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the grants by user, without what a repeat says otherwise."""
+    return {user: decision["grant"] for user, decision in decided.items() if decision["outcome"] == "granted"}
+
+
+def test_the_sets_are_shown_with_what_their_grants_rest_on(stack: RunningStack) -> None:
+    processes = _healthy(stack)
+    listed = _listed(stack)
+    assert {name: found["durability"] for name, found in listed.items()} == {"s1": "replica", "s2": "replica"}
+    primary = next(p["address"] for p in processes.values() if (p["role"], p["set"]) == ("store", SET))
+    replica = next(p["address"] for p in processes.values() if (p["role"], p["set"]) == ("replica", SET))
+    assert (listed[SET]["primary"], listed[SET]["replicas"][0]["address"]) == (primary, replica)
+    text = _set(stack, "list").out
+    assert f"s2: epoch {listed[SET]['epoch']}, durability replica (a grant is on the primary's disk" in text
+    assert f"    primary {primary}\n    replica {replica}, in step\n" in text
+    assert redrush("stack", "status", "--data", stack.data).out.count(" replica\n") == 2
+
+
+def test_orders_are_carried_out_and_in_the_audit_log(stack: RunningStack) -> None:
+    _healthy(stack)
+    before = _listed(stack)[SET]
+    replica = before["replicas"][0]["address"]
+    refused = _set(stack, "promote", SET, replica, "--why", "x")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert f"{replica} is in step with {before['primary']}, and what this grants on its own" in refused.err
+    unknown = _set(stack, "promote", SET, "127.0.0.1:1", "--why", "x", "--yes")
+    assert (unknown.code, "127.0.0.1:1 is no server of set s2, which has " in unknown.err) == (2, True)
+    promoted = _set(stack, "promote", SET, replica, "--why", "disk is dying", "--who", "ann", "--yes")
+    assert promoted.code == 0, promoted.err
+    stack.wait_until(lambda _: _listed(stack)[SET]["primary"] == replica)
+    lowered = _set(stack, "lower", "s1", "--why", "no spare", "--who", "bob")
+    assert lowered.code == 0, lowered.err
+    _healthy(stack)
+    assert _listed(stack)[SET]["epoch"] > before["epoch"]
+    lines = redrush("switch", "log", "--data", stack.data).out.splitlines()
+    assert lines[-2].endswith(f" ann: promote set s2 {replica} [disk is dying]")
+    assert lines[-1].endswith(" bob: lower set s1 [no spare]")
+
+
+def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured(stack: RunningStack) -> None:
+    _healthy(stack)
+    tickets = stack.tickets([f"u{number}" for number in range(PACKETS)])
+    early, late = dict(list(tickets.items())[:60]), dict(list(tickets.items())[60:80])
+    recorded = _granted(stack.grab(early, "r1"))
+    assert len(recorded) == len(early)
+    ran = redrush("reconcile", "--data", stack.data, "--json")
+    assert json.loads(ran.out)["grants"] == len(early), "recorded to the end"
+    _switch(stack, "set", "settlement.paused", "on")
+    unrecorded = _granted(stack.grab(late, "r1"))
+    _switch(stack, "set", "answer_ended", "on", "--why", "s2 is lost")
+
+    processes = _healthy(stack)
+    servers = [processes[name] for name in ("s2-a", "s2-b")]
+    shutil.rmtree(stack.data / "sets" / SET)
+    for server in servers:
+        kill(server["pid"])
+    target = servers[1]["address"]
+    stack.wait_until(
+        lambda now: (
+            all(now[s["name"]]["state"] == "ready" and now[s["name"]]["pid"] != s["pid"] for s in servers)
+            and _listed(stack)[SET]["durability"] == "none"
+        )
+    )
+    held = _set(stack, "promote", SET, target, "--why", "x")
+    assert (held.code, "holds no copy of set s2" in held.err) == (1, True)
+    rebuilt = _set(stack, "rebuild", SET, "--address", target, "--why", "both disks", "--who", "ann")
+    assert rebuilt.code == 0, rebuilt.err
+    assert f"{SET}: rebuilt on {target} up to log record " in rebuilt.out
+    again = _set(stack, "rebuild", SET, "--address", target)
+    assert (again.code, "nothing is to be rebuilt" in again.err) == (1, True)
+
+    receipts = stack.data.with_suffix(".receipts")
+    receipts.write_text("".join(f"{grant['receipt']}\n" for grant in unrecorded.values()))
+    honoured = _set(stack, "honour", "--receipts", receipts, "--json")
+    outcomes = [row["outcome"] for row in json.loads(honoured.out)["receipts"]]
+    assert (honoured.code, set(outcomes), len(outcomes)) == (0, {"entered", "known"}, len(late)), honoured.err
+    for gate in ("gate-1", "gate-2"):  # they remember what was lost
+        kill(processes[gate]["pid"])
+    _switch(stack, "release", "answer_ended")
+    _switch(stack, "release", "settlement.paused")
+    now = _healthy(stack)
+    assert now["s2-b"]["role"] == "store"
+
+    decided = stack.grab(tickets, "r1")
+    assert {user: _granted(decided)[user] for user in [*early, *late]} == recorded | unrecorded
+    assert sorted(grant["slot"] for grant in _granted(decided).values()) == list(range(PACKETS))
+    for user in (next(iter(recorded)), next(iter(unrecorded))):
+        assert len(stack.get(stack.port, "/v1/grants", tickets[user]).json["grants"]) == 1
+    ran = redrush("reconcile", "--data", stack.data, "--json")
+    report = json.loads(ran.out)
+    assert (ran.code, report["ok"], report["grants"]) == (0, True, PACKETS), ran.out + ran.err
+
+
+def test_a_receipt_that_cannot_be_honoured_is_told_by_its_line(stack: RunningStack, tmp_path: Path) -> None:
+    (tmp_path / "receipts").write_text("no receipt\n\n")
+    ran = _set(stack, "honour", "--receipts", tmp_path / "receipts")
+    assert (ran.code, ran.out, ran.err) == (1, "1: not_ours: the receipt was not signed here, or was changed\n", "")

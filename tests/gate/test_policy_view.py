@@ -1,0 +1,21 @@
+"""`GET /v1/policy`: public, cacheable, and what the campaign says."""
+
+import msgspec
+
+from redrush.core.client_policy import ClientPolicy
+from redrush.gate.route import Waiter
+from redrush.gate.views import policy_view
+
+
+class Nobody:
+    def send(self, answer: bytes) -> None:
+        raise AssertionError("the policy is answered at once")
+
+
+def test_the_policy_is_served_as_cacheable_data_that_reads_back_the_same() -> None:
+    policy = ClientPolicy(interval_ms=2_500, attempts_max=2)
+    nobody: Waiter = Nobody()
+    head, _, body = policy_view(policy).serve(nobody, "").partition(b"\r\n\r\n")
+    assert b"HTTP/1.1 200 OK" in head
+    assert b"Cache-Control: public, max-age=60" in head
+    assert msgspec.json.decode(body, type=ClientPolicy) == policy
