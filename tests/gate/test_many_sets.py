@@ -395,7 +395,7 @@ async def test_grants_are_asked_for_at_every_home_and_not_told_in_part() -> None
         gate = await event.gate()
         first = await gate.grab("alice")
         event.at(ROUND_R2_S)
-        await until(lambda: gate.gate.rounds["r2"].lanes[0].warm)
+        await until(lambda: gate.gate.rounds["r2"].home("alice").warm)
         second = await gate.grab("alice", "r2")
 
         async def grants() -> Any:
