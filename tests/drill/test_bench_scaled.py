@@ -73,12 +73,11 @@ def test_a_backlog_is_recorded_whole_and_measured(setup: Setup) -> None:
 @pytest.mark.peers
 def test_gates_on_sets_are_measured_together(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "WARM_UP_GRABS", 200)
-    monkeypatch.setattr(scaling, "GATE_CONNECTIONS", FEW_CONNECTIONS)
     crowd = make_crowd(setup, 1_000)
-    seen = grab_in_shape(setup, crowd, Shape(2, 3, clump=4))
+    seen = grab_in_shape(setup, crowd, Shape(2, 3, FEW_CONNECTIONS, clump=4))
     assert seen.run.summary.exhausted
     assert 0 < seen.valkey_cpu_us < seen.run.server_cpu_us
-    assert 1 <= seen.batch_claims <= 2 * FEW_CONNECTIONS
+    assert 1 <= seen.batch_claims <= FEW_CONNECTIONS
 
 
 @pytest.mark.peers

@@ -31,6 +31,16 @@ IDLE_S: Final = 0.25
 BUSY_REST_S: Final = 0.05
 """Rest after a slice while claims are under way, unless somebody waits: 80,000 winners a second at the most."""
 
+SETS_AT_FULL_PACE: Final = 5
+"""With more sets than these a gate reads each of them so much more seldom that all of them together cost it no more
+readings: at the full pace fifty sets would be a thousand a second, some percent of its core."""
+
+REST_MAX_S: Final = 1.0
+"""Longest rest, however many sets there are: a gate looks at its rounds as often."""
+
+SLICE_RECORDS_SELDOM_MAX: Final = 256
+"""Log records of one reading where it is a seldom one: bounds how long the loop is kept from its connections."""
+
 AWAY_S: Final = 0.5
 """Rest after the set could not be reached."""
 
@@ -51,12 +61,18 @@ class LogFollower:
         *,
         now_us: Callable[[], int],
         busy: Callable[[], bool],
+        sets: int = 1,
     ) -> None:
-        """`lanes` to the set by round id, with the rounds they are of. `busy` tells whether claims are under way."""
+        """`lanes` to the set by round id, with the rounds they are of. `busy` tells whether claims are under way;
+        `sets` is how many the gate follows."""
         self._store = store
         self._lanes = lanes
         self._now_us = now_us
         self._busy = busy
+        seldom = max(1.0, sets / SETS_AT_FULL_PACE)
+        self._slice_records = min(SLICE_RECORDS_SELDOM_MAX, int(SLICE_RECORDS_MAX * seldom))
+        self._idle_s = min(REST_MAX_S, IDLE_S * seldom)
+        self._busy_rest_s = min(REST_MAX_S, BUSY_REST_S * seldom)
         self._cursor = 0
         self._short_readings = 0
         self._readings = 0
@@ -83,19 +99,19 @@ class LogFollower:
                 await asyncio.sleep(AWAY_S)
                 continue
             if not more:
-                await self._rest(IDLE_S)
+                await self._rest(self._idle_s)
             elif self._busy() and not self._wanted:
-                await self._rest(BUSY_REST_S)
+                await self._rest(self._busy_rest_s)
 
     async def _read_slice(self) -> bool:
         """Read the next records; return whether there may be more of them."""
         wanted = tuple(self._wanted.items())
         last_seq = self._store.last_seq()
-        records = await self._store.log(self._cursor, SLICE_RECORDS_MAX)
+        records = await self._store.log(self._cursor, self._slice_records)
         await self._take(records)
         # How far the log reaches a process may only have heard by reading it: the first reading says nothing of that.
         self._readings += 1
-        if len(records) == SLICE_RECORDS_MAX or self._readings == 1:
+        if len(records) == self._slice_records or self._readings == 1:
             return True
         if self._cursor < last_seq:
             if not records:

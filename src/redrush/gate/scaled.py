@@ -72,7 +72,7 @@ class ScaledGate:
             for lane in claims.lanes:
                 self._lanes[lane.set][claims.round.id] = (claims, lane)
         self._followers = {
-            name: LogFollower(one.store, self._lanes[name], now_us=now_us, busy=self._busy)
+            name: LogFollower(one.store, self._lanes[name], now_us=now_us, busy=self._busy, sets=len(sets))
             for name, one in sets.items()
         }
         self._watches = {

@@ -7,7 +7,8 @@ Valkey servers on the other one with wrk, in every shape, so the shapes differ i
 
 What has to be kept equal is the batch: a call and an fsync cost much the same for one claim as for fifty. So the loop
 is closed, with the same connections for each gate; and with fifty sets the users come in clumps of one set, `CLUMP`
-after each other, so that they gather as they do where there is one set. Claims in a batch are kept with the figures.
+after each other on more connections, so that they gather as they do where there is one set. The claims in a batch are
+kept with the figures: a figure means something where they are about the same.
 A crowd in any order spreads over the sets: batches shrink, and a grab costs more, the more sets a gate with few people
 has. That shape is measured too, without a bar: what it says depends on how busy sets and gates are, for batches grow
 again when they are.
@@ -34,9 +35,11 @@ from redrush.drill.bench.subject import Event, RoundPlan, issue, make_event
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
 
-GATE_CONNECTIONS = 256
+GATE_CONNECTIONS = 96
+MANY_SETS_CONNECTIONS = 256
 CLUMP = 128
-"""Users of the same set in a row: half of the connections, for one half gathers while the other is made durable."""
+"""Users of the same set in a row. A clump is divided into two batches or so, as are the connections of a gate with one
+set: with these three numbers a batch has some 65 claims in every shape."""
 GRABS_PER_SECOND = 15_000
 """A run is so many grabs for each second that it should last, however long they take: it is about CPU time."""
 WARM_UP_GRABS = 10_000
@@ -53,22 +56,19 @@ class Shape(msgspec.Struct, frozen=True):
 
     gates: int
     sets: int
+    connections: int
+    """To all the gates together."""
     clump: int = CLUMP
-
-    @property
-    def connections(self) -> int:
-        """Connections to all the gates together."""
-        return self.gates * GATE_CONNECTIONS
 
     def __str__(self) -> str:
         gates, sets = f"{self.gates} gate{'s'[: self.gates > 1]}", f"{self.sets} set{'s'[: self.sets > 1]}"
         return f"{gates}, {sets}" + (", in any order" if self.clump == 1 else "")
 
 
-ONE = Shape(1, 1)
-MANY_GATES = Shape(GATES, 1)
-MANY_SETS = Shape(1, SETS)
-SPREAD = Shape(1, SETS, clump=1)
+ONE = Shape(1, 1, GATE_CONNECTIONS)
+MANY_GATES = Shape(GATES, 1, GATES * GATE_CONNECTIONS)
+MANY_SETS = Shape(1, SETS, MANY_SETS_CONNECTIONS)
+SPREAD = Shape(1, SETS, MANY_SETS_CONNECTIONS, clump=1)
 
 
 class Crowd(msgspec.Struct, frozen=True):
