@@ -231,7 +231,7 @@ async def test_a_log_that_was_trimmed_before_it_was_read_leaves_losers_to_the_st
         assert not late.scaled._followers["s1"].incomplete("r2"), "it has not begun yet"
         event.at(ROUND_R2_S)
         late.stores["s1"].trimmed_upto = 0
-        await until(lambda: late.gate.rounds["r2"].lanes[0].warm)
+        await until(lambda: all(lane.warm for lane in late.gate.rounds["r2"].lanes))
         users = [user for number in range(3) for user in event.users_of(number, 2)]
         assert {(await late.grab(user, "r2"))["outcome"] for user in users} == {"granted"}
         await until(lambda: all(lane.complete for lane in late.gate.rounds["r2"].lanes))
