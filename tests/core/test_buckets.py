@@ -1,4 +1,4 @@
-"""Token buckets, with instants and digests handed in. Every draw comes from a printed seed or from hypothesis."""
+"""Token buckets, with instants and digests handed in. Every draw comes from one seed or from hypothesis."""
 
 import random
 from collections.abc import Iterable
@@ -81,7 +81,6 @@ def test_a_lower_rate_holds_from_the_next_request_on_and_is_taken_back_as_quickl
 @pytest.mark.parametrize(("hammering", "refused_max"), [(1_000, 20), (10_000, 800)])
 def test_few_polite_users_are_refused_for_the_sake_of_those_who_hammer(hammering: int, refused_max: int) -> None:
     """200,000 polite ones; expected are (h / cells)² of them: 3 for 1,000 that hammer, 291 for 10,000."""
-    print(f"seed {SEED}")
     draw = random.Random(SEED)
     buckets = Buckets(Rate(2, 10))
     for _ in range(hammering):

@@ -19,6 +19,7 @@ import msgspec
 
 from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
 from redrush.core.tickets import KeyRing, sign_ticket
+from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.connection import Connection
 from redrush.gate.lanes import Home
@@ -266,6 +267,7 @@ class RunningGate:
         draw: Callable[[], float],
         packets: int,
         tickets: KeyRing,
+        asking: AskingRules,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -284,6 +286,7 @@ class RunningGate:
             now_us=clock,
             failed=self.faults.append,
             draw=draw,
+            asking=AskingLimits(asking, lambda: clock.now_us / SECOND_US),
         )
         self.site = self.gate.site
         self.gauge = self.gate.gauge
@@ -411,6 +414,7 @@ async def running_gate(
     draw: Callable[[], float] = lambda: 0.0,
     packets: int = 3,
     tickets: KeyRing = TICKET_RING,
+    asking: AskingRules = AskingRules(),  # noqa: B008 - frozen
 ) -> AsyncIterator[RunningGate]:
     """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
     gate = RunningGate(
@@ -422,6 +426,7 @@ async def running_gate(
         draw=draw,
         packets=packets,
         tickets=tickets,
+        asking=asking,
     )
     await gate.start()
     try:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from redrush.config.client_table import ClientTable, client_policy
+from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
@@ -70,6 +71,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
     client: ClientPolicy
+    limits: LimitsSpec = LimitsSpec()
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -98,6 +100,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     campaign: _CampaignTable
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
+    limits: LimitsTable = LimitsTable()
     client: ClientTable = ClientTable()
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
@@ -131,6 +134,9 @@ def _campaign(file: _File) -> CampaignFile:
         )
     check_gate(file.gate)
     switches = registry_of(((r.id, r.release_per_s) for r in rounds), (rule.name for rule in file.rule))
+    client = client_policy(file.client)
+    limits = limits_of_table(file.limits)
+    _check_patience(limits, client)
     playbooks = playbooks_of(file.playbook, switches)
     return CampaignFile(
         id=table.id,
@@ -139,7 +145,8 @@ def _campaign(file: _File) -> CampaignFile:
         audience=table.audience,
         rounds=rounds,
         gate=file.gate,
-        client=client_policy(file.client),
+        limits=limits,
+        client=client,
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )
@@ -151,6 +158,16 @@ def check_gate(gate: GateSpec) -> None:
         value = getattr(gate, key)
         if value is not None and value < 1:
             raise Wrong(f"gate.{key}", "must be at least 1")
+
+
+def _check_patience(limits: LimitsSpec, client: ClientPolicy) -> None:
+    """Raise Wrong if who keeps to the client policy would be refused."""
+    per_second = limits.user_per_second
+    if per_second is not None and not isinstance(per_second, str) and per_second * client.interval_ms < 1_000:
+        sentence = (
+            f"is less often than clients are told to ask, which is every {client.interval_ms} ms (client.interval)"
+        )
+        raise Wrong("limits.user_per_second", sentence)
 
 
 def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:

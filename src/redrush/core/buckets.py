@@ -1,9 +1,9 @@
 """Token buckets for millions of keys in a table of fixed size: who may ask how often, and who is told to ask less.
 
-A key (a user, an address) is a number that was hashed elsewhere. It has one cell in each of two halves of the table, and
-each of the two has half of its rate and half of its burst. It takes from the first; what the first has no room for is *slowed*: it may pass, from the
-second, but whoever asks should be told to take longer; what neither has room for is *refused*. So the two halves of a
-burst are the warning and the limit, and most requests touch one cell only.
+A key (a user, an address) is a number that was hashed elsewhere. It has one cell in each of two halves of the table,
+and each of the two has half of its rate and half of its burst. It takes from the first; what the first has no room for
+is *slowed*: it may pass, from the second, but whoever asks should be told to take longer; what neither has room for is
+*refused*. So the two halves of a burst are the warning and the limit, and most requests touch one cell only.
 
 A cell is one number, the instant at which it will be full again (GCRA, the virtual scheduling of ATM Forum's TM 4.0): a
 request moves it on by what one request costs, and may do so while it is not further ahead than the burst. An idle cell
@@ -11,8 +11,10 @@ needs no care: an instant that is past means full. Nothing has to be swept, and 
 
 Keys share cells by chance. Somebody who asks politely is slowed when their first cell is taken by somebody who asks too
 often, and refused only when the second is as well: of halves of c cells, with h keys that ask too often at once, about
-(h / c)² of the others. With 1,000 users who hammer one gate that is 1 of 69,000, and 1 of 260 is slowed. Rejected: a dictionary with an end (who fills it decides who is
-forgotten), a sketch of counters (must be swept, and everybody's second begins at the same moment).
+(h / c)² of the others. With 1,000 users who hammer one gate that is 1 of 69,000, and 1 of 260 is slowed.
+
+Rejected: a dictionary with an end (who fills it decides who is forgotten), a sketch of counters (must be swept, and
+everybody's second begins at the same moment).
 """
 
 from array import array
@@ -21,8 +23,8 @@ from typing import Final
 import msgspec
 
 CELLS: Final = 1 << 18
-"""Of each half: four megabytes a table. Only keys that asked within the last seconds occupy a cell, and a gate serves some
-50,000 requests a second."""
+"""Of each half: four megabytes a table. Only keys that asked within the last seconds occupy a cell, and a gate serves
+some 50,000 requests a second."""
 
 PER_SECOND_MAX: Final = 1_000_000.0
 BURST_MIN: Final = 2

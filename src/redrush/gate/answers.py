@@ -5,6 +5,7 @@ prebuilt head and its own JSON.
 """
 
 import json
+import re
 from typing import Any
 
 _REASONS = {
@@ -34,6 +35,18 @@ def problem(status: int, detail: str, headers: str = "", **members: Any) -> byte
 def dated(complete: bytes, date: str) -> bytes:
     """Return the answer with its date (RFC 9110, 6.6.1), for answers that are built once and kept longer."""
     return complete.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode("ascii"), 1)
+
+
+def advising(complete: bytes, interval_ms: int, headers: str) -> bytes:
+    """Return the answer, whose body is a JSON object, with these header lines, and with `interval_ms` as the least time
+    to the client's next request unless it asks for more already."""
+    fields = json.loads(complete.partition(b"\r\n\r\n")[2])
+    fields["interval_ms"] = max(interval_ms, fields.get("interval_ms") or 0)
+    body = _json(fields)
+    head = re.sub(
+        rb"\r\nContent-Length: \d+\r\n", b"\r\nContent-Length: %d\r\n" % len(body), head_of(complete), count=1
+    )
+    return head.replace(b"\r\n", f"\r\n{headers}".encode("ascii"), 1) + body
 
 
 def closing(complete: bytes) -> bytes:
@@ -77,3 +90,6 @@ STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided,
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
 STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
 STOPPING = problem(503, "this gate is stopping; try again", "Retry-After: 1\r\n")
+TOO_MANY_OF_ADDRESS = problem(
+    429, "too many connections from this network address; close some, or try again shortly", "Retry-After: 2\r\n"
+)

@@ -9,6 +9,7 @@ from redrush.core.campaign import Campaign, Round
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
+from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.claims import RoundClaims
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import PATIENCE_S, Gauge, Home, Manners
@@ -38,6 +39,7 @@ class Gate(msgspec.Struct, frozen=True):
     """The participants' site and what stands behind it."""
 
     site: Site
+    asking: AskingLimits
     rounds: dict[str, RoundClaims]
     gauge: Gauge
     views: tuple[RoundView, ...]
@@ -56,7 +58,7 @@ class Gate(msgspec.Struct, frozen=True):
             await claims.drained()
 
 
-def build_gate(
+def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, once, by the wiring
     event: Event,
     limits: Limits,
     homes: Callable[[Round], Sequence[Home]],
@@ -65,13 +67,16 @@ def build_gate(
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],
     draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
+    asking: AskingLimits | None = None,
 ) -> Gate:
     """Return the gate of an event. `homes` are the sets of a round, in order.
 
     `shared`: other gates claim from the same stores. `failed` hears of each store that has failed for good, and of
-    faults that nobody thought of; a shared store that is only away is not told.
+    faults that nobody thought of; a shared store that is only away is not told. `asking`: how often one may ask; None:
+    as often as the switches let.
     """
-    site = Site(limits, TicketVerifier(event.tickets), now_us)
+    asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
+    site = Site(limits, TicketVerifier(event.tickets), now_us, asking=asking)
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)
     rounds: dict[str, RoundClaims] = {}
@@ -99,4 +104,4 @@ def build_gate(
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     site.add(b"GET", b"/v1/policy", policy_view(event.policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling))
+    return Gate(site, asking, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling, asking))

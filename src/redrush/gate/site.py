@@ -6,13 +6,15 @@ later (a claim that waits for its batch). The participants' port and the control
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from heapq import nsmallest
+from typing import Final, Protocol
 
 import msgspec
 
 from redrush.core.instants import http_date
 from redrush.core.tickets import TICKET_BYTES_MAX, Ticket
 from redrush.gate import answers
+from redrush.gate.asking_limits import AskingLimits
 from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
 from redrush.gate.route import Endpoint, Route
@@ -21,6 +23,13 @@ NEVER_S = 1 << 62
 
 TICKETS_REMEMBERED_MAX = 131_072
 """Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
+
+
+CROWDED_SHARE: Final = 0.9
+"""Of the connections that there may be: from here on idle ones make room, the longest idle first."""
+
+IDLE_MIN_S: Final = 3
+"""Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""
 
 
 class Verifier(Protocol):
@@ -39,13 +48,17 @@ class Site:
         verifier: Verifier | None,
         now_us: Callable[[], int],
         no_ticket: bytes = answers.NO_TICKET,
+        asking: AskingLimits | None = None,
     ) -> None:
-        """`no_ticket` answers whoever brings none that the verifier finds genuine."""
+        """`no_ticket` answers whoever brings none that the verifier finds genuine. `asking`: how often one may ask."""
         self.limits = limits
         self.stopping = False
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
+        self.asking = asking
         self.known_heads = KnownHeads()
+        self.proxied_heads = KnownHeads()
+        """Heads without what proxies of ours wrote in `X-Forwarded-For`. Apart from the others, where it stands."""
         self.known_tickets: dict[bytes, Ticket] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
         self._verifier = verifier
@@ -109,11 +122,27 @@ class Site:
         self.date = http_date(now_us)
         for connection in tuple(self.connections):
             connection.check_deadlines()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """End idle connections if there are nearly as many as there may be: they would keep newcomers out."""
+        excess = len(self.connections) - int(CROWDED_SHARE * self.limits.connections_max)
+        if excess <= 0:
+            return
+        idle = [
+            (since_s, number, connection)
+            for number, connection in enumerate(self.connections)
+            if (since_s := connection.idle_since_s()) is not None and self.now_s - since_s >= IDLE_MIN_S
+        ]
+        for _, _, connection in nsmallest(excess, idle):
+            self.counts["idle_closed"] += 1
+            connection.finish()
 
     def stop(self) -> None:
         """Answer what was accepted, then let every connection end."""
         self.stopping = True
         self.known_heads.clear()
+        self.proxied_heads.clear()
         for connection in tuple(self.connections):
             connection.finish()
 
@@ -123,6 +152,9 @@ class Idler(Protocol):
 
     def check_deadlines(self) -> None:
         """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
+
+    def idle_since_s(self) -> int | None:
+        """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""

@@ -6,14 +6,17 @@ Nothing asks a switch during a rush; a claim costs the same with and without the
 from collections.abc import Callable, Iterable
 
 from redrush.core.switches import (
+    ADDRESS_PER_SECOND,
     ANSWER_ENDED,
     CLAIMS_WAITING_MAX,
     NON_CORE_SHARE,
+    USER_PER_SECOND,
     Snapshot,
     ended_of,
     pace_of,
 )
 from redrush.gate import answers
+from redrush.gate.asking_limits import AskingLimits
 from redrush.gate.claims import RoundClaims
 from redrush.gate.lanes import Gauge
 from redrush.gate.route import Route, Waiter
@@ -45,10 +48,11 @@ class Sampled:
 class GateSwitches:
     """Applies snapshots to the rounds of a gate. `apply` is what follows a switchboard or a switch line."""
 
-    def __init__(self, rounds: Iterable[RoundClaims], gauge: Gauge, sampling: Sampling) -> None:
+    def __init__(self, rounds: Iterable[RoundClaims], gauge: Gauge, sampling: Sampling, asking: AskingLimits) -> None:
         self._rounds = tuple(rounds)
         self._gauge = gauge
         self._sampling = sampling
+        self._asking = asking
         self._configured_parked_max = gauge.parked_max
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -62,3 +66,5 @@ class GateSwitches:
         self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
+        self._asking.users.override(snapshot.number(USER_PER_SECOND))
+        self._asking.addresses.override(snapshot.number(ADDRESS_PER_SECOND))

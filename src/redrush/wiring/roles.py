@@ -35,6 +35,7 @@ from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
+from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded import gate_readings, limits_of
 from redrush.wiring.following import SettlementPause, listen_to_switches, tell_readings
@@ -62,13 +63,15 @@ class GateRole:
         data_dir = DataDir(deployment.data)
         keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
+        policy = load_policy(data_dir)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, load_policy(data_dir)),
+            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, policy),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
             now_us=now_us,
             failed=self._troubles.listener("store"),
+            asking=asking_limits(deployment.limits, policy),
         )
         scaled = self._scaled = ScaledGate(
             gate,
