@@ -193,7 +193,7 @@ async def test_a_head_learned_with_one_client_is_never_served_for_another(lines:
     async with running_gate(asking=stranger_too) as gate:
         proxy = await gate.connect()
         seen = ClientAddresses(LOOPBACK)
-        counted = []
+        counted: list[int] = []
         buckets = gate.gate.asking.addresses.buckets
         assert buckets is not None
         gate.gate.asking.addresses.buckets = Recording(buckets, counted)  # type: ignore[assignment]

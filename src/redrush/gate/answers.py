@@ -15,6 +15,10 @@ _REASONS = {
 }  # fmt: skip
 
 
+INTERVAL_HEADER = "X-Redrush-Interval-Ms"
+"""What `interval_ms` says in a body: the least time to the client's next request, for whoever reads heads only."""
+
+
 def answer(status: int, body: bytes, content_type: str = "application/json", headers: str = "") -> bytes:
     """Return a whole HTTP/1.1 answer. `headers` is extra header lines, each ended with CRLF."""
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{headers}Content-Length: "

@@ -85,11 +85,13 @@ class Frequency:
         # At half of what is allowed without being slowed, a bucket fills up again while one goes on asking.
         self._interval_ms = math.ceil(4_000 / rate.per_second)
         wait_s = max(1, math.ceil(rate.recovers_s / 2))
-        self._policy = f'RateLimit-Policy: "{self.name}";q={rate.burst};w={math.ceil(rate.recovers_s)}\r\n'
+        policy = f'RateLimit-Policy: "{self.name}";q={rate.burst};w={math.ceil(rate.recovers_s)}\r\n'
+        self._advice = f"{policy}{answers.INTERVAL_HEADER}: {self._interval_ms}\r\n"
         self.refusal = answers.problem(
             429,
             f"{self._who} asks too often; wait for as long as Retry-After says",
-            f'Retry-After: {wait_s}\r\n{self._policy}RateLimit: "{self.name}";r=0;t={wait_s}\r\n',
+            f'Retry-After: {wait_s}\r\n{policy}RateLimit: "{self.name}";r=0;t={wait_s}\r\n'
+            f"{answers.INTERVAL_HEADER}: {1_000 * wait_s}\r\n",
             **{"type": QUOTA_EXCEEDED, "violated-policies": [self.name], "interval_ms": 1_000 * wait_s},
         )
 
@@ -101,7 +103,7 @@ class Frequency:
                 return answer
             if len(self._advised) >= ADVISED_MAX:
                 self._advised.clear()
-            found = self._advised[answer] = answers.advising(answer, self._interval_ms, self._policy)
+            found = self._advised[answer] = answers.advising(answer, self._interval_ms, self._advice)
         return found
 
 

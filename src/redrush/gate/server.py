@@ -54,9 +54,10 @@ class Server:
 
     def _tick(self) -> None:
         # The next tick is set first: a fault in this one is reported by the loop, and deadlines go on being kept.
-        self._next_tick = asyncio.get_running_loop().call_later(1.0, self._tick)
+        loop = asyncio.get_running_loop()
+        self._next_tick = loop.call_later(1.0, self._tick)
         for site, _ in self._sites:
-            site.tick()
+            site.tick(loop.call_soon)
         for tick in self._ticks:
             tick()
 

@@ -5,8 +5,9 @@ later (a claim that waits for its batch). The participants' port and the control
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import nsmallest
+from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -27,6 +28,11 @@ TICKETS_REMEMBERED_MAX = 131_072
 
 CROWDED_SHARE: Final = 0.9
 """Of the connections that there may be: from here on idle ones make room, the longest idle first."""
+
+AT_ONCE_MAX: Final = 256
+"""Connections that are looked after in one turn of the loop: some milliseconds, if each has to be ended."""
+
+Later = Callable[[Callable[[], None]], object]
 
 IDLE_MIN_S: Final = 3
 """Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""
@@ -115,16 +121,29 @@ class Site:
             return answers.EXPIRED_TICKET
         return endpoint, ticket.user
 
-    def tick(self) -> None:
-        """Call every second: the coarse clock, and the deadlines of connections."""
+    def tick(self, later: Later | None = None) -> None:
+        """Call every second: the coarse clock, and the deadlines of connections.
+
+        `later` calls something in another turn of the loop; with it connections are looked after some at a time, for
+        thousands of slow ones come to their end together and everybody else would wait for that.
+        """
         now_us = self._now_us()
         self.now_s = now_us // 1_000_000
         self.date = http_date(now_us)
-        for connection in tuple(self.connections):
-            connection.check_deadlines()
-        self._make_room()
+        self._each(iter(tuple(self.connections)), lambda connection: connection.check_deadlines(), later)
+        self._make_room(later)
 
-    def _make_room(self) -> None:
+    def _each(self, connections: "Iterator[Idler]", act: "Callable[[Idler], None]", later: Later | None) -> None:
+        """Do this with each connection that is still there."""
+        while batch := tuple(islice(connections, AT_ONCE_MAX)):
+            for connection in batch:
+                if connection in self.connections:
+                    act(connection)
+            if later is not None:
+                later(lambda: self._each(connections, act, later))
+                return
+
+    def _make_room(self, later: Later | None) -> None:
         """End idle connections if there are nearly as many as there may be: they would keep newcomers out."""
         excess = len(self.connections) - int(CROWDED_SHARE * self.limits.connections_max)
         if excess <= 0:
@@ -134,9 +153,9 @@ class Site:
             for number, connection in enumerate(self.connections)
             if (since_s := connection.idle_since_s()) is not None and self.now_s - since_s >= IDLE_MIN_S
         ]
-        for _, _, connection in nsmallest(excess, idle):
-            self.counts["idle_closed"] += 1
-            connection.finish()
+        oldest = [connection for _, _, connection in nsmallest(excess, idle)]
+        self.counts["idle_closed"] += len(oldest)
+        self._each(iter(oldest), lambda connection: connection.finish(), later)
 
     def stop(self) -> None:
         """Answer what was accepted, then let every connection end."""
