@@ -150,7 +150,8 @@ class Figures:
         return (
             f"the rest grants {self.goodput:.0%} of its share after {TURMOIL_S:g} s, {self.goodput_in_turmoil:.0%} "
             f"until then; its p99 is {self.p99_before_ms:.1f} ms before, {self.p99_in_turmoil_ms:.1f} ms in the first "
-            f"{TURMOIL_S:g} s, {self.p99_ms:.1f} ms from {self.calm_after_s:g} s on; the set that was hit is back in {self.back_after_s:.1f} s "
+            f"{TURMOIL_S:g} s, {self.p99_ms:.1f} ms from {self.calm_after_s:g} s on; "
+            f"the set that was hit is back in {self.back_after_s:.1f} s "
             f"({PER_SECOND:g} claims/s over {CONNECTIONS} connections, well below saturation)"
         )
 
