@@ -47,7 +47,7 @@ def rate_of(per_second: float, burst: int | None) -> Rate:
 
 
 class Frequency:
-    """One of the limits, with what it says. `buckets` is None while it does not hold."""
+    """One of the limits, with what it says. `rate` and `buckets` are None while it does not hold."""
 
     def __init__(self, name: str, who: str, rate: Rate | None) -> None:
         """`name` is the policy's; `who` is for people."""
@@ -57,7 +57,7 @@ class Frequency:
         self.refusal = b""
         self.buckets: Buckets | None = None
         self._who = who
-        self._rate: Rate | None = None
+        self.rate: Rate | None = None
         self._configured = rate
         self._advised: dict[bytes, bytes] = {}
         self._set(rate)
@@ -71,9 +71,9 @@ class Frequency:
             self._set(rate_of(per_second, None if configured is None else configured.burst))
 
     def _set(self, rate: Rate | None) -> None:
-        if rate == self._rate:
+        if rate == self.rate:
             return
-        self._rate = rate
+        self.rate = rate
         self._advised.clear()
         if rate is None:
             self.buckets = None
