@@ -45,7 +45,7 @@ async def test_a_user_who_asks_too_often_is_slowed_and_then_refused_and_others_a
         assert {answer.outcome for answer in answers[:10]} == {"closed"}
         assert {answer.headers["ratelimit-policy"] for answer in answers[5:]} == {'"user";q=10;w=5'}
         assert (await client.grab("calm")).json == {"outcome": "closed"}
-        assert (gate.gate.asking.users.slowed, gate.gate.asking.users.refused) == (5, 4)
+        assert (gate.site.asking.users.slowed, gate.site.asking.users.refused) == (5, 4)
 
 
 async def test_the_refusal_says_which_limit_and_how_long_to_wait() -> None:
@@ -135,7 +135,7 @@ async def test_advice_never_stands_in_an_answer_that_is_for_everybody() -> None:
         client = await gate.connect()
         answers = [await client.ask(request("GET", ANY_STATE)) for _ in range(4)]
         assert len({answer.raw for answer in answers}) == 1
-        assert gate.gate.asking.addresses.slowed == 2
+        assert gate.site.asking.addresses.slowed == 2
 
 
 @pytest.mark.parametrize("forged", ["203.0.113.{}", "127.0.0.{}", "::1:{}", "garbage {}"])
@@ -194,9 +194,9 @@ async def test_a_head_learned_with_one_client_is_never_served_for_another(lines:
         proxy = await gate.connect()
         seen = ClientAddresses(LOOPBACK)
         counted: list[int] = []
-        buckets = gate.gate.asking.addresses.buckets
+        buckets = gate.site.asking.addresses.buckets
         assert buckets is not None
-        gate.gate.asking.addresses.buckets = Recording(buckets, counted)  # type: ignore[assignment]
+        gate.site.asking.addresses.buckets = Recording(buckets, counted)  # type: ignore[assignment]
         for number in (1, 2, 3, 2, 1):
             headers = tuple(line.format(number) for line in lines)
             for _ in range(2):
@@ -282,10 +282,10 @@ async def test_connections_that_ended_are_not_remembered() -> None:
     async with running_gate(asking=AskingRules(connections_per_address_max=2)) as gate:
         client = await gate.connect()
         await client.ask(request("GET", "/livez"))
-        assert len(gate.gate.asking._connections) == 1
+        assert len(gate.site.asking._connections) == 1
         client.leave()
         await gate.connected(0)
-        assert not gate.gate.asking._connections
+        assert not gate.site.asking._connections
 
 
 # -- switches

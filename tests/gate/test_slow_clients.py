@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 import pytest
@@ -282,12 +283,17 @@ async def test_connections_are_looked_after_some_at_a_time(monkeypatch: pytest.M
             assert [answer.status for answer in await client.answers_until_closed()] == [408]
 
 
-async def test_hundreds_of_slow_clients_of_every_kind_cost_the_others_nothing_and_are_gone_after_the_deadline() -> None:
+@pytest.mark.parametrize("count", [300, pytest.param(4_000, marks=pytest.mark.soak)])
+async def test_slow_clients_of_every_kind_keep_nobody_from_their_packets_and_are_gone_after_the_deadline(
+    count: int,
+) -> None:
+    _, files_max = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (files_max, files_max))
     async with running_gate(limits=LIMITS, packets=2_000) as gate:
         head = request("POST", "/v1/rounds/r1/grab", gate.ticket("slow"))
         body = head.replace(b"Content-Length: 0", b"Content-Length: 999")
         reads = request("GET", "/v1/rounds/r1") * 60
-        slow = [await gate.connect() for _ in range(300)]
+        slow = [await gate.connect() for _ in range(count)]
         good = await gate.connect()
         for number, client in enumerate(slow):
             await client.send((head[:80], body, reads + b"GET /")[number % 3])
@@ -296,9 +302,9 @@ async def test_hundreds_of_slow_clients_of_every_kind_cost_the_others_nothing_an
                 await client.send(b"x")
             assert (await good.grab(f"good-{second}")).outcome == "granted"
             gate.advance(1)
-        assert len(gate.site.connections) == 301
+        assert len(gate.site.connections) == count + 1
         gate.advance(2)
         assert (await good.grab("good-again")).outcome == "granted"
         gate.advance(11)
         await gate.connected(1)
-        assert gate.site.counts["too_slow"] == 300
+        assert gate.site.counts["too_slow"] == count

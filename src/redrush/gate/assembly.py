@@ -9,7 +9,7 @@ from redrush.core.campaign import Campaign, Round
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
-from redrush.gate.asking_limits import AskingLimits, AskingRules
+from redrush.gate.asking_limits import AskingLimits
 from redrush.gate.claims import RoundClaims
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
@@ -39,7 +39,6 @@ class Gate(msgspec.Struct, frozen=True):
     """The participants' site and what stands behind it."""
 
     site: Site
-    asking: AskingLimits
     rounds: dict[str, RoundClaims]
     gauge: Gauge
     views: tuple[RoundView, ...]
@@ -75,7 +74,6 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     faults that nobody thought of; a shared store that is only away is not told. `asking`: how often one may ask; None:
     as often as the switches let.
     """
-    asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
     site = Site(limits, TicketVerifier(event.tickets), now_us, asking=asking)
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)
@@ -104,4 +102,4 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     site.add(b"GET", b"/v1/policy", policy_view(event.policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, asking, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling, asking))
+    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling, site.asking))

@@ -15,7 +15,7 @@ import asyncio
 from typing import Final, cast
 
 from redrush.gate import answers
-from redrush.gate.asking_limits import AskingLimits, Frequency
+from redrush.gate.asking_limits import Frequency
 from redrush.gate.reader import Broken, Request, RequestReader
 from redrush.gate.route import Endpoint, Route
 from redrush.gate.site import NEVER_S, Site
@@ -77,11 +77,12 @@ class Connection(asyncio.Protocol):
         if excess >= 0 or site.stopping:
             site.counts["connections_refused"] += 1
             self._refuse(answers.STOPPING if site.stopping else answers.TOO_MANY_CONNECTIONS)
-        elif site.asking is not None:
-            self._meet(site.asking)
+        else:
+            self._meet()
 
-    def _meet(self, asking: AskingLimits) -> None:
+    def _meet(self) -> None:
         """Find out who the peer is; turn it away if it has its share of connections. Proxies have no such share."""
+        asking = self._site.asking
         peer = self._transport.get_extra_info("peername")
         self._address, trusted = asking.clients.of_peer(peer[0] if peer else "")
         if trusted:
@@ -95,7 +96,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         site = self._site
         site.connections.discard(self)
-        if self._counted and site.asking is not None:
+        if self._counted:
             site.asking.leave(self._address)
         self._closing = True
         self._waiting = False
@@ -173,7 +174,7 @@ class Connection(asyncio.Protocol):
         """Return a proxy's request without the text of `X-Forwarded-For`, the client's address, and that text; None if
         it has none that makes sense. A text that does consists of harmless characters, like a ticket."""
         start = data.find(_FORWARDED) + _FORWARDED_BYTES
-        if start < _FORWARDED_BYTES or self._site.asking is None:
+        if start < _FORWARDED_BYTES:
             return None
         end = data.find(b"\r", start)
         text = data[start:end]
@@ -259,12 +260,12 @@ class Connection(asyncio.Protocol):
             self._closing = True
         self._since_s = self._active_s = self._site.now_s
         site = self._site
-        if self._proxy is not None and site.asking is not None:
+        if self._proxy is not None:
             self._address = site.asking.clients.of_forwarded(request.forwarded) or self._proxy
         found = site.resolve(request)
         if isinstance(found, bytes):
             site.counts["refused"] += 1
-            limit = None if site.asking is None else site.asking.check("", self._address)
+            limit = None if site.asking.check is None else site.asking.check("", self._address)
             found = answers.dated(limit if isinstance(limit, bytes) else found, site.date)
             self._write(answers.head_of(found) if request.method == b"HEAD" else found)
         else:
@@ -274,8 +275,8 @@ class Connection(asyncio.Protocol):
     # -- answering
 
     def _serve(self, route: Route, user: str) -> None:
-        asking = self._site.asking
-        if asking is not None and (limit := asking.check(user, self._address)) is not None:
+        check = self._site.asking.check
+        if check is not None and (limit := check(user, self._address)) is not None:
             done = self._serve_hasty(route, user, limit)
         else:
             done = route.serve(self, user)

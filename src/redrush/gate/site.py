@@ -15,7 +15,7 @@ import msgspec
 from redrush.core.instants import http_date
 from redrush.core.tickets import TICKET_BYTES_MAX, Ticket
 from redrush.gate import answers
-from redrush.gate.asking_limits import AskingLimits
+from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
 from redrush.gate.route import Endpoint, Route
@@ -56,12 +56,12 @@ class Site:
         no_ticket: bytes = answers.NO_TICKET,
         asking: AskingLimits | None = None,
     ) -> None:
-        """`no_ticket` answers whoever brings none that the verifier finds genuine. `asking`: how often one may ask."""
+        """`no_ticket` answers whoever brings none that the verifier finds genuine. `asking` None: without limits."""
         self.limits = limits
         self.stopping = False
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
-        self.asking = asking
+        self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
         self.known_heads = KnownHeads()
         self.proxied_heads = KnownHeads()
         """Heads without what proxies of ours wrote in `X-Forwarded-For`. Apart from the others, where it stands."""

@@ -66,5 +66,4 @@ class GateSwitches:
         self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
-        self._asking.users.override(snapshot.number(USER_PER_SECOND))
-        self._asking.addresses.override(snapshot.number(ADDRESS_PER_SECOND))
+        self._asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))

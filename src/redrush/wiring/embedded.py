@@ -235,10 +235,10 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
-    for limit in (gate.asking.users, gate.asking.addresses):
+    for limit in (gate.site.asking.users, gate.site.asking.addresses):
         labels = (("reason", f"{limit.name}_limit"),)
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", labels, limit.refused)
-    for limit in (gate.asking.users, gate.asking.addresses):
+    for limit in (gate.site.asking.users, gate.site.asking.addresses):
         labels = (("limit", limit.name),)
         yield Reading(
             "redrush_slowed", "Requests that came so often that a pause was advised", "counter", labels, limit.slowed
