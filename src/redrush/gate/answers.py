@@ -64,7 +64,7 @@ UNPROVEN_TICKET = problem(
     401,
     "this event asks for proof of work: GET /v1/challenge with this ticket, solve it, POST the solution to /v1/ticket, "
     "and claim with the ticket that you are given",
-    'WWW-Authenticate: Bearer realm="redrush", error="insufficient_scope"\r\n',
+    'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
     exchange={"challenge": "/v1/challenge", "ticket": "/v1/ticket"},
 )
 NO_TOKEN = problem(
