@@ -233,6 +233,12 @@ def test_tickets_of_two_runs_are_signed_with_the_same_key(run: Run) -> None:
     assert _users(first + second) == ["alice", "bob"]
 
 
+def test_check_says_what_a_ticket_costs(run: Run, campaign: Path) -> None:
+    with campaign.open("a") as more:
+        more.write("[tickets]\nproof_of_work = true\nmax_number = 5000\n")
+    assert "proof of work, 2,500 hashes on average; a gate exchanges 2,000 a second" in run("check", campaign).out
+
+
 def test_a_ticket_may_be_good_without_proof_of_work(run: Run) -> None:
     printed = run("ticket", "--data", "d", "--user", "alice", "--proven")
     assert _users(printed.out) == ["alice"]

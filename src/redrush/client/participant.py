@@ -67,7 +67,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None
     grant: Grant | None
     status: int
-    """The last HTTP status; 0 if the last request got no answer."""
+    """Of the last claim; 0 if it got no answer, or if nothing was claimed as the ticket could not be exchanged."""
     requests: int
     """Claims that were sent."""
 

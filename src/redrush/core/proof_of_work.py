@@ -32,9 +32,9 @@ _SIGNATURES: Final = b"redrush.work"
 
 ALGORITHM: Final = "SHA-256"
 
-MAX_NUMBER: Final = 250_000
-"""The default: on average half as many hashes. A quarter of what ALTCHA's libraries take: whoever comes late pays it in
-a hurry, maybe on an old telephone."""
+MAX_NUMBER: Final = 100_000
+"""The default: on average half as many hashes. A tenth of what ALTCHA's libraries take: whoever comes late pays it in a
+hurry, maybe on an old telephone, and a browser's script hashes fifty times slower than native code."""
 
 SOLUTION_BYTES_MAX: Final = 1_024
 """As base64; a solution with the longest user id takes half of it."""

@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from redrush.core.instants import rfc3339
+from redrush.core.instants import http_date, rfc3339
 from redrush.core.proof_of_work import Challenger, ProofOfWork, Verdict
 from redrush.core.tickets import KeyRing, Ticket, sign_ticket
 from redrush.gate import answers
@@ -68,7 +68,7 @@ class Exchange:
         if (rests_s := self._rests_s(now_us)) > 0:
             return _resting(rests_s)
         challenge = self._challenger.challenge(ticket.user, now_us // 1_000_000)
-        return answers.answer(200, msgspec.json.encode(challenge), headers="Cache-Control: no-store\r\n")
+        return answers.answer(200, msgspec.json.encode(challenge), headers=_head(now_us))
 
     def _exchange(self, ticket: Ticket, body: bytes) -> bytes:
         now_us = self._now_us()
@@ -81,7 +81,8 @@ class Exchange:
         if verdict is not Verdict.ACCEPTED:
             return _REFUSALS[verdict]
         proven = sign_ticket(self._ring, ticket.user, ticket.expires_s, proven=True)
-        return answers.json_answer({"ticket": proven, "expires_at": rfc3339(ticket.expires_s * 1_000_000)})
+        sold = {"ticket": proven, "expires_at": rfc3339(ticket.expires_s * 1_000_000)}
+        return answers.json_answer(sold, _head(now_us))
 
     def _verdict(self, ticket: Ticket, body: bytes, now_s: int) -> Verdict:
         try:
@@ -112,6 +113,10 @@ class Exchange:
             return 0
         rests_us = self._openings_us[end - 1] + self._rest_us - now_us
         return -(-rests_us // 1_000_000)
+
+
+def _head(now_us: int) -> str:
+    return f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
 
 
 def _resting(rests_s: int) -> bytes:
