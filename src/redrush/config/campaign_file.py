@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
@@ -18,6 +19,7 @@ from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
+from redrush.core.levels import AdmissionTerms
 from redrush.core.money import format_amount, parse_amount
 from redrush.core.rules import Rule
 from redrush.core.switches import Playbook, registry_of
@@ -70,6 +72,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
     client: ClientPolicy
+    admission: AdmissionTerms = AdmissionTerms()
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -99,6 +102,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
     client: ClientTable = ClientTable()
+    admission: AdmissionTable = AdmissionTable()
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
 
@@ -140,6 +144,7 @@ def _campaign(file: _File) -> CampaignFile:
         rounds=rounds,
         gate=file.gate,
         client=client_policy(file.client),
+        admission=admission_terms(file.admission),
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )

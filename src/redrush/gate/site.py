@@ -43,6 +43,8 @@ class Site:
         """`no_ticket` answers whoever brings none that the verifier finds genuine."""
         self.limits = limits
         self.stopping = False
+        self.connections_max = limits.connections_max
+        """Connections at once; what operators set holds besides the configured maximum."""
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
         self.known_heads = KnownHeads()

@@ -63,7 +63,15 @@ class GateRole:
         keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, load_policy(data_dir)),
+            Event(
+                sealed.campaign,
+                sealed.amounts,
+                keys.tickets,
+                keys.receipts,
+                self._audience,
+                load_policy(data_dir),
+                deployment.admission,
+            ),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
@@ -80,12 +88,12 @@ class GateRole:
         )
         await scaled.start()
         await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
-        readings = GateReadings(gate.site, gate.rounds.values(), gate.gauge, asyncio.get_running_loop().time)
+        readings = GateReadings(gate, asyncio.get_running_loop().time)
         self._parts.add("readings", tell_readings(self._around, "gate", readings))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
-        self._server = Server([gate.tick])
+        self._server = Server([gate.tick], [gate.beat])
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
 
