@@ -47,6 +47,7 @@ class SimulatedGate:
         self._batch_began_s = 0.0
         self._done_s = float("inf")
         self._window_ends_s = WINDOW_S
+        self._waiting = 0
         self._begin_window()
 
     def _begin_window(self) -> None:
@@ -138,10 +139,12 @@ class SimulatedGate:
                 waited_s=self._waited_s,
                 turned_away=self._turned_away,
                 decided=self._decided,
+                waiting_more=len(self._queue) - self._waiting,
                 asked=self._asked if shedding else None,
                 wait_mean_max_s=max(self._target_s, self.room.usual_us / 1e6),
                 late=False,
             )
         )
+        self._waiting = len(self._queue)
         self._begin_window()
         self.level_at.append((self.now_s, self.levels.level))

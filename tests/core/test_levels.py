@@ -45,6 +45,7 @@ def window(
         waited_s=taken * waited_ms / 1e3,
         turned_away=turned_away,
         decided=decided,
+        waiting_more=0,
         asked=asked,
         wait_mean_max_s=0.010,
         late=late,

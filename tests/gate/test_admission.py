@@ -1,4 +1,4 @@
-"""Admission at a real gate: what who is refused is told, who is never refused, and ten times the load a store can take."""
+"""Admission at a real gate: who is refused and what they are told, who never is, and ten times the load."""
 
 import asyncio
 import time
@@ -18,6 +18,7 @@ from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdPlan, CrowdResult, Target
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.schedules import Seconds, constant_rate, plan
+from redrush.gate.admission import PRESET_LEAD_US
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.reader import Limits
@@ -123,9 +124,10 @@ async def test_the_level_of_an_opening_holds_from_its_first_claim_and_is_given_u
     async with running_gate(now_us=OPENS_US - SECOND_US) as gate:
         switch(gate, admission_level__at__opening=0.9)
         levels = gate.gate.admission.valves["only"].levels
-        while gate.clock.now_us < OPENS_US - WINDOW_US:
+        while gate.clock.now_us < OPENS_US - PRESET_LEAD_US:
             assert levels.level == 0
             window_ends(gate)
+        window_ends(gate)
         gate.at(OPENS_US)
         assert levels.level == pytest.approx(0.9, abs=0.01)
         for _ in range(6):

@@ -112,6 +112,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     turned_away: int
     """Claims that found no place, or lost it."""
     decided: int
+    waiting_more: int
+    """Claims that wait at its end, less those that waited at its beginning."""
     asked: Sequence[int] | None
     """Claims that asked to be let in, by groups of COUNTED_GRADES; None where nobody counted, as nobody was refused."""
     wait_mean_max_s: float
@@ -126,8 +128,8 @@ class Levels:
     def __init__(self) -> None:
         self.admitted = EVERYTHING
         """What is below it is admitted: a user's grade for a claim, GRADES more for what can wait."""
-        self.floor = 0.0
-        """Operators want at least this level."""
+        self._found = EVERYTHING  # the same by counting alone, whatever operators want
+        self._floor = 0.0
         self.for_gate = False
         """Whether somebody is refused because the gate is short of time, rather than the store."""
         self._possible_per_s: float | None = None
@@ -143,37 +145,37 @@ class Levels:
         return max(0.0, 1 - self.admitted / GRADES)
 
     def preset(self, level: float) -> None:
-        """Begin with this level, if it is higher: a crowd is expected of which only so many can be served."""
-        self._limit(min(self.admitted, self._ceiling(level)))
+        """Begin with at least this level: a crowd is expected of which only so many can be served."""
         self._possible_per_s = None
+        self._find(min(self._found, _ceiling(level)))
 
     def set_floor(self, level: float) -> None:
-        """Hold at least this level from now on."""
-        self.floor = level
-        self._limit(self.admitted)
+        """Hold at least this level from now on; what is found by counting goes on beneath."""
+        self._floor = level
+        self._find(self._found)
 
     def step(self, window: Window) -> None:
         """Take in a window, and find the threshold of the next."""
         self._count(window)
-        came = window.taken + window.turned_away
-        overloaded = came >= CLAIMS_MIN and (
+        left = window.taken + window.turned_away
+        let_in_per_s = max(0, left + window.waiting_more) / window.lasts_s
+        overloaded = left >= CLAIMS_MIN and (
             window.waited_s > window.wait_mean_max_s * window.taken
             or window.turned_away > TURNED_AWAY_MAX * window.taken
         )
         self._overloaded = self._overloaded + 1 if overloaded else 0
-        self._late = self._late + 1 if window.late and came >= CLAIMS_MIN else 0
-        if overloaded and (self.admitted < GRADES or self._overloaded >= OVERLOADED_WINDOWS_MIN):
+        self._late = self._late + 1 if window.late and left >= CLAIMS_MIN else 0
+        if overloaded and (self._found < GRADES or self._overloaded >= OVERLOADED_WINDOWS_MIN):
             self.for_gate = False
             # A crowd that has just come was not there to be decided before; a single window is uneven, if not less.
             decided_per_s = max(window.decided / window.lasts_s, self._decided / self._counted_s)
-            self._lower(came / window.lasts_s, decided_per_s)
+            self._lower(let_in_per_s, decided_per_s)
         elif self._late >= LATE_WINDOWS_MIN or (self.for_gate and self._late):
             self.for_gate = True
-            step = int(GRADES * SHED_FOR_GATE_STEP)
-            most = self._ceiling(SHED_FOR_GATE_MAX)
-            self._limit(max(min(self.admitted, GRADES) - step, min(most, self.admitted)))
+            lower = min(self._found, GRADES) - int(GRADES * SHED_FOR_GATE_STEP)
+            self._find(max(lower, min(self._found, _ceiling(SHED_FOR_GATE_MAX))))
         elif not overloaded:
-            self._raise(window, came / window.lasts_s)
+            self._raise(window, let_in_per_s)
 
     def _count(self, window: Window) -> None:
         self._counted_s = self._counted_s * FORGET + window.lasts_s
@@ -191,26 +193,26 @@ class Levels:
         self._possible_per_s = possible_per_s
         fits = self._fitting(possible_per_s)
         if fits is None:  # nobody was refused so far, so nobody counted: users of all grades came alike
-            fits = int(min(self.admitted, GRADES) * possible_per_s / let_in_per_s) if let_in_per_s else 0
-        self._limit(min(fits, self.admitted - 1))
+            fits = int(min(self._found, GRADES) * possible_per_s / let_in_per_s) if let_in_per_s else 0
+        self._find(min(fits, self._found - 1))
 
     def _raise(self, window: Window, let_in_per_s: float) -> None:
         """Admit more, as far as is known to be possible, or a little more than that."""
-        if self.admitted >= GRADES:
+        if self._found >= GRADES:
             self.for_gate = False
-            self._limit(self.admitted + OPEN_GRADES)
+            self._find(self._found + OPEN_GRADES)
             return
         possible_per_s = self._possible_per_s
         if possible_per_s is None or self.for_gate:
-            fits = int(self.admitted * (1 + RAISE_BLIND_BY)) + 1
+            fits = int(self._found * (1 + RAISE_BLIND_BY)) + 1
         else:
             idle = window.waited_s <= window.wait_mean_max_s / 2 * window.taken
             if let_in_per_s > possible_per_s / 2:  # it was put to the test
                 possible_per_s = self._possible_per_s = possible_per_s * (1 + (RAISE_IDLE_BY if idle else RAISE_BY))
             fits = self._fitting(possible_per_s) or 0
         if sum(self._asked) < 1:  # nobody comes
-            fits = self.admitted + OPEN_GRADES
-        self._limit(max(fits, self.admitted))
+            fits = self._found + OPEN_GRADES
+        self._find(max(fits, self._found))
 
     def _fitting(self, per_s: float) -> int | None:
         """Return how far the threshold may be for so many claims a second, by what was asked for; None: not counted."""
@@ -223,9 +225,11 @@ class Levels:
             left -= asked
         return GRADES
 
-    def _ceiling(self, level: float) -> int:
-        return EVERYTHING if level <= 0 else int(GRADES * (1 - level))
+    def _find(self, found: int) -> None:
+        # Operators may shut everybody out; counting never does.
+        self._found = min(max(found, ADMITTED_MIN), EVERYTHING)
+        self.admitted = min(self._found, _ceiling(self._floor))
 
-    def _limit(self, admitted: int) -> None:
-        # An operator may shut everybody out; what is found out by counting never does.
-        self.admitted = min(max(admitted, ADMITTED_MIN), EVERYTHING, self._ceiling(self.floor))
+
+def _ceiling(level: float) -> int:
+    return EVERYTHING if level <= 0 else int(GRADES * (1 - level))

@@ -25,6 +25,13 @@ FEW: Final = 4
 USUAL_SHARE: Final = 1 / 8
 """Weight of a new small batch in what they take usually."""
 
+LONG_SHARE: Final = 0.7
+"""Of its bound: what a batch takes at least that was made to fit it, before a store that is short of time."""
+
+USUAL_SHARE_IN_DOUBT: Final = 1 / 2
+"""The same when batches cannot become smaller: either the store has become slow for good, or it is sent a few at most
+for nothing."""
+
 BOUND_OF_USUAL: Final = 2.0
 """No bound is below twice what a batch of a few claims takes."""
 
@@ -53,11 +60,10 @@ class Room:
         """A batch of so many claims was decided, in so much time; `bound_us` is how long one should take at most.
         `calm`: nobody is refused by a level now, so few claims mean that few come."""
         if claims <= FEW:
-            self.usual_us += (took_us - self.usual_us) * (USUAL_SHARE if self.usual_us else 1.0)
+            share = USUAL_SHARE if self.batch_max > FEW else USUAL_SHARE_IN_DOUBT
+            self.usual_us += (took_us - self.usual_us) * (share if self.usual_us else 1.0)
         bound_us = max(bound_us, BOUND_OF_USUAL * self.usual_us)
-        suspected, self._suspected = self._suspected, took_us > bound_us
-        if suspected and claims > FEW and took_us > bound_us / 2:
-            self._limited = True
+        self._suspect(claims, took_us / bound_us)
         if took_us > bound_us:
             self.batch_max = max(FEW, min(self.batch_max, int(claims * bound_us / took_us)))
             return
@@ -69,3 +75,12 @@ class Room:
         if self.batch_max >= self._batch_claims_max:
             self.batch_max = self._batch_claims_max
             self._limited = False
+
+    def _suspect(self, claims: int, of_bound: float) -> None:
+        """Tell a store that is short of time from a hiccup, by the smaller batch that follows a slow one."""
+        if not self._suspected:
+            self._suspected = of_bound > 1
+        elif of_bound < LONG_SHARE:
+            self._suspected = False
+        elif claims > FEW:  # a few claims may just take what the store takes at least
+            self._limited = True

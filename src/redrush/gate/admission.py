@@ -67,12 +67,16 @@ class Valve:
     def __init__(self, terms: AdmissionTerms, interval_ms: int) -> None:
         """`interval_ms` is the least time between two requests of a client when all is well."""
         self.counts = ValveCounts()
+        self.queues: list[Callable[[], int]] = []
+        """Each tells how many claims wait in one lane to the set."""
         self.levels = Levels()
         self.shedding = False
         """Whether claims have to ask `refuses`."""
         self.key = 1
         """Of the grades, in this hour."""
         self.wait_max_us = terms.wait_max_ms * 1_000
+        self.gone_after_us = min(2 * terms.queueing_target_ms, terms.wait_max_ms) * 1_000
+        """Waits from which on it is looked whether somebody still wants the answer."""
         self.queueing_ms = 0.0
         """Mean wait of the claims of the last window."""
         self.interval_ms = self._usual_interval_ms = interval_ms
@@ -80,7 +84,7 @@ class Valve:
         self._late_ms = 0.0
         self._usual_us = 0.0
         self._asked = [0] * COUNTS
-        self._taken = self._waited_us = self._turned_away = self._decided = 0
+        self._taken = self._waited_us = self._turned_away = self._decided = self._waiting = 0
         self._admitted = EVERYTHING
         self._told: tuple[int, bool] | None = None
         self._follow()
@@ -137,12 +141,15 @@ class Valve:
             self.queueing_ms = self._waited_us / self._taken / 1e3
         elif not self._turned_away:
             self.queueing_ms = 0.0
+        waiting = sum(queue() for queue in self.queues)
+        waiting_more, self._waiting = waiting - self._waiting, waiting
         window = Window(
             lasts_s=lasts_s,
             taken=self._taken,
             waited_s=self._waited_us / 1e6,
             turned_away=self._turned_away,
             decided=self._decided,
+            waiting_more=waiting_more,
             asked=self._asked if self.shedding else None,
             wait_mean_max_s=self._wait_mean_max_ms / 1e3,
             late=late_ms > self._terms.loop_late_target_ms,

@@ -141,6 +141,7 @@ class Lane:
         self.busy = 0
         self.parked = 0
         self.valve = admission.valve(home.set)
+        self.valve.queues.append(lambda: len(self._users))
         self.shared = manners.patience_s is not None
         self.refusal: bytes | None = None if manners.patience_s is None else answers.SET_AWAY
         self._share = home.share
@@ -223,7 +224,7 @@ class Lane:
     def _turn_away_late(self, now_us: int) -> None:
         """Let nobody take the store's time who has waited for too long, or is not there any more."""
         since_us, valve = self._since_us, self.valve
-        if not since_us or now_us - since_us[0] < min(valve.bound_us, valve.wait_max_us):
+        if not since_us or now_us - since_us[0] < valve.gone_after_us:
             return
         late = bisect_left(since_us, now_us - valve.wait_max_us)
         if late:
