@@ -142,6 +142,7 @@ class SimulatedGate:
                 waiting_more=len(self._queue) - self._waiting,
                 asked=self._asked if shedding else None,
                 wait_mean_max_s=max(self._target_s, self.room.usual_us / 1e6),
+                usual_s=self.room.usual_us / 1e6,
                 late=False,
             )
         )

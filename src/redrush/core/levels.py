@@ -55,7 +55,8 @@ LOWER_AT_ONCE_MAX: Final = 0.3
 """Of what was known to be possible: in the window in which a wave ends the store decides little, and long waits end."""
 RAISE_BY: Final = 0.02
 RAISE_IDLE_BY: Final = 0.10
-"""Where claims waited less than half of what they may."""
+"""Where claims waited less than half of what they may, or hardly longer than they have to."""
+IDLE_OF_USUAL: Final = 0.75
 RAISE_BLIND_BY: Final = 0.25
 """Where nobody knows yet what is possible: after a level that was set before the opening."""
 TURNED_AWAY_MAX: Final = 0.05
@@ -118,6 +119,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Claims that asked to be let in, by groups of COUNTED_GRADES; None where nobody counted, as nobody was refused."""
     wait_mean_max_s: float
     """Mean wait above which the store is overloaded."""
+    usual_s: float
+    """What a batch of a few claims takes: half of it is waited before a store that has nothing else to do."""
     late: bool
     """Whether the gate's own loop is late."""
 
@@ -206,7 +209,8 @@ class Levels:
         if possible_per_s is None or self.for_gate:
             fits = int(self._found * (1 + RAISE_BLIND_BY)) + 1
         else:
-            idle = window.waited_s <= window.wait_mean_max_s / 2 * window.taken
+            idle_s = max(window.wait_mean_max_s / 2, IDLE_OF_USUAL * window.usual_s)
+            idle = window.waited_s <= idle_s * window.taken
             if let_in_per_s > possible_per_s / 2:  # it was put to the test
                 possible_per_s = self._possible_per_s = possible_per_s * (1 + (RAISE_IDLE_BY if idle else RAISE_BY))
             fits = self._fitting(possible_per_s) or 0

@@ -152,6 +152,7 @@ class Valve:
             waiting_more=waiting_more,
             asked=self._asked if self.shedding else None,
             wait_mean_max_s=self._wait_mean_max_ms / 1e3,
+            usual_s=self._usual_us / 1e6,
             late=late_ms > self._terms.loop_late_target_ms,
         )
         self._taken = self._waited_us = self._turned_away = self._decided = 0

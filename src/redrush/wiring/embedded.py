@@ -19,7 +19,7 @@ from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
-from redrush.core.switches import SETTLEMENT_PAUSED
+from redrush.core.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.admission import Admission
 from redrush.gate.assembly import Event, Gate, build_gate
@@ -117,6 +117,7 @@ class Embedded:
             self._sealed.amounts,
             busy=self._rushing,
             paused=self._settlement_paused,
+            grants_per_s_max=lambda: self._operating.board.snapshot.number(GRANTS_PER_SECOND_MAX),
             on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
         )
         self._closer = Closer(

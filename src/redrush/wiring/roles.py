@@ -146,6 +146,7 @@ class RecorderRole:
             sealed.amounts,
             set_id=self._spec.id,
             paused=pause,
+            grants_per_s_max=pause.grants_per_s_max,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
