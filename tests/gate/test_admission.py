@@ -277,7 +277,7 @@ def test_at_ten_times_the_load_the_store_is_kept_busy_the_others_hear_no_at_once
     ends_s = CALM_S + WAVE_S
     in_wave = granted.where((granted.ended_s >= CALM_S) & (granted.ended_s < ends_s))
     # The bars of the drill, less what neighbours on the machine of a test may take.
-    assert len(in_wave) >= 0.8 * PER_S * WAVE_S
+    assert len(in_wave) >= 0.75 * PER_S * WAVE_S
     settled = granted.where((granted.intended_s > CALM_S + 1) & (granted.intended_s < ends_s))
     assert np.quantile(settled.latency_s - settled.late_s, 0.95) < 0.15
     refused = seen.where(seen.status == 503)

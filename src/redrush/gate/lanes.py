@@ -39,11 +39,12 @@ from redrush.ports.store import Claimed, Store
 BATCH_CLAIMS_MAX: Final = 1_024
 """Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
 
-SHARED_BATCH_CLAIMS_MAX: Final = 256
-"""The same where several batches are under way: as many as make a call's own cost small against that of its claims."""
-
 SHARED_BATCHES_MAX: Final = 2
 """Batches on their way to a set that gates share: one for the server to work on, one for the gate."""
+
+PIECE_CLAIMS_MIN: Final = 128
+"""Where several batches may be under way, one takes a quarter of who is parked, but not fewer than these: with smaller
+ones the cost of a call, some 200 µs of the server's, is no longer small against that of its claims."""
 
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
@@ -72,26 +73,25 @@ class Home(msgspec.Struct, frozen=True):
 
 
 class Manners(msgspec.Struct, frozen=True):
-    """How a lane treats its claims: how many it parks, in what batches it sends them, and how long it lets them wait
-    behind one (None: for ever).
+    """How a lane treats its claims: how many it parks, how many batches it has under way, and how long it lets claims
+    wait behind one (None: for ever).
 
     With a patience it begins away, until it is warmed up; without one it is up from the start."""
 
     parked_max: int
     patience_s: float | None = None
-    batch_claims_max: int = BATCH_CLAIMS_MAX
     batches_max: int = 1
 
 
 def shared_manners(parked_max: int) -> Manners:
     """Return the manners of a lane to a set that several gates share."""
-    return Manners(parked_max, PATIENCE_S, SHARED_BATCH_CLAIMS_MAX, SHARED_BATCHES_MAX)
+    return Manners(parked_max, PATIENCE_S, SHARED_BATCHES_MAX)
 
 
 class Batch:
     """Claims that go to the store together, in the order of their coming."""
 
-    __slots__ = ("began_s", "began_us", "names", "users", "waiters")
+    __slots__ = ("backlog", "began_s", "began_us", "names", "users", "waiters")
 
     def __init__(self, users: list[str], waiters: list[Waiter], began_s: float, began_us: int) -> None:
         self.users = users
@@ -99,6 +99,8 @@ class Batch:
         self.names = frozenset(users)
         self.began_s = began_s
         self.began_us = began_us
+        self.backlog = len(users)
+        """Claims that the store should decide in good time: these, and where batches are pieces who waits behind."""
 
 
 Decide = Callable[["Lane", Batch], Awaitable[None]]
@@ -149,7 +151,7 @@ class Lane:
         self._decide = decide
         self._admission = admission
         self._now_us = now_us
-        self._room = Room(manners.batch_claims_max)
+        self._room = Room(BATCH_CLAIMS_MAX)
         self._places = self._parked_max = manners.parked_max
         self._patience_s = manners.patience_s
         self._batches_max = manners.batches_max
@@ -250,7 +252,13 @@ class Lane:
 
     def _next_batch(self, now_s: float, now_us: int) -> Batch:
         most = self._room.batch_max
+        backlog = None
+        if self._batches_max > 1:
+            backlog = len(self._users)
+            most = min(most, max(PIECE_CLAIMS_MIN, backlog // 4))
         batch = Batch(self._users[:most], self._waiters[:most], now_s, now_us)
+        if backlog is not None:
+            batch.backlog = backlog
         self.valve.took(len(batch.users), len(batch.users) * now_us - sum(self._since_us[:most]))
         del self._users[:most], self._waiters[:most], self._since_us[:most]
         # The store knows these as winners before that is durable; if it fails, they are never answered as such.
@@ -276,7 +284,9 @@ class Lane:
         self.batches += 1
         valve = self.valve
         took_us = self._now_us() - batch.began_us
-        self._room.learn(len(batch.users), took_us, valve.bound_us, calm=not valve.shedding)
+        if batch.backlog > len(batch.users):  # the pieces behind take as long, but several at a time
+            took_us = took_us * batch.backlog // (len(batch.users) * self._batches_max)
+        self._room.learn(batch.backlog, took_us, valve.bound_us, calm=not valve.shedding)
         valve.decided(len(batch.users), self._room.usual_us)
         self._make_room()
         if self.refusal is answers.SET_AWAY:
