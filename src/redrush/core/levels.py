@@ -13,7 +13,7 @@ Where this differs from the paper, and why:
   itself again within one.
 - The paper lowers the threshold by 5 % and raises it by 1 % a window, and takes 45 windows to shed nine claims in ten.
   Here what the store did decide in the window is known, so the threshold goes there at once: to the number of claims
-  that it decided, less 5 %, by the counts of what was asked for at each grade. Raised it is by 2 %, or by 10 % where
+  that it decided, less 2 %, by the counts of what was asked for at each grade. Raised it is by 2 %, or by 10 % where
   claims hardly waited; and when what is asked for is less than what was found to be possible, it opens at once.
 - 1,024 grades, not 128: at twenty times the load, one of 128 is a sixth of what is let through.
 - What a claim waits for may be the store, or the gate itself when its processor is the bottleneck. Refusing helps
@@ -49,7 +49,7 @@ OVERLOADED_WINDOWS_MIN: Final = 2
 LATE_WINDOWS_MIN: Final = 3
 """The same for a late loop: neighbours on the machine make one late for a moment."""
 
-LOWER_BY: Final = 0.05
+LOWER_BY: Final = 0.02
 """What is refused beyond what the store could not decide, so that the queue becomes shorter."""
 LOWER_AT_ONCE_MAX: Final = 0.3
 """Of what was known to be possible: in the window in which a wave ends the store decides little, and long waits end."""
@@ -59,7 +59,7 @@ RAISE_IDLE_BY: Final = 0.10
 IDLE_OF_USUAL: Final = 0.75
 RAISE_BLIND_BY: Final = 0.25
 """Where nobody knows yet what is possible: after a level that was set before the opening."""
-TURNED_AWAY_MAX: Final = 0.05
+TURNED_AWAY_MAX: Final = 0.10
 """Share of claims that found no place from which on the store is overloaded, however short the others waited."""
 
 OPEN_GRADES: Final = GRADES // 5
