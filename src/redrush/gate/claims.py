@@ -180,25 +180,27 @@ class RoundClaims:
             self.counts.not_eligible += 1
             return self._not_eligible
         if self.sold_out:
-            winners = self.winners
-            if winners is not None and (not lane.complete or user in winners):
-                return self._admit(lane, waiter, user, now_us)
-            self.counts.empty += 1
-            return self._empty
+            return self._sold_out(lane, waiter, user, now_us)
         release = self._release
         if (release is not None and not release.admit(now_us, self._draw())) or now_us < lane.dry_until_us:
             return self._miss(lane, waiter, user, now_us)
         if lane.valve.shedding:
-            return self._admit(lane, waiter, user, now_us)
+            refusal = lane.valve.refuses(user)
+            if refusal is not None and (self.winners is None or user not in self.winners):
+                return refusal  # who may have won asks for what is theirs, whatever the level
         return lane.park(waiter, user, now_us)
 
     def home(self, user: str) -> Lane:
         """Return the lane that the user's claims take."""
         return self.lanes[home(user, len(self.lanes))]
 
-    def _admit(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
-        """Let the claim through to the set if its level admits the user. Who may have won asks for what is theirs."""
-        if lane.valve.shedding and (self.winners is None or user not in self.winners):
+    def _sold_out(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
+        """Say so, unless the user may have won at another gate, as far as is known: that is for the store to tell."""
+        winners = self.winners
+        if winners is None or (lane.complete and user not in winners):
+            self.counts.empty += 1
+            return self._empty
+        if lane.valve.shedding and user not in winners:
             refusal = lane.valve.refuses(user)
             if refusal is not None:
                 return refusal
