@@ -15,6 +15,7 @@ from redrush.config import (
 )
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy, WaitingTexts
+from redrush.core.levels import AdmissionTerms
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.errors import ConfigError
 
@@ -307,3 +308,25 @@ def test_a_mistake_in_the_tickets_table_is_told_with_its_line(line: str, key: st
         parse_campaign(f"{MINIMUM}[tickets]\n{line}\n", "c.toml")
     assert str(refused.value).startswith(f"c.toml:17: {key}: "), str(refused.value)
     assert sentence in str(refused.value)
+
+
+def test_the_admission_table_changes_what_it_names_and_leaves_the_rest() -> None:
+    lines = '[admission]\nqueueing_target = "5ms"\ninterval_max = "1m"\nlevel_at_opening = 0.9\n'
+    terms = parse_campaign(MINIMUM + lines, "c.toml").admission
+    assert terms == AdmissionTerms(queueing_target_ms=5, interval_max_ms=60_000, level_at_opening=0.9)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("level_at_opening = 1.5", "17: admission.level_at_opening: must be from 0 to 1"),
+        ('wait_max = "61s"', '17: admission.wait_max: "61s" is too long: at most 60 s'),
+        ('wait_max = "5ms"', "17: admission.wait_max: must not be below queueing_target"),
+        ('queueing_target = "soon"', '17: admission.queueing_target: "soon" is not a duration'),
+        ("target = 3", '17: admission.target: unknown key "target"'),
+    ],
+)
+def test_a_mistake_in_the_admission_table_is_told_with_its_line(line: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(f"{MINIMUM}[admission]\n{line}\n", "c.toml")
+    assert f"c.toml:{sentence}" in str(told.value)

@@ -46,6 +46,8 @@ def test_the_sample_is_a_deployment() -> None:
     assert deployment.valkey.tls_ca == Path("/etc/redrush/valkey-ca.pem")
     assert deployment.control.gates == (Address("127.0.0.1", 8080),)
     assert deployment.control.lower_after_us == 5_000_000
+    sheds = text.replace("# [admission]", "[admission]").replace("# level_at", "level_at")
+    assert parse_deployment(sheds, PATH).admission.level_at_opening == 0.9
     never = parse_deployment(text.replace('# lower_after = "5s"', 'lower_after = "never"'), PATH)
     assert never.control.lower_after_us is None
 

@@ -137,6 +137,10 @@ class Asking:
     def __init__(self) -> None:
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
+    @property
+    def waiting(self) -> bool:
+        return not self.answer.done()
+
     def send(self, answer: bytes) -> None:
         self.answer.set_result(answer)
 

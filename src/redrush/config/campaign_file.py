@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
@@ -19,6 +20,7 @@ from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
+from redrush.core.levels import AdmissionTerms
 from redrush.core.money import format_amount, parse_amount
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.rules import Rule
@@ -73,6 +75,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec
     client: ClientPolicy
     proof_of_work: ProofOfWork | None = None
+    admission: AdmissionTerms = AdmissionTerms()
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -103,6 +106,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gate: GateSpec = GateSpec()
     client: ClientTable = ClientTable()
     tickets: TicketsTable = TicketsTable()
+    admission: AdmissionTable = AdmissionTable()
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
 
@@ -150,6 +154,7 @@ def _campaign(file: _File) -> CampaignFile:
         gate=file.gate,
         client=client_policy(file.client),
         proof_of_work=work,
+        admission=admission_terms(file.admission),
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.campaign_file import GateSpec, check_gate
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
+from redrush.core.levels import AdmissionTerms
 from redrush.errors import ConfigError
 
 SETS_MAX = 256
@@ -149,6 +151,7 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     settle: Address
     control: ControlRole
     query: QueryRole
+    admission: AdmissionTerms = AdmissionTerms()
 
     def set_named(self, set_id: str) -> SetSpec:
         """Return the set. ConfigError if there is none of this id."""
@@ -229,6 +232,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     settle: _RoleTable = _RoleTable(control_port=9102)
     control: _ControlTable = _ControlTable()
     query: _QueryTable = _QueryTable()
+    admission: AdmissionTable = AdmissionTable()
 
 
 def load_deployment_file(path: Path) -> DeploymentFile:
@@ -277,6 +281,7 @@ class _Reading:
                 address=_listening("query.port", file.query.host, file.query.port),
                 control=_control("query", file.query),
             ),
+            admission=admission_terms(file.admission),
         )
 
     def _sets(self, file: _File) -> tuple[SetSpec, ...]:

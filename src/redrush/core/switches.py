@@ -27,6 +27,10 @@ NON_CORE_SHARE: Final = "sampling.non_core"
 SETTLEMENT_PAUSED: Final = "settlement.paused"
 EXCHANGES_PER_SECOND: Final = "tickets.exchanges_per_second"
 RULES: Final = "rules"
+LEVEL_FLOOR: Final = "admission.level_floor"
+LEVEL_AT_OPENING: Final = "admission.level_at_opening"
+CONNECTIONS_MAX: Final = "flow.gate.connections_max"
+GRANTS_PER_SECOND_MAX: Final = "flow.settle.grants_per_second_max"
 
 
 def ended_of(round_id: str) -> str:
@@ -114,6 +118,7 @@ PACE_MOST: Final = 1e9
 """Packets per second; as in the campaign file."""
 WAITING_MOST: Final = 1_000_000
 EXCHANGES_MOST: Final = 1_000_000
+CONNECTIONS_MOST: Final = 1_000_000
 
 
 CAMPAIGN_WIDE: Final = (
@@ -150,6 +155,47 @@ CAMPAIGN_WIDE: Final = (
         type=Type.FLAG,
         default=False,
         does="nothing is recorded and no leftover is moved; claims go on, and the log keeps everything",
+        acts=Role.SETTLE,
+    ),
+    Switch(
+        name=LEVEL_FLOOR,
+        type=Type.NUMBER,
+        default=0.0,
+        unit="share of users",
+        most=1,
+        does="at least this share of the users is refused, whether anything is overloaded or not; 1 refuses everybody",
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=LEVEL_AT_OPENING,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="share of users",
+        most=1,
+        may_be_off=True,
+        does='the share that is refused when a round opens, until the gate has counted; "off": as configured',
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=CONNECTIONS_MAX,
+        type=Type.WHOLE,
+        default=OFF,
+        unit="connections of one gate",
+        least=1,
+        most=CONNECTIONS_MOST,
+        may_be_off=True,
+        does="open connections at once, more are told to try another gate; the configured limit holds as well",
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=GRANTS_PER_SECOND_MAX,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="grants per second and recorder",
+        least=1,
+        most=PACE_MOST,
+        may_be_off=True,
+        does="how fast grants are recorded, so that the database has time for others; the log keeps the rest",
         acts=Role.SETTLE,
     ),
 )

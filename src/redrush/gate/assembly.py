@@ -7,9 +7,11 @@ import msgspec
 
 from redrush.core.campaign import Campaign, Round
 from redrush.core.client_policy import ClientPolicy
+from redrush.core.levels import AdmissionTerms
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
+from redrush.gate.admission import Admission, MakesWay
 from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
@@ -36,6 +38,7 @@ class Event(msgspec.Struct, frozen=True):
     """What participants' clients are told to keep to."""
     proof_of_work: ProofOfWork | None = None
     """What a ticket must be exchanged for, before the opening; None: tickets are good as they are."""
+    admission: AdmissionTerms = AdmissionTerms()
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -44,6 +47,7 @@ class Gate(msgspec.Struct, frozen=True):
     site: Site
     rounds: dict[str, RoundClaims]
     gauge: Gauge
+    admission: Admission
     views: tuple[RoundView, ...]
     switches: GateSwitches
     exchange: Exchange | None
@@ -54,6 +58,12 @@ class Gate(msgspec.Struct, frozen=True):
             claims.tick()
         for view in self.views:
             view.tick()
+
+    def beat(self, late_s: float) -> None:
+        """See to admission. Every few hundredths of a second, with how late that is."""
+        if self.admission.beat(late_s):
+            for claims in self.rounds.values():
+                claims.advise()
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""
@@ -85,6 +95,12 @@ def build_gate(
     )
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)
+    admission = Admission(
+        event.admission,
+        secret=event.tickets.keys[event.tickets.current],
+        interval_ms=event.policy.interval_ms,
+        now_us=now_us,
+    )
     rounds: dict[str, RoundClaims] = {}
     for round_ in event.campaign.rounds:
         sets = homes(round_)
@@ -93,6 +109,7 @@ def build_gate(
             round_,
             homes=sets,
             manners=shared_manners(share) if shared else Manners(share),
+            admission=admission,
             winners=WinnersFilter(round_.slots.count) if shared else None,
             writer=GrantWriter(event.campaign, round_, event.amounts, event.receipts),
             now_us=now_us,
@@ -101,18 +118,20 @@ def build_gate(
             audience=event.audience,
             failed=failed,
         )
+        admission.opens(round_, [one.set for one in sets])
     views = tuple(RoundView(claims, now_us, event.policy.interval_ms) for claims in rounds.values())
     for claims, view in zip(rounds.values(), views, strict=True):
         path = f"/v1/rounds/{claims.round.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
-    grants = Sampled(GrantsView(tuple(rounds.values()), now_us), sampling)
+    grants = MakesWay(Sampled(GrantsView(tuple(rounds.values()), now_us), sampling), admission)
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     policy = msgspec.structs.replace(event.policy, proof_of_work=proves)
     site.add(b"GET", b"/v1/policy", policy_view(policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     exchange = _add_exchange(site, event, sampling, now_us)
-    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling, exchange), exchange)
+    switches = GateSwitches(rounds.values(), gauge, sampling, admission, site, exchange)
+    return Gate(site, rounds, gauge, admission, views, switches, exchange)
 
 
 def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:

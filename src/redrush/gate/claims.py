@@ -27,6 +27,7 @@ from redrush.core.outcomes import Outcome
 from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
 from redrush.gate import answers
+from redrush.gate.admission import Admission
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Batch, Gauge, Home, Lane, Manners
 from redrush.gate.queries import Queries
@@ -69,6 +70,7 @@ class RoundClaims:
         *,
         homes: Sequence[Home],
         manners: Manners,
+        admission: Admission,
         winners: WinnersFilter | None,
         writer: GrantWriter,
         now_us: Callable[[], int],
@@ -85,7 +87,10 @@ class RoundClaims:
         self.refills = 0
         """How often slots were given to the round: what was found out before the last time is void."""
         self.winners = winners
-        self.lanes = tuple(Lane(one, round_.id, manners, gauge, self._decide) for one in homes)
+        self.lanes = tuple(
+            Lane(one, round_.id, manners, gauge, self._decide, admission=admission, now_us=now_us) for one in homes
+        )
+        self.admission = admission
         self._only_lane = self.lanes[0] if len(self.lanes) == 1 else None
         self._writer = writer
         self._now_us = now_us
@@ -115,7 +120,9 @@ class RoundClaims:
             lane.check()
         now_us = self._now_us()
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
-        self._missed = answers.json_answer({"outcome": Outcome.MISSED}, head)
+        advised_ms = self.admission.advised_ms
+        advice = {} if advised_ms is None else {"interval_ms": advised_ms}
+        self._missed = answers.json_answer({"outcome": Outcome.MISSED} | advice, head)
         self._empty = answers.json_answer({"outcome": Outcome.EMPTY}, head)
         self._closed = answers.json_answer({"outcome": Outcome.CLOSED}, head)
         self._not_eligible = answers.json_answer({"outcome": Outcome.NOT_ELIGIBLE}, head)
@@ -124,6 +131,11 @@ class RoundClaims:
             head,
         )
         self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
+
+    def advise(self) -> None:
+        """Renew what tells clients how often to ask. Call when that has changed."""
+        if self.phase() is Phase.OPEN:
+            self.tick()
 
     # -- switches
 
@@ -144,7 +156,7 @@ class RoundClaims:
 
     # -- one claim
 
-    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:  # noqa: C901 - the order of the checks, all in one place
         """Answer a claim at once, or park it (None). The order of the checks is the order of certainty: what a user
         has won stays won after the close; then time; then whether they may; then whether anything is left."""
         rest = self._repeats.get(user)
@@ -155,7 +167,7 @@ class RoundClaims:
         known = lane.known.get(user)
         if known is not None:
             if lane.undecided(user):
-                return lane.park(waiter, user)
+                return lane.park(waiter, user, self._now_us())
             self.counts.repeat += 1
             return self._repeat_answer(user, known)
         now_us = self._now_us()
@@ -168,24 +180,36 @@ class RoundClaims:
             self.counts.not_eligible += 1
             return self._not_eligible
         if self.sold_out:
-            winners = self.winners
-            if winners is not None and (not lane.complete or user in winners):
-                return lane.park(waiter, user)
-            self.counts.empty += 1
-            return self._empty
+            return self._sold_out(lane, waiter, user, now_us)
         release = self._release
         if (release is not None and not release.admit(now_us, self._draw())) or now_us < lane.dry_until_us:
-            return self._miss(lane, waiter, user)
-        return lane.park(waiter, user)
+            return self._miss(lane, waiter, user, now_us)
+        if lane.valve.shedding:
+            refusal = lane.valve.refuses(user)
+            if refusal is not None and (self.winners is None or user not in self.winners):
+                return refusal  # who may have won asks for what is theirs, whatever the level
+        return lane.park(waiter, user, now_us)
 
     def home(self, user: str) -> Lane:
         """Return the lane that the user's claims take."""
         return self.lanes[home(user, len(self.lanes))]
 
-    def _miss(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
+    def _sold_out(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
+        """Say so, unless the user may have won at another gate, as far as is known: that is for the store to tell."""
+        winners = self.winners
+        if winners is None or (lane.complete and user not in winners):
+            self.counts.empty += 1
+            return self._empty
+        if lane.valve.shedding and user not in winners:
+            refusal = lane.valve.refuses(user)
+            if refusal is not None:
+                return refusal
+        return lane.park(waiter, user, now_us)
+
+    def _miss(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
         """Tell the user to try again, unless the filter says that they may have won: that is for the store to tell."""
         if self.winners is not None and user in self.winners:
-            return lane.park(waiter, user)
+            return lane.park(waiter, user, now_us)
         self.counts.missed += 1
         return self._missed
 

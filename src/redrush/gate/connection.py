@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         # uvloop's transport is one in all but its base class.
         self._transport = cast(asyncio.Transport, transport)
         site = self._site
-        excess = len(site.connections) - site.limits.connections_max
+        excess = len(site.connections) - site.connections_max
         if excess >= REFUSALS_MAX:
             site.counts["connections_refused"] += 1
             self._closing = True
@@ -221,6 +221,11 @@ class Connection(asyncio.Protocol):
             self._serve(endpoint.reads(request.body) if endpoint.reads else endpoint.route, user)
 
     # -- answering
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a request waits for its answer, and somebody for that."""
+        return self._waiting
 
     def _serve(self, route: Route, user: str) -> None:
         done = route.serve(self, user)

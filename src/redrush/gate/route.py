@@ -11,6 +11,10 @@ from redrush.core.tickets import Ticket
 class Waiter(Protocol):
     """Whoever waits for an answer; a connection, mostly."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer would still be sent to somebody."""
+
     def send(self, answer: bytes) -> None:
         """Take the answer to the request that was left unanswered."""
 

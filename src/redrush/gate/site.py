@@ -45,6 +45,8 @@ class Site:
         must be exchanged for others first; None: there are none such."""
         self.limits = limits
         self.stopping = False
+        self.connections_max = limits.connections_max
+        """Connections at once; what operators set holds besides the configured maximum."""
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
         self.known_heads = KnownHeads()

@@ -8,17 +8,22 @@ from collections.abc import Callable, Iterable
 from redrush.core.switches import (
     ANSWER_ENDED,
     CLAIMS_WAITING_MAX,
+    CONNECTIONS_MAX,
     EXCHANGES_PER_SECOND,
+    LEVEL_AT_OPENING,
+    LEVEL_FLOOR,
     NON_CORE_SHARE,
     Snapshot,
     ended_of,
     pace_of,
 )
 from redrush.gate import answers
+from redrush.gate.admission import Admission
 from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.lanes import Gauge
 from redrush.gate.route import Route, Waiter
+from redrush.gate.site import Site
 
 
 class Sampling:
@@ -48,12 +53,20 @@ class GateSwitches:
     """Applies snapshots to the rounds of a gate. `apply` is what follows a switchboard or a switch line."""
 
     def __init__(
-        self, rounds: Iterable[RoundClaims], gauge: Gauge, sampling: Sampling, exchange: Exchange | None
+        self,
+        rounds: Iterable[RoundClaims],
+        gauge: Gauge,
+        sampling: Sampling,
+        admission: Admission,
+        site: Site,
+        exchange: Exchange | None,
     ) -> None:
         self._rounds = tuple(rounds)
         self._gauge = gauge
         self._sampling = sampling
         self._exchange = exchange
+        self._admission = admission
+        self._site = site
         self._configured_parked_max = gauge.parked_max
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -62,11 +75,19 @@ class GateSwitches:
         for claims in self._rounds:
             claims.set_pace(snapshot.number(pace_of(claims.round.id)))
             claims.set_ended(ended or snapshot.flag(ended_of(claims.round.id)))
-        waiting_max = snapshot.number(CLAIMS_WAITING_MAX)
-        configured = self._configured_parked_max
-        self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
+        self._gauge.parked_max = _least(snapshot.number(CLAIMS_WAITING_MAX), self._configured_parked_max)
+        self._site.connections_max = _least(snapshot.number(CONNECTIONS_MAX), self._site.limits.connections_max)
+        self._admission.set_level_at_opening(snapshot.number(LEVEL_AT_OPENING))
+        self._admission.set_floor(snapshot.number(LEVEL_FLOOR) or 0.0)
+        for claims in self._rounds:
+            claims.advise()
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
         # A control role of an earlier start may not know yet that tickets are exchanged.
         if self._exchange is not None and EXCHANGES_PER_SECOND in snapshot.values:
             self._exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)
+
+
+def _least(switched: float | None, configured: int) -> int:
+    """Return what holds of a limit that is configured, and may be switched lower."""
+    return configured if switched is None else min(int(switched), configured)

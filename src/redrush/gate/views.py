@@ -21,7 +21,8 @@ class RoundView:
     """The route of `GET /v1/rounds/{round}`; built once a second, the same bytes for everybody."""
 
     def __init__(self, claims: RoundClaims, now_us: Callable[[], int], interval_ms: int) -> None:
-        """`interval_ms` is the least time between two requests of a client, as the client policy has it."""
+        """`interval_ms` is the least time between two requests of a client, as the client policy has it; what is
+        advised under overload goes before it."""
         self._claims = claims
         self._now_us = now_us
         self._interval_ms = interval_ms
@@ -32,6 +33,7 @@ class RoundView:
         round_ = self._claims.round
         self._phase = phase = self._claims.phase()
         self._sold_out = self._claims.sold_out
+        self._advised_ms = self._claims.admission.advised_ms
         self._answer = answers.json_answer(
             {
                 "round": round_.id,
@@ -40,14 +42,19 @@ class RoundView:
                 "closes_at": rfc3339(round_.closes_us),
                 "server_time": rfc3339(self._now_us()),
                 "packets": round_.slots.count,
-                "interval_ms": self._interval_ms,
+                "interval_ms": self._advised_ms or self._interval_ms,
             },
             f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
         )
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the state of the round, at most a second old, but never past an opening or a close."""
-        if self._claims.phase() is not self._phase or self._claims.sold_out is not self._sold_out:
+        claims = self._claims
+        if (
+            claims.phase() is not self._phase
+            or claims.sold_out is not self._sold_out
+            or claims.admission.advised_ms != self._advised_ms
+        ):
             self.tick()
         return self._answer
 

@@ -26,7 +26,7 @@ from redrush.core.campaign import Campaign
 from redrush.core.ledger import SlotAmounts
 from redrush.errors import RedrushError
 from redrush.ports.records import Records
-from redrush.ports.store import LogRecord, Store, StoreFailed
+from redrush.ports.store import Granted, LogRecord, Store, StoreFailed
 from redrush.settle.interpret import Interpreter
 
 SLICE_RECORDS_MAX: Final = 512
@@ -60,6 +60,10 @@ def _never() -> bool:
     return False
 
 
+def _no_pace() -> float | None:
+    return None
+
+
 async def _keep_all(_seq: int) -> None:
     """This log is not trimmed."""
 
@@ -82,12 +86,13 @@ class Recorder:
         trim: Callable[[int], Awaitable[object]] | None = None,
         busy: Callable[[], bool] = _never,
         paused: Callable[[], bool] = _never,
+        grants_per_s_max: Callable[[], float | None] = _no_pace,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:
         """`set_id` names the set, where rounds are divided over several. `trim(seq)` removes log records up to `seq`,
         all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the gate
-        is in a rush, `paused` whether operators want nothing recorded now; `on_fault` hears of each fault before it is
-        tried again.
+        is in a rush, `paused` whether operators want nothing recorded now, `grants_per_s_max` how much of it, unless
+        somebody waits for the rest; `on_fault` hears of each fault before it is tried again.
         """
         if trim is not None and not records.commits_are_durable:
             raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
@@ -97,6 +102,8 @@ class Recorder:
         self._trim = _keep_all if trim is None else trim
         self._busy = busy
         self._paused = paused
+        self._grants_per_s_max = grants_per_s_max
+        self._last_slice = (-math.inf, 0)  # when it began, and how many grants it had
         self._on_fault = on_fault
         self._cursor: int | None = None  # None: ask the records
         self._recorded = 0  # the last cursor that was known
@@ -189,6 +196,8 @@ class Recorder:
                 return False
             await self._back_off(BUSY_POLL_S)
         now_s = asyncio.get_running_loop().time
+        while self._ahead_of_pace(now_s()) and not self._hasty() and not self._stopping:
+            await self._rest(BUSY_POLL_S)
         while self._rushing() and not self._hasty() and not self._stopping:
             if now_s() - self._caught_up_at_s >= LAG_MAX_S:
                 break
@@ -203,7 +212,8 @@ class Recorder:
             self._cursor = await loop.run_in_executor(thread, self._records.cursor)
             self._recorded = self._cursor
             await self._trim(self._cursor)  # the recorder before may have ended between its commit and this
-        limit = RUSH_SLICE_RECORDS_MAX if self._rushing() else SLICE_RECORDS_MAX
+        small = self._rushing() or self._grants_per_s_max() is not None
+        limit = RUSH_SLICE_RECORDS_MAX if small else SLICE_RECORDS_MAX
         log_records = await self._store.log(self._cursor, limit)
         if not log_records:
             self._caught_up_at_s = loop.time()
@@ -215,9 +225,16 @@ class Recorder:
         self._cursor = await loop.run_in_executor(thread, self._apply, log_records)
         self._recorded = self._cursor
         await self._trim(self._cursor)
+        grants = sum(len(log_record.users) for log_record in log_records if isinstance(log_record, Granted))
+        self._last_slice = began_s, grants
         if self._rushing():
             await self._rest(BUSY_REST_FACTOR * (loop.time() - began_s))
         return len(log_records)
+
+    def _ahead_of_pace(self, now_s: float) -> bool:
+        """Whether operators' pace says that it is too soon for the next slice."""
+        pace, (began_s, grants) = self._grants_per_s_max(), self._last_slice
+        return pace is not None and grants > pace * (now_s - began_s)
 
     def _apply(self, log_records: list[LogRecord]) -> int:
         return self._records.apply([self._interpreter.change(log_record) for log_record in log_records])

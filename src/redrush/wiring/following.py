@@ -10,7 +10,7 @@ from redrush.control.operator_access import ControlAddress, load_token_if_any
 from redrush.control.operator_client import ControlUnreachable, ask
 from redrush.control.plans import load_plans
 from redrush.control.switch_follower import SwitchFollower
-from redrush.core.switches import SETTLEMENT_PAUSED, Snapshot
+from redrush.core.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED, Snapshot
 from redrush.ports.switch_line import SwitchLine
 from redrush.wiring.operating import ANY_HOST
 from redrush.wiring.role import Parts, Surroundings, Troubles
@@ -25,13 +25,19 @@ class SettlementPause:
 
     def __init__(self) -> None:
         self._paused = False
+        self._grants_per_s_max: float | None = None
 
     def __call__(self) -> bool:
         return self._paused
 
+    def grants_per_s_max(self) -> float | None:
+        """Return how many grants are to be recorded a second at most; None: as many as can be."""
+        return self._grants_per_s_max
+
     def apply(self, snapshot: Snapshot) -> None:
         """Let the snapshot hold."""
         self._paused = snapshot.flag(SETTLEMENT_PAUSED)
+        self._grants_per_s_max = snapshot.number(GRANTS_PER_SECOND_MAX)
 
 
 def control_of(around: Surroundings) -> ControlAddress:

@@ -71,6 +71,7 @@ class GateRole:
                 self._audience,
                 load_policy(data_dir),
                 load_proof_of_work(data_dir),
+                deployment.admission,
             ),
             limits_of(deployment.gate.limits),
             self._homes,
@@ -88,12 +89,12 @@ class GateRole:
         )
         await scaled.start()
         await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
-        readings = GateReadings(gate.site, gate.rounds.values(), gate.gauge, asyncio.get_running_loop().time)
+        readings = GateReadings(gate, asyncio.get_running_loop().time)
         self._parts.add("readings", tell_readings(self._around, "gate", readings))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
-        self._server = Server([gate.tick])
+        self._server = Server([gate.tick], [gate.beat])
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
 
@@ -146,6 +147,7 @@ class RecorderRole:
             sealed.amounts,
             set_id=self._spec.id,
             paused=pause,
+            grants_per_s_max=pause.grants_per_s_max,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
