@@ -20,8 +20,10 @@ from redrush.gate.reader import Limits
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.ports.news import News
 from redrush.ports.store import (
+    FIRST_HISTORY,
     Claimed,
     ClaimResult,
+    History,
     LogRecord,
     PotState,
     Store,
@@ -47,6 +49,7 @@ class RemoteStore:
         self.calls: list[tuple[str, ...]] = []
         """The users of every claim."""
         self.finds = 0
+        self.past = FIRST_HISTORY
         self.trimmed_upto = 0
         """Records of the log up to this one are gone."""
         self._heard_seq = 0
@@ -112,6 +115,16 @@ class RemoteStore:
 
     def last_seq(self) -> int:
         return self._heard_seq
+
+    def history(self) -> History:
+        return self.past
+
+    def begin_anew(self, inner: Store) -> None:
+        """This gate finds that the set was made anew, as `inner`."""
+        self.inner, self.past = inner, History(self.past.generation + 1, ())
+        self._heard_seq = 0
+        for known in self._known.values():
+            known.clear()
 
     async def close(self) -> None:
         """The set stays."""

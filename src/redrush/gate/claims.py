@@ -261,6 +261,11 @@ class RoundClaims:
             lane.complete = False
             lane.dry_until_us = 0
 
+    def began_anew(self) -> None:
+        """A set of the round may have lost grants: they, and what was concluded from them, have to be learned again."""
+        self._repeats.clear()
+        self.refilled()
+
     def sell_out(self, refills: int) -> None:
         """Every slot in every set was found to be granted, when `refills` was what it is said to be."""
         self.sold_out = refills == self.refills

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +16,9 @@ from redrush.control.keys import load_keys
 from redrush.control.sealing import load_sealed
 from redrush.core.failover import Terms
 from redrush.errors import ConfigError, RedrushError
-from redrush.ports.store import Granted, LogRecord, StoreUnavailable
+from redrush.ports.store import Granted, History, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.settle.rebuilding import rebuild_set
-from redrush.settle.whole_log import Journalled
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
@@ -80,21 +79,14 @@ async def _rebuild(
         if not yes and not await asyncio.to_thread(records.cursor):
             raise NeedsYes(f"the records have nothing of set {spec.id}: rebuilt from them it would be empty")
         epoch = await asyncio.to_thread(expected)
-        journal = _whole_journal(records)
+        # What a recorder still holds of the lost set comes too late from now on: the journal is what it is.
+        await asyncio.to_thread(records.begin, History(epoch))
+        journal = records.journal()
         last_seq = await rebuild_set(campaign_id, spec.id, target, journal, others, epoch=epoch, access=access)
     finally:
         await close_all(others)
         records.close()
     return Rebuilt(spec.id, epoch, last_seq)
-
-
-def _whole_journal(records: Journalled) -> Iterator[LogRecord]:
-    """Yield every record, also those that the recorder had read before the set was lost and enters meanwhile."""
-    seq = 0
-    while seq < records.cursor():
-        for record in records.journal(seq):
-            seq = record.seq
-            yield record
 
 
 async def _check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: Access, *, yes: bool) -> None:

@@ -27,6 +27,7 @@ from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
+from redrush.settle.anew import again_whenever_anew
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
@@ -138,6 +139,7 @@ class RecorderRole:
             sealed.amounts,
             set_id=self._spec.id,
             paused=pause,
+            begin=self._records.begin,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
@@ -192,25 +194,30 @@ class SettleRole:
         )
         pause = SettlementPause()
         await listen_to_switches(around, self._parts, self._troubles, pause.apply)
-        self._closer = SetsCloser(
-            self._stores,
-            campaign,
-            around.clock,
-            sets_of=around.sets_of,
-            moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
-            paused=pause,
-            on_fault=self._troubles.listener("closing"),
-        )
-        self._parts.add("opener", opener.run())
-        self._parts.add("closer", self._closer.run())
+
+        def close() -> Awaitable[None]:
+            self._closer = SetsCloser(
+                self._stores,
+                campaign,
+                around.clock,
+                sets_of=around.sets_of,
+                moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
+                paused=pause,
+                on_fault=self._troubles.listener("closing"),
+            )
+            return self._closer.run()
+
+        self._parts.add("opener", again_whenever_anew(self._stores, opener.run))
+        self._parts.add("closer", again_whenever_anew(self._stores, close))
         return {}
 
     def readiness(self) -> bytes:
         return ready_unless(self._troubles.current())
 
     def readings(self) -> Iterator[Reading]:
-        assert self._closer is not None
-        unsettled = len(self._closer.unsettled)
+        unsettled = (
+            len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.rounds)
+        )
         yield Reading("redrush_rounds_unsettled", "Rounds whose leftover may still move", "gauge", (), unsettled)
         yield from self._troubles.readings()
 

@@ -27,6 +27,7 @@ from redrush.ports.store import (
     EMPTY,
     Claimed,
     ClaimResult,
+    History,
     LogRecord,
     PotState,
     StoreConflict,
@@ -89,6 +90,7 @@ class ValkeyStore:
         self._idle.set()
         self._closed = False
         self._reading = LogReading(primary, self._calls, keys, access)
+        primary.forget = self._forget
 
     @classmethod
     async def connect(
@@ -244,6 +246,12 @@ class ValkeyStore:
         """Return the seq of the last record that this process heard of: by its calls, or by reading the log."""
         return self._seq
 
+    def history(self) -> History:
+        history = self._primary.history
+        if history is None:
+            raise StoreUnavailable(f"set {self._keys.name}: not reached yet")
+        return history
+
     async def trim(self, upto_seq: int) -> int:
         """Drop log records with seq <= `upto_seq`, which the records must hold durably; return how many there were."""
         (dropped,) = await self._change(self._library.trim, (self._keys.meta, self._keys.log), max(upto_seq, 0))
@@ -325,6 +333,12 @@ class ValkeyStore:
         if remembered is None:
             remembered = self._pots[pot] = _Pot(self._keys.pot(pot))
         return remembered
+
+    def _forget(self) -> None:
+        """What was remembered may not be so in the set's new history. Mappings that `known` returned stay in use."""
+        self._seq = 0
+        for remembered in self._pots.values():
+            remembered.grants.clear()
 
     def _saw(self, seq: int) -> None:
         self._seq = max(self._seq, seq)
