@@ -22,6 +22,7 @@ SETS_MAX = 256
 ADDRESSES_MAX = 16
 """Servers of one set: a primary, its replicas, and spare ones."""
 WORKERS_MAX = 256
+GATES_MAX = 10_000
 WARM_UP_US_MAX = 24 * 3_600_000_000
 WARM_UP_DEFAULT = "60s"
 LOWER_AFTER_DEFAULT = "5s"
@@ -115,6 +116,8 @@ class GateRole(msgspec.Struct, frozen=True, kw_only=True):
     address: Address
     control: Address
     workers: int
+    count: int
+    """How many of these the event has, each with its workers; they share its release pace."""
     limits: GateSpec
 
 
@@ -196,6 +199,7 @@ class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     control_host: str = "127.0.0.1"
     control_port: int = 9100
     workers: int = 1
+    count: int = 1
     connections_max: int | None = None
     parked_max: int | None = None
 
@@ -366,12 +370,15 @@ class _Reading:
 def _gate(table: _GateTable) -> GateRole:
     if not 1 <= table.workers <= WORKERS_MAX:
         raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
+    if not 1 <= table.count <= GATES_MAX:
+        raise Wrong("gate.count", f"must be from 1 to {GATES_MAX}")
     limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max)
     check_gate(limits)
     return GateRole(
         address=_listening("gate.port", table.host, table.port),
         control=_control("gate", table),
         workers=table.workers,
+        count=table.count,
         limits=limits,
     )
 

@@ -1,6 +1,9 @@
 """What the switches do in a gate: each snapshot is written into the places that are read while serving.
 
 Nothing asks a switch during a rush; a claim costs the same with and without them.
+
+A release pace is that of the event, and each gate lets its share of it go: an equal one, for a balancer gives all about
+as many requests. How many gates there are is counted by whoever they tell their readings to.
 """
 
 from collections.abc import Callable, Iterable
@@ -50,15 +53,30 @@ class GateSwitches:
         self._gauge = gauge
         self._sampling = sampling
         self._configured_parked_max = gauge.parked_max
+        self.gates = 1
+        """How many gates share the release pace, as far as this one knows."""
+        self._paces = {claims.round.id: claims.round.release_per_s for claims in self._rounds}
 
     def apply(self, snapshot: Snapshot) -> None:
         """Let the snapshot hold from the next request on."""
         ended = snapshot.flag(ANSWER_ENDED)
         for claims in self._rounds:
-            claims.set_pace(snapshot.number(pace_of(claims.round.id)))
+            self._paces[claims.round.id] = snapshot.number(pace_of(claims.round.id))
             claims.set_ended(ended or snapshot.flag(ended_of(claims.round.id)))
+        self._set_paces()
         waiting_max = snapshot.number(CLAIMS_WAITING_MAX)
         configured = self._configured_parked_max
         self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
+
+    def share_with(self, gates: int) -> None:
+        """Release one of so many equal shares of every pace: there are so many gates, this one included."""
+        if gates != self.gates:
+            self.gates = gates
+            self._set_paces()
+
+    def _set_paces(self) -> None:
+        for claims in self._rounds:
+            pace = self._paces[claims.round.id]
+            claims.set_pace(None if pace is None else pace / self.gates)

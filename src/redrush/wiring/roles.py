@@ -48,9 +48,11 @@ from redrush.wiring.wardens import Wardens
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address) -> None:
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address, gates: int) -> None:
+        """`gates` is how many there are, as far as is known before the control role has counted them."""
         self._around = around
         self._audience = audience
+        self._gates = gates
         self._address = address
         self._troubles = Troubles(around.log)
         self._parts = Parts()
@@ -80,9 +82,10 @@ class GateRole:
             warm_up_us=deployment.warm_up_us,
         )
         await scaled.start()
+        gate.switches.share_with(self._gates)
         await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
         readings = GateReadings(gate.site, gate.rounds.values(), gate.gauge, asyncio.get_running_loop().time)
-        self._parts.add("readings", tell_readings(self._around, "gate", readings))
+        self._parts.add("readings", tell_readings(self._around, "gate", readings, gate.switches.share_with))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
@@ -97,6 +100,8 @@ class GateRole:
     def readings(self) -> Iterator[Reading]:
         assert self._scaled is not None
         yield from gate_readings(self._scaled.gate)
+        gates = self._scaled.gate.switches.gates
+        yield Reading("redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates)
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -361,7 +366,7 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)
         ours = msgspec.structs.replace(around, control=own)
-        run_role(lambda around: GateRole(around, audience, address), ours, announce)
+        run_role(lambda around: GateRole(around, audience, address, deployment.gate.count * workers), ours, announce)
 
     if workers == 1:
         work(0)
