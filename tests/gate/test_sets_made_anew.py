@@ -1,5 +1,7 @@
 """A set that lost grants and was made anew: gates go on, and nothing that they remembered of it holds."""
 
+import pytest
+
 from redrush.ports.store import Granted, Opened, Store, Transfers
 from redrush.stores.memory import MemoryStore
 from tests.gate.sets import ManySets, OneGate, many_sets
@@ -82,7 +84,9 @@ async def test_a_pot_that_the_set_has_lost_is_opened_again() -> None:
         assert (await gate.grab(user))["outcome"] == "granted"
 
 
-async def test_a_look_that_saw_a_set_before_and_after_does_not_find_the_round_sold_out() -> None:
+async def test_a_look_that_saw_a_set_before_and_after_does_not_find_the_round_sold_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with many_sets(packets=6) as event:
         gate = await event.gate()
         for user in (user for number in range(3) for user in event.users_of(number, 2)):
@@ -97,9 +101,9 @@ async def test_a_look_that_saw_a_set_before_and_after_does_not_find_the_round_so
                 store.begin_anew(fresh)
             return await read_transfers()
 
-        store.transfers = transfers  # type: ignore[method-assign]  # the gate asks it between two others
+        monkeypatch.setattr(store, "transfers", transfers)
         said: list[int] = []
-        gate.r1.sell_out = said.append  # type: ignore[method-assign]  # it would be undone in a moment
+        monkeypatch.setattr(gate.r1, "sell_out", said.append)  # it would be undone in a moment
         gate.scaled.sold_out("r1")
         await until(lambda: store.inner is fresh)
         await until(lambda: gate.r1.refills > 0)

@@ -93,6 +93,8 @@ async def tell_readings(
         fields = {"source": f"{source} {around.control} {os.getpid()}", "readings": dict(readings())}
         with contextlib.suppress(ControlUnreachable):  # the line of the switches reports the same
             answered = await ask(address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
-            if isinstance(count := answered.fields.get("alike"), int):  # a control role of an earlier release says nothing
+            if isinstance(
+                count := answered.fields.get("alike"), int
+            ):  # a control role of an earlier release says nothing
                 alike(count)
         await asyncio.sleep(TELL_S)

@@ -101,7 +101,9 @@ class GateRole:
         assert self._scaled is not None
         yield from gate_readings(self._scaled.gate)
         gates = self._scaled.gate.switches.gates
-        yield Reading("redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates)
+        yield Reading(
+            "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
+        )
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
