@@ -108,6 +108,10 @@ class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses are seeds of one Valkey Cluster, which promotes replicas by itself."""
     tls: bool
     tls_ca: Path | None
+    """Who must have signed the servers' certificates; None: whom this machine trusts."""
+    tls_cert: Path | None
+    tls_key: Path | None
+    """What this side shows of itself, where the servers want to see it (their default)."""
 
 
 class GateRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +195,8 @@ class _ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cluster: bool = False
     tls: bool = False
     tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -264,7 +270,7 @@ class _Reading:
             raise Wrong("event.warm_up", f'"{file.event.warm_up}" is too long: a day is the longest')
         return DeploymentFile(
             data=self._path_of(file.event.data),
-            audience=None if file.event.audience is None else self._path_of(file.event.audience),
+            audience=self._path_if_any(file.event.audience),
             warm_up_us=warm_up_us,
             sets=self._sets(file),
             valkey=self._valkey(file.valkey),
@@ -353,15 +359,23 @@ class _Reading:
             password = self._secret("valkey.password", table.password)
         if table.user is not None and password is None:
             raise Wrong("valkey.user", "needs a password")
-        if table.tls_ca is not None and not table.tls:
-            raise Wrong("valkey.tls_ca", "is of no use without tls = true")
+        for key in ("tls_ca", "tls_cert", "tls_key"):
+            if getattr(table, key) is not None and not table.tls:
+                raise Wrong(f"valkey.{key}", "is of no use without tls = true")
+        if (table.tls_cert is None) != (table.tls_key is None):
+            raise Wrong("valkey.tls_cert", "goes with tls_key: give both files or neither")
         return ValkeySpec(
             user=table.user,
             password=password,
             cluster=table.cluster,
             tls=table.tls,
-            tls_ca=None if table.tls_ca is None else self._path_of(table.tls_ca),
+            tls_ca=self._path_if_any(table.tls_ca),
+            tls_cert=self._path_if_any(table.tls_cert),
+            tls_key=self._path_if_any(table.tls_key),
         )
+
+    def _path_if_any(self, text: str | None) -> Path | None:
+        return None if text is None else self._path_of(text)
 
     def _path_of(self, text: str) -> Path:
         return self._path.parent / text
