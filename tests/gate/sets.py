@@ -49,6 +49,9 @@ class RemoteStore:
         self.calls: list[tuple[str, ...]] = []
         """The users of every claim."""
         self.finds = 0
+        self.told = asyncio.Event()
+        """Unless it is set the log cannot be read, though everything else is as usual."""
+        self.told.set()
         self.past = FIRST_HISTORY
         self.trimmed_upto = 0
         """Records of the log up to this one are gone."""
@@ -109,6 +112,7 @@ class RemoteStore:
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         await self._reached()
+        await self.told.wait()
         records = [record for record in await self.inner.log(after, limit) if record.seq > self.trimmed_upto]
         self._heard_seq = self.inner.last_seq()
         return records

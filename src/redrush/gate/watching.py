@@ -24,6 +24,10 @@ MOVES_END_US: Final = 2_000_000
 """So long after the close no slots come into its pots any more. As a rule what is left over was moved away by then, and
 where nothing is left nobody can win."""
 
+ENDED_SETTLED_US = 4_000_000
+"""So long after operators have ended a round no batch is under way at any gate as a rule: they hear of it within
+moments, and a store call ends in less. Until then a gate tells losers to ask again."""
+
 
 class RoundWatch:
     """Watches one round. Not thread-safe: it lives on the event loop."""
@@ -71,6 +75,9 @@ class RoundWatch:
         claimed = sum(state.claimed for state in states if state is not None)
         if closed:
             self._conclude_close(states)
+        elif claims.ended_us is not None:
+            if self._now_us() - claims.ended_us >= ENDED_SETTLED_US:
+                self._want_logs()
         elif any(state is not None and state.left for state in states):
             if claims.sold_out:
                 claims.refilled()
@@ -94,7 +101,7 @@ class RoundWatch:
     def _want_logs(self) -> None:
         claims = self._claims
         for lane in claims.lanes:
-            if claims.sold_out and not lane.complete:
+            if (claims.sold_out or claims.ended_us is not None) and not lane.complete:
                 self._followers[lane.set].want(claims.round.id)
 
     def _conclude_close(self, states: list[PotState | None]) -> None:

@@ -56,18 +56,18 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
     """
     if yes:
         deployment = load_deployment_file(path)
-        spec = deployment.set_named(set_id)
-        asyncio.run(_check_recorded(deployment, spec, _server(spec, address)))
+        spec, campaign_id = deployment.set_named(set_id), load_sealed(DataDir(deployment.data)).campaign.id
+        access = access_of(deployment.valkey)
+        asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
     order_promotion(path, set_id, address, why, who, yes=yes)
 
 
-async def _check_recorded(deployment: DeploymentFile, spec: SetSpec, target: Address) -> None:
+async def _check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:
     """Raise RedrushError if the records hold more of the set than the server. Who cannot be asked is no hindrance: an
     operator has said yes, and the recorder does not follow a set that lacks what is recorded."""
-    keys = SetKeys(load_sealed(DataDir(deployment.data)).campaign.id, spec.id)
     records = open_records(spec)
     try:
-        link, _ = await Link.connect(target, access_of(deployment.valkey))
+        link, _ = await Link.connect(target, access)
         try:
             (held,) = await link.call(pack(("HGET", keys.meta, "seq")))
         finally:
