@@ -87,7 +87,9 @@ async def test_a_winner_of_whom_a_gate_has_not_heard_is_told_nothing_final_but_t
         one, deaf = await event.gate(), await event.gate()
         for store in deaf.stores.values():
             store.told.clear()
-        first, second = await one.grab("alice"), await one.grab("bert")
+        first = await one.grab("alice")
+        event.at(1)
+        second = await one.grab("bert")
         event.lot = 0.999
         for number in range(20):  # a filter that has seen nothing yet lets the first ones through
             await deaf.grab(f"bob{number}")
