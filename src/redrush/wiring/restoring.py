@@ -27,7 +27,7 @@ from redrush.stores.valkey.rebuild import enter_grant
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.servers import examine
 from redrush.wiring.role import division_of
-from redrush.wiring.set_orders import NeedsYes, expect_rebuilt
+from redrush.wiring.set_orders import NeedsYes, describe_sets, expect_rebuilt
 from redrush.wiring.set_orders import promote as order_promotion
 from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
 
@@ -56,7 +56,9 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
     """
     if yes:
         deployment = load_deployment_file(path)
-        spec, campaign_id = deployment.set_named(set_id), load_sealed(DataDir(deployment.data)).campaign.id
+        spec = deployment.set_named(set_id)
+        describe_sets(path)  # before anything is looked into: is there somebody to order it?
+        campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
         access = access_of(deployment.valkey)
         asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
     order_promotion(path, set_id, address, why, who, yes=yes)
