@@ -7,6 +7,7 @@ import signal
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -166,7 +167,8 @@ def test_the_gates_share_the_release_pace_by_how_many_of_them_live(stack: Runnin
     gates = {name: found for name, found in stack.wait_until(_all_ready).items() if found["role"] == "gate"}
 
     def shared_by(name: str) -> str:
-        port = int(gates[name]["address"].rpartition(":")[2])
+        arguments = Path(f"/proc/{gates[name]['pid']}/cmdline").read_text().split("\0")
+        port = int(arguments[arguments.index("--control-port") + 1])
         lines = stack.get(port, "/metrics").body.decode().splitlines()
         return next(line.split()[1] for line in lines if line.startswith("redrush_release_gates "))
 
