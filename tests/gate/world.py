@@ -25,7 +25,17 @@ from redrush.gate.connection import Connection
 from redrush.gate.lanes import Home
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
-from redrush.ports.store import EMPTY, Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
+from redrush.ports.store import (
+    EMPTY,
+    FIRST_HISTORY,
+    Claimed,
+    ClaimResult,
+    History,
+    LogRecord,
+    PotState,
+    StoreFailed,
+    Transfers,
+)
 
 OPENS_US = 1_800_000_000_000_000
 """2027-01-15T08:00:00Z, the opening of round r1."""
@@ -86,6 +96,9 @@ class ScriptedStore:
 
     def last_seq(self) -> int:
         return len(self.calls)
+
+    def history(self) -> History:
+        return FIRST_HISTORY
 
     async def open(self, pot: str, slots: Slots) -> None:
         self._left.setdefault(pot, deque(range(slots.first, slots.end)))

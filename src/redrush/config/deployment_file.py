@@ -24,6 +24,7 @@ SETS_MAX = 256
 ADDRESSES_MAX = 16
 """Servers of one set: a primary, its replicas, and spare ones."""
 WORKERS_MAX = 256
+GATES_MAX = 10_000
 WARM_UP_US_MAX = 24 * 3_600_000_000
 WARM_UP_DEFAULT = "60s"
 LOWER_AFTER_DEFAULT = "5s"
@@ -109,6 +110,10 @@ class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses are seeds of one Valkey Cluster, which promotes replicas by itself."""
     tls: bool
     tls_ca: Path | None
+    """Who must have signed the servers' certificates; None: whom this machine trusts."""
+    tls_cert: Path | None
+    tls_key: Path | None
+    """What this side shows of itself, where the servers want to see it (their default)."""
 
 
 class GateRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +122,8 @@ class GateRole(msgspec.Struct, frozen=True, kw_only=True):
     address: Address
     control: Address
     workers: int
+    count: int
+    """How many of these the event has, each with its workers; they share its release pace."""
     limits: GateSpec
 
 
@@ -191,6 +198,8 @@ class _ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cluster: bool = False
     tls: bool = False
     tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +208,7 @@ class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     control_host: str = "127.0.0.1"
     control_port: int = 9100
     workers: int = 1
+    count: int = 1
     connections_max: int | None = None
     parked_max: int | None = None
 
@@ -264,7 +274,7 @@ class _Reading:
             raise Wrong("event.warm_up", f'"{file.event.warm_up}" is too long: a day is the longest')
         return DeploymentFile(
             data=self._path_of(file.event.data),
-            audience=None if file.event.audience is None else self._path_of(file.event.audience),
+            audience=self._path_if_any(file.event.audience),
             warm_up_us=warm_up_us,
             sets=self._sets(file),
             valkey=self._valkey(file.valkey),
@@ -354,15 +364,23 @@ class _Reading:
             password = self._secret("valkey.password", table.password)
         if table.user is not None and password is None:
             raise Wrong("valkey.user", "needs a password")
-        if table.tls_ca is not None and not table.tls:
-            raise Wrong("valkey.tls_ca", "is of no use without tls = true")
+        for key in ("tls_ca", "tls_cert", "tls_key"):
+            if getattr(table, key) is not None and not table.tls:
+                raise Wrong(f"valkey.{key}", "is of no use without tls = true")
+        if (table.tls_cert is None) != (table.tls_key is None):
+            raise Wrong("valkey.tls_cert", "goes with tls_key: give both files or neither")
         return ValkeySpec(
             user=table.user,
             password=password,
             cluster=table.cluster,
             tls=table.tls,
-            tls_ca=None if table.tls_ca is None else self._path_of(table.tls_ca),
+            tls_ca=self._path_if_any(table.tls_ca),
+            tls_cert=self._path_if_any(table.tls_cert),
+            tls_key=self._path_if_any(table.tls_key),
         )
+
+    def _path_if_any(self, text: str | None) -> Path | None:
+        return None if text is None else self._path_of(text)
 
     def _path_of(self, text: str) -> Path:
         return self._path.parent / text
@@ -371,12 +389,15 @@ class _Reading:
 def _gate(table: _GateTable) -> GateRole:
     if not 1 <= table.workers <= WORKERS_MAX:
         raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
+    if not 1 <= table.count <= GATES_MAX:
+        raise Wrong("gate.count", f"must be from 1 to {GATES_MAX}")
     limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max)
     check_gate(limits)
     return GateRole(
         address=_listening("gate.port", table.host, table.port),
         control=_control("gate", table),
         workers=table.workers,
+        count=table.count,
         limits=limits,
     )
 

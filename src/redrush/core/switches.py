@@ -228,7 +228,7 @@ def registry_of(
                 name=pace_of(round_id),
                 type=Type.NUMBER,
                 default=OFF if release_per_s is None else release_per_s,
-                unit="packets per second and gate",
+                unit="packets per second, over all gates",
                 most=PACE_MOST,
                 may_be_off=True,
                 does='how fast the shake filter lets packets go, 0 for none; "off": every claim goes to the store',

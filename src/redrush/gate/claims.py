@@ -100,6 +100,8 @@ class RoundClaims:
         self._opens_us = round_.opens_us
         self._closes_us = round_.closes_us
         self._ended = False
+        self.ended_us: int | None = None
+        """Since when operators have the round ended; None: they have not."""
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
         self._repeats: dict[str, bytes] = {}
         self._queries = Queries()
@@ -150,7 +152,11 @@ class RoundClaims:
 
     def set_ended(self, ended: bool) -> None:
         """Answer every claim as after the close, or no longer. Claims that are parked already are decided."""
-        self._ended = ended
+        if ended != self._ended:
+            self._ended = ended
+            self.ended_us = self._now_us() if ended else None
+            if not ended:
+                self.refilled()  # that nobody can win any more holds no longer
         # The instants are what a claim is held against, so an ended round costs a claim nothing more.
         self._opens_us, self._closes_us = (0, 0) if ended else (self.round.opens_us, self.round.closes_us)
 
@@ -285,6 +291,11 @@ class RoundClaims:
             lane.complete = False
             lane.dry_until_us = 0
 
+    def began_anew(self) -> None:
+        """A set of the round may have lost grants: they, and what was concluded from them, have to be learned again."""
+        self._repeats.clear()
+        self.refilled()
+
     def sell_out(self, refills: int) -> None:
         """Every slot in every set was found to be granted, when `refills` was what it is said to be."""
         self.sold_out = refills == self.refills
@@ -303,9 +314,14 @@ class RoundClaims:
 
     def _after_the_close(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
         winners = self.winners
-        # A round that operators have ended early must not send its whole crowd to the stores: the filter alone decides.
-        if winners is not None and (user in winners or not (lane.complete or self._ended)):
-            return self._queries.answer(waiter, self._grant_or_closed(lane, user))
+        if winners is not None and (user in winners or not lane.complete):
+            # A round that operators have ended early must not send its whole crowd to the stores. For some seconds this
+            # gate does not know all winners of others, and what is final may be said to none of them: ask again.
+            if not self._ended or user in winners or self._now_us() >= self.round.closes_us:
+                return self._queries.answer(waiter, self._grant_or_closed(lane, user))
+            if self._now_us() >= self.round.opens_us:
+                self.counts.missed += 1
+                return self._missed
         self.counts.closed += 1
         return self._closed
 

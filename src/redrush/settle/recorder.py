@@ -13,6 +13,9 @@ A fault of the records (disk full, the database away) is reported and tried agai
 
 A log that is held in memory is trimmed as it is recorded, never above the records' cursor, and only where the records'
 commits are durable: then what was trimmed is in their journal.
+
+A set may be made anew while its recorder runs, holds a batch in its hands, or stands still. Each batch belongs to a
+history of the log (`redrush.ports.store.History`), and the records take none of an earlier one (`begin`).
 """
 
 import asyncio
@@ -26,7 +29,7 @@ from redrush.core.campaign import Campaign
 from redrush.core.ledger import SlotAmounts
 from redrush.errors import RedrushError
 from redrush.ports.records import Records
-from redrush.ports.store import Granted, LogRecord, Store, StoreFailed
+from redrush.ports.store import Granted, History, LogRecord, Store, StoreFailed
 from redrush.settle.interpret import Interpreter
 
 SLICE_RECORDS_MAX: Final = 512
@@ -83,22 +86,26 @@ class Recorder:
         amounts: SlotAmounts,
         *,
         set_id: str | None = None,
+        begin: Callable[[History], int] | None = None,
         trim: Callable[[int], Awaitable[object]] | None = None,
         busy: Callable[[], bool] = _never,
         paused: Callable[[], bool] = _never,
         grants_per_s_max: Callable[[], float | None] = _no_pace,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:
-        """`set_id` names the set, where rounds are divided over several. `trim(seq)` removes log records up to `seq`,
-        all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the gate
-        is in a rush, `paused` whether operators want nothing recorded now, `grants_per_s_max` how much of it, unless
-        somebody waits for the rest; `on_fault` hears of each fault before it is tried again.
+        """`set_id` names the set, where rounds are divided over several. `begin` has the records follow a history of
+        the log and returns their cursor, where the log may have more than one. `trim(seq)` removes log records up to
+        `seq`, all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the
+        gate is in a rush, `paused` whether operators want nothing recorded now, `grants_per_s_max` how much of it,
+        unless somebody waits for the rest; `on_fault` hears of each fault before it is tried again.
         """
         if trim is not None and not records.commits_are_durable:
             raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
         self._store = store
         self._records = records
         self._interpreter = Interpreter(campaign, amounts, set_id)
+        self._begin = begin or (lambda _history: records.cursor())
+        self._history: History | None = None  # that of the cursor
         self._trim = _keep_all if trim is None else trim
         self._busy = busy
         self._paused = paused
@@ -205,16 +212,21 @@ class Recorder:
         return self._draining or not self._stopping
 
     async def _record_slice(self, thread: Executor) -> int:
-        """Record the next slice of the log; return its number of log records, 0 when there are none."""
+        """Record the next slice of the log; return 0 when there is none, as far as is known."""
         loop = asyncio.get_running_loop()
         waiting = tuple(self._waiting)
-        if self._cursor is None:
-            self._cursor = await loop.run_in_executor(thread, self._records.cursor)
+        history = self._store.history()
+        if self._cursor is None or history != self._history:
+            self._cursor = await loop.run_in_executor(thread, self._begin, history)
+            self._history = history
             self._recorded = self._cursor
             await self._trim(self._cursor)  # the recorder before may have ended between its commit and this
         small = self._rushing() or self._grants_per_s_max() is not None
         limit = RUSH_SLICE_RECORDS_MAX if small else SLICE_RECORDS_MAX
         log_records = await self._store.log(self._cursor, limit)
+        if self._store.history() != history:  # the cursor was of another one
+            self._cursor = None
+            return 1
         if not log_records:
             self._caught_up_at_s = loop.time()
             for waiter in waiting:

@@ -134,7 +134,8 @@ def deployment_text(plan: StackPlan, gate: GateSpec, audience_path: str | None, 
     )
     sets = "".join(_set_text(set_plan) for set_plan in plan.sets)
     return (
-        f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n{limits}"
+        f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n"
+        f"count = {len(plan.gates)}\n{limits}"
         f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
         f"\n[settle]\ncontrol_port = {plan.settle}\n"
         f'\n[control]\ncontrol_port = {plan.control}\ngates = ["{HOST}:{plan.port}"]\n'

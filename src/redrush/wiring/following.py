@@ -80,11 +80,27 @@ async def _follow(heard: AsyncIterator[Snapshot], apply: Callable[[Snapshot], No
         apply(snapshot)
 
 
-async def tell_readings(around: Surroundings, source: str, readings: Callable[[], Mapping[str, float]]) -> None:
-    """Tell the control role how this process is, for ever. While that is away nothing is told: it has no rules then."""
+def _ignore_alike(_count: int) -> None:
+    """Nobody asked how many there are."""
+
+
+async def tell_readings(
+    around: Surroundings,
+    source: str,
+    readings: Callable[[], Mapping[str, float]],
+    alike: Callable[[int], None] = _ignore_alike,
+) -> None:
+    """Tell the control role how this process is, for ever; `alike` hears each time how many of its kind there are.
+
+    While that role is away nothing is told, for it has no rules then, and nothing heard.
+    """
     address, token = control_of(around), load_token_if_any(around.data_dir)
     while token is not None:
         fields = {"source": f"{source} {around.control} {os.getpid()}", "readings": dict(readings())}
         with contextlib.suppress(ControlUnreachable):  # the line of the switches reports the same
-            await ask(address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
+            answered = await ask(address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
+            if isinstance(
+                count := answered.fields.get("alike"), int
+            ):  # a control role of an earlier release says nothing
+                alike(count)
         await asyncio.sleep(TELL_S)

@@ -27,6 +27,7 @@ from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
+from redrush.settle.anew import again_whenever_anew
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
@@ -47,9 +48,11 @@ from redrush.wiring.wardens import Wardens
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address) -> None:
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address, gates: int) -> None:
+        """`gates` is how many there are, as far as is known before the control role has counted them."""
         self._around = around
         self._audience = audience
+        self._gates = gates
         self._address = address
         self._troubles = Troubles(around.log)
         self._parts = Parts()
@@ -88,9 +91,10 @@ class GateRole:
             warm_up_us=deployment.warm_up_us,
         )
         await scaled.start()
+        gate.switches.share_with(self._gates)
         await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
         readings = GateReadings(gate, asyncio.get_running_loop().time)
-        self._parts.add("readings", tell_readings(self._around, "gate", readings))
+        self._parts.add("readings", tell_readings(self._around, "gate", readings, gate.switches.share_with))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
@@ -105,6 +109,10 @@ class GateRole:
     def readings(self) -> Iterator[Reading]:
         assert self._scaled is not None
         yield from gate_readings(self._scaled.gate)
+        gates = self._scaled.gate.switches.gates
+        yield Reading(
+            "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
+        )
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -148,6 +156,7 @@ class RecorderRole:
             set_id=self._spec.id,
             paused=pause,
             grants_per_s_max=pause.grants_per_s_max,
+            begin=self._records.begin,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
@@ -202,25 +211,30 @@ class SettleRole:
         )
         pause = SettlementPause()
         await listen_to_switches(around, self._parts, self._troubles, pause.apply)
-        self._closer = SetsCloser(
-            self._stores,
-            campaign,
-            around.clock,
-            sets_of=around.sets_of,
-            moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
-            paused=pause,
-            on_fault=self._troubles.listener("closing"),
-        )
-        self._parts.add("opener", opener.run())
-        self._parts.add("closer", self._closer.run())
+
+        def close() -> Awaitable[None]:
+            self._closer = SetsCloser(
+                self._stores,
+                campaign,
+                around.clock,
+                sets_of=around.sets_of,
+                moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
+                paused=pause,
+                on_fault=self._troubles.listener("closing"),
+            )
+            return self._closer.run()
+
+        self._parts.add("opener", again_whenever_anew(self._stores, opener.run))
+        self._parts.add("closer", again_whenever_anew(self._stores, close))
         return {}
 
     def readiness(self) -> bytes:
         return ready_unless(self._troubles.current())
 
     def readings(self) -> Iterator[Reading]:
-        assert self._closer is not None
-        unsettled = len(self._closer.unsettled)
+        unsettled = (
+            len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.rounds)
+        )
         yield Reading("redrush_rounds_unsettled", "Rounds whose leftover may still move", "gauge", (), unsettled)
         yield from self._troubles.readings()
 
@@ -364,7 +378,7 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)
         ours = msgspec.structs.replace(around, control=own)
-        run_role(lambda around: GateRole(around, audience, address), ours, announce)
+        run_role(lambda around: GateRole(around, audience, address, deployment.gate.count * workers), ours, announce)
 
     if workers == 1:
         work(0)

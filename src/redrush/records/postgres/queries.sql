@@ -33,10 +33,13 @@ SELECT seq FROM cursors WHERE log = %(log)s;
 INSERT INTO cursors (log, seq) VALUES (%(log)s, 0) ON CONFLICT DO NOTHING;
 
 -- name: lock_cursor
-SELECT seq FROM cursors WHERE log = %(log)s FOR UPDATE;
+SELECT seq, generation FROM cursors WHERE log = %(log)s FOR UPDATE;
 
 -- name: move_cursor
 UPDATE cursors SET seq = %(seq)s WHERE log = %(log)s;
+
+-- name: begin_generation
+UPDATE cursors SET generation = %(generation)s WHERE log = %(log)s;
 
 -- name: register_round
 SELECT register_round(%(round)s, %(id_prefix)s, %(debit_account)s, %(credit_prefix)s);

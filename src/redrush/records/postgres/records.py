@@ -4,6 +4,9 @@ The lock makes it exactly once: who holds it knows what is recorded, so that gra
 COPY, straight into the partition of their round. Recorders of other logs hold other cursors. No row is shared between
 logs: balances are added up when they are asked for, and every sum that is kept belongs to one log.
 
+A log may begin anew (`redrush.ports.store.History`). The generation that may be applied stands beside the cursor, under
+the same lock: when `begin` has returned, no batch of an earlier one comes in, however long its recorder was stopped.
+
 The journal goes in with them, record by record as the store wrote it. Commits are synchronous, whatever the server's
 default, and a server without fsync is refused: when `apply` has returned, the log may be trimmed up to its cursor.
 
@@ -34,7 +37,7 @@ from redrush.ports.records import (
     RecordsFailed,
     Totals,
 )
-from redrush.ports.store import Granted, LogRecord
+from redrush.ports.store import Granted, History, LogRecord
 from redrush.records.postgres.copying import grant_lines
 from redrush.records.postgres.link import Cursor, Link
 from redrush.records.postgres.migrations import migrate
@@ -74,14 +77,42 @@ class PostgresRecords:
         self._writer = Link(dsn, self._greet_writer)
         self._reader = Link(dsn, self._greet_reader)
         self._partitions: dict[tuple[str, GrantRule], str] = {}
+        self._generation: int | None = None
 
     def cursor(self) -> int:
         """See the port. Also makes the schema, the first time."""
         with self._writer.transaction() as cursor:
-            return self._cursor_in(cursor, "cursor")
+            row = cursor.execute(self._statement("cursor"), {"log": self._log}).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def begin(self, history: History) -> int:
+        """Return the cursor, and apply only what is of this history from now on; others' batches of earlier ones too
+        are refused from when it returns.
+
+        Raises RecordsConflict if a later one has begun, and if records are kept that are not in this one: it is not
+        followed then, for slots that were recorded may be granted in it to others.
+        """
+        with self._writer.transaction() as cursor:
+            cursor.execute(self._statement("start_cursor"), {"log": self._log})
+            seq, generation = self._row(cursor, "lock_cursor", log=self._log)
+            if generation > history.generation:
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is in generation {generation}, and what was read is of "
+                    f"generation {history.generation}: the set was made anew elsewhere, or is about to be"
+                )
+            shared = history.shared_since(generation)
+            if shared is not None and seq > shared:
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is recorded up to {seq}, and the set goes on after {shared} "
+                    "with other grants: it was promoted by force without what is recorded, and has to be rebuilt"
+                )
+            values = {"log": self._log, "generation": history.generation}
+            cursor.execute(self._statement("begin_generation"), values)
+        self._generation = history.generation
+        return int(seq)
 
     def apply(self, changes: Sequence[Change]) -> int:
-        """See the port."""
+        """See the port. Raises RecordsConflict also when another history was begun than by this object's `begin`."""
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
         for change in changes:
@@ -89,10 +120,14 @@ class PostgresRecords:
                 self._register_round(change.round, change.rule)
         with self._writer.transaction() as cursor:
             cursor.execute(self._statement("start_cursor"), {"log": self._log})
-            seq = self._cursor_in(cursor, "lock_cursor")
+            seq, generation = self._row(cursor, "lock_cursor", log=self._log)
+            if self._generation not in (None, generation):
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is in generation {generation} now, not {self._generation}"
+                )
             new = [change for change in changes if change.seq > seq]
             if not new:
-                return seq
+                return int(seq)
             self._keep_journal(cursor, new)
             self._keep_grants(cursor, [change for change in new if isinstance(change, GrantRun)])
             for change in new:
@@ -168,10 +203,6 @@ class PostgresRecords:
                 added["grants"] += len(run.users)
                 added["granted_minor"] += sum(run.amounts_minor)
             cursor.execute(self._statement("add_to_round_totals"), {"log": self._log, "round": round_id, **added})
-
-    def _cursor_in(self, cursor: Cursor, name: str) -> int:
-        row = cursor.execute(self._statement(name), {"log": self._log}).fetchone()
-        return 0 if row is None else int(row[0])
 
     def _row(self, cursor: Cursor, name: str, **values: Any) -> tuple[Any, ...]:
         row = cursor.execute(self._statement(name), values).fetchone()
