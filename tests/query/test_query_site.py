@@ -67,7 +67,7 @@ async def serving(*dsns: str, campaign: Campaign = CAMPAIGN) -> AsyncIterator[Si
         campaign,
         writers,
         TicketVerifier(TICKET_RING),
-        [partial(PostgresRecords, dsn, "query", query_max_s=QUERY_MAX_S) for dsn in dsns],
+        {f"records {dsn[-6:]}": partial(PostgresRecords, dsn, "query", query_max_s=QUERY_MAX_S) for dsn in dsns},
         limits=Limits(),
         now_us=lambda: OPENS_US,
     )
@@ -190,12 +190,12 @@ def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch)
 
     async def scenario() -> None:
         source = SlowSource()
-        pool = Pool(lambda: source)
+        pool = Pool("records", lambda: source)
         route = GrantsRoute([pool], {}, lambda: OPENS_US)
         waiting = [Told() for _ in range(4)]
         refusals = [route.serve(waiter, "ann") for waiter in waiting]
         assert refusals[:3] == [None] * 3
-        assert refusals[3] == answers.BUSY
+        assert refusals[3] == answers.QUERIES_BUSY
         source.free.set()
         for waiter in waiting[:3]:
             assert b"200 OK" in await waiter.answer
@@ -207,7 +207,7 @@ def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch)
 def test_totals_are_asked_for_once_however_many_want_them() -> None:
     async def scenario() -> None:
         source = SlowSource()
-        pool = Pool(lambda: source)
+        pool = Pool("records", lambda: source)
         route = TotalsRoute([pool], CAMPAIGN, lambda: OPENS_US)
         waiting = [Told() for _ in range(10)]
         assert [route.serve(waiter, "") for waiter in waiting] == [None] * 10

@@ -21,6 +21,7 @@ READINGS: Final[Mapping[str, str]] = {
     "gate.busy_share": "share of a gate's answers to claims that were 503 because too many waited, 0 to 1",
     "gate.away_share": "share of a gate's answers to claims that were 503 because their set did not answer, 0 to 1",
     "records.behind": "log records that are not in the records yet",
+    "records.away_seconds": "for how long the records have answered nothing, 0 while they do",
 }
 """What a rule can be about. Whoever runs the rules gives the values it has; a rule without its reading stands still."""
 

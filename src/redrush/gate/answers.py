@@ -77,3 +77,4 @@ STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided,
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
 STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
 STOPPING = problem(503, "this gate is stopping; try again", "Retry-After: 1\r\n")
+QUERIES_BUSY = problem(503, "too many are asking at once, and claims go first; try again shortly", "Retry-After: 1\r\n")

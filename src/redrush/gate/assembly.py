@@ -12,6 +12,7 @@ from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import PATIENCE_S, Gauge, Home, Manners
+from redrush.gate.queries import Queries
 from redrush.gate.reader import Limits
 from redrush.gate.site import Site
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
@@ -42,6 +43,7 @@ class Gate(msgspec.Struct, frozen=True):
     gauge: Gauge
     views: tuple[RoundView, ...]
     switches: GateSwitches
+    queries: Queries
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
@@ -74,6 +76,7 @@ def build_gate(
     site = Site(limits, TicketVerifier(event.tickets), now_us)
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)
+    queries = Queries()
     rounds: dict[str, RoundClaims] = {}
     for round_ in event.campaign.rounds:
         sets = homes(round_)
@@ -88,6 +91,7 @@ def build_gate(
             draw=draw,
             gauge=gauge,
             audience=event.audience,
+            queries=queries,
             failed=failed,
         )
     views = tuple(RoundView(claims, now_us, event.policy.interval_ms) for claims in rounds.values())
@@ -95,8 +99,8 @@ def build_gate(
         path = f"/v1/rounds/{claims.round.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
-    grants = Sampled(GrantsView(tuple(rounds.values()), now_us), sampling)
+    grants = Sampled(GrantsView(tuple(rounds.values()), queries, now_us), sampling)
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     site.add(b"GET", b"/v1/policy", policy_view(event.policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling))
+    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling), queries)

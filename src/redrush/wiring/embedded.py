@@ -36,6 +36,7 @@ from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
+from redrush.wiring.dependencies import breaker_readings, bulkhead_readings
 from redrush.wiring.operating import Operating, control_site, prepare_operating
 from redrush.wiring.role import add_probes, ready_unless
 
@@ -135,7 +136,7 @@ class Embedded:
         now_s = asyncio.get_running_loop().time
         gate = GateReadings(self._gate.site, self._gate.rounds.values(), self._gate.gauge, now_s)
         self._operating.run_rules(
-            lambda: {**gate(), "records.behind": float(self._recorder.lag)},
+            lambda: {**gate(), **recorder_readings(self._recorder)},
             lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
         )
 
@@ -175,6 +176,7 @@ class Embedded:
 
     def _settlement_readings(self) -> Iterator[Reading]:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
+        yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
 
     def _fail(self, fault: StoreFailed) -> None:
         self._fault = fault
@@ -229,6 +231,8 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
                 labels = (("round", round_id), ("outcome", outcome))
                 yield Reading("redrush_claims", "Answers to claims by round and outcome", "counter", labels, count)
     yield from _set_readings(gate)
+    for bulkhead in gate.queries.sets.values():
+        yield from bulkhead_readings(bulkhead)
     yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():
@@ -251,6 +255,11 @@ def _set_readings(gate: Gate) -> Iterator[Reading]:
         yield Reading("redrush_set_away", "Claims told to come back as the set was away", "counter", labels, away)
         parked = sum(lane.parked for lane in lanes)
         yield Reading("redrush_set_parked", "Claims waiting for the set", "gauge", labels, parked)
+
+
+def recorder_readings(recorder: Recorder) -> dict[str, float]:
+    """Return what automatic rules can read of a recorder."""
+    return {"records.behind": float(recorder.lag), "records.away_seconds": recorder.records_away_s()}
 
 
 def run_embedded(
