@@ -45,8 +45,9 @@ SHARE: Final = Share(at_once_max=CONNECTIONS, waiting_max=WAITING_MAX, deadline_
 """Of each database. The deadline is that of the people, so it holds the queue too; a query has its own, and ends a
 moment earlier, so that a thread is rarely left behind with one that nobody waits for."""
 
-RULE: Final = Rule(failures=5, window_s=10.0, pause_s=1.0, pause_max_s=5.0, trial_max_s=10.0)
-"""One more than there are connections: a restart of the database breaks each of them once."""
+RULE: Final = Rule(failures=3, window_s=15.0, pause_s=1.0, pause_max_s=5.0, trial_max_s=10.0)
+"""A restart of the database fails nobody (`Pool`), and three answers that miss their deadlines one after the other, as
+`watch` asks, come within the window."""
 
 WATCH_S: Final = 1.0
 """How often each database is asked whether it is there: what a load balancer's probes are for a process."""
