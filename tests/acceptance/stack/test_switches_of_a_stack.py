@@ -160,3 +160,31 @@ async def test_a_rule_acts_on_what_the_gates_tell(stack: RunningStack) -> None:
     entries = [entry for entry in _switch(stack, "log")["entries"] if entry["who"] == "rule crowded"]
     assert [entry["what"]["action"] for entry in entries] == ["apply", "undo"]
     assert entries[0]["why"].startswith("gate.connections is ")
+
+
+def _reports(stack: RunningStack, port: int) -> dict[str, float]:
+    """Return what became of the reports of a role, from its metrics."""
+    metrics = stack.get(port, "/metrics").raw.decode()
+    lines = [line for line in metrics.splitlines() if line.startswith("redrush_reports_total{")]
+    return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_reports_are_dropped_while_operators_want_it_so(stack: RunningStack) -> None:
+    address = next(process["address"] for process in stack.processes() if process["role"] == "recorder")
+    port = int(address.rpartition(":")[2])
+
+    def grows(fate: str) -> dict[str, float]:
+        deadline_s = time.monotonic() + WAIT_MAX_S
+        before = now = _reports(stack, port)
+        while now[fate] < before[fate] + 2:
+            assert time.monotonic() < deadline_s, now
+            time.sleep(0.1)
+            now = _reports(stack, port)
+        return now
+
+    grows("told")
+    _switch(stack, "set", "reporting.dropped", "on")
+    dropping = grows("dropped")
+    assert grows("dropped")["told"] == dropping["told"]
+    _switch(stack, "release", "reporting.dropped")
+    grows("told")
