@@ -44,10 +44,19 @@ class Unanswered(psycopg.OperationalError):
     """The server did not answer in time; the connection is closed."""
 
 
-class _Impatient(psycopg.Connection[tuple[Any, ...]]):
+class ImpatientConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection that is given up when the server says nothing for `silence_max_s` while it is waited for."""
 
     silence_max_s = ANSWER_MAX_S
+
+    @contextmanager
+    def patient(self, silence_max_s: float) -> Iterator[None]:
+        """Let the block's statements have more time than others."""
+        usual_s, self.silence_max_s = self.silence_max_s, silence_max_s
+        try:
+            yield
+        finally:
+            self.silence_max_s = usual_s
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
         """Everything that waits for the server comes through here. Raises Unanswered."""
@@ -87,7 +96,7 @@ class Link:
         self._answer_max_s = answer_max_s
         self._name = name_of(dsn)
         self._lock = threading.Lock()
-        self._connection: _Impatient | None = None
+        self._connection: ImpatientConnection | None = None
         self._closed = False
 
     @property
@@ -130,7 +139,7 @@ class Link:
             raise RecordsFailed(f"{self._name}: these records were closed")
         if self._connection is None:
             # prepare_threshold: a pooler between us and the server may give each transaction another session.
-            connection = _Impatient.connect(
+            connection = ImpatientConnection.connect(
                 self._dsn,
                 autocommit=True,
                 prepare_threshold=None,
