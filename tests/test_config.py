@@ -15,6 +15,7 @@ from redrush.config import (
 )
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy, WaitingTexts
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.errors import ConfigError
 
 MINIMUM = """\
@@ -267,4 +268,42 @@ def test_a_mistake_in_the_client_table_is_told_with_its_line(lines: str, line: i
     with pytest.raises(ConfigError) as refused:
         parse_campaign(f"{MINIMUM}[client]\n{lines}\n", "c.toml")
     assert str(refused.value).startswith(f"c.toml:{line}: {key}: "), str(refused.value)
+    assert sentence in str(refused.value)
+
+
+# -- [tickets]
+
+
+def test_without_a_word_about_it_no_proof_of_work_is_asked_for() -> None:
+    assert parse_campaign(MINIMUM, "c.toml").proof_of_work is None
+    assert parse_campaign(MINIMUM + "[tickets]\nmax_number = 7\n", "c.toml").proof_of_work is None
+
+
+def test_the_tickets_table_says_how_much_work_a_ticket_is() -> None:
+    text = MINIMUM + "[tickets]\nproof_of_work = true\n"
+    assert parse_campaign(text, "c.toml").proof_of_work == ProofOfWork()
+    text += 'max_number = 9\nchallenge_lasts = "1m"\nexchanges_per_second = 5\nrest = "0s"\n'
+    assert parse_campaign(text, "c.toml").proof_of_work == ProofOfWork(
+        max_number=9, challenge_lasts_s=60, exchanges_per_s=5, rest_us=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "sentence"),
+    [
+        ("proof_of_work = 1", "tickets.proof_of_work", "expected `bool`"),
+        ("proof = true", "tickets.proof", 'unknown key "proof"'),
+        ("max_number = 0", "tickets.max_number", "from 1 to 50,000,000"),
+        ("max_number = 50000001", "tickets.max_number", "from 1 to 50,000,000"),
+        ("exchanges_per_second = 0", "tickets.exchanges_per_second", "from 1 to 1,000,000"),
+        ('challenge_lasts = "29s"', "tickets.challenge_lasts", "not from 30 seconds to a day"),
+        ('challenge_lasts = "2d"', "tickets.challenge_lasts", "not from 30 seconds to a day"),
+        ('challenge_lasts = "long"', "tickets.challenge_lasts", "not a duration"),
+        ('rest = "6m"', "tickets.rest", "at most 300 s"),
+    ],
+)
+def test_a_mistake_in_the_tickets_table_is_told_with_its_line(line: str, key: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_campaign(f"{MINIMUM}[tickets]\n{line}\n", "c.toml")
+    assert str(refused.value).startswith(f"c.toml:17: {key}: "), str(refused.value)
     assert sentence in str(refused.value)

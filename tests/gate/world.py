@@ -18,6 +18,7 @@ from unittest.mock import patch
 import msgspec
 
 from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, sign_ticket
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.connection import Connection
@@ -266,6 +267,7 @@ class RunningGate:
         draw: Callable[[], float],
         packets: int,
         tickets: KeyRing,
+        proof_of_work: ProofOfWork | None,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -277,7 +279,7 @@ class RunningGate:
         self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s))
         amounts = [AMOUNTS_MINOR[slot % len(AMOUNTS_MINOR)] for slot in range(2 * packets)]
         self.gate = build_gate(
-            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience),
+            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience, proof_of_work=proof_of_work),
             limits,
             lambda round_: [Home("only", store, round_.slots)],
             shared=False,
@@ -411,6 +413,7 @@ async def running_gate(
     draw: Callable[[], float] = lambda: 0.0,
     packets: int = 3,
     tickets: KeyRing = TICKET_RING,
+    proof_of_work: ProofOfWork | None = None,
 ) -> AsyncIterator[RunningGate]:
     """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
     gate = RunningGate(
@@ -422,6 +425,7 @@ async def running_gate(
         draw=draw,
         packets=packets,
         tickets=tickets,
+        proof_of_work=proof_of_work,
     )
     await gate.start()
     try:

@@ -12,6 +12,7 @@ import msgspec
 
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
+from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy
@@ -19,6 +20,7 @@ from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
 from redrush.core.money import format_amount, parse_amount
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.rules import Rule
 from redrush.core.switches import Playbook, registry_of
 
@@ -70,6 +72,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
     client: ClientPolicy
+    proof_of_work: ProofOfWork | None = None
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -99,6 +102,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
     client: ClientTable = ClientTable()
+    tickets: TicketsTable = TicketsTable()
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
 
@@ -130,7 +134,12 @@ def _campaign(file: _File) -> CampaignFile:
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
     check_gate(file.gate)
-    switches = registry_of(((r.id, r.release_per_s) for r in rounds), (rule.name for rule in file.rule))
+    work = proof_of_work(file.tickets)
+    switches = registry_of(
+        ((r.id, r.release_per_s) for r in rounds),
+        (rule.name for rule in file.rule),
+        None if work is None else work.exchanges_per_s,
+    )
     playbooks = playbooks_of(file.playbook, switches)
     return CampaignFile(
         id=table.id,
@@ -140,6 +149,7 @@ def _campaign(file: _File) -> CampaignFile:
         rounds=rounds,
         gate=file.gate,
         client=client_policy(file.client),
+        proof_of_work=work,
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )

@@ -26,6 +26,7 @@ CLAIMS_WAITING_MAX: Final = "flow.store.claims_waiting_max"
 NON_CORE_SHARE: Final = "sampling.non_core"
 SETTLEMENT_PAUSED: Final = "settlement.paused"
 REPORTING_DROPPED: Final = "reporting.dropped"
+EXCHANGES_PER_SECOND: Final = "tickets.exchanges_per_second"
 RULES: Final = "rules"
 
 
@@ -114,6 +115,7 @@ _FLAGS: Final = {"true": True, "on": True, "yes": True, "false": False, "off": F
 PACE_MOST: Final = 1e9
 """Packets per second; as in the campaign file."""
 WAITING_MOST: Final = 1_000_000
+EXCHANGES_MOST: Final = 1_000_000
 
 
 CAMPAIGN_WIDE: Final = (
@@ -162,9 +164,27 @@ CAMPAIGN_WIDE: Final = (
 )
 
 
-def registry_of(rounds: Iterable[tuple[str, float | None]], rules: Iterable[str]) -> Registry:
-    """Return the switches of an event: those of the campaign, of each round (id, release pace), of each rule (name)."""
+def registry_of(
+    rounds: Iterable[tuple[str, float | None]], rules: Iterable[str], exchanges_per_s: int | None = None
+) -> Registry:
+    """Return the switches of an event: those of the campaign, of each round (id, release pace), of each rule (name).
+
+    `exchanges_per_s` is None where tickets are not exchanged.
+    """
     switches = list(CAMPAIGN_WIDE)
+    if exchanges_per_s is not None:
+        switches.append(
+            Switch(
+                name=EXCHANGES_PER_SECOND,
+                type=Type.WHOLE,
+                default=float(exchanges_per_s),
+                unit="tickets per second and gate",
+                least=0,
+                most=EXCHANGES_MOST,
+                does="how many tickets are exchanged for proof of work; 0: nobody new can take part",
+                acts=Role.GATE,
+            )
+        )
     for round_id, release_per_s in rounds:
         switches.append(
             Switch(

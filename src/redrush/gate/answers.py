@@ -60,6 +60,13 @@ EXPIRED_TICKET = problem(
     "the ticket has expired; get a new one",
     'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
 )
+UNPROVEN_TICKET = problem(
+    401,
+    "this event asks for proof of work: GET /v1/challenge with this ticket, solve it, POST the solution to /v1/ticket, "
+    "and claim with the ticket that you are given",
+    'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
+    exchange={"challenge": "/v1/challenge", "ticket": "/v1/ticket"},
+)
 NO_TOKEN = problem(
     401,
     "send the token that is in the data directory: Authorization: Bearer TOKEN",
@@ -72,6 +79,8 @@ NOT_JSON_TYPE = problem(415, "send the body as application/json")
 HEAD_TOO_LARGE = problem(431, "the request line and headers are too large")
 BUSY = problem(503, "too many claims are under way; try again shortly", "Retry-After: 1\r\n")
 NOT_SAMPLED = problem(503, "only claims are served in full now; ask again later", "Retry-After: 3\r\n")
+EXCHANGES_BUSY = problem(503, "very many tickets are being exchanged; try again shortly", "Retry-After: 2\r\n")
+EXCHANGED_TOO_SOON = problem(429, "one exchange a second is enough; try again shortly", "Retry-After: 1\r\n")
 TOO_MANY_CONNECTIONS = problem(503, "too many connections; try again shortly", "Retry-After: 2\r\n")
 STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")

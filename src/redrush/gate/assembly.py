@@ -7,9 +7,11 @@ import msgspec
 
 from redrush.core.campaign import Campaign, Round
 from redrush.core.client_policy import ClientPolicy
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
+from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
 from redrush.gate.queries import Queries
@@ -33,6 +35,8 @@ class Event(msgspec.Struct, frozen=True):
     """Who may win; None: everybody."""
     policy: ClientPolicy = ClientPolicy()
     """What participants' clients are told to keep to."""
+    proof_of_work: ProofOfWork | None = None
+    """What a ticket must be exchanged for, before the opening; None: tickets are good as they are."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -44,6 +48,7 @@ class Gate(msgspec.Struct, frozen=True):
     views: tuple[RoundView, ...]
     switches: GateSwitches
     queries: Queries
+    exchange: Exchange | None
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
@@ -73,7 +78,13 @@ def build_gate(
     `shared`: other gates claim from the same stores. `failed` hears of each store that has failed for good, and of
     faults that nobody thought of; a shared store that is only away is not told.
     """
-    site = Site(limits, TicketVerifier(event.tickets), now_us)
+    proves = event.proof_of_work is not None
+    site = Site(
+        limits,
+        TicketVerifier(event.tickets, plain=not proves),
+        now_us,
+        unproven=TicketVerifier(event.tickets, proven=False) if proves else None,
+    )
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)
     queries = Queries()
@@ -101,6 +112,20 @@ def build_gate(
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
     grants = Sampled(GrantsView(tuple(rounds.values()), queries, now_us), sampling)
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
-    site.add(b"GET", b"/v1/policy", policy_view(event.policy), needs_ticket=False)
+    policy = msgspec.structs.replace(event.policy, proof_of_work=proves)
+    site.add(b"GET", b"/v1/policy", policy_view(policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling), queries)
+    exchange = _add_exchange(site, event, sampling, now_us)
+    switches = GateSwitches(rounds.values(), gauge, sampling, exchange)
+    return Gate(site, rounds, gauge, views, switches, queries, exchange)
+
+
+def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:
+    """Let the site exchange tickets, if the event asks for proof of work. No claim waits for it, so it is sampled."""
+    if event.proof_of_work is None:
+        return None
+    openings_us = [round_.opens_us for round_ in event.campaign.rounds]
+    exchange = Exchange(event.tickets, event.proof_of_work, openings_us, now_us)
+    site.add_counter(b"GET", b"/v1/challenge", lambda *asked: Sampled(exchange.challenge_for(*asked), sampling))
+    site.add_counter(b"POST", b"/v1/ticket", lambda *asked: Sampled(exchange.ticket_for(*asked), sampling))
+    return exchange

@@ -159,6 +159,8 @@ class Connection(asyncio.Protocol):
         if isinstance(found, bytes):
             return
         endpoint: Endpoint = found[0]
+        if endpoint.once:
+            return
         start = data.find(_BEARER)
         if start < 0:
             # Without a ticket, or with one whose header is spelled so that the short way does not see it. The short way

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from redrush.core.switches import (
     ANSWER_ENDED,
     CLAIMS_WAITING_MAX,
+    EXCHANGES_PER_SECOND,
     NON_CORE_SHARE,
     Snapshot,
     ended_of,
@@ -15,6 +16,7 @@ from redrush.core.switches import (
 )
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
+from redrush.gate.exchange import Exchange
 from redrush.gate.lanes import Gauge
 from redrush.gate.route import Route, Waiter
 
@@ -45,10 +47,13 @@ class Sampled:
 class GateSwitches:
     """Applies snapshots to the rounds of a gate. `apply` is what follows a switchboard or a switch line."""
 
-    def __init__(self, rounds: Iterable[RoundClaims], gauge: Gauge, sampling: Sampling) -> None:
+    def __init__(
+        self, rounds: Iterable[RoundClaims], gauge: Gauge, sampling: Sampling, exchange: Exchange | None
+    ) -> None:
         self._rounds = tuple(rounds)
         self._gauge = gauge
         self._sampling = sampling
+        self._exchange = exchange
         self._configured_parked_max = gauge.parked_max
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -62,3 +67,6 @@ class GateSwitches:
         self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
+        # A control role of an earlier start may not know yet that tickets are exchanged.
+        if self._exchange is not None and EXCHANGES_PER_SECOND in snapshot.values:
+            self._exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)

@@ -82,7 +82,15 @@ class Embedded:
         keys = load_or_create_keys(self._data_dir)
         audience = None if self._file.audience is None else load_audience(Path(self._file.audience))
         self._gate = build_gate(
-            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience, self._file.client),
+            Event(
+                campaign,
+                self._sealed.amounts,
+                keys.tickets,
+                keys.receipts,
+                audience,
+                self._file.client,
+                self._file.proof_of_work,
+            ),
             limits_of(self._file.gate),
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
             shared=False,
@@ -233,6 +241,10 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
     yield from _set_readings(gate)
     for bulkhead in gate.queries.sets.values():
         yield from bulkhead_readings(bulkhead)
+    if gate.exchange is not None:
+        for verdict, count in gate.exchange.counts.items():
+            labels = (("verdict", verdict),)
+            yield Reading("redrush_exchanges", "Tickets brought for exchange, by verdict", "counter", labels, count)
     yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():

@@ -14,7 +14,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.plans import load_plans
-from redrush.control.policy_file import load_policy
+from redrush.control.unsealed import load_policy, load_proof_of_work
 from redrush.core.campaign import Round
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
@@ -64,7 +64,15 @@ class GateRole:
         keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, load_policy(data_dir)),
+            Event(
+                sealed.campaign,
+                sealed.amounts,
+                keys.tickets,
+                keys.receipts,
+                self._audience,
+                load_policy(data_dir),
+                load_proof_of_work(data_dir),
+            ),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
