@@ -27,6 +27,7 @@ def test_the_switches_of_an_event_are_those_of_the_campaign_its_rounds_and_its_r
         "flow.store.claims_waiting_max",
         "sampling.non_core",
         "settlement.paused",
+        "reporting.dropped",
         "admission.level_floor",
         "admission.level_at_opening",
         "flow.gate.connections_max",

@@ -25,6 +25,7 @@ ANSWER_ENDED: Final = "answer_ended"
 CLAIMS_WAITING_MAX: Final = "flow.store.claims_waiting_max"
 NON_CORE_SHARE: Final = "sampling.non_core"
 SETTLEMENT_PAUSED: Final = "settlement.paused"
+REPORTING_DROPPED: Final = "reporting.dropped"
 EXCHANGES_PER_SECOND: Final = "tickets.exchanges_per_second"
 RULES: Final = "rules"
 LEVEL_FLOOR: Final = "admission.level_floor"
@@ -62,6 +63,7 @@ class Role(StrEnum):
     GATE = "gate"
     SETTLE = "settle"
     CONTROL = "control"
+    REPORTING = "gate and recorder"
 
 
 class WrongSetting(Exception):
@@ -156,6 +158,13 @@ CAMPAIGN_WIDE: Final = (
         default=False,
         does="nothing is recorded and no leftover is moved; claims go on, and the log keeps everything",
         acts=Role.SETTLE,
+    ),
+    Switch(
+        name=REPORTING_DROPPED,
+        type=Type.FLAG,
+        default=False,
+        does="roles tell the control role nothing of how they are, so rules that need it stand still",
+        acts=Role.REPORTING,
     ),
     Switch(
         name=LEVEL_FLOOR,

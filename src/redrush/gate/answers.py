@@ -101,3 +101,4 @@ STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its
 STOPPING = problem(
     503, "this gate is stopping; try again", "Retry-After: 1\r\nX-Redrush-Elsewhere: 1\r\n", elsewhere=True
 )
+QUERIES_BUSY = problem(503, "too many are asking at once, and claims go first; try again shortly", "Retry-After: 1\r\n")

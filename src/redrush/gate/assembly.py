@@ -16,6 +16,7 @@ from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
+from redrush.gate.queries import Queries
 from redrush.gate.reader import Limits
 from redrush.gate.site import Site
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
@@ -50,6 +51,7 @@ class Gate(msgspec.Struct, frozen=True):
     admission: Admission
     views: tuple[RoundView, ...]
     switches: GateSwitches
+    queries: Queries
     exchange: Exchange | None
 
     def tick(self) -> None:
@@ -101,6 +103,7 @@ def build_gate(
         interval_ms=event.policy.interval_ms,
         now_us=now_us,
     )
+    queries = Queries()
     rounds: dict[str, RoundClaims] = {}
     for round_ in event.campaign.rounds:
         sets = homes(round_)
@@ -116,6 +119,7 @@ def build_gate(
             draw=draw,
             gauge=gauge,
             audience=event.audience,
+            queries=queries,
             failed=failed,
         )
         admission.opens(round_, [one.set for one in sets])
@@ -124,14 +128,14 @@ def build_gate(
         path = f"/v1/rounds/{claims.round.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
-    grants = MakesWay(Sampled(GrantsView(tuple(rounds.values()), now_us), sampling), admission)
+    grants = MakesWay(Sampled(GrantsView(tuple(rounds.values()), queries, now_us), sampling), admission)
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     policy = msgspec.structs.replace(event.policy, proof_of_work=proves)
     site.add(b"GET", b"/v1/policy", policy_view(policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     exchange = _add_exchange(site, event, sampling, now_us)
     switches = GateSwitches(rounds.values(), gauge, sampling, admission, site, exchange)
-    return Gate(site, rounds, gauge, admission, views, switches, exchange)
+    return Gate(site, rounds, gauge, admission, views, switches, queries, exchange)
 
 
 def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:

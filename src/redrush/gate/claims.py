@@ -26,11 +26,12 @@ from redrush.core.instants import http_date, rfc3339
 from redrush.core.outcomes import Outcome
 from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
+from redrush.dependency import Refusal
 from redrush.gate import answers
 from redrush.gate.admission import Admission
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Batch, Gauge, Home, Lane, Manners
-from redrush.gate.queries import Queries
+from redrush.gate.queries import Queries, refused
 from redrush.gate.route import Waiter
 from redrush.gate.winners import WinnersFilter
 from redrush.ports.store import EMPTY, Claimed, StoreFailed, StoreUnavailable
@@ -77,6 +78,7 @@ class RoundClaims:
         draw: Callable[[], float],
         gauge: Gauge,
         audience: Container[str] | None,
+        queries: Queries,
         failed: Callable[[StoreFailed], None],
     ) -> None:
         """`homes`: the sets that the round is divided over, in order. `winners` is None in the only gate of an event,
@@ -104,7 +106,7 @@ class RoundClaims:
         """Since when operators have the round ended; None: they have not."""
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
         self._repeats: dict[str, bytes] = {}
-        self._queries = Queries()
+        self._queries = queries
         self.tick()
 
     async def warm_up(self) -> None:
@@ -306,11 +308,13 @@ class RoundClaims:
 
     # -- what is asked one by one
 
-    async def find(self, user: str) -> str | None:
-        """Return the user's grant as JSON, or None. Raises StoreUnavailable and StoreFailed."""
-        lane = self.home(user)
-        claimed = await lane.store.find(lane.pot, user)
-        return None if claimed is None else self._writer.write(user, claimed.slot, claimed.at_us)
+    async def find(self, user: str) -> str | Refusal | None:
+        """Return the user's grant as JSON, or None, or why the set was not asked. Raises StoreUnavailable and
+        StoreFailed."""
+        claimed = await self._queries.find(self.home(user), user)
+        if claimed is None or isinstance(claimed, Refusal):
+            return claimed
+        return self._writer.write(user, claimed.slot, claimed.at_us)
 
     def _after_the_close(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
         winners = self.winners
@@ -326,10 +330,12 @@ class RoundClaims:
         return self._closed
 
     async def _grant_or_closed(self, lane: Lane, user: str) -> bytes:
-        claimed = await lane.store.find(lane.pot, user)
+        claimed = await self._queries.find(lane, user)
         if claimed is None:
             self.counts.closed += 1
             return self._closed
+        if isinstance(claimed, Refusal):
+            return refused(claimed)
         self.counts.repeat += 1
         return self._repeat_answer(user, claimed)
 

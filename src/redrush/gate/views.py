@@ -8,9 +8,10 @@ import msgspec
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
+from redrush.dependency import Refusal
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
-from redrush.gate.queries import Queries
+from redrush.gate.queries import Queries, refused
 from redrush.gate.route import Waiter
 
 POLICY_CACHED_S = 60
@@ -62,11 +63,11 @@ class RoundView:
 class GrantsView:
     """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
 
-    def __init__(self, rounds: Sequence[RoundClaims], now_us: Callable[[], int]) -> None:
+    def __init__(self, rounds: Sequence[RoundClaims], queries: Queries, now_us: Callable[[], int]) -> None:
         """`rounds` in the order to answer in."""
         self._rounds = rounds
         self._now_us = now_us
-        self._queries = Queries()
+        self._queries = queries
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer later, when the user's home set of every round has been asked: the sets at the same time, the rounds
@@ -80,17 +81,23 @@ class GrantsView:
             if claims.round.opens_us <= now_us:
                 by_set.setdefault(claims.home(user).set, []).append(claims)
         grants: dict[str, str] = {}
-        await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values()))
+        for refusal in await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values())):
+            if refusal is not None:
+                return refused(refusal)
         text = ",".join(grants[claims.round.id] for claims in self._rounds if claims.round.id in grants)
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
         return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
 
 
-async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, str]) -> None:
+async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, str]) -> Refusal | None:
+    """Add what the user has in these rounds of one set; or return why that is not known."""
     for claims in rounds:
         grant = await claims.find(user)
+        if isinstance(grant, Refusal):
+            return grant
         if grant is not None:
             grants[claims.round.id] = grant
+    return None
 
 
 def policy_view(policy: ClientPolicy) -> "Fixed":

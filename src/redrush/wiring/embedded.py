@@ -37,6 +37,7 @@ from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
+from redrush.wiring.dependencies import breaker_readings, bulkhead_readings
 from redrush.wiring.operating import Operating, control_site, prepare_operating
 from redrush.wiring.role import add_probes, ready_unless
 
@@ -146,7 +147,7 @@ class Embedded:
         now_s = asyncio.get_running_loop().time
         gate = GateReadings(self._gate, now_s)
         self._operating.run_rules(
-            lambda: {**gate(), "records.behind": float(self._recorder.lag)},
+            lambda: {**gate(), **recorder_readings(self._recorder)},
             lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
         )
 
@@ -186,6 +187,7 @@ class Embedded:
 
     def _settlement_readings(self) -> Iterator[Reading]:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
+        yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
 
     def _fail(self, fault: StoreFailed) -> None:
         self._fault = fault
@@ -240,6 +242,8 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
                 labels = (("round", round_id), ("outcome", outcome))
                 yield Reading("redrush_claims", "Answers to claims by round and outcome", "counter", labels, count)
     yield from _set_readings(gate)
+    for bulkhead in gate.queries.sets.values():
+        yield from bulkhead_readings(bulkhead)
     if gate.exchange is not None:
         for verdict, count in gate.exchange.counts.items():
             labels = (("verdict", verdict),)
@@ -287,6 +291,11 @@ def _admission_readings(admission: Admission) -> Iterator[Reading]:
         for reason, count in msgspec.structs.asdict(valve.counts).items():
             labels_of_reason = (*labels, ("reason", reason))
             yield Reading("redrush_claims_refused", "Claims refused by admission", "counter", labels_of_reason, count)
+
+
+def recorder_readings(recorder: Recorder) -> dict[str, float]:
+    """Return what automatic rules can read of a recorder."""
+    return {"records.behind": float(recorder.lag), "records.away_seconds": recorder.records_away_s()}
 
 
 def run_embedded(

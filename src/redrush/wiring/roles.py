@@ -37,8 +37,9 @@ from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
-from redrush.wiring.embedded import gate_readings, limits_of
-from redrush.wiring.following import SettlementPause, listen_to_switches, tell_readings
+from redrush.wiring.dependencies import breaker_readings, dependency_readings
+from redrush.wiring.embedded import gate_readings, limits_of, recorder_readings
+from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.operating import Operating
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
@@ -92,9 +93,11 @@ class GateRole:
         )
         await scaled.start()
         gate.switches.share_with(self._gates)
-        await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
+        self._reporting = Reporting(self._around, "gate")
+        applied = (gate.switches.apply, self._reporting.apply)
+        await listen_to_switches(self._around, self._parts, self._troubles, *applied)
         readings = GateReadings(gate, asyncio.get_running_loop().time)
-        self._parts.add("readings", tell_readings(self._around, "gate", readings, gate.switches.share_with))
+        self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
@@ -113,6 +116,7 @@ class GateRole:
         yield Reading(
             "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
         )
+        yield from self._reporting.readings()
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -147,7 +151,8 @@ class RecorderRole:
         self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
         pause = SettlementPause()
-        await listen_to_switches(self._around, self._parts, self._troubles, pause.apply)
+        self._reporting = Reporting(self._around, "recorder")
+        await listen_to_switches(self._around, self._parts, self._troubles, pause.apply, self._reporting.apply)
         self._recorder = Recorder(
             self._store,
             self._records,
@@ -162,18 +167,22 @@ class RecorderRole:
         )
         recorder = self._recorder
         self._parts.add("recorder", recorder.run())
-        behind = tell_readings(self._around, "recorder", lambda: {"records.behind": float(recorder.lag)})
-        self._parts.add("readings", behind)
+        self._parts.add("readings", self._reporting.run(lambda: recorder_readings(recorder)))
         return {}
 
     def readiness(self) -> bytes:
-        return ready_unless(self._troubles.current())
+        assert self._recorder is not None
+        away_s = self._recorder.records_away_s()
+        away = f"the records have not answered for {away_s:.0f} s" if away_s else None
+        return ready_unless("; ".join(why for why in (away, self._troubles.current()) if why) or None)
 
     def readings(self) -> Iterator[Reading]:
         assert self._recorder is not None
         labels = (("set", self._spec.id),)
         behind = self._recorder.lag
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", labels, behind)
+        yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
+        yield from self._reporting.readings()
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -342,25 +351,30 @@ class QueryRole:
                 for round_ in sealed.campaign.rounds
             },
             TicketVerifier(keys.tickets),
-            [partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()],
+            {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
             limits=limits_of(deployment.gate.limits),
             now_us=now_us,
         )
+        self._parts.add("watch", self._queries.watch())
         port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
         return {"query": Address(self._address.host, port)}
 
     def readiness(self) -> bytes:
-        return ready_unless(None)
+        assert self._queries is not None
+        return ready_unless(self._queries.why_not_ready())
 
     def readings(self) -> Iterator[Reading]:
         assert self._queries is not None
         yield Reading("redrush_connections", "Open connections", "gauge", (), len(self._queries.site.connections))
+        for dependency in self._queries.dependencies:
+            yield from dependency_readings(dependency)
 
     def failed(self) -> Awaitable[None]:
         return self._parts.failed()
 
     async def stop(self) -> None:
         await self._server.stop()
+        await self._parts.cancel()
         if self._queries is not None:
             await self._queries.close()
 

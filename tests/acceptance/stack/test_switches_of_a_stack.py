@@ -183,3 +183,31 @@ def test_the_gates_share_the_release_pace_by_how_many_of_them_live(stack: Runnin
 
 def _all_ready(now: dict[str, dict[str, Any]]) -> bool:
     return all(process["state"] == "ready" for process in now.values())
+
+
+def _reports(stack: RunningStack, port: int) -> dict[str, float]:
+    """Return what became of the reports of a role, from its metrics."""
+    metrics = stack.get(port, "/metrics").raw.decode()
+    lines = [line for line in metrics.splitlines() if line.startswith("redrush_reports_total{")]
+    return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_reports_are_dropped_while_operators_want_it_so(stack: RunningStack) -> None:
+    address = next(process["address"] for process in stack.processes() if process["role"] == "recorder")
+    port = int(address.rpartition(":")[2])
+
+    def grows(fate: str) -> dict[str, float]:
+        deadline_s = time.monotonic() + WAIT_MAX_S
+        before = now = _reports(stack, port)
+        while now[fate] < before[fate] + 2:
+            assert time.monotonic() < deadline_s, now
+            time.sleep(0.1)
+            now = _reports(stack, port)
+        return now
+
+    grows("told")
+    _switch(stack, "set", "reporting.dropped", "on")
+    dropping = grows("dropped")
+    assert grows("dropped")["told"] == dropping["told"]
+    _switch(stack, "release", "reporting.dropped")
+    grows("told")

@@ -19,6 +19,10 @@ INSERT INTO schema_version (version) VALUES (%(version)s);
 -- Whatever the server's default is: the log is trimmed when a commit has returned.
 SET synchronous_commit = on;
 
+-- name: end_abandoned
+-- Only between statements, so never a commit.
+SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, false);
+
 -- name: bound_statements
 -- Of connections that only read. Never on one that writes: a commit that was given up may have happened.
 SELECT set_config('statement_timeout', %(milliseconds)s, false), set_config('default_transaction_read_only', 'on', false);

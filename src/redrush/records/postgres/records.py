@@ -39,12 +39,19 @@ from redrush.ports.records import (
 )
 from redrush.ports.store import Granted, History, LogRecord
 from redrush.records.postgres.copying import grant_lines
-from redrush.records.postgres.link import Cursor, Link
+from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
 from redrush.records.postgres.migrations import migrate
 from redrush.sqlfiles import load_statements
 
 QUERY_MAX_S: Final = 60.0
 """Longest a read may take: `totals` reads every grant. Whoever serves people gives less."""
+
+QUERY_GRACE_S: Final = 0.5
+"""So much longer than the server gives itself a read is waited for: a server that lives gets to say it."""
+
+ABANDONED_S: Final = 30
+"""A transaction whose recorder says nothing for this long is ended by the server: a recorder whose machine is gone must
+not keep the lock on its log's cursor from its successor. Between two statements of a slice lie milliseconds."""
 
 FETCHED_ROWS: Final = 500
 """Rows of the journal that are fetched at a time; each holds up to a few hundred users."""
@@ -69,13 +76,19 @@ class PostgresRecords:
 
     commits_are_durable = True
 
-    def __init__(self, dsn: str, log: str, *, query_max_s: float = QUERY_MAX_S) -> None:
-        """Connects to nothing yet. `log` names the log in the database, such as "s1"."""
+    def __init__(
+        self, dsn: str, log: str, *, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
+    ) -> None:
+        """Connects to nothing yet. `log` names the log in the database, such as "s1".
+
+        No statement of `cursor` and `apply` waits longer than `answer_max_s` for its answer, and none of the others
+        longer than `query_max_s`, which the server holds too, and QUERY_GRACE_S.
+        """
         self._log = log
         self._query_max_s = query_max_s
         self._sql = load_statements(_PACKAGE, "queries.sql")
-        self._writer = Link(dsn, self._greet_writer)
-        self._reader = Link(dsn, self._greet_reader)
+        self._writer = Link(dsn, self._greet_writer, answer_max_s)
+        self._reader = Link(dsn, self._greet_reader, query_max_s + QUERY_GRACE_S)
         self._partitions: dict[tuple[str, GrantRule], str] = {}
         self._generation: int | None = None
 
@@ -222,6 +235,7 @@ class PostgresRecords:
         if in_recovery:
             raise RecordsFailed(f"{self._writer.name} is a standby now: nothing can be recorded there")
         connection.execute(self._statement("commit_durably"))
+        connection.execute(self._statement("end_abandoned"), {"milliseconds": str(ABANDONED_S * 1_000)})
         migrate(connection, self._writer.name)
 
     def _greet_reader(self, connection: psycopg.Connection[Any]) -> None:
