@@ -15,6 +15,8 @@ from redrush.config import (
 )
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy, WaitingTexts
+from redrush.core.levels import AdmissionTerms
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.errors import ConfigError
 
 MINIMUM = """\
@@ -277,3 +279,63 @@ def test_a_mistake_in_the_client_table_is_told_with_its_line(lines: str, line: i
         parse_campaign(f"{MINIMUM}[client]\n{lines}\n", "c.toml")
     assert str(refused.value).startswith(f"c.toml:{line}: {key}: "), str(refused.value)
     assert sentence in str(refused.value)
+
+
+# -- [tickets]
+
+
+def test_without_a_word_about_it_no_proof_of_work_is_asked_for() -> None:
+    assert parse_campaign(MINIMUM, "c.toml").proof_of_work is None
+    assert parse_campaign(MINIMUM + "[tickets]\nmax_number = 7\n", "c.toml").proof_of_work is None
+
+
+def test_the_tickets_table_says_how_much_work_a_ticket_is() -> None:
+    text = MINIMUM + "[tickets]\nproof_of_work = true\n"
+    assert parse_campaign(text, "c.toml").proof_of_work == ProofOfWork()
+    text += 'max_number = 9\nchallenge_lasts = "1m"\nexchanges_per_second = 5\nrest = "0s"\n'
+    assert parse_campaign(text, "c.toml").proof_of_work == ProofOfWork(
+        max_number=9, challenge_lasts_s=60, exchanges_per_s=5, rest_us=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "sentence"),
+    [
+        ("proof_of_work = 1", "tickets.proof_of_work", "expected `bool`"),
+        ("proof = true", "tickets.proof", 'unknown key "proof"'),
+        ("max_number = 0", "tickets.max_number", "from 1 to 50,000,000"),
+        ("max_number = 50000001", "tickets.max_number", "from 1 to 50,000,000"),
+        ("exchanges_per_second = 0", "tickets.exchanges_per_second", "from 1 to 1,000,000"),
+        ('challenge_lasts = "29s"', "tickets.challenge_lasts", "not from 30 seconds to a day"),
+        ('challenge_lasts = "2d"', "tickets.challenge_lasts", "not from 30 seconds to a day"),
+        ('challenge_lasts = "long"', "tickets.challenge_lasts", "not a duration"),
+        ('rest = "6m"', "tickets.rest", "at most 300 s"),
+    ],
+)
+def test_a_mistake_in_the_tickets_table_is_told_with_its_line(line: str, key: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_campaign(f"{MINIMUM}[tickets]\n{line}\n", "c.toml")
+    assert str(refused.value).startswith(f"c.toml:17: {key}: "), str(refused.value)
+    assert sentence in str(refused.value)
+
+
+def test_the_admission_table_changes_what_it_names_and_leaves_the_rest() -> None:
+    lines = '[admission]\nqueueing_target = "5ms"\ninterval_max = "1m"\nlevel_at_opening = 0.9\n'
+    terms = parse_campaign(MINIMUM + lines, "c.toml").admission
+    assert terms == AdmissionTerms(queueing_target_ms=5, interval_max_ms=60_000, level_at_opening=0.9)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("level_at_opening = 1.5", "17: admission.level_at_opening: must be from 0 to 1"),
+        ('wait_max = "61s"', '17: admission.wait_max: "61s" is too long: at most 60 s'),
+        ('wait_max = "5ms"', "17: admission.wait_max: must not be below queueing_target"),
+        ('queueing_target = "soon"', '17: admission.queueing_target: "soon" is not a duration'),
+        ("target = 3", '17: admission.target: unknown key "target"'),
+    ],
+)
+def test_a_mistake_in_the_admission_table_is_told_with_its_line(line: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(f"{MINIMUM}[admission]\n{line}\n", "c.toml")
+    assert f"c.toml:{sentence}" in str(told.value)

@@ -39,13 +39,27 @@ def test_the_sample_is_a_deployment() -> None:
     text = resources.files("redrush.cli").joinpath("sample_deployment.toml").read_text(encoding="utf-8")
     assert [spec.id for spec in parse_deployment(text, PATH).sets] == ["s1", "s2"]
     optional = text.replace("# replicas", "replicas").replace("# from_", "from_").replace("# records", "records")
-    for line in ("[valkey]", "user", "password", "tls", "tls_ca", "cluster", "gates", "connections_max", "audience"):
+    for line in (
+        "[valkey]",
+        "user",
+        "password",
+        "tls",
+        "tls_ca",
+        "tls_cert",
+        "tls_key",
+        "cluster",
+        "gates",
+        "connections_max",
+        "audience",
+    ):
         optional = optional.replace(f"# {line}", line)
     deployment = parse_deployment(optional, PATH)
     assert deployment.sets[0].from_round == "r21"
     assert deployment.valkey.tls_ca == Path("/etc/redrush/valkey-ca.pem")
     assert deployment.control.gates == (Address("127.0.0.1", 8080),)
     assert deployment.control.lower_after_us == 5_000_000
+    sheds = text.replace("# [admission]", "[admission]").replace("# level_at", "level_at")
+    assert parse_deployment(sheds, PATH).admission.level_at_opening == 0.9
     never = parse_deployment(text.replace('# lower_after = "5s"', 'lower_after = "never"'), PATH)
     assert never.control.lower_after_us is None
 
@@ -75,6 +89,7 @@ def test_the_sample_is_a_deployment() -> None:
         ("[[set]]", '[valkey]\npassword = "x"\n[[set]]', "6: valkey.password: does not belong here"),
         ("[[set]]", '[valkey]\nuser = "x"\n[[set]]', "6: valkey.user: needs a password"),
         ("[[set]]", '[valkey]\ntls_ca = "x"\n[[set]]', "6: valkey.tls_ca: is of no use without tls"),
+        ("[[set]]", '[valkey]\ntls = true\ntls_cert = "x"\n[[set]]', "7: valkey.tls_cert: goes with tls_key"),
         ("[[set]]", "[gate]\nworkers = 0\n[[set]]", "6: gate.workers: must be from 1 to 256"),
         ("[[set]]", "[gate]\nport = 70000\n[[set]]", "6: gate.port: 70000 is not a port"),
         ("[[set]]", "[gate]\nparked_max = 0\n[[set]]", "6: gate.parked_max: must be at least 1"),

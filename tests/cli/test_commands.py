@@ -102,6 +102,7 @@ def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> No
     found = json.loads(checked.out)
     rounds = found.pop("rounds")
     assert found.pop("client") == msgspec.to_builtins(ClientPolicy())
+    assert found.pop("proof_of_work") is None
     assert found == {"ok": True, "campaign": "cny2027", "currency": "CNY", "packets": 21_000, "total": "58800.00"}
     assert [round_["id"] for round_ in rounds] == ["r20", "r21"]
     assert rounds[0] == {
@@ -232,6 +233,19 @@ def test_tickets_of_two_runs_are_signed_with_the_same_key(run: Run) -> None:
     assert _users(first + second) == ["alice", "bob"]
 
 
+def test_check_says_what_a_ticket_costs(run: Run, campaign: Path) -> None:
+    with campaign.open("a") as more:
+        more.write("[tickets]\nproof_of_work = true\nmax_number = 5000\n")
+    assert "proof of work, 2,500 hashes on average; a gate exchanges 2,000 a second" in run("check", campaign).out
+
+
+def test_a_ticket_may_be_good_without_proof_of_work(run: Run) -> None:
+    printed = run("ticket", "--data", "d", "--user", "alice", "--proven")
+    assert _users(printed.out) == ["alice"]
+    ring = load_keys(DataDir(Path("d"))).tickets
+    assert TicketVerifier(ring, plain=False).verify(printed.out.strip().split("\t")[1].encode()) is not None
+
+
 def test_users_come_from_a_file_or_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("users.txt").write_text("alice\n\nbob\r\n  carol  \n")
     assert _users(run("ticket", "--data", "d", "--users", "users.txt").out) == ["alice", "bob", "carol"]
@@ -301,8 +315,8 @@ def test_a_campaign_is_sealed_once_for_all_machines(run: Run, campaign: Path) ->
     sealed = run("seal", campaign, "--data", "d")
     assert (sealed.code, sealed.err) == (0, "")
     before = {path.name: path.read_bytes() for path in Path("d").iterdir()}
-    made = {"campaign.json", "amounts.i64", "keys.json", "client_policy.json", "control-token", "plans.json"}
-    assert set(before) == made
+    unsealed = {"client_policy.json", "proof_of_work.json", "control-token", "plans.json"}
+    assert set(before) == {"campaign.json", "amounts.i64", "keys.json"} | unsealed
     assert run("seal", campaign, "--data", "d").code == 0
     assert {path.name: path.read_bytes() for path in Path("d").iterdir()} == before
 

@@ -70,7 +70,8 @@ class ToldGate:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 method, path, _ = head.split("\r\n")[0].split(" ")
-                if method == "POST":
+                await reader.readexactly(int(head.lower().partition("content-length: ")[2].partition("\r")[0] or 0))
+                if path.endswith("/grab"):
                     await self._claimed()
                 answer = self.saying(method, path)
                 if answer is None:

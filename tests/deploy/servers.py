@@ -56,11 +56,12 @@ class Gate:
 
 
 @contextmanager
-def serving(directory: Path, count: int) -> Iterator[tuple[list[Gate], DataDir]]:
-    """Start that many gates of one campaign: the same keys and amounts, each with a store of its own, so that a test
-    can tell by the grants which one has answered. Yields them and a data directory to issue tickets from."""
+def serving(directory: Path, count: int, tables: str = "") -> Iterator[tuple[list[Gate], DataDir]]:
+    """Start that many gates of one campaign, with further `tables`: the same keys and amounts, each with a store of its
+    own, so that a test can tell by the grants which one has answered. Yields them and a data directory to issue tickets
+    from."""
     file = directory / "event.toml"
-    file.write_text(CAMPAIGN, encoding="utf-8")
+    file.write_text(CAMPAIGN + tables, encoding="utf-8")
     gates: list[Gate] = []
     first = directory / "gate0"
     try:

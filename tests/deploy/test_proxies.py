@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from redrush.core.client_policy import ClientPolicy
+from redrush.core.proof_of_work import Challenge, tries
 from redrush.wiring.founding import found_sets
 from tests.conftest import Databases
 from tests.deploy.machines import Machines
@@ -121,6 +122,18 @@ def test_the_client_policy_comes_through(proxy: Proxy, tmp_path: Path) -> None:
         answer = front.call("GET", "/v1/policy", {})
     assert answer.status == 200
     assert msgspec.json.decode(answer.body, type=ClientPolicy) == ClientPolicy()
+
+
+def test_a_ticket_can_be_exchanged_at_any_gate_behind_the_proxy(proxy: Proxy, tmp_path: Path) -> None:
+    work = '[tickets]\nproof_of_work = true\nmax_number = 100\nrest = "0s"\n'
+    with serving(tmp_path, 3, work) as (gates, data), fronting(proxy, tmp_path / "p", _behind_gates(gates)) as front:
+        (ticket,) = tickets(data, ["alice"])
+        mine = {"Authorization": f"Bearer {ticket}"}
+        challenge = msgspec.json.decode(front.call("GET", "/v1/challenge", mine).body, type=Challenge)
+        body = msgspec.json.encode({"altcha": list(tries(challenge, 1_000))[-1]})
+        sold = front.call("POST", "/v1/ticket", mine | {"Content-Type": "application/json"}, body)
+        assert sold.status == 200, sold.body
+        assert json.loads(front.grab(json.loads(sold.body)["ticket"]).body)["outcome"] == "granted"
 
 
 def test_grants_come_from_the_query_process_and_from_the_gates_when_it_is_gone(proxy: Proxy, tmp_path: Path) -> None:

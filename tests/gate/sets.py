@@ -20,8 +20,10 @@ from redrush.gate.reader import Limits
 from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.ports.news import News
 from redrush.ports.store import (
+    FIRST_HISTORY,
     Claimed,
     ClaimResult,
+    History,
     LogRecord,
     PotState,
     Store,
@@ -47,6 +49,10 @@ class RemoteStore:
         self.calls: list[tuple[str, ...]] = []
         """The users of every claim."""
         self.finds = 0
+        self.told = asyncio.Event()
+        """Unless it is set the log cannot be read, though everything else is as usual."""
+        self.told.set()
+        self.past = FIRST_HISTORY
         self.trimmed_upto = 0
         """Records of the log up to this one are gone."""
         self._heard_seq = 0
@@ -106,12 +112,23 @@ class RemoteStore:
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         await self._reached()
+        await self.told.wait()
         records = [record for record in await self.inner.log(after, limit) if record.seq > self.trimmed_upto]
         self._heard_seq = self.inner.last_seq()
         return records
 
     def last_seq(self) -> int:
         return self._heard_seq
+
+    def history(self) -> History:
+        return self.past
+
+    def begin_anew(self, inner: Store) -> None:
+        """This gate finds that the set was made anew, as `inner`."""
+        self.inner, self.past = inner, History(self.past.generation + 1, ())
+        self._heard_seq = 0
+        for known in self._known.values():
+            known.clear()
 
     async def close(self) -> None:
         """The set stays."""
@@ -136,6 +153,10 @@ class Asking:
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    @property
+    def waiting(self) -> bool:
+        return not self.answer.done()
 
     def send(self, answer: bytes) -> None:
         self.answer.set_result(answer)

@@ -428,7 +428,7 @@ async def test_a_claim_parked_before_the_close_is_granted_within_the_round() -> 
         await gate.asked(1)
         await clients[1].send(gate.grab("bob"))
         await gate.parked(2)
-        gate.at(CLOSES_US + 3 * SECOND_US)
+        gate.at(CLOSES_US + SECOND_US // 4)
         gate.store.let_go()
         for client in clients:
             granted_at = (await client.answer()).json["grant"]["granted_at"]

@@ -82,6 +82,62 @@ async def test_a_winner_of_another_gate_is_not_told_by_the_shake_filter_that_the
         assert await other.grab("alice") == first | {"repeat": True}
 
 
+async def test_a_winner_of_whom_a_gate_has_not_heard_is_told_nothing_final_but_their_grant() -> None:
+    async with many_sets(packets=600, release_per_s=10.0) as event:
+        one, deaf = await event.gate(), await event.gate()
+        for store in deaf.stores.values():
+            store.told.clear()
+        first = await one.grab("alice")
+        event.at(1)
+        second = await one.grab("bert")
+        event.lot = 0.999
+        for number in range(20):  # a filter that has seen nothing yet lets the first ones through
+            await deaf.grab(f"bob{number}")
+        assert (await deaf.grab("alice"))["outcome"] == "missed", "they may ask again"
+
+        deaf.r1.sell_out(deaf.r1.refills)
+        assert await deaf.grab("bert") == second | {"repeat": True}
+        deaf.r1.refilled()
+        deaf.r1.set_ended(True)
+        assert (await deaf.grab("alice"))["outcome"] == "missed"
+        assert (await deaf.grab("late"))["outcome"] == "missed"
+        event.at(10)
+        for store in deaf.stores.values():
+            store.told.set()
+        await until(deaf.complete)
+        assert await deaf.grab("alice") == first | {"repeat": True}
+        calls, finds = deaf.calls, sum(store.finds for store in deaf.stores.values())
+        assert (await deaf.grab("late"))["outcome"] == "closed"
+        assert (deaf.calls, sum(store.finds for store in deaf.stores.values())) == (calls, finds), "from memory"
+
+
+async def test_a_winner_of_whom_a_gate_has_not_heard_is_found_after_the_close() -> None:
+    async with many_sets() as event:
+        one, deaf = await event.gate(), await event.gate()
+        for store in deaf.stores.values():
+            store.told.clear()
+        first = await one.grab("alice")
+        event.at(61)
+        for ended in (False, True):
+            deaf.r1.set_ended(ended)
+            assert await deaf.grab("alice") == first | {"repeat": True}
+            assert (await deaf.grab("late"))["outcome"] == "closed"
+
+
+async def test_a_round_that_is_ended_before_it_opens_is_closed_and_one_that_is_no_longer_ended_grants() -> None:
+    async with many_sets() as event:
+        gate = await event.gate()
+        gate.gate.rounds["r2"].set_ended(True)
+        assert (await gate.grab("alice", "r2"))["outcome"] == "closed"
+        gate.r1.set_ended(True)
+        event.at(10)
+        await until(gate.complete)
+        assert (await gate.grab("alice"))["outcome"] == "closed"
+        gate.r1.set_ended(False)
+        assert not gate.complete()
+        assert (await gate.grab("alice"))["outcome"] == "granted"
+
+
 # -- missed and empty
 
 

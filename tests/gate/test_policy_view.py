@@ -8,6 +8,8 @@ from redrush.gate.views import policy_view
 
 
 class Nobody:
+    waiting = True
+
     def send(self, answer: bytes) -> None:
         raise AssertionError("the policy is answered at once")
 

@@ -18,6 +18,7 @@ from unittest.mock import patch
 import msgspec
 
 from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, sign_ticket
 from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.assembly import Event, build_gate
@@ -25,7 +26,17 @@ from redrush.gate.connection import Connection
 from redrush.gate.lanes import Home
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
-from redrush.ports.store import EMPTY, Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
+from redrush.ports.store import (
+    EMPTY,
+    FIRST_HISTORY,
+    Claimed,
+    ClaimResult,
+    History,
+    LogRecord,
+    PotState,
+    StoreFailed,
+    Transfers,
+)
 
 OPENS_US = 1_800_000_000_000_000
 """2027-01-15T08:00:00Z, the opening of round r1."""
@@ -86,6 +97,9 @@ class ScriptedStore:
 
     def last_seq(self) -> int:
         return len(self.calls)
+
+    def history(self) -> History:
+        return FIRST_HISTORY
 
     async def open(self, pot: str, slots: Slots) -> None:
         self._left.setdefault(pot, deque(range(slots.first, slots.end)))
@@ -268,6 +282,7 @@ class RunningGate:
         packets: int,
         tickets: KeyRing,
         asking: AskingRules,
+        proof_of_work: ProofOfWork | None,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -279,7 +294,7 @@ class RunningGate:
         self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s))
         amounts = [AMOUNTS_MINOR[slot % len(AMOUNTS_MINOR)] for slot in range(2 * packets)]
         self.gate = build_gate(
-            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience),
+            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience, proof_of_work=proof_of_work),
             limits,
             lambda round_: [Home("only", store, round_.slots)],
             shared=False,
@@ -415,6 +430,7 @@ async def running_gate(
     packets: int = 3,
     tickets: KeyRing = TICKET_RING,
     asking: AskingRules = AskingRules(),  # noqa: B008 - frozen
+    proof_of_work: ProofOfWork | None = None,
 ) -> AsyncIterator[RunningGate]:
     """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
     gate = RunningGate(
@@ -427,6 +443,7 @@ async def running_gate(
         packets=packets,
         tickets=tickets,
         asking=asking,
+        proof_of_work=proof_of_work,
     )
     await gate.start()
     try:

@@ -9,18 +9,21 @@ from redrush.config.deployment_file import Secret, SetSpec
 from redrush.core.campaign import Slots
 from redrush.core.failover import Terms
 from redrush.errors import RedrushError
-from redrush.ports.store import Claimed, Granted, StoreUnavailable
+from redrush.ports.records import Posted
+from redrush.ports.store import Claimed, Granted, Opened, StoreUnavailable
+from redrush.records.postgres import PostgresRecords
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
-from redrush.wiring.restoring import _check_copies, _Entrance
+from redrush.wiring.restoring import _check_copies, _check_recorded, _Entrance
 from redrush.wiring.set_orders import NeedsYes
+from tests.conftest import Databases
 from tests.integration.valkey_sets import AT_US, CAMPAIGN, POT, SET, servers, store_on
 
 
-def _spec(*started: ValkeyServer) -> SetSpec:
+def _spec(*started: ValkeyServer, dsn: str = "") -> SetSpec:
     addresses = tuple(server.address for server in started)
-    return SetSpec(id=SET, addresses=addresses, replicas_needed=0, from_round=None, records=Secret("", text=""))
+    return SetSpec(id=SET, addresses=addresses, replicas_needed=0, from_round=None, records=Secret("", text=dsn))
 
 
 async def _check(spec: SetSpec, target: ValkeyServer, *, yes: bool = False) -> None:
@@ -63,5 +66,26 @@ def test_a_lost_grant_is_entered_under_the_terms_of_the_moment_or_it_is_said_why
             assert held == "the user has another grant of the round"
             entrance.close()
             assert await store.find(POT, "c") == Claimed(6, AT_US, True)
+
+    asyncio.run(run())
+
+
+def test_a_server_that_lacks_what_is_recorded_is_not_promoted(tmp_path: Path, databases: Databases) -> None:
+    async def check(server: ValkeyServer, dsn: str) -> None:
+        await _check_recorded(_spec(server, dsn=dsn), server.address, SetKeys(CAMPAIGN, SET), Access())
+
+    async def run() -> None:
+        dsn = databases.fresh()
+        records = PostgresRecords(dsn, SET)
+        async with servers(tmp_path, 1) as (server,), store_on(server) as store:
+            await store.open(POT, Slots(0, 10))
+            await check(server, dsn)
+            records.apply([Posted(record=Opened(1, POT, Slots(0, 10)), postings=())])
+            await check(server, dsn)
+            records.apply([Posted(record=Opened(2, "r2", Slots(10, 10)), postings=())])
+            with pytest.raises(RedrushError, match="set s1 up to log record 1, and it is recorded up to 2: promoted"):
+                await check(server, dsn)
+            await check(server, "postgresql://127.0.0.1:1/nobody")  # who cannot be asked is no hindrance
+        records.close()
 
     asyncio.run(run())

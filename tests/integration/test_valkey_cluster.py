@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from redrush.core.campaign import Slots
 from redrush.ports.store import Claimed
 from redrush.stack.loopback import free_port
 from redrush.stack.valkey_server import ValkeyServer
-from redrush.stores.valkey import Access, Terms
+from redrush.stores.valkey import Access, Terms, ValkeyStore
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.terms import fence
@@ -31,6 +33,9 @@ from tests.integration.valkey_sets import (
 
 SLOTS: Final = 16_384
 MASTERS: Final = 3
+KILLS: Final = 3
+UNATTENDED_S: Final = 1.5
+"""Longer than a WAIT."""
 
 
 class Node(ValkeyServer):
@@ -137,6 +142,74 @@ def test_a_set_goes_on_after_the_failover_of_its_node(tmp_path: Path) -> None:
                     assert late.address == replica.address
 
     asyncio.run(run())
+
+
+def test_nothing_acknowledged_is_lost_when_the_cluster_is_told_to_fail_over_in_the_rush(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with cluster(tmp_path) as nodes, _rush_on_a_pair(nodes) as pair:
+            await ask(pair.replica.address, "CLUSTER", "FAILOVER")
+            await until(lambda: _owns(pair.replica, pair.slot, pair.others[0]))
+            await pair.goes_on()
+            assert pair.store.address == pair.replica.address
+
+    asyncio.run(run())
+
+
+@pytest.mark.soak
+def test_nothing_acknowledged_is_lost_when_the_cluster_replaces_masters_that_are_killed_in_the_rush(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with cluster(tmp_path) as nodes, _rush_on_a_pair(nodes) as pair:
+            owner, replica = pair.owner, pair.replica
+            for _ in range(KILLS):
+                owner.kill()
+                await until(lambda heir=replica: _owns(heir, pair.slot, pair.others[0]))  # type: ignore[misc]
+                acknowledged = len(pair.crowd.acknowledged)
+                await asyncio.sleep(UNATTENDED_S)
+                assert len(pair.crowd.acknowledged) == acknowledged, "its terms want a replica, and there is none"
+                await owner.start()
+                await pair.goes_on()
+                owner, replica = replica, owner
+
+    asyncio.run(run())
+
+
+class Pair:
+    """A master and its replica in a cluster, with a set on them whose grants need both, and a rush on it."""
+
+    def __init__(self, slot: int, owner: Node, replica: Node, others: list[Node], store: ValkeyStore) -> None:
+        self.slot = slot
+        self.owner = owner
+        self.replica = replica
+        self.others = others
+        self.store = store
+        self.crowd = Crowd(store, "u")
+
+    async def goes_on(self) -> None:
+        before = len(self.crowd.acknowledged)
+        await until(lambda: asyncio.sleep(0, len(self.crowd.acknowledged) > before + 100))
+
+
+@asynccontextmanager
+async def _rush_on_a_pair(nodes: list[Node]) -> AsyncIterator[Pair]:
+    """Yield the pair while the rush goes on; at the end everything acknowledged must be there, once."""
+    slot, owner = await _slot_and_owner(nodes)
+    replica = nodes[MASTERS]
+    await until(lambda: _replicates(replica, owner))
+    others = [node for node in nodes[:MASTERS] if node is not owner]
+    async with store_on(*nodes, replicas_needed=1) as store:
+        await persistently(lambda: store.open(POT, BIG_POT))
+        pair, stop = Pair(slot, owner, replica, others, store), asyncio.Event()
+        rushing = asyncio.create_task(pair.crowd.rush(stop))
+        try:
+            await pair.goes_on()
+            yield pair
+        finally:
+            stop.set()
+            await rushing
+        logged = await persistently(lambda: granted_in_log(store))
+        assert pair.crowd.acknowledged.items() <= logged.items()
 
 
 async def _replicates(replica: Node, owner: Node) -> bool:

@@ -11,11 +11,12 @@ import pytest
 
 from redrush.core.campaign import Slots
 from redrush.ports.news import NewTerms, Refilled, SoldOut
-from redrush.ports.store import Claimed, PotState, StoreConflict, StoreUnavailable
+from redrush.ports.store import FIRST_HISTORY, Claimed, Fork, History, PotState, StoreConflict, StoreUnavailable
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, Terms, ValkeyStore
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, ReplyFault, pack
+from redrush.stores.valkey.servers import put_under
 from redrush.stores.valkey.terms import fence
 from tests.integration.valkey_sets import (
     AT_US,
@@ -277,3 +278,22 @@ async def _listened_to(server: ValkeyServer) -> bool:
         await ask(server.address, "PUBSUB", "NUMSUB", f"{{{CAMPAIGN}/{SET}}}:news")
         == [f"{{{CAMPAIGN}/{SET}}}:news".encode(), 1]
     )
+
+
+def test_a_set_that_goes_on_with_another_history_is_remembered_no_more(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,), store_on(server) as store:
+            await store.open(POT, Slots(0, 10))
+            await store.claim(POT, ["a"], AT_US)
+            known = store.known(POT)
+            assert (store.history(), list(known)) == (FIRST_HISTORY, ["a"])
+            link, _ = await Link.connect(server.address, Access())
+            for epoch, shared_seq in ((2, 1), (3, None), (5, 7)):
+                await put_under(link, SetKeys(CAMPAIGN, SET), Terms(epoch, 0), shared_seq)
+            await link.close()
+            await until(lambda: asyncio.sleep(0, not known))  # without a call: the store looks after its primary
+            assert store.history() == History(5, (Fork(2, 1), Fork(5, 7)))
+            assert (store.history().shared_since(1), store.history().shared_since(2)) == (1, 7)
+            assert (await store.claim(POT, ["a"], AT_US))[0] == Claimed(0, AT_US, repeat=True)
+
+    asyncio.run(run())

@@ -9,22 +9,25 @@ from typing import Any
 
 import pytest
 
+from redrush.core.breaker import Rule, State
 from redrush.core.campaign import Campaign
 from redrush.core.ledger import grant_rule
 from redrush.core.receipts import ReceiptSigner
 from redrush.core.tickets import TicketVerifier, sign_ticket
+from redrush.dependency import Share
 from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.ports.records import GrantRun, RecordedGrant
 from redrush.query import site as site_module
-from redrush.query.site import QUERY_MAX_S, GrantsRoute, Pool, Queries, RoundSum, TotalsRoute
+from redrush.query.site import CONNECTIONS, QUERY_MAX_S, GrantsRoute, Pool, Queries, RoundSum, TotalsRoute
 from redrush.records.postgres import PostgresRecords
 from redrush.stack.postgres_server import PostgresServer
 from tests.conftest import Databases
 from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
 from tests.settle.event import OPENS_US, campaign_of
+from tests.stopping import stopped
 
 CAMPAIGN, AMOUNTS = campaign_of(10, 5)
 
@@ -43,8 +46,9 @@ def record(dsn: str, set_: str, seq: int, round_id: str, first_slot: int, users:
 class Site:
     """The query role on a port of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, queries: Queries) -> None:
         self._port = port
+        self.queries = queries
 
     async def ask(self, path: str, user: str = "") -> Answer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -60,22 +64,24 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(*dsns: str, campaign: Campaign = CAMPAIGN) -> AsyncIterator[Site]:
+async def serving(*dsns: str, campaign: Campaign = CAMPAIGN, query_max_s: float = QUERY_MAX_S) -> AsyncIterator[Site]:
     writers = {round_.id: GrantWriter(campaign, round_, AMOUNTS, RECEIPT_RING) for round_ in campaign.rounds}
 
     queries = Queries(
         campaign,
         writers,
         TicketVerifier(TICKET_RING),
-        [partial(PostgresRecords, dsn, "query", query_max_s=QUERY_MAX_S) for dsn in dsns],
+        {f"records {dsn[-6:]}": partial(PostgresRecords, dsn, "query", query_max_s=query_max_s) for dsn in dsns},
         limits=Limits(),
         now_us=lambda: OPENS_US,
     )
     server = Server([])
     port = await server.listen(queries.site, "127.0.0.1", 0)
+    watch = asyncio.create_task(queries.watch())
     try:
-        yield Site(port)
+        yield Site(port, queries)
     finally:
+        watch.cancel()
         await server.stop()
         await queries.close()
 
@@ -153,6 +159,35 @@ def test_a_restart_of_the_database_costs_nobody_an_answer(own_postgres: Postgres
     asyncio.run(scenario())
 
 
+async def test_a_database_that_hangs_is_told_at_once_makes_the_process_unready_and_comes_back_by_itself(
+    own_postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_module, "SHARE", Share(at_once_max=CONNECTIONS, waiting_max=1_024, deadline_s=0.5))
+    monkeypatch.setattr(site_module, "RULE", Rule(failures=3, window_s=15, pause_s=0.2, pause_max_s=0.4, trial_max_s=5))
+    monkeypatch.setattr(site_module, "WATCH_S", 0.1)
+    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(record, own_postgres.dsn(), "s1", 1, "r1", 0, ["ann"])
+
+    async with asyncio.timeout(30), serving(own_postgres.dsn(), query_max_s=0.2) as site:
+        (dependency,) = site.queries.dependencies
+        assert len((await site.ask("/v1/grants", "ann")).json["grants"]) == 1
+        assert site.queries.why_not_ready() is None
+        with stopped(own_postgres.pid):
+            crowd = await asyncio.gather(*(site.ask("/v1/grants", "ann") for _ in range(50)))
+            assert {(answer.status, "retry-after" in answer.headers) for answer in crowd} == {(503, True)}
+            while dependency.breaker.state is not State.AWAY:
+                await asyncio.sleep(0.01)
+            asked = dependency.breaker.failures
+            while dependency.breaker.refused < 100:
+                assert (await site.ask("/v1/grants", "ann")).status == 503
+            assert dependency.breaker.failures - asked < 10, "a trial now and then, and nobody else waits"
+            assert "is away" in (site.queries.why_not_ready() or "")
+            assert (await site.ask("/livez")).status == 200
+        while site.queries.why_not_ready() is not None:  # nobody asks but the process itself
+            await asyncio.sleep(0.01)
+        assert len((await site.ask("/v1/grants", "ann")).json["grants"]) == 1
+
+
 class SlowSource:
     """Records that answer when the test lets them, and count what they are asked."""
 
@@ -181,6 +216,10 @@ class Told:
     def __init__(self) -> None:
         self.answer = asyncio.get_running_loop().create_future()
 
+    @property
+    def waiting(self) -> bool:
+        return not self.answer.done()
+
     def send(self, answer: bytes) -> None:
         self.answer.set_result(answer)
 
@@ -190,12 +229,12 @@ def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch)
 
     async def scenario() -> None:
         source = SlowSource()
-        pool = Pool(lambda: source)
+        pool = Pool("records", lambda: source)
         route = GrantsRoute([pool], {}, lambda: OPENS_US)
         waiting = [Told() for _ in range(4)]
         refusals = [route.serve(waiter, "ann") for waiter in waiting]
         assert refusals[:3] == [None] * 3
-        assert refusals[3] == answers.BUSY
+        assert refusals[3] == answers.QUERIES_BUSY
         source.free.set()
         for waiter in waiting[:3]:
             assert b"200 OK" in await waiter.answer
@@ -207,7 +246,7 @@ def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch)
 def test_totals_are_asked_for_once_however_many_want_them() -> None:
     async def scenario() -> None:
         source = SlowSource()
-        pool = Pool(lambda: source)
+        pool = Pool("records", lambda: source)
         route = TotalsRoute([pool], CAMPAIGN, lambda: OPENS_US)
         waiting = [Told() for _ in range(10)]
         assert [route.serve(waiter, "") for waiter in waiting] == [None] * 10

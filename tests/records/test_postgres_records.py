@@ -13,7 +13,7 @@ from redrush.core.campaign import Slots
 from redrush.core.ledger import GrantRule, Posting
 from redrush.errors import ConfigError
 from redrush.ports.records import Change, GrantRun, Posted, RecordsConflict, RecordsFailed
-from redrush.ports.store import Given, Granted, Opened, Taken
+from redrush.ports.store import FIRST_HISTORY, Fork, Given, Granted, History, Opened, Taken
 from redrush.records.postgres import PostgresRecords, RoundTotals
 from redrush.records.postgres.migrations import migrate, migrations
 from redrush.stack.postgres_server import PostgresServer
@@ -256,3 +256,39 @@ def test_what_is_recorded_and_the_cursor_stand_or_fall_together(dsn: str, record
     assert (records.cursor(), records.totals().grants) == (1, 1)
     assert asked(dsn, "SELECT count(*) FROM journal") == [(1,)]
     assert records.round_totals() == [RoundTotals("r1", 1, 1)]
+
+
+def test_a_batch_of_a_history_that_was_given_up_is_refused_however_late_it_comes(dsn: str, connect: Connect) -> None:
+    stopped, rebuilding, later = (connect(dsn, "s1") for _ in range(3))
+    assert stopped.begin(FIRST_HISTORY) == 0
+    assert stopped.apply([run_of(1, 0, ["a"])]) == 1
+    assert rebuilding.begin(History(7)) == 1
+    with pytest.raises(RecordsConflict, match="is in generation 7 now, not 1"):
+        stopped.apply([run_of(2, 1, ["b"])])
+    with pytest.raises(RecordsConflict, match="the set was made anew elsewhere"):
+        stopped.begin(FIRST_HISTORY)
+    assert asked(dsn, "SELECT seq FROM journal") == [(1,)]
+    assert later.begin(History(7, (Fork(7, 1),))) == 1
+    assert later.apply([run_of(2, 1, ["c"])]) == 2
+
+
+@pytest.mark.parametrize(
+    ("forks", "lost"),
+    [
+        ((Fork(4, 3),), False),
+        ((Fork(4, 2),), True),
+        ((Fork(4, 2), Fork(5, 9)), True),
+        ((Fork(4, 3), Fork(5, 9)), False),
+    ],
+)
+def test_a_history_that_lacks_what_is_recorded_is_not_followed(
+    records: PostgresRecords, forks: tuple[Fork, ...], lost: bool
+) -> None:
+    records.begin(FIRST_HISTORY)
+    records.apply([run_of(1, 0, ["a", "b"]), run_of(3, 2, ["c"])])
+    if lost:
+        with pytest.raises(RecordsConflict, match="recorded up to 3, and the set goes on after 2 with other grants"):
+            records.begin(History(forks[-1].generation, forks))
+        assert records.begin(FIRST_HISTORY) == 3, "nothing has changed"
+    else:
+        assert records.begin(History(forks[-1].generation, forks)) == 3

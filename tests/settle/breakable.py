@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from redrush.core.campaign import Slots
 from redrush.ports.news import News
-from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, Store, StoreUnavailable, Transfers
+from redrush.ports.store import Claimed, ClaimResult, History, LogRecord, PotState, Store, StoreUnavailable, Transfers
 
 Result = TypeVar("Result")
 
@@ -70,6 +70,9 @@ class BreakableStore:
 
     def last_seq(self) -> int:
         return self.store.last_seq()
+
+    def history(self) -> History:
+        return self.store.history()
 
     async def close(self) -> None:
         await self.store.close()

@@ -3,7 +3,7 @@ import random
 import signal
 import sys
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -50,9 +50,39 @@ async def running(recorder: Recorder, *, drain: bool = True) -> AsyncIterator[Re
         await task
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
 async def within(awaitable: Awaitable[None]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         await awaitable
+
+
+def test_a_pace_holds_recording_back_until_it_is_lifted_or_somebody_waits(
+    records: SqliteRecords, terms: Terms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RUSH_SLICE_RECORDS_MAX", 4)
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await open_pots(store, terms[0])
+        await rush(store, terms[0].rounds[0], users=900)
+        pace: list[float | None] = [100.0]
+        async with running(Recorder(store, records, *terms, grants_per_s_max=lambda: pace[0]), drain=False) as recorder:
+            await until(lambda: records.totals().grants > 0)
+            assert records.totals().grants <= 200, "one slice, which is two seconds' worth"
+            began_s = asyncio.get_running_loop().time()
+            pace[0] = 2_000.0
+            await until(lambda: recorder.lag == 0)
+            assert asyncio.get_running_loop().time() - began_s >= 0.2, "the first four slices have their time"
+            pace[0] = 1.0
+            await rush(store, terms[0].rounds[1], users=400)
+            await within(recorder.caught_up())
+
+    asyncio.run(scenario())
 
 
 def test_the_recorder_follows_the_log_into_grants_and_ledger(records: SqliteRecords, terms: Terms) -> None:

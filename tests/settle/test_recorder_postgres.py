@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from redrush.core.campaign import Campaign
+from redrush.core.campaign import Campaign, Slots
 from redrush.errors import RedrushError
-from redrush.ports.records import RecordsFailed
-from redrush.ports.store import LogRecord
+from redrush.ports.records import RecordsConflict, RecordsFailed
+from redrush.ports.store import FIRST_HISTORY, Fork, History, LogRecord
 from redrush.records.postgres import PostgresRecords
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle import recorder as recorder_module
@@ -219,6 +219,72 @@ def test_the_event_goes_on_while_postgres_is_away_and_the_log_drains_afterwards(
             await all_recorded(recorder)
         assert records.totals().grants == 9_100
         assert list(records.journal()) == await everything(store)
+        records.close()
+
+    asyncio.run(scenario())
+
+
+class StoreMadeAnew(MemoryStore):
+    """A store that is found to have another history, with other grants above `shared`, while its log is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anew: MemoryStore | None = None
+        self.past = FIRST_HISTORY
+        self.found = False
+
+    def history(self) -> History:
+        return self.past
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        if self.anew is None:
+            return await super().log(after, limit)
+        if not self.found:  # what was asked for under the old history is answered under the new one
+            self.found = True
+            self.past = History(5, (Fork(5, 2),))
+        return await self.anew.log(after, limit)
+
+
+def test_a_log_that_turns_out_to_be_another_is_read_from_where_the_records_stand(databases: Databases) -> None:
+    async def scenario() -> None:
+        terms = campaign_of(100)
+        records = PostgresRecords(databases.fresh(), "s1")
+        store, fresh = StoreMadeAnew(), MemoryStore()
+        for each in (store, fresh):
+            await each.open("r1", Slots(0, 100))
+            await each.claim("r1", ["a"], 1)
+        await fresh.claim("r1", ["b", "c"], 2)
+        await fresh.claim("r1", ["d"], 3)
+        recorder = Recorder(store, records, *terms, begin=records.begin)
+        async with running(recorder):
+            await recorder.caught_up()
+            store.anew = fresh
+            await recorder.caught_up()
+        assert list(records.journal()) == await everything(fresh)
+        records.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_recorder_does_not_follow_a_set_that_lacks_what_is_recorded(databases: Databases) -> None:
+    async def scenario() -> None:
+        terms = campaign_of(100)
+        records = PostgresRecords(databases.fresh(), "s1")
+        store, fresh = StoreMadeAnew(), MemoryStore()
+        for each in (store, fresh):
+            await each.open("r1", Slots(0, 100))
+        for number, user in enumerate("abc"):
+            await store.claim("r1", [user], number)
+        for number in range(9):
+            await fresh.claim("r1", [f"late{number}"], number)
+        recorder = Recorder(store, records, *terms, begin=records.begin)
+        async with running(recorder):
+            await recorder.caught_up()
+            kept = list(records.journal())
+            store.anew = fresh
+            with pytest.raises(RecordsConflict, match="has to be rebuilt"):
+                await recorder.caught_up()
+        assert list(records.journal()) == kept
         records.close()
 
     asyncio.run(scenario())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from redrush.cli import drills, roles
+from redrush.cli.operator_options import show
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
@@ -88,78 +89,11 @@ def init(
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
-    import msgspec
+    from redrush.cli.checking import check_campaign, check_deployment
+    from redrush.config import is_deployment
 
-    from redrush.config import is_deployment, load_campaign_file
-
-    if is_deployment(file):
-        _check_deployment(file, as_json)
-        return
-    from redrush.core.instants import rfc3339
-    from redrush.core.money import format_amount
-
-    campaign = load_campaign_file(file)
-    rounds = [
-        {
-            "id": round_.id,
-            "kind": str(round_.kind),
-            "opens": "now" if round_.opens_us is None else rfc3339(round_.opens_us),
-            "lasts_seconds": round_.lasts_us / 1_000_000,
-            "packets": round_.packets,
-            "total": format_amount(round_.total_minor, campaign.currency),
-        }
-        for round_ in campaign.rounds
-    ]
-    total_minor = sum(round_.total_minor for round_ in campaign.rounds)
-    summary = {
-        "ok": True,
-        "campaign": campaign.id,
-        "currency": campaign.currency,
-        "packets": sum(round_.packets for round_ in campaign.rounds),
-        "total": format_amount(total_minor, campaign.currency),
-        "rounds": rounds,
-        "client": msgspec.to_builtins(campaign.client),
-    }
-    if as_json:
-        _print_json(summary)
-        return
-    _print(f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}")
-    for entry in rounds:
-        _print(
-            f"  {entry['id']}: opens {entry['opens']}, lasts {entry['lasts_seconds']:g} s, "
-            f"{entry['packets']:,} {entry['kind']} packets, {entry['total']} {campaign.currency}"
-        )
-    client = campaign.client
-    _print(
-        f"  clients: start within {client.start_window_ms:,} ms, ask every {client.interval_ms:,} ms at most, wait "
-        f"{client.answer_deadline_ms:,} ms for an answer, retry {client.retry_share:.0%} of requests, come back after "
-        f"{client.come_back_ms:,} ms, give up after {client.attempts_max} failures"
-    )
-
-
-def _check_deployment(file: Path, as_json: bool) -> None:
-    from redrush.config import load_deployment_file
-
-    deployment = load_deployment_file(file)
-    sets = [
-        {
-            "id": spec.id,
-            "addresses": [str(address) for address in spec.addresses],
-            "replicas_needed": spec.replicas_needed,
-            "from_round": spec.from_round,
-        }
-        for spec in deployment.sets
-    ]
-    if as_json:
-        _print_json({"ok": True, "sets": sets, "gate": str(deployment.gate.address)})
-        return
-    _print(f"{file}: fine. {len(sets)} sets, gates at {deployment.gate.address}")
-    for spec in deployment.sets:
-        addresses = ", ".join(map(str, spec.addresses))
-        since = "" if spec.from_round is None else f", from round {spec.from_round}"
-        _print(
-            f"  {spec.id}: {addresses}; a grant is on {1 + spec.replicas_needed} of them before it is answered{since}"
-        )
+    fields, lines = check_deployment(file) if is_deployment(file) else check_campaign(file)
+    show(fields, lines, as_json=as_json)
 
 
 @app.command("seal")
@@ -168,8 +102,8 @@ def seal_campaign(file: FileArgument, data: DataOption) -> None:
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
     from redrush.control.keys import load_or_create_keys
-    from redrush.control.policy_file import keep_policy
     from redrush.control.sealing import seal
+    from redrush.control.unsealed import keep_unsealed
     from redrush.wiring.clock import system_clock
     from redrush.wiring.operating import prepare_operating
 
@@ -179,7 +113,7 @@ def seal_campaign(file: FileArgument, data: DataOption) -> None:
     sealed = seal(campaign, directory, system_clock().now_us())
     load_or_create_keys(directory)
     prepare_operating(directory, campaign)
-    keep_policy(campaign.client, directory)
+    keep_unsealed(campaign, directory)
     _print(f"{data}: campaign {sealed.campaign.id} is sealed; give every machine the same copy, and keep it secret")
 
 
@@ -217,6 +151,9 @@ def ticket(
         Path | None, typer.Option(metavar="FILE", help="File with one user id a line; - reads stdin.")
     ] = None,
     ttl: Annotated[str, typer.Option(help="How long the tickets last: 30m, 2h, 1d.")] = "2h",
+    proven: Annotated[
+        bool, typer.Option("--proven", help="Good without proof of work, where the campaign asks for it.")
+    ] = False,
 ) -> None:
     """Print a signed ticket for each user: user, a tab, ticket."""
     import time
@@ -224,7 +161,8 @@ def ticket(
     from redrush.control.data_dir import DataDir
     from redrush.control.issuing import issue_tickets
 
-    for line in issue_tickets(DataDir(data), user or [], users, ttl, time.time_ns() // 1_000_000_000):
+    now_s = time.time_ns() // 1_000_000_000
+    for line in issue_tickets(DataDir(data), user or [], users, ttl, now_s, proven=proven):
         _print(line)
 
 

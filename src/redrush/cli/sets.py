@@ -73,7 +73,8 @@ def promote_server(
     yes: YesOption = False,
 ) -> None:
     """Make a server the primary by force, whatever it lacks. Says what may be lost, and does it only with --yes."""
-    from redrush.wiring.set_orders import deployment_path, promote
+    from redrush.wiring.restoring import promote
+    from redrush.wiring.set_orders import deployment_path
 
     promote(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
     _say(f"{set_id}: {address} is the primary")
@@ -100,8 +101,8 @@ def rebuild_lost_set(
 
 
 AFTER_A_LOSS = (
-    "what was granted after its last record is to be had from receipts (redrush set honour); restart every gate, "
-    "for they remember grants that are lost"
+    "what was granted after its last record is to be had from receipts (redrush set honour); gates, recorder and "
+    "settlement notice by themselves that the set begins anew"
 )
 
 

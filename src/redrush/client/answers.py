@@ -11,6 +11,7 @@ import msgspec
 
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.outcomes import Outcome
+from redrush.core.proof_of_work import Challenge
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 
@@ -51,6 +52,13 @@ class RoundState(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: int | None = None
 
 
+class ProvenTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """A 200 of `POST /v1/ticket`."""
+
+    ticket: str
+    expires_at: datetime
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """A refusal. Everything in it is optional: a proxy may have spoken instead of a gate."""
 
@@ -58,6 +66,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: int | None = None
     elsewhere: bool = False
     """Another gate may have room."""
+    exchange: dict[str, str] | None = None
+    """The ticket must be exchanged first."""
+    resting: bool = False
+    """Nothing has failed: this is not served for as long as `Retry-After` says, and will be then."""
 
 
 def read_policy(body: bytes) -> ClientPolicy:
@@ -76,6 +88,16 @@ def read_grab(body: bytes) -> GrabAnswer:
     if (answer.outcome is Outcome.GRANTED) is (answer.grant is None):
         raise UnreadableAnswer("a grant without `granted`, or `granted` without a grant")
     return answer
+
+
+def read_challenge(body: bytes) -> Challenge:
+    """Return the challenge. Raises UnreadableAnswer."""
+    return _read(body, Challenge)
+
+
+def read_ticket(body: bytes) -> str:
+    """Return the ticket that was given for a solution. Raises UnreadableAnswer."""
+    return _read(body, ProvenTicket).ticket
 
 
 def read_problem(body: bytes) -> Problem:

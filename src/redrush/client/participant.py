@@ -28,9 +28,11 @@ from redrush.client.answers import (
     read_round,
 )
 from redrush.client.clock import ServerClock
+from redrush.client.exchanging import UNREACHABLE, exchange_ticket
 from redrush.client.policy import RETRIED_STATUSES, Asking, Showing, Step, waiting_text
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.outcomes import Outcome
+from redrush.core.tickets import is_proven
 
 ANSWER_BYTES_MAX = 65_536
 """No answer of the contract comes near this; what is longer is not read to its end."""
@@ -44,9 +46,6 @@ SHAKES_MAX = 1_000
 
 PROBLEM = "application/problem+json"
 """What every refusal of a gate is; another one, from a captive portal or a redirect, must not end the asking."""
-
-_UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, UnreadableAnswer)
-"""All the ways in which no answer of the contract may be had."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None
     grant: Grant | None
     status: int
-    """The last HTTP status; 0 if the last request got no answer."""
+    """Of the last claim; 0 if it got no answer, or if nothing was claimed as the ticket could not be exchanged."""
     requests: int
     """Claims that were sent."""
 
@@ -80,6 +79,8 @@ class _Asked(msgspec.Struct, frozen=True):
     outcome: Outcome | None = None
     grant: Grant | None = None
     status: int = 0
+    unproven: bool = False
+    """The ticket must be exchanged before it can claim."""
 
 
 class Participant:
@@ -140,9 +141,10 @@ class Participant:
     async def _grab(self, round_id: str) -> Result:
         await self._refresh_policy()
         asking = self._asking
-        step = asking.begin(await self._opens_in_s(round_id))
-        asked = _Asked(step)
         requests = 0
+        ended = await self._prove() if self.policy.proof_of_work else None
+        step = ended or asking.begin(await self._opens_in_s(round_id))
+        asked = _Asked(step)
         while step.pause_s is not None and requests < SHAKES_MAX:
             await self._wait(step)
             held_back = asking.sending(asyncio.get_running_loop().time())
@@ -153,6 +155,8 @@ class Participant:
             requests += 1
             asked = await self._ask(round_id)
             step = asked.step
+            if asked.unproven:
+                step = await self._prove() or Step(0.0, Showing.ASKING)
             if step.elsewhere:
                 self._at = (self._at + 1) % len(self._gates)
         self._tell(step)
@@ -167,21 +171,22 @@ class Participant:
         sent_s = loop.time()
         try:
             status, headers, body = await self._request(
-                "POST", f"/v1/rounds/{round_id}/grab", self.policy.answer_deadline_ms / 1e3
+                "POST", f"/v1/rounds/{round_id}/grab", self.policy.answer_deadline_ms / 1e3, signed=True
             )
             if status != 200:
                 if status not in RETRIED_STATUSES and headers.get("Content-Type") != PROBLEM:
                     raise UnreadableAnswer("a refusal by something else than a gate")
                 problem = read_problem(body)
+                unproven = status == 401 and problem.exchange is not None and not is_proven(self._ticket)
                 step = asking.refused(
                     status,
                     retry_after_s=read_retry_after_s(headers.get("Retry-After")),
                     interval_ms=problem.interval_ms,
                     elsewhere=problem.elsewhere and len(self._gates) > 1,
                 )
-                return _Asked(step, status=status)
+                return _Asked(step, status=status, unproven=unproven)
             answer = read_grab(body)
-        except _UNREACHABLE:
+        except UNREACHABLE:
             return _Asked(asking.failed())
         if answer.server_time is not None:
             self._clock.observe(sent_s, loop.time(), answer.server_time.timestamp())
@@ -192,13 +197,29 @@ class Participant:
 
     # Before the opening
 
+    async def _prove(self) -> Step | None:
+        """Have the ticket exchanged, unless it is proven; return how the asking ended if that cannot be."""
+        if is_proven(self._ticket):
+            return None
+        found = await exchange_ticket(
+            lambda method, path, body: self._request(
+                method, path, self.policy.answer_deadline_ms / 1e3, body=body, signed=True
+            ),
+            self._asking,
+            self._wait,
+        )
+        if isinstance(found, Step):
+            return found
+        self._ticket = found
+        return None
+
     async def _refresh_policy(self) -> None:
         """Fetch the policy; keep the one there is if that cannot be."""
         try:
             status, _, body = await self._request("GET", "/v1/policy", READ_DEADLINE_S)
             if status == 200:
                 self._asking.policy = read_policy(body)
-        except _UNREACHABLE:
+        except UNREACHABLE:
             return
 
     async def _opens_in_s(self, round_id: str) -> float:
@@ -222,7 +243,7 @@ class Participant:
             if status != 200:
                 return 0.0
             state = read_round(body)
-        except _UNREACHABLE:
+        except UNREACHABLE:
             return 0.0
         self._clock.observe(sent_s, loop.time(), state.server_time.timestamp())
         self._advised_ms = state.interval_ms
@@ -235,20 +256,24 @@ class Participant:
 
     # Sockets and waiting
 
-    async def _request(self, method: str, path: str, deadline_s: float) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body. Raises one of _UNREACHABLE."""
+    async def _request(
+        self, method: str, path: str, deadline_s: float, *, body: bytes | None = None, signed: bool = False
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body; `signed` with the ticket. Raises one of UNREACHABLE."""
         assert self._session is not None, "use the participant as a context: async with Participant(…) as participant"
-        headers = {"Authorization": f"Bearer {self._ticket}"} if method == "POST" else {}
+        headers = {"Authorization": f"Bearer {self._ticket}"} if signed else {}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         timeout = aiohttp.ClientTimeout(total=deadline_s)
         async with self._session.request(
-            method, self._gates[self._at] + path, headers=headers, timeout=timeout, allow_redirects=False
+            method, self._gates[self._at] + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
-            body = b""
+            answer = b""
             async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
+                answer += chunk
+                if len(answer) > ANSWER_BYTES_MAX:
                     raise UnreadableAnswer("longer than any answer of the contract")
-            return response.status, response.headers, body
+            return response.status, response.headers, answer
 
     async def _wait(self, step: Step) -> None:
         self._tell(step)

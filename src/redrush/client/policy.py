@@ -113,15 +113,19 @@ class Asking:
     def answered(self, outcome: Outcome, *, interval_ms: int | None = None, opens_in_s: float | None = None) -> Step:
         """Return what follows an answer of the contract. `interval_ms` is what it advised, `opens_in_s` comes with
         `not_open`."""
-        self._accepts += 1
-        self._failures = self._come_backs = 0
-        self._retrying = self._moved = False
+        self.served()
         if outcome.final:
             return _DECIDED
         if outcome is Outcome.NOT_OPEN and opens_in_s is not None and opens_in_s > 0:
             return self.begin(opens_in_s)
         interval_s = self._interval_s(interval_ms)
         return Step(interval_s * (1 + self._draw() / 2), Showing.AGAIN)
+
+    def served(self) -> None:
+        """Count an answer of the contract; what it says of a claim, if anything, `answered` is told."""
+        self._accepts += 1
+        self._failures = self._come_backs = 0
+        self._retrying = self._moved = False
 
     def refused(
         self,

@@ -10,16 +10,20 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
+from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
 from redrush.core.feasibility import check_feasible
 from redrush.core.instants import to_us
+from redrush.core.levels import AdmissionTerms
 from redrush.core.money import format_amount, parse_amount
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.rules import Rule
 from redrush.core.switches import Playbook, registry_of
 
@@ -71,6 +75,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
     client: ClientPolicy
+    proof_of_work: ProofOfWork | None = None
+    admission: AdmissionTerms = AdmissionTerms()
     limits: LimitsSpec = LimitsSpec()
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -102,6 +108,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gate: GateSpec = GateSpec()
     limits: LimitsTable = LimitsTable()
     client: ClientTable = ClientTable()
+    tickets: TicketsTable = TicketsTable()
+    admission: AdmissionTable = AdmissionTable()
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
 
@@ -133,7 +141,12 @@ def _campaign(file: _File) -> CampaignFile:
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
     check_gate(file.gate)
-    switches = registry_of(((r.id, r.release_per_s) for r in rounds), (rule.name for rule in file.rule))
+    work = proof_of_work(file.tickets)
+    switches = registry_of(
+        ((r.id, r.release_per_s) for r in rounds),
+        (rule.name for rule in file.rule),
+        None if work is None else work.exchanges_per_s,
+    )
     client = client_policy(file.client)
     limits = limits_of_table(file.limits)
     _check_patience(limits, client)
@@ -147,6 +160,8 @@ def _campaign(file: _File) -> CampaignFile:
         gate=file.gate,
         limits=limits,
         client=client,
+        proof_of_work=work,
+        admission=admission_terms(file.admission),
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.campaign_file import GateSpec, check_gate
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
+from redrush.core.levels import AdmissionTerms
 from redrush.errors import ConfigError
 
 SETS_MAX = 256
@@ -23,6 +25,7 @@ SETS_MAX = 256
 ADDRESSES_MAX = 16
 """Servers of one set: a primary, its replicas, and spare ones."""
 WORKERS_MAX = 256
+GATES_MAX = 10_000
 WARM_UP_US_MAX = 24 * 3_600_000_000
 WARM_UP_DEFAULT = "60s"
 LOWER_AFTER_DEFAULT = "5s"
@@ -108,6 +111,10 @@ class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses are seeds of one Valkey Cluster, which promotes replicas by itself."""
     tls: bool
     tls_ca: Path | None
+    """Who must have signed the servers' certificates; None: whom this machine trusts."""
+    tls_cert: Path | None
+    tls_key: Path | None
+    """What this side shows of itself, where the servers want to see it (their default)."""
 
 
 class GateRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +123,8 @@ class GateRole(msgspec.Struct, frozen=True, kw_only=True):
     address: Address
     control: Address
     workers: int
+    count: int
+    """How many of these the event has, each with its workers; they share its release pace."""
     limits: GateSpec
 
 
@@ -152,6 +161,7 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     settle: Address
     control: ControlRole
     query: QueryRole
+    admission: AdmissionTerms = AdmissionTerms()
 
     def set_named(self, set_id: str) -> SetSpec:
         """Return the set. ConfigError if there is none of this id."""
@@ -191,6 +201,8 @@ class _ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cluster: bool = False
     tls: bool = False
     tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -199,6 +211,7 @@ class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     control_host: str = "127.0.0.1"
     control_port: int = 9100
     workers: int = 1
+    count: int = 1
     connections_max: int | None = None
     parked_max: int | None = None
 
@@ -233,6 +246,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     settle: _RoleTable = _RoleTable(control_port=9102)
     control: _ControlTable = _ControlTable()
     query: _QueryTable = _QueryTable()
+    admission: AdmissionTable = AdmissionTable()
 
 
 def load_deployment_file(path: Path) -> DeploymentFile:
@@ -264,7 +278,7 @@ class _Reading:
             raise Wrong("event.warm_up", f'"{file.event.warm_up}" is too long: a day is the longest')
         return DeploymentFile(
             data=self._path_of(file.event.data),
-            audience=None if file.event.audience is None else self._path_of(file.event.audience),
+            audience=self._path_if_any(file.event.audience),
             warm_up_us=warm_up_us,
             sets=self._sets(file),
             valkey=self._valkey(file.valkey),
@@ -282,6 +296,7 @@ class _Reading:
                 address=_listening("query.port", file.query.host, file.query.port),
                 control=_control("query", file.query),
             ),
+            admission=admission_terms(file.admission),
         )
 
     def _sets(self, file: _File) -> tuple[SetSpec, ...]:
@@ -354,15 +369,23 @@ class _Reading:
             password = self._secret("valkey.password", table.password)
         if table.user is not None and password is None:
             raise Wrong("valkey.user", "needs a password")
-        if table.tls_ca is not None and not table.tls:
-            raise Wrong("valkey.tls_ca", "is of no use without tls = true")
+        for key in ("tls_ca", "tls_cert", "tls_key"):
+            if getattr(table, key) is not None and not table.tls:
+                raise Wrong(f"valkey.{key}", "is of no use without tls = true")
+        if (table.tls_cert is None) != (table.tls_key is None):
+            raise Wrong("valkey.tls_cert", "goes with tls_key: give both files or neither")
         return ValkeySpec(
             user=table.user,
             password=password,
             cluster=table.cluster,
             tls=table.tls,
-            tls_ca=None if table.tls_ca is None else self._path_of(table.tls_ca),
+            tls_ca=self._path_if_any(table.tls_ca),
+            tls_cert=self._path_if_any(table.tls_cert),
+            tls_key=self._path_if_any(table.tls_key),
         )
+
+    def _path_if_any(self, text: str | None) -> Path | None:
+        return None if text is None else self._path_of(text)
 
     def _path_of(self, text: str) -> Path:
         return self._path.parent / text
@@ -371,12 +394,15 @@ class _Reading:
 def _gate(table: _GateTable) -> GateRole:
     if not 1 <= table.workers <= WORKERS_MAX:
         raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
+    if not 1 <= table.count <= GATES_MAX:
+        raise Wrong("gate.count", f"must be from 1 to {GATES_MAX}")
     limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max)
     check_gate(limits)
     return GateRole(
         address=_listening("gate.port", table.host, table.port),
         control=_control("gate", table),
         workers=table.workers,
+        count=table.count,
         limits=limits,
     )
 

@@ -5,6 +5,7 @@
 | `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
 | `client_policy.json` | what clients are told to keep to; only of a stack, not sealed |
+| `proof_of_work.json` | what is asked for tickets; only of a stack, not sealed |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `journal.db` | the store: which slot belongs to whom. The authority |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
@@ -41,6 +42,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def policy(self) -> Path:
         """The client policy that the gates of a stack serve; not sealed."""
         return self.root / "client_policy.json"
+
+    @property
+    def proof_of_work(self) -> Path:
+        """What the gates of a stack ask for tickets; not sealed."""
+        return self.root / "proof_of_work.json"
 
     @property
     def keys(self) -> Path:

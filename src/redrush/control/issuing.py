@@ -14,10 +14,17 @@ STDIN = Path("-")
 
 
 def issue_tickets(
-    data_dir: DataDir, users: Sequence[str], users_file: Path | None, ttl: str, now_s: int
+    data_dir: DataDir,
+    users: Sequence[str],
+    users_file: Path | None,
+    ttl: str,
+    now_s: int,
+    *,
+    proven: bool = False,
 ) -> Iterator[str]:
     """Yield "user<TAB>ticket" for each of `users` and each line of `users_file`, valid for `ttl` from `now_s`.
 
+    `proven` tickets are good at once where the campaign asks for proof of work; others must be exchanged there.
     Makes the keys if the directory has none yet, so that tickets can be issued before the server's first start.
     ConfigError for a bad user id (with its line), a bad duration, or a file that cannot be read.
     """
@@ -31,7 +38,7 @@ def issue_tickets(
     ring = load_or_create_keys(data_dir).tickets
     for where, user in _named(users, users_file):
         try:
-            yield f"{user}\t{sign_ticket(ring, user, expires_s)}"
+            yield f"{user}\t{sign_ticket(ring, user, expires_s, proven=proven)}"
         except ValueError as fault:
             raise ConfigError(f"{where}: {fault}") from None
 

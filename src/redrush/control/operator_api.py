@@ -21,7 +21,7 @@ from redrush.core.switches import WrongSetting
 from redrush.errors import RedrushError
 
 Fields = Mapping[str, Any]
-Tell = Callable[[str, Mapping[str, float]], None]
+Tell = Callable[[str, Mapping[str, float]], int]
 Run = Callable[[Fields], Awaitable[tuple[int, dict[str, Any]]]]
 
 LOG_ENTRIES_MAX: Final = 1_000
@@ -118,13 +118,12 @@ class OperatorApi:
             return 200, msgspec.to_builtins(self._board.snapshot)
 
     async def _told(self, tell: Tell, fields: Fields) -> tuple[int, dict[str, Any]]:
-        """Take what a process says of itself: for the automatic rules."""
+        """Take what a process says of itself, for the automatic rules; answer how many there are of its kind."""
         try:
             telling = msgspec.convert(fields, _Telling)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"source": "…", "readings": {{name: value, …}}}}: {fault}'}
-        tell(telling.source, telling.readings)
-        return 200, {}
+        return 200, {"alike": tell(telling.source, telling.readings)}
 
     async def _set(self, name: str, fields: Fields) -> tuple[int, dict[str, Any]]:
         try:

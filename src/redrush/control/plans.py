@@ -15,6 +15,8 @@ class Plans(msgspec.Struct, frozen=True):
 
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
+    exchanges_per_s: int | None = None
+    """What each gate does until it is switched; None: tickets are not exchanged in this event."""
 
     def playbook(self, name: str) -> Playbook:
         """Return the playbook of that name. Raises WrongSetting, with those there are, if there is none."""
@@ -27,7 +29,9 @@ class Plans(msgspec.Struct, frozen=True):
     def registry(self, campaign: Campaign) -> Registry:
         """Return the switches of the event."""
         return registry_of(
-            ((round_.id, round_.release_per_s) for round_ in campaign.rounds), (rule.name for rule in self.rules)
+            ((round_.id, round_.release_per_s) for round_ in campaign.rounds),
+            (rule.name for rule in self.rules),
+            self.exchanges_per_s,
         )
 
 

@@ -1,6 +1,7 @@
 """Readings that other processes tell: gates and recorders each say how they are, and a rule looks at the worst of them.
 
-What a process has told holds for a few seconds, so one that has died, or cannot be reached, has no say any more.
+What a process has told holds for a few seconds, so one that has died, or cannot be reached, has no say any more. Who
+tells is so counted too: gates share what the event may release by how many of them there are.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,12 +21,15 @@ class ToldReadings:
         self._now_s = now_s
         self._told: dict[str, tuple[float, Mapping[str, float]]] = {}
 
-    def tell(self, source: str, readings: Mapping[str, float]) -> None:
-        """Take what a process says of itself."""
+    def tell(self, source: str, readings: Mapping[str, float]) -> int:
+        """Take what a process says of itself; return how many of its kind have told lately. The kind is the first word
+        of a source."""
         self._told.pop(source, None)
         if len(self._told) >= SOURCES_MAX:
             del self._told[next(iter(self._told))]
         self._told[source] = (self._now_s(), dict(readings))
+        since_s, kind = self._now_s() - HOLDS_S, _kind(source)
+        return sum(at_s >= since_s and _kind(name) == kind for name, (at_s, _) in self._told.items())
 
     def __call__(self) -> Mapping[str, float]:
         """Return the greatest of each reading."""
@@ -36,3 +40,7 @@ class ToldReadings:
                 for name, value in readings.items():
                     greatest[name] = max(value, greatest.get(name, value))
         return greatest
+
+
+def _kind(source: str) -> str:
+    return source.partition(" ")[0]

@@ -216,7 +216,9 @@ class Warden:
             if seen is None or seen.terms is None:  # noted as the primary, it would keep those out that have a copy
                 lack = "does not answer" if seen is None else "holds no copy of it"
                 raise RedrushError(f"set {self._servers.id}: {address} {lack}, and cannot be promoted")
-            await self._promote(Promote((str(address),), max(sight.noted.epoch, highest_epoch(sight)) + 1), None)
+            step = Promote((str(address),), max(sight.noted.epoch, highest_epoch(sight)) + 1)
+            is_primary = primary_of(sight) == str(address)  # then it lacks nothing, and its history goes on
+            await self._promote(step, {str(address): seen.terms} if is_primary else None)
             # Seen as it was before, it would have become a replica of the old primary, and that the primary again.
             await self._probes[str(address)].ask()
 
@@ -324,16 +326,17 @@ class Warden:
             self._tell_once(f"{_sentence(step)}: failed, to be tried again: {fault}")
         await self._ask_again()
 
-    async def _fence(self, step: Fence) -> None:
-        """Note the terms, then put the primary under them."""
+    async def _fence(self, step: Fence, shared_seq: int | None = None) -> None:
+        """Note the terms, then put the primary under them; with `shared_seq`, in a new history."""
         self._notes.note(Noted(step.terms.epoch, step.address))
         async with self._speaking_to(step.address) as link:
-            await put_under(link, self._servers.keys, step.terms)
+            await put_under(link, self._servers.keys, step.terms, shared_seq)
 
     async def _promote(self, step: Promote, expected: Mapping[str, Terms | None] | None) -> None:
         """Detach the candidates, so that no other server can acknowledge anything; then take the one that has most.
 
-        They must still be under the terms that this was decided on, if any are `expected`.
+        They must still be under the terms that this was decided on, `expected`; None says that an operator forces it:
+        what has been acknowledged may be lost then, and a new history begins.
         """
         last_seqs: dict[str, int] = {}
         for name in step.candidates:
@@ -342,7 +345,7 @@ class Warden:
             if expected is not None and terms != expected[name]:
                 raise RedrushError(f"{name} has come under other terms meanwhile: {terms}")
         chosen = max(step.candidates, key=last_seqs.__getitem__)
-        await self._fence(Fence(chosen, Terms(step.epoch, 0)))
+        await self._fence(Fence(chosen, Terms(step.epoch, 0)), last_seqs[chosen] if expected is None else None)
 
     @asynccontextmanager
     async def _speaking_to(self, name: str) -> AsyncIterator[Link]:

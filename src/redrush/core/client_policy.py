@@ -62,5 +62,7 @@ class ClientPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """What the throttle counts is forgotten after this time."""
     attempts_max: int = 4
     """Failures in a row after which the client stops by itself and says so."""
+    proof_of_work: bool = False
+    """Whether a ticket must be exchanged before it can claim: see `redrush.core.proof_of_work`. Said by the gate."""
     texts: Mapping[str, WaitingTexts] = msgspec.field(default_factory=lambda: dict(TEXTS))
     """By language."""

@@ -29,7 +29,13 @@ USER_PER_SECOND: Final = "limits.user_per_second"
 ADDRESS_PER_SECOND: Final = "limits.address_per_second"
 NON_CORE_SHARE: Final = "sampling.non_core"
 SETTLEMENT_PAUSED: Final = "settlement.paused"
+REPORTING_DROPPED: Final = "reporting.dropped"
+EXCHANGES_PER_SECOND: Final = "tickets.exchanges_per_second"
 RULES: Final = "rules"
+LEVEL_FLOOR: Final = "admission.level_floor"
+LEVEL_AT_OPENING: Final = "admission.level_at_opening"
+CONNECTIONS_MAX: Final = "flow.gate.connections_max"
+GRANTS_PER_SECOND_MAX: Final = "flow.settle.grants_per_second_max"
 
 
 def ended_of(round_id: str) -> str:
@@ -61,6 +67,7 @@ class Role(StrEnum):
     GATE = "gate"
     SETTLE = "settle"
     CONTROL = "control"
+    REPORTING = "gate and recorder"
 
 
 class WrongSetting(Exception):
@@ -116,6 +123,8 @@ _FLAGS: Final = {"true": True, "on": True, "yes": True, "false": False, "off": F
 PACE_MOST: Final = 1e9
 """Packets per second; as in the campaign file."""
 WAITING_MOST: Final = 1_000_000
+EXCHANGES_MOST: Final = 1_000_000
+CONNECTIONS_MOST: Final = 1_000_000
 
 
 CAMPAIGN_WIDE: Final = (
@@ -155,6 +164,54 @@ CAMPAIGN_WIDE: Final = (
         acts=Role.SETTLE,
     ),
     Switch(
+        name=REPORTING_DROPPED,
+        type=Type.FLAG,
+        default=False,
+        does="roles tell the control role nothing of how they are, so rules that need it stand still",
+        acts=Role.REPORTING,
+    ),
+    Switch(
+        name=LEVEL_FLOOR,
+        type=Type.NUMBER,
+        default=0.0,
+        unit="share of users",
+        most=1,
+        does="at least this share of the users is refused, whether anything is overloaded or not; 1 refuses everybody",
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=LEVEL_AT_OPENING,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="share of users",
+        most=1,
+        may_be_off=True,
+        does='the share that is refused when a round opens, until the gate has counted; "off": as configured',
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=CONNECTIONS_MAX,
+        type=Type.WHOLE,
+        default=OFF,
+        unit="connections of one gate",
+        least=1,
+        most=CONNECTIONS_MOST,
+        may_be_off=True,
+        does="open connections at once, more are told to try another gate; the configured limit holds as well",
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=GRANTS_PER_SECOND_MAX,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="grants per second and recorder",
+        least=1,
+        most=PACE_MOST,
+        may_be_off=True,
+        does="how fast grants are recorded, so that the database has time for others; the log keeps the rest",
+        acts=Role.SETTLE,
+    ),
+    Switch(
         name=USER_PER_SECOND,
         type=Type.NUMBER,
         default=OFF,
@@ -179,16 +236,34 @@ CAMPAIGN_WIDE: Final = (
 )
 
 
-def registry_of(rounds: Iterable[tuple[str, float | None]], rules: Iterable[str]) -> Registry:
-    """Return the switches of an event: those of the campaign, of each round (id, release pace), of each rule (name)."""
+def registry_of(
+    rounds: Iterable[tuple[str, float | None]], rules: Iterable[str], exchanges_per_s: int | None = None
+) -> Registry:
+    """Return the switches of an event: those of the campaign, of each round (id, release pace), of each rule (name).
+
+    `exchanges_per_s` is None where tickets are not exchanged.
+    """
     switches = list(CAMPAIGN_WIDE)
+    if exchanges_per_s is not None:
+        switches.append(
+            Switch(
+                name=EXCHANGES_PER_SECOND,
+                type=Type.WHOLE,
+                default=float(exchanges_per_s),
+                unit="tickets per second and gate",
+                least=0,
+                most=EXCHANGES_MOST,
+                does="how many tickets are exchanged for proof of work; 0: nobody new can take part",
+                acts=Role.GATE,
+            )
+        )
     for round_id, release_per_s in rounds:
         switches.append(
             Switch(
                 name=pace_of(round_id),
                 type=Type.NUMBER,
                 default=OFF if release_per_s is None else release_per_s,
-                unit="packets per second and gate",
+                unit="packets per second, over all gates",
                 most=PACE_MOST,
                 may_be_off=True,
                 does='how fast the shake filter lets packets go, 0 for none; "off": every claim goes to the store',

@@ -5,6 +5,9 @@ BLAKE2b (RFC 7693) of everything before its dot, 128 bits as 32 hex digits. The 
 are signed with the current key, old ones verify as long as their key is in the ring. Text and not base64 of a record,
 because nothing has to be decoded before the MAC is known to be right, and because hex has one spelling: no bit of a
 ticket can change without changing the ticket. Keys belong to one data directory, so a ticket of another event fails.
+
+A *proven* ticket says besides that work was done for it (`redrush.core.proof_of_work`). Behind its key id stands a `+`,
+which no key id contains, and its MAC is keyed for that purpose alone: neither can be made from the other.
 """
 
 import re
@@ -16,8 +19,10 @@ import msgspec
 
 _MAC_BYTES = 16
 _PERSON = b"redrush.ticket"
+_PERSON_PROVEN = b"redrush.proven"
+_PROVEN = "+"
 TICKET_BYTES_MAX = 160
-"""No valid ticket is longer: key id 16, expiry 16, user 64, MAC 32, three dots, and room."""
+"""No valid ticket is longer: key id 16 and its +, expiry 16, user 64, MAC 32, three dots, and room."""
 
 USER_PATTERN = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
 """What a user id may be: 1 to 64 of letters, digits and `_ - . : @`, so that it needs no quoting anywhere."""
@@ -49,19 +54,34 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     expires_s: int
 
 
-def sign_ticket(ring: KeyRing, user: str, expires_s: int) -> str:
-    """Return a ticket for `user`, valid before `expires_s` (seconds since the epoch). ValueError for a bad user id."""
+def sign_ticket(ring: KeyRing, user: str, expires_s: int, *, proven: bool = False) -> str:
+    """Return a ticket for `user`, valid before `expires_s` (seconds since the epoch). ValueError for a bad user id.
+
+    `proven`: for whoever has done the work, or need not.
+    """
     if USER_PATTERN.fullmatch(user) is None:
         raise ValueError(f'"{user}" is not a user id: 1 to 64 letters, digits and _ - . : @, not starting with a dot')
-    body = f"{ring.current}.{expires_s:x}.{user}"
-    return f"{body}.{keyed_mac(body.encode('ascii'), mac_state(ring.keys[ring.current], _PERSON))}"
+    mark, person = (_PROVEN, _PERSON_PROVEN) if proven else ("", _PERSON)
+    body = f"{ring.current}{mark}.{expires_s:x}.{user}"
+    return f"{body}.{keyed_mac(body.encode('ascii'), mac_state(ring.keys[ring.current], person))}"
+
+
+def is_proven(ticket: str) -> bool:
+    """Whether a genuine ticket is a proven one, for whoever has no keys."""
+    return ticket.partition(".")[0].endswith(_PROVEN)
 
 
 class TicketVerifier:
     """Checks tickets against a key ring; one call costs about a microsecond."""
 
-    def __init__(self, ring: KeyRing) -> None:
-        self._states = {key_id.encode("ascii"): mac_state(key, _PERSON) for key_id, key in ring.keys.items()}
+    def __init__(self, ring: KeyRing, *, plain: bool = True, proven: bool = True) -> None:
+        """Tickets are genuine only if they are of a kind that is wanted: `plain` ones, `proven` ones, or either."""
+        kinds = [("", _PERSON)] * plain + [(_PROVEN, _PERSON_PROVEN)] * proven
+        self._states = {
+            f"{key_id}{mark}".encode("ascii"): mac_state(key, person)
+            for key_id, key in ring.keys.items()
+            for mark, person in kinds
+        }
 
     def verify(self, ticket: bytes) -> Ticket | None:
         """Return what the ticket states if it was signed with one of the keys, else None, whatever the bytes are."""

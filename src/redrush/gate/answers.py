@@ -67,6 +67,17 @@ def _json(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def overloaded(interval_ms: int, *, elsewhere: bool = False) -> bytes:
+    """Return the refusal of a claim that cannot be let through now, in words for the client and for proxies.
+
+    `interval_ms` is how long to wait before asking again; `elsewhere`: another gate may have room, one may be tried."""
+    headers = f"Retry-After: {-(-interval_ms // 1_000)}\r\n{INTERVAL_HEADER}: {interval_ms}\r\n"
+    detail = "too many claims are under way; nothing was decided, ask again after the interval"
+    if elsewhere:
+        return problem(503, detail, f"{headers}X-Redrush-Elsewhere: 1\r\n", interval_ms=interval_ms, elsewhere=True)
+    return problem(503, detail, headers, interval_ms=interval_ms)
+
+
 BAD_REQUEST = problem(400, "the request is not valid HTTP/1.1")
 NOT_JSON = problem(400, "the body must be one JSON object, or be left out")
 NO_TICKET = problem(
@@ -76,6 +87,13 @@ EXPIRED_TICKET = problem(
     401,
     "the ticket has expired; get a new one",
     'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
+)
+UNPROVEN_TICKET = problem(
+    401,
+    "this event asks for proof of work: GET /v1/challenge with this ticket, solve it, POST the solution to /v1/ticket, "
+    "and claim with the ticket that you are given",
+    'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
+    exchange={"challenge": "/v1/challenge", "ticket": "/v1/ticket"},
 )
 NO_TOKEN = problem(
     401,
@@ -89,11 +107,18 @@ NOT_JSON_TYPE = problem(415, "send the body as application/json")
 HEAD_TOO_LARGE = problem(431, "the request line and headers are too large")
 BUSY = problem(503, "too many claims are under way; try again shortly", "Retry-After: 1\r\n")
 NOT_SAMPLED = problem(503, "only claims are served in full now; ask again later", "Retry-After: 3\r\n")
-TOO_MANY_CONNECTIONS = problem(503, "too many connections; try again shortly", "Retry-After: 2\r\n")
+EXCHANGES_BUSY = problem(503, "very many tickets are being exchanged; try again shortly", "Retry-After: 2\r\n")
+EXCHANGED_TOO_SOON = problem(429, "one exchange a second is enough; try again shortly", "Retry-After: 1\r\n")
+TOO_MANY_CONNECTIONS = problem(
+    503, "too many connections; try again shortly", "Retry-After: 2\r\nX-Redrush-Elsewhere: 1\r\n", elsewhere=True
+)
 STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
 STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
-STOPPING = problem(503, "this gate is stopping; try again", "Retry-After: 1\r\n")
+STOPPING = problem(
+    503, "this gate is stopping; try again", "Retry-After: 1\r\nX-Redrush-Elsewhere: 1\r\n", elsewhere=True
+)
+QUERIES_BUSY = problem(503, "too many are asking at once, and claims go first; try again shortly", "Retry-After: 1\r\n")
 TOO_MANY_OF_ADDRESS = problem(
     429, "too many connections from this network address; close some, or try again shortly", "Retry-After: 2\r\n"
 )

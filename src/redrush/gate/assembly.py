@@ -7,12 +7,17 @@ import msgspec
 
 from redrush.core.campaign import Campaign, Round
 from redrush.core.client_policy import ClientPolicy
+from redrush.core.levels import AdmissionTerms
+from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
+from redrush.gate.admission import Admission, MakesWay
 from redrush.gate.asking_limits import AskingLimits
 from redrush.gate.claims import RoundClaims
+from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
+from redrush.gate.queries import Queries
 from redrush.gate.reader import Limits
 from redrush.gate.site import Site
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
@@ -33,6 +38,9 @@ class Event(msgspec.Struct, frozen=True):
     """Who may win; None: everybody."""
     policy: ClientPolicy = ClientPolicy()
     """What participants' clients are told to keep to."""
+    proof_of_work: ProofOfWork | None = None
+    """What a ticket must be exchanged for, before the opening; None: tickets are good as they are."""
+    admission: AdmissionTerms = AdmissionTerms()
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -41,8 +49,11 @@ class Gate(msgspec.Struct, frozen=True):
     site: Site
     rounds: dict[str, RoundClaims]
     gauge: Gauge
+    admission: Admission
     views: tuple[RoundView, ...]
     switches: GateSwitches
+    queries: Queries
+    exchange: Exchange | None
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
@@ -50,6 +61,12 @@ class Gate(msgspec.Struct, frozen=True):
             claims.tick()
         for view in self.views:
             view.tick()
+
+    def beat(self, late_s: float) -> None:
+        """See to admission. Every few hundredths of a second, with how late that is."""
+        if self.admission.beat(late_s):
+            for claims in self.rounds.values():
+                claims.advise()
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""
@@ -74,9 +91,23 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     faults that nobody thought of; a shared store that is only away is not told. `asking`: how often one may ask; None:
     as often as the switches let.
     """
-    site = Site(limits, TicketVerifier(event.tickets), now_us, asking=asking)
+    proves = event.proof_of_work is not None
+    site = Site(
+        limits,
+        TicketVerifier(event.tickets, plain=not proves),
+        now_us,
+        asking=asking,
+        unproven=TicketVerifier(event.tickets, proven=False) if proves else None,
+    )
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)
+    admission = Admission(
+        event.admission,
+        secret=event.tickets.keys[event.tickets.current],
+        interval_ms=event.policy.interval_ms,
+        now_us=now_us,
+    )
+    queries = Queries()
     rounds: dict[str, RoundClaims] = {}
     for round_ in event.campaign.rounds:
         sets = homes(round_)
@@ -85,21 +116,38 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
             round_,
             homes=sets,
             manners=shared_manners(share) if shared else Manners(share),
+            admission=admission,
             winners=WinnersFilter(round_.slots.count) if shared else None,
             writer=GrantWriter(event.campaign, round_, event.amounts, event.receipts),
             now_us=now_us,
             draw=draw,
             gauge=gauge,
             audience=event.audience,
+            queries=queries,
             failed=failed,
         )
+        admission.opens(round_, [one.set for one in sets])
     views = tuple(RoundView(claims, now_us, event.policy.interval_ms) for claims in rounds.values())
     for claims, view in zip(rounds.values(), views, strict=True):
         path = f"/v1/rounds/{claims.round.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
-    grants = Sampled(GrantsView(tuple(rounds.values()), now_us), sampling)
+    grants = MakesWay(Sampled(GrantsView(tuple(rounds.values()), queries, now_us), sampling), admission)
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
-    site.add(b"GET", b"/v1/policy", policy_view(event.policy), needs_ticket=False)
+    policy = msgspec.structs.replace(event.policy, proof_of_work=proves)
+    site.add(b"GET", b"/v1/policy", policy_view(policy), needs_ticket=False)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    return Gate(site, rounds, gauge, views, GateSwitches(rounds.values(), gauge, sampling, site.asking))
+    exchange = _add_exchange(site, event, sampling, now_us)
+    switches = GateSwitches(rounds.values(), gauge, sampling, admission, site, exchange)
+    return Gate(site, rounds, gauge, admission, views, switches, queries, exchange)
+
+
+def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:
+    """Let the site exchange tickets, if the event asks for proof of work. No claim waits for it, so it is sampled."""
+    if event.proof_of_work is None:
+        return None
+    openings_us = [round_.opens_us for round_ in event.campaign.rounds]
+    exchange = Exchange(event.tickets, event.proof_of_work, openings_us, now_us)
+    site.add_counter(b"GET", b"/v1/challenge", lambda *asked: Sampled(exchange.challenge_for(*asked), sampling))
+    site.add_counter(b"POST", b"/v1/ticket", lambda *asked: Sampled(exchange.ticket_for(*asked), sampling))
+    return exchange

@@ -26,10 +26,12 @@ from redrush.core.instants import http_date, rfc3339
 from redrush.core.outcomes import Outcome
 from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
+from redrush.dependency import Refusal
 from redrush.gate import answers
+from redrush.gate.admission import Admission
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Batch, Gauge, Home, Lane, Manners
-from redrush.gate.queries import Queries
+from redrush.gate.queries import Queries, refused
 from redrush.gate.route import Waiter
 from redrush.gate.winners import WinnersFilter
 from redrush.ports.store import EMPTY, Claimed, StoreFailed, StoreUnavailable
@@ -69,12 +71,14 @@ class RoundClaims:
         *,
         homes: Sequence[Home],
         manners: Manners,
+        admission: Admission,
         winners: WinnersFilter | None,
         writer: GrantWriter,
         now_us: Callable[[], int],
         draw: Callable[[], float],
         gauge: Gauge,
         audience: Container[str] | None,
+        queries: Queries,
         failed: Callable[[StoreFailed], None],
     ) -> None:
         """`homes`: the sets that the round is divided over, in order. `winners` is None in the only gate of an event,
@@ -85,7 +89,10 @@ class RoundClaims:
         self.refills = 0
         """How often slots were given to the round: what was found out before the last time is void."""
         self.winners = winners
-        self.lanes = tuple(Lane(one, round_.id, manners, gauge, self._decide) for one in homes)
+        self.lanes = tuple(
+            Lane(one, round_.id, manners, gauge, self._decide, admission=admission, now_us=now_us) for one in homes
+        )
+        self.admission = admission
         self._only_lane = self.lanes[0] if len(self.lanes) == 1 else None
         self._writer = writer
         self._now_us = now_us
@@ -95,9 +102,11 @@ class RoundClaims:
         self._opens_us = round_.opens_us
         self._closes_us = round_.closes_us
         self._ended = False
+        self.ended_us: int | None = None
+        """Since when operators have the round ended; None: they have not."""
         self._release = ReleaseFilter(round_.release_per_s) if round_.release_per_s is not None else None
         self._repeats: dict[str, bytes] = {}
-        self._queries = Queries()
+        self._queries = queries
         self.tick()
 
     async def warm_up(self) -> None:
@@ -115,7 +124,9 @@ class RoundClaims:
             lane.check()
         now_us = self._now_us()
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
-        self._missed = answers.json_answer({"outcome": Outcome.MISSED}, head)
+        advised_ms = self.admission.advised_ms
+        advice = {} if advised_ms is None else {"interval_ms": advised_ms}
+        self._missed = answers.json_answer({"outcome": Outcome.MISSED} | advice, head)
         self._empty = answers.json_answer({"outcome": Outcome.EMPTY}, head)
         self._closed = answers.json_answer({"outcome": Outcome.CLOSED}, head)
         self._not_eligible = answers.json_answer({"outcome": Outcome.NOT_ELIGIBLE}, head)
@@ -124,6 +135,11 @@ class RoundClaims:
             head,
         )
         self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
+
+    def advise(self) -> None:
+        """Renew what tells clients how often to ask. Call when that has changed."""
+        if self.phase() is Phase.OPEN:
+            self.tick()
 
     # -- switches
 
@@ -138,13 +154,17 @@ class RoundClaims:
 
     def set_ended(self, ended: bool) -> None:
         """Answer every claim as after the close, or no longer. Claims that are parked already are decided."""
-        self._ended = ended
+        if ended != self._ended:
+            self._ended = ended
+            self.ended_us = self._now_us() if ended else None
+            if not ended:
+                self.refilled()  # that nobody can win any more holds no longer
         # The instants are what a claim is held against, so an ended round costs a claim nothing more.
         self._opens_us, self._closes_us = (0, 0) if ended else (self.round.opens_us, self.round.closes_us)
 
     # -- one claim
 
-    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:  # noqa: C901 - the order of the checks, all in one place
         """Answer a claim at once, or park it (None). The order of the checks is the order of certainty: what a user
         has won stays won after the close; then time; then whether they may; then whether anything is left."""
         rest = self._repeats.get(user)
@@ -155,7 +175,7 @@ class RoundClaims:
         known = lane.known.get(user)
         if known is not None:
             if lane.undecided(user):
-                return lane.park(waiter, user)
+                return lane.park(waiter, user, self._now_us())
             self.counts.repeat += 1
             return self._repeat_answer(user, known)
         now_us = self._now_us()
@@ -168,24 +188,36 @@ class RoundClaims:
             self.counts.not_eligible += 1
             return self._not_eligible
         if self.sold_out:
-            winners = self.winners
-            if winners is not None and (not lane.complete or user in winners):
-                return lane.park(waiter, user)
-            self.counts.empty += 1
-            return self._empty
+            return self._sold_out(lane, waiter, user, now_us)
         release = self._release
         if (release is not None and not release.admit(now_us, self._draw())) or now_us < lane.dry_until_us:
-            return self._miss(lane, waiter, user)
-        return lane.park(waiter, user)
+            return self._miss(lane, waiter, user, now_us)
+        if lane.valve.shedding:
+            refusal = lane.valve.refuses(user)
+            if refusal is not None and (self.winners is None or user not in self.winners):
+                return refusal  # who may have won asks for what is theirs, whatever the level
+        return lane.park(waiter, user, now_us)
 
     def home(self, user: str) -> Lane:
         """Return the lane that the user's claims take."""
         return self.lanes[home(user, len(self.lanes))]
 
-    def _miss(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
+    def _sold_out(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
+        """Say so, unless the user may have won at another gate, as far as is known: that is for the store to tell."""
+        winners = self.winners
+        if winners is None or (lane.complete and user not in winners):
+            self.counts.empty += 1
+            return self._empty
+        if lane.valve.shedding and user not in winners:
+            refusal = lane.valve.refuses(user)
+            if refusal is not None:
+                return refusal
+        return lane.park(waiter, user, now_us)
+
+    def _miss(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
         """Tell the user to try again, unless the filter says that they may have won: that is for the store to tell."""
         if self.winners is not None and user in self.winners:
-            return lane.park(waiter, user)
+            return lane.park(waiter, user, now_us)
         self.counts.missed += 1
         return self._missed
 
@@ -261,6 +293,11 @@ class RoundClaims:
             lane.complete = False
             lane.dry_until_us = 0
 
+    def began_anew(self) -> None:
+        """A set of the round may have lost grants: they, and what was concluded from them, have to be learned again."""
+        self._repeats.clear()
+        self.refilled()
+
     def sell_out(self, refills: int) -> None:
         """Every slot in every set was found to be granted, when `refills` was what it is said to be."""
         self.sold_out = refills == self.refills
@@ -271,25 +308,34 @@ class RoundClaims:
 
     # -- what is asked one by one
 
-    async def find(self, user: str) -> str | None:
-        """Return the user's grant as JSON, or None. Raises StoreUnavailable and StoreFailed."""
-        lane = self.home(user)
-        claimed = await lane.store.find(lane.pot, user)
-        return None if claimed is None else self._writer.write(user, claimed.slot, claimed.at_us)
+    async def find(self, user: str) -> str | Refusal | None:
+        """Return the user's grant as JSON, or None, or why the set was not asked. Raises StoreUnavailable and
+        StoreFailed."""
+        claimed = await self._queries.find(self.home(user), user)
+        if claimed is None or isinstance(claimed, Refusal):
+            return claimed
+        return self._writer.write(user, claimed.slot, claimed.at_us)
 
     def _after_the_close(self, lane: Lane, waiter: Waiter, user: str) -> bytes | None:
         winners = self.winners
-        # A round that operators have ended early must not send its whole crowd to the stores: the filter alone decides.
-        if winners is not None and (user in winners or not (lane.complete or self._ended)):
-            return self._queries.answer(waiter, self._grant_or_closed(lane, user))
+        if winners is not None and (user in winners or not lane.complete):
+            # A round that operators have ended early must not send its whole crowd to the stores. For some seconds this
+            # gate does not know all winners of others, and what is final may be said to none of them: ask again.
+            if not self._ended or user in winners or self._now_us() >= self.round.closes_us:
+                return self._queries.answer(waiter, self._grant_or_closed(lane, user))
+            if self._now_us() >= self.round.opens_us:
+                self.counts.missed += 1
+                return self._missed
         self.counts.closed += 1
         return self._closed
 
     async def _grant_or_closed(self, lane: Lane, user: str) -> bytes:
-        claimed = await lane.store.find(lane.pot, user)
+        claimed = await self._queries.find(lane, user)
         if claimed is None:
             self.counts.closed += 1
             return self._closed
+        if isinstance(claimed, Refusal):
+            return refused(claimed)
         self.counts.repeat += 1
         return self._repeat_answer(user, claimed)
 

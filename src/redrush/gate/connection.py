@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         # uvloop's transport is one in all but its base class.
         self._transport = cast(asyncio.Transport, transport)
         site = self._site
-        excess = len(site.connections) - site.limits.connections_max
+        excess = len(site.connections) - site.connections_max
         if excess >= REFUSALS_MAX:
             site.counts["connections_refused"] += 1
             self._closing = True
@@ -202,6 +202,8 @@ class Connection(asyncio.Protocol):
         if isinstance(found, bytes):
             return
         endpoint: Endpoint = found[0]
+        if endpoint.once:
+            return
         heads = self._site.known_heads
         if self._proxy is not None:
             # Only where the one line that is cut out is all there is: nobody's address may stand in a known head.
@@ -273,6 +275,11 @@ class Connection(asyncio.Protocol):
             self._serve(endpoint.reads(request.body) if endpoint.reads else endpoint.route, user)
 
     # -- answering
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a request waits for its answer, and somebody for that."""
+        return self._waiting
 
     def _serve(self, route: Route, user: str) -> None:
         check = self._site.asking.check

@@ -8,6 +8,9 @@ This rests on the port's word that `log` leaves no durable record out and return
 What was trimmed from the log before this process had read it is gone for the filter: rounds that had begun by then, and
 whose beginning (`Opened`) was trimmed too, ask the store about every loser for as long as the process lives. Numbers of
 records follow each other, so it is noticed.
+
+A set that was made anew has another log (`History`): then it is read from its beginning, and nothing that was known
+through the old one holds. Winners of that stay in the filter, which costs a call of the store each and no wrong answer.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ from typing import Final
 
 from redrush.gate.claims import RoundClaims
 from redrush.gate.lanes import Lane
-from redrush.ports.store import Granted, LogRecord, Opened, Store, StoreUnavailable
+from redrush.ports.store import Granted, History, LogRecord, Opened, Store, StoreUnavailable
 
 SLICE_RECORDS_MAX: Final = 128
 """Log records of one reading; each holds a batch of claims, up to a thousand winners."""
@@ -61,14 +64,17 @@ class LogFollower:
         *,
         now_us: Callable[[], int],
         busy: Callable[[], bool],
+        anew: Callable[[], None],
         sets: int = 1,
     ) -> None:
         """`lanes` to the set by round id, with the rounds they are of. `busy` tells whether claims are under way;
-        `sets` is how many the gate follows."""
+        `anew` is told when the set has another history; `sets` is how many the gate follows."""
         self._store = store
         self._lanes = lanes
         self._now_us = now_us
         self._busy = busy
+        self._anew = anew
+        self._history: History | None = None
         seldom = max(1.0, sets / SETS_AT_FULL_PACE)
         self._slice_records = min(SLICE_RECORDS_SELDOM_MAX, int(SLICE_RECORDS_MAX * seldom))
         self._idle_s = min(REST_MAX_S, IDLE_S * seldom)
@@ -105,10 +111,14 @@ class LogFollower:
 
     async def _read_slice(self) -> bool:
         """Read the next records; return whether there may be more of them."""
+        if self._history is None:
+            self._history = self._store.history()
         wanted = tuple(self._wanted.items())
         last_seq = self._store.last_seq()
         records = await self._store.log(self._cursor, self._slice_records)
         await self._take(records)
+        if self._began_anew():
+            return True
         # How far the log reaches a process may only have heard by reading it: the first reading says nothing of that.
         self._readings += 1
         if len(records) == self._slice_records or self._readings == 1:
@@ -151,6 +161,18 @@ class LogFollower:
             assert winners is not None
             winners.add(users)
         found.clear()
+
+    def _began_anew(self) -> bool:
+        """Whether the set has another history than when this was asked last; all that was read is void then, also what
+        may have come under the new one to an old cursor."""
+        before, self._history = self._history, self._store.history()
+        if before == self._history:
+            return False
+        self._cursor = self._readings = self._short_readings = 0
+        self._wanted.clear()
+        self._holed.clear()
+        self._anew()
+        return True
 
     def _came_short(self, last_seq: int) -> None:
         self._short_readings += 1

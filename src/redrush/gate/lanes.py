@@ -17,16 +17,22 @@ its set is away it takes nobody in. The state is one field, `refusal`: what a cl
     the store has failed for good (StoreFailed): broken, for as long as the process lives
 
 The embedded form has one lane, without a share and with endless patience: there is nobody to protect from it.
+
+A store that is slower than its crowd is another matter than one that is away: no more claims are parked than it decides
+in good time (`redrush.core.room`), and who has waited too long all the same is refused when their turn comes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from redrush.core.campaign import Slots
+from redrush.core.room import Room
 from redrush.gate import answers
+from redrush.gate.admission import Admission
 from redrush.gate.route import Waiter
 from redrush.ports.store import Claimed, Store
 
@@ -85,13 +91,16 @@ def shared_manners(parked_max: int) -> Manners:
 class Batch:
     """Claims that go to the store together, in the order of their coming."""
 
-    __slots__ = ("began_s", "names", "users", "waiters")
+    __slots__ = ("backlog", "began_s", "began_us", "names", "users", "waiters")
 
-    def __init__(self, users: list[str], waiters: list[Waiter], began_s: float) -> None:
+    def __init__(self, users: list[str], waiters: list[Waiter], began_s: float, began_us: int) -> None:
         self.users = users
         self.waiters = waiters
         self.names = frozenset(users)
         self.began_s = began_s
+        self.began_us = began_us
+        self.backlog = len(users)
+        """Claims that the store should decide in good time: these, and where batches are pieces who waits behind."""
 
 
 Decide = Callable[["Lane", Batch], Awaitable[None]]
@@ -101,7 +110,17 @@ Decide = Callable[["Lane", Batch], Awaitable[None]]
 class Lane:
     """See the module. Not thread-safe: it lives on the event loop."""
 
-    def __init__(self, home: Home, pot: str, manners: Manners, gauge: Gauge, decide: Decide) -> None:
+    def __init__(
+        self,
+        home: Home,
+        pot: str,
+        manners: Manners,
+        gauge: Gauge,
+        decide: Decide,
+        *,
+        admission: Admission,
+        now_us: Callable[[], int],
+    ) -> None:
         """The lane to `pot` at a set."""
         self.set = home.set
         self.store = home.store
@@ -123,16 +142,22 @@ class Lane:
         """Claims that were told to come back, in these batches or because of them."""
         self.busy = 0
         self.parked = 0
+        self.valve = admission.valve(home.set)
+        self.valve.queues.append(lambda: len(self._users))
         self.shared = manners.patience_s is not None
         self.refusal: bytes | None = None if manners.patience_s is None else answers.SET_AWAY
         self._share = home.share
         self._gauge = gauge
         self._decide = decide
-        self._parked_max = manners.parked_max
+        self._admission = admission
+        self._now_us = now_us
+        self._room = Room(BATCH_CLAIMS_MAX)
+        self._places = self._parked_max = manners.parked_max
         self._patience_s = manners.patience_s
         self._batches_max = manners.batches_max
         self._users: list[str] = []
         self._waiters: list[Waiter] = []
+        self._since_us: list[int] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
         """Senders that still take batches: one fewer than there are tasks while a task is ending."""
@@ -143,19 +168,23 @@ class Lane:
 
     # -- claims
 
-    def park(self, waiter: Waiter, user: str) -> bytes | None:
-        """Let the claim wait for a batch (None), or say why not."""
+    def park(self, waiter: Waiter, user: str, now_us: int) -> bytes | None:
+        """Let the claim wait for a batch (None), or say why not. `now_us` is when it came."""
         if self.refusal is not None:
             self.away += 1
             return self.refusal
         gauge = self._gauge
-        if gauge.parked >= gauge.parked_max or self.parked >= self._parked_max:
+        if gauge.parked >= gauge.parked_max:
             self.busy += 1
-            return answers.BUSY
+            return self._admission.full
+        if self.parked >= self._parked_max:
+            self.busy += 1
+            return self.valve.no_place()
         gauge.parked += 1
         self.parked += 1
         self._users.append(user)
         self._waiters.append(waiter)
+        self._since_us.append(now_us)
         if not self._gathering and self._sending < self._batches_max:
             self._begin_sending()
         return None
@@ -181,9 +210,11 @@ class Lane:
                 self._gathering = True
                 await asyncio.sleep(0)
                 self._gathering = False
+                now_us = self._now_us()
+                self._turn_away_late(now_us)
                 if not self._users:  # they were turned away
                     break
-                batch = self._next_batch(now_s())
+                batch = self._next_batch(now_s(), now_us)
                 if self._trying:
                     self._refuse_all(answers.SET_AWAY)
                 elif self._users and self._sending < self._batches_max:
@@ -192,21 +223,72 @@ class Lane:
         finally:
             self._sending -= 1
 
-    def _next_batch(self, now_s: float) -> Batch:
-        most = BATCH_CLAIMS_MAX
+    def _turn_away_late(self, now_us: int) -> None:
+        """Let nobody take the store's time who has waited for too long, or is not there any more."""
+        since_us, valve = self._since_us, self.valve
+        if not since_us or now_us - since_us[0] < valve.gone_after_us:
+            return
+        late = bisect_left(since_us, now_us - valve.wait_max_us)
+        if late:
+            valve.took(late, late * now_us - sum(since_us[:late]))
+            self._turn_away(0, late, valve.too_late)
+        there = [index for index, waiter in enumerate(self._waiters) if waiter.waiting]
+        gone = len(self._waiters) - len(there)
+        if gone:
+            valve.counts.gone += gone
+            self._release(gone)
+            self._users = [self._users[index] for index in there]
+            self._waiters = [self._waiters[index] for index in there]
+            self._since_us = [self._since_us[index] for index in there]
+
+    def _turn_away(self, first: int, end: int, refusal: Callable[[], bytes]) -> None:
+        """Refuse those who wait at these places of the queue."""
+        waiters = self._waiters[first:end]
+        del self._users[first:end], self._waiters[first:end], self._since_us[first:end]
+        self._release(len(waiters))
+        self.busy += len(waiters)
+        for waiter in waiters:
+            waiter.send(refusal())
+
+    def _next_batch(self, now_s: float, now_us: int) -> Batch:
+        most = self._room.batch_max
+        backlog = None
         if self._batches_max > 1:
-            most = min(most, max(PIECE_CLAIMS_MIN, len(self._users) // 4))
-        batch = Batch(self._users[:most], self._waiters[:most], now_s)
-        self._users, self._waiters = self._users[most:], self._waiters[most:]
+            backlog = len(self._users)
+            most = min(most, max(PIECE_CLAIMS_MIN, backlog // 4))
+        batch = Batch(self._users[:most], self._waiters[:most], now_s, now_us)
+        if backlog is not None:
+            batch.backlog = backlog
+        self.valve.took(len(batch.users), len(batch.users) * now_us - sum(self._since_us[:most]))
+        del self._users[:most], self._waiters[:most], self._since_us[:most]
         # The store knows these as winners before that is durable; if it fails, they are never answered as such.
         self.under_way.append(batch)
+        self._make_room()
         return batch
+
+    def _make_room(self) -> None:
+        """Let no more wait than the store decides in good time: who would is refused now, the last to come first."""
+        waiting_max = self._room.waiting_max
+        if waiting_max is None:
+            self._parked_max = self._places
+            return
+        waiting = len(self._users)
+        self._parked_max = min(self._places, self.parked - waiting + waiting_max)
+        if waiting > waiting_max:
+            self._turn_away(waiting_max, waiting, self.valve.no_place)
 
     def decided(self, batch: Batch) -> None:
         """The store has decided on these, durably."""
-        self._release(batch.users)
+        self._release(len(batch.users))
         self.under_way.remove(batch)
         self.batches += 1
+        valve = self.valve
+        took_us = self._now_us() - batch.began_us
+        if batch.backlog > len(batch.users):  # the pieces behind take as long, but several at a time
+            took_us = took_us * batch.backlog // (len(batch.users) * self._batches_max)
+        self._room.learn(batch.backlog, took_us, valve.bound_us, calm=not valve.shedding)
+        valve.decided(len(batch.users), self._room.usual_us)
+        self._make_room()
         if self.refusal is answers.SET_AWAY:
             self._trying = False
             self.refusal = None
@@ -234,23 +316,24 @@ class Lane:
             self._refuse_all(answers.STORE_FAILED)
 
     def _fate_unknown(self, batch: Batch, refusal: bytes) -> None:
-        self._release(batch.users)
+        self._release(len(batch.users))
         self.failures += 1
         self.away += len(batch.users)
         self._refuse_all(refusal)
         for waiter in batch.waiters:
             waiter.send(refusal)
 
-    def _release(self, users: Sequence[str]) -> None:
-        self.parked -= len(users)
-        self._gauge.parked -= len(users)
+    def _release(self, claims: int) -> None:
+        self.parked -= claims
+        self._gauge.parked -= claims
 
     def _refuse_all(self, refusal: bytes) -> None:
         """Refuse whoever is parked and whoever comes, but not the batch under way."""
         self.refusal = refusal
         users, self._users = self._users, []
         waiters, self._waiters = self._waiters, []
-        self._release(users)
+        self._since_us = []
+        self._release(len(users))
         self.away += len(users)
         for waiter in waiters:
             waiter.send(refusal)

@@ -5,9 +5,15 @@ from typing import Protocol
 
 import msgspec
 
+from redrush.core.tickets import Ticket
+
 
 class Waiter(Protocol):
     """Whoever waits for an answer; a connection, mostly."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer would still be sent to somebody."""
 
     def send(self, answer: bytes) -> None:
         """Take the answer to the request that was left unanswered."""
@@ -28,3 +34,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     needs_ticket: bool
     reads: Callable[[bytes], Route] | None = None
     """Returns the route for a request's body, where the body matters; None where it is ignored."""
+    once: bool = False
+    """Made for one request: a head must not be remembered with it."""
+
+
+class TicketCounter(msgspec.Struct, frozen=True):
+    """Where an unproven ticket is wanted, and no other will do."""
+
+    method: bytes
+    route_for: Callable[[Ticket, bytes], Route]
+    """Returns the route for a genuine ticket that has not expired, and a request's body."""

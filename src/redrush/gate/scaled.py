@@ -3,6 +3,8 @@
 - *Warm-up*: the pots of a round are opened, with this gate's idea of their shares, from some time before the opening.
   Whoever divides otherwise is refused by the store then, and stops: it would send users to sets that are not theirs.
 - *Following*: each set's log is read for the winners' filters.
+- *Beginning anew*: a set that lost grants and was rebuilt, or promoted by force, is warmed up and read again, and
+  whatever rested on what it had said is found out again.
 - *Watching*: each round under way is looked at once a second, and at once when there is news of it.
 
 Each set has tasks of its own, so that one that hangs holds up nothing but itself.
@@ -10,6 +12,7 @@ Each set has tasks of its own, so that one that hangs holds up nothing but itsel
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +75,14 @@ class ScaledGate:
             for lane in claims.lanes:
                 self._lanes[lane.set][claims.round.id] = (claims, lane)
         self._followers = {
-            name: LogFollower(one.store, self._lanes[name], now_us=now_us, busy=self._busy, sets=len(sets))
+            name: LogFollower(
+                one.store,
+                self._lanes[name],
+                now_us=now_us,
+                busy=self._busy,
+                anew=partial(self._began_anew, name),
+                sets=len(sets),
+            )
             for name, one in sets.items()
         }
         self._watches = {
@@ -81,6 +91,7 @@ class ScaledGate:
         self._conflict: StoreConflict | None = None
         self._tried: set[Lane] = set()
         self._progress = asyncio.Event()
+        self._warming: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looks: set[asyncio.Task[None]] = set()
 
@@ -90,10 +101,10 @@ class ScaledGate:
         Raises StoreConflict if another role divides otherwise; then only `stop` may follow.
         """
         for name, one in self._sets.items():
-            self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name}")
-            self._begin(self._followers[name].run(), f"log of {name}")
+            self._warming[name] = self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name}")
+            self._tasks.append(self._begin(self._followers[name].run(), f"log of {name}"))
             if one.news is not None:
-                self._begin(self._hear(one.news), f"news of {name}")
+                self._tasks.append(self._begin(self._hear(one.news), f"news of {name}"))
         try:
             async with asyncio.timeout(START_WAIT_S):
                 while self.waiting_for() and self._conflict is None:
@@ -106,11 +117,11 @@ class ScaledGate:
             )
         if self._conflict is not None:
             raise self._conflict
-        self._begin(self._watch(), "watch")
+        self._tasks.append(self._begin(self._watch(), "watch"))
 
     async def stop(self) -> None:
         """End what runs beside the answering. The stores are left open."""
-        tasks = [*self._tasks, *self._looks]
+        tasks = [*self._tasks, *self._warming.values(), *self._looks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -150,10 +161,18 @@ class ScaledGate:
 
     # -- tasks
 
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _began_anew(self, name: str) -> None:
+        """The set may have lost grants, and pots that were opened: nothing that it said before holds any more."""
+        for claims, lane in self._lanes[name].values():
+            lane.warm = False
+            claims.began_anew()
+        self._warming[name].cancel()
+        self._warming[name] = self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name} anew")
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
-        self._tasks.append(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (fault := task.exception()) is not None:

@@ -20,11 +20,18 @@ STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
 
 
-class Server:
-    """Serves sites until stopped. `ticks` are called once a second, after the sites' own."""
+BEAT_S = 0.02
+"""How often `beats` are called: several times in the window that overload is judged by."""
 
-    def __init__(self, ticks: Sequence[Callable[[], None]]) -> None:
+
+class Server:
+    """Serves sites until stopped. `ticks` are called once a second, after the sites' own; `beats` every `BEAT_S`, with
+    the seconds that the loop was late for that."""
+
+    def __init__(self, ticks: Sequence[Callable[[], None]], beats: Sequence[Callable[[float], None]] = ()) -> None:
         self._ticks = ticks
+        self._beats = beats
+        self._next_beat: asyncio.TimerHandle | None = None
         self._sites: list[tuple[Site, asyncio.Server]] = []
         self._next_tick: asyncio.TimerHandle | None = None
 
@@ -49,6 +56,8 @@ class Server:
         self._sites.append((site, listener))
         if self._next_tick is None:
             self._next_tick = loop.call_later(1.0, self._tick)
+            if self._beats:
+                self._next_beat = loop.call_later(BEAT_S, self._beat, loop.time() + BEAT_S)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
 
@@ -61,6 +70,13 @@ class Server:
         for tick in self._ticks:
             tick()
 
+    def _beat(self, due_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        self._next_beat = loop.call_later(BEAT_S, self._beat, now_s + BEAT_S)
+        for beat in self._beats:
+            beat(max(0.0, now_s - due_s))
+
     async def stop(self) -> None:
         """Take no more connections, finish what was accepted, and return when every connection has ended."""
         for site, listener in self._sites:
@@ -72,5 +88,6 @@ class Server:
         for site, _ in self._sites:
             for connection in tuple(site.connections):
                 connection.abort()
-        if self._next_tick is not None:
-            self._next_tick.cancel()
+        for timer in (self._next_tick, self._next_beat):
+            if timer is not None:
+                timer.cancel()

@@ -18,7 +18,7 @@ from redrush.gate import answers
 from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
-from redrush.gate.route import Endpoint, Route
+from redrush.gate.route import Endpoint, Route, TicketCounter
 
 NEVER_S = 1 << 62
 
@@ -54,11 +54,15 @@ class Site:
         verifier: Verifier | None,
         now_us: Callable[[], int],
         no_ticket: bytes = answers.NO_TICKET,
+        unproven: Verifier | None = None,
         asking: AskingLimits | None = None,
     ) -> None:
-        """`no_ticket` answers whoever brings none that the verifier finds genuine. `asking` None: without limits."""
+        """`no_ticket` answers whoever brings none that the verifier finds genuine. `unproven` finds those genuine that
+        must be exchanged for others first; None: there are none such. `asking` None: without limits."""
         self.limits = limits
         self.stopping = False
+        self.connections_max = limits.connections_max
+        """Connections at once; what operators set holds besides the configured maximum."""
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
         self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
@@ -67,7 +71,9 @@ class Site:
         """Heads without what proxies of ours wrote in `X-Forwarded-For`. Apart from the others, where it stands."""
         self.known_tickets: dict[bytes, Ticket] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
+        self._counters: dict[bytes, TicketCounter] = {}
         self._verifier = verifier
+        self._unproven = unproven
         self._no_ticket = no_ticket
         self._now_us = now_us
         self.now_s = now_us() // 1_000_000
@@ -86,11 +92,13 @@ class Site:
         """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path."""
         self._endpoints[path] = Endpoint(method, route, needs_ticket, reads)
 
+    def add_counter(self, method: bytes, path: bytes, route_for: Callable[[Ticket, bytes], Route]) -> None:
+        """Serve at `path` what `route_for` makes of an unproven ticket and a body."""
+        self._counters[path] = TicketCounter(method, route_for)
+
     def ticket(self, credentials: bytes) -> Ticket | None:
         """Return the ticket if it is genuine; whether it has expired is not checked here."""
-        if self._verifier is None or len(credentials) > TICKET_BYTES_MAX:
-            return None
-        return self._verifier.verify(credentials)
+        return _verified(self._verifier, credentials)
 
     def remember_ticket(self, credentials: bytes, ticket: Ticket) -> None:
         """Let `known_tickets` have a genuine ticket whose user was answered at once: a loser will ask again, maybe over
@@ -101,7 +109,7 @@ class Site:
 
     def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
         """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
-        endpoint = self._endpoints.get(request.path)
+        endpoint = self._endpoints.get(request.path) or self._counters.get(request.path)
         if endpoint is None:
             return answers.NOT_FOUND
         if request.method != endpoint.method:
@@ -112,14 +120,25 @@ class Site:
                 return answers.NOT_JSON_TYPE
             if not _is_json_object(request.body):
                 return answers.NOT_JSON
+        if isinstance(endpoint, TicketCounter):
+            return self._at_counter(endpoint, request)
         if not endpoint.needs_ticket:
             return endpoint, ""
-        ticket = self.ticket(request.ticket) if request.ticket else None
+        ticket = _verified(self._verifier, request.ticket)
+        if ticket is None:
+            return self._no_ticket if _verified(self._unproven, request.ticket) is None else answers.UNPROVEN_TICKET
+        if ticket.expires_s <= self.now_s:
+            return answers.EXPIRED_TICKET
+        return endpoint, ticket.user
+
+    def _at_counter(self, counter: TicketCounter, request: Request) -> tuple[Endpoint, str] | bytes:
+        ticket = _verified(self._unproven, request.ticket)
         if ticket is None:
             return self._no_ticket
         if ticket.expires_s <= self.now_s:
             return answers.EXPIRED_TICKET
-        return endpoint, ticket.user
+        route = counter.route_for(ticket, request.body)
+        return Endpoint(counter.method, route, needs_ticket=True, once=True), ticket.user
 
     def tick(self, later: Later | None = None) -> None:
         """Call every second: the coarse clock, and the deadlines of connections.
@@ -145,7 +164,7 @@ class Site:
 
     def _make_room(self, later: Later | None) -> None:
         """End idle connections if there are nearly as many as there may be: they would keep newcomers out."""
-        excess = len(self.connections) - int(CROWDED_SHARE * self.limits.connections_max)
+        excess = len(self.connections) - int(CROWDED_SHARE * self.connections_max)
         if excess <= 0:
             return
         idle = [
@@ -180,6 +199,12 @@ class Idler(Protocol):
 
     def abort(self) -> None:
         """End the connection now."""
+
+
+def _verified(verifier: Verifier | None, credentials: bytes | None) -> Ticket | None:
+    if verifier is None or not credentials or len(credentials) > TICKET_BYTES_MAX:
+        return None
+    return verifier.verify(credentials)
 
 
 _any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,6 +1,9 @@
 """What the switches do in a gate: each snapshot is written into the places that are read while serving.
 
 Nothing asks a switch during a rush; a claim costs the same with and without them.
+
+A release pace is that of the event, and each gate lets its share of it go: an equal one, for a balancer gives all about
+as many requests. How many gates there are is counted by whoever they tell their readings to.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,6 +12,10 @@ from redrush.core.switches import (
     ADDRESS_PER_SECOND,
     ANSWER_ENDED,
     CLAIMS_WAITING_MAX,
+    CONNECTIONS_MAX,
+    EXCHANGES_PER_SECOND,
+    LEVEL_AT_OPENING,
+    LEVEL_FLOOR,
     NON_CORE_SHARE,
     USER_PER_SECOND,
     Snapshot,
@@ -16,10 +23,12 @@ from redrush.core.switches import (
     pace_of,
 )
 from redrush.gate import answers
-from redrush.gate.asking_limits import AskingLimits
+from redrush.gate.admission import Admission
 from redrush.gate.claims import RoundClaims
+from redrush.gate.exchange import Exchange
 from redrush.gate.lanes import Gauge
 from redrush.gate.route import Route, Waiter
+from redrush.gate.site import Site
 
 
 class Sampling:
@@ -48,22 +57,58 @@ class Sampled:
 class GateSwitches:
     """Applies snapshots to the rounds of a gate. `apply` is what follows a switchboard or a switch line."""
 
-    def __init__(self, rounds: Iterable[RoundClaims], gauge: Gauge, sampling: Sampling, asking: AskingLimits) -> None:
+    def __init__(
+        self,
+        rounds: Iterable[RoundClaims],
+        gauge: Gauge,
+        sampling: Sampling,
+        admission: Admission,
+        site: Site,
+        exchange: Exchange | None,
+    ) -> None:
         self._rounds = tuple(rounds)
         self._gauge = gauge
         self._sampling = sampling
-        self._asking = asking
+        self._exchange = exchange
+        self._admission = admission
+        self._site = site
         self._configured_parked_max = gauge.parked_max
+        self.gates = 1
+        """How many gates share the release pace, as far as this one knows."""
+        self._paces = {claims.round.id: claims.round.release_per_s for claims in self._rounds}
 
     def apply(self, snapshot: Snapshot) -> None:
         """Let the snapshot hold from the next request on."""
         ended = snapshot.flag(ANSWER_ENDED)
         for claims in self._rounds:
-            claims.set_pace(snapshot.number(pace_of(claims.round.id)))
+            self._paces[claims.round.id] = snapshot.number(pace_of(claims.round.id))
             claims.set_ended(ended or snapshot.flag(ended_of(claims.round.id)))
-        waiting_max = snapshot.number(CLAIMS_WAITING_MAX)
-        configured = self._configured_parked_max
-        self._gauge.parked_max = configured if waiting_max is None else min(int(waiting_max), configured)
+        self._set_paces()
+        self._gauge.parked_max = _least(snapshot.number(CLAIMS_WAITING_MAX), self._configured_parked_max)
+        self._site.connections_max = _least(snapshot.number(CONNECTIONS_MAX), self._site.limits.connections_max)
+        self._admission.set_level_at_opening(snapshot.number(LEVEL_AT_OPENING))
+        self._admission.set_floor(snapshot.number(LEVEL_FLOOR) or 0.0)
+        for claims in self._rounds:
+            claims.advise()
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
-        self._asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
+        self._site.asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
+        # A control role of an earlier start may not know yet that tickets are exchanged.
+        if self._exchange is not None and EXCHANGES_PER_SECOND in snapshot.values:
+            self._exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)
+
+    def share_with(self, gates: int) -> None:
+        """Release one of so many equal shares of every pace: there are so many gates, this one included."""
+        if gates != self.gates:
+            self.gates = gates
+            self._set_paces()
+
+    def _set_paces(self) -> None:
+        for claims in self._rounds:
+            pace = self._paces[claims.round.id]
+            claims.set_pace(None if pace is None else pace / self.gates)
+
+
+def _least(switched: float | None, configured: int) -> int:
+    """Return what holds of a limit that is configured, and may be switched lower."""
+    return configured if switched is None else min(int(switched), configured)

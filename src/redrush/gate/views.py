@@ -8,9 +8,10 @@ import msgspec
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
+from redrush.dependency import Refusal
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
-from redrush.gate.queries import Queries
+from redrush.gate.queries import Queries, refused
 from redrush.gate.route import Waiter
 
 POLICY_CACHED_S = 60
@@ -21,7 +22,8 @@ class RoundView:
     """The route of `GET /v1/rounds/{round}`; built once a second, the same bytes for everybody."""
 
     def __init__(self, claims: RoundClaims, now_us: Callable[[], int], interval_ms: int) -> None:
-        """`interval_ms` is the least time between two requests of a client, as the client policy has it."""
+        """`interval_ms` is the least time between two requests of a client, as the client policy has it; what is
+        advised under overload goes before it."""
         self._claims = claims
         self._now_us = now_us
         self._interval_ms = interval_ms
@@ -32,6 +34,7 @@ class RoundView:
         round_ = self._claims.round
         self._phase = phase = self._claims.phase()
         self._sold_out = self._claims.sold_out
+        self._advised_ms = self._claims.admission.advised_ms
         self._answer = answers.json_answer(
             {
                 "round": round_.id,
@@ -40,14 +43,19 @@ class RoundView:
                 "closes_at": rfc3339(round_.closes_us),
                 "server_time": rfc3339(self._now_us()),
                 "packets": round_.slots.count,
-                "interval_ms": self._interval_ms,
+                "interval_ms": self._advised_ms or self._interval_ms,
             },
             f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
         )
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the state of the round, at most a second old, but never past an opening or a close."""
-        if self._claims.phase() is not self._phase or self._claims.sold_out is not self._sold_out:
+        claims = self._claims
+        if (
+            claims.phase() is not self._phase
+            or claims.sold_out is not self._sold_out
+            or claims.admission.advised_ms != self._advised_ms
+        ):
             self.tick()
         return self._answer
 
@@ -55,11 +63,11 @@ class RoundView:
 class GrantsView:
     """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
 
-    def __init__(self, rounds: Sequence[RoundClaims], now_us: Callable[[], int]) -> None:
+    def __init__(self, rounds: Sequence[RoundClaims], queries: Queries, now_us: Callable[[], int]) -> None:
         """`rounds` in the order to answer in."""
         self._rounds = rounds
         self._now_us = now_us
-        self._queries = Queries()
+        self._queries = queries
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer later, when the user's home set of every round has been asked: the sets at the same time, the rounds
@@ -73,17 +81,23 @@ class GrantsView:
             if claims.round.opens_us <= now_us:
                 by_set.setdefault(claims.home(user).set, []).append(claims)
         grants: dict[str, str] = {}
-        await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values()))
+        for refusal in await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values())):
+            if refusal is not None:
+                return refused(refusal)
         text = ",".join(grants[claims.round.id] for claims in self._rounds if claims.round.id in grants)
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
         return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
 
 
-async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, str]) -> None:
+async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, str]) -> Refusal | None:
+    """Add what the user has in these rounds of one set; or return why that is not known."""
     for claims in rounds:
         grant = await claims.find(user)
+        if isinstance(grant, Refusal):
+            return grant
         if grant is not None:
             grants[claims.round.id] = grant
+    return None
 
 
 def policy_view(policy: ClientPolicy) -> "Fixed":

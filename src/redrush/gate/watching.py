@@ -14,7 +14,7 @@ from redrush.core.division import slots_in_play
 from redrush.gate.claims import RoundClaims
 from redrush.gate.following import LogFollower
 from redrush.gate.lanes import Lane
-from redrush.ports.store import PotState, StoreFailed, StoreUnavailable, Transfers
+from redrush.ports.store import History, PotState, StoreFailed, StoreUnavailable, Transfers
 
 SETTLED_US: Final = 30_000_000
 """So long after the close no batch of any gate is under way any more: a store call ends, one way or the other, in less.
@@ -23,6 +23,10 @@ SETTLED_US: Final = 30_000_000
 MOVES_END_US: Final = 2_000_000
 """So long after the close no slots come into its pots any more. As a rule what is left over was moved away by then, and
 where nothing is left nobody can win."""
+
+ENDED_SETTLED_US = 4_000_000
+"""So long after operators have ended a round no batch is under way at any gate as a rule: they hear of it within
+moments, and a store call ends in less. Until then a gate tells losers to ask again."""
 
 
 class RoundWatch:
@@ -65,11 +69,15 @@ class RoundWatch:
     async def _look(self) -> None:
         claims = self._claims
         refills = claims.refills
+        histories = self._histories()
         closed = self._now_us() >= claims.round.closes_us
         states = await asyncio.gather(*(_state(lane) for lane in claims.lanes))
         claimed = sum(state.claimed for state in states if state is not None)
         if closed:
             self._conclude_close(states)
+        elif claims.ended_us is not None:
+            if self._now_us() - claims.ended_us >= ENDED_SETTLED_US:
+                self._want_logs()
         elif any(state is not None and state.left for state in states):
             if claims.sold_out:
                 claims.refilled()
@@ -81,15 +89,19 @@ class RoundWatch:
             if claims.sold_out:  # slots came and went without news
                 claims.refilled()
                 refills = claims.refills
-            if claimed == await self._in_play():
+            # Where a set has begun anew meanwhile, not all that was counted is of the same course of events.
+            if claimed == await self._in_play() and histories == self._histories():
                 claims.sell_out(refills)
                 self._claimed = claimed
                 self._want_logs()
 
+    def _histories(self) -> list[History | None]:
+        return [_history(lane) for lane in self._claims.lanes]
+
     def _want_logs(self) -> None:
         claims = self._claims
         for lane in claims.lanes:
-            if claims.sold_out and not lane.complete:
+            if (claims.sold_out or claims.ended_us is not None) and not lane.complete:
                 self._followers[lane.set].want(claims.round.id)
 
     def _conclude_close(self, states: list[PotState | None]) -> None:
@@ -113,6 +125,13 @@ class RoundWatch:
                     given.append((transfer, sum(run.count for run in move.slots)))
             taken |= {transfer for transfer, move in moves.taken.items() if move.pot == round_.id}
         return slots_in_play(round_.slots.count, given, taken)
+
+
+def _history(lane: Lane) -> History | None:
+    try:
+        return lane.store.history()
+    except StoreUnavailable:
+        return None
 
 
 async def _state(lane: Lane) -> PotState | None:

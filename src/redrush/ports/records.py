@@ -24,7 +24,11 @@ from redrush.ports.store import Given, Opened, Taken
 
 
 class RecordsFailed(RedrushError):
-    """The records' own storage failed (disk full, I/O error). Nothing of the call was kept; it may be tried again."""
+    """The records' own storage failed (disk full, I/O error), or is away. It may be tried again, from the cursor."""
+
+
+class RecordsLate(RecordsFailed):
+    """The records did not answer in time. Of what was to be kept it is unknown whether it was: ask for the cursor."""
 
 
 class RecordsConflict(RedrushError):

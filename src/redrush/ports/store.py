@@ -108,6 +108,32 @@ class Given(msgspec.Struct, frozen=True, tag="given"):
 LogRecord = Opened | Granted | Taken | Given
 
 
+class Fork(msgspec.Struct, frozen=True):
+    """From `generation` on the log has other records above `shared_seq` than it had before, or none."""
+
+    generation: int
+    shared_seq: int
+
+
+class History(msgspec.Struct, frozen=True):
+    """Which course of events a log tells: a set that was made anew, or that went on without its last records, is of a
+    new generation. What was remembered of it before is void then, and has to be learned again from the log.
+
+    `forks` are the beginnings of generations that are known, the first never among them, in order.
+    """
+
+    generation: int = 1
+    forks: tuple[Fork, ...] = ()
+
+    def shared_since(self, generation: int) -> int | None:
+        """Return up to which seq the log is the same as it was in `generation`; None: all that it had then."""
+        return min((fork.shared_seq for fork in self.forks if fork.generation > generation), default=None)
+
+
+FIRST_HISTORY: Final = History()
+"""That of a log which nobody ever cut short."""
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """One half of a move: these slots left `pot`, or joined it."""
 
@@ -170,6 +196,13 @@ class Store(Protocol):
 
     def last_seq(self) -> int:
         """Return the seq of the last record decided, durable or about to be; 0 before the first. Waits for nothing."""
+
+    def history(self) -> History:
+        """Return which history of the set this process has to do with, without waiting.
+
+        It changes before the first call under it returns, so whoever reads it before and after a call knows whether
+        the answer belongs to what they remember. Raises StoreUnavailable while the set was never reached.
+        """
 
     async def close(self) -> None:
         """Finish what was accepted and release the files. Later calls raise StoreFailed."""

@@ -1,37 +1,56 @@
 """The query role: "my grants" and totals from the records, which lag behind the stores by a moment.
 
-Grants are the same JSON as the gate's, receipts included. Each database has threads and connections of its own and a
-bounded number of people waiting; whoever comes beyond that is asked to come back. Totals are the same for everybody, so
-they are asked for at most once in `TOTALS_KEPT_S`, however many want them.
+Grants are the same JSON as the gate's, receipts included. Each database is a dependency (`redrush.dependency`): threads
+and connections of its own, a bounded number of people waiting, a deadline, and a breaker; whoever comes beyond that is
+asked to come back, at once. Totals are the same for everybody, so they are asked for at most once in `TOTALS_KEPT_S`,
+however many want them.
+
+A process that says that it is not ready is asked nothing any more, and would never learn that its database is back. So
+`watch` asks each database now and then itself.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
 
+from redrush.core.breaker import Rule, State
 from redrush.core.campaign import Campaign
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.money import format_amount
 from redrush.core.tickets import TicketVerifier
+from redrush.dependency import Dependency, Refusal, Share
 from redrush.errors import RedrushError
 from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
+from redrush.gate.queries import LateAnswers
 from redrush.gate.reader import Limits
 from redrush.gate.route import Waiter
 from redrush.gate.site import Site
 from redrush.gate.views import Fixed
-from redrush.ports.records import RecordedGrant, RecordsFailed
+from redrush.ports.records import RecordedGrant, RecordsFailed, RecordsLate
 
 CONNECTIONS: Final = 4
 """To each database: a look-up takes well under a millisecond, more connections would only take its cores."""
 
 WAITING_MAX: Final = 1_024
-"""Queries under way at once; at some thousand a second everybody in the queue is served within a second."""
+"""Queries that wait for a connection; at some thousand a second everybody in the queue is served within a second."""
 
 QUERY_MAX_S: Final = 2.0
 """What a source should give a query: one that takes longer has met a database in trouble."""
+
+SHARE: Final = Share(at_once_max=CONNECTIONS, waiting_max=WAITING_MAX, deadline_s=QUERY_MAX_S + 1.0)
+"""Of each database. The deadline is that of the people, so it holds the queue too; a query has its own, and ends a
+moment earlier, so that a thread is rarely left behind with one that nobody waits for."""
+
+RULE: Final = Rule(failures=3, window_s=15.0, pause_s=1.0, pause_max_s=5.0, trial_max_s=10.0)
+"""A restart of the database fails nobody (`Pool`), and three answers that miss their deadlines one after the other, as
+`watch` asks, come within the window."""
+
+WATCH_S: Final = 1.0
+"""How often each database is asked whether it is there: what a load balancer's probes are for a process."""
 
 TOTALS_KEPT_S: Final = 1.0
 
@@ -67,22 +86,26 @@ class Source(Protocol):
 class Pool:
     """One database: `CONNECTIONS` sources of the same records, each used by one thread at a time."""
 
-    def __init__(self, connect: Callable[[], Source]) -> None:
+    def __init__(self, name: str, connect: Callable[[], Source]) -> None:
         """`connect` makes a source; it should connect to nothing before it is asked."""
+        self.dependency = Dependency(name, SHARE, RULE, asyncio.get_running_loop().time)
         self._sources = [connect() for _ in range(CONNECTIONS)]
         self._idle: SimpleQueue[Source] = SimpleQueue()
         for source in self._sources:
             self._idle.put(source)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="redrush-query")
 
-    async def ask(self, question: Callable[[Source], _T]) -> _T:
-        """Return what a source answers to the question. Raises what it raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
+    async def ask(self, question: Callable[[Source], _T]) -> _T | Refusal:
+        """Return what a source answers to the question, or why none was asked. Raises what it raises."""
+        loop = asyncio.get_running_loop()
+        return await self.dependency.ask(lambda: loop.run_in_executor(self._threads, self._ask, question))
 
     def _ask(self, question: Callable[[Source], _T]) -> _T:
         source = self._idle.get()  # never waits: there are as many as threads
         try:
             return question(source)
+        except RecordsLate:
+            raise  # nobody waits for a second try, and the database has enough to do
         except RecordsFailed:
             # A connection that was idle learns only now that its server has been restarted; the next is a new one.
             return question(source)
@@ -104,17 +127,31 @@ class Queries:
         campaign: Campaign,
         writers: Mapping[str, GrantWriter],
         verifier: TicketVerifier,
-        connects: Sequence[Callable[[], Source]],
+        connects: Mapping[str, Callable[[], Source]],
         *,
         limits: Limits,
         now_us: Callable[[], int],
     ) -> None:
-        """`writers` by round id, in the order to answer in; `connects` one for each database, not for each set."""
-        self._pools = [Pool(connect) for connect in connects]
+        """`writers` by round id, in the order to answer in; `connects` by name, one for each database, not each set."""
+        self._pools = [Pool(name, connect) for name, connect in connects.items()]
         self.site = Site(limits, verifier, now_us)
         self.site.add(b"GET", b"/v1/grants", GrantsRoute(self._pools, writers, now_us), needs_ticket=True)
         self.site.add(b"GET", b"/v1/totals", TotalsRoute(self._pools, campaign, now_us), needs_ticket=False)
         self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+
+    @property
+    def dependencies(self) -> list[Dependency]:
+        """The databases."""
+        return [pool.dependency for pool in self._pools]
+
+    def why_not_ready(self) -> str | None:
+        """Return which databases are away, in words; None: all answer."""
+        away = [one for one in self.dependencies if one.breaker.state is not State.UP]
+        return ", ".join(f"{one.name} is away for {one.away_s:.0f} s" for one in away) or None
+
+    async def watch(self) -> None:
+        """Ask every database from time to time, for ever, so that its absence and its return are known."""
+        await asyncio.gather(*(_watch(pool) for pool in self._pools))
 
     async def close(self) -> None:
         """Release all connections, after the server has stopped."""
@@ -122,46 +159,51 @@ class Queries:
             await asyncio.to_thread(pool.close)
 
 
-class LateAnswers:
-    """Answers that come later, each in a task of its own, so many at a time."""
+async def _watch(pool: Pool) -> None:
+    while True:
+        with contextlib.suppress(RedrushError):  # the breaker has heard of it
+            await pool.ask(lambda source: source.round_totals())
+        await asyncio.sleep(WATCH_S)
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def promise(self, waiter: Waiter, answer: Coroutine[Any, Any, bytes]) -> bytes | None:
-        """Send the answer to the waiter once it is there; or return a refusal, now, if too many wait."""
-        if len(self._tasks) >= WAITING_MAX:
-            answer.close()
-            return answers.BUSY
-        task = asyncio.create_task(self._send(waiter, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return None
+def _told(_fault: RedrushError) -> bytes:
+    return RECORDS_AWAY
 
-    async def _send(self, waiter: Waiter, answer: Coroutine[Any, Any, bytes]) -> None:
-        try:
-            waiter.send(await answer)
-        except RedrushError:
-            waiter.send(RECORDS_AWAY)
+
+def _refused(refusal: Refusal) -> bytes:
+    return answers.QUERIES_BUSY if refusal is Refusal.FULL else RECORDS_AWAY
+
+
+def _refused_now(pools: Sequence[Pool]) -> bytes | None:
+    """Return the answer to whoever need not even wait."""
+    for pool in pools:
+        if (refusal := pool.dependency.refusal()) is not None:
+            return _refused(refusal)
+    return None
 
 
 class GrantsRoute:
     """`GET /v1/grants`: the caller's recorded grants, in order of the rounds. Every database may have some."""
 
     def __init__(self, pools: Sequence[Pool], writers: Mapping[str, GrantWriter], now_us: Callable[[], int]) -> None:
-        self._late = LateAnswers()
+        self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
         self._writers = writers
         self._now_us = now_us
         self._order = {round_id: position for position, round_id in enumerate(writers)}
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
-        """Answer when every database has been asked."""
-        return self._late.promise(waiter, self._answer(user))
+        """Answer when every database has been asked, or refuse at once."""
+        return _refused_now(self._pools) or self._late.promise(waiter, self._answer(user))
 
     async def _answer(self, user: str) -> bytes:
         found = await asyncio.gather(*(pool.ask(lambda source: source.grants_of(user)) for pool in self._pools))
-        grants = sorted((grant for part in found for grant in part), key=lambda grant: self._order[grant.round])
+        parts: list[list[RecordedGrant]] = []
+        for part in found:
+            if isinstance(part, Refusal):
+                return _refused(part)
+            parts.append(part)
+        grants = sorted((grant for part in parts for grant in part), key=lambda grant: self._order[grant.round])
         texts = [self._writers[grant.round].write(user, grant.slot, grant.at_us) for grant in grants]
         body = f'{{"grants":[{",".join(texts)}]}}'.encode("ascii")
         head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
@@ -172,7 +214,7 @@ class TotalsRoute:
     """`GET /v1/totals`: recorded grants and what they are worth, by round and in all."""
 
     def __init__(self, pools: Sequence[Pool], campaign: Campaign, now_us: Callable[[], int]) -> None:
-        self._late = LateAnswers()
+        self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
         self._campaign = campaign
         self._now_us = now_us
@@ -184,7 +226,7 @@ class TotalsRoute:
         """Answer from what was asked within `TOTALS_KEPT_S`, or when the databases have been asked."""
         if asyncio.get_running_loop().time() - self._kept_at_s < TOTALS_KEPT_S:
             return self._kept
-        return self._late.promise(waiter, self._answer())
+        return _refused_now(self._pools) or self._late.promise(waiter, self._answer())
 
     async def _answer(self) -> bytes:
         if self._asking is None:
@@ -195,7 +237,12 @@ class TotalsRoute:
     async def _ask(self) -> bytes:
         try:
             found = await asyncio.gather(*(pool.ask(lambda source: source.round_totals()) for pool in self._pools))
-            self._kept = self._write([total for part in found for total in part])
+            totals: list[RoundSum] = []
+            for part in found:
+                if isinstance(part, Refusal):
+                    return _refused(part)
+                totals += part
+            self._kept = self._write(totals)
             self._kept_at_s = asyncio.get_running_loop().time()
             return self._kept
         finally:

@@ -28,6 +28,7 @@ async def rebuild_set(
     """Rebuild the set on the server at `address`; return the seq of its last record.
 
     `journal` has every log record of the set from the first on, such as `PostgresRecords.journal`, read in a thread;
+    nothing may be added to it any more but under the new epoch, which is that of a new history (`begin` of the same).
     `epoch` must be above all that the set ever had, such as the warden's noted one and one more. The set needs no
     replica then; its warden changes that when there is one. After a fault the same call goes on with it.
 

@@ -9,10 +9,15 @@ does nothing, not even read, until it was last caught up `LAG_MAX_S` ago. From t
 (`BUSY_REST_FACTOR`), so a long rush slows the recorder down but cannot starve it.
 
 A fault of the records (disk full, the database away) is reported and tried again; the log keeps everything meanwhile. A
-`StoreFailed` is final for the store and so for its recorder.
+`StoreFailed` is final for the store and so for its recorder. The two that it depends on, records and log, have a
+breaker each (`redrush.core.breaker`). The recorder is its only caller, so the pauses are its own, and whoever wants to
+know asks `records_away_s`. While there is nothing to record the records are asked now and then whether they are there.
 
 A log that is held in memory is trimmed as it is recorded, never above the records' cursor, and only where the records'
 commits are durable: then what was trimmed is in their journal.
+
+A set may be made anew while its recorder runs, holds a batch in its hands, or stands still. Each batch belongs to a
+history of the log (`redrush.ports.store.History`), and the records take none of an earlier one (`begin`).
 """
 
 import asyncio
@@ -20,13 +25,14 @@ import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
+from redrush.core.breaker import Breaker, Rule
 from redrush.core.campaign import Campaign
 from redrush.core.ledger import SlotAmounts
 from redrush.errors import RedrushError
-from redrush.ports.records import Records
-from redrush.ports.store import LogRecord, Store, StoreFailed
+from redrush.ports.records import Change, Records
+from redrush.ports.store import Granted, History, LogRecord, Store, StoreFailed
 from redrush.settle.interpret import Interpreter
 
 SLICE_RECORDS_MAX: Final = 512
@@ -48,16 +54,28 @@ LAG_MAX_S: Final = 5.0
 BUSY_REST_FACTOR: Final = 4.0
 """After a slice in a rush, rest this many times what it took: at most a fifth of one core goes to recording."""
 
-BACKOFF_FIRST_S: Final = 0.1
-BACKOFF_MAX_S: Final = 5.0
-"""Wait after a fault, doubled up to the maximum: a full disk may be freed at any time, and trying costs little."""
+RULE: Final = Rule(failures=1, window_s=1.0, pause_s=0.1, pause_max_s=5.0, trial_max_s=60.0)
+"""One fault is enough, for there is one caller. A full disk may be freed at any time, and trying costs little."""
+
+HANGS_S: Final = 2.0
+"""A call to the records that is under way for longer counts as their absence before it has failed."""
+
+CHECKED_S: Final = 2.0
+"""How often records that nothing is written to are asked whether they are there: their absence is told before the rush
+and not in it."""
 
 DRAIN_MAX_S: Final = 60.0
 """Longest wait at a stop for the rest of the log. What is left then is recorded after the next start."""
 
+_T = TypeVar("_T")
+
 
 def _never() -> bool:
     return False
+
+
+def _no_pace() -> float | None:
+    return None
 
 
 async def _keep_all(_seq: int) -> None:
@@ -79,25 +97,36 @@ class Recorder:
         amounts: SlotAmounts,
         *,
         set_id: str | None = None,
+        begin: Callable[[History], int] | None = None,
         trim: Callable[[int], Awaitable[object]] | None = None,
         busy: Callable[[], bool] = _never,
         paused: Callable[[], bool] = _never,
+        grants_per_s_max: Callable[[], float | None] = _no_pace,
         on_fault: Callable[[RedrushError], None] = _ignore,
     ) -> None:
-        """`set_id` names the set, where rounds are divided over several. `trim(seq)` removes log records up to `seq`,
-        all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the gate
-        is in a rush, `paused` whether operators want nothing recorded now; `on_fault` hears of each fault before it is
-        tried again.
+        """`set_id` names the set, where rounds are divided over several. `begin` has the records follow a history of
+        the log and returns their cursor, where the log may have more than one. `trim(seq)` removes log records up to
+        `seq`, all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the
+        gate is in a rush, `paused` whether operators want nothing recorded now, `grants_per_s_max` how much of it,
+        unless somebody waits for the rest; `on_fault` hears of each fault before it is tried again.
         """
         if trim is not None and not records.commits_are_durable:
             raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
         self._store = store
         self._records = records
         self._interpreter = Interpreter(campaign, amounts, set_id)
+        self._begin = begin or (lambda _history: records.cursor())
+        self._history: History | None = None  # that of the cursor
         self._trim = _keep_all if trim is None else trim
         self._busy = busy
         self._paused = paused
+        self._grants_per_s_max = grants_per_s_max
+        self._last_slice = (-math.inf, 0)  # when it began, and how many grants it had
         self._on_fault = on_fault
+        self.records_breaker = Breaker(RULE)
+        self.log_breaker = Breaker(RULE)
+        self._asked_records_s: float | None = None  # since when a call is under way
+        self._answered_s = 0.0
         self._cursor: int | None = None  # None: ask the records
         self._recorded = 0  # the last cursor that was known
         self._caught_up_at_s = 0.0
@@ -113,6 +142,14 @@ class Recorder:
     def lag(self) -> int:
         """Log records that the store has and the records do not have yet."""
         return max(0, self._store.last_seq() - self._recorded)
+
+    def records_away_s(self) -> float:
+        """Return for how long the records have answered nothing; 0 while they do."""
+        now_s = asyncio.get_running_loop().time()
+        away_s = self.records_breaker.away_s(now_s)
+        if not away_s and self._asked_records_s is not None and now_s - self._asked_records_s > HANGS_S:
+            return now_s - self._asked_records_s
+        return away_s
 
     async def run(self) -> None:
         """Follow the log until `stop`, or until the store has failed. Raises nothing that `on_fault` was told."""
@@ -158,7 +195,6 @@ class Recorder:
             await self._ended.wait()
 
     async def _follow(self, thread: Executor) -> None:
-        backoff_s = BACKOFF_FIRST_S
         while await self._may_work():
             try:
                 recorded = await self._record_slice(thread)
@@ -172,10 +208,11 @@ class Recorder:
                 if self._stopping:
                     return
                 self._cursor = None
-                await self._back_off(backoff_s)
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                now_s = asyncio.get_running_loop().time()
+                await self._back_off(max(self.records_breaker.retry_in_s(now_s), self.log_breaker.retry_in_s(now_s)))
                 continue
-            backoff_s = BACKOFF_FIRST_S
+            self.records_breaker.succeeded()
+            self.log_breaker.succeeded()
             if not recorded:
                 if self._stopping:
                     return
@@ -189,6 +226,8 @@ class Recorder:
                 return False
             await self._back_off(BUSY_POLL_S)
         now_s = asyncio.get_running_loop().time
+        while self._ahead_of_pace(now_s()) and not self._hasty() and not self._stopping:
+            await self._rest(BUSY_POLL_S)
         while self._rushing() and not self._hasty() and not self._stopping:
             if now_s() - self._caught_up_at_s >= LAG_MAX_S:
                 break
@@ -196,15 +235,23 @@ class Recorder:
         return self._draining or not self._stopping
 
     async def _record_slice(self, thread: Executor) -> int:
-        """Record the next slice of the log; return its number of log records, 0 when there are none."""
+        """Record the next slice of the log; return 0 when there is none, as far as is known."""
         loop = asyncio.get_running_loop()
         waiting = tuple(self._waiting)
-        if self._cursor is None:
-            self._cursor = await loop.run_in_executor(thread, self._records.cursor)
-            self._recorded = self._cursor
-            await self._trim(self._cursor)  # the recorder before may have ended between its commit and this
-        limit = RUSH_SLICE_RECORDS_MAX if self._rushing() else SLICE_RECORDS_MAX
-        log_records = await self._store.log(self._cursor, limit)
+        history = self._store.history()
+        if self._cursor is None or history != self._history:
+            self._recorded = await self._in_records(thread, self._begin, history)
+            self._history = history
+            await self._from_log(self._trim(self._recorded))  # one before may have ended between commit and trim
+            self._cursor = self._recorded
+        elif not self._rushing() and loop.time() - self._answered_s >= CHECKED_S:
+            self._cursor = self._recorded = await self._in_records(thread, self._records.cursor)
+        small = self._rushing() or self._grants_per_s_max() is not None
+        limit = RUSH_SLICE_RECORDS_MAX if small else SLICE_RECORDS_MAX
+        log_records = await self._from_log(self._store.log(self._cursor, limit))
+        if self._store.history() != history:  # the cursor was of another one
+            self._cursor = None
+            return 1
         if not log_records:
             self._caught_up_at_s = loop.time()
             for waiter in waiting:
@@ -212,15 +259,44 @@ class Recorder:
                     waiter.set_result(None)
             return 0
         began_s = loop.time()
-        self._cursor = await loop.run_in_executor(thread, self._apply, log_records)
-        self._recorded = self._cursor
-        await self._trim(self._cursor)
+        changes = await self._from_log(loop.run_in_executor(thread, self._interpret, log_records))
+        self._cursor = self._recorded = await self._in_records(thread, self._records.apply, changes)
+        await self._from_log(self._trim(self._cursor))
+        grants = sum(len(log_record.users) for log_record in log_records if isinstance(log_record, Granted))
+        self._last_slice = began_s, grants
         if self._rushing():
             await self._rest(BUSY_REST_FACTOR * (loop.time() - began_s))
         return len(log_records)
 
-    def _apply(self, log_records: list[LogRecord]) -> int:
-        return self._records.apply([self._interpreter.change(log_record) for log_record in log_records])
+    def _ahead_of_pace(self, now_s: float) -> bool:
+        """Whether operators' pace says that it is too soon for the next slice."""
+        pace, (began_s, grants) = self._grants_per_s_max(), self._last_slice
+        return pace is not None and grants > pace * (now_s - began_s)
+
+    def _interpret(self, log_records: list[LogRecord]) -> list[Change]:
+        return [self._interpreter.change(log_record) for log_record in log_records]
+
+    async def _in_records(self, thread: Executor, call: Callable[..., int], *arguments: object) -> int:
+        """Return the cursor after the call; a fault is the records'."""
+        loop = asyncio.get_running_loop()
+        began_s = self._asked_records_s = loop.time()
+        try:
+            cursor = await loop.run_in_executor(thread, call, *arguments)
+        except RedrushError:
+            self.records_breaker.failed(loop.time(), began_s=began_s)
+            raise
+        finally:
+            self._asked_records_s = None
+        self._answered_s = loop.time()
+        return cursor
+
+    async def _from_log(self, answer: Awaitable[_T]) -> _T:
+        """Return the answer; a fault is the log's."""
+        try:
+            return await answer
+        except RedrushError:
+            self.log_breaker.failed(asyncio.get_running_loop().time())
+            raise
 
     def _fail_waiting(self, fault: RedrushError) -> None:
         for waiter in self._waiting:

@@ -135,7 +135,8 @@ def deployment_text(
     )
     sets = "".join(_set_text(set_plan) for set_plan in plan.sets)
     return (
-        f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n{_keys(gate)}"
+        f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n"
+        f"count = {len(plan.gates)}\n{_keys(gate)}"
         f"\n[limits]\n{_keys(limits)}"
         f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
         f"\n[settle]\ncontrol_port = {plan.settle}\n"

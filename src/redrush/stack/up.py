@@ -18,8 +18,8 @@ from typing import Any, Final
 from redrush.config import CampaignFile
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
-from redrush.control.policy_file import keep_policy
 from redrush.control.sealing import SealedCampaign, seal
+from redrush.control.unsealed import keep_unsealed
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
 from redrush.stack.loopback import HOST
@@ -105,7 +105,7 @@ class _Stack:
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)
         prepare_operating(self._stack.event, self._file)
-        keep_policy(self._file.client, self._stack.event)
+        keep_unsealed(self._file, self._stack.event)
         self._seal()
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.

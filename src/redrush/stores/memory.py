@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from redrush.core.campaign import Slots
-from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
+from redrush.ports.store import (
+    FIRST_HISTORY,
+    Claimed,
+    ClaimResult,
+    History,
+    LogRecord,
+    PotState,
+    StoreFailed,
+    Transfers,
+)
 from redrush.stores.pots import Pots
 
 
@@ -57,6 +66,9 @@ class MemoryStore:
 
     def last_seq(self) -> int:
         return self._pots.seq
+
+    def history(self) -> History:
+        return FIRST_HISTORY
 
     async def close(self) -> None:
         self._closed = True

@@ -19,8 +19,9 @@ from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
-from redrush.core.switches import SETTLEMENT_PAUSED
+from redrush.core.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import ConfigError, RedrushError
+from redrush.gate.admission import Admission
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home, Lane
 from redrush.gate.reader import Limits
@@ -37,6 +38,7 @@ from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
+from redrush.wiring.dependencies import breaker_readings, bulkhead_readings
 from redrush.wiring.operating import Operating, control_site, prepare_operating
 from redrush.wiring.role import add_probes, ready_unless
 
@@ -82,7 +84,16 @@ class Embedded:
         keys = load_or_create_keys(self._data_dir)
         audience = None if self._file.audience is None else load_audience(Path(self._file.audience))
         self._gate = build_gate(
-            Event(campaign, self._sealed.amounts, keys.tickets, keys.receipts, audience, self._file.client),
+            Event(
+                campaign,
+                self._sealed.amounts,
+                keys.tickets,
+                keys.receipts,
+                audience,
+                self._file.client,
+                self._file.proof_of_work,
+                self._file.admission,
+            ),
             limits_of(self._file.gate),
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
             shared=False,
@@ -110,6 +121,7 @@ class Embedded:
             self._sealed.amounts,
             busy=self._rushing,
             paused=self._settlement_paused,
+            grants_per_s_max=lambda: self._operating.board.snapshot.number(GRANTS_PER_SECOND_MAX),
             on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
         )
         self._closer = Closer(
@@ -135,9 +147,9 @@ class Embedded:
 
     def _watch(self) -> None:
         now_s = asyncio.get_running_loop().time
-        gate = GateReadings(self._gate.site, self._gate.rounds.values(), self._gate.gauge, now_s)
+        gate = GateReadings(self._gate, now_s)
         self._operating.run_rules(
-            lambda: {**gate(), "records.behind": float(self._recorder.lag)},
+            lambda: {**gate(), **recorder_readings(self._recorder)},
             lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
         )
 
@@ -161,7 +173,7 @@ class Embedded:
         gc.freeze()
 
     async def _listen(self, clock: SteadyClock) -> dict[str, int]:
-        self._server = Server([self._gate.tick])
+        self._server = Server([self._gate.tick], [self._gate.beat])
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
             control = control_site(self._data_dir, clock.now_us)
@@ -177,6 +189,7 @@ class Embedded:
 
     def _settlement_readings(self) -> Iterator[Reading]:
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
+        yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
 
     def _fail(self, fault: StoreFailed) -> None:
         self._fault = fault
@@ -231,6 +244,13 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
                 labels = (("round", round_id), ("outcome", outcome))
                 yield Reading("redrush_claims", "Answers to claims by round and outcome", "counter", labels, count)
     yield from _set_readings(gate)
+    for bulkhead in gate.queries.sets.values():
+        yield from bulkhead_readings(bulkhead)
+    if gate.exchange is not None:
+        for verdict, count in gate.exchange.counts.items():
+            labels = (("verdict", verdict),)
+            yield Reading("redrush_exchanges", "Tickets brought for exchange, by verdict", "counter", labels, count)
+    yield from _admission_readings(gate.admission)
     yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():
@@ -261,6 +281,31 @@ def _set_readings(gate: Gate) -> Iterator[Reading]:
         yield Reading("redrush_set_away", "Claims told to come back as the set was away", "counter", labels, away)
         parked = sum(lane.parked for lane in lanes)
         yield Reading("redrush_set_parked", "Claims waiting for the set", "gauge", labels, parked)
+
+
+def _admission_readings(admission: Admission) -> Iterator[Reading]:
+    """Yield the levels, what they follow from, and who was refused why."""
+    late_s = admission.late_ms / 1e3
+    yield Reading(
+        "redrush_loop_late_seconds", "How late the loop was for its timers, mean of 0.1 s", "gauge", (), late_s
+    )
+    advised_s = (admission.advised_ms or 0) / 1e3
+    yield Reading("redrush_interval_seconds", "Interval advised under overload, 0: none", "gauge", (), advised_s)
+    for name, valve in admission.valves.items():
+        labels = (("set", name),)
+        yield Reading("redrush_level", "Share of users whose claims are refused", "gauge", labels, valve.levels.level)
+        waited_s = valve.queueing_ms / 1e3
+        yield Reading(
+            "redrush_queueing_seconds", "Wait of claims in the gate, mean of 0.1 s", "gauge", labels, waited_s
+        )
+        for reason, count in msgspec.structs.asdict(valve.counts).items():
+            labels_of_reason = (*labels, ("reason", reason))
+            yield Reading("redrush_claims_refused", "Claims refused by admission", "counter", labels_of_reason, count)
+
+
+def recorder_readings(recorder: Recorder) -> dict[str, float]:
+    """Return what automatic rules can read of a recorder."""
+    return {"records.behind": float(recorder.lag), "records.away_seconds": recorder.records_away_s()}
 
 
 def run_embedded(

@@ -1,23 +1,24 @@
 """How the switches get from the control role to the parts of another process."""
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
 from redrush.control.operator_access import ControlAddress, load_token_if_any
 from redrush.control.operator_client import ControlUnreachable, ask
 from redrush.control.plans import load_plans
 from redrush.control.switch_follower import SwitchFollower
-from redrush.core.switches import SETTLEMENT_PAUSED, Snapshot
+from redrush.core.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
 from redrush.ports.switch_line import SwitchLine
+from redrush.watch.metrics import Reading
 from redrush.wiring.operating import ANY_HOST
 from redrush.wiring.role import Parts, Surroundings, Troubles
 
 TELL_S: Final = 0.5
 """How often a process tells its readings: rules wait for seconds."""
-TELL_MAX_S: Final = 2.0
+TELL_MAX_S: Final = 0.2
+"""Ultra-short: what is told is out of date at once, and a control role that is slow to hear of it has enough to do."""
 
 
 class SettlementPause:
@@ -25,13 +26,19 @@ class SettlementPause:
 
     def __init__(self) -> None:
         self._paused = False
+        self._grants_per_s_max: float | None = None
 
     def __call__(self) -> bool:
         return self._paused
 
+    def grants_per_s_max(self) -> float | None:
+        """Return how many grants are to be recorded a second at most; None: as many as can be."""
+        return self._grants_per_s_max
+
     def apply(self, snapshot: Snapshot) -> None:
         """Let the snapshot hold."""
         self._paused = snapshot.flag(SETTLEMENT_PAUSED)
+        self._grants_per_s_max = snapshot.number(GRANTS_PER_SECOND_MAX)
 
 
 def control_of(around: Surroundings) -> ControlAddress:
@@ -55,9 +62,14 @@ def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchL
 
 
 async def listen_to_switches(
-    around: Surroundings, parts: Parts, troubles: Troubles, apply: Callable[[Snapshot], None]
+    around: Surroundings, parts: Parts, troubles: Troubles, *applied: Callable[[Snapshot], None]
 ) -> None:
     """Let what was heard last hold, and from now on whatever is switched. Nothing is where the event has no token."""
+
+    def apply(snapshot: Snapshot) -> None:
+        for one in applied:
+            one(snapshot)
+
     token = load_token_if_any(around.data_dir)
     if token is None:
         around.log.warning(
@@ -74,11 +86,48 @@ async def _follow(heard: AsyncIterator[Snapshot], apply: Callable[[Snapshot], No
         apply(snapshot)
 
 
-async def tell_readings(around: Surroundings, source: str, readings: Callable[[], Mapping[str, float]]) -> None:
-    """Tell the control role how this process is, for ever. While that is away nothing is told: it has no rules then."""
-    address, token = control_of(around), load_token_if_any(around.data_dir)
-    while token is not None:
-        fields = {"source": f"{source} {around.control} {os.getpid()}", "readings": dict(readings())}
-        with contextlib.suppress(ControlUnreachable):  # the line of the switches reports the same
-            await ask(address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
-        await asyncio.sleep(TELL_S)
+def _ignore_alike(_count: int) -> None:
+    """Nobody asked how many there are."""
+
+
+class Reporting:
+    """Tells the control role how this process is: sent and forgotten, and not sent while operators want it so."""
+
+    def __init__(self, around: Surroundings, source: str) -> None:
+        self._address = control_of(around)
+        self._token = load_token_if_any(around.data_dir)
+        self._source = f"{source} {around.control} {os.getpid()}"
+        self._dropped = False
+        self._counts = {"told": 0, "lost": 0, "dropped": 0}
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Let the snapshot hold."""
+        self._dropped = snapshot.flag(REPORTING_DROPPED)
+
+    async def run(
+        self, readings: Callable[[], Mapping[str, float]], alike: Callable[[int], None] = _ignore_alike
+    ) -> None:
+        """Tell the readings, for ever; `alike` hears each time how many processes of this kind there are.
+
+        While the control role is away nothing is told, for it has no rules then, and nothing heard.
+        """
+        while self._token is not None:
+            self._counts[await self._tell(self._token, readings, alike)] += 1
+            await asyncio.sleep(TELL_S)
+
+    async def _tell(self, token: str, readings: Callable[[], Mapping[str, float]], alike: Callable[[int], None]) -> str:
+        if self._dropped:
+            return "dropped"
+        fields = {"source": self._source, "readings": dict(readings())}
+        try:
+            answered = await ask(self._address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
+        except ControlUnreachable:
+            return "lost"  # the line of the switches reports the same
+        if isinstance(count := answered.fields.get("alike"), int):  # a control role of an earlier release says nothing
+            alike(count)
+        return "told"
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield what became of the reports."""
+        for fate, count in self._counts.items():
+            yield Reading("redrush_reports", "Readings for the control role", "counter", (("fate", fate),), count)

@@ -40,7 +40,8 @@ def prepare_operating(data_dir: DataDir, file: CampaignFile) -> Plans:
     Unlike the seal this may be done again, with other plans. ConfigError if the disk refuses.
     """
     load_or_create_token(data_dir)
-    plans = Plans(file.playbooks, file.rules)
+    work = file.proof_of_work
+    plans = Plans(file.playbooks, file.rules, None if work is None else work.exchanges_per_s)
     keep_plans(data_dir, plans)
     return plans
 

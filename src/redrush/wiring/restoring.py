@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +16,19 @@ from redrush.control.keys import load_keys
 from redrush.control.sealing import load_sealed
 from redrush.core.failover import Terms
 from redrush.errors import ConfigError, RedrushError
-from redrush.ports.store import Granted, LogRecord, StoreUnavailable
+from redrush.ports.records import RecordsFailed
+from redrush.ports.store import Granted, History, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.settle.rebuilding import rebuild_set
-from redrush.settle.whole_log import Journalled
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.link import Link, pack
 from redrush.stores.valkey.rebuild import enter_grant
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.servers import examine
 from redrush.wiring.role import division_of
-from redrush.wiring.set_orders import NeedsYes, expect_rebuilt
+from redrush.wiring.set_orders import NeedsYes, describe_sets, expect_rebuilt
+from redrush.wiring.set_orders import promote as order_promotion
 from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
 
 SEARCHES_MAX: Final = 2
@@ -46,6 +47,43 @@ class Rebuilt(msgspec.Struct, frozen=True):
     set: str
     epoch: int
     last_seq: int
+
+
+def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> None:
+    """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
+
+    RedrushError where it lacks what is recorded: that would be granted to others, and a rebuild loses less.
+    """
+    if yes:
+        deployment = load_deployment_file(path)
+        spec = deployment.set_named(set_id)
+        describe_sets(path)  # before anything is looked into: is there somebody to order it?
+        campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
+        access = access_of(deployment.valkey)
+        asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
+    order_promotion(path, set_id, address, why, who, yes=yes)
+
+
+async def _check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:
+    """Raise RedrushError if the records hold more of the set than the server. Who cannot be asked is no hindrance: an
+    operator has said yes, and the recorder does not follow a set that lacks what is recorded."""
+    records = open_records(spec)
+    try:
+        link, _ = await Link.connect(target, access)
+        try:
+            (held,) = await link.call(pack(("HGET", keys.meta, "seq")))
+        finally:
+            await link.close()
+        recorded = await asyncio.to_thread(records.cursor)
+    except (StoreUnavailable, RecordsFailed):
+        return
+    finally:
+        records.close()
+    if isinstance(held, bytes) and int(held) < recorded:
+        raise RedrushError(
+            f"{target} has set {spec.id} up to log record {int(held)}, and it is recorded up to {recorded}: promoted, "
+            "it would grant again what is recorded; rebuild the set from the records, on an empty server, instead"
+        )
 
 
 def rebuild(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> Rebuilt:
@@ -80,21 +118,14 @@ async def _rebuild(
         if not yes and not await asyncio.to_thread(records.cursor):
             raise NeedsYes(f"the records have nothing of set {spec.id}: rebuilt from them it would be empty")
         epoch = await asyncio.to_thread(expected)
-        journal = _whole_journal(records)
+        # What a recorder still holds of the lost set comes too late from now on: the journal is what it is.
+        await asyncio.to_thread(records.begin, History(epoch))
+        journal = records.journal()
         last_seq = await rebuild_set(campaign_id, spec.id, target, journal, others, epoch=epoch, access=access)
     finally:
         await close_all(others)
         records.close()
     return Rebuilt(spec.id, epoch, last_seq)
-
-
-def _whole_journal(records: Journalled) -> Iterator[LogRecord]:
-    """Yield every record, also those that the recorder had read before the set was lost and enters meanwhile."""
-    seq = 0
-    while seq < records.cursor():
-        for record in records.journal(seq):
-            seq = record.seq
-            yield record
 
 
 async def _check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: Access, *, yes: bool) -> None:

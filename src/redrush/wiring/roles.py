@@ -14,7 +14,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
 from redrush.control.plans import load_plans
-from redrush.control.policy_file import load_policy
+from redrush.control.unsealed import load_policy, load_proof_of_work
 from redrush.core.campaign import Round
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
@@ -27,6 +27,7 @@ from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.gate.workers import run_workers
 from redrush.query.site import QUERY_MAX_S, Queries
+from redrush.settle.anew import again_whenever_anew
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
@@ -37,8 +38,9 @@ from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
-from redrush.wiring.embedded import gate_readings, limits_of
-from redrush.wiring.following import SettlementPause, listen_to_switches, tell_readings
+from redrush.wiring.dependencies import breaker_readings, dependency_readings
+from redrush.wiring.embedded import gate_readings, limits_of, recorder_readings
+from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.operating import Operating
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
@@ -48,9 +50,11 @@ from redrush.wiring.wardens import Wardens
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address) -> None:
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address, gates: int) -> None:
+        """`gates` is how many there are, as far as is known before the control role has counted them."""
         self._around = around
         self._audience = audience
+        self._gates = gates
         self._address = address
         self._troubles = Troubles(around.log)
         self._parts = Parts()
@@ -65,7 +69,16 @@ class GateRole:
         self._stores = await open_stores(deployment, sealed.campaign.id)
         policy = load_policy(data_dir)
         gate = build_gate(
-            Event(sealed.campaign, sealed.amounts, keys.tickets, keys.receipts, self._audience, policy),
+            Event(
+                sealed.campaign,
+                sealed.amounts,
+                keys.tickets,
+                keys.receipts,
+                self._audience,
+                policy,
+                load_proof_of_work(data_dir),
+                deployment.admission,
+            ),
             limits_of(deployment.gate.limits),
             self._homes,
             shared=True,
@@ -82,13 +95,16 @@ class GateRole:
             warm_up_us=deployment.warm_up_us,
         )
         await scaled.start()
-        await listen_to_switches(self._around, self._parts, self._troubles, gate.switches.apply)
-        readings = GateReadings(gate.site, gate.rounds.values(), gate.gauge, asyncio.get_running_loop().time)
-        self._parts.add("readings", tell_readings(self._around, "gate", readings))
+        gate.switches.share_with(self._gates)
+        self._reporting = Reporting(self._around, "gate")
+        applied = (gate.switches.apply, self._reporting.apply)
+        await listen_to_switches(self._around, self._parts, self._troubles, *applied)
+        readings = GateReadings(gate, asyncio.get_running_loop().time)
+        self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
-        self._server = Server([gate.tick])
+        self._server = Server([gate.tick], [gate.beat])
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
 
@@ -99,6 +115,11 @@ class GateRole:
     def readings(self) -> Iterator[Reading]:
         assert self._scaled is not None
         yield from gate_readings(self._scaled.gate)
+        gates = self._scaled.gate.switches.gates
+        yield Reading(
+            "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
+        )
+        yield from self._reporting.readings()
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -133,7 +154,8 @@ class RecorderRole:
         self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
 
         pause = SettlementPause()
-        await listen_to_switches(self._around, self._parts, self._troubles, pause.apply)
+        self._reporting = Reporting(self._around, "recorder")
+        await listen_to_switches(self._around, self._parts, self._troubles, pause.apply, self._reporting.apply)
         self._recorder = Recorder(
             self._store,
             self._records,
@@ -141,23 +163,29 @@ class RecorderRole:
             sealed.amounts,
             set_id=self._spec.id,
             paused=pause,
+            grants_per_s_max=pause.grants_per_s_max,
+            begin=self._records.begin,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
         recorder = self._recorder
         self._parts.add("recorder", recorder.run())
-        behind = tell_readings(self._around, "recorder", lambda: {"records.behind": float(recorder.lag)})
-        self._parts.add("readings", behind)
+        self._parts.add("readings", self._reporting.run(lambda: recorder_readings(recorder)))
         return {}
 
     def readiness(self) -> bytes:
-        return ready_unless(self._troubles.current())
+        assert self._recorder is not None
+        away_s = self._recorder.records_away_s()
+        away = f"the records have not answered for {away_s:.0f} s" if away_s else None
+        return ready_unless("; ".join(why for why in (away, self._troubles.current()) if why) or None)
 
     def readings(self) -> Iterator[Reading]:
         assert self._recorder is not None
         labels = (("set", self._spec.id),)
         behind = self._recorder.lag
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", labels, behind)
+        yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
+        yield from self._reporting.readings()
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -195,25 +223,30 @@ class SettleRole:
         )
         pause = SettlementPause()
         await listen_to_switches(around, self._parts, self._troubles, pause.apply)
-        self._closer = SetsCloser(
-            self._stores,
-            campaign,
-            around.clock,
-            sets_of=around.sets_of,
-            moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
-            paused=pause,
-            on_fault=self._troubles.listener("closing"),
-        )
-        self._parts.add("opener", opener.run())
-        self._parts.add("closer", self._closer.run())
+
+        def close() -> Awaitable[None]:
+            self._closer = SetsCloser(
+                self._stores,
+                campaign,
+                around.clock,
+                sets_of=around.sets_of,
+                moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
+                paused=pause,
+                on_fault=self._troubles.listener("closing"),
+            )
+            return self._closer.run()
+
+        self._parts.add("opener", again_whenever_anew(self._stores, opener.run))
+        self._parts.add("closer", again_whenever_anew(self._stores, close))
         return {}
 
     def readiness(self) -> bytes:
         return ready_unless(self._troubles.current())
 
     def readings(self) -> Iterator[Reading]:
-        assert self._closer is not None
-        unsettled = len(self._closer.unsettled)
+        unsettled = (
+            len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.rounds)
+        )
         yield Reading("redrush_rounds_unsettled", "Rounds whose leftover may still move", "gauge", (), unsettled)
         yield from self._troubles.readings()
 
@@ -321,25 +354,30 @@ class QueryRole:
                 for round_ in sealed.campaign.rounds
             },
             TicketVerifier(keys.tickets),
-            [partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()],
+            {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
             limits=limits_of(deployment.gate.limits),
             now_us=now_us,
         )
+        self._parts.add("watch", self._queries.watch())
         port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
         return {"query": Address(self._address.host, port)}
 
     def readiness(self) -> bytes:
-        return ready_unless(None)
+        assert self._queries is not None
+        return ready_unless(self._queries.why_not_ready())
 
     def readings(self) -> Iterator[Reading]:
         assert self._queries is not None
         yield Reading("redrush_connections", "Open connections", "gauge", (), len(self._queries.site.connections))
+        for dependency in self._queries.dependencies:
+            yield from dependency_readings(dependency)
 
     def failed(self) -> Awaitable[None]:
         return self._parts.failed()
 
     async def stop(self) -> None:
         await self._server.stop()
+        await self._parts.cancel()
         if self._queries is not None:
             await self._queries.close()
 
@@ -357,7 +395,7 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)
         ours = msgspec.structs.replace(around, control=own)
-        run_role(lambda around: GateRole(around, audience, address), ours, announce)
+        run_role(lambda around: GateRole(around, audience, address, deployment.gate.count * workers), ours, announce)
 
     if workers == 1:
         work(0)

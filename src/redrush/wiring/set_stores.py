@@ -42,14 +42,28 @@ async def close_all(stores: Mapping[str, ValkeyStore]) -> None:
 
 
 def access_of(spec: ValkeySpec) -> Access:
-    """Return how to sign in at the servers. Reads the password. ConfigError if it, or the CA file, is not there."""
-    tls = None
-    if spec.tls:
-        try:
-            tls = ssl.create_default_context(cafile=None if spec.tls_ca is None else str(spec.tls_ca))
-        except (OSError, ssl.SSLError) as fault:
-            raise ConfigError(f"{spec.tls_ca}: cannot be used as the CA of the sets' servers: {fault}") from fault
+    """Return how to sign in at the servers. Reads password, CA and certificate. ConfigError if one cannot be used."""
+    tls = _tls(spec) if spec.tls else None
     return Access(spec.user, None if spec.password is None else spec.password.read(), tls)
+
+
+def _tls(spec: ValkeySpec) -> ssl.SSLContext:
+    try:
+        tls = ssl.create_default_context(cafile=spec.tls_ca)
+    except OSError as fault:  # of ssl too
+        raise ConfigError(f"{spec.tls_ca}: cannot be used as the CA of the sets' servers: {fault}") from fault
+    if spec.tls_cert is not None:
+        try:
+            tls.load_cert_chain(spec.tls_cert, spec.tls_key, password=_no_passphrase)
+        except OSError as fault:
+            files = f"{spec.tls_cert}, {spec.tls_key}"
+            raise ConfigError(f"{files}: cannot be shown to the sets' servers: {fault}") from fault
+    return tls
+
+
+def _no_passphrase() -> str:
+    """A key with a passphrase is refused: OpenSSL would ask for it on the terminal, and wait."""
+    return ""
 
 
 def open_records(spec: SetSpec, query_max_s: float = QUERY_MAX_S) -> PostgresRecords:

@@ -28,6 +28,7 @@ min = "0.50"
 max = "20.00"
 """
 SET: Final = "s2"
+GATES: Final = ("gate-1", "gate-2")
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +140,11 @@ def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured
     honoured = _set(stack, "honour", "--receipts", receipts, "--json")
     outcomes = [row["outcome"] for row in json.loads(honoured.out)["receipts"]]
     assert (honoured.code, set(outcomes), len(outcomes)) == (0, {"entered", "known"}, len(late)), honoured.err
-    for gate in ("gate-1", "gate-2"):  # they remember what was lost
-        kill(processes[gate]["pid"])
     _switch(stack, "release", "answer_ended")
     _switch(stack, "release", "settlement.paused")
     now = _healthy(stack)
     assert now["s2-b"]["role"] == "store"
+    assert [now[gate]["pid"] for gate in GATES] == [processes[gate]["pid"] for gate in GATES], "they run on"
 
     decided = stack.grab(tickets, "r1")
     assert {user: _granted(decided)[user] for user in [*early, *late]} == recorded | unrecorded

@@ -7,6 +7,7 @@ import signal
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -160,3 +161,53 @@ async def test_a_rule_acts_on_what_the_gates_tell(stack: RunningStack) -> None:
     entries = [entry for entry in _switch(stack, "log")["entries"] if entry["who"] == "rule crowded"]
     assert [entry["what"]["action"] for entry in entries] == ["apply", "undo"]
     assert entries[0]["why"].startswith("gate.connections is ")
+
+
+def test_the_gates_share_the_release_pace_by_how_many_of_them_live(stack: RunningStack) -> None:
+    gates = {name: found for name, found in stack.wait_until(_all_ready).items() if found["role"] == "gate"}
+
+    def shared_by(name: str) -> str:
+        arguments = Path(f"/proc/{gates[name]['pid']}/cmdline").read_text().split("\0")
+        port = int(arguments[arguments.index("--control-port") + 1])
+        lines = stack.get(port, "/metrics").body.decode().splitlines()
+        return next(line.split()[1] for line in lines if line.startswith("redrush_release_gates "))
+
+    stack.wait_until(lambda _: shared_by("gate-1") == shared_by("gate-2") == "2.0")
+    os.kill(gates["gate-2"]["pid"], signal.SIGSTOP)
+    try:
+        stack.wait_until(lambda _: shared_by("gate-1") == "1.0")
+    finally:
+        os.kill(gates["gate-2"]["pid"], signal.SIGCONT)
+    stack.wait_until(lambda _: shared_by("gate-1") == "2.0")
+
+
+def _all_ready(now: dict[str, dict[str, Any]]) -> bool:
+    return all(process["state"] == "ready" for process in now.values())
+
+
+def _reports(stack: RunningStack, port: int) -> dict[str, float]:
+    """Return what became of the reports of a role, from its metrics."""
+    metrics = stack.get(port, "/metrics").raw.decode()
+    lines = [line for line in metrics.splitlines() if line.startswith("redrush_reports_total{")]
+    return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def test_reports_are_dropped_while_operators_want_it_so(stack: RunningStack) -> None:
+    address = next(process["address"] for process in stack.processes() if process["role"] == "recorder")
+    port = int(address.rpartition(":")[2])
+
+    def grows(fate: str) -> dict[str, float]:
+        deadline_s = time.monotonic() + WAIT_MAX_S
+        before = now = _reports(stack, port)
+        while now[fate] < before[fate] + 2:
+            assert time.monotonic() < deadline_s, now
+            time.sleep(0.1)
+            now = _reports(stack, port)
+        return now
+
+    grows("told")
+    _switch(stack, "set", "reporting.dropped", "on")
+    dropping = grows("dropped")
+    assert grows("dropped")["told"] == dropping["told"]
+    _switch(stack, "release", "reporting.dropped")
+    grows("told")

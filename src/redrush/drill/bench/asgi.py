@@ -41,6 +41,11 @@ class Answer:
     def __init__(self) -> None:
         self._done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the answer is still to come (see `redrush.gate.route.Waiter`)."""
+        return not self._done.done()
+
     def send(self, answer: bytes) -> None:
         """Take the answer (see `redrush.gate.site.Waiter`)."""
         if not self._done.done():

@@ -3,13 +3,19 @@
 A fresh database goes through the same steps as an old one, so there is no second description that could differ.
 """
 
+from contextlib import nullcontext
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from redrush.errors import ConfigError
+from redrush.records.postgres.link import ImpatientConnection
 from redrush.sqlfiles import load_statements
+
+STEP_MAX_S: Final = 600.0
+"""For one step, or for waiting while another process makes it: it may build an index of an old event's every grant. One
+that was given up would be made anew from its beginning, again and again."""
 
 
 def migrations() -> list[str]:
@@ -30,7 +36,8 @@ def migrate(connection: psycopg.Connection[Any], name: str, *, version_max: int 
     target = len(scripts) if version_max is None else version_max
     if _version(connection, sql) == target:
         return
-    with connection.transaction():
+    patience = connection.patient(STEP_MAX_S) if isinstance(connection, ImpatientConnection) else nullcontext()
+    with patience, connection.transaction():
         connection.execute(sql["lock_migrations"])
         version = _version(connection, sql)
         if version > len(scripts):

@@ -19,6 +19,10 @@ INSERT INTO schema_version (version) VALUES (%(version)s);
 -- Whatever the server's default is: the log is trimmed when a commit has returned.
 SET synchronous_commit = on;
 
+-- name: end_abandoned
+-- Only between statements, so never a commit.
+SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, false);
+
 -- name: bound_statements
 -- Of connections that only read. Never on one that writes: a commit that was given up may have happened.
 SELECT set_config('statement_timeout', %(milliseconds)s, false), set_config('default_transaction_read_only', 'on', false);
@@ -33,10 +37,13 @@ SELECT seq FROM cursors WHERE log = %(log)s;
 INSERT INTO cursors (log, seq) VALUES (%(log)s, 0) ON CONFLICT DO NOTHING;
 
 -- name: lock_cursor
-SELECT seq FROM cursors WHERE log = %(log)s FOR UPDATE;
+SELECT seq, generation FROM cursors WHERE log = %(log)s FOR UPDATE;
 
 -- name: move_cursor
 UPDATE cursors SET seq = %(seq)s WHERE log = %(log)s;
+
+-- name: begin_generation
+UPDATE cursors SET generation = %(generation)s WHERE log = %(log)s;
 
 -- name: register_round
 SELECT register_round(%(round)s, %(id_prefix)s, %(debit_account)s, %(credit_prefix)s);

@@ -4,6 +4,9 @@ The lock makes it exactly once: who holds it knows what is recorded, so that gra
 COPY, straight into the partition of their round. Recorders of other logs hold other cursors. No row is shared between
 logs: balances are added up when they are asked for, and every sum that is kept belongs to one log.
 
+A log may begin anew (`redrush.ports.store.History`). The generation that may be applied stands beside the cursor, under
+the same lock: when `begin` has returned, no batch of an earlier one comes in, however long its recorder was stopped.
+
 The journal goes in with them, record by record as the store wrote it. Commits are synchronous, whatever the server's
 default, and a server without fsync is refused: when `apply` has returned, the log may be trimmed up to its cursor.
 
@@ -34,14 +37,21 @@ from redrush.ports.records import (
     RecordsFailed,
     Totals,
 )
-from redrush.ports.store import Granted, LogRecord
+from redrush.ports.store import Granted, History, LogRecord
 from redrush.records.postgres.copying import grant_lines
-from redrush.records.postgres.link import Cursor, Link
+from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
 from redrush.records.postgres.migrations import migrate
 from redrush.sqlfiles import load_statements
 
 QUERY_MAX_S: Final = 60.0
 """Longest a read may take: `totals` reads every grant. Whoever serves people gives less."""
+
+QUERY_GRACE_S: Final = 0.5
+"""So much longer than the server gives itself a read is waited for: a server that lives gets to say it."""
+
+ABANDONED_S: Final = 30
+"""A transaction whose recorder says nothing for this long is ended by the server: a recorder whose machine is gone must
+not keep the lock on its log's cursor from its successor. Between two statements of a slice lie milliseconds."""
 
 FETCHED_ROWS: Final = 500
 """Rows of the journal that are fetched at a time; each holds up to a few hundred users."""
@@ -66,22 +76,56 @@ class PostgresRecords:
 
     commits_are_durable = True
 
-    def __init__(self, dsn: str, log: str, *, query_max_s: float = QUERY_MAX_S) -> None:
-        """Connects to nothing yet. `log` names the log in the database, such as "s1"."""
+    def __init__(
+        self, dsn: str, log: str, *, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
+    ) -> None:
+        """Connects to nothing yet. `log` names the log in the database, such as "s1".
+
+        No statement of `cursor` and `apply` waits longer than `answer_max_s` for its answer, and none of the others
+        longer than `query_max_s`, which the server holds too, and QUERY_GRACE_S.
+        """
         self._log = log
         self._query_max_s = query_max_s
         self._sql = load_statements(_PACKAGE, "queries.sql")
-        self._writer = Link(dsn, self._greet_writer)
-        self._reader = Link(dsn, self._greet_reader)
+        self._writer = Link(dsn, self._greet_writer, answer_max_s)
+        self._reader = Link(dsn, self._greet_reader, query_max_s + QUERY_GRACE_S)
         self._partitions: dict[tuple[str, GrantRule], str] = {}
+        self._generation: int | None = None
 
     def cursor(self) -> int:
         """See the port. Also makes the schema, the first time."""
         with self._writer.transaction() as cursor:
-            return self._cursor_in(cursor, "cursor")
+            row = cursor.execute(self._statement("cursor"), {"log": self._log}).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def begin(self, history: History) -> int:
+        """Return the cursor, and apply only what is of this history from now on; others' batches of earlier ones too
+        are refused from when it returns.
+
+        Raises RecordsConflict if a later one has begun, and if records are kept that are not in this one: it is not
+        followed then, for slots that were recorded may be granted in it to others.
+        """
+        with self._writer.transaction() as cursor:
+            cursor.execute(self._statement("start_cursor"), {"log": self._log})
+            seq, generation = self._row(cursor, "lock_cursor", log=self._log)
+            if generation > history.generation:
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is in generation {generation}, and what was read is of "
+                    f"generation {history.generation}: the set was made anew elsewhere, or is about to be"
+                )
+            shared = history.shared_since(generation)
+            if shared is not None and seq > shared:
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is recorded up to {seq}, and the set goes on after {shared} "
+                    "with other grants: it was promoted by force without what is recorded, and has to be rebuilt"
+                )
+            values = {"log": self._log, "generation": history.generation}
+            cursor.execute(self._statement("begin_generation"), values)
+        self._generation = history.generation
+        return int(seq)
 
     def apply(self, changes: Sequence[Change]) -> int:
-        """See the port."""
+        """See the port. Raises RecordsConflict also when another history was begun than by this object's `begin`."""
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
         for change in changes:
@@ -89,10 +133,14 @@ class PostgresRecords:
                 self._register_round(change.round, change.rule)
         with self._writer.transaction() as cursor:
             cursor.execute(self._statement("start_cursor"), {"log": self._log})
-            seq = self._cursor_in(cursor, "lock_cursor")
+            seq, generation = self._row(cursor, "lock_cursor", log=self._log)
+            if self._generation not in (None, generation):
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is in generation {generation} now, not {self._generation}"
+                )
             new = [change for change in changes if change.seq > seq]
             if not new:
-                return seq
+                return int(seq)
             self._keep_journal(cursor, new)
             self._keep_grants(cursor, [change for change in new if isinstance(change, GrantRun)])
             for change in new:
@@ -169,10 +217,6 @@ class PostgresRecords:
                 added["granted_minor"] += sum(run.amounts_minor)
             cursor.execute(self._statement("add_to_round_totals"), {"log": self._log, "round": round_id, **added})
 
-    def _cursor_in(self, cursor: Cursor, name: str) -> int:
-        row = cursor.execute(self._statement(name), {"log": self._log}).fetchone()
-        return 0 if row is None else int(row[0])
-
     def _row(self, cursor: Cursor, name: str, **values: Any) -> tuple[Any, ...]:
         row = cursor.execute(self._statement(name), values).fetchone()
         if row is None:
@@ -191,6 +235,7 @@ class PostgresRecords:
         if in_recovery:
             raise RecordsFailed(f"{self._writer.name} is a standby now: nothing can be recorded there")
         connection.execute(self._statement("commit_durably"))
+        connection.execute(self._statement("end_abandoned"), {"milliseconds": str(ABANDONED_S * 1_000)})
         migrate(connection, self._writer.name)
 
     def _greet_reader(self, connection: psycopg.Connection[Any]) -> None:

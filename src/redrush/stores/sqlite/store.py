@@ -16,7 +16,16 @@ from typing import Self
 
 from redrush.core.campaign import Slots
 from redrush.ports.log_rows import Row, granted_row, row_of, users_text
-from redrush.ports.store import Claimed, ClaimResult, LogRecord, PotState, StoreFailed, Transfers
+from redrush.ports.store import (
+    FIRST_HISTORY,
+    Claimed,
+    ClaimResult,
+    History,
+    LogRecord,
+    PotState,
+    StoreFailed,
+    Transfers,
+)
 from redrush.stores.pots import Pots
 from redrush.stores.sqlite.journal import LogReader, open_journal
 from redrush.stores.sqlite.lock import JournalLock
@@ -128,6 +137,9 @@ class SqliteStore:
 
     def last_seq(self) -> int:
         return self._pots.seq
+
+    def history(self) -> History:
+        return FIRST_HISTORY
 
     async def close(self) -> None:
         """Finish what was accepted, then close and unlock the journal. May be called again."""

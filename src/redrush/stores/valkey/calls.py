@@ -12,7 +12,7 @@ from typing import Final
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Command, Reply, ReplyFault, pack
-from redrush.stores.valkey.primary import Attached, Primary
+from redrush.stores.valkey.primary import ELSEWHERE, Attached, Primary
 from redrush.stores.valkey.terms import WAIT_MS, Terms, load
 
 CALLS_MAX: Final = 64
@@ -23,9 +23,6 @@ RETRY_S: Final = 1.0
 
 REFUSALS: Final = frozenset({"NOPOT", "CONFLICT", "ALREADY"})
 """What the library answers to a call that was understood; the caller says what it means."""
-
-ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "NOSET", "LOADING", "MASTERDOWN"})
-"""Codes of a server that is not, or not yet, the one to ask, and did nothing."""
 
 Build = Callable[[Terms], Sequence[Command]]
 

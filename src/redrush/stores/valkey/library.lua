@@ -4,7 +4,8 @@
 --
 -- Keys of a set share one hash tag, {campaign/set}:
 --   meta             hash: epoch, replicas (the terms), primary (whose terms they are, if it was named), seq (of the
---                    last log record), touched, detached (detach.lua)
+--                    last log record), touched, detached (detach.lua), forks ("<epoch> <seq> …": under this epoch the
+--                    set went on with other records after this one, or with none, than it had before)
 --   log              stream, ids <seq>-0: what changed, in order
 --   taken, given     hashes: transfer id -> "<runs as JSON> <pot>"
 --   pot:<pot>        hash: opened "<first> <count>"; first, next, stop of the head run, of which first..next-1 are granted
@@ -77,7 +78,8 @@ local function found(keys, args)
 end
 
 -- Puts the set under new terms. ARGV: epoch, which must be greater than the present one, replicas, and, if it is to be
--- named, the address of the primary: a copy that another server was restarted with is nobody's primary then.
+-- named, the address of the primary: a copy that another server was restarted with is nobody's primary then; and, if
+-- records may be lost, the seq of the last one that is surely as it was.
 local function fence(keys, args)
   local held = redis.call('HGET', keys[1], 'epoch')
   if not held then
@@ -89,6 +91,10 @@ local function fence(keys, args)
   redis.call('HSET', keys[1], 'epoch', args[1], 'replicas', args[2])
   if args[3] then
     redis.call('HSET', keys[1], 'primary', args[3])
+  end
+  if args[4] then
+    local forks = redis.call('HGET', keys[1], 'forks')
+    redis.call('HSET', keys[1], 'forks', (forks and forks .. ' ' or '') .. args[1] .. ' ' .. args[4])
   end
   return redis.status_reply('OK')
 end

@@ -99,6 +99,10 @@ class Link(asyncio.Protocol):
         except TimeoutError:
             link.cut(f"no answer within {CONNECT_S:g} s")
             raise StoreUnavailable(f"{address}: no answer within {CONNECT_S:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise StoreUnavailable(f"{address}: its certificate is not trusted: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise StoreUnavailable(f"{address}: no TLS connection: {error.reason or error}") from error
         except OSError as error:
             raise StoreUnavailable(f"{address}: {error.strerror or error}") from error
         except BaseException:

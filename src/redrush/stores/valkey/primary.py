@@ -1,22 +1,22 @@
 """The link to a set's primary, kept: found again in the background whenever it is lost.
 
 A call takes what is attached now or fails at once; nobody queues up behind a dead server. One task searches
-(`search`) with a growing pause while nothing is attached, and while something is asks it every PING_S whether it
-still answers, so that a server that stopped is noticed before the next claim.
+(`search`) with a growing pause while nothing is attached, and while something is asks it every PING_S whether it still
+is the primary under these terms, so that a server that stopped or was replaced is noticed before the next claim.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from redrush.config.deployment_file import Address
 from redrush.errors import ConfigError
-from redrush.ports.store import StoreUnavailable
+from redrush.ports.store import FIRST_HISTORY, History, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
-from redrush.stores.valkey.link import Access, Link, pack
+from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.terms import Terms, load, read_terms
 
@@ -27,11 +27,20 @@ PAUSE_MAX_S: Final = 0.5
 """Between two searches; doubled each time. A promoted replica is found at most this late."""
 
 
+ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "NOSET", "LOADING", "MASTERDOWN"})
+"""Codes of a server that is not, or not yet, the one to ask, and did nothing."""
+
+
 class Attached(msgspec.Struct, frozen=True, gc=False):
     """A primary and the terms under which it is spoken to."""
 
     link: Link
     terms: Terms
+    history: History = FIRST_HISTORY
+
+
+def _nothing_to_forget() -> None:
+    """Nobody remembers anything of the set."""
 
 
 class Primary:
@@ -45,6 +54,10 @@ class Primary:
         self._attached: Attached | None = None
         self._why = "not connected yet"
         self._epoch_known = 0
+        self.history: History | None = None
+        """The history of the set, as of the last primary that was attached."""
+        self.forget: Callable[[], None] = _nothing_to_forget
+        """Called when the set was found to have another history, before any call gets to see that."""
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed = False
         self._keeper: asyncio.Task[None] | None = None
@@ -99,11 +112,11 @@ class Primary:
 
     async def read_terms_again(self, old: Attached) -> None:
         """The server refused the terms of `old`: adopt newer ones, or leave a server that holds older ones."""
-        terms = await read_terms(old.link, self._keys)
+        held = await read_terms(old.link, self._keys)
         if self._attached is not old:
             return
-        if isinstance(terms, Terms) and terms.epoch > old.terms.epoch:
-            self._attach(Attached(old.link, terms))
+        if isinstance(held, tuple) and held[0].epoch > old.terms.epoch:
+            self._attach(Attached(old.link, *held))
         else:
             self.drop(old, f"does not hold epoch {old.terms.epoch} any more")
 
@@ -121,6 +134,11 @@ class Primary:
 
     def _attach(self, attached: Attached) -> None:
         self._attached = attached
+        # A reply that has come under another history was taken up by its caller before the next reply, on which this
+        # rests, was read: nobody remembers it from now on.
+        if self.history is not None and self.history != attached.history:
+            self.forget()
+        self.history = attached.history
         self._epoch_known = max(self._epoch_known, attached.terms.epoch)
         changed, self._changed = self._changed, asyncio.get_running_loop().create_future()
         changed.set_result(None)
@@ -142,7 +160,13 @@ class Primary:
         """Return when the link is lost, dropped, or has been quiet for PING_S and answered."""
         await asyncio.wait([attached.link.ended], timeout=PING_S)  # a dropped link is a cut one
         try:
-            await attached.link.call(pack(("PING",)))
+            (reply,) = await attached.link.call(
+                pack(("FCALL", self._library.touch, 1, self._keys.meta, attached.terms.epoch, 0))
+            )
+            if isinstance(reply, ReplyFault) and reply.code == "TERMS":
+                await self.read_terms_again(attached)
+            elif isinstance(reply, ReplyFault) and reply.code in ELSEWHERE:
+                self.drop(attached, str(reply))
         except StoreUnavailable:
             self.drop(self._attached, attached.link.lost or "lost")
 
@@ -170,5 +194,5 @@ class Primary:
         except BaseException:
             link.cut("not needed")
             raise
-        self._attach(Attached(link, terms))
+        self._attach(Attached(link, terms, found.history_at(link)))
         return True

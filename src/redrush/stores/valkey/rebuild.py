@@ -101,16 +101,18 @@ class SetRebuild:
         return entered
 
     async def finish(self, terms: Terms) -> None:
-        """Give the set its terms, under which gates may use it. Its epoch must be above all that there were.
+        """Give the set its terms, under which gates may use it. Its epoch must be above all that there were; with it
+        begins a new history.
 
         Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
         """
         await load(self._link, Library.read())
+        (last,) = await self._ask(("HGET", self._keys.meta, "seq"))
         orders: tuple[Command, ...] = (
             ("MULTI",),
             ("HDEL", self._keys.meta, RESTORING),
             ("HSET", self._keys.meta, "epoch", terms.epoch, "replicas", terms.replicas_needed),
-            ("HSET", self._keys.meta, "primary", str(self._link.address)),
+            ("HSET", self._keys.meta, "primary", str(self._link.address), "forks", f"{terms.epoch} {int(last)}"),
             ("EXEC",),
             ("WAIT", terms.replicas_needed, WAIT_MS),
         )

@@ -14,10 +14,10 @@ import msgspec
 
 from redrush.config.deployment_file import Address
 from redrush.errors import ConfigError
-from redrush.ports.store import StoreUnavailable
+from redrush.ports.store import History, StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.terms import Terms, is_named, terms_of
+from redrush.stores.valkey.terms import Terms, history_of, is_named, terms_of
 
 VERSION_MIN: Final = (7, 2)
 """Functions came with 7.0; 7.2 is what is tested, and the last that both Redis and Valkey are."""
@@ -46,6 +46,7 @@ class Server(msgspec.Struct, frozen=True):
     link: Link
     is_primary: bool
     terms: Terms | None
+    history: History
 
 
 class Search:
@@ -93,6 +94,10 @@ class Search:
         ]
         return sorted(held, key=lambda primary: primary[0].epoch)
 
+    def history_at(self, link: Link) -> History:
+        """Return the history that the server at the end of this link holds."""
+        return next(server.history for server in self.servers if server.link is link)
+
     def close(self, but: Link | None = None) -> None:
         """Cut every link but this one."""
         for server in self.servers:
@@ -130,7 +135,7 @@ class Search:
         role, config, held = await link.call(
             pack(("ROLE",))
             + pack(("CONFIG", "GET", *REQUIRED))
-            + pack(("HMGET", self._keys.meta, "epoch", "replicas", "primary")),
+            + pack(("HMGET", self._keys.meta, "epoch", "replicas", "primary", "forks")),
             3,
         )
         if isinstance(held, ReplyFault) and held.code == "MOVED":
@@ -140,9 +145,9 @@ class Search:
             if isinstance(reply, ReplyFault):
                 raise StoreUnavailable(f"{link.address}: {reply}")
         _check_config(link.address, greeting, config)
-        *terms, primary = held
+        *terms, primary, forks = held
         is_primary = role[0] == b"master" and is_named(primary, link.address)
-        self.servers.append(Server(link, is_primary, terms_of(terms)))
+        self.servers.append(Server(link, is_primary, terms_of(terms), history_of(forks)))
         return None
 
 

@@ -63,12 +63,12 @@ async def detach(link: Link, keys: SetKeys) -> tuple[Terms | None, int]:
     return terms_of(terms), int(seq)
 
 
-async def put_under(link: Link, keys: SetKeys, terms: Terms) -> None:
-    """Put the set under new terms and tell the gates.
+async def put_under(link: Link, keys: SetKeys, terms: Terms, shared_seq: int | None = None) -> None:
+    """Put the set under new terms and tell the gates; with `shared_seq`, in a new history, as `fence` says.
 
     Raises StoreConflict if its epoch is not lower; StoreUnavailable if it is unknown whether it is done.
     """
-    await fence(link, keys, terms, named=True)
+    await fence(link, keys, terms, named=True, shared_seq=shared_seq)
     (reply,) = await link.call(pack(("PUBLISH", keys.news, encode(NewTerms(terms.epoch)))))
     _check(link, reply)
 

@@ -27,6 +27,7 @@ from redrush.ports.store import (
     EMPTY,
     Claimed,
     ClaimResult,
+    History,
     LogRecord,
     PotState,
     StoreConflict,
@@ -89,6 +90,7 @@ class ValkeyStore:
         self._idle.set()
         self._closed = False
         self._reading = LogReading(primary, self._calls, keys, access)
+        primary.forget = self._forget
 
     @classmethod
     async def connect(
@@ -234,8 +236,10 @@ class ValkeyStore:
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         self._enter()
         try:
+            history = self._primary.history
             records, seq = await self._reading.page(max(after, 0), max(limit, 0))
-            self._saw(seq)
+            if history == self._primary.history:  # over its own link a page may come from a set that was given up
+                self._saw(seq)
             return records
         finally:
             self._leave()
@@ -243,6 +247,12 @@ class ValkeyStore:
     def last_seq(self) -> int:
         """Return the seq of the last record that this process heard of: by its calls, or by reading the log."""
         return self._seq
+
+    def history(self) -> History:
+        history = self._primary.history
+        if history is None:
+            raise StoreUnavailable(f"set {self._keys.name}: not reached yet")
+        return history
 
     async def trim(self, upto_seq: int) -> int:
         """Drop log records with seq <= `upto_seq`, which the records must hold durably; return how many there were."""
@@ -325,6 +335,12 @@ class ValkeyStore:
         if remembered is None:
             remembered = self._pots[pot] = _Pot(self._keys.pot(pot))
         return remembered
+
+    def _forget(self) -> None:
+        """What was remembered may not be so in the set's new history. Mappings that `known` returned stay in use."""
+        self._seq = 0
+        for remembered in self._pots.values():
+            remembered.grants.clear()
 
     def _saw(self, seq: int) -> None:
         self._seq = max(self._seq, seq)

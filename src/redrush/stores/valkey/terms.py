@@ -4,17 +4,20 @@
 believes in and a server under another one refuses it, so a gate can neither write to a primary that was replaced while
 the gate knows better, nor go on with a weaker durability after it was raised. A gate that does not know better is
 stopped by WAIT: the replica of the old primary has left it. Known terms only ever grow.
+
+A set that was made anew, or promoted by force, goes on with another history. Its generation is the epoch under which
+it began, so whoever has the terms has the history, and no call reaches another one than its caller knows.
 """
 
 from typing import Final
 
 from redrush.config.deployment_file import Address
 from redrush.core.failover import Terms
-from redrush.ports.store import StoreConflict, StoreUnavailable
+from redrush.ports.store import FIRST_HISTORY, Fork, History, StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 
-__all__ = ["WAIT_MS", "Terms", "fence", "is_named", "load", "read_terms", "terms_of"]
+__all__ = ["WAIT_MS", "Terms", "fence", "history_of", "is_named", "load", "read_terms", "terms_of"]
 
 WAIT_MS: Final = 1_000
 """How long replicas may take to hold what was acknowledged; then nothing is. Less than REPLY_S, which ends the link."""
@@ -26,15 +29,27 @@ def terms_of(held: Reply) -> Terms | None:
     return None if epoch is None else Terms(int(epoch), int(replicas))
 
 
+def history_of(forks: bytes | None) -> History:
+    """Return the history that the field `forks` in a set's `meta` tells, None being none."""
+    numbers = [int(number) for number in (forks or b"").split()]
+    known = tuple(Fork(generation, seq) for generation, seq in zip(numbers[::2], numbers[1::2], strict=True))
+    return History(known[-1].generation, known) if known else FIRST_HISTORY
+
+
 def is_named(primary: bytes | None, address: Address) -> bool:
     """Return whether a server at this address may be the primary, by the name in the set's `meta`, if there is one."""
     return primary is None or primary.decode() == str(address)
 
 
-async def read_terms(link: Link, keys: SetKeys) -> Terms | ReplyFault | None:
-    """Return the terms that the server holds, None if it has no such set, or its error reply, such as MOVED."""
-    (reply,) = await link.call(pack(("HMGET", keys.meta, "epoch", "replicas")))
-    return reply if isinstance(reply, ReplyFault) else terms_of(reply)
+async def read_terms(link: Link, keys: SetKeys) -> tuple[Terms, History] | ReplyFault | None:
+    """Return the terms that the server holds and the history under them, None if it has no such set, or its error
+    reply, such as MOVED."""
+    (reply,) = await link.call(pack(("HMGET", keys.meta, "epoch", "replicas", "forks")))
+    if isinstance(reply, ReplyFault):
+        return reply
+    *held, forks = reply
+    terms = terms_of(held)
+    return None if terms is None else (terms, history_of(forks))
 
 
 async def load(link: Link, library: Library) -> None:
@@ -44,10 +59,11 @@ async def load(link: Link, library: Library) -> None:
         raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
 
 
-async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False) -> None:
+async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, shared_seq: int | None = None) -> None:
     """Put the set on this server under new terms, durable under these when it returns.
 
-    `named` says that the terms are those of this server alone: one that has a copy of them is no primary.
+    `named` says that the terms are those of this server alone: one that has a copy of them is no primary. `shared_seq`,
+    only for one that is named, begins a new history, which has the records up to this one in common with the last.
 
     Raises StoreConflict if its epoch is not lower, StoreUnavailable if the server refused or replicas are missing: the
     terms may or may not be new then, read them again.
@@ -55,8 +71,10 @@ async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False)
     library = Library.read()
     await load(link, library)
     primary = (str(link.address),) if named else ()
+    fork = () if shared_seq is None else (shared_seq,)
+    assert named or not fork, "the library reads the arguments by their places"
     done, replicas = await link.call(
-        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary))
+        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary, *fork))
         + pack(("WAIT", terms.replicas_needed, WAIT_MS)),
         2,
     )

@@ -1,0 +1,140 @@
+"""What stands between a process and something that it asks and that may hang: a bulkhead, and a breaker where needed.
+
+A *bulkhead* is a maximum share: so many calls of one dependency at once, so many waiting for that, and a deadline over
+both. A stuck dependency then holds its own places and nothing else. Beyond the maximum is a refusal, a value, at once.
+
+A *dependency* adds a breaker (`redrush.core.breaker`): when it answers nobody, nobody is sent to it but a trial now and
+then. What has a breaker of its own already gets a bulkhead only: the sets (lanes, and the link to the primary, which is
+searched for in the background while calls fail at once).
+
+A new one costs a line where it is made, and one where it is used:
+
+    wallet = Dependency("wallet", Share(at_once_max=8, waiting_max=64, deadline_s=2.0), RULE, loop.time)
+    paid = await wallet.ask(lambda: provider.pay(...))    # what it answered, or a Refusal
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from redrush.core.breaker import Breaker, Rule, State
+from redrush.errors import RedrushError
+
+_T = TypeVar("_T")
+
+
+class Refusal(StrEnum):
+    """Why there is no answer. Whether the call had an effect is unknown if it is LATE, and never otherwise."""
+
+    FULL = "full"
+    """There was no place, or not in time."""
+    AWAY = "away"
+    """It has answered nobody lately, and was not asked."""
+    LATE = "late"
+    """It was asked and did not answer in time."""
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """The most that one dependency may take of a process."""
+
+    at_once_max: int
+    waiting_max: int
+    deadline_s: float
+    """For waiting and being answered, together."""
+
+
+class Bulkhead:
+    """See the module. Not thread-safe: it lives on the event loop."""
+
+    def __init__(self, name: str, share: Share) -> None:
+        self.name = name
+        self.share = share
+        self.under_way = 0
+        self.waiting = 0
+        self.refused: Counter[Refusal] = Counter()
+        self._places = asyncio.Semaphore(share.at_once_max)
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may even wait."""
+        return self.waiting >= self.share.waiting_max and self._places.locked()
+
+    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T | Refusal:
+        """Return what the call returns, or FULL or LATE; a call that is late is cancelled. Raises what it raises."""
+        if self.full:
+            return self._refuse(Refusal.FULL)
+        asked = False
+        try:
+            async with asyncio.timeout(self.share.deadline_s) as deadline:
+                await self._enter()
+                asked = True
+                try:
+                    return await call()
+                finally:
+                    self.under_way -= 1
+                    self._places.release()
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            return self._refuse(Refusal.LATE if asked else Refusal.FULL)
+
+    async def _enter(self) -> None:
+        self.waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self.waiting -= 1
+        self.under_way += 1
+
+    def _refuse(self, why: Refusal) -> Refusal:
+        self.refused[why] += 1
+        return why
+
+
+class Dependency:
+    """A bulkhead with a breaker. `now_s` is the clock of the loop that it lives on."""
+
+    def __init__(self, name: str, share: Share, rule: Rule, now_s: Callable[[], float]) -> None:
+        self.name = name
+        self.bulkhead = Bulkhead(name, share)
+        self.breaker = Breaker(rule)
+        self._now_s = now_s
+
+    @property
+    def away_s(self) -> float:
+        """For how long it has been away; 0 while it is up."""
+        return self.breaker.away_s(self._now_s())
+
+    def refusal(self) -> Refusal | None:
+        """Return what `ask` would certainly return now, and count it: to refuse somebody without any work."""
+        if self.breaker.state is not State.UP and self.breaker.retry_in_s(self._now_s()):
+            self.breaker.refused += 1
+            return Refusal.AWAY
+        if self.bulkhead.full:
+            self.bulkhead.refused[Refusal.FULL] += 1
+            return Refusal.FULL
+        return None
+
+    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T | Refusal:
+        """Return what the call returns, or why there is no answer. Raises what it raises; of that a RedrushError, like
+        a late answer, counts against the dependency."""
+        if (refusal := self.refusal()) is not None:
+            return refusal
+        began_s = self._now_s()
+        permit = self.breaker.admit(began_s)
+        if permit is None:
+            return Refusal.AWAY
+        try:
+            answer = await self.bulkhead.ask(call)
+        except RedrushError:
+            self.breaker.failed(self._now_s(), permit, began_s=began_s)
+            raise
+        if answer is Refusal.LATE or (answer is Refusal.FULL and self.breaker.state is State.TRYING):
+            self.breaker.failed(self._now_s(), permit, began_s=began_s)
+        elif answer is not Refusal.FULL:
+            self.breaker.succeeded(permit)
+        return answer
