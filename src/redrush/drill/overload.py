@@ -1,0 +1,272 @@
+"""The drill `overload`: ten times as many people a second as the service can give packets to, for a minute.
+
+First the peak is measured: somewhat more people than the service can serve, for some seconds. Then ten times that many
+a second, and then no more than usual again. Everybody comes once, at an instant planned before, whether or not others
+were answered (open loop), and there are packets for all, so whoever gets none was turned away. On one small machine
+nobody can offer ten times what a gate with a core of its own serves, so something is made small:
+
+- *store*: a store of a fixed service rate behind an otherwise unchanged `redrush serve` (see `redrush.drill.
+  paced_server`). The queue is in the gate, and every bar is judged.
+- *cpu*: the unchanged server with a small share of a core, by a cgroup, where this account may make one. The queue is
+  in the sockets, where nobody answers; a refusal costs the same core as a packet, so no service can give out packets at
+  full speed while it turns away as many others as it has time for in all. What is judged is that it goes on giving out
+  packets, that nobody hears anything ill-formed, and that it is itself again.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from redrush.drill.audit import Verdict
+from redrush.drill.behaviour import ONCE
+from redrush.drill.bench.processes import allow_files
+from redrush.drill.cores import Cores, share_cores
+from redrush.drill.crowd import CrowdPlan, Target
+from redrush.drill.drill_report import DrillReport, Figure
+from redrush.drill.event_figures import conditions
+from redrush.drill.observations import Ending
+from redrush.drill.overload_figures import (
+    Leg,
+    Span,
+    accepted_ms,
+    endings,
+    goodput_per_s,
+    kinds,
+    late_ms,
+    normal_again_after_s,
+    offered_per_s,
+    plots_of,
+    rejected_ms,
+)
+from redrush.drill.rehearsal import HOST, Rehearsal
+from redrush.drill.schedules import independent, plan
+from redrush.drill.server_watch import ServerWatch
+from redrush.drill.stage import FILES_KEPT, SEED, plain_event, play_crowd, starting_us, user_names
+
+GOODPUT_MIN: Final = 0.90
+SLOWER_MAX: Final = 3.0
+ACCEPTED_MS_MAX: Final = 50.0
+REJECTED_MS_MAX: Final = 50.0
+NORMAL_AGAIN_S_MAX: Final = 1.0
+MEMORY_MAX: Final = 1.3
+OFFERED_MIN: Final = 0.95
+"""Of what was planned for the wave, how much the generator must have sent for the drill to count as played."""
+
+PEAK_FACTOR: Final = 1.3
+"""Of what the store serves: enough to saturate it."""
+PEAK_SKIP_S: Final = 0.3
+"""Of the span in which the peak is measured: until it is one."""
+USUAL_SHARE: Final = 0.5
+"""Of what the store serves, how many people come when nothing happens."""
+LEVEL: Final = 'redrush_level{set="embedded"}'
+
+SETTLE, USUAL, PEAK, CALM, WAVE, AFTER = "settle", "usual", "peak", "calm", "wave", "after"
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """How much, and how long. `store_per_s` is the service rate of the store."""
+
+    store_per_s: float = 500.0
+    wave_factor: float = 10.0
+    settle_s: float = 4.0
+    usual_s: float = 20.0
+    peak_s: float = 10.0
+    calm_s: float = 5.0
+    wave_s: float = 60.0
+    after_s: float = 15.0
+    connections: int = 4_096
+    times_judged: bool = True
+    """Whether latencies and the time back to normal are judged, or only shown."""
+
+
+SHORT: Final = Shape(
+    store_per_s=200.0, settle_s=0.5, usual_s=1.5, peak_s=1.5, calm_s=0.5, wave_s=2.0, after_s=1.5, connections=1_024,
+    times_judged=False,
+)  # fmt: skip
+"""The same in small. Tests share their machine, so milliseconds say nothing there."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One bottleneck, before and during its wave."""
+
+    name: str
+    before: Leg
+    rush: Leg
+    shape: Shape
+    audit: tuple[Verdict, ...]
+
+    @property
+    def peak_per_s(self) -> float:
+        """The most packets a second that the service could give out."""
+        return goodput_per_s(self.before, PEAK, PEAK_SKIP_S)
+
+
+def overload(directory: Path, redrush: Sequence[str], short: bool, tell: Callable[[str], None]) -> DrillReport:
+    """Play the drill; see the module."""
+    shape, begun_s, cores = SHORT if short else Shape(), time.monotonic(), share_cores()
+    allow_files(shape.connections + FILES_KEPT)
+    people = round(shape.store_per_s * (shape.wave_s * shape.wave_factor + shape.usual_s + shape.peak_s))
+    conditions_ = conditions(directory, people, shape.connections, cores.note)
+    part = play_store_bound(directory, redrush, shape, cores, tell)
+    return DrillReport(
+        drill="overload",
+        title=f"{shape.wave_factor:g} times as many people as the service can give packets to",
+        method=(
+            f"A store that decides {shape.store_per_s:g} claims a second, with its usual fsyncs, behind an otherwise "
+            f"unchanged server. Its peak was measured with {PEAK_FACTOR:g} times as many people; then "
+            f"{shape.wave_factor:g} times the peak came for {shape.wave_s:g} s, each once and independently of any "
+            f"answer. Latencies count from the real send; the generator was late by "
+            f"{late_ms(part.rush, WAVE) or 0:.1f} ms at p99."
+        ),
+        verdicts=(*verdicts(part), *part.audit),
+        figures=figures(part),
+        plots=plots_of(part.rush, "Store", WAVE, part.peak_per_s, LEVEL),
+        conditions=conditions_,
+        took_s=time.monotonic() - begun_s,
+    )
+
+
+def play_store_bound(
+    directory: Path, redrush: Sequence[str], shape: Shape, cores: Cores, tell: Callable[[str], None]
+) -> Part:
+    """Play the part whose bottleneck is the store."""
+    per_s = shape.store_per_s
+    program = (sys.executable, "-m", "redrush.drill.paced_server", "--claims-per-s", f"{per_s:g}")
+    with ExitStack() as stack:
+        event = stack.enter_context(Rehearsal(directory, redrush))
+        packets = round(per_s * 1.2 * (shape.settle_s + shape.usual_s + shape.peak_s + shape.calm_s + shape.wave_s
+                                       + shape.after_s)) + 10_000  # fmt: skip
+        event.serve(str(event.campaign_path(plain_event("overload", packets))), program=program, core=cores.server)
+        usual_per_s = USUAL_SHARE * per_s
+        tell(f"measuring the peak: {PEAK_FACTOR * per_s:,.0f} people a second, the store serves {per_s:,.0f}")
+        before = _play(event, shape, cores, 0, (
+            Span(SETTLE, usual_per_s, shape.settle_s),
+            Span(USUAL, usual_per_s, shape.usual_s),
+            Span(PEAK, PEAK_FACTOR * per_s, shape.peak_s),
+        ))  # fmt: skip
+        peak_per_s = goodput_per_s(before, PEAK, PEAK_SKIP_S)
+        wave_per_s = shape.wave_factor * peak_per_s
+        tell(f"the peak is {peak_per_s:,.0f} packets a second; {wave_per_s:,.0f} people a second, {shape.wave_s:g} s")
+        rush = _play(event, shape, cores, len(before.planned_s), (
+            Span(CALM, usual_per_s, shape.calm_s),
+            Span(WAVE, wave_per_s, shape.wave_s),
+            Span(AFTER, usual_per_s, shape.after_s),
+        ))  # fmt: skip
+        tell("stopping the server, auditing")
+        event.stop_server()
+        ledger = event.reconcile()
+        acknowledged = [*before.result.acknowledged, *rush.result.acknowledged]
+        audit, _ = event.audit(acknowledged, Counter(before.result.breaches) + Counter(rush.result.breaches))
+    return Part("store", before, rush, shape, (*audit.verdicts, ledger))
+
+
+def _play(event: Rehearsal, shape: Shape, cores: Cores, first_user: int, spans: tuple[Span, ...]) -> Leg:
+    """Let new people come, at the rate of one span after the other."""
+    starts_s = np.cumsum([0.0] + [span.lasts_s for span in spans[:-1]])
+    planned_s = np.concatenate(
+        [
+            start_s + independent(span.rate_per_s, span.lasts_s, seed=SEED + first_user + index)
+            for index, (start_s, span) in enumerate(zip(starts_s, spans, strict=True))
+        ]
+    )
+    tickets = event.tickets(user_names(first_user, first_user + len(planned_s)))
+    crowd_plan = CrowdPlan(
+        target=Target(HOST, event.port, ("r1",)),
+        tickets=tickets,
+        schedule=plan([(0, planned_s, np.arange(len(planned_s), dtype=np.int32))]),
+        starts_us=starting_us(len(planned_s)),
+        behaviour=ONCE,
+        connections=shape.connections,
+        seed=SEED,
+    )
+    watch = ServerWatch(event.server.pid, f"http://{HOST}:{event.control_port}", crowd_plan.starts_us / 1e6)
+    result = play_crowd(event, crowd_plan, cores.crowd, lambda _now_s: watch.look())
+    return Leg(spans, planned_s, result, watch)
+
+
+# From legs to verdicts and figures
+
+
+def verdicts(part: Part) -> tuple[Verdict, ...]:
+    """Return what must hold besides the audit."""
+    shape, rush = part.shape, part.rush
+    wave_per_s = rush.spans[1].rate_per_s
+    offered, share = offered_per_s(rush, WAVE) / wave_per_s, goodput_per_s(rush, WAVE) / part.peak_per_s
+    memory, ended = _memory(part), endings(part.before, rush)
+    unheard = sum(ended[ending.label] for ending in (Ending.MALFORMED, Ending.TIMEOUT))
+    found = [
+        Verdict("offered", offered >= OFFERED_MIN, f"{offered:.1%} of the planned {wave_per_s:,.0f} requests a second"),
+        Verdict("goodput", share >= GOODPUT_MIN, f"{share:.2f} of the measured peak, at least {GOODPUT_MIN:.2f}"),
+        Verdict("well-formed", not unheard, f"{unheard:,} without a well-formed answer in time; {kinds(ended)}"),
+        Verdict("memory", memory <= MEMORY_MAX, f"{memory:.2f} times that of before, at most {MEMORY_MAX:g}"),
+    ]
+    return (*found, *_time_verdicts(part)) if shape.times_judged else tuple(found)
+
+
+def _time_verdicts(part: Part) -> tuple[Verdict, ...]:
+    usual_ms, wave_ms = accepted_ms(part.before, USUAL, 0.99), accepted_ms(part.rush, WAVE, 0.99)
+    rejects_ms, again_s = rejected_ms(part.rush, WAVE, 0.99), _normal_again_s(part)
+    slower = wave_ms / usual_ms if wave_ms is not None and usual_ms else float("inf")
+    return (
+        Verdict(
+            "accepted: p99",
+            slower <= SLOWER_MAX and wave_ms is not None and wave_ms <= ACCEPTED_MS_MAX,
+            f"{wave_ms} ms, {slower:.1f} times the usual {usual_ms} ms; at most {SLOWER_MAX:g} times and "
+            f"{ACCEPTED_MS_MAX:g} ms",
+        ),
+        Verdict(
+            "rejects: p99",
+            rejects_ms is not None and rejects_ms <= REJECTED_MS_MAX,
+            f"{rejects_ms} ms, at most {REJECTED_MS_MAX:g} ms",
+        ),
+        Verdict(
+            "normal again", again_s <= NORMAL_AGAIN_S_MAX, f"{again_s:.1f} s after, at most {NORMAL_AGAIN_S_MAX:g} s"
+        ),
+    )
+
+
+def _normal_again_s(part: Part) -> float:
+    """Normal: served within what is let pass for those accepted during the wave."""
+    return normal_again_after_s(part.rush, WAVE, ACCEPTED_MS_MAX / 1e3)
+
+
+def _memory(part: Part) -> float:
+    """Return the most memory during and after the wave, as a multiple of the most before it."""
+    wave_from_s, _ = part.rush.when(WAVE)
+    before = part.rush.watch.resident_max(-np.inf, wave_from_s)
+    return part.rush.watch.resident_max(wave_from_s, np.inf) / before if before else float("inf")
+
+
+def figures(part: Part) -> dict[str, Figure]:
+    """Return the figures of a part, each with the name of its bottleneck before it."""
+    before, rush = part.before, part.rush
+    wave_from_s, _ = rush.when(WAVE)
+    found: dict[str, Figure] = {
+        "peak_per_s": round(part.peak_per_s, 1),
+        "offered_per_s": round(offered_per_s(rush, WAVE), 1),
+        "offered_over_peak": round(offered_per_s(rush, WAVE) / part.peak_per_s, 2),
+        "goodput_per_s": round(goodput_per_s(rush, WAVE), 1),
+        "goodput_over_peak": round(goodput_per_s(rush, WAVE) / part.peak_per_s, 4),
+        "usual_accepted_p50_ms": accepted_ms(before, USUAL, 0.5),
+        "usual_accepted_p99_ms": accepted_ms(before, USUAL, 0.99),
+        "wave_accepted_p50_ms": accepted_ms(rush, WAVE, 0.5),
+        "wave_accepted_p99_ms": accepted_ms(rush, WAVE, 0.99),
+        "wave_rejected_p50_ms": rejected_ms(rush, WAVE, 0.5),
+        "wave_rejected_p99_ms": rejected_ms(rush, WAVE, 0.99),
+        "usual_generator_late_p99_ms": late_ms(before, USUAL),
+        "wave_generator_late_p50_ms": late_ms(rush, WAVE, 0.5),
+        "wave_generator_late_p99_ms": late_ms(rush, WAVE),
+        "normal_again_after_s": _normal_again_s(part),
+        "memory_before_mb": round(rush.watch.resident_max(-np.inf, wave_from_s) / 1e6, 1),
+        "memory_during_mb": round(rush.watch.resident_max(wave_from_s, np.inf) / 1e6, 1),
+        "memory_ratio": round(_memory(part), 3),
+        "endings": kinds(endings(before, rush)),
+    }
+    return {f"{part.name}_{key}": value for key, value in found.items()}
