@@ -110,8 +110,8 @@ def test_the_figures_and_plots_of_a_part_are_those_of_its_spans() -> None:
     assert found["store_goodput_per_s"] == pytest.approx(95, rel=0.03)
     assert found["store_wave_rejected_p99_ms"] == pytest.approx(20.0)
     plots = plots_of(rush(), "Store", WAVE, 100.0, "redrush_level")
-    assert [plot.unit for plot in plots] == ["per second", "per second", "milliseconds", "claims, level"]
-    assert {len(values) for plot in plots for values in plot.series.values()} == {150}
+    assert [plot.unit for plot in plots] == ["per second", "per second", "milliseconds", "claims", "level"]
+    assert {len(values) for plot in plots for values in plot.series.values()} == {60}
     assert plots[0].broken == ((1.0, 3.0),)
 
 

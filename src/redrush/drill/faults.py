@@ -30,7 +30,7 @@ from redrush.drill.overload_figures import endings_of, kinds, late_ms_of, quanti
 from redrush.drill.recovery import delays_s, recovered_after_s
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
-from redrush.drill.stage import SEED, plain_event, play_crowd, served_policy, starting_us, user_names
+from redrush.drill.stage import NOT_JUDGED, SEED, plain_event, play_crowd, served_policy, starting_us, user_names
 from redrush.stack.processes import ProcessName
 from redrush.stack.stack_dir import StackDir, running_state
 
@@ -127,7 +127,8 @@ def faults(directory: Path, redrush: Sequence[str], short: bool, tell: Callable[
         method=(
             f"A stack of 2 sets with a replica each and 2 gates; {shape.rate_per_s} people a second, each once, with "
             f"clients that keep to the served policy. One fault every {shape.each_s:g} s, which nobody mended but the "
-            f"stack itself. Normal is when {shape.usual_delay_s:g} s after wanting a packet people have it."
+            f"stack itself. Normal is when {shape.usual_delay_s:g} s after wanting a packet people have it. "
+            f"{'' if shape.times_judged else NOT_JUDGED}"
         ),
         verdicts=(*_verdicts(shape, seen), *audit.verdicts, ledger),
         figures=_figures(shape, seen),

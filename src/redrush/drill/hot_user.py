@@ -26,7 +26,7 @@ from redrush.drill.observations import Observations
 from redrush.drill.overload_figures import endings_of, from_send_s, granted, kinds, late_ms_of
 from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.schedules import Schedule, Seconds, constant_rate, independent, plan
-from redrush.drill.stage import FILES_KEPT, SEED, plain_event, play_crowd, starting_us, user_names
+from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
 
 SLOWER_MAX: Final = 1.1
 SERVED_MIN: Final = 0.999
@@ -86,7 +86,8 @@ def hot_user(directory: Path, redrush: Sequence[str], short: bool, tell: Callabl
         method=(
             f"{shape.users:,} users asked once in each of {len(shape.rounds)} rounds, {shape.rate_per_s:g} a second; "
             f"one more asked {shape.hot_per_s:g} times a second in {shape.windows.pairs} of {2 * shape.windows.pairs} "
-            f"windows of {shape.windows.window_s:g} s. Compared are the others' p99 of neighbouring windows."
+            f"windows of {shape.windows.window_s:g} s. Compared are the others' p99 of neighbouring windows. "
+            f"{'' if shape.times_judged else NOT_JUDGED}"
         ),
         verdicts=(*_verdicts(shape, others, hot, comparison), *audit.verdicts, ledger),
         figures=_figures(others, hot, comparison),

@@ -48,7 +48,7 @@ from redrush.drill.overload_figures import (
 from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.schedules import independent, plan
 from redrush.drill.server_watch import ServerWatch
-from redrush.drill.stage import FILES_KEPT, SEED, plain_event, play_crowd, starting_us, user_names
+from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
 
 GOODPUT_MIN: Final = 0.90
 SLOWER_MAX: Final = 3.0
@@ -123,7 +123,7 @@ def overload(directory: Path, redrush: Sequence[str], short: bool, tell: Callabl
             f"unchanged server. Its peak was measured with {PEAK_FACTOR:g} times as many people; then "
             f"{shape.wave_factor:g} times the peak came for {shape.wave_s:g} s, each once and independently of any "
             f"answer. Latencies count from the real send; the generator was late by "
-            f"{late_ms(part.rush, WAVE) or 0:.1f} ms at p99."
+            f"{late_ms(part.rush, WAVE) or 0:.1f} ms at p99. {'' if shape.speed_judged else NOT_JUDGED}"
         ),
         verdicts=(*verdicts(part), *part.audit),
         figures=figures(part),

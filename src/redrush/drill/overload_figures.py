@@ -14,7 +14,7 @@ from redrush.drill.crowd import CrowdResult
 from redrush.drill.drill_report import Figure
 from redrush.drill.figures import Mask, rejects_of
 from redrush.drill.observations import Ending, Observations
-from redrush.drill.recovery import recovered_after_s
+from redrush.drill.recovery import BUCKET_S, recovered_after_s
 from redrush.drill.schedules import Seconds
 from redrush.drill.server_watch import ServerWatch
 
@@ -133,8 +133,10 @@ def kinds(counts: dict[str, int]) -> Figure:
 def plots_of(leg: Leg, title: str, name: str, peak_per_s: float, level: str) -> tuple[TimePlot, ...]:
     """Return the plots of a leg with the span `name` shaded; `level` is the metric of the admission level."""
     observed = leg.result.observations
-    bucket_s = sum(span.lasts_s for span in leg.spans) / PLOT_BUCKETS
-    edges = np.linspace(0.0, PLOT_BUCKETS * bucket_s, PLOT_BUCKETS + 1)
+    lasts_s = sum(span.lasts_s for span in leg.spans)
+    buckets = min(PLOT_BUCKETS, round(lasts_s / BUCKET_S))
+    bucket_s = lasts_s / buckets
+    edges = np.linspace(0.0, lasts_s, buckets + 1)
     got, not_got = granted(observed), rejects_of(observed)
 
     def plot(part: str, note: str, unit: str, series: dict[str, list[float]]) -> TimePlot:
@@ -150,7 +152,7 @@ def plots_of(leg: Leg, title: str, name: str, peak_per_s: float, level: str) -> 
     return (
         plot(
             "packets", f"What people got. Shaded: the wave. The measured peak is {peak_per_s:,.0f} a second.",
-            "per second", {"packets": rate(got), "measured peak": [peak_per_s] * PLOT_BUCKETS},
+            "per second", {"packets": rate(got), "measured peak": [peak_per_s] * buckets},
         ),
         plot(
             "answers", "Everything that was answered.", "per second", {"packets": rate(got), "rejects": rate(not_got)}
@@ -163,11 +165,11 @@ def plots_of(leg: Leg, title: str, name: str, peak_per_s: float, level: str) -> 
             },
         ),
         plot(
-            "level", "Claims waiting in the gate, and the level up to which it admits, as the server tells them.",
-            "claims, level",
-            {
-                "waiting": leg.watch.series("redrush_parked", edges),
-                "level": leg.watch.series(level, edges),
-            },
+            "waiting", "Claims that wait in the gate for their store, as the server tells it.", "claims",
+            {"waiting": leg.watch.series("redrush_parked", edges)},
+        ),
+        plot(
+            "level", "The share of users whose claims are refused, as the server tells it.", "level",
+            {"level": leg.watch.series(level, edges)},
         ),
     )  # fmt: skip

@@ -30,7 +30,7 @@ from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.schedules import Seconds, independent, plan
 from redrush.drill.server_watch import ServerWatch
 from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
-from redrush.drill.stage import FILES_KEPT, SEED, plain_event, play_crowd, starting_us, user_names
+from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
 
 SLOWER_MAX: Final = 2.0
 SERVED_MIN: Final = 0.999
@@ -99,7 +99,8 @@ def slow_clients(directory: Path, redrush: Sequence[str], short: bool, tell: Cal
             f"{shape.slow:,} slow clients, a third each with headers, bodies and reading that never end, came back "
             f"whenever they were cut off, in {shape.windows.pairs} of {2 * shape.windows.pairs} windows of "
             f"{shape.windows.window_s:g} s, beside {shape.rate_per_s:g} good requests a second. The first "
-            f"{shape.windows.skip_s:g} s of each window, in which the slow ones come and go, are only shown."
+            f"{shape.windows.skip_s:g} s of each window, in which the slow ones come and go, are only shown. "
+            f"{'' if shape.times_judged else NOT_JUDGED}"
         ),
         verdicts=(*_verdicts(shape, seen, comparison), *result_verdicts),
         figures=_figures(shape, seen, comparison),

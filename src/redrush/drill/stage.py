@@ -22,6 +22,8 @@ LOOK_S: Final = 0.1
 FILES_KEPT: Final = 256
 """Descriptors that a drill needs besides its connections."""
 
+NOT_JUDGED: Final = "In this short form rates and times are shown, not judged."
+
 Look = Callable[[float], None]
 """Called some times a second, with the seconds on the crowd's axis, while a crowd plays."""
 
