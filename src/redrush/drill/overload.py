@@ -17,7 +17,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import ONCE
 from redrush.drill.bench.processes import allow_files
 from redrush.drill.cores import Cores, share_cores
+from redrush.drill.cpu_share import CpuShare, Groups, find_groups
 from redrush.drill.crowd import CrowdPlan, Target
 from redrush.drill.drill_report import DrillReport, Figure
 from redrush.drill.event_figures import conditions
@@ -67,6 +67,8 @@ USUAL_SHARE: Final = 0.5
 """Of what the store serves, how many people come when nothing happens."""
 LEVEL: Final = 'redrush_level{set="embedded"}'
 
+STORE: Final = "store"
+CPU_BOUND: Final = "cpu"
 SETTLE, USUAL, PEAK, CALM, WAVE, AFTER = "settle", "usual", "peak", "calm", "wave", "after"
 
 
@@ -93,6 +95,13 @@ SHORT: Final = Shape(
 """The same in small. Tests share their machine, so what happens within a second of it says nothing."""
 
 
+CPU: Final = Shape(wave_factor=2.0, usual_s=8.0, peak_s=6.0, wave_s=15.0, after_s=10.0)
+CPU_SHARE: Final = 0.1
+"""Of a core: then what the server serves, and twice that, is little work for the generator."""
+RAMP: Final = tuple(Span(f"ramp {per_s}", float(per_s), 1.5) for per_s in (250, 500, 1_000, 2_000))
+"""Where what a share of a core serves is looked for; the most of any of them is near it."""
+
+
 class Part(msgspec.Struct, frozen=True):
     """One bottleneck, before and during its wave."""
 
@@ -115,6 +124,17 @@ def overload(directory: Path, redrush: Sequence[str], short: bool, tell: Callabl
     people = round(shape.store_per_s * (shape.wave_s * shape.wave_factor + shape.usual_s + shape.peak_s))
     conditions_ = conditions(directory, people, shape.connections, cores.note)
     part = play_store_bound(directory, redrush, shape, cores, tell)
+    parts, remark = [part], NOT_JUDGED
+    if not short:
+        groups = find_groups()
+        remark = f"The second part, with {CPU_SHARE:.0%} of a core, was not played: no control group can be made here."
+        if groups is not None:
+            (directory / "cpu").mkdir()
+            parts.append(play_cpu_bound(directory / "cpu", redrush, CPU, cores, groups, tell))
+            remark = (
+                f"Then a gate with {CPU_SHARE:.0%} of a core (control groups v{groups.version}) and "
+                f"{CPU.wave_factor:g} times its peak."
+            )
     return DrillReport(
         drill="overload",
         title=f"{shape.wave_factor:g} times as many people as the service can give packets to",
@@ -123,11 +143,13 @@ def overload(directory: Path, redrush: Sequence[str], short: bool, tell: Callabl
             f"unchanged server. Its peak was measured with {PEAK_FACTOR:g} times as many people; then "
             f"{shape.wave_factor:g} times the peak came for {shape.wave_s:g} s, each once and independently of any "
             f"answer. Latencies count from the real send; the generator was late by "
-            f"{late_ms(part.rush, WAVE) or 0:.1f} ms at p99. {'' if shape.speed_judged else NOT_JUDGED}"
+            f"{late_ms(part.rush, WAVE) or 0:.1f} ms at p99. {remark}"
         ),
-        verdicts=(*verdicts(part), *part.audit),
-        figures=figures(part),
-        plots=plots_of(part.rush, "Store", WAVE, part.peak_per_s, LEVEL),
+        verdicts=tuple(verdict for one in parts for verdict in (*verdicts(one), *named(one.name, one.audit))),
+        figures={name: figure for one in parts for name, figure in figures(one).items()},
+        plots=tuple(
+            plot for one in parts for plot in plots_of(one.rush, one.name.capitalize(), WAVE, one.peak_per_s, LEVEL)
+        ),
         conditions=conditions_,
         took_s=time.monotonic() - begun_s,
     )
@@ -137,34 +159,65 @@ def play_store_bound(
     directory: Path, redrush: Sequence[str], shape: Shape, cores: Cores, tell: Callable[[str], None]
 ) -> Part:
     """Play the part whose bottleneck is the store."""
-    per_s = shape.store_per_s
-    program = (sys.executable, "-m", "redrush.drill.paced_server", "--claims-per-s", f"{per_s:g}")
-    with ExitStack() as stack:
-        event = stack.enter_context(Rehearsal(directory, redrush))
-        packets = round(per_s * 1.2 * (shape.settle_s + shape.usual_s + shape.peak_s + shape.calm_s + shape.wave_s
-                                       + shape.after_s)) + 10_000  # fmt: skip
-        event.serve(str(event.campaign_path(plain_event("overload", packets))), program=program, core=cores.server)
-        usual_per_s = USUAL_SHARE * per_s
-        tell(f"measuring the peak: {PEAK_FACTOR * per_s:,.0f} people a second, the store serves {per_s:,.0f}")
-        before = _play(event, shape, cores, 0, (
-            Span(SETTLE, usual_per_s, shape.settle_s),
-            Span(USUAL, usual_per_s, shape.usual_s),
-            Span(PEAK, PEAK_FACTOR * per_s, shape.peak_s),
-        ))  # fmt: skip
-        peak_per_s = goodput_per_s(before, PEAK, PEAK_SKIP_S)
-        wave_per_s = shape.wave_factor * peak_per_s
-        tell(f"the peak is {peak_per_s:,.0f} packets a second; {wave_per_s:,.0f} people a second, {shape.wave_s:g} s")
-        rush = _play(event, shape, cores, len(before.planned_s), (
-            Span(CALM, usual_per_s, shape.calm_s),
-            Span(WAVE, wave_per_s, shape.wave_s),
-            Span(AFTER, usual_per_s, shape.after_s),
-        ))  # fmt: skip
-        tell("stopping the server, auditing")
-        event.stop_server()
-        ledger = event.reconcile()
-        acknowledged = [*before.result.acknowledged, *rush.result.acknowledged]
-        audit, _ = event.audit(acknowledged, Counter(before.result.breaches) + Counter(rush.result.breaches))
-    return Part("store", before, rush, shape, (*audit.verdicts, ledger))
+    program = (sys.executable, "-m", "redrush.drill.paced_server", "--claims-per-s", f"{shape.store_per_s:g}")
+    with Rehearsal(directory, redrush) as event:
+        campaign = event.campaign_path(plain_event("overload", _packets(shape, shape.store_per_s)))
+        event.serve(str(campaign), program=program, core=cores.server)
+        return _play_part(STORE, event, shape, cores, shape.store_per_s, tell)
+
+
+def play_cpu_bound(
+    directory: Path, redrush: Sequence[str], shape: Shape, cores: Cores, groups: Groups, tell: Callable[[str], None]
+) -> Part:
+    """Play the part whose bottleneck is the gate's share of a core. Raises OSError if it cannot be given one."""
+    with CpuShare(groups, CPU_SHARE) as share, Rehearsal(directory, redrush) as event:
+        campaign = event.campaign_path(plain_event("overload", _packets(shape, RAMP[-1].rate_per_s)))
+        event.serve("serve", str(campaign), core=cores.server)
+        share.take(event.server.pid)
+        tell(f"the server has {CPU_SHARE:.0%} of a core: looking for what it serves")
+        ramp = _play(event, shape, cores, 0, RAMP)
+        serves_per_s = max(goodput_per_s(ramp, span.name) for span in RAMP)
+        return _play_part(CPU_BOUND, event, shape, cores, serves_per_s, tell, ramp)
+
+
+def _packets(shape: Shape, per_s: float) -> int:
+    lasts_s = shape.settle_s + shape.usual_s + shape.peak_s + shape.calm_s + shape.wave_s + shape.after_s
+    return round(1.2 * per_s * lasts_s) + 20_000
+
+
+def _play_part(
+    name: str,
+    event: Rehearsal,
+    shape: Shape,
+    cores: Cores,
+    serves_per_s: float,
+    tell: Callable[[str], None],
+    *played: Leg,
+) -> Part:
+    """Measure the peak of a service that serves about so many, play the wave, end the server, and audit all legs."""
+    usual_per_s, first_user = USUAL_SHARE * serves_per_s, sum(len(leg.planned_s) for leg in played)
+    tell(f"{name}: measuring the peak with {PEAK_FACTOR * serves_per_s:,.0f} people a second")
+    before = _play(event, shape, cores, first_user, (
+        Span(SETTLE, usual_per_s, shape.settle_s),
+        Span(USUAL, usual_per_s, shape.usual_s),
+        Span(PEAK, PEAK_FACTOR * serves_per_s, shape.peak_s),
+    ))  # fmt: skip
+    peak_per_s = goodput_per_s(before, PEAK, PEAK_SKIP_S)
+    wave_per_s = shape.wave_factor * peak_per_s
+    tell(f"{name}: the peak is {peak_per_s:,.0f} packets a second; {wave_per_s:,.0f} people a second come now")
+    rush = _play(event, shape, cores, first_user + len(before.planned_s), (
+        Span(CALM, usual_per_s, shape.calm_s),
+        Span(WAVE, wave_per_s, shape.wave_s),
+        Span(AFTER, usual_per_s, shape.after_s),
+    ))  # fmt: skip
+    tell(f"{name}: stopping the server, auditing")
+    event.stop_server()
+    ledger = event.reconcile()
+    legs = [*played, before, rush]
+    acknowledged = [one for leg in legs for one in leg.result.acknowledged]
+    breaches = sum((Counter(leg.result.breaches) for leg in legs), Counter[str]())
+    audit, _ = event.audit(acknowledged, breaches)
+    return Part(name, before, rush, shape, (*audit.verdicts, ledger))
 
 
 def _play(event: Rehearsal, shape: Shape, cores: Cores, first_user: int, spans: tuple[Span, ...]) -> Leg:
@@ -199,40 +252,47 @@ def verdicts(part: Part) -> tuple[Verdict, ...]:
     shape, rush = part.shape, part.rush
     wave_per_s = rush.spans[1].rate_per_s
     offered, share = offered_per_s(rush, WAVE) / wave_per_s, goodput_per_s(rush, WAVE) / part.peak_per_s
-    memory, ended = _memory(part), endings(part.before, rush)
+    memory, ended, again_s = _memory(part), endings(part.before, rush), _normal_again_s(part)
     unheard = sum(ended[ending.label] for ending in (Ending.MALFORMED, Ending.TIMEOUT))
-    found = (
+    found = [
         Verdict("well-formed", not unheard, f"{unheard:,} without a well-formed answer in time; {kinds(ended)}"),
         Verdict("memory", memory <= MEMORY_MAX, f"{memory:.2f} times that of before, at most {MEMORY_MAX:g}"),
-    )
-    if not shape.speed_judged:
-        return found
-    return (
-        Verdict("offered", offered >= OFFERED_MIN, f"{offered:.1%} of the planned {wave_per_s:,.0f} requests a second"),
-        Verdict("goodput", share >= GOODPUT_MIN, f"{share:.2f} of the measured peak, at least {GOODPUT_MIN:.2f}"),
-        *_time_verdicts(part),
-        *found,
-    )
+    ]
+    if shape.speed_judged:
+        found += [
+            Verdict("offered", offered >= OFFERED_MIN, f"{offered:.1%} of the planned {wave_per_s:,.0f} a second"),
+            Verdict(
+                "normal again", again_s <= NORMAL_AGAIN_S_MAX, f"{again_s:.1f} s after, within {NORMAL_AGAIN_S_MAX:g}"
+            ),
+        ]
+    if shape.speed_judged and part.name == STORE:
+        found.append(
+            Verdict("goodput", share >= GOODPUT_MIN, f"{share:.2f} of the measured peak, at least {GOODPUT_MIN:.2f}")
+        )
+        found += _time_verdicts(part)
+    return named(part.name, found)
+
+
+def named(part: str, found: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return verdicts that say which part they are about."""
+    return tuple(Verdict(f"{part}: {verdict.name}", verdict.holds, verdict.detail) for verdict in found)
 
 
 def _time_verdicts(part: Part) -> tuple[Verdict, ...]:
     usual_ms, wave_ms = accepted_ms(part.before, USUAL, 0.99), accepted_ms(part.rush, WAVE, 0.99)
-    rejects_ms, again_s = rejected_ms(part.rush, WAVE, 0.99), _normal_again_s(part)
+    rejects_ms = rejected_ms(part.rush, WAVE, 0.99)
     slower = wave_ms / usual_ms if wave_ms is not None and usual_ms else float("inf")
     return (
         Verdict(
-            "accepted: p99",
+            "accepted p99",
             slower <= SLOWER_MAX and wave_ms is not None and wave_ms <= ACCEPTED_MS_MAX,
             f"{wave_ms} ms, {slower:.1f} times the usual {usual_ms} ms; at most {SLOWER_MAX:g} times and "
             f"{ACCEPTED_MS_MAX:g} ms",
         ),
         Verdict(
-            "rejects: p99",
+            "rejects p99",
             rejects_ms is not None and rejects_ms <= REJECTED_MS_MAX,
             f"{rejects_ms} ms, at most {REJECTED_MS_MAX:g} ms",
-        ),
-        Verdict(
-            "normal again", again_s <= NORMAL_AGAIN_S_MAX, f"{again_s:.1f} s after, at most {NORMAL_AGAIN_S_MAX:g} s"
         ),
     )
 
