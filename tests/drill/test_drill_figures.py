@@ -59,9 +59,9 @@ def rush(
     return leg(rows, *SPANS, watch=watch_of((0.5, 100), (2.0, memory)))
 
 
-def part(rush_: Leg) -> Part:
+def part(rush_: Leg, store_per_s: float = 105.0) -> Part:
     before = leg(people(0, 1, 50, 0.009) + people(1, 2, 100), Span(USUAL, 50, 1.0), Span(PEAK, 130, 1.0))
-    return Part("store", before, rush_, Shape(), ())
+    return Part("store", before, rush_, Shape(store_per_s=store_per_s), ())
 
 
 def failing(rush_: Leg) -> set[str]:
@@ -89,6 +89,11 @@ def test_a_rush_in_which_all_is_well_meets_every_bar() -> None:
 )
 def test_each_bar_is_missed_by_what_it_is_about(seen: Leg, fails: set[str]) -> None:
     assert failing(seen) == fails
+
+
+def test_a_gate_that_turns_away_whom_its_store_could_serve_has_no_peak() -> None:
+    found = verdicts(part(rush(), store_per_s=120.0))
+    assert [verdict.name for verdict in found if not verdict.holds] == ["store: peak"]
 
 
 def test_a_wave_that_the_generator_could_not_send_is_not_judged_as_one() -> None:

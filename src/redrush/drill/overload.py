@@ -266,9 +266,12 @@ def verdicts(part: Part) -> tuple[Verdict, ...]:
             ),
         ]
     if shape.speed_judged and part.name == STORE:
-        found.append(
-            Verdict("goodput", share >= GOODPUT_MIN, f"{share:.2f} of the measured peak, at least {GOODPUT_MIN:.2f}")
-        )
+        peak = part.peak_per_s / shape.store_per_s
+        found += [
+            # Else a gate that turns away too many could have a low peak, and then a tenfold of little.
+            Verdict("peak", peak >= GOODPUT_MIN, f"{peak:.2f} of what the store serves, at least {GOODPUT_MIN:.2f}"),
+            Verdict("goodput", share >= GOODPUT_MIN, f"{share:.2f} of the measured peak, at least {GOODPUT_MIN:.2f}"),
+        ]
         found += _time_verdicts(part)
     return named(part.name, found)
 

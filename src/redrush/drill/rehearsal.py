@@ -5,12 +5,14 @@ process, tickets, export and reconciliation by the same commands. It ends its se
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import msgspec
@@ -152,3 +154,17 @@ def rehearsal_directory(chosen: Path | None, name: str) -> Path:
             "choose another disk with --data"
         )
     return directory
+
+
+@contextmanager
+def ending_by_sigterm() -> Iterator[None]:
+    """Within this, SIGTERM ends a rehearsal as Ctrl-C does: in order, with its children."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[[int, FrameType | None], Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
