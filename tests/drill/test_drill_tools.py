@@ -13,6 +13,7 @@ import pytest
 
 from redrush.core.campaign import Slots
 from redrush.drill.cores import confined_to, share_cores
+from redrush.drill.cpu_share import CpuShare, find_groups
 from redrush.drill.paced_server import CREDIT_S, PacedStore
 from redrush.drill.server_watch import ServerWatch, resident_bytes
 from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
@@ -145,3 +146,44 @@ def test_a_child_has_the_core_that_it_was_confined_to_and_we_keep_ours() -> None
     cores = share_cores()
     assert (cores.server is None) == (len(ours) < 2)
     assert cores.server != cores.crowd or cores.server is None
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "version"),
+    [
+        ("3:cpu:/a\n0::/\n", ["cpu/a/cpu.cfs_quota_us"], 1),
+        ("0::/user/app.scope\n", ["user/app.scope/cgroup.subtree_control", "user/cgroup.subtree_control=cpu io"], 2),
+        ("0::/\n", ["cgroup.subtree_control=cpu memory"], 2),
+        ("0::/\n", ["cgroup.subtree_control=memory"], None),
+        ("3:cpu:/gone\n0::/\n", [], None),
+    ],
+)
+def test_groups_that_share_out_cpu_time_are_found_where_there_are_any(
+    tmp_path: Path, own: str, files: list[str], version: int | None
+) -> None:
+    (tmp_path / "own").write_text(own)
+    for file in files:
+        name, _, content = file.partition("=")
+        path = tmp_path / "mounts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    found = find_groups(tmp_path / "own", tmp_path / "mounts")
+    assert (None if found is None else found.version) == version
+    assert find_groups(tmp_path / "missing", tmp_path / "mounts") is None
+
+
+def test_a_process_with_a_share_of_a_core_gets_no_more_and_its_group_goes_with_it() -> None:
+    groups = find_groups()
+    if groups is None:
+        assert not os.access("/sys/fs/cgroup/cpu", os.W_OK), "a group could have been made"
+        return
+    burn = "import time\nwhile time.process_time() < 0.1: pass"
+    with (
+        CpuShare(groups, 0.2) as share,
+        subprocess.Popen([sys.executable, "-c", f"input()\n{burn}"], stdin=-1) as child,
+    ):
+        share.take(child.pid)
+        begun_s = time.monotonic()
+        child.communicate(b"\n", timeout=30)
+        assert time.monotonic() - begun_s >= 0.25  # at least a twentieth of a second was used before
+    assert not (groups.parent / f"redrush-drill-{os.getpid()}").exists()

@@ -9,8 +9,8 @@ nobody can offer ten times what a gate with a core of its own serves, so somethi
   paced_server`). The queue is in the gate, and every bar is judged.
 - *cpu*: the unchanged server with a small share of a core, by a cgroup, where this account may make one. The queue is
   in the sockets, where nobody answers; a refusal costs the same core as a packet, so no service can give out packets at
-  full speed while it turns away as many others as it has time for in all. What is judged is that it goes on giving out
-  packets, that nobody hears anything ill-formed, and that it is itself again.
+  full speed while it turns away as many others as it has time for in all. Only twice the peak comes, goodput and
+  latencies are shown, and judged is that nobody hears anything ill-formed, the memory, and when it is itself again.
 """
 
 import sys
@@ -98,7 +98,7 @@ SHORT: Final = Shape(
 CPU: Final = Shape(wave_factor=2.0, usual_s=8.0, peak_s=6.0, wave_s=15.0, after_s=10.0)
 CPU_SHARE: Final = 0.1
 """Of a core: then what the server serves, and twice that, is little work for the generator."""
-RAMP: Final = tuple(Span(f"ramp {per_s}", float(per_s), 1.5) for per_s in (250, 500, 1_000, 2_000))
+RAMP: Final = tuple(Span(f"ramp {per_s}", float(per_s), 1.5) for per_s in (500, 1_000, 2_000, 4_000, 8_000))
 """Where what a share of a core serves is looked for; the most of any of them is near it."""
 
 
