@@ -312,24 +312,76 @@ async def test_an_absent_set_is_tried_by_one_batch_at_a_time() -> None:
         assert (await gate.grab(users[1]))["outcome"] == "granted"
 
 
-async def test_whoever_waits_behind_a_batch_that_hangs_is_told_to_come_back() -> None:
+async def test_a_second_batch_is_under_way_behind_the_first_and_no_third() -> None:
+    async with many_sets(packets=600) as event:
+        gate = await event.gate()
+        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        users = event.users_of(0, 10)
+        store.hang()
+        asked = []
+        for user in users:
+            asked.append(gate.ask(user))
+            await asyncio.sleep(0.001)
+        assert store.calls == [(users[0],), (users[1],)]
+        assert lane.parked == len(users)
+        store.let_go()
+        assert [(await one.json())["outcome"] for one in asked] == ["granted"] * len(users)
+        assert store.calls[2] == tuple(users[2:]), "whoever came meanwhile shares the next batch"
+        assert lane.under_way == []
+
+
+async def test_of_a_crowd_that_comes_at_once_a_part_goes_first_in_pieces_that_are_worth_a_call() -> None:
+    async with many_sets(packets=2_400) as event:
+        gate = await event.gate()
+        store = gate.stores["s1"]
+        asked = [gate.ask(user) for user in event.users_of(0, 800)]
+        assert [(await one.json())["outcome"] for one in asked] == ["granted"] * 800
+        assert [len(call) for call in store.calls] == [200, 150, 128, 128, 128, 66]
+
+
+async def test_batches_that_fail_together_are_all_told_to_come_back_and_get_their_grants_then() -> None:
     async with many_sets(packets=60) as event:
         gate = await event.gate()
+        store, lane = gate.stores["s1"], gate.r1.lanes[0]
         users = event.users_of(0, 3)
-        gate.stores["s1"].hang()
-        first = gate.ask(users[0])
-        await until(lambda: len(gate.stores["s1"].calls) == 1)
-        second = gate.ask(users[1])
-        lane = gate.r1.lanes[0]
+        store.hasty = True
+        store.hang()
+        asked = []
+        for number, user in enumerate(users):
+            asked.append(gate.ask(user))
+            await until(lambda number=number: len(store.calls) == min(number + 1, 2))  # type: ignore[misc]
+        store.away = True
+        store.let_go()
+        assert [(await one.json())["status"] for one in asked] == [503] * 3
+        assert lane.under_way == []
+        assert [lane.undecided(user) for user in users] == [True, True, False]
+        store.away = False
+        await until(lambda: lane.refusal is None)
+        assert [(await gate.grab(user))["outcome"] for user in users] == ["granted"] * 3
+        assert not any(lane.undecided(user) for user in users)
+        assert (await event.sets["s1"].state("r1")).claimed == 3
+
+
+async def test_whoever_waits_behind_batches_that_hang_is_told_to_come_back() -> None:
+    async with many_sets(packets=60) as event:
+        gate = await event.gate()
+        users = event.users_of(0, 4)
+        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store.hang()
+        sent = [gate.ask(users[0])]
+        await until(lambda: len(store.calls) == 1)
+        sent.append(gate.ask(users[1]))
+        await until(lambda: len(store.calls) == 2)
+        waiting = gate.ask(users[2])
         lane._patience_s = -1.0  # is over
         gate.gate.tick()
-        assert (await second.json())["status"] == 503
-        assert (await gate.grab(users[2]))["status"] == 503
-        assert not first.answer.done()
+        assert (await waiting.json())["status"] == 503
+        assert (await gate.grab(users[3]))["status"] == 503
+        assert not any(one.answer.done() for one in sent)
         assert (await gate.grab(event.users_of(1, 1)[0]))["outcome"] == "granted"
-        gate.stores["s1"].let_go()
-        assert (await first.json())["outcome"] == "granted"
-        assert (await gate.grab(users[2]))["outcome"] == "granted"
+        store.let_go()
+        assert [(await one.json())["outcome"] for one in sent] == ["granted"] * 2
+        assert (await gate.grab(users[3]))["outcome"] == "granted"
 
 
 async def test_a_set_that_hangs_takes_its_share_of_the_places_only() -> None:

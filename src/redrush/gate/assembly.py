@@ -11,7 +11,7 @@ from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
 from redrush.gate.grants import GrantWriter
-from redrush.gate.lanes import PATIENCE_S, Gauge, Home, Manners
+from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
 from redrush.gate.reader import Limits
 from redrush.gate.site import Site
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
@@ -81,7 +81,7 @@ def build_gate(
         rounds[round_.id] = RoundClaims(
             round_,
             homes=sets,
-            manners=Manners(share, PATIENCE_S if shared else None),
+            manners=shared_manners(share) if shared else Manners(share),
             winners=WinnersFilter(round_.slots.count) if shared else None,
             writer=GrantWriter(event.campaign, round_, event.amounts, event.receipts),
             now_us=now_us,

@@ -28,7 +28,7 @@ from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
 from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
-from redrush.gate.lanes import Gauge, Home, Lane, Manners
+from redrush.gate.lanes import Batch, Gauge, Home, Lane, Manners
 from redrush.gate.queries import Queries
 from redrush.gate.route import Waiter
 from redrush.gate.winners import WinnersFilter
@@ -154,7 +154,7 @@ class RoundClaims:
         lane = self._only_lane or self.home(user)
         known = lane.known.get(user)
         if known is not None:
-            if user in lane.deciding or user in lane.doubtful:
+            if lane.undecided(user):
                 return lane.park(waiter, user)
             self.counts.repeat += 1
             return self._repeat_answer(user, known)
@@ -191,30 +191,30 @@ class RoundClaims:
 
     # -- the end of a batch
 
-    async def _decide(self, lane: Lane, users: list[str], waiters: list[Waiter]) -> None:
+    async def _decide(self, lane: Lane, batch: Batch) -> None:
         refills = self.refills
         # Whoever is parked came before the close, so the last batch is granted within the round too.
         at_us = min(self._now_us(), self.round.closes_us - 1)
         try:
-            results = await lane.store.claim(self.round.id, users, at_us)
+            results = await lane.store.claim(self.round.id, batch.users, at_us)
         except StoreUnavailable:
-            lane.went_away(users, waiters)
+            lane.went_away(batch)
             return
         except StoreFailed as fault:
-            self._fail(lane, users, waiters, fault)
+            self._fail(lane, batch, fault)
             return
         except Exception as fault:  # noqa: BLE001 - whatever it was, what became of the batch is unknown
             broken = StoreFailed(f"claims of round {self.round.id}: the store broke off with {fault!r}")
             if lane.shared:  # it may be repaired while the other lanes go on
-                lane.went_away(users, waiters)
+                lane.went_away(batch)
                 self._failed(broken)
             else:
-                self._fail(lane, users, waiters, broken)
+                self._fail(lane, batch, broken)
             return
-        lane.decided(users)
+        lane.decided(batch)
         counts = self.counts
         counts.batches += 1
-        for waiter, user, result in zip(waiters, users, results, strict=True):
+        for waiter, user, result in zip(batch.waiters, batch.users, results, strict=True):
             if result is EMPTY:
                 waiter.send(self._nothing_left(lane, refills))
                 continue
@@ -236,9 +236,9 @@ class RoundClaims:
         self.counts.empty += 1
         return self._empty
 
-    def _fail(self, lane: Lane, users: list[str], waiters: list[Waiter], fault: StoreFailed) -> None:
+    def _fail(self, lane: Lane, batch: Batch, fault: StoreFailed) -> None:
         """The fate of the batch is unknown, and so it stays: nobody on this lane is told anything but to come back."""
-        lane.broke(users, waiters)
+        lane.broke(batch)
         self._failed(fault)
 
     async def drained(self) -> None:

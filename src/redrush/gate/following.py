@@ -19,21 +19,21 @@ from redrush.gate.claims import RoundClaims
 from redrush.gate.lanes import Lane
 from redrush.ports.store import Granted, LogRecord, Opened, Store, StoreUnavailable
 
-SLICE_RECORDS_MAX: Final = 64
+SLICE_RECORDS_MAX: Final = 128
 """Log records of one reading; each holds a batch of claims, up to a thousand winners."""
 
 USERS_AT_ONCE_MAX: Final = 4_096
-"""Winners that are added before the loop gets a turn: half a millisecond."""
+"""Winners that are added before the loop gets a turn: a millisecond."""
 
 IDLE_S: Final = 0.25
 """How soon a new log record is noticed when there was none and nobody waits for it."""
 
-BUSY_REST_S: Final = 0.05
-"""Rest after a slice while claims are under way, unless somebody waits: 80,000 winners a second at the most."""
+BUSY_REST_S: Final = 0.1
+"""Rest after a slice while claims are under way, unless somebody waits: 300,000 winners a second at the most."""
 
 SETS_AT_FULL_PACE: Final = 5
 """With more sets than these a gate reads each of them so much more seldom that all of them together cost it no more
-readings: at the full pace fifty sets would be a thousand a second, some percent of its core."""
+readings: at the full pace fifty sets would be five hundred a second, some percent of its core."""
 
 REST_MAX_S: Final = 1.0
 """Longest rest, however many sets there are: a gate looks at its rounds as often."""
@@ -127,7 +127,9 @@ class LogFollower:
         return bool(self._wanted)
 
     async def _take(self, records: Iterable[LogRecord]) -> None:
-        added = 0
+        """Add the winners of a page by round, as many at once as the loop may be kept for."""
+        found: dict[str, list[str]] = {}
+        waiting = 0
         for record in records:
             if record.seq != self._cursor + 1:
                 self._missed_some()
@@ -135,13 +137,20 @@ class LogFollower:
             if isinstance(record, Opened):
                 self._holed.discard(record.pot)  # nothing was granted from it before
             elif isinstance(record, Granted) and record.pot in self._lanes:
-                winners = self._lanes[record.pot][0].winners
-                assert winners is not None
-                winners.add(record.users)
-                added += len(record.users)
-                if added >= USERS_AT_ONCE_MAX:
-                    added = 0
+                found.setdefault(record.pot, []).extend(record.users)
+                waiting += len(record.users)
+                if waiting >= USERS_AT_ONCE_MAX:
+                    self._add(found)
+                    waiting = 0
                     await asyncio.sleep(0)
+        self._add(found)
+
+    def _add(self, found: dict[str, list[str]]) -> None:
+        for round_id, users in found.items():
+            winners = self._lanes[round_id][0].winners
+            assert winners is not None
+            winners.add(users)
+        found.clear()
 
     def _came_short(self, last_seq: int) -> None:
         self._short_readings += 1

@@ -186,7 +186,7 @@ class ScaledGate:
                     self._on_conflict(conflict)
                     return
                 except StoreFailed as fault:
-                    lane.broke((), ())
+                    lane.broke()
                     self._on_fault(fault)
                     return
                 except RedrushError as fault:

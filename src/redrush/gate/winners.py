@@ -7,10 +7,15 @@ Whoever finds both full has won, or is one of few (1 in 70 at most) who share th
 
 The cells are bytes rather than bits: setting and reading one costs half. Two cells a user instead of one cost nothing
 for most losers, who find the first one empty, and leave a quarter of the doubtful ones.
+
+Every gate adds every winner of the event, so what that costs grows with the number of gates: winners are added by the
+array (0.2 µs each; one by one it was 0.5).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
+
+import numpy as np
 
 CELLS_PER_PACKET_MIN: Final = 16
 
@@ -21,23 +26,23 @@ CELLS_MAX: Final = 1 << 26
 class WinnersFilter:
     """See the module. The cells are made when the first winner is added: most rounds of a day are far away."""
 
-    __slots__ = ("_cells", "_mask", "_shift")
+    __slots__ = ("_array", "_cells", "_mask", "_shift")
 
     def __init__(self, packets: int) -> None:
         """For about so many winners; more of them make it less sharp, never wrong."""
         self._shift = (min(CELLS_MAX, CELLS_PER_PACKET_MIN * max(packets, 1)) - 1).bit_length()
         self._mask = (1 << self._shift) - 1
         self._cells = bytearray()
+        self._array = np.frombuffer(self._cells, np.uint8)
 
-    def add(self, users: Iterable[str]) -> None:
+    def add(self, users: Collection[str]) -> None:
         """Remember these as winners."""
-        cells, mask, shift = self._cells, self._mask, self._shift
-        if not cells:
-            cells = self._cells = bytearray(mask + 1)
-        for user in users:
-            digest = hash(user)
-            cells[digest & mask] = 1
-            cells[digest >> shift & mask] = 1
+        if not self._cells:
+            self._cells = bytearray(self._mask + 1)
+            self._array = np.frombuffer(self._cells, np.uint8)
+        digests = np.fromiter(map(hash, users), np.int64, len(users))
+        self._array[digests & self._mask] = 1
+        self._array[digests >> self._shift & self._mask] = 1
 
     def __contains__(self, user: str) -> bool:
         """Whether the user may be one of those added; False is certain."""
