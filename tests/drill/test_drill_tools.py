@@ -175,15 +175,14 @@ def test_groups_that_share_out_cpu_time_are_found_where_there_are_any(
 def test_a_process_with_a_share_of_a_core_gets_no_more_and_its_group_goes_with_it() -> None:
     groups = find_groups()
     if groups is None:
-        assert not os.access("/sys/fs/cgroup/cpu", os.W_OK), "a group could have been made"
-        return
-    burn = "import time\nwhile time.process_time() < 0.1: pass"
+        pytest.skip("this account may make no control group here; the drill says so too")
+    burn = "import time\ninput()\nends = time.process_time() + 0.1\nwhile time.process_time() < ends: pass"
     with (
         CpuShare(groups, 0.2) as share,
-        subprocess.Popen([sys.executable, "-c", f"input()\n{burn}"], stdin=-1) as child,
+        subprocess.Popen([sys.executable, "-c", burn], stdin=subprocess.PIPE) as child,
     ):
         share.take(child.pid)
         begun_s = time.monotonic()
         child.communicate(b"\n", timeout=30)
-        assert time.monotonic() - begun_s >= 0.25  # at least a twentieth of a second was used before
+        assert time.monotonic() - begun_s >= 0.4
     assert not (groups.parent / f"redrush-drill-{os.getpid()}").exists()
