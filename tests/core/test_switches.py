@@ -27,6 +27,8 @@ def test_the_switches_of_an_event_are_those_of_the_campaign_its_rounds_and_its_r
         "flow.store.claims_waiting_max",
         "sampling.non_core",
         "settlement.paused",
+        "limits.user_per_second",
+        "limits.address_per_second",
         "reporting.dropped",
         "admission.level_floor",
         "admission.level_at_opening",

@@ -206,6 +206,9 @@ def test_every_gate_sees_one_head_whatever_the_browser_sends(proxy: Proxy, tmp_p
             len({head.partition(b"Bearer ticket")[0] + head.partition(b"Bearer ticket")[2][1:] for head in heads}) == 1
         )
         assert b"browser" not in heads[0]
+        # The address that the proxy has seen, and not what a stranger says of it.
+        assert {head.count(b"\r\nX-Forwarded-For: 127.0.0.1\r\n") for head in heads} == {1}
+        assert not any(b"192.0.2." in head for head in heads)
 
 
 def test_a_body_goes_through_and_one_above_the_gates_limit_does_not(proxy: Proxy, tmp_path: Path) -> None:
@@ -272,6 +275,17 @@ def test_the_forwarded_address_of_our_own_balancer_is_believed(proxy: Proxy, tmp
 def _grab_from(front: Front, number: int) -> Answer:
     headers = {"Authorization": f"Bearer t{number}", "X-Forwarded-For": f"203.0.113.{number}"}
     return front.call("POST", "/v1/rounds/r1/grab", headers)
+
+
+def test_a_gate_is_told_the_address_that_our_own_balancer_saw(proxy: Proxy, tmp_path: Path) -> None:
+    changes = [("10.0.0.0/24", "127.0.0.0/24")]
+    with (
+        _witnesses() as pair,
+        fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair), changes) as front,
+    ):
+        assert _grab_from(front, 7).status == 200
+        (head,) = (head for witness in pair for head in witness.heads)
+        assert b"\r\nX-Forwarded-For: 203.0.113.7\r\n" in head
 
 
 def test_the_state_of_a_round_is_fetched_once_a_second_not_once_a_reader(proxy: Proxy, tmp_path: Path) -> None:

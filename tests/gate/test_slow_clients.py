@@ -1,12 +1,18 @@
 """Clients and stores that take too long, and more clients than there is room for. Time passes when the test says so."""
 
 import asyncio
+from collections.abc import Callable
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 import pytest
 
+from redrush.gate import site
 from redrush.gate.connection import REFUSALS_MAX
 from redrush.gate.reader import Limits
-from tests.gate.world import request, running_gate
+from redrush.gate.server import SOCKET_BUFFER_BYTES
+from redrush.gate.site import IDLE_MIN_S
+from tests.gate.world import Client, RunningGate, request, running_gate
 
 LIMITS = Limits(read_deadline_s=10, idle_timeout_s=75, claim_deadline_s=5)
 
@@ -202,3 +208,103 @@ async def test_grants_that_the_store_does_not_tell_are_refused_at_the_deadline()
         await client.send_in_pieces(request("GET", "/v1/grants", gate.ticket("alice")))
         gate.advance(6)
         assert [answer.status for answer in await client.answers_until_closed()] == [503]
+
+
+async def test_the_kernel_holds_little_for_a_client_that_reads_nothing() -> None:
+    async with running_gate() as gate:
+        await (await gate.connect()).ask(request("GET", "/livez"))
+        (connection,) = gate.site.connections
+        accepted = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        for direction in (SO_SNDBUF, SO_RCVBUF):
+            assert accepted.getsockopt(SOL_SOCKET, direction) <= 2 * SOCKET_BUFFER_BYTES
+
+
+async def _used(gate: RunningGate, count: int) -> list[Client]:
+    """Return connections that were used, one each second."""
+    clients = []
+    for _ in range(count):
+        clients.append(await gate.connect())
+        await clients[-1].ask(request("GET", "/livez"))
+        gate.advance(1)
+    return clients
+
+
+async def test_the_longest_idle_make_room_when_connections_are_nearly_as_many_as_there_may_be() -> None:
+    async with running_gate(limits=Limits(connections_max=20)) as gate:
+        clients = await _used(gate, 18)
+        assert len(gate.site.connections) == 18
+        newcomers = [await gate.connect() for _ in range(2)]
+        for client in newcomers:
+            assert (await client.ask(request("GET", "/livez"))).status == 200
+        gate.advance(1)
+        await gate.connected(18)
+        assert gate.site.counts["idle_closed"] == 2
+        assert [await client.closed() for client in clients[:2]] == [True, True]
+        for client in (*clients[2:], *newcomers):
+            assert (await client.ask(request("GET", "/livez"))).status == 200
+
+
+async def test_nobody_is_closed_who_was_heard_of_just_now_or_waits_for_an_answer() -> None:
+    async with running_gate(limits=Limits(connections_max=3, claim_deadline_s=60)) as gate:
+        gate.store.hold()
+        waiting = await gate.connect()
+        await waiting.send(gate.grab("alice"))
+        await gate.asked(1)
+        sending = await gate.connect()
+        await sending.send_in_pieces(b"GET /livez HTTP/1.1\r\n")
+        gate.advance(IDLE_MIN_S)
+        polite = await gate.connect()
+        await polite.ask(request("GET", "/livez"))
+        gate.advance(IDLE_MIN_S - 1)
+        assert len(gate.site.connections) == 3
+        gate.advance(1)
+        assert await polite.closed(), "now it has been idle for long enough"
+        gate.store.let_go()
+        assert (await waiting.answer()).outcome == "granted"
+        await sending.send(b"Host: x\r\n\r\n")
+        assert (await sending.answer()).status == 200
+
+
+async def test_connections_are_looked_after_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "AT_ONCE_MAX", 4)
+    async with running_gate(limits=LIMITS) as gate:
+        slow = [await gate.connect() for _ in range(10)]
+        for client in slow:
+            await client.send_in_pieces(b"GET")
+        gate.clock.now_us += 11 * 1_000_000
+        turns: list[Callable[[], None]] = []
+        gate.site.tick(turns.append)
+        ended = []
+        while turns:
+            ended.append(gate.site.counts["too_slow"])
+            turns.pop()()
+        assert ended == [4, 8, 10]
+        for client in slow:
+            assert [answer.status for answer in await client.answers_until_closed()] == [408]
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(4_000, marks=pytest.mark.soak)])
+async def test_slow_clients_of_every_kind_keep_nobody_from_their_packets_and_are_gone_after_the_deadline(
+    count: int,
+) -> None:
+    _, files_max = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (files_max, files_max))
+    async with running_gate(limits=LIMITS, packets=2_000) as gate:
+        head = request("POST", "/v1/rounds/r1/grab", gate.ticket("slow"))
+        body = head.replace(b"Content-Length: 0", b"Content-Length: 999")
+        reads = request("GET", "/v1/rounds/r1") * 60
+        slow = [await gate.connect() for _ in range(count)]
+        good = await gate.connect()
+        for number, client in enumerate(slow):
+            await client.send((head[:80], body, reads + b"GET /")[number % 3])
+        for second in range(10):
+            for client in slow[second::3]:
+                await client.send(b"x")
+            assert (await good.grab(f"good-{second}")).outcome == "granted"
+            gate.advance(1)
+        assert len(gate.site.connections) == count + 1
+        gate.advance(2)
+        assert (await good.grab("good-again")).outcome == "granted"
+        gate.advance(11)
+        await gate.connected(1)
+        assert gate.site.counts["too_slow"] == count

@@ -20,6 +20,7 @@ import msgspec
 from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, sign_ticket
+from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.connection import Connection
 from redrush.gate.lanes import Home
@@ -281,6 +282,7 @@ class RunningGate:
         packets: int,
         tickets: KeyRing,
         proof_of_work: ProofOfWork | None,
+        asking: AskingRules,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -299,6 +301,7 @@ class RunningGate:
             now_us=clock,
             failed=self.faults.append,
             draw=draw,
+            asking=AskingLimits(asking, lambda: clock.now_us / SECOND_US),
         )
         self.site = self.gate.site
         self.gauge = self.gate.gauge
@@ -427,6 +430,7 @@ async def running_gate(
     packets: int = 3,
     tickets: KeyRing = TICKET_RING,
     proof_of_work: ProofOfWork | None = None,
+    asking: AskingRules = AskingRules(),  # noqa: B008 - frozen
 ) -> AsyncIterator[RunningGate]:
     """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
     gate = RunningGate(
@@ -439,6 +443,7 @@ async def running_gate(
         packets=packets,
         tickets=tickets,
         proof_of_work=proof_of_work,
+        asking=asking,
     )
     await gate.start()
     try:

@@ -1,10 +1,11 @@
 """What a stack's directory may be asked to become: sets can be added between rounds, and none can be taken away."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from redrush.config import GateSpec, parse_campaign, parse_deployment
+from redrush.config import GateSpec, LimitsSpec, parse_campaign, parse_deployment
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.errors import ConfigError
 from redrush.stack.options import JOIN_US, StackOptions, StackPlan, deployment_text, plan_servers, plan_stack
@@ -13,6 +14,7 @@ from redrush.stack.stack_dir import StackDir
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 NOON_US = 1_801_915_200 * SECOND_US
+LIMITS = LimitsSpec(user_per_second=0.5, address_per_second="off", trusted_proxies=(ip_network("10.0.0.0/24"),))
 
 
 def _options(sets: int = 2, replicas: int = 1) -> StackOptions:
@@ -39,7 +41,7 @@ def sealed(stack: StackDir) -> SealedCampaign:
 
 
 def _was_up(stack: StackDir, plan: StackPlan) -> None:
-    stack.deployment.write_text(deployment_text(plan, GateSpec(parked_max=7), "users of 12 o'clock.txt", stack))
+    stack.deployment.write_text(deployment_text(plan, GateSpec(parked_max=7), LIMITS, "users of 12 o'clock.txt", stack))
 
 
 def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir) -> None:
@@ -52,6 +54,7 @@ def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir)
     assert [spec.id for spec in deployment.sets] == ["s1", "s2"]
     assert [spec.replicas_needed for spec in deployment.sets] == [1, 1]
     assert deployment.gate.limits == GateSpec(parked_max=7)
+    assert deployment.limits == LIMITS
     assert deployment.audience is not None
     assert deployment.audience.name == "users of 12 o'clock.txt"
 

@@ -22,6 +22,7 @@ from redrush.config.deployment_file import (
     load_deployment_file,
     parse_deployment,
 )
+from redrush.config.limits_table import LimitsSpec
 from redrush.config.toml_file import FILE_BYTES_MAX
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "CampaignFile",
     "DeploymentFile",
     "GateSpec",
+    "LimitsSpec",
     "RoundSpec",
     "Secret",
     "SetSpec",

@@ -12,6 +12,7 @@ import msgspec
 
 from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
+from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
@@ -76,6 +77,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     client: ClientPolicy
     proof_of_work: ProofOfWork | None = None
     admission: AdmissionTerms = AdmissionTerms()
+    limits: LimitsSpec = LimitsSpec()
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -104,6 +106,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     campaign: _CampaignTable
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
+    limits: LimitsTable = LimitsTable()
     client: ClientTable = ClientTable()
     tickets: TicketsTable = TicketsTable()
     admission: AdmissionTable = AdmissionTable()
@@ -144,6 +147,9 @@ def _campaign(file: _File) -> CampaignFile:
         (rule.name for rule in file.rule),
         None if work is None else work.exchanges_per_s,
     )
+    client = client_policy(file.client)
+    limits = limits_of_table(file.limits)
+    _check_patience(limits, client)
     playbooks = playbooks_of(file.playbook, switches)
     return CampaignFile(
         id=table.id,
@@ -152,7 +158,8 @@ def _campaign(file: _File) -> CampaignFile:
         audience=table.audience,
         rounds=rounds,
         gate=file.gate,
-        client=client_policy(file.client),
+        limits=limits,
+        client=client,
         proof_of_work=work,
         admission=admission_terms(file.admission),
         playbooks=playbooks,
@@ -166,6 +173,16 @@ def check_gate(gate: GateSpec) -> None:
         value = getattr(gate, key)
         if value is not None and value < 1:
             raise Wrong(f"gate.{key}", "must be at least 1")
+
+
+def _check_patience(limits: LimitsSpec, client: ClientPolicy) -> None:
+    """Raise Wrong if who keeps to the client policy would be refused."""
+    per_second = limits.user_per_second
+    if per_second is not None and not isinstance(per_second, str) and per_second * client.interval_ms < 1_000:
+        sentence = (
+            f"is less often than clients are told to ask, which is every {client.interval_ms} ms (client.interval)"
+        )
+        raise Wrong("limits.user_per_second", sentence)
 
 
 def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:

@@ -14,6 +14,7 @@ import msgspec
 
 from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.campaign_file import GateSpec, check_gate
+from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
 from redrush.core.levels import AdmissionTerms
@@ -154,6 +155,8 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     sets: tuple[SetSpec, ...]
     valkey: ValkeySpec
     gate: GateRole
+    limits: LimitsSpec
+    """How often one may ask a gate."""
     recorder: Address
     settle: Address
     control: ControlRole
@@ -238,6 +241,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     set: list[_SetTable]
     valkey: _ValkeyTable = _ValkeyTable()
     gate: _GateTable = _GateTable()
+    limits: LimitsTable = LimitsTable()
     recorder: _RoleTable = _RoleTable(control_port=9101)
     settle: _RoleTable = _RoleTable(control_port=9102)
     control: _ControlTable = _ControlTable()
@@ -279,6 +283,7 @@ class _Reading:
             sets=self._sets(file),
             valkey=self._valkey(file.valkey),
             gate=_gate(file.gate),
+            limits=limits_of_table(file.limits),
             recorder=_control("recorder", file.recorder),
             settle=_control("settle", file.settle),
             control=ControlRole(

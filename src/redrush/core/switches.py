@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from redrush.core.buckets import PER_SECOND_MAX
+
 OFF: Final = "off"
 
 Value = bool | float | str
@@ -23,6 +25,8 @@ Value = bool | float | str
 
 ANSWER_ENDED: Final = "answer_ended"
 CLAIMS_WAITING_MAX: Final = "flow.store.claims_waiting_max"
+USER_PER_SECOND: Final = "limits.user_per_second"
+ADDRESS_PER_SECOND: Final = "limits.address_per_second"
 NON_CORE_SHARE: Final = "sampling.non_core"
 SETTLEMENT_PAUSED: Final = "settlement.paused"
 REPORTING_DROPPED: Final = "reporting.dropped"
@@ -158,6 +162,28 @@ CAMPAIGN_WIDE: Final = (
         default=False,
         does="nothing is recorded and no leftover is moved; claims go on, and the log keeps everything",
         acts=Role.SETTLE,
+    ),
+    Switch(
+        name=USER_PER_SECOND,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="requests a second of one user and gate process",
+        least=0.01,
+        most=PER_SECOND_MAX,
+        may_be_off=True,
+        does='how often one user may ask, instead of the configured limit; "off": the configured one holds',
+        acts=Role.GATE,
+    ),
+    Switch(
+        name=ADDRESS_PER_SECOND,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="requests a second of one address and gate process",
+        least=0.01,
+        most=PER_SECOND_MAX,
+        may_be_off=True,
+        does="as limits.user_per_second, for all requests from one network address; many people may share one",
+        acts=Role.GATE,
     ),
     Switch(
         name=REPORTING_DROPPED,

@@ -5,6 +5,7 @@ prebuilt head and its own JSON.
 """
 
 import json
+import re
 from typing import Any
 
 _REASONS = {
@@ -12,6 +13,10 @@ _REASONS = {
     408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type",
     429: "Too Many Requests", 431: "Request Header Fields Too Large", 503: "Service Unavailable",
 }  # fmt: skip
+
+
+INTERVAL_HEADER = "X-Redrush-Interval-Ms"
+"""What `interval_ms` says in a body: the least time to the client's next request, for whoever reads heads only."""
 
 
 def answer(status: int, body: bytes, content_type: str = "application/json", headers: str = "") -> bytes:
@@ -34,6 +39,18 @@ def problem(status: int, detail: str, headers: str = "", **members: Any) -> byte
 def dated(complete: bytes, date: str) -> bytes:
     """Return the answer with its date (RFC 9110, 6.6.1), for answers that are built once and kept longer."""
     return complete.replace(b"\r\n", f"\r\nDate: {date}\r\n".encode("ascii"), 1)
+
+
+def advising(complete: bytes, interval_ms: int, headers: str) -> bytes:
+    """Return the answer, whose body is a JSON object, with these header lines, and with `interval_ms` as the least time
+    to the client's next request unless it asks for more already."""
+    fields = json.loads(complete.partition(b"\r\n\r\n")[2])
+    fields["interval_ms"] = max(interval_ms, fields.get("interval_ms") or 0)
+    body = _json(fields)
+    head = re.sub(
+        rb"\r\nContent-Length: \d+\r\n", b"\r\nContent-Length: %d\r\n" % len(body), head_of(complete), count=1
+    )
+    return head.replace(b"\r\n", f"\r\n{headers}".encode("ascii"), 1) + body
 
 
 def closing(complete: bytes) -> bytes:
@@ -102,3 +119,6 @@ STOPPING = problem(
     503, "this gate is stopping; try again", "Retry-After: 1\r\nX-Redrush-Elsewhere: 1\r\n", elsewhere=True
 )
 QUERIES_BUSY = problem(503, "too many are asking at once, and claims go first; try again shortly", "Retry-After: 1\r\n")
+TOO_MANY_OF_ADDRESS = problem(
+    429, "too many connections from this network address; close some, or try again shortly", "Retry-After: 2\r\n"
+)

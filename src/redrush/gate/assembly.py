@@ -12,6 +12,7 @@ from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, TicketVerifier
 from redrush.gate import answers
 from redrush.gate.admission import Admission, MakesWay
+from redrush.gate.asking_limits import AskingLimits
 from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
@@ -73,7 +74,7 @@ class Gate(msgspec.Struct, frozen=True):
             await claims.drained()
 
 
-def build_gate(
+def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, once, by the wiring
     event: Event,
     limits: Limits,
     homes: Callable[[Round], Sequence[Home]],
@@ -82,11 +83,13 @@ def build_gate(
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],
     draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
+    asking: AskingLimits | None = None,
 ) -> Gate:
     """Return the gate of an event. `homes` are the sets of a round, in order.
 
     `shared`: other gates claim from the same stores. `failed` hears of each store that has failed for good, and of
-    faults that nobody thought of; a shared store that is only away is not told.
+    faults that nobody thought of; a shared store that is only away is not told. `asking`: how often one may ask; None:
+    as often as the switches let.
     """
     proves = event.proof_of_work is not None
     site = Site(
@@ -94,6 +97,7 @@ def build_gate(
         TicketVerifier(event.tickets, plain=not proves),
         now_us,
         unproven=TicketVerifier(event.tickets, proven=False) if proves else None,
+        asking=asking,
     )
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)

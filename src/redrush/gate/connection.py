@@ -15,12 +15,15 @@ import asyncio
 from typing import Final, cast
 
 from redrush.gate import answers
+from redrush.gate.asking_limits import Frequency
 from redrush.gate.reader import Broken, Request, RequestReader
 from redrush.gate.route import Endpoint, Route
 from redrush.gate.site import NEVER_S, Site
 
 _BEARER: Final = b"\r\nAuthorization: Bearer "
 _BEARER_BYTES: Final = len(_BEARER)
+_FORWARDED: Final = b"\r\nX-Forwarded-For: "
+_FORWARDED_BYTES: Final = len(_FORWARDED)
 
 UNREAD_BYTES_MAX: Final = 65_536
 """What may wait behind a request under way before the connection is not read any more."""
@@ -35,8 +38,8 @@ FORGET_AFTER_S: Final = 5
 class Connection(asyncio.Protocol):
     """See the module. Created by the server for each accepted socket."""
 
-    __slots__ = ("_active_s", "_closing", "_ended", "_expires_s", "_head", "_reader", "_route", "_since_s",
-                 "_site", "_stalled", "_transport", "_unread", "_user", "_waiting")  # fmt: skip
+    __slots__ = ("_active_s", "_address", "_closing", "_counted", "_ended", "_expires_s", "_head", "_proxy", "_reader",
+                 "_route", "_since_s", "_site", "_stalled", "_transport", "_unread", "_user", "_waiting")  # fmt: skip
 
     _transport: asyncio.Transport
     _route: Route
@@ -54,6 +57,9 @@ class Connection(asyncio.Protocol):
         self._ended = False
         self._active_s = site.now_s
         self._since_s = NEVER_S
+        self._address = b""  # of whoever the request under way comes from
+        self._proxy: bytes | None = None  # the peer's own address, if it is a proxy of ours
+        self._counted = False
 
     # -- the transport's calls
 
@@ -71,9 +77,27 @@ class Connection(asyncio.Protocol):
         if excess >= 0 or site.stopping:
             site.counts["connections_refused"] += 1
             self._refuse(answers.STOPPING if site.stopping else answers.TOO_MANY_CONNECTIONS)
+        else:
+            self._meet()
+
+    def _meet(self) -> None:
+        """Find out who the peer is; turn it away if it has its share of connections. Proxies have no such share."""
+        asking = self._site.asking
+        peer = self._transport.get_extra_info("peername")
+        self._address, trusted = asking.clients.of_peer(peer[0] if peer else "")
+        if trusted:
+            self._proxy = self._address
+        elif asking.enter(self._address):
+            self._counted = True
+        else:
+            self._site.counts["address_connections"] += 1
+            self._refuse(answers.TOO_MANY_OF_ADDRESS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._site.connections.discard(self)
+        site = self._site
+        site.connections.discard(self)
+        if self._counted:
+            site.asking.leave(self._address)
         self._closing = True
         self._waiting = False
         self._unread = b""
@@ -112,15 +136,22 @@ class Connection(asyncio.Protocol):
 
     def _short_way(self, data: bytes, site: Site, now_s: int) -> bool:
         """Serve a request whose head is known; returns False if it is not, or its ticket is not good."""
+        heads = site.known_heads
+        if self._proxy is not None:
+            cut = self._cut_forwarded(data)
+            if cut is None:
+                return False
+            data, self._address, _ = cut
+            heads = site.proxied_heads
         start = data.find(_BEARER) + _BEARER_BYTES
         if start < _BEARER_BYTES:
-            endpoint = site.known_heads.find(data, len(data), len(data))
+            endpoint = heads.find(data, len(data), len(data))
             if endpoint is None:
                 return False
             self._serve(endpoint.route, "")
             return True
         end = data.find(b"\r", start)
-        endpoint = site.known_heads.find(data, start, end)
+        endpoint = heads.find(data, start, end)
         if endpoint is None:
             return False
         credentials = data[start:end]
@@ -129,14 +160,26 @@ class Connection(asyncio.Protocol):
             ticket = site.ticket(credentials)
         if ticket is None or ticket.expires_s <= now_s:
             return False
-        # Kept from the second request on: most connections of a crowd make one and stay.
-        if self._user:
+        # Kept from the second request on: most connections of a crowd make one and stay. Behind a proxy the next one is
+        # somebody else's.
+        if self._user and self._proxy is None:
             self._head = data
         self._route, self._user, self._expires_s = endpoint.route, ticket.user, ticket.expires_s
         self._serve(endpoint.route, ticket.user)
         if known is None and not self._waiting:
             site.remember_ticket(credentials, ticket)
         return True
+
+    def _cut_forwarded(self, data: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """Return a proxy's request without the text of `X-Forwarded-For`, the client's address, and that text; None if
+        it has none that makes sense. A text that does consists of harmless characters, like a ticket."""
+        start = data.find(_FORWARDED) + _FORWARDED_BYTES
+        if start < _FORWARDED_BYTES:
+            return None
+        end = data.find(b"\r", start)
+        text = data[start:end]
+        address = self._site.asking.clients.of_forwarded(text)
+        return None if address is None else (data[:start] + data[end:], address, text)
 
     def _long_way(self, data: bytes) -> None:
         reader = self._reader
@@ -161,17 +204,24 @@ class Connection(asyncio.Protocol):
         endpoint: Endpoint = found[0]
         if endpoint.once:
             return
+        heads = self._site.known_heads
+        if self._proxy is not None:
+            # Only where the one line that is cut out is all there is: nobody's address may stand in a known head.
+            cut = self._cut_forwarded(data)
+            if cut is None or cut[2] != request.forwarded:
+                return
+            data, heads = cut[0], self._site.proxied_heads
         start = data.find(_BEARER)
         if start < 0:
             # Without a ticket, or with one whose header is spelled so that the short way does not see it. The short way
             # relies on it that no head is known by its whole text but a public one.
             if not endpoint.needs_ticket:
-                self._site.known_heads.remember(data, len(data), len(data), endpoint)
+                heads.remember(data, len(data), len(data), endpoint)
             return
         start += _BEARER_BYTES
         end = data.find(b"\r", start)
         if endpoint.needs_ticket and data[start:end] == request.ticket:
-            self._site.known_heads.remember(data, start, end, endpoint)
+            heads.remember(data, start, end, endpoint)
 
     def _receive_more(self, data: bytes) -> None:
         """Keep what came while a request is under way, or go on reading one that comes in pieces."""
@@ -211,10 +261,14 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive or self._site.stopping:
             self._closing = True
         self._since_s = self._active_s = self._site.now_s
-        found = self._site.resolve(request)
+        site = self._site
+        if self._proxy is not None:
+            self._address = site.asking.clients.of_forwarded(request.forwarded) or self._proxy
+        found = site.resolve(request)
         if isinstance(found, bytes):
-            self._site.counts["refused"] += 1
-            found = answers.dated(found, self._site.date)
+            site.counts["refused"] += 1
+            limit = None if site.asking.check is None else site.asking.check("", self._address)
+            found = answers.dated(limit if isinstance(limit, bytes) else found, site.date)
             self._write(answers.head_of(found) if request.method == b"HEAD" else found)
         else:
             endpoint, user = found
@@ -228,11 +282,22 @@ class Connection(asyncio.Protocol):
         return self._waiting
 
     def _serve(self, route: Route, user: str) -> None:
-        done = route.serve(self, user)
+        check = self._site.asking.check
+        if check is not None and (limit := check(user, self._address)) is not None:
+            done = self._serve_hasty(route, user, limit)
+        else:
+            done = route.serve(self, user)
         if done is None:
             self._waiting = True
         else:
             self._write(done)
+
+    def _serve_hasty(self, route: Route, user: str, limit: bytes | Frequency) -> bytes | None:
+        """Refuse somebody who asks too often, or answer with the advice to wait for longer."""
+        if isinstance(limit, bytes):
+            return answers.dated(limit, self._site.date)
+        done = route.serve(self, user)
+        return None if done is None else limit.advise(done)
 
     def send(self, answer: bytes) -> None:
         """Take the answer that the request under way waited for."""
@@ -297,6 +362,11 @@ class Connection(asyncio.Protocol):
             self._user = ""
             if site.now_s - self._active_s > limits.idle_timeout_s:
                 self._close()
+
+    def idle_since_s(self) -> int | None:
+        """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
+        busy = self._waiting or self._stalled or self._closing or self._reader is not None
+        return None if busy else self._active_s
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""

@@ -42,6 +42,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     content_type: bytes
     body: bytes
     keep_alive: bool
+    forwarded: bytes = b""
+    """`X-Forwarded-For` as it came; the lines of several joined."""
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
@@ -54,8 +56,8 @@ class RequestReader:
     """Turns a byte stream into requests. `feed` it; complete ones, and at most one `Broken` at the end, gather in
     `ready`. After a Broken nothing more is read."""
 
-    __slots__ = ("_body", "_broken", "_content_type", "_framing", "_has_host", "_head_bytes", "_in_head", "_limits",
-                 "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
+    __slots__ = ("_body", "_broken", "_content_type", "_forwarded", "_framing", "_has_host", "_head_bytes", "_in_head",
+                 "_limits", "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -69,6 +71,7 @@ class RequestReader:
         self._url = b""
         self._ticket: bytes | None = None
         self._content_type = b""
+        self._forwarded = b""
         self._has_host = False
         self._framing = b""
         self._body = b""
@@ -138,6 +141,8 @@ class RequestReader:
             if self._has_host:
                 self._break(400)
             self._has_host = True
+        elif name == b"x-forwarded-for":
+            self._forwarded = self._forwarded + b"," + value if self._forwarded else value
         elif name in _FRAMING_HEADERS and value != b"0":
             self._framing = name
 
@@ -184,6 +189,7 @@ class RequestReader:
                 content_type=self._content_type,
                 body=self._body,
                 keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
+                forwarded=self._forwarded,
             )
         )
         self._begin()

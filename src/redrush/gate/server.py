@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Sequence
 
 from redrush.errors import ConfigError
@@ -10,6 +11,10 @@ from redrush.gate.site import Site
 
 BACKLOG = 4_096
 """Connections the kernel keeps while the loop is busy: a crowd connects within the same second."""
+
+SOCKET_BUFFER_BYTES = 65_536
+"""What the kernel keeps of one connection, in each direction (Linux allows twice the figure). By itself it would grow
+to megabytes for every client that sends without reading; an answer has a few hundred bytes."""
 
 STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
@@ -38,8 +43,13 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                lambda: Connection(site), host, port, backlog=BACKLOG, reuse_port=reuse_port
+                lambda: Connection(site), host, port, backlog=BACKLOG, reuse_port=reuse_port, start_serving=False
             )
+            for listening in listener.sockets:
+                # Accepted sockets inherit them.
+                for direction in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                    listening.setsockopt(socket.SOL_SOCKET, direction, SOCKET_BUFFER_BYTES)
+            await listener.start_serving()
         except OSError as fault:
             reason = os.strerror(fault.errno) if fault.errno else str(fault)
             raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from fault
@@ -53,9 +63,10 @@ class Server:
 
     def _tick(self) -> None:
         # The next tick is set first: a fault in this one is reported by the loop, and deadlines go on being kept.
-        self._next_tick = asyncio.get_running_loop().call_later(1.0, self._tick)
+        loop = asyncio.get_running_loop()
+        self._next_tick = loop.call_later(1.0, self._tick)
         for site, _ in self._sites:
-            site.tick()
+            site.tick(loop.call_soon)
         for tick in self._ticks:
             tick()
 

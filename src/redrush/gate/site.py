@@ -5,14 +5,17 @@ later (a claim that waits for its batch). The participants' port and the control
 """
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from heapq import nsmallest
+from itertools import islice
+from typing import Final, Protocol
 
 import msgspec
 
 from redrush.core.instants import http_date
 from redrush.core.tickets import TICKET_BYTES_MAX, Ticket
 from redrush.gate import answers
+from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
 from redrush.gate.route import Endpoint, Route, TicketCounter
@@ -21,6 +24,18 @@ NEVER_S = 1 << 62
 
 TICKETS_REMEMBERED_MAX = 131_072
 """Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
+
+
+CROWDED_SHARE: Final = 0.9
+"""Of the connections that there may be: from here on idle ones make room, the longest idle first."""
+
+AT_ONCE_MAX: Final = 256
+"""Connections that are looked after in one turn of the loop: some milliseconds, if each has to be ended."""
+
+Later = Callable[[Callable[[], None]], object]
+
+IDLE_MIN_S: Final = 3
+"""Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""
 
 
 class Verifier(Protocol):
@@ -40,16 +55,20 @@ class Site:
         now_us: Callable[[], int],
         no_ticket: bytes = answers.NO_TICKET,
         unproven: Verifier | None = None,
+        asking: AskingLimits | None = None,
     ) -> None:
         """`no_ticket` answers whoever brings none that the verifier finds genuine. `unproven` finds those genuine that
-        must be exchanged for others first; None: there are none such."""
+        must be exchanged for others first; None: there are none such. `asking` None: without limits."""
         self.limits = limits
         self.stopping = False
         self.connections_max = limits.connections_max
         """Connections at once; what operators set holds besides the configured maximum."""
         self.connections: set[Idler] = set()
         self.counts: Counter[str] = Counter()
+        self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
         self.known_heads = KnownHeads()
+        self.proxied_heads = KnownHeads()
+        """Heads without what proxies of ours wrote in `X-Forwarded-For`. Apart from the others, where it stands."""
         self.known_tickets: dict[bytes, Ticket] = {}
         self._endpoints: dict[bytes, Endpoint] = {}
         self._counters: dict[bytes, TicketCounter] = {}
@@ -121,18 +140,47 @@ class Site:
         route = counter.route_for(ticket, request.body)
         return Endpoint(counter.method, route, needs_ticket=True, once=True), ticket.user
 
-    def tick(self) -> None:
-        """Call every second: the coarse clock, and the deadlines of connections."""
+    def tick(self, later: Later | None = None) -> None:
+        """Call every second: the coarse clock, and the deadlines of connections.
+
+        `later` calls something in another turn of the loop; with it connections are looked after some at a time, for
+        thousands of slow ones come to their end together and everybody else would wait for that.
+        """
         now_us = self._now_us()
         self.now_s = now_us // 1_000_000
         self.date = http_date(now_us)
-        for connection in tuple(self.connections):
-            connection.check_deadlines()
+        self._each(iter(tuple(self.connections)), lambda connection: connection.check_deadlines(), later)
+        self._make_room(later)
+
+    def _each(self, connections: "Iterator[Idler]", act: "Callable[[Idler], None]", later: Later | None) -> None:
+        """Do this with each connection that is still there."""
+        while batch := tuple(islice(connections, AT_ONCE_MAX)):
+            for connection in batch:
+                if connection in self.connections:
+                    act(connection)
+            if later is not None:
+                later(lambda: self._each(connections, act, later))
+                return
+
+    def _make_room(self, later: Later | None) -> None:
+        """End idle connections if there are nearly as many as there may be: they would keep newcomers out."""
+        excess = len(self.connections) - int(CROWDED_SHARE * self.limits.connections_max)
+        if excess <= 0:
+            return
+        idle = [
+            (since_s, number, connection)
+            for number, connection in enumerate(self.connections)
+            if (since_s := connection.idle_since_s()) is not None and self.now_s - since_s >= IDLE_MIN_S
+        ]
+        oldest = [connection for _, _, connection in nsmallest(excess, idle)]
+        self.counts["idle_closed"] += len(oldest)
+        self._each(iter(oldest), lambda connection: connection.finish(), later)
 
     def stop(self) -> None:
         """Answer what was accepted, then let every connection end."""
         self.stopping = True
         self.known_heads.clear()
+        self.proxied_heads.clear()
         for connection in tuple(self.connections):
             connection.finish()
 
@@ -142,6 +190,9 @@ class Idler(Protocol):
 
     def check_deadlines(self) -> None:
         """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
+
+    def idle_since_s(self) -> int | None:
+        """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""

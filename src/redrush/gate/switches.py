@@ -9,6 +9,7 @@ as many requests. How many gates there are is counted by whoever they tell their
 from collections.abc import Callable, Iterable
 
 from redrush.core.switches import (
+    ADDRESS_PER_SECOND,
     ANSWER_ENDED,
     CLAIMS_WAITING_MAX,
     CONNECTIONS_MAX,
@@ -16,6 +17,7 @@ from redrush.core.switches import (
     LEVEL_AT_OPENING,
     LEVEL_FLOOR,
     NON_CORE_SHARE,
+    USER_PER_SECOND,
     Snapshot,
     ended_of,
     pace_of,
@@ -90,6 +92,7 @@ class GateSwitches:
             claims.advise()
         share = snapshot.number(NON_CORE_SHARE)
         self._sampling.share = 1.0 if share is None else share
+        self._site.asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
         # A control role of an earlier start may not know yet that tickets are exchanged.
         if self._exchange is not None and EXCHANGES_PER_SECOND in snapshot.values:
             self._exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)

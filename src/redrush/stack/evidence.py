@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from redrush.config import DeploymentFile, GateSpec, load_deployment_file
+from redrush.config import DeploymentFile, GateSpec, LimitsSpec, load_deployment_file
 from redrush.control.durable_file import write_durably
 from redrush.control.sealing import load_sealed
 from redrush.stack import role_children
@@ -37,7 +37,7 @@ async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]
     supervisor = new_supervisor(stack)
     try:
         plan = plan_servers(stack)
-        write_durably(stack.offline, deployment_text(plan, GateSpec(), None, stack).encode())
+        write_durably(stack.offline, deployment_text(plan, GateSpec(), LimitsSpec(), None, stack).encode())
         await start_servers(supervisor, stack, plan, campaign_id)
         await supervisor.start(role_children.recorders(plan, stack.offline.absolute()))
         return await asyncio.to_thread(work, load_deployment_file(stack.offline))

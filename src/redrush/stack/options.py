@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.config import GateSpec, load_deployment_file
+from redrush.config import GateSpec, LimitsSpec, load_deployment_file
 from redrush.control.sealing import SealedCampaign
 from redrush.core.campaign import Round
 from redrush.errors import ConfigError
@@ -124,9 +124,10 @@ JOIN_US: Final = 120_000_000
 """A set joins a round no sooner than this before its warm-up: everything must be up by then."""
 
 
-def deployment_text(plan: StackPlan, gate: GateSpec, audience_path: str | None, stack: StackDir) -> str:
+def deployment_text(
+    plan: StackPlan, gate: GateSpec, limits: LimitsSpec, audience_path: str | None, stack: StackDir
+) -> str:
     """Return the deployment file of the plan, with the limits and the audience of the campaign file."""
-    limits = "".join(f"{name} = {value}\n" for name, value in msgspec.structs.asdict(gate).items() if value is not None)
     audience = "" if audience_path is None else f"audience = {_toml(str(Path(audience_path).absolute()))}\n"
     head = (
         "# Written by `redrush stack up`, anew at every start.\n\n"
@@ -135,11 +136,20 @@ def deployment_text(plan: StackPlan, gate: GateSpec, audience_path: str | None, 
     sets = "".join(_set_text(set_plan) for set_plan in plan.sets)
     return (
         f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n"
-        f"count = {len(plan.gates)}\n{limits}"
+        f"count = {len(plan.gates)}\n{_keys(gate)}"
+        f"\n[limits]\n{_keys(limits)}"
         f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
         f"\n[settle]\ncontrol_port = {plan.settle}\n"
         f'\n[control]\ncontrol_port = {plan.control}\ngates = ["{HOST}:{plan.port}"]\n'
         f"\n[query]\nhost = {_toml(HOST)}\nport = {plan.query}\ncontrol_port = {plan.query_control}\n"
+    )
+
+
+def _keys(table: msgspec.Struct) -> str:
+    """Return a line for each key of a table that is set. Numbers, texts and lists of them are written as in JSON."""
+    set_keys = {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
+    return "".join(
+        f"{name} = {msgspec.json.encode(value, enc_hook=str).decode()}\n" for name, value in set_keys.items()
     )
 
 

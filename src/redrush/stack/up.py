@@ -100,7 +100,7 @@ class _Stack:
         # A directory that holds another campaign is refused before anything is started on it.
         sealed = self._seal() if self._stack.event.campaign.exists() else None
         plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
-        text = deployment_text(plan, self._file.gate, self._file.audience, self._stack)
+        text = deployment_text(plan, self._file.gate, self._file.limits, self._file.audience, self._stack)
         write_durably(self._stack.deployment, text.encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
         load_or_create_keys(self._stack.event)

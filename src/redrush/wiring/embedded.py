@@ -36,6 +36,7 @@ from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
+from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.dependencies import breaker_readings, bulkhead_readings
 from redrush.wiring.operating import Operating, control_site, prepare_operating
@@ -105,6 +106,7 @@ class Embedded:
             shared=False,
             now_us=clock.now_us,
             failed=self._fail,
+            asking=asking_limits(self._file.limits, self._file.client),
         )
         plans = prepare_operating(self._data_dir, self._file)
         self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us)
@@ -260,6 +262,14 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
     for reason, count in gate.site.counts.items():
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
+    for limit in (gate.site.asking.users, gate.site.asking.addresses):
+        labels = (("reason", f"{limit.name}_limit"),)
+        yield Reading("redrush_refusals", "Refusals before any claim", "counter", labels, limit.refused)
+    for limit in (gate.site.asking.users, gate.site.asking.addresses):
+        labels = (("limit", limit.name),)
+        yield Reading(
+            "redrush_slowed", "Requests that came so often that a pause was advised", "counter", labels, limit.slowed
+        )
 
 
 def _set_readings(gate: Gate) -> Iterator[Reading]:

@@ -36,6 +36,7 @@ from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
+from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
 from redrush.wiring.embedded import gate_readings, limits_of, recorder_readings
@@ -66,6 +67,7 @@ class GateRole:
         data_dir = DataDir(deployment.data)
         keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
+        policy = load_policy(data_dir)
         gate = build_gate(
             Event(
                 sealed.campaign,
@@ -73,7 +75,7 @@ class GateRole:
                 keys.tickets,
                 keys.receipts,
                 self._audience,
-                load_policy(data_dir),
+                policy,
                 load_proof_of_work(data_dir),
                 deployment.admission,
             ),
@@ -82,6 +84,7 @@ class GateRole:
             shared=True,
             now_us=now_us,
             failed=self._troubles.listener("store"),
+            asking=asking_limits(deployment.limits, policy),
         )
         scaled = self._scaled = ScaledGate(
             gate,

@@ -53,6 +53,9 @@ HEAD: Final = """\
 id = "chaos"
 name = "Chaos"
 currency = "CNY"
+
+[limits]
+user_per_second = "off"
 """
 
 ROUNDS: Final = """

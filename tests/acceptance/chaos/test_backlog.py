@@ -46,6 +46,8 @@ HEAD: Final = """\
 id = "backlog"
 name = "Backlog"
 currency = "CNY"
+[limits]
+user_per_second = "off"
 """
 ROUND: Final = """
 [[round]]

@@ -48,6 +48,8 @@ CAMPAIGN: Final = """\
 id = "third"
 name = "One third"
 currency = "CNY"
+[limits]
+user_per_second = "off"
 
 [[round]]
 id = "rush"

@@ -48,6 +48,9 @@ id = "crash"
 name = "Crash test"
 currency = "CNY"
 
+[limits]
+user_per_second = "off"
+
 [[round]]
 id = "short"
 opens = "now"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redrush.config import Address
 from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target
-from redrush.drill.bench.subject import CAMPAIGN, Event
+from redrush.drill.bench.subject import CAMPAIGN, ENDLESS_LIMITS, Event
 from redrush.stack.loopback import HOST, free_port
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, found_set
@@ -130,7 +130,7 @@ class Sets:
         for set_id, servers in self._servers.items():
             addresses = ", ".join(f'"{server.address}"' for server in servers)
             lines += ["[[set]]", f'id = "{set_id}"', f"addresses = [{addresses}]", f"replicas_needed = {replicas}"]
-        lines += ["[gate]", f'host = "{HOST}"']
+        lines += ["[gate]", f'host = "{HOST}"', *ENDLESS_LIMITS]
         file = self._directory / "deployment.toml"
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return file

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,10 @@ class RoundPlan(msgspec.Struct, frozen=True, kw_only=True):
     release_per_s: float | None = None
 
 
+ENDLESS_LIMITS: Final = ("[limits]", "user_per_second = 1000000")
+"""A few users make all the load. Their limit is looked at before each answer, as in an event, and never reached."""
+
+
 class Event(msgspec.Struct, frozen=True):
     """A campaign file and the data directory it is sealed in."""
 
@@ -60,6 +65,7 @@ def make_event(directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[
         lines += [f'total = "{plan.packets}.00"', f"packets = {plan.packets}", 'min = "0.50"', 'max = "2.00"']
         if plan.release_per_s is not None:
             lines.append(f"release_per_second = {plan.release_per_s}")
+    lines += ENDLESS_LIMITS
     event = Event(directory / "campaign.toml", DataDir(directory / "data"))
     event.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     event.data.create()

@@ -1,0 +1,46 @@
+"""How often one may ask a gate: what the file says, and where it says nothing what suits the clients."""
+
+import math
+import time
+from typing import Final
+
+from redrush.config import LimitsSpec
+from redrush.core.buckets import Rate
+from redrush.core.client_policy import ClientPolicy
+from redrush.core.switches import OFF
+from redrush.gate.asking_limits import AskingLimits, AskingRules, rate_of
+
+USER_PER_SECOND_MIN: Final = 2.0
+USER_BURST_MIN: Final = 10
+"""A person who taps the button as fast as they can for two seconds is slowed, not refused."""
+
+USER_PACES: Final = 2
+"""A user may ask so many times as often as the client policy lets a client: for a second device, and for retries."""
+
+USER_BURST_S: Final = 5
+
+
+def asking_limits(spec: LimitsSpec, policy: ClientPolicy) -> AskingLimits:
+    """Return the limits of a gate. Addresses have none unless one is configured: a school may be behind one."""
+    rules = AskingRules(
+        user=_user_rate(spec, policy),
+        address=_address_rate(spec),
+        connections_per_address_max=spec.connections_per_address_max,
+        trusted_proxies=spec.trusted_proxies,
+    )
+    return AskingLimits(rules, time.monotonic)
+
+
+def _user_rate(spec: LimitsSpec, policy: ClientPolicy) -> Rate | None:
+    per_second = spec.user_per_second
+    if isinstance(per_second, str):
+        assert per_second == OFF
+        return None
+    if per_second is None:
+        per_second = max(USER_PER_SECOND_MIN, USER_PACES * 1_000 / max(1, policy.interval_ms))
+    return Rate(per_second, spec.user_burst or max(USER_BURST_MIN, math.ceil(USER_BURST_S * per_second)))
+
+
+def _address_rate(spec: LimitsSpec) -> Rate | None:
+    per_second = spec.address_per_second
+    return None if per_second is None or isinstance(per_second, str) else rate_of(per_second, spec.address_burst)
