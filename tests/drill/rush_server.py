@@ -56,6 +56,13 @@ Twist = Callable[["ServerConnection", str, str], Reply | None]
 """Called with (connection, round, user) before the normal answer; a reply from it goes out instead."""
 
 
+def refusal(status: int, **headers: str) -> Reply:
+    """A refusal as the contract has it; `Retry_After` becomes Retry-After."""
+    fields = {"Content-Type": "application/problem+json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    problem = {"type": "about:blank", "title": "No", "status": status, "detail": "not now"}
+    return status, fields, msgspec.json.encode(problem)
+
+
 class RushServer:
     """`port` after start; `requests` counts complete requests; `stall_until_s` holds all answers back."""
 

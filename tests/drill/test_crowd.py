@@ -16,7 +16,7 @@ from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdResult, Target, count_endings
 from redrush.drill.observations import Ending
 from redrush.drill.schedules import Schedule, constant_rate, hammering, plan
-from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, serving, tickets_for
+from tests.drill.rush_server import Reply, RushServer, ServerConnection, ServerRound, refusal, serving, tickets_for
 
 SWIFT = ClientPolicy(
     start_window_ms=50,
@@ -185,7 +185,7 @@ def test_a_repeat_to_somebody_who_asked_once_is_caught() -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_overload_is_retried_no_sooner_than_retry_after_and_not_for_ever(status: int) -> None:
-    server = RushServer(open_round(packets=5), twist=lambda *_: (status, {"Retry-After": "0"}, b"{}"))
+    server = RushServer(open_round(packets=5), twist=lambda *_: refusal(status, Retry_After="0"))
     result = run(rush_at(server, one_each(5), 5))
     assert count_endings(result.observations) == {"refused": 5 * SWIFT.attempts_max}
     assert set(result.observations.status.tolist()) == {status}
@@ -200,7 +200,7 @@ def after_one_refusal(gaps_s: list[float]) -> Callable[[ServerConnection, str, s
             gaps_s.append(time.monotonic() - seen[user])
             return None
         seen[user] = time.monotonic()
-        return 503, {"retry-after": "1"}, b""
+        return refusal(503, retry_after="1")
 
     return twist
 
@@ -226,7 +226,7 @@ def test_the_impolite_come_again_as_their_kind_does(manners: Manners, soonest_s:
 
 def test_the_impolite_do_not_come_for_ever() -> None:
     behaviour = Behaviour(manners=Manners.IMMEDIATE, insistence_max=7)
-    server = RushServer(open_round(packets=5), twist=lambda *_: (503, {"Retry-After": "9"}, b""))
+    server = RushServer(open_round(packets=5), twist=lambda *_: refusal(503, Retry_After="9"))
     assert count_endings(run(rush_at(server, one_each(3), 3, behaviour=behaviour)).observations) == {"refused": 21}
 
 
@@ -244,7 +244,7 @@ def test_bots_send_what_is_planned_whatever_comes_back() -> None:
 
 def test_polite_clients_hold_back_what_has_little_chance_and_it_is_told() -> None:
     seed = 5
-    server = RushServer(open_round(packets=5), twist=lambda *_: (503, {}, b""))
+    server = RushServer(open_round(packets=5), twist=lambda *_: refusal(503))
     policy = msgspec.structs.replace(SWIFT, throttle_window_ms=500)
     result = run(rush_at(server, one_each(200), 200, behaviour=Behaviour(policy=policy), seed=seed))
     assert server.requests == len(result.observations)
@@ -263,7 +263,7 @@ def test_retry_after_is_respected() -> None:
 
 
 def test_a_refused_ticket_is_not_tried_again() -> None:
-    result = run(rush_at(RushServer(open_round(5), twist=lambda *_: (401, {}, b"{}")), one_each(5), 5))
+    result = run(rush_at(RushServer(open_round(5), twist=lambda *_: refusal(401)), one_each(5), 5))
     assert count_endings(result.observations) == {"refused": 5}
 
 
@@ -291,6 +291,19 @@ def test_a_lost_connection_is_remade_and_its_user_asks_again() -> None:
 )
 def test_an_answer_outside_the_contract_is_malformed(body: bytes) -> None:
     result = run(rush_at(RushServer(open_round(1), twist=lambda *_: (200, {}, body)), one_each(2), 2))
+    assert count_endings(result.observations) == {"malformed": 2 * SWIFT.attempts_max}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (503, {"Content-Type": "text/html"}, b"<h1>503 Service Temporarily Unavailable</h1>"),
+        (502, {"Content-Type": "application/problem+json"}, b"{}"),
+        (500, refusal(503)[1], refusal(503)[2]),
+    ],
+)
+def test_an_error_page_is_no_refusal(reply: Reply) -> None:
+    result = run(rush_at(RushServer(open_round(1), twist=lambda *_: reply), one_each(2), 2))
     assert count_endings(result.observations) == {"malformed": 2 * SWIFT.attempts_max}
 
 

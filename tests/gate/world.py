@@ -281,8 +281,8 @@ class RunningGate:
         draw: Callable[[], float],
         packets: int,
         tickets: KeyRing,
-        asking: AskingRules,
         proof_of_work: ProofOfWork | None,
+        asking: AskingRules,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -429,8 +429,8 @@ async def running_gate(
     draw: Callable[[], float] = lambda: 0.0,
     packets: int = 3,
     tickets: KeyRing = TICKET_RING,
-    asking: AskingRules = AskingRules(),  # noqa: B008 - frozen
     proof_of_work: ProofOfWork | None = None,
+    asking: AskingRules = AskingRules(),  # noqa: B008 - frozen
 ) -> AsyncIterator[RunningGate]:
     """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
     gate = RunningGate(
@@ -442,8 +442,8 @@ async def running_gate(
         draw=draw,
         packets=packets,
         tickets=tickets,
-        asking=asking,
         proof_of_work=proof_of_work,
+        asking=asking,
     )
     await gate.start()
     try:

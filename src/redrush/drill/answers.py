@@ -5,6 +5,7 @@ not fit (no Content-Length, chunks, garbage) is `MalformedAnswer`, which the cro
 """
 
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,9 @@ from redrush.drill.observations import Ending
 
 ANSWER_BYTES_MAX = 64 * 1024
 """No answer of the contract comes near this; more means that the other side speaks something else."""
+
+REFUSALS_REMEMBERED_MAX = 1_024
+"""Refusals found to be well-formed: a gate's are prebuilt and change once a second, so nearly all are known."""
 
 _OUTCOME_PREFIX = b'{"outcome":"'
 _ENDINGS = {ending.label.encode(): ending for ending in Ending if ending <= Ending.NOT_ELIGIBLE}
@@ -55,7 +59,15 @@ class _NotOpenBody(msgspec.Struct, frozen=True):
     opens_at: datetime
 
 
+class _Problem(msgspec.Struct, frozen=True):
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 _granted_decoder = msgspec.json.Decoder(GrantedBody)
+_problem_decoder = msgspec.json.Decoder(_Problem)
 _not_open_decoder = msgspec.json.Decoder(_NotOpenBody)
 
 
@@ -105,6 +117,19 @@ def ending_of(status: int, body: bytes) -> Ending:
     if ending is None:
         raise MalformedAnswer(f"unknown outcome {name!r}")
     return ending
+
+
+@lru_cache(REFUSALS_REMEMBERED_MAX)
+def check_refusal(status: int, head: bytes, body: bytes) -> None:
+    """Raise MalformedAnswer unless this is a refusal by RFC 9457: people never get an error page."""
+    if b"\r\ncontent-type: application/problem+json\r\n" not in head.lower():
+        raise MalformedAnswer(f"a {status} that is no problem+json")
+    try:
+        problem = _problem_decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise MalformedAnswer(str(error)) from None
+    if problem.status != status or not problem.title:
+        raise MalformedAnswer(f"a {status} whose problem is another one")
 
 
 def read_granted(body: bytes) -> GrantedBody:

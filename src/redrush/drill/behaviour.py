@@ -69,6 +69,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.shakes_max, self.early_max, insistent) + 1
 
 
+ONCE = Behaviour(manners=Manners.BOT, repeat_share=0.0, insist_share=0.0)
+"""Everybody asks once, whatever comes back."""
+
+
 class NextTry(msgspec.Struct, frozen=True, gc=False):
     """The user asks again after `pause_s`; `last` says that it is the last time."""
 

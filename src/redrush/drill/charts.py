@@ -108,7 +108,7 @@ def amounts_chart(rounds: Sequence[RoundFigures], currency: str) -> str:
 
 
 class TimePlot(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates over time. Bucket k is from k·`bucket_s`; every series has as many values, per second."""
+    """Values over time. Bucket k is from k·`bucket_s`; every series has as many values, NaN where there is none."""
 
     title: str
     note: str
@@ -116,6 +116,7 @@ class TimePlot(msgspec.Struct, frozen=True, kw_only=True):
     series: dict[str, list[float]]
     broken: tuple[tuple[float, float], ...]
     """Spans in which something was broken, shaded."""
+    unit: str = "per second"
 
 
 _SERIES_ROLES = ("granted", "empty", "missed", "not_open", "fault")
@@ -133,8 +134,8 @@ def time_chart(plot: TimePlot, name: str) -> str:
         for from_s, to_s in plot.broken:
             axes.axvspan(from_s, to_s, color=ROLES["muted"], alpha=0.16, linewidth=0)
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("per second")
-        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.set_ylabel(plot.unit)
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(plot.series))
         return _svg(figure, name)
@@ -197,6 +198,10 @@ def _occupied(*histograms: Histogram) -> tuple[float, float]:
 
 def _thousands(value: float, _: int) -> str:
     return f"{value:,.0f}"
+
+
+def _plain(value: float, _: int) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
 def _milliseconds(value: float, _: int) -> str:

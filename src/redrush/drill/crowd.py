@@ -19,7 +19,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from redrush.drill.answers import Answer, MalformedAnswer, ending_of, header_number, read_granted, read_opens_at
+from redrush.drill.answers import (
+    Answer,
+    MalformedAnswer,
+    check_refusal,
+    ending_of,
+    header_number,
+    read_granted,
+    read_opens_at,
+)
 from redrush.drill.behaviour import LAST_TRY, Behaviour, NextTry, People
 from redrush.drill.connections import Connection, ConnectionPool
 from redrush.drill.observations import Acknowledged, Ending, ObservationColumns, Observations
@@ -274,6 +282,7 @@ class Crowd:
             opens_in_s = read_opens_at(answer.body) - time.time() + TIMER_EARLY_S
             return ending, False, self._people.after_not_open(person, opens_in_s, tries, now_s)
         if ending is Ending.REFUSED:
+            check_refusal(answer.status, answer.head, answer.body)
             retry_after_s = header_number(answer.head, b"retry-after")
             return ending, False, self._people.after_refusal(person, answer.status, retry_after_s, tries, now_s)
         if ending in _DENIALS:

@@ -7,6 +7,7 @@ next progress finds the pipe broken.
 import asyncio
 import gc
 import multiprocessing
+import os
 import signal
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -21,12 +22,15 @@ ENDING_DEADLINE_S = 5.0
 
 
 class CrowdProcess:
-    """A context, for the main thread: the crowd starts on entry and is ended on exit."""
+    """A context, for the main thread: the crowd starts on entry and is ended on exit.
 
-    def __init__(self, plan: CrowdPlan) -> None:
+    It has a core of its own if one is named.
+    """
+
+    def __init__(self, plan: CrowdPlan, core: int | None = None) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, self._child_pipe = spawn.Pipe(duplex=False)
-        self._process = spawn.Process(target=_run, args=(plan, self._child_pipe), daemon=True, name="crowd")
+        self._process = spawn.Process(target=_run, args=(plan, self._child_pipe, core), daemon=True, name="crowd")
 
     def __enter__(self) -> "CrowdProcess":
         # Ctrl-C is the parent's to handle, and it ends the crowd: what is ignored here stays so in the child.
@@ -69,7 +73,9 @@ class CrowdProcess:
         return newest
 
 
-def _run(plan: CrowdPlan, pipe: "Connection[object, object]") -> None:
+def _run(plan: CrowdPlan, pipe: "Connection[object, object]", core: int | None) -> None:
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     gc.collect()
     gc.freeze()
     gc.disable()

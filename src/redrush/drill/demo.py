@@ -5,13 +5,10 @@ and reconciliation come from the same commands an operator uses, and the crowd i
 but addresses and tickets. What this module adds is the order of things, and that no child outlives it.
 """
 
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -25,7 +22,7 @@ from redrush.drill.crowd_process import CrowdProcess
 from redrush.drill.demo_screen import Screen, screen_for
 from redrush.drill.event_figures import EventFacts, conditions, event_report, read_campaign
 from redrush.drill.event_report import EventReport
-from redrush.drill.rehearsal import HOST, REDRUSH, Rehearsal, RehearsalFailed, rehearsal_directory
+from redrush.drill.rehearsal import HOST, REDRUSH, Rehearsal, RehearsalFailed, ending_by_sigterm, rehearsal_directory
 from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule
 
@@ -98,7 +95,7 @@ def run_demo(options: DemoOptions) -> int:
     console = Console(stderr=options.as_json)
     demo: _Demo | None = None
     try:
-        with _ending_by_sigterm():
+        with ending_by_sigterm():
             with screen_for(console) as screen:
                 demo = _Demo(options, screen)
                 report = demo.play()
@@ -242,17 +239,3 @@ class _Demo:
     def end_server(self) -> None:
         """End the server if it still runs, at once."""
         self._event.end_server()
-
-
-@contextmanager
-def _ending_by_sigterm() -> Iterator[None]:
-    """Within this, SIGTERM ends the demo as Ctrl-C does: in order, with its children."""
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before: Callable[[int, FrameType | None], Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,8 +10,12 @@ from pathlib import Path
 import msgspec
 
 from redrush.drill.drill_report import DrillReport
-from redrush.drill.rehearsal import REDRUSH
+from redrush.drill.faults import faults
+from redrush.drill.hot_user import hot_user
+from redrush.drill.overload import overload
+from redrush.drill.rehearsal import REDRUSH, ending_by_sigterm
 from redrush.drill.retry_storm import retry_storm
+from redrush.drill.slow_clients import slow_clients
 from redrush.errors import ConfigError
 
 Tell = Callable[[str], None]
@@ -27,7 +31,11 @@ class Drill(msgspec.Struct, frozen=True):
 
 
 DRILLS = (
+    Drill("overload", "in a tenfold rush, are packets given out at full speed and all others told at once?", overload),
     Drill("retry-storm", "does an outage of seconds end when it ends, whatever the clients do?", retry_storm),
+    Drill("slow-clients", "do thousands who hardly use their connections cost the others anything?", slow_clients),
+    Drill("hot-user", "does one user with a hundred requests a second cost the others anything?", hot_user),
+    Drill("faults", "what do people notice when processes of a deployment die or hang?", faults),
 )  # fmt: skip
 
 
@@ -40,5 +48,8 @@ def drill_named(name: str) -> Drill:
 
 
 def play_drill(name: str, directory: Path, tell: Tell, *, short: bool, redrush: Sequence[str] = REDRUSH) -> DrillReport:
-    """Play a drill and return its report. ConfigError for an unknown name; RedrushError when it cannot be played."""
-    return drill_named(name).play(directory, redrush, short, tell)
+    """Play a drill and return its report. For the main thread: Ctrl-C and SIGTERM end it and whoever it has started.
+
+    ConfigError for an unknown name; RedrushError when it cannot be played."""
+    with ending_by_sigterm():
+        return drill_named(name).play(directory, redrush, short, tell)

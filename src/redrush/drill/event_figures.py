@@ -104,7 +104,10 @@ def read_campaign(data_dir: Path) -> Campaign:
     return msgspec.convert(msgspec.json.decode((data_dir / "campaign.json").read_bytes())["campaign"], Campaign)
 
 
-def conditions(data_dir: Path, registered_users: int, connections: int) -> Conditions:
+SHARED_NOTE = "Server, crowd and this report shared the machine, so each took time from the others."
+
+
+def conditions(data_dir: Path, registered_users: int, connections: int, note: str = SHARED_NOTE) -> Conditions:
     """Return what this machine is. Measures fsync in `data_dir`; raises OSError if its disk refuses."""
     return Conditions(
         cpu=_cpu_name(),
@@ -114,7 +117,7 @@ def conditions(data_dir: Path, registered_users: int, connections: int) -> Condi
         connections=connections,
         registered_users=registered_users,
         fsync_ms=round(_fsync_ms(data_dir), 3),
-        note="Server, crowd and this report shared the machine, so each took time from the others.",
+        note=note,
     )
 
 

@@ -5,18 +5,21 @@ process, tickets, export and reconciliation by the same commands. It ends its se
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import msgspec
 
 from redrush.core.money import exponent_of
 from redrush.drill.audit import Audit, Verdict, audit, read_sealed
+from redrush.drill.cores import confined_to
 from redrush.drill.event_figures import read_campaign
 from redrush.drill.observations import Acknowledged
 from redrush.drill.server_process import ServerProcess, free_port
@@ -77,13 +80,14 @@ class Rehearsal:
         path.write_text(toml, encoding="utf-8")
         return path
 
-    def serve(self, *arguments: str) -> None:
+    def serve(self, *arguments: str, program: Sequence[str] | None = None, core: int | None = None) -> None:
         """Start the server, which `arguments` are the command of, on this directory and these ports; return when it is
-        ready."""
-        command = (*self._redrush_command, *arguments, "--data", str(self.directory), "--port", str(self.port))
-        command = (*command, "--control-port", str(self.control_port))
+        ready. `program` takes the place of redrush; the server has only the `core`, if one is named."""
+        command = (*(program or self._redrush_command), *arguments, "--data", str(self.directory))
+        command = (*command, "--port", str(self.port), "--control-port", str(self.control_port))
         self._server = ServerProcess(command, self.directory / "server.log")
-        self._server.start(READY_DEADLINE_S)
+        with confined_to(core):
+            self._server.start(READY_DEADLINE_S)
 
     def stop_server(self) -> None:
         """End the server in order, if it still runs."""
@@ -150,3 +154,17 @@ def rehearsal_directory(chosen: Path | None, name: str) -> Path:
             "choose another disk with --data"
         )
     return directory
+
+
+@contextmanager
+def ending_by_sigterm() -> Iterator[None]:
+    """Within this, SIGTERM ends a rehearsal as Ctrl-C does: in order, with its children."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before: Callable[[int, FrameType | None], Any] | int | None = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

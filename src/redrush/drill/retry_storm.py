@@ -14,7 +14,6 @@ at all. An *intended claim* is a person who wants a packet, at a time fixed befo
 """
 
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from redrush.core.client_policy import ClientPolicy
+from redrush.drill import recovery
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.charts import TimePlot
@@ -34,12 +33,10 @@ from redrush.drill.figures import Mask
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
+from redrush.drill.stage import SEED, TAIL_S, plain_event, served_policy
 
-SEED = 20270206
 LEAD_S = 2.5
 """For the crowd's process to start and connect."""
-TAIL_S = 60.0
-"""After the last planned claim: far beyond the last come-back of the last person."""
 
 REQUESTS_PER_CLAIM_MAX = 1.1
 RECOVERED_WITHIN_S = 1.0
@@ -49,11 +46,8 @@ STORM_MIN = 2.0
 """Requests per claim during the outage from which on a rude crowd is a storm at all."""
 SERVED_MIN = 0.999
 
-BUCKET_S = 0.1
 USUAL_DELAY_S = 0.25
 """From wanting a packet to having it, when all is well; some hundred times the median."""
-NORMAL_SHARE = 0.95
-"""Of the people of a tenth of a second, how many have that when all is well."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,9 +112,11 @@ def retry_storm(directory: Path, redrush: Sequence[str], short: bool, tell: Call
     with Rehearsal(directory, redrush) as event:
         tell(f"registering {people:,} people and starting the server")
         tickets = event.tickets([f"u{number:06}" for number in range(people)])
-        event.serve("serve", str(event.campaign_path(_campaign(people, shape.client))))
+        event.serve(
+            "serve", str(event.campaign_path(plain_event("retry storm", people, tables=f"[client]\n{shape.client}")))
+        )
         pid = event.server.pid
-        policy = _served_policy(event)
+        policy = served_policy(event)
         tell(f"polite crowd: {shape.polite:,} claims in {shape.polite_lasts_s:g} s, stopped for {shape.outage_s:g} s")
         polite_people = Behaviour(policy=policy, repeat_share=0.0, insist_share=0.0)
         polite = _play(
@@ -154,21 +150,6 @@ def retry_storm(directory: Path, redrush: Sequence[str], short: bool, tell: Call
         conditions=conditions_,
         took_s=time.monotonic() - begun_s,
     )
-
-
-def _campaign(people: int, client: str) -> str:
-    packets = people + 1
-    return (
-        '[campaign]\nid = "storm"\nname = "retry storm"\ncurrency = "CNY"\n'
-        f'[[round]]\nid = "r1"\nopens = "now"\nlasts = "1h"\nkind = "equal"\ntotal = "{packets}.00"\n'
-        f"packets = {packets}\n[client]\n{client}"
-    )
-
-
-def _served_policy(event: Rehearsal) -> ClientPolicy:
-    url = f"http://{HOST}:{event.port}/v1/policy"
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return msgspec.json.decode(answer.read(), type=ClientPolicy)
 
 
 def _play(
@@ -248,29 +229,16 @@ def requests_per_claim_broken(phase: Phase) -> float:
 
 def served_share(phase: Phase) -> float:
     """Return which part of the people got the packet that was there for them."""
-    return float(np.isfinite(delays_s(phase)).mean())
-
-
-def delays_s(phase: Phase) -> Seconds:
-    """Return, per person, from wanting a packet to having it; infinite for whoever never heard of one."""
-    observed = phase.result.observations
-    heard = observed.where(observed.ending == Ending.GRANTED)
-    first_s = np.full(len(phase.planned_s), np.inf)
-    np.minimum.at(first_s, heard.user - phase.first_user, heard.ended_s)
-    delays: Seconds = first_s - phase.planned_s
-    return delays
+    return float(np.isfinite(_delays_s(phase)).mean())
 
 
 def recovered_after_s(phase: Phase) -> float:
     """Return how long after the outage people who came then were served as usual, and from then on always."""
-    to_s = phase.broken_s[1]
-    usual = delays_s(phase) <= phase.usual_delay_s
-    bucket = np.floor((phase.planned_s - to_s) / BUCKET_S).astype(np.int64)
-    later = bucket >= 0
-    came = np.bincount(bucket[later])
-    served = np.bincount(bucket[later & usual], minlength=len(came))
-    (unusual,) = np.nonzero(served < NORMAL_SHARE * came)
-    return round(float(unusual[-1] + 1) * BUCKET_S, 3) if len(unusual) else 0.0
+    return recovery.recovered_after_s(phase.planned_s, _delays_s(phase), phase.broken_s[1], phase.usual_delay_s)
+
+
+def _delays_s(phase: Phase) -> Seconds:
+    return recovery.delays_s(phase.result.observations, phase.planned_s, phase.first_user)
 
 
 def _sent(observed: Observations) -> Mask:
@@ -302,7 +270,7 @@ def _verdicts(polite: Phase, rude: Phase, same_process: bool) -> tuple[Verdict, 
 
 
 def _figures(name: str, phase: Phase) -> dict[str, Figure]:
-    observed, delays = phase.result.observations, delays_s(phase)
+    observed, delays = phase.result.observations, _delays_s(phase)
     from_s, to_s = phase.broken_s
     late_s = observed.late_s[_sent(observed)]
     calm = delays[phase.planned_s < from_s - 1]

@@ -36,6 +36,18 @@ def constant_rate(rate_per_s: float, lasts_s: float) -> Seconds:
     return np.arange(round(rate_per_s * lasts_s), dtype=np.float64) / rate_per_s
 
 
+def independent(rate_per_s: float, lasts_s: float, *, seed: int) -> Seconds:
+    """Return times in [0, lasts_s) of people who know nothing of each other: a Poisson process, in order of time.
+
+    Evenly spaced requests never meet, so a server at half its strength would show no queue at all.
+    """
+    if rate_per_s <= 0 or lasts_s <= 0:
+        raise ValueError(f"arrivals need a positive rate and length, not {rate_per_s}/s for {lasts_s} s")
+    random = np.random.default_rng(seed)
+    times_s: Seconds = np.sort(random.random(random.poisson(rate_per_s * lasts_s)) * lasts_s)
+    return times_s
+
+
 def hammering(users: int, rate_per_s: float, lasts_s: float) -> tuple[Seconds, NDArray[np.int32]]:
     """Return times and user indices of `users` bots that send `rate_per_s` requests a second each, in [0, lasts_s)."""
     times_s = constant_rate(rate_per_s, lasts_s)

@@ -96,8 +96,8 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
         limits,
         TicketVerifier(event.tickets, plain=not proves),
         now_us,
-        asking=asking,
         unproven=TicketVerifier(event.tickets, proven=False) if proves else None,
+        asking=asking,
     )
     gauge = Gauge(parked=0, parked_max=limits.parked_max)
     sampling = Sampling(draw)

@@ -5,7 +5,7 @@ import gc
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -27,7 +27,7 @@ from redrush.gate.lanes import Home, Lane
 from redrush.gate.reader import Limits
 from redrush.gate.readings import GateReadings
 from redrush.gate.server import Server
-from redrush.ports.store import StoreFailed
+from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
 from redrush.settle.export import Format, write_grants
@@ -46,6 +46,10 @@ EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
 
 
+OpenStore = Callable[[Path], Awaitable[Store]]
+"""Opens the store whose journal is at a path."""
+
+
 class Ports(msgspec.Struct, frozen=True):
     """Where a server listens. 0 lets the system choose; `control` None means no control port."""
 
@@ -57,10 +61,13 @@ class Ports(msgspec.Struct, frozen=True):
 class Embedded:
     """The embedded form while it runs. `start`, then `wait`, then `stop`."""
 
-    def __init__(self, file: CampaignFile, data_dir: DataDir, ports: Ports) -> None:
+    def __init__(
+        self, file: CampaignFile, data_dir: DataDir, ports: Ports, open_store: OpenStore = SqliteStore.open_path
+    ) -> None:
         self._file = file
         self._data_dir = data_dir
         self._ports = ports
+        self._open_store = open_store
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
@@ -78,7 +85,7 @@ class Embedded:
                 f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
             )
         self._data_dir.create()
-        self._store = await SqliteStore.open_path(self._data_dir.journal)
+        self._store = await self._open_store(self._data_dir.journal)
         self._sealed = seal(self._file, self._data_dir, clock.now_us())
         campaign = self._sealed.campaign
         keys = load_or_create_keys(self._data_dir)
@@ -309,12 +316,16 @@ def recorder_readings(recorder: Recorder) -> dict[str, float]:
 
 
 def run_embedded(
-    file: CampaignFile, data_dir: DataDir, ports: Ports, announce: Callable[[dict[str, int]], None]
+    file: CampaignFile,
+    data_dir: DataDir,
+    ports: Ports,
+    announce: Callable[[dict[str, int]], None],
+    open_store: OpenStore = SqliteStore.open_path,
 ) -> None:
     """Run the embedded form until SIGTERM or SIGINT; `announce` gets the ports once it answers."""
 
     async def main() -> None:
-        embedded = Embedded(file, data_dir, ports)
+        embedded = Embedded(file, data_dir, ports, open_store)
         announce(await embedded.start())
         await embedded.wait()
         await embedded.stop()

@@ -18,6 +18,9 @@ id = "work"
 name = "n"
 currency = "CNY"
 
+[limits]
+user_per_second = "off"  # one user asks both gates over many connections at once
+
 [tickets]
 proof_of_work = true
 max_number = 5000

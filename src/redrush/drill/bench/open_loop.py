@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import uvloop
 
-from redrush.drill.behaviour import Behaviour, Manners
+from redrush.drill.behaviour import ONCE
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.grabs import CONNECTIONS, OURS, Prepared, grab, prepare
 from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, in_turns, rates
@@ -33,8 +33,6 @@ LEAD_US = 2_000_000
 """The schedule begins this long after the plan is made: time to open the connections."""
 LATE_MS_MAX = 2.0
 """When the generator is later than this at p99, the figure says at least as much about it as about the server."""
-ONCE = Behaviour(manners=Manners.BOT, repeat_share=0.0, insist_share=0.0)
-"""Everybody asks once."""
 
 
 class Waits(msgspec.Struct, frozen=True):

@@ -1,0 +1,72 @@
+"""`python -m redrush.drill.paced_server`: `redrush serve` over a store that decides so many claims a second, no more.
+
+A gate with a whole core decides more claims a second than one other core can offer ten times over, so on one small
+machine the overload of the drill has to be made small, and with it everything else stays as it is: the gate, its
+queues, the journal, one fsync for each batch. What is slowed is the call that makes a batch durable, as a busier disk
+or a store across a network would. For drills only; there is no switch in `redrush serve` that does this.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from redrush.config import load_campaign_file
+from redrush.control.data_dir import DataDir
+from redrush.ports.store import ClaimResult
+from redrush.stores.sqlite import SqliteStore
+from redrush.wiring.embedded import Ports, run_embedded
+
+CREDIT_S: Final = 0.005
+"""How late a batch may begin without costing the store capacity: timers are late by a millisecond or two."""
+
+
+class PacedStore(SqliteStore):
+    """A SqliteStore whose claims take 1/`claims_per_s` each, one after the other, besides the time of their fsync."""
+
+    claims_per_s: float
+    _free_s = 0.0
+
+    @classmethod
+    async def open_paced(cls, path: Path, claims_per_s: float) -> Self:
+        """Open the journal at `path`; raises what `open_path` does."""
+        store = await cls.open_path(path)
+        store.claims_per_s = claims_per_s
+        return store
+
+    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+        now_s = asyncio.get_running_loop().time
+        self._free_s = free_s = max(self._free_s, now_s() - CREDIT_S) + len(users) / self.claims_per_s
+        results = await super().claim(pot, users, at_us)
+        if (left_s := free_s - now_s()) > 0:
+            await asyncio.sleep(left_s)
+        return results
+
+
+def main() -> None:
+    """Serve until SIGTERM. The campaign's errors are told as `redrush serve` would, by their exception."""
+    parser = argparse.ArgumentParser(prog="redrush.drill.paced_server", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--claims-per-s", type=float, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--control-port", type=int, required=True)
+    chosen = parser.parse_args()
+
+    def announce(_ports: dict[str, int]) -> None:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+    run_embedded(
+        load_campaign_file(chosen.file),
+        DataDir(chosen.data),
+        Ports("127.0.0.1", chosen.port, chosen.control_port),
+        announce,
+        lambda path: PacedStore.open_paced(path, chosen.claims_per_s),
+    )
+
+
+if __name__ == "__main__":
+    main()
