@@ -320,9 +320,9 @@ def test_a_mistake_in_the_tickets_table_is_told_with_its_line(line: str, key: st
 
 
 def test_the_admission_table_changes_what_it_names_and_leaves_the_rest() -> None:
-    lines = '[admission]\nqueueing_target = "5ms"\ninterval_max = "1m"\nlevel_at_opening = 0.9\n'
+    lines = '[admission]\nqueueing_target = "7ms"\ninterval_max = "1m"\nlevel_at_opening = 0.9\n'
     terms = parse_campaign(MINIMUM + lines, "c.toml").admission
-    assert terms == AdmissionTerms(queueing_target_ms=5, interval_max_ms=60_000, level_at_opening=0.9)
+    assert terms == AdmissionTerms(queueing_target_ms=7, interval_max_ms=60_000, level_at_opening=0.9)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_the_admission_table_changes_what_it_names_and_leaves_the_rest() -> None
     [
         ("level_at_opening = 1.5", "17: admission.level_at_opening: must be from 0 to 1"),
         ('wait_max = "61s"', '17: admission.wait_max: "61s" is too long: at most 60 s'),
-        ('wait_max = "5ms"', "17: admission.wait_max: must not be below queueing_target"),
+        ('wait_max = "4ms"', "17: admission.wait_max: must not be below queueing_target"),
         ('queueing_target = "soon"', '17: admission.queueing_target: "soon" is not a duration'),
         ("target = 3", '17: admission.target: unknown key "target"'),
     ],

@@ -112,7 +112,16 @@ def test_a_level_set_before_the_opening_spares_the_first_ones_the_wait() -> None
         gate.levels.preset(level)
         gate.run(20_000, 0.5)
         took_s.append(gate.took_s(0, 0.5, 0.99))
-    assert took_s[1] < took_s[0] / 2
+    assert took_s[1] < 0.6 * took_s[0]
+
+
+@pytest.mark.parametrize("shop", [Shop(per_s=2_000), Shop(per_s=8_000, each_s=0.002)], ids=str)
+def test_the_first_moment_of_a_wave_does_not_become_one_batch(shop: Shop) -> None:
+    for seed in range(4):
+        gate = SimulatedGate(shop, seed)
+        gate.run(shop.per_s / 2, 1)
+        gate.run(10 * shop.per_s, 2)
+        assert gate.took_s(1, 1.3, 1.0) <= 0.120, seed
 
 
 # -- the threshold

@@ -238,6 +238,11 @@ async def test_the_memory_of_tickets_is_bounded_and_knows_no_winner_before_a_rep
         assert len(gate.site.known_tickets) == 1
         await client.grab("bob")
         assert len(gate.site.known_tickets) == 1, "bob was parked"
+        gate.gate.admission.set_floor(1.0)
+        for _ in range(2):
+            assert (await client.grab("carol")).status == 503
+        assert len(gate.site.known_tickets) == 1, "carol was sent away for seconds"
+        gate.gate.admission.set_floor(0.0)
         for number in range(35):
             for _ in range(2):
                 assert (await client.grab(f"user-{number}")).status == 200

@@ -89,7 +89,7 @@ def grade(user: str, key: int) -> int:
 class AdmissionTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What operators decide about admission; `[admission]` in campaign and deployment files."""
 
-    queueing_target_ms: int = 10
+    queueing_target_ms: int = 5
     """Mean time from a claim's arrival to the start of its batch above which a set is overloaded. Who is let in is
     answered within some four times this."""
     loop_late_target_ms: int = 50

@@ -8,6 +8,8 @@ behind the level that learns from every single batch:
   as fits the bound; nobody is refused yet.
 - If that one takes its time too, it was no hiccup: from now on no more may wait than one batch takes.
 - A batch that fits the bound lets the next one grow, at most to the double; at its full size the limit is gone.
+- A batch that took its time because of its claims tells what would fit. None is more than twice that, also while nobody
+  is refused: or the first moment of a wave becomes one batch, and all behind it wait for that.
 
 Some stores are just slow: a disk that takes 50 ms to sync takes them for one claim as for a thousand, and smaller
 batches would only strangle it. How long batches of a few claims take is therefore the least bound there is. If no such
@@ -24,6 +26,13 @@ FEW: Final = 4
 
 USUAL_SHARE: Final = 1 / 8
 """Weight of a new small batch in what they take usually."""
+
+GROWN: Final = 2.0
+"""From so many times what a few claims take, a batch took its time because of its claims."""
+
+AHEAD: Final = 2
+"""No batch is more than so many times as large as the last one lets fit the bound, whoever waits: the crowd of a wave's
+first moment becomes one batch otherwise, and that takes as long as the store is short of time."""
 
 LONG_SHARE: Final = 0.7
 """Of its bound: what a batch takes at least that was made to fit it, before a store that is short of time."""
@@ -64,6 +73,8 @@ class Room:
             self.usual_us += (took_us - self.usual_us) * (share if self.usual_us else 1.0)
         bound_us = max(bound_us, BOUND_OF_USUAL * self.usual_us)
         self._suspect(claims, took_us / bound_us)
+        if claims > FEW and took_us > GROWN * self.usual_us > 0:  # it grows with the claims, so it tells of larger ones
+            self.batch_max = min(self.batch_max, max(FEW, AHEAD * int(claims * bound_us / took_us)))
         if took_us > bound_us:
             self.batch_max = max(FEW, min(self.batch_max, int(claims * bound_us / took_us)))
             return

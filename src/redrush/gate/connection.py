@@ -21,6 +21,7 @@ from redrush.gate.route import Endpoint, Route
 from redrush.gate.site import NEVER_S, Site
 
 _BEARER: Final = b"\r\nAuthorization: Bearer "
+_FINE: Final = b"HTTP/1.1 200 "
 _BEARER_BYTES: Final = len(_BEARER)
 _FORWARDED: Final = b"\r\nX-Forwarded-For: "
 _FORWARDED_BYTES: Final = len(_FORWARDED)
@@ -165,8 +166,9 @@ class Connection(asyncio.Protocol):
         if self._user and self._proxy is None:
             self._head = data
         self._route, self._user, self._expires_s = endpoint.route, ticket.user, ticket.expires_s
-        self._serve(endpoint.route, ticket.user)
-        if known is None and not self._waiting:
+        done = self._serve(endpoint.route, ticket.user)
+        # A refusal asks its user to stay away for seconds: thousands of them each second would fill the memory in vain.
+        if known is None and done is not None and done.startswith(_FINE):
             site.remember_ticket(credentials, ticket)
         return True
 
@@ -281,7 +283,8 @@ class Connection(asyncio.Protocol):
         """Whether a request waits for its answer, and somebody for that."""
         return self._waiting
 
-    def _serve(self, route: Route, user: str) -> None:
+    def _serve(self, route: Route, user: str) -> bytes | None:
+        """Answer (what with), or wait for the route to (None)."""
         check = self._site.asking.check
         if check is not None and (limit := check(user, self._address)) is not None:
             done = self._serve_hasty(route, user, limit)
@@ -291,6 +294,7 @@ class Connection(asyncio.Protocol):
             self._waiting = True
         else:
             self._write(done)
+        return done
 
     def _serve_hasty(self, route: Route, user: str, limit: bytes | Frequency) -> bytes | None:
         """Refuse somebody who asks too often, or answer with the advice to wait for longer."""
