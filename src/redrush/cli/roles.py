@@ -31,7 +31,7 @@ def gate(
 ) -> None:
     """Serve participants over all sets, until SIGTERM. Any number of gates may run, on one machine on one port."""
     from redrush.config import Address, load_deployment_file
-    from redrush.wiring.roles import run_gates
+    from redrush.wiring.gate_role import run_gates
 
     deployment = load_deployment_file(deploy)
     spec = deployment.gate

@@ -12,9 +12,20 @@ from pathlib import Path
 
 import msgspec
 
-from redrush.config.admission_table import AdmissionTable, admission_terms
+from redrush.config.admission_table import admission_terms
 from redrush.config.campaign_file import GateSpec, check_gate
-from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
+from redrush.config.deployment_tables import (
+    ControlTable,
+    EventTable,
+    GateTable,
+    QueryTable,
+    RoleTable,
+    SecretValue,
+    SetTable,
+    Tables,
+    ValkeyTable,
+)
+from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.durations import parse_duration_us
 from redrush.core.levels import AdmissionTerms
@@ -27,8 +38,6 @@ ADDRESSES_MAX = 16
 WORKERS_MAX = 256
 GATES_MAX = 10_000
 WARM_UP_US_MAX = 24 * 3_600_000_000
-WARM_UP_DEFAULT = "60s"
-LOWER_AFTER_DEFAULT = "5s"
 NEVER = "never"
 SECRET_BYTES_MAX = 64_000
 
@@ -171,84 +180,6 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
         raise ConfigError(f'there is no set "{set_id}" in the deployment, only {", ".join(s.id for s in self.sets)}')
 
 
-class _SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    env: str | None = None
-    file: str | None = None
-    credential: str | None = None
-
-
-_SecretValue = str | _SecretTable
-
-
-class _EventTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    data: str
-    records: _SecretValue | None = None
-    audience: str | None = None
-    warm_up: str = WARM_UP_DEFAULT
-
-
-class _SetTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: str
-    addresses: list[str]
-    replicas_needed: int | None = None
-    from_round: str | None = None
-    records: _SecretValue | None = None
-
-
-class _ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    user: str | None = None
-    password: _SecretValue | None = None
-    cluster: bool = False
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-
-
-class _GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
-    port: int = 8080
-    control_host: str = "127.0.0.1"
-    control_port: int = 9100
-    workers: int = 1
-    count: int = 1
-    connections_max: int | None = None
-    parked_max: int | None = None
-
-
-class _RoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    control_host: str = "127.0.0.1"
-    control_port: int
-
-
-class _ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    control_host: str = "127.0.0.1"
-    control_port: int = 9103
-    gates: list[str] = []
-    notes: str = "control"
-    lower_after: str = LOWER_AFTER_DEFAULT
-
-
-class _QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
-    port: int = 8081
-    control_host: str = "127.0.0.1"
-    control_port: int = 9104
-
-
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    event: _EventTable
-    set: list[_SetTable]
-    valkey: _ValkeyTable = _ValkeyTable()
-    gate: _GateTable = _GateTable()
-    limits: LimitsTable = LimitsTable()
-    recorder: _RoleTable = _RoleTable(control_port=9101)
-    settle: _RoleTable = _RoleTable(control_port=9102)
-    control: _ControlTable = _ControlTable()
-    query: _QueryTable = _QueryTable()
-    admission: AdmissionTable = AdmissionTable()
-
-
 def load_deployment_file(path: Path) -> DeploymentFile:
     """Return the deployment that the file states. ConfigError says file, line, key, and what to write instead."""
     return parse_deployment(read_text(path, "deployment"), path)
@@ -262,7 +193,7 @@ def is_deployment(path: Path) -> bool:
 
 def parse_deployment(text: str, path: Path) -> DeploymentFile:
     """Return the deployment that `text` states; `path` stands for the file, in errors and for what it names."""
-    return parse(text, str(path), _File, lambda file: _Reading(path).deployment(file), {})
+    return parse(text, str(path), Tables, lambda file: _Reading(path).deployment(file), {})
 
 
 class _Reading:
@@ -271,7 +202,7 @@ class _Reading:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def deployment(self, file: _File) -> DeploymentFile:
+    def deployment(self, file: Tables) -> DeploymentFile:
         with wrong_at("event.warm_up"):
             warm_up_us = parse_duration_us(file.event.warm_up)
         if warm_up_us > WARM_UP_US_MAX:
@@ -299,7 +230,7 @@ class _Reading:
             admission=admission_terms(file.admission),
         )
 
-    def _sets(self, file: _File) -> tuple[SetSpec, ...]:
+    def _sets(self, file: Tables) -> tuple[SetSpec, ...]:
         if not 1 <= len(file.set) <= SETS_MAX:
             raise Wrong("set", f"a deployment has 1 to {SETS_MAX} sets, this one {len(file.set)}")
         sets = tuple(self._set(f"set[{index}]", table, file.event) for index, table in enumerate(file.set))
@@ -320,7 +251,7 @@ class _Reading:
             raise Wrong("set", "every set has a from_round: at least one must serve the campaign from its first round")
         return sets
 
-    def _set(self, key: str, table: _SetTable, event: _EventTable) -> SetSpec:
+    def _set(self, key: str, table: SetTable, event: EventTable) -> SetSpec:
         check_id(f"{key}.id", table.id)
         if not 1 <= len(table.addresses) <= ADDRESSES_MAX:
             raise Wrong(f"{key}.addresses", f"a set has 1 to {ADDRESSES_MAX} servers, this one {len(table.addresses)}")
@@ -344,12 +275,12 @@ class _Reading:
             records=records,
         )
 
-    def _dsn(self, key: str, value: _SecretValue) -> Secret:
+    def _dsn(self, key: str, value: SecretValue) -> Secret:
         if isinstance(value, str) and _DSN_PASSWORD.search(value):
             raise Wrong(key, 'holds a password: write { env = "NAME" } or { file = "PATH" } and put the DSN there')
         return self._secret(key, value)
 
-    def _secret(self, key: str, value: _SecretValue) -> Secret:
+    def _secret(self, key: str, value: SecretValue) -> Secret:
         where = f"{self._path}: {key}"
         if isinstance(value, str):
             return Secret(where, text=value)
@@ -361,7 +292,7 @@ class _Reading:
         file = None if value.file is None else self._path_of(value.file)
         return Secret(where, env=value.env, file=file, credential=value.credential)
 
-    def _valkey(self, table: _ValkeyTable) -> ValkeySpec:
+    def _valkey(self, table: ValkeyTable) -> ValkeySpec:
         password = None
         if table.password is not None:
             if isinstance(table.password, str):
@@ -391,7 +322,7 @@ class _Reading:
         return self._path.parent / text
 
 
-def _gate(table: _GateTable) -> GateRole:
+def _gate(table: GateTable) -> GateRole:
     if not 1 <= table.workers <= WORKERS_MAX:
         raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
     if not 1 <= table.count <= GATES_MAX:
@@ -407,7 +338,7 @@ def _gate(table: _GateTable) -> GateRole:
     )
 
 
-def _control(role: str, table: _GateTable | _RoleTable | _ControlTable | _QueryTable) -> Address:
+def _control(role: str, table: GateTable | RoleTable | ControlTable | QueryTable) -> Address:
     return _listening(f"{role}.control_port", table.control_host, table.control_port)
 
 

@@ -1,0 +1,87 @@
+"""The tables of a deployment file as TOML has them; `deployment_file` makes of them what the roles use."""
+
+import msgspec
+
+from redrush.config.admission_table import AdmissionTable
+from redrush.config.limits_table import LimitsTable
+
+WARM_UP_DEFAULT = "60s"
+LOWER_AFTER_DEFAULT = "5s"
+
+
+class SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    env: str | None = None
+    file: str | None = None
+    credential: str | None = None
+
+
+SecretValue = str | SecretTable
+
+
+class EventTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: str
+    records: SecretValue | None = None
+    audience: str | None = None
+    warm_up: str = WARM_UP_DEFAULT
+
+
+class SetTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    addresses: list[str]
+    replicas_needed: int | None = None
+    from_round: str | None = None
+    records: SecretValue | None = None
+
+
+class ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user: str | None = None
+    password: SecretValue | None = None
+    cluster: bool = False
+    tls: bool = False
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
+class GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
+    port: int = 8080
+    control_host: str = "127.0.0.1"
+    control_port: int = 9100
+    workers: int = 1
+    count: int = 1
+    connections_max: int | None = None
+    parked_max: int | None = None
+
+
+class RoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    control_host: str = "127.0.0.1"
+    control_port: int
+
+
+class ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    control_host: str = "127.0.0.1"
+    control_port: int = 9103
+    gates: list[str] = []
+    notes: str = "control"
+    lower_after: str = LOWER_AFTER_DEFAULT
+
+
+class QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
+    port: int = 8081
+    control_host: str = "127.0.0.1"
+    control_port: int = 9104
+
+
+class Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    event: EventTable
+    set: list[SetTable]
+    valkey: ValkeyTable = ValkeyTable()
+    gate: GateTable = GateTable()
+    limits: LimitsTable = LimitsTable()
+    recorder: RoleTable = RoleTable(control_port=9101)
+    settle: RoleTable = RoleTable(control_port=9102)
+    control: ControlTable = ControlTable()
+    query: QueryTable = QueryTable()
+    admission: AdmissionTable = AdmissionTable()

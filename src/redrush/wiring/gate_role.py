@@ -1,0 +1,145 @@
+"""The role of a gate in the scaled form: one process, or as many workers as are asked for."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Container, Iterator
+
+import msgspec
+
+from redrush.config import Address, DeploymentFile
+from redrush.control.audience_file import load_audience
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_keys
+from redrush.control.unsealed import load_policy, load_proof_of_work
+from redrush.core.campaign import Round
+from redrush.gate.assembly import Event, build_gate
+from redrush.gate.lanes import Home
+from redrush.gate.readings import GateReadings
+from redrush.gate.scaled import ConnectedSet, ScaledGate
+from redrush.gate.server import Server
+from redrush.gate.site import Site
+from redrush.gate.workers import run_workers
+from redrush.stores.valkey import ValkeyStore
+from redrush.watch.metrics import Reading
+from redrush.wiring.asking import asking_limits
+from redrush.wiring.clock import system_clock
+from redrush.wiring.embedded import gate_readings, limits_of
+from redrush.wiring.following import Reporting, listen_to_switches
+from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, run_role, surroundings
+from redrush.wiring.set_stores import close_all, open_stores
+
+
+class GateRole:
+    """Serves participants, over all sets."""
+
+    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address, gates: int) -> None:
+        """`gates` is how many there are, as far as is known before the control role has counted them."""
+        self._around = around
+        self._audience = audience
+        self._gates = gates
+        self._address = address
+        self._troubles = Troubles(around.log)
+        self._parts = Parts()
+        self._stores: dict[str, ValkeyStore] = {}
+        self._server: Server | None = None
+        self._scaled: ScaledGate | None = None
+
+    async def start(self, control: Site) -> dict[str, Address]:
+        deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
+        data_dir = DataDir(deployment.data)
+        keys = load_keys(data_dir)
+        self._stores = await open_stores(deployment, sealed.campaign.id)
+        policy = load_policy(data_dir)
+        gate = build_gate(
+            Event(
+                sealed.campaign,
+                sealed.amounts,
+                keys.tickets,
+                keys.receipts,
+                self._audience,
+                policy,
+                load_proof_of_work(data_dir),
+                deployment.admission,
+            ),
+            limits_of(deployment.gate.limits),
+            self._homes,
+            shared=True,
+            now_us=now_us,
+            failed=self._troubles.listener("store"),
+            asking=asking_limits(deployment.limits, policy),
+        )
+        scaled = self._scaled = ScaledGate(
+            gate,
+            {set_id: ConnectedSet(store, store) for set_id, store in self._stores.items()},
+            now_us=now_us,
+            on_fault=self._troubles.listener("sets"),
+            on_conflict=self._parts.fail,
+            warm_up_us=deployment.warm_up_us,
+        )
+        await scaled.start()
+        gate.switches.share_with(self._gates)
+        self._reporting = Reporting(self._around, "gate")
+        applied = (gate.switches.apply, self._reporting.apply)
+        await listen_to_switches(self._around, self._parts, self._troubles, *applied)
+        readings = GateReadings(gate, asyncio.get_running_loop().time)
+        self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
+        # What was loaded stays for good: the collector need not walk it again and again during the rush.
+        gc.collect()
+        gc.freeze()
+        self._server = Server([gate.tick], [gate.beat])
+        port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
+        return {"gate": Address(self._address.host, port)}
+
+    def readiness(self) -> bytes:
+        assert self._scaled is not None
+        return self._scaled.readiness()
+
+    def readings(self) -> Iterator[Reading]:
+        assert self._scaled is not None
+        yield from gate_readings(self._scaled.gate)
+        gates = self._scaled.gate.switches.gates
+        yield Reading(
+            "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
+        )
+        yield from self._reporting.readings()
+        yield from self._troubles.readings()
+
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+        if self._scaled is not None:
+            await self._scaled.stop()
+        await self._parts.cancel()
+        await close_all(self._stores)
+
+    def _homes(self, round_: Round) -> list[Home]:
+        shares = self._around.division.shares(round_.id)
+        return [Home(share.set, self._stores[share.set], share.slots) for share in shares]
+
+
+def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:
+    """Run a gate of so many worker processes until told to end; return the exit code.
+
+    All serve participants at `address`. Each has a control port of its own, the next ones after that of the first.
+    """
+    clock = system_clock()
+    around = surroundings(deployment, control, clock)
+    # Loaded before the workers are forked, so that they share the memory.
+    audience = None if deployment.audience is None else load_audience(deployment.audience)
+
+    def work(number: int) -> None:
+        own = Address(control.host, control.port + number if control.port else 0)
+        ours = msgspec.structs.replace(around, control=own)
+        run_role(lambda around: GateRole(around, audience, address, deployment.gate.count * workers), ours, announce)
+
+    if workers == 1:
+        work(0)
+        return 0
+
+    def died(number: int, status: int) -> None:
+        around.log.error("a worker died and is started again", worker=number, status=status)
+
+    return run_workers(workers, work, died=died)
