@@ -39,7 +39,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     users: int = 10_000
     rate_per_s: float = 600.0
     hot_per_s: float = 100.0
-    windows: Windows = Windows(pairs=10, window_s=5.0, skip_s=0.5, settle_s=3.0)
+    windows: Windows = Windows(pairs=50, window_s=1.0, skip_s=0.2, settle_s=3.0)
     connections: int = 256
     times_judged: bool = True
     """Whether latencies are judged, or only shown."""

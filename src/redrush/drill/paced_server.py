@@ -19,8 +19,10 @@ from redrush.ports.store import ClaimResult
 from redrush.stores.sqlite import SqliteStore
 from redrush.wiring.embedded import Ports, run_embedded
 
-CREDIT_S: Final = 0.005
-"""How late a batch may begin without costing the store capacity: timers are late by a millisecond or two."""
+FOLLOWS_WITHIN_S: Final = 0.003
+"""A batch that begins so soon after the one before was due had been waiting for it: timers, and the gate between two
+batches, are late by a millisecond or two, and that costs the store no capacity. Whoever comes later finds it idle, and
+waits for the whole time of their own claim."""
 
 
 class PacedStore(SqliteStore):
@@ -38,7 +40,10 @@ class PacedStore(SqliteStore):
 
     async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
         now_s = asyncio.get_running_loop().time
-        self._free_s = free_s = max(self._free_s, now_s() - CREDIT_S) + len(users) / self.claims_per_s
+        begins_s = now_s()
+        if begins_s - self._free_s < FOLLOWS_WITHIN_S:
+            begins_s = self._free_s
+        self._free_s = free_s = begins_s + len(users) / self.claims_per_s
         results = await super().claim(pot, users, at_us)
         if (left_s := free_s - now_s()) > 0:
             await asyncio.sleep(left_s)

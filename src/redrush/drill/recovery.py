@@ -1,5 +1,9 @@
 """When a service is itself again, told by the people who come: how long after the end of what was broken or too much
-they are served as usual, and from then on always. Pure numpy."""
+they are served as usual, and stay so. Pure numpy.
+
+"From then on always" would be judged by the last hiccup of a disk, seconds after what the question is about. So it has
+to stay so for a time that no relapse waits for: clients come back within seconds.
+"""
 
 from typing import Final
 
@@ -12,6 +16,10 @@ from redrush.drill.schedules import Seconds
 BUCKET_S: Final = 0.1
 NORMAL_SHARE: Final = 0.95
 """Of the people of a tenth of a second, how many are served as usual when all is well."""
+STAYS_S: Final = 3.0
+"""For how long it has to stay so."""
+STAYS_SHARE: Final = 0.95
+"""Of all tenths of a second from then on to the end, how many have to be so: a hiccup may come, a relapse may not."""
 
 
 def delays_s(observed: Observations, planned_s: Seconds, first_user: int) -> Seconds:
@@ -27,7 +35,7 @@ def delays_s(observed: Observations, planned_s: Seconds, first_user: int) -> Sec
 
 
 def recovered_after_s(planned_s: Seconds, delays: Seconds, end_s: float, usual_delay_s: float) -> float:
-    """Return how long after `end_s` people who came then were served as usual, and from then on always.
+    """Return how long after `end_s` people who came then were served as usual, and it stayed so (see the module).
 
     It is a whole number of buckets, and the time to the last person's bucket if they never were.
     """
@@ -36,5 +44,10 @@ def recovered_after_s(planned_s: Seconds, delays: Seconds, end_s: float, usual_d
     later = bucket >= 0
     came = np.bincount(bucket[later])
     served = np.bincount(bucket[later & usual], minlength=len(came))
-    (unusual,) = np.nonzero(served < NORMAL_SHARE * came)
-    return round(float(unusual[-1] + 1) * BUCKET_S, 3) if len(unusual) else 0.0
+    unusual = served < NORMAL_SHARE * came
+    stays = round(STAYS_S / BUCKET_S)
+    for first in range(len(unusual)):
+        rest = unusual[first:]
+        if not rest[:stays].any() and rest.mean() <= 1 - STAYS_SHARE:
+            return round(first * BUCKET_S, 3)
+    return round(len(unusual) * BUCKET_S, 3)
