@@ -14,7 +14,7 @@ import pytest
 from redrush.core.campaign import Slots
 from redrush.drill.cores import confined_to, share_cores
 from redrush.drill.cpu_share import CpuShare, find_groups
-from redrush.drill.paced_server import CREDIT_S, PacedStore
+from redrush.drill.paced_server import FOLLOWS_WITHIN_S, PacedStore
 from redrush.drill.server_watch import ServerWatch, resident_bytes
 from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
 
@@ -119,7 +119,18 @@ async def test_a_paced_store_serves_no_faster_than_its_pace_whatever_the_batches
     for batch in range(3):
         results = await store.claim("r1", [f"u{batch}-{k}" for k in range(20)], at_us=1)
         assert len(results) == 20
-    assert time.monotonic() - begun_s >= 60 / 200 - 3 * CREDIT_S - 0.002
+    assert time.monotonic() - begun_s >= 60 / 200 - 3 * FOLLOWS_WITHIN_S - 0.002
+    await store.close()
+
+
+async def test_a_claim_that_comes_alone_takes_its_whole_time_of_a_paced_store(tmp_path: Path) -> None:
+    store = await PacedStore.open_paced(tmp_path / "journal", 50.0)
+    await store.open("r1", Slots(0, 100))
+    for user in "abc":
+        begun_s = time.monotonic()
+        await store.claim("r1", [user], at_us=1)
+        assert time.monotonic() - begun_s >= 1 / 50 - 0.001
+        await asyncio.sleep(2 * FOLLOWS_WITHIN_S)
     await store.close()
 
 

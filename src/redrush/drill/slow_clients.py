@@ -39,6 +39,8 @@ THERE_MIN: Final = 0.9
 a second of the ten or so that they last."""
 BYTES_PER_CLIENT_MAX: Final = 65_536
 """What the gate may hold for a connection that it reads no further, see `redrush.gate.connection.UNREAD_BYTES_MAX`."""
+BYTES_PER_GRANT: Final = 400
+"""What the server remembers of a winner, in the store's memory: it grows with the grants, not with the slow ones."""
 GROWTH_MAX: Final = 1.1
 """Of the memory in the last window with them over that in the first: it is bounded, so it does not go on growing."""
 
@@ -145,11 +147,15 @@ def _good_times(good: Observations) -> tuple[Seconds, Seconds]:
 
 
 def _memory(shape: Shape, seen: Seen) -> tuple[float, float]:
-    """Return the bytes that a slow client cost, and the memory in the last window with them over that in the first."""
+    """Return the bytes that a slow client cost, and the memory in the last window with them over that in the first,
+    without what the good ones' grants in between are remembered with."""
     windows, watch = shape.windows, seen.watch
     before = watch.resident_max(-np.inf, windows.beside[0][0])
     first, last = (watch.resident_max(*windows.beside[index]) for index in (0, -1))
-    return (max(first, last) - before) / shape.slow, last / first if first else float("inf")
+    from_s, to_s = windows.beside[0][0], windows.beside[-1][0]
+    asked_s, _ = _good_times(seen.good)
+    winners = BYTES_PER_GRANT * int(np.count_nonzero((from_s <= asked_s) & (asked_s < to_s)))
+    return (max(first, last) - before) / shape.slow, (last - winners) / first if first else float("inf")
 
 
 def _verdicts(shape: Shape, seen: Seen, comparison: Comparison) -> tuple[Verdict, ...]:

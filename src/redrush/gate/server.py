@@ -66,7 +66,7 @@ class Server:
         loop = asyncio.get_running_loop()
         self._next_tick = loop.call_later(1.0, self._tick)
         for site, _ in self._sites:
-            site.tick(loop.call_soon)
+            site.tick(loop.call_later)
         for tick in self._ticks:
             tick()
 

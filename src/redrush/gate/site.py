@@ -5,9 +5,8 @@ later (a claim that waits for its batch). The participants' port and the control
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from heapq import nsmallest
-from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -29,10 +28,16 @@ TICKETS_REMEMBERED_MAX = 131_072
 CROWDED_SHARE: Final = 0.9
 """Of the connections that there may be: from here on idle ones make room, the longest idle first."""
 
-AT_ONCE_MAX: Final = 256
-"""Connections that are looked after in one turn of the loop: some milliseconds, if each has to be ended."""
+SLICES: Final = 50
+"""Parts of a second in which connections are looked after, a part of them each. Those that are ended come back at the
+same pace: a thousand that are accepted in one turn of the loop keep everybody else waiting for tens of milliseconds."""
+SLICE_S: Final = 0.02
 
-Later = Callable[[Callable[[], None]], object]
+AT_ONCE_MIN: Final = 32
+"""Connections in a part, at least: some milliseconds if each has to be ended."""
+
+Later = Callable[[float, Callable[[], None]], object]
+"""Calls something after so many seconds."""
 
 IDLE_MIN_S: Final = 3
 """Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""
@@ -143,24 +148,27 @@ class Site:
     def tick(self, later: Later | None = None) -> None:
         """Call every second: the coarse clock, and the deadlines of connections.
 
-        `later` calls something in another turn of the loop; with it connections are looked after some at a time, for
-        thousands of slow ones come to their end together and everybody else would wait for that.
+        `later` calls something after a while; with it connections are looked after in parts, for thousands of slow ones
+        come to their end together and everybody else would wait for that.
         """
         now_us = self._now_us()
         self.now_s = now_us // 1_000_000
         self.date = http_date(now_us)
-        self._each(iter(tuple(self.connections)), lambda connection: connection.check_deadlines(), later)
+        self._each(tuple(self.connections), lambda connection: connection.check_deadlines(), later)
         self._make_room(later)
 
-    def _each(self, connections: "Iterator[Idler]", act: "Callable[[Idler], None]", later: Later | None) -> None:
-        """Do this with each connection that is still there."""
-        while batch := tuple(islice(connections, AT_ONCE_MAX)):
-            for connection in batch:
+    def _each(self, connections: "Sequence[Idler]", act: "Callable[[Idler], None]", later: Later | None) -> None:
+        """Do this with each connection that is still there, within a second."""
+        at_once = len(connections) if later is None else max(AT_ONCE_MIN, -(-len(connections) // SLICES))
+
+        def look_after(first: int) -> None:
+            for connection in connections[first : first + at_once]:
                 if connection in self.connections:
                     act(connection)
-            if later is not None:
-                later(lambda: self._each(connections, act, later))
-                return
+            if later is not None and first + at_once < len(connections):
+                later(SLICE_S, lambda: look_after(first + at_once))
+
+        look_after(0)
 
     def _make_room(self, later: Later | None) -> None:
         """End idle connections if there are nearly as many as there may be: they would keep newcomers out."""
@@ -174,7 +182,7 @@ class Site:
         ]
         oldest = [connection for _, _, connection in nsmallest(excess, idle)]
         self.counts["idle_closed"] += len(oldest)
-        self._each(iter(oldest), lambda connection: connection.finish(), later)
+        self._each(oldest, lambda connection: connection.finish(), later)
 
     def stop(self) -> None:
         """Answer what was accepted, then let every connection end."""
