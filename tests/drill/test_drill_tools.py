@@ -183,7 +183,7 @@ def test_groups_that_share_out_cpu_time_are_found_where_there_are_any(
     assert find_groups(tmp_path / "missing", tmp_path / "mounts") is None
 
 
-@pytest.mark.peers
+@pytest.mark.soak  # it needs a control group of its own, which root has, and not in every container
 def test_a_process_with_a_share_of_a_core_gets_no_more_and_its_group_goes_with_it() -> None:
     groups = find_groups()
     assert groups is not None, "run this as root, or in a delegated control group: it makes one"
