@@ -42,8 +42,10 @@ SPREADS: Final = 8
 INTERVAL_STEP_MS: Final = 100
 """Advice is rounded to this, so that answers are not built anew for nothing."""
 
-LATE_FACTOR: Final = 3.0
-"""A late loop delays the reading of claims, the start of their batch and its answer, by one turn each."""
+LATE_FACTOR: Final = 6.0
+"""A late loop delays the reading of claims, the start of their batch and its answer by one turn each, and a timer is
+late by half a turn in the mean. Such waits are no shortage of the store: with 512 connections that ask without a pause,
+and a set that several batches are on their way to, they are some 10 ms."""
 
 PRESET_LEAD_US: Final = 200_000
 """How long before an opening its level is set: two windows, for the last one before it must not undo that."""
