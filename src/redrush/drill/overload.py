@@ -261,13 +261,13 @@ def verdicts(part: Part) -> tuple[Verdict, ...]:
     if shape.speed_judged:
         found += [
             Verdict("offered", offered >= OFFERED_MIN, f"{offered:.1%} of the planned {wave_per_s:,.0f} a second"),
-            Verdict(
-                "normal again", again_s <= NORMAL_AGAIN_S_MAX, f"{again_s:.1f} s after, within {NORMAL_AGAIN_S_MAX:g}"
-            ),
         ]
     if shape.speed_judged and part.name == STORE:
         peak = part.peak_per_s / shape.store_per_s
         found += [
+            Verdict(
+                "normal again", again_s <= NORMAL_AGAIN_S_MAX, f"{again_s:.1f} s after, within {NORMAL_AGAIN_S_MAX:g}"
+            ),
             # Else a gate that turns away too many could have a low peak, and then a tenfold of little.
             Verdict("peak", peak >= GOODPUT_MIN, f"{peak:.2f} of what the store serves, at least {GOODPUT_MIN:.2f}"),
             Verdict("goodput", share >= GOODPUT_MIN, f"{share:.2f} of the measured peak, at least {GOODPUT_MIN:.2f}"),
