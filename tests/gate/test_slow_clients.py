@@ -7,7 +7,7 @@ from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 import pytest
 
-from redrush.gate import site
+from redrush.gate import connection, site
 from redrush.gate.connection import REFUSALS_MAX
 from redrush.gate.reader import Limits
 from redrush.gate.server import SOCKET_BUFFER_BYTES
@@ -265,6 +265,23 @@ async def test_nobody_is_closed_who_was_heard_of_just_now_or_waits_for_an_answer
         assert (await sending.answer()).status == 200
 
 
+async def test_who_sends_dozens_of_requests_at_once_takes_turns_with_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "AT_ONCE_MAX", 1)
+    async with running_gate() as gate:
+        greedy, modest = await gate.connect(), await gate.connect()
+        await greedy.send(request("GET", "/v1/rounds/r1") * 40)
+        await modest.send(request("GET", "/v1/rounds/r2"))
+        assert b"r2" in (await modest.answer()).body
+        assert len(gate.site.connections) == 2
+        ours = [one for one in gate.site.connections if isinstance(one, connection.Connection)]
+        assert [one for one in ours if one._resting], "the others of the forty have yet to come"
+        await greedy.send(request("GET", "/v1/rounds/r2"))
+        answers = [await greedy.answer() for _ in range(41)]
+        assert [b"r2" in answer.body for answer in answers] == [False] * 40 + [True]
+
+
 async def test_connections_are_looked_after_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site, "AT_ONCE_MIN", 4)
     async with running_gate(limits=LIMITS) as gate:
@@ -305,6 +322,6 @@ async def test_slow_clients_of_every_kind_keep_nobody_from_their_packets_and_are
         assert len(gate.site.connections) == count + 1
         gate.advance(2)
         assert (await good.grab("good-again")).outcome == "granted"
-        gate.advance(11)
+        gate.advance(14)  # who asked for much at once was served for longer
         await gate.connected(1)
         assert gate.site.counts["too_slow"] == count

@@ -32,6 +32,10 @@ UNREAD_BYTES_MAX: Final = 65_536
 REFUSALS_MAX: Final = 256
 """Connections above the maximum that are kept for as long as their refusal takes to be read; more are just closed."""
 
+AT_ONCE_MAX: Final = 4
+"""Requests of one connection that are served in one turn of the loop: who sends dozens at once takes their turn like
+everybody else. A browser sends one."""
+
 FORGET_AFTER_S: Final = 5
 """A connection idle for this long gives up the memory of its last head; a closed eye costs one look-up more."""
 
@@ -40,7 +44,8 @@ class Connection(asyncio.Protocol):
     """See the module. Created by the server for each accepted socket."""
 
     __slots__ = ("_active_s", "_address", "_closing", "_counted", "_ended", "_expires_s", "_head", "_proxy", "_reader",
-                 "_route", "_since_s", "_site", "_stalled", "_transport", "_unread", "_user", "_waiting")  # fmt: skip
+                 "_resting", "_route", "_since_s", "_site", "_stalled", "_transport", "_unread", "_user",
+                 "_waiting")  # fmt: skip
 
     _transport: asyncio.Transport
     _route: Route
@@ -54,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._unread = b""
         self._waiting = False
         self._stalled = False
+        self._resting = False  # others have their turn, there is more to serve
         self._closing = False
         self._ended = False
         self._active_s = site.now_s
@@ -117,7 +123,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer what a client has asked before it closed its sending side; True keeps the connection for that."""
-        if self._waiting or self._stalled:
+        if self._waiting or self._stalled or self._resting:
             self._ended = True
             return True
         self._closing = True
@@ -229,7 +235,7 @@ class Connection(asyncio.Protocol):
         """Keep what came while a request is under way, or go on reading one that comes in pieces."""
         if self._closing:
             return
-        if self._waiting or self._stalled:
+        if self._waiting or self._stalled or self._resting:
             self._unread += data
             if len(self._unread) > UNREAD_BYTES_MAX:
                 self._transport.pause_reading()
@@ -237,10 +243,17 @@ class Connection(asyncio.Protocol):
             self._long_way(data)
 
     def _go_on(self) -> None:
-        """Serve what is ready, one after the other, until one must wait or nothing is left."""
-        while not (self._waiting or self._stalled or self._closing):
+        """Serve what is ready, one after the other, until one must wait or nothing is left; some of it in a later turn
+        of the loop, if it is much."""
+        served = 0
+        while not (self._waiting or self._stalled or self._resting or self._closing):
             reader = self._reader
             if reader is not None and reader.ready:
+                if served == AT_ONCE_MAX:
+                    self._resting = True
+                    asyncio.get_running_loop().call_soon(self._wake_up)
+                    return
+                served += 1
                 self._take(reader.ready.popleft())
             elif self._unread:
                 data, self._unread = self._unread, b""
@@ -255,6 +268,10 @@ class Connection(asyncio.Protocol):
                 if self._ended:
                     self._close()
                 return
+
+    def _wake_up(self) -> None:
+        self._resting = False
+        self._go_on()
 
     def _take(self, request: Request | Broken) -> None:
         if isinstance(request, Broken):
