@@ -8,17 +8,14 @@ import asyncio
 import gc
 import multiprocessing
 import os
-import signal
 from multiprocessing.connection import Connection
 from types import TracebackType
 
 import uvloop
 
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdProgress, CrowdResult
+from redrush.drill.side_process import end, start_deaf
 from redrush.errors import RedrushError
-
-ENDING_DEADLINE_S = 5.0
-"""How long the process may take to end after its result, or after being told to."""
 
 
 class CrowdProcess:
@@ -33,12 +30,7 @@ class CrowdProcess:
         self._process = spawn.Process(target=_run, args=(plan, self._child_pipe, core), daemon=True, name="crowd")
 
     def __enter__(self) -> "CrowdProcess":
-        # Ctrl-C is the parent's to handle, and it ends the crowd: what is ignored here stays so in the child.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            self._process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        start_deaf(self._process)
         self._child_pipe.close()
         return self
 
@@ -47,11 +39,7 @@ class CrowdProcess:
     ) -> None:
         if kind is not None:
             self._process.terminate()
-        self._process.join(ENDING_DEADLINE_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
+        end(self._process)
         self._pipe.close()
 
     def next_report(self, wait_s: float) -> CrowdProgress | CrowdResult | None:

@@ -8,7 +8,6 @@ after a moment, so their number stays. They are told to come and to go, and tell
 import asyncio
 import multiprocessing
 import os
-import signal
 import socket
 from collections import Counter, deque
 from multiprocessing.connection import Connection
@@ -17,6 +16,8 @@ from typing import Final, cast
 
 import msgspec
 import uvloop
+
+from redrush.drill.side_process import end, start_deaf
 
 KINDS: Final = ("headers", "body", "reader")
 DRIP_S: Final = 1.0
@@ -33,9 +34,9 @@ CONNECTS_MAX: Final = 20
 """Connections begun in one tick: two thousand a second, below every listen backlog."""
 RECEIVE_BYTES: Final = 2_048
 """Receive buffer of a reader; the kernel makes at least some two thousand of it."""
+CONNECT_DEADLINE_S: Final = 5.0
 ASKED_AT_ONCE: Final = 32
 """Requests that a reader sends before it reads, of the gate's largest answer: some thirty times its buffer."""
-ENDING_DEADLINE_S: Final = 5.0
 
 
 class SlowPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +72,7 @@ class SlowCrowd:
         self.news = SlowNews()
 
     def __enter__(self) -> "SlowCrowd":
-        # Ctrl-C is the parent's to handle, and it ends the crowd: what is ignored here stays so in the child.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            self._process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        start_deaf(self._process)
         self._child_pipe.close()
         return self
 
@@ -84,11 +80,7 @@ class SlowCrowd:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pipe.close()  # which ends it
-        self._process.join(ENDING_DEADLINE_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
+        end(self._process)
 
     def be(self, there: bool) -> None:
         """Let them come, or go; said again, it changes nothing."""
@@ -174,7 +166,7 @@ class _Crowd:
             if kind == "reader":
                 its_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
             try:
-                async with asyncio.timeout(ENDING_DEADLINE_S):
+                async with asyncio.timeout(CONNECT_DEADLINE_S):
                     await loop.sock_connect(its_socket, (self._plan.host, self._plan.port))
                 own = its_socket.dup()
                 await loop.create_connection(lambda: _Slow(self, kind, self._plan), sock=own)
