@@ -208,6 +208,8 @@ class Breaker:
         running = self._stack.processes()
         if fault.target is Target.BOTH:
             sets = sorted({process.set for process in running if process.set is not None})
+            if not sets:  # everybody was killed a moment ago
+                return []
             chosen = sets[int(fault.pick * len(sets))]
             return [process for process in running if process.set == chosen and process.role in {"store", "replica"}]
         fitting = [process for process in running if process.role == fault.target]
