@@ -16,7 +16,7 @@ from redrush.drill.cores import confined_to, share_cores
 from redrush.drill.cpu_share import CpuShare, find_groups
 from redrush.drill.paced_server import FOLLOWS_WITHIN_S, PacedStore
 from redrush.drill.server_watch import ServerWatch, resident_bytes
-from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
+from redrush.drill.slow_crowd import ASKED_AT_ONCE, SlowCrowd, SlowNews, SlowPlan
 
 
 class Listener:
@@ -93,7 +93,7 @@ def test_slow_clients_come_drip_come_again_and_go() -> None:
             sent = list(listener.heard.values())
             assert sum(b"X-Slow: xx" in one and b"\r\n\r\n" not in one for one in sent) == 10
             assert sum(b"Content-Length: 4000\r\n\r\nxx" in one for one in sent) == 10
-            assert sum(one.count(b"GET /v1/policy") == 32 for one in sent) == 10
+            assert sum(one.count(b"GET /v1/policy") == ASKED_AT_ONCE for one in sent) == 10
             listener.cut_all()
             news(lambda now: now.made >= 60 and now.connected == 30)
             assert slow.news.cut == 30

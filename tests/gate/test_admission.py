@@ -11,14 +11,14 @@ import pytest
 import uvloop
 
 from redrush.core.campaign import Campaign
-from redrush.core.levels import GRADES, WINDOW_S, grade
+from redrush.core.levels import GRADES, WINDOW_S, AdmissionTerms, Levels, Window, grade
 from redrush.core.switches import Snapshot, registry_of
 from redrush.core.tickets import sign_ticket
 from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdPlan, CrowdResult, Target
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.schedules import Seconds, constant_rate, plan
-from redrush.gate.admission import PRESET_LEAD_US
+from redrush.gate.admission import IDLE_WINDOWS_MAX, PRESET_LEAD_US, Valve
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.reader import Limits
@@ -287,3 +287,17 @@ def test_at_ten_times_the_load_the_store_is_kept_busy_the_others_hear_no_at_once
     assert max(level for at_s, level in levels if at_s > ends_s + 1.2) == 0
     late = granted.where(granted.intended_s > ends_s + 1.2)
     assert len(late) >= 0.9 * (seen.intended_s > ends_s + 1.2).sum()
+
+
+def test_a_valve_before_a_set_that_nobody_asks_computes_nothing_and_wakes_with_the_first_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stepped: list[Window] = []
+    monkeypatch.setattr(Levels, "step", lambda _self, window: stepped.append(window))
+    valve = Valve(AdmissionTerms(), 1_000)
+    for _ in range(5 * IDLE_WINDOWS_MAX):
+        valve.turn(0.1, 0.0)
+    assert len(stepped) == IDLE_WINDOWS_MAX
+    valve.took(1, 100)
+    valve.turn(0.1, 0.0)
+    assert len(stepped) == IDLE_WINDOWS_MAX + 1

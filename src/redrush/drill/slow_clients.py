@@ -39,8 +39,9 @@ THERE_MIN: Final = 0.9
 a second of the ten or so that they last."""
 BYTES_PER_CLIENT_MAX: Final = 65_536
 """What the gate may hold for a connection that it reads no further, see `redrush.gate.connection.UNREAD_BYTES_MAX`."""
-BYTES_PER_GRANT: Final = 200
-"""What the server remembers of a winner, in the store's memory: it grows with the grants, not with the slow ones."""
+BYTES_PER_GRANT: Final = 600
+"""What a server grows by with each winner, ledger and caches included (100,000 grants without a slow one): that comes
+of the grants, not of the slow ones."""
 GROWTH_MAX: Final = 1.1
 """Of the memory in the last window with them over that in the first: it is bounded, so it does not go on growing."""
 

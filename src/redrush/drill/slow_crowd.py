@@ -35,8 +35,9 @@ CONNECTS_MAX: Final = 20
 RECEIVE_BYTES: Final = 2_048
 """Receive buffer of a reader; the kernel makes at least some two thousand of it."""
 CONNECT_DEADLINE_S: Final = 5.0
-ASKED_AT_ONCE: Final = 32
-"""Requests that a reader sends before it reads, of the gate's largest answer: some thirty times its buffer."""
+ASKED_AT_ONCE: Final = 8
+"""Requests that a reader sends before it reads: some three times the answers that its buffer takes. Dozens would make
+it a flood, which is another thing than being slow, and what the limit of an address is for."""
 
 
 class SlowPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,10 @@ LATE_FACTOR: Final = 6.0
 late by half a turn in the mean. Such waits are no shortage of the store: with 512 connections that ask without a pause,
 and a set that several batches are on their way to, they are some 10 ms."""
 
+IDLE_WINDOWS_MAX: Final = 20
+"""Windows with nothing in them until nothing is computed any more: by then all is forgotten and open, and a gate over
+fifty sets would do it five hundred times a second."""
+
 PRESET_LEAD_US: Final = 200_000
 """How long before an opening its level is set: two windows, for the last one before it must not undo that."""
 
@@ -88,6 +92,7 @@ class Valve:
         self._asked = [0] * COUNTS
         self._taken = self._waited_us = self._turned_away = self._decided = self._waiting = 0
         self._admitted = EVERYTHING
+        self._idle_windows = 0
         self._told: tuple[int, bool] | None = None
         self._follow()
 
@@ -139,6 +144,10 @@ class Valve:
     def turn(self, lasts_s: float, late_ms: float) -> None:
         """End the window under way; the loop was so late in it, on average."""
         self._late_ms = late_ms
+        busy = self._taken or self._turned_away or self._decided or self._waiting or self.shedding
+        self._idle_windows = 0 if busy else self._idle_windows + 1
+        if self._idle_windows > IDLE_WINDOWS_MAX:
+            return
         if self._taken:
             self.queueing_ms = self._waited_us / self._taken / 1e3
         elif not self._turned_away:
