@@ -121,13 +121,14 @@ def test_the_figures_and_plots_of_a_part_are_those_of_its_spans() -> None:
 
 
 def test_windows_are_compared_in_pairs_and_a_stall_of_the_machine_spoils_one() -> None:
-    windows = Windows(pairs=3, window_s=10.0, skip_s=1.0, settle_s=5.0)
+    windows = Windows(pairs=3, window_s=10.0, skip_s=1.0, settle_s=5.0, leave_s=0.5)
     sent_s = np.arange(0.0, windows.lasts_s, 0.01)
     latency_s = np.full(len(sent_s), 0.004)
     beside = np.array([windows.is_beside(now_s) for now_s in sent_s])
     latency_s[beside] *= 1.5
     latency_s[(sent_s >= 5) & (sent_s < 15)] *= 10  # the machine stalls in the first window without it
     latency_s[(sent_s >= 15) & (sent_s < 15.9)] = 9.0  # while it comes nothing counts
+    latency_s[(sent_s >= 24.6) & (sent_s < 25)] = 9.0  # nor while it goes
     found = compare(windows, sent_s, latency_s)
     assert found.ratio == pytest.approx(1.5)
     assert found.spread == pytest.approx(10.0)

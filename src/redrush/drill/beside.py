@@ -21,12 +21,14 @@ PLOT_BUCKETS: Final = 150
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True):
-    """After `settle_s`: `pairs` times a window without it and one with it. The first `skip_s` of each do not count."""
+    """After `settle_s`: `pairs` times a window without it and one with it. The first `skip_s` and the last `leave_s` of
+    each do not count: then it comes, or goes."""
 
     pairs: int
     window_s: float
     skip_s: float
     settle_s: float
+    leave_s: float = 0.0
 
     @property
     def lasts_s(self) -> float:
@@ -82,7 +84,7 @@ def compare(windows: Windows, sent_s: Seconds, latency_s: Seconds) -> Comparison
     """Return the comparison of requests sent at these times. Raises ValueError for a window that nobody came to."""
 
     def p99_ms(from_s: float, to_s: float) -> float:
-        counted = latency_s[(sent_s >= from_s + windows.skip_s) & (sent_s < to_s)]
+        counted = latency_s[(sent_s >= from_s + windows.skip_s) & (sent_s < to_s - windows.leave_s)]
         if not len(counted):
             raise ValueError(f"nobody was answered who came between {from_s:g} s and {to_s:g} s")
         return float(np.quantile(counted, QUANTILE, method="higher")) * 1e3
