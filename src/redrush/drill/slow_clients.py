@@ -102,8 +102,8 @@ def slow_clients(directory: Path, redrush: Sequence[str], short: bool, tell: Cal
             f"{shape.slow:,} slow clients, a third each with headers, bodies and reading that never end, came back "
             f"whenever they were cut off, in {shape.windows.pairs} of {2 * shape.windows.pairs} windows of "
             f"{shape.windows.window_s:g} s, beside {shape.rate_per_s:g} good requests a second. The first "
-            f"{shape.windows.skip_s:g} s and the last {shape.windows.leave_s:g} s of each window, in which the slow ones "
-            "come and go, are only shown. "
+            f"{shape.windows.skip_s:g} s of each window and the last {shape.windows.leave_s:g} s, in which the slow "
+            "ones come and go, are only shown. "
             f"{'' if shape.times_judged else NOT_JUDGED}"
         ),
         verdicts=(*_verdicts(shape, seen, comparison), *result_verdicts),
