@@ -203,9 +203,12 @@ class _Slow(asyncio.Protocol):
         if self._kind != "reader":
             self._transport.write(b"x")
             return
+        its_socket = self._transport.get_extra_info("socket")
+        if its_socket is None:  # it was closed in this turn of the loop, and is about to be told
+            return
         try:
             # The transport has stopped reading, so nobody else reads from its socket.
-            if not os.read(self._transport.get_extra_info("socket").fileno(), 1):
+            if not os.read(its_socket.fileno(), 1):
                 self._transport.abort()
         except BlockingIOError:
             return
