@@ -267,6 +267,7 @@ async def a_wave(levels: list[tuple[float, float]]) -> CrowdResult:
         await server.stop()
 
 
+@pytest.mark.soak  # crowd and gate share one process here; `redrush drill overload` plays it on two, for make test too
 def test_at_ten_times_the_load_the_store_is_kept_busy_the_others_hear_no_at_once_and_it_ends_with_the_wave() -> None:
     levels: list[tuple[float, float]] = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
