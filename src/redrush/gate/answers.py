@@ -15,6 +15,9 @@ _REASONS = {
 }  # fmt: skip
 
 
+ELSEWHERE = "X-Redrush-Elsewhere: 1\r\n"
+"""The header of refusals after which another gate may be tried, once; `elsewhere` says so in their bodies."""
+
 INTERVAL_HEADER = "X-Redrush-Interval-Ms"
 """What `interval_ms` says in a body: the least time to the client's next request, for whoever reads heads only."""
 
@@ -74,7 +77,7 @@ def overloaded(interval_ms: int, *, elsewhere: bool = False) -> bytes:
     headers = f"Retry-After: {-(-interval_ms // 1_000)}\r\n{INTERVAL_HEADER}: {interval_ms}\r\n"
     detail = "too many claims are under way; nothing was decided, ask again after the interval"
     if elsewhere:
-        return problem(503, detail, f"{headers}X-Redrush-Elsewhere: 1\r\n", interval_ms=interval_ms, elsewhere=True)
+        return problem(503, detail, headers + ELSEWHERE, interval_ms=interval_ms, elsewhere=True)
     return problem(503, detail, headers, interval_ms=interval_ms)
 
 
@@ -110,14 +113,12 @@ NOT_SAMPLED = problem(503, "only claims are served in full now; ask again later"
 EXCHANGES_BUSY = problem(503, "very many tickets are being exchanged; try again shortly", "Retry-After: 2\r\n")
 EXCHANGED_TOO_SOON = problem(429, "one exchange a second is enough; try again shortly", "Retry-After: 1\r\n")
 TOO_MANY_CONNECTIONS = problem(
-    503, "too many connections; try again shortly", "Retry-After: 2\r\nX-Redrush-Elsewhere: 1\r\n", elsewhere=True
+    503, "too many connections; try again shortly", f"Retry-After: 2\r\n{ELSEWHERE}", elsewhere=True
 )
 STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
 STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
-STOPPING = problem(
-    503, "this gate is stopping; try again", "Retry-After: 1\r\nX-Redrush-Elsewhere: 1\r\n", elsewhere=True
-)
+STOPPING = problem(503, "this gate is stopping; try again", f"Retry-After: 1\r\n{ELSEWHERE}", elsewhere=True)
 QUERIES_BUSY = problem(503, "too many are asking at once, and claims go first; try again shortly", "Retry-After: 1\r\n")
 TOO_MANY_OF_ADDRESS = problem(
     429, "too many connections from this network address; close some, or try again shortly", "Retry-After: 2\r\n"

@@ -164,7 +164,7 @@ class RoundClaims:
 
     # -- one claim
 
-    def serve(self, waiter: Waiter, user: str) -> bytes | None:  # noqa: C901 - the order of the checks, all in one place
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer a claim at once, or park it (None). The order of the checks is the order of certainty: what a user
         has won stays won after the close; then time; then whether they may; then whether anything is left."""
         rest = self._repeats.get(user)
@@ -192,10 +192,16 @@ class RoundClaims:
         release = self._release
         if (release is not None and not release.admit(now_us, self._draw())) or now_us < lane.dry_until_us:
             return self._miss(lane, waiter, user, now_us)
-        if lane.valve.shedding:
-            refusal = lane.valve.refuses(user)
-            if refusal is not None and (self.winners is None or user not in self.winners):
-                return refusal  # who may have won asks for what is theirs, whatever the level
+        return self._park(lane, waiter, user, now_us) if lane.valve.shedding else lane.park(waiter, user, now_us)
+
+    def _park(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
+        """Park the claim, unless the set's valve refuses it: whoever may have won asks for what is theirs, whatever the
+        level."""
+        valve, winners = lane.valve, self.winners
+        if valve.shedding and (winners is None or user not in winners):
+            refusal = valve.refuses(user)
+            if refusal is not None:
+                return refusal
         return lane.park(waiter, user, now_us)
 
     def home(self, user: str) -> Lane:
@@ -208,11 +214,7 @@ class RoundClaims:
         if winners is None or (lane.complete and user not in winners):
             self.counts.empty += 1
             return self._empty
-        if lane.valve.shedding and user not in winners:
-            refusal = lane.valve.refuses(user)
-            if refusal is not None:
-                return refusal
-        return lane.park(waiter, user, now_us)
+        return self._park(lane, waiter, user, now_us)
 
     def _miss(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
         """Tell the user to try again, unless the filter says that they may have won: that is for the store to tell."""

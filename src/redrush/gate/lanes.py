@@ -91,15 +91,14 @@ def shared_manners(parked_max: int) -> Manners:
 class Batch:
     """Claims that go to the store together, in the order of their coming."""
 
-    __slots__ = ("backlog", "began_s", "began_us", "names", "users", "waiters")
+    __slots__ = ("backlog", "began_us", "names", "users", "waiters")
 
-    def __init__(self, users: list[str], waiters: list[Waiter], began_s: float, began_us: int) -> None:
+    def __init__(self, users: list[str], waiters: list[Waiter], began_us: int, backlog: int) -> None:
         self.users = users
         self.waiters = waiters
         self.names = frozenset(users)
-        self.began_s = began_s
         self.began_us = began_us
-        self.backlog = len(users)
+        self.backlog = backlog
         """Claims that the store should decide in good time: these, and where batches are pieces who waits behind."""
 
 
@@ -202,7 +201,6 @@ class Lane:
 
     async def _send(self) -> None:
         """Send batch after batch to the store until nobody is parked, or the next one is another sender's."""
-        now_s = asyncio.get_running_loop().time
         self._gathering = False
         try:
             while self._users and not self._gathering:
@@ -214,7 +212,7 @@ class Lane:
                 self._turn_away_late(now_us)
                 if not self._users:  # they were turned away
                     break
-                batch = self._next_batch(now_s(), now_us)
+                batch = self._next_batch(now_us)
                 if self._trying:
                     self._refuse_all(answers.SET_AWAY)
                 elif self._users and self._sending < self._batches_max:
@@ -250,15 +248,12 @@ class Lane:
         for waiter in waiters:
             waiter.send(refusal())
 
-    def _next_batch(self, now_s: float, now_us: int) -> Batch:
-        most = self._room.batch_max
-        backlog = None
-        if self._batches_max > 1:
-            backlog = len(self._users)
-            most = min(most, max(PIECE_CLAIMS_MIN, backlog // 4))
-        batch = Batch(self._users[:most], self._waiters[:most], now_s, now_us)
-        if backlog is not None:
-            batch.backlog = backlog
+    def _next_batch(self, now_us: int) -> Batch:
+        waiting, most = len(self._users), self._room.batch_max
+        in_pieces = self._batches_max > 1
+        if in_pieces:
+            most = min(most, max(PIECE_CLAIMS_MIN, waiting // 4))
+        batch = Batch(self._users[:most], self._waiters[:most], now_us, waiting if in_pieces else min(most, waiting))
         self.valve.took(len(batch.users), len(batch.users) * now_us - sum(self._since_us[:most]))
         del self._users[:most], self._waiters[:most], self._since_us[:most]
         # The store knows these as winners before that is durable; if it fails, they are never answered as such.
@@ -347,7 +342,7 @@ class Lane:
         """Turn away whoever waits behind a batch that takes too long. Call every second."""
         if self._patience_s is None or not self.under_way or self.refusal is not None:
             return
-        if asyncio.get_running_loop().time() - self.under_way[0].began_s > self._patience_s:
+        if self._now_us() - self.under_way[0].began_us > self._patience_s * 1e6:
             self._refuse_all(answers.SET_AWAY)
 
     async def drained(self) -> None:
