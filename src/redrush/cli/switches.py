@@ -29,6 +29,14 @@ def _ask(
     raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
 
 
+def _order(
+    data: Path | None, deploy: Path | None, method: str, path: str, order: dict[str, Any], *, as_json: bool
+) -> None:
+    """Have something changed, and show what that did."""
+    fields = _ask(data, deploy, method, path, order)
+    show(fields, _effect_lines(fields), as_json=as_json)
+
+
 def _effect_lines(fields: dict[str, Any]) -> list[str]:
     """Return what a change did, in words."""
     lines = [
@@ -62,10 +70,8 @@ def set_switch(
     as_json: JsonOption = False,
 ) -> None:
     """Set a switch. It holds, whatever automatic rules want, until it is set again or released."""
-    fields = _ask(
-        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": value, "why": why, "who": who_is(who)}
-    )
-    show(fields, _effect_lines(fields), as_json=as_json)
+    order = {"value": value, "why": why, "who": who_is(who)}
+    _order(data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", order, as_json=as_json)
 
 
 @switch_app.command("release")
@@ -78,10 +84,8 @@ def release_switch(
     as_json: JsonOption = False,
 ) -> None:
     """Take back what was set by hand: playbooks, rules and the default have the switch again."""
-    fields = _ask(
-        data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", {"value": None, "why": why, "who": who_is(who)}
-    )
-    show(fields, _effect_lines(fields), as_json=as_json)
+    order = {"value": None, "why": why, "who": who_is(who)}
+    _order(data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", order, as_json=as_json)
 
 
 @switch_app.command("log")
@@ -123,8 +127,8 @@ def apply_playbook(
     as_json: JsonOption = False,
 ) -> None:
     """Set every switch of the playbook, as one change."""
-    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", {"why": why, "who": who_is(who)})
-    show(fields, _effect_lines(fields), as_json=as_json)
+    order = {"why": why, "who": who_is(who)}
+    _order(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", order, as_json=as_json)
 
 
 @playbook_app.command("undo")
@@ -137,5 +141,5 @@ def undo_playbook(
     as_json: JsonOption = False,
 ) -> None:
     """Bring back what was there before the playbook, but for what somebody has set since."""
-    fields = _ask(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", {"why": why, "who": who_is(who)})
-    show(fields, _effect_lines(fields), as_json=as_json)
+    order = {"why": why, "who": who_is(who)}
+    _order(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", order, as_json=as_json)
