@@ -23,8 +23,9 @@ from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
-from redrush.wiring.embedded import gate_readings, limits_of
+from redrush.wiring.embedded import limits_of
 from redrush.wiring.following import Reporting, listen_to_switches
+from redrush.wiring.readings import gate_readings
 from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_stores
 

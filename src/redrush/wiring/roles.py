@@ -26,9 +26,10 @@ from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
-from redrush.wiring.embedded import limits_of, recorder_readings
+from redrush.wiring.embedded import limits_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.operating import Operating
+from redrush.wiring.readings import recorder_readings
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
 from redrush.wiring.wardens import Wardens
