@@ -4,7 +4,7 @@ Each set has a *valve*, shared by the lanes of all rounds. An open valve costs a
 what waited and for how long; at the end of each window the rules (`redrush.core.levels`) find who is admitted in the
 next. Whatever is answered from memory, to winners too, never comes to a valve.
 
-A refusal is prebuilt when the level changes, and costs what a miss costs. It says when to come back: the *advised
+A refusal is prebuilt when the level changes, and costs hardly more than a miss. It says when to come back: the *advised
 interval*, the policy's divided by the share that is admitted, so that all clients together ask about as often as the
 set can bear. It comes in eight spreads, for people who are told the same second come back in the same second. That
 another gate may have room is said only where this gate is the bottleneck: before a slow set all gates are alike, and a
