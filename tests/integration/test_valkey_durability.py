@@ -29,6 +29,7 @@ from tests.integration.valkey_sets import (
     Wire,
     ask,
     connected,
+    follow,
     granted_in_log,
     persistently,
     servers,
@@ -393,3 +394,36 @@ def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
         return False
 
     asyncio.run(until(is_gone))
+
+
+def test_a_replica_is_not_late_to_say_what_it_has(tmp_path: Path) -> None:
+    """A replica's word must not be kept back in its kernel until the next call comes, as Valkey 9 lets it happen.
+
+    It begins with calls that cross each other, and then goes on for as long as they come less than 40 ms apart."""
+    gates, crossing, rounds, apart_s = 3, 30, 40, 0.012
+    took_s: list[float] = []
+
+    async def claim(store: ValkeyStore, gate: int) -> None:
+        loop = asyncio.get_running_loop()
+        for number in range(crossing):
+            await store.claim(POT, [f"crossing{gate}-{number}"], AT_US)
+        began_s = loop.time() + gate * apart_s
+        for number in range(rounds):
+            await asyncio.sleep(began_s + number * gates * apart_s - loop.time())
+            asked_s = loop.time()
+            await store.claim(POT, [f"u{gate}-{number}"], AT_US)
+            took_s.append(loop.time() - asked_s)
+
+    async def run() -> None:
+        async with servers(tmp_path, 2) as (primary, replica):
+            await follow(replica, primary)
+            async with (
+                store_on(primary, replicas_needed=1) as one,
+                connected(primary.address) as two,
+                connected(primary.address) as three,
+            ):
+                await one.open(POT, BIG_POT)
+                await asyncio.gather(*(claim(store, gate) for gate, store in enumerate((one, two, three))))
+
+    asyncio.run(run())
+    assert sorted(took_s)[len(took_s) // 2] < apart_s / 2

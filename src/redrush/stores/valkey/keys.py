@@ -61,6 +61,7 @@ class SetKeys:
         self.taken = tag + b"taken"
         self.given = tag + b"given"
         self.news = tag + b"news"
+        self.nudge = tag + b"nudge"
         self._tag = tag
 
     def pot(self, pot: str) -> PotKeys:

@@ -75,6 +75,7 @@ class Link(asyncio.Protocol):
     def __init__(self, address: Address, on_push: Callable[[list[Reply]], None] | None = None) -> None:
         self.address = address
         self.lost: str | None = None
+        self.in_cluster = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._on_push = on_push
         self._loop = asyncio.get_running_loop()
@@ -111,6 +112,7 @@ class Link(asyncio.Protocol):
         if isinstance(reply, ReplyFault):
             link.cut("refused")
             raise StoreUnavailable(f"{address}: refused the connection: {reply}")
+        link.in_cluster = reply.get(b"mode") == b"cluster"
         return link, reply
 
     def call(self, packed: bytes, replies: int = 1) -> asyncio.Future[list[Reply]]:
