@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +14,10 @@ import pytest
 
 from redrush.control.warden import SetServers, SetState, Warden
 from redrush.control.warden_notes import WardenNotes
+from redrush.core.campaign import Slots
 from redrush.core.failover import Policy
 from redrush.errors import ConfigError, RedrushError
-from redrush.ports.store import Claimed, StoreUnavailable
+from redrush.ports.store import Claimed, StoreUnavailable, Transfer, Transfers
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
@@ -53,6 +54,7 @@ class Watched:
         self.store = store
         self.told: list[str] = []
         self.crowd = Crowd(store, "u")
+        self.others: dict[str, Transfers | None] = {}
         self._directory = directory
         self._policy = policy
         self._stop = asyncio.Event()
@@ -66,9 +68,13 @@ class Watched:
             policy=self._policy,
             notes=self.notes,
             clock=StandingClock(),
+            others=self._others,
             told=self.told.append,
         )
         self._watching = asyncio.create_task(self.warden.run())
+
+    async def _others(self) -> Mapping[str, Transfers | None]:
+        return self.others
 
     async def stop_watching(self) -> None:
         self._watching.cancel()
@@ -301,6 +307,36 @@ async def a_forced_promotion_holds_while_the_old_primary_lives(watched: Watched)
     await watched.warden.force(second.address)
     promoted = str(second.address)
     await watched.state(lambda state: state.primary == promoted and state.durability == "replica")
+    await watched.grants(20)
+
+
+@story()
+async def slots_that_another_set_has_are_not_granted_again_after_a_forced_promotion(
+    watched: Watched,
+) -> None:
+    _first, second = watched.servers
+    lost = "rebalance:r1:x:s2"
+    moved = (Slots(BIG_POT.end - 7, 7),)
+    watched.others = {"s2": Transfers({}, {lost: Transfer(POT, moved)}), "s3": None}
+    before = (await watched.store.state(POT)).left
+    assert await watched.warden.force(second.address) == ("s3",)
+    await watched.state(lambda state: state.primary == str(second.address) and state.durability == "replica")
+    transfers = await persistently(watched.store.transfers)
+    assert transfers.taken == {lost: Transfer(POT, moved)}
+    await watched.grants(20)
+    state = await persistently(lambda: watched.store.state(POT))
+    assert state.left + state.claimed == BIG_POT.count - 7
+    assert state.left < before
+
+
+@story()
+async def a_server_that_lacks_what_its_moves_rest_on_is_not_promoted(watched: Watched) -> None:
+    first, second = watched.servers
+    never_opened = Transfer("r9", (Slots(5_000_000, 7),))
+    watched.others = {"s2": Transfers({}, {"rebalance:r9:x:s2": never_opened})}
+    with pytest.raises(RedrushError, match="moves that do not fit"):
+        await watched.warden.force(second.address)
+    await watched.state(lambda state: state.primary == str(first.address) and state.durability == "replica")
     await watched.grants(20)
 
 

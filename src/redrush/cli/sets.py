@@ -76,8 +76,13 @@ def promote_server(
     from redrush.wiring.restoring import promote
     from redrush.wiring.set_orders import deployment_path
 
-    promote(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
+    unasked = promote(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
     _say(f"{set_id}: {address} is the primary")
+    if unasked:
+        _say(
+            f"{', '.join(unasked)} did not say which slots were moved between them and {set_id}: some may be in two "
+            "sets; redrush reconcile tells"
+        )
     _say(AFTER_A_LOSS)
 
 

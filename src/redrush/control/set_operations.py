@@ -96,8 +96,8 @@ class SetOperations:
         return {}
 
     async def _promote(self, watched: Watched, address: str) -> dict[str, Any]:
-        await watched.warden.force(_address(watched, address))
-        return {}
+        """`unasked` are sets that did not say which slots they gave or got: those may be in two sets now."""
+        return {"unasked": await watched.warden.force(_address(watched, address))}
 
     async def _rebuild(self, watched: Watched, address: str) -> dict[str, Any]:
         """Whoever asks enters the journal, and finishes under this epoch; no other copy is promoted meanwhile."""

@@ -13,7 +13,7 @@ It is for sets of plain servers. A Valkey Cluster promotes by itself.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -40,9 +40,10 @@ from redrush.core.failover import (
 )
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
-from redrush.ports.store import StoreUnavailable
+from redrush.ports.store import StoreUnavailable, Transfers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link
+from redrush.stores.valkey.rebuild import settle_moves
 from redrush.stores.valkey.servers import detach, examine, follow, put_under
 
 LOOK_S: Final = 0.25
@@ -66,6 +67,10 @@ class SetServers(msgspec.Struct, frozen=True):
     addresses: tuple[Address, ...]
     keys: SetKeys
     access: Access
+
+
+Others = Callable[[], Awaitable[Mapping[str, Transfers | None]]]
+"""Asks every other set what it has taken and given; None for one that cannot be reached."""
 
 
 class ReplicaState(msgspec.Struct, frozen=True):
@@ -166,6 +171,7 @@ class Warden:
         policy: Policy,
         notes: WardenNotes,
         clock: Clock,
+        others: Others,
         told: Callable[[str], None] = _ignore,
     ) -> None:
         """`told` hears, in a sentence, of every step that is taken and of everything that fails."""
@@ -173,6 +179,7 @@ class Warden:
         self._policy = policy
         self._notes = notes
         self._clock = clock
+        self._others = others
         self._told = told
         self._probes = {str(address): _Probe(address, servers) for address in servers.addresses}
         self._last_told = ""
@@ -205,10 +212,11 @@ class Warden:
             for probe in self._probes.values():
                 probe.cut()
 
-    async def force(self, address: Address) -> None:
+    async def force(self, address: Address) -> tuple[str, ...]:
         """Make this server the primary, on its own disk, whatever it may lack: an operator's decision.
 
-        Raises RedrushError if it holds no copy of the set, or cannot be told so.
+        Moves of slots that it lacks are entered by what the other sets say; returns those that could not be asked.
+        Raises RedrushError if it holds no copy of the set, lacks what its moves rest on, or cannot be told.
         """
         async with self._deciding:
             sight = self._sight()
@@ -218,9 +226,10 @@ class Warden:
                 raise RedrushError(f"set {self._servers.id}: {address} {lack}, and cannot be promoted")
             step = Promote((str(address),), max(sight.noted.epoch, highest_epoch(sight)) + 1)
             is_primary = primary_of(sight) == str(address)  # then it lacks nothing, and its history goes on
-            await self._promote(step, {str(address): seen.terms} if is_primary else None)
+            unasked = await self._promote(step, {str(address): seen.terms} if is_primary else None)
             # Seen as it was before, it would have become a replica of the old primary, and that the primary again.
             await self._probes[str(address)].ask()
+            return unasked
 
     async def lower(self) -> None:
         """Let the primary go on with the replicas it has now: an operator's decision. Raises RedrushError if it cannot
@@ -332,20 +341,39 @@ class Warden:
         async with self._speaking_to(step.address) as link:
             await put_under(link, self._servers.keys, step.terms, shared_seq)
 
-    async def _promote(self, step: Promote, expected: Mapping[str, Terms | None] | None) -> None:
+    async def _promote(self, step: Promote, expected: Mapping[str, Terms | None] | None) -> tuple[str, ...]:
         """Detach the candidates, so that no other server can acknowledge anything; then take the one that has most.
 
         They must still be under the terms that this was decided on, `expected`; None says that an operator forces it:
-        what has been acknowledged may be lost then, and a new history begins.
+        what has been acknowledged may be lost then, and a new history begins. Returns the sets whose moves with this
+        one are not settled for that reason.
         """
-        last_seqs: dict[str, int] = {}
+        held: dict[str, tuple[Terms | None, int]] = {}
         for name in step.candidates:
             async with self._speaking_to(name) as link:
-                terms, last_seqs[name] = await detach(link, self._servers.keys)
-            if expected is not None and terms != expected[name]:
-                raise RedrushError(f"{name} has come under other terms meanwhile: {terms}")
-        chosen = max(step.candidates, key=last_seqs.__getitem__)
-        await self._fence(Fence(chosen, Terms(step.epoch, 0)), last_seqs[chosen] if expected is None else None)
+                held[name] = await detach(link, self._servers.keys)
+            if expected is not None and held[name][0] != expected[name]:
+                raise RedrushError(f"{name} has come under other terms meanwhile: {held[name][0]}")
+        chosen = max(step.candidates, key=lambda name: held[name][1])
+        terms, last_seq = held[chosen]
+        fence = Fence(chosen, Terms(step.epoch, 0))
+        if expected is not None:
+            await self._fence(fence)
+            return ()
+        assert terms is not None, "it holds a copy"
+        unasked = await self._settle_moves(chosen, terms)
+        await self._fence(fence, last_seq)
+        return unasked
+
+    async def _settle_moves(self, name: str, terms: Terms) -> tuple[str, ...]:
+        """Enter moves that the server lacks, for their slots would be granted in two sets; return who was not asked."""
+        others = await self._others()
+        known = {set_id: transfers for set_id, transfers in others.items() if transfers is not None}
+        async with self._speaking_to(name) as link:
+            settled = await settle_moves(link, self._servers.keys, self._servers.id, str(terms.epoch), known)
+        if settled:
+            self._told(f"set {self._servers.id}: {settled} moves that {name} lacked are entered")
+        return tuple(sorted(others.keys() - known.keys()))
 
     @asynccontextmanager
     async def _speaking_to(self, name: str) -> AsyncIterator[Link]:

@@ -39,6 +39,10 @@ from redrush.settle.telling import RoundNews, Teller
 LOOK_S: Final = 0.05
 """From one look at all sets to the next: a dry set waits about so long for slots."""
 
+LOOK_IDLE_S: Final = 0.25
+"""Longest pause between two looks, when several in a row found nothing changed: a look makes each set with a replica
+write and fsync, on both."""
+
 LOOK_WAIT_S: Final = 0.1
 """Longest wait for a set's answer in a look. Who is slower is looked at in a later one."""
 
@@ -124,9 +128,12 @@ class Rebalancer:
             on_fault=self._on_fault,
         )
         try:
+            rest_s = LOOK_S
             while not self._stopping.is_set() and phase_of(round_, self._clock.now_us()) is Phase.OPEN:
+                before = rebalancer.balance
                 await rebalancer.look()
-                await _rest(LOOK_S, self._stopping)
+                rest_s = LOOK_S if rebalancer.balance != before else min(2 * rest_s, LOOK_IDLE_S)
+                await _rest(rest_s, self._stopping)
         finally:
             del self._rounds[round_.id]
             await rebalancer.close()

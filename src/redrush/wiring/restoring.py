@@ -49,9 +49,10 @@ class Rebuilt(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> None:
+def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> list[str]:
     """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
 
+    Returns the sets that could not be asked for moves that the server lacks: their slots may be in two sets now.
     RedrushError where it lacks what is recorded: that would be granted to others, and a rebuild loses less.
     """
     if yes:
@@ -61,7 +62,7 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
         campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
         access = access_of(deployment.valkey)
         asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
-    order_promotion(path, set_id, address, why, who, yes=yes)
+    return order_promotion(path, set_id, address, why, who, yes=yes)
 
 
 async def _check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:

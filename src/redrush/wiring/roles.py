@@ -175,10 +175,10 @@ class ControlRole:
         board_dir = DataDir(around.deployment.control.notes)
         board_dir.create()
         self._operating = Operating.open(board_dir, load_plans(around.data_dir), campaign, around.clock.now_us)
-        self._wardens = Wardens(around, around.log.warning)
+        self._stores = await open_stores(around.deployment, campaign.id)
+        self._wardens = Wardens(around, self._stores, around.log.warning)
         self._operating.serve_on(control, self._wardens.operations(self._operating.board).operations())
         self._operating.announce(around.control.host, around.control.port or None)
-        self._stores = await open_stores(around.deployment, campaign.id)
         self._rebalancer = Rebalancer(
             self._stores,
             campaign,

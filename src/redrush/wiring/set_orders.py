@@ -46,13 +46,17 @@ def lower(path: Path, set_id: str, why: str, who: str) -> None:
     _order(path, set_id, "lower", {"why": why, "who": who})
 
 
-def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> None:
-    """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`."""
+def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> list[str]:
+    """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
+
+    Returns the sets that could not be asked for moves that the server lacks.
+    """
     if not yes:
         load_deployment_file(path).set_named(set_id)
         states = [state for state in describe_sets(path) if state["set"] == set_id]
         raise NeedsYes(f"{_what_is_lost(states[0], address)}; add --yes to promote it nevertheless")
-    _order(path, set_id, "promote", {"address": address, "why": why, "who": who})
+    unasked: list[str] = _order(path, set_id, "promote", {"address": address, "why": why, "who": who})["unasked"]
+    return unasked
 
 
 def expect_rebuilt(path: Path, set_id: str, address: str, why: str, who: str) -> int:

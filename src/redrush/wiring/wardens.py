@@ -1,12 +1,15 @@
 """The wardens of a control role: one for each set, with its notes, its figures, and its part of the control API."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from redrush.control.set_operations import SetOperations, Watched
 from redrush.control.switchboard import Switchboard
 from redrush.control.warden import SetServers, Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import Policy
+from redrush.ports.store import Store, Transfers
+from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
 from redrush.wiring.role import Parts, Surroundings
@@ -16,11 +19,17 @@ DURABILITIES = ("replica", "disk", "none")
 """What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
 
 
+async def _transfers_of_others(stores: Mapping[str, Store], set_id: str) -> dict[str, Transfers | None]:
+    others = {name: store for name, store in stores.items() if name != set_id}
+    known = await read_transfers(others)
+    return {name: known.get(name) for name in others}
+
+
 class Wardens:
     """They watch from `run` on, and are done with once their parts are cancelled and `close` was called."""
 
-    def __init__(self, around: Surroundings, told: Callable[[str], None]) -> None:
-        """Raises ConfigError if another control process watches over one of the sets."""
+    def __init__(self, around: Surroundings, stores: Mapping[str, Store], told: Callable[[str], None]) -> None:
+        """`stores` of all sets, by set. Raises ConfigError if another control process watches over one of the sets."""
         self._watched: list[Watched] = []
         self._notes: list[WardenNotes] = []
         deployment, campaign_id = around.deployment, around.sealed.campaign.id
@@ -35,6 +44,7 @@ class Wardens:
                 policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
                 notes=self._notes[-1],
                 clock=around.clock,
+                others=partial(_transfers_of_others, stores, spec.id),
                 told=told,
             )
             self._watched.append(Watched(servers, warden))

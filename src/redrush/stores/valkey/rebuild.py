@@ -1,4 +1,5 @@
-"""A set whose copies are all lost, made anew from its journal; and single grants entered into a set by their receipts.
+"""What a set has lost. All copies: it is made anew from its journal. Moves that a copy lacks: entered by what others
+know. Single grants: entered by their receipts.
 
 The records hold every log record of a set word for word. Entered in order into an empty server they give the same set:
 the same grants, pots, transfers and seq, and the log goes on where the records stop. What was acknowledged after the
@@ -78,27 +79,8 @@ class SetRebuild:
         return int(seq)
 
     async def settle_moves(self, others: Mapping[str, Transfers]) -> int:
-        """Enter the halves of moves that other sets' transfers show this one must have done; return how many.
-
-        Moves may hang together, so they are tried until no more fit. Raises StoreConflict if some do not fit at all.
-        """
-        taken, given = await self._ask(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
-        held = transfers_of(taken, given)
-        missing = _missing_halves(self._set_id, held, others)
-        entered = 0
-        while missing:
-            failed: list[Taken | Given] = []
-            faults: list[str] = []
-            for record in missing:
-                (reply,) = await self._ask(self._entry(record, "next"))
-                if isinstance(reply, ReplyFault):
-                    failed.append(record)
-                    faults.append(f"{record.transfer}: {reply}")
-            if len(failed) == len(missing):
-                raise StoreConflict(f"set {self._keys.name}: moves that do not fit: {'; '.join(faults)}")
-            entered += len(missing) - len(failed)
-            missing = failed
-        return entered
+        """Enter what moves have done to the set, as far as other sets know; see `settle_moves` of the module."""
+        return await settle_moves(self._link, self._keys, self._set_id, RESTORING, others)
 
     async def finish(self, terms: Terms) -> None:
         """Give the set its terms, under which gates may use it. Its epoch must be above all that there were; with it
@@ -129,6 +111,34 @@ class SetRebuild:
 
     async def _ask(self, *commands: Command) -> list[Reply]:
         return await self._link.call(b"".join(map(pack, commands)), len(commands))
+
+
+async def settle_moves(link: Link, keys: SetKeys, set_id: str, epoch: str, others: Mapping[str, Transfers]) -> int:
+    """Enter the halves of moves that other sets' transfers show this one must have done; return how many.
+
+    The set must be under this epoch, or RESTORING, and nobody else may write to it meanwhile. Moves may hang together,
+    so they are tried until no more fit. Raises StoreConflict if some do not fit at all, StoreUnavailable.
+    """
+    script = _script()
+    taken, given = await link.call(pack(("HGETALL", keys.taken)) + pack(("HGETALL", keys.given)), 2)
+    for reply in (taken, given):
+        if isinstance(reply, ReplyFault):
+            raise StoreUnavailable(f"{link.address}: {reply}")
+    missing = _missing_halves(set_id, transfers_of(taken, given), others)
+    entered = 0
+    while missing:
+        failed: list[Taken | Given] = []
+        faults: list[str] = []
+        for record in missing:
+            (reply,) = await link.call(pack(_entry(script, keys, record, epoch, "next")))
+            if isinstance(reply, ReplyFault):
+                failed.append(record)
+                faults.append(f"{record.transfer}: {reply}")
+        if len(failed) == len(missing):
+            raise StoreConflict(f"set {keys.name}: moves that do not fit: {'; '.join(faults)}")
+        entered += len(missing) - len(failed)
+        missing = failed
+    return entered
 
 
 async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -> ReplyFault | None:
