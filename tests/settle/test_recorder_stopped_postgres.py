@@ -70,6 +70,7 @@ async def test_a_database_that_hangs_at_any_moment_loses_nothing_and_records_not
     faults: list[RedrushError] = []
     recorder = Recorder(store, records, campaign, amounts, on_fault=faults.append)
     running = asyncio.create_task(recorder.run())
+    await all_recorded(recorder)  # a database that hangs while its tables are made is waited for, for minutes
     for stop in range(STOPS):
         await rush(store, campaign.rounds[0], users=4_900, batch=10, prefix=f"{stop}-")
         await asyncio.sleep(draw.uniform(0.0, 0.2))
