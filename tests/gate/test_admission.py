@@ -246,10 +246,12 @@ async def a_wave(levels: list[tuple[float, float]]) -> CrowdResult:
     await gate.rounds["r1"].warm_up()
     starts_us = time.time_ns() // 1_000 + 300_000
 
-    def note(_late_s: float) -> None:
+    def beat_and_note(late_s: float) -> float:
+        pause_s = gate.beat(late_s)
         levels.append((time.time() - starts_us / 1e6, gate.admission.level))
+        return pause_s
 
-    server = Server([gate.tick], [gate.beat, note])
+    server = Server([gate.tick], beat_and_note)
     port = await server.listen(gate.site, "127.0.0.1", 0)
     expires_s = time.time_ns() // 10**9 + 600
     try:

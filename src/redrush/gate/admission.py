@@ -51,6 +51,12 @@ IDLE_WINDOWS_MAX: Final = 20
 """Windows with nothing in them until nothing is computed any more: by then all is forgotten and open, and a gate over
 fifty sets would do it five hundred times a second."""
 
+BEAT_S: Final = 0.02
+"""How often the loop's lateness is looked at: several times in a window."""
+
+BEAT_IDLE_S: Final = 0.05
+"""The same where nobody has claimed anything for two seconds: each time wakes a process that has nothing else to do."""
+
 PRESET_LEAD_US: Final = 200_000
 """How long before an opening its level is set: two windows, for the last one before it must not undo that."""
 
@@ -138,6 +144,11 @@ class Valve:
     # -- windows
 
     @property
+    def idle(self) -> bool:
+        """Whether nobody has come this far for some windows."""
+        return self._idle_windows > IDLE_WINDOWS_MAX
+
+    @property
     def _wait_mean_max_ms(self) -> float:
         return max(self._terms.queueing_target_ms, self._usual_us / 1e3, LATE_FACTOR * self._late_ms)
 
@@ -146,7 +157,7 @@ class Valve:
         self._late_ms = late_ms
         busy = self._taken or self._turned_away or self._decided or self._waiting or self.shedding
         self._idle_windows = 0 if busy else self._idle_windows + 1
-        if self._idle_windows > IDLE_WINDOWS_MAX:
+        if self.idle:
             return
         if self._taken:
             self.queueing_ms = self._waited_us / self._taken / 1e3
@@ -267,8 +278,13 @@ class Admission:
             "gate.loop_late_ms": self.late_ms,
         }
 
+    @property
+    def beat_s(self) -> float:
+        """In how many seconds `beat` is due again."""
+        return BEAT_IDLE_S if all(valve.idle for valve in self.valves.values()) else BEAT_S
+
     def beat(self, late_s: float) -> bool:
-        """Call every few hundredths of a second, and say how late that was; returns whether the advice has changed."""
+        """Call every `beat_s`, and say how late that was; returns whether the advice has changed."""
         self._late_sum_s += late_s
         self._beats += 1
         now_us = self._now_us()

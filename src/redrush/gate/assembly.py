@@ -62,11 +62,12 @@ class Gate(msgspec.Struct, frozen=True):
         for view in self.views:
             view.tick()
 
-    def beat(self, late_s: float) -> None:
-        """See to admission. Every few hundredths of a second, with how late that is."""
+    def beat(self, late_s: float) -> float:
+        """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
         if self.admission.beat(late_s):
             for claims in self.rounds.values():
                 claims.advise()
+        return self.admission.beat_s
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""

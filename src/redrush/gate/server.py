@@ -19,19 +19,18 @@ to megabytes for every client that sends without reading; an answer has a few hu
 STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
 
-
-BEAT_S = 0.02
-"""How often `beats` are called: several times in the window that overload is judged by."""
+Beat = Callable[[float], float]
+"""Is told how late it is called, in seconds; returns how many shall lie between the calls from the next one on."""
 
 
 class Server:
-    """Serves sites until stopped. `ticks` are called once a second, after the sites' own; `beats` every `BEAT_S`, with
-    the seconds that the loop was late for that."""
+    """Serves sites until stopped. `ticks` are called once a second, after the sites' own; `beat` from the start on."""
 
-    def __init__(self, ticks: Sequence[Callable[[], None]], beats: Sequence[Callable[[float], None]] = ()) -> None:
+    def __init__(self, ticks: Sequence[Callable[[], None]], beat: Beat | None = None) -> None:
         self._ticks = ticks
-        self._beats = beats
+        self._beat = beat
         self._next_beat: asyncio.TimerHandle | None = None
+        self._pause_s = 0.0  # until the next beat but one
         self._sites: list[tuple[Site, asyncio.Server]] = []
         self._next_tick: asyncio.TimerHandle | None = None
 
@@ -56,13 +55,13 @@ class Server:
         self._sites.append((site, listener))
         if self._next_tick is None:
             self._next_tick = loop.call_later(1.0, self._tick)
-            if self._beats:
-                self._next_beat = loop.call_later(BEAT_S, self._beat, loop.time() + BEAT_S)
+            self._call_beat(loop.time())
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
 
     def _tick(self) -> None:
-        # The next tick is set first: a fault in this one is reported by the loop, and deadlines go on being kept.
+        # The next tick is set first, like the next beat: a fault in this one is reported by the loop, and deadlines are
+        # still kept.
         loop = asyncio.get_running_loop()
         self._next_tick = loop.call_later(1.0, self._tick)
         for site, _ in self._sites:
@@ -70,12 +69,12 @@ class Server:
         for tick in self._ticks:
             tick()
 
-    def _beat(self, due_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        self._next_beat = loop.call_later(BEAT_S, self._beat, now_s + BEAT_S)
-        for beat in self._beats:
-            beat(max(0.0, now_s - due_s))
+    def _call_beat(self, due_s: float) -> None:
+        if self._beat is not None:
+            loop = asyncio.get_running_loop()
+            now_s, pause_s = loop.time(), self._pause_s
+            self._next_beat = loop.call_later(pause_s, self._call_beat, now_s + pause_s)
+            self._pause_s = self._beat(max(0.0, now_s - due_s))
 
     async def stop(self) -> None:
         """Take no more connections, finish what was accepted, and return when every connection has ended."""

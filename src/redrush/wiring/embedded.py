@@ -180,7 +180,7 @@ class Embedded:
         gc.freeze()
 
     async def _listen(self, clock: SteadyClock) -> dict[str, int]:
-        self._server = Server([self._gate.tick], [self._gate.beat])
+        self._server = Server([self._gate.tick], self._gate.beat)
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
             control = control_site(self._data_dir, clock.now_us)

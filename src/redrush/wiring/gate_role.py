@@ -87,7 +87,7 @@ class GateRole:
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
-        self._server = Server([gate.tick], [gate.beat])
+        self._server = Server([gate.tick], gate.beat)
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
 

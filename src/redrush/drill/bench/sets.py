@@ -30,9 +30,9 @@ NO_RECORDS = "postgresql://127.0.0.1:1/nobody"
 class Server:
     """A Valkey server on its core, in a directory and at a port that it keeps."""
 
-    def __init__(self, directory: Path, core: int, replica_of: Address | None = None) -> None:
+    def __init__(self, directory: Path, core: int, port: int, replica_of: Address | None = None) -> None:
         directory.mkdir(parents=True)
-        self.address = Address(HOST, free_port())
+        self.address = Address(HOST, port)
         self._core = core
         self._valkey = ValkeyServer(directory, port=self.address.port, replica_of=replica_of)
         self.child = self._start()
@@ -70,13 +70,14 @@ class Sets:
         self._directory = directory
         self._stack = ExitStack()
         self._servers: dict[str, list[Server]] = {}
+        ports: set[int] = set()  # fifty drawn one by one would meet in one start of twenty
         try:
             for set_id in self.ids:
                 servers: list[Server] = []
                 self._servers[set_id] = servers
                 for number in range(1 + replicas):
                     primary = servers[0].address if servers else None
-                    servers.append(Server(directory / f"{set_id}-{number}", cores.load, primary))
+                    servers.append(Server(directory / f"{set_id}-{number}", cores.load, free_port(ports), primary))
                     self._stack.callback(servers[-1].kill)
             for server in self.servers:
                 server.wait()
