@@ -17,15 +17,15 @@ from redrush.watch.log import server_log
 LIVES = "import pathlib, signal, sys; pathlib.Path(sys.argv[1]).touch(); signal.pause()"
 
 
-async def _always() -> bool:
-    return True
+async def _nothing_lacking() -> str | None:
+    return None
 
 
 @asynccontextmanager
 async def _child(
     tmp_path: Path,
     program: str,
-    ready: Callable[[], Awaitable[bool]] = _always,
+    lacking: Callable[[], Awaitable[str | None]] = _nothing_lacking,
     alive: Callable[[], Awaitable[bool]] | None = None,
     stop_max_s: float = 10.0,
 ) -> AsyncIterator[tuple[Child, list[State]]]:
@@ -41,7 +41,7 @@ async def _child(
         set_id=None,
         address="",
         command=command,
-        ready=ready,
+        lacking=lacking,
         alive=alive,
         stop_max_s=stop_max_s,
     )
@@ -82,9 +82,12 @@ def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, monkeypa
     async def answers() -> bool:
         return well
 
+    async def lacking() -> str | None:
+        return None if well else "everything"
+
     async def story() -> None:
         nonlocal well
-        async with _child(tmp_path, LIVES, answers, answers) as (child, states):
+        async with _child(tmp_path, LIVES, lacking, answers) as (child, states):
             await child.started()
             first = child.process
             assert first is not None
@@ -94,6 +97,7 @@ def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, monkeypa
             well = False
             while child.process == first:
                 await child.look()
+                assert child.process != first or child.why == "everything"
                 await asyncio.sleep(0.01)
             well = True
             await _until(lambda: child.process is not None and child.state is State.READY)
@@ -103,8 +107,8 @@ def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, monkeypa
 
 
 def test_a_child_that_keeps_dying_is_told_of_in_its_own_words(tmp_path: Path) -> None:
-    async def never() -> bool:
-        return False
+    async def never() -> str | None:
+        return "everything"
 
     async def story() -> None:
         async with _child(tmp_path, "raise SystemExit('no disk here')", never) as (child, _):

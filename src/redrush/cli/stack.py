@@ -72,11 +72,14 @@ def status(
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
     for process in found["processes"]:
-        sys.stdout.write(
+        remarks = f"{process.get('durability') or ''} {process['why'] or ''}"
+        line = (
             f"{process['name']:<14} {process['role']:<9} {process['set'] or '-':<6} {process['pid'] or '-':>8} "
-            f"{process['address']:<22} {process['state']:<10} {process.get('durability') or ''}".rstrip()
-            + "\n"
+            f"{process['address']:<22} {process['state']:<10} {remarks}"
         )
+        sys.stdout.write(f"{line.rstrip()}\n")
+    if found["lacking"] is not None:
+        sys.stdout.write(f"the stack cannot grant: {found['lacking']}\n")
 
 
 @stack_app.command()

@@ -69,7 +69,8 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     command: Callable[[], Awaitable[Sequence[str]]]
     """Asked at every start: what a server should be may have changed meanwhile."""
-    ready: Callable[[], Awaitable[bool]]
+    lacking: Callable[[], Awaitable[str | None]]
+    """Why it is not ready, None if it is."""
     alive: Callable[[], Awaitable[bool]] | None = None
     """Whether it answers at all; None for servers."""
     stop_signal: signal.Signals = signal.SIGTERM
@@ -84,6 +85,8 @@ class Child:
         self.role = spec.role
         """As shown: a store and its replica change places."""
         self.state = State.STARTING
+        self.why: str | None = None
+        """What it lacks, while it is not ready."""
         self._log_path = log_dir / f"{spec.name}.log"
         self._log = log
         self._changed = changed
@@ -149,11 +152,11 @@ class Child:
         self._bound_log()
         if self.state in (State.READY, State.NOT_READY):
             process = self._process
-            ready, alive = await asyncio.gather(self.spec.ready(), self._alive())
+            why, alive = await asyncio.gather(self.spec.lacking(), self._alive())
             if process is not self._process or self.state not in (State.READY, State.NOT_READY):
                 return  # it died meanwhile, and another one begins
-            self._show(State.READY if ready else State.NOT_READY)
-            self._judge_silence(answered=ready or alive)
+            self._show(State.READY if why is None else State.NOT_READY, why)
+            self._judge_silence(answered=why is None or alive)
 
     async def _alive(self) -> bool:
         return self.spec.alive is None or await self.spec.alive()
@@ -208,7 +211,8 @@ class Child:
             self._write(f"ended with code {code}")
 
     async def _become_ready(self) -> None:
-        while not await self.spec.ready():
+        while (why := await self.spec.lacking()) is not None:
+            self._show(self.state, why)
             await asyncio.sleep(POLL_S)
         self._first_ready.set()
         self._answered_s = asyncio.get_running_loop().time()
@@ -227,9 +231,9 @@ class Child:
         note = self._log.error if self._deaths + 1 >= DEATHS_FAILING else self._log.warning
         note(what, child=self.spec.name, said=self.last_words(), times=self._deaths + 1)
 
-    def _show(self, state: State) -> None:
-        if self.state is not state:
-            self.state = state
+    def _show(self, state: State, why: str | None = None) -> None:
+        if (self.state, self.why) != (state, why):
+            self.state, self.why = state, why
             self._changed()
 
     def _bound_log(self) -> None:

@@ -11,7 +11,7 @@ from redrush.stack.loopback import HOST
 from redrush.stack.options import StackPlan
 from redrush.stack.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
 from redrush.stack.postgres_server import PostgresServer
-from redrush.watch.probe import answers_ok
+from redrush.watch.probe import answers_ok, lacking
 
 STOP_MAX_S: Final = 30.0
 """Gates wait up to 10 s for clients to take their answers."""
@@ -55,8 +55,8 @@ def postgres(server: PostgresServer) -> ChildSpec:
     async def command() -> Sequence[str]:
         return server.command()
 
-    async def ready() -> bool:
-        return await asyncio.to_thread(server.answers)
+    async def why_not() -> str | None:
+        return None if await asyncio.to_thread(server.answers) else "does not take connections"
 
     return ChildSpec(
         name="postgres",
@@ -64,7 +64,7 @@ def postgres(server: PostgresServer) -> ChildSpec:
         set_id=None,
         address=f"{HOST}:{server.port}",
         command=command,
-        ready=ready,
+        lacking=why_not,
         stop_signal=signal.SIGINT,
         stop_max_s=POSTGRES_STOP_MAX_S,
     )
@@ -87,8 +87,8 @@ def _role(
     async def command() -> Sequence[str]:
         return ending_with_us(arguments)
 
-    async def ready() -> bool:
-        return await answers_ok(HOST, control_port, probe)
+    async def why_not() -> str | None:
+        return await lacking(HOST, control_port, probe)
 
     async def alive() -> bool:
         return await answers_ok(HOST, control_port, "/livez")
@@ -99,7 +99,7 @@ def _role(
         set_id=set_id,
         address=address or f"{HOST}:{control_port}",
         command=command,
-        ready=ready,
+        lacking=why_not,
         alive=alive,
         stop_max_s=RECORDER_STOP_MAX_S if role == "recorder" else STOP_MAX_S,
     )

@@ -139,8 +139,8 @@ class SetServers:
     def _child(self, index: int) -> ChildSpec:
         address = self._addresses[index]
 
-        async def ready() -> bool:
-            return await self._standing(address) is not None
+        async def why_not() -> str | None:
+            return "does not answer, or reads its file" if await self._standing(address) is None else None
 
         return ChildSpec(
             name=f"{self.id}-{NAMES[index]}",
@@ -149,7 +149,7 @@ class SetServers:
             is_server=True,
             address=str(address),
             command=lambda: self._start_command(index),
-            ready=ready,
+            lacking=why_not,
             stop_signal=signal.SIGTERM,
             stop_max_s=STOP_MAX_S,
         )

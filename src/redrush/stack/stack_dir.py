@@ -107,6 +107,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     address: str
     state: str
+    why: str | None = None
+    """What it lacks, while it is not ready."""
     name: str
     process: ProcessName | None
 

@@ -85,6 +85,7 @@ class Supervisor:
                 pid=None if child.process is None else child.process.pid,
                 address=child.spec.address,
                 state=child.state,
+                why=child.why,
                 name=child.spec.name,
                 process=child.process,
             )

@@ -31,6 +31,7 @@ from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
 from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
+from redrush.watch.probe import lacking
 from redrush.wiring.clock import system_clock
 from redrush.wiring.operating import prepare_operating
 from redrush.wiring.set_orders import describe_sets
@@ -230,7 +231,8 @@ def _words(log_path: Path, begins_at: int, code: int) -> RedrushError:
 def status(stack: StackDir) -> dict[str, Any]:
     """Return who runs, as `stack status --json` prints it. NotRunning if nothing does.
 
-    A store's `durability` is what its set's grants rest on, None where the control role cannot be asked now.
+    A store's `durability` is what its set's grants rest on, None where the control role cannot be asked now. `why` is
+    what a process lacks that is not ready; `lacking` is why the whole cannot grant, None if it can.
     """
     state = running_state(stack)
     durabilities: dict[str, str] = {}
@@ -238,6 +240,7 @@ def status(stack: StackDir) -> dict[str, Any]:
         durabilities = {found["set"]: found["durability"] for found in describe_sets(stack.deployment, CONTROL_MAX_S)}
     rows = []
     for running in state.processes:
-        row = {key: getattr(running, key) for key in ("role", "set", "pid", "address", "state", "name")}
+        row = {key: getattr(running, key) for key in ("role", "set", "pid", "address", "state", "why", "name")}
         rows.append(row if running.role != STORE else {**row, "durability": durabilities.get(str(running.set))})
-    return {"processes": rows}
+    control = next(running.address for running in state.processes if running.role == "control")
+    return {"processes": rows, "lacking": asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))}

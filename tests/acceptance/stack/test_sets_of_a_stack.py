@@ -127,6 +127,8 @@ def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured
             and _listed(stack)[SET]["durability"] == "none"
         )
     )
+    status = redrush("stack", "status", "--data", stack.data)
+    assert "the stack cannot grant: set " in status.out
     held = _set(stack, "promote", SET, target, "--why", "x")
     assert (held.code, "holds no copy of set s2" in held.err) == (1, True)
     rebuilt = _set(stack, "rebuild", SET, "--address", target, "--why", "both disks", "--who", "ann")
