@@ -72,7 +72,7 @@ def status(
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
     for process in found["processes"]:
-        remarks = f"{process.get('durability') or ''} {process['why'] or ''}"
+        remarks = f"{process.get('durability') or '':<8} {process['why'] or ''}"
         line = (
             f"{process['name']:<14} {process['role']:<9} {process['set'] or '-':<6} {process['pid'] or '-':>8} "
             f"{process['address']:<22} {process['state']:<10} {remarks}"
