@@ -43,6 +43,8 @@ set: with these three numbers a batch has some 65 claims in every shape."""
 GRABS_PER_SECOND = 15_000
 """A run is so many grabs for each second that it should last, however long they take: it is about CPU time."""
 WARM_UP_GRABS = 10_000
+SETTLED_S = 2.5
+"""After their start, gates do no more by then than they do for ever where nobody asks."""
 IDLE_S = 1.0
 SECONDS_MAX = 60
 """A run ends with its tickets; this only bounds it."""
@@ -89,6 +91,12 @@ class ShapeRun(msgspec.Struct, frozen=True):
     batch_claims: float
     idle_cpu_ms: float
 
+    @property
+    def beyond_idle_us(self) -> float:
+        """CPU time of a grab without what the processes would have used in that time anyway."""
+        summary = self.run.summary
+        return self.run.server_cpu_us - self.idle_cpu_ms * 1e-3 * summary.duration_us / summary.requests
+
 
 def make_crowd(setup: Setup, grabs: int) -> Crowd:
     """Prepare users for a warm-up and so many grabs, and a packet for each."""
@@ -122,6 +130,7 @@ def grab_in_shape(setup: Setup, crowd: Crowd, shape: Shape) -> ShapeRun:
             gates = [stack.enter_context(serve_sets(deployment, setup.cores, port)) for _ in range(shape.gates)]
             others = (*(gate.child for gate in gates[1:]), *sets.children())
             target = Target(gates[0].child, port, others)
+            time.sleep(SETTLED_S)
             idle_ns = target.cpu_ns()
             time.sleep(IDLE_S)
             idle_ms = (target.cpu_ns() - idle_ns) / 1e6 / IDLE_S
@@ -177,6 +186,7 @@ def _measure(setup: Setup) -> Measured:
         details[f"scaling: {shape}: of these in Valkey"] = tuple(one.valkey_cpu_us for one in ran)
         details[f"scaling: {shape}: claims a batch"] = tuple(one.batch_claims for one in ran)
         details[f"scaling: {shape}: ms of CPU in an idle second"] = tuple(one.idle_cpu_ms for one in ran)
+        details[f"scaling: {shape}: µs of CPU per grab beyond idle"] = tuple(one.beyond_idle_us for one in ran)
     return Measured(
         samples={BY_GATES.name: extra(MANY_GATES), BY_SETS.name: extra(MANY_SETS)},
         runs={f"scaling: {name}": runs for name, runs in seen.items()},
