@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from typing import Any, Final
 
 import msgspec
@@ -26,11 +27,11 @@ async def lacking(host: str, port: int, path: str) -> str | None:
             answer = await _get(host, port, path)
     except TimeoutError:
         return f"no answer within {PROBE_MAX_S:g} s"
-    except (OSError, ValueError) as fault:
-        return str(fault)
+    except OSError as fault:
+        return os.strerror(fault.errno) if fault.errno else str(fault)
     head, _, body = answer.partition(b"\r\n\r\n")
-    status = head.split(b" ", 2)[1:2]
-    return None if status == [b"200"] else _detail(body) or f"answers {b''.join(status).decode() or 'nothing'}"
+    status = head.decode("ascii", "replace").split(" ", 2)[1:2]
+    return None if status == ["200"] else _detail(body) or f"answers {''.join(status) or 'nothing'}"
 
 
 async def _get(host: str, port: int, path: str) -> bytes:
