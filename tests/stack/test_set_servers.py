@@ -1,4 +1,4 @@
-"""The servers of a set at the start of a stack: real ones, one of which hangs for a moment."""
+"""The servers of a set at the start of a stack: real ones, that hang for a moment, or die in the middle of it."""
 
 import asyncio
 import signal
@@ -6,12 +6,15 @@ from pathlib import Path
 
 from redrush.stack.loopback import free_port
 from redrush.stack.options import SetPlan
-from redrush.stack.set_servers import NOBODY, REPLICA, STORE, SetServers
+from redrush.stack.set_servers import BEGIN_MAX_S, NOBODY, REPLICA, STORE, SetServers
 from redrush.stack.stack_dir import StackDir
 from redrush.stack.valkey_server import ValkeyServer, find_program
 
 HANGS_S = 1.5
 """Longer than one question to a server waits."""
+
+SYNC_DELAY_S = 2
+"""How long a primary waits before it sends its data: time enough to kill it."""
 
 
 def test_a_server_that_hangs_for_a_moment_is_waited_for(tmp_path: Path) -> None:
@@ -29,6 +32,34 @@ def test_a_server_that_hangs_for_a_moment_is_waited_for(tmp_path: Path) -> None:
             assert not beginning.done()
             servers[1].signal(signal.SIGCONT)
             await beginning
+            return await sets.roles()
+        finally:
+            for server in servers:
+                server.kill()
+
+    assert asyncio.run(begin()) == [STORE, REPLICA]
+
+
+def test_servers_that_die_while_one_begins_to_follow_the_other_are_told_again(tmp_path: Path) -> None:
+    async def begin() -> list[str | None]:
+        stack = StackDir(tmp_path)
+        stack.event.create()
+        taken: set[int] = set()
+        ports = (free_port(taken), free_port(taken))
+        sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program())
+        slowly = ("--repl-diskless-sync-delay", str(SYNC_DELAY_S))
+        servers = [ValkeyServer(tmp_path / str(port), port=port, replica_of=NOBODY, settings=slowly) for port in ports]
+        try:
+            await asyncio.gather(*(server.start() for server in servers))
+            beginning = asyncio.create_task(sets.begin())
+            while await sets.roles() != [STORE, REPLICA]:
+                await asyncio.sleep(0.01)
+            for server in servers:
+                server.kill()
+            await asyncio.gather(*(server.start() for server in servers))
+            assert await sets.roles() == [REPLICA, REPLICA], "they have forgotten it"
+            async with asyncio.timeout(BEGIN_MAX_S / 2):
+                await beginning
             return await sets.roles()
         finally:
             for server in servers:

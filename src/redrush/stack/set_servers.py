@@ -173,15 +173,21 @@ class SetServers:
         return NOBODY
 
     async def _follow(self, index: int, primary: Address) -> None:
+        """Make the server follow the primary; return when it is in sync. Raises StoreUnavailable if one of the two was
+        started anew meanwhile, and so has forgotten what it was told."""
+        replica = self._addresses[index]
         await self._command(index, "REPLICAOF", primary.host, str(primary.port))
         try:
             async with asyncio.timeout(BEGIN_MAX_S):
-                while (found := await self._standing(self._addresses[index])) is None or not found.in_sync:
+                while True:
+                    found, above = await asyncio.gather(self._standing(replica), self._standing(primary))
+                    if (found is not None and found.follows != primary) or (above is not None and above.follows):
+                        raise StoreUnavailable(f"set {self.id}: {replica} or {primary} was started anew")
+                    if found is not None and found.in_sync:
+                        return
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise RedrushError(
-                f"set {self.id}: {self._addresses[index]} does not follow {primary} after {BEGIN_MAX_S:g} s"
-            ) from None
+            raise RedrushError(f"set {self.id}: {replica} does not follow {primary} after {BEGIN_MAX_S:g} s") from None
 
     async def _standings(self, but: Address | None = None) -> list[Standing | None]:
         """Return what each server says, None where it says nothing (or is `but`, which is not asked)."""
