@@ -104,11 +104,11 @@ def test_the_table_shows_value_bar_aim_verdict_and_conditions() -> None:
         assert expected in text
 
 
-def test_a_saved_report_is_named_by_date_and_commit_and_keeps_every_sample(tmp_path: Path) -> None:
+def test_a_saved_report_is_named_by_time_and_commit_and_keeps_every_sample(tmp_path: Path) -> None:
     shown = report(Result(figure=FAST, samples=(0.8, 0.6, 0.7)))
     path = save(shown, tmp_path / "results")
     kept = msgspec.json.decode(path.read_bytes())
-    assert path.name == file_name(CONDITIONS) == "2027-02-06-abc1234.json"
+    assert path.name == file_name(CONDITIONS) == "2027-02-06-120000-abc1234.json"
     assert kept == msgspec.json.decode(msgspec.json.encode(to_json(shown)))
     assert kept["results"][0]["samples"] == [0.8, 0.6, 0.7]
     assert kept["results"][0]["verdict"] == "bar reached"

@@ -66,7 +66,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def save(report: Report, directory: Path) -> Path:
-    """Write the report into the directory, named by date and commit, and return the path."""
+    """Write the report into the directory, named by time and commit, and return the path."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / file_name(report.conditions)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(to_json(report)), indent=1) + b"\n")
@@ -75,8 +75,8 @@ def save(report: Report, directory: Path) -> Path:
 
 def file_name(conditions: Conditions) -> str:
     """Return the name of a report: what was measured and when, never where."""
-    day = datetime.fromisoformat(conditions.measured_at).date().isoformat()
-    return f"{day}-{conditions.commit}.json"
+    began = datetime.fromisoformat(conditions.measured_at)
+    return f"{began:%Y-%m-%d-%H%M%S}-{conditions.commit}.json"
 
 
 def format_value(figure: Figure, value: float | None) -> str:
