@@ -45,6 +45,7 @@ DOWN_MAX_S: Final = 240.0
 CONTROL_MAX_S: Final = 1.0
 """How long the status waits for the control role to say what the sets' grants rest on."""
 POLL_S: Final = 0.05
+ROLES_LATER: Final = "its servers are being started, the roles come after them"
 
 Announce = Callable[[StackPlan], None]
 
@@ -242,5 +243,6 @@ def status(stack: StackDir) -> dict[str, Any]:
     for running in state.processes:
         row = {key: getattr(running, key) for key in ("role", "set", "pid", "address", "state", "why", "name")}
         rows.append(row if running.role != STORE else {**row, "durability": durabilities.get(str(running.set))})
-    control = next(running.address for running in state.processes if running.role == "control")
-    return {"processes": rows, "lacking": asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))}
+    control = next((running.address for running in state.processes if running.role == "control"), None)
+    why = ROLES_LATER if control is None else asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))
+    return {"processes": rows, "lacking": why}
