@@ -356,17 +356,14 @@ class Warden:
                 raise RedrushError(f"{name} has come under other terms meanwhile: {held[name][0]}")
         chosen = max(step.candidates, key=lambda name: held[name][1])
         terms, last_seq = held[chosen]
-        fence = Fence(chosen, Terms(step.epoch, 0))
-        if expected is not None:
-            await self._fence(fence)
-            return ()
-        assert terms is not None, "it holds a copy"
-        unasked = await self._settle_moves(chosen, terms)
-        await self._fence(fence, last_seq)
+        forced = expected is None
+        unasked = await self._settle_moves(chosen, terms) if forced else ()
+        await self._fence(Fence(chosen, Terms(step.epoch, 0)), last_seq if forced else None)
         return unasked
 
-    async def _settle_moves(self, name: str, terms: Terms) -> tuple[str, ...]:
+    async def _settle_moves(self, name: str, terms: Terms | None) -> tuple[str, ...]:
         """Enter moves that the server lacks, for their slots would be granted in two sets; return who was not asked."""
+        assert terms is not None, "it holds a copy"
         others = await self._others()
         known = {set_id: transfers for set_id, transfers in others.items() if transfers is not None}
         async with self._speaking_to(name) as link:
