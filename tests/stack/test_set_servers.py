@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from redrush.stack.loopback import free_port
@@ -17,15 +19,26 @@ SYNC_DELAY_S = 2
 """How long a primary waits before it sends its data: time enough to kill it."""
 
 
+@asynccontextmanager
+async def quiet_pair(directory: Path, *settings: str) -> AsyncIterator[tuple[SetServers, list[ValkeyServer]]]:
+    """A set that was never begun, and its two servers, which run and follow nobody."""
+    stack = StackDir(directory)
+    stack.event.create()
+    taken: set[int] = set()
+    ports = (free_port(taken), free_port(taken))
+    sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program())
+    servers = [ValkeyServer(directory / str(port), port=port, replica_of=NOBODY, settings=settings) for port in ports]
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        yield sets, servers
+    finally:
+        for server in servers:
+            server.kill()
+
+
 def test_a_server_that_hangs_for_a_moment_is_waited_for(tmp_path: Path) -> None:
     async def begin() -> list[str | None]:
-        stack = StackDir(tmp_path)
-        stack.event.create()
-        ports = (free_port(), free_port())
-        sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program())
-        servers = [ValkeyServer(tmp_path / str(port), port=port, replica_of=NOBODY) for port in ports]
-        try:
-            await asyncio.gather(*(server.start() for server in servers))
+        async with quiet_pair(tmp_path) as (sets, servers):
             servers[1].signal(signal.SIGSTOP)
             beginning = asyncio.create_task(sets.begin())
             await asyncio.wait({beginning}, timeout=HANGS_S)
@@ -33,24 +46,13 @@ def test_a_server_that_hangs_for_a_moment_is_waited_for(tmp_path: Path) -> None:
             servers[1].signal(signal.SIGCONT)
             await beginning
             return await sets.roles()
-        finally:
-            for server in servers:
-                server.kill()
 
     assert asyncio.run(begin()) == [STORE, REPLICA]
 
 
 def test_servers_that_die_while_one_begins_to_follow_the_other_are_told_again(tmp_path: Path) -> None:
     async def begin() -> list[str | None]:
-        stack = StackDir(tmp_path)
-        stack.event.create()
-        taken: set[int] = set()
-        ports = (free_port(taken), free_port(taken))
-        sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program())
-        slowly = ("--repl-diskless-sync-delay", str(SYNC_DELAY_S))
-        servers = [ValkeyServer(tmp_path / str(port), port=port, replica_of=NOBODY, settings=slowly) for port in ports]
-        try:
-            await asyncio.gather(*(server.start() for server in servers))
+        async with quiet_pair(tmp_path, "--repl-diskless-sync-delay", str(SYNC_DELAY_S)) as (sets, servers):
             beginning = asyncio.create_task(sets.begin())
             while await sets.roles() != [STORE, REPLICA]:
                 await asyncio.sleep(0.01)
@@ -61,8 +63,5 @@ def test_servers_that_die_while_one_begins_to_follow_the_other_are_told_again(tm
             async with asyncio.timeout(BEGIN_MAX_S / 2):
                 await beginning
             return await sets.roles()
-        finally:
-            for server in servers:
-                server.kill()
 
     assert asyncio.run(begin()) == [STORE, REPLICA]
