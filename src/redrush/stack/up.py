@@ -20,6 +20,7 @@ from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.control.unsealed import keep_unsealed
+from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
 from redrush.stack.loopback import HOST
@@ -51,7 +52,7 @@ Announce = Callable[[StackPlan], None]
 
 
 def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announce: Announce) -> None:
-    """Run a stack until SIGTERM or SIGINT; `announce` gets the plan once the whole can grant.
+    """Run a stack until SIGTERM, SIGINT or SIGHUP; `announce` gets the plan once the whole can grant.
 
     Raises RedrushError if it does not come up; no child is left behind then.
     """
@@ -82,9 +83,7 @@ class _Stack:
         self._supervisor = new_supervisor(stack)
 
     async def run(self, announce: Announce) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        when_told_to_stop(self._stopping.set)
         tasks = [asyncio.create_task(self._start(announce)), asyncio.create_task(self._stopping.wait())]
         try:
             # Until told to end, or the first fault: of the start, or of the watch that goes on after it.

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import resource
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.core.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
+from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
@@ -180,6 +180,7 @@ class Embedded:
         gc.freeze()
 
     async def _listen(self, clock: SteadyClock) -> dict[str, int]:
+        when_told_to_stop(self._stopping.set)
         self._server = Server([self._gate.tick], self._gate.beat)
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
@@ -203,10 +204,7 @@ class Embedded:
         self._stopping.set()
 
     async def wait(self) -> None:
-        """Return when the process is told to stop (SIGTERM, SIGINT). Raises StoreFailed when the store has failed."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        """Return when the process is told to stop (SIGTERM, SIGINT, SIGHUP)."""
         await self._stopping.wait()
 
     async def stop(self) -> None:
@@ -246,7 +244,7 @@ def run_embedded(
     announce: Callable[[dict[str, int]], None],
     open_store: OpenStore = SqliteStore.open_path,
 ) -> None:
-    """Run the embedded form until SIGTERM or SIGINT; `announce` gets the ports once it answers."""
+    """Run the embedded form until SIGTERM, SIGINT or SIGHUP; `announce` gets the ports once it answers."""
 
     async def main() -> None:
         embedded = Embedded(file, data_dir, ports, open_store)
