@@ -11,7 +11,8 @@ from redrush.drill import figures
 from redrush.drill.audit import Verdict
 from redrush.drill.event_report import Conditions, EventReport, RateFigures, RoundFigures
 from redrush.drill.observations import Ending, Observations
-from redrush.drill.report import milliseconds, money, print_report, to_html, to_json
+from redrush.drill.pages import event_page
+from redrush.drill.report import milliseconds, money, print_report, to_json
 
 
 def observations() -> Observations:
@@ -114,7 +115,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_from_outside_and_stays_small() -> None:
-    html = to_html(report())
+    html = event_page(report())
     page = Page()
     page.feed(html)
     assert page.tags.count("svg") == 3
@@ -127,7 +128,7 @@ def test_the_page_needs_nothing_from_outside_and_stays_small() -> None:
 
 
 def test_the_plots_take_every_colour_from_the_theme() -> None:
-    html = to_html(report())
+    html = event_page(report())
     plots = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert "var(--chart-granted)" in plots
     assert set(re.findall(r"#[0-9a-f]{6}\b", plots)) == set()
@@ -136,7 +137,7 @@ def test_the_plots_take_every_colour_from_the_theme() -> None:
 
 
 def test_what_comes_from_a_campaign_is_escaped() -> None:
-    assert "<b>红包" not in to_html(report(name="<b>红包"))
+    assert "<b>红包" not in event_page(report(name="<b>红包"))
 
 
 @pytest.mark.parametrize(("holds", "words"), [(True, "exact to the cent"), (False, "1 of 2 checks failed: lost")])
@@ -144,7 +145,7 @@ def test_page_and_terminal_say_the_same_verdict_and_figures(holds: bool, words: 
     console = Console(file=io.StringIO(), width=80)
     print_report(report(holds=holds), console)
     assert isinstance(console.file, io.StringIO)
-    printed, html = console.file.getvalue(), to_html(report(holds=holds))
+    printed, html = console.file.getvalue(), event_page(report(holds=holds))
     for text in (words, "1,234,567.89", "春节红包", "0.29 s", "30 ms", "balanced"):
         assert text in printed
         assert text in html
@@ -165,7 +166,7 @@ def test_an_event_in_which_nobody_won_has_a_report_too() -> None:
     after = msgspec.structs.replace(
         before, rounds=(empty,), traffic=empty.traffic, grab_latencies=none, reject_latencies=none
     )
-    assert "4 left" in to_html(after)
+    assert "4 left" in event_page(after)
 
 
 @pytest.mark.parametrize(

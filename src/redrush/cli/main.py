@@ -12,19 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from redrush.cli import drills, roles
+from redrush import __version__
+from redrush.cli import drills, outermost, roles
 from redrush.cli.operator_options import show
+from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
+from redrush.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redrush.config import DeploymentFile
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
 app.add_typer(switch_app, name="switch")
@@ -45,15 +53,22 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign fil
 
 def main() -> None:
     """Run the command line; the process's exit code tells how it went."""
-    try:
-        app()
-    except RedrushError as fault:
-        sys.stderr.write(f"redrush: {fault}\n")
-        raise SystemExit(fault.exit_code) from None
-    except BrokenPipeError:
-        # The reader of our output has gone (`redrush export … | head`): nothing is wrong here.
-        sys.stderr.close()
-        raise SystemExit(0) from None
+    outermost.run(app)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        _print(f"redrush {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Events where, at an exact second, a crowd rushes for a fixed amount of money or stock."""
 
 
 def _print(text: str) -> None:
@@ -161,6 +176,7 @@ def ticket(
     from redrush.control.data_dir import DataDir
     from redrush.control.issuing import issue_tickets
 
+    print_data_as_utf8()
     now_s = time.time_ns() // 1_000_000_000
     for line in issue_tickets(DataDir(data), user or [], users, ttl, now_s, proven=proven):
         _print(line)
@@ -198,6 +214,7 @@ def export_grants(
     ] = "jsonl",
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
+    print_data_as_utf8()
     if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.wiring.evidence import export_deployment
 
@@ -286,6 +303,8 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    if stack:
+        require("stack", "redrush demo --stack")
     from redrush.drill.demo import STACK_USERS, USERS, DemoOptions, on_a_stack, run_demo
 
     options = DemoOptions(
@@ -309,6 +328,7 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    require("stack", "redrush bench")
     import msgspec
     from rich.console import Console
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrush.extras import require
+
 if TYPE_CHECKING:
     from redrush.stack.options import StackPlan
 
@@ -29,6 +31,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
 ) -> None:
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
+    require("stack", "redrush stack")
     from redrush.config import load_campaign_file
     from redrush.stack.options import StackOptions
     from redrush.stack.stack_dir import StackDir
@@ -64,6 +67,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Tell which processes of the stack run, and how they are."""
+    require("stack", "redrush stack")
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import status as find
 
@@ -85,6 +89,7 @@ def status(
 @stack_app.command()
 def down(data: DataOption) -> None:
     """End the stack in good order, and return when no process of it is left."""
+    require("stack", "redrush stack")
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import down as end
 

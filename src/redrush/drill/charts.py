@@ -14,7 +14,6 @@ from itertools import cycle
 from typing import Any
 
 import matplotlib
-import msgspec
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from redrush.core.money import exponent_of
 from redrush.drill.event_report import Histogram, RoundFigures
+from redrush.drill.time_plot import TimePlot
 
 ROUNDS_DRAWN_MAX = 6
 """More small plots side by side cannot be read; the table still has every round."""
@@ -105,18 +105,6 @@ def amounts_chart(rounds: Sequence[RoundFigures], currency: str) -> str:
         column[-1, 0].set_xlabel(f"amount of a packet, {currency}")
         figure.supylabel("packets", fontsize=10, color=ROLES["muted"])
         return _svg(figure, "amounts")
-
-
-class TimePlot(msgspec.Struct, frozen=True, kw_only=True):
-    """Values over time. Bucket k is from k·`bucket_s`; every series has as many values, NaN where there is none."""
-
-    title: str
-    note: str
-    bucket_s: float
-    series: dict[str, list[float]]
-    broken: tuple[tuple[float, float], ...]
-    """Spans in which something was broken, shaded."""
-    unit: str = "per second"
 
 
 _SERIES_ROLES = ("granted", "empty", "missed", "not_open", "fault")

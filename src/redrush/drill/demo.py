@@ -100,7 +100,7 @@ def run_demo(options: DemoOptions) -> int:
                 demo = _Demo(options, screen)
                 report = demo.play()
             _show(report, options, console)
-            console.print(f"\nreport: {demo.data_dir / 'report.html'}", highlight=False, soft_wrap=True)
+            console.print(f"\n{demo.report_at}", highlight=False, soft_wrap=True, markup=False)
             demo.stay(console)
     except KeyboardInterrupt:
         console.print("interrupted; the server and the crowd were ended")
@@ -123,6 +123,8 @@ class _Demo:
         self._options = options
         self._screen = screen
         self._begun_s = time.monotonic()
+        self.report_at = ""
+        """The sentence that says where the report is, once it is written."""
         self.data_dir = rehearsal_directory(options.data_dir, "demo")
         self._event = Rehearsal(self.data_dir, options.redrush, options.port, options.control_port)
 
@@ -148,7 +150,7 @@ class _Demo:
                 conditions=conditions_,
             )
             report = event_report(result, facts)
-            write_report(report, self.data_dir)
+            self.report_at = write_report(report, self.data_dir)
             if not self._options.stay:
                 self._event.stop_server()
         except OSError as fault:

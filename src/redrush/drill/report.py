@@ -1,15 +1,12 @@
-"""Shows an `EventReport`: in the terminal, as one self-contained HTML file, and as JSON.
+"""Shows an `EventReport`: in the terminal, as JSON, and as one HTML file, which `redrush.drill.pages` draws.
 
 All three say the same figures; nothing is computed here but how they are written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jinja2
 import msgspec
-from markupsafe import Markup
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -17,55 +14,37 @@ from rich.text import Text
 
 from redrush.core.money import exponent_of, format_amount
 from redrush.drill.audit import Verdict
-from redrush.drill.charts import amounts_chart, latency_chart, rush_chart
 from redrush.drill.event_report import EventReport, LatencyFigures, RoundFigures
+from redrush.extras import ExtraMissing, require
 
 
-def write_report(report: EventReport, directory: Path) -> tuple[Path, Path]:
-    """Write `report.html` and `report.json` into the directory and return their paths. Raises OSError."""
-    html_path, json_path = directory / "report.html", directory / "report.json"
-    html_path.write_text(to_html(report), encoding="utf-8")
-    json_path.write_bytes(to_json(report))
-    return html_path, json_path
+def write_report(report: EventReport, directory: Path) -> str:
+    """Write `report.json` and, if what draws it is installed, `report.html` into the directory; return the sentence
+    that says where it is. Raises OSError."""
+    (directory / "report.json").write_bytes(to_json(report))
+
+    def draw() -> str:
+        from redrush.drill.pages import event_page  # noqa: PLC0415 - what draws is an extra
+
+        return event_page(report)
+
+    return write_page(directory / "report.html", draw)
+
+
+def write_page(path: Path, draw: Callable[[], str]) -> str:
+    """Write the page if what draws it is installed, and return the sentence that says where it is, or why there is
+    none. Raises OSError."""
+    try:
+        require("report", "the page")
+    except ExtraMissing as missing:
+        return f"report: {path.with_suffix('.json')}; {missing}"
+    path.write_text(draw(), encoding="utf-8")
+    return f"report: {path}"
 
 
 def to_json(report: EventReport) -> bytes:
     """Return the report as indented JSON; `msgspec.json.decode(…, type=EventReport)` reads it back."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
-
-
-def to_html(report: EventReport) -> str:
-    """Return the report as one HTML page that needs nothing else: styles and plots are inside, no script."""
-    filters = {
-        "count": count,
-        "latency": milliseconds,
-        "amount": lambda minor: amount(minor, report.currency),
-        "money": lambda minor: money(minor, report.currency),
-    }
-    return page(
-        "report.html",
-        filters,
-        report=report,
-        headline=headline(report),
-        subline=subline(report),
-        rush_chart=Markup(rush_chart(report.rounds)),  # noqa: S704 - SVG that matplotlib made and escaped
-        latency_chart=Markup(latency_chart(report.grab_latencies, report.reject_latencies)),  # noqa: S704 - as above
-        amounts_chart=Markup(amounts_chart(report.rounds, report.currency)),  # noqa: S704 - as above
-    )
-
-
-def page(template: str, filters: Mapping[str, Callable[..., str]], **values: object) -> str:
-    """Return a template of this package filled in: one page with everything inside."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        loader=jinja2.FunctionLoader(
-            lambda name: resources.files("redrush.drill").joinpath(name).read_text(encoding="utf-8")
-        ),
-    )
-    environment.filters |= filters
-    return environment.get_template(template).render(**values)
 
 
 def print_report(report: EventReport, console: Console) -> None:
