@@ -6,14 +6,13 @@ Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configura
 
 import json
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from redrush import __version__
-from redrush.cli import drills, outermost, roles
+from redrush.cli import background, beginning, drills, outermost, roles
 from redrush.cli.operator_options import show
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
@@ -39,6 +38,8 @@ app.add_typer(switch_app, name="switch")
 app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
 app.add_typer(set_app, name="set")
+beginning.add_to(app)
+background.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
 
@@ -77,28 +78,6 @@ def _print(text: str) -> None:
 
 def _print_json(value: Any) -> None:
     _print(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-@app.command()
-def init(
-    file: FileArgument,
-    deployment: Annotated[
-        bool, typer.Option("--deployment", help="A deployment file instead, for many machines.")
-    ] = False,
-) -> None:
-    """Write a commented campaign file (or deployment file) to start from."""
-    from redrush.errors import ConfigError
-
-    sample = "sample_deployment.toml" if deployment else "sample.toml"
-    text = resources.files("redrush.cli").joinpath(sample).read_text(encoding="utf-8")
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text.replace("{id}", "cny2027"))
-    except FileExistsError:
-        raise ConfigError(f"{file}: exists already; choose another name") from None
-    except OSError as fault:
-        raise ConfigError(f"{file}: cannot be written: {fault.strerror}") from fault
-    _print(f"wrote {file}; next: redrush check {file}")
 
 
 @app.command()
@@ -142,8 +121,12 @@ def serve(
         typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez and switches; none by default."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
+    if detach:
+        background.serve_detached(file, data, {"port": port, "control-port": control_port, "host": host})
+        return
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
     from redrush.wiring.embedded import Ports, run_embedded

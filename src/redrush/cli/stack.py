@@ -1,6 +1,7 @@
 """`redrush stack`: the scaled form on one machine."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,15 +34,20 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
     require("stack", "redrush stack")
     from redrush.config import load_campaign_file
+    from redrush.detached import start_detached
     from redrush.stack.options import StackOptions
     from redrush.stack.stack_dir import StackDir
-    from redrush.stack.up import run_detached, run_stack
+    from redrush.stack.up import run_stack
 
     campaign = load_campaign_file(file)
     if detach:
         options = ["--sets", sets, "--replicas", replicas, "--gates", gates, "--port", port]
         arguments = [str(file), "--data", str(data), *map(str, options), "--control-port", str(control_port)]
-        sys.stdout.write(run_detached(arguments, StackDir(data)))
+        stack = StackDir(data)
+        stack.event.create()
+        stack.logs.mkdir(mode=0o700, exist_ok=True)
+        sys.stdout.write(start_detached(["stack", "up", *arguments], stack.logs / "stack.log"))
+        sys.stdout.write(f"it ends by: redrush stack down --data {shlex.quote(str(data))}\nready\n")
         return
     options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
     run_stack(campaign, StackDir(data), options_, _announce)
