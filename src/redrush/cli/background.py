@@ -20,8 +20,16 @@ def serve_detached(file: Path, data: Path, options: dict[str, object]) -> None:
 
     DataDir(data).create()
     given = [str(part) for name, value in options.items() if value is not None for part in (f"--{name}", value)]
-    sys.stdout.write(start_detached(["serve", str(file), "--data", str(data), *given], data / "serve.log"))
-    sys.stdout.write(f"it ends by: redrush stop --data {shlex.quote(str(data))}\nready\n")
+    told = start_detached(["serve", str(file), "--data", str(data), *given], data / "serve.log")
+    announce_detached(told, f"redrush stop --data {shlex.quote(str(data))}")
+
+
+def announce_detached(told: str, ended_by: str) -> None:
+    """Tell on stderr where a server in the background is and what ends it, and on stdout that it is ready: as the
+    server itself would."""
+    sys.stderr.write(f"{told}it ends by: {ended_by}\n")
+    sys.stderr.flush()
+    sys.stdout.write("ready\n")
 
 
 def stop(

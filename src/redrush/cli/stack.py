@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrush.cli.background import announce_detached
 from redrush.extras import require
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         stack = StackDir(data)
         stack.event.create()
         stack.logs.mkdir(mode=0o700, exist_ok=True)
-        sys.stdout.write(start_detached(["stack", "up", *arguments], stack.logs / "stack.log"))
-        sys.stdout.write(f"it ends by: redrush stack down --data {shlex.quote(str(data))}\nready\n")
+        told = start_detached(["stack", "up", *arguments], stack.logs / "stack.log")
+        announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         return
     options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
     run_stack(campaign, StackDir(data), options_, _announce)
