@@ -116,11 +116,13 @@ def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> No
 
 
 def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) -> None:
-    campaign.write_text(campaign.read_text(encoding="utf-8").replace('"50000.00"', '"lots"'), encoding="utf-8")
+    text = campaign.read_text(encoding="utf-8").replace('"50000.00"', '"lots"')
+    campaign.write_text(text, encoding="utf-8")
+    line = text[: text.index('"lots"')].count("\n") + 1
     refused = run("check", campaign)
     assert (refused.code, refused.out) == (2, "")
     assert _is_one_sentence(refused.err)
-    assert f'{campaign}:14: round[0].total: "lots" is not an amount' in refused.err
+    assert f'{campaign}:{line}: round[0].total: "lots" is not an amount' in refused.err
 
 
 # -- wrong usage

@@ -49,6 +49,7 @@ EvidenceOption = Annotated[
     Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+LanguageOption = Annotated[Literal["en", "zh"], typer.Option("--language", help="Language of what is printed.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
 
 
@@ -271,7 +272,7 @@ def verify_receipt(
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
     ] = None,
@@ -283,22 +284,33 @@ def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
     port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    language: LanguageOption = "en",
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
     if stack:
         require("stack", "redrush demo --stack")
-    from redrush.drill.demo import STACK_USERS, USERS, DemoOptions, on_a_stack, run_demo
+    from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
 
     options = DemoOptions(
-        data_dir=data,
-        users=users or (STACK_USERS if stack else USERS),
-        stay=stay,
-        as_json=as_json,
-        port=port,
-        control_port=control_port,
+        data_dir=data, stay=stay, as_json=as_json, port=port, control_port=control_port, language=language
     )
-    raise SystemExit(run_demo(on_a_stack(options) if stack else options))
+    raise SystemExit(run_demo(for_people(on_a_stack(options) if stack else options, users)))
+
+
+@app.command()
+def report(
+    data: DataOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the pages go; by default the data directory.")
+    ] = None,
+    language: LanguageOption = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Report on the event of a data directory, running or over: what went out, and whether all of it is right."""
+    from redrush.drill.own_report import show_own_report
+
+    raise SystemExit(show_own_report(data, out or data, language, as_json=as_json))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 Everything a person can get wrong is found here, before anything is created; what comes out needs no second look.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,7 @@ from redrush.core.money import format_amount, parse_amount
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.rules import Rule
 from redrush.core.switches import Playbook, registry_of
+from redrush.core.zones import parse_zone, zone_of_offset
 
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
@@ -70,6 +72,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     currency: str
+    timezone: str
     audience: str | None
     """Path of a file with one eligible user id a line; None means that every ticket is eligible."""
     rounds: tuple[RoundSpec, ...]
@@ -86,6 +89,7 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     id: str
     name: str
     currency: str
+    timezone: str | None = None
     audience: str | None = None
 
 
@@ -155,6 +159,7 @@ def _campaign(file: _File) -> CampaignFile:
         id=table.id,
         name=table.name,
         currency=table.currency,
+        timezone=_timezone(table.timezone, file.round),
         audience=table.audience,
         rounds=rounds,
         gate=file.gate,
@@ -165,6 +170,16 @@ def _campaign(file: _File) -> CampaignFile:
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )
+
+
+def _timezone(written: str | None, rounds: Sequence[_RoundTable]) -> str:
+    """Return the zone that people of the event live in: as written, or that of the first instant in the file."""
+    if written is None:
+        instants = (round_.opens for round_ in rounds if isinstance(round_.opens, datetime))
+        return next(map(zone_of_offset, instants), "UTC")
+    with wrong_at("campaign.timezone"):
+        parse_zone(written)
+    return written
 
 
 def check_gate(gate: GateSpec) -> None:

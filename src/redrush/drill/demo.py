@@ -24,7 +24,8 @@ from redrush.drill.event_figures import EventFacts, conditions, event_report, re
 from redrush.drill.event_report import EventReport
 from redrush.drill.rehearsal import HOST, REDRUSH, Rehearsal, RehearsalFailed, ending_by_sigterm, rehearsal_directory
 from redrush.drill.report import print_report, to_json, write_report
-from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule
+from redrush.drill.report_texts import Language
+from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule, scaled
 
 USERS = 150_000
 CONNECTIONS = 512
@@ -73,6 +74,16 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     after_last_close_s: float = AFTER_LAST_CLOSE_S
     stack: StackShape | None = None
     """None: the embedded form."""
+    language: Language = "en"
+    """Of the report in the terminal; its pages are written in every language."""
+
+
+def for_people(options: DemoOptions, users: int | None) -> DemoOptions:
+    """Return the options for this many registered users, with as many packets as make them run out."""
+    usual = STACK_USERS if options.stack else USERS
+    if users is None:
+        return msgspec.structs.replace(options, users=usual)
+    return msgspec.structs.replace(options, users=users, shape=scaled(options.shape, users / usual))
 
 
 def on_a_stack(options: DemoOptions) -> DemoOptions:
@@ -115,7 +126,7 @@ def _show(report: EventReport, options: DemoOptions, console: Console) -> None:
     if options.as_json:
         sys.stdout.write(to_json(report).decode())
     else:
-        print_report(report, console)
+        print_report(report, console, options.language)
 
 
 class _Demo:

@@ -9,35 +9,52 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
+from redrush.core.zones import local_text, parse_zone
 from redrush.drill.charts import amounts_chart, latency_chart, rush_chart, time_chart
 from redrush.drill.drill_report import DrillReport, written
 from redrush.drill.event_report import EventReport
-from redrush.drill.report import amount, count, headline, milliseconds, money, subline
+from redrush.drill.report import FILES, amount, count, headline, milliseconds, money, subline
+from redrush.drill.report_texts import Language, translator
 
 
-def event_page(report: EventReport) -> str:
+def event_page(report: EventReport, language: Language = "en") -> str:
     """Return the report of an event."""
+    translate, zone = translator(language), parse_zone(report.timezone)
     filters = {
         "count": count,
         "latency": milliseconds,
         "amount": lambda minor: amount(minor, report.currency),
         "money": lambda minor: money(minor, report.currency),
+        "instant": lambda instant_us: local_text(instant_us, zone),
+        "said": lambda sentence, **values: translate(sentence).format(**values),
+        "detail": lambda verdict: verdict.detail_in(translate),
+    }
+    crowd = report.crowd
+    charts = {
+        "rush": rush_chart(report.rounds, translate),
+        "rush_narrow": rush_chart(report.rounds, translate, narrow=True),
+        "amounts": amounts_chart(report.rounds, report.currency, translate),
+        "latency": crowd and latency_chart(crowd.grab_latencies, crowd.reject_latencies, translate),
     }
     return _page(
         "report.html",
         filters,
         report=report,
-        headline=headline(report),
-        subline=subline(report),
-        rush_chart=Markup(rush_chart(report.rounds)),  # noqa: S704 - SVG that matplotlib made and escaped
-        latency_chart=Markup(latency_chart(report.grab_latencies, report.reject_latencies)),  # noqa: S704 - as above
-        amounts_chart=Markup(amounts_chart(report.rounds, report.currency)),  # noqa: S704 - as above
+        crowd=crowd,
+        language=language,
+        others={other: name for other, name in FILES.items() if other != language},
+        headline=headline(report, translate),
+        subline=subline(report, translate),
+        charts={name: Markup(svg) for name, svg in charts.items() if svg},  # noqa: S704 - matplotlib escaped it
     )
 
 
 def drill_page(report: DrillReport) -> str:
     """Return the report of a drill."""
-    plots = [(plot, Markup(time_chart(plot, f"plot{index}"))) for index, plot in enumerate(report.plots)]  # noqa: S704 - SVG that matplotlib made and escaped
+    plots = [
+        (plot, Markup(time_chart(plot, f"plot{index}")), Markup(time_chart(plot, f"narrow{index}", narrow=True)))  # noqa: S704 - SVG that matplotlib made and escaped
+        for index, plot in enumerate(report.plots)
+    ]
     filters = {"figure": written, "latency": milliseconds, "words": lambda name: name.replace("_", " ")}
     return _page("drill_report.html", filters, report=report, plots=plots)
 
