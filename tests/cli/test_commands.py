@@ -1,16 +1,20 @@
 """The command line as a person meets it: exit codes, one clear sentence on stderr, and what is printed."""
 
+import importlib.metadata
 import io
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import typer.main
 
-from redrush.cli.main import main
+from redrush.cli.main import app, main
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
@@ -123,6 +127,61 @@ def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) ->
     assert (refused.code, refused.out) == (2, "")
     assert _is_one_sentence(refused.err)
     assert f'{campaign}:{line}: round[0].total: "lots" is not an amount' in refused.err
+
+
+# -- what every command has in common
+
+
+def _commands(group: Any, path: str = "redrush") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+
+
+COMMANDS = dict(_commands(typer.main.get_command(app)))
+LISTING = {"list", "status", "log", "check", "found", "drill", "reconcile", "honour", "bench", "demo", "verify-receipt"}
+"""The last words of commands that print what a program may want to read."""
+
+
+def test_whatever_lists_something_does_so_as_json() -> None:
+    listing = [name for name in COMMANDS if name.split()[-1] in LISTING]
+    assert len(listing) >= len(LISTING), "each is there"
+    assert [name for name in listing if not any("--json" in p.opts for p in COMMANDS[name].params)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(run: Run, name: str) -> None:
+    long, short = run(*name.split()[1:], "--help"), run(*name.split()[1:], "-h")
+    assert (long.code, long.err) == (0, "")
+    assert long.out.startswith(f"Usage: redrush {' '.join(name.split()[1:])} ")
+    assert COMMANDS[name].help.split()[0] in long.out
+    assert short.out == long.out
+
+
+def test_the_version_is_told(run: Run) -> None:
+    told = run("--version")
+    assert (told.code, told.out) == (0, f"redrush {importlib.metadata.version('redrush')}\n")
+
+
+def test_the_shell_completes_commands() -> None:
+    environment = {
+        **os.environ, "_REDRUSH_COMPLETE": "complete_bash", "COMP_WORDS": "redrush switch re", "COMP_CWORD": "2"
+    }  # fmt: skip
+    program = Path(sys.executable).with_name("redrush")
+    told = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.stdout.split(), told.stderr) == (["release"], "")
+
+
+def test_help_comes_at_once() -> None:
+    """Nothing heavy is imported before a command needs it."""
+    heavy = "numpy uvloop apsw httptools asyncio structlog rich matplotlib jinja2 aiohttp psycopg hiredis"
+    script = (
+        "import sys; from redrush.cli.main import main; sys.argv = ['redrush', '--help']\n"
+        f"try: main()\nexcept SystemExit: print([name for name in {heavy.split()} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
 
 
 # -- wrong usage

@@ -55,7 +55,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign fil
 
 def main() -> None:
     """Run the command line; the process's exit code tells how it went."""
-    outermost.run(app)
+    outermost.run(lambda: app(prog_name="redrush"))
 
 
 def _tell_version(wanted: bool) -> None:
