@@ -1,9 +1,11 @@
 """The command line as a person meets it: exit codes, one clear sentence on stderr, and what is printed."""
 
+import asyncio
 import importlib.metadata
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,11 +19,12 @@ import typer.main
 from redrush.cli.main import app, main
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_keys
+from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import seal
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.receipts import ReceiptSigner
 from redrush.core.tickets import TicketVerifier
+from redrush.stores.sqlite import SqliteStore
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -389,6 +392,31 @@ def test_a_role_without_a_sealed_campaign_ends_with_2_and_one_sentence(run: Run,
     assert (refused.code, refused.out) == (2, "")
     assert _is_one_sentence(refused.err)
     assert "event: holds no campaign" in refused.err
+
+
+def test_a_help_desk_finds_what_a_user_won(run: Run, campaign: Path) -> None:
+    text = campaign.read_text(encoding="utf-8")
+    campaign.write_text(re.sub(r"opens = 20\S+", 'opens = "now"', text), encoding="utf-8")
+    directory = DataDir(Path("event"))
+    directory.create()
+    sealed = seal(parse_campaign(campaign.read_text(encoding="utf-8"), "c.toml"), directory, 1_800_000_000_000_000)
+    load_or_create_keys(directory)
+
+    async def hold() -> None:
+        store = await SqliteStore.open_path(directory.journal)
+        for round_ in sealed.campaign.rounds:
+            await store.open(round_.id, round_.slots)
+        await store.claim("r21", ["alice"], 1_800_000_000_000_000)
+        await store.close()
+
+    asyncio.run(hold())
+    found = run("find", "alice", "--data", "event")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith("alice won 8.80 CNY in round r21 at 2027-01-15T08:00:00.000000Z\n")
+    receipt = found.out.split()[-1]
+    assert run("verify-receipt", receipt, "--data", "event").code == 0
+    nothing = run("find", "Alice", "--data", "event", "--json")
+    assert (nothing.code, json.loads(nothing.out)["similar"]) == (1, ["alice"])
 
 
 def test_reconcile_and_export_are_told_of_one_place(run: Run) -> None:

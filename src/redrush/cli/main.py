@@ -211,6 +211,31 @@ def export_grants(
     write(DataDir(data), format_, sys.stdout)
 
 
+@app.command("find")
+def find_grants(
+    user: Annotated[str, typer.Argument(help="User id, exactly as in the ticket.")],
+    data: OptionalDataOption = None,
+    deploy: EvidenceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a user was granted, with the receipts, for a help desk. Exit code 1 if nothing was."""
+    if (deployment_of := _deployment_of(data, deploy)) is not None:
+        from redrush.wiring.evidence import find_in_deployment
+
+        found = deployment_of(lambda deployment: find_in_deployment(deployment, user))
+    else:
+        from redrush.control.data_dir import DataDir
+        from redrush.wiring.embedded import find_in_data_dir
+
+        assert data is not None
+        found = find_in_data_dir(DataDir(data), user)
+    import msgspec
+
+    show(msgspec.to_builtins(found), found.lines(), as_json=as_json)
+    if not found.grants:
+        raise SystemExit(1)
+
+
 @app.command()
 def reconcile(data: OptionalDataOption = None, deploy: EvidenceOption = None, as_json: JsonOption = False) -> None:
     """Re-derive every total from the journal alone and hold the ledger against it."""

@@ -14,7 +14,7 @@ import uvloop
 from redrush.config import CampaignFile, GateSpec
 from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_or_create_keys
+from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
@@ -30,6 +30,7 @@ from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
 from redrush.settle.export import Format, write_grants
+from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
@@ -261,6 +262,14 @@ def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     sealed = load_sealed(data_dir)
     with LogReader(data_dir.journal) as log:
         write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
+
+
+def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
+    """Return what the user was granted, by the data directory's journal; a server may be running."""
+    sealed = load_sealed(data_dir)
+    keys = load_keys(data_dir).receipts
+    with LogReader(data_dir.journal) as log:
+        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys)
 
 
 RECORDED_WITHIN_S = 10.0
