@@ -15,6 +15,7 @@ from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
+from redrush.config.origins import check_origins
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.campaign import Kind, Leftover
@@ -64,6 +65,8 @@ class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     connections_max: int | None = None
     parked_max: int | None = None
+    origins: tuple[str, ...] | None = None
+    """Of pages elsewhere that may ask the gate, as browsers write them: https://page.example."""
 
 
 class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +191,7 @@ def check_gate(gate: GateSpec) -> None:
         value = getattr(gate, key)
         if value is not None and value < 1:
             raise Wrong(f"gate.{key}", "must be at least 1")
+    check_origins(gate.origins or ())
 
 
 def _check_patience(limits: LimitsSpec, client: ClientPolicy) -> None:

@@ -16,9 +16,10 @@ from redrush.core.phase import SteadyClock
 from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
+from redrush.gate.route import Fixed
 from redrush.gate.server import Server
 from redrush.gate.site import Site
-from redrush.gate.views import Computed, Fixed
+from redrush.gate.views import Computed
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.operating import control_site
