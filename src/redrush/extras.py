@@ -25,7 +25,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
 """The modules of each extra that our code imports. The servers that `stack` brings may also be those of the system."""
 
 
-class ExtraMissing(ConfigError):
+class ExtraMissing(ConfigError, ImportError):
     """A command needs an extra that is not installed."""
 
 
