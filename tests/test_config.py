@@ -52,7 +52,6 @@ def test_the_minimum_file_is_a_campaign() -> None:
         id="cny2027",
         name="2027 春节红包",
         currency="CNY",
-        timezone="+08:00",
         audience=None,
         rounds=(
             RoundSpec(
@@ -66,6 +65,7 @@ def test_the_minimum_file_is_a_campaign() -> None:
                 max_minor=20_000,
                 leftover=Leftover.NEXT,
                 release_per_s=None,
+                opens_text="2027-02-06T20:00:00+08:00",
             ),
         ),
         gate=GateSpec(),
@@ -78,7 +78,7 @@ def test_everything_that_may_be_left_out_may_be_given() -> None:
         "release_per_second = 2000\n" + ROUND_2 + "[gate]\nconnections_max = 5\nparked_max = 6\n"
     )
     campaign = parse_campaign(text, "c.toml")
-    assert campaign.audience == "users.txt"
+    assert campaign.audience == Path("users.txt")
     assert campaign.gate == GateSpec(connections_max=5, parked_max=6)
     assert [round_.release_per_s for round_ in campaign.rounds] == [2000.0, None]
     assert [round_.opens_us for round_ in campaign.rounds] == [1_801_915_200_000_000, None]
@@ -98,21 +98,21 @@ def test_everything_that_may_be_left_out_may_be_given() -> None:
         ('min = "0.50"\n', "", 6, "round[0]", "needs min and max"),
         ('kind = "lucky"', 'kind = "equal"', 13, "round[0].min", 'of kind "equal" has no bounds'),
         # types and values
-        ("packets = 20000", 'packets = "many"', 12, "round[0].packets", "expected `int`, got `str`"),
+        ("packets = 20000", 'packets = "many"', 12, "round[0].packets", "is text; here a number is expected"),
         ("packets = 20000", "packets = 2.5", 12, "round[0].packets", "expected `int`, got `float`"),
         ("packets = 20000", "packets = true", 12, "round[0].packets", "expected `int`, got `bool`"),
         ("packets = 20000", "packets = 0", 12, "round[0].packets", "must be from 1 to"),
         ("packets = 20000", "packets = -1", 12, "round[0].packets", "must be from 1 to"),
         ("packets = 20000", f"packets = {PACKETS_MAX + 1}", 12, "round[0].packets", "must be from 1 to"),
         ("packets = 20000", f"packets = {'9' * 100}", 12, "round[0].packets", ""),
-        ('total = "50000.00"', "total = 50000.00", 11, "round[0].total", "expected `str`, got `float`"),
+        ('total = "50000.00"', "total = 50000.00", 11, "round[0].total", 'expected: total = "50000.00"'),
         ('total = "50000.00"', 'total = "50000.001"', 11, "round[0].total", "3 decimal places"),
         ('total = "50000.00"', 'total = "-5"', 11, "round[0].total", "not an amount"),
         ('total = "50000.00"', 'total = "1e4"', 11, "round[0].total", "not an amount"),
         ('total = "50000.00"', 'total = "９"', 11, "round[0].total", "not an amount"),
         ('min = "0.50"', 'min = "half"', 13, "round[0].min", "not an amount"),
         ('max = "200.00"', 'max = "NaN"', 14, "round[0].max", "not an amount"),
-        ('currency = "CNY"', 'currency = "cny"', 4, "campaign.currency", "not known; known are"),
+        ('currency = "CNY"', 'currency = "cny"', 4, "campaign.currency", '"cny" is written "CNY"'),
         ('id = "cny2027"', 'id = "红包"', 2, "campaign.id", "is not an id"),
         ('id = "r20"', 'id = ""', 7, "round[0].id", "is not an id"),
         ('id = "r20"', 'id = "r/20"', 7, "round[0].id", "is not an id"),
@@ -122,7 +122,7 @@ def test_everything_that_may_be_left_out_may_be_given() -> None:
         ('leftover = "next"', 'leftover = "keep"', 15, "round[0].leftover", '"next", "return"'),
         ('lasts = "60s"', 'lasts = "60"', 9, "round[0].lasts", "not a duration"),
         ('lasts = "60s"', 'lasts = "0s"', 9, "round[0].lasts", "not a duration"),
-        ('lasts = "60s"', "lasts = 60", 9, "round[0].lasts", "expected `str`, got `int`"),
+        ('lasts = "60s"', "lasts = 60", 9, "round[0].lasts", 'a text in quotes is expected: lasts = "60s"'),
         ('lasts = "60s"', 'lasts = "999999999d"', 9, "round[0].lasts", "at most"),
         ("20:00:00+08:00", "20:00:00", 8, "round[0].opens", "has no offset"),
         ("2027-02-06T20:00:00+08:00", "2027-02-06", 8, "round[0].opens", "is not an instant"),
@@ -133,7 +133,15 @@ def test_everything_that_may_be_left_out_may_be_given() -> None:
         # sums
         ('total = "50000.00"', 'total = "9999.99"', 11, "round[0].total", ""),
         ('total = "50000.00"', 'total = "4000000.01"', 11, "round[0].total", ""),
-        ('max = "200.00"', 'max = "0.49"', 11, "round[0].total", ""),
+        ('max = "200.00"', 'max = "0.49"', 13, "round[0].min", 'is above the largest, max = "0.49"'),
+        ('min = "0.50"', 'min = "0.00"', 13, "round[0].min", '"0.00" is nothing: a packet holds at least 0.01'),
+        ('currency = "CNY"', 'currency = "RMB"', 4, "campaign.currency", '"RMB" is written "CNY"'),
+        ('currency = "CNY"', 'currency = "人民币"', 4, "campaign.currency", 'is written "CNY"'),
+        ('currency = "CNY"', 'currency = "XYZ"', 4, "campaign.currency", "is not known; known are"),
+        ('name = "2027 春节红包"', 'name = "a\\u001b[31mb"', 3, "campaign.name", "cannot be seen"),
+        ('total = "50000.00"', "total = 500", 11, "round[0].total", 'total = "500.00"'),
+        ("packets = 20000", 'packets = "20000"', 12, "round[0].packets", "without quotes"),
+        ("2027-02-06T20:00:00+08:00", '"2027-2-6 9:00"', 8, "round[0].opens", "write 2027-02-06T09:00:00+08:00"),
         ('total = "50000.00"', 'total = "0"', 11, "round[0].total", ""),
     ],
 )
@@ -157,7 +165,7 @@ def test_a_mistake_is_told_with_file_line_and_key(old: str, new: str, line: int,
         ("release_per_second = inf\n", 16, "round[0].release_per_second", "must be above 0"),
         ("[gate]\nparked_max = 0\n", 17, "gate.parked_max", "must be at least 1"),
         ("[gate]\nparked = 1\n", 17, "gate.parked", 'unknown key "parked"'),
-        ('[gate]\n"connections_max" = "5"\n', 17, "gate.connections_max", "expected `int"),
+        ('[gate]\n"connections_max" = "5"\n', 17, "gate.connections_max", '"5" is text; here a number is expected'),
         ('[limits]\nuser_per_second = "fast"\n', 17, "limits.user_per_second", '"fast" is neither a number nor "off"'),
         ("[limits]\nuser_per_second = 0\n", 17, "limits.user_per_second", "must be above 0"),
         ("[limits]\nuser_per_second = 0.5\n", 17, "limits.user_per_second", "every 1000 ms (client.interval)"),
@@ -189,10 +197,80 @@ def test_a_mistake_further_down_is_told_too(more: str, line: int, key: str, sent
     ],
 )
 def test_what_is_no_toml_is_told_with_its_line(text: str, line: int | None) -> None:
-    with pytest.raises(ConfigError, match="not valid TOML") as told:
+    with pytest.raises(ConfigError, match=r"not valid TOML|is not an instant") as told:
         parse_campaign(text, "c.toml")
     assert str(told.value).startswith("c.toml:" if line is None else f"c.toml:{line}: ")
     assert len(str(told.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "sentence"),
+    [
+        # instants, with the right form
+        (
+            "T20:00:00+08:00",
+            "T24:00:00+08:00",
+            8,
+            "2027-02-06T24:00:00+08:00 is not an instant: write 2027-02-07T00",
+        ),
+        ("T20:00:00+08:00", "T9:00:00+08:00", 8, "is not an instant: write 2027-02-06T09:00:00+08:00"),
+        ("T20:00:00+08:00", "T20:00+08:00", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
+        ("T20:00:00+08:00", "T20:00:00+8:00", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
+        ("T20:00:00+08:00", "T20:00:00+08", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
+        ("T20:00:00+08:00", "T20:00:00+0800", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
+        ("T20:00:00+08:00", " 20:00:00 +08:00", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
+        ("T20:00:00+08:00", " 20:00 # in the evening", 8, "write 2027-02-06T20:00:00+08:00, with the offset of your"),
+        ("2027-02-06T20:00:00", "2027/2/6 20:00:00", 8, "is not an instant: write 2027-02-06T20:00:00+08:00"),
+        ("2027-02-06T20", "2027-02-30T20", 8, "there is no such day"),
+        ("T20:00:00+08:00", "T20:00:60Z", 8, "there is no such time of day"),
+        ("2027-02-06T20:00:00+08:00", "now", 8, 'opens: now has no quotes: write opens = "now"'),
+        # quotes left out
+        ('"60s"', "60s", 9, 'lasts: 60s has no quotes: write lasts = "60s"'),
+        ('"50000.00"', "50,000.00", 11, 'without separators: total = "50000.00"'),
+        ('"50000.00"', "¥50000", 11, 'an amount stands in quotes, without separators: total = "50000"'),
+        ('"CNY"', "CNY", 4, 'currency: CNY has no quotes: write currency = "CNY"'),
+        ('"2027 春节红包"', "春节红包", 3, 'name: 春节红包 has no quotes: write name = "春节红包"'),
+        ('"lucky"', "lucky", 10, 'kind: lucky has no quotes: write kind = "lucky"'),
+    ],
+)
+def test_a_value_that_toml_cannot_read_is_told_with_its_right_form(
+    old: str, new: str, line: int, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(MINIMUM.replace(old, new, 1), "c.toml")
+    assert str(told.value).startswith(f"c.toml:{line}: ")
+    assert sentence in str(told.value)
+
+
+def test_too_many_equal_packets_are_refused_where_their_number_stands() -> None:
+    text = MINIMUM.replace('kind = "lucky"', 'kind = "equal"').replace('min = "0.50"\nmax = "200.00"\n', "")
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(text.replace("50000.00", "0.05").replace("20000", "7"), "c.toml")
+    assert str(told.value) == (
+        "c.toml:12: round[0].packets: 7 are too many for a total of 0.05 CNY: each holds at least 0.01, "
+        "so at most 5 are possible"
+    )
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(MINIMUM.replace('"CNY"', '"CNY"\naudience = "lists/u.txt"'), encoding="utf-8")
+    assert load_campaign_file(tmp_path / "c.toml").audience == tmp_path / "lists" / "u.txt"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_byte_order_mark_before_utf8_is_accepted(tmp_path: Path, line_end: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + MINIMUM.replace("\n", line_end).encode())
+    assert load_campaign_file(file).name == "2027 春节红包"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
+def test_another_encoding_is_guessed_and_told_in_one_sentence(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(MINIMUM.encode(encoding))
+    with pytest.raises(ConfigError, match=f"is not UTF-8 text.*; it looks like {encoding.upper()}; save it") as told:
+        load_campaign_file(file)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +305,7 @@ def test_a_file_that_cannot_be_read_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_campaign_file(tmp_path)
     (tmp_path / "latin.toml").write_bytes("name = 'é'".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin.toml: is not UTF-8 text \(byte 8\)"):
+    with pytest.raises(ConfigError, match=r"latin.toml:1: is not UTF-8 text \(byte 8\)"):
         load_campaign_file(tmp_path / "latin.toml")
     (tmp_path / "big.toml").write_bytes(b"#" * (FILE_BYTES_MAX + 1))
     with pytest.raises(ConfigError, match="larger than"):

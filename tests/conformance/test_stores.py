@@ -26,6 +26,7 @@ from redrush.ports.store import (
 )
 from tests.conformance.store_model import Model
 from tests.conformance.stores import FACTORIES, Factory
+from tests.core.any_user import NAMES
 
 EVERY_STORE = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name)
 DURABLE_STORES = pytest.mark.parametrize(
@@ -100,6 +101,17 @@ async def test_a_pot_is_empty_exactly_when_its_slots_are_used_up(store: Store) -
     users = [f"u{k}" for k in range(12)]
     assert await store.claim(POT, users, AT_US) == [*(new(100 + k) for k in range(10)), EMPTY, EMPTY]
     assert await store.claim(POT, ["u11", "u3"], AT_US) == [EMPTY, known(103)]
+
+
+@with_store
+async def test_ids_of_every_kind_come_back_from_the_store_as_they_were(store: Store) -> None:
+    await store.open("names", Slots(0, 2 * len(NAMES)))
+    await store.claim("names", NAMES[:5], AT_US)
+    await store.claim("names", NAMES, AT_US)  # a part of a batch takes another way into the log
+    assert await store.claim("names", NAMES, AT_US) == [known(slot) for slot in range(len(NAMES))]
+    assert await store.find("names", NAMES[5]) == known(5)
+    granted = [user for record in await store.log(0, 100) if isinstance(record, Granted) for user in record.users]
+    assert granted == NAMES
 
 
 @with_store

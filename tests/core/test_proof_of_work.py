@@ -20,14 +20,14 @@ from redrush.core.proof_of_work import (
     Verdict,
     tries,
 )
-from redrush.core.tickets import USER_PATTERN, KeyRing, Ticket, TicketVerifier, is_proven, sign_ticket
+from redrush.core.tickets import KeyRing, Ticket, TicketVerifier, is_proven, sign_ticket
+from tests.core.any_user import USERS
 
 RING = KeyRing("k1", {"k1": b"t" * 32})
 TERMS = ProofOfWork(max_number=500, challenge_lasts_s=600)
 CHALLENGER = Challenger(RING, TERMS)
 NOW_S = 1_800_000_123
 ALICE = Ticket("alice", NOW_S + 3_600)
-USERS = st.from_regex(USER_PATTERN, fullmatch=True)
 
 
 def solved(challenge: Challenge) -> str:

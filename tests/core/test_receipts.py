@@ -1,9 +1,12 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from redrush.core.receipts import Receipt, ReceiptSigner, verify_receipt
-from redrush.core.tickets import USER_PATTERN, KeyRing
+from redrush.core.tickets import KeyRing
+from tests.core.any_user import NAMES, USERS
 
 RING = KeyRing("k1", {"k1": b"r" * 32})
 STATED = Receipt("cny2027", "r20", 17, 1_234, "CNY", "alice", 1_800_000_000_123_456)
@@ -15,12 +18,24 @@ def test_a_receipt_states_its_grant() -> None:
     assert verify_receipt(RING, RECEIPT) == STATED
 
 
-@given(
-    st.integers(0, 10**10), st.integers(0, 10**15), st.from_regex(USER_PATTERN, fullmatch=True), st.integers(0, 1 << 62)
-)
+@given(st.integers(0, 10**10), st.integers(0, 10**15), USERS, st.integers(0, 1 << 62))
 def test_every_receipt_can_be_verified(slot: int, amount_minor: int, user: str, at_us: int) -> None:
     receipt = ReceiptSigner(RING, "c", "r", "JPY").sign(slot, amount_minor, user, at_us)
     assert verify_receipt(RING, receipt) == Receipt("c", "r", slot, amount_minor, "JPY", user, at_us)
+
+
+@pytest.mark.parametrize("user", NAMES)
+def test_a_receipt_is_ascii_that_urls_need_not_quote_whoever_won(user: str) -> None:
+    receipt = ReceiptSigner(RING, "c", "r", "JPY").sign(1, 2, user, 3)
+    assert re.fullmatch(r"[A-Za-z0-9_.:@~%-]+", receipt)
+    assert receipt.count("~") == 9
+
+
+def test_receipts_of_earlier_releases_are_still_good() -> None:
+    old = "rr1~k1~cny2027~r20~17~1234~CNY~al.ice:2@x-y_z~1800000000123456~a738a7441b06d2089013596493932ce5"
+    stated = verify_receipt(RING, old)
+    assert stated is not None
+    assert stated.user == "al.ice:2@x-y_z"
 
 
 def test_a_receipt_with_any_character_changed_left_out_or_doubled_is_none() -> None:

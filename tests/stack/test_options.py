@@ -41,7 +41,9 @@ def sealed(stack: StackDir) -> SealedCampaign:
 
 
 def _was_up(stack: StackDir, plan: StackPlan) -> None:
-    stack.deployment.write_text(deployment_text(plan, GateSpec(parked_max=7), LIMITS, "users of 12 o'clock.txt", stack))
+    stack.deployment.write_text(
+        deployment_text(plan, GateSpec(parked_max=7), LIMITS, Path("users of 12 o'clock.txt"), stack)
+    )
 
 
 def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir) -> None:

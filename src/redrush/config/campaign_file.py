@@ -3,8 +3,7 @@
 Everything a person can get wrong is found here, before anything is created; what comes out needs no second look.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +14,9 @@ from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
-from redrush.config.origins import check_origins
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
+from redrush.config.toml_hints import INSTANT_FORM, instant_meant
 from redrush.core.campaign import Kind, Leftover
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.durations import parse_duration_us
@@ -28,7 +27,6 @@ from redrush.core.money import format_amount, parse_amount
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.rules import Rule
 from redrush.core.switches import Playbook, registry_of
-from redrush.core.zones import parse_zone, zone_of_offset
 
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
@@ -58,6 +56,8 @@ class RoundSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_minor: int
     leftover: Leftover
     release_per_s: float | None
+    opens_text: str
+    """The opening as it stands in the file, or "now"; what it means is `opens_us`."""
 
 
 class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +65,6 @@ class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     connections_max: int | None = None
     parked_max: int | None = None
-    origins: tuple[str, ...] | None = None
-    """Of pages elsewhere that may ask the gate, as browsers write them: https://page.example."""
 
 
 class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +73,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     currency: str
-    timezone: str
-    audience: str | None
-    """Path of a file with one eligible user id a line; None means that every ticket is eligible."""
+    audience: Path | None
+    """A file with one eligible user id a line; None means that every ticket is eligible."""
     rounds: tuple[RoundSpec, ...]
     gate: GateSpec
     client: ClientPolicy
@@ -92,7 +89,6 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     id: str
     name: str
     currency: str
-    timezone: str | None = None
     audience: str | None = None
 
 
@@ -128,12 +124,15 @@ def load_campaign_file(path: Path) -> CampaignFile:
 
 def parse_campaign(text: str, name: str) -> CampaignFile:
     """Return the campaign that `text` states; `name` stands for the file in errors."""
-    return parse(text, name, _File, _campaign, _ENUMS)
+    return parse(text, name, _File, lambda file: _campaign(file, Path(name).parent), _ENUMS)
 
 
-def _campaign(file: _File) -> CampaignFile:
+def _campaign(file: _File, directory: Path) -> CampaignFile:
+    """`directory` is what paths in the file are relative to."""
     table = file.campaign
     check_id("campaign.id", table.id)
+    if not table.name.isprintable():
+        raise Wrong("campaign.name", f'"{table.name}" has a sign in it that cannot be seen')
     with wrong_at("campaign.currency"):
         parse_amount("0", table.currency)
     if not 1 <= len(file.round) <= ROUNDS_MAX:
@@ -162,8 +161,7 @@ def _campaign(file: _File) -> CampaignFile:
         id=table.id,
         name=table.name,
         currency=table.currency,
-        timezone=_timezone(table.timezone, file.round),
-        audience=table.audience,
+        audience=None if table.audience is None else directory / table.audience,
         rounds=rounds,
         gate=file.gate,
         limits=limits,
@@ -175,23 +173,12 @@ def _campaign(file: _File) -> CampaignFile:
     )
 
 
-def _timezone(written: str | None, rounds: Sequence[_RoundTable]) -> str:
-    """Return the zone that people of the event live in: as written, or that of the first instant in the file."""
-    if written is None:
-        instants = (round_.opens for round_ in rounds if isinstance(round_.opens, datetime))
-        return next(map(zone_of_offset, instants), "UTC")
-    with wrong_at("campaign.timezone"):
-        parse_zone(written)
-    return written
-
-
 def check_gate(gate: GateSpec) -> None:
     """Raise Wrong for a limit that nothing could pass."""
     for key in ("connections_max", "parked_max"):
         value = getattr(gate, key)
         if value is not None and value < 1:
             raise Wrong(f"gate.{key}", "must be at least 1")
-    check_origins(gate.origins or ())
 
 
 def _check_patience(limits: LimitsSpec, client: ClientPolicy) -> None:
@@ -237,6 +224,7 @@ def _round(at: str, table: _RoundTable, currency: str) -> RoundSpec:
         max_minor=max_minor,
         leftover=table.leftover,
         release_per_s=release_per_s,
+        opens_text=table.opens.isoformat() if isinstance(table.opens, datetime) else NOW,
     )
 
 
@@ -244,7 +232,7 @@ def _opens_us(at: str, opens: object) -> int | None:
     if opens == NOW:
         return None
     if not isinstance(opens, datetime):
-        raise Wrong(f"{at}.opens", f'"{opens}" is not an instant: write 2027-02-06T20:00:00+08:00 (no quotes) or "now"')
+        raise Wrong(f"{at}.opens", _not_an_instant(opens))
     if opens.tzinfo is None:
         raise Wrong(f"{at}.opens", f"{opens.isoformat()} has no offset: write it like {opens.isoformat()}+08:00")
     if opens.year not in OPENS_YEARS:
@@ -252,11 +240,26 @@ def _opens_us(at: str, opens: object) -> int | None:
     return to_us(opens)
 
 
+def _not_an_instant(opens: object) -> str:
+    if isinstance(opens, str) and "now" not in opens.lower():
+        return f'"{opens}" is not an instant: write {instant_meant(opens)} (no quotes)'
+    if isinstance(opens, date):
+        return f"{opens} is not an instant but a day: write {opens}T20:00:00+08:00"
+    return f'"{opens}" is not an instant: write {INSTANT_FORM}'
+
+
 def _bounds(at: str, table: _RoundTable, total_minor: int, currency: str) -> tuple[int, int]:
     if table.kind is Kind.EQUAL:
         for key in ("min", "max"):
             if getattr(table, key) is not None:
                 raise Wrong(f"{at}.{key}", 'a round of kind "equal" has no bounds; leave it out')
+        if total_minor < table.packets:
+            least = format_amount(1, currency)
+            sentence = (
+                f"{table.packets:,} are too many for a total of {table.total} {currency}: each holds at least {least}, "
+                f"so at most {total_minor:,} are possible"
+            )
+            raise Wrong(f"{at}.packets", sentence)
         return total_minor // table.packets, -(-total_minor // table.packets)
     if table.min is None or table.max is None:
         raise Wrong(at, f'a round of kind "{table.kind}" needs min and max, like min = "0.50" and max = "200.00"')
@@ -264,4 +267,8 @@ def _bounds(at: str, table: _RoundTable, total_minor: int, currency: str) -> tup
         min_minor = parse_amount(table.min, currency)
     with wrong_at(f"{at}.max"):
         max_minor = parse_amount(table.max, currency)
+    if min_minor < 1:
+        raise Wrong(f"{at}.min", f'"{table.min}" is nothing: a packet holds at least {format_amount(1, currency)}')
+    if min_minor > max_minor:
+        raise Wrong(f"{at}.min", f'the smallest packet, "{table.min}", is above the largest, max = "{table.max}"')
     return min_minor, max_minor

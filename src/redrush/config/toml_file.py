@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from redrush.config.toml_hints import meant
+from redrush.core.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
 from redrush.core.feasibility import ImpossibleSplit
 from redrush.errors import ConfigError
 
@@ -57,11 +59,19 @@ def read_text(path: Path, kind: str) -> str:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; this is no {kind} file")
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+    if (encoding := other_encoding(data)) is not None:
+        raise ConfigError(f"{path}: is not UTF-8 text; {saved_as(encoding)}")
+    data = data.removeprefix(UTF8_MARK)
+    try:
+        # Of the line ends that Python knows TOML takes LF and CR LF; its reader tells of others.
+        return data.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as fault:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {fault.start})") from fault
+        line = data.count(b"\n", 0, fault.start) + 1
+        why = saved_as(encoding_around(data, fault.start))
+        raise ConfigError(f"{path}:{line}: is not UTF-8 text (byte {fault.start}); {why}") from None
 
 
 def tables_of(text: str, name: str) -> dict[str, Any]:
@@ -71,7 +81,10 @@ def tables_of(text: str, name: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as fault:
         sentence, _, position = str(fault).partition(" (at ")
         line = _AT_LINE.match(position)
-        where = f"{name}:{line[1] if line else text.count(chr(10)) + 1}"
+        number = int(line[1]) if line else text.count("\n") + 1
+        where = f"{name}:{number}"
+        if (told := meant(text.split("\n")[number - 1])) is not None:
+            raise ConfigError(f"{where}: {told}") from fault
         raise ConfigError(f"{where}: not valid TOML: {sentence[:1].lower()}{sentence[1:]}") from fault
     except (ValueError, RecursionError) as fault:
         # tomllib lets out what it meets within: numbers of thousands of digits, arrays of thousands of levels.
@@ -95,7 +108,8 @@ def parse(
     except msgspec.ValidationError as fault:
         sentence, _, position = str(fault).partition(" - at `")
         path = position.rstrip("`").removeprefix("$.")
-        raise ConfigError(_located(text, name, path, _plain(sentence, path, enums))) from None
+        found = _value_at(tables, path)
+        raise ConfigError(_located(text, name, path, _plain(sentence, path, enums, found))) from None
     except Wrong as fault:
         raise ConfigError(_located(text, name, fault.path, str(fault))) from None
 
@@ -106,8 +120,41 @@ _MISSING = re.compile(r"Object missing required field `(.+)`")
 _ENUM = re.compile(r"Invalid enum value '?(.+?)'?")
 
 
-def _plain(sentence: str, path: str, enums: Mapping[str, type[StrEnum]]) -> str:
-    """Say what msgspec found at `path` in the words of the file."""
+_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def _value_at(tables: dict[str, Any], path: str) -> Any:
+    """Return the value at a path like "round[1].total", or None."""
+    value: Any = tables
+    for step in _STEP.finditer(path):
+        try:
+            value = value[step[1]] if step[1] is not None else value[int(step[2])]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+_AMOUNTS = frozenset({"total", "min", "max", "price"})
+_NAMES = frozenset({"id", "name", "currency"})
+
+
+def _quoted(key: str, number: float) -> str:
+    """Return what was probably meant by a number where a text belongs: an amount, a name or a duration."""
+    if key in _AMOUNTS:
+        return f'"{number:.2f}"'
+    return f'"{number}"' if key in _NAMES else f'"{number:g}s"'
+
+
+def _plain(sentence: str, path: str, enums: Mapping[str, type[StrEnum]], value: Any) -> str:
+    """Say what msgspec found at `path`, where `value` stands, in the words of the file."""
+    key = path.rpartition(".")[2]
+    if (found := _TYPE.fullmatch(sentence)) and not isinstance(value, bool):
+        expected = found[1].split(" | ")
+        if "str" in expected and isinstance(value, int | float):
+            return f"is a number; here a text in quotes is expected: {key} = {_quoted(key, value)}"
+        if isinstance(value, str) and {"int", "float"}.intersection(expected):
+            return f'"{value}" is text; here a number is expected, without quotes'
     if found := _UNKNOWN.fullmatch(sentence):
         return f'unknown key "{found[1]}"'
     if found := _MISSING.fullmatch(sentence):
@@ -140,7 +187,7 @@ def _lines_of_keys(text: str) -> Iterator[tuple[str, int]]:
     """Yield path and line of each table header and key, as far as a line-wise scan can tell."""
     table = ""
     seen: dict[str, Any] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
             table = header[2]
             if header[1] == "[[":

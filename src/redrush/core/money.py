@@ -10,6 +10,12 @@ EXPONENTS = {
     "IDR": 2, "PHP": 2, "INR": 2, "AUD": 2, "CAD": 2, "CHF": 2, "JPY": 0, "KRW": 0, "VND": 0, "KWD": 3,
 }  # fmt: skip
 
+_MEANT = {
+    "RMB": "CNY", "CNH": "CNY", "YUAN": "CNY", "人民币": "CNY", "元": "CNY", "¥": "CNY", "￥": "CNY",
+    "NTD": "TWD", "NT$": "TWD", "HK$": "HKD", "STG": "GBP", "£": "GBP", "€": "EUR", "$": "USD", "US$": "USD",
+}  # fmt: skip
+"""What people write for a currency, by its code."""
+
 AMOUNT_MINOR_MAX = 10**15
 """No amount may exceed this: sums of amounts then stay exact in a signed 64-bit integer."""
 
@@ -51,4 +57,7 @@ def exponent_of(currency: str) -> int:
     try:
         return EXPONENTS[currency]
     except KeyError:
+        code = currency.strip().upper()
+        if (code := _MEANT.get(code, code)) in EXPONENTS:
+            raise ValueError(f'currency "{currency}" is written "{code}", its code in ISO 4217') from None
         raise ValueError(f'currency "{currency}" is not known; known are {", ".join(sorted(EXPONENTS))}') from None

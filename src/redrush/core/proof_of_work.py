@@ -26,6 +26,7 @@ from typing import Annotated, Final
 import msgspec
 
 from redrush.core.tickets import KeyRing, Ticket, keyed_mac, mac_state
+from redrush.core.user_ids import escaped
 
 _NUMBERS: Final = b"redrush.number"
 _SIGNATURES: Final = b"redrush.work"
@@ -36,8 +37,8 @@ MAX_NUMBER: Final = 100_000
 """The default: on average half as many hashes. A tenth of what ALTCHA's libraries take: whoever comes late pays it in a
 hurry, maybe on an old telephone, and a browser's script hashes fifty times slower than native code."""
 
-SOLUTION_BYTES_MAX: Final = 1_024
-"""As base64; a solution with the longest user id takes half of it."""
+SOLUTION_BYTES_MAX: Final = 2_048
+"""As base64; a solution with the longest user id, every byte of it escaped, takes three quarters of it."""
 
 NUMBER_MAX: Final = (1 << 53) - 1
 """What JavaScript counts exactly."""
@@ -103,6 +104,7 @@ class Challenger:
         """Return the user's challenge: the same one until about `challenge_lasts_s` before it expires."""
         terms = self._terms
         expires_s = (now_s // terms.challenge_lasts_s + 2) * terms.challenge_lasts_s
+        user = escaped(user)
         drawn = keyed_mac(f"{expires_s}.{user}".encode("ascii"), self._numbers)
         number = int(drawn[16:], 16) % (terms.max_number + 1)
         salt = f"{drawn[:16]}?expires={expires_s}&user={user}&"
@@ -121,7 +123,7 @@ class Challenger:
             return Verdict.FORGED
         stated = _SALT.fullmatch(read.salt)
         assert stated is not None, "only salts of this form are signed"
-        if stated["user"] != ticket.user:
+        if stated["user"] != escaped(ticket.user):
             return Verdict.FOREIGN
         if int(stated["expires"]) <= now_s:
             return Verdict.EXPIRED

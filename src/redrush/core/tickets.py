@@ -1,7 +1,8 @@
 """Tickets: who a user is, signed, so that a gate knows it without asking anybody.
 
-A ticket is ASCII text, `<key id>.<expiry>.<user>.<mac>`: expiry in seconds since the epoch as hex, the MAC keyed
-BLAKE2b (RFC 7693) of everything before its dot, 128 bits as 32 hex digits. The key id lets keys rotate: new tickets
+A ticket is ASCII text, `<key id>.<expiry>.<user>.<mac>`: expiry in seconds since the epoch as hex; the user's id, which
+may have dots, escaped as in URLs where it is not plain (`redrush.core.user_ids`); the MAC keyed BLAKE2b (RFC 7693) of
+everything before its dot, 128 bits as 32 hex digits. The key id lets keys rotate: new tickets
 are signed with the current key, old ones verify as long as their key is in the ring. Text and not base64 of a record,
 because nothing has to be decoded before the MAC is known to be right, and because hex has one spelling: no bit of a
 ticket can change without changing the ticket. Keys belong to one data directory, so a ticket of another event fails.
@@ -17,18 +18,14 @@ from hmac import compare_digest
 
 import msgspec
 
+from redrush.core.user_ids import ESCAPED_BYTES_MAX, checked_user, escaped, unescaped
+
 _MAC_BYTES = 16
 _PERSON = b"redrush.ticket"
 _PERSON_PROVEN = b"redrush.proven"
 _PROVEN = "+"
-TICKET_BYTES_MAX = 160
-"""No valid ticket is longer: key id 16 and its +, expiry 16, user 64, MAC 32, three dots, and room."""
-
-USER_PATTERN = re.compile(r"[A-Za-z0-9_:@-][A-Za-z0-9_.:@-]{0,63}", re.ASCII)
-"""What a user id may be: 1 to 64 of letters, digits and `_ - . : @`, so that it needs no quoting anywhere."""
-
-USER_BYTES_MAX = 64
-"""Which is also what its characters are: ASCII."""
+TICKET_BYTES_MAX = 96 + ESCAPED_BYTES_MAX
+"""No valid ticket is longer: key id 16 and its +, expiry 16, MAC 32, three dots, and room, beside the user."""
 
 KEY_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
 
@@ -57,12 +54,12 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
 def sign_ticket(ring: KeyRing, user: str, expires_s: int, *, proven: bool = False) -> str:
     """Return a ticket for `user`, valid before `expires_s` (seconds since the epoch). ValueError for a bad user id.
 
+    It states the id in its normal form, whatever form it is given in.
+
     `proven`: for whoever has done the work, or need not.
     """
-    if USER_PATTERN.fullmatch(user) is None:
-        raise ValueError(f'"{user}" is not a user id: 1 to 64 letters, digits and _ - . : @, not starting with a dot')
     mark, person = (_PROVEN, _PERSON_PROVEN) if proven else ("", _PERSON)
-    body = f"{ring.current}{mark}.{expires_s:x}.{user}"
+    body = f"{ring.current}{mark}.{expires_s:x}.{escaped(checked_user(user))}"
     return f"{body}.{keyed_mac(body.encode('ascii'), mac_state(ring.keys[ring.current], person))}"
 
 
@@ -91,7 +88,8 @@ class TicketVerifier:
         if state is None or not compare_digest(keyed_mac(body, state).encode(), mac):
             return None
         expires, _, user = statement.partition(b".")
-        return Ticket(user.decode(), int(expires, 16))
+        name = user.decode()
+        return Ticket(unescaped(name), int(expires, 16))
 
 
 def mac_state(key: bytes, person: bytes) -> blake2b:

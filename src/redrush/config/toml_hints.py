@@ -1,0 +1,71 @@
+"""What was meant by a value that TOML cannot read: an instant, an amount or a word as people write them.
+
+`tomllib` says "expected newline or end of document"; who wrote `9:00` or left the quotes out should be told the form.
+"""
+
+import re
+from datetime import date, timedelta
+from typing import Final
+
+INSTANT_FORM: Final = '2027-02-06T20:00:00+08:00 (no quotes) or "now"'
+
+LINE_MAX: Final = 400
+"""A longer line is no slip of a person's pen."""
+
+_KEY: Final = re.compile(r"""\s*["']?([A-Za-z0-9_.-]+)["']?\s*=\s*(.*?)\s*(?:#.*)?$""")
+_LIKE_A_DATE: Final = re.compile(r"\d{4}[-/.年]\s?\d{1,2}")
+_INSTANT: Final = re.compile(
+    r"(?P<date>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})[Tt ]+(?P<hour>\d{1,2}):(?P<minute>\d{2})"
+    r"(?::(?P<second>\d{2})(?P<fraction>\.\d+)?)?\s*(?P<offset>[Zz]|[+-]\d{1,2}(?::?\d{2})?)?",
+    re.ASCII,
+)
+_DURATION: Final = re.compile(r"\d+(?:ms|s|m|h|d)", re.ASCII)
+_AMOUNT: Final = re.compile(r"[^\w\"'\[{]?\s*\d[\d,_ ]*(?:\.\d+)?", re.ASCII)
+_WORD: Final = re.compile(r"[^\W\d][\w./@:+-]*")
+
+
+def meant(line: str) -> str | None:
+    """Return what to tell whoever wrote this line of a TOML file that cannot be read; None if nobody knows."""
+    if len(line) > LINE_MAX or (found := _KEY.match(line)) is None or not found[2]:
+        return None
+    key, value = found[1], found[2]
+    if _LIKE_A_DATE.match(value):
+        return f"{key}: {value} is not an instant: write {instant_meant(value)}"
+    if _DURATION.fullmatch(value):
+        return f'{key}: {value} has no quotes: write {key} = "{value}"'
+    if _AMOUNT.fullmatch(value):
+        plain = re.sub(r"[^\d.]", "", value)
+        return f'{key}: {value} is not a value: an amount stands in quotes, without separators: {key} = "{plain}"'
+    if _WORD.fullmatch(value) and value not in {"true", "false", "inf", "nan"}:
+        right = {"True": "true", "False": "false"}.get(value, f'"{value}"')
+        return f"{key}: {value} has no quotes: write {key} = {right}"
+    return None
+
+
+def instant_meant(text: str) -> str:
+    """Return the right form of an instant that was written wrong, or the form in general."""
+    found = _INSTANT.fullmatch(text.strip())
+    if found is None:
+        return f"it like {INSTANT_FORM}"
+    hour = int(found["hour"])
+    try:
+        day = date(int(found["date"]), int(found["month"]), int(found["day"]))
+        if hour == 24 and int(found["minute"]) == 0:
+            day, hour = day + timedelta(days=1), 0
+    except (ValueError, OverflowError):
+        return f"it like {INSTANT_FORM}; there is no such day"
+    second = found["second"] or "00"
+    if hour > 23 or int(found["minute"]) > 59 or int(second) > 59:
+        return f"it like {INSTANT_FORM}; there is no such time of day"
+    time = f"{hour:02}:{found['minute']}:{second}{found['fraction'] or ''}"
+    return f"{day.isoformat()}T{time}{_offset(found['offset'])}"
+
+
+def _offset(text: str | None) -> str:
+    if text is None:
+        return "+08:00, with the offset of your clocks"
+    if text in {"Z", "z"}:
+        return "Z"
+    digits = text[1:].replace(":", "")
+    hours, minutes = (digits, "00") if len(digits) <= 2 else (digits[:-2], digits[-2:])
+    return f"{text[0]}{int(hours):02}:{minutes}"
