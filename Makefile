@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo demo-stack test test-peers check bench soak format clean
+.PHONY: setup demo demo-stack test test-peers test-newcomer check bench soak format clean
 
 setup: $(READY)
 
@@ -20,10 +20,13 @@ demo-stack: setup    ## the same on many processes: sets on Valkey, records on P
 	$(BIN)/redrush demo --stack $(DEMO)
 
 test: setup          ## every test that needs nothing but Python
-	$(BIN)/python -m pytest -m "not soak and not peers" $(TEST)
+	$(BIN)/python -m pytest -m "not soak and not peers and not newcomer" $(TEST)
 
 test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks
 	$(BIN)/python -m pytest -m peers $(TEST)
+
+test-newcomer: setup ## the README pasted line by line on an empty machine, and an installation without extras
+	$(BIN)/python -m pytest -m newcomer $(TEST)
 
 check: setup         ## style, types, layers
 	$(BIN)/ruff check
