@@ -17,7 +17,8 @@ from redrush.control.keys import load_keys
 from redrush.control.sealing import seal
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.receipts import ReceiptSigner
-from redrush.core.tickets import TicketVerifier
+from redrush.core.tickets import Ticket, TicketVerifier
+from tests.core.any_user import NAMES
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -164,11 +165,11 @@ def test_wrong_usage_ends_with_2_and_explains_itself(run: Run, campaign: Path, a
         (["ticket", "--data", "d", "--users", "missing"], "missing: cannot be read: No such file"),
         (["ticket", "--data", "d", "--user", "alice", "--ttl", "soon"], '--ttl: "soon" is not a duration'),
         (["ticket", "--data", "d", "--user", "al ice"], '--user: "al ice" is not a user id'),
-        (["ticket", "--data", "c.toml/d", "--user", "alice"], "c.toml/d: cannot be created: Not a directory"),
+        (["ticket", "--data", "c.toml/d", "--user", "alice"], "c.toml/d: holds no campaign"),
     ],
 )
 def test_a_wrong_configuration_ends_with_2_and_one_sentence(
-    run: Run, campaign: Path, arguments: list[str], sentence: str
+    run: Run, event: Path, arguments: list[str], sentence: str
 ) -> None:
     refused = run(*arguments)
     assert (refused.code, refused.out) == (2, "")
@@ -207,30 +208,77 @@ def test_the_command_can_be_run_by_another_process(tmp_path: Path) -> None:
 # -- tickets
 
 
-def _users(out: str) -> list[str]:
-    """The users of printed tickets, whose tickets must be theirs."""
+@pytest.fixture
+def event(run: Run, campaign: Path) -> Path:
+    """The directory `d` of an event whose last round, r21, closes at 2027-02-06T13:01:00Z."""
+    assert run("seal", campaign, "--data", "d").code == 0
+    return Path("d")
+
+
+def _tickets(out: str) -> dict[str, Ticket]:
+    """The tickets that were printed, by user; each must be its user's."""
     verifier = TicketVerifier(load_keys(DataDir(Path("d"))).tickets)
-    users = []
+    tickets = {}
     for line in out.splitlines():
         user, tab, ticket = line.partition("\t")
         assert tab
         found = verifier.verify(ticket.encode())
         assert found is not None
         assert found.user == user
-        users.append(user)
-    return users
+        tickets[user] = found
+    return tickets
 
 
+def _users(out: str) -> list[str]:
+    return list(_tickets(out))
+
+
+@pytest.mark.usefixtures("event")
 def test_a_ticket_is_printed_after_its_user(run: Run) -> None:
     printed = run("ticket", "--data", "d", "--user", "alice", "--user", "bob@x")
     assert (printed.code, printed.err) == (0, "")
     assert _users(printed.out) == ["alice", "bob@x"]
 
 
+@pytest.mark.usefixtures("event")
 def test_tickets_of_two_runs_are_signed_with_the_same_key(run: Run) -> None:
     first = run("ticket", "--data", "d", "--user", "alice").out
-    second = run("ticket", "--data", "d", "--user", "bob", "--ttl", "1d").out
+    second = run("ticket", "--data", "d", "--user", "bob", "--ttl", "300d").out
     assert _users(first + second) == ["alice", "bob"]
+
+
+LAST_CLOSE_S = 1_801_918_860
+
+
+@pytest.mark.usefixtures("event")
+def test_tickets_last_until_an_hour_after_the_last_round(run: Run) -> None:
+    assert _tickets(run("ticket", "--data", "d", "--user", "alice").out)["alice"].expires_s == LAST_CLOSE_S + 3_600
+
+
+@pytest.mark.usefixtures("event")
+def test_tickets_that_end_before_the_last_round_are_warned_of_with_both_instants(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: (LAST_CLOSE_S - 10_800) * 10**9)
+    warned = run("ticket", "--data", "d", "--user", "alice", "--ttl", "2h")
+    assert warned.code == 0
+    assert warned.err == (
+        "redrush: warning: the tickets end at 2027-02-06T12:01:00Z, but the last round, r21, closes at "
+        "2027-02-06T13:01:00Z: whoever asks in between is refused; without --ttl they last until an hour after it\n"
+    )
+    assert run("ticket", "--data", "d", "--user", "alice", "--ttl", "3h").err == ""
+    monkeypatch.setattr("time.time_ns", lambda: (LAST_CLOSE_S + 5) * 10**9)
+    late = run("ticket", "--data", "d", "--user", "alice")
+    assert "is over: these tickets can win nothing any more" in late.err
+    assert _tickets(late.out)["alice"].expires_s == LAST_CLOSE_S + 5 + 3_600
+
+
+def test_a_directory_that_holds_no_event_gets_no_keys(run: Run) -> None:
+    refused = run("ticket", "--data", "typo", "--user", "alice")
+    assert (refused.code, refused.out) == (2, "")
+    assert _is_one_sentence(refused.err)
+    assert "typo: holds no campaign; `redrush seal FILE --data typo` makes one" in refused.err
+    assert not Path("typo").exists()
 
 
 def test_check_says_what_a_ticket_costs(run: Run, campaign: Path) -> None:
@@ -239,6 +287,7 @@ def test_check_says_what_a_ticket_costs(run: Run, campaign: Path) -> None:
     assert "proof of work, 2,500 hashes on average; a gate exchanges 2,000 a second" in run("check", campaign).out
 
 
+@pytest.mark.usefixtures("event")
 def test_a_ticket_may_be_good_without_proof_of_work(run: Run) -> None:
     printed = run("ticket", "--data", "d", "--user", "alice", "--proven")
     assert _users(printed.out) == ["alice"]
@@ -246,19 +295,67 @@ def test_a_ticket_may_be_good_without_proof_of_work(run: Run) -> None:
     assert TicketVerifier(ring, plain=False).verify(printed.out.strip().split("\t")[1].encode()) is not None
 
 
+def _types(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+@pytest.mark.usefixtures("event")
 def test_users_come_from_a_file_or_from_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("users.txt").write_text("alice\n\nbob\r\n  carol  \n")
     assert _users(run("ticket", "--data", "d", "--users", "users.txt").out) == ["alice", "bob", "carol"]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("dave\n"))
+    _types(monkeypatch, b"dave\n")
     assert _users(run("ticket", "--data", "d", "--user", "erin", "--users", "-").out) == ["erin", "dave"]
+    _types(monkeypatch, b"dave\nd ave\n")
+    refused = run("ticket", "--data", "d", "--users", "-")
+    assert (refused.code, refused.out) == (2, "")
+    assert 'standard input:2: "d ave" is not a user id' in refused.err
 
 
-def test_a_bad_line_of_the_file_is_told_by_its_number(run: Run) -> None:
+@pytest.mark.usefixtures("event")
+@pytest.mark.parametrize("to_file", [False, True])
+def test_users_of_every_kind_get_tickets(run: Run, *, to_file: bool) -> None:
+    Path("users.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    printed = run("ticket", "--data", "d", "--users", "users.txt", *(["-o", "t.tsv"] if to_file else []))
+    assert printed.code == 0
+    assert _users(Path("t.tsv").read_text(encoding="utf-8") if to_file else printed.out) == NAMES
+
+
+@pytest.mark.usefixtures("event")
+@pytest.mark.parametrize("out", [[], ["-o", "t.tsv"]])
+def test_a_bad_line_of_the_file_is_told_by_its_number_and_nobody_gets_a_ticket(run: Run, out: list[str]) -> None:
     Path("users.txt").write_text("alice\nb ob\n")
-    refused = run("ticket", "--data", "d", "--users", "users.txt")
-    assert refused.code == 2
+    refused = run("ticket", "--data", "d", "--users", "users.txt", *out)
+    assert (refused.code, refused.out) == (2, "")
     assert _is_one_sentence(refused.err)
     assert 'users.txt:2: "b ob" is not a user id' in refused.err
+    assert not list(Path.cwd().glob("t.tsv*"))
+
+
+@pytest.mark.usefixtures("event")
+def test_doubts_about_a_list_are_told_and_change_nothing(run: Run) -> None:
+    Path("users.txt").write_text("user_id\nalice\nbob\nalice \n\nbob\n")
+    printed = run("ticket", "--data", "d", "--users", "users.txt")
+    assert printed.code == 0
+    assert printed.err.splitlines() == [
+        "redrush: warning: users.txt: the first line seems to be a heading, and counts as a user who may win: "
+        'line 1 "user_id"',
+        "redrush: warning: users.txt: 2 of 5 lines have an id that stands there already; it counts once: "
+        'lines 4 "alice", 6 "bob"',
+    ]
+    assert _users(printed.out) == ["user_id", "alice", "bob"]
+    Path("users.txt").write_text("")
+    assert "users.txt: nobody is on the list" in run("ticket", "--data", "d", "--users", "users.txt").err
+
+
+@pytest.mark.usefixtures("event")
+def test_what_a_file_holds_does_not_reach_the_terminal_raw(run: Run) -> None:
+    Path("users.txt").write_text("al\x1b[31mice\nbob\u200b\n", encoding="utf-8")
+    refused = run("ticket", "--data", "d", "--users", "users.txt")
+    assert refused.err.splitlines() == [
+        "redrush: users.txt: 2 lines are no user ids:",
+        '  users.txt:1: "al\\x1b[31mice" is not a user id: it has a sign in it that cannot be seen (\\x1b)',
+        '  users.txt:2: "bob\\u200b" is not a user id: it has a sign in it that cannot be seen (\\u200b)',
+    ]
 
 
 # -- receipts
@@ -267,8 +364,9 @@ def test_a_bad_line_of_the_file_is_told_by_its_number(run: Run) -> None:
 @pytest.fixture
 def receipt(run: Run, campaign: Path) -> str:
     directory = DataDir(Path("d"))
-    run("ticket", "--data", "d", "--user", "alice")
+    directory.create()
     seal(parse_campaign(campaign.read_text(encoding="utf-8"), "c.toml"), directory, 0)
+    run("ticket", "--data", "d", "--user", "alice")
     return ReceiptSigner(load_keys(directory).receipts, "cny2027", "r20", "CNY").sign(7, 1_234, "alice", 10**15)
 
 

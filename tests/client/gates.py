@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -10,6 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_or_create_keys
+from redrush.core.tickets import sign_ticket
 from redrush.drill.server_process import ServerProcess, free_port
 
 REDRUSH = (sys.executable, "-m", "redrush")
@@ -32,10 +34,9 @@ def serving(
 ) -> Iterator[tuple[str, float, list[str]]]:
     """A real server on a campaign of one packet. Yields its base URL, when the round opens, and the users' tickets."""
     port, data = free_port(), directory / "data"
-    names = [argument for user in users for argument in ("--user", user)]
-    printed = subprocess.run(
-        (*REDRUSH, "ticket", "--data", str(data), *names), capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    keys = DataDir(data)
+    keys.create()
+    ring = load_or_create_keys(keys).tickets
     opens_s = int(time.time()) + opens_in_s
     opens = datetime.fromtimestamp(opens_s, UTC).isoformat()
     rest = f'opens = {opens}\ntotal = "1.00"\npackets = 1\n[client]\n{client}'
@@ -44,7 +45,7 @@ def serving(
     server = ServerProcess(command, directory / "server.log")
     server.start(30.0)
     try:
-        yield f"http://127.0.0.1:{port}", opens_s, [line.split("\t")[1] for line in printed.splitlines()]
+        yield f"http://127.0.0.1:{port}", opens_s, [sign_ticket(ring, user, opens_s + 3_600) for user in users]
     finally:
         server.kill()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from redrush.control.data_dir import DataDir
-from redrush.control.issuing import issue_tickets
+from redrush.control.issuing import plan_tickets
 
 COMMAND = "from redrush.cli.main import main; main()"
 STOP_DEADLINE_S = 20.0
@@ -105,7 +105,7 @@ def start(command: list[str], log_path: Path) -> Gate:
 
 def tickets(data: DataDir, users: list[str]) -> list[str]:
     """Return a ticket for each user."""
-    lines = issue_tickets(data, users, None, "1h", FAR_S)
+    lines = plan_tickets(data, users, None, "1h", FAR_S).lines()
     return [line.partition("\t")[2] for line in lines]
 
 

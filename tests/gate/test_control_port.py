@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.issuing import issue_tickets
+from redrush.control.issuing import plan_tickets
 from redrush.core.instants import http_date
 from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
@@ -71,7 +71,9 @@ def _claims(outcome: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 async def test_the_metrics_tell_what_was_answered(tmp_path: Path) -> None:
     async with _embedded(tmp_path / "d") as (_, ports):
         users = ["alice", "bob", "alice", "bob"]
-        tickets = [line.split("\t")[1] for line in issue_tickets(DataDir(tmp_path / "d"), users, None, "2h", FAR_S)]
+        tickets = [
+            line.split("\t")[1] for line in plan_tickets(DataDir(tmp_path / "d"), users, None, "2h", FAR_S).lines()
+        ]
         before = await _samples(ports["control"])
         outcomes = []
         for ticket in tickets:

@@ -14,7 +14,7 @@ import pytest
 
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.issuing import issue_tickets
+from redrush.control.issuing import plan_tickets
 from redrush.control.operator_access import ControlAddress, load_token
 from redrush.control.plans import load_plans
 from redrush.control.sealing import load_campaign
@@ -101,7 +101,7 @@ class Event:
         return self.ticket(f"user{next(self._users)}")
 
     def ticket(self, user: str) -> str:
-        return next(issue_tickets(self.data_dir, [user], None, "2h", FAR_S)).split("\t")[1]
+        return next(plan_tickets(self.data_dir, [user], None, "2h", FAR_S).lines()).split("\t")[1]
 
     async def grab(self, ticket: str | None = None, round_id: str = "r1") -> Answer:
         return await self.ask("gate", request("POST", f"/v1/rounds/{round_id}/grab", ticket or self.new_ticket()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from redrush.cli import drills, roles
-from redrush.cli.operator_options import show
+from redrush.cli.operator_options import show, warn
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
@@ -152,20 +152,44 @@ def ticket(
     users: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with one user id a line; - reads stdin.")
     ] = None,
-    ttl: Annotated[str, typer.Option(help="How long the tickets last: 30m, 2h, 1d.")] = "2h",
+    ttl: Annotated[
+        str | None,
+        typer.Option(help="How long the tickets last: 30m, 2h, 1d. By default until an hour after the last round."),
+    ] = None,
     proven: Annotated[
         bool, typer.Option("--proven", help="Good without proof of work, where the campaign asks for it.")
     ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write them there: all of them, or no file."),
+    ] = None,
 ) -> None:
-    """Print a signed ticket for each user: user, a tab, ticket."""
+    """Print a signed ticket for each user: user, a tab, ticket. For all of them, or for nobody."""
     import time
 
     from redrush.control.data_dir import DataDir
-    from redrush.control.issuing import issue_tickets
+    from redrush.control.durable_file import writing_durably
+    from redrush.control.issuing import STDIN, kept_stdin, plan_tickets
+    from redrush.errors import ConfigError
 
     now_s = time.time_ns() // 1_000_000_000
-    for line in issue_tickets(DataDir(data), user or [], users, ttl, now_s, proven=proven):
-        _print(line)
+    kept = kept_stdin() if users == STDIN else None
+    try:
+        list_name = None if kept is None else "standard input"
+        plan = plan_tickets(DataDir(data), user or [], kept or users, ttl, now_s, proven=proven, list_name=list_name)
+        warn(plan.warnings)
+        if out is None:
+            for line in plan.lines():
+                _print(line)
+            return
+        try:
+            with writing_durably(out) as file:
+                file.writelines(f"{line}\n" for line in plan.lines())
+        except OSError as fault:
+            raise ConfigError(f"{out}: cannot be written: {fault.strerror}") from fault
+    finally:
+        if kept is not None:
+            kept.unlink()
 
 
 def _deployment_of(data: Path | None, deploy: Path | None) -> "Callable[[Callable[[DeploymentFile], Any]], Any] | None":

@@ -3,10 +3,13 @@
 import getpass
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from redrush.core.user_ids import visible
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
@@ -25,6 +28,12 @@ def show(fields: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
         lines = [json.dumps(fields, ensure_ascii=False, indent=2)]
     for line in lines:
         sys.stdout.write(f"{line}\n")
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """Tell of each thing that may not be meant, on stderr."""
+    for sentence in sentences:
+        sys.stderr.write(f"redrush: warning: {visible(sentence)}\n")
 
 
 def who_is(who: str | None) -> str:

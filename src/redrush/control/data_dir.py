@@ -103,4 +103,6 @@ class DataDir(msgspec.Struct, frozen=True):
     def require(self) -> None:
         """Raise ConfigError unless a campaign has been sealed here."""
         if not self.campaign.is_file():
-            raise ConfigError(f"{self.root}: holds no campaign; `redrush serve FILE --data {self.root}` makes one")
+            raise ConfigError(
+                f"{self.root}: holds no campaign; `redrush seal FILE --data {self.root}` makes one of a campaign file"
+            )

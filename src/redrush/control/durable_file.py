@@ -1,7 +1,10 @@
 """Writing a file so that after a crash it is there whole, or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -12,6 +15,26 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     _write(beside, content, mode)
     beside.replace(path)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def writing_durably(path: Path, mode: int = 0o600) -> Iterator[TextIO]:
+    """Yield a file to write text to; what was written replaces `path` at the end, and nothing of it if that fails.
+
+    Raises OSError.
+    """
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 

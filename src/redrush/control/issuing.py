@@ -3,58 +3,113 @@
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
+from redrush.control.sealing import load_campaign
+from redrush.control.user_list import read_users, users_of
+from redrush.core.campaign import Campaign
 from redrush.core.durations import parse_duration_us
-from redrush.core.tickets import sign_ticket
+from redrush.core.instants import rfc3339_s
+from redrush.core.tickets import KeyRing, sign_ticket
+from redrush.core.user_ids import checked_user
 from redrush.errors import ConfigError
 
-STDIN = Path("-")
+STDIN: Final = Path("-")
+
+AFTER_THE_LAST_ROUND_S: Final = 3_600
+"""How long tickets last beyond the last round unless told otherwise: winners look at what they have won."""
 
 
-def issue_tickets(
+class TicketPlan(msgspec.Struct, frozen=True):
+    """Tickets that can all be issued: everybody in it has a valid id."""
+
+    users: tuple[str, ...]
+    file: Path | None
+    ring: KeyRing
+    expires_s: int
+    proven: bool
+    warnings: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Yield "user<TAB>ticket" for each of `users` and each line of the file."""
+        for user in self.users:
+            yield self._line(user)
+        if self.file is not None:
+            for _, user in users_of(self.file):
+                yield self._line(user)
+
+    def _line(self, user: str) -> str:
+        return f"{user}\t{sign_ticket(self.ring, user, self.expires_s, proven=self.proven)}"
+
+
+def plan_tickets(
     data_dir: DataDir,
     users: Sequence[str],
     users_file: Path | None,
-    ttl: str,
+    ttl: str | None,
     now_s: int,
     *,
     proven: bool = False,
-) -> Iterator[str]:
-    """Yield "user<TAB>ticket" for each of `users` and each line of `users_file`, valid for `ttl` from `now_s`.
+    list_name: str | None = None,
+) -> TicketPlan:
+    """Return the tickets of `users` and of each line of `users_file`, valid for `ttl` from `now_s` (seconds since the
+    epoch); without `ttl` until an hour after the last round closes.
 
     `proven` tickets are good at once where the campaign asks for proof of work; others must be exchanged there.
-    Makes the keys if the directory has none yet, so that tickets can be issued before the server's first start.
-    ConfigError for a bad user id (with its line), a bad duration, or a file that cannot be read.
+    `list_name` stands for the file in what is told of it. Makes the keys if the directory has none yet. ConfigError,
+    before anything is issued, for a directory that holds no campaign, a bad user id (with its line), a bad duration, or
+    a file that cannot be read.
     """
     if not users and users_file is None:
         raise ConfigError("nobody to issue tickets for: give --user U or --users FILE")
-    try:
-        expires_s = now_s + parse_duration_us(ttl) // 1_000_000
-    except ValueError as fault:
-        raise ConfigError(f"--ttl: {fault}") from None
-    data_dir.create()
+    expires_s, warnings = _expiry(load_campaign(data_dir), ttl, now_s)
+    names = tuple(map(_named, users))
+    if users_file is not None:
+        survey = read_users(users_file, with_lines=True, name=list_name).survey
+        if survey.users == 0:
+            warnings.append(f"{list_name or users_file}: nobody is on the list")
+        warnings += [f"{list_name or users_file}: {doubt}" for doubt in survey.warnings()]
     ring = load_or_create_keys(data_dir).tickets
-    for where, user in _named(users, users_file):
-        try:
-            yield f"{user}\t{sign_ticket(ring, user, expires_s, proven=proven)}"
-        except ValueError as fault:
-            raise ConfigError(f"{where}: {fault}") from None
+    return TicketPlan(names, users_file, ring, expires_s, proven, tuple(warnings))
 
 
-def _named(users: Sequence[str], users_file: Path | None) -> Iterator[tuple[str, str]]:
-    """Yield each user with where they were named. Blank lines of the file do not count."""
-    for user in users:
-        yield "--user", user
-    if users_file is None:
-        return
+def kept_stdin() -> Path:
+    """Return a temporary file with what comes on standard input: a list is read twice. Whoever asks deletes it."""
+    with NamedTemporaryFile(prefix="stdin-", suffix=".txt", delete=False) as kept:
+        copyfileobj(sys.stdin.buffer, kept)
+    return Path(kept.name)
+
+
+def _named(user: str) -> str:
     try:
-        with sys.stdin if users_file == STDIN else users_file.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if user := line.strip():
-                    yield f"{users_file}:{number}", user
-    except OSError as fault:
-        raise ConfigError(f"{users_file}: cannot be read: {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{users_file}: is not UTF-8 text (byte {fault.start})") from fault
+        return checked_user(user)
+    except ValueError as fault:
+        raise ConfigError(f"--user: {fault}") from None
+
+
+def _expiry(campaign: Campaign, ttl: str | None, now_s: int) -> tuple[int, list[str]]:
+    """Return when tickets expire, and what is to be said about that."""
+    last = max(campaign.rounds, key=lambda round_: round_.closes_us)
+    closes_s = -(-last.closes_us // 1_000_000)
+    closes = f"the last round, {last.id}, closes at {rfc3339_s(closes_s)}"
+    if ttl is None:
+        expires_s = max(closes_s, now_s) + AFTER_THE_LAST_ROUND_S
+    else:
+        try:
+            expires_s = now_s + parse_duration_us(ttl) // 1_000_000
+        except ValueError as fault:
+            raise ConfigError(f"--ttl: {fault}") from None
+    if closes_s <= now_s:
+        return expires_s, [f"{closes}, which is over: these tickets can win nothing any more"]
+    if expires_s < closes_s:
+        return expires_s, [
+            f"the tickets end at {rfc3339_s(expires_s)}, but {closes}: whoever asks in between is refused; "
+            "without --ttl they last until an hour after it"
+        ]
+    return expires_s, []

@@ -239,7 +239,7 @@ def pieces_of(path: Path, name: str | None = None) -> Iterator[Piece]:
         with path.open("rb") as file:
             yield from reading.pieces(file)
     except OSError as fault:
-        raise ConfigError(f"{reading.name}: the list of users cannot be read: {fault.strerror}") from fault
+        raise ConfigError(f"{reading.name}: cannot be read: {fault.strerror}") from fault
 
 
 class _Reading:

@@ -17,7 +17,7 @@ import msgspec
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
-from redrush.control.issuing import issue_tickets
+from redrush.control.issuing import plan_tickets
 from redrush.control.sealing import load_sealed, seal
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
@@ -96,7 +96,7 @@ def serve(event: Event, cores: Cores) -> Iterator[Target]:
 
 def issue(event: Event, users: Sequence[str]) -> list[str]:
     """Return a ticket for each user, in their order."""
-    lines = issue_tickets(event.data, users, None, TICKETS_LAST, time.time_ns() // 1_000_000_000)
+    lines = plan_tickets(event.data, users, None, TICKETS_LAST, time.time_ns() // 1_000_000_000).lines()
     return [line.partition("\t")[2] for line in lines]
 
 
