@@ -3,13 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FITS := import sys; sys.exit(sys.version_info < (3, 11))
+
+# An environment that a wrong Python made, or whose Python is gone, is made anew, however new it is.
+ifneq ($(shell { $(BIN)/python -c '$(FITS)' && echo fits; } 2>/dev/null),fits)
+.PHONY: $(READY)
+ANEW := --clear
+endif
 
 .PHONY: setup demo demo-stack test test-peers test-newcomer check bench soak format clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { \
+	    found=$$($(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null) || found="no $(PYTHON)"; \
+	    echo "redrush needs Python 3.11 or newer (found $$found): make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(ANEW) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(READY)
 

@@ -52,6 +52,7 @@ def test_the_minimum_file_is_a_campaign() -> None:
         id="cny2027",
         name="2027 春节红包",
         currency="CNY",
+        timezone="+08:00",
         audience=None,
         rounds=(
             RoundSpec(

@@ -1,23 +1,30 @@
 """The command line as a person meets it: exit codes, one clear sentence on stderr, and what is printed."""
 
+import asyncio
+import importlib.metadata
 import io
 import json
+import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import typer.main
 
-from redrush.cli.main import main
+from redrush.cli.main import app, main
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_keys
+from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import seal
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.receipts import ReceiptSigner
 from redrush.core.tickets import Ticket, TicketVerifier
+from redrush.stores.sqlite import SqliteStore
 from tests.core.any_user import NAMES
 
 
@@ -117,11 +124,68 @@ def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> No
 
 
 def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) -> None:
-    campaign.write_text(campaign.read_text(encoding="utf-8").replace('"50000.00"', '"lots"'), encoding="utf-8")
+    text = campaign.read_text(encoding="utf-8").replace('"50000.00"', '"lots"')
+    campaign.write_text(text, encoding="utf-8")
+    line = text[: text.index('"lots"')].count("\n") + 1
     refused = run("check", campaign)
     assert (refused.code, refused.out) == (2, "")
     assert _is_one_sentence(refused.err)
-    assert f'{campaign}:14: round[0].total: "lots" is not an amount' in refused.err
+    assert f'{campaign}:{line}: round[0].total: "lots" is not an amount' in refused.err
+
+
+# -- what every command has in common
+
+
+def _commands(group: Any, path: str = "redrush") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield f"{path} {name}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
+
+
+COMMANDS = dict(_commands(typer.main.get_command(app)))
+LISTING = {"list", "status", "log", "check", "found", "drill", "reconcile", "honour", "bench", "demo", "verify-receipt"}
+"""The last words of commands that print what a program may want to read."""
+
+
+def test_whatever_lists_something_does_so_as_json() -> None:
+    listing = [name for name in COMMANDS if name.split()[-1] in LISTING]
+    assert len(listing) >= len(LISTING), "each is there"
+    assert [name for name in listing if not any("--json" in p.opts for p in COMMANDS[name].params)] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(run: Run, name: str) -> None:
+    long, short = run(*name.split()[1:], "--help"), run(*name.split()[1:], "-h")
+    assert (long.code, long.err) == (0, "")
+    assert long.out.startswith(f"Usage: redrush {' '.join(name.split()[1:])} ")
+    assert COMMANDS[name].help.split()[0] in long.out
+    assert short.out == long.out
+
+
+def test_the_version_is_told(run: Run) -> None:
+    told = run("--version")
+    assert (told.code, told.out) == (0, f"redrush {importlib.metadata.version('redrush')}\n")
+
+
+def test_the_shell_completes_commands() -> None:
+    environment = {
+        **os.environ, "_REDRUSH_COMPLETE": "complete_bash", "COMP_WORDS": "redrush switch re", "COMP_CWORD": "2"
+    }  # fmt: skip
+    program = Path(sys.executable).with_name("redrush")
+    told = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.stdout.split(), told.stderr) == (["release"], "")
+
+
+def test_help_comes_at_once() -> None:
+    """Nothing heavy is imported before a command needs it."""
+    heavy = "numpy uvloop apsw httptools asyncio structlog rich matplotlib jinja2 aiohttp psycopg hiredis"
+    script = (
+        "import sys; from redrush.cli.main import main; sys.argv = ['redrush', '--help']\n"
+        f"try: main()\nexcept SystemExit: print([name for name in {heavy.split()} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
 
 
 # -- wrong usage
@@ -426,6 +490,31 @@ def test_a_role_without_a_sealed_campaign_ends_with_2_and_one_sentence(run: Run,
     assert (refused.code, refused.out) == (2, "")
     assert _is_one_sentence(refused.err)
     assert "event: holds no campaign" in refused.err
+
+
+def test_a_help_desk_finds_what_a_user_won(run: Run, campaign: Path) -> None:
+    text = campaign.read_text(encoding="utf-8")
+    campaign.write_text(re.sub(r"opens = 20\S+", 'opens = "now"', text), encoding="utf-8")
+    directory = DataDir(Path("event"))
+    directory.create()
+    sealed = seal(parse_campaign(campaign.read_text(encoding="utf-8"), "c.toml"), directory, 1_800_000_000_000_000)
+    load_or_create_keys(directory)
+
+    async def hold() -> None:
+        store = await SqliteStore.open_path(directory.journal)
+        for round_ in sealed.campaign.rounds:
+            await store.open(round_.id, round_.slots)
+        await store.claim("r21", ["alice"], 1_800_000_000_000_000)
+        await store.close()
+
+    asyncio.run(hold())
+    found = run("find", "alice", "--data", "event")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith("alice won 8.80 CNY in round r21 at 2027-01-15T08:00:00.000000Z\n")
+    receipt = found.out.split()[-1]
+    assert run("verify-receipt", receipt, "--data", "event").code == 0
+    nothing = run("find", "Alice", "--data", "event", "--json")
+    assert (nothing.code, json.loads(nothing.out)["similar"]) == (1, ["alice"])
 
 
 def test_reconcile_and_export_are_told_of_one_place(run: Run) -> None:

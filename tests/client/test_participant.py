@@ -178,3 +178,33 @@ def test_a_gate_must_be_a_url() -> None:
         Participant(["127.0.0.1:8080"], "ticket")
     with pytest.raises(ValueError, match="at least one gate"):
         Participant([], "ticket")
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "The event cannot be reached (http://127.0.0.1:9: connection refused). Trying again by itself"),
+        ("zh-CN", "连不上活动的服务（http://127.0.0.1:9: connection refused）。约"),
+        ("fr", "The event cannot be reached (http://127.0.0.1:9: connection refused)."),
+    ],
+)
+async def test_where_nothing_listens_nobody_is_told_of_a_crowd(language: str, told: str) -> None:
+    waiting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def show(shown: Shown) -> None:
+        if shown.showing is Showing.WAITING and not waiting.done():
+            waiting.set_result(shown.text)
+
+    async with Participant(["http://127.0.0.1:9"], "ticket", language=language, show=show) as participant:
+        asking = asyncio.create_task(participant.grab("r1"))
+        assert (await waiting).startswith(told)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_gate_that_vanishes_after_an_answer_is_spoken_of_as_ever() -> None:
+    """The policy was served, so there is an event, with texts of its own."""
+    async with told(after_policy(lambda _claim: None)) as gate:
+        _, shown = await grab_at(gate.url)
+    texts = SWIFT.texts["en"]
+    assert shown[-1].text == texts.given_up

@@ -33,7 +33,7 @@ def _kubernetes_commands() -> list[list[str]]:
 
 def test_there_is_a_unit_and_a_workload_for_every_role() -> None:
     roles = {"gate", "recorder", "settle", "control", "query"}
-    assert {command[0] for command in _systemd_commands()} == roles
+    assert {command[0] for command in _systemd_commands()} == roles | {"serve"}, "and one for a machine that does all"
     assert {command[0] for command in _kubernetes_commands()} == roles | {"seal", "found"}
 
 

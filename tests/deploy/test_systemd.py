@@ -9,6 +9,7 @@ import pytest
 
 from redrush.gate.server import STOP_DEADLINE_S
 from redrush.stack.role_children import RECORDER_STOP_MAX_S
+from redrush.wiring.stopping import STOP_MAX_S
 from tests.deploy.proxies import program
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
@@ -70,7 +71,11 @@ def test_a_service_is_well_protected(unit: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "needed_s"),
-    [("redrush-gate.service", STOP_DEADLINE_S), ("redrush-recorder@.service", RECORDER_STOP_MAX_S)],
+    [
+        ("redrush-gate.service", STOP_DEADLINE_S),
+        ("redrush-recorder@.service", RECORDER_STOP_MAX_S),
+        ("redrush-serve.service", STOP_MAX_S),
+    ],
 )
 def test_a_role_is_given_the_time_to_end_in_order(unit: str, needed_s: float) -> None:
     (given_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", (UNITS / unit).read_text(), re.MULTILINE)

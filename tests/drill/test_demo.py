@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from redrush.drill.demo import DemoOptions, run_demo
+from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
 from redrush.drill.event_report import EventReport
 from redrush.drill.sample_event import EventShape
 from redrush.drill.server_process import ServerFailed, ServerProcess
@@ -32,6 +32,7 @@ def test_an_event_that_goes_right_ends_with_0_and_a_report(tmp_path: Path, capsy
     assert report.holds
     assert (report.granted, report.granted_minor) == (90, 12_000 + 30 * 300)
     assert [(round_.people, round_.granted, round_.left) for round_ in report.rounds] == [(300, 60, 0), (30, 30, 30)]
+    assert report.traffic is not None
     assert report.traffic.sent == report.traffic.answered
     printed = capsys.readouterr().out
     assert "90 packets, 210.00 CNY, exact to the cent" in printed
@@ -46,6 +47,20 @@ def test_a_verdict_that_fails_makes_the_demo_fail(
     assert run_demo(options(tmp_path, "--fault", fault, as_json=True)) == 1
     report = msgspec.json.decode(capsys.readouterr().out, type=EventReport)
     assert [found.name for found in report.verdicts if not found.holds] == [verdict]
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_an_event_for_fewer_people_has_as_many_fewer_packets_of_the_same_worth(stack: bool) -> None:
+    usual = on_a_stack(DemoOptions()) if stack else DemoOptions()
+    small = for_people(usual, 2_000)
+    assert small.users == 2_000
+    whole = for_people(usual, None)
+    share = small.users / whole.users
+    assert small.shape.packets == round(whole.shape.packets * share)
+    for total, packets in ((shape.totals[0], shape.packets) for shape in (small.shape, whole.shape)):
+        assert total / packets == pytest.approx(3.0, rel=0.01)
+    comers = min(share_ for share_ in small.shape.coming) * small.users
+    assert small.shape.packets < comers
 
 
 def test_a_server_that_never_gets_ready_is_named_with_its_last_words(tmp_path: Path) -> None:

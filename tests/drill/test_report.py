@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from redrush.drill import figures
-from redrush.drill.audit import Verdict
-from redrush.drill.event_report import Conditions, EventReport, RateFigures, RoundFigures
+from redrush.drill import figures, report_texts
+from redrush.drill.audit import verdict
+from redrush.drill.event_figures import SHARED_NOTE
+from redrush.drill.event_report import Conditions, CrowdFigures, EventReport, RateFigures, RoundFigures
 from redrush.drill.observations import Ending, Observations
-from redrush.drill.report import milliseconds, money, print_report, to_html, to_json
+from redrush.drill.pages import event_page
+from redrush.drill.rehearsal import BALANCED
+from redrush.drill.report import milliseconds, money, print_report, to_json
+
+OPENS_US = 1_801_915_200_000_000  # 2027-02-06T12:00:00Z
 
 
 def observations() -> Observations:
@@ -42,19 +47,26 @@ def report(*, holds: bool = True, name: str = "春节红包") -> EventReport:
     amounts = np.array([100, 250, 50, 600])
     traffic = figures.traffic(observed)
     round_ = RoundFigures(
-        id="r1", opens_at="2027-02-06T12:00:00.000000Z", lasts_s=1.0, kind="lucky", release_per_s=None, packets=4,
+        id="r1", opens_us=OPENS_US, lasts_s=1.0, grants=traffic.grabs, kind="lucky", release_per_s=None, packets=4,
         carried_in=0, granted=4, total_minor=123_456_789, granted_minor=123_456_789, people=11, sold_out_after_s=0.29,
         traffic=traffic, time_line=figures.time_line(observed, 0.0, 1.0, 4), amounts=figures.amount_histogram(amounts),
     )  # fmt: skip
     return EventReport(
-        campaign="c", name=name, currency="CNY", made_at="now", took_s=30.0, rounds=(round_,), traffic=traffic,
-        grab_latencies=figures.latency_histogram(observed.latency_s[grabs]),
-        reject_latencies=figures.latency_histogram(observed.latency_s[~grabs]),
-        settled_after_s=0.5, unheard=0, reconnects=0,
-        verdicts=(Verdict("lost", holds, "0 of 4"), Verdict("ledger", True, "balanced")),
-        conditions=Conditions(
-            cpu="a CPU", cores=2, system="Linux", python="3.11", connections=8, registered_users=12, fsync_ms=0.2,
-            note="On one machine.",
+        campaign="c", name=name, currency="CNY", timezone="+08:00", made_us=OPENS_US + 60_000_000, rounds=(round_,),
+        grants=traffic.grabs,
+        verdicts=(
+            verdict("lost", holds, "{wrong} of {heard} acknowledged grants", wrong="0", heard="4"),
+            verdict("ledger", True, BALANCED),
+        ),
+        crowd=CrowdFigures(
+            took_s=30.0, traffic=traffic,
+            grab_latencies=figures.latency_histogram(observed.latency_s[grabs]),
+            reject_latencies=figures.latency_histogram(observed.latency_s[~grabs]),
+            settled_after_s=0.5, unheard=0, reconnects=0,
+            conditions=Conditions(
+                cpu="a CPU", cores=2, system="Linux", python="3.11", connections=8, registered_users=12, fsync_ms=0.2,
+                note=SHARED_NOTE,
+            ),
         ),
     )  # fmt: skip
 
@@ -114,20 +126,20 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_from_outside_and_stays_small() -> None:
-    html = to_html(report())
+    html = event_page(report())
     page = Page()
     page.feed(html)
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4  # the rush twice, for wide screens and for telephones
     assert "script" not in page.tags
-    assert all(link.startswith("#") for link in page.links)
+    assert [link for link in page.links if not link.startswith("#")] == ["report.zh.html"]
     assert "url(http" not in html
     assert len(html.encode()) < 1_000_000
     assert len(page.ids) == len(set(page.ids))
-    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
 def test_the_plots_take_every_colour_from_the_theme() -> None:
-    html = to_html(report())
+    html = event_page(report())
     plots = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert "var(--chart-granted)" in plots
     assert set(re.findall(r"#[0-9a-f]{6}\b", plots)) == set()
@@ -136,7 +148,7 @@ def test_the_plots_take_every_colour_from_the_theme() -> None:
 
 
 def test_what_comes_from_a_campaign_is_escaped() -> None:
-    assert "<b>红包" not in to_html(report(name="<b>红包"))
+    assert "<b>红包" not in event_page(report(name="<b>红包"))
 
 
 @pytest.mark.parametrize(("holds", "words"), [(True, "exact to the cent"), (False, "1 of 2 checks failed: lost")])
@@ -144,7 +156,7 @@ def test_page_and_terminal_say_the_same_verdict_and_figures(holds: bool, words: 
     console = Console(file=io.StringIO(), width=80)
     print_report(report(holds=holds), console)
     assert isinstance(console.file, io.StringIO)
-    printed, html = console.file.getvalue(), to_html(report(holds=holds))
+    printed, html = console.file.getvalue(), event_page(report(holds=holds))
     for text in (words, "1,234,567.89", "春节红包", "0.29 s", "30 ms", "balanced"):
         assert text in printed
         assert text in html
@@ -162,10 +174,75 @@ def test_an_event_in_which_nobody_won_has_a_report_too() -> None:
         time_line=figures.time_line(nobody, 0.0, 1.0, 4), amounts=no_amounts,
     )  # fmt: skip
     none = figures.latency_histogram(np.array([]))
-    after = msgspec.structs.replace(
-        before, rounds=(empty,), traffic=empty.traffic, grab_latencies=none, reject_latencies=none
-    )
-    assert "4 left" in to_html(after)
+    assert before.crowd is not None
+    assert empty.traffic is not None
+    crowd = msgspec.structs.replace(before.crowd, traffic=empty.traffic, grab_latencies=none, reject_latencies=none)
+    after = msgspec.structs.replace(before, rounds=(empty,), crowd=crowd)
+    assert "4 left" in event_page(after)
+
+
+def of_a_real_event() -> EventReport:
+    """The same event without anybody who observed it."""
+    seen = report()
+    round_ = msgspec.structs.replace(seen.rounds[0], traffic=None, people=None)
+    return msgspec.structs.replace(seen, rounds=(round_,), crowd=None)
+
+
+def test_instants_are_shown_on_the_clocks_of_the_campaign() -> None:
+    html = event_page(report())
+    assert "2027-02-06 20:01:00 +08:00" in html
+    assert re.search(r"20:00:00<small>2027-02-06 \+08:00", html)
+    assert "12:00:00" not in html
+
+
+def test_refusals_have_their_number_on_the_tile_of_requests() -> None:
+    refused = observations()
+    refused.ending[7:10] = Ending.REFUSED
+    seen = report()
+    assert seen.crowd is not None
+    crowd = msgspec.structs.replace(seen.crowd, traffic=figures.traffic(refused))
+    assert "3 refused, 1 errors, 1 not sent" in event_page(msgspec.structs.replace(seen, crowd=crowd))
+
+
+@pytest.mark.parametrize("made", [report(), report(holds=False), of_a_real_event()], ids=["right", "wrong", "real"])
+def test_every_sentence_of_the_page_has_its_chinese(made: EventReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing: set[str] = set()
+
+    class Watched(dict[str, str]):
+        def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]  # as it is called
+            missing.update({key} - self.keys())
+            return super().get(key) or str(default)
+
+    monkeypatch.setattr(report_texts, "_ZH", Watched(report_texts._ZH))
+    html = event_page(made, "zh")
+    assert missing == set()
+    assert 'lang="zh"' in html
+    assert "分毫不差" in html or "未通过" in html
+
+
+def test_the_report_of_a_real_event_says_nothing_of_those_whom_nobody_observed() -> None:
+    html = event_page(of_a_real_event())
+    for text in ("1,234,567.89", "exact to the cent", "0.29 s", "Grants per second"):
+        assert text in html
+    for text in ("latency", "Requests", "refused", "Conditions", "People"):
+        assert text not in re.sub("<style>.*?</style>|<svg.*?</svg>", "", html, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_a_narrow_terminal_keeps_the_names_of_rounds_and_leaves_columns_out(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    named = msgspec.structs.replace(report().rounds[0], id="new-years-eve-2000")
+    print_report(msgspec.structs.replace(report(), rounds=(named,)), console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert "new-years-eve-2000" in printed
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= width
+    assert ("reject p99" in printed) == (width == 120)
+
+
+def test_a_peak_is_found_in_an_event_of_a_year_without_counting_every_tenth_of_a_second() -> None:
+    assert figures.rate(np.array([0.0, 0.01, 3e7])).peak_per_s == 20.0
 
 
 @pytest.mark.parametrize(

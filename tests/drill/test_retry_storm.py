@@ -44,7 +44,7 @@ def test_a_real_server_outlives_the_short_storm_and_the_polite_hardly_ask_twice(
     assert figures["polite_outage_s"] >= SHORT.outage_s
     assert json.loads((tmp_path / "report.json").read_bytes()) == found
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4  # two plots, each for wide screens and for telephones
     assert "requests per intended claim" in page
     assert "{%" not in page
 

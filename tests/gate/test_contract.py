@@ -238,7 +238,9 @@ async def test_a_refusal_is_a_problem_document(
         assert gate.store.calls == []
 
 
-@pytest.mark.parametrize(("method", "target", "allowed"), [("GET", GRAB, "POST"), ("PUT", "/v1/rounds/r1", "GET")])
+@pytest.mark.parametrize(
+    ("method", "target", "allowed"), [("GET", GRAB, "POST"), ("PUT", "/v1/rounds/r1", "GET, HEAD, OPTIONS")]
+)
 async def test_a_wrong_method_is_told_the_right_one(method: str, target: str, allowed: str) -> None:
     async with running_gate() as gate:
         answer = await (await gate.connect()).ask(request(method, target))

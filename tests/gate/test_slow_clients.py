@@ -12,7 +12,7 @@ from redrush.gate.connection import REFUSALS_MAX
 from redrush.gate.reader import Limits
 from redrush.gate.server import SOCKET_BUFFER_BYTES
 from redrush.gate.site import IDLE_MIN_S
-from tests.gate.world import Client, RunningGate, request, running_gate
+from tests.gate.world import Client, RunningGate, request, running_gate, until
 
 LIMITS = Limits(read_deadline_s=10, idle_timeout_s=75, claim_deadline_s=5)
 
@@ -153,7 +153,19 @@ async def test_refused_connections_are_bounded_as_well() -> None:
         clients = [await gate.connect() for _ in range(REFUSALS_MAX + 20)]
         while gate.site.counts["connections_refused"] < len(clients) - 1:
             await asyncio.sleep(0)
-        assert len(gate.site.connections) == 1 + REFUSALS_MAX
+        assert (len(gate.site.connections), len(gate.site.refused)) == (1, REFUSALS_MAX)
+
+
+async def test_a_refused_connection_is_gone_after_a_second() -> None:
+    async with running_gate(limits=Limits(connections_max=1)) as gate:
+        inside = await gate.connect()
+        await gate.connected(1)
+        outside = [await gate.connect() for _ in range(5)]
+        await until(lambda: len(gate.site.refused) == 5)
+        gate.advance(1)
+        await until(lambda: not gate.site.refused)
+        assert [len(await client.answers_until_closed()) for client in outside] == [1] * 5
+        assert (await inside.ask(request("GET", "/livez"))).status == 200
 
 
 async def test_a_claim_that_the_store_does_not_decide_is_told_to_ask_again() -> None:

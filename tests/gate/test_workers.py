@@ -111,7 +111,7 @@ def test_workers_that_die_at_once_are_started_ever_more_slowly() -> None:
         assert running.process.wait(10) == 0
 
 
-@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_right_after_the_start_reaches_every_worker(stop_signal: signal.Signals) -> None:
     with parent(4) as running:
         running.told("worker")  # the others may be anywhere between fork and loop

@@ -13,7 +13,7 @@ import pytest
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.ports.store import LogRecord, Store, StoreFailed
 from redrush.records.postgres import PostgresRecords
-from redrush.settle.export import ExportedGrant, export_sets
+from redrush.settle.export import ExportedGrant, granted_in, write_grants
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
 from redrush.settle.recorder import Recorder
@@ -375,7 +375,7 @@ def test_the_grants_of_all_sets_are_exported_recorded_or_not(world: World) -> No
         await world.stores["s1"].open("late", Slots(0, 0))  # no grant, and not recorded
         out = io.StringIO()
         sets = [(world.records[set_], world.stores[set_]) for set_ in SETS]
-        await export_sets(sets, world.campaign, world.amounts, "jsonl", out)
+        write_grants(await granted_in(sets), world.campaign, world.amounts, "jsonl", out)
         return [msgspec.json.decode(line, type=ExportedGrant) for line in out.getvalue().splitlines()]
 
     exported = asyncio.run(scenario())
@@ -409,7 +409,8 @@ def test_what_is_recorded_while_it_is_exported_is_a_line_once(world: World) -> N
                 return records.journal(after)
 
         out = io.StringIO()
-        await export_sets([(RecordsBetween(), store)], world.campaign, world.amounts, "jsonl", out)
+        granted = await granted_in([(RecordsBetween(), store)])
+        await asyncio.to_thread(write_grants, granted, world.campaign, world.amounts, "jsonl", out)
         assert store.trimmed == store.last_seq()
         return out.getvalue().splitlines()
 

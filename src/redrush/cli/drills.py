@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from redrush.cli.operator_options import show
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to the command line."""
@@ -28,17 +30,17 @@ def drill(
     from redrush.drill.rehearsal import rehearsal_directory
 
     if name == "list":
-        for known in DRILLS:
-            sys.stdout.write(f"{known.name}\t{known.asks}\n")
+        drills = [{"name": known.name, "asks": known.asks} for known in DRILLS]
+        show({"drills": drills}, [f"{known.name}\t{known.asks}" for known in DRILLS], as_json=as_json)
         return
     directory = rehearsal_directory(data, drill_named(name).name)
     console = Console(stderr=as_json)
     report = play_drill(name, directory, lambda line: console.print(line, style="dim"), short=short)
-    path = write_drill_report(report, directory)
+    report_at = write_drill_report(report, directory)
     if as_json:
         sys.stdout.write(to_json(report).decode())
     else:
         print_drill_report(report, console)
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    console.print(report_at, highlight=False, soft_wrap=True, markup=False)
     if not report.passed:
         raise SystemExit(1)

@@ -6,32 +6,40 @@ Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configura
 
 import json
 import sys
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from redrush.cli import drills, roles
+from redrush import __version__
+from redrush.cli import background, beginning, drills, outermost, roles
 from redrush.cli.operator_options import show, warn
+from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
-from redrush.core.user_ids import visible
 from redrush.errors import RedrushError
+from redrush.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redrush.config import DeploymentFile
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
 app.add_typer(export_app, name="export")
 app.add_typer(switch_app, name="switch")
 app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
 app.add_typer(set_app, name="set")
+beginning.add_to(app)
+background.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
 
@@ -41,21 +49,28 @@ EvidenceOption = Annotated[
     Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+LanguageOption = Annotated[Literal["en", "zh"], typer.Option("--language", help="Language of what is printed.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
 
 
 def main() -> None:
     """Run the command line; the process's exit code tells how it went."""
-    try:
-        app()
-    except RedrushError as fault:
-        # What a fault quotes from outside must not steer the terminal; its lines stay lines.
-        sys.stderr.write(f"redrush: {chr(10).join(map(visible, str(fault).split(chr(10))))}\n")
-        raise SystemExit(fault.exit_code) from None
-    except BrokenPipeError:
-        # The reader of our output has gone (`redrush export … | head`): nothing is wrong here.
-        sys.stderr.close()
-        raise SystemExit(0) from None
+    outermost.run(lambda: app(prog_name="redrush"))
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        _print(f"redrush {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Events where, at an exact second, a crowd rushes for a fixed amount of money or stock."""
 
 
 def _print(text: str) -> None:
@@ -64,28 +79,6 @@ def _print(text: str) -> None:
 
 def _print_json(value: Any) -> None:
     _print(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-@app.command()
-def init(
-    file: FileArgument,
-    deployment: Annotated[
-        bool, typer.Option("--deployment", help="A deployment file instead, for many machines.")
-    ] = False,
-) -> None:
-    """Write a commented campaign file (or deployment file) to start from."""
-    from redrush.errors import ConfigError
-
-    sample = "sample_deployment.toml" if deployment else "sample.toml"
-    text = resources.files("redrush.cli").joinpath(sample).read_text(encoding="utf-8")
-    try:
-        with file.open("x", encoding="utf-8") as new:
-            new.write(text.replace("{id}", "cny2027"))
-    except FileExistsError:
-        raise ConfigError(f"{file}: exists already; choose another name") from None
-    except OSError as fault:
-        raise ConfigError(f"{file}: cannot be written: {fault.strerror}") from fault
-    _print(f"wrote {file}; next: redrush check {file}")
 
 
 @app.command()
@@ -129,8 +122,12 @@ def serve(
         typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez and switches; none by default."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
+    if detach:
+        background.serve_detached(file, data, {"port": port, "control-port": control_port, "host": host})
+        return
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
     from redrush.wiring.embedded import Ports, run_embedded
@@ -172,6 +169,7 @@ def ticket(
     from redrush.control.issuing import STDIN, kept_stdin, plan_tickets
     from redrush.errors import ConfigError
 
+    print_data_as_utf8()
     now_s = time.time_ns() // 1_000_000_000
     kept = kept_stdin() if users == STDIN else None
     try:
@@ -224,6 +222,7 @@ def export_grants(
     ] = "jsonl",
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
+    print_data_as_utf8()
     if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.wiring.evidence import export_deployment
 
@@ -234,6 +233,31 @@ def export_grants(
 
     assert data is not None
     write(DataDir(data), format_, sys.stdout)
+
+
+@app.command("find")
+def find_grants(
+    user: Annotated[str, typer.Argument(help="User id, exactly as in the ticket.")],
+    data: OptionalDataOption = None,
+    deploy: EvidenceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a user was granted, with the receipts, for a help desk. Exit code 1 if nothing was."""
+    if (deployment_of := _deployment_of(data, deploy)) is not None:
+        from redrush.wiring.evidence import find_in_deployment
+
+        found = deployment_of(lambda deployment: find_in_deployment(deployment, user))
+    else:
+        from redrush.control.data_dir import DataDir
+        from redrush.wiring.embedded import find_in_data_dir
+
+        assert data is not None
+        found = find_in_data_dir(DataDir(data), user)
+    import msgspec
+
+    show(msgspec.to_builtins(found), found.lines(), as_json=as_json)
+    if not found.grants:
+        raise SystemExit(1)
 
 
 @app.command()
@@ -297,7 +321,7 @@ def verify_receipt(
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
     ] = None,
@@ -309,20 +333,33 @@ def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
     port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    language: LanguageOption = "en",
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
-    from redrush.drill.demo import STACK_USERS, USERS, DemoOptions, on_a_stack, run_demo
+    if stack:
+        require("stack", "redrush demo --stack")
+    from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
 
     options = DemoOptions(
-        data_dir=data,
-        users=users or (STACK_USERS if stack else USERS),
-        stay=stay,
-        as_json=as_json,
-        port=port,
-        control_port=control_port,
+        data_dir=data, stay=stay, as_json=as_json, port=port, control_port=control_port, language=language
     )
-    raise SystemExit(run_demo(on_a_stack(options) if stack else options))
+    raise SystemExit(run_demo(for_people(on_a_stack(options) if stack else options, users)))
+
+
+@app.command()
+def report(
+    data: DataOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the pages go; by default the data directory.")
+    ] = None,
+    language: LanguageOption = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Report on the event of a data directory, running or over: what went out, and whether all of it is right."""
+    from redrush.drill.own_report import show_own_report
+
+    raise SystemExit(show_own_report(data, out or data, language, as_json=as_json))
 
 
 @app.command()
@@ -335,6 +372,7 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    require("stack", "redrush bench")
     import msgspec
     from rich.console import Console
 

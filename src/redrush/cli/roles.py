@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrush.cli.operator_options import JsonOption, show
+
 if TYPE_CHECKING:
     from redrush.config import Address, DeploymentFile
     from redrush.wiring.role import Role, Surroundings
@@ -85,13 +87,14 @@ def recorder(
     _run(deploy, control_port, lambda found: found.recorder, lambda around: RecorderRole(around, set_id))
 
 
-def found(deploy: DeployOption) -> None:
+def found(deploy: DeployOption, as_json: JsonOption = False) -> None:
     """Make sets of the deployment's empty Valkey servers, once before the first round: those that are none yet."""
     from redrush.config import load_deployment_file
     from redrush.wiring.founding import found_sets
 
-    for set_id, is_new in found_sets(load_deployment_file(deploy)).items():
-        sys.stdout.write(f"{set_id}: {'founded' if is_new else 'was founded before'}\n")
+    sets = [{"set": set_id, "new": is_new} for set_id, is_new in found_sets(load_deployment_file(deploy)).items()]
+    lines = [f"{row['set']}: {'founded' if row['new'] else 'was founded before'}" for row in sets]
+    show({"sets": sets}, lines, as_json=as_json)
 
 
 def _run(

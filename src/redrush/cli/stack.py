@@ -1,11 +1,15 @@
 """`redrush stack`: the scaled form on one machine."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from redrush.cli.background import announce_detached
+from redrush.extras import require
 
 if TYPE_CHECKING:
     from redrush.stack.options import StackPlan
@@ -29,16 +33,22 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
 ) -> None:
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
+    require("stack", "redrush stack")
     from redrush.config import load_campaign_file
+    from redrush.detached import start_detached
     from redrush.stack.options import StackOptions
     from redrush.stack.stack_dir import StackDir
-    from redrush.stack.up import run_detached, run_stack
+    from redrush.stack.up import run_stack
 
     campaign = load_campaign_file(file)
     if detach:
         options = ["--sets", sets, "--replicas", replicas, "--gates", gates, "--port", port]
         arguments = [str(file), "--data", str(data), *map(str, options), "--control-port", str(control_port)]
-        sys.stdout.write(run_detached(arguments, StackDir(data)))
+        stack = StackDir(data)
+        stack.event.create()
+        stack.logs.mkdir(mode=0o700, exist_ok=True)
+        told = start_detached(["stack", "up", *arguments], stack.logs / "stack.log")
+        announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         return
     options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
     run_stack(campaign, StackDir(data), options_, _announce)
@@ -64,6 +74,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Tell which processes of the stack run, and how they are."""
+    require("stack", "redrush stack")
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import status as find
 
@@ -85,6 +96,7 @@ def status(
 @stack_app.command()
 def down(data: DataOption) -> None:
     """End the stack in good order, and return when no process of it is left."""
+    require("stack", "redrush stack")
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import down as end
 

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-import aiohttp
 import msgspec
 
 from redrush.client.answers import UnreadableAnswer, read_challenge, read_problem, read_retry_after_s, read_ticket
+from redrush.client.http import aiohttp
 from redrush.client.policy import Asking, Showing, Step
 from redrush.core.proof_of_work import Challenge, tries
 

@@ -10,12 +10,12 @@ not httpx: both are well kept, and a program with many participants wants the on
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 
-import aiohttp
 import msgspec
 
 from redrush.client.answers import (
@@ -29,6 +29,7 @@ from redrush.client.answers import (
 )
 from redrush.client.clock import ServerClock
 from redrush.client.exchanging import UNREACHABLE, exchange_ticket
+from redrush.client.http import aiohttp
 from redrush.client.policy import RETRIED_STATUSES, Asking, Showing, Step, waiting_text
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.outcomes import Outcome
@@ -83,6 +84,17 @@ class _Asked(msgspec.Struct, frozen=True):
     """The ticket must be exchanged before it can claim."""
 
 
+def unreached_why(fault: Exception) -> str:
+    """Return in a few words why no connection came to be."""
+    cause = fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else fault
+    if isinstance(cause, TimeoutError):
+        return "no answer in time"
+    if isinstance(cause, OSError) and cause.errno is not None:
+        # Those of a name that is not found are negative, and have no text in the system's table.
+        return os.strerror(cause.errno).lower() if cause.errno > 0 else str(cause.strerror).lower()
+    return str(cause)
+
+
 class Participant:
     """A context. `gates` are base URLs of gates of one event, the preferred one first.
 
@@ -111,6 +123,9 @@ class Participant:
         self._one = asyncio.Lock()
         self._clock = ServerClock()
         self._advised_ms: int | None = None
+        self._unreached: str | None = None
+        """Why no gate can be reached, until one has answered for the first time: then all is as with any server."""
+        self._reached = False
         # One for all grabs: whoever asks again by hand, or in a loop, has no fresh budget.
         self._asking = Asking(ClientPolicy(), draw)
 
@@ -265,9 +280,16 @@ class Participant:
         if body is not None:
             headers["Content-Type"] = "application/json"
         timeout = aiohttp.ClientTimeout(total=deadline_s)
-        async with self._session.request(
-            method, self._gates[self._at] + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
-        ) as response:
+        try:
+            request = self._session.request(
+                method, self._gates[self._at] + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            )
+            response = await request
+        except (aiohttp.ClientError, OSError) as fault:
+            self._unreached = f"{self._gates[self._at]}: {unreached_why(fault)}"
+            raise
+        async with response:
+            self._reached = True
             answer = b""
             async for chunk in response.content.iter_any():
                 answer += chunk
@@ -282,4 +304,6 @@ class Participant:
 
     def _tell(self, step: Step) -> None:
         if self._show is not None:
-            self._show(Shown(step.showing, waiting_text(self.policy, step, self._language), step.pause_s))
+            unreached = None if self._reached else self._unreached
+            text = waiting_text(self.policy, step, self._language, unreached=unreached)
+            self._show(Shown(step.showing, text, step.pause_s))

@@ -19,12 +19,13 @@ Everything else is a failure (429 and 503, no answer, a broken connection), and 
   second gate must not get all of the first one's load.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
-from redrush.core.client_policy import ClientPolicy
+from redrush.core.client_policy import TEXTS, ClientPolicy, WaitingTexts
 from redrush.core.outcomes import Outcome
 
 TOKENS_MAX = 2.0
@@ -173,9 +174,30 @@ class Asking:
         return max(self.policy.interval_ms, advised_ms or 0) / 1e3
 
 
-def waiting_text(policy: ClientPolicy, step: Step, language: str) -> str:
+UNREACHED: Final[Mapping[str, WaitingTexts]] = {
+    "en": WaitingTexts(
+        asking=TEXTS["en"].asking,
+        waiting="The event cannot be reached ({why}). Trying again by itself in about {seconds} s.",
+        given_up="The event could not be reached ({why}). Check the address and the network, then begin again.",
+    ),
+    "zh": WaitingTexts(
+        asking=TEXTS["zh"].asking,
+        waiting="连不上活动的服务（{why}）。约 {seconds} 秒后会自动再试。",
+        given_up="没能连上活动的服务（{why}）。请检查地址和网络，然后重新开始。",
+    ),
+}
+"""What is true while no gate has ever answered: then nobody knows whether many people are asking. Not in the campaign
+file, which cannot be had then."""
+
+
+def waiting_text(policy: ClientPolicy, step: Step, language: str, *, unreached: str | None = None) -> str:
     """Return what to tell a person in `language` (English if the campaign has no texts in it); "" where an outcome
-    speaks for itself. Seconds are rounded up."""
+    speaks for itself. Seconds are rounded up. `unreached` says why no gate could be reached ever."""
+    if unreached is not None and step.showing in (Showing.WAITING, Showing.GIVEN_UP):
+        told = UNREACHED.get(language.partition("-")[0], UNREACHED["en"])
+        seconds = str(int(step.pause_s or 0.0) + 1)
+        text = told.waiting if step.showing is Showing.WAITING else told.given_up
+        return text.replace("{why}", unreached).replace("{seconds}", seconds)
     texts = policy.texts.get(language) or policy.texts.get(language.partition("-")[0]) or policy.texts["en"]
     if step.showing is Showing.WAITING and step.pause_s is not None:
         return texts.waiting.replace("{seconds}", str(int(step.pause_s) + 1))

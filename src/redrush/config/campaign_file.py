@@ -3,6 +3,7 @@
 Everything a person can get wrong is found here, before anything is created; what comes out needs no second look.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
+from redrush.config.origins import check_origins
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.config.toml_hints import INSTANT_FORM, instant_meant
@@ -27,6 +29,7 @@ from redrush.core.money import format_amount, parse_amount
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.rules import Rule
 from redrush.core.switches import Playbook, registry_of
+from redrush.core.zones import parse_zone, zone_of_offset
 
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
@@ -65,6 +68,8 @@ class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     connections_max: int | None = None
     parked_max: int | None = None
+    origins: tuple[str, ...] | None = None
+    """Of pages elsewhere that may ask the gate, as browsers write them: https://page.example."""
 
 
 class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +78,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     currency: str
+    timezone: str
     audience: Path | None
     """A file with one eligible user id a line; None means that every ticket is eligible."""
     rounds: tuple[RoundSpec, ...]
@@ -89,6 +95,7 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     id: str
     name: str
     currency: str
+    timezone: str | None = None
     audience: str | None = None
 
 
@@ -161,6 +168,7 @@ def _campaign(file: _File, directory: Path) -> CampaignFile:
         id=table.id,
         name=table.name,
         currency=table.currency,
+        timezone=_timezone(table.timezone, file.round),
         audience=None if table.audience is None else directory / table.audience,
         rounds=rounds,
         gate=file.gate,
@@ -173,12 +181,23 @@ def _campaign(file: _File, directory: Path) -> CampaignFile:
     )
 
 
+def _timezone(written: str | None, rounds: Sequence[_RoundTable]) -> str:
+    """Return the zone that people of the event live in: as written, or that of the first instant in the file."""
+    if written is None:
+        instants = (round_.opens for round_ in rounds if isinstance(round_.opens, datetime))
+        return next(map(zone_of_offset, instants), "UTC")
+    with wrong_at("campaign.timezone"):
+        parse_zone(written)
+    return written
+
+
 def check_gate(gate: GateSpec) -> None:
     """Raise Wrong for a limit that nothing could pass."""
     for key in ("connections_max", "parked_max"):
         value = getattr(gate, key)
         if value is not None and value < 1:
             raise Wrong(f"gate.{key}", "must be at least 1")
+    check_origins(gate.origins or ())
 
 
 def _check_patience(limits: LimitsSpec, client: ClientPolicy) -> None:

@@ -327,7 +327,7 @@ def _gate(table: GateTable) -> GateRole:
         raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
     if not 1 <= table.count <= GATES_MAX:
         raise Wrong("gate.count", f"must be from 1 to {GATES_MAX}")
-    limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max)
+    limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max, origins=table.origins)
     check_gate(limits)
     return GateRole(
         address=_listening("gate.port", table.host, table.port),

@@ -52,6 +52,7 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     count: int = 1
     connections_max: int | None = None
     parked_max: int | None = None
+    origins: tuple[str, ...] | None = None
 
 
 class RoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -114,7 +114,9 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int, source_sha256:
         ]
     )
     raw = amounts.astype("<i8").tobytes()
-    campaign = Campaign(id=file.id, name=file.name, currency=file.currency, rounds=_rounds(file, now_us))
+    campaign = Campaign(
+        id=file.id, name=file.name, currency=file.currency, rounds=_rounds(file, now_us), timezone=file.timezone
+    )
     sealed = Sealed(
         version=VERSION,
         campaign=campaign,

@@ -63,6 +63,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     currency: str
     rounds: tuple[Round, ...]
+    timezone: str = "UTC"
+    """In which people read the event's instants (see `redrush.core.zones`)."""
 
     def round(self, round_id: str) -> Round | None:
         """Return the round of that id, or None."""

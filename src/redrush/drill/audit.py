@@ -23,6 +23,7 @@ from redrush.errors import RedrushError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+SUCH_AS = "; such as {examples}"
 EXAMPLES_MAX = 3
 """Cases that a failed verdict names: enough to begin a search with, few enough to read."""
 
@@ -53,11 +54,29 @@ class SealedTable(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """One thing that must hold, whether it does, and the figures behind it."""
+    """One thing that must hold, whether it does, and the figures behind it.
+
+    `detail` is `pattern` with its `values` filled in; a verdict without a pattern is said in English only.
+    """
 
     name: str
     holds: bool
     detail: str
+    pattern: str = ""
+    values: dict[str, str] = {}
+
+    def detail_in(self, translate: Callable[[str], str]) -> str:
+        """Return the detail with its pattern translated."""
+        if not self.pattern:
+            return self.detail
+        pattern = translate(self.pattern) + (translate(SUCH_AS) if "examples" in self.values else "")
+        return pattern.format(**self.values)
+
+
+def verdict(name: str, holds: bool, pattern: str, **values: str) -> Verdict:
+    """Return a verdict that can be said in every language that knows the pattern."""
+    said = Verdict(name, holds, "", pattern, values)
+    return msgspec.structs.replace(said, detail=said.detail_in(str))
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -109,9 +128,14 @@ def audit(
     verdicts = (
         _lost(acknowledged, exported),
         _oversold(exported, sealed),
-        _unique("doubled users", "user and round", exported, lambda row: (row["round"], row["user"])),
-        _unique("doubled slots", "slot", exported, lambda row: row["slot"]),
-        _unique("doubled grants", "grant id", exported, lambda row: row["grant"]),
+        _unique(
+            "doubled users",
+            "{wrong} of {written} grants, each user and round once",
+            exported,
+            lambda row: (row["round"], row["user"]),
+        ),
+        _unique("doubled slots", "{wrong} of {written} grants, each slot once", exported, lambda row: row["slot"]),
+        _unique("doubled grants", "{wrong} of {written} grants, each id once", exported, lambda row: row["grant"]),
         _amounts(acknowledged, exported, sealed),
         _early_or_late(exported, sealed),
         _promises(breaches or {}),
@@ -124,7 +148,7 @@ def _lost(acknowledged: Sequence[Acknowledged], exported: Sequence[Mapping[str, 
     """Every grant that a user was told of is written down, for that user, round and slot."""
     written = {row["grant"]: (row["round"], row["user"], row["slot"]) for row in exported}
     lost = [a.grant for a in acknowledged if written.get(a.grant) != (a.round, a.user, a.slot)]
-    return _verdict("lost", lost, f"of {len(acknowledged):,} acknowledged grants")
+    return _verdict("lost", lost, "{wrong} of {heard} acknowledged grants", heard=len(acknowledged))
 
 
 def _oversold(exported: Sequence[Mapping[str, Any]], sealed: SealedTable) -> Verdict:
@@ -138,7 +162,7 @@ def _oversold(exported: Sequence[Mapping[str, Any]], sealed: SealedTable) -> Ver
         wrong += [f"{round_.id} over by one"] * max(0, excess)
         carried = max(0, -excess) if round_.passes_on else 0
     packets = sum(round_.packets for round_ in sealed.rounds)
-    return _verdict("oversold", wrong, f"of {len(exported):,} grants, {packets:,} packets")
+    return _verdict("oversold", wrong, "{wrong} of {written} grants, {packets} packets", len(exported), packets=packets)
 
 
 def _may_give(rounds: Sequence[AuditRound], round_id: str, slot: int) -> bool:
@@ -158,11 +182,11 @@ def _may_give(rounds: Sequence[AuditRound], round_id: str, slot: int) -> bool:
 
 
 def _unique(
-    name: str, what: str, exported: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], object]
+    name: str, pattern: str, exported: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], object]
 ) -> Verdict:
     counts = Counter(key(row) for row in exported)
     doubled = [str(value) for value, count in counts.items() if count > 1]
-    return _verdict(name, doubled, f"of {len(exported):,} grants, each {what} once")
+    return _verdict(name, doubled, pattern, len(exported))
 
 
 def _amounts(
@@ -172,7 +196,8 @@ def _amounts(
     told = ((answer.grant, answer.slot, answer.amount) for answer in acknowledged)
     written = ((str(row["grant"]), int(row["slot"]), str(row["amount"])) for row in exported)
     wrong = [grant for rows in (told, written) for grant in _wrong_amounts(rows, sealed)]
-    return _verdict("wrong amounts", wrong, f"of {len(acknowledged):,} answered and {len(exported):,} written")
+    pattern = "{wrong} of {heard} answered and {written} written"
+    return _verdict("wrong amounts", wrong, pattern, len(exported), heard=len(acknowledged))
 
 
 def _wrong_amounts(rows: Iterable[tuple[str, int, str]], sealed: SealedTable) -> list[str]:
@@ -193,16 +218,18 @@ def _early_or_late(exported: Sequence[Mapping[str, Any]], sealed: SealedTable) -
         opens_us, closes_us = open_us.get(row["round"], (0, 0))
         if not opens_us <= (datetime.fromisoformat(row["granted_at"]) - _EPOCH) // _MICROSECOND < closes_us:
             wrong.append(str(row["grant"]))
-    return _verdict("early or late", wrong, f"of {len(exported):,} grants outside their round's time")
+    return _verdict("early or late", wrong, "{wrong} of {written} grants outside their round's time", len(exported))
 
 
 def _promises(breaches: Mapping[str, int]) -> Verdict:
     broken = [f"{name}: {count:,}" for name, count in breaches.items() for _ in range(count)]
-    return _verdict("broken promises", broken, "answers that contradict an earlier one")
+    return _verdict("broken promises", broken, "{wrong} answers that contradict an earlier one")
 
 
-def _verdict(name: str, wrong: Sequence[str], scope: str) -> Verdict:
-    detail = f"{len(wrong):,} {scope}"
-    if wrong:
-        detail += "; such as " + ", ".join(list(dict.fromkeys(wrong))[:EXAMPLES_MAX])
-    return Verdict(name, not wrong, detail)
+def _verdict(name: str, wrong: Sequence[str], pattern: str, written: int = 0, **counts: int) -> Verdict:
+    """Return the verdict that nothing is `wrong`; the pattern may name `wrong`, `written` and the `counts`."""
+    values = {key: f"{count:,}" for key, count in {"wrong": len(wrong), "written": written, **counts}.items()}
+    if not wrong:
+        return verdict(name, True, pattern, **values)
+    examples = ", ".join(list(dict.fromkeys(wrong))[:EXAMPLES_MAX])
+    return verdict(name, False, pattern, examples=examples, **values)

@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from redrush.drill.charts import TimePlot
 from redrush.drill.drill_report import Figure
 from redrush.drill.schedules import Seconds
+from redrush.drill.time_plot import TimePlot
 
 QUANTILE: Final = 0.99
 PLOT_BUCKETS: Final = 150

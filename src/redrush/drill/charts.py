@@ -9,12 +9,12 @@ Each function draws on its own Figure without pyplot, so nothing global is touch
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
 import matplotlib
-import msgspec
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -24,6 +24,11 @@ from numpy.typing import NDArray
 
 from redrush.core.money import exponent_of
 from redrush.drill.event_report import Histogram, RoundFigures
+from redrush.drill.report_texts import Translate
+from redrush.drill.time_plot import TimePlot
+
+NARROW_IN = 4.6
+"""Width of a plot for a telephone: at 390 px its text is as large as that of the page."""
 
 ROUNDS_DRAWN_MAX = 6
 """More small plots side by side cannot be read; the table still has every round."""
@@ -50,26 +55,42 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
-def rush_chart(rounds: Sequence[RoundFigures]) -> str:
-    """Return per round: answers per second by outcome, stacked, and under it the packets left; a shared time axis."""
+def rush_chart(rounds: Sequence[RoundFigures], translate: Translate = str, *, narrow: bool = False) -> str:
+    """Return per round: answers per second by outcome, stacked, and under it the packets left; a shared time axis.
+
+    Rounds stand side by side, or, `narrow`, one below the other, to be read on a telephone.
+    """
     shown = rounds[:ROUNDS_DRAWN_MAX]
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(11.2, 5.4), layout="constrained")
-        grid = figure.subplots(
-            2, len(shown), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": [2, 1]}
-        )
-        for column, round_ in enumerate(shown):
-            _answers(grid[0][column], round_)
-            _left(grid[1][column], round_)
-            grid[0][column].set_title(round_.id, loc="left", fontweight="bold", color=ROLES["ink"])
-        grid[0][0].set_ylabel("answers per second")
-        grid[1][0].set_ylabel("packets left")
-        handles = {label: handle for axes in grid[0] for handle, label in zip(*_legend(axes), strict=True)}
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles))
-        return _svg(figure, "rush")
+        if narrow:
+            figure = Figure(figsize=(NARROW_IN, 3.9 * len(shown) + 0.8), layout="constrained")
+            stacked = figure.subplots(
+                2 * len(shown), 1, squeeze=False, gridspec_kw={"height_ratios": [2, 1] * len(shown)}
+            )
+            pairs = [(stacked[2 * row][0], stacked[2 * row + 1][0]) for row in range(len(shown))]
+            for answers, left in pairs:
+                answers.sharex(left)
+        else:
+            figure = Figure(figsize=(11.2, 5.4), layout="constrained")
+            grid = figure.subplots(
+                2, len(shown), sharex="col", sharey="row", squeeze=False, gridspec_kw={"height_ratios": [2, 1]}
+            )
+            pairs = list(zip(*grid, strict=True))
+        for (answers, left), round_ in zip(pairs, shown, strict=True):
+            _answers(answers, round_, translate)
+            _left(left, round_, translate)
+            answers.set_title(round_.id, loc="left", fontweight="bold", color=ROLES["ink"])
+            answers.tick_params(labelbottom=False)
+        for answers, left in pairs if narrow else pairs[:1]:
+            answers.set_ylabel(translate("answers per second"))
+            left.set_ylabel(translate("packets left"))
+        handles = {label: handle for axes, _ in pairs for handle, label in zip(*_legend(axes), strict=True)}
+        columns = min(2, len(handles)) if narrow else len(handles)
+        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=max(1, columns))
+        return _svg(figure, "rush-narrow" if narrow else "rush")
 
 
-def latency_chart(grabs: Histogram, rejects: Histogram) -> str:
+def latency_chart(grabs: Histogram, rejects: Histogram, translate: Translate = str) -> str:
     """Return both latency distributions on a logarithmic axis, each as a share of its own sort."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.5, 3.3), layout="constrained")
@@ -78,18 +99,18 @@ def latency_chart(grabs: Histogram, rejects: Histogram) -> str:
             total = max(1, sum(histogram.counts))
             shares = np.asarray(histogram.counts) / total * 100.0
             axes.stairs(shares, histogram.edges, fill=True, color=ROLES[role], alpha=0.28, linewidth=0)
-            axes.stairs(shares, histogram.edges, color=ROLES[role], linewidth=1.6, label=label)
+            axes.stairs(shares, histogram.edges, color=ROLES[role], linewidth=1.6, label=translate(label))
         axes.set_xscale("log")
         axes.set_xlim(*_occupied(grabs, rejects))
         axes.xaxis.set_major_formatter(FuncFormatter(_milliseconds))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
-        axes.set_xlabel("from the intended send time to the complete answer")
+        axes.set_xlabel(translate("from the intended send time to the complete answer"))
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         return _svg(figure, "latency")
 
 
-def amounts_chart(rounds: Sequence[RoundFigures], currency: str) -> str:
+def amounts_chart(rounds: Sequence[RoundFigures], currency: str, translate: Translate = str) -> str:
     """Return how the granted amounts of each round are spread."""
     shown, scale = rounds[:ROUNDS_DRAWN_MAX], 10 ** exponent_of(currency)
     with matplotlib.rc_context(_STYLE):
@@ -102,30 +123,21 @@ def amounts_chart(rounds: Sequence[RoundFigures], currency: str) -> str:
             axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
             axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
             axes.text(0.99, 0.8, round_.id, transform=axes.transAxes, ha="right", fontweight="bold")
-        column[-1, 0].set_xlabel(f"amount of a packet, {currency}")
-        figure.supylabel("packets", fontsize=10, color=ROLES["muted"])
+        column[-1, 0].set_xlabel(translate("amount of a packet, {currency}").format(currency=currency))
+        figure.supylabel(translate("packets"), fontsize=10, color=ROLES["muted"])
         return _svg(figure, "amounts")
-
-
-class TimePlot(msgspec.Struct, frozen=True, kw_only=True):
-    """Values over time. Bucket k is from k·`bucket_s`; every series has as many values, NaN where there is none."""
-
-    title: str
-    note: str
-    bucket_s: float
-    series: dict[str, list[float]]
-    broken: tuple[tuple[float, float], ...]
-    """Spans in which something was broken, shaded."""
-    unit: str = "per second"
 
 
 _SERIES_ROLES = ("granted", "empty", "missed", "not_open", "fault")
 
 
-def time_chart(plot: TimePlot, name: str) -> str:
-    """Return the series as steps over time, with the broken spans shaded. `name` must be unique in its page."""
+def time_chart(plot: TimePlot, name: str, *, narrow: bool = False) -> str:
+    """Return the series as steps over time, with the broken spans shaded. `name` must be unique in its page.
+
+    A `narrow` one is to be read on a telephone.
+    """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(11.2, 3.3), layout="constrained")
+        figure = Figure(figsize=(NARROW_IN if narrow else 11.2, 3.3), layout="constrained")
         axes = figure.subplots()
         for (label, per_s), role in zip(plot.series.items(), cycle(_SERIES_ROLES), strict=False):
             edges = np.arange(len(per_s) + 1) * plot.bucket_s
@@ -137,11 +149,12 @@ def time_chart(plot: TimePlot, name: str) -> str:
         axes.set_ylabel(plot.unit)
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(plot.series))
+        columns = min(2, len(plot.series)) if narrow else len(plot.series)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns)
         return _svg(figure, name)
 
 
-def _answers(axes: Axes, round_: RoundFigures) -> None:
+def _answers(axes: Axes, round_: RoundFigures, translate: Translate) -> None:
     line = round_.time_line
     series = {name: np.asarray(counts) / line.bucket_s for name, counts in line.answers.items()}
     empty = [series.pop(name) for name in ("empty", "closed", "not_eligible") if name in series]
@@ -153,7 +166,8 @@ def _answers(axes: Axes, round_: RoundFigures) -> None:
     base = np.zeros(len(line.left))
     edges = _edges(round_)
     for name, per_s in stack.items():
-        axes.stairs(base + per_s, edges, baseline=base, fill=True, color=ROLES[name], linewidth=0, label=_LABELS[name])
+        label = translate(_LABELS[name])
+        axes.stairs(base + per_s, edges, baseline=base, fill=True, color=ROLES[name], linewidth=0, label=label)
         base = base + per_s
     axes.axvline(0.0, color=ROLES["ink"], linewidth=0.9, linestyle=(0, (2, 2)))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -162,7 +176,7 @@ def _answers(axes: Axes, round_: RoundFigures) -> None:
     axes.set_xlim(edges[0], edges[-1])
 
 
-def _left(axes: Axes, round_: RoundFigures) -> None:
+def _left(axes: Axes, round_: RoundFigures, translate: Translate) -> None:
     room = round_.packets + round_.carried_in
     left = np.concatenate(([room], round_.time_line.left))
     axes.fill_between(_edges(round_), left, color=ROLES["granted"], alpha=0.16, linewidth=0)
@@ -171,7 +185,8 @@ def _left(axes: Axes, round_: RoundFigures) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} s" if value else "opens"))
+    opens = translate("opens")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} s" if value else opens))
     axes.set_ylim(bottom=0)
 
 
@@ -211,7 +226,9 @@ def _milliseconds(value: float, _: int) -> str:
 def _svg(figure: Figure, name: str) -> str:
     """Return the figure as an inline SVG element: scalable, themed by CSS, with ids that are its own."""
     target = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # Text stays text: the reader's fonts have the glyphs, whichever this machine has.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     text = target.getvalue()
     text = text[text.index("<svg") :]

@@ -24,7 +24,8 @@ from redrush.drill.event_figures import EventFacts, conditions, event_report, re
 from redrush.drill.event_report import EventReport
 from redrush.drill.rehearsal import HOST, REDRUSH, Rehearsal, RehearsalFailed, ending_by_sigterm, rehearsal_directory
 from redrush.drill.report import print_report, to_json, write_report
-from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule
+from redrush.drill.report_texts import Language
+from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule, scaled
 
 USERS = 150_000
 CONNECTIONS = 512
@@ -73,6 +74,16 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     after_last_close_s: float = AFTER_LAST_CLOSE_S
     stack: StackShape | None = None
     """None: the embedded form."""
+    language: Language = "en"
+    """Of the report in the terminal; its pages are written in every language."""
+
+
+def for_people(options: DemoOptions, users: int | None) -> DemoOptions:
+    """Return the options for this many registered users, with as many packets as make them run out."""
+    usual = STACK_USERS if options.stack else USERS
+    if users is None:
+        return msgspec.structs.replace(options, users=usual)
+    return msgspec.structs.replace(options, users=users, shape=scaled(options.shape, users / usual))
 
 
 def on_a_stack(options: DemoOptions) -> DemoOptions:
@@ -100,7 +111,7 @@ def run_demo(options: DemoOptions) -> int:
                 demo = _Demo(options, screen)
                 report = demo.play()
             _show(report, options, console)
-            console.print(f"\nreport: {demo.data_dir / 'report.html'}", highlight=False, soft_wrap=True)
+            console.print(f"\n{demo.report_at}", highlight=False, soft_wrap=True, markup=False)
             demo.stay(console)
     except KeyboardInterrupt:
         console.print("interrupted; the server and the crowd were ended")
@@ -115,7 +126,7 @@ def _show(report: EventReport, options: DemoOptions, console: Console) -> None:
     if options.as_json:
         sys.stdout.write(to_json(report).decode())
     else:
-        print_report(report, console)
+        print_report(report, console, options.language)
 
 
 class _Demo:
@@ -123,6 +134,8 @@ class _Demo:
         self._options = options
         self._screen = screen
         self._begun_s = time.monotonic()
+        self.report_at = ""
+        """The sentence that says where the report is, once it is written."""
         self.data_dir = rehearsal_directory(options.data_dir, "demo")
         self._event = Rehearsal(self.data_dir, options.redrush, options.port, options.control_port)
 
@@ -148,7 +161,7 @@ class _Demo:
                 conditions=conditions_,
             )
             report = event_report(result, facts)
-            write_report(report, self.data_dir)
+            self.report_at = write_report(report, self.data_dir)
             if not self._options.stay:
                 self._event.stop_server()
         except OSError as fault:

@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from markupsafe import Markup
 from rich.console import Console, Group
 from rich.panel import Panel as Frame
 from rich.table import Table
 from rich.text import Text
 
 from redrush.drill.audit import Verdict
-from redrush.drill.charts import TimePlot, time_chart
 from redrush.drill.event_report import Conditions
-from redrush.drill.report import milliseconds, page, verdict_lines
+from redrush.drill.report import verdict_lines, write_page
+from redrush.drill.time_plot import TimePlot
 
 Figure = bool | float | int | str | None
 
@@ -65,19 +64,17 @@ def to_json(report: DrillReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(fields), indent=1) + b"\n"
 
 
-def write_drill_report(report: DrillReport, directory: Path) -> Path:
-    """Write `report.html` and `report.json` into the directory; return the page's path. Raises OSError."""
+def write_drill_report(report: DrillReport, directory: Path) -> str:
+    """Write `report.json` and, if what draws it is installed, `report.html` into the directory; return the sentence
+    that says where it is. Raises OSError."""
     (directory / "report.json").write_bytes(to_json(report))
-    path = directory / "report.html"
-    path.write_text(to_html(report), encoding="utf-8")
-    return path
 
+    def draw() -> str:
+        from redrush.drill.pages import drill_page  # noqa: PLC0415 - what draws is an extra
 
-def to_html(report: DrillReport) -> str:
-    """Return the report as one page that needs nothing else."""
-    plots = [(plot, Markup(time_chart(plot, f"plot{index}"))) for index, plot in enumerate(report.plots)]  # noqa: S704 - SVG that matplotlib made and escaped
-    filters = {"figure": written, "latency": milliseconds, "words": lambda name: name.replace("_", " ")}
-    return page("drill_report.html", filters, report=report, plots=plots)
+        return drill_page(report)
+
+    return write_page(directory / "report.html", draw)
 
 
 def print_drill_report(report: DrillReport, console: Console) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from redrush.drill.drill_report import DrillReport
-from redrush.drill.faults import faults
 from redrush.drill.hot_user import hot_user
 from redrush.drill.overload import overload
 from redrush.drill.rehearsal import REDRUSH, ending_by_sigterm
 from redrush.drill.retry_storm import retry_storm
 from redrush.drill.slow_clients import slow_clients
 from redrush.errors import ConfigError
+from redrush.extras import require
 
 Tell = Callable[[str], None]
 
@@ -30,12 +30,19 @@ class Drill(msgspec.Struct, frozen=True):
     play: Callable[[Path, Sequence[str], bool, Tell], DrillReport]
 
 
+def _faults(directory: Path, redrush: Sequence[str], short: bool, tell: Tell) -> DrillReport:
+    require("stack", "redrush drill faults")
+    from redrush.drill.faults import faults  # noqa: PLC0415 - it plays on a stack, and the others need none
+
+    return faults(directory, redrush, short, tell)
+
+
 DRILLS = (
     Drill("overload", "in a tenfold rush, are packets given out at full speed and all others told at once?", overload),
     Drill("retry-storm", "does an outage of seconds end when it ends, whatever the clients do?", retry_storm),
     Drill("slow-clients", "do thousands who hardly use their connections cost the others anything?", slow_clients),
     Drill("hot-user", "does one user with a hundred requests a second cost the others anything?", hot_user),
-    Drill("faults", "what do people notice when processes of a deployment die or hang?", faults),
+    Drill("faults", "what do people notice when processes of a deployment die or hang?", _faults),
 )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,11 +12,10 @@ import msgspec
 import numpy as np
 
 from redrush.core.campaign import Campaign, Leftover, Round
-from redrush.core.instants import rfc3339
 from redrush.drill import figures
 from redrush.drill.audit import Audit, Verdict
 from redrush.drill.crowd import CrowdResult
-from redrush.drill.event_report import Conditions, EventReport, RoundFigures
+from redrush.drill.event_report import Conditions, CrowdFigures, EventReport, RoundFigures
 from redrush.drill.observations import Observations
 
 FSYNC_TRIES = 31
@@ -43,21 +41,26 @@ def event_report(result: CrowdResult, facts: EventFacts) -> EventReport:
     """Return the report of the event that the crowd took part in."""
     observed = result.observations
     grabs, rejects = figures.grabs_of(observed), figures.rejects_of(observed)
+    traffic = figures.traffic(observed)
     return EventReport(
         campaign=facts.campaign.id,
         name=facts.campaign.name,
         currency=facts.campaign.currency,
-        made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        took_s=round(facts.took_s, 1),
+        timezone=facts.campaign.timezone,
+        made_us=time.time_ns() // 1_000,
         rounds=_rounds(result, facts),
-        traffic=figures.traffic(observed),
-        grab_latencies=figures.latency_histogram(observed.latency_s[grabs]),
-        reject_latencies=figures.latency_histogram(observed.latency_s[rejects]),
-        settled_after_s=round(facts.settled_after_s, 2),
-        unheard=facts.audit.unheard,
-        reconnects=result.reconnects,
+        grants=traffic.grabs,
         verdicts=(*facts.audit.verdicts, facts.ledger),
-        conditions=facts.conditions,
+        crowd=CrowdFigures(
+            took_s=round(facts.took_s, 1),
+            traffic=traffic,
+            grab_latencies=figures.latency_histogram(observed.latency_s[grabs]),
+            reject_latencies=figures.latency_histogram(observed.latency_s[rejects]),
+            settled_after_s=round(facts.settled_after_s, 2),
+            unheard=facts.audit.unheard,
+            reconnects=result.reconnects,
+            conditions=facts.conditions,
+        ),
     )
 
 
@@ -80,9 +83,10 @@ def _round(
     room, granted = round_.slots.count + carried_in, len(amounts_minor)
     given_s = observed.ended_s[figures.grabs_of(observed)]
     sold_out = granted == room and len(given_s) == granted
+    traffic = figures.traffic(observed)
     return RoundFigures(
         id=round_.id,
-        opens_at=rfc3339(round_.opens_us),
+        opens_us=round_.opens_us,
         lasts_s=closes_s - opens_s,
         kind=round_.kind.value,
         release_per_s=round_.release_per_s,
@@ -91,9 +95,10 @@ def _round(
         granted=granted,
         total_minor=round_.total_minor,
         granted_minor=int(amounts_minor.sum()),
+        grants=traffic.grabs,
         people=len(np.unique(observed.user)),
         sold_out_after_s=round(float(given_s.max()) - opens_s, 3) if sold_out else None,
-        traffic=figures.traffic(observed),
+        traffic=traffic,
         time_line=figures.time_line(observed, opens_s, closes_s + AFTER_CLOSE_S, room),
         amounts=figures.amount_histogram(amounts_minor),
     )

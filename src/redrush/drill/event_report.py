@@ -48,6 +48,11 @@ class TrafficFigures(msgspec.Struct, frozen=True, kw_only=True):
     late: LatencyFigures | None
     """The part of the latency that the generator caused: from the intended to the real send time."""
 
+    @property
+    def refused(self) -> int:
+        """Answers with another status than 200."""
+        return self.endings.get("refused", 0)
+
 
 class TimeLine(msgspec.Struct, frozen=True):
     """Answers per bucket. Bucket k is from `first_s` + k·`bucket_s`, relative to the round's opening."""
@@ -70,7 +75,7 @@ class RoundFigures(msgspec.Struct, frozen=True, kw_only=True):
     """One round."""
 
     id: str
-    opens_at: str
+    opens_us: int
     lasts_s: float
     kind: str
     release_per_s: float | None
@@ -79,11 +84,13 @@ class RoundFigures(msgspec.Struct, frozen=True, kw_only=True):
     granted: int
     total_minor: int
     granted_minor: int
-    people: int
-    """Different users who asked."""
+    grants: RateFigures
+    """As users saw them where a crowd was simulated, else as they are written down."""
+    people: int | None
+    """Different users who asked; None where that was not observed."""
     sold_out_after_s: float | None
     """From the opening to the answer that gave the last packet; None if packets were left."""
-    traffic: TrafficFigures
+    traffic: TrafficFigures | None
     time_line: TimeLine
     amounts: Histogram
 
@@ -107,16 +114,10 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
-class EventReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole event."""
+class CrowdFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a simulated crowd observed, over all rounds."""
 
-    version: int = 1
-    campaign: str
-    name: str
-    currency: str
-    made_at: str
     took_s: float
-    rounds: tuple[RoundFigures, ...]
     traffic: TrafficFigures
     grab_latencies: Histogram
     reject_latencies: Histogram
@@ -125,8 +126,29 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     unheard: int
     """Grants written down whose answer never reached the user."""
     reconnects: int
-    verdicts: tuple[Verdict, ...]
     conditions: Conditions
+
+
+class EventReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole event. What only a simulated crowd can tell is None in the report of a real one."""
+
+    version: int = 2
+    campaign: str
+    name: str
+    currency: str
+    timezone: str
+    """In which the report's instants are shown (see `redrush.core.zones`)."""
+    made_us: int
+    """When it was made, µs since the Unix epoch."""
+    rounds: tuple[RoundFigures, ...]
+    grants: RateFigures
+    verdicts: tuple[Verdict, ...]
+    crowd: CrowdFigures | None = None
+
+    @property
+    def traffic(self) -> TrafficFigures | None:
+        """What the crowd did, where one was observed."""
+        return None if self.crowd is None else self.crowd.traffic
 
     @property
     def holds(self) -> bool:

@@ -21,7 +21,6 @@ import numpy as np
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import Behaviour
 from redrush.drill.beside import PLOT_BUCKETS, quantile_over_time
-from redrush.drill.charts import TimePlot
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target
 from redrush.drill.drill_report import DrillReport, Figure
 from redrush.drill.event_figures import conditions
@@ -31,6 +30,7 @@ from redrush.drill.recovery import delays_s, recovered_after_s
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
 from redrush.drill.stage import NOT_JUDGED, SEED, plain_event, play_crowd, served_policy, starting_us, user_names
+from redrush.drill.time_plot import TimePlot
 from redrush.stack.processes import ProcessName
 from redrush.stack.stack_dir import StackDir, running_state
 

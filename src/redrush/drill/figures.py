@@ -1,5 +1,7 @@
 """From the crowd's observations to figures: pure numpy, no clock and no files."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,7 +70,7 @@ def rate(ended_s: NDArray[np.float64]) -> RateFigures:
     if not count:
         return RateFigures(0, 0.0, 0.0)
     buckets = np.floor(ended_s / BUCKET_S).astype(np.int64)
-    peak = int(np.bincount(buckets - buckets.min()).max())
+    peak = int(np.unique(buckets, return_counts=True)[1].max())
     span_s = max(float(np.ptp(ended_s)), BUCKET_S)
     return RateFigures(count, round(peak / BUCKET_S, 1), round(count / span_s, 1))
 
@@ -78,18 +80,26 @@ def time_line(observed: Observations, opens_s: float, ends_s: float, room: int) 
 
     Buckets begin a whole number of buckets before the opening, so that the opening is an edge.
     """
-    sorts = {REPEAT: observed.repeat}
-    for ending in Ending:
-        sorts[ending.label] = (observed.ending == ending) & ~observed.repeat
     ended_s = observed.ended_s - opens_s
-    before = int(np.ceil(max(0.0, -float(ended_s.min(initial=0.0))) / BUCKET_S))
-    after = max(1, int(np.ceil((ends_s - opens_s) / BUCKET_S)))
-    edges = np.arange(-before, after + 1) * BUCKET_S
-    answers = {name: np.histogram(ended_s[mask], edges)[0] for name, mask in sorts.items()}
+    sorts = {REPEAT: ended_s[observed.repeat]}
+    for ending in Ending:
+        sorts[ending.label] = ended_s[(observed.ending == ending) & ~observed.repeat]
+    return line_of(sorts, float(ended_s.min(initial=0.0)), ends_s - opens_s, room)
+
+
+def line_of(
+    sorts: Mapping[str, NDArray[np.float64]], first_s: float, ends_s: float, room: int, bucket_s: float = BUCKET_S
+) -> TimeLine:
+    """Return the times of each sort of answer, in seconds from an opening, counted in buckets from `first_s`, which
+    is no later than the opening, to `ends_s`; `room` packets can be given."""
+    before = int(np.ceil(max(0.0, -first_s) / bucket_s))
+    after = max(1, int(np.ceil(ends_s / bucket_s)))
+    edges = np.arange(-before, after + 1) * bucket_s
+    answers = {name: np.histogram(times_s, edges)[0] for name, times_s in sorts.items()}
     left = room - np.cumsum(answers[GRANTED])
     return TimeLine(
-        first_s=round(-before * BUCKET_S, 3),
-        bucket_s=BUCKET_S,
+        first_s=round(-before * bucket_s, 3),
+        bucket_s=bucket_s,
         answers={name: counts.tolist() for name, counts in answers.items() if counts.any()},
         left=left.tolist(),
     )

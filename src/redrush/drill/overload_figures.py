@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from redrush.drill.beside import PLOT_BUCKETS, quantile_over_time
-from redrush.drill.charts import TimePlot
 from redrush.drill.crowd import CrowdResult
 from redrush.drill.drill_report import Figure
 from redrush.drill.figures import Mask, rejects_of
@@ -17,6 +16,7 @@ from redrush.drill.observations import Ending, Observations
 from redrush.drill.recovery import BUCKET_S, recovered_after_s
 from redrush.drill.schedules import Seconds
 from redrush.drill.server_watch import ServerWatch
+from redrush.drill.time_plot import TimePlot
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from redrush.core.money import exponent_of
-from redrush.drill.audit import Audit, Verdict, audit, read_sealed
+from redrush.drill.audit import Audit, Verdict, audit, read_sealed, verdict
 from redrush.drill.cores import confined_to
 from redrush.drill.event_figures import read_campaign
 from redrush.drill.observations import Acknowledged
@@ -30,6 +30,7 @@ REDRUSH = (sys.executable, "-m", "redrush")
 READY_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 30.0
 COMMAND_DEADLINE_S = 120.0
+BALANCED = "balanced, and equal to the journal"
 FREE_DISK_BYTES_MIN = 256_000_000
 """A rehearsal writes some 40 MB; the rest is room for the write-ahead logs."""
 
@@ -103,35 +104,53 @@ class Rehearsal:
 
     def reconcile(self) -> Verdict:
         """Return whether the ledger balances and equals the journal."""
-        text = self.redrush("reconcile", "--json", may_fail=True)
-        try:
-            found = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            raise RehearsalFailed(f"reconcile did not answer in JSON: {text[:200]!r}") from None
-        holds = found.get("ok") is True
-        return Verdict("ledger", holds, "balanced, and equal to the journal" if holds else text.strip()[:500])
+        return reconciled(self.directory, self._redrush_command)
 
     def audit(
         self, acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
     ) -> tuple[Audit, list[dict[str, Any]]]:
         """Return what the auditor finds, and the grants that were exported."""
-        lines = self.redrush("export", "grants", "--format", "jsonl").splitlines()
-        exported = [msgspec.json.decode(line) for line in lines]
-        sealed = read_sealed(self.directory, exponent_of(read_campaign(self.directory).currency))
-        return audit(acknowledged, exported, sealed, breaches), exported
+        return audited(self.directory, self._redrush_command, acknowledged, breaches)
 
-    def redrush(self, *arguments: str, may_fail: bool = False) -> str:
+    def redrush(self, *arguments: str) -> str:
         """Run a redrush command on the data directory and return what it printed."""
-        command = (*self._redrush_command, *arguments, "--data", str(self.directory))
-        try:
-            done = subprocess.run(  # noqa: S603 - our own command
-                command, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise RehearsalFailed(f"redrush {arguments[0]} took longer than {COMMAND_DEADLINE_S:g} s") from None
-        if done.returncode != 0 and not (may_fail and done.stdout):
-            raise RehearsalFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout
+        return run_redrush(self._redrush_command, self.directory, *arguments)
+
+
+def reconciled(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> Verdict:
+    """Return whether the ledger of the data directory balances and equals the journal."""
+    text = run_redrush(redrush, data_dir, "reconcile", "--json", may_fail=True)
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        raise RehearsalFailed(f"reconcile did not answer in JSON: {text[:200]!r}") from None
+    if found.get("ok") is True:
+        return verdict("ledger", True, BALANCED)
+    return Verdict("ledger", False, text.strip()[:500])
+
+
+def audited(
+    data_dir: Path, redrush: Sequence[str], acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
+) -> tuple[Audit, list[dict[str, Any]]]:
+    """Return what the auditor finds in the data directory, and the grants that were exported."""
+    lines = run_redrush(redrush, data_dir, "export", "grants", "--format", "jsonl").splitlines()
+    exported = [msgspec.json.decode(line) for line in lines]
+    sealed = read_sealed(data_dir, exponent_of(read_campaign(data_dir).currency))
+    return audit(acknowledged, exported, sealed, breaches), exported
+
+
+def run_redrush(redrush: Sequence[str], data_dir: Path, *arguments: str, may_fail: bool = False) -> str:
+    """Run a redrush command on the data directory and return what it printed. Raises RehearsalFailed with its words."""
+    command = (*redrush, *arguments, "--data", str(data_dir))
+    try:
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, capture_output=True, text=True, timeout=COMMAND_DEADLINE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RehearsalFailed(f"redrush {arguments[0]} took longer than {COMMAND_DEADLINE_S:g} s") from None
+    if done.returncode != 0 and not (may_fail and done.stdout):
+        raise RehearsalFailed(f"redrush {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
 
 
 def rehearsal_directory(chosen: Path | None, name: str) -> Path:

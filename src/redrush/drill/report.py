@@ -1,15 +1,15 @@
-"""Shows an `EventReport`: in the terminal, as one self-contained HTML file, and as JSON.
+"""Shows an `EventReport`: in the terminal, as JSON, and as HTML pages, which `redrush.drill.pages` draws.
 
-All three say the same figures; nothing is computed here but how they are written.
+All say the same figures; nothing is computed here but how they are written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-import jinja2
 import msgspec
-from markupsafe import Markup
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -17,16 +17,40 @@ from rich.text import Text
 
 from redrush.core.money import exponent_of, format_amount
 from redrush.drill.audit import Verdict
-from redrush.drill.charts import amounts_chart, latency_chart, rush_chart
-from redrush.drill.event_report import EventReport, LatencyFigures, RoundFigures
+from redrush.drill.event_report import Conditions, EventReport, LatencyFigures, RoundFigures
+from redrush.drill.report_texts import Language, Translate, translator
+from redrush.extras import ExtraMissing, require
+
+FILES: Final[dict[Language, str]] = {"en": "report.html", "zh": "report.zh.html"}
+"""The page of each language; they lead to each other."""
+
+DASH: Final = "—"
+"""Stands for a figure that is not known."""
 
 
-def write_report(report: EventReport, directory: Path) -> tuple[Path, Path]:
-    """Write `report.html` and `report.json` into the directory and return their paths. Raises OSError."""
-    html_path, json_path = directory / "report.html", directory / "report.json"
-    html_path.write_text(to_html(report), encoding="utf-8")
-    json_path.write_bytes(to_json(report))
-    return html_path, json_path
+def write_report(report: EventReport, directory: Path) -> str:
+    """Write `report.json` and, if what draws them is installed, a page for each language into the directory; return
+    the sentence that says where it is. Raises OSError."""
+    (directory / "report.json").write_bytes(to_json(report))
+
+    def draw(language: Language) -> str:
+        from redrush.drill.pages import event_page  # noqa: PLC0415 - what draws is an extra
+
+        return event_page(report, language)
+
+    said = {language: write_page(directory / name, partial(draw, language)) for language, name in FILES.items()}
+    return said["en"]
+
+
+def write_page(path: Path, draw: Callable[[], str]) -> str:
+    """Write the page if what draws it is installed, and return the sentence that says where it is, or why there is
+    none. Raises OSError."""
+    try:
+        require("report", "the page")
+    except ExtraMissing as missing:
+        return f"report: {path.with_name('report.json')}; {missing}"
+    path.write_text(draw(), encoding="utf-8")
+    return f"report: {path}"
 
 
 def to_json(report: EventReport) -> bytes:
@@ -34,69 +58,46 @@ def to_json(report: EventReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
 
 
-def to_html(report: EventReport) -> str:
-    """Return the report as one HTML page that needs nothing else: styles and plots are inside, no script."""
-    filters = {
-        "count": count,
-        "latency": milliseconds,
-        "amount": lambda minor: amount(minor, report.currency),
-        "money": lambda minor: money(minor, report.currency),
-    }
-    return page(
-        "report.html",
-        filters,
-        report=report,
-        headline=headline(report),
-        subline=subline(report),
-        rush_chart=Markup(rush_chart(report.rounds)),  # noqa: S704 - SVG that matplotlib made and escaped
-        latency_chart=Markup(latency_chart(report.grab_latencies, report.reject_latencies)),  # noqa: S704 - as above
-        amounts_chart=Markup(amounts_chart(report.rounds, report.currency)),  # noqa: S704 - as above
-    )
+def print_report(report: EventReport, console: Console, language: Language = "en") -> None:
+    """Print the report, as wide as the console; names of rounds are never cut, columns that find no room are left out.
 
-
-def page(template: str, filters: Mapping[str, Callable[..., str]], **values: object) -> str:
-    """Return a template of this package filled in: one page with everything inside."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        loader=jinja2.FunctionLoader(
-            lambda name: resources.files("redrush.drill").joinpath(name).read_text(encoding="utf-8")
-        ),
-    )
-    environment.filters |= filters
-    return environment.get_template(template).render(**values)
-
-
-def print_report(report: EventReport, console: Console) -> None:
-    """Print the report, as wide as the console."""
+    Figures are headed in English in every language; headline and verdicts are translated.
+    """
+    translate = translator(language)
     style = "green" if report.holds else "bold red"
     mark = "✓" if report.holds else "✗"
-    title = Text.assemble((f"{mark} {headline(report)}", f"bold {style}"), "\n", (subline(report), "dim"))
+    title = Text.assemble(
+        (f"{mark} {headline(report, translate)}", f"bold {style}"), "\n", (subline(report, translate), "dim")
+    )
     console.print()
     console.print(Panel(title, title=f"[bold]{report.name}[/bold]", border_style=style, padding=(1, 2)))
     console.print(_main_figures(report))
     console.print()
-    console.print(_rounds_table(report))
+    console.print(_rounds_table(report, console.width))
     console.print()
-    console.print(Group(*verdict_lines(report.verdicts)))
-    console.print()
-    console.print(Text(_conditions(report), style="dim"))
+    console.print(Group(*verdict_lines(report.verdicts, translate)))
+    if report.crowd is not None:
+        console.print()
+        console.print(Text(_conditions(report.crowd.conditions), style="dim"))
 
 
-def headline(report: EventReport) -> str:
+def headline(report: EventReport, translate: Translate = str) -> str:
     """Return the event in one sentence."""
     if report.holds:
-        return f"{count(report.granted)} packets, {money(report.granted_minor, report.currency)}, exact to the cent"
-    failed = [verdict.name for verdict in report.verdicts if not verdict.holds]
-    return f"{len(failed)} of {len(report.verdicts)} checks failed: {', '.join(failed)}"
+        granted, paid = count(report.granted), money(report.granted_minor, report.currency)
+        return translate("{packets} packets, {money}, exact to the cent").format(packets=granted, money=paid)
+    failed = [translate(verdict.name) for verdict in report.verdicts if not verdict.holds]
+    sentence = translate("{failed} of {checks} checks failed: {names}")
+    return sentence.format(failed=len(failed), checks=len(report.verdicts), names=", ".join(failed))
 
 
-def subline(report: EventReport) -> str:
+def subline(report: EventReport, translate: Translate = str) -> str:
     """Return what stands under the headline."""
     if not report.holds:
-        return "The details are under “What was checked”; keep the data directory."
-    return "Oversold 0, lost 0, no user twice, every amount as sealed, ledger balanced."
+        return translate("The details are under “What was checked”; keep the data directory.")
+    if report.crowd is None:
+        return translate("Oversold 0, no user twice, every amount as sealed, ledger balanced.")
+    return translate("Oversold 0, lost 0, no user twice, every amount as sealed, ledger balanced.")
 
 
 def count(number: float) -> str:
@@ -120,7 +121,7 @@ def money(minor: int, currency: str) -> str:
 def milliseconds(value_ms: float | None) -> str:
     """Return a latency in three digits with its unit, or a dash."""
     if value_ms is None:
-        return "—"
+        return DASH
     if value_ms >= 1000:
         return f"{value_ms / 1000:.2f} s"
     return f"{value_ms:.0f} ms" if value_ms >= 100 else f"{value_ms:.3g} ms"
@@ -128,19 +129,21 @@ def milliseconds(value_ms: float | None) -> str:
 
 def _main_figures(report: EventReport) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(justify="right", style="bold", no_wrap=True)
     table.add_column(style="dim")
-    table.add_column(justify="right", style="bold")
-    table.add_column(style="dim")
-    traffic = report.traffic
     left = money(report.left_minor, report.currency)
     table.add_row("packets out", count(report.granted), f"of {count(report.packets)}")
     table.add_row("money out", money(report.granted_minor, report.currency), f"{left} left")
-    table.add_row("grabs/s", count(traffic.grabs.peak_per_s), "peak of any 100 ms, each durable first")
+    table.add_row("grabs/s", count(report.grants.peak_per_s), "peak of any 100 ms, each durable first")
+    traffic = report.traffic
+    if traffic is None:
+        return table
     table.add_row("rejects/s", count(traffic.rejects.peak_per_s), f"peak; {count(traffic.rejects.count)} rejects")
     for name, latency in (("grab latency", traffic.grab_latency), ("reject latency", traffic.reject_latency)):
         table.add_row(name, milliseconds(latency.p50_ms if latency else None), _quantiles(latency))
-    errors = f"{count(traffic.errors)} errors, {count(traffic.not_sent)} not sent, {count(traffic.repeats)} repeats"
-    table.add_row("requests", count(traffic.sent), errors)
+    errors = f"{count(traffic.refused)} refused, {count(traffic.errors)} errors, {count(traffic.not_sent)} not sent"
+    table.add_row("requests", count(traffic.sent), f"{errors}, {count(traffic.repeats)} repeats")
     return table
 
 
@@ -150,44 +153,56 @@ def _quantiles(latency: LatencyFigures | None) -> str:
     return f"p50; p99 {milliseconds(latency.p99_ms)}, p99.9 {milliseconds(latency.p999_ms)}"
 
 
-def _rounds_table(report: EventReport) -> RenderableType:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("", style="bold")
-    for heading in ("granted", "money out", "sold out", "grabs/s", "rejects/s", "grab p99", "reject p99"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for round_ in report.rounds:
-        table.add_row(*_round_row(round_, report.currency))
+_COLUMNS: Final = ("granted", "money out", "sold out", "grabs/s", "rejects/s", "grab p99", "reject p99")
+_GAP: Final = 2
+
+
+def _rounds_table(report: EventReport, width: int) -> RenderableType:
+    rows = [_round_row(round_, report.currency) for round_ in report.rounds]
+    columns = [[heading, *(row[index + 1] for row in rows)] for index, heading in enumerate(_COLUMNS)]
+    table = Table(box=None, header_style="dim", padding=(0, _GAP, 0, 0))
+    names_width = min(width // 2, max(cell_len(row[0]) for row in rows))
+    table.add_column("", style="bold", overflow="fold", min_width=names_width)
+    room = width - names_width - _GAP
+    shown = 0
+    for column in columns:
+        room -= max(map(cell_len, column)) + _GAP
+        if room < -_GAP or not any(text != DASH for text in column[1:]):  # the last needs no gap behind it
+            break
+        table.add_column(column[0], justify="right", no_wrap=True)
+        shown += 1
+    for row in rows:
+        table.add_row(*row[: shown + 1])
     return table
 
 
 def _round_row(round_: RoundFigures, currency: str) -> tuple[str, ...]:
     traffic = round_.traffic
-    latencies = (traffic.grab_latency, traffic.reject_latency)
+    latencies = (traffic.grab_latency, traffic.reject_latency) if traffic else (None, None)
     return (
         round_.id,
         count(round_.granted),
         amount(round_.granted_minor, currency),
         f"{count(round_.left)} left" if round_.sold_out_after_s is None else f"{round_.sold_out_after_s:.2f} s",
-        count(traffic.grabs.peak_per_s),
-        count(traffic.rejects.peak_per_s),
+        count(round_.grants.peak_per_s),
+        DASH if traffic is None else count(traffic.rejects.peak_per_s),
         *(milliseconds(latency.p99_ms if latency else None) for latency in latencies),
     )
 
 
-def verdict_lines(verdicts: Sequence[Verdict]) -> list[Text]:
+def verdict_lines(verdicts: Sequence[Verdict], translate: Translate = str) -> list[Text]:
     """Return each verdict as a line with its mark."""
     return [
         Text.assemble(
             ("✓ ", "green") if verdict.holds else ("✗ ", "bold red"),
-            (f"{verdict.name:<18}", "bold"),
-            (verdict.detail, "dim" if verdict.holds else "red"),
+            (set_cell_size(translate(verdict.name), max(18, len(verdict.name) + 1)), "bold"),
+            (verdict.detail_in(translate), "dim" if verdict.holds else "red"),
         )
         for verdict in verdicts
     ]
 
 
-def _conditions(report: EventReport) -> str:
-    at = report.conditions
+def _conditions(at: Conditions) -> str:
     return (
         f"{at.cpu}, {at.cores} cores, {at.system}, Python {at.python}; {count(at.registered_users)} users, "
         f"{count(at.connections)} connections; fsync {milliseconds(at.fsync_ms)}. {at.note}"

@@ -24,7 +24,6 @@ import numpy as np
 from redrush.drill import recovery
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import Behaviour, Manners
-from redrush.drill.charts import TimePlot
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target
 from redrush.drill.crowd_process import CrowdProcess
 from redrush.drill.drill_report import DrillReport, Figure
@@ -34,6 +33,7 @@ from redrush.drill.observations import Ending, Observations
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
 from redrush.drill.stage import SEED, TAIL_S, plain_event, served_policy
+from redrush.drill.time_plot import TimePlot
 
 LEAD_S = 2.5
 """For the crowd's process to start and connect."""

@@ -9,7 +9,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from redrush.core.instants import rfc3339
+from redrush.core.zones import zone_of_offset
 from redrush.drill.schedules import Schedule, pick_people, plan, rush
+
+PACKETS_MIN = 5
+"""Of a round, however few people come."""
 
 
 class EventShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +34,21 @@ class EventShape(msgspec.Struct, frozen=True, kw_only=True):
     think_s: float = 1.2
 
 
+def scaled(shape: EventShape, share: float) -> EventShape:
+    """Return the event for `share` as many people: as many packets fewer or more, of the same worth, so that they run
+    out as they do in the whole."""
+    packets = max(PACKETS_MIN, round(shape.packets * share))
+    worths = (total / shape.packets for total in shape.totals)
+    return msgspec.structs.replace(
+        shape,
+        packets=packets,
+        totals=tuple(round(worth * packets) for worth in worths),
+        release_per_s=tuple(
+            None if pace is None else max(1, round(pace * packets / shape.packets)) for pace in shape.release_per_s
+        ),
+    )
+
+
 class SampleEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign file as text, and what a crowd has to know about it. Rounds are named r1, r2, r3."""
 
@@ -47,7 +66,10 @@ def sample_event(shape: EventShape, opens_us: int) -> SampleEvent:
     """Return the event whose first round opens at `opens_us`, µs since the Unix epoch."""
     day = datetime.fromtimestamp(opens_us / 1e6, UTC)
     opens_s = tuple(float(index * shape.every_s) for index in range(len(shape.totals)))
-    head = f'[campaign]\nid = "demo{day:%Y%m%d}"\nname = "Spring Festival red packets · 春节红包"\ncurrency = "CNY"\n'
+    head = (
+        f'[campaign]\nid = "demo{day:%Y%m%d}"\nname = "Spring Festival red packets · 春节红包"\ncurrency = "CNY"\n'
+        f'timezone = "{zone_of_offset(day.astimezone())}"\n'  # of this machine: who plays it looks at its clock
+    )
     rounds = [_round(shape, index, opens_us + int(opens * 1e6)) for index, opens in enumerate(opens_s)]
     return SampleEvent(
         toml=head + "".join(rounds),

@@ -19,7 +19,6 @@ from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import ONCE
 from redrush.drill.bench.processes import allow_files
 from redrush.drill.beside import PLOT_BUCKETS, Comparison, Windows, compare, latency_plot
-from redrush.drill.charts import TimePlot
 from redrush.drill.cores import Cores, share_cores
 from redrush.drill.crowd import CrowdPlan, Target
 from redrush.drill.drill_report import DrillReport, Figure
@@ -31,6 +30,7 @@ from redrush.drill.schedules import Seconds, independent, plan
 from redrush.drill.server_watch import ServerWatch
 from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
 from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
+from redrush.drill.time_plot import TimePlot
 
 SLOWER_MAX: Final = 2.0
 SERVED_MIN: Final = 0.999

@@ -9,9 +9,10 @@ import re
 from typing import Any
 
 _REASONS = {
-    200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
+    200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
     408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type",
-    429: "Too Many Requests", 431: "Request Header Fields Too Large", 503: "Service Unavailable",
+    421: "Misdirected Request", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 503: "Service Unavailable",
 }  # fmt: skip
 
 
@@ -26,6 +27,11 @@ def answer(status: int, body: bytes, content_type: str = "application/json", hea
     """Return a whole HTTP/1.1 answer. `headers` is extra header lines, each ended with CRLF."""
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n{headers}Content-Length: "
     return b"%b%d\r\n\r\n%b" % (head.encode("ascii"), len(body), body)
+
+
+def no_content(headers: str) -> bytes:
+    """Return a 204 answer with these header lines. It has no length (RFC 9110, 8.6)."""
+    return f"HTTP/1.1 204 {_REASONS[204]}\r\n{headers}\r\n".encode("ascii")
 
 
 def json_answer(fields: dict[str, Any], headers: str = "Cache-Control: no-store\r\n") -> bytes:
@@ -102,6 +108,10 @@ NO_TOKEN = problem(
     401,
     "send the token that is in the data directory: Authorization: Bearer TOKEN",
     'WWW-Authenticate: Bearer realm="redrush control"\r\n',
+)
+FOREIGN_HOST = problem(
+    421,
+    "the control port does not answer under this name; use localhost or an address, or name it when the server starts",
 )
 NOT_FOUND = problem(404, "there is nothing at this path")
 TOO_SLOW = problem(408, "the request took too long to arrive")

@@ -19,9 +19,10 @@ from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
 from redrush.gate.queries import Queries
 from redrush.gate.reader import Limits
+from redrush.gate.route import Fixed
 from redrush.gate.site import Site
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
-from redrush.gate.views import Fixed, GrantsView, RoundView, policy_view
+from redrush.gate.views import GrantsView, RoundsView, RoundView, policy_view
 from redrush.gate.winners import WinnersFilter
 from redrush.ports.store import StoreFailed
 
@@ -50,7 +51,7 @@ class Gate(msgspec.Struct, frozen=True):
     rounds: dict[str, RoundClaims]
     gauge: Gauge
     admission: Admission
-    views: tuple[RoundView, ...]
+    views: tuple[RoundView | RoundsView, ...]
     switches: GateSwitches
     queries: Queries
     exchange: Exchange | None
@@ -133,6 +134,8 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
         path = f"/v1/rounds/{claims.round.id}".encode("ascii")
         site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
+    listed = RoundsView(views, now_us)
+    site.add(b"GET", b"/v1/rounds", Sampled(listed, sampling), needs_ticket=False)
     grants = MakesWay(Sampled(GrantsView(tuple(rounds.values()), queries, now_us), sampling), admission)
     site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
     policy = msgspec.structs.replace(event.policy, proof_of_work=proves)
@@ -140,7 +143,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     exchange = _add_exchange(site, event, sampling, now_us)
     switches = GateSwitches(rounds.values(), gauge, sampling, admission, site, exchange)
-    return Gate(site, rounds, gauge, admission, views, switches, queries, exchange)
+    return Gate(site, rounds, gauge, admission, (*views, listed), switches, queries, exchange)
 
 
 def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:

@@ -16,6 +16,7 @@ from typing import Final, cast
 
 from redrush.gate import answers
 from redrush.gate.asking_limits import Frequency
+from redrush.gate.dress import Dressed
 from redrush.gate.reader import Broken, Request, RequestReader
 from redrush.gate.route import Endpoint, Route
 from redrush.gate.site import NEVER_S, Site
@@ -29,8 +30,11 @@ _FORWARDED_BYTES: Final = len(_FORWARDED)
 UNREAD_BYTES_MAX: Final = 65_536
 """What may wait behind a request under way before the connection is not read any more."""
 
-REFUSALS_MAX: Final = 256
-"""Connections above the maximum that are kept for as long as their refusal takes to be read; more are just closed."""
+REFUSALS_MAX: Final = 64
+"""Connections that were turned away and are kept for a second at most, so that their refusal can be read; more are just
+closed. They are beside the site's connections: who is refused holds nobody's place."""
+
+REFUSED_S: Final = 1
 
 AT_ONCE_MAX: Final = 4
 """Requests of one connection that are served in one turn of the loop: who sends dozens at once takes their turn like
@@ -74,16 +78,10 @@ class Connection(asyncio.Protocol):
         # uvloop's transport is one in all but its base class.
         self._transport = cast(asyncio.Transport, transport)
         site = self._site
-        excess = len(site.connections) - site.connections_max
-        if excess >= REFUSALS_MAX:
-            site.counts["connections_refused"] += 1
-            self._closing = True
-            transport.close()
-            return
-        site.connections.add(self)
-        if excess >= 0 or site.stopping:
-            site.counts["connections_refused"] += 1
-            self._refuse(answers.STOPPING if site.stopping else answers.TOO_MANY_CONNECTIONS)
+        if site.stopping:
+            self._turn_away(answers.STOPPING, "connections_refused")
+        elif len(site.connections) >= site.connections_max:
+            self._turn_away(answers.TOO_MANY_CONNECTIONS, "connections_refused")
         else:
             self._meet()
 
@@ -97,12 +95,25 @@ class Connection(asyncio.Protocol):
         elif asking.enter(self._address):
             self._counted = True
         else:
-            self._site.counts["address_connections"] += 1
-            self._refuse(answers.TOO_MANY_OF_ADDRESS)
+            self._turn_away(answers.TOO_MANY_OF_ADDRESS, "address_connections")
+            return
+        self._site.connections.add(self)
+
+    def _turn_away(self, answer: bytes, reason: str) -> None:
+        """Refuse the connection itself."""
+        site = self._site
+        site.counts[reason] += 1
+        if len(site.refused) < REFUSALS_MAX:
+            site.refused.add(self)
+            self._refuse(answer)
+        else:
+            self._closing = True
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         site = self._site
         site.connections.discard(self)
+        site.refused.discard(self)
         if self._counted:
             site.asking.leave(self._address)
         self._closing = True
@@ -288,7 +299,7 @@ class Connection(asyncio.Protocol):
             site.counts["refused"] += 1
             limit = None if site.asking.check is None else site.asking.check("", self._address)
             found = answers.dated(limit if isinstance(limit, bytes) else found, site.date)
-            self._write(answers.head_of(found) if request.method == b"HEAD" else found)
+            self._write(site.dress_of(request).put_on(found))
         else:
             endpoint, user = found
             self._serve(endpoint.reads(request.body) if endpoint.reads else endpoint.route, user)
@@ -316,7 +327,8 @@ class Connection(asyncio.Protocol):
     def _serve_hasty(self, route: Route, user: str, limit: bytes | Frequency) -> bytes | None:
         """Refuse somebody who asks too often, or answer with the advice to wait for longer."""
         if isinstance(limit, bytes):
-            return answers.dated(limit, self._site.date)
+            refusal = answers.dated(limit, self._site.date)
+            return route.dress.put_on(refusal) if isinstance(route, Dressed) else refusal
         done = route.serve(self, user)
         return None if done is None else limit.advise(done)
 
@@ -354,8 +366,8 @@ class Connection(asyncio.Protocol):
         too, or its time is up: closing at once would reset the connection, and the refusal be lost with it."""
         self._closing = True
         self._since_s = self._site.now_s
-        self._transport.write(answers.closing(answer))
-        if self._ended:
+        self._transport.write(answers.closing(self._site.readable_by_all(answer)))
+        if self._ended or not self._transport.can_write_eof():
             self._transport.close()
         else:
             self._transport.write_eof()
@@ -370,7 +382,7 @@ class Connection(asyncio.Protocol):
             if site.now_s - self._active_s > limits.claim_deadline_s:
                 # Closing is what keeps the late answer from being taken for that of a later request.
                 self._closing = True
-                self.send(answers.STORE_SLOW)
+                self.send(site.readable_by_all(answers.STORE_SLOW))
         elif site.now_s - self._since_s > limits.read_deadline_s:
             if not self._closing:
                 site.counts["too_slow"] += 1
@@ -384,10 +396,20 @@ class Connection(asyncio.Protocol):
             if site.now_s - self._active_s > limits.idle_timeout_s:
                 self._close()
 
+    def check_refusal(self) -> None:
+        """End a connection that was turned away, when its second is over."""
+        if self._site.now_s - self._since_s >= REFUSED_S:
+            self.abort()
+
     def idle_since_s(self) -> int | None:
         """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
         busy = self._waiting or self._stalled or self._closing or self._reader is not None
         return None if busy else self._active_s
+
+    @property
+    def crowd(self) -> bytes | None:
+        """Whose connections this one is counted with: the peer's address; None for a proxy of ours."""
+        return None if self._proxy is not None else self._address
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""

@@ -8,9 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from redrush.gate import answers
+from redrush.gate.bodies import json_object
 from redrush.gate.route import Waiter
 
 OPERATIONS_MAX: Final = 256
@@ -40,7 +39,7 @@ class OperationRoute:
 
     def reads(self, body: bytes) -> "OperationRoute":
         """Return the route for this body, which the site has found to be a JSON object, or empty."""
-        return OperationRoute(self._operations, self._run, msgspec.json.decode(body) if body else {})
+        return OperationRoute(self._operations, self._run, json_object(body) or {})
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer later, when the operation is done."""

@@ -28,6 +28,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 75.0
     claim_deadline_s: float = 5.0
     """A claim that the store has not decided by then is answered 503: the outcome is unknown, not lost."""
+    origins: tuple[str, ...] = ()
+    """Of pages elsewhere that may ask (CORS)."""
 
 
 _FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
@@ -44,6 +46,9 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     keep_alive: bool
     forwarded: bytes = b""
     """`X-Forwarded-For` as it came; the lines of several joined."""
+    host: bytes = b""
+    origin: bytes = b""
+    """Of the page that asks, as its browser says; empty where it says nothing."""
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
@@ -56,8 +61,8 @@ class RequestReader:
     """Turns a byte stream into requests. `feed` it; complete ones, and at most one `Broken` at the end, gather in
     `ready`. After a Broken nothing more is read."""
 
-    __slots__ = ("_body", "_broken", "_content_type", "_forwarded", "_framing", "_has_host", "_head_bytes", "_in_head",
-                 "_limits", "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
+    __slots__ = ("_body", "_broken", "_content_type", "_forwarded", "_framing", "_head_bytes", "_host", "_in_head",
+                 "_limits", "_origin", "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -72,7 +77,8 @@ class RequestReader:
         self._ticket: bytes | None = None
         self._content_type = b""
         self._forwarded = b""
-        self._has_host = False
+        self._host: bytes | None = None
+        self._origin = b""
         self._framing = b""
         self._body = b""
         self._head_bytes = 0
@@ -130,21 +136,26 @@ class RequestReader:
         self._count(len(name) + len(value))
         name = name.lower()
         if name == b"authorization":
-            if self._ticket is not None:
-                self._break(400)
-            scheme, _, credentials = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                self._ticket = credentials.strip()
+            self._authorize(value)
         elif name == b"content-type":
             self._content_type = value
         elif name == b"host":
-            if self._has_host:
+            if self._host is not None:
                 self._break(400)
-            self._has_host = True
+            self._host = value
+        elif name == b"origin":
+            self._origin = value
         elif name == b"x-forwarded-for":
             self._forwarded = self._forwarded + b"," + value if self._forwarded else value
         elif name in _FRAMING_HEADERS and value != b"0":
             self._framing = name
+
+    def _authorize(self, value: bytes) -> None:
+        if self._ticket is not None:
+            self._break(400)
+        scheme, _, credentials = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            self._ticket = credentials.strip()
 
     def _count(self, more_bytes: int) -> None:
         self._head_bytes += more_bytes
@@ -155,7 +166,7 @@ class RequestReader:
         self._in_head = False
         version = self._parser.get_http_version()
         if version == "1.1":
-            if not self._has_host:
+            if self._host is None:
                 self._break(400)
         elif version != "1.0" or self._framing == b"transfer-encoding":
             # HTTP/1.0 knows no chunks: whoever stands before us may have cut its requests elsewhere (RFC 9112, 6.1).
@@ -190,6 +201,8 @@ class RequestReader:
                 body=self._body,
                 keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
                 forwarded=self._forwarded,
+                host=self._host or b"",
+                origin=self._origin,
             )
         )
         self._begin()

@@ -26,6 +26,17 @@ class Route(Protocol):
         """Answer a request, now (bytes) or later (None, then `waiter.send`). `user` is "" on a public route."""
 
 
+class Fixed:
+    """A route that always gives the same answer."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def serve(self, waiter: Waiter, user: str) -> bytes:
+        """Return the answer."""
+        return self._answer
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """A route with what the site checks before it: the method, and whether a ticket is needed."""
 

@@ -6,7 +6,6 @@ later (a claim that waits for its batch). The participants' port and the control
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from heapq import nsmallest
 from typing import Final, Protocol
 
 import msgspec
@@ -15,11 +14,21 @@ from redrush.core.instants import http_date
 from redrush.core.tickets import TICKET_BYTES_MAX, Ticket
 from redrush.gate import answers
 from redrush.gate.asking_limits import AskingLimits, AskingRules
+from redrush.gate.bodies import json_object
+from redrush.gate.crowding import Crowded, idlest_of_the_greediest
+from redrush.gate.dress import PLAIN, Dress, Dressed, Origins
+from redrush.gate.hosts import Hosts
 from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
-from redrush.gate.route import Endpoint, Route, TicketCounter
+from redrush.gate.route import Endpoint, Fixed, Route, TicketCounter
 
 NEVER_S = 1 << 62
+
+GET: Final = b"GET"
+HEAD: Final = b"HEAD"
+OPTIONS: Final = b"OPTIONS"
+ROOT: Final = b"/"
+"""What is asked for with OPTIONS by who only wants to know whether somebody is there, as HAProxy by default."""
 
 TICKETS_REMEMBERED_MAX = 131_072
 """Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
@@ -61,20 +70,26 @@ class Site:
         no_ticket: bytes = answers.NO_TICKET,
         unproven: Verifier | None = None,
         asking: AskingLimits | None = None,
+        hosts: Hosts | None = None,
     ) -> None:
         """`no_ticket` answers whoever brings none that the verifier finds genuine. `unproven` finds those genuine that
-        must be exchanged for others first; None: there are none such. `asking` None: without limits."""
+        must be exchanged for others first; None: there are none such. `asking` None: without limits. `hosts`: the names
+        under which the site answers; None: every name."""
         self.limits = limits
         self.stopping = False
         self.connections_max = limits.connections_max
         """Connections at once; what operators set holds besides the configured maximum."""
         self.connections: set[Idler] = set()
+        self.refused: set[Idler] = set()
+        """Connections that were turned away and are told so. They have no place among the others."""
         self.counts: Counter[str] = Counter()
         self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
         self.known_heads = KnownHeads()
         self.proxied_heads = KnownHeads()
         """Heads without what proxies of ours wrote in `X-Forwarded-For`. Apart from the others, where it stands."""
         self.known_tickets: dict[bytes, Ticket] = {}
+        self._origins = Origins(limits.origins)
+        self._hosts = hosts
         self._endpoints: dict[bytes, Endpoint] = {}
         self._counters: dict[bytes, TicketCounter] = {}
         self._verifier = verifier
@@ -114,16 +129,46 @@ class Site:
 
     def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
         """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
+        found = self._find(request)
+        dress = self.dress_of(request)
+        if dress is PLAIN or isinstance(found, bytes):
+            return found
+        endpoint, user = found
+        return msgspec.structs.replace(endpoint, route=Dressed(endpoint.route, dress)), user
+
+    def dress_of(self, request: Request) -> Dress:
+        """Return what is put on the answer to this request."""
+        if request.method == OPTIONS:
+            return PLAIN  # the answer has its own lines
+        bodiless = request.method == HEAD
+        public = bodiless or request.method == GET  # whatever caches may keep
+        lines = self._origins.lines(request.origin, public=public) if self._origins else ""
+        return Dress(lines.encode("ascii"), bodiless) if lines or bodiless else PLAIN
+
+    def readable_by_all(self, answer: bytes) -> bytes:
+        """Return a refusal that is the same for everybody as a page of any origin may read it, where any may ask."""
+        return self._origins.readable_by_all(answer) if self._origins else answer
+
+    def _find(self, request: Request) -> tuple[Endpoint, str] | bytes:
+        if self._hosts is not None and not self._hosts.has(request.host):
+            return answers.FOREIGN_HOST
         endpoint = self._endpoints.get(request.path) or self._counters.get(request.path)
-        if endpoint is None:
+        if endpoint is None and not (request.path == ROOT and request.method == OPTIONS):
             return answers.NOT_FOUND
-        if request.method != endpoint.method:
-            allowed = endpoint.method.decode("ascii")
-            return answers.problem(405, f"use {allowed} here", f"Allow: {allowed}\r\n")
+        allowed = self._methods(endpoint)
+        if request.method not in allowed:
+            return answers.problem(405, f"use {allowed[0].decode()} here", f"Allow: {_listed(allowed)}\r\n")
+        if request.method == OPTIONS:
+            return self._options(request, allowed), ""
+        assert endpoint is not None
+        return self._open(request, endpoint)
+
+    def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> tuple[Endpoint, str] | bytes:
+        """Return what serves a request with a right method, if its body and its ticket are right too."""
         if request.body:
             if request.content_type.partition(b";")[0].strip().lower() != b"application/json":
                 return answers.NOT_JSON_TYPE
-            if not _is_json_object(request.body):
+            if json_object(request.body) is None:
                 return answers.NOT_JSON
         if isinstance(endpoint, TicketCounter):
             return self._at_counter(endpoint, request)
@@ -135,6 +180,21 @@ class Site:
         if ticket.expires_s <= self.now_s:
             return answers.EXPIRED_TICKET
         return endpoint, ticket.user
+
+    def _methods(self, endpoint: Endpoint | TicketCounter | None) -> tuple[bytes, ...]:
+        """Return what may be asked at a path, the method that is meant first: what is public also without its body, and
+        whether one may ask at all, where it is public or pages of other origins may."""
+        if endpoint is None:
+            return (OPTIONS,)
+        if isinstance(endpoint, Endpoint) and endpoint.method == GET and not endpoint.needs_ticket:
+            return GET, HEAD, OPTIONS
+        return (endpoint.method, OPTIONS) if self._origins else (endpoint.method,)
+
+    def _options(self, request: Request, allowed: Sequence[bytes]) -> Endpoint:
+        """Return what tells a browser whether its page may ask, and anybody else, a balancer say, what may be asked."""
+        lines = self._origins.preflight_lines(request.origin, _listed(allowed))
+        answer = answers.no_content(f"Allow: {_listed(allowed)}\r\n{lines}")
+        return Endpoint(OPTIONS, Fixed(answer), needs_ticket=False, once=True)
 
     def _at_counter(self, counter: TicketCounter, request: Request) -> tuple[Endpoint, str] | bytes:
         ticket = _verified(self._unproven, request.ticket)
@@ -154,6 +214,8 @@ class Site:
         now_us = self._now_us()
         self.now_s = now_us // 1_000_000
         self.date = http_date(now_us)
+        for refused in tuple(self.refused):
+            refused.check_refusal()
         self._each(tuple(self.connections), lambda connection: connection.check_deadlines(), later)
         self._make_room(later)
 
@@ -171,16 +233,18 @@ class Site:
         look_after(0)
 
     def _make_room(self, later: Later | None) -> None:
-        """End idle connections if there are nearly as many as there may be: they would keep newcomers out."""
+        """End idle connections if there are nearly as many as there may be: they would keep newcomers out. Those of the
+        address that has most of them go first, the longest idle before the others."""
         excess = len(self.connections) - int(CROWDED_SHARE * self.connections_max)
         if excess <= 0:
             return
         idle = [
-            (since_s, number, connection)
-            for number, connection in enumerate(self.connections)
+            Crowded(connection, connection.crowd, since_s)
+            for connection in self.connections
             if (since_s := connection.idle_since_s()) is not None and self.now_s - since_s >= IDLE_MIN_S
         ]
-        oldest = [connection for _, _, connection in nsmallest(excess, idle)]
+        crowds = Counter(connection.crowd for connection in self.connections)
+        oldest = idlest_of_the_greediest(idle, crowds, excess)
         self.counts["idle_closed"] += len(oldest)
         self._each(oldest, lambda connection: connection.finish(), later)
 
@@ -199,6 +263,13 @@ class Idler(Protocol):
     def check_deadlines(self) -> None:
         """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
 
+    def check_refusal(self) -> None:
+        """End a connection that was turned away, when its second is over."""
+
+    @property
+    def crowd(self) -> bytes | None:
+        """Whose connections it is counted with; None for one that is nobody's alone, as a proxy's."""
+
     def idle_since_s(self) -> int | None:
         """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
 
@@ -209,18 +280,11 @@ class Idler(Protocol):
         """End the connection now."""
 
 
+def _listed(methods: Sequence[bytes]) -> str:
+    return ", ".join(method.decode("ascii") for method in methods)
+
+
 def _verified(verifier: Verifier | None, credentials: bytes | None) -> Ticket | None:
     if verifier is None or not credentials or len(credentials) > TICKET_BYTES_MAX:
         return None
     return verifier.verify(credentials)
-
-
-_any_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def _is_json_object(body: bytes) -> bool:
-    try:
-        _any_object.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,7 @@ from redrush.dependency import Refusal
 from redrush.gate import answers
 from redrush.gate.claims import RoundClaims
 from redrush.gate.queries import Queries, refused
-from redrush.gate.route import Waiter
+from redrush.gate.route import Fixed, Waiter
 
 POLICY_CACHED_S = 60
 """How long the client policy may be cached: it is fetched once a visit, and a change need not be quicker than that."""
@@ -35,21 +36,19 @@ class RoundView:
         self._phase = phase = self._claims.phase()
         self._sold_out = self._claims.sold_out
         self._advised_ms = self._claims.admission.advised_ms
-        self._answer = answers.json_answer(
-            {
-                "round": round_.id,
-                "state": "sold_out" if phase is Phase.OPEN and self._sold_out else phase,
-                "opens_at": rfc3339(round_.opens_us),
-                "closes_at": rfc3339(round_.closes_us),
-                "server_time": rfc3339(self._now_us()),
-                "packets": round_.slots.count,
-                "interval_ms": self._advised_ms or self._interval_ms,
-            },
-            f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
-        )
+        self.fields: dict[str, Any] = {
+            "round": round_.id,
+            "state": "sold_out" if phase is Phase.OPEN and self._sold_out else phase,
+            "opens_at": rfc3339(round_.opens_us),
+            "closes_at": rfc3339(round_.closes_us),
+            "server_time": rfc3339(self._now_us()),
+            "packets": round_.slots.count,
+            "interval_ms": self._advised_ms or self._interval_ms,
+        }
+        self._answer = answers.json_answer(self.fields, _public_head(self._now_us()))
 
-    def serve(self, waiter: Waiter, user: str) -> bytes:
-        """Return the state of the round, at most a second old, but never past an opening or a close."""
+    def renewed(self) -> bool:
+        """Renew the answer if the state has changed; returns whether it had."""
         claims = self._claims
         if (
             claims.phase() is not self._phase
@@ -57,7 +56,40 @@ class RoundView:
             or claims.admission.advised_ms != self._advised_ms
         ):
             self.tick()
+            return True
+        return False
+
+    def serve(self, waiter: Waiter, user: str) -> bytes:
+        """Return the state of the round, at most a second old, but never past an opening or a close."""
+        self.renewed()
         return self._answer
+
+
+class RoundsView:
+    """The route of `GET /v1/rounds`: the public states of all rounds, in their order; the same bytes for everybody."""
+
+    def __init__(self, views: Sequence[RoundView], now_us: Callable[[], int]) -> None:
+        self._views = views
+        self._now_us = now_us
+        self._answer: bytes | None = None
+
+    def tick(self) -> None:
+        """Let the answer be renewed when it is asked for next. Call every second, after the views."""
+        self._answer = None
+
+    def serve(self, waiter: Waiter, user: str) -> bytes:
+        """Return the list, as fresh as the states of the rounds are."""
+        changed = [view.renewed() for view in self._views]
+        if self._answer is None or any(changed):
+            states = [view.fields for view in self._views]
+            now_us = self._now_us()
+            listed = {"rounds": states, "server_time": rfc3339(now_us)}
+            self._answer = answers.json_answer(listed, _public_head(now_us))
+        return self._answer
+
+
+def _public_head(now_us: int) -> str:
+    return f"Date: {http_date(now_us)}\r\nCache-Control: public, max-age=1\r\n"
 
 
 class GrantsView:
@@ -100,21 +132,10 @@ async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, s
     return None
 
 
-def policy_view(policy: ClientPolicy) -> "Fixed":
+def policy_view(policy: ClientPolicy) -> Fixed:
     """Return the route of `GET /v1/policy`: the client policy as data."""
     head = f"Cache-Control: public, max-age={POLICY_CACHED_S}\r\n"
     return Fixed(answers.answer(200, msgspec.json.encode(policy), headers=head))
-
-
-class Fixed:
-    """A route that always gives the same answer."""
-
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-
-    def serve(self, waiter: Waiter, user: str) -> bytes:
-        """Return the answer."""
-        return self._answer
 
 
 class Computed:

@@ -2,8 +2,9 @@
 
 The parent does nothing but keep them: it starts each by forking, before there is any loop or thread, so that what it
 has loaded (the amounts, the audience) is shared memory; it starts anew whoever has died, later each time if they die at
-once; it hands on SIGTERM and SIGINT and ends when they have ended. A worker whose configuration is wrong would only do
-the same again, so then all end. Should the parent be killed, the kernel ends the workers (on Linux).
+once; when it is told to stop (SIGTERM, SIGINT, SIGHUP) it tells them, and ends when they have ended. A worker whose
+configuration is wrong would only do the same again, so then all end. Should the parent be killed, the kernel ends the
+workers (on Linux).
 """
 
 import ctypes
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
+from redrush.ending import stop_signals
 from redrush.errors import ConfigError, RedrushError
 
 BACKOFF_FIRST_S: Final = 0.1
@@ -31,8 +33,6 @@ STOP_DEADLINE_S: Final = 30.0
 LOOK_S: Final = 0.5
 """Longest sleep between two looks; a child's death and a signal end it at once."""
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_WATCHED: Final = {*_STOP_SIGNALS, signal.SIGCHLD}
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -41,7 +41,7 @@ def _ignore(_number: int, _status: int) -> None:
 
 
 def run_workers(count: int, work: Callable[[int], None], *, died: Callable[[int, int], None] = _ignore) -> int:
-    """Run `work(number)` in `count` processes until told to stop (SIGTERM, SIGINT); return the exit status.
+    """Run `work(number)` in `count` processes until told to stop (`stop_signals`); return the exit status.
 
     `work` gets 0 … count − 1, must end on SIGTERM by itself, and may raise RedrushError, whose text goes to stderr.
     `died` hears the number and exit status (negative: the signal) of each worker that ended without being told to.
@@ -57,7 +57,9 @@ class _Signals:
     def __enter__(self) -> "_Signals":
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._handlers = {number: signal.signal(number, _handled) for number in _WATCHED}
+        self._stop = stop_signals()
+        self._watched = {*self._stop, signal.SIGCHLD}
+        self._handlers = {number: signal.signal(number, _handled) for number in self._watched}
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self
 
@@ -71,12 +73,12 @@ class _Signals:
     def wait(self, timeout_s: float) -> bool:
         """Sleep until a signal comes; return whether it says to stop."""
         readable, _, _ = select.select([self._read], [], [], timeout_s)
-        return bool(readable) and any(number in _STOP_SIGNALS for number in os.read(self._read, 4_096))
+        return bool(readable) and any(number in self._stop for number in os.read(self._read, 4_096))
 
     def fork(self) -> int:
         """Fork; in the child signals do again what they did before. Returns as `os.fork`."""
         # What comes for the child before its handlers are its own must wait, or it would be taken for the parent's.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
         pid = os.fork()
         if pid == 0:
             self.__exit__()

@@ -15,6 +15,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from redrush.core.absence import Absence
 from redrush.core.campaign import Slots
 from redrush.errors import RedrushError
 
@@ -27,7 +28,12 @@ class StoreUnavailable(RedrushError):
     """The store cannot be reached, or cannot make anything durable, now. Later calls may succeed.
 
     The fate of the call is unknown: never answer it. The same call made again finds what it did, if it did anything.
+    `reason` is one of those for which a set cannot grant.
     """
+
+    def __init__(self, text: str, reason: Absence = Absence.AWAY) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class StoreConflict(RedrushError):

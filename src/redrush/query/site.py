@@ -27,9 +27,8 @@ from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
 from redrush.gate.queries import LateAnswers
 from redrush.gate.reader import Limits
-from redrush.gate.route import Waiter
+from redrush.gate.route import Fixed, Waiter
 from redrush.gate.site import Site
-from redrush.gate.views import Fixed
 from redrush.ports.records import RecordedGrant, RecordsFailed, RecordsLate
 
 CONNECTIONS: Final = 4

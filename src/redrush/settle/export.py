@@ -62,23 +62,16 @@ def write_grants(
     writer.writerows(msgspec.structs.astuple(grant) for grant in grants(log, campaign, amounts))
 
 
-async def export_sets(
-    sets: Sequence[tuple[Journalled, Store | None]],
-    campaign: Campaign,
-    amounts: SlotAmounts,
-    file_format: Format,
-    out: TextIO,
-) -> None:
-    """Write the grants of all sets to `out` as `write_grants` does, in order of their instants.
+async def granted_in(sets: Sequence[tuple[Journalled, Store | None]]) -> Iterator[Granted]:
+    """Return the grants of all sets in order of their instants; the iterator blocks.
 
-    Of a set whose store is None only what is recorded is written. Raises RecordsFailed, or what `Store.log` raises.
+    Of a set whose store is None only what is recorded is in it. Raises RecordsFailed, or what `Store.log` raises.
     """
     logs = []
     for journalled, store in sets:
         cursor = await asyncio.to_thread(journalled.cursor)
         logs.append(WholeLog(journalled, [] if store is None else await read_to_end(store, cursor)))
-    everything = merge(*(_granted(log.records()) for log in logs), key=lambda granted: granted.at_us)
-    await asyncio.to_thread(write_grants, everything, campaign, amounts, file_format, out)
+    return merge(*(_granted(log.records()) for log in logs), key=lambda granted: granted.at_us)
 
 
 def _granted(log: Iterable[LogRecord]) -> Iterator[Granted]:

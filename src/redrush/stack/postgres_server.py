@@ -18,6 +18,7 @@ from typing import Final
 import psycopg
 
 from redrush.errors import ConfigError, RedrushError
+from redrush.extras import install_command
 from redrush.stack.loopback import HOST
 from redrush.stack.lowered import command_as, unprivileged_user
 
@@ -139,7 +140,7 @@ class PostgresServer:
                 raise ConfigError(f"{self._data} belongs to PostgreSQL {major}, which is not installed any more")
             return found[major]
         if not found:
-            raise ConfigError(f"there is no PostgreSQL {MAJOR_MIN} or newer: install it or pip install redrush[stack]")
+            raise ConfigError(f"there is no PostgreSQL {MAJOR_MIN} or newer: install it, or {install_command('stack')}")
         return found[max(found)]
 
     def _initdb(self) -> list[str]:

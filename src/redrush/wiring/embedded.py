@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import resource
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -14,13 +13,14 @@ import uvloop
 
 from redrush.config import CampaignFile, GateSpec
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_or_create_keys
+from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.control.user_list import read_users
 from redrush.core.audience import Audience
 from redrush.core.campaign import RETURNED_POT, Slots
 from redrush.core.phase import SteadyClock
 from redrush.core.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
+from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
@@ -31,6 +31,7 @@ from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
 from redrush.settle.export import Format, write_grants
+from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
@@ -181,6 +182,7 @@ class Embedded:
         gc.freeze()
 
     async def _listen(self, clock: SteadyClock) -> dict[str, int]:
+        when_told_to_stop(self._stopping.set)
         self._server = Server([self._gate.tick], self._gate.beat)
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
@@ -204,10 +206,7 @@ class Embedded:
         self._stopping.set()
 
     async def wait(self) -> None:
-        """Return when the process is told to stop (SIGTERM, SIGINT). Raises StoreFailed when the store has failed."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+        """Return when the process is told to stop (SIGTERM, SIGINT, SIGHUP)."""
         await self._stopping.wait()
 
     async def stop(self) -> None:
@@ -247,7 +246,7 @@ def run_embedded(
     announce: Callable[[dict[str, int]], None],
     open_store: OpenStore = SqliteStore.open_path,
 ) -> None:
-    """Run the embedded form until SIGTERM or SIGINT; `announce` gets the ports once it answers."""
+    """Run the embedded form until SIGTERM, SIGINT or SIGHUP; `announce` gets the ports once it answers."""
 
     async def main() -> None:
         embedded = Embedded(file, data_dir, ports, open_store)
@@ -264,6 +263,14 @@ def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     sealed = load_sealed(data_dir)
     with LogReader(data_dir.journal) as log:
         write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
+
+
+def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
+    """Return what the user was granted, by the data directory's journal; a server may be running."""
+    sealed = load_sealed(data_dir)
+    keys = load_keys(data_dir).receipts
+    with LogReader(data_dir.journal) as log:
+        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys)
 
 
 RECORDED_WITHIN_S = 10.0

@@ -2,16 +2,22 @@
 
 import asyncio
 import time
-from typing import Final, TextIO
+from collections.abc import Callable, Iterable
+from typing import Final, TextIO, TypeVar
 
 from redrush.config import DeploymentFile
 from redrush.control.data_dir import DataDir
-from redrush.control.sealing import load_sealed
-from redrush.settle.export import Format, export_sets
+from redrush.control.keys import load_keys
+from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.ports.store import LogRecord
+from redrush.settle.export import Format, granted_in, write_grants
+from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
 from redrush.wiring.role import division_of
 from redrush.wiring.set_stores import close_all, open_records, open_stores
+
+_Result = TypeVar("_Result")
 
 RECORDED_WITHIN_S: Final = 10.0
 """How long `reconcile` waits for the recorders to record what is in the logs."""
@@ -20,20 +26,31 @@ AGAIN_S: Final = 0.2
 
 def export_deployment(deployment: DeploymentFile, file_format: Format, out: TextIO) -> None:
     """Write every grant of all sets to `out`, a line each. Raises RedrushError if a set or the records are away."""
-    asyncio.run(_export(deployment, file_format, out))
+    _read(deployment, lambda log, sealed: write_grants(log, sealed.campaign, sealed.amounts, file_format, out))
 
 
-async def _export(deployment: DeploymentFile, file_format: Format, out: TextIO) -> None:
-    sealed = load_sealed(DataDir(deployment.data))
-    stores = await open_stores(deployment, sealed.campaign.id)
-    records = {spec.id: open_records(spec) for spec in deployment.sets}
-    try:
-        sets = [(records[set_id], store) for set_id, store in stores.items()]
-        await export_sets(sets, sealed.campaign, sealed.amounts, file_format, out)
-    finally:
-        await close_all(stores)
-        for journalled in records.values():
-            journalled.close()
+def find_in_deployment(deployment: DeploymentFile, user: str) -> Found:
+    """Return what the user was granted in any set. Raises RedrushError if a set or the records are away."""
+    keys = load_keys(DataDir(deployment.data)).receipts
+    return _read(deployment, lambda log, sealed: find_user(log, user, sealed.campaign, sealed.amounts, keys))
+
+
+def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], SealedCampaign], _Result]) -> _Result:
+    """Return what `work`, in a thread, makes of the grants of all sets, in order of their instants."""
+
+    async def read() -> _Result:
+        sealed = load_sealed(DataDir(deployment.data))
+        stores = await open_stores(deployment, sealed.campaign.id)
+        records = {spec.id: open_records(spec) for spec in deployment.sets}
+        try:
+            granted = await granted_in([(records[set_id], store) for set_id, store in stores.items()])
+            return await asyncio.to_thread(work, granted, sealed)
+        finally:
+            await close_all(stores)
+            for journalled in records.values():
+                journalled.close()
+
+    return asyncio.run(read())
 
 
 def reconcile_deployment(deployment: DeploymentFile) -> Report:

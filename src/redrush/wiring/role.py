@@ -1,7 +1,6 @@
 """What every role process has: one deployment, one campaign, a control port, and an end in good order."""
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, Protocol
 
@@ -14,11 +13,13 @@ from redrush.control.sealing import SealedCampaign, load_sealed
 from redrush.core.campaign import Campaign
 from redrush.core.division import Division, SetPlace
 from redrush.core.phase import SteadyClock
+from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate import answers
+from redrush.gate.route import Fixed
 from redrush.gate.server import Server
 from redrush.gate.site import Site
-from redrush.gate.views import Computed, Fixed
+from redrush.gate.views import Computed
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.operating import control_site
@@ -180,14 +181,12 @@ def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Cal
 
 
 def run_role(make: Callable[[Surroundings], Role], around: Surroundings, announce: Announce) -> None:
-    """Run a role until SIGTERM or SIGINT, or until it can go on no more, which is raised. `announce` gets where it
+    """Run a role until it is told to stop, or until it can go on no more, which is raised. `announce` gets where it
     answers once it has started."""
 
     async def main() -> None:
         stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
+        when_told_to_stop(stopping.set)
         role, control = make(around), around.control
 
         def readiness() -> bytes:

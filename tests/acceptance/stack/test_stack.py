@@ -104,6 +104,8 @@ def test_every_packet_goes_out_once_and_the_books_agree(stack: RunningStack) -> 
     winner = next(iter(won))
     for port in (stack.port, stack.query_port):
         assert stack.get(port, "/v1/grants", tickets[winner]).json == {"grants": [won[winner]]}
+    found = redrush("find", winner, "--data", stack.data, "--json")
+    assert [grant["receipt"] for grant in json.loads(found.out)["grants"]] == [won[winner]["receipt"]]
 
 
 def test_gates_serve_the_client_policy_of_the_campaign_file(stack: RunningStack) -> None:

@@ -15,11 +15,31 @@ class StoreInUse(ConfigError):
     """Another process, or another store of this one, writes the journal."""
 
 
+def holder(path: Path) -> int | None:
+    """Return the process that writes the journal at `path`, None if nobody does."""
+    try:
+        descriptor = os.open(_lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.pread(descriptor, 32, 0).strip()
+        return int(said) if said.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 class JournalLock:
     """Holds `<path>.lock` exclusively from construction to `release`. Raises StoreInUse if someone has it."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
+        self._path = _lock_of(path)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
 """Calls to a set: under its present terms, durable when they return, tried again only where nothing was done.
 
-A call is packed for an epoch and sent in one write together with the WAIT that makes it durable. A server that refuses
+A call is packed for an epoch and sent in one write together with what makes it durable: WAIT for the replicas, and
+WAITAOF for the primary's own disk (`terms.FLUSH`). A server that refuses
 it because it is not (any more) the one to ask, or is under other terms, did nothing: the call finds the right server or
 terms and is made again, within RETRY_S. Every other failure leaves its fate unknown and is `StoreUnavailable`.
 
@@ -15,11 +16,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from redrush.core.absence import Absence
 from redrush.ports.store import StoreUnavailable
+from redrush.stores.valkey.absences import refused
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.primary import ELSEWHERE, Attached, Primary
-from redrush.stores.valkey.terms import WAIT_MS, Terms, load
+from redrush.stores.valkey.terms import FLUSH, WAIT_MS, Terms, check_flushed, load
 
 CALLS_MAX: Final = 64
 """Calls under way on one link. A gate's batch loop has one; more callers than this wait their turn."""
@@ -65,23 +68,35 @@ class Calls:
                 await self.make_way(attached, fault, until_s)
 
     async def once(self, attached: Attached, commands: Sequence[Command]) -> list[Reply]:
-        """Send the commands and WAIT; return their replies, error replies included. Raises StoreUnavailable.
+        """Send the commands and wait for disk and replicas; return their replies, error replies included.
 
-        Too few replicas mean that nobody may be told. The link is dropped then: perhaps this primary was replaced.
+        Raises StoreUnavailable. What is not on the primary's disk, or on too few replicas, may be told to nobody; the
+        link is dropped then: perhaps this primary was replaced, or somebody has changed its settings.
         """
         needed, link = attached.terms.replicas_needed, attached.link
         packed = b"".join(map(pack, commands))
         if not needed:
-            return await link.call(packed, len(commands))
-        packed += pack(("WAIT", needed, WAIT_MS))
-        if link.in_cluster:
-            *replies, replicas = await link.call(packed, len(commands) + 1)
+            *replies, flushed = await link.call(packed + FLUSH, len(commands) + 1)
+            replicas: Reply = 0
+        elif link.in_cluster:
+            packed += pack(("WAIT", needed, WAIT_MS)) + FLUSH
+            *replies, replicas, flushed = await link.call(packed, len(commands) + 2)
         else:
-            *replies, replicas, _ = await link.call(packed + self._nudge, len(commands) + 2)
+            packed += pack(("WAIT", needed, WAIT_MS)) + FLUSH + self._nudge
+            *replies, replicas, flushed, _ = await link.call(packed, len(commands) + 3)
+        where = f"set {self._keys.name}: {link.address}"
         if isinstance(replicas, ReplyFault) or replicas < needed:
             why = f"{replicas} of {needed} replicas acknowledged within {WAIT_MS} ms"
-            self._primary.drop(attached, why)
-            raise StoreUnavailable(f"set {self._keys.name}: {attached.link.address}: {why}")
+            self._primary.drop(attached, why, Absence.NO_REPLICA)
+            raise StoreUnavailable(f"{where}: {why}", Absence.NO_REPLICA)
+        fault = first_fault(replies)
+        if fault is not None and fault.code not in REFUSALS:
+            return replies  # nothing was done, so nothing need be durable
+        try:
+            check_flushed(where, flushed)
+        except StoreUnavailable as unsafe:
+            self._primary.drop(attached, str(unsafe).removeprefix(f"{where}: "), unsafe.reason)
+            raise
         return replies
 
     def touch(self, terms: Terms) -> Command:
@@ -90,13 +105,13 @@ class Calls:
 
     async def make_way(self, attached: Attached, fault: ReplyFault, until_s: float) -> None:
         """Return when the call may be made again. Raises StoreUnavailable if it may not, or not in time."""
-        unknown = StoreUnavailable(f"set {self._keys.name}: {attached.link.address}: {fault}")
+        unknown = refused(f"set {self._keys.name}: {attached.link.address}", fault)
         if asyncio.get_running_loop().time() >= until_s:
             raise unknown
         if fault.code == "TERMS":
             await self._primary.read_terms_again(attached)
         elif fault.code in ELSEWHERE:
-            self._primary.drop(attached, str(fault))
+            self._primary.drop(attached, str(fault), unknown.reason)
         elif "not found" in fault.detail:
             await load(attached.link, self._library)  # a slot has come to a node that never ran this release
             return

@@ -18,6 +18,7 @@ import hiredis
 import msgspec
 
 from redrush.config.deployment_file import Address
+from redrush.core.absence import Absence
 from redrush.ports.store import StoreUnavailable
 
 CONNECT_S: Final = 1.0
@@ -111,7 +112,8 @@ class Link(asyncio.Protocol):
             raise
         if isinstance(reply, ReplyFault):
             link.cut("refused")
-            raise StoreUnavailable(f"{address}: refused the connection: {reply}")
+            reason = Absence.LOADING if reply.code == "LOADING" else Absence.DENIED
+            raise StoreUnavailable(f"{address}: refused the connection: {reply}", reason)
         link.in_cluster = reply.get(b"mode") == b"cluster"
         return link, reply
 

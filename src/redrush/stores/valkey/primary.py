@@ -13,14 +13,17 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
+from redrush.core.absence import Absence
 from redrush.errors import ConfigError
 from redrush.ports.store import FIRST_HISTORY, History, StoreUnavailable
+from redrush.stores.valkey.absences import absence_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
-from redrush.stores.valkey.search import Search
+from redrush.stores.valkey.search import ASK_SETTINGS, Search, wrong_setting
 from redrush.stores.valkey.terms import Terms, load, read_terms
 
-PING_S: Final = 1.0
+PING_S: Final = 0.5
+"""How often a quiet primary is asked whether it still is the one, and has the settings that durability rests on."""
 
 PAUSE_MIN_S: Final = 0.02
 PAUSE_MAX_S: Final = 0.5
@@ -52,7 +55,7 @@ class Primary:
         self._access = access
         self._library = library
         self._attached: Attached | None = None
-        self._why = "not connected yet"
+        self._why = StoreUnavailable("not connected yet")
         self._epoch_known = 0
         self.history: History | None = None
         """The history of the set, as of the last primary that was attached."""
@@ -74,7 +77,7 @@ class Primary:
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, PAUSE_MAX_S)
         except TimeoutError:
-            raise StoreUnavailable(self._why) from None
+            raise self._unavailable() from None
         self.start_later()
 
     def start_later(self) -> None:
@@ -90,8 +93,9 @@ class Primary:
         """Return the primary now. Raises StoreUnavailable at once if none is attached."""
         attached = self._attached
         if attached is None or attached.link.lost is not None:
-            self.drop(attached, attached.link.lost if attached and attached.link.lost else self._why)
-            raise StoreUnavailable(self._why)
+            if attached is not None and attached.link.lost is not None:
+                self.drop(attached, attached.link.lost)
+            raise self._unavailable()
         return attached
 
     async def other_than(self, old: Attached | None, until_s: float) -> None:
@@ -102,11 +106,11 @@ class Primary:
                 return
             await asyncio.wait([self._changed], timeout=wait_s)
 
-    def drop(self, attached: Attached | None, why: str) -> None:
+    def drop(self, attached: Attached | None, why: str, reason: Absence = Absence.AWAY) -> None:
         """Attach anew if this is still what is attached; calls under way on it fail."""
         if attached is None or attached is not self._attached:
             return
-        self._why = f"set {self._keys.name}: {attached.link.address}: {why}"
+        self._why = StoreUnavailable(f"set {self._keys.name}: {attached.link.address}: {why}", reason)
         self._attached = None
         attached.link.cut(why)
 
@@ -128,9 +132,12 @@ class Primary:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
         attached, self._attached = self._attached, None
-        self._why = f"set {self._keys.name}: closed"
+        self._why = StoreUnavailable(f"set {self._keys.name}: closed")
         if attached is not None:
             await attached.link.close()
+
+    def _unavailable(self) -> StoreUnavailable:
+        return StoreUnavailable(str(self._why), self._why.reason)
 
     def _attach(self, attached: Attached) -> None:
         self._attached = attached
@@ -160,13 +167,15 @@ class Primary:
         """Return when the link is lost, dropped, or has been quiet for PING_S and answered."""
         await asyncio.wait([attached.link.ended], timeout=PING_S)  # a dropped link is a cut one
         try:
-            (reply,) = await attached.link.call(
-                pack(("FCALL", self._library.touch, 1, self._keys.meta, attached.terms.epoch, 0))
+            reply, config = await attached.link.call(
+                pack(("FCALL", self._library.touch, 1, self._keys.meta, attached.terms.epoch, 0)) + ASK_SETTINGS, 2
             )
             if isinstance(reply, ReplyFault) and reply.code == "TERMS":
                 await self.read_terms_again(attached)
             elif isinstance(reply, ReplyFault) and reply.code in ELSEWHERE:
-                self.drop(attached, str(reply))
+                self.drop(attached, str(reply), absence_of(reply))
+            elif (wrong := wrong_setting(config)) is not None:
+                self.drop(attached, wrong, Absence.SETTINGS)
         except StoreUnavailable:
             self.drop(self._attached, attached.link.lost or "lost")
 
@@ -176,12 +185,12 @@ class Primary:
         try:
             await found.run(self._addresses, self._epoch_known)
         except ConfigError as error:
-            self._why = str(error)
+            self._why = StoreUnavailable(str(error), Absence.SETTINGS)
             raise
         primaries = found.primaries(self._epoch_known)
         if not primaries:
             found.close()
-            self._why = found.why_not()
+            self._why = StoreUnavailable(found.why_not(), found.reason())
             return False
         terms, link = primaries[-1]
         found.close(but=link)
@@ -189,7 +198,7 @@ class Primary:
             await load(link, self._library)
         except StoreUnavailable as error:
             link.cut("not usable")
-            self._why = str(error)
+            self._why = error
             return False
         except BaseException:
             link.cut("not needed")

@@ -26,7 +26,7 @@ from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreConflict
 from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, runs_text, transfers_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.terms import WAIT_MS, load
+from redrush.stores.valkey.terms import FLUSH, WAIT_MS, check_flushed, load
 
 PAGE_RECORDS: Final = 256
 """Records in one write: tens of thousands of grants, and a bound on what waits in memory."""
@@ -97,10 +97,12 @@ class SetRebuild:
             ("HSET", self._keys.meta, "primary", str(self._link.address), "forks", f"{terms.epoch} {int(last)}"),
             ("EXEC",),
             ("WAIT", terms.replicas_needed, WAIT_MS),
+            ("WAITAOF", 1, 0, WAIT_MS),
         )
-        *_, done, replicas = await self._ask(*orders)
+        *_, done, replicas, flushed = await self._ask(*orders)
         if isinstance(done, ReplyFault) or isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
             raise StoreUnavailable(f"{self._link.address}: the terms of set {self._keys.name} are not durable")
+        check_flushed(self._link.address, flushed)
 
     async def close(self) -> None:
         """End the link."""
@@ -148,11 +150,13 @@ async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -
     the user has a grant of this pot already; TERMS. Raises StoreUnavailable if it is unknown.
     """
     entry = _entry(_script(), keys, grant, str(terms.epoch), "next")
-    reply, replicas = await link.call(pack(entry) + pack(("WAIT", terms.replicas_needed, WAIT_MS)), 2)
+    wait = pack(("WAIT", terms.replicas_needed, WAIT_MS))
+    reply, replicas, flushed = await link.call(pack(entry) + wait + FLUSH, 3)
     if isinstance(reply, ReplyFault):
         return reply
     if isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
         raise StoreUnavailable(f"{link.address}: {replicas} of {terms.replicas_needed} replicas have the grant")
+    check_flushed(link.address, flushed)
     return None
 
 

@@ -13,8 +13,10 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
+from redrush.core.absence import Absence
 from redrush.errors import ConfigError
 from redrush.ports.store import History, StoreUnavailable
+from redrush.stores.valkey.absences import refused
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.terms import Terms, history_of, is_named, terms_of
@@ -28,6 +30,8 @@ REQUIRED: Final = {
     b"no-appendfsync-on-rewrite": b"no",
     b"maxmemory-policy": b"noeviction",
 }
+
+ASK_SETTINGS: Final = pack(("CONFIG", "GET", *REQUIRED))
 
 MOVED_MAX: Final = 5
 """Redirects followed in one search; a cluster in order needs one."""
@@ -55,6 +59,7 @@ class Search:
     def __init__(self, keys: SetKeys, access: Access) -> None:
         self.servers: list[Server] = []
         self.silent: dict[Address, str] = {}
+        self._silent_because: set[Absence] = set()
         self._keys = keys
         self._access = access
         self._asked: dict[Address, asyncio.Task[Address | None]] = {}
@@ -110,6 +115,19 @@ class Search:
         said += [f"{server.link.address}: {_role(server)}" for server in self.servers]
         return f"set {self._keys.name}: no primary; {'; '.join(said) or 'no address was given'}"
 
+    def reason(self) -> Absence:
+        """Return why this search found no primary, as one of the reasons."""
+        if not self.servers:
+            others = self._silent_because - {Absence.AWAY}
+            return others.pop() if len(others) == 1 else Absence.AWAY
+        if any(server.is_primary and server.terms is None for server in self.servers) and not self.silent:
+            return Absence.NOT_FOUNDED
+        return Absence.NO_PRIMARY
+
+    def _is_silent(self, address: Address, why: StoreUnavailable) -> None:
+        self.silent[address] = str(why).removeprefix(f"{address}: ")
+        self._silent_because.add(why.reason)
+
     def _begin(self, address: Address) -> None:
         if address not in self._asked:
             self._asked[address] = asyncio.create_task(self._ask(address))
@@ -119,13 +137,13 @@ class Search:
         try:
             link, greeting = await Link.connect(address, self._access)
         except StoreUnavailable as error:
-            self.silent[address] = str(error).removeprefix(f"{address}: ")
+            self._is_silent(address, error)
             return None
         try:
             return await self._examine(link, greeting)
         except StoreUnavailable as error:
             link.cut("not usable")
-            self.silent[address] = str(error).removeprefix(f"{address}: ")
+            self._is_silent(address, error)
             return None
         except BaseException:
             link.cut("not needed")
@@ -133,9 +151,7 @@ class Search:
 
     async def _examine(self, link: Link, greeting: dict[bytes, Reply]) -> Address | None:
         role, config, held = await link.call(
-            pack(("ROLE",))
-            + pack(("CONFIG", "GET", *REQUIRED))
-            + pack(("HMGET", self._keys.meta, "epoch", "replicas", "primary", "forks")),
+            pack(("ROLE",)) + ASK_SETTINGS + pack(("HMGET", self._keys.meta, "epoch", "replicas", "primary", "forks")),
             3,
         )
         if isinstance(held, ReplyFault) and held.code == "MOVED":
@@ -143,7 +159,7 @@ class Search:
             return _moved_to(held, link.address)
         for reply in (role, held):
             if isinstance(reply, ReplyFault):
-                raise StoreUnavailable(f"{link.address}: {reply}")
+                raise refused(link.address, reply)
         _check_config(link.address, greeting, config)
         *terms, primary, forks = held
         is_primary = role[0] == b"master" and is_named(primary, link.address)
@@ -169,9 +185,16 @@ def _check_config(address: Address, greeting: dict[bytes, Reply], config: Reply)
     if tuple(int(part) for part in version.split(".")[:2]) < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
         raise ServerMisconfigured(f"{address}: {greeting[b'server'].decode()} {version} is too old, {wanted} is needed")
+    if (wrong := wrong_setting(config)) is not None:
+        raise ServerMisconfigured(f"{address}: {wrong}")
+
+
+def wrong_setting(config: Reply) -> str | None:
+    """Return what is wrong with the reply to ASK_SETTINGS, None if all is as it must be."""
     if isinstance(config, ReplyFault):
-        raise ServerMisconfigured(f"{address}: its configuration cannot be verified, CONFIG GET says: {config}")
+        return f"its configuration cannot be verified, CONFIG GET says: {config}"
     for name, wanted_value in REQUIRED.items():
         if config.get(name) != wanted_value:
-            has = config.get(name, b"nothing").decode()
-            raise ServerMisconfigured(f"{address}: {name.decode()} is {has}, it must be {wanted_value.decode()}")
+            has, wanted = config.get(name, b"nothing").decode(), wanted_value.decode()
+            return f"{name.decode()} is {has}, it must be {wanted}: CONFIG SET {name.decode()} {wanted}"
+    return None

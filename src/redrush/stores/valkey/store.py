@@ -131,6 +131,11 @@ class ValkeyStore:
         return self._primary.is_attached
 
     @property
+    def is_attached(self) -> bool:
+        """Whether a primary is attached now."""
+        return self._primary.is_attached
+
+    @property
     def terms(self) -> Terms:
         """The terms of the attached primary. Raises StoreUnavailable if there is none."""
         return self._primary.attached().terms

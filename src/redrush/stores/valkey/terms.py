@@ -12,15 +12,41 @@ it began, so whoever has the terms has the history, and no call reaches another 
 from typing import Final
 
 from redrush.config.deployment_file import Address
+from redrush.core.absence import Absence
 from redrush.core.failover import Terms
 from redrush.ports.store import FIRST_HISTORY, Fork, History, StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 
-__all__ = ["WAIT_MS", "Terms", "fence", "history_of", "is_named", "load", "read_terms", "terms_of"]
+__all__ = [
+    "FLUSH",
+    "WAIT_MS",
+    "Terms",
+    "check_flushed",
+    "fence",
+    "history_of",
+    "is_named",
+    "load",
+    "read_terms",
+    "terms_of",
+]
 
 WAIT_MS: Final = 1_000
 """How long replicas may take to hold what was acknowledged; then nothing is. Less than REPLY_S, which ends the link."""
+
+
+FLUSH: Final = pack(("WAITAOF", 1, 0, WAIT_MS))
+"""Answered when the server's own append-only file holds, fsynced, all that was written before on the same connection.
+It is asked behind every call, whatever the settings are: who turns `appendfsync` or `appendonly` off by hand
+makes it wait, or fail, from the same turn of the server's loop on. So an acknowledgement never rests on a setting."""
+
+
+def check_flushed(where: object, flushed: Reply) -> None:
+    """Raise StoreUnavailable unless the reply to FLUSH says that all is on the server's disk."""
+    if isinstance(flushed, ReplyFault):
+        raise StoreUnavailable(f"{where}: writes no append-only file ({flushed})", Absence.SETTINGS)
+    if not flushed[0]:
+        raise StoreUnavailable(f"{where}: its append-only file was not fsynced within {WAIT_MS} ms", Absence.DISK)
 
 
 def terms_of(held: Reply) -> Terms | None:
@@ -73,10 +99,11 @@ async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False,
     primary = (str(link.address),) if named else ()
     fork = () if shared_seq is None else (shared_seq,)
     assert named or not fork, "the library reads the arguments by their places"
-    done, replicas = await link.call(
+    done, replicas, flushed = await link.call(
         pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary, *fork))
-        + pack(("WAIT", terms.replicas_needed, WAIT_MS)),
-        2,
+        + pack(("WAIT", terms.replicas_needed, WAIT_MS))
+        + FLUSH,
+        3,
     )
     if isinstance(done, ReplyFault):
         if done.code == "FENCED":
@@ -85,3 +112,4 @@ async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False,
     if isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
         needed = terms.replicas_needed
         raise StoreUnavailable(f"{link.address}: epoch {terms.epoch} needs {needed} replicas, {replicas} have it")
+    check_flushed(link.address, flushed)

@@ -1,0 +1,48 @@
+"""`redrush serve --detach` and `redrush stop`: a server in the background of this machine."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(stop)
+
+
+def serve_detached(file: Path, data: Path, options: dict[str, object]) -> None:
+    """Start `redrush serve` in the background; return when it is ready. `options` are those that were given."""
+    from redrush.control.data_dir import DataDir
+    from redrush.detached import start_detached
+
+    DataDir(data).create()
+    given = [str(part) for name, value in options.items() if value is not None for part in (f"--{name}", value)]
+    told = start_detached(["serve", str(file), "--data", str(data), *given], data / "serve.log")
+    announce_detached(told, f"redrush stop --data {shlex.quote(str(data))}")
+
+
+def announce_detached(told: str, ended_by: str) -> None:
+    """Tell on stderr where a server in the background is and what ends it, and on stdout that it is ready: as the
+    server itself would."""
+    sys.stderr.write(f"{told}it ends by: {ended_by}\n")
+    sys.stderr.flush()
+    sys.stdout.write("ready\n")
+
+
+def stop(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a server or a stack.")],
+) -> None:
+    """End the server or the stack that runs on DIR, in good order, and return when it has ended."""
+    from redrush.control.data_dir import DataDir
+
+    if DataDir(data).deployment.is_file():
+        from redrush.cli.stack import down
+
+        down(data)
+        return
+    from redrush.wiring.stopping import stop_server
+
+    sys.stdout.write(f"process {stop_server(DataDir(data))} has ended\n")

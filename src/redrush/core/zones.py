@@ -1,0 +1,50 @@
+"""Time zones of a campaign: "UTC", a fixed offset like "+08:00", or a name of the IANA database like "Asia/Shanghai".
+
+People read instants in the zone of their event; what is computed and stored is in UTC everywhere.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+_OFFSET: Final = re.compile(r"([+-])(\d{2}):([0-5]\d)")
+_OFFSET_MAX: Final = timedelta(hours=15)
+"""No clock of the world is further from UTC."""
+
+
+class NoSuchZone(ValueError):
+    """The text names no time zone that this machine knows."""
+
+
+def parse_zone(text: str) -> tzinfo:
+    """Return the zone that `text` names. Raises NoSuchZone with what would be right."""
+    if text == "UTC":
+        return UTC
+    if (found := _OFFSET.fullmatch(text)) is not None:
+        sign, hours, minutes = found.groups()
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        if offset <= _OFFSET_MAX:
+            return timezone(-offset if sign == "-" else offset)
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):  # unknown, not even a name, or a folder of the database
+        raise NoSuchZone(f'"{text}" is no time zone; write "+08:00", "UTC" or a name like "Asia/Shanghai"') from None
+
+
+def zone_of_offset(instant: datetime) -> str:
+    """Return the zone of an instant that was written with its offset: "+08:00", or "UTC"."""
+    offset = instant.utcoffset()
+    return _offset_text(offset) if offset else "UTC"
+
+
+def _offset_text(offset: timedelta) -> str:
+    minutes = round(offset.total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def local_text(instant_us: int, zone: tzinfo) -> str:
+    """Return the instant, µs since the Unix epoch, as "2027-02-06 20:00:00 +08:00" on the clocks of the zone."""
+    local = datetime.fromtimestamp(instant_us // 1_000_000, zone)
+    offset = local.utcoffset()
+    return f"{local:%Y-%m-%d %H:%M:%S} {_offset_text(offset) if offset else 'UTC'}"

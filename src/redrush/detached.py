@@ -1,0 +1,55 @@
+"""A server in the background: a process of its own that outlives the command which started it, with a log file."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from redrush.errors import ConfigError, RedrushError
+
+LOG_BYTES_MAX: Final = 8_000_000
+"""A log that has grown beyond this is put aside at the next start, in the place of the one before."""
+
+_ADDRESS = re.compile(r"[a-z]+ http://\S+")
+
+
+def start_detached(arguments: Sequence[str], log_path: Path) -> str:
+    """Start `redrush` with these arguments in the background and return when it is ready: where it answers, and its
+    process and log, in lines. The directory of the log must exist.
+
+    If it ends instead, its last words are raised; if we are interrupted meanwhile, it is ended.
+    """
+    if log_path.exists() and log_path.stat().st_size > LOG_BYTES_MAX:
+        log_path.replace(log_path.with_suffix(".log.1"))
+    begins_at = log_path.stat().st_size if log_path.exists() else 0
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "redrush", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        assert process.stdout is not None
+        with process.stdout as said:
+            ready = any(line == b"ready\n" for line in said)
+    except BaseException:
+        process.terminate()
+        raise
+    lines = _lines(log_path, begins_at)
+    if ready:
+        process.returncode = 0  # not ours to wait for any more
+        addresses = [line for line in lines if _ADDRESS.fullmatch(line)]
+        return "".join(f"{line}\n" for line in (*addresses, f"process {process.pid}, log {log_path}"))
+    code = process.wait()
+    sentence = lines[-1].removeprefix("redrush: ") if lines else f"it ended with code {code}"
+    raise ConfigError(sentence) if code == ConfigError.exit_code else RedrushError(sentence)
+
+
+def _lines(log_path: Path, begins_at: int) -> list[str]:
+    with log_path.open("rb") as log:
+        log.seek(begins_at)
+        return log.read().decode(errors="replace").strip().splitlines()

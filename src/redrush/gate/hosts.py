@@ -1,0 +1,41 @@
+"""Under which names a control port answers: the defence against DNS rebinding.
+
+A page of a stranger can let its own name point to 127.0.0.1, and then ask whatever listens there as if it were its own
+site. Its requests say whose name they were sent to. So only names that are ours are answered: loopback's, the one that
+the port is bound to, and those that are configured. An address is no name, nobody else can let it point here, and
+who says no name at all (HTTP/1.0) is no browser.
+"""
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
+
+
+class Hosts:
+    """See the module."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(name.lower().rstrip(".") for name in (*LOOPBACK_NAMES, *names))
+
+    def has(self, host: bytes) -> bool:
+        """Return whether a `Host` header names this server."""
+        if not host:
+            return True
+        name = _without_port(host.decode("latin-1")).lower().rstrip(".")
+        return name in self._names or _is_address(name)
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""What one user was granted, for whoever answers at a help desk: read from the logs, the authority, like the export.
+
+A log is read through, some millions of grants a second; there is no index that could be behind.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from redrush.core.campaign import Campaign, grant_id
+from redrush.core.instants import rfc3339
+from redrush.core.ledger import SlotAmounts
+from redrush.core.money import format_amount
+from redrush.core.receipts import ReceiptSigner
+from redrush.core.tickets import KeyRing
+from redrush.ports.store import Granted, LogRecord
+
+SIMILAR_MAX: Final = 5
+"""Ids told that look like the one that was asked for: more are no help."""
+
+
+class FoundGrant(msgspec.Struct, frozen=True):
+    """A grant with its receipt, signed anew: it is the one that the winner got, as long as the keys are the same."""
+
+    grant: str
+    round: str
+    slot: int
+    user: str
+    amount: str
+    currency: str
+    granted_at: str
+    receipt: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The grants of a user, in order of the log; `similar` users have one where this one has none. `of` were read."""
+
+    user: str
+    grants: tuple[FoundGrant, ...]
+    similar: tuple[str, ...]
+    of: int
+
+    def lines(self) -> list[str]:
+        """Return the same for people."""
+        if not self.grants:
+            said = [f"{self.user} has none of the {self.of:,} grants that were made"]
+            return said + [f'"{user}" has one: an id is the same only if each sign of it is' for user in self.similar]
+        return [
+            line
+            for grant in self.grants
+            for line in (
+                f"{grant.user} won {grant.amount} {grant.currency} in round {grant.round} at {grant.granted_at}",
+                f"  grant {grant.grant}",
+                f"  receipt {grant.receipt}",
+            )
+        ]
+
+
+def find_user(
+    log: Iterable[LogRecord], user: str, campaign: Campaign, amounts: SlotAmounts, receipt_keys: KeyRing
+) -> Found:
+    """Return what the log says of the user."""
+    signers: Mapping[str, ReceiptSigner] = {
+        round_.id: ReceiptSigner(receipt_keys, campaign.id, round_.id, campaign.currency) for round_ in campaign.rounds
+    }
+    wanted, of = _folded(user), 0
+    found: list[FoundGrant] = []
+    similar: dict[str, None] = {}
+    for record in log:
+        if not isinstance(record, Granted):
+            continue
+        of += len(record.users)
+        for index, holder in enumerate(record.users):
+            if holder == user:
+                slot = record.first_slot + index
+                worth = amounts[slot]
+                found.append(
+                    FoundGrant(
+                        grant=grant_id(campaign.id, record.pot, slot),
+                        round=record.pot,
+                        slot=slot,
+                        user=user,
+                        amount=format_amount(worth, campaign.currency),
+                        currency=campaign.currency,
+                        granted_at=rfc3339(record.at_us),
+                        receipt=signers[record.pot].sign(slot, worth, user, record.at_us),
+                    )
+                )
+            elif len(similar) < SIMILAR_MAX and _folded(holder) == wanted:
+                similar[holder] = None
+    return Found(user, tuple(found), () if found else tuple(similar), of)
+
+
+def _folded(user: str) -> str:
+    return unicodedata.normalize("NFKC", user).strip().casefold()

@@ -1,0 +1,102 @@
+"""A server in the background, and how it ends: by `stop`, by a terminal that closes, and not by another command."""
+
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from redrush.control.data_dir import DataDir
+from redrush.stores.sqlite.lock import JournalLock, holder
+from redrush.wiring.stopping import NoServer, stop_server
+
+REDRUSH = [sys.executable, "-m", "redrush"]
+
+
+def _redrush(directory: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*REDRUSH, *map(str, arguments)], cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> Path:
+    assert _redrush(tmp_path, "init", "event.toml", "--opens", "now").returncode == 0
+    return tmp_path
+
+
+def _status(address: str, path: str) -> int:
+    with urllib.request.urlopen(address + path, timeout=10) as answer:
+        return int(answer.status)
+
+
+def test_a_detached_server_serves_until_it_is_stopped(campaign: Path) -> None:
+    serve = ("serve", "event.toml", "--data", "./my event", "--port", 0, "--control-port", 0, "--detach")
+    began = _redrush(campaign, *serve)
+    try:
+        assert (began.returncode, began.stdout) == (0, "ready\n")
+        told = re.fullmatch(
+            r"gate (\S+)\ncontrol (\S+)\nprocess (\d+), log my event/serve\.log\n"
+            r"it ends by: redrush stop --data 'my event'\n",
+            began.stderr,
+        )
+        assert told, began.stderr
+        gate, control, pid = told.groups()
+        assert (_status(gate, "/v1/policy"), _status(control, "/livez")) == (200, 200)
+        again = _redrush(campaign, *serve)
+        assert (again.returncode, again.stdout) == (2, "")
+        assert again.stderr == f"redrush: my event/journal.db is written by process {pid}; stop that one first\n"
+    finally:
+        ended = _redrush(campaign, "stop", "--data", "my event")
+    assert (ended.returncode, ended.stdout) == (0, f"process {pid} has ended\n")
+    assert holder(campaign / "my event/journal.db") is None
+    nothing = _redrush(campaign, "stop", "--data", "my event")
+    assert nothing.returncode == 1
+    assert nothing.stderr.startswith("redrush: my event: no server runs here; ")
+
+
+def test_whoever_only_reads_the_journal_is_not_stopped(tmp_path: Path) -> None:
+    """`reconcile` has the journal for a moment, and no switches."""
+    lock = JournalLock(tmp_path / "journal.db")
+    try:
+        with pytest.raises(NoServer):
+            stop_server(DataDir(tmp_path))
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _serving(directory: Path, *before: str) -> Iterator["subprocess.Popen[str]"]:
+    command = [*before, *REDRUSH, "serve", "event.toml", "--data", "event", "--port", "0", "--control-port", "0"]
+    server = subprocess.Popen(
+        command, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield server
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_a_terminal_that_closes_ends_a_server_in_good_order(campaign: Path) -> None:
+    with _serving(campaign) as server:
+        server.send_signal(signal.SIGHUP)
+        assert server.wait(30) == 0
+    assert not (campaign / "event/control-port.json").exists(), "it took its address back"
+
+
+def test_nohup_keeps_a_server_from_ending_with_its_terminal(campaign: Path) -> None:
+    with _serving(campaign, "nohup") as server:
+        server.send_signal(signal.SIGHUP)
+        assert server.stderr is not None
+        address = next(line.split()[1] for line in server.stderr if line.startswith("gate "))
+        assert _status(address, "/v1/policy") == 200
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0, "SIGTERM ended it, not SIGHUP"

@@ -1,0 +1,94 @@
+"""The report of an event that was really held, from its data directory alone."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from redrush.config import parse_campaign
+from redrush.control.data_dir import DataDir
+from redrush.control.sealing import SealedCampaign, seal
+from redrush.drill.event_report import EventReport
+from redrush.drill.own_report import show_own_report
+from redrush.errors import ConfigError
+from redrush.stores.sqlite import SqliteStore
+from tests.settle.event import open_pots
+
+OPENS_US = 1_801_915_200_000_000
+TOML = """
+[campaign]
+id = "ny"
+name = "新年"
+currency = "CNY"
+
+[[round]]
+id = "first"
+opens = 2027-02-06T20:00:00+08:00
+lasts = "10s"
+kind = "equal"
+total = "5.00"
+packets = 5
+
+[[round]]
+id = "second"
+opens = 2027-02-06T20:01:00+08:00
+lasts = "2h"
+kind = "equal"
+total = "9.00"
+packets = 3
+"""
+
+
+@pytest.fixture
+def event(tmp_path: Path) -> Path:
+    """A directory in which three of five packets of the first round went out, and all of the second."""
+    directory = DataDir(tmp_path / "event")
+    directory.create()
+    sealed = seal(parse_campaign(TOML, "c.toml"), directory, OPENS_US)
+    asyncio.run(_hold(directory, sealed))
+    return directory.root
+
+
+async def _hold(directory: DataDir, sealed: SealedCampaign) -> None:
+    store = await SqliteStore.open_path(directory.journal)
+    first, second = sealed.campaign.rounds
+    await open_pots(store, sealed.campaign)
+    await store.claim("first", ["a", "b", "张伟"], first.opens_us + 250_000)
+    await store.claim("second", ["a"], second.opens_us)
+    await store.claim("second", ["b", "c"], second.opens_us + 3_600_000_000)
+    await store.close()
+
+
+def test_the_report_of_an_own_event_says_what_went_out_when_and_that_it_is_right(
+    event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_own_report(event, tmp_path / "out", "zh", as_json=False) == 0
+    report = msgspec.json.decode((tmp_path / "out" / "report.json").read_bytes(), type=EventReport)
+    first, second = report.rounds
+    assert (first.granted, first.left, first.granted_minor, first.sold_out_after_s) == (3, 2, 300, None)
+    assert (second.granted, second.left, second.granted_minor, second.sold_out_after_s) == (3, 0, 900, 3_600.0)
+    assert len(second.time_line.left) <= 240
+    assert (second.time_line.left[0], second.time_line.left[-1]) == (2, 0)
+    assert (report.timezone, report.traffic, report.holds) == ("+08:00", None, True)
+    assert {verdict.name for verdict in report.verdicts}.isdisjoint({"lost", "broken promises"})
+    printed = capsys.readouterr().out
+    assert "6 个红包，12.00 CNY，分毫不差" in printed
+    assert "2027-02-06 +08:00" in (tmp_path / "out" / "report.zh.html").read_text(encoding="utf-8")
+
+
+def test_a_tampered_event_is_reported_as_wrong_and_ends_with_1(event: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sealed = json.loads((event / "campaign.json").read_text())
+    sealed["campaign"]["rounds"][0]["closes_us"] = sealed["campaign"]["rounds"][0]["opens_us"] + 1
+    (event / "campaign.json").write_text(json.dumps(sealed))
+    assert show_own_report(event, event, "en", as_json=True) == 1
+    report = msgspec.json.decode(capsys.readouterr().out, type=EventReport)
+    assert "early or late" in [verdict.name for verdict in report.verdicts if not verdict.holds]
+
+
+def test_where_there_is_no_event_or_nothing_can_be_written_one_sentence_says_so(event: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        show_own_report(tmp_path / "nothing", tmp_path, "en", as_json=False)
+    with pytest.raises(ConfigError, match="choose another place with --out"):
+        show_own_report(event, event / "campaign.json" / "below", "en", as_json=False)

@@ -1,0 +1,46 @@
+import asyncio
+
+import pytest
+
+from redrush.core.receipts import verify_receipt
+from redrush.core.tickets import KeyRing
+from redrush.ports.store import LogRecord
+from redrush.settle.finding import find_user
+from redrush.stores.memory import MemoryStore
+from tests.settle.event import OPENS_US, campaign_of, open_pots
+
+CAMPAIGN, AMOUNTS = campaign_of(4, 2)
+KEYS = KeyRing("k1", {"k1": bytes(32)})
+
+
+@pytest.fixture(scope="module")
+def log() -> list[LogRecord]:
+    async def fill() -> list[LogRecord]:
+        store = MemoryStore()
+        await open_pots(store, CAMPAIGN)
+        await store.claim("r1", ["bob", "alice", "Carol"], OPENS_US + 7)
+        await store.claim("r2", ["alice"], CAMPAIGN.rounds[1].opens_us)
+        return await store.log(0, 100)
+
+    return asyncio.run(fill())
+
+
+def test_all_that_a_user_won_is_found_with_receipts_that_verify(log: list[LogRecord]) -> None:
+    found = find_user(log, "alice", CAMPAIGN, AMOUNTS, KEYS)
+    assert [(grant.round, grant.slot, grant.amount) for grant in found.grants] == [("r1", 1, "0.02"), ("r2", 4, "0.05")]
+    for grant in found.grants:
+        receipt = verify_receipt(KEYS, grant.receipt)
+        assert receipt is not None
+        assert (receipt.user, receipt.slot, receipt.round) == ("alice", grant.slot, grant.round)
+    assert "alice won 0.05 CNY in round r2" in found.lines()[3]
+
+
+@pytest.mark.parametrize("asked", ["carol", " Carol", "Ｃarol"])
+def test_an_id_that_only_looks_the_same_has_nothing_and_the_other_is_named(log: list[LogRecord], asked: str) -> None:
+    found = find_user(log, asked, CAMPAIGN, AMOUNTS, KEYS)
+    assert (found.grants, found.similar, found.of) == ((), ("Carol",), 4)
+    assert found.lines()[1].startswith('"Carol" has one')
+
+
+def test_nobody_is_named_for_a_user_who_has_nothing(log: list[LogRecord]) -> None:
+    assert find_user(log, "dave", CAMPAIGN, AMOUNTS, KEYS).lines() == ["dave has none of the 4 grants that were made"]
