@@ -71,6 +71,8 @@ CORPUS: Final[dict[str, bytes]] = {
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
     "two tickets": _post(b"Authorization: Bearer TICKET\r\nAuthorization: Bearer TICKET\r\n"),
+    "two schemes": _post(b"Authorization: Basic x\r\nAuthorization: Bearer TICKET\r\n"),
+    "two types": _body(b"{}").replace(JSON, b"Content-Type: text/plain\r\n" + JSON),
     # versions and methods
     "HTTP/0.9": b"GET /livez\r\n\r\n",
     "HTTP/0.9 by name": b"GET /livez HTTP/0.9\r\nHost: x\r\n\r\n",

@@ -20,6 +20,7 @@ import msgspec
 from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, sign_ticket
+from redrush.gate.answers import CONTINUE
 from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.connection import Connection
@@ -172,8 +173,10 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Za-z ]+\r\n")
 def read_answer(received: bytes, *, to_head: bool = False) -> tuple[Answer, bytes] | None:
     """Return the first answer in what was received and the bytes after it, or None while it is incomplete.
 
-    Fails the test if the bytes can never become an answer. `to_head`: the request was HEAD, so no body follows.
+    Fails the test if the bytes can never become an answer. A word before it that the body may come is passed over.
+    `to_head`: the request was HEAD, so no body follows.
     """
+    received = received.removeprefix(CONTINUE)
     head, blank, rest = received.partition(b"\r\n\r\n")
     if not blank:
         assert b"HTTP/1.1 ".startswith(received[:9]) or received.startswith(b"HTTP/1.1 "), received[:80]
@@ -225,6 +228,15 @@ class Client:
             more = await self._reader.read(65_536)
             assert more, f"the connection ended in the middle of an answer: {self._received!r}"
             self._received += more
+
+    async def next_bytes(self, count: int) -> bytes:
+        """Return the next bytes as they are; fails the test if the connection ends before they came."""
+        while len(self._received) < count:
+            more = await self._reader.read(65_536)
+            assert more, f"the connection ended after {self._received!r}"
+            self._received += more
+        found, self._received = self._received[:count], self._received[count:]
+        return found
 
     async def ask(self, data: bytes) -> Answer:
         await self.send(data)

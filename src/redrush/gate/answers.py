@@ -11,8 +11,8 @@ from typing import Any
 _REASONS = {
     200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
     408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type",
-    421: "Misdirected Request", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
-    500: "Internal Server Error", 503: "Service Unavailable",
+    417: "Expectation Failed", 421: "Misdirected Request", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
 }  # fmt: skip
 
 
@@ -87,6 +87,9 @@ def overloaded(interval_ms: int, *, elsewhere: bool = False) -> bytes:
     return problem(503, detail, headers, interval_ms=interval_ms)
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What comes before the answer, for whoever waits for it before they send the body."""
+
 BAD_REQUEST = problem(400, "the request is not valid HTTP/1.1")
 NOT_JSON = problem(400, "the body must be one JSON object, or be left out")
 NO_TICKET = problem(
@@ -117,6 +120,7 @@ NOT_FOUND = problem(404, "there is nothing at this path")
 TOO_SLOW = problem(408, "the request took too long to arrive")
 BODY_TOO_LARGE = problem(413, "the body is too large")
 NOT_JSON_TYPE = problem(415, "send the body as application/json")
+UNKNOWN_EXPECTATION = problem(417, "only Expect: 100-continue can be met; leave the header out")
 HEAD_TOO_LARGE = problem(431, "the request line and headers are too large")
 BUSY = problem(503, "too many claims are under way; try again shortly", "Retry-After: 1\r\n")
 NOT_SAMPLED = problem(503, "only claims are served in full now; ask again later", "Retry-After: 3\r\n")

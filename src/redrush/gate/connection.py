@@ -1,31 +1,28 @@
 """One client's connection: bytes in, whole answers out, in order.
 
-The short way is for a request that came in one piece, has no body, and whose head, with the ticket cut out, was read
-before by llhttp: one look-up instead of a parse. Browsers of one version send the same head on every request, so
-nearly all of a rush takes it. What makes it safe: the cut starts at the first Authorization line and ends at its line
-end; a ticket with a right MAC consists of harmless characters only; so the whole head differs from a strictly parsed
-one by harmless characters only. A head seen last time on the same connection needs no ticket check either.
-Everything else is read by `RequestReader`.
+The short way is for a request that came in one piece: one strict regular expression reads its head, and what such a
+head means was learned when one of its kind was read for the first time (`redrush.gate.heads`). Nothing but a
+whole head, and a body as long as it says, is served by it. A request that comes again on the same connection needs
+no reading at all. Everything else is read by `RequestReader`.
 
 There is one request under way per connection. What a client pipelines waits in `_unread`, unparsed and bounded, so
 answers keep their order and a client cannot make the gate hold more than one read of it.
 """
 
 import asyncio
+import re
 from typing import Final, cast
 
 from redrush.gate import answers
 from redrush.gate.asking_limits import Frequency
+from redrush.gate.bodies import json_object
 from redrush.gate.dress import Dressed
+from redrush.gate.heads import HEAD, KnownHead
 from redrush.gate.reader import Broken, Request, RequestReader
 from redrush.gate.route import Endpoint, Route
 from redrush.gate.site import NEVER_S, Site
 
-_BEARER: Final = b"\r\nAuthorization: Bearer "
 _FINE: Final = b"HTTP/1.1 200 "
-_BEARER_BYTES: Final = len(_BEARER)
-_FORWARDED: Final = b"\r\nX-Forwarded-For: "
-_FORWARDED_BYTES: Final = len(_FORWARDED)
 
 UNREAD_BYTES_MAX: Final = 65_536
 """What may wait behind a request under way before the connection is not read any more."""
@@ -129,7 +126,12 @@ class Connection(asyncio.Protocol):
         self._active_s = now_s = site.now_s
         if data == self._head and self._expires_s > now_s:
             self._serve(self._route, self._user)
-        elif not self._short_way(data, site, now_s):
+            return
+        found = HEAD.match(data, 0, site.head_bytes_max)
+        head = None if found is None else site.known_heads.get(found.groups())
+        if found is None or head is None:
+            self._long_way(data, found)
+        elif not self._short_way(data, found, head):
             self._long_way(data)
 
     def eof_received(self) -> bool:
@@ -152,31 +154,27 @@ class Connection(asyncio.Protocol):
 
     # -- reading
 
-    def _short_way(self, data: bytes, site: Site, now_s: int) -> bool:
-        """Serve a request whose head is known; returns False if it is not, or its ticket is not good."""
-        heads = site.known_heads
+    def _short_way(self, data: bytes, found: re.Match[bytes], head: KnownHead) -> bool:
+        """Serve a request whose head says nothing new; returns False if something else about it is not right."""
+        body_bytes = len(data) - found.end()
+        if body_bytes != head.body_bytes or (body_bytes and not _is_object(data[-body_bytes:])):
+            return False
         if self._proxy is not None:
-            cut = self._cut_forwarded(data)
-            if cut is None:
+            address = self._forwarded(data, found.end(head.forwarded)) if head.forwarded else None
+            if address is None:
                 return False
-            data, self._address, _ = cut
-            heads = site.proxied_heads
-        start = data.find(_BEARER) + _BEARER_BYTES
-        if start < _BEARER_BYTES:
-            endpoint = heads.find(data, len(data), len(data))
-            if endpoint is None:
-                return False
+            self._address = address
+        endpoint = head.endpoint
+        if not endpoint.needs_ticket:
             self._serve(endpoint.route, "")
             return True
-        end = data.find(b"\r", start)
-        endpoint = heads.find(data, start, end)
-        if endpoint is None:
-            return False
-        credentials = data[start:end]
+        site = self._site
+        start = found.end(head.ticket)
+        credentials = data[start : data.find(b"\r", start)]
         ticket = known = site.known_tickets.get(credentials)
         if ticket is None:
             ticket = site.ticket(credentials)
-        if ticket is None or ticket.expires_s <= now_s:
+        if ticket is None or ticket.expires_s <= site.now_s:
             return False
         # Kept from the second request on: most connections of a crowd make one and stay. Behind a proxy the next one is
         # somebody else's.
@@ -189,58 +187,33 @@ class Connection(asyncio.Protocol):
             site.remember_ticket(credentials, ticket)
         return True
 
-    def _cut_forwarded(self, data: bytes) -> tuple[bytes, bytes, bytes] | None:
-        """Return a proxy's request without the text of `X-Forwarded-For`, the client's address, and that text; None if
-        it has none that makes sense. A text that does consists of harmless characters, like a ticket."""
-        start = data.find(_FORWARDED) + _FORWARDED_BYTES
-        if start < _FORWARDED_BYTES:
-            return None
-        end = data.find(b"\r", start)
-        text = data[start:end]
-        address = self._site.asking.clients.of_forwarded(text)
-        return None if address is None else (data[:start] + data[end:], address, text)
+    def _forwarded(self, data: bytes, start: int) -> bytes | None:
+        """Return whom the text of `X-Forwarded-For` that begins there speaks of; None if it makes no sense."""
+        return self._site.asking.clients.of_forwarded(data[start : data.find(b"\r", start)])
 
-    def _long_way(self, data: bytes) -> None:
+    def _long_way(self, data: bytes, found: re.Match[bytes] | None = None) -> None:
+        """Read with care. `found`: what the head of a first piece was found to be, if nothing is known of it yet."""
         reader = self._reader
-        fresh = reader is None
         if reader is None:
             reader = self._reader = RequestReader(self._site.limits)
             self._since_s = self._site.now_s
         reader.feed(data)
-        if fresh and len(reader.ready) == 1 and not reader.under_way:
-            self._learn(data, reader.ready[0])
+        if found is not None and len(reader.ready) == 1 and not reader.under_way:
+            self._learn(data, found, reader.ready[0])
         self._go_on()
 
-    def _learn(self, data: bytes, request: Request | Broken) -> None:
-        """Remember the head of a request that came alone, in one piece, without a body, and was fine."""
-        if isinstance(request, Broken) or request.body or not request.keep_alive or not data.endswith(b"\r\n\r\n"):
+    def _learn(self, data: bytes, found: re.Match[bytes], request: Request | Broken) -> None:
+        """Remember what the head means of a request that came alone, in one piece, and was fine."""
+        if isinstance(request, Broken) or not request.keep_alive or self._site.stopping:
             return
-        if self._site.stopping:
+        if found.end() + len(request.body) != len(data):
             return
-        found = self._site.resolve(request)
-        if isinstance(found, bytes):
+        served = self._site.resolve(request)
+        if isinstance(served, bytes):
             return
-        endpoint: Endpoint = found[0]
-        if endpoint.once:
-            return
-        heads = self._site.known_heads
-        if self._proxy is not None:
-            # Only where the one line that is cut out is all there is: nobody's address may stand in a known head.
-            cut = self._cut_forwarded(data)
-            if cut is None or cut[2] != request.forwarded:
-                return
-            data, heads = cut[0], self._site.proxied_heads
-        start = data.find(_BEARER)
-        if start < 0:
-            # Without a ticket, or with one whose header is spelled so that the short way does not see it. The short way
-            # relies on it that no head is known by its whole text but a public one.
-            if not endpoint.needs_ticket:
-                heads.remember(data, len(data), len(data), endpoint)
-            return
-        start += _BEARER_BYTES
-        end = data.find(b"\r", start)
-        if endpoint.needs_ticket and data[start:end] == request.ticket:
-            heads.remember(data, start, end, endpoint)
+        endpoint: Endpoint = served[0]
+        if not endpoint.once and endpoint.reads is None:
+            self._site.known_heads.learn(found.groups(), len(request.body), endpoint)
 
     def _receive_more(self, data: bytes) -> None:
         """Keep what came while a request is under way, or go on reading one that comes in pieces."""
@@ -276,6 +249,10 @@ class Connection(asyncio.Protocol):
                 if reader is not None and not reader.under_way:
                     self._reader = None
                     self._since_s = NEVER_S
+                elif reader is not None and reader.expects:
+                    # Not before: the answers to what came earlier on this connection have to stand before it.
+                    reader.expects = False
+                    self._transport.write(answers.CONTINUE)
                 if self._ended:
                     self._close()
                 return
@@ -425,9 +402,14 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
+def _is_object(body: bytes) -> bool:
+    return body == b"{}" or json_object(body) is not None
+
+
 _BROKEN = {
     400: answers.BAD_REQUEST,
     408: answers.TOO_SLOW,
     413: answers.BODY_TOO_LARGE,
+    417: answers.UNKNOWN_EXPECTATION,
     431: answers.HEAD_TOO_LARGE,
 }

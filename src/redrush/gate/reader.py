@@ -1,7 +1,7 @@
-"""Reading requests that the gate has not seen before: strict HTTP/1.1 through llhttp (httptools), with limits.
+"""Reading requests with care: strict HTTP/1.1 through llhttp (httptools), with limits.
 
-This is the slow and careful way, about 5 µs for a browser's request. Requests whose head is known take the short way
-in `connection.py`; what the short way knows was learned here.
+For whatever does not come in one piece, is chunked, spelled in a rare way, or wrong: about 5 µs for a browser's
+request. All others are read at once (`redrush.gate.heads`), once one of their kind was read here.
 """
 
 from collections import deque
@@ -32,6 +32,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of pages elsewhere that may ask (CORS)."""
 
 
+_LENGTH_DIGITS_MAX = 20
+"""Of a length that are looked at: as many as 2^64 has, and their number is never above that of all."""
+
 _FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -59,10 +62,12 @@ class Broken(msgspec.Struct, frozen=True, gc=False):
 
 class RequestReader:
     """Turns a byte stream into requests. `feed` it; complete ones, and at most one `Broken` at the end, gather in
-    `ready`. After a Broken nothing more is read."""
+    `ready`. After a Broken nothing more is read. `expects`: the client of the request that is under way waits to hear
+    that it may send the body (RFC 9110, 10.1.1); whoever tells it sets that back."""
 
-    __slots__ = ("_body", "_broken", "_content_type", "_forwarded", "_framing", "_head_bytes", "_host", "_in_head",
-                 "_limits", "_origin", "_parser", "_pieces_bytes", "_ticket", "_url", "ready", "under_way")  # fmt: skip
+    __slots__ = ("_body", "_broken", "_content_type", "_decided", "_expectations", "_forwarded", "_framing",
+                 "_head_bytes", "_host", "_in_head", "_length", "_limits", "_origin", "_parser", "_pieces_bytes",
+                 "_ticket", "_url", "expects", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -70,6 +75,7 @@ class RequestReader:
         self._broken = False
         self.ready: deque[Request | Broken] = deque()
         self.under_way = False
+        self.expects = False
         self._begin()
 
     def _begin(self) -> None:
@@ -77,8 +83,11 @@ class RequestReader:
         self._ticket: bytes | None = None
         self._content_type = b""
         self._forwarded = b""
-        self._host: bytes | None = None
+        self._host = b""
         self._origin = b""
+        self._decided: set[bytes] = set()
+        self._expectations: list[bytes] = []
+        self._length = 0
         self._framing = b""
         self._body = b""
         self._head_bytes = 0
@@ -138,24 +147,37 @@ class RequestReader:
         if name == b"authorization":
             self._authorize(value)
         elif name == b"content-type":
+            self._once(name)
             self._content_type = value
         elif name == b"host":
-            if self._host is not None:
-                self._break(400)
+            self._once(name)
             self._host = value
         elif name == b"origin":
+            self._once(name)
             self._origin = value
         elif name == b"x-forwarded-for":
             self._forwarded = self._forwarded + b"," + value if self._forwarded else value
+        elif name == b"expect":
+            self._expectations.append(value.lower())
         elif name in _FRAMING_HEADERS and value != b"0":
-            self._framing = name
+            self._frame(name, value)
+
+    def _once(self, name: bytes) -> None:
+        """Refuse a second line of what decides: who stands before us may have gone by the other one."""
+        if name in self._decided:
+            self._break(400)
+        self._decided.add(name)
 
     def _authorize(self, value: bytes) -> None:
-        if self._ticket is not None:
-            self._break(400)
+        self._once(b"authorization")
         scheme, _, credentials = value.partition(b" ")
         if scheme.lower() == b"bearer":
             self._ticket = credentials.strip()
+
+    def _frame(self, name: bytes, value: bytes) -> None:
+        self._framing = name
+        if value.isdigit():
+            self._length = int(value[:_LENGTH_DIGITS_MAX])
 
     def _count(self, more_bytes: int) -> None:
         self._head_bytes += more_bytes
@@ -166,7 +188,7 @@ class RequestReader:
         self._in_head = False
         version = self._parser.get_http_version()
         if version == "1.1":
-            if self._host is None:
+            if b"host" not in self._decided:
                 self._break(400)
         elif version != "1.0" or self._framing == b"transfer-encoding":
             # HTTP/1.0 knows no chunks: whoever stands before us may have cut its requests elsewhere (RFC 9112, 6.1).
@@ -174,15 +196,26 @@ class RequestReader:
         if self._parser.should_upgrade() and (self._framing or self._parser.get_method() == b"CONNECT"):
             # llhttp would take the body for the first bytes of the new protocol.
             self._break(400)
+        if self._length > self._limits.body_bytes_max:
+            self._break(413)
+        if version == "1.1":
+            self._expect()
+
+    def _expect(self) -> None:
+        """Tell whoever awaits it that the body may come, and whoever expects anything else that it cannot be met."""
+        if any(expectation != b"100-continue" for expectation in self._expectations):
+            self._break(417)
+        self.expects = bool(self._expectations and self._framing) and not self._broken
 
     def on_body(self, body: bytes) -> None:
+        self.expects = False  # who sends it does not wait
         if len(self._body) + len(body) > self._limits.body_bytes_max:
             self._break(413)
         if not self._broken:
             self._body += body
 
     def on_message_complete(self) -> None:
-        self.under_way = False
+        self.under_way = self.expects = False
         if self._broken:
             return
         if len(self.ready) >= self._limits.pipelined_max:
@@ -201,7 +234,7 @@ class RequestReader:
                 body=self._body,
                 keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
                 forwarded=self._forwarded,
-                host=self._host or b"",
+                host=self._host,
                 origin=self._origin,
             )
         )

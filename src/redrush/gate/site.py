@@ -17,8 +17,8 @@ from redrush.gate.asking_limits import AskingLimits, AskingRules
 from redrush.gate.bodies import json_object
 from redrush.gate.crowding import Crowded, idlest_of_the_greediest
 from redrush.gate.dress import PLAIN, Dress, Dressed, Origins
+from redrush.gate.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.gate.hosts import Hosts
-from redrush.gate.known_heads import KnownHeads
 from redrush.gate.reader import Limits, Request
 from redrush.gate.route import Endpoint, Fixed, Route, TicketCounter
 
@@ -85,8 +85,8 @@ class Site:
         self.counts: Counter[str] = Counter()
         self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
         self.known_heads = KnownHeads()
-        self.proxied_heads = KnownHeads()
-        """Heads without what proxies of ours wrote in `X-Forwarded-For`. Apart from the others, where it stands."""
+        self.head_bytes_max = min(limits.head_bytes_max, HEAD_BYTES_MAX)
+        """Of heads that are read at once; longer ones are read with care."""
         self.known_tickets: dict[bytes, Ticket] = {}
         self._origins = Origins(limits.origins)
         self._hosts = hosts
@@ -252,7 +252,6 @@ class Site:
         """Answer what was accepted, then let every connection end."""
         self.stopping = True
         self.known_heads.clear()
-        self.proxied_heads.clear()
         for connection in tuple(self.connections):
             connection.finish()
 

@@ -1,0 +1,302 @@
+"""The two readers and llhttp, held against each other.
+
+Each request goes three ways. Read at once: what its head means was learned from an earlier one, its ticket and
+address are cut out. Read with care, by `RequestReader`. Through bare llhttp. Wherever the first way has an answer the
+second has the same, in every field; and the second refuses whatever llhttp refuses, and more only for the reasons of
+`STRICTER`.
+
+30,000 requests in `make test`, a million in `make soak`. `REDRUSH_FUZZ_SEED=n` replays a failure; the seed is in its
+message.
+"""
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from functools import reduce
+from typing import Final
+
+import httptools
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from redrush.gate.heads import HEAD, HEAD_BYTES_MAX, KnownHeads
+from redrush.gate.reader import Broken, Limits, Request, RequestReader
+from redrush.gate.route import Endpoint, Waiter
+from tests.gate.requests_at_random import Requests
+from tests.gate.test_malformed import CORPUS
+
+LIMITS: Final = Limits()
+REQUESTS: Final = 30_000
+REQUESTS_IN_SOAK: Final = 1_000_000
+AT_ONCE_SHARE_MIN: Final = 0.1
+"""Of the requests are read at once, at least: else the test would show nothing about that."""
+
+
+class Learned:
+    """Stands in the place of a route: the request that its head was learned from."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+        raise AssertionError("nobody is served here")
+
+
+class Message:
+    """One request as bare llhttp tells it, maybe unfinished."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.in_head = True
+        self.version = ""
+        self.method = b""
+        self.keep_alive = False
+        self.whole = False
+
+    def count(self, name: bytes) -> int:
+        return sum(1 for field, _ in self.fields if field == name)
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for field, value in self.fields if field == name]
+
+
+class Bare:
+    """What llhttp makes of bytes by itself."""
+
+    def __init__(self, data: bytes) -> None:
+        self.messages: list[Message] = []
+        self.refused = self.upgraded = False
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.upgraded = True
+        except httptools.HttpParserError:
+            self.refused = True
+
+    def on_message_begin(self) -> None:
+        self.messages.append(Message())
+
+    def on_url(self, url: bytes) -> None:
+        self.messages[-1].url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.messages[-1].in_head:
+            self.messages[-1].fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        message = self.messages[-1]
+        message.in_head = False
+        message.version = self._parser.get_http_version()
+        message.method = self._parser.get_method()
+        message.keep_alive = self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self.messages[-1].body += body
+
+    def on_message_complete(self) -> None:
+        self.messages[-1].whole = True
+
+
+def _is_path(url: bytes) -> bool:
+    try:
+        return url.startswith(b"/") or httptools.parse_url(url).path is not None
+    except httptools.HttpParserInvalidURLError:
+        return False
+
+
+STRICTER: Final[dict[str, Callable[[Message], bool]]] = {
+    "HTTP/1.1 without Host (RFC 9112, 3.2)": lambda it: it.version == "1.1" and it.count(b"host") == 0,
+    "Host twice (RFC 9112, 3.2)": lambda it: it.count(b"host") > 1,
+    "Origin twice": lambda it: it.count(b"origin") > 1,
+    "Content-Type twice": lambda it: it.count(b"content-type") > 1,
+    "Authorization twice": lambda it: it.count(b"authorization") > 1,
+    "a version but 1.0 and 1.1": lambda it: it.version not in {"", "1.0", "1.1"},
+    "chunks in HTTP/1.0 (RFC 9112, 6.1)": lambda it: it.version == "1.0" and it.count(b"transfer-encoding") > 0,
+    "an expectation that cannot be met (RFC 9110, 10.1.1)": lambda it: any(
+        value.lower() != b"100-continue" for value in it.values(b"expect")
+    ),
+    "a target without a path (RFC 9112, 3.2)": lambda it: not _is_path(it.url),
+    "a head above the limit": lambda it: (
+        len(it.url) + sum(len(name) + len(value) for name, value in it.fields) > LIMITS.head_bytes_max
+    ),
+    "a body above the limit": lambda it: (
+        len(it.body) > LIMITS.body_bytes_max
+        or any(value.isdigit() and int(value) > LIMITS.body_bytes_max for value in it.values(b"content-length"))
+    ),
+}
+"""Every deviation from llhttp, all towards refusing."""
+
+
+class Readers:
+    """The three ways, with one memory of heads."""
+
+    def __init__(self) -> None:
+        self.known = KnownHeads()
+        self.seen: Counter[str] = Counter()
+
+    def read(self, data: bytes) -> None:
+        """Read the request each way; fails the test where they differ."""
+        reader = RequestReader(LIMITS)
+        reader.feed(data)
+        careful = list(reader.ready)
+        self._against_llhttp(data, careful, unfinished=reader.under_way)
+        found = HEAD.match(data, 0, HEAD_BYTES_MAX)
+        if found is None:
+            self.seen["for the careful reader"] += 1
+            return
+        head = self.known.get(found.groups())
+        body = data[found.end() :]
+        if head is None:
+            self.seen["matches, not known"] += 1
+            request = careful[0] if len(careful) == 1 and not reader.under_way else None
+            # llhttp passes over empty lines behind a request: those belong to the next one.
+            if isinstance(request, Request) and request.keep_alive and request.body == body:
+                endpoint = Endpoint(request.method, Learned(request), needs_ticket=request.ticket is not None)
+                self.known.learn(found.groups(), len(body), endpoint)
+        elif len(body) == head.body_bytes:
+            self.seen["at once"] += 1
+            assert isinstance(head.endpoint.route, Learned)
+            learned = head.endpoint.route.request
+            (request,) = careful
+            assert isinstance(request, Request), "what the careful reader refuses is served"
+            assert not reader.under_way
+            for field in ("method", "path", "host", "origin", "content_type", "keep_alive"):
+                assert getattr(learned, field) == getattr(request, field), field
+            assert _value(data, found.end(head.ticket), head.ticket) == (request.ticket or b"")
+            assert _value(data, found.end(head.forwarded), head.forwarded) == request.forwarded.strip(b" ")
+            assert body == request.body
+
+    def _against_llhttp(self, data: bytes, careful: list[Request | Broken], *, unfinished: bool) -> None:
+        bare = Bare(data)
+        if bare.upgraded:
+            return  # llhttp would read no further; the wish is passed over (see the careful reader)
+        broken = isinstance(careful[-1], Broken) if careful else False
+        if bare.refused:
+            assert broken, "what llhttp refuses is served"
+            return
+        if broken:
+            reasons = [reason for reason, holds in STRICTER.items() if any(map(holds, bare.messages))]
+            assert reasons, f"refused without a reason: {careful[-1]}"
+            self.seen.update(reasons)
+            return
+        whole = [message for message in bare.messages if message.whole]
+        assert unfinished == (len(whole) < len(bare.messages))
+        for message, request in zip(whole, careful, strict=True):
+            assert isinstance(request, Request)
+            assert (message.method, message.body) == (request.method, request.body)
+            assert request.keep_alive == (message.keep_alive and message.version == "1.1")
+            for field, name in (("content_type", b"content-type"), ("host", b"host"), ("origin", b"origin")):
+                assert [getattr(request, field)] == (message.values(name) or [b""]), field
+            lists = message.values(b"x-forwarded-for")
+            assert request.forwarded == reduce(lambda one, other: one + b"," + other if one else other, lists, b"")
+            assert (request.ticket or b"") == _credentials(message)
+
+
+def _value(data: bytes, start: int, group: int) -> bytes:
+    """What stands from there to the end of the line, without blanks around it; nothing if there is no such line."""
+    return data[start : data.find(b"\r", start)].strip(b" ") if group else b""
+
+
+def _credentials(message: Message) -> bytes:
+    scheme, _, credentials = (message.values(b"authorization") or [b""])[0].partition(b" ")
+    return credentials.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _hold_against_each_other(count: int) -> None:
+    seed = int(os.environ.get("REDRUSH_FUZZ_SEED") or secrets.randbelow(1 << 32))
+    requests, readers = Requests(seed), Readers()
+    for _ in range(count):
+        data = requests.next()
+        try:
+            readers.read(data)
+        except AssertionError as difference:
+            raise AssertionError(f"REDRUSH_FUZZ_SEED={seed}: {data!r}: {difference}") from difference
+    seen = readers.seen
+    assert seen["at once"] > AT_ONCE_SHARE_MIN * count, f"REDRUSH_FUZZ_SEED={seed}: {seen}"
+
+
+def test_30_000_requests_are_read_alike_by_both_readers_and_llhttp() -> None:
+    _hold_against_each_other(REQUESTS)
+
+
+@pytest.mark.soak
+def test_a_million_requests_are_read_alike_by_both_readers_and_llhttp() -> None:
+    _hold_against_each_other(REQUESTS_IN_SOAK)
+
+
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+EXAMPLES: Final = {
+    "HTTP/1.1 without Host (RFC 9112, 3.2)": b"GET / HTTP/1.1\r\n\r\n",
+    "Host twice (RFC 9112, 3.2)": b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+    "Origin twice": b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: a\r\nOrigin: a\r\n\r\n",
+    "Content-Type twice": b"GET / HTTP/1.1\r\nHost: x\r\nContent-Type: a/b\r\nContent-Type: a/b\r\n\r\n",
+    "Authorization twice": b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic x\r\nAuthorization: Bearer x\r\n\r\n",
+    "a version but 1.0 and 1.1": b"GET / HTTP/0.9\r\nHost: x\r\n\r\n",
+    "chunks in HTTP/1.0 (RFC 9112, 6.1)": b"POST / HTTP/1.0\r\nHost: x\r\n" + _CHUNKED + b"\r\n0\r\n\r\n",
+    "an expectation that cannot be met (RFC 9110, 10.1.1)": b"GET / HTTP/1.1\r\nHost: x\r\nExpect: x\r\n\r\n",
+    "a target without a path (RFC 9112, 3.2)": b"GET http://x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a head above the limit": b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % (b"x" * LIMITS.head_bytes_max),
+    "a body above the limit": b"POST / HTTP/1.1\r\nHost: x\r\n"
+    + _CHUNKED
+    + b"\r\n1001\r\n%b\r\n0\r\n\r\n" % (b"x" * 4_097),
+}
+
+
+@pytest.mark.parametrize("reason", STRICTER)
+def test_each_deviation_from_llhttp_is_one(reason: str) -> None:
+    readers = Readers()
+    readers.read(EXAMPLES[reason])
+    assert readers.seen[reason] == 1
+    assert not Bare(EXAMPLES[reason]).refused
+
+
+@pytest.mark.parametrize("name", [name for name, data in CORPUS.items() if len(data) < HEAD_BYTES_MAX])
+def test_what_is_malformed_is_never_read_at_once(name: str) -> None:
+    """Nor with lines before and behind it that belong to no request of the corpus."""
+    data = CORPUS[name]
+    readers = Readers()
+    for own in (b"", b"X-Request-Id: 7\r\n", b"User-Agent: y\r\n", b"Cookie: z\r\n"):
+        target, crlf, rest = data.partition(b"\r\n")
+        for spelled in (data, target + crlf + own + rest, data.replace(b"\r\n\r\n", b"\r\n" + own + b"\r\n", 1)):
+            for _ in range(2):
+                readers.read(spelled)
+
+
+_LINES = st.one_of(
+    st.sampled_from(
+        ["Host: x", "Content-Length: 2", "Content-Length: 0", "Authorization: Bearer a.b.c", "Connection: close"]
+    ),
+    st.sampled_from(
+        ["X-Forwarded-For: 1.2.3.4", "Content-Type: application/json", "Transfer-Encoding: chunked", "Origin: x"]
+    ),
+    st.tuples(
+        st.text(st.characters(max_codepoint=255), max_size=8), st.text(st.characters(max_codepoint=255), max_size=8)
+    ).map(lambda pair: f"{pair[0]}: {pair[1]}"),
+    st.text("abcehoptxACEHOPTX-:\r\n \t", max_size=20),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_LINES, max_size=6), st.sampled_from(["", "{}", "\r\n", "{}\r\n"]))
+def test_lines_of_any_kind_are_read_alike(lines: list[str], body: str) -> None:
+    readers = Readers()
+    for head in (["Host: x"], ["Host: x", "Content-Length: 2"]):
+        readers.read("\r\n".join(["POST / HTTP/1.1", *head, "", body]).encode())
+        for _ in range(2):
+            readers.read("\r\n".join(["POST / HTTP/1.1", *head, *lines, "", body]).encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    "line", ["Foo", "Foo:", "foo: bar\r", "sec-x: a\rHost: y", "X-R\r", "Cookie", "C", "Content", "a\x01: b"]
+)
+def test_a_line_that_breaks_off_ends_no_head(line: str) -> None:
+    """Python before 3.11.5 leaves off in the middle of what a possessive group gave up."""
+    data = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n{line}\r\n\r\n".encode()
+    for end in (b"", b"{}", b"\r\n"):
+        found = HEAD.match(data + end)
+        assert found is None or line == "Foo:"
