@@ -1,11 +1,10 @@
-"""What the documents show is what the program takes: campaign files are read, commands parsed, links lead somewhere."""
+"""What the documents show is what the program takes: campaign files are read, commands are parsed."""
 
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 import typer.main
@@ -88,11 +87,3 @@ def test_a_command_that_is_named_in_running_text_exists_with_its_options(documen
 @pytest.mark.parametrize(("document", "text"), _campaigns())
 def test_a_campaign_file_that_is_shown_is_a_right_one(document: str, text: str) -> None:
     parse_campaign(text, document)
-
-
-@pytest.mark.parametrize("document", [str(path.relative_to(ROOT)) for path in DOCUMENTS])
-def test_links_lead_to_files_that_exist(document: str) -> None:
-    text = _FENCE.sub("", (ROOT / document).read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-        if not re.match(r"[a-z]+:", target):
-            assert ((ROOT / document).parent / unquote(target)).exists(), f"{document}: {target} does not exist"

@@ -13,6 +13,7 @@ import typer
 
 from redrush import __version__
 from redrush.cli import background, beginning, drills, outermost, roles
+from redrush.cli.login_keys import login_key_app
 from redrush.cli.operator_options import show, warn
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
@@ -38,6 +39,7 @@ app.add_typer(switch_app, name="switch")
 app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
 app.add_typer(set_app, name="set")
+app.add_typer(login_key_app, name="login-key")
 beginning.add_to(app)
 background.add_to(app)
 roles.add_to(app)

@@ -2,11 +2,13 @@
 
 import base64
 import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import create_durably
+from redrush.control.durable_file import create_durably, write_durably
 from redrush.core.tickets import KeyRing
 from redrush.errors import ConfigError
 
@@ -25,9 +27,10 @@ class _RingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[str, str]
 
 
-class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     tickets: _RingFile
     receipts: _RingFile
+    logins: dict[str, str] = {}
 
 
 def load_or_create_keys(data_dir: DataDir) -> Keys:
@@ -52,15 +55,58 @@ def load_keys(data_dir: DataDir) -> Keys:
     """Return the keys of the directory. ConfigError if the file is missing or wrong."""
     try:
         file = msgspec.json.decode(data_dir.keys.read_bytes(), type=_KeysFile)
-        return Keys(_ring(file.tickets), _ring(file.receipts))
+        return Keys(_ring(file.tickets, file.logins), _ring(file.receipts))
     except OSError as fault:
         raise ConfigError(f"{data_dir.keys}: cannot be read: {fault.strerror}") from fault
     except (msgspec.DecodeError, ValueError) as fault:
         raise ConfigError(f"{data_dir.keys}: is not a file of keys: {fault}") from fault
 
 
-def _ring(file: _RingFile) -> KeyRing:
-    keys = {key_id: base64.b64decode(text, validate=True) for key_id, text in file.keys.items()}
+def _ring(file: _RingFile, logins: Mapping[str, str] | None = None) -> KeyRing:
+    return KeyRing(file.current, _decoded(file.keys), _decoded(logins or {}))
+
+
+def _decoded(texts: Mapping[str, str]) -> dict[str, bytes]:
+    keys = {key_id: base64.b64decode(text, validate=True) for key_id, text in texts.items()}
     if any(len(key) != KEY_BYTES for key in keys.values()):
         raise ValueError(f"a key is not {KEY_BYTES} bytes long")
-    return KeyRing(file.current, keys)
+    return keys
+
+
+def add_login_key(data_dir: DataDir, key_id: str) -> bytes:
+    """Return a new key, of this id, with which a login signs tickets of the event; servers know it from their next
+    start on. ConfigError if there is one of that id, or the disk refuses."""
+    with _changing(data_dir) as logins:
+        if key_id in logins:
+            raise ConfigError(
+                f'{data_dir.keys}: a login key "{key_id}" exists already; remove it first, or choose another id'
+            )
+        key = secrets.token_bytes(KEY_BYTES)
+        logins[key_id] = base64.b64encode(key).decode("ascii")
+    return key
+
+
+def remove_login_key(data_dir: DataDir, key_id: str) -> None:
+    """Forget the login key: from the next start of the servers on no ticket signed with it is good. ConfigError if
+    there is none of that id, or the disk refuses."""
+    with _changing(data_dir) as logins:
+        if logins.pop(key_id, None) is None:
+            known = ", ".join(sorted(logins)) or "none"
+            raise ConfigError(f'{data_dir.keys}: "{key_id}" is no login key; there are: {known}')
+
+
+@contextmanager
+def _changing(data_dir: DataDir) -> Iterator[dict[str, str]]:
+    """Yield the login keys to be changed, and write them down at the end. One process changes them at a time."""
+    load_keys(data_dir)
+    file = msgspec.json.decode(data_dir.keys.read_bytes(), type=_KeysFile)
+    logins = dict(file.logins)
+    yield logins
+    changed = msgspec.structs.replace(file, logins=logins)
+    try:
+        _ring(changed.tickets, logins)
+        write_durably(data_dir.keys, msgspec.json.format(msgspec.json.encode(changed)))
+    except ValueError as fault:
+        raise ConfigError(str(fault)) from None
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.keys}: cannot be written: {fault.strerror}") from fault

@@ -7,18 +7,27 @@ are signed with the current key, old ones verify as long as their key is in the 
 because nothing has to be decoded before the MAC is known to be right, and because hex has one spelling: no bit of a
 ticket can change without changing the ticket. Keys belong to one data directory, so a ticket of another event fails.
 
+A *login key* is a key of another system, the company's login, which signs tickets of the same form by itself. Its MAC
+is HMAC-SHA256 (RFC 2104), cut to the same 128 bits, because the standard library of every language has it; keyed
+BLAKE2b few have. Whoever holds a login key can say who somebody is, and make no receipt.
+
 A *proven* ticket says besides that work was done for it (`redrush.core.proof_of_work`). Behind its key id stands a `+`,
 which no key id contains, and its MAC is keyed for that purpose alone: neither can be made from the other.
 """
 
 import re
-from collections.abc import Mapping
-from hashlib import blake2b
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b, sha256
 from hmac import compare_digest
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from redrush.core.user_ids import ESCAPED_BYTES_MAX, checked_user, escaped, unescaped
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 _MAC_BYTES = 16
 _PERSON = b"redrush.ticket"
@@ -31,17 +40,25 @@ KEY_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
 
 
 class KeyRing(msgspec.Struct, frozen=True):
-    """Secret keys by id, and which of them signs. Keys are 32 random bytes each."""
+    """Secret keys by id, and which of them signs. Keys are 32 random bytes each; `logins` are those of logins."""
 
     current: str
     keys: Mapping[str, bytes]
+    logins: Mapping[str, bytes] = {}
 
     def __post_init__(self) -> None:
-        for key_id in self.keys:
-            if KEY_ID_PATTERN.fullmatch(key_id) is None:
-                raise ValueError(f'"{key_id}" is not a key id: 1 to 16 letters, digits, - and _')
+        for key_id in (*self.keys, *self.logins):
+            check_key_id(key_id)
         if self.current not in self.keys:
             raise ValueError(f'the signing key "{self.current}" is not among the keys')
+        if both := self.keys.keys() & self.logins.keys():
+            raise ValueError(f'"{min(both)}" is the id of two keys')
+
+
+def check_key_id(key_id: str) -> None:
+    """Raise ValueError, with what would be right, if the text is no id of a key."""
+    if KEY_ID_PATTERN.fullmatch(key_id) is None:
+        raise ValueError(f'"{key_id}" is not a key id: 1 to 16 letters, digits, - and _')
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +80,12 @@ def sign_ticket(ring: KeyRing, user: str, expires_s: int, *, proven: bool = Fals
     return f"{body}.{keyed_mac(body.encode('ascii'), mac_state(ring.keys[ring.current], person))}"
 
 
+def sign_login_ticket(key_id: str, key: bytes, user: str, expires_s: int) -> str:
+    """Return a ticket as a login signs it with its own key. ValueError for a bad user id."""
+    body = f"{key_id}.{expires_s:x}.{escaped(checked_user(user))}"
+    return f"{body}.{_login_mac(*_login_states(key), body.encode('ascii'))}"
+
+
 def is_proven(ticket: str) -> bool:
     """Whether a genuine ticket is a proven one, for whoever has no keys."""
     return ticket.partition(".")[0].endswith(_PROVEN)
@@ -74,18 +97,21 @@ class TicketVerifier:
     def __init__(self, ring: KeyRing, *, plain: bool = True, proven: bool = True) -> None:
         """Tickets are genuine only if they are of a kind that is wanted: `plain` ones, `proven` ones, or either."""
         kinds = [("", _PERSON)] * plain + [(_PROVEN, _PERSON_PROVEN)] * proven
-        self._states = {
-            f"{key_id}{mark}".encode("ascii"): mac_state(key, person)
+        self._macs: dict[bytes, Callable[[bytes], str]] = {
+            f"{key_id}{mark}".encode("ascii"): partial(keyed_mac, state=mac_state(key, person))
             for key_id, key in ring.keys.items()
             for mark, person in kinds
         }
+        if plain:
+            for key_id, key in ring.logins.items():
+                self._macs[key_id.encode("ascii")] = partial(_login_mac, *_login_states(key))
 
     def verify(self, ticket: bytes) -> Ticket | None:
         """Return what the ticket states if it was signed with one of the keys, else None, whatever the bytes are."""
         body, _, mac = ticket.rpartition(b".")
         key_id, _, statement = body.partition(b".")
-        state = self._states.get(key_id)
-        if state is None or not compare_digest(keyed_mac(body, state).encode(), mac):
+        mac_of = self._macs.get(key_id)
+        if mac_of is None or not compare_digest(mac_of(body).encode(), mac):
             return None
         expires, _, user = statement.partition(b".")
         name = user.decode()
@@ -102,3 +128,17 @@ def keyed_mac(body: bytes, state: blake2b) -> str:
     mac = state.copy()
     mac.update(body)
     return mac.hexdigest()
+
+
+def _login_states(key: bytes) -> "tuple[HASH, HASH]":
+    """Return HMAC-SHA256's inner and outer hash with the key taken in already (RFC 2104, section 4)."""
+    padded = key.ljust(sha256().block_size, b"\0")
+    return sha256(bytes(byte ^ 0x36 for byte in padded)), sha256(bytes(byte ^ 0x5C for byte in padded))
+
+
+def _login_mac(inner: "HASH", outer: "HASH", body: bytes) -> str:
+    """Return HMAC-SHA256 of `body`, its first 128 bits as 32 hex digits."""
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(body)
+    outer.update(inner.digest())
+    return outer.hexdigest()[: 2 * _MAC_BYTES]

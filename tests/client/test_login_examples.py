@@ -1,0 +1,84 @@
+"""The programs of examples/login sign what the vectors say, each in its language."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from redrush.core.tickets import TicketVerifier
+from redrush.drill.server_process import free_port
+from tests.client.test_issue import RING
+
+ROOT = Path(__file__).parents[2]
+VECTORS = json.loads((ROOT / "docs/how-to/ticket-vectors.json").read_text(encoding="utf-8"))
+LOGIN = ROOT / "examples/login"
+READY_WITHIN_S = 20.0
+
+PROGRAMS = {
+    "node": ("ticket.mjs", "nodejs"),
+    "go": ("ticket.go", "golang-go"),
+    "java": ("Ticket.java", "default-jdk-headless"),
+}
+"""The program in each language, and the Debian package that runs it."""
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "login-company.json"
+    path.write_text(json.dumps({"id": VECTORS["key_id"], "key": VECTORS["key"]}))
+    return path
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_an_example_in_another_language_signs_what_the_vectors_say(language: str, key_file: Path) -> None:
+    program, package = PROGRAMS[language]
+    assert shutil.which(language), f"{language} is missing: apt-get install {package}"
+    run = [language, "run"] if language == "go" else [language]
+    key = [VECTORS["key_id"], VECTORS["key"]] if language == "java" else [str(key_file)]
+    for vector in VECTORS["tickets"]:
+        words = [*run, str(LOGIN / program), *key, vector["user"], str(vector["expires"])]
+        done = subprocess.run(words, capture_output=True, check=False, encoding="utf-8", env=_in_utf8())
+        assert (done.returncode, done.stdout.strip()) == (0, vector["ticket"]), done.stderr
+
+
+def _in_utf8() -> dict[str, str]:
+    return os.environ | {"LC_ALL": "C.UTF-8", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
+
+
+def test_the_endpoint_gives_a_ticket_to_who_is_logged_in_and_to_nobody_else(key_file: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "fastapi_login:app", "--port", str(port), "--log-level", "error"]
+    login = subprocess.Popen(command, cwd=LOGIN, env=os.environ | {"REDRUSH_LOGIN_KEY": str(key_file)})
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            _ask(port, {})
+        seen = TicketVerifier(RING).verify(_ask(port, {"X-Employee": "alice"})["ticket"].encode())
+    finally:
+        login.terminate()
+        login.wait()
+    assert seen is not None
+    assert seen.user == "alice"
+    assert 7_100 < seen.expires_s - time.time() <= 7_200
+
+
+def _ask(port: int, headers: dict[str, str]) -> dict[str, str]:
+    deadline_s = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/redrush-ticket", headers=headers)
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                found: dict[str, str] = json.load(answer)
+                return found
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            assert time.monotonic() < deadline_s, "the login did not come up"
+            time.sleep(0.05)
