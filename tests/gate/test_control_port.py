@@ -13,7 +13,7 @@ from redrush.control.issuing import plan_tickets
 from redrush.core.instants import http_date
 from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
-from tests.gate.world import Answer, read_answer, request
+from tests.gate.world import Answer, read_answer, request, to_this_machine
 
 TEXT = """\
 [campaign]
@@ -46,7 +46,7 @@ async def _embedded(directory: Path) -> AsyncIterator[tuple[Embedded, dict[str, 
 
 async def _ask(port: int, data: bytes) -> Answer:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
+    writer.write(to_this_machine(data))
     received = b""
     while (found := read_answer(received)) is None:
         received += await reader.read(65_536)

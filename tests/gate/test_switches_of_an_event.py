@@ -23,7 +23,7 @@ from redrush.control.switch_log import entries_of
 from redrush.core.switches import Snapshot
 from redrush.errors import RedrushError
 from redrush.wiring.embedded import Embedded, Ports
-from tests.gate.world import Answer, read_answer, request
+from tests.gate.world import Answer, read_answer, request, to_this_machine
 
 TEXT: Final = """\
 [campaign]
@@ -76,7 +76,7 @@ class Event:
 
     async def ask(self, port: str, data: bytes) -> Answer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[port])
-        writer.write(data)
+        writer.write(to_this_machine(data) if port == "control" else data)
         received = b""
         while (found := read_answer(received)) is None:
             more = await reader.read(65_536)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +14,13 @@ def add_to(app: typer.Typer) -> None:
     app.command()(stop)
 
 
-def serve_detached(file: Path, data: Path, options: dict[str, object]) -> None:
+def serve_detached(file: Path, data: Path, options: Sequence[tuple[str, object]]) -> None:
     """Start `redrush serve` in the background; return when it is ready. `options` are those that were given."""
     from redrush.control.data_dir import DataDir
     from redrush.detached import start_detached
 
     DataDir(data).create()
-    given = [str(part) for name, value in options.items() if value is not None for part in (f"--{name}", value)]
+    given = [str(part) for name, value in options if value is not None for part in (f"--{name}", value)]
     told = start_detached(["serve", str(file), "--data", str(data), *given], data / "serve.log")
     announce_detached(told, f"redrush stop --data {shlex.quote(str(data))}")
 

@@ -115,7 +115,7 @@ def seal_campaign(file: FileArgument, data: DataOption) -> None:
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - options of one command
     file: FileArgument,
     data: DataOption,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
@@ -123,25 +123,42 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez and switches; none by default."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address of the participants' port.")] = "127.0.0.1",
+    control_host: Annotated[
+        str, typer.Option(help="Address of the control port; think twice before it is not loopback.")
+    ] = "127.0.0.1",
+    control_name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A name under which the control port answers besides.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
     if detach:
-        background.serve_detached(file, data, {"port": port, "control-port": control_port, "host": host})
+        names = [("control-name", name) for name in control_name or ()]
+        options = [
+            ("port", port),
+            ("control-port", control_port),
+            ("host", host),
+            ("control-host", control_host),
+            *names,
+        ]
+        background.serve_detached(file, data, options)
         return
-    from redrush.config import load_campaign_file
+    from redrush.config import Address, load_campaign_file
     from redrush.control.data_dir import DataDir
     from redrush.wiring.embedded import Ports, run_embedded
 
+    hosts = {"gate": host, "control": control_host}
+
     def announce(ports: dict[str, int]) -> None:
         for name, number in ports.items():
-            sys.stderr.write(f"{name} http://{host}:{number}\n")
+            sys.stderr.write(f"{name} http://{Address(hosts[name], number)}\n")
         sys.stderr.flush()
         _print("ready")
         sys.stdout.flush()
 
-    run_embedded(load_campaign_file(file), DataDir(data), Ports(host, port, control_port), announce)
+    ports = Ports(host, port, control_port, control_host, tuple(control_name or ()))
+    run_embedded(load_campaign_file(file), DataDir(data), ports, announce)
 
 
 @app.command()

@@ -146,6 +146,8 @@ class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
     """The directory where it notes what it is about to tell the sets' servers."""
     lower_after_us: int | None
     """A set goes on without its replica when that was away for so long; None: only when an operator says so."""
+    names: tuple[str, ...] = ()
+    """Names under which the control ports of all roles answer, besides loopback's, their hosts, and every address."""
 
 
 class QueryRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +224,7 @@ class _Reading:
                 gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
                 notes=self._path_of(file.control.notes),
                 lower_after_us=_lower_after_us(file.control.lower_after),
+                names=tuple(file.control.names),
             ),
             query=QueryRole(
                 address=_listening("query.port", file.query.host, file.query.port),

@@ -66,6 +66,7 @@ class ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     gates: list[str] = []
     notes: str = "control"
     lower_after: str = LOWER_AFTER_DEFAULT
+    names: list[str] = []
 
 
 class QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

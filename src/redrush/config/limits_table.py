@@ -23,7 +23,7 @@ class LimitsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     user_burst: int | None = None
     address_per_second: RateValue | None = None
     address_burst: int | None = None
-    connections_per_address_max: int | None = None
+    connections_per_address_max: int | str | None = None
     trusted_proxies: list[str] = []
 
 
@@ -34,7 +34,7 @@ class LimitsSpec(msgspec.Struct, frozen=True, kw_only=True):
     user_burst: int | None = None
     address_per_second: RateValue | None = None
     address_burst: int | None = None
-    connections_per_address_max: int | None = None
+    connections_per_address_max: int | str | None = None
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
@@ -43,8 +43,11 @@ def limits_of_table(table: LimitsTable) -> LimitsSpec:
     for who in ("user", "address"):
         _check_rate(who, getattr(table, f"{who}_per_second"), getattr(table, f"{who}_burst"))
     connections_max = table.connections_per_address_max
-    if connections_max is not None and connections_max < 1:
-        raise Wrong("limits.connections_per_address_max", "must be at least 1")
+    if isinstance(connections_max, str):
+        if connections_max != OFF:
+            raise Wrong("limits.connections_per_address_max", f'"{connections_max}" is neither a number nor "{OFF}"')
+    elif connections_max is not None and connections_max < 1:
+        raise Wrong("limits.connections_per_address_max", f'must be at least 1, or "{OFF}"')
     return LimitsSpec(
         user_per_second=table.user_per_second,
         user_burst=table.user_burst,

@@ -39,6 +39,8 @@ class Operation(msgspec.Struct, frozen=True):
     method: str
     path: str
     run: Run
+    waits: bool = False
+    """Whether it may take long because it waits for a change."""
 
 
 class _Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +80,7 @@ class OperatorApi:
         """Yield every operation."""
         yield Operation("GET", "/v1/switches", self._switches)
         yield Operation("GET", "/v1/switches/log", self._log)
-        yield Operation("POST", "/v1/switches/watch", self._watch)
+        yield Operation("POST", "/v1/switches/watch", self._watch, waits=True)
         yield Operation("GET", "/v1/playbooks", self._playbooks)
         if self._tell is not None:
             yield Operation("POST", "/v1/readings", partial(self._told, self._tell))

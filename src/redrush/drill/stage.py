@@ -37,7 +37,8 @@ def plain_event(name: str, packets: int, rounds: Sequence[str] = ("r1",), tables
         f"packets = {many}\n"
         for round_id in rounds
     )
-    return f'[campaign]\nid = "drill"\nname = "{name}"\ncurrency = "CNY"\n{text}{tables}'
+    one_address = '[limits]\nconnections_per_address_max = "off"\n'  # the crowd comes from this machine
+    return f'[campaign]\nid = "drill"\nname = "{name}"\ncurrency = "CNY"\n{text}{one_address}{tables}'
 
 
 def user_names(first: int, end: int) -> list[str]:

@@ -2,15 +2,21 @@
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from redrush.errors import ConfigError
 from redrush.gate.connection import Connection
 from redrush.gate.site import Site
 
-BACKLOG = 4_096
+BACKLOG_MAX: Final = 4_096
 """Connections the kernel keeps while the loop is busy: a crowd connects within the same second."""
+BACKLOG_MIN: Final = 32
+BACKLOG_PART: Final = 8
+"""All that wait are accepted in one turn of the loop, before any of them can be refused. So no more may wait than this
+part of the files that may be open, which is kept free for them."""
 
 SOCKET_BUFFER_BYTES = 65_536
 """What the kernel keeps of one connection, in each direction (Linux allows twice the figure). By itself it would grow
@@ -19,8 +25,18 @@ to megabytes for every client that sends without reading; an answer has a few hu
 STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
 
+MakeConnection = Callable[[Site], asyncio.Protocol]
+
 Beat = Callable[[float], float]
 """Is told how late it is called, in seconds; returns how many shall lie between the calls from the next one on."""
+
+
+def backlog() -> int:
+    """Return how many connections may wait to be accepted at a port."""
+    files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files_max == resource.RLIM_INFINITY:
+        return BACKLOG_MAX
+    return min(BACKLOG_MAX, max(BACKLOG_MIN, files_max // BACKLOG_PART))
 
 
 class Server:
@@ -34,15 +50,19 @@ class Server:
         self._sites: list[tuple[Site, asyncio.Server]] = []
         self._next_tick: asyncio.TimerHandle | None = None
 
-    async def listen(self, site: Site, host: str, port: int, *, reuse_port: bool = False) -> int:
+    async def listen(
+        self, site: Site, host: str, port: int, *, reuse_port: bool = False, make: MakeConnection | None = None
+    ) -> int:
         """Serve the site at the address; returns the port, which the system chooses if `port` is 0.
 
         `reuse_port`: other processes listen on the same port, and the system shares the connections out among them.
+        `make` makes its connections; None: those of participants.
         """
+        made = Connection if make is None else make
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                lambda: Connection(site), host, port, backlog=BACKLOG, reuse_port=reuse_port, start_serving=False
+                lambda: made(site), host, port, backlog=backlog(), reuse_port=reuse_port, start_serving=False
             )
             for listening in listener.sockets:
                 # Accepted sockets inherit them.
@@ -85,7 +105,7 @@ class Server:
         while any(site.connections for site, _ in self._sites) and asyncio.get_running_loop().time() < deadline_s:
             await asyncio.sleep(0.01)
         for site, _ in self._sites:
-            for connection in tuple(site.connections):
+            for connection in (*site.connections, *site.refused):
                 connection.abort()
         for timer in (self._next_tick, self._next_beat):
             if timer is not None:

@@ -20,15 +20,31 @@ USER_PACES: Final = 2
 USER_BURST_S: Final = 5
 
 
-def asking_limits(spec: LimitsSpec, policy: ClientPolicy) -> AskingLimits:
-    """Return the limits of a gate. Addresses have none unless one is configured: a school may be behind one."""
+ADDRESS_PART: Final = 4
+"""Of all connections one address may have this part, where nothing else is said and no proxy of ours stands before the
+gate: a school is behind one address and hardly fills it, and who means harm needs several."""
+
+
+def asking_limits(spec: LimitsSpec, policy: ClientPolicy, connections_max: int) -> AskingLimits:
+    """Return the limits of a gate that takes so many connections. How often an address may ask is not limited unless it
+    is configured: a school may be behind one."""
     rules = AskingRules(
         user=_user_rate(spec, policy),
         address=_address_rate(spec),
-        connections_per_address_max=spec.connections_per_address_max,
+        connections_per_address_max=_share_of_an_address(spec, connections_max),
         trusted_proxies=spec.trusted_proxies,
     )
     return AskingLimits(rules, time.monotonic)
+
+
+def _share_of_an_address(spec: LimitsSpec, connections_max: int) -> int | None:
+    share = spec.connections_per_address_max
+    if isinstance(share, str):
+        assert share == OFF
+        return None
+    if share is None and not spec.trusted_proxies:
+        return max(1, connections_max // ADDRESS_PART)
+    return share
 
 
 def _user_rate(spec: LimitsSpec, policy: ClientPolicy) -> Rate | None:

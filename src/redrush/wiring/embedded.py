@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import resource
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TextIO
 import msgspec
 import uvloop
 
-from redrush.config import CampaignFile, GateSpec
+from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
@@ -24,7 +23,6 @@ from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
-from redrush.gate.reader import Limits
 from redrush.gate.readings import GateReadings
 from redrush.gate.server import Server
 from redrush.ports.store import Store, StoreFailed
@@ -40,7 +38,8 @@ from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.dependencies import breaker_readings
-from redrush.wiring.operating import Operating, control_site, prepare_operating
+from redrush.wiring.files import limits_of
+from redrush.wiring.operating import ControlPort, Operating, operation_failed, prepare_operating
 from redrush.wiring.readings import gate_readings, recorder_readings
 from redrush.wiring.role import add_probes, ready_unless
 
@@ -58,6 +57,9 @@ class Ports(msgspec.Struct, frozen=True):
     host: str
     gate: int
     control: int | None
+    control_host: str = "127.0.0.1"
+    control_names: tuple[str, ...] = ()
+    """Names under which the control port answers, besides loopback's, its own, and every address."""
 
 
 class Embedded:
@@ -86,6 +88,7 @@ class Embedded:
             raise ConfigError(
                 f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
             )
+        limits = limits_of(self._file.gate, self._log)
         self._data_dir.create()
         self._store = await self._open_store(self._data_dir.journal)
         self._sealed = seal(self._file, self._data_dir, clock.now_us())
@@ -103,15 +106,15 @@ class Embedded:
                 self._file.proof_of_work,
                 self._file.admission,
             ),
-            limits_of(self._file.gate),
+            limits,
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
             shared=False,
             now_us=clock.now_us,
             failed=self._fail,
-            asking=asking_limits(self._file.limits, self._file.client),
+            asking=asking_limits(self._file.limits, self._file.client, limits.connections_max),
         )
         plans = prepare_operating(self._data_dir, self._file)
-        self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us)
+        self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us, operation_failed(self._log))
         self._operating.board.follow(self._gate.switches.apply)
         for claims in self._gate.rounds.values():
             await claims.warm_up()
@@ -186,11 +189,13 @@ class Embedded:
         self._server = Server([self._gate.tick], self._gate.beat)
         ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
         if self._ports.control is not None:
-            control = control_site(self._data_dir, clock.now_us)
-            self._operating.serve_on(control)
-            add_probes(control, self._readiness, [lambda: gate_readings(self._gate), self._settlement_readings])
-            ports["control"] = await self._server.listen(control, self._ports.host, self._ports.control)
-        self._operating.announce(self._ports.host, ports.get("control"))
+            host = self._ports.control_host
+            control = ControlPort(self._data_dir, clock.now_us, (host, *self._ports.control_names))
+            self._operating.serve_on(control.site)
+            sources = [lambda: gate_readings(self._gate), self._settlement_readings, control.readings]
+            add_probes(control.site, self._readiness, sources)
+            ports["control"] = await control.listen(self._server, host, self._ports.control)
+        self._operating.announce(self._ports.control_host, ports.get("control"))
         return ports
 
     def _readiness(self) -> bytes:
@@ -220,23 +225,6 @@ class Embedded:
         self._records.close()
         if self._fault is not None:
             raise self._fault
-
-
-FILES_KEPT = 256
-"""Descriptors that connections may not use: journal, records, control port, and refusals on their way out."""
-
-
-def limits_of(spec: GateSpec) -> Limits:
-    """Return the gate's limits: the defaults, over them what the campaign file sets, and no more connections than this
-    process may have files, for which its soft limit is raised to the hard one."""
-    chosen = {name: value for name, value in msgspec.structs.asdict(spec).items() if value is not None}
-    limits = msgspec.structs.replace(Limits(), **chosen)
-    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
-    if files_max == resource.RLIM_INFINITY:
-        return limits
-    connections_max = max(1, min(limits.connections_max, files_max - FILES_KEPT))
-    return msgspec.structs.replace(limits, connections_max=connections_max)
 
 
 def run_embedded(

@@ -24,7 +24,7 @@ from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
-from redrush.wiring.embedded import limits_of
+from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, listen_to_switches
 from redrush.wiring.readings import gate_readings
 from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, run_role, surroundings
@@ -52,6 +52,7 @@ class GateRole:
         keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id)
         policy = load_policy(data_dir)
+        limits = limits_of(deployment.gate.limits, self._around.log, len(self._stores))
         gate = build_gate(
             Event(
                 sealed.campaign,
@@ -63,12 +64,12 @@ class GateRole:
                 load_proof_of_work(data_dir),
                 deployment.admission,
             ),
-            limits_of(deployment.gate.limits),
+            limits,
             self._homes,
             shared=True,
             now_us=now_us,
             failed=self._troubles.listener("store"),
-            asking=asking_limits(deployment.limits, policy),
+            asking=asking_limits(deployment.limits, policy, limits.connections_max),
         )
         scaled = self._scaled = ScaledGate(
             gate,

@@ -1,9 +1,9 @@
 """Switches, playbooks and rules of a running event: the board on its data directory, and the control API on a site."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Self
+from typing import Any, Final, Self
 
 from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
@@ -24,12 +24,20 @@ from redrush.control.told_readings import ToldReadings
 from redrush.core.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.gate import answers
-from redrush.gate.operations import Operations
+from redrush.gate.control_port import GUESTS_MAX, ControlConnection, Guests
+from redrush.gate.hosts import Hosts
+from redrush.gate.operations import OPERATIONS_MAX, WATCHES_MAX, Operations
 from redrush.gate.reader import Limits
+from redrush.gate.server import Server
 from redrush.gate.site import Site
+from redrush.watch.metrics import Reading
 
-CONTROL_LIMITS = Limits(connections_max=256, claim_deadline_s=30.0)
-"""Of a control port: operators, scrapers, and gates that wait for the next change longer than a claim may take."""
+OPERATORS_MAX: Final = 32
+"""Connections of operators and their programs, as many as there are surely files for."""
+
+CONTROL_LIMITS: Final = Limits(connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0)
+"""Of a control port: guests, and whoever has the token: operators, and processes that wait for the next change for
+longer than a claim may take."""
 
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here: where a client finds such a port
 
@@ -46,33 +54,68 @@ def prepare_operating(data_dir: DataDir, file: CampaignFile) -> Plans:
     return plans
 
 
-def control_site(data_dir: DataDir, now_us: Callable[[], int]) -> Site:
-    """Return the site of a control port, with nothing on it yet. What needs a ticket on it needs the control token; it
-    is refused to everybody where there is none."""
-    token = load_token_if_any(data_dir)
-    return Site(CONTROL_LIMITS, None if token is None else TokenVerifier(token), now_us, answers.NO_TOKEN)
+def operation_failed(log: Any) -> Callable[[Exception], None]:
+    """Return what writes down that an operation broke off with what nobody thought of."""
+    return lambda fault: log.error("an operation of the control port broke off", exc_info=fault, fault=repr(fault))
+
+
+class ControlPort:
+    """A control port: its site, and who is on it. `listen` when everything is on the site."""
+
+    def __init__(self, data_dir: DataDir, now_us: Callable[[], int], names: Iterable[str]) -> None:
+        """What needs a ticket on the site needs the control token; it is refused to everybody where there is none.
+        `names` are those under which it answers, besides loopback's and every address."""
+        token = load_token_if_any(data_dir)
+        verifier = None if token is None else TokenVerifier(token)
+        self.site = Site(CONTROL_LIMITS, verifier, now_us, answers.NO_TOKEN, hosts=Hosts(names))
+        self.guests = Guests()
+
+    async def listen(self, server: Server, host: str, port: int) -> int:
+        """Answer there; returns the port. ConfigError if it cannot be."""
+        return await server.listen(self.site, host, port, make=lambda site: ControlConnection(site, self.guests))
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield who is on it."""
+        labels = (("who", "guests"),)
+        yield Reading(
+            "redrush_control_connections", "Connections of the control port", "gauge", labels, len(self.guests)
+        )
+        labels = (("who", "token"),)
+        others = max(0, len(self.site.connections) - len(self.guests))
+        yield Reading("redrush_control_connections", "Connections of the control port", "gauge", labels, others)
+        ended = self.guests.pushed_out + self.site.counts["guests_ended"]
+        help_ = "Connections without a token that took too long or made room for others"
+        yield Reading("redrush_control_guests_ended", help_, "counter", (), ended)
 
 
 class Operating:
     """The parts of one process that has the switchboard. `open`, then the rest, then `stop`."""
 
-    def __init__(self, data_dir: DataDir, board: Switchboard) -> None:
+    def __init__(self, data_dir: DataDir, board: Switchboard, failed: Callable[[Exception], None]) -> None:
         self.board = board
         self._data_dir = data_dir
-        self._operations = Operations()
+        self._operations = Operations(failed)
         self._told = ToldReadings(asyncio.get_running_loop().time)
         self._rules: asyncio.Task[None] | None = None
 
     @classmethod
-    def open(cls, data_dir: DataDir, plans: Plans, campaign: Campaign, now_us: Callable[[], int]) -> Self:
-        """Take the switches of the directory over. Raises SwitchLogInUse if another process has them."""
-        return cls(data_dir, Switchboard(SwitchLog.open(data_dir.switches), plans, campaign, now_us))
+    def open(
+        cls,
+        data_dir: DataDir,
+        plans: Plans,
+        campaign: Campaign,
+        now_us: Callable[[], int],
+        failed: Callable[[Exception], None],
+    ) -> Self:
+        """Take the switches of the directory over. Raises SwitchLogInUse if another process has them. `failed` hears of
+        operations that broke off with what nobody thought of."""
+        return cls(data_dir, Switchboard(SwitchLog.open(data_dir.switches), plans, campaign, now_us), failed)
 
     def serve_on(self, site: Site, further: Iterable[Operation] = ()) -> None:
         """Let a control port serve the control API, and what else this process has operations for."""
         api = OperatorApi(self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell)
         for operation in chain(api.operations(), further):
-            route = self._operations.route(operation.run)
+            route = self._operations.route(operation.run, waits=operation.waits)
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")
             site.add(method, path, route, needs_ticket=True, reads=route.reads)
 

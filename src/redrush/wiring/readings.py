@@ -33,6 +33,13 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
     yield from _admission_readings(gate.admission)
     yield Reading("redrush_parked", "Claims waiting for the store", "gauge", (), gate.gauge.parked)
     yield Reading("redrush_connections", "Open connections", "gauge", (), len(gate.site.connections))
+    yield Reading(
+        "redrush_connections_max",
+        "Connections that there may be, as files allow",
+        "gauge",
+        (),
+        gate.site.connections_max,
+    )
     for reason, count in gate.site.counts.items():
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
     for limit in (gate.site.asking.users, gate.site.asking.addresses):

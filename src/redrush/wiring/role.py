@@ -22,7 +22,8 @@ from redrush.gate.site import Site
 from redrush.gate.views import Computed
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
-from redrush.wiring.operating import control_site
+from redrush.wiring.files import raise_files_max
+from redrush.wiring.operating import ControlPort
 
 TROUBLED_S: Final = 5.0
 """How long after its last fault a part still counts as troubled: parts that go on by themselves report each try."""
@@ -195,10 +196,12 @@ def run_role(make: Callable[[Surroundings], Role], around: Surroundings, announc
         server = Server([])
         ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
         try:
-            site = control_site(around.data_dir, around.clock.now_us)
-            addresses = await role.start(site)
-            add_probes(site, readiness, [role.readings])
-            port = await server.listen(site, control.host, control.port)
+            raise_files_max()
+            names = (control.host, *around.deployment.control.names)
+            control_port = ControlPort(around.data_dir, around.clock.now_us, names)
+            addresses = await role.start(control_port.site)
+            add_probes(control_port.site, readiness, [role.readings, control_port.readings])
+            port = await control_port.listen(server, control.host, control.port)
             announce({**addresses, "control": Address(control.host, port)})
             ends.append(asyncio.ensure_future(role.failed()))
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

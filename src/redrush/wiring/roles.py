@@ -26,9 +26,9 @@ from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
-from redrush.wiring.embedded import limits_of
+from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
-from redrush.wiring.operating import Operating
+from redrush.wiring.operating import Operating, operation_failed
 from redrush.wiring.readings import recorder_readings
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
@@ -174,7 +174,9 @@ class ControlRole:
         # What is sealed may be read-only, so the board is where this role notes other things too.
         board_dir = DataDir(around.deployment.control.notes)
         board_dir.create()
-        self._operating = Operating.open(board_dir, load_plans(around.data_dir), campaign, around.clock.now_us)
+        self._operating = Operating.open(
+            board_dir, load_plans(around.data_dir), campaign, around.clock.now_us, operation_failed(around.log)
+        )
         self._stores = await open_stores(around.deployment, campaign.id)
         self._wardens = Wardens(around, self._stores, around.log.warning)
         self._operating.serve_on(control, self._wardens.operations(self._operating.board).operations())
@@ -252,7 +254,7 @@ class QueryRole:
             },
             TicketVerifier(keys.tickets),
             {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
-            limits=limits_of(deployment.gate.limits),
+            limits=limits_of(deployment.gate.limits, self._around.log),
             now_us=now_us,
         )
         self._parts.add("watch", self._queries.watch())

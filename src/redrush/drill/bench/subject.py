@@ -40,7 +40,13 @@ class RoundPlan(msgspec.Struct, frozen=True, kw_only=True):
     release_per_s: float | None = None
 
 
-ENDLESS_LIMITS: Final = ("[limits]", "user_per_second = 1000000", "[admission]", 'queueing_target = "200ms"')
+ENDLESS_LIMITS: Final = (
+    "[limits]",
+    "user_per_second = 1000000",
+    'connections_per_address_max = "off"',
+    "[admission]",
+    'queueing_target = "200ms"',
+)
 """A few users make all the load. Their limit is looked at before each answer, as in an event, and never reached.
 
 What can be done at the most is asked with hundreds of claims waiting all the time, as the peers let them: admission,
