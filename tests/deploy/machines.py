@@ -20,8 +20,9 @@ records = {{ file = "records.dsn" }}
 id = "s1"
 addresses = ["127.0.0.1:{first}", "127.0.0.1:{second}"]
 [valkey]
-user = "redrush"
-password = {{ file = "password" }}
+gate = {{ user = "redrush-gate", password = {{ file = "password" }} }}
+settlement = {{ user = "redrush-settlement", password = {{ file = "password" }} }}
+warden = {{ user = "redrush-warden", password = {{ file = "password" }} }}
 """
 
 

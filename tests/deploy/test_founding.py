@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from redrush.config.deployment_file import Duty
 from redrush.core.campaign import Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import Posted
@@ -31,7 +32,7 @@ def claim_once(machines: Machines) -> tuple[Terms, PotState]:
     """Open a pot of two slots, claim one durably; return the terms under which, and the pot's state."""
 
     async def claim() -> tuple[Terms, PotState]:
-        (store,) = (await open_stores(machines.deployment, "proxied")).values()
+        (store,) = (await open_stores(machines.deployment, "proxied", Duty.GATE)).values()
         try:
             async with asyncio.timeout(20):
                 while await _is_away(store):

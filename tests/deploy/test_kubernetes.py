@@ -6,6 +6,7 @@ import kubernetes_validate
 import pytest
 
 from redrush.config import load_campaign_file, load_deployment_file
+from redrush.config.deployment_file import Duty
 from redrush.gate.server import STOP_DEADLINE_S
 from tests.deploy.kubernetes import (
     MANIFESTS,
@@ -131,8 +132,9 @@ def test_every_set_has_two_servers_under_the_names_of_the_deployment_file_and_a_
 
 def test_secrets_are_files_where_the_deployment_file_looks_for_them() -> None:
     deployment = load_deployment_file(MANIFESTS / "deployment.toml")
-    assert deployment.valkey.password is not None
-    looked_for = {str(deployment.valkey.password.file), str(deployment.sets[0].records.file)}
+    passwords = [login.password for login in deployment.valkey.logins.values() if login.password is not None]
+    looked_for = {*(str(password.file) for password in passwords), str(deployment.sets[0].records.file)}
+    assert len(looked_for) == len(Duty) + 1
     mounted: set[str] = set()
     for workload in of_kind("Deployment"):
         directory = next(m["mountPath"] for m in container(workload)["volumeMounts"] if m["name"] == "secrets")
@@ -142,7 +144,7 @@ def test_secrets_are_files_where_the_deployment_file_looks_for_them() -> None:
     assert mounted == looked_for
     # Who faces the crowd cannot reach the records.
     (items,) = walk(pod(_role("gate"))["volumes"], "items")
-    assert [item["key"] for item in items] == ["valkey.password"]
+    assert [item["key"] for item in items] == ["gate.password"]
 
 
 def test_a_gate_that_ends_is_given_the_time_to_drain() -> None:

@@ -1,5 +1,6 @@
 """The shipped settings of Valkey and PostgreSQL, on real servers."""
 
+import importlib.resources
 import re
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def test_a_replica_follows_under_the_shipped_users(tmp_path: Path) -> None:
             raise AssertionError("a stranger was let in")
         finally:
             nobody.close()
+
+
+def test_the_shipped_users_are_those_of_the_stack() -> None:
+    shipped = (DEPLOY / "valkey" / "auth.conf.example").read_text()
+    assert importlib.resources.files("redrush.stack").joinpath("users.conf").read_text() == shipped
 
 
 def test_the_cluster_has_the_same_file() -> None:

@@ -11,6 +11,7 @@ import typer.main
 
 from redrush.cli.main import app
 from redrush.config import load_campaign_file, load_deployment_file
+from redrush.config.deployment_file import Duty
 from tests.deploy.kubernetes import container, of_kind
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -74,15 +75,16 @@ def test_the_units_ports_are_those_of_the_proxies() -> None:
 
 def test_credentials_are_handed_to_the_units_that_read_them() -> None:
     deployment = load_deployment_file(DEPLOY / "systemd" / "deployment.toml")
-    assert deployment.valkey.password is not None
-    names = {deployment.valkey.password.credential, deployment.sets[0].records.credential}
+    passwords = [login.password for login in deployment.valkey.logins.values() if login.password is not None]
+    names = {*(password.credential for password in passwords), deployment.sets[0].records.credential}
+    assert len(names) == len(Duty) + 1
     handed: dict[str, set[str]] = {}
     for unit in (DEPLOY / "systemd").glob("redrush-*.service"):
         handed[unit.name] = set(
             re.findall(r"^LoadCredential=([^:]+):/etc/redrush/secrets/\1$", unit.read_text(), re.MULTILINE)
         )
     assert set.union(*handed.values()) == names
-    assert handed["redrush-gate.service"] == {"valkey.password"}
+    assert handed["redrush-gate.service"] == {"gate.password"}
     assert handed["redrush-query.service"] == {"records.dsn"}
 
 

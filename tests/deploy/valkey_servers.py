@@ -1,5 +1,6 @@
 """Real Valkey servers under the shipped file and users, on loopback."""
 
+import re
 import secrets
 import subprocess
 import time
@@ -18,11 +19,11 @@ END_DEADLINE_S = 15.0
 
 
 def prepare(directory: Path, password: str | None = None) -> str:
-    """Write the shipped file and users into the directory; returns the password of user redrush."""
+    """Write the shipped file and users into the directory; returns the password, which is that of every user."""
     directory.mkdir(exist_ok=True)
     password = password or secrets.token_hex(8)
     auth = (DEPLOY / "valkey" / "auth.conf.example").read_text()
-    (directory / "auth.conf").write_text(auth.replace("change-this-password", password))
+    (directory / "auth.conf").write_text(re.sub(r"change-the-\w+-password", password, auth))
     text = (DEPLOY / "valkey" / "valkey.conf").read_text()
     for old, new in (("bind * -::*", "bind 127.0.0.1"), ("/etc/redrush/valkey/auth.conf", f"{directory}/auth.conf")):
         assert old in text
@@ -36,7 +37,7 @@ def running(directory: Path, port: int, password: str) -> Iterator[Any]:
     """Run a server on what was prepared; yields a client. The server ends with the block."""
     command = [find_program().path, str(directory / "valkey.conf"), "--dir", str(directory), "--port", str(port)]
     with (directory / "log").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        client = redis.Redis(host="127.0.0.1", port=port, username="redrush", password=password)
+        client = redis.Redis(host="127.0.0.1", port=port, username="redrush-admin", password=password)
         try:
             wait_until(lambda: _answers(client), lambda: process.poll() is None, directory / "log")
             yield client

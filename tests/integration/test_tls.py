@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from redrush.config.deployment_file import Address, ValkeySpec
+from redrush.config.deployment_file import Address, Duty, Login, ValkeySpec
 from redrush.core.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
@@ -34,9 +34,9 @@ WAIT_S = 0.5
 
 
 def _access(ca: Path | None, shown: tuple[Path, Path] | tuple[None, None] = (None, None)) -> Access:
-    return access_of(
-        ValkeySpec(user=None, password=None, cluster=False, tls=True, tls_ca=ca, tls_cert=shown[0], tls_key=shown[1])
-    )
+    logins = dict.fromkeys(Duty, Login(None, None))
+    spec = ValkeySpec(logins=logins, cluster=False, tls=True, tls_ca=ca, tls_cert=shown[0], tls_key=shown[1])
+    return access_of(spec, Duty.GATE)
 
 
 @pytest.fixture

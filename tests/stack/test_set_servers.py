@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from redrush.config.deployment_file import Duty
 from redrush.stack.loopback import free_port
 from redrush.stack.options import SetPlan
+from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import BEGIN_MAX_S, NOBODY, REPLICA, STORE, SetServers
 from redrush.stack.stack_dir import StackDir
-from redrush.stack.valkey_server import ValkeyServer, find_program
+from redrush.stack.valkey_server import Guard, ValkeyServer, find_program
 
 HANGS_S = 1.5
 """Longer than one question to a server waits."""
@@ -26,8 +28,13 @@ async def quiet_pair(directory: Path, *settings: str) -> AsyncIterator[tuple[Set
     stack.event.create()
     taken: set[int] = set()
     ports = (free_port(taken), free_port(taken))
-    sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program())
-    servers = [ValkeyServer(directory / str(port), port=port, replica_of=NOBODY, settings=settings) for port in ports]
+    users = ServerUsers.of(stack)
+    sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program(), users)
+    guard = Guard(users.lines(), users.access(Duty.WARDEN), None)
+    servers = [
+        ValkeyServer(directory / str(port), port=port, replica_of=NOBODY, settings=settings, guard=guard)
+        for port in ports
+    ]
     try:
         await asyncio.gather(*(server.start() for server in servers))
         yield sets, servers

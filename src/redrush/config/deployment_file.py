@@ -7,6 +7,7 @@ Paths in it are relative to the file.
 
 import os
 import re
+from enum import StrEnum
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from redrush.config.deployment_tables import (
     ControlTable,
     EventTable,
     GateTable,
+    LoginTable,
     QueryTable,
     RoleTable,
     SecretValue,
@@ -111,11 +113,29 @@ class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
     records: Secret
 
 
-class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """How roles sign in at the servers of the sets."""
+class Duty(StrEnum):
+    """What a process does with a set's servers, which says as which user it signs in."""
+
+    GATE = "gate"
+    """Claims."""
+    SETTLEMENT = "settlement"
+    """Records logs, opens pots, moves slots: recorders and the settle role."""
+    WARDEN = "warden"
+    """Watches over servers, founds and rebuilds: the control role, and operators' commands."""
+
+
+class Login(msgspec.Struct, frozen=True):
+    """As whom to sign in."""
 
     user: str | None
     password: Secret | None
+
+
+class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How roles sign in at the servers of the sets."""
+
+    logins: dict[Duty, Login]
+    """Of each duty; the same where the file has one user for all."""
     cluster: bool
     """The addresses are seeds of one Valkey Cluster, which promotes replicas by itself."""
     tls: bool
@@ -296,27 +316,32 @@ class _Reading:
         return Secret(where, env=value.env, file=file, credential=value.credential)
 
     def _valkey(self, table: ValkeyTable) -> ValkeySpec:
-        password = None
-        if table.password is not None:
-            if isinstance(table.password, str):
-                raise Wrong("valkey.password", 'does not belong here: write { env = "NAME" } or { file = "PATH" }')
-            password = self._secret("valkey.password", table.password)
+        password = None if table.password is None else self._password("valkey.password", table.password)
         if table.user is not None and password is None:
             raise Wrong("valkey.user", "needs a password")
+        logins = dict.fromkeys(Duty, Login(table.user, password))
+        for duty in Duty:
+            own: LoginTable | None = getattr(table, duty)
+            if own is not None:
+                logins[duty] = Login(own.user, self._password(f"valkey.{duty}.password", own.password))
         for key in ("tls_ca", "tls_cert", "tls_key"):
             if getattr(table, key) is not None and not table.tls:
                 raise Wrong(f"valkey.{key}", "is of no use without tls = true")
         if (table.tls_cert is None) != (table.tls_key is None):
             raise Wrong("valkey.tls_cert", "goes with tls_key: give both files or neither")
         return ValkeySpec(
-            user=table.user,
-            password=password,
+            logins=logins,
             cluster=table.cluster,
             tls=table.tls,
             tls_ca=self._path_if_any(table.tls_ca),
             tls_cert=self._path_if_any(table.tls_cert),
             tls_key=self._path_if_any(table.tls_key),
         )
+
+    def _password(self, key: str, value: SecretValue) -> Secret:
+        if isinstance(value, str):
+            raise Wrong(key, 'does not belong here: write { env = "NAME" } or { file = "PATH" }')
+        return self._secret(key, value)
 
     def _path_if_any(self, text: str | None) -> Path | None:
         return None if text is None else self._path_of(text)

@@ -33,9 +33,17 @@ class SetTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     records: SecretValue | None = None
 
 
+class LoginTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    user: str
+    password: SecretValue
+
+
 class ValkeyTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user: str | None = None
     password: SecretValue | None = None
+    gate: LoginTable | None = None
+    settlement: LoginTable | None = None
+    warden: LoginTable | None = None
     cluster: bool = False
     tls: bool = False
     tls_ca: str | None = None

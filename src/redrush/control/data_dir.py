@@ -16,11 +16,40 @@
 | `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
 """
 
+import os
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from redrush.control.private import UMASK, make_private
 from redrush.errors import ConfigError
+
+OURS: Final = (
+    "campaign.json",
+    "amounts.i64",
+    "client_policy.json",
+    "proof_of_work.json",
+    "keys.json",
+    "journal.db",
+    "records.db",
+    "switches.jsonl",
+    "plans.json",
+    "control-token",
+    "control-port.json",
+    "switches-heard.json",
+    "deployment.toml",
+    "records.dsn",
+    "founded.json",
+    "processes.json",
+    "stack.lock",
+    "valkey",
+    "control",
+    "sets",
+    "postgres",
+    "logs",
+)
+"""Names in the directory, and beginnings of names, that are made private; others may be a person's own."""
 
 
 class DataDir(msgspec.Struct, frozen=True):
@@ -94,9 +123,14 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "switches-heard.json"
 
     def create(self) -> None:
-        """Make the directory, readable by its owner only. ConfigError if that cannot be."""
+        """Make the directory, readable by its owner only, as what is ours in it. ConfigError if that cannot be.
+
+        Whatever this process makes from then on is its owner's alone, also files that SQLite adds to its own.
+        """
+        os.umask(UMASK)
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private([self.root, *(path for path in self.root.iterdir() if _is_ours(path.name))])
         except OSError as fault:
             raise ConfigError(f"{self.root}: cannot be created: {fault.strerror}") from fault
 
@@ -106,3 +140,7 @@ class DataDir(msgspec.Struct, frozen=True):
             raise ConfigError(
                 f"{self.root}: holds no campaign; `redrush seal FILE --data {self.root}` makes one of a campaign file"
             )
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or name.startswith(("journal.db-", "records.db-"))

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from redrush.control.private import UMASK
 from redrush.errors import ConfigError
 
 USERS: Final = ("postgres", "nobody")
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str]) -> None:
             _keep_reading(libc)
     # After the change of user, which would clear it.
     _check(libc.prctl(_PR_SET_PDEATHSIG, chosen.signal, 0, 0, 0), "prctl")
+    os.umask(UMASK)
     if os.getppid() != chosen.parent:
         raise SystemExit("the parent ended before its server began")
     os.execv(chosen.command[0], chosen.command)  # noqa: S606 - no shell is wanted

@@ -6,10 +6,12 @@ from typing import Final
 import msgspec
 
 from redrush.config import GateSpec, LimitsSpec, load_deployment_file
+from redrush.config.deployment_file import Duty
 from redrush.control.sealing import SealedCampaign
 from redrush.core.campaign import Round
 from redrush.errors import ConfigError
 from redrush.stack.loopback import HOST, free_port, is_free
+from redrush.stack.server_users import user_of
 from redrush.stack.stack_dir import StackDir
 
 SETS_MAX: Final = 50
@@ -134,8 +136,13 @@ def deployment_text(
         f'[event]\ndata = "."\nrecords = {{ file = {_toml(stack.records_dsn.name)} }}\n{audience}'
     )
     sets = "".join(_set_text(set_plan) for set_plan in plan.sets)
+    logins = "".join(
+        f"{duty} = {{ user = {_toml(user_of(duty))}, password = {{ file = {_toml(_relative(stack, duty))} }} }}\n"
+        for duty in Duty
+    )
     return (
-        f"{head}{sets}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\ncontrol_port = {plan.gates[0]}\n"
+        f"{head}{sets}\n[valkey]\n{logins}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\n"
+        f"control_port = {plan.gates[0]}\n"
         f"count = {len(plan.gates)}\n{_keys(gate)}"
         f"\n[limits]\n{_keys(limits)}"
         f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
@@ -143,6 +150,10 @@ def deployment_text(
         f'\n[control]\ncontrol_port = {plan.control}\ngates = ["{HOST}:{plan.port}"]\n'
         f"\n[query]\nhost = {_toml(HOST)}\nport = {plan.query}\ncontrol_port = {plan.query_control}\n"
     )
+
+
+def _relative(stack: StackDir, duty: Duty) -> str:
+    return str(stack.password(duty).relative_to(stack.root))
 
 
 def _keys(table: msgspec.Struct) -> str:

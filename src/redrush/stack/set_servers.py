@@ -20,18 +20,21 @@ from typing import Final
 import msgspec
 
 from redrush.config import Address
+from redrush.config.deployment_file import Duty
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import Noted, Terms
 from redrush.errors import RedrushError
 from redrush.ports.store import StoreUnavailable
 from redrush.stack.child import ChildSpec
 from redrush.stack.loopback import HOST
+from redrush.stack.lowered import unprivileged_user
 from redrush.stack.options import SetPlan
+from redrush.stack.server_users import ServerUsers
 from redrush.stack.stack_dir import StackDir
-from redrush.stack.valkey_server import Program, ValkeyServer
+from redrush.stack.valkey_server import Guard, Program, ValkeyServer
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.terms import fence
 
 STORE: Final = "store"
@@ -61,14 +64,21 @@ class Standing(msgspec.Struct, frozen=True):
 class SetServers:
     """See the module."""
 
-    def __init__(self, plan: SetPlan, stack: StackDir, campaign_id: str, program: Program) -> None:
+    def __init__(self, plan: SetPlan, stack: StackDir, campaign_id: str, program: Program, users: ServerUsers) -> None:
         self.id = plan.id
         self._stack = stack
         self._campaign_id = campaign_id
         self._keys = SetKeys(campaign_id, plan.id)
+        self._access = users.access(Duty.WARDEN)
         self._addresses = [Address(HOST, port) for port in plan.ports]
         self._servers = [
-            ValkeyServer(stack.server(plan.id, name), port=port, program=program, settings=("--logfile", ""))
+            ValkeyServer(
+                stack.server(plan.id, name),
+                port=port,
+                program=program,
+                settings=("--logfile", ""),
+                guard=Guard(users.lines(), self._access, unprivileged_user()),
+            )
             for name, port in zip(NAMES, plan.ports, strict=False)
         ]
 
@@ -118,7 +128,7 @@ class SetServers:
                 await self._follow(index, self._addresses[newest])
         epoch, replicas_needed = known[newest].epoch, min(1, len(self._servers) - 1)
         if not founded:
-            epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed)).epoch
+            epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed, self._access)).epoch
             self._stack.add_founded(self.id)
         await self._rename(self._addresses[newest], Terms(epoch + 1, replicas_needed))
 
@@ -130,7 +140,7 @@ class SetServers:
             notes.note(Noted(terms.epoch, str(primary)))
         finally:
             notes.close()
-        link, _ = await Link.connect(primary, Access())
+        link, _ = await Link.connect(primary, self._access)
         try:
             await fence(link, self._keys, terms, named=True)
         finally:
@@ -156,7 +166,7 @@ class SetServers:
 
     async def _start_command(self, index: int) -> Sequence[str]:
         server = self._servers[index]
-        server.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await asyncio.to_thread(server.prepare)
         server.replica_of = await self._to_follow(index)
         return server.command()
 
@@ -199,7 +209,7 @@ class SetServers:
 
     async def _standing(self, address: Address) -> Standing | None:
         try:
-            link, _ = await Link.connect(address, Access())
+            link, _ = await Link.connect(address, self._access)
             try:
                 role, held = await link.call(
                     pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq", "detached")), 2
@@ -213,7 +223,7 @@ class SetServers:
         return _standing(role, held)
 
     async def _command(self, index: int, *command: str) -> None:
-        link, _ = await Link.connect(self._addresses[index], Access())
+        link, _ = await Link.connect(self._addresses[index], self._access)
         try:
             (reply,) = await link.call(pack(command))
         finally:

@@ -8,6 +8,7 @@
 | `founded.json` | the sets that were ever founded: they are never founded again, whatever their servers hold |
 | `control/` | what the wardens of the sets have noted |
 | `sets/s1/a`, `b`, … | the servers of a set, each with its append-only file |
+| `valkey/` | the passwords of the servers' users, a file each |
 | `postgres/` | the database of the records |
 | `logs/` | a log per process |
 | `processes.json` | who runs now; `stack.lock` is held by the one who supervises |
@@ -65,6 +66,15 @@ class StackDir(msgspec.Struct, frozen=True):
     def postgres(self) -> Path:
         """The directory of the database server."""
         return self.root / "postgres"
+
+    @property
+    def valkey(self) -> Path:
+        """The directory of the passwords of the sets' servers."""
+        return self.root / "valkey"
+
+    def password(self, name: str) -> Path:
+        """Return the file with the password of a user of the sets' servers."""
+        return self.valkey / f"{name}.password"
 
     @property
     def logs(self) -> Path:

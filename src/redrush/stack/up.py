@@ -15,6 +15,7 @@ from typing import Any, Final
 from redrush.config import CampaignFile
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import load_or_create_keys
+from redrush.control.private import make_private
 from redrush.control.sealing import SealedCampaign, seal
 from redrush.control.unsealed import keep_unsealed
 from redrush.ending import when_told_to_stop
@@ -24,6 +25,7 @@ from redrush.stack.loopback import HOST
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.processes import ProcessName, process_name
+from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import STORE, SetServers
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
@@ -133,11 +135,13 @@ class _Stack:
 async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan, campaign_id: str) -> list[SetServers]:
     """Start the database and the servers of all sets; return these when they are ready for roles."""
     stack.logs.mkdir(mode=0o700, exist_ok=True)
+    make_private([*stack.logs.iterdir(), *(stack.control.rglob("*") if stack.control.is_dir() else ())])
     database = PostgresServer(stack.postgres, plan.postgres)
     program = await asyncio.to_thread(find_program)
     await asyncio.to_thread(database.prepare)
     write_durably(stack.records_dsn, database.dsn().encode())
-    sets = [SetServers(spec, stack, campaign_id, program) for spec in plan.sets]
+    users = ServerUsers.of(stack)
+    sets = [SetServers(spec, stack, campaign_id, program, users) for spec in plan.sets]
     servers = [child for spec in sets for child in spec.children()]
     await supervisor.start([role_children.postgres(database), *servers])
     await asyncio.gather(*(spec.begin() for spec in sets))

@@ -7,6 +7,8 @@ on loopback only, keeps its data and its log in one directory, and ends with its
 
 import asyncio
 import importlib.resources
+import os
+import pwd
 import re
 import shutil
 import signal
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from redrush.config.deployment_file import Address
+from redrush.control.durable_file import write_durably
+from redrush.control.private import DIRECTORY, FILE
 from redrush.errors import RedrushError
 from redrush.extras import install_command
 from redrush.ports.store import StoreUnavailable
@@ -43,6 +47,11 @@ LAST_WORDS_BYTES: Final = 2_000
 
 APPEND_ONLY: Final = "appendonlydir"
 """Where a server keeps its data, by default."""
+
+SETTINGS: Final = importlib.resources.files(__package__).joinpath("valkey.conf")
+"""What all servers have in common."""
+
+NO_LOGIN: Final = Access()
 
 _VERSION: Final = re.compile(r"\bv=(\d+)\.(\d+)\.(\d+)")
 
@@ -86,6 +95,15 @@ def _program(path: str) -> Program | None:
     return Program(tuple(map(int, version.groups())), path) if version else None
 
 
+class Guard(NamedTuple):
+    """Who may do what with a server. `users` are lines of its configuration, `access` is one of them who may look
+    how it is, and `runs_as` is whom it runs as itself; None: as this process does."""
+
+    users: str
+    access: Access
+    runs_as: pwd.struct_passwd | None
+
+
 class ValkeyServer:
     """One server and its directory. After an end, however it came, `start` starts it again: same port, same data."""
 
@@ -97,13 +115,16 @@ class ValkeyServer:
         replica_of: Address | None = None,
         settings: tuple[str, ...] = (),
         program: Program | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        """`settings` are further configuration as arguments, such as `--cluster-enabled`, `yes`."""
+        """`settings` are further configuration as arguments, such as `--cluster-enabled`, `yes`. Without a `guard`
+        everybody on the machine may do everything with it."""
         self.directory = directory
         self.replica_of = replica_of
         self._port = port
         self._settings = settings
         self._program = program or find_program()
+        self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -173,20 +194,43 @@ class ValkeyServer:
 
     def command(self) -> list[str]:
         """Return what is run: the server, ended with this process."""
-        return command_as(None, signal.SIGKILL, self.directory, self.server_command())
+        user = None if self._guard is None else self._guard.runs_as
+        return command_as(user, signal.SIGKILL, self.directory, self.server_command())
 
     def server_command(self) -> list[str]:
         """Return the command of the server alone, for whoever looks after its end."""
-        configuration = str(importlib.resources.files(__package__).joinpath("valkey.conf"))
-        command = [self._program.path, configuration, "--bind", HOST, "--port", str(self.address.port)]
+        command = [self._program.path, str(self._configuration()), "--bind", HOST, "--port", str(self.address.port)]
         command += ["--dir", str(self.directory.absolute()), "--logfile", str(self.log_path.absolute())]
         if self.replica_of is not None:
             command += ["--replicaof", self.replica_of.host, str(self.replica_of.port)]
         return [*command, *self._settings]
 
+    def prepare(self) -> None:
+        """Make its directory and its configuration, for nobody but it to read, also where they were there before."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._guard is None:
+            return
+        text = SETTINGS.read_text(encoding="utf-8") + self._guard.users
+        write_durably(self._own_configuration, text.encode())
+        own = self._guard.runs_as
+        for path in (self.directory, *self.directory.rglob("*")):
+            if path.is_symlink():
+                continue
+            path.chmod(DIRECTORY if path.is_dir() else FILE)
+            if own is not None:
+                os.chown(path, own.pw_uid, own.pw_gid, follow_symlinks=False)
+
+    @property
+    def _own_configuration(self) -> Path:
+        return self.directory.absolute() / "valkey.conf"
+
+    def _configuration(self) -> Path:
+        """Passwords are in the directory of the server, for a command line can be read by everybody."""
+        return Path(str(SETTINGS)) if self._guard is None else self._own_configuration
+
     def _spawn(self) -> int:
         """Start the process; return where in the log it begins to write."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         with self.log_path.open("ab") as log:
             began_at = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 - our own command
@@ -208,7 +252,7 @@ class ValkeyServer:
     async def _answers(self) -> bool:
         """Return whether it is this process that answers, and not another one on the same port."""
         try:
-            link, _ = await Link.connect(self.address, Access())
+            link, _ = await Link.connect(self.address, NO_LOGIN if self._guard is None else self._guard.access)
             try:
                 said, pong = await link.call(pack(("INFO", "server")) + pack(("PING",)), 2)
             finally:

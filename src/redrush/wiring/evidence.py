@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TextIO, TypeVar
 
 from redrush.config import DeploymentFile
+from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.sealing import SealedCampaign, load_sealed
@@ -40,7 +41,7 @@ def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], Seale
 
     async def read() -> _Result:
         sealed = load_sealed(DataDir(deployment.data))
-        stores = await open_stores(deployment, sealed.campaign.id)
+        stores = await open_stores(deployment, sealed.campaign.id, Duty.WARDEN)
         records = {spec.id: open_records(spec) for spec in deployment.sets}
         try:
             granted = await granted_in([(records[set_id], store) for set_id, store in stores.items()])
@@ -68,7 +69,7 @@ async def _reconcile(deployment: DeploymentFile) -> Report:
     for round_ in campaign.rounds:
         for share in division.shares(round_.id):
             rounds[share.set].add(round_.id)
-    stores = await open_stores(deployment, campaign.id)
+    stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     try:
         sources = [
             SetSource(spec.id, spec.records.read(), stores[spec.id], frozenset(rounds[spec.id]))

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from redrush.config import DeploymentFile
-from redrush.config.deployment_file import SetSpec
+from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.sealing import load_sealed
 from redrush.errors import RedrushError
@@ -42,7 +42,7 @@ def found_sets(deployment: DeploymentFile) -> dict[str, bool]:
     be tried again.
     """
     campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
-    access = access_of(deployment.valkey)
+    access = access_of(deployment.valkey, Duty.WARDEN)
 
     async def found_all() -> dict[str, bool]:
         return {
@@ -56,6 +56,8 @@ def found_sets(deployment: DeploymentFile) -> dict[str, bool]:
 async def _found(spec: SetSpec, campaign_id: str, access: Access, *, in_cluster: bool) -> bool:
     async with _servers(spec, campaign_id, access) as servers:
         if any(server.epoch for server in servers):
+            # What it is asked for also when there is nothing to found: the functions of this release.
+            await found_set(spec.addresses, campaign_id, spec.id, spec.replicas_needed, access)
             return False
         if (recorded := await asyncio.to_thread(_recorded_seq, spec)) > 0:
             raise RedrushError(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Container, Iterator
 import msgspec
 
 from redrush.config import Address, DeploymentFile
+from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.unsealed import load_policy, load_proof_of_work
@@ -50,7 +51,7 @@ class GateRole:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         data_dir = DataDir(deployment.data)
         keys = load_keys(data_dir)
-        self._stores = await open_stores(deployment, sealed.campaign.id)
+        self._stores = await open_stores(deployment, sealed.campaign.id, Duty.GATE)
         policy = load_policy(data_dir)
         limits = limits_of(deployment.gate.limits, self._around.log, len(self._stores))
         gate = build_gate(

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from redrush.config import Address, DeploymentFile, load_deployment_file
-from redrush.config.deployment_file import SetSpec
+from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import STDIN
 from redrush.control.keys import load_keys
@@ -60,7 +60,7 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
         spec = deployment.set_named(set_id)
         describe_sets(path)  # before anything is looked into: is there somebody to order it?
         campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
-        access = access_of(deployment.valkey)
+        access = access_of(deployment.valkey, Duty.WARDEN)
         asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
     return order_promotion(path, set_id, address, why, who, yes=yes)
 
@@ -110,11 +110,12 @@ async def _rebuild(
     deployment: DeploymentFile, spec: SetSpec, target: Address, expected: Callable[[], int], *, yes: bool
 ) -> Rebuilt:
     campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
-    access = access_of(deployment.valkey)
+    access = access_of(deployment.valkey, Duty.WARDEN)
     await _check_copies(spec, target, SetKeys(campaign_id, spec.id), access, yes=yes)
     records = open_records(spec)
     ids = [other.id for other in deployment.sets if other.id != spec.id]
-    others = dict(zip(ids, await asyncio.gather(*(open_store(deployment, i, campaign_id) for i in ids)), strict=True))
+    opening = (open_store(deployment, other_id, campaign_id, Duty.WARDEN) for other_id in ids)
+    others = dict(zip(ids, await asyncio.gather(*opening), strict=True))
     try:
         if not yes and not await asyncio.to_thread(records.cursor):
             raise NeedsYes(f"the records have nothing of set {spec.id}: rebuilt from them it would be empty")
@@ -186,8 +187,8 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
     data_dir = DataDir(deployment.data)
     sealed, keys = load_sealed(data_dir), load_keys(data_dir)
     campaign = sealed.campaign
-    entrance = _Entrance(deployment.sets, campaign.id, access_of(deployment.valkey))
-    stores = await open_stores(deployment, campaign.id)
+    entrance = _Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN))
+    stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     honouring = Honouring(
         campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter
     )

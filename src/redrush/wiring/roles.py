@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from redrush.config import Address, DeploymentFile
+from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Overview
@@ -48,7 +49,7 @@ class RecorderRole:
     async def start(self, control: Site) -> dict[str, Address]:
         sealed = self._around.sealed
         self._records = open_records(self._spec)
-        self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id)
+        self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id, Duty.SETTLEMENT)
 
         pause = SettlementPause()
         self._reporting = Reporting(self._around, "recorder")
@@ -109,7 +110,7 @@ class SettleRole:
 
     async def start(self, control: Site) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
-        self._stores = await open_stores(around.deployment, campaign.id)
+        self._stores = await open_stores(around.deployment, campaign.id, Duty.SETTLEMENT)
         opener = PotOpener(
             self._stores,
             campaign,
@@ -177,7 +178,7 @@ class ControlRole:
         self._operating = Operating.open(
             board_dir, load_plans(around.data_dir), campaign, around.clock.now_us, operation_failed(around.log)
         )
-        self._stores = await open_stores(around.deployment, campaign.id)
+        self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
         self._operating.serve_on(control, self._wardens.operations(self._operating.board).operations())
         self._operating.announce(around.control.host, around.control.port or None)

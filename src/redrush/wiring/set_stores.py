@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Final
 
-from redrush.config.deployment_file import DeploymentFile, SetSpec, ValkeySpec
+from redrush.config.deployment_file import DeploymentFile, Duty, SetSpec, ValkeySpec
 from redrush.errors import ConfigError
 from redrush.records.postgres import PostgresRecords
 from redrush.records.postgres.records import QUERY_MAX_S
@@ -15,10 +15,10 @@ ATTACH_WAIT_S: Final = 3.0
 """How long the start of a role waits for its sets, so as not to complain about what is there in a moment."""
 
 
-async def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str, ValkeyStore]:
+async def open_stores(deployment: DeploymentFile, campaign_id: str, duty: Duty) -> dict[str, ValkeyStore]:
     """Return the store of each set, by id, in the order of the deployment. Waits a moment for their primaries; those
-    that are away then are looked for in the background, for ever."""
-    access = access_of(deployment.valkey)
+    that are away then are looked for in the background, for ever. Signs in for the `duty`."""
+    access = access_of(deployment.valkey, duty)
     stores = {
         spec.id: ValkeyStore.attach_later(spec.addresses, campaign_id, spec.id, access=access)
         for spec in deployment.sets
@@ -27,10 +27,10 @@ async def open_stores(deployment: DeploymentFile, campaign_id: str) -> dict[str,
     return stores
 
 
-async def open_store(deployment: DeploymentFile, set_id: str, campaign_id: str) -> ValkeyStore:
+async def open_store(deployment: DeploymentFile, set_id: str, campaign_id: str, duty: Duty) -> ValkeyStore:
     """Return the store of one set, like `open_stores`."""
     spec = deployment.set_named(set_id)
-    store = ValkeyStore.attach_later(spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey))
+    store = ValkeyStore.attach_later(spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey, duty))
     await store.attached(ATTACH_WAIT_S)
     return store
 
@@ -41,10 +41,13 @@ async def close_all(stores: Mapping[str, ValkeyStore]) -> None:
         await store.close()
 
 
-def access_of(spec: ValkeySpec) -> Access:
-    """Return how to sign in at the servers. Reads password, CA and certificate. ConfigError if one cannot be used."""
+def access_of(spec: ValkeySpec, duty: Duty) -> Access:
+    """Return how to sign in at the servers for this duty. Reads password, CA and certificate.
+
+    ConfigError if one cannot be used."""
     tls = _tls(spec) if spec.tls else None
-    return Access(spec.user, None if spec.password is None else spec.password.read(), tls)
+    login = spec.logins[duty]
+    return Access(login.user, None if login.password is None else login.password.read(), tls)
 
 
 def _tls(spec: ValkeySpec) -> ssl.SSLContext:

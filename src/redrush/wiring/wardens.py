@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from redrush.config.deployment_file import Duty
 from redrush.control.set_operations import SetOperations, Watched
 from redrush.control.switchboard import Switchboard
 from redrush.control.warden import SetServers, Warden
@@ -35,7 +36,7 @@ class Wardens:
         deployment, campaign_id = around.deployment, around.sealed.campaign.id
         if deployment.valkey.cluster:  # it promotes by itself
             return
-        access = access_of(deployment.valkey)
+        access = access_of(deployment.valkey, Duty.WARDEN)
         for spec in deployment.sets:
             self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
             servers = SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access)

@@ -47,10 +47,12 @@ class ServerAway(Exception):
 class Resp:
     """A connection to a Valkey server that speaks RESP2, blocking."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, password: str | None = None) -> None:
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)), REPLY_S)
         self._file = self._socket.makefile("rb")
+        if password is not None:
+            self.call("AUTH", "redrush-admin", password)
 
     def close(self) -> None:
         self._file.close()
@@ -95,7 +97,7 @@ def last_seqs(directory: Path, campaign: str) -> dict[str, int]:
     """Return the seq of the last record in each set's log. Raises ServerAway or OSError while a set has no primary."""
     found = {}
     for set_id, addresses in set_addresses(directory).items():
-        with closing(_primary(addresses, campaign, set_id)) as server:
+        with closing(_primary(directory, addresses, campaign, set_id)) as server:
             found[set_id] = int(server.call("HGET", f"{{{campaign}/{set_id}}}:meta", "seq"))
     return found
 
@@ -111,7 +113,7 @@ def read_sets(directory: Path, campaign: str) -> dict[str, SetEvidence]:
     journal = _journal(directory)
     sets = {}
     for set_id, addresses in set_addresses(directory).items():
-        with closing(_primary(addresses, campaign, set_id)) as server:
+        with closing(_primary(directory, addresses, campaign, set_id)) as server:
             sets[set_id] = _read_set(server, f"{{{campaign}/{set_id}}}:", journal.get(set_id, []))
     return sets
 
@@ -153,13 +155,14 @@ def _journal(directory: Path) -> dict[str, list[Row]]:
     return logs
 
 
-def _primary(addresses: list[str], campaign: str, set_id: str) -> Resp:
+def _primary(directory: Path, addresses: list[str], campaign: str, set_id: str) -> Resp:
     """Return a connection to the set's primary: of those that say they are one, that of the highest epoch."""
+    password = (directory / "valkey" / "admin.password").read_text(encoding="ascii")
     found: list[tuple[int, Resp]] = []
     for address in addresses:
         try:
-            server = Resp(address)
-        except OSError:
+            server = Resp(address, password)
+        except (OSError, RuntimeError):
             continue
         try:
             role = server.call("ROLE")[0]

@@ -113,7 +113,8 @@ class Calls:
         elif fault.code in ELSEWHERE:
             self._primary.drop(attached, str(fault), unknown.reason)
         elif "not found" in fault.detail:
-            await load(attached.link, self._library)  # a slot has come to a node that never ran this release
+            # A slot has come to a node that never ran this release.
+            await load(attached.link, self._keys, self._library)
             return
         else:
             raise unknown

@@ -28,12 +28,13 @@ async def found_set(
     try:
         held = found.primaries(epoch_min=1)
         if held:
+            await load(held[-1][1], keys, Library.read())
             return held[-1][0]
         empty = [server.link for server in found.servers if server.is_primary]
         if found.silent or len(empty) != 1:
             raise StoreUnavailable(f"{found.why_not()}; to found it all must answer, and one be primary")
         library = Library.read()
-        await load(empty[0], library)
+        await load(empty[0], keys, library)
         (reply,) = await empty[0].call(pack(("FCALL", library.found, 1, keys.meta, replicas_needed)))
         if isinstance(reply, ReplyFault):
             raise StoreUnavailable(f"{empty[0].address}: {reply}")

@@ -195,7 +195,7 @@ class Primary:
         terms, link = primaries[-1]
         found.close(but=link)
         try:
-            await load(link, self._library)
+            await load(link, self._keys, self._library)
         except StoreUnavailable as error:
             link.cut("not usable")
             self._why = error

@@ -88,7 +88,7 @@ class SetRebuild:
 
         Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
         """
-        await load(self._link, Library.read())
+        await load(self._link, self._keys, Library.read())
         (last,) = await self._ask(("HGET", self._keys.meta, "seq"))
         orders: tuple[Command, ...] = (
             ("MULTI",),

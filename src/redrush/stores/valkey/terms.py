@@ -78,11 +78,21 @@ async def read_terms(link: Link, keys: SetKeys) -> tuple[Terms, History] | Reply
     return None if terms is None else (terms, history_of(forks))
 
 
-async def load(link: Link, library: Library) -> None:
-    """Make the server know the library. Raises StoreUnavailable if it refuses."""
+async def load(link: Link, keys: SetKeys, library: Library) -> None:
+    """See to it that the server knows the library. Raises StoreUnavailable if it does not, and takes it from us not."""
+    (known,) = await link.call(pack(("FCALL", library.touch, 1, keys.meta, "", 0)))
+    if not isinstance(known, ReplyFault) or "not found" not in known.detail:
+        return
     (reply,) = await link.call(pack(("FUNCTION", "LOAD", library.source)))
-    if isinstance(reply, ReplyFault) and "already exists" not in reply.detail:
-        raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
+    if not isinstance(reply, ReplyFault) or "already exists" in reply.detail:
+        return
+    if reply.code == "NOPERM":
+        raise StoreUnavailable(
+            f"{link.address}: does not know the functions of this release, and this user may not load them: "
+            "`redrush found --deploy FILE` does, also of sets that are founded",
+            Absence.FUNCTIONS,
+        )
+    raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
 
 
 async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, shared_seq: int | None = None) -> None:
@@ -95,7 +105,7 @@ async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False,
     terms may or may not be new then, read them again.
     """
     library = Library.read()
-    await load(link, library)
+    await load(link, keys, library)
     primary = (str(link.address),) if named else ()
     fork = () if shared_seq is None else (shared_seq,)
     assert named or not fork, "the library reads the arguments by their places"
