@@ -22,6 +22,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import seal
 from redrush.core.client_policy import ClientPolicy
+from redrush.core.phase import SteadyClock
 from redrush.core.receipts import ReceiptSigner
 from redrush.core.tickets import Ticket, TicketVerifier
 from redrush.stores.sqlite import SqliteStore
@@ -93,22 +94,46 @@ def test_init_says_where_it_cannot_write(run: Run) -> None:
     assert "no/such/place.toml: cannot be written: No such file or directory" in refused.err
 
 
+OPENS_US = 1_801_915_200_000_000
+"""Of the first round of the sample."""
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let it be an instant, µs since the epoch, for commands that ask."""
+    return lambda now_us: monkeypatch.setattr(
+        "redrush.wiring.clock.system_clock", lambda: SteadyClock(lambda: 0, now_us)
+    )
+
+
+@pytest.fixture
+def in_november(at: Callable[[int], None]) -> None:
+    """69 days and a half before the opening."""
+    at(OPENS_US - 69 * 86_400_000_000 - 43_200_000_000)
+
+
+@pytest.mark.usefixtures("in_november")
 def test_check_says_what_would_be_handed_out(run: Run, campaign: Path) -> None:
     checked = run("check", campaign)
     assert checked.out.splitlines() == [
         f"{campaign}: fine. 21,000 packets, 58800.00 CNY",
-        "  r20: opens 2027-02-06T12:00:00.000000Z, lasts 60 s, 20,000 lucky packets, 50000.00 CNY",
-        "  r21: opens 2027-02-06T13:00:00.000000Z, lasts 60 s, 1,000 equal packets, 8800.00 CNY",
+        "  r20: opens 2027-02-06T20:00:00+08:00 (2027-02-06T12:00:00Z, in 69 days 12 h), lasts 60 s, "
+        "20,000 lucky packets, 50000.00 CNY",
+        "  r21: opens 2027-02-06T21:00:00+08:00 (2027-02-06T13:00:00Z, in 69 days 13 h), lasts 60 s, "
+        "1,000 equal packets, 8800.00 CNY",
+        "  audience: everybody with a ticket may win, one packet in each round",
         "  clients: start within 1,000 ms, ask every 1,000 ms at most, wait 8,000 ms for an answer, "
         "retry 10% of requests, come back after 10,000 ms, give up after 4 failures",
     ]
     assert (checked.code, checked.err) == (0, "")
 
 
+@pytest.mark.usefixtures("in_november")
 def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> None:
     checked = run("check", campaign, "--json")
     found = json.loads(checked.out)
     rounds = found.pop("rounds")
+    assert (found.pop("audience"), found.pop("warnings")) == (None, [])
     assert found.pop("client") == msgspec.to_builtins(ClientPolicy())
     assert found.pop("proof_of_work") is None
     assert found == {"ok": True, "campaign": "cny2027", "currency": "CNY", "packets": 21_000, "total": "58800.00"}
@@ -117,10 +142,113 @@ def test_check_gives_the_same_as_one_json_object(run: Run, campaign: Path) -> No
         "id": "r20",
         "kind": "lucky",
         "opens": "2027-02-06T12:00:00.000000Z",
+        "opens_as_written": "2027-02-06T20:00:00+08:00",
+        "opens_in_seconds": 69.5 * 86_400,
         "lasts_seconds": 60.0,
         "packets": 20_000,
         "total": "50000.00",
     }
+
+
+def _warnings(out: str) -> list[str]:
+    return [line.removeprefix("  warning: ") for line in out.splitlines() if line.startswith("  warning: ")]
+
+
+def test_check_warns_of_rounds_that_have_begun(run: Run, campaign: Path, at: Callable[[int], None]) -> None:
+    at(OPENS_US + 295 * 86_400_000_000)
+    assert _warnings(run("check", campaign).out) == [
+        "round r20 opened 295 days ago, 2027-02-06T20:00:00+08:00 (2027-02-06T12:00:00Z): it is over, "
+        "nobody can win in it",
+        "round r21 opened 294 days 23 h ago, 2027-02-06T21:00:00+08:00 (2027-02-06T13:00:00Z): it is over, "
+        "nobody can win in it",
+    ]
+    at(OPENS_US + 59_000_000)
+    assert _warnings(run("check", campaign).out)[0].endswith(": it is open")
+    at(OPENS_US)
+    assert _warnings(run("check", campaign).out) == []
+
+
+@pytest.mark.usefixtures("in_november")
+@pytest.mark.parametrize(
+    ("users", "line", "warnings"),
+    [
+        (
+            None,
+            "users.txt, which is not there",
+            ["users.txt: the audience is not there; without it the event"],
+        ),
+        ("", "0 people may win 21,000 packets, one in each round", ["users.txt: nobody is on the list, so nobody can"]),
+        (
+            "".join(f"u{k}\n" for k in range(1_500)),
+            "1,500 people may win 21,000 packets, one in each round",
+            ["round r20 has 20,000 packets, but only 1,500 people may win, one packet each: at least 18,500"],
+        ),
+        (
+            "uid\n" + "".join(f"u{k % 25_000}\n" for k in range(25_100)),
+            "25,001 people may win 21,000 packets",
+            [
+                "users.txt: the first line seems to be a heading",
+                "users.txt: 100 of 25,101 lines have an id that",
+            ],
+        ),
+    ],
+)
+def test_check_says_how_many_people_may_win_how_many_packets(
+    run: Run, campaign: Path, users: str | None, line: str, warnings: list[str]
+) -> None:
+    text = campaign.read_text(encoding="utf-8").replace("# audience =", "audience =")
+    campaign.write_text(text, encoding="utf-8")
+    if users is not None:
+        campaign.with_name("users.txt").write_text(users)
+    checked = run("check", campaign)
+    assert checked.code == 0
+    assert line in checked.out
+    found = [warning.replace(f"{campaign.parent}/", "") for warning in _warnings(checked.out)]
+    assert [warning[: len(told)] for warning, told in zip(found, warnings, strict=True)] == warnings
+    assert json.loads(run("check", campaign, "--json").out)["warnings"] == _warnings(checked.out)
+
+
+@pytest.mark.usefixtures("in_november")
+def test_check_refuses_an_audience_with_lines_that_are_no_ids(run: Run, campaign: Path) -> None:
+    text = campaign.read_text(encoding="utf-8").replace("# audience =", "audience =")
+    campaign.write_text(text, encoding="utf-8")
+    campaign.with_name("users.txt").write_text("alice\nb ob\n")
+    refused = run("check", campaign)
+    assert refused.code == 2
+    assert 'users.txt:2: "b ob" is not a user id' in refused.err
+
+
+@pytest.mark.usefixtures("in_november")
+@pytest.mark.parametrize(
+    ("limits", "warned"),
+    [
+        ("address_per_second = 5", True),
+        ("connections_per_address_max = 5", True),
+        ('address_per_second = "off"', False),
+        ('address_per_second = 5\ntrusted_proxies = ["10.0.0.0/24"]', False),
+    ],
+)
+def test_check_warns_of_limits_by_address_without_trusted_proxies(
+    run: Run, campaign: Path, limits: str, *, warned: bool
+) -> None:
+    with campaign.open("a") as more:
+        more.write(f"[limits]\n{limits}\n")
+    told = _warnings(run("check", campaign).out)
+    assert ["no trusted_proxies are named" in warning for warning in told] == [True] * warned
+
+
+def test_check_warns_of_roles_that_would_want_the_same_port(run: Run) -> None:
+    run("init", "d.toml", "--deployment")
+    assert _warnings(run("check", "d.toml").out) == [], "the sample is fine"
+    text = Path("d.toml").read_text(encoding="utf-8")
+    Path("d.toml").write_text(text.replace("control_port = 9110", "control_port = 9100"), encoding="utf-8")
+    told = _warnings(run("check", "d.toml").out)
+    assert told[0] == (
+        "gate.control_port and those of its 4 workers, 9100 to 9103, overlaps with recorder.control_port, 9101: on one "
+        "machine only one of them can start"
+    )
+    assert len(told) == 3
+    assert json.loads(run("check", "d.toml", "--json").out)["warnings"] == told
 
 
 def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) -> None:

@@ -185,7 +185,7 @@ def test_a_crash_while_sealing_leaves_nothing_behind(
 
 
 def test_a_directory_without_a_campaign_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no campaign; `redrush serve FILE --data"):
+    with pytest.raises(ConfigError, match="holds no campaign; `redrush seal FILE --data"):
         load_sealed(DataDir(tmp_path / "nowhere"))
 
 

@@ -1,23 +1,34 @@
 """What `redrush check` says of a file: as fields for programs, and as lines for people."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from redrush.config import load_campaign_file, load_deployment_file
-from redrush.core.instants import rfc3339
+from redrush.config import CampaignFile, DeploymentFile, load_campaign_file, load_deployment_file
+from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening
+from redrush.control.user_list import as_json, read_users
+from redrush.core.instants import how_far, rfc3339
 from redrush.core.money import format_amount
+from redrush.core.user_ids import visible
 
 
-def check_campaign(file: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return what the campaign would hand out, and how clients are held. ConfigError for the first mistake."""
+def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
+    """Return what the campaign would hand out, to whom, how clients are held, and what may not be meant.
+
+    ConfigError for the first mistake.
+    """
     campaign = load_campaign_file(file)
+    listed = look_at_audience(campaign)
+    warnings = doubts_about(campaign, listed, now_us)
     rounds = [
         {
             "id": round_.id,
             "kind": str(round_.kind),
             "opens": "now" if round_.opens_us is None else rfc3339(round_.opens_us),
+            "opens_as_written": round_.opens_text,
+            "opens_in_seconds": None if round_.opens_us is None else (round_.opens_us - now_us) / 1e6,
             "lasts_seconds": round_.lasts_us / 1_000_000,
             "packets": round_.packets,
             "total": format_amount(round_.total_minor, campaign.currency),
@@ -32,15 +43,18 @@ def check_campaign(file: Path) -> tuple[dict[str, Any], list[str]]:
         "packets": sum(round_.packets for round_ in campaign.rounds),
         "total": format_amount(total_minor, campaign.currency),
         "rounds": rounds,
+        "audience": _audience_fields(listed),
+        "warnings": warnings,
         "client": msgspec.to_builtins(campaign.client),
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
     }
     lines = [f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}"]
     lines += [
-        f"  {entry['id']}: opens {entry['opens']}, lasts {entry['lasts_seconds']:g} s, "
+        f"  {entry['id']}: opens {_opening(campaign, str(entry['id']), now_us)}, lasts {entry['lasts_seconds']:g} s, "
         f"{entry['packets']:,} {entry['kind']} packets, {entry['total']} {campaign.currency}"
         for entry in rounds
     ]
+    lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
     client = campaign.client
     lines.append(
         f"  clients: start within {client.start_window_ms:,} ms, ask every {client.interval_ms:,} ms at most, wait "
@@ -52,7 +66,32 @@ def check_campaign(file: Path) -> tuple[dict[str, Any], list[str]]:
             f"  tickets: proof of work, {work.max_number // 2:,} hashes on average; a gate exchanges "
             f"{work.exchanges_per_s:,} a second, and none within {work.rest_us / 1e6:g} s of an opening"
         )
+    lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return summary, lines
+
+
+def _opening(campaign: CampaignFile, round_id: str, now_us: int) -> str:
+    """Return the opening as written, in UTC, and how long it is until then."""
+    opens_us = next(round_.opens_us for round_ in campaign.rounds if round_.id == round_id)
+    text = opening(campaign, round_id)
+    if opens_us is None:
+        return text
+    far = how_far(opens_us, now_us)
+    return f"{text.removesuffix(')')}, {far})" if text.endswith(")") else f"{text} ({far})"
+
+
+def _audience_fields(listed: Listed | None) -> dict[str, Any] | None:
+    if listed is None:
+        return None
+    return {"file": str(listed.path)} | ({} if listed.survey is None else as_json(listed.survey))
+
+
+def _audience_line(listed: Listed | None, packets: int) -> str:
+    if listed is None:
+        return "everybody with a ticket may win, one packet in each round"
+    if listed.survey is None:
+        return f"{listed.path}, which is not there"
+    return f"{listed.survey.users:,} people may win {packets:,} packets, one in each round ({listed.path})"
 
 
 def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -74,4 +113,37 @@ def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
         lines.append(
             f"  {spec.id}: {addresses}; a grant is on {1 + spec.replicas_needed} of them before it is answered{since}"
         )
-    return {"ok": True, "sets": sets, "gate": str(deployment.gate.address)}, lines
+    warnings = [*overlapping_ports(deployment), *limit_doubts(deployment.limits)]
+    if deployment.audience is not None:
+        survey = read_users(deployment.audience, with_lines=True).survey if deployment.audience.exists() else None
+        who = "not there" if survey is None else f"{survey.users:,} people may win"
+        lines.append(f"  audience: {who} ({deployment.audience})")
+        if survey is None or survey.users == 0:
+            warnings.append(f"{deployment.audience}: nobody is on the list, so nobody can win")
+        warnings += [] if survey is None else [f"{deployment.audience}: {doubt}" for doubt in survey.warnings()]
+    lines += [f"  warning: {visible(warning)}" for warning in warnings]
+    return {"ok": True, "sets": sets, "gate": str(deployment.gate.address), "warnings": warnings}, lines
+
+
+def overlapping_ports(deployment: DeploymentFile) -> list[str]:
+    """Return a sentence for each two roles that could not run on one machine, because they listen on the same port."""
+    gate = deployment.gate
+    last = gate.control.port + gate.workers - 1
+    taken = {
+        "gate.port": (gate.address.port, gate.address.port),
+        f"gate.control_port and those of its {gate.workers} workers": (gate.control.port, last),
+        "recorder.control_port": (deployment.recorder.port, deployment.recorder.port),
+        "settle.control_port": (deployment.settle.port, deployment.settle.port),
+        "control.control_port": (deployment.control.control.port, deployment.control.control.port),
+        "query.port": (deployment.query.address.port, deployment.query.address.port),
+        "query.control_port": (deployment.query.control.port, deployment.query.control.port),
+    }
+    return [
+        f"{one}, {_range(first)}, overlaps with {other}, {_range(second)}: on one machine only one of them can start"
+        for (one, first), (other, second) in combinations(taken.items(), 2)
+        if first[0] and second[0] and first[0] <= second[1] and second[0] <= first[1]
+    ]
+
+
+def _range(ports: tuple[int, int]) -> str:
+    return str(ports[0]) if ports[0] == ports[1] else f"{ports[0]} to {ports[1]}"

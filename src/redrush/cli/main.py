@@ -13,8 +13,9 @@ import typer
 
 from redrush import __version__
 from redrush.cli import background, beginning, drills, outermost, roles
+from redrush.cli.audience import audience_app
 from redrush.cli.login_keys import login_key_app
-from redrush.cli.operator_options import show, warn
+from redrush.cli.operator_options import KeysFromOption, keys_source, show, warn
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
@@ -40,6 +41,7 @@ app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
 app.add_typer(set_app, name="set")
 app.add_typer(login_key_app, name="login-key")
+app.add_typer(audience_app, name="audience")
 beginning.add_to(app)
 background.add_to(app)
 roles.add_to(app)
@@ -88,27 +90,36 @@ def check(file: FileArgument, as_json: JsonOption = False) -> None:
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
     from redrush.cli.checking import check_campaign, check_deployment
     from redrush.config import is_deployment
+    from redrush.wiring.clock import system_clock
 
-    fields, lines = check_deployment(file) if is_deployment(file) else check_campaign(file)
+    now_us = system_clock().now_us()
+    fields, lines = check_deployment(file) if is_deployment(file) else check_campaign(file, now_us)
     show(fields, lines, as_json=as_json)
 
 
 @app.command("seal")
-def seal_campaign(file: FileArgument, data: DataOption) -> None:
+def seal_campaign(file: FileArgument, data: DataOption, keys_from: KeysFromOption = None) -> None:
     """Settle a campaign once for all: instants, amounts and keys, written to DIR, for machines that share them."""
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
-    from redrush.control.keys import load_or_create_keys
-    from redrush.control.sealing import seal
+    from redrush.control.doubts import doubts_about, look_at_audience
+    from redrush.control.keys import check_keys, load_or_create_keys
+    from redrush.control.sealing import is_sealed, seal
     from redrush.control.unsealed import keep_unsealed
     from redrush.wiring.clock import system_clock
     from redrush.wiring.operating import prepare_operating
 
     directory = DataDir(data)
     campaign = load_campaign_file(file)
+    source = keys_source(keys_from)
+    now_us = system_clock().now_us()
+    # All that can fail comes before the seal.
+    if not is_sealed(campaign, directory):
+        warn(doubts_about(campaign, look_at_audience(campaign), now_us))
+    check_keys(directory, source)
     directory.create()
-    sealed = seal(campaign, directory, system_clock().now_us())
-    load_or_create_keys(directory)
+    load_or_create_keys(directory, source)
+    sealed = seal(campaign, directory, now_us)
     prepare_operating(directory, campaign)
     keep_unsealed(campaign, directory)
     _print(f"{data}: campaign {sealed.campaign.id} is sealed; give every machine the same copy, and keep it secret")
@@ -130,6 +141,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     control_name: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A name under which the control port answers besides.")
     ] = None,
+    keys_from: KeysFromOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
@@ -140,6 +152,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
             ("control-port", control_port),
             ("host", host),
             ("control-host", control_host),
+            ("keys-from", keys_from),
             *names,
         ]
         background.serve_detached(file, data, options)
@@ -150,15 +163,15 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
 
     hosts = {"gate": host, "control": control_host}
 
-    def announce(ports: dict[str, int]) -> None:
-        for name, number in ports.items():
+    def announce(bound: dict[str, int]) -> None:
+        for name, number in bound.items():
             sys.stderr.write(f"{name} http://{Address(hosts[name], number)}\n")
         sys.stderr.flush()
         _print("ready")
         sys.stdout.flush()
 
     ports = Ports(host, port, control_port, control_host, tuple(control_name or ()))
-    run_embedded(load_campaign_file(file), DataDir(data), ports, announce)
+    run_embedded(load_campaign_file(file), DataDir(data), ports, announce, keys_from=keys_source(keys_from))
 
 
 @app.command()

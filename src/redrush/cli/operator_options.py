@@ -5,11 +5,14 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from redrush.core.user_ids import visible
+
+if TYPE_CHECKING:
+    from redrush.control.data_dir import DataDir
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
@@ -18,6 +21,14 @@ DeployOption = Annotated[
     Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+KeysFromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys-from",
+        metavar="DIR",
+        help="Directory of another event, or a deployment file: its keys, so that tickets issued there are good here.",
+    ),
+]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; the user of this system by default.")]
 
@@ -34,6 +45,16 @@ def warn(sentences: Iterable[str]) -> None:
     """Tell of each thing that may not be meant, on stderr."""
     for sentence in sentences:
         sys.stderr.write(f"redrush: warning: {visible(sentence)}\n")
+
+
+def keys_source(keys_from: Path | None) -> "DataDir | None":
+    """Return the directory that is meant by `--keys-from`."""
+    if keys_from is None:
+        return None
+    from redrush.config import load_deployment_file
+    from redrush.control.data_dir import DataDir
+
+    return DataDir(load_deployment_file(keys_from).data if keys_from.is_file() else keys_from)
 
 
 def who_is(who: str | None) -> str:

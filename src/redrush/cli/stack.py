@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redrush.cli.background import announce_detached
+from redrush.cli.operator_options import KeysFromOption, keys_source
 from redrush.extras import require
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     control_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the control role: /readyz, /metrics; 0: any free one.")
     ] = 0,
+    keys_from: KeysFromOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
 ) -> None:
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
@@ -44,6 +46,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     if detach:
         options = ["--sets", sets, "--replicas", replicas, "--gates", gates, "--port", port]
         arguments = [str(file), "--data", str(data), *map(str, options), "--control-port", str(control_port)]
+        arguments += [] if keys_from is None else ["--keys-from", str(keys_from)]
         stack = StackDir(data)
         stack.event.create()
         stack.logs.mkdir(mode=0o700, exist_ok=True)
@@ -51,7 +54,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         return
     options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
-    run_stack(campaign, StackDir(data), options_, _announce)
+    run_stack(campaign, StackDir(data), options_, _announce, keys_source(keys_from))
 
 
 def _announce(plan: "StackPlan") -> None:

@@ -7,6 +7,7 @@
 | `client_policy.json` | what clients are told to keep to; only of a stack, not sealed |
 | `proof_of_work.json` | what is asked for tickets; only of a stack, not sealed |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
+| `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
 | `journal.db` | the store: which slot belongs to whom. The authority |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
 | `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
@@ -81,6 +82,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def keys(self) -> Path:
         """The secret keys."""
         return self.root / "keys.json"
+
+    @property
+    def audience_additions(self) -> Path:
+        """Who was added to the audience."""
+        return self.root / "audience-additions.jsonl"
 
     @property
     def journal(self) -> Path:

@@ -33,22 +33,42 @@ class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     logins: dict[str, str] = {}
 
 
-def load_or_create_keys(data_dir: DataDir) -> Keys:
-    """Return the keys of the directory, made from the system's randomness if there are none yet.
+def load_or_create_keys(data_dir: DataDir, source: DataDir | None = None) -> Keys:
+    """Return the keys of the directory; if there are none yet, those of `source`, by which tickets that were issued
+    there are good here too, or new ones from the system's randomness.
 
-    Processes that do so at once all get the keys of the first. ConfigError if the disk refuses.
+    Processes that do so at once all get the keys of the first. ConfigError if the disk refuses, or the directory has
+    others than `source`.
     """
+    check_keys(data_dir, source)
     if not data_dir.keys.exists():
-        rings = {
-            name: _RingFile("k1", {"k1": base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")})
-            for name in ("tickets", "receipts")
-        }
-        content = msgspec.json.format(msgspec.json.encode(_KeysFile(rings["tickets"], rings["receipts"])))
         try:
-            create_durably(data_dir.keys, content)
+            create_durably(data_dir.keys, _new_keys() if source is None else source.keys.read_bytes())
         except OSError as fault:
             raise ConfigError(f"{data_dir.keys}: cannot be made: {fault.strerror}") from fault
     return load_keys(data_dir)
+
+
+def _new_keys() -> bytes:
+    rings = {
+        name: _RingFile("k1", {"k1": base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")})
+        for name in ("tickets", "receipts")
+    }
+    return msgspec.json.format(msgspec.json.encode(_KeysFile(rings["tickets"], rings["receipts"])))
+
+
+def check_keys(data_dir: DataDir, source: DataDir | None = None) -> None:
+    """Raise ConfigError if the keys that the directory has, or is to get from `source`, are not good. Makes none."""
+    given = None if source is None else load_keys(source)
+    if not data_dir.keys.exists():
+        return
+    held = load_keys(data_dir)
+    # Login keys may have been added on either side since.
+    if given is not None and (held.tickets.keys, held.receipts.keys) != (given.tickets.keys, given.receipts.keys):
+        raise ConfigError(
+            f"{data_dir.root}: has keys of its own, under which tickets may have been issued; --keys-from is for a new "
+            "directory"
+        )
 
 
 def load_keys(data_dir: DataDir) -> Keys:

@@ -10,11 +10,13 @@ import secrets
 from array import array
 from collections.abc import Sequence
 from sys import byteorder
+from typing import Any
 
 import msgspec
 
 from redrush.config import CampaignFile, RoundSpec
 from redrush.control.data_dir import DataDir
+from redrush.control.differences import differences_of, rounds_of
 from redrush.control.durable_file import write_durably
 from redrush.core.campaign import Campaign, Round, Slots
 from redrush.errors import ConfigError
@@ -33,6 +35,8 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     amounts_sha256: str
     source_sha256: str
     """Of what may not change in the campaign file (id, currency, rounds), to refuse another one."""
+    rounds_as_written: list[dict[str, Any]] | None = None
+    """The rounds in order of the file, to say what differs. None in what earlier releases have sealed."""
 
 
 class SealedCampaign(msgspec.Struct, frozen=True):
@@ -47,23 +51,39 @@ def seal(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
 
     `now_us` is what "now" means. Raises ConfigError if another campaign is sealed there or the disk refuses.
     """
-    source_sha256 = _source_sha256(file)
-    if data_dir.campaign.exists():
-        sealed = _read_seal(data_dir)
-        if sealed.source_sha256 != source_sha256:
-            raise ConfigError(
-                f'{data_dir.root}: campaign "{sealed.campaign.id}" is sealed here and the campaign file has changed '
-                "since; serve the original file, or use a new data directory"
-            )
+    if is_sealed(file, data_dir):
         return load_sealed(data_dir)
-    return _seal_new(file, data_dir, now_us, source_sha256)
+    return _seal_new(file, data_dir, now_us)
+
+
+def is_sealed(file: CampaignFile, data_dir: DataDir) -> bool:
+    """Whether the campaign of the file is sealed in the directory already; False if nothing is.
+
+    ConfigError, with what differs and what can be done, if another one is sealed there.
+    """
+    if not data_dir.campaign.exists():
+        return False
+    sealed = _read_seal(data_dir)
+    if sealed.source_sha256 == _source_sha256(file):
+        return True
+    differs = "".join(f"\n  {difference}" for difference in _differences(sealed, file))
+    raise ConfigError(
+        f'{data_dir.root}: campaign "{sealed.campaign.id}" is sealed here and the campaign file has changed since:'
+        f"{differs}\nUndo that in the file, or start the changed campaign as an event of its own, in a new directory "
+        f"with --keys-from {data_dir.root}: tickets that were issued stay good. What was granted here stays here."
+    )
 
 
 def _source_sha256(file: CampaignFile) -> str:
-    rounds = [msgspec.to_builtins(round_) for round_ in file.rounds]
+    rounds = rounds_of(file)
     for round_ in rounds:
         del round_["opens_text"]  # one instant may be written in several ways
     return hashlib.sha256(msgspec.json.encode((file.id, file.currency, rounds))).hexdigest()
+
+
+def _differences(sealed: Sealed, file: CampaignFile) -> list[str]:
+    campaign = sealed.campaign
+    return differences_of((campaign.id, campaign.currency), sealed.rounds_as_written or rounds_of(campaign), file)
 
 
 def load_campaign(data_dir: DataDir) -> Campaign:
@@ -100,7 +120,7 @@ def _read_seal(data_dir: DataDir) -> Sealed:
     return sealed
 
 
-def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int, source_sha256: str) -> SealedCampaign:
+def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
     # numpy is imported only where something is split: a restart, which reads the seal, is quicker without it.
     import numpy as np  # noqa: PLC0415
 
@@ -122,7 +142,8 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int, source_sha256:
         campaign=campaign,
         seed=seed.hex(),
         amounts_sha256=hashlib.sha256(raw).hexdigest(),
-        source_sha256=source_sha256,
+        source_sha256=_source_sha256(file),
+        rounds_as_written=rounds_of(file),
     )
     try:
         write_durably(data_dir.amounts, raw)

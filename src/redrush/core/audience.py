@@ -11,6 +11,7 @@ million), a hash table of the digests (twice the memory for a third of the time)
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Final
 
 PREFIX_BITS: Final = 16
@@ -21,14 +22,19 @@ _PREFIX_OFFSET: Final = 1 << (PREFIX_BITS - 1)
 class Audience:
     """A set of user ids; see the module."""
 
-    __slots__ = ("_digests", "_starts")
+    __slots__ = ("_added", "_digests", "_starts")
 
     def __init__(self, digests: "array[int]") -> None:
         """From the sorted `hash(user)` of each member, as signed 64-bit integers. One may stand in it twice."""
         self._digests = digests
+        self._added: set[int] = set()
         firsts = ((prefix - _PREFIX_OFFSET) << _PREFIX_SHIFT for prefix in range(1 << PREFIX_BITS))
         self._starts = array("q", [bisect_left(digests, first) for first in firsts])
         self._starts.append(len(digests))
+
+    def add(self, users: Iterable[str]) -> None:
+        """Make these members too: some 60 bytes each, so for the few who are added while an event runs."""
+        self._added.update(map(hash, users))
 
     def __contains__(self, user: object) -> bool:
         """Whether the user is a member."""
@@ -37,4 +43,4 @@ class Audience:
         starts, digests = self._starts, self._digests
         end = starts[prefix + 1]
         place = bisect_left(digests, digest, starts[prefix], end)
-        return place < end and digests[place] == digest
+        return (place < end and digests[place] == digest) or digest in self._added

@@ -1,26 +1,11 @@
 """Sockets and seconds: listens for a site, ticks it every second, and ends it without dropping an answer."""
 
 import asyncio
-import os
-import resource
-import socket
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from redrush.errors import ConfigError
 from redrush.gate.connection import Connection
 from redrush.gate.site import Site
-
-BACKLOG_MAX: Final = 4_096
-"""Connections the kernel keeps while the loop is busy: a crowd connects within the same second."""
-BACKLOG_MIN: Final = 32
-BACKLOG_PART: Final = 8
-"""All that wait are accepted in one turn of the loop, before any of them can be refused. So no more may wait than this
-part of the files that may be open, which is kept free for them."""
-
-SOCKET_BUFFER_BYTES = 65_536
-"""What the kernel keeps of one connection, in each direction (Linux allows twice the figure). By itself it would grow
-to megabytes for every client that sends without reading; an answer has a few hundred bytes."""
+from redrush.gate.sockets import Reserved, backlog
 
 STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
@@ -29,14 +14,6 @@ MakeConnection = Callable[[Site], asyncio.Protocol]
 
 Beat = Callable[[float], float]
 """Is told how late it is called, in seconds; returns how many shall lie between the calls from the next one on."""
-
-
-def backlog() -> int:
-    """Return how many connections may wait to be accepted at a port."""
-    files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files_max == resource.RLIM_INFINITY:
-        return BACKLOG_MAX
-    return min(BACKLOG_MAX, max(BACKLOG_MIN, files_max // BACKLOG_PART))
 
 
 class Server:
@@ -50,34 +27,28 @@ class Server:
         self._sites: list[tuple[Site, asyncio.Server]] = []
         self._next_tick: asyncio.TimerHandle | None = None
 
-    async def listen(
-        self, site: Site, host: str, port: int, *, reuse_port: bool = False, make: MakeConnection | None = None
-    ) -> int:
+    async def listen(self, site: Site, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Serve the site at the address; returns the port, which the system chooses if `port` is 0.
 
-        `reuse_port`: other processes listen on the same port, and the system shares the connections out among them.
+        ConfigError if it is taken. `reuse_port`: other processes listen on the same port, and the system shares the
+        connections out among them.
+        """
+        return await self.serve(site, Reserved.at(host, port, reuse_port=reuse_port))
+
+    async def serve(self, site: Site, reserved: Reserved, make: MakeConnection | None = None) -> int:
+        """Serve the site at a port that was taken before; returns the port.
+
         `make` makes its connections; None: those of participants.
         """
         made = Connection if make is None else make
         loop = asyncio.get_running_loop()
-        try:
-            listener = await loop.create_server(
-                lambda: made(site), host, port, backlog=backlog(), reuse_port=reuse_port, start_serving=False
-            )
-            for listening in listener.sockets:
-                # Accepted sockets inherit them.
-                for direction in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                    listening.setsockopt(socket.SOL_SOCKET, direction, SOCKET_BUFFER_BYTES)
-            await listener.start_serving()
-        except OSError as fault:
-            reason = os.strerror(fault.errno) if fault.errno else str(fault)
-            raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from fault
-        self._sites.append((site, listener))
+        for listening in reserved.sockets:
+            listener = await loop.create_server(lambda: made(site), sock=listening, backlog=backlog())
+            self._sites.append((site, listener))
         if self._next_tick is None:
             self._next_tick = loop.call_later(1.0, self._tick)
             self._call_beat(loop.time())
-        bound: int = listener.sockets[0].getsockname()[1]
-        return bound
+        return reserved.port
 
     def _tick(self) -> None:
         # The next tick is set first, like the next beat: a fault in this one is reported by the loop, and deadlines are

@@ -63,9 +63,7 @@ def plan_servers(stack: StackDir) -> StackPlan:
 
 def plan_stack(options: StackOptions, stack: StackDir, sealed: SealedCampaign | None, now_us: int) -> StackPlan:
     """Return the plan. ConfigError if a port is taken, or if the directory's stack cannot become what is asked for."""
-    for port in (options.port, options.control_port):
-        if port and not is_free(HOST, port):
-            raise ConfigError(f"port {port} of {HOST} is in use; choose another one, or 0 for any")
+    _refuse_taken(options.port, options.control_port)
     if options.port and options.port == options.control_port:
         raise ConfigError(f"--port and --control-port are both {options.port}; they must differ")
     taken = {options.port, options.control_port}
@@ -80,6 +78,17 @@ def plan_stack(options: StackOptions, stack: StackDir, sealed: SealedCampaign | 
         query_control=free_port(taken),
         postgres=free_port(taken),
     )
+
+
+def refuse_taken_ports(plan: StackPlan) -> None:
+    """Raise ConfigError if somebody has taken a port that participants or operators were promised."""
+    _refuse_taken(plan.port, plan.control)
+
+
+def _refuse_taken(*ports: int) -> None:
+    for port in ports:
+        if port and not is_free(HOST, port):
+            raise ConfigError(f"port {port} of {HOST} is in use; choose another one, or 0 for any")
 
 
 def _sets(

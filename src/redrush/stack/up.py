@@ -13,16 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redrush.config import CampaignFile
+from redrush.control.data_dir import DataDir
+from redrush.control.doubts import Listed, doubts_about
 from redrush.control.durable_file import write_durably
-from redrush.control.keys import load_or_create_keys
+from redrush.control.keys import check_keys, load_or_create_keys
 from redrush.control.private import make_private
-from redrush.control.sealing import SealedCampaign, seal
+from redrush.control.sealing import SealedCampaign, is_sealed, seal
 from redrush.control.unsealed import keep_unsealed
+from redrush.control.user_list import read_users
 from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.stack import role_children
 from redrush.stack.loopback import HOST
-from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack
+from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack, refuse_taken_ports
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.processes import ProcessName, process_name
 from redrush.stack.server_users import ServerUsers
@@ -50,8 +53,11 @@ ROLES_LATER: Final = "its servers are being started, the roles come after them"
 Announce = Callable[[StackPlan], None]
 
 
-def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announce: Announce) -> None:
+def run_stack(
+    file: CampaignFile, stack: StackDir, options: StackOptions, announce: Announce, keys_from: DataDir | None = None
+) -> None:
     """Run a stack until SIGTERM, SIGINT or SIGHUP; `announce` gets the plan once the whole can grant.
+    `keys_from`: the event whose keys a new one gets, so that its tickets are good here too.
 
     Raises RedrushError if it does not come up; no child is left behind then.
     """
@@ -59,10 +65,24 @@ def run_stack(file: CampaignFile, stack: StackDir, options: StackOptions, announ
         raise ConfigError(
             f"{stack.root}: is the directory of a single server, whose journal has its grants; use `redrush serve`"
         )
+    _try_all(file, stack, keys_from)
     stack.event.create()
     with Lock(stack):
         end_leftovers(stack)
-        asyncio.run(_Stack(file, stack, options).run(announce))
+        asyncio.run(_Stack(file, stack, options, keys_from).run(announce))
+
+
+def _try_all(file: CampaignFile, stack: StackDir, keys_from: DataDir | None) -> None:
+    """Raise ConfigError for what would fail only after the seal, in a gate: "now" would have passed by then.
+
+    What is doubtful is told.
+    """
+    is_new = not is_sealed(file, stack.event)
+    check_keys(stack.event, keys_from)
+    listed = None if file.audience is None else Listed(file.audience, read_users(file.audience).survey)
+    now_us = system_clock().now_us()
+    for doubt in doubts_about(file, listed, now_us, is_new=is_new):
+        server_log().warning(doubt)
 
 
 def new_supervisor(stack: StackDir) -> Supervisor:
@@ -73,10 +93,11 @@ def new_supervisor(stack: StackDir) -> Supervisor:
 
 
 class _Stack:
-    def __init__(self, file: CampaignFile, stack: StackDir, options: StackOptions) -> None:
+    def __init__(self, file: CampaignFile, stack: StackDir, options: StackOptions, keys_from: DataDir | None) -> None:
         self._file = file
         self._stack = stack
         self._options = options
+        self._keys_from = keys_from
         self._clock = system_clock()
         self._stopping = asyncio.Event()
         self._supervisor = new_supervisor(stack)
@@ -103,9 +124,10 @@ class _Stack:
         text = deployment_text(plan, self._file.gate, self._file.limits, self._file.audience, self._stack)
         write_durably(self._stack.deployment, text.encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
-        load_or_create_keys(self._stack.event)
+        load_or_create_keys(self._stack.event, self._keys_from)
         prepare_operating(self._stack.event, self._file)
         keep_unsealed(self._file, self._stack.event)
+        refuse_taken_ports(plan)  # again: the servers took their time
         self._seal()
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.

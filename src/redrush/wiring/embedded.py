@@ -11,9 +11,11 @@ import msgspec
 import uvloop
 
 from redrush.config import CampaignFile
+from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_keys, load_or_create_keys
-from redrush.control.sealing import SealedCampaign, load_sealed, seal
+from redrush.control.doubts import Listed, doubts_about
+from redrush.control.keys import check_keys, load_keys, load_or_create_keys
+from redrush.control.sealing import SealedCampaign, is_sealed, load_sealed, seal
 from redrush.control.user_list import read_users
 from redrush.core.audience import Audience
 from redrush.core.campaign import RETURNED_POT, Slots
@@ -25,6 +27,7 @@ from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
 from redrush.gate.server import Server
+from redrush.gate.sockets import Reserved
 from redrush.ports.store import Store, StoreFailed
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import Closer
@@ -66,12 +69,20 @@ class Embedded:
     """The embedded form while it runs. `start`, then `wait`, then `stop`."""
 
     def __init__(
-        self, file: CampaignFile, data_dir: DataDir, ports: Ports, open_store: OpenStore = SqliteStore.open_path
+        self,
+        file: CampaignFile,
+        data_dir: DataDir,
+        ports: Ports,
+        open_store: OpenStore = SqliteStore.open_path,
+        keys_from: DataDir | None = None,
     ) -> None:
+        """`keys_from`: the event whose keys a new one gets, so that its tickets are good here too."""
         self._file = file
         self._data_dir = data_dir
         self._ports = ports
         self._open_store = open_store
+        self._keys_from = keys_from
+        self._reserved: list[Reserved] = []
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
@@ -82,19 +93,37 @@ class Embedded:
         return self._gate
 
     async def start(self) -> dict[str, int]:
-        """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be."""
-        clock = system_clock()
+        """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be.
+
+        All that can fail is tried before anything is sealed: a start that fails leaves the event as it was, and "now"
+        is the instant of the start that does not.
+        """
+        try:
+            return await self._start(system_clock())
+        except BaseException:
+            for reserved in self._reserved:
+                reserved.close()
+            raise
+
+    async def _start(self, clock: SteadyClock) -> dict[str, int]:
         if self._data_dir.deployment.exists():
             raise ConfigError(
                 f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
             )
         limits = limits_of(self._file.gate, self._log)
+        is_new = not is_sealed(self._file, self._data_dir)
+        check_keys(self._data_dir, self._keys_from)
+        audience = self._read_audience(clock.now_us(), is_new=is_new)
+        self._reserve()
         self._data_dir.create()
         self._store = await self._open_store(self._data_dir.journal)
+        self._records = SqliteRecords.open_path(self._data_dir.records)
+        keys = load_or_create_keys(self._data_dir, self._keys_from)
+        self.additions = None if audience is None else AudienceFollower(self._data_dir, audience.add)
+        if self.additions is not None:
+            self.additions.look_at_all()
         self._sealed = seal(self._file, self._data_dir, clock.now_us())
         campaign = self._sealed.campaign
-        keys = load_or_create_keys(self._data_dir)
-        audience = None if self._file.audience is None else Audience(read_users(self._file.audience).digests)
         self._gate = build_gate(
             Event(
                 campaign,
@@ -124,8 +153,24 @@ class Embedded:
         self._tune()
         return await self._listen(clock)
 
+    def _read_audience(self, now_us: int, *, is_new: bool) -> Audience | None:
+        """Read who may win, and tell what is doubtful about the event."""
+        audience, survey = None, None
+        if (path := self._file.audience) is not None:
+            users = read_users(path)
+            audience, survey = Audience(users.digests), users.survey
+        listed = None if path is None else Listed(path, survey)
+        for doubt in doubts_about(self._file, listed, now_us, is_new=is_new):
+            self._log.warning(doubt)
+        return audience
+
+    def _reserve(self) -> None:
+        """Take the ports: another process may have them."""
+        self._reserved.append(Reserved.at(self._ports.host, self._ports.gate))
+        if self._ports.control is not None:
+            self._reserved.append(Reserved.at(self._ports.control_host, self._ports.control))
+
     def _settle(self, clock: SteadyClock) -> None:
-        self._records = SqliteRecords.open_path(self._data_dir.records)
         self._recorder = Recorder(
             self._store,
             self._records,
@@ -186,15 +231,17 @@ class Embedded:
 
     async def _listen(self, clock: SteadyClock) -> dict[str, int]:
         when_told_to_stop(self._stopping.set)
-        self._server = Server([self._gate.tick], self._gate.beat)
-        ports = {"gate": await self._server.listen(self._gate.site, self._ports.host, self._ports.gate)}
-        if self._ports.control is not None:
+        ticks = [self._gate.tick] if self.additions is None else [self._gate.tick, self.additions.look]
+        self._server = Server(ticks, self._gate.beat)
+        gate, *others = self._reserved
+        ports = {"gate": await self._server.serve(self._gate.site, gate)}
+        for reserved in others:
             host = self._ports.control_host
             control = ControlPort(self._data_dir, clock.now_us, (host, *self._ports.control_names))
             self._operating.serve_on(control.site)
             sources = [lambda: gate_readings(self._gate), self._settlement_readings, control.readings]
             add_probes(control.site, self._readiness, sources)
-            ports["control"] = await control.listen(self._server, host, self._ports.control)
+            ports["control"] = await control.serve(self._server, reserved)
         self._operating.announce(self._ports.control_host, ports.get("control"))
         return ports
 
@@ -233,11 +280,12 @@ def run_embedded(
     ports: Ports,
     announce: Callable[[dict[str, int]], None],
     open_store: OpenStore = SqliteStore.open_path,
+    keys_from: DataDir | None = None,
 ) -> None:
     """Run the embedded form until SIGTERM, SIGINT or SIGHUP; `announce` gets the ports once it answers."""
 
     async def main() -> None:
-        embedded = Embedded(file, data_dir, ports, open_store)
+        embedded = Embedded(file, data_dir, ports, open_store, keys_from)
         announce(await embedded.start())
         await embedded.wait()
         await embedded.stop()

@@ -15,7 +15,7 @@ from redrush.errors import ConfigError
 from redrush.gate.connection import REFUSALS_MAX
 from redrush.gate.control_port import GUESTS_MAX
 from redrush.gate.reader import Limits
-from redrush.gate.server import BACKLOG_MAX, backlog
+from redrush.gate.sockets import BACKLOG_MAX, backlog
 from redrush.wiring.operating import OPERATORS_MAX
 
 OWN_FILES: Final = 64

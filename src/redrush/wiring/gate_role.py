@@ -2,12 +2,13 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Container, Iterator
+from collections.abc import Awaitable, Iterator
 
 import msgspec
 
 from redrush.config import Address, DeploymentFile
 from redrush.config.deployment_file import Duty
+from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.unsealed import load_policy, load_proof_of_work
@@ -35,7 +36,7 @@ from redrush.wiring.set_stores import close_all, open_stores
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, audience: Container[str] | None, address: Address, gates: int) -> None:
+    def __init__(self, around: Surroundings, audience: Audience | None, address: Address, gates: int) -> None:
         """`gates` is how many there are, as far as is known before the control role has counted them."""
         self._around = around
         self._audience = audience
@@ -90,7 +91,12 @@ class GateRole:
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
-        self._server = Server([gate.tick], gate.beat)
+        ticks = [gate.tick]
+        if self._audience is not None:
+            additions = AudienceFollower(data_dir, self._audience.add)
+            additions.look_at_all()
+            ticks.append(additions.look)
+        self._server = Server(ticks, gate.beat)
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
 

@@ -30,6 +30,7 @@ from redrush.gate.operations import OPERATIONS_MAX, WATCHES_MAX, Operations
 from redrush.gate.reader import Limits
 from redrush.gate.server import Server
 from redrush.gate.site import Site
+from redrush.gate.sockets import Reserved
 from redrush.watch.metrics import Reading
 
 OPERATORS_MAX: Final = 32
@@ -72,7 +73,11 @@ class ControlPort:
 
     async def listen(self, server: Server, host: str, port: int) -> int:
         """Answer there; returns the port. ConfigError if it cannot be."""
-        return await server.listen(self.site, host, port, make=lambda site: ControlConnection(site, self.guests))
+        return await self.serve(server, Reserved.at(host, port))
+
+    async def serve(self, server: Server, reserved: Reserved) -> int:
+        """Answer at a port that was taken before; returns the port."""
+        return await server.serve(self.site, reserved, lambda site: ControlConnection(site, self.guests))
 
     def readings(self) -> Iterator[Reading]:
         """Yield who is on it."""

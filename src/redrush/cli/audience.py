@@ -1,0 +1,70 @@
+"""`redrush audience`: who may win besides those on the list, added while the event runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, warn, who_is
+
+audience_app = typer.Typer(no_args_is_help=True, help="Add people to the audience of a running event.")
+
+
+@audience_app.command()
+def add(
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one user id a line.")] = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+) -> None:
+    """Let these users win too, within a second or two, without a restart. With gates elsewhere, run it there too."""
+    from redrush.control.audience_additions import add_to_audience
+    from redrush.control.user_list import read_users, users_of
+    from redrush.core.user_ids import checked_user
+    from redrush.errors import ConfigError
+    from redrush.wiring.clock import system_clock
+
+    directory = _directory(data, deploy)
+    if not user and users is None:
+        raise ConfigError("nobody to add: give --user U or --users FILE")
+    try:
+        named = [checked_user(text) for text in user or []]
+    except ValueError as fault:
+        raise ConfigError(f"--user: {fault}") from None
+    if users is not None:
+        warn(f"{users}: {doubt}" for doubt in read_users(users, with_lines=True).survey.warnings())
+        named += [name for _, name in users_of(users)]
+    added = add_to_audience(directory, named, who_is(who), why, system_clock().now_us())
+    sys.stdout.write(f"{added:,} added, {len(set(named)) - added:,} had been added before\n")
+
+
+@audience_app.command("list")
+def list_(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
+    """Tell who was added, when, by whom and why."""
+    import msgspec
+
+    from redrush.control.audience_additions import additions_of
+    from redrush.core.user_ids import visible
+
+    additions = list(additions_of(_directory(data, deploy)))
+    fields: dict[str, Any] = {"additions": msgspec.to_builtins(additions)}
+    lines = []
+    for addition in additions:
+        first = ", ".join(addition.users[:3])
+        more = f" and {len(addition.users) - 3:,} more" if len(addition.users) > 3 else ""
+        lines.append(visible(f"{addition.at}  {addition.who}: {first}{more}  {addition.why}".rstrip()))
+    show(fields, lines or ["nobody was added"], as_json=as_json)
+
+
+def _directory(data: Path | None, deploy: Path | None) -> Any:
+    from redrush.config import load_deployment_file
+    from redrush.control.data_dir import DataDir
+
+    if (data is None) == (deploy is None):
+        raise typer.BadParameter("say where: --data DIR, or --deploy FILE of this machine's gates")
+    directory = DataDir(load_deployment_file(deploy).data if deploy is not None else data or Path())
+    directory.require()
+    return directory
