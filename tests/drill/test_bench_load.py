@@ -4,13 +4,16 @@ These tests need Debian's nginx with Lua, redis-server and wrk. Where they are m
 installs them: a peer that is left out silently is the error they are here to prevent.
 """
 
+import socket
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import msgspec
 import pytest
 
-from redrush.drill.bench.browser import TICKET_MARK, ask, grab_heads, grab_request
+from redrush.drill.bench.browser import OWN_MARK, TICKET_MARK, Heads, ask, grab_heads, grab_request
 from redrush.drill.bench.peers import nginx_lua_redis, nginx_return, redis_granted
 from redrush.drill.bench.processes import Child, Cores, ProcessFailed, choose_cores
 from redrush.drill.bench.tools import Found, Tool, find_tools
@@ -58,8 +61,8 @@ def test_output_without_a_summary_is_a_fault(printed: str) -> None:
 def test_a_request_has_the_header_block_of_a_browser() -> None:
     head, _, body = grab_request(8080, "k1.ff.user.mac").partition(b"\r\n\r\n")
     names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]]
-    assert body == b""
-    assert len(names) == len(set(names)) == 13
+    assert body == b"{}"
+    assert len(names) == len(set(names)) == 16
     assert {b"host", b"user-agent", b"accept-language", b"authorization", b"origin", b"referer"} <= set(names)
 
 
@@ -71,6 +74,56 @@ def test_heads_share_the_requests_evenly_among_rounds() -> None:
 
 def test_heads_of_one_round_come_from_several_browsers() -> None:
     assert len(set(grab_heads(8080))) == len(grab_heads(8080)) == 16
+
+
+@pytest.mark.parametrize("kind", list(Heads))
+def test_heads_of_their_own_have_a_body_and_two_numbers_and_known_ones_neither(kind: Heads) -> None:
+    for request in grab_heads(8080, heads=kind):
+        head, _, body = request.partition("\r\n\r\n")
+        assert (request.count(OWN_MARK), body) == ((2, "{}") if kind is Heads.OWN else (0, ""))
+        assert f"Content-Length: {len(body)}\r\n" in f"{head}\r\n"
+
+
+@pytest.mark.peers
+def test_no_two_requests_carry_the_same_number(found: Found, cores: Cores, tmp_path: Path) -> None:
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):  # the listener is closed in the end, and wrk breaks off
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        while data := connection.recv(65_536):
+                            seen.append(data)
+                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        load = Load(
+            port=port,
+            connections=1,
+            seconds=5,
+            mode=Mode.ONCE,
+            tickets=write_tickets(tmp_path / "tickets", tickets(300)),
+            heads=write_heads(tmp_path / "heads", port),
+        )
+        run_wrk(found.path(Tool.WRK), load, core=cores.load, server=Nobody(), log=tmp_path / "log")
+    requests = [data for data in seen if b"X-Request-Id: " in data][1:-1]  # the first is wrk's own, the last is cut off
+    numbers = [data.partition(b"X-Request-Id: ")[2][:25] for data in requests]
+    assert len(set(numbers)) == len(numbers) >= 290
+    assert all(data.count(number[9:]) == 2 for data, number in zip(requests, numbers, strict=True))
+    assert all(data.endswith(b"\r\n\r\n{}") for data in requests)
+
+
+class Nobody:
+    """A server whose CPU time is nobody's business."""
+
+    def cpu_ns(self) -> int:
+        return 0
+
+    def check_alive(self) -> None:
+        """It is this process."""
 
 
 def run(found: Found, cores: Cores, child: Child, load: Load) -> Summary:

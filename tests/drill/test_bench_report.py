@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from redrush.drill.bench.conditions import Conditions
+from redrush.drill.bench.conditions import Conditions, observe_python
 from redrush.drill.bench.figures import Better, Figure, Result, Unit, Verdict
-from redrush.drill.bench.measuring import Measured, Measurement, unsaturated
+from redrush.drill.bench.measuring import Against, Measured, Measurement, compare, unsaturated
 from redrush.drill.bench.processes import Cores, ProcessFailed
 from redrush.drill.bench.report import Report, file_name, render, save, to_json
 from redrush.drill.bench.run import MEASUREMENTS, Options, choose, results_of, run_bench
@@ -29,6 +29,7 @@ CONDITIONS = Conditions(
     memory_mib=4096,
     kernel="6.1",
     python="3.11.7",
+    python_build="CPython, PGO",
     sqlite="3.54.1",
     libraries={"uvloop": "0.23.0"},
     tools={"nginx": "1.22.1"},
@@ -45,8 +46,8 @@ def measurement(measured: Measured) -> Measurement:
     return Measurement(name="both", tools=frozenset(), figures=(FAST, SMALL), measure=lambda _: measured)
 
 
-def run_with_share(share: float) -> Run:
-    return Run(rate_per_s=1000.0, server_cpu_share=share, load_cpu_share=1.0, server_cpu_us=9.0, summary=SUMMARY)
+def run_with_share(share: float, load: float = 1.0, cpu_us: float = 9.0) -> Run:
+    return Run(rate_per_s=1000.0, server_cpu_share=share, load_cpu_share=load, server_cpu_us=cpu_us, summary=SUMMARY)
 
 
 def report(*results: Result) -> Report:
@@ -61,9 +62,9 @@ def report(*results: Result) -> Report:
     )
 
 
-def printed(shown: Report) -> str:
+def printed(shown: Report, width: int = 200) -> str:
     out = io.StringIO()
-    Console(file=out, width=200).print(render(shown))
+    Console(file=out, width=width).print(render(shown))
     return out.getvalue()
 
 
@@ -120,6 +121,46 @@ def test_a_contender_whose_core_was_idle_is_remarked_on() -> None:
     seen = {"a": [run_with_share(0.99)] * 3, "b": [run_with_share(0.99), run_with_share(0.5), run_with_share(0.6)]}
     (remark,) = unsaturated("fast", seen)
     assert remark.startswith("fast: b used 60% of its core")
+
+
+def test_a_ratio_is_one_of_cpu_time_with_what_an_answer_took_and_how_many_there_were() -> None:
+    pair = Against(FAST, (run_with_share(1.0, cpu_us=20.0),) * 3, (run_with_share(1.0, cpu_us=12.0),) * 3)
+    measured = compare([pair])
+    (fast, _) = results_of(measurement(measured), measured)
+    assert (fast.value, fast.cpu_us, fast.rate_per_s) == (0.6, 20.0, 1000.0)
+    text = printed(report(fast))
+    assert "0.60 ×" in text
+    assert "20.0 µs CPU" in text
+    assert "1,000/s" in text
+    assert "Python 3.11.7 (CPython, PGO)" in text
+
+
+def test_a_narrow_terminal_still_shows_what_a_row_is_about() -> None:
+    text = printed(report(Result(figure=FAST, samples=(0.8, 0.6, 0.7), cpu_us=12.3, rate_per_s=65_432.0)), width=80)
+    for expected in ("how fast", "0.70 ×", "0.60 × – 0.80 ×", "12.3 µs CPU", "65,432/s", "≥ 0.50 ×", "bar reached"):
+        assert expected in text
+
+
+@pytest.mark.parametrize("limited", ["ours", "theirs"])
+def test_no_ratio_is_given_where_the_load_generator_was_the_limit(limited: str) -> None:
+    idle, busy = (run_with_share(0.7, load=0.99),) * 3, (run_with_share(0.99, load=0.99),) * 3
+    measured = compare([Against(FAST, *((idle, busy) if limited == "ours" else (busy, idle)))])
+    (fast, _) = results_of(measurement(measured), measured)
+    assert fast.value is None
+    assert fast.verdict is Verdict.NOT_MEASURED
+    assert fast.reason == "the load generator was the limit: it used 99% of its core, the server 70% of its own"
+    text = printed(report(fast))
+    assert " ×" not in text.split("figure")[1].split("≥")[0]
+    assert "not measured: the load generator was the limit" in text
+
+
+def test_an_idle_load_generator_refuses_nothing() -> None:
+    waiting = (run_with_share(0.7, load=0.5),) * 3  # for a disk
+    assert compare([Against(FAST, waiting, waiting)]).samples == {"fast": (1.0, 1.0, 1.0)}
+
+
+def test_the_interpreter_is_told_with_how_it_was_built() -> None:
+    assert observe_python().startswith("CPython, ")
 
 
 def test_every_figure_has_a_name_of_its_own() -> None:

@@ -1,15 +1,29 @@
 """Requests as a browser sends them: the header block of a page's `fetch`, and one blocking exchange.
 
 Every load in the benchmark sends these bytes, to redrush and to its peers. The rush of one event comes from several
-browsers, so there are several heads: a server that remembers heads must remember more than one.
+browsers, so there are several heads: a server that remembers heads must remember more than one. Behind a CDN or a load
+balancer each request carries bytes of its own besides, and many clients send a body with a POST: that is the default.
 """
 
 import socket
+from enum import StrEnum
 from typing import NamedTuple
 
 from redrush.drill.bench.processes import ProcessFailed
 
 TICKET_MARK = "@TICKET@"
+OWN_MARK = "@OWN_HEX_DIGITS@"
+"""Where digits stand that are another request's each time: as many as the mark has letters."""
+
+
+class Heads(StrEnum):
+    """What requests look like: each with an id and a trace of its own and the body {}, or a browser's head alone, which
+    is the same each time but for the ticket."""
+
+    OWN = "own head and body"
+    KNOWN = "known head"
+
+
 ANSWER_BYTES_MAX = 65_536
 EXCHANGE_DEADLINE_S = 10.0
 
@@ -17,7 +31,7 @@ _HEAD = (
     "POST /v1/rounds/{round_id}/grab HTTP/1.1\r\n"
     "Host: 127.0.0.1:{port}\r\n"
     "Connection: keep-alive\r\n"
-    "Content-Length: 0\r\n"
+    "{length}"
     'sec-ch-ua-platform: "Android"\r\n'
     'sec-ch-ua: "Chromium";v="{version}", "Google Chrome";v="{version}", "Not_A Brand";v="99"\r\n'
     "sec-ch-ua-mobile: ?1\r\n"
@@ -28,8 +42,17 @@ _HEAD = (
     "Origin: http://127.0.0.1:{port}\r\n"
     "Referer: http://127.0.0.1:{port}/rush/{round_id}\r\n"
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
-    "Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n\r\n"
+    "Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n{own}\r\n{body}"
 )
+_PARTS = {
+    Heads.OWN: {
+        "length": "Content-Length: 2\r\nContent-Type: application/json\r\n",
+        "own": f"X-Request-Id: 7d3f2c1e-{OWN_MARK}\r\n"
+        f"traceparent: 00-4bf92f3577b34da6{OWN_MARK}-00f067aa0ba902b7-01\r\n",
+        "body": "{}",
+    },
+    Heads.KNOWN: {"length": "Content-Length: 0\r\n", "own": "", "body": ""},
+}
 
 _BROWSERS = tuple((version, android) for version in range(124, 132) for android in (10, 14))
 
@@ -41,14 +64,17 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def grab_heads(port: int, round_ids: tuple[str, ...] = ("rush",)) -> list[str]:
-    """Return request heads, one per browser, taking turns through the rounds; `TICKET_MARK` is where a ticket goes.
+def grab_heads(port: int, round_ids: tuple[str, ...] = ("rush",), heads: Heads = Heads.OWN) -> list[str]:
+    """Return requests, one per browser, taking turns through the rounds; `TICKET_MARK` is where a ticket goes, and
+    `OWN_MARK` where digits go that no other request has.
 
     There are 16 browsers, or as many as there are rounds, so that every round gets the same share of the requests.
     """
     count = len(_BROWSERS) if len(round_ids) == 1 else len(round_ids)
     return [
-        _HEAD.format(port=port, round_id=round_ids[k % len(round_ids)], version=version, android=android)
+        _HEAD.format(
+            port=port, round_id=round_ids[k % len(round_ids)], version=version, android=android, **_PARTS[heads]
+        )
         for k in range(count)
         for version, android in (_BROWSERS[k % len(_BROWSERS)],)
     ]
@@ -56,7 +82,8 @@ def grab_heads(port: int, round_ids: tuple[str, ...] = ("rush",)) -> list[str]:
 
 def grab_request(port: int, ticket: str, round_id: str = "rush") -> bytes:
     """Return the bytes of one grab."""
-    return grab_heads(port, (round_id,))[0].replace(TICKET_MARK, ticket).encode("ascii")
+    text = grab_heads(port, (round_id,))[0].replace(TICKET_MARK, ticket)
+    return text.replace(OWN_MARK, "0" * len(OWN_MARK)).encode("ascii")
 
 
 def exchange(connection: socket.socket, request: bytes) -> Answer:

@@ -54,11 +54,14 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure with its value, the median of `samples`; or with the reason why there is none."""
+    """A figure with its value, the median of `samples`; or with the reason why there is none. Where it came from runs
+    under load: what an answer of ours took of CPU time, and how many there were a second, as medians."""
 
     figure: Figure
     samples: tuple[float, ...] = ()
     reason: str | None = None
+    cpu_us: float | None = None
+    rate_per_s: float | None = None
 
     @property
     def value(self) -> float | None:

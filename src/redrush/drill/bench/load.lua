@@ -1,7 +1,8 @@
 -- The load of `redrush bench`: the same requests, in the same order, to redrush and to its peers.
 --
--- Arguments after the URL: TICKETS (a file, one ticket a line, all of one length), HEADS (a file of request heads parted
--- by form feeds, each with `@TICKET@` where the ticket goes; they take turns), MODE:
+-- Arguments after the URL: TICKETS (a file, one ticket a line, all of one length), HEADS (a file of requests parted by
+-- form feeds, each with `@TICKET@` where the ticket goes, and with `@OWN_HEX_DIGITS@` wherever a number goes that every
+-- request has for itself; they take turns), MODE:
 --   once   every request is another line of TICKETS; at the end the run ends and says `exhausted`
 --   cycle  the same, but TICKETS starts over
 --   same   every connection repeats one request (head 1, ticket 1) byte for byte, as a browser on keep-alive does.
@@ -10,7 +11,7 @@
 -- There is no response() on purpose: it costs wrk more than the request itself. What the answers were is checked on
 -- the server's side after the run.
 --
--- A ticket is written into the bytes of a Lua string that stands for its head, which Lua itself would never do. wrk
+-- A ticket, and a number, is written into the bytes of a Lua string that stands for its head, which Lua itself would never do. wrk
 -- copies the bytes as soon as request() returns, and nothing else looks at these strings. Rejected: building a string
 -- per request. Lua interns every string, LuaJIT hashes a long one by a few of its bytes, and requests differ in few:
 -- they fell into one chain, and wrk became slower than nginx, or did not end at all.
@@ -18,6 +19,8 @@
 local ffi = require("ffi")
 
 local MARK = "@TICKET@"
+local OWN_MARK = "@OWN_HEX_DIGITS@"
+local ZERO, NINE, A, F = 48, 57, 97, 102
 local NEWLINE = 10
 
 local function read(path)
@@ -38,16 +41,38 @@ local function read_tickets(path)
   return bytes, length, math.floor(count), text
 end
 
--- Returns the requests with room for a ticket, and where in each of them it goes.
+-- Returns the requests with room for a ticket, where in each of them it goes, and where their numbers go.
 local function read_heads(path, length)
-  local requests, places = {}, {}
+  local requests, places, numbers = {}, {}, {}
   for head in (read(path) .. "\f"):gmatch("([^\f]+)\f") do
     local at = head:find(MARK, 1, true)
     local request = head:sub(1, at - 1) .. ("?"):rep(length) .. head:sub(at + #MARK)
+    local bytes = ffi.cast("char *", ffi.cast("const char *", request))
     requests[#requests + 1] = request
-    places[#places + 1] = ffi.cast("char *", ffi.cast("const char *", request)) + (at - 1)
+    places[#places + 1] = bytes + (at - 1)
+    local found, from = {}, request:find(OWN_MARK, 1, true)
+    while from do
+      found[#found + 1] = bytes + (from - 1)
+      from = request:find(OWN_MARK, from + 1, true)
+    end
+    numbers[#numbers + 1] = found
   end
-  return requests, places
+  for _, of_request in ipairs(numbers) do
+    for _, place in ipairs(of_request) do ffi.fill(place, #OWN_MARK, ZERO) end
+  end
+  return requests, places, numbers
+end
+
+-- Adds one to a number of hexadecimal digits.
+local function count_up(digits)
+  for k = #OWN_MARK - 1, 0, -1 do
+    local digit = digits[k]
+    if digit ~= F then
+      digits[k] = digit == NINE and A or digit + 1
+      return
+    end
+    digits[k] = ZERO
+  end
 end
 
 local main
@@ -59,7 +84,9 @@ end
 function init(args)
   local tickets, length, count
   tickets, length, count, tickets_text = read_tickets(args[1]) -- a global, to keep the bytes alive
-  local requests, places = read_heads(args[2], length)
+  local requests, places, numbers = read_heads(args[2], length)
+  local number, digits = ffi.new("char[?]", #OWN_MARK), #OWN_MARK
+  ffi.fill(number, digits, ZERO)
   local mode, heads, copy = args[3], #requests, ffi.copy
   copy(places[1], tickets, length)
   built_at_s = os.clock()
@@ -89,6 +116,11 @@ function init(args)
     turn = turn % heads + 1
     copy(places[turn], tickets + next_ticket * (length + 1), length)
     next_ticket = next_ticket + 1
+    local of_request = numbers[turn]
+    if #of_request > 0 then
+      count_up(number)
+      for k = 1, #of_request do copy(of_request[k], number, digits) end
+    end
     return requests[turn]
   end
 end

@@ -10,7 +10,7 @@ from statistics import median
 
 import msgspec
 
-from redrush.drill.bench.figures import Figure, turns
+from redrush.drill.bench.figures import Figure, pairwise, turns
 from redrush.drill.bench.processes import Cores, ProcessFailed, Target
 from redrush.drill.bench.tools import Found, Tool
 from redrush.drill.bench.wrk import Load, Run, run_wrk
@@ -18,6 +18,8 @@ from redrush.drill.bench.wrk import Load, Run, run_wrk
 WARM_UP_SECONDS = 1
 SATURATED_SHARE = 0.9
 """A server that uses less of its core than this was waiting for something."""
+LOAD_SHARE_MAX = 0.95
+"""A load generator that uses more of its core than this, while the server was waiting, was what it waited for."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +49,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Samples by figure name, the runs they came from by contender, other samples that explain them, by what they are,
-    and what a reader must know."""
+    and what a reader must know. `ours`: the runs of ours behind a figure; `refused`: why there is none of a name."""
 
     samples: Mapping[str, tuple[float, ...]]
+    ours: Mapping[str, tuple[Run, ...]] = {}
+    refused: Mapping[str, str] = {}
     runs: Mapping[str, tuple[Run, ...]] = {}
     details: Mapping[str, tuple[float, ...]] = {}
     remarks: tuple[str, ...] = ()
@@ -80,6 +84,40 @@ def in_turns(setup: Setup, what: str, contenders: Mapping[str, Callable[[], Run]
 def rates(runs: Sequence[Run]) -> tuple[float, ...]:
     """Return the answers per second of each run."""
     return tuple(run.rate_per_s for run in runs)
+
+
+def cpu_us(runs: Sequence[Run]) -> tuple[float, ...]:
+    """Return the CPU time of an answer in each run, in µs."""
+    return tuple(run.server_cpu_us for run in runs)
+
+
+class Against(msgspec.Struct, frozen=True):
+    """A figure that is the CPU time of an answer of a peer over that of ours, pair by pair."""
+
+    figure: Figure
+    ours: tuple[Run, ...]
+    theirs: tuple[Run, ...]
+
+
+def compare(pairs: Sequence[Against]) -> Measured:
+    """Return the figures of these pairs, but none where the load generator was the limit: then neither side's batches
+    and pauses are those of a server at its own limit, and the ratio would be about the generator."""
+    samples, refused = {}, {}
+    for pair in pairs:
+        reason = limited_by_load(pair.ours) or limited_by_load(pair.theirs)
+        if reason is None:
+            samples[pair.figure.name] = pairwise(cpu_us(pair.theirs), cpu_us(pair.ours))
+        else:
+            refused[pair.figure.name] = reason
+    return Measured(samples=samples, refused=refused, ours={pair.figure.name: pair.ours for pair in pairs})
+
+
+def limited_by_load(runs: Sequence[Run]) -> str | None:
+    """Return why these runs say nothing about the server, if the load generator was their limit."""
+    load, server = median(run.load_cpu_share for run in runs), median(run.server_cpu_share for run in runs)
+    if load < LOAD_SHARE_MAX or server >= SATURATED_SHARE:
+        return None
+    return f"the load generator was the limit: it used {load:.0%} of its core, the server {server:.0%} of its own"
 
 
 def unsaturated(what: str, seen: Mapping[str, Sequence[Run]]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def nginx_return(found: Found, cores: Cores, directory: Path, body: str) -> Iter
 
 @contextmanager
 def nginx_lua_redis(found: Found, cores: Cores, directory: Path, slots: int) -> Iterator[Target]:
-    """Run nginx + Lua + Redis with an empty log and `slots` slots to give. `Target.child` is nginx."""
+    """Run nginx + Lua + Redis with an empty log and `slots` slots to give. CPU time is that of both."""
     directory.mkdir(parents=True, exist_ok=True)
     port, claim = free_port(), render("claim.lua", slots=slots)
     sha = hashlib.sha1(claim.encode(), usedforsecurity=False).hexdigest()
@@ -59,7 +59,7 @@ def nginx_lua_redis(found: Found, cores: Cores, directory: Path, slots: int) -> 
         if known != sha:
             raise ProcessFailed(f"Redis did not take the claim script: {known}")
         with _nginx(found.path(Tool.NGINX_LUA), conf, cores, port) as child:
-            yield Target(child=child, port=port)
+            yield Target(child=child, port=port, others=(redis,))
 
 
 def redis_granted(directory: Path) -> int:

@@ -16,7 +16,7 @@ from redrush.drill.bench.conditions import Conditions
 from redrush.drill.bench.figures import Better, Figure, Result, Unit, Verdict
 from redrush.drill.bench.wrk import Run
 
-VERSION = 1
+VERSION = 2
 
 _PLACES = {Unit.RATIO: 2, Unit.KB: 2, Unit.SECONDS: 2, Unit.MILLISECONDS: 1, Unit.PERCENT: 1, Unit.PER_SECOND: 0}
 _COLOURS = {Verdict.AIM: "green", Verdict.BAR: "yellow", Verdict.MISSED: "red", Verdict.NOT_MEASURED: "red"}
@@ -44,7 +44,7 @@ def render(report: Report) -> RenderableType:
     """Return the report for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("figure")
-    for heading in ("measured", "lowest – highest", "bar", "aim"):
+    for heading in ("measured", "ours", "bar, aim"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for result in report.results:
@@ -88,12 +88,12 @@ def _row(result: Result) -> tuple[RenderableType, ...]:
     figure, verdict = result.figure, result.verdict
     sign = "≥" if figure.better is Better.HIGHER else "≤"
     ends = [format_value(figure, end) for end in (min(result.samples), max(result.samples))] if result.samples else []
+    marks = [f"{sign} {format_value(figure, mark)}" for mark in (figure.bar, figure.aim) if mark is not None]
     return (
         figure.title,
-        Text(format_value(figure, result.value), style="bold"),
-        " – ".join(ends) or "–",
-        f"{sign} {format_value(figure, figure.bar)}",
-        "–" if figure.aim is None else f"{sign} {format_value(figure, figure.aim)}",
+        Text.assemble((format_value(figure, result.value), "bold"), "\n", " – ".join(ends)),
+        "–" if result.cpu_us is None else f"{result.cpu_us:.1f} µs CPU\n{result.rate_per_s or 0:,.0f}/s",
+        "\n".join(marks),
         Text(verdict, style=_COLOURS[verdict]),
     )
 
@@ -105,6 +105,8 @@ def _plain_result(result: Result) -> dict[str, Any]:
         "verdict": result.verdict,
         "samples": list(result.samples),
         "reason": result.reason,
+        "cpu_us": result.cpu_us,
+        "rate_per_s": result.rate_per_s,
     }
 
 
@@ -114,9 +116,9 @@ def _conditions_text(report: Report) -> str:
     modified = " with changes" if seen.modified else ""
     return (
         f"redrush {seen.redrush} ({seen.commit}{modified}), {seen.measured_at}. Medians of {report.runs_each} run(s), "
-        f"{report.seconds_each} s each, contenders in turns, ratios pair by pair, requests with a browser's headers.\n"
+        f"{report.seconds_each} s each, contenders in turns, ratios pair by pair, µs of CPU for an answer of ours.\n"
         f"{seen.cpu}, {seen.cores} cores: server on {seen.cores_used.server}, wrk and databases on "
         f"{seen.cores_used.load}. Linux {seen.kernel}, {seen.memory_mib} MiB, {seen.filesystem}, an fsync takes "
         f"{seen.fsync_us:.0f} µs.\n"
-        f"Python {seen.python}, SQLite {seen.sqlite}, {versions}."
+        f"Python {seen.python} ({seen.python_build}), SQLite {seen.sqlite}, {versions}."
     )

@@ -3,11 +3,12 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
 from redrush.drill.bench import conditions
-from redrush.drill.bench.figures import Result
+from redrush.drill.bench.figures import Figure, Result
 from redrush.drill.bench.grabs import GRABS
 from redrush.drill.bench.losers import LOSERS
 from redrush.drill.bench.measuring import Measured, Measurement, Setup
@@ -101,12 +102,19 @@ def results_of(measurement: Measurement, outcome: Measured | RedrushError) -> Se
     """Return a result for every figure that the measurement promises, measured or not."""
     if isinstance(outcome, RedrushError):
         return [Result(figure=figure, reason=str(outcome)) for figure in measurement.figures]
-    return [
-        Result(figure=figure, samples=outcome.samples[figure.name])
-        if outcome.samples.get(figure.name)
-        else Result(figure=figure, reason="the measurement gave no sample")
-        for figure in measurement.figures
-    ]
+    return [_result(figure, outcome) for figure in measurement.figures]
+
+
+def _result(figure: Figure, measured: Measured) -> Result:
+    runs = measured.ours.get(figure.name, ())
+    samples = measured.samples.get(figure.name, ())
+    return Result(
+        figure=figure,
+        samples=samples,
+        reason=None if samples else measured.refused.get(figure.name, "the measurement gave no sample"),
+        cpu_us=median(run.server_cpu_us for run in runs) if runs else None,
+        rate_per_s=median(run.rate_per_s for run in runs) if runs else None,
+    )
 
 
 def _measure(measurement: Measurement, setup: Setup) -> Measured | RedrushError:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from redrush.drill.bench.browser import grab_heads
+from redrush.drill.bench.browser import Heads, grab_heads
 from redrush.drill.bench.processes import Child, ProcessFailed
 
 GRACE_S = 15
@@ -86,9 +86,9 @@ def write_tickets(path: Path, tickets: Iterable[str]) -> Path:
     return path
 
 
-def write_heads(path: Path, port: int, round_ids: tuple[str, ...] = ("rush",)) -> Path:
-    """Write request heads as wrk's script reads them, parted by form feeds."""
-    path.write_text("\f".join(grab_heads(port, round_ids)), encoding="ascii", newline="")
+def write_heads(path: Path, port: int, round_ids: tuple[str, ...] = ("rush",), heads: Heads = Heads.OWN) -> Path:
+    """Write requests as wrk's script reads them, parted by form feeds."""
+    path.write_text("\f".join(grab_heads(port, round_ids, heads)), encoding="ascii", newline="")
     return path
 
 
