@@ -122,6 +122,9 @@ A7 = Noted(7, "a")
         pytest.param(
             sight({"a": primary(7), "b": replica("a", 7)}, Noted()), Wait(), id="nothing noted, and all is there to see"
         ),
+        pytest.param(
+            sight({"a": replica("b", 7), "b": replica("a", 7)}, A7), Promote(("b",), 8), id="it follows its own replica"
+        ),
     ],
 )
 def test_what_is_done(seen: Sight, step: Step) -> None:
@@ -154,9 +157,19 @@ def test_what_is_done(seen: Sight, step: Step) -> None:
             sight({"a": primary(7)}, Noted(), "b"), "no primary was noted", id="an old primary alone, nothing noted"
         ),
         pytest.param(
-            sight({"a": replica("b", 7), "b": replica("a", 7)}, A7),
-            "does not answer as one",
+            sight({"a": replica("b", 7), "b": replica("c", 7)}, A7),
+            "does not answer as one; `redrush set promote SET b`",
             id="it follows another now",
+        ),
+        pytest.param(
+            sight({"a": replica("b", 7, needed=0), "b": replica("a", 7, needed=0)}, A7),
+            "may lack grants; `redrush set promote SET b`",
+            id="it follows its replica, and all rested on its own disk",
+        ),
+        pytest.param(
+            sight({"a": replica("b", 7), "b": replica("a", 7), "c": replica("a", 6)}, A7, servers="abc"),
+            "may lack grants",
+            id="it follows its replica, and another may know more",
         ),
         pytest.param(
             sight({"a": primary(7)}, Noted(8, "b"), "b"), "no replica surely has all", id="the promoted one is away"

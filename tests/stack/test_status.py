@@ -17,4 +17,7 @@ def test_before_the_roles_are_started_the_servers_are_told(tmp_path: Path) -> No
     )
     write_state(stack, StackState(ourselves, (server,)))
     row = {"role": "store", "set": "s1", "pid": None, "address": "127.0.0.1:1", "state": "starting", "why": "x"}
-    assert status(stack) == {"processes": [{**row, "name": "s1-a", "durability": None}], "lacking": ROLES_LATER}
+    assert status(stack) == {
+        "processes": [{**row, "name": "s1-a", "durability": None, "reason": None}],
+        "lacking": ROLES_LATER,
+    }

@@ -35,6 +35,8 @@ def _set_lines(state: dict[str, Any]) -> list[str]:
     why = f": {state['why']}" if state["why"] else ""
     lines = [f"{state['set']}: epoch {state['epoch']}, durability {durability}{why}"]
     lines.append(f"    primary {state['primary'] or '-'}")
+    if state["cannot_grant"]:
+        lines.append(f"    cannot grant ({state['reason']}): {state['cannot_grant']}")
     return lines + [f"    {_server_line(replica)}" for replica in state["replicas"]]
 
 

@@ -86,14 +86,15 @@ def status(
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
     for process in found["processes"]:
-        remarks = f"{process.get('durability') or '':<8} {process['why'] or ''}"
+        why = process["why"] or (f"cannot grant: {process['reason']}" if process.get("reason") else "")
+        remarks = f"{process.get('durability') or '':<8} {why}"
         line = (
             f"{process['name']:<14} {process['role']:<9} {process['set'] or '-':<6} {process['pid'] or '-':>8} "
             f"{process['address']:<22} {process['state']:<10} {remarks}"
         )
         sys.stdout.write(f"{line.rstrip()}\n")
     if found["lacking"] is not None:
-        sys.stdout.write(f"the stack cannot grant: {found['lacking']}\n")
+        sys.stdout.write(f"not all is well: {found['lacking']}\n")
 
 
 @stack_app.command()

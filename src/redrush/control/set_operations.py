@@ -12,6 +12,7 @@ import msgspec
 
 from redrush.config.deployment_file import Address
 from redrush.control.operator_api import Fields, Operation
+from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
 from redrush.control.warden import SetServers, Warden
@@ -43,7 +44,9 @@ class _OrderAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SetOperations:
     """The operations on the sets that this control role watches over; on none where a cluster promotes by itself."""
 
-    def __init__(self, board: Switchboard, sets: Sequence[Watched]) -> None:
+    def __init__(self, board: Switchboard, sets: Sequence[Watched], lack: Callable[[str], Lack | None]) -> None:
+        """`lack` says why a set cannot grant, None if it can."""
+        self._lack = lack
         self._board = board
         self._sets: Mapping[str, Watched] = {watched.servers.id: watched for watched in sets}
 
@@ -62,7 +65,9 @@ class SetOperations:
         state = watched.warden.state
         fields: dict[str, Any] = msgspec.to_builtins(state)
         del fields["since_us"]
-        return {**fields, "since": rfc3339(state.since_us)}
+        lack = self._lack(watched.servers.id)
+        absence = (None, None) if lack is None else (lack.reason, lack.why)
+        return {**fields, "since": rfc3339(state.since_us), "reason": absence[0], "cannot_grant": absence[1]}
 
     async def _lower(self, watched: Watched, fields: Fields) -> Answer:
         try:

@@ -207,10 +207,30 @@ def _back(sight: Sight, lost: str, back: Seen) -> Step:
     if back.is_linked and back.follows is not None:
         # Somebody chose another one, and it has a copy of what that has: nothing more is to be had from it.
         chosen = sight.seen.get(back.follows)
+        if chosen is not None and chosen.follows == lost:
+            return _circle(sight, lost, back.follows)
         if chosen is None or chosen.follows is not None:
-            return Wait(f"{lost} was the primary and follows {back.follows} now, which does not answer as one")
+            return Wait(
+                f"{lost} was the primary and follows {back.follows} now, which does not answer as one; `redrush set "
+                f"promote SET {back.follows}` makes it one"
+            )
         return Promote((back.follows,), sight.noted.epoch + 1)
     return Promote((lost,), sight.noted.epoch + 1)
+
+
+def _circle(sight: Sight, lost: str, other: str) -> Step:
+    """Somebody made the primary a replica of its own replica: the two follow each other, and nobody takes writes.
+
+    It may have dropped what it had for what the other one has, so it counts as lost: who surely has all that was
+    acknowledged is promoted. Where that rested on its own disk alone, an operator has to say.
+    """
+    step = _promotion(sight, lost)
+    if isinstance(step, Promote):
+        return step
+    return Wait(
+        f"{lost} was the primary and follows its own replica {other}, which may lack grants; "
+        f"`redrush set promote SET {other}` goes on with it"
+    )
 
 
 def _promotion(sight: Sight, lost: str) -> Step:

@@ -219,17 +219,21 @@ def _pids(processes: Sequence[ProcessName]) -> list[str]:
 def status(stack: StackDir) -> dict[str, Any]:
     """Return who runs, as `stack status --json` prints it. NotRunning if nothing does.
 
-    A store's `durability` is what its set's grants rest on, None where the control role cannot be asked now. `why` is
-    what a process lacks that is not ready; `lacking` is why the whole cannot grant, None if it can.
+    A store's `durability` is what its set's grants rest on, and `reason` why that cannot grant (`Absence`), None where
+    it can, and both None where the control role cannot be asked now. `why` is what a process lacks that is not ready;
+    `lacking` is why not every claim could be granted, and which share could, None if every one could.
     """
     state = running_state(stack)
-    durabilities: dict[str, str] = {}
+    told: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(RedrushError):
-        durabilities = {found["set"]: found["durability"] for found in describe_sets(stack.deployment, CONTROL_MAX_S)}
+        told = {found["set"]: found for found in describe_sets(stack.deployment, CONTROL_MAX_S)}
     rows = []
     for running in state.processes:
         row = {key: getattr(running, key) for key in ("role", "set", "pid", "address", "state", "why", "name")}
-        rows.append(row if running.role != STORE else {**row, "durability": durabilities.get(str(running.set))})
+        if running.role == STORE:
+            found = told.get(str(running.set), {})
+            row |= {"durability": found.get("durability"), "reason": found.get("reason")}
+        rows.append(row)
     control = next((running.address for running in state.processes if running.role == "control"), None)
     why = ROLES_LATER if control is None else asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))
     return {"processes": rows, "lacking": why}

@@ -165,11 +165,11 @@ class Troubles:
             self._log.warning("trouble, goes on", part=part, fault=fault)
 
 
-def ready_unless(why: str | None) -> bytes:
-    """Return the answer to `GET /readyz` of a process that is ready, or not for this reason."""
+def ready_unless(why: str | None, **told: object) -> bytes:
+    """Return the answer to `GET /readyz` of a process that is ready, or not for this reason, with what else is told."""
     if why is not None:
-        return answers.problem(503, why, "Retry-After: 5\r\n")
-    return answers.json_answer({"status": "ready"})
+        return answers.problem(503, why, "Retry-After: 5\r\n", **told)
+    return answers.json_answer({"status": "ready", **told})
 
 
 def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Reading]]]) -> None:

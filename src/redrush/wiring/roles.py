@@ -8,7 +8,7 @@ from redrush.config import Address, DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
-from redrush.control.overview import Overview
+from redrush.control.overview import Lack, Overview
 from redrush.control.plans import load_plans
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
@@ -180,7 +180,7 @@ class ControlRole:
         )
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
-        self._operating.serve_on(control, self._wardens.operations(self._operating.board).operations())
+        self._operating.serve_on(control, self._wardens.operations(self._operating.board, self._lack).operations())
         self._operating.announce(around.control.host, around.control.port or None)
         self._rebalancer = Rebalancer(
             self._stores,
@@ -200,6 +200,8 @@ class ControlRole:
                 str(gate): partial(answers_ok, gate.host, gate.port, "/livez")
                 for gate in around.deployment.control.gates
             },
+            told=self._told,
+            hint=self._wardens.hint,
         )
         self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
@@ -207,17 +209,30 @@ class ControlRole:
         self._operating.run_rules(dict, self._troubles.listener("rules"))
         return {}
 
+    def _lack(self, set_id: str) -> Lack | None:
+        return None if self._overview is None else self._overview.sets[set_id]
+
+    def _told(self, set_id: str, lack: Lack | None) -> None:
+        log = self._around.log
+        if lack is None:
+            log.info("a set can grant", set=set_id)
+        else:
+            log.warning("a set cannot grant", set=set_id, reason=lack.reason, why=lack.why)
+
     def readiness(self) -> bytes:
         assert self._overview is not None
-        return ready_unless("; ".join(self._overview.lacking) or None)
+        return ready_unless(self._overview.lacking, sets=self._overview.states())
 
     def readings(self) -> Iterator[Reading]:
         assert self._overview is not None
         assert self._wardens is not None
         for set_id in self._stores:
             labels = (("set", set_id),)
-            works = set_id not in self._overview.sets_lacking
-            yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, works)
+            lack = self._overview.sets[set_id]
+            yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, lack is None)
+            if lack is not None:
+                because = (*labels, ("reason", lack.reason))
+                yield Reading("redrush_set_absence", "Why the set cannot grant, if 1", "gauge", because, 1)
         yield from self._wardens.readings()
         yield from self._troubles.readings()
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from redrush.config.deployment_file import Duty
+from redrush.control.overview import Lack
 from redrush.control.set_operations import SetOperations, Watched
 from redrush.control.switchboard import Switchboard
 from redrush.control.warden import SetServers, Warden
@@ -50,9 +51,14 @@ class Wardens:
             )
             self._watched.append(Watched(servers, warden))
 
-    def operations(self, board: Switchboard) -> SetOperations:
-        """Return the operations on the sets, which note orders on this board."""
-        return SetOperations(board, self._watched)
+    def operations(self, board: Switchboard, lack: Callable[[str], Lack | None]) -> SetOperations:
+        """Return the operations on the sets, which note orders on this board. `lack` says why a set cannot grant."""
+        return SetOperations(board, self._watched, lack)
+
+    def hint(self, set_id: str) -> str | None:
+        """Return what the set's warden does about it, or waits for; None if it has nothing to say."""
+        states = (watched.warden.state for watched in self._watched)
+        return next((state.why for state in states if state.set == set_id), None)
 
     def run(self, parts: Parts) -> None:
         """Watch from now on."""

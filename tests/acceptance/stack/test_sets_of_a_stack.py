@@ -3,11 +3,13 @@
 import json
 import shutil
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.acceptance.stack.attacks import password_of, refusal
 from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
 
 PACKETS: Final = 100
@@ -82,6 +84,70 @@ def test_the_sets_are_shown_with_what_their_grants_rest_on(stack: RunningStack) 
     assert redrush("stack", "status", "--data", stack.data).out.count(" replica\n") == 2
 
 
+def _ask(stack: RunningStack, address: str, *command: str) -> str:
+    """Return the error that the server answers the admin's command with, "" if it is carried out."""
+    return refusal(int(address.rpartition(":")[2]), command, "redrush-admin", password_of(stack.data, "admin"))
+
+
+def _cannot_grant(stack: RunningStack, reason: str) -> None:
+    """Return when status, readiness, list, metric and log all name this reason for the set, and the other one can."""
+    stack.wait_until(lambda now: [p["reason"] for p in now.values() if p["role"] == "store"] == [None, reason])
+    text = redrush("stack", "status", "--data", stack.data).out
+    assert f"cannot grant: {reason}" in text
+    assert "1 of 2 sets can grant, to about 50% of the users; set stack/s2: " in text
+    status, body = _get(stack.control_port, "/readyz")
+    assert (status, body["sets"]) == (503, {"s1": "ready", SET: reason})
+    assert "1 of 2 sets can grant" in body["detail"]
+    assert f"cannot grant ({reason})" in _set(stack, "list").out
+    _, metrics = _get(stack.control_port, "/metrics")
+    assert f'redrush_set_absence{{reason="{reason}",set="{SET}"}} 1.0' in metrics
+    logged = [
+        json.loads(line) for line in (stack.data / "logs" / "control.log").read_text().splitlines() if "{" in line
+    ]
+    assert [line["set"] for line in logged if line["event"] == "a set cannot grant" and line["reason"] == reason] == [
+        SET
+    ]
+
+
+def _get(port: int, path: str) -> tuple[int, Any]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, json.loads(body) if body.startswith(b"{") else body.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "broken", "whole", "reason"),
+    [
+        ("maxmemory", "1000000", "0", "memory"),
+        ("appendfsync", "everysec", "always", "settings"),
+        pytest.param("appendonly", "no", "yes", "settings", marks=pytest.mark.soak),
+    ],
+)
+def test_a_set_that_cannot_grant_is_named_everywhere_with_the_reason(
+    stack: RunningStack, name: str, broken: str, whole: str, reason: str
+) -> None:
+    _healthy(stack)
+    (stack.data / "logs" / "control.log").write_text("")  # it is appended to
+    address = _listed(stack)[SET]["primary"]
+    assert _ask(stack, address, "CONFIG", "SET", name, broken) == ""
+    _cannot_grant(stack, reason)
+    assert _ask(stack, address, "CONFIG", "SET", name, whole) == ""
+    _healthy(stack)
+    stack.wait_until(lambda now: [p["reason"] for p in now.values() if p["role"] == "store"] == [None, None])
+
+
+def test_a_primary_that_was_made_a_replica_of_its_own_replica_is_mended(stack: RunningStack) -> None:
+    _healthy(stack)
+    before = _listed(stack)[SET]
+    host, _, port = before["replicas"][0]["address"].rpartition(":")
+    assert _ask(stack, before["primary"], "REPLICAOF", host, port) == ""
+    stack.wait_until(lambda _: _listed(stack)[SET]["epoch"] > before["epoch"])
+    _healthy(stack)
+
+
 def test_orders_are_carried_out_and_in_the_audit_log(stack: RunningStack) -> None:
     _healthy(stack)
     before = _listed(stack)[SET]
@@ -128,7 +194,7 @@ def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured
         )
     )
     status = redrush("stack", "status", "--data", stack.data)
-    assert "the stack cannot grant: set " in status.out
+    assert "not all is well: 1 of 2 sets can grant, to about 50% of the users; set " in status.out
     held = _set(stack, "promote", SET, target, "--why", "x")
     assert (held.code, "holds no copy of set s2" in held.err) == (1, True)
     rebuilt = _set(stack, "rebuild", SET, "--address", target, "--why", "both disks", "--who", "ann")

@@ -185,7 +185,7 @@ class Primary:
         try:
             await found.run(self._addresses, self._epoch_known)
         except ConfigError as error:
-            self._why = StoreUnavailable(str(error), Absence.SETTINGS)
+            self._why = StoreUnavailable(f"set {self._keys.name}: {error}", Absence.SETTINGS)
             raise
         primaries = found.primaries(self._epoch_known)
         if not primaries:
