@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
     if command == "ticket":
         for user in Path(options["--users"]).read_text().split():
             print(f"{user}\tticket-of-{user}")  # noqa: T201 - a command
+    elif command == "seal":
+        (data / "keys.json").write_text("{}")
     elif command == "export":
         lines = (data / "grants.jsonl").read_text().splitlines()
         print("\n".join(lines[1:] if fault == "loses" else lines))  # noqa: T201 - a command

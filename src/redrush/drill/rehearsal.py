@@ -35,6 +35,22 @@ FREE_DISK_BYTES_MIN = 256_000_000
 """A rehearsal writes some 40 MB; the rest is room for the write-ahead logs."""
 
 
+ISSUING_CAMPAIGN = """\
+[campaign]
+id = "issuing"
+name = "tickets of a rehearsal"
+currency = "CNY"
+
+[[round]]
+id = "r1"
+opens = "now"
+lasts = "1h"
+kind = "equal"
+total = "1.00"
+packets = 1
+"""
+
+
 class RehearsalFailed(RedrushError):
     """A step of a rehearsal did not work."""
 
@@ -66,14 +82,31 @@ class Rehearsal:
         return self._server
 
     def tickets(self, users: Sequence[str]) -> list[tuple[str, str]]:
-        """Return (user, ticket) of each user."""
+        """Return (user, ticket) of each user, good for the event that is served from the directory, or will be."""
+        issuing = self.directory if (self.directory / "campaign.json").exists() else self._issuing()
         users_path = self.directory / "users.txt"
         users_path.write_text("".join(f"{user}\n" for user in users), encoding="ascii")
-        lines = self.redrush("ticket", "--users", str(users_path), "--ttl", "2h").splitlines()
+        lines = run_redrush(
+            self._redrush_command, issuing, "ticket", "--users", str(users_path), "--ttl", "2h"
+        ).splitlines()
         tickets = [(user, ticket) for user, _, ticket in (line.partition("\t") for line in lines)]
         if len(tickets) != len(users):
             raise RehearsalFailed(f"{len(tickets):,} tickets came for {len(users):,} users")
         return tickets
+
+    def _issuing(self) -> Path:
+        """Return a directory that only issues tickets, with the keys that the event will have.
+
+        Sealing settles an event's instants, so tickets that are to be there before it opens may have to be signed
+        before it is sealed, as a login service does.
+        """
+        issuing = self.directory / "issuing"
+        if not issuing.exists():
+            issuing.mkdir(mode=0o700)
+            (issuing / "campaign.toml").write_text(ISSUING_CAMPAIGN, encoding="utf-8")
+            run_redrush(self._redrush_command, issuing, "seal", str(issuing / "campaign.toml"))
+            shutil.copy(issuing / "keys.json", self.directory / "keys.json")
+        return issuing
 
     def campaign_path(self, toml: str) -> Path:
         """Write the campaign file and return its path."""
