@@ -34,6 +34,7 @@ def test_the_switches_of_an_event_are_those_of_the_campaign_its_rounds_and_its_r
         "admission.level_at_opening",
         "flow.gate.connections_max",
         "flow.settle.grants_per_second_max",
+        "clocks.apart_ms_max",
         "release.r20.per_second",
         "answer_ended.r20",
         "release.r21.per_second",

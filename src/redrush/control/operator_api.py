@@ -68,13 +68,20 @@ class _Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OperatorApi:
     """The operations on one switchboard."""
 
-    def __init__(self, board: Switchboard, entries: Callable[[int], list[Any]], tell: Tell | None = None) -> None:
+    def __init__(
+        self,
+        board: Switchboard,
+        entries: Callable[[int], list[Any]],
+        tell: Tell | None = None,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
         """`entries` returns the newest entries of the audit log, at most so many, oldest first; it may block. `tell`
-        takes the readings that other processes tell of themselves.
+        takes the readings that other processes tell of themselves, and hear `now_us` in return, to compare clocks.
         """
         self._board = board
         self._entries = entries
         self._tell = tell
+        self._now_us = now_us
 
     def operations(self) -> Iterator[Operation]:
         """Yield every operation."""
@@ -125,7 +132,8 @@ class OperatorApi:
             telling = msgspec.convert(fields, _Telling)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"source": "…", "readings": {{name: value, …}}}}: {fault}'}
-        return 200, {"alike": tell(telling.source, telling.readings)}
+        alike = tell(telling.source, telling.readings)
+        return 200, {"alike": alike} if self._now_us is None else {"alike": alike, "now_us": self._now_us()}
 
     async def _set(self, name: str, fields: Fields) -> tuple[int, dict[str, Any]]:
         try:

@@ -35,6 +35,7 @@ RULES: Final = "rules"
 LEVEL_FLOOR: Final = "admission.level_floor"
 LEVEL_AT_OPENING: Final = "admission.level_at_opening"
 CONNECTIONS_MAX: Final = "flow.gate.connections_max"
+CLOCKS_APART_MAX: Final = "clocks.apart_ms_max"
 GRANTS_PER_SECOND_MAX: Final = "flow.settle.grants_per_second_max"
 
 
@@ -68,6 +69,7 @@ class Role(StrEnum):
     SETTLE = "settle"
     CONTROL = "control"
     REPORTING = "gate and recorder"
+    CLOCKS = "gate, settle and control"
 
 
 class WrongSetting(Exception):
@@ -125,6 +127,7 @@ PACE_MOST: Final = 1e9
 WAITING_MOST: Final = 1_000_000
 EXCHANGES_MOST: Final = 1_000_000
 CONNECTIONS_MOST: Final = 1_000_000
+CLOCKS_APART_MOST_MS: Final = 86_400_000
 
 
 CAMPAIGN_WIDE: Final = (
@@ -232,6 +235,17 @@ CAMPAIGN_WIDE: Final = (
         may_be_off=True,
         does="how fast grants are recorded, so that the database has time for others; the log keeps the rest",
         acts=Role.SETTLE,
+    ),
+    Switch(
+        name=CLOCKS_APART_MAX,
+        type=Type.NUMBER,
+        default=OFF,
+        unit="ms",
+        least=1,
+        most=CLOCKS_APART_MOST_MS,
+        may_be_off=True,
+        does='how far clocks may be apart, a set\'s too; "off": 100 ms, and a set grants by its own clock alone',
+        acts=Role.CLOCKS,
     ),
 )
 

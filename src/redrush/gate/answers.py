@@ -133,6 +133,12 @@ STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided,
 SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
 STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
 STOPPING = problem(503, "this gate is stopping; try again", f"Retry-After: 1\r\n{ELSEWHERE}", elsewhere=True)
+CLOCK_IN_DOUBT = problem(
+    503,
+    "the clock of this gate, or of what stands behind it, is wrong; nothing was decided, ask another gate",
+    f"Retry-After: 1\r\n{ELSEWHERE}",
+    elsewhere=True,
+)
 QUERIES_BUSY = problem(503, "too many are asking at once, and claims go first; try again shortly", "Retry-After: 1\r\n")
 TOO_MANY_OF_ADDRESS = problem(
     429, "too many connections from this network address; close some, or try again shortly", "Retry-After: 2\r\n"

@@ -7,6 +7,7 @@ import msgspec
 
 from redrush.core.campaign import Campaign, Round
 from redrush.core.client_policy import ClientPolicy
+from redrush.core.clocks import ClockCheck
 from redrush.core.levels import AdmissionTerms
 from redrush.core.proof_of_work import ProofOfWork
 from redrush.core.tickets import KeyRing, TicketVerifier
@@ -55,6 +56,12 @@ class Gate(msgspec.Struct, frozen=True):
     switches: GateSwitches
     queries: Queries
     exchange: Exchange | None
+    clock_check: ClockCheck
+
+    def doubt_clock(self, in_doubt: bool) -> None:
+        """Grant nothing, because nobody knows what time it is here, or again."""
+        for claims in self.rounds.values():
+            claims.doubt_clock(in_doubt)
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
@@ -86,12 +93,13 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     failed: Callable[[StoreFailed], None],
     draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
     asking: AskingLimits | None = None,
+    clock_check: ClockCheck | None = None,
 ) -> Gate:
     """Return the gate of an event. `homes` are the sets of a round, in order.
 
     `shared`: other gates claim from the same stores. `failed` hears of each store that has failed for good, and of
     faults that nobody thought of; a shared store that is only away is not told. `asking`: how often one may ask; None:
-    as often as the switches let.
+    as often as the switches let. `clock_check`: against which clock rounds are held besides `now_us`; None: none.
     """
     proves = event.proof_of_work is not None
     site = Site(
@@ -110,6 +118,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
         now_us=now_us,
     )
     queries = Queries()
+    clock_check = clock_check or ClockCheck()
     rounds: dict[str, RoundClaims] = {}
     for round_ in event.campaign.rounds:
         sets = homes(round_)
@@ -127,6 +136,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
             audience=event.audience,
             queries=queries,
             failed=failed,
+            clock_check=clock_check,
         )
         admission.opens(round_, [one.set for one in sets])
     views = tuple(RoundView(claims, now_us, event.policy.interval_ms) for claims in rounds.values())
@@ -143,7 +153,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     exchange = _add_exchange(site, event, sampling, now_us)
     switches = GateSwitches(rounds.values(), gauge, sampling, admission, site, exchange)
-    return Gate(site, rounds, gauge, admission, (*views, listed), switches, queries, exchange)
+    return Gate(site, rounds, gauge, admission, (*views, listed), switches, queries, exchange, clock_check)
 
 
 def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:

@@ -18,9 +18,8 @@ gate among others knows less, and two rules make up for it:
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
-import msgspec
-
 from redrush.core.campaign import Round
+from redrush.core.clocks import ClockCheck
 from redrush.core.division import home
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.outcomes import Outcome
@@ -32,9 +31,10 @@ from redrush.gate.admission import Admission
 from redrush.gate.grants import GrantWriter
 from redrush.gate.lanes import Batch, Gauge, Home, Lane, Manners
 from redrush.gate.queries import Queries, refused
+from redrush.gate.round_counts import RoundCounts
 from redrush.gate.route import Waiter
 from redrush.gate.winners import WinnersFilter
-from redrush.ports.store import EMPTY, Claimed, StoreFailed, StoreUnavailable
+from redrush.ports.store import EARLY, EMPTY, LATE, Claimed, ClaimResult, StoreFailed, StoreUnavailable
 
 REPEATS_REMEMBERED_MAX = 131_072
 """Winners of a round whose repeated answer is kept as bytes, some 75 MB: who asks twice is likely to ask again. When it
@@ -44,22 +44,11 @@ DRY_US: Final = 20_000
 """How long nobody is sent to a set that had nothing left: moves of slots take longer, and the crowd of the set that is
 dry first would otherwise all go through to it."""
 
+_NEVER_US: Final = 1 << 62
+
 _GRANTED = '{"outcome":"granted","grant":'
 _NEW = ',"repeat":false}'
 _REPEAT = ',"repeat":true}'
-
-
-class RoundCounts(msgspec.Struct):
-    """Answers so far by kind: plain integers, read by the metrics."""
-
-    granted: int = 0
-    repeat: int = 0
-    missed: int = 0
-    empty: int = 0
-    not_open: int = 0
-    closed: int = 0
-    not_eligible: int = 0
-    batches: int = 0
 
 
 class RoundClaims:
@@ -80,9 +69,10 @@ class RoundClaims:
         audience: Container[str] | None,
         queries: Queries,
         failed: Callable[[StoreFailed], None],
+        clock_check: ClockCheck,
     ) -> None:
         """`homes`: the sets that the round is divided over, in order. `winners` is None in the only gate of an event,
-        else the filter that whoever follows the sets' logs fills."""
+        else the filter that whoever follows the sets' logs fills. `clock_check` is asked once a batch."""
         self.round = round_
         self.counts = RoundCounts()
         self.sold_out = False
@@ -99,6 +89,8 @@ class RoundClaims:
         self._draw = draw
         self._audience = audience
         self._failed = failed
+        self._clock_check = clock_check
+        self._clock_in_doubt = False
         self._opens_us = round_.opens_us
         self._closes_us = round_.closes_us
         self._ended = False
@@ -159,8 +151,20 @@ class RoundClaims:
             self.ended_us = self._now_us() if ended else None
             if not ended:
                 self.refilled()  # that nobody can win any more holds no longer
-        # The instants are what a claim is held against, so an ended round costs a claim nothing more.
-        self._opens_us, self._closes_us = (0, 0) if ended else (self.round.opens_us, self.round.closes_us)
+        self._hold_against()
+
+    def doubt_clock(self, in_doubt: bool) -> None:
+        """Refuse every claim because nobody knows what time it is here, or no longer. Who has won is still told."""
+        self._clock_in_doubt = in_doubt
+        self._hold_against()
+
+    def _hold_against(self) -> None:
+        """Set the instants that a claim is held against: an ended round, or a doubt, costs a claim nothing more."""
+        if self._ended:
+            self._opens_us, self._closes_us = 0, 0
+        else:
+            self._opens_us = _NEVER_US if self._clock_in_doubt else self.round.opens_us
+            self._closes_us = self.round.closes_us
 
     # -- one claim
 
@@ -180,8 +184,7 @@ class RoundClaims:
             return self._repeat_answer(user, known)
         now_us = self._now_us()
         if now_us < self._opens_us:
-            self.counts.not_open += 1
-            return self._not_open
+            return self._before()
         if now_us >= self._closes_us:
             return self._after_the_close(lane, waiter, user)
         if self._audience is not None and user not in self._audience:
@@ -193,6 +196,14 @@ class RoundClaims:
         if (release is not None and not release.admit(now_us, self._draw())) or now_us < lane.dry_until_us:
             return self._miss(lane, waiter, user, now_us)
         return self._park(lane, waiter, user, now_us) if lane.valve.shedding else lane.park(waiter, user, now_us)
+
+    def _before(self) -> bytes:
+        """Answer a claim that comes before the opening, or at a gate that does not know whether it does."""
+        if self._clock_in_doubt:
+            self.counts.clock_in_doubt += 1
+            return answers.CLOCK_IN_DOUBT
+        self.counts.not_open += 1
+        return self._not_open
 
     def _park(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
         """Park the claim, unless the set's valve refuses it: whoever may have won asks for what is theirs, whatever the
@@ -227,8 +238,15 @@ class RoundClaims:
 
     async def _decide(self, lane: Lane, batch: Batch) -> None:
         refills = self.refills
+        now_us = self._now_us()
+        forbids = self._clock_check.forbids(self.round, now_us)
+        if forbids is not None:
+            lane.left(batch)
+            for waiter in batch.waiters:
+                waiter.send(self._before() if forbids == "early" else self._unsure())
+            return
         # Whoever is parked came before the close, so the last batch is granted within the round too.
-        at_us = min(self._now_us(), self.round.closes_us - 1)
+        at_us = min(now_us, self.round.closes_us - 1)
         try:
             results = await lane.store.claim(self.round.id, batch.users, at_us)
         except StoreUnavailable:
@@ -246,11 +264,17 @@ class RoundClaims:
                 self._fail(lane, batch, broken)
             return
         lane.decided(batch)
+        self._answer(lane, batch, results, refills)
+
+    def _answer(self, lane: Lane, batch: Batch, results: Sequence[ClaimResult], refills: int) -> None:
         counts = self.counts
         counts.batches += 1
         for waiter, user, result in zip(batch.waiters, batch.users, results, strict=True):
             if result is EMPTY:
                 waiter.send(self._nothing_left(lane, refills))
+                continue
+            if result is EARLY or result is LATE:
+                waiter.send(self._before() if result is EARLY else self._late_at_the_set())
                 continue
             if result.repeat:
                 counts.repeat += 1
@@ -269,6 +293,18 @@ class RoundClaims:
             return self._missed
         self.counts.empty += 1
         return self._empty
+
+    def _unsure(self) -> bytes:
+        """Return the answer to a claim that is too late by one clock and not by another: nothing final."""
+        self.counts.clock_in_doubt += 1
+        return answers.CLOCK_IN_DOUBT
+
+    def _late_at_the_set(self) -> bytes:
+        """Return the answer to a claim that came to its set after the close, and has no grant there."""
+        if self._now_us() < self.round.closes_us - self._clock_check.bound_us:
+            return self._unsure()
+        self.counts.closed += 1
+        return self._closed
 
     def _fail(self, lane: Lane, batch: Batch, fault: StoreFailed) -> None:
         """The fate of the batch is unknown, and so it stays: nobody on this lane is told anything but to come back."""

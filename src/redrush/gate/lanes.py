@@ -290,6 +290,13 @@ class Lane:
         if self.doubtful:
             self.doubtful.difference_update(batch.names)
 
+    def left(self, batch: Batch) -> None:
+        """The batch was not sent to the store: it is for whoever formed it to answer."""
+        self._release(len(batch.users))
+        self.under_way.remove(batch)
+        if self._trying:  # the next batch is the trial then
+            self.refusal = None
+
     def went_away(self, batch: Batch) -> None:
         """The fate of these is unknown and the set is away: they and everybody behind them are told to come back."""
         self.under_way.remove(batch)

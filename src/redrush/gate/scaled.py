@@ -134,14 +134,19 @@ class ScaledGate:
         """Return the sets that were not yet asked, in vain or not, to open the pots of every round that is due."""
         return sorted({lane.set for lane in self._due() if not lane.warm and lane not in self._tried})
 
-    def readiness(self) -> bytes:
-        """Return the answer to `GET /readyz`. A set that is away is told, but does not make the gate unready unless all
+    def readiness(self, clocks: Mapping[str, str] | None = None) -> bytes:
+        """Return the answer to `GET /readyz`; `clocks` are those of others that deviate, in words.
+
+        A set that is away is told, but does not make the gate unready unless all
         are: a balancer that took every gate out for one set's sake would end the event."""
         states = {name: self._state(name) for name in self._sets}
         due = self._due()
         if self.waiting_for() or (due and not any(lane.warm for lane in due)):
             return answers.problem(503, "pots are not open yet", "Retry-After: 1\r\n", sets=states)
-        return answers.json_answer({"status": "ready", "sets": states})
+        told: dict[str, Mapping[str, str]] = {"sets": states}
+        if clocks:
+            told["clocks"] = clocks
+        return answers.json_answer({"status": "ready", **told})
 
     def _state(self, name: str) -> str:
         lanes = [lane for _, lane in self._lanes[name].values() if lane.warm or lane in self._tried]

@@ -11,7 +11,7 @@ All stores pass one suite, `tests/conformance/test_stores.py`.
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -60,12 +60,17 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Refusal(Enum):
-    """Why a store gives no slot."""
+    """Why a store gives no slot. A store that was told when a pot may be claimed from, and has a clock of its own,
+    says too that by this it is too early, or too late."""
 
     EMPTY = "empty"
+    EARLY = "early"
+    LATE = "late"
 
 
 EMPTY: Final = Refusal.EMPTY
+EARLY: Final = Refusal.EARLY
+LATE: Final = Refusal.LATE
 
 
 class PotState(msgspec.Struct, frozen=True):
@@ -214,4 +219,4 @@ class Store(Protocol):
         """Finish what was accepted and release the files. Later calls raise StoreFailed."""
 
 
-ClaimResult = Claimed | Literal[Refusal.EMPTY]
+ClaimResult = Claimed | Refusal

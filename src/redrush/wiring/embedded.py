@@ -36,6 +36,7 @@ from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
@@ -75,14 +76,17 @@ class Embedded:
         ports: Ports,
         open_store: OpenStore = SqliteStore.open_path,
         keys_from: DataDir | None = None,
+        clock: SteadyClock | None = None,
     ) -> None:
-        """`keys_from`: the event whose keys a new one gets, so that its tickets are good here too."""
+        """`keys_from`: the event whose keys a new one gets, so that its tickets are good here too. `clock` is that of
+        the system, from the start on, unless another is given."""
         self._file = file
         self._data_dir = data_dir
         self._ports = ports
         self._open_store = open_store
         self._keys_from = keys_from
         self._reserved: list[Reserved] = []
+        self._clock = clock
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
@@ -99,13 +103,14 @@ class Embedded:
         is the instant of the start that does not.
         """
         try:
-            return await self._start(system_clock())
+            return await self._start(self._clock or system_clock())
         except BaseException:
             for reserved in self._reserved:
                 reserved.close()
             raise
 
     async def _start(self, clock: SteadyClock) -> dict[str, int]:
+        self._clocks = ClockWatch("this server", clock, {}, self._log)
         if self._data_dir.deployment.exists():
             raise ConfigError(
                 f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
@@ -141,10 +146,12 @@ class Embedded:
             now_us=clock.now_us,
             failed=self._fail,
             asking=asking_limits(self._file.limits, self._file.client, limits.connections_max),
+            clock_check=self._clocks.check,
         )
         plans = prepare_operating(self._data_dir, self._file)
         self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us, operation_failed(self._log))
         self._operating.board.follow(self._gate.switches.apply)
+        self._operating.board.follow(self._clocks.apply)
         for claims in self._gate.rounds.values():
             await claims.warm_up()
         await self._store.open(RETURNED_POT, Slots(0, 0))
@@ -194,7 +201,8 @@ class Embedded:
             asyncio.create_task(self._recorder.run(), name="recorder"),
             asyncio.create_task(self._closer.run(), name="closer"),
         ]
-        for task in self._tasks:
+        self._clock_watch = asyncio.create_task(self._clocks.run(), name="clock watch")
+        for task in (*self._tasks, self._clock_watch):
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -247,9 +255,10 @@ class Embedded:
 
     def _readiness(self) -> bytes:
         failing = self._fault is not None or self._stopping.is_set()
-        return ready_unless("the store has failed or the server is stopping" if failing else None)
+        return ready_unless("the store has failed or the server is stopping" if failing else self._clocks.doubt)
 
     def _settlement_readings(self) -> Iterator[Reading]:
+        yield from self._clocks.readings()
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
         yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
 
@@ -267,7 +276,8 @@ class Embedded:
         await self._server.stop()
         self._closer.stop()
         await self._recorder.stop(drain=self._fault is None)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._clock_watch.cancel()
+        await asyncio.gather(*self._tasks, self._clock_watch, return_exceptions=True)
         await self._store.close()
         self._records.close()
         if self._fault is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
@@ -10,6 +11,7 @@ from redrush.control.operator_client import ControlUnreachable, ask
 from redrush.control.plans import load_plans
 from redrush.control.switch_follower import SwitchFollower
 from redrush.core.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
+from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.switch_line import SwitchLine
 from redrush.watch.metrics import Reading
 from redrush.wiring.operating import ANY_HOST
@@ -98,6 +100,7 @@ class Reporting:
         self._token = load_token_if_any(around.data_dir)
         self._source = f"{source} {around.control} {os.getpid()}"
         self._dropped = False
+        self._times = HeardTimes()
         self._counts = {"told": 0, "lost": 0, "dropped": 0}
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -118,14 +121,21 @@ class Reporting:
     async def _tell(self, token: str, readings: Callable[[], Mapping[str, float]], alike: Callable[[int], None]) -> str:
         if self._dropped:
             return "dropped"
+        sent_ns = time.monotonic_ns()
         fields = {"source": self._source, "readings": dict(readings())}
         try:
             answered = await ask(self._address, token, "POST", "/v1/readings", fields, TELL_MAX_S)
         except ControlUnreachable:
             return "lost"  # the line of the switches reports the same
+        if isinstance(now_us := answered.fields.get("now_us"), int):
+            self._times.hear(now_us, sent_ns, time.monotonic_ns())
         if isinstance(count := answered.fields.get("alike"), int):  # a control role of an earlier release says nothing
             alike(count)
         return "told"
+
+    def time_heard(self) -> TimeHeard | None:
+        """Return what the clock of the control role said last; None if it was not heard for long."""
+        return self._times.newest(time.monotonic_ns())
 
     def readings(self) -> Iterator[Reading]:
         """Yield what became of the reports."""

@@ -15,6 +15,7 @@ from redrush.control.unsealed import load_policy, load_proof_of_work
 from redrush.control.user_list import read_users
 from redrush.core.audience import Audience
 from redrush.core.campaign import Round
+from redrush.core.switches import Snapshot
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
@@ -23,14 +24,15 @@ from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.gate.workers import run_workers
 from redrush.stores.valkey import ValkeyStore
+from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, listen_to_switches
 from redrush.wiring.readings import gate_readings
-from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, run_role, surroundings
-from redrush.wiring.set_stores import close_all, open_stores
+from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, ready_unless, run_role, surroundings
+from redrush.wiring.set_stores import close_all, open_stores, times_of
 
 
 class GateRole:
@@ -55,6 +57,14 @@ class GateRole:
         self._stores = await open_stores(deployment, sealed.campaign.id, Duty.GATE)
         policy = load_policy(data_dir)
         limits = limits_of(deployment.gate.limits, self._around.log, len(self._stores))
+        self._reporting = Reporting(self._around, "gate")
+        clocks = self._clocks = ClockWatch(
+            "this gate",
+            self._around.clock,
+            {**times_of(self._stores), "control": self._reporting.time_heard},
+            self._around.log,
+            doubted=self._doubted,
+        )
         gate = build_gate(
             Event(
                 sealed.campaign,
@@ -72,7 +82,9 @@ class GateRole:
             now_us=now_us,
             failed=self._troubles.listener("store"),
             asking=asking_limits(deployment.limits, policy, limits.connections_max),
+            clock_check=clocks.check,
         )
+        self._gate = gate
         scaled = self._scaled = ScaledGate(
             gate,
             {set_id: ConnectedSet(store, store) for set_id, store in self._stores.items()},
@@ -81,12 +93,15 @@ class GateRole:
             on_conflict=self._parts.fail,
             warm_up_us=deployment.warm_up_us,
         )
+        for store in self._stores.values():
+            store.hold_to({round_.id: (round_.opens_us, round_.closes_us) for round_ in sealed.campaign.rounds})
+        clocks.look()
         await scaled.start()
         gate.switches.share_with(self._gates)
-        self._reporting = Reporting(self._around, "gate")
-        applied = (gate.switches.apply, self._reporting.apply)
+        applied = (gate.switches.apply, self._reporting.apply, self._accept_clocks)
         await listen_to_switches(self._around, self._parts, self._troubles, *applied)
         readings = GateReadings(gate, asyncio.get_running_loop().time)
+        self._parts.add("clock watch", clocks.run())
         self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
@@ -102,7 +117,17 @@ class GateRole:
 
     def readiness(self) -> bytes:
         assert self._scaled is not None
-        return self._scaled.readiness()
+        if self._clocks.doubt is not None:
+            return ready_unless(self._clocks.doubt)
+        return self._scaled.readiness(self._clocks.deviating())
+
+    def _doubted(self, in_doubt: bool) -> None:
+        self._gate.doubt_clock(in_doubt)
+
+    def _accept_clocks(self, snapshot: Snapshot) -> None:
+        self._clocks.apply(snapshot)
+        for store in self._stores.values():
+            store.slack_us = self._clocks.accepted_us(snapshot)
 
     def readings(self) -> Iterator[Reading]:
         assert self._scaled is not None
@@ -111,6 +136,7 @@ class GateRole:
         yield Reading(
             "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
         )
+        yield from self._clocks.readings()
         yield from self._reporting.readings()
         yield from self._troubles.readings()
 

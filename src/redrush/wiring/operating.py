@@ -96,8 +96,15 @@ class ControlPort:
 class Operating:
     """The parts of one process that has the switchboard. `open`, then the rest, then `stop`."""
 
-    def __init__(self, data_dir: DataDir, board: Switchboard, failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        data_dir: DataDir,
+        board: Switchboard,
+        now_us: Callable[[], int],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self.board = board
+        self._now_us = now_us
         self._data_dir = data_dir
         self._operations = Operations(failed)
         self._told = ToldReadings(asyncio.get_running_loop().time)
@@ -114,11 +121,13 @@ class Operating:
     ) -> Self:
         """Take the switches of the directory over. Raises SwitchLogInUse if another process has them. `failed` hears of
         operations that broke off with what nobody thought of."""
-        return cls(data_dir, Switchboard(SwitchLog.open(data_dir.switches), plans, campaign, now_us), failed)
+        return cls(data_dir, Switchboard(SwitchLog.open(data_dir.switches), plans, campaign, now_us), now_us, failed)
 
     def serve_on(self, site: Site, further: Iterable[Operation] = ()) -> None:
         """Let a control port serve the control API, and what else this process has operations for."""
-        api = OperatorApi(self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell)
+        api = OperatorApi(
+            self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell, self._now_us
+        )
         for operation in chain(api.operations(), further):
             route = self._operations.route(operation.run, waits=operation.waits)
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")

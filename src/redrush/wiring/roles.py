@@ -23,6 +23,7 @@ from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
 from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
+from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
@@ -32,7 +33,7 @@ from redrush.wiring.following import Reporting, SettlementPause, listen_to_switc
 from redrush.wiring.operating import Operating, operation_failed
 from redrush.wiring.readings import recorder_readings
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
-from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores
+from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
 from redrush.wiring.wardens import Wardens
 
 
@@ -120,7 +121,9 @@ class SettleRole:
             on_fault=self._troubles.listener("opening"),
         )
         pause = SettlementPause()
-        await listen_to_switches(around, self._parts, self._troubles, pause.apply)
+        clocks = self._clocks = ClockWatch("this settlement", around.clock, times_of(self._stores), around.log)
+        await listen_to_switches(around, self._parts, self._troubles, pause.apply, clocks.apply)
+        self._parts.add("clock watch", clocks.run())
 
         def close() -> Awaitable[None]:
             self._closer = SetsCloser(
@@ -129,7 +132,8 @@ class SettleRole:
                 around.clock,
                 sets_of=around.sets_of,
                 moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
-                paused=pause,
+                # Nothing may be taken out of a round that is open by everybody else's clock.
+                paused=lambda: pause() or clocks.doubt is not None,
                 on_fault=self._troubles.listener("closing"),
             )
             return self._closer.run()
@@ -139,9 +143,10 @@ class SettleRole:
         return {}
 
     def readiness(self) -> bytes:
-        return ready_unless(self._troubles.current())
+        return ready_unless(self._clocks.doubt or self._troubles.current())
 
     def readings(self) -> Iterator[Reading]:
+        yield from self._clocks.readings()
         unsettled = (
             len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.rounds)
         )
@@ -203,6 +208,9 @@ class ControlRole:
             told=self._told,
             hint=self._wardens.hint,
         )
+        self._clocks = ClockWatch("this control role", around.clock, times_of(self._stores), around.log)
+        self._operating.board.follow(self._clocks.apply)
+        self._parts.add("clock watch", self._clocks.run())
         self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())
@@ -221,7 +229,10 @@ class ControlRole:
 
     def readiness(self) -> bytes:
         assert self._overview is not None
-        return ready_unless(self._overview.lacking, sets=self._overview.states())
+        clocks = [f"{name}: {why}" for name, why in self._clocks.deviating().items()]
+        doubts = [] if self._clocks.doubt is None else [self._clocks.doubt]
+        why = "; ".join([*doubts, *clocks, *filter(None, [self._overview.lacking])])
+        return ready_unless(why or None, sets=self._overview.states())
 
     def readings(self) -> Iterator[Reading]:
         assert self._overview is not None
@@ -233,6 +244,7 @@ class ControlRole:
             if lack is not None:
                 because = (*labels, ("reason", lack.reason))
                 yield Reading("redrush_set_absence", "Why the set cannot grant, if 1", "gauge", because, 1)
+        yield from self._clocks.readings()
         yield from self._wardens.readings()
         yield from self._troubles.readings()
 

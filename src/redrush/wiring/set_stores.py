@@ -2,11 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from redrush.config.deployment_file import DeploymentFile, Duty, SetSpec, ValkeySpec
 from redrush.errors import ConfigError
+from redrush.ports.clock import TimeHeard
 from redrush.records.postgres import PostgresRecords
 from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
@@ -33,6 +34,11 @@ async def open_store(deployment: DeploymentFile, set_id: str, campaign_id: str, 
     store = ValkeyStore.attach_later(spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey, duty))
     await store.attached(ATTACH_WAIT_S)
     return store
+
+
+def times_of(stores: Mapping[str, ValkeyStore]) -> dict[str, Callable[[], TimeHeard | None]]:
+    """Return what hears the clock of each set's primary, by a name for people."""
+    return {f"set {set_id}": store.time_heard for set_id, store in stores.items()}
 
 
 async def close_all(stores: Mapping[str, ValkeyStore]) -> None:

@@ -123,11 +123,12 @@ end
 -- Finds the users' grants and gives the others the next slots; writes nothing.
 -- Returns known: {index from 0, value, …}; fields: {user, value, …} of the new grants;
 -- runs: {{first, users}, …} of the new grants; and the head run after them with how many runs were fetched as heads.
-local function decide(users, head, unclaimed, grants, at_us)
+-- `shut`: nothing is given, grants are only found.
+local function decide(users, head, unclaimed, grants, at_us, shut)
   local known, fields, runs = {}, {}, {}
   local winners_by_name = {}
   local first, slot, stop = head.first, head.slot, head.stop
-  local run, fetched, empty = nil, 0, false
+  local run, fetched, empty = nil, 0, shut
   local finished = {}
   for start = 1, #users, ARGUMENTS_MAX do
     local held = redis.call('HMGET', grants, unpack(users, start, math.min(start + ARGUMENTS_MAX - 1, #users)))
@@ -151,7 +152,7 @@ local function decide(users, head, unclaimed, grants, at_us)
             empty = true
           end
         end
-        if slot < stop then
+        if slot < stop and not shut then
           value = struct.pack('>I7', slot) .. at_us
           winners_by_name[user] = value
           fields[#fields + 1] = user
@@ -169,12 +170,24 @@ local function decide(users, head, unclaimed, grants, at_us)
   return known, fields, runs, {first = first, slot = slot, stop = stop, fetched = fetched, finished = finished}
 end
 
--- KEYS: meta, log, pot, unclaimed, granted, grants. ARGV: epoch, replicas, pot, at_us, at_us in 7 bytes, users as JSON.
--- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones. Whoever is in neither
--- found the pot empty.
+-- By this server's clock, µs since the epoch, if it is not within these instants; else nil. Gates may have wrong clocks;
+-- this one is the same for all gates of the set.
+local function outside(from_us, until_us)
+  local time = redis.call('TIME')
+  local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+  if now_us < tonumber(from_us) or now_us >= tonumber(until_us) then
+    return now_us
+  end
+  return nil
+end
+
+-- KEYS: meta, log, pot, unclaimed, granted, grants. ARGV: epoch, replicas, pot, at_us, at_us in 7 bytes, users as JSON,
+-- and, if new grants are given only within them, the instants from which and until which, in µs.
+-- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones, and the server's time if
+-- that is why nothing was given. Whoever is in neither found the pot empty, or shut.
 local function claim(keys, args)
   local meta, log, pot, unclaimed, granted, grants = unpack(keys)
-  local epoch, replicas, name, at_us, at_us_packed, names = unpack(args)
+  local epoch, replicas, name, at_us, at_us_packed, names, from_us, until_us = unpack(args)
   local seq, refusal = seq_under(meta, epoch)
   if refusal then
     return refusal
@@ -185,12 +198,13 @@ local function claim(keys, args)
   end
   local before = {first = tonumber(state[1]), slot = tonumber(state[2]), stop = tonumber(state[3])}
   local users = cjson.decode(names)
-  local known, fields, runs, head = decide(users, before, unclaimed, grants, at_us_packed)
+  local shut_us = from_us and outside(from_us, until_us)
+  local known, fields, runs, head = decide(users, before, unclaimed, grants, at_us_packed, shut_us ~= nil)
   if #runs == 0 then
     if #known > 0 and replicas ~= '0' then
       touch_write(meta)
     end
-    return {seq, {}, known}
+    return {seq, {}, known, shut_us}
   end
 
   local told = {}

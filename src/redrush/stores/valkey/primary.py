@@ -7,6 +7,7 @@ is the primary under these terms, so that a server that stopped or was replaced 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ import msgspec
 from redrush.config.deployment_file import Address
 from redrush.core.absence import Absence
 from redrush.errors import ConfigError
+from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.store import FIRST_HISTORY, History, StoreUnavailable
 from redrush.stores.valkey.absences import absence_of
 from redrush.stores.valkey.keys import Library, SetKeys
@@ -63,6 +65,7 @@ class Primary:
         """Called when the set was found to have another history, before any call gets to see that."""
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed = False
+        self._times = HeardTimes()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self, within_s: float) -> None:
@@ -124,6 +127,10 @@ class Primary:
         else:
             self.drop(old, f"does not hold epoch {old.terms.epoch} any more")
 
+    def time_heard(self) -> TimeHeard | None:
+        """Return what the clock of the attached primary said last, None if it was not heard for long."""
+        return self._times.newest(time.monotonic_ns())
+
     async def close(self) -> None:
         """End the task and the link."""
         self.closed = True
@@ -167,6 +174,7 @@ class Primary:
         """Return when the link is lost, dropped, or has been quiet for PING_S and answered."""
         await asyncio.wait([attached.link.ended], timeout=PING_S)  # a dropped link is a cut one
         try:
+            await self._hear_time(attached.link)
             reply, config = await attached.link.call(
                 pack(("FCALL", self._library.touch, 1, self._keys.meta, attached.terms.epoch, 0)) + ASK_SETTINGS, 2
             )
@@ -178,6 +186,14 @@ class Primary:
                 self.drop(attached, wrong, Absence.SETTINGS)
         except StoreUnavailable:
             self.drop(self._attached, attached.link.lost or "lost")
+
+    async def _hear_time(self, link: Link) -> None:
+        """Ask the server for its time. Raises StoreUnavailable."""
+        sent_ns = time.monotonic_ns()
+        (reply,) = await link.call(pack(("TIME",)))
+        if not isinstance(reply, ReplyFault):
+            seconds, us = map(int, reply)
+            self._times.hear(seconds * 1_000_000 + us, sent_ns, time.monotonic_ns())
 
     async def _search(self) -> bool:
         """Return whether a primary was found; it is attached then. Raises ServerMisconfigured."""
@@ -194,8 +210,10 @@ class Primary:
             return False
         terms, link = primaries[-1]
         found.close(but=link)
+        self._times = HeardTimes()  # another server has another clock
         try:
             await load(link, self._keys, self._library)
+            await self._hear_time(link)
         except StoreUnavailable as error:
             link.cut("not usable")
             self._why = error

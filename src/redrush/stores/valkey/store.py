@@ -15,16 +15,18 @@ Of other processes' grants this one knows nothing in `known`; a repeat that is n
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from itertools import chain, repeat
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Self
 
 from redrush.config.deployment_file import Address
 from redrush.core.campaign import Slots
+from redrush.ports.clock import TimeHeard
 from redrush.ports.log_rows import users_text
 from redrush.ports.news import News, NewTerms
 from redrush.ports.store import (
+    EARLY,
     EMPTY,
+    LATE,
     Claimed,
     ClaimResult,
     History,
@@ -49,6 +51,7 @@ from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary
 from redrush.stores.valkey.reading import LogReading
+from redrush.stores.valkey.results import results_of
 from redrush.stores.valkey.terms import Terms, fence
 
 ATTACH_S: Final = 10.0
@@ -56,9 +59,6 @@ ATTACH_S: Final = 10.0
 
 USERS_MAX: Final = 16_384
 """Users in one call: about 40 ms of the server's time, in which it does nothing else."""
-
-KNOWN_MAX: Final = 500_000
-"""Grants remembered per pot, about 100 MB; a repeat of one beyond them costs a call."""
 
 
 class _Pot:
@@ -89,6 +89,9 @@ class ValkeyStore:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._times: dict[str, tuple[int, int]] = {}
+        self.slack_us = 0
+        """How far the server's clock may be from the instants of `hold_to`; operators may accept that it is wrong."""
         self._reading = LogReading(primary, self._calls, keys, access)
         primary.forget = self._forget
 
@@ -170,13 +173,28 @@ class ValkeyStore:
             at_us,
             at_us.to_bytes(GRANT_INTEGER_BYTES),
             users_text(users),
+            *self._within(pot),
         )
         if isinstance(reply, ReplyFault):
             raise _never_opened(pot)
         self._pots[pot] = remembered
-        seq, runs, repeats = reply
+        seq, runs, repeats, *shut = reply
         self._saw(seq)
-        return _results(users, at_us, runs, repeats, remembered.grants)
+        nothing = EMPTY if not shut else EARLY if shut[0] < self._times[pot][0] - self.slack_us else LATE
+        return results_of(users, at_us, runs, repeats, remembered.grants, nothing)
+
+    def hold_to(self, times: Mapping[str, tuple[int, int]]) -> None:
+        """Let these pots give slots only from the first instant until the second (µs since the epoch), by the clock of
+        the set's server as well: claims beyond are EARLY or LATE there, and grants are still found."""
+        self._times.update(times)
+
+    def _within(self, pot: str) -> tuple[int, ...]:
+        times = self._times.get(pot)
+        return () if times is None else (times[0] - self.slack_us, times[1] + self.slack_us)
+
+    def time_heard(self) -> TimeHeard | None:
+        """Return what the primary's clock said last: about once a second. None if it was not heard for long."""
+        return self._primary.time_heard()
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         if count < 0:
@@ -349,38 +367,6 @@ class ValkeyStore:
 
     def _saw(self, seq: int) -> None:
         self._seq = max(self._seq, seq)
-
-
-def _results(
-    users: Sequence[str], at_us: int, runs: list[int], repeats: list[int | bytes], grants: dict[str, Claimed]
-) -> list[ClaimResult]:
-    """Return what the library's reply says of each user, and remember it in `grants`."""
-    if not repeats and len(runs) == 2 and runs[1] == len(users):
-        slots = range(runs[0], runs[0] + runs[1])
-        _remember(grants, zip(users, map(Claimed, slots, repeat(at_us), repeat(True)), strict=True), len(users))
-        return list(map(Claimed, slots, repeat(at_us), repeat(False)))
-    given = chain.from_iterable(range(first, first + count) for first, count in zip(runs[::2], runs[1::2], strict=True))
-    repeated = dict(zip(repeats[::2], repeats[1::2], strict=True))
-    results: list[ClaimResult] = []
-    for index, user in enumerate(users):
-        value = repeated.get(index)
-        slot = None if value is not None else next(given, None)
-        if isinstance(value, bytes):
-            known = Claimed(*grant_of(value), repeat=True)
-            results.append(known)
-        elif slot is not None:
-            known = Claimed(slot, at_us, repeat=True)
-            results.append(Claimed(slot, at_us, repeat=False))
-        else:
-            results.append(EMPTY)
-            continue
-        _remember(grants, ((user, known),), 1)
-    return results
-
-
-def _remember(grants: dict[str, Claimed], new: Iterable[tuple[str, Claimed]], count: int) -> None:
-    if len(grants) + count <= KNOWN_MAX:
-        grants.update(new)
 
 
 def _check_slots(slots: tuple[Slots, ...]) -> None:

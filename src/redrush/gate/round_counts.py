@@ -1,0 +1,17 @@
+"""What became of the claims of a round."""
+
+import msgspec
+
+
+class RoundCounts(msgspec.Struct):
+    """Answers so far by kind: plain integers, read by the metrics."""
+
+    granted: int = 0
+    repeat: int = 0
+    missed: int = 0
+    empty: int = 0
+    not_open: int = 0
+    closed: int = 0
+    not_eligible: int = 0
+    clock_in_doubt: int = 0
+    batches: int = 0

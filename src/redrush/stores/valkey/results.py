@@ -1,0 +1,49 @@
+"""What a reply of the library's `claim` says of each user of a batch."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from typing import Final
+
+from redrush.ports.store import EMPTY, Claimed, ClaimResult, Refusal
+from redrush.stores.valkey.entries import grant_of
+
+KNOWN_MAX: Final = 500_000
+"""Grants remembered per pot, about 100 MB; a repeat of one beyond them costs a call."""
+
+
+def results_of(
+    users: Sequence[str],
+    at_us: int,
+    runs: list[int],
+    repeats: list[int | bytes],
+    grants: dict[str, Claimed],
+    nothing: Refusal = EMPTY,
+) -> list[ClaimResult]:
+    """Return what the library's reply says of each user, and remember it in `grants`; `nothing` is what it means to be
+    in neither."""
+    if not repeats and len(runs) == 2 and runs[1] == len(users):
+        slots = range(runs[0], runs[0] + runs[1])
+        _remember(grants, zip(users, map(Claimed, slots, repeat(at_us), repeat(True)), strict=True), len(users))
+        return list(map(Claimed, slots, repeat(at_us), repeat(False)))
+    given = chain.from_iterable(range(first, first + count) for first, count in zip(runs[::2], runs[1::2], strict=True))
+    repeated = dict(zip(repeats[::2], repeats[1::2], strict=True))
+    results: list[ClaimResult] = []
+    for index, user in enumerate(users):
+        value = repeated.get(index)
+        slot = None if value is not None else next(given, None)
+        if isinstance(value, bytes):
+            known = Claimed(*grant_of(value), repeat=True)
+            results.append(known)
+        elif slot is not None:
+            known = Claimed(slot, at_us, repeat=True)
+            results.append(Claimed(slot, at_us, repeat=False))
+        else:
+            results.append(nothing)
+            continue
+        _remember(grants, ((user, known),), 1)
+    return results
+
+
+def _remember(grants: dict[str, Claimed], new: Iterable[tuple[str, Claimed]], count: int) -> None:
+    if len(grants) + count <= KNOWN_MAX:
+        grants.update(new)

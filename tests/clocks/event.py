@@ -1,0 +1,248 @@
+"""An event on one real set, with two gates and a control role in this process, each with a clock that can be wrong.
+
+The set's clock is the real one. "The set is 30 s ahead" is made by letting everybody else be 30 s behind.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from redrush.config import Address, parse_campaign, parse_deployment
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_or_create_keys
+from redrush.control.sealing import load_sealed, seal
+from redrush.control.unsealed import keep_unsealed
+from redrush.core.phase import SteadyClock
+from redrush.core.tickets import sign_ticket
+from redrush.gate.server import Server
+from redrush.stack.valkey_server import ValkeyServer
+from redrush.stores.valkey import found_set
+from redrush.wiring.gate_role import GateRole
+from redrush.wiring.operating import control_site, prepare_operating
+from redrush.wiring.role import Role, Surroundings, add_probes, division_of
+from redrush.wiring.roles import ControlRole
+from tests.deploy.servers import free_port
+from tests.gate.world import read_answer, request
+
+HOST: Final = "127.0.0.1"
+USERS: Final = 4_000
+ASK_EVERY_S: Final = 0.02
+CAMPAIGN: Final = """\
+[campaign]
+id = "clocks"
+name = "n"
+currency = "CNY"
+
+[[round]]
+id = "r1"
+opens = "now"
+lasts = "{lasts_ms}ms"
+kind = "equal"
+total = "100.00"
+packets = 10000
+"""
+DEPLOYMENT: Final = """\
+[event]
+data = "event"
+records = "host=nowhere"
+
+[[set]]
+id = "s1"
+addresses = ["{set}"]
+
+[control]
+control_port = {control}
+"""
+
+
+class FalseClock:
+    """A machine's wall clock, so many seconds ahead of the real one, and the clock of a process that begins on it."""
+
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self._ahead_us = round(ahead_s * 1e6)
+        self.process = SteadyClock(time.monotonic_ns, self._wall_us(), self._wall_us)
+
+    def set_wall(self, ahead_s: float) -> None:
+        """Somebody sets the machine's clock; the process goes on by its own."""
+        self._ahead_us = round(ahead_s * 1e6)
+
+    def jump(self, by_s: float) -> None:
+        """All that this machine knows of the time jumps, as a set's clock does in the eyes of everybody."""
+        self._ahead_us += round(by_s * 1e6)
+        self.process._offset_ns += round(by_s * 1e9)
+
+    def _wall_us(self) -> int:
+        return time.time_ns() // 1_000 + self._ahead_us
+
+
+class KeptLog:
+    """A log whose lines a test can read."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def _write(self, text: str, **fields: Any) -> None:
+        self.lines.append(f"{text} {fields}")
+
+    info = warning = error = critical = _write
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One claim: when it was sent and answered by the set's clock, and what it came to."""
+
+    sent_s: float
+    answered_s: float
+    status: int
+    outcome: str | None
+
+
+class Process:
+    """A role that runs, as others see it."""
+
+    def __init__(self, role: Role, log: KeptLog, clock: FalseClock, control_port: int, port: int | None) -> None:
+        self.role = role
+        self.log = log
+        self.clock = clock
+        self.control_port = control_port
+        self.port = port
+        self.asked: list[Asked] = []
+
+    async def ready(self) -> tuple[int, str]:
+        """Return status and text of `GET /readyz`."""
+        return await get(self.control_port, "/readyz")
+
+    async def metrics(self) -> str:
+        """Return the text of `GET /metrics`."""
+        return (await get(self.control_port, "/metrics"))[1]
+
+    async def names(self, *words: str) -> None:
+        """Return as soon as readiness, log and metrics show these words, within two seconds."""
+        try:
+            async with asyncio.timeout(NAMED_MAX_S):
+                while await self._silent_on(words):
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{words} not named: {await self.ready()} {self.log.lines}") from None
+
+    async def _silent_on(self, words: tuple[str, ...]) -> bool:
+        text, log = (await self.ready())[1], "\n".join(self.log.lines)
+        return not all(word in text and word in log for word in words)
+
+    async def claim(self, tickets: list[str]) -> None:
+        """Claim for one user after the other, for ever."""
+        assert self.port is not None
+        reader, writer = await asyncio.open_connection(HOST, self.port)
+        try:
+            for ticket in tickets:
+                sent_s = time.time()
+                writer.write(request("POST", "/v1/rounds/r1/grab", ticket))
+                received = b""
+                while (found := read_answer(received)) is None:
+                    received += await reader.read(65_536)
+                answer = found[0]
+                self.asked.append(Asked(sent_s, time.time(), answer.status, answer.json.get("outcome")))
+                await asyncio.sleep(ASK_EVERY_S)
+        finally:
+            writer.close()
+
+
+NAMED_MAX_S: Final = 2.0
+
+
+class Running(msgspec.Struct):
+    """The event while it runs."""
+
+    server: ValkeyServer
+    data: DataDir
+    opens_s: float
+    closes_s: float
+    gates: list[Process]
+    control: Process
+
+    def everybody(self) -> list[Process]:
+        return [*self.gates, self.control]
+
+    def outside(self) -> list[Asked]:
+        """Return the grants that were given, or may have been, before the opening or after the close."""
+        return [
+            asked
+            for gate in self.gates
+            for asked in gate.asked
+            if asked.outcome == "granted" and (asked.answered_s < self.opens_s or asked.sent_s >= self.closes_s)
+        ]
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, opens_in_s: float, lasts_s: float, ahead_s: Mapping[str, float]
+) -> AsyncIterator[Running]:
+    """Bring the event up; it opens then by the clocks that are right.
+
+    `ahead_s`: of "gate", the first of the two, "control", or "set"."""
+    others_s = -ahead_s.get("set", 0.0)
+    server = ValkeyServer(directory / "valkey")
+    async with AsyncExitStack() as stack:
+        stack.callback(server.kill)
+        await server.start()
+        await found_set([server.address], "clocks", "s1", replicas_needed=0)
+        control_port = free_port()
+        path = directory / "deployment.toml"
+        deployment = parse_deployment(DEPLOYMENT.format(set=server.address, control=control_port), path)
+        data = DataDir(deployment.data)
+        data.create()
+        file = parse_campaign(CAMPAIGN.format(lasts_ms=round(lasts_s * 1e3)), str(directory / "c.toml"))
+        load_or_create_keys(data)
+        prepare_operating(data, file)
+        keep_unsealed(file, data)
+        seal(file, data, round((time.time() + others_s + opens_in_s) * 1e6))
+        sealed = load_sealed(data)
+
+        async def begin(role_of: Any, control: int, own_s: float) -> Process:
+            log, clock = KeptLog(), FalseClock(others_s + own_s)
+            around = Surroundings(
+                deployment,
+                sealed,
+                division_of(deployment, sealed.campaign),
+                Address(HOST, control),
+                clock.process,
+                log,
+            )
+            role: Role = role_of(around)
+            web = Server([])
+            site = control_site(data, clock.process.now_us)
+            stack.push_async_callback(web.stop)
+            stack.push_async_callback(role.stop)
+            addresses = await role.start(site)
+            add_probes(site, role.readiness, [role.readings])
+            port = await web.listen(site, HOST, control)
+            return Process(role, log, clock, port, addresses["gate"].port if "gate" in addresses else None)
+
+        def gate_of(around: Surroundings) -> Role:
+            return GateRole(around, None, Address(HOST, 0), 2)
+
+        control = await begin(ControlRole, control_port, ahead_s.get("control", 0.0))
+        gates = [await begin(gate_of, 0, ahead_s.get("gate", 0.0)), await begin(gate_of, 0, 0.0)]
+        round_ = sealed.campaign.rounds[0]
+        yield Running(server, data, round_.opens_us / 1e6, round_.closes_us / 1e6, gates, control)
+
+
+def tickets_for(data: DataDir, name: str) -> list[str]:
+    """Return a ticket for each of many users, whose names begin so."""
+    ring = load_or_create_keys(data).tickets
+    expires_s = round(time.time()) + 3_600
+    return [sign_ticket(ring, f"{name}{number}", expires_s) for number in range(USERS)]
