@@ -23,7 +23,7 @@ from redrush.gate.server import Server
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import found_set
 from redrush.wiring.gate_role import GateRole
-from redrush.wiring.operating import control_site, prepare_operating
+from redrush.wiring.operating import ControlPort, prepare_operating
 from redrush.wiring.role import Role, Surroundings, add_probes, division_of
 from redrush.wiring.roles import ControlRole
 from tests.deploy.servers import free_port
@@ -224,12 +224,12 @@ async def running(
             )
             role: Role = role_of(around)
             web = Server([])
-            site = control_site(data, clock.process.now_us)
+            site_of = ControlPort(data, clock.process.now_us, [HOST])
             stack.push_async_callback(web.stop)
             stack.push_async_callback(role.stop)
-            addresses = await role.start(site)
-            add_probes(site, role.readiness, [role.readings])
-            port = await web.listen(site, HOST, control)
+            addresses = await role.start(site_of.site)
+            add_probes(site_of.site, role.readiness, [role.readings])
+            port = await site_of.listen(web, HOST, control)
             return Process(role, log, clock, port, addresses["gate"].port if "gate" in addresses else None)
 
         def gate_of(around: Surroundings) -> Role:
