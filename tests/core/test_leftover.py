@@ -32,6 +32,39 @@ CAMPAIGN = Campaign(
 )
 
 
+BESIDE = Campaign(
+    id="b",
+    name="B",
+    currency="CNY",
+    rounds=(
+        a_round("first", 100, 150),
+        a_round("day", 100, 400),
+        a_round("hour", 100, 200),
+        a_round("hours", 100, 300),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("closed", "pot"),
+    [
+        ("first", "day"),
+        ("hour", "hours"),  # rounds that stand after it go first
+        ("hours", "day"),  # none after it, but one before it is still open
+        ("day", RETURNED_POT),
+    ],
+)
+def test_leftover_goes_to_a_round_that_is_still_open_if_no_other_comes(closed: str, pot: str) -> None:
+    round_ = BESIDE.round(closed)
+    assert round_ is not None
+    assert destination(BESIDE, round_, round_.closes_us) == pot
+
+
+def test_a_set_that_was_added_later_gives_to_no_round_that_it_does_not_serve() -> None:
+    hours = BESIDE.rounds[3]
+    assert destination(BESIDE, hours, hours.closes_us, {"hour", "hours"}.__contains__) == RETURNED_POT
+
+
 @pytest.mark.parametrize(
     ("closed", "now_us", "pot"),
     [

@@ -207,7 +207,7 @@ def test_overlapping_rounds_close_in_order_of_their_closing() -> None:
         assert await close_all(store, campaign, SetClock()) == []
         assert [move[:2] for move in await moves(store)] == [
             ("Taken", "r2"),
-            ("Given", RETURNED_POT),
+            ("Given", "r1"),
             ("Taken", "r1"),
             ("Given", RETURNED_POT),
         ]

@@ -71,3 +71,40 @@ def test_a_grant_without_an_amount_is_a_fault() -> None:
             list(grants(await store.log(0, 100), CAMPAIGN, AMOUNTS[:3]))
 
     asyncio.run(scenario())
+
+
+def test_a_spreadsheet_keeps_ids_as_text_and_runs_nothing() -> None:
+    odd = [
+        "@alice",
+        "-1",
+        "+86138",
+        "=1+1",
+        "1E5",
+        "007",
+        "1582917533873850000",
+        "1-2",
+        "MAR1",
+        "TRUE",
+        "'x",
+        '"q"',
+        "|x",
+    ]
+    plain = ["alice", "u1", "张伟", "alice+vip@example.com", "Ümit", "March"]
+
+    async def export(file_format: Format) -> str:
+        campaign, amounts = campaign_of(len(odd) + len(plain), 1)
+        store = MemoryStore()
+        await open_pots(store, campaign)
+        await store.claim("r1", [*odd, *plain], OPENS_US)
+        out = io.StringIO(newline="")
+        write_grants(await store.log(0, 100), campaign, amounts, file_format, out)
+        return out.getvalue()
+
+    text = asyncio.run(export("spreadsheet"))
+    assert text.startswith("\ufeffgrant,round,slot,user,amount,granted_at\r\n")
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    assert [row["user"] for row in rows] == [*(f"'{user}" for user in odd), *plain]
+    assert not any(cell[0] in "=+-@\t" for row in rows for cell in row.values())
+    assert rows[0]["amount"] == "0.01", "amounts stay numbers, to be summed"
+    for_programs = list(csv.DictReader(io.StringIO(asyncio.run(export("csv")), newline="")))
+    assert [row["user"] for row in for_programs] == [*odd, *plain], "unchanged for programs"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redrush.config import DeploymentFile
+    from redrush.settle.export import Format
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -250,21 +251,32 @@ def export_grants(
     data: OptionalDataOption = None,
     deploy: EvidenceOption = None,
     format_: Annotated[
-        Literal["jsonl", "csv"], typer.Option("--format", help="A JSON object or a CSV row a grant.")
-    ] = "jsonl",
+        Literal["jsonl", "csv"] | None,
+        typer.Option("--format", help="A JSON object (the default) or a CSV row a grant."),
+    ] = None,
+    for_: Annotated[
+        Literal["programs", "spreadsheets"],
+        typer.Option("--for", help="Spreadsheets get CSV in which ids stay text and nothing is a formula."),
+    ] = "programs",
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     print_data_as_utf8()
+    if for_ == "spreadsheets":
+        if format_ == "jsonl":
+            raise typer.BadParameter("--for spreadsheets is CSV; leave --format out")
+        form: Format = "spreadsheet"
+    else:
+        form = format_ or "jsonl"
     if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.wiring.evidence import export_deployment
 
-        deployment_of(lambda deployment: export_deployment(deployment, format_, sys.stdout))
+        deployment_of(lambda deployment: export_deployment(deployment, form, sys.stdout))
         return
     from redrush.control.data_dir import DataDir
     from redrush.wiring.embedded import export_grants as write
 
     assert data is not None
-    write(DataDir(data), format_, sys.stdout)
+    write(DataDir(data), form, sys.stdout)
 
 
 @app.command("find")

@@ -1,23 +1,34 @@
 """Where the unclaimed slots of a closed round go: to the next round, or back to the sponsor."""
 
+from collections.abc import Callable
+
 from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Round
 
 LEFTOVER_PREFIX = "leftover:"
 """What the ids of all transfers of leftover begin with."""
 
 
-def destination(campaign: Campaign, closed: Round, now_us: int) -> str:
+def _every_round(_round_id: str) -> bool:
+    return True
+
+
+def destination(campaign: Campaign, closed: Round, now_us: int, takes: Callable[[str], bool] = _every_round) -> str:
     """Return the pot that takes the leftover of `closed`, a round of the campaign, at `now_us` (µs since the epoch).
 
-    With `Leftover.NEXT` it is the first round after it, in order of opening, that has not closed yet; rounds may
-    overlap. If there is none, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned.
+    With `Leftover.NEXT` it is the first round after it, in order of opening, that has not closed yet. Rounds may
+    overlap: if none comes after it, it is the first of those before it that is still open. If there is none of these
+    either, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned. Either way it closes
+    later than `closed`. `takes` tells of a round whether it can be given anything where this is asked: a set that was
+    added later has no pots of earlier rounds.
+
     After a crash in between ask with the same instant again, such as the round's closing: a later one may name
     another pot.
     """
     if closed.leftover is Leftover.NEXT:
-        for later in campaign.rounds[campaign.rounds.index(closed) + 1 :]:
-            if now_us < later.closes_us:
-                return later.id
+        place = campaign.rounds.index(closed)
+        for other in campaign.rounds[place + 1 :] + campaign.rounds[:place]:
+            if now_us < other.closes_us and takes(other.id):
+                return other.id
     return RETURNED_POT
 
 

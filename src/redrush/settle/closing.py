@@ -39,18 +39,24 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 async def close_round(
-    store: Store, campaign: Campaign, closed: Round, now_us: int, transfer: str | None = None
+    store: Store,
+    campaign: Campaign,
+    closed: Round,
+    now_us: int,
+    transfer: str | None = None,
+    takes: Callable[[str], bool] | None = None,
 ) -> Moved:
     """Move the leftover of a round that has closed by `now_us` (µs since the epoch). Repeating it changes nothing.
 
-    `transfer` is the id of the move, where it is not the only one of the round.
+    `transfer` is the id of the move, where it is not the only one of the round; `takes` tells which rounds the store
+    has pots of, where it has not all.
 
-    The pots of every round and `RETURNED_POT` must have been opened. Raises ValueError before the closing, StoreFailed
+    The pots of these rounds and `RETURNED_POT` must have been opened. Raises ValueError before the closing, StoreFailed
     when the store cannot say whether the move is done: then it is done again after a restart.
     """
     if now_us < closed.closes_us:
         raise ValueError(f"round {closed.id} is open until {closed.closes_us}, it cannot be closed at {now_us}")
-    target = destination(campaign, closed, closed.closes_us)
+    target = destination(campaign, closed, closed.closes_us, takes or (lambda _round_id: True))
     left = (await store.state(closed.id)).left
     transfer = transfer or transfer_id(closed)
     slots = await store.take(closed.id, left, transfer)

@@ -7,6 +7,7 @@ are trimmed, their beginning is read from the journal in the records.
 
 import asyncio
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Final, Literal, TextIO
@@ -20,7 +21,16 @@ from redrush.core.money import format_amount
 from redrush.ports.store import Granted, LogRecord, Store
 from redrush.settle.whole_log import Journalled, WholeLog, read_to_end
 
-Format = Literal["jsonl", "csv"]
+Format = Literal["jsonl", "csv", "spreadsheet"]
+"""`csv` has every value as it is, for programs; of `spreadsheet` no program that opens it makes something else."""
+
+UTF8_MARK: Final = "\ufeff"
+"""Without it Excel takes a CSV file for one in the encoding of its country."""
+
+_LETTER_FIRST: Final = re.compile(r"[^\W\d_]")
+_MEANT_OTHERWISE: Final = re.compile(
+    r"true|false|wahr|falsch|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ ./-]?\d+", re.IGNORECASE
+)
 
 
 class ExportedGrant(msgspec.Struct, frozen=True, gc=False):
@@ -57,8 +67,15 @@ def write_grants(
         encode = msgspec.json.Encoder().encode
         out.writelines(encode(grant).decode() + "\n" for grant in grants(log, campaign, amounts))
         return
+    if file_format == "spreadsheet":
+        out.write(UTF8_MARK)
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
+    if file_format == "spreadsheet":
+        for grant in grants(log, campaign, amounts):
+            kept = {name: as_text(getattr(grant, name)) for name in ("grant", "round", "user")}
+            writer.writerow(msgspec.structs.astuple(msgspec.structs.replace(grant, **kept)))
+        return
     writer.writerows(msgspec.structs.astuple(grant) for grant in grants(log, campaign, amounts))
 
 
@@ -72,6 +89,14 @@ async def granted_in(sets: Sequence[tuple[Journalled, Store | None]]) -> Iterato
         cursor = await asyncio.to_thread(journalled.cursor)
         logs.append(WholeLog(journalled, [] if store is None else await read_to_end(store, cursor)))
     return merge(*(_granted(log.records()) for log in logs), key=lambda granted: granted.at_us)
+
+
+def as_text(value: str) -> str:
+    """Return the text with an apostrophe before it where a spreadsheet would make something else of it: a number of
+    `007`, `1E5` or a long id, a date of `1-2` or `MAR1`, a formula of what begins with = + - or @."""
+    if _LETTER_FIRST.match(value) and _MEANT_OTHERWISE.fullmatch(value) is None:
+        return value
+    return f"'{value}"
 
 
 def _granted(log: Iterable[LogRecord]) -> Iterator[Granted]:

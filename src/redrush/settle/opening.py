@@ -49,16 +49,18 @@ class PotOpener:
 
     def _pots(self, set_id: str) -> list[tuple[str, Slots, int]]:
         """Return pots, slots and instants from which they are due, for the set, the earliest first."""
+        shares = {round_.id: self._division.shares(round_.id) for round_ in self._campaign.rounds}
+        served = {round_id for round_id, places in shares.items() if any(share.set == set_id for share in places)}
         due_us = {round_.id: round_.opens_us - self._warm_up_us for round_ in self._campaign.rounds}
         for round_ in self._campaign.rounds:
-            target = destination(self._campaign, round_, round_.closes_us)
+            target = destination(self._campaign, round_, round_.closes_us, lambda other: other in served)
             if target in due_us:
                 due_us[target] = min(due_us[target], round_.closes_us)
         pots = [(RETURNED_POT, Slots(0, 0), 0)]
         pots += [
             (round_id, share.slots, from_us)
             for round_id, from_us in due_us.items()
-            for share in self._division.shares(round_id)
+            for share in shares[round_id]
             if share.set == set_id
         ]
         return sorted(pots, key=lambda pot: pot[2])

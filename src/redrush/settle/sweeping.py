@@ -157,12 +157,16 @@ class SetsCloser:
             try:
                 if taken is None and (await store.state(round_.id)).left == 0:
                     return
-                moved = await close_round(store, self._campaign, round_, self._clock.now_us(), transfer)
+                now_us = self._clock.now_us()
+                moved = await close_round(store, self._campaign, round_, now_us, transfer, self._taken_by(set_id))
             except KeyError as unopened:
                 raise RedrushError(f"set {set_id} cannot close round {round_.id}: {unopened.args[0]}") from None
             if moved.slots:
                 self._moved(moved.destination)
         raise RedrushError(f"set {set_id}: pot {round_.id!r} was swept {SWEEPS_MAX} times and is not empty")
+
+    def _taken_by(self, set_id: str) -> Callable[[str], bool]:
+        return lambda round_id: set_id in self._sets_of(round_id)
 
     async def _is_settled(self, stores: Mapping[str, Store], round_: Round) -> bool:
         """Whether nothing can arrive any more.
