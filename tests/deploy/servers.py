@@ -129,7 +129,9 @@ class Witness:
         self._accepting.start()
 
     def close(self) -> None:
-        """Listen no more, and end every connection."""
+        """Listen no more, and end every connection. Does nothing the second time."""
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._listener.close()

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -244,9 +245,16 @@ def _grab_on(front: Front, connection: HTTPSConnection, ticket: str) -> Answer:
     return call(connection, "POST", "/v1/rounds/r1/grab", {"Authorization": f"Bearer {ticket}"})
 
 
+OPEN_INTERNET = {
+    Proxy.NGINX: [("$redrush_open_internet {\n    default 0;", "$redrush_open_internet {\n    default 1;")],
+    Proxy.HAPROXY: [("acl open_internet always_false", "acl open_internet always_true")],
+}
+"""The documented change for the profile of the open internet."""
+
 ONE_A_MINUTE = {
-    Proxy.NGINX: [("rate=300r/s", "rate=1r/m"), ("burst=600", "burst=1")],
+    Proxy.NGINX: [*OPEN_INTERNET[Proxy.NGINX], ("rate=300r/s", "rate=1r/m"), ("burst=600", "burst=1")],
     Proxy.HAPROXY: [
+        *OPEN_INTERNET[Proxy.HAPROXY],
         ("http_req_rate(1s)", "http_req_rate(60s)"),
         ("expire 10s", "expire 120s"),
         ("(0) gt 300", "(0) gt 2"),
@@ -306,5 +314,198 @@ def test_nothing_but_the_contract_reaches_a_gate(proxy: Proxy, tmp_path: Path) -
     with _witnesses() as pair, fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair)) as front:
         for path in ("/v1/totals", "/v1/rounds/r1/grab/", "/metrics", "/readyz", "/v1/"):
             assert front.call("GET", path).status == 404, path
-        assert front.call("POST", "/v1/rounds/r1/grab", {"X": "x" * 20_000}).status in (400, 431)
+        said = front.say(GARBAGE["a large head"])
+        # HAProxy's own answer to it is an HTML page that cannot be changed, so it gives none.
+        assert (_status_of(said) in (400, 431)) if said else proxy is Proxy.HAPROXY
         assert [head for witness in pair for head in witness.heads] == []
+
+
+# -- whole companies, and the open internet
+
+CROWD = 2_000
+
+
+def _crowd_grabs(front: Front, count: int) -> Counter[int]:
+    """Let so many people grab from one address, over some kept connections, as fast as the proxy takes it."""
+
+    def grab(numbers: range) -> Counter[int]:
+        connection = front.connect()
+        try:
+            return Counter(_grab_on(front, connection, f"person{number}").status for number in numbers)
+        finally:
+            connection.close()
+
+    hands = 16
+    with ThreadPoolExecutor(hands) as crowd:
+        parts = [crowd.submit(grab, range(hand, count, hands)) for hand in range(hands)]
+        return sum((part.result() for part in parts), Counter())
+
+
+def test_a_whole_company_behind_one_address_is_let_through(proxy: Proxy, tmp_path: Path) -> None:
+    with _witnesses() as pair, fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair)) as front:
+        assert _crowd_grabs(front, CROWD) == {200: CROWD}
+
+
+def test_on_the_open_internet_one_address_is_held_and_another_is_not(proxy: Proxy, tmp_path: Path) -> None:
+    changes = [*OPEN_INTERNET[proxy], *LESS_THAN_A_COMPANY[proxy], ("10.0.0.0/24", "127.0.0.0/24")]
+    with (
+        _witnesses() as pair,
+        fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair), changes) as front,
+    ):
+        came = _crowd_grabs(front, CROWD)
+        assert set(came) == {200, 429}
+        assert sum(came.values()) == CROWD
+        assert {_grab_from(front, number).status for number in range(8)} == {200}
+        assert front.call("GET", "/livez").status == 200
+
+
+LESS_THAN_A_COMPANY = {
+    Proxy.NGINX: [("rate=300r/s", "rate=30r/s")],
+    Proxy.HAPROXY: [("sc_http_req_rate(0) gt 300", "sc_http_req_rate(0) gt 60")],
+}
+"""A tenth of the limit, for a machine that is slower than a crowd."""
+
+
+# -- spelling, and what is no request
+
+SPELLINGS = ("Bearer {}", "bEaRer {}", "BEARER   {}", "bearer\t{}", "Bearer {}  ", "Bearer \t {}\t")
+
+
+def test_a_ticket_has_one_limit_however_it_is_spelled(proxy: Proxy, tmp_path: Path) -> None:
+    with _witnesses() as pair, fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair)) as front:
+        connection = front.connect()
+        try:
+            statuses = Counter(
+                call(
+                    connection,
+                    "POST",
+                    "/v1/rounds/r1/grab",
+                    {"Authorization": SPELLINGS[number % len(SPELLINGS)].format("hasty")},
+                ).status
+                for number in range(60)
+            )
+        finally:
+            connection.close()
+        assert statuses[429] >= 30
+        heads = [head for witness in pair for head in witness.heads]
+        assert {head.count(b"\r\nAuthorization: Bearer hasty\r\n") for head in heads} == {1}
+
+
+def test_several_tickets_are_one_or_none(proxy: Proxy, tmp_path: Path) -> None:
+    with _witnesses() as pair, fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair)) as front:
+        lines = b"".join(b"Authorization: Bearer other%d\r\n" % number for number in range(3))
+        statuses = Counter(
+            _status_of(front.say(_RAW % (b"POST /v1/rounds/r1/grab", b"Authorization: Bearer hasty\r\n" + lines)))
+            for _ in range(30)
+        )
+        assert statuses[200] <= 10
+        heads = [head for witness in pair for head in witness.heads]
+        assert not any(b"other" in head for head in heads)
+
+
+_RAW = b"%b HTTP/1.1\r\nHost: redrush.example.com\r\nConnection: close\r\n%b\r\n"
+GARBAGE = {
+    "not HTTP": b"\x00\x01\x02\x03garbage\r\n\r\n",
+    "no version": b"GET /v1/rounds/r1\r\n\r\n",
+    "a strange version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "no host": b"GET /v1/rounds/r1 HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "a NUL": b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
+    "a name with a blank": b"GET / HTTP/1.1\r\nHost: x\r\nX Y: 1\r\n\r\n",
+    "a strange method": _RAW % (b"BREW /v1/rounds/r1/grab", b""),
+    "TRACE": _RAW % (b"TRACE /v1/rounds/r1", b""),
+    "CONNECT": b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\nConnection: close\r\n\r\n",
+    "DELETE of the page": _RAW % (b"DELETE /", b""),
+    "a path that leaves": _RAW % (b"GET /../../etc/passwd", b""),
+    "half an escape": _RAW % (b"GET /v1/rounds/%zz", b""),
+    "an escaped NUL": _RAW % (b"GET /v1/rounds/%00", b""),
+    "a long target": _RAW % (b"GET /" + b"x" * 20_000, b""),
+    "a large head": _RAW % (b"GET /v1/rounds/r1", b"X: " + b"y" * 20_000 + b"\r\n"),
+    "a large body": _RAW % (b"POST /v1/rounds/r1/grab", b"Content-Length: 5000\r\n") + b"x" * 5_000,
+    "a negative length": _RAW % (b"POST /v1/rounds/r1/grab", b"Content-Length: -1\r\n"),
+    "two lengths": _RAW % (b"POST /v1/rounds/r1/grab", b"Content-Length: 1\r\nContent-Length: 2\r\n"),
+    "a strange coding": _RAW % (b"POST /v1/rounds/r1/grab", b"Transfer-Encoding: gzip\r\n"),
+    "broken chunks": _RAW % (b"POST /v1/rounds/r1/grab", b"Transfer-Encoding: chunked\r\n") + b"zz\r\n",
+    "an unknown path": _RAW % (b"GET /v1/nothing", b""),
+    "no page": _RAW % (b"GET /nothing.html", b""),
+    "a range": _RAW % (b"GET /v1/rounds/r1", b"Range: bytes=9-1\r\n"),
+    "the proxy's own places": _RAW % (b"GET /.redrush/refused", b""),
+}
+
+
+@pytest.mark.parametrize("gates", ["there", "gone"])
+def test_whatever_comes_is_answered_in_the_language_of_the_gate(proxy: Proxy, tmp_path: Path, gates: str) -> None:
+    with _witnesses() as pair, fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair)) as front:
+        if gates == "gone":
+            for witness in pair:
+                witness.close()
+        for what, data in GARBAGE.items():
+            said = front.say(data)
+            if not said:
+                continue  # cut, which is an answer too: nobody is told anything wrong
+            if not said.startswith(b"HTTP/"):
+                assert what == "no version"  # HTTP/0.9: a body is all there is
+                continue
+            assert _status_of(said) not in {500, 502, 504}, (what, said)
+            head, _, body = said.partition(b"\r\n\r\n")
+            if _status_of(said) >= 400:
+                assert b"\r\ncontent-type: application/problem+json" in head.lower(), (what, said)
+                assert json.loads(body)["status"] == _status_of(said), (what, said)
+            assert b"<html" not in said.lower(), (what, said)
+        still = front.call("GET", "/livez")
+        assert still.status == (200 if gates == "there" else 503)
+        assert gates == "there" or _is_told_to_ask_again(still)
+
+
+def _status_of(said: bytes) -> int:
+    return int(said.split(b" ", 2)[1])
+
+
+def test_who_asks_for_what_is_not_there_shuts_nobody_out(proxy: Proxy, tmp_path: Path) -> None:
+    """Through gates that have a limit by address: what is counted is whoever asked, and not the proxy for everybody."""
+    limits = '[limits]\naddress_per_second = 2\naddress_burst = 4\ntrusted_proxies = ["127.0.0.0/8"]\n'
+    changes = [("10.0.0.0/24", "127.0.0.0/24")]
+    with ExitStack() as stack:
+        gates, data = stack.enter_context(serving(tmp_path, 3, limits))
+        front = stack.enter_context(fronting(proxy, tmp_path / "proxy", _behind_gates(gates), changes))
+        hasty = {"X-Forwarded-For": "203.0.113.66"}
+        refused = [front.call("GET", f"/v1/rounds/unknown{number}", hasty).status for number in range(40)]
+        assert {404, 429} == set(refused)
+        for number, path in enumerate(("/v1/rounds/r1", "/v1/policy", "/livez", "/v1/rounds")):
+            assert front.call("GET", path, {"X-Forwarded-For": f"203.0.113.{number}"}).status == 200, path
+        (ticket,) = tickets(data, ["alice"])
+        grabbed = front.call(
+            "POST", "/v1/rounds/r1/grab", {"Authorization": f"Bearer {ticket}", "X-Forwarded-For": "203.0.113.9"}
+        )
+        assert json.loads(grabbed.body)["outcome"] == "granted"
+
+
+def test_a_balancers_default_check_and_head_are_answered(proxy: Proxy, tmp_path: Path) -> None:
+    with serving(tmp_path, 3) as (gates, _), fronting(proxy, tmp_path / "proxy", _behind_gates(gates)) as front:
+        assert _status_of(front.say(b"OPTIONS / HTTP/1.0\r\n\r\n")) in {200, 204}
+        for path in ("/livez", "/v1/rounds/r1", "/v1/policy", "/v1/rounds"):
+            answer = front.call("HEAD", path)
+            assert (answer.status, answer.body) == (200, b""), path
+
+
+PAGE = "https://hongbao.example.com"
+NAMES_A_PAGE = {
+    Proxy.NGINX: [(f'# "{PAGE}" $http_origin;', f'"{PAGE}" $http_origin;')],
+    Proxy.HAPROXY: [("acl our_page always_false", f"acl our_page req.hdr(Origin) -m str {PAGE}")],
+}
+
+
+def test_a_page_that_stands_elsewhere_may_ask_through_the_proxy(proxy: Proxy, tmp_path: Path) -> None:
+    origins = f'[gate]\norigins = ["{PAGE}"]\n'
+    with ExitStack() as stack:
+        gates, data = stack.enter_context(serving(tmp_path, 3, origins))
+        front = stack.enter_context(fronting(proxy, tmp_path / "proxy", _behind_gates(gates), NAMES_A_PAGE[proxy]))
+        (ticket,) = tickets(data, ["alice"])
+        preflight = front.call("OPTIONS", "/v1/rounds/r1/grab", {"Origin": PAGE})
+        assert preflight.headers["access-control-allow-origin"] == PAGE
+        grabbed = front.call("POST", "/v1/rounds/r1/grab", {"Origin": PAGE, "Authorization": f"Bearer {ticket}"})
+        assert (grabbed.status, grabbed.headers["access-control-allow-origin"]) == (200, PAGE)
+        for _ in range(3):  # also from the cache
+            for origin, allowed in ((PAGE, PAGE), ("https://elsewhere.example", None)):
+                state = front.call("GET", "/v1/rounds/r1", {"Origin": origin})
+                assert (state.status, state.headers.get("access-control-allow-origin")) == (200, allowed)
