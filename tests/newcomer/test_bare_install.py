@@ -11,30 +11,13 @@ import typer.main
 
 from redrush.cli.main import app
 from redrush.stack.loopback import free_port
+from tests.cli.needed_extras import NEEDS
 from tests.newcomer.readme import checkout
 
 pytestmark = [pytest.mark.newcomer, pytest.mark.timeout(0)]
 
 SIZE_MAX_BYTES = 120_000_000
 """Of everything that is installed, with the byte code that pip makes of it; pip itself and setuptools are not ours."""
-
-NEEDS = {
-    "stack up c.toml --data s": "stack",
-    "stack status --data s": "stack",
-    "stack down --data s": "stack",
-    "demo --stack": "stack",
-    "bench": "stack",
-    "drill faults": "stack",
-    "gate --deploy d.toml": "scaled",
-    "recorder --deploy d.toml --set s1": "scaled",
-    "settle --deploy d.toml": "scaled",
-    "control --deploy d.toml": "scaled",
-    "query --deploy d.toml": "scaled",
-    "found --deploy d.toml": "scaled",
-    "reconcile --deploy d.toml": "scaled",
-    "export grants --deploy d.toml": "scaled",
-}
-"""What cannot be done without an extra, and which it is."""
 
 WITH_ARGUMENTS = {"demo": "demo --users 1", "bench": "bench --runs 0", "drill": "drill no-such-drill"}
 """Commands that would do something if they were called without arguments: their first errors."""
@@ -61,7 +44,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Bare:
     subprocess.run(["python3", "-m", "venv", directory / "venv"], check=True)
     found = Bare(directory / "venv/bin/python", directory, source)
     subprocess.run([found.python, "-m", "pip", "install", "--quiet", source], check=True)
-    assert found.redrush("init c.toml").returncode == 0
+    assert found.redrush("init e.toml").returncode == 0
     assert found.redrush("init d.toml --deployment").returncode == 0
     return found
 
