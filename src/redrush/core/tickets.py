@@ -98,7 +98,7 @@ class TicketVerifier:
         """Tickets are genuine only if they are of a kind that is wanted: `plain` ones, `proven` ones, or either."""
         kinds = [("", _PERSON)] * plain + [(_PROVEN, _PERSON_PROVEN)] * proven
         self._macs: dict[bytes, Callable[[bytes], str]] = {
-            f"{key_id}{mark}".encode("ascii"): partial(keyed_mac, state=mac_state(key, person))
+            f"{key_id}{mark}".encode("ascii"): partial(_mac_by, mac_state(key, person))
             for key_id, key in ring.keys.items()
             for mark, person in kinds
         }
@@ -125,6 +125,10 @@ def mac_state(key: bytes, person: bytes) -> blake2b:
 
 def keyed_mac(body: bytes, state: blake2b) -> str:
     """Return the MAC of `body` as 32 hex digits; `state` is from `mac_state` and stays as it is."""
+    return _mac_by(state, body)
+
+
+def _mac_by(state: blake2b, body: bytes) -> str:
     mac = state.copy()
     mac.update(body)
     return mac.hexdigest()

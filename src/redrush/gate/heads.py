@@ -41,10 +41,15 @@ def _token_but(letters: str) -> str:
     return "[" + re.escape("".join(sign for sign in _NAME_SIGNS if sign.lower() not in letters)) + "]"
 
 
+_SOUND: Final = re.fullmatch("(?:ab?c)++", "aca") is None
+"""Python before 3.11.5 leaves off in the middle of the repetition where a possessive group gives up (gh-106052). There
+only those are possessive that give up at their first sign, and a look back sees to it that a line is a whole one."""
+
+
 def _expression() -> str:
     name = f"{_token_but('')}*+"
     text = "[ -~]*+"  # tabs and bytes above ASCII are fine too, and rare
-    usual = f"(?:{_token_but('acehoptx')}{name}:{text}\r\n)*+"
+    usual = f"{_token_but('acehoptx')}{name}"
     # What deciding names begin with, and how else names may go on from there.
     others = "|".join(
         (
@@ -55,7 +60,11 @@ def _expression() -> str:
             f"[Pp](?:ri|ra|{_token_but('r')}){name}",
         )
     )
-    harmless = f"{usual}(?:(?:{others}):{text}\r\n{usual})*"
+    if _SOUND:
+        harmless, line_begins = f"(?:(?:{usual}|{others}):{text}\r\n)*+", ""
+    else:
+        usual_lines = f"(?:{usual}:{text}\r\n)*+"
+        harmless, line_begins = f"{usual_lines}(?:(?:{others}):{text}\r\n{usual_lines})*", "(?<=\n)"
     # Only the names are captured where a value is another's each time and looked at each time.
     deciding = (
         f"((?:[Cc]ontent-(?:[Ll]ength|[Tt]ype)|[Hh]ost|[Oo]rigin):{text}"
@@ -63,10 +72,9 @@ def _expression() -> str:
         "|[Cc]onnection: [Kk]eep-[Aa]live(?=\r)"
         f"|[Aa]uthorization: Bearer |[Xx]-[Ff]orwarded-[Ff]or: ){text}\r\n"
     )
-    # Python before 3.11.5 leaves off in the middle of the line where a possessive group gives up: hence the look back.
-    rest = "(?<=\n)\r\n"
+    rest = f"{line_begins}\r\n"
     for _ in range(DECIDING_MAX):
-        rest = f"(?<=\n)(?:{deciding}{harmless}{rest}|\r\n)"
+        rest = f"{line_begins}(?:{deciding}{harmless}{rest}|\r\n)"
     return f"([A-Z]+) (/[!->@-~]*+)(?:\\?[!-~]*+)? HTTP/1\\.1\r\n{harmless}{rest}"
 
 
