@@ -17,7 +17,7 @@ from redrush.stores.valkey import Access, Terms, ValkeyStore
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, ReplyFault, pack
 from redrush.stores.valkey.servers import put_under
-from redrush.stores.valkey.terms import fence
+from redrush.stores.valkey.terms import ForkedOff, fence
 from tests.integration.valkey_sets import (
     AT_US,
     BIG_POT,
@@ -288,8 +288,8 @@ def test_a_set_that_goes_on_with_another_history_is_remembered_no_more(tmp_path:
             known = store.known(POT)
             assert (store.history(), list(known)) == (FIRST_HISTORY, ["a"])
             link, _ = await Link.connect(server.address, Access())
-            for epoch, shared_seq in ((2, 1), (3, None), (5, 7)):
-                await put_under(link, SetKeys(CAMPAIGN, SET), Terms(epoch, 0), shared_seq)
+            for epoch, fork in ((2, ForkedOff(1)), (3, None), (5, ForkedOff(7))):
+                await put_under(link, SetKeys(CAMPAIGN, SET), Terms(epoch, 0), fork)
             await link.close()
             await until(lambda: asyncio.sleep(0, not known))  # without a call: the store looks after its primary
             assert store.history() == History(5, (Fork(2, 1), Fork(5, 7)))

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from redrush.config.deployment_file import Address
+from redrush.control.comparing import HeardOf
 from redrush.control.operator_api import Fields, Operation
 from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
@@ -19,6 +20,7 @@ from redrush.control.warden import SetServers, Warden
 from redrush.core.instants import rfc3339
 from redrush.core.switch_layers import SetOrdered
 from redrush.errors import RedrushError
+from redrush.ports.store import Known
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -28,6 +30,7 @@ class Watched(msgspec.Struct, frozen=True):
 
     servers: SetServers
     warden: Warden
+    heard: HeardOf
 
 
 class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +42,11 @@ class _OrderAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str
     why: str
     who: str = "operator"
+
+
+class _Knowing(msgspec.Struct, frozen=True):
+    who: str
+    known: dict[str, Known]
 
 
 class SetOperations:
@@ -53,6 +61,7 @@ class SetOperations:
     def operations(self) -> Iterator[Operation]:
         """Yield every operation."""
         yield Operation("GET", "/v1/sets", self._list)
+        yield Operation("POST", "/v1/sets/known", self._known)
         for set_id, watched in self._sets.items():
             yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._lower, watched))
             yield Operation("POST", f"/v1/sets/{set_id}/promote", partial(self._at, watched, "promote", self._promote))
@@ -60,6 +69,17 @@ class SetOperations:
 
     async def _list(self, _fields: Fields) -> Answer:
         return 200, {"sets": [self._described(watched) for watched in self._sets.values()]}
+
+    async def _known(self, fields: Fields) -> Answer:
+        """A gate says how far each set's log was when it was last told something durable."""
+        try:
+            telling = msgspec.convert(fields, _Knowing)
+        except msgspec.ValidationError as fault:
+            return 400, {"detail": f'send {{"who": "…", "known": {{set: …}}}}: {fault}'}
+        for set_id, known in telling.known.items():
+            if set_id in self._sets:
+                self._sets[set_id].heard.tell(telling.who, known)
+        return 200, {}
 
     def _described(self, watched: Watched) -> dict[str, Any]:
         state = watched.warden.state
@@ -106,7 +126,8 @@ class SetOperations:
 
     async def _rebuild(self, watched: Watched, address: str) -> dict[str, Any]:
         """Whoever asks enters the journal, and finishes under this epoch; no other copy is promoted meanwhile."""
-        return {"epoch": await watched.warden.expect_rebuilt(_address(watched, address))}
+        epoch = await watched.warden.expect_rebuilt(_address(watched, address))
+        return {"epoch": epoch, "known": msgspec.to_builtins(watched.warden.best_known())}
 
     async def _carried_out(
         self, ordered: SetOrdered, who: str, why: str, act: Callable[[], Awaitable[dict[str, Any]]]

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
+from redrush.control.comparing import Comparing, Heard, Lacking, Recorded, nothing_heard
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import (
     Fence,
@@ -27,6 +28,7 @@ from redrush.core.failover import (
     Noted,
     Policy,
     Promote,
+    Prove,
     Seen,
     Sight,
     Step,
@@ -40,11 +42,13 @@ from redrush.core.failover import (
 )
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
-from redrush.ports.store import StoreUnavailable, Transfers
+from redrush.ports.store import Known, StoreUnavailable, Transfers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link
+from redrush.stores.valkey.proof import Held, prove, read_held
 from redrush.stores.valkey.rebuild import settle_moves
 from redrush.stores.valkey.servers import detach, examine, follow, put_under
+from redrush.stores.valkey.terms import ForkedOff
 
 LOOK_S: Final = 0.25
 """From one look to the next, and from one question to a server to the next."""
@@ -111,6 +115,7 @@ class _Probe:
         self.address = address
         self.link: Link | None = None
         self.seen: Seen | None = None
+        self.held: Held | None = None
         self.why = "not asked yet"
         self._servers = servers
         self._asking = asyncio.Lock()
@@ -138,7 +143,7 @@ class _Probe:
                 async with asyncio.timeout(ASK_S):
                     if self.link is None or self.link.lost is not None:
                         self.link, _ = await Link.connect(self.address, self._servers.access)
-                    seen = await examine(self.link, self._servers.keys)
+                    seen, self.held = await examine(self.link, self._servers.keys)
             except (StoreUnavailable, TimeoutError) as fault:
                 self._fail(fault)
             else:
@@ -164,7 +169,7 @@ class _Probe:
 class Warden:
     """Watches over one set. `run` it as a task; cancel it to end it: the next one goes on from any point."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - told apart by name
         self,
         servers: SetServers,
         *,
@@ -172,15 +177,20 @@ class Warden:
         notes: WardenNotes,
         clock: Clock,
         others: Others,
+        recorded: Recorded | None = None,
+        heard: Heard = nothing_heard,
         told: Callable[[str], None] = _ignore,
     ) -> None:
-        """`told` hears, in a sentence, of every step that is taken and of everything that fails."""
+        """`recorded` and `heard` tell what is known of the log (`redrush.control.comparing`). `told` hears, in a
+        sentence, of every step that is taken and of everything that fails."""
         self._servers = servers
         self._policy = policy
         self._notes = notes
         self._clock = clock
         self._others = others
         self._told = told
+        self._comparing = Comparing(servers.id, servers.keys, notes, recorded, heard)
+        self._lacking: str | None = None
         self._probes = {str(address): _Probe(address, servers) for address in servers.addresses}
         self._last_told = ""
         self._short_since_s: float | None = None
@@ -201,7 +211,7 @@ class Warden:
             while True:
                 async with self._deciding:
                     try:
-                        await self._act(self._look())
+                        await self._act(await self._look())
                     except OSError as fault:  # of the notes: without them nothing is done
                         self._tell_once(f"nothing can be noted: {fault}")
                 await asyncio.sleep(LOOK_S)
@@ -225,7 +235,7 @@ class Warden:
                 lack = "does not answer" if seen is None else "holds no copy of it"
                 raise RedrushError(f"set {self._servers.id}: {address} {lack}, and cannot be promoted")
             step = Promote((str(address),), max(sight.noted.epoch, highest_epoch(sight)) + 1)
-            is_primary = primary_of(sight) == str(address)  # then it lacks nothing, and its history goes on
+            is_primary = primary_of(sight) == str(address) and seen.is_proven  # it lacks nothing, its history goes on
             unasked = await self._promote(step, {str(address): seen.terms} if is_primary else None)
             # Seen as it was before, it would have become a replica of the old primary, and that the primary again.
             await self._probes[str(address)].ask()
@@ -243,6 +253,10 @@ class Warden:
             await self._fence(Fence(primary, Terms(epoch, wanted_replicas(sight, primary))))
             await self._probes[primary].ask()
 
+    def best_known(self) -> Known | None:
+        """Return how far the set's log was, as far as is known without its servers."""
+        return self._comparing.best_known()
+
     async def expect_rebuilt(self, address: Address) -> int:
         """Take nobody for the primary any more but this server, which is to be rebuilt; return the epoch for it.
 
@@ -251,7 +265,7 @@ class Warden:
         """
         async with self._deciding:
             sight = self._sight()
-            if (primary := primary_of(sight)) is not None:
+            if (primary := primary_of(sight)) is not None and sight.seen[primary].is_proven:
                 raise RedrushError(f"set {self._servers.id} has a primary, {primary}: nothing is to be rebuilt")
             epoch = max(sight.noted.epoch, highest_epoch(sight)) + 1
             try:
@@ -273,7 +287,7 @@ class Warden:
             ample_us=self._since_us(self._ample_since_s),
         )
 
-    def _look(self) -> Sight:
+    async def _look(self) -> Sight:
         """Return what there is to decide on, and keep the state and the note of who is primary up to date."""
         sight = self._sight()
         primary = primary_of(sight)
@@ -285,6 +299,10 @@ class Warden:
             wanted = wanted_replicas(sight, primary)
             self._short_since_s = (self._short_since_s or now_s) if wanted < terms.replicas_needed else None
             self._ample_since_s = (self._ample_since_s or now_s) if wanted > terms.replicas_needed else None
+            if sight.seen[primary].is_proven:
+                self._lacking = None
+                held = {name: probe.held for name, probe in self._probes.items() if probe.seen and probe.held}
+                await self._comparing.watch(sight, primary, held)
         else:
             self._short_since_s = self._ample_since_s = None
         self._show(sight, primary, terms)
@@ -292,7 +310,8 @@ class Warden:
 
     def _show(self, sight: Sight, primary: str | None, terms: Terms | None) -> None:
         following = [] if primary is None else in_step(sight, primary)
-        if terms is None or len(following) < terms.replicas_needed:
+        proven = primary is not None and sight.seen[primary].is_proven
+        if terms is None or not proven or len(following) < terms.replicas_needed:
             durability = "none"
         else:
             durability = "replica" if terms.replicas_needed else "disk"
@@ -308,7 +327,7 @@ class Warden:
             epoch=terms.epoch if terms else sight.noted.epoch,
             durability=durability,
             since_us=self._state.since_us if durability == self._state.durability else self._clock.now_us(),
-            why=step.why if isinstance(step, Wait) else _sentence(step),
+            why=self._lacking or (step.why if isinstance(step, Wait) else _sentence(step)),
         )
 
     def _since_us(self, since_s: float | None) -> int:
@@ -328,18 +347,44 @@ class Warden:
             elif isinstance(step, Follow):
                 async with self._speaking_to(step.address) as link:
                     await follow(link, self._probes[step.primary].address)
+            elif isinstance(step, Prove):
+                await self._prove(step, sight)
             else:
                 expected = {name: sight.seen[name].terms for name in step.candidates}
                 await self._promote(step, expected)
+        except Lacking as fault:
+            self._lacking = str(fault)
+            self._tell_once(self._lacking)
         except RedrushError as fault:
             self._tell_once(f"{_sentence(step)}: failed, to be tried again: {fault}")
         await self._ask_again()
 
-    async def _fence(self, step: Fence, shared_seq: int | None = None) -> None:
-        """Note the terms, then put the primary under them; with `shared_seq`, in a new history."""
+    async def _prove(self, step: Prove, sight: Sight) -> None:
+        """Let the primary be used if it has all that is known; the server that has more of the log, if there is one, is
+        promoted in its place. Raises Lacking."""
+        terms = sight.seen[step.address].terms
+        copies = {
+            name: probe.held.known
+            for name, probe in self._probes.items()
+            if probe.held is not None and name in sight.seen and sight.seen[name].terms == terms
+        }
+        best = max(copies, key=lambda name: (copies[name].seq, name == step.address))
+        if best != step.address and copies[best].seq > copies[step.address].seq:
+            epoch = max(sight.noted.epoch, highest_epoch(sight)) + 1
+            self._told(f"set {self._servers.id}: {best} has more of the log than {step.address}, which was the primary")
+            await self._promote(Promote((best,), epoch), {best: terms})
+            return
+        del copies[step.address]
+        async with self._speaking_to(step.address) as link:
+            held = await read_held(link, self._servers.keys)
+            await self._comparing.check(link, held, copies)
+            await prove(link, self._servers.keys, held)
+
+    async def _fence(self, step: Fence, fork: ForkedOff | None = None) -> None:
+        """Note the terms, then put the primary under them; with `fork`, in a new history."""
         self._notes.note(Noted(step.terms.epoch, step.address))
         async with self._speaking_to(step.address) as link:
-            await put_under(link, self._servers.keys, step.terms, shared_seq)
+            await put_under(link, self._servers.keys, step.terms, fork)
 
     async def _promote(self, step: Promote, expected: Mapping[str, Terms | None] | None) -> tuple[str, ...]:
         """Detach the candidates, so that no other server can acknowledge anything; then take the one that has most.
@@ -358,8 +403,21 @@ class Warden:
         terms, last_seq = held[chosen]
         forced = expected is None
         unasked = await self._settle_moves(chosen, terms) if forced else ()
-        await self._fence(Fence(chosen, Terms(step.epoch, 0)), last_seq if forced else None)
+        async with self._speaking_to(chosen) as link:
+            log = await read_held(link, self._servers.keys)
+            if not forced:
+                await self._comparing.check(link, log)
+            fork = self._fork(log, last_seq) if forced else None
+            await self._fence(Fence(chosen, Terms(step.epoch, 0)), fork)
+            await prove(link, self._servers.keys, await read_held(link, self._servers.keys))
         return unasked
+
+    def _fork(self, held: Held, last_seq: int) -> ForkedOff:
+        """Return the new history that begins with this server, and what is lost by it as far as anybody knows."""
+        known = self._comparing.best_known()
+        if known is None or known.seq <= last_seq or known.generation != held.history.generation:
+            return ForkedOff(last_seq)
+        return ForkedOff(last_seq, known.seq, max(0, known.grants - held.grants))
 
     async def _settle_moves(self, name: str, terms: Terms | None) -> tuple[str, ...]:
         """Enter moves that the server lacks, for their slots would be granted in two sets; return who was not asked."""
@@ -407,6 +465,8 @@ def _sentence(step: Step) -> str:
         return f"{step.address} becomes a replica of {step.primary}"
     if isinstance(step, Promote):
         return f"{_names(step.candidates)} is to be the primary under epoch {step.epoch}"
+    if isinstance(step, Prove):
+        return f"{step.address} was started anew, and its log is compared with what is known of it"
     return step.why or ""
 
 

@@ -1,8 +1,8 @@
 """What a warden notes before it changes the terms of a set, so that the one after it knows. See `core/failover`.
 
-One file per set, replaced as a whole and fsynced; a lock keeps a second warden of the same deployment away. Where the
-control role may move to another machine, the directory has to move with it. Without its notes a warden waits until it
-has seen every server of the set.
+A file per set, replaced as a whole and fsynced, and another one for how far its log was; a lock keeps a second warden
+of the same deployment away. Where the control role may move to another machine, the directory has to move with it.
+Without its notes a warden waits until it has seen every server of the set.
 """
 
 import fcntl
@@ -15,15 +15,18 @@ import msgspec
 from redrush.control.durable_file import write_durably
 from redrush.core.failover import Noted
 from redrush.errors import ConfigError
+from redrush.ports.store import Known
 
 
 class WardenNotes:
     """The notes of one set in `directory`. Holds the lock until `close`."""
 
-    def __init__(self, path: Path, lock: int, noted: Noted) -> None:
+    def __init__(self, path: Path, lock: int, noted: Noted, witnessed: Known | None) -> None:
         self._path = path
         self._lock = lock
         self.noted = noted
+        self.witnessed = witnessed
+        """How far the log was that servers have held durably, as noted last; None: nothing, or the note is damaged."""
 
     @classmethod
     def open_path(cls, directory: Path, set_id: str) -> Self:
@@ -40,13 +43,36 @@ class WardenNotes:
         except msgspec.DecodeError as error:
             os.close(lock)
             raise ConfigError(f"{path}: is damaged ({error}); see that all servers run, then remove it") from error
-        return cls(path, lock, noted)
+        return cls(path, lock, noted, _witnessed(witness_of(path)))
 
     def note(self, noted: Noted) -> None:
         """Keep this, durably when it returns. Raises OSError: then nothing may be done that it was to note."""
         write_durably(self._path, msgspec.json.encode(noted))
         self.noted = noted
 
+    def note_witnessed(self, known: Known) -> None:
+        """Keep this too, in a file of its own. Blocks for an fsync. Raises OSError."""
+        write_durably(witness_of(self._path), msgspec.json.encode(known))
+        self.witnessed = known
+
     def close(self) -> None:
         """Let another warden have them."""
         os.close(self._lock)
+
+
+def witness_of(notes: Path) -> Path:
+    """Return the file beside the notes that says how far the set's log was."""
+    return notes.with_name(notes.name.replace("warden-", "witness-", 1))
+
+
+def _witnessed(path: Path) -> Known | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Known)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None  # whoever compares has to ask others then
+
+
+def was_watched(directory: Path, set_id: str) -> bool:
+    """Return whether a warden has ever noted anything of the set: then the set was founded once."""
+    path = directory / f"warden-{set_id}.json"
+    return path.exists() or witness_of(path).exists()

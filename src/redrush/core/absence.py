@@ -28,6 +28,8 @@ class Absence(StrEnum):
     """The server does not know the functions of this release, and we may not load them."""
     NOT_FOUNDED = "not_founded"
     """The servers hold no such set."""
+    UNPROVEN = "unproven"
+    """Its server was started anew, and its log is not yet compared with what is known of it, or lacks some of that."""
     NOT_OPEN = "not_open"
     """The pot of a round that is due is not open yet."""
     BROKEN = "broken"

@@ -6,6 +6,8 @@ set like any other, so a replica has them as of what it has received. The rules 
 - Under terms that need n replicas, n ≥ 1, everything acknowledged is on at least n of them. A server that was left by
   so many followers that fewer than n remain can acknowledge nothing any more, whatever it believes.
 - A replica that holds terms has received everything that came before them.
+- A server process that was started anew may hold less than it acknowledged. It changes nothing until its log was
+  compared with what others know; so nobody is made to follow it, and to drop what it has, before that.
 - Terms are in force at one server only. They name it, so that a replica which is restarted as nobody's does not take
   its copy for its own; and it is *noted*, with the epoch, before it is told. So a replica whose epoch is below the
   noted one may lack acknowledged grants, and is never promoted.
@@ -46,6 +48,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the stream of changes that it has; comparable between a primary and its followers."""
     is_named: bool = False
     """Whether its terms say whose they are."""
+    is_proven: bool = True
+    """Whether its log was compared with what others know of it since its process was started."""
     is_detached: bool = False
     """Whether it was detached under these terms for a promotion, and what it had then was kept in mind."""
     follows: str | None = None
@@ -82,6 +86,12 @@ class Follow(msgspec.Struct, frozen=True):
     primary: str
 
 
+class Prove(msgspec.Struct, frozen=True):
+    """Compare the log of the primary `address` with what others know of it; until then it is not to be used."""
+
+    address: str
+
+
 class Promote(msgspec.Struct, frozen=True):
     """Detach all of these from their primary, and make the one that has most the primary under this epoch."""
 
@@ -95,7 +105,7 @@ class Wait(msgspec.Struct, frozen=True):
     why: str | None = None
 
 
-Step = Fence | Follow | Promote | Wait
+Step = Fence | Follow | Promote | Prove | Wait
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +169,8 @@ def wanted_replicas(sight: Sight, primary: str) -> int:
 
 
 def _with_primary(sight: Sight, primary: str) -> Step:
+    if not sight.seen[primary].is_proven:
+        return Prove(primary)
     fence = _fence(sight, primary)
     if isinstance(fence, Fence):
         return fence
@@ -215,7 +227,9 @@ def _back(sight: Sight, lost: str, back: Seen) -> Step:
                 f"promote SET {back.follows}` makes it one"
             )
         return Promote((back.follows,), sight.noted.epoch + 1)
-    return Promote((lost,), sight.noted.epoch + 1)
+    # Its file may have been cut while it was away. Then a replica of the same terms has more, and is not overwritten.
+    alike = [address for address, seen in sight.seen.items() if address != lost and seen.terms == back.terms]
+    return Promote((lost, *alike), sight.noted.epoch + 1)
 
 
 def _circle(sight: Sight, lost: str, other: str) -> Step:

@@ -3,8 +3,9 @@
 One form for every journal (SQLite's own, PostgreSQL's copy), so that what was copied can be compared and read alike.
 """
 
+import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +18,24 @@ Row = tuple[
 
 _decode_users = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_slots = msgspec.json.Decoder(tuple[Slots, ...]).decode
+
+
+CHAIN_DIGITS: Final = 16
+
+
+def chain_after(chain: str, row: Row) -> str:
+    """Return the fingerprint of a log up to this record, `chain` being that of all before it, "" before the first."""
+    _, kind, *columns = row
+    text = " ".join((chain, kind, *(str(column) for column in columns if column is not None)))
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:CHAIN_DIGITS]
+
+
+def chain_over(chain: str, records: Sequence[LogRecord]) -> str:
+    """Return the fingerprint of a log up to the last of these records, `chain` being that of all before the first."""
+    for record in records:
+        row = granted_row(record, users_text(record.users)) if isinstance(record, Granted) else row_of(record)
+        chain = chain_after(chain, row)
+    return chain
 
 
 def users_text(users: Sequence[str]) -> str:

@@ -145,6 +145,23 @@ FIRST_HISTORY: Final = History()
 """That of a log which nobody ever cut short."""
 
 
+class Known(msgspec.Struct, frozen=True):
+    """How far somebody knows a log: up to record `seq` in this generation, where `grants` were in it.
+
+    `chain` is the fingerprint of all records up to there (`redrush.ports.log_rows.chain_after`), None where it is not
+    known. A log that has less, or other records up to there, has lost some of them.
+    """
+
+    generation: int
+    seq: int
+    chain: str | None
+    grants: int = 0
+
+
+class StoreLost(StoreUnavailable):
+    """A store lacks log records that it once acknowledged: what follows would be granted twice."""
+
+
 class Transfer(msgspec.Struct, frozen=True):
     """One half of a move: these slots left `pot`, or joined it."""
 

@@ -23,16 +23,16 @@ history of the log (`redrush.ports.store.History`), and the records take none of
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from redrush.core.breaker import Breaker, Rule
 from redrush.core.campaign import Campaign
 from redrush.core.ledger import SlotAmounts
 from redrush.errors import RedrushError
-from redrush.ports.records import Change, Records
-from redrush.ports.store import Granted, History, LogRecord, Store, StoreFailed
+from redrush.ports.records import Change
+from redrush.ports.store import Granted, History, LogRecord, StoreFailed
 from redrush.settle.interpret import Interpreter
 
 SLICE_RECORDS_MAX: Final = 512
@@ -70,6 +70,33 @@ DRAIN_MAX_S: Final = 60.0
 _T = TypeVar("_T")
 
 
+class Followed(Protocol):
+    """The part of `redrush.ports.store.Store` that a recorder follows."""
+
+    def last_seq(self) -> int:
+        """See the port."""
+
+    def history(self) -> History:
+        """See the port."""
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        """See the port."""
+
+
+class Recorded(Protocol):
+    """The part of `redrush.ports.records.Records` that a recorder writes."""
+
+    @property
+    def commits_are_durable(self) -> bool:
+        """See the port."""
+
+    def cursor(self) -> int:
+        """See the port."""
+
+    def apply(self, changes: Sequence[Change]) -> int:
+        """See the port."""
+
+
 def _never() -> bool:
     return False
 
@@ -91,8 +118,8 @@ class Recorder:
 
     def __init__(  # noqa: PLR0913 - a rush, faults and trims are each somebody else's to know, and told apart by name
         self,
-        store: Store,
-        records: Records,
+        store: Followed,
+        records: Recorded,
         campaign: Campaign,
         amounts: SlotAmounts,
         *,

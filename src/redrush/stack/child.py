@@ -120,10 +120,11 @@ class Child:
         self._name = None
         self._show(State.STOPPED)
 
-    async def started(self) -> None:
-        """Return when it has answered for the first time. ChildFailed if it does not in START_MAX_S, or keeps dying."""
+    async def started(self, *, until_ready: bool = True) -> None:
+        """Return when it was ready for the first time, or answers if that will do. ChildFailed if it is not so in
+        START_MAX_S, or keeps dying."""
         deadline_s = asyncio.get_running_loop().time() + START_MAX_S
-        while not self._first_ready.is_set():
+        while not self._first_ready.is_set() and (until_ready or self.process is None or not await self._alive()):
             if self._deaths_ever >= DEATHS_AT_START_MAX:
                 raise ChildFailed(f"{self.spec.name} does not start: {self.last_words()}")
             if asyncio.get_running_loop().time() > deadline_s:

@@ -1,30 +1,34 @@
 """The servers of one set, as children: which of them starts as what.
 
 A server does not start as primary beside another. Before each start its peers are asked: if one is a primary, the
-server starts as its replica; if one is a replica that follows just this server, it goes on as the primary that it was,
-unless it has lost its data: then the replica would copy the loss.
-Otherwise it starts *quiet*: as a replica of nobody, which keeps what it has and takes no writes.
+server starts as its replica. Otherwise it starts *quiet*: as a replica of nobody, which keeps what it has and takes no
+writes. A primary that was started anew is quiet too: its file may have been cut meanwhile, and its replica would copy
+the loss.
 
 Quiet servers are decided about by one who knows all of them. While the stack runs that is the warden of the control
 role. When the stack starts, nobody writes yet, and `begin` does it: it waits for every server of the set and makes the
 one with the highest (epoch, seq) the primary. What any of them acknowledged is there: a later epoch has all that
 earlier ones acknowledged, and within one epoch who has more records has all of the other's that were acknowledged.
-With a server missing it would have to guess, so it does not begin.
+With a server missing it would have to guess, so it does not begin. What it has chosen is compared with what the records
+and the warden's notes know of the set: a set that lacks something of that is *withheld*, and the stack goes on without.
 """
 
 import asyncio
 import signal
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from redrush.config import Address
 from redrush.config.deployment_file import Duty
+from redrush.control.comparing import Comparing, Lacking, nothing_heard
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import Noted, Terms
 from redrush.errors import RedrushError
-from redrush.ports.store import StoreUnavailable
+from redrush.ports.store import Known, StoreUnavailable
+from redrush.records.postgres import PostgresRecords
 from redrush.stack.child import ChildSpec
 from redrush.stack.loopback import HOST
 from redrush.stack.lowered import unprivileged_user
@@ -35,6 +39,7 @@ from redrush.stack.valkey_server import Guard, Program, ValkeyServer
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.proof import prove, read_held
 from redrush.stores.valkey.terms import fence
 
 STORE: Final = "store"
@@ -52,6 +57,10 @@ NAMES: Final = "abcdefghijklmnop"
 """Of the servers of a set; which of them is the primary changes."""
 
 
+class SetWithheld(RedrushError):
+    """The set's servers lack what is known of it, or cannot be compared: it stays quiet until an operator decides."""
+
+
 class Standing(msgspec.Struct, frozen=True):
     """What a server says of itself. `follows` is None for a primary; epoch and seq are 0 where there is no set."""
 
@@ -64,8 +73,21 @@ class Standing(msgspec.Struct, frozen=True):
 class SetServers:
     """See the module."""
 
-    def __init__(self, plan: SetPlan, stack: StackDir, campaign_id: str, program: Program, users: ServerUsers) -> None:
+    def __init__(
+        self,
+        plan: SetPlan,
+        stack: StackDir,
+        campaign_id: str,
+        program: Program,
+        users: ServerUsers,
+        records_dsn: str | None = None,
+    ) -> None:
+        """`records_dsn` is where its records are, if it has any: they know what a founded set must have."""
         self.id = plan.id
+        self._records_dsn = records_dsn
+        self.withheld: str | None = None
+        """Why it was not begun, if it was withheld."""
+        self._was_founded = self.id in stack.read_founded()
         self._stack = stack
         self._campaign_id = campaign_id
         self._keys = SetKeys(campaign_id, plan.id)
@@ -116,21 +138,67 @@ class SetServers:
             names = ", ".join(missing)
             raise StoreUnavailable(f"set {self.id}: {names} does not answer, so its primary cannot be chosen")
         known = [found for found in standings if found is not None]
-        founded = self.id in self._stack.read_founded()
         newest = max(range(len(known)), key=lambda index: (known[index].epoch, known[index].seq))
-        if founded and known[newest].epoch == 0:
-            raise RedrushError(
-                f"set {self.id}: its servers have lost their data; nothing is started, so that nothing is granted twice"
-            )
+        if (why := await self._lacking(newest, known[newest])) is not None:
+            await self._withhold(newest, known[newest].epoch)
+            raise SetWithheld(f"set {self.id}: {why}")
+        founded = known[newest].epoch > 0
         await self._command(newest, "REPLICAOF", "NO", "ONE")
         for index in range(len(known)):
             if index != newest:
                 await self._follow(index, self._addresses[newest])
         epoch, replicas_needed = known[newest].epoch, min(1, len(self._servers) - 1)
+        if founded and self.id not in self._stack.read_founded():
+            self._stack.add_founded(self.id)
         if not founded:
             epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed, self._access)).epoch
             self._stack.add_founded(self.id)
         await self._rename(self._addresses[newest], Terms(epoch + 1, replicas_needed))
+
+    async def _lacking(self, index: int, standing: Standing) -> str | None:
+        """Return what the server with the newest data lacks of what is known of the set; None: nothing. Nobody has
+        anything of a set that was never founded."""
+        records = None if self._records_dsn is None else PostgresRecords(self._records_dsn, self.id)
+
+        async def recorded_by(records: PostgresRecords) -> Known | None:
+            return await asyncio.to_thread(records.known)
+
+        ask = None if records is None else partial(recorded_by, records)
+        notes = WardenNotes.open_path(self._stack.control, self.id)
+        try:
+            address = self._addresses[index]
+            link, _ = await Link.connect(address, self._access)
+            try:
+                if standing.epoch:
+                    comparing = Comparing(self.id, self._keys, notes, ask, nothing_heard)
+                    await comparing.check(link, await read_held(link, self._keys))
+                    return None
+            finally:
+                await link.close()
+            recorded = None if ask is None else await ask()
+            if self._was_founded or notes.noted.epoch or notes.witnessed or (recorded is not None and recorded.seq):
+                return (
+                    f"its servers have lost their data; `redrush set rebuild {self.id} --address {address} --yes` "
+                    "makes it again from the records, `redrush set honour` enters what they lack"
+                )
+        except Lacking as fault:
+            return str(fault)
+        finally:
+            notes.close()
+            if records is not None:
+                records.close()
+        return None
+
+    async def _withhold(self, index: int, epoch: int) -> None:
+        """Leave every server as nobody's replica, and note this one as the primary that was: the warden compares it
+        anew, until an operator has decided."""
+        for other in range(len(self._addresses)):
+            await self._command(other, "REPLICAOF", NOBODY.host, str(NOBODY.port))
+        notes = WardenNotes.open_path(self._stack.control, self.id)
+        try:
+            notes.note(Noted(max(notes.noted.epoch, epoch), str(self._addresses[index])))
+        finally:
+            notes.close()
 
     async def _rename(self, primary: Address, terms: Terms) -> None:
         """Put the set under new terms: the servers may listen elsewhere than last time, so what the terms and the
@@ -143,6 +211,7 @@ class SetServers:
         link, _ = await Link.connect(primary, self._access)
         try:
             await fence(link, self._keys, terms, named=True)
+            await prove(link, self._keys, await read_held(link, self._keys))
         finally:
             await link.close()
 
@@ -178,8 +247,6 @@ class SetServers:
         for address, found in zip(self._addresses, await self._standings(but=mine), strict=True):
             if found is not None and found.follows is None and found.epoch:
                 return address
-            if found is not None and found.follows == mine:
-                return None if self._servers[index].has_data() else NOBODY
         return NOBODY
 
     async def _follow(self, index: int, primary: Address) -> None:

@@ -30,8 +30,8 @@ class Supervisor:
         self._sets: Sequence[SetServers] = ()
         self._stopping = False
 
-    async def start(self, specs: Iterable[ChildSpec]) -> None:
-        """Start a group and return when all of it is ready. ChildFailed as soon as one does not come up."""
+    async def start(self, specs: Iterable[ChildSpec], *, until_ready: bool = True) -> None:
+        """Start a group and return when all of it is ready, or answers. ChildFailed as soon as one does not come up."""
         if self._stopping:
             raise RedrushError("the stack is being ended")
         group = [Child(spec, self._stack.logs, self._log, self._changed) for spec in specs]
@@ -40,7 +40,7 @@ class Supervisor:
         self._changed()
         async with asyncio.TaskGroup() as waiting:
             for child in group:
-                waiting.create_task(child.started())
+                waiting.create_task(child.started(until_ready=until_ready))
 
     def show_roles_of(self, sets: Sequence[SetServers]) -> None:
         """From now on show which servers of these sets are stores and which replicas."""

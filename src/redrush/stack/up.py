@@ -29,7 +29,7 @@ from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.processes import ProcessName, process_name
 from redrush.stack.server_users import ServerUsers
-from redrush.stack.set_servers import STORE, SetServers
+from redrush.stack.set_servers import STORE, SetServers, SetWithheld
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
 from redrush.stack.valkey_server import find_program
@@ -132,9 +132,12 @@ class _Stack:
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
         groups = (role_children.recorders, role_children.others, role_children.gates)
-        await asyncio.gather(*(self._supervisor.start(group(plan, deployment)) for group in groups))
+        whole = not any(servers.withheld for servers in sets)
+        starts = (self._supervisor.start(group(plan, deployment), until_ready=whole) for group in groups)
+        await asyncio.gather(*starts)
         self._supervisor.show_roles_of(sets)
-        await self._until_ready(plan)
+        if whole:
+            await self._until_ready(plan)
         announce(plan)
         await self._supervisor.watch()
 
@@ -163,11 +166,20 @@ async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan
     await asyncio.to_thread(database.prepare)
     write_durably(stack.records_dsn, database.dsn().encode())
     users = ServerUsers.of(stack)
-    sets = [SetServers(spec, stack, campaign_id, program, users) for spec in plan.sets]
+    sets = [SetServers(spec, stack, campaign_id, program, users, database.dsn()) for spec in plan.sets]
     servers = [child for spec in sets for child in spec.children()]
     await supervisor.start([role_children.postgres(database), *servers])
-    await asyncio.gather(*(spec.begin() for spec in sets))
+    await asyncio.gather(*(_begin(spec) for spec in sets))
     return sets
+
+
+async def _begin(servers: SetServers) -> None:
+    """A set that is withheld is told of, and the stack goes on: with the control role, for the orders that mend it."""
+    try:
+        await servers.begin()
+    except SetWithheld as fault:
+        servers.withheld = str(fault)
+        server_log().error("a set is withheld, and grants nothing", set=servers.id, why=str(fault))
 
 
 def _first(fault: Exception) -> Exception:

@@ -1,10 +1,13 @@
 """How the switches get from the control role to the parts of another process."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
+
+import msgspec
 
 from redrush.control.operator_access import ControlAddress, load_token_if_any
 from redrush.control.operator_client import ControlUnreachable, ask
@@ -12,7 +15,9 @@ from redrush.control.plans import load_plans
 from redrush.control.switch_follower import SwitchFollower
 from redrush.core.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
 from redrush.ports.clock import HeardTimes, TimeHeard
+from redrush.ports.store import Known
 from redrush.ports.switch_line import SwitchLine
+from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.wiring.operating import ANY_HOST
 from redrush.wiring.role import Parts, Surroundings, Troubles
@@ -21,6 +26,30 @@ TELL_S: Final = 0.5
 """How often a process tells its readings: rules wait for seconds."""
 TELL_MAX_S: Final = 0.2
 """Ultra-short: what is told is out of date at once, and a control role that is slow to hear of it has enough to do."""
+
+
+class Knowing:
+    """Tells the control role how far each set's log was when this process was last told something durable: if the set's
+    servers lose that, they are not used."""
+
+    def __init__(self, around: Surroundings, stores: Mapping[str, ValkeyStore]) -> None:
+        self._address = control_of(around)
+        self._token = load_token_if_any(around.data_dir)
+        self._who = f"gate {around.control} {os.getpid()}"
+        self._stores = stores
+
+    async def run(self) -> None:
+        """Tell it for ever; what the control role did not hear is told again."""
+        told: dict[str, Known] = {}
+        while self._token is not None:
+            known = {name: seen for name, store in self._stores.items() if (seen := store.acknowledged()) is not None}
+            if news := {name: seen for name, seen in known.items() if told.get(name) != seen}:
+                fields = {"who": self._who, "known": msgspec.to_builtins(known)}
+                with contextlib.suppress(ControlUnreachable):
+                    answered = await ask(self._address, self._token, "POST", "/v1/sets/known", fields, TELL_MAX_S)
+                    if answered.status == 200:
+                        told |= news
+            await asyncio.sleep(TELL_S)
 
 
 class SettlementPause:

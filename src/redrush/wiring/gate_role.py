@@ -29,7 +29,7 @@ from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.files import limits_of
-from redrush.wiring.following import Reporting, listen_to_switches
+from redrush.wiring.following import Knowing, Reporting, listen_to_switches
 from redrush.wiring.readings import gate_readings
 from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_stores, times_of
@@ -103,6 +103,7 @@ class GateRole:
         readings = GateReadings(gate, asyncio.get_running_loop().time)
         self._parts.add("clock watch", clocks.run())
         self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
+        self._parts.add("knowing", Knowing(self._around, self._stores).run())
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()

@@ -17,12 +17,13 @@ from redrush.control.sealing import load_sealed
 from redrush.core.failover import Terms
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.records import RecordsFailed
-from redrush.ports.store import Granted, History, StoreUnavailable
+from redrush.ports.store import Granted, History, Known, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.settle.rebuilding import rebuild_set
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Link, pack
+from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.proof import lack, read_held
 from redrush.stores.valkey.rebuild import enter_grant
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.servers import examine
@@ -72,18 +73,21 @@ async def _check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access:
     try:
         link, _ = await Link.connect(target, access)
         try:
-            (held,) = await link.call(pack(("HGET", keys.meta, "seq")))
+            recorded = await asyncio.to_thread(records.known)
+            held = await read_held(link, keys)
+            missing = None if recorded is None else await lack(link, keys, held, recorded, "the records")
         finally:
             await link.close()
-        recorded = await asyncio.to_thread(records.cursor)
     except (StoreUnavailable, RecordsFailed):
         return
     finally:
         records.close()
-    if isinstance(held, bytes) and int(held) < recorded:
+    if held.terms is not None and recorded is not None and missing is not None:
         raise RedrushError(
-            f"{target} has set {spec.id} up to log record {int(held)}, and it is recorded up to {recorded}: promoted, "
-            "it would grant again what is recorded; rebuild the set from the records, on an empty server, instead"
+            f"{target} has set {spec.id} up to log record {held.seq}, and it is recorded up to {recorded.seq}: "
+            "promoted, it would grant again what is recorded; rebuild the set from the records, on an empty server, "
+            f"instead (redrush set rebuild {spec.id} --address {target}; --yes drops the copy that it has). "
+            f"Its log {missing}"
         )
 
 
@@ -102,12 +106,17 @@ def rebuild(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
     return asyncio.run(_rebuild(deployment, spec, target, lambda: _expected(path, set_id, address, why, who), yes=yes))
 
 
-def _expected(path: Path, set_id: str, address: str, why: str, who: str) -> int:
+def _expected(path: Path, set_id: str, address: str, why: str, who: str) -> tuple[int, Known | None]:
     return expect_rebuilt(path, set_id, address, why or "all copies are lost", who)
 
 
 async def _rebuild(
-    deployment: DeploymentFile, spec: SetSpec, target: Address, expected: Callable[[], int], *, yes: bool
+    deployment: DeploymentFile,
+    spec: SetSpec,
+    target: Address,
+    expected: Callable[[], tuple[int, Known | None]],
+    *,
+    yes: bool,
 ) -> Rebuilt:
     campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
     access = access_of(deployment.valkey, Duty.WARDEN)
@@ -119,11 +128,13 @@ async def _rebuild(
     try:
         if not yes and not await asyncio.to_thread(records.cursor):
             raise NeedsYes(f"the records have nothing of set {spec.id}: rebuilt from them it would be empty")
-        epoch = await asyncio.to_thread(expected)
+        epoch, known = await asyncio.to_thread(expected)
         # What a recorder still holds of the lost set comes too late from now on: the journal is what it is.
         await asyncio.to_thread(records.begin, History(epoch))
         journal = records.journal()
-        last_seq = await rebuild_set(campaign_id, spec.id, target, journal, others, epoch=epoch, access=access)
+        last_seq = await rebuild_set(
+            campaign_id, spec.id, target, journal, others, epoch=epoch, access=access, drop=yes, known=known
+        )
     finally:
         await close_all(others)
         records.close()
@@ -137,7 +148,7 @@ async def _check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: A
         try:
             link, _ = await Link.connect(address, access)
             try:
-                seen = await examine(link, keys)
+                seen, held = await examine(link, keys)
             finally:
                 await link.close()
         except StoreUnavailable as fault:
@@ -147,7 +158,7 @@ async def _check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: A
             continue
         if seen.terms is None:
             continue
-        if address == target:
+        if address == target and held.is_proven:
             raise RedrushError(f"{address} holds set {spec.id} in epoch {seen.terms.epoch}: nothing is to be rebuilt")
         doubts.append(f"{address} has a copy, of epoch {seen.terms.epoch}, which may have grants that no record has")
     if doubts and not yes:

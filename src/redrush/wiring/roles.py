@@ -17,6 +17,7 @@ from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.anew import again_whenever_anew
+from redrush.settle.chained import ChainedLog
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
 from redrush.settle.recorder import Recorder
@@ -55,15 +56,16 @@ class RecorderRole:
         pause = SettlementPause()
         self._reporting = Reporting(self._around, "recorder")
         await listen_to_switches(self._around, self._parts, self._troubles, pause.apply, self._reporting.apply)
+        chained = ChainedLog(self._store, self._records, self._spec.id)
         self._recorder = Recorder(
-            self._store,
-            self._records,
+            chained,
+            chained,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
             paused=pause,
             grants_per_s_max=pause.grants_per_s_max,
-            begin=self._records.begin,
+            begin=chained.begin,
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_client import ControlUnreachable
 from redrush.errors import ConfigError, RedrushError
+from redrush.ports.store import Known
 from redrush.wiring.operator import DEADLINE_S, operate_deployment
 
 RESTS_ON: Final = {
@@ -59,9 +62,11 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
     return unasked
 
 
-def expect_rebuilt(path: Path, set_id: str, address: str, why: str, who: str) -> int:
-    """Let the set's warden take no other server for the primary any more; return the epoch to finish under."""
-    return int(_order(path, set_id, "rebuild", {"address": address, "why": why, "who": who})["epoch"])
+def expect_rebuilt(path: Path, set_id: str, address: str, why: str, who: str) -> tuple[int, Known | None]:
+    """Let the set's warden take no other server for the primary any more; return the epoch to finish under, and how
+    far the set is known."""
+    answer = _order(path, set_id, "rebuild", {"address": address, "why": why, "who": who})
+    return int(answer["epoch"]), msgspec.convert(answer.get("known"), Known | None)
 
 
 def _what_is_lost(state: dict[str, Any], address: str) -> str:

@@ -9,6 +9,7 @@ from redrush.config.deployment_file import DeploymentFile, Duty, SetSpec, Valkey
 from redrush.errors import ConfigError
 from redrush.ports.clock import TimeHeard
 from redrush.records.postgres import PostgresRecords
+from redrush.records.postgres.link import ANSWER_MAX_S
 from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
 
@@ -75,6 +76,8 @@ def _no_passphrase() -> str:
     return ""
 
 
-def open_records(spec: SetSpec, query_max_s: float = QUERY_MAX_S) -> PostgresRecords:
+def open_records(
+    spec: SetSpec, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
+) -> PostgresRecords:
     """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
-    return PostgresRecords(spec.records.read(), spec.id, query_max_s=query_max_s)
+    return PostgresRecords(spec.records.read(), spec.id, query_max_s=query_max_s, answer_max_s=answer_max_s)

@@ -1,9 +1,12 @@
 """The wardens of a control role: one for each set, with its notes, its figures, and its part of the control API."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Final
 
 from redrush.config.deployment_file import Duty
+from redrush.control.comparing import HeardOf
 from redrush.control.overview import Lack
 from redrush.control.set_operations import SetOperations, Watched
 from redrush.control.switchboard import Switchboard
@@ -11,11 +14,15 @@ from redrush.control.warden import SetServers, Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import Policy
 from redrush.ports.store import Store, Transfers
+from redrush.records.postgres import PostgresRecords
 from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.metrics import Reading
 from redrush.wiring.role import Parts, Surroundings
-from redrush.wiring.set_stores import access_of
+from redrush.wiring.set_stores import access_of, open_records
+
+ASKED_MAX_S: Final = 2.0
+"""How long the records may take to say how far they know a set; they are asked again at the next look."""
 
 DURABILITIES = ("replica", "disk", "none")
 """What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
@@ -34,6 +41,7 @@ class Wardens:
         """`stores` of all sets, by set. Raises ConfigError if another control process watches over one of the sets."""
         self._watched: list[Watched] = []
         self._notes: list[WardenNotes] = []
+        self._records: list[PostgresRecords] = []
         deployment, campaign_id = around.deployment, around.sealed.campaign.id
         if deployment.valkey.cluster:  # it promotes by itself
             return
@@ -41,15 +49,19 @@ class Wardens:
         for spec in deployment.sets:
             self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
             servers = SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access)
+            records, heard = open_records(spec, ASKED_MAX_S, ASKED_MAX_S), HeardOf()
+            self._records.append(records)
             warden = Warden(
                 servers,
                 policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
                 notes=self._notes[-1],
                 clock=around.clock,
                 others=partial(_transfers_of_others, stores, spec.id),
+                recorded=partial(asyncio.to_thread, records.known),
+                heard=heard,
                 told=told,
             )
-            self._watched.append(Watched(servers, warden))
+            self._watched.append(Watched(servers, warden, heard))
 
     def operations(self, board: Switchboard, lack: Callable[[str], Lack | None]) -> SetOperations:
         """Return the operations on the sets, which note orders on this board. `lack` says why a set cannot grant."""
@@ -79,3 +91,5 @@ class Wardens:
         """Let another control process watch over the sets."""
         for notes in self._notes:
             notes.close()
+        for records in self._records:
+            records.close()

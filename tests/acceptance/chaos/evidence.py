@@ -211,6 +211,8 @@ def _stream_row(entry: list[Any]) -> Row:
     row: Row = {"seq": int(entry[0].partition(b"-")[0])}
     for name, value in _pairs(entry[1]).items():
         key = name.decode()
+        if key == "before":  # the fingerprint of what comes before it, which is no part of the record
+            continue
         row[key] = int(value) if key in _INTEGERS else value.decode()
     return row
 

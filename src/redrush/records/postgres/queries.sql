@@ -37,10 +37,14 @@ SELECT seq FROM cursors WHERE log = %(log)s;
 INSERT INTO cursors (log, seq) VALUES (%(log)s, 0) ON CONFLICT DO NOTHING;
 
 -- name: lock_cursor
-SELECT seq, generation FROM cursors WHERE log = %(log)s FOR UPDATE;
+SELECT seq, generation, chain FROM cursors WHERE log = %(log)s FOR UPDATE;
 
 -- name: move_cursor
-UPDATE cursors SET seq = %(seq)s WHERE log = %(log)s;
+UPDATE cursors SET seq = %(seq)s, chain = %(chain)s WHERE log = %(log)s;
+
+-- name: known
+SELECT generation, seq, chain, (SELECT coalesce(sum(grants), 0)::bigint FROM round_totals WHERE log = %(log)s)
+  FROM cursors WHERE log = %(log)s;
 
 -- name: begin_generation
 UPDATE cursors SET generation = %(generation)s WHERE log = %(log)s;

@@ -37,7 +37,7 @@ from redrush.ports.records import (
     RecordsFailed,
     Totals,
 )
-from redrush.ports.store import Granted, History, LogRecord
+from redrush.ports.store import Granted, History, Known, LogRecord
 from redrush.records.postgres.copying import grant_lines
 from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
 from redrush.records.postgres.migrations import migrate
@@ -91,6 +91,8 @@ class PostgresRecords:
         self._reader = Link(dsn, self._greet_reader, query_max_s + QUERY_GRACE_S)
         self._partitions: dict[tuple[str, GrantRule], str] = {}
         self._generation: int | None = None
+        self.chain: str | None = None
+        """The fingerprint of the log up to its cursor, as of the last `begin`; None where it was not kept."""
 
     def cursor(self) -> int:
         """See the port. Also makes the schema, the first time."""
@@ -107,7 +109,7 @@ class PostgresRecords:
         """
         with self._writer.transaction() as cursor:
             cursor.execute(self._statement("start_cursor"), {"log": self._log})
-            seq, generation = self._row(cursor, "lock_cursor", log=self._log)
+            seq, generation, self.chain = self._row(cursor, "lock_cursor", log=self._log)
             if generation > history.generation:
                 raise RecordsConflict(
                     f"{self._writer.name}: log {self._log} is in generation {generation}, and what was read is of "
@@ -124,8 +126,17 @@ class PostgresRecords:
         self._generation = history.generation
         return int(seq)
 
-    def apply(self, changes: Sequence[Change]) -> int:
-        """See the port. Raises RecordsConflict also when another history was begun than by this object's `begin`."""
+    def known(self) -> Known | None:
+        """Return how far the records know the log; None: they have nothing of it."""
+        with self._writer.transaction() as cursor:
+            row = cursor.execute(self._statement("known"), {"log": self._log}).fetchone()
+        return None if row is None else Known(*row)
+
+    def apply(self, changes: Sequence[Change], chain: str | None = None) -> int:
+        """See the port. `chain` is the fingerprint of the log up to the last change, None where it is not known.
+
+        Raises RecordsConflict also when another history was begun than by this object's `begin`.
+        """
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
         for change in changes:
@@ -133,7 +144,7 @@ class PostgresRecords:
                 self._register_round(change.round, change.rule)
         with self._writer.transaction() as cursor:
             cursor.execute(self._statement("start_cursor"), {"log": self._log})
-            seq, generation = self._row(cursor, "lock_cursor", log=self._log)
+            seq, generation, _ = self._row(cursor, "lock_cursor", log=self._log)
             if self._generation not in (None, generation):
                 raise RecordsConflict(
                     f"{self._writer.name}: log {self._log} is in generation {generation} now, not {self._generation}"
@@ -147,7 +158,7 @@ class PostgresRecords:
                 if isinstance(change, Posted):
                     for posting in change.postings:
                         cursor.execute(self._statement("keep_posting"), msgspec.structs.asdict(posting))
-            cursor.execute(self._statement("move_cursor"), {"log": self._log, "seq": new[-1].seq})
+            cursor.execute(self._statement("move_cursor"), {"log": self._log, "seq": new[-1].seq, "chain": chain})
         return new[-1].seq
 
     def grants_of(self, user: str) -> list[RecordedGrant]:

@@ -19,6 +19,7 @@ BY_CODE: Final[Mapping[str, Absence]] = {
     "NOPERM": Absence.DENIED,
     "WRONGPASS": Absence.DENIED,
     "NOSET": Absence.NOT_FOUNDED,
+    "UNPROVEN": Absence.UNPROVEN,
 }
 """By the first word of an error reply."""
 

@@ -26,7 +26,8 @@ local function parse(text)
   return {tonumber(first), tonumber(stop)}
 end
 
-local held = redis.call('HMGET', meta, 'epoch', 'seq', 'restoring')
+local held = redis.call('HMGET', meta, 'epoch', 'seq', 'restoring', 'chain', 'granted')
+local chain, granted_before = held[4] or '', tonumber(held[5] or 0)
 if (epoch == 'restoring' and not (held[3] and not held[1])) or (epoch ~= 'restoring' and held[1] ~= epoch) then
   return refuse('TERMS', held[1] or 'none')
 end
@@ -40,9 +41,17 @@ if wanted_seq ~= 'next' then
   end
 end
 
+-- ARGV: names and values of the record's other fields, in order; their values continue the fingerprint as in library.lua.
 local function keep(...)
-  redis.call('XADD', log, integer(seq) .. '-0', 'kind', kind, 'pot', name, ...)
-  redis.call('HSET', meta, 'seq', integer(seq))
+  local fields = {...}
+  local linked = {chain, kind, name}
+  for k = 2, #fields, 2 do
+    linked[#linked + 1] = fields[k]
+  end
+  fields[#fields + 1] = 'before'
+  fields[#fields + 1] = chain
+  redis.call('XADD', log, integer(seq) .. '-0', 'kind', kind, 'pot', name, unpack(fields))
+  redis.call('HSET', meta, 'seq', integer(seq), 'chain', string.sub(redis.sha1hex(table.concat(linked, ' ')), 1, 16))
 end
 
 if kind == 'opened' then
@@ -126,6 +135,10 @@ if kind == 'granted' then
   end
   keep('first_slot', integer(first), 'count', #users, 'at_us', at_us, 'users', users_text)
   left, claimed = left - #users, claimed + #users
+  redis.call('HSET', meta, 'granted', integer(granted_before + #users))
+  if epoch ~= 'restoring' then
+    redis.call('HINCRBY', meta, 'honoured', #users)
+  end
   for start = 1, #fields, 7000 do
     redis.call('HSET', grants, unpack(fields, start, math.min(start + 6999, #fields)))
   end

@@ -46,6 +46,13 @@ def transfers_of(taken: Mapping[bytes, bytes], given: Mapping[bytes, bytes]) -> 
     )
 
 
+def before_of(entry: Reply) -> str | None:
+    """Return the fingerprint of all that comes before this entry of the stream, None where it does not say."""
+    _, fields = entry
+    before = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"before")
+    return None if before is None else before.decode()
+
+
 def log_record_of(entry: Reply) -> LogRecord:
     """Return what an entry of the stream says. Raises StoreCorrupt for one that the library did not write."""
     entry_id, fields = entry

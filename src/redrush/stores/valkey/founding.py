@@ -26,10 +26,15 @@ async def found_set(
     found = Search(keys, access or Access())
     await found.run(addresses, epoch_min=1)
     try:
-        held = found.primaries(epoch_min=1)
+        held = [
+            (server.terms.epoch, server.terms, server.link)
+            for server in found.servers
+            if server.is_primary and server.terms is not None
+        ]
         if held:
-            await load(held[-1][1], keys, Library.read())
-            return held[-1][0]
+            _, found_terms, link = max(held, key=lambda one: one[0])
+            await load(link, keys, Library.read())
+            return found_terms
         empty = [server.link for server in found.servers if server.is_primary]
         if found.silent or len(empty) != 1:
             raise StoreUnavailable(f"{found.why_not()}; to found it all must answer, and one be primary")

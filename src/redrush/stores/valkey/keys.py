@@ -29,6 +29,8 @@ class Library(NamedTuple):
     touch: bytes
     trim: bytes
     fence: bytes
+    prove: bytes
+    doubt: bytes
 
     @classmethod
     def read(cls) -> "Library":

@@ -4,9 +4,12 @@
 --
 -- Keys of a set share one hash tag, {campaign/set}:
 --   meta             hash: epoch, replicas (the terms), primary (whose terms they are, if it was named), seq (of the
---                    last log record), touched, detached (detach.lua), forks ("<epoch> <seq> …": under this epoch the
---                    set went on with other records after this one, or with none, than it had before)
---   log              stream, ids <seq>-0: what changed, in order
+--                    last log record), chain (the fingerprint of the log up to there), granted (how many grants are in
+--                    it), proven (the run id of the server process in which the log was compared with what others know
+--                    of it), touched, detached (detach.lua), forks ("<epoch> <seq> …": under this epoch the set went on
+--                    with other records after this one, or with none, than it had before), losses and honoured
+--                    (proof.py)
+--   log              stream, ids <seq>-0: what changed, in order; `before` is the fingerprint of all that comes before it
 --   taken, given     hashes: transfer id -> "<runs as JSON> <pot>"
 --   pot:<pot>        hash: opened "<first> <count>"; first, next, stop of the head run, of which first..next-1 are granted
 --                    and next..stop-1 come next; left and claimed in the whole pot
@@ -17,8 +20,11 @@
 -- A user who holds no grant is nowhere in it. A claim costs a part of one HMGET and, if it wins, of one HSET; the log is
 -- only appended to. All that reads comes before all that writes, so that a refusal leaves no trace.
 --
+-- A server process that was just started may hold an older log than it once acknowledged, whatever it believes. So it
+-- changes nothing until somebody has compared the log (`prove`), in this very process.
+--
 -- Numbers are doubles here: slots and instants end at 2^53, which the adapter checks. Refusals are error replies whose
--- first word is a code: TERMS, NOSET, NOPOT, CONFLICT, ALREADY, FENCED.
+-- first word is a code: TERMS, NOSET, UNPROVEN, NOPOT, CONFLICT, ALREADY, FENCED, CHANGED.
 
 local ARGUMENTS_MAX = 7000  -- unpack puts its values on the C stack, which ends at 8,000
 
@@ -30,21 +36,40 @@ local function integer(number)
   return string.format('%d', number)  -- tostring would write 1e+15
 end
 
--- The seq of the last record, or nil and the refusal of whoever comes with other terms than those of the set.
-local function seq_under(meta, epoch)
-  local held = redis.call('HMGET', meta, 'epoch', 'seq')
+local run_id  -- of this server process, which is asked for it once
+
+local function this_process()
+  if not run_id then
+    run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  end
+  return run_id
+end
+
+-- The seq of the last record, the fingerprint, and how many grants there are; or nil and the refusal of whoever comes
+-- with other terms than those of the set, or to a log that was not compared.
+local function state_under(meta, epoch)
+  local held = redis.call('HMGET', meta, 'epoch', 'seq', 'chain', 'granted', 'proven')
   if not held[1] then
     return nil, refuse('NOSET', 'no set was founded here')
   end
   if held[1] ~= epoch then
     return nil, refuse('TERMS', held[1])
   end
-  return tonumber(held[2])
+  if held[5] ~= (run_id or this_process()) then
+    return nil, refuse('UNPROVEN', 'its log was not compared since the server was started')
+  end
+  return tonumber(held[2]), held[3] or '', tonumber(held[4] or 0)
 end
 
-local function append(meta, log, seq, ...)
-  redis.call('XADD', log, integer(seq) .. '-0', ...)
-  redis.call('HSET', meta, 'seq', integer(seq))
+-- Continues the fingerprint by a record: the first 16 hexadecimal digits of the SHA-1 of all that is in it.
+local function link(chain, ...)
+  return string.sub(redis.sha1hex(table.concat({chain, ...}, ' ')), 1, 16)
+end
+
+local function append_move(meta, log, seq, chain, kind, pot, runs, transfer)
+  redis.call('XADD', log, integer(seq) .. '-0', 'kind', kind, 'pot', pot, 'slots', runs, 'transfer', transfer,
+    'before', chain)
+  redis.call('HSET', meta, 'seq', integer(seq), 'chain', link(chain, kind, pot, runs, transfer))
 end
 
 local function parse_run(text)
@@ -52,34 +77,46 @@ local function parse_run(text)
   return tonumber(first), tonumber(stop)
 end
 
+-- Users as JSON, in the same text as whoever sends them writes it: cjson escapes what need not be.
+local function text_of(users)
+  return (string.gsub(cjson.encode(users), '\\([/\\u]%x?%x?%x?%x?)', function(escaped)
+    if string.sub(escaped, 1, 1) == '/' then
+      return escaped
+    elseif escaped == 'u007f' then
+      return '\127'
+    end
+  end))
+end
+
 local function touch_write(meta)
   redis.call('HINCRBY', meta, 'touched', 1)
 end
 
 -- Writes something tiny if a replica is needed: WAIT on this connection then covers all that was read before the call,
--- whoever wrote it. ARGV: epoch, replicas.
+-- whoever wrote it. ARGV: epoch, replicas. Returns seq and fingerprint.
 local function touch(keys, args)
-  local seq, refusal = seq_under(keys[1], args[1])
-  if refusal then
-    return refusal
+  local seq, chain = state_under(keys[1], args[1])
+  if not seq then
+    return chain
   end
   if args[2] ~= '0' then
     touch_write(keys[1])
   end
-  return seq
+  return {seq, chain}
 end
 
 -- Founds the set. ARGV: replicas. Founding again changes nothing. Returns epoch and replicas.
 local function found(keys, args)
   if redis.call('EXISTS', keys[1]) == 0 then
-    redis.call('HSET', keys[1], 'epoch', '1', 'replicas', args[1], 'seq', '0')
+    redis.call('HSET', keys[1], 'epoch', '1', 'replicas', args[1], 'seq', '0', 'proven', this_process())
   end
   return redis.call('HMGET', keys[1], 'epoch', 'replicas')
 end
 
 -- Puts the set under new terms. ARGV: epoch, which must be greater than the present one, replicas, and, if it is to be
 -- named, the address of the primary: a copy that another server was restarted with is nobody's primary then; and, if
--- records may be lost, the seq of the last one that is surely as it was.
+-- records may be lost, the seq of the last one that is surely as it was, that of the last one that somebody knew, and how
+-- many grants were lost with those between.
 local function fence(keys, args)
   local held = redis.call('HGET', keys[1], 'epoch')
   if not held then
@@ -95,7 +132,29 @@ local function fence(keys, args)
   if args[4] then
     local forks = redis.call('HGET', keys[1], 'forks')
     redis.call('HSET', keys[1], 'forks', (forks and forks .. ' ' or '') .. args[1] .. ' ' .. args[4])
+    if args[6] ~= '0' then
+      local losses = redis.call('HGET', keys[1], 'losses')
+      redis.call('HSET', keys[1], 'losses',
+        (losses and losses .. ' ' or '') .. table.concat({args[1], args[4], args[5], args[6]}, ' '))
+    end
   end
+  return redis.status_reply('OK')
+end
+
+-- Lets the set be used in this server process. ARGV: epoch, and seq and fingerprint of the last record, as they were
+-- compared with what others know.
+local function prove(keys, args)
+  local held = redis.call('HMGET', keys[1], 'epoch', 'seq', 'chain')
+  if held[1] ~= args[1] or held[2] ~= args[2] or (held[3] or '') ~= args[3] then
+    return refuse('CHANGED', 'it is not as it was compared')
+  end
+  redis.call('HSET', keys[1], 'proven', this_process())
+  return redis.status_reply('OK')
+end
+
+-- Lets the set be used no more, for somebody knows of records that it lacks.
+local function doubt(keys)
+  redis.call('HSET', keys[1], 'proven', '')
   return redis.status_reply('OK')
 end
 
@@ -103,18 +162,20 @@ end
 local function open(keys, args)
   local meta, log, pot = unpack(keys)
   local epoch, replicas, name, first, count = unpack(args)
-  local seq, refusal = seq_under(meta, epoch)
-  if refusal then
-    return refusal
+  local seq, chain = state_under(meta, epoch)
+  if not seq then
+    return chain
   end
   local opened = redis.call('HGET', pot, 'opened')
   if opened then
     if opened ~= first .. ' ' .. count then
       return refuse('CONFLICT', opened)
     end
-    return touch(keys, args)
+    return touch(keys, args)[1]
   end
-  append(meta, log, seq + 1, 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count)
+  redis.call('XADD', log, integer(seq + 1) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
+    'before', chain)
+  redis.call('HSET', meta, 'seq', integer(seq + 1), 'chain', link(chain, 'opened', name, first, count))
   redis.call('HSET', pot, 'opened', first .. ' ' .. count, 'first', first, 'next', first,
     'stop', integer(tonumber(first) + tonumber(count)), 'left', count, 'claimed', '0')
   return seq + 1
@@ -183,14 +244,15 @@ end
 
 -- KEYS: meta, log, pot, unclaimed, granted, grants. ARGV: epoch, replicas, pot, at_us, at_us in 7 bytes, users as JSON,
 -- and, if new grants are given only within them, the instants from which and until which, in µs.
--- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones, and the server's time if
--- that is why nothing was given. Whoever is in neither found the pot empty, or shut.
+-- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones, fingerprint, how many grants
+-- the set has in all, and the server's time if that is why nothing was given. Whoever is in neither list found the pot
+-- empty, or shut.
 local function claim(keys, args)
   local meta, log, pot, unclaimed, granted, grants = unpack(keys)
   local epoch, replicas, name, at_us, at_us_packed, names, from_us, until_us = unpack(args)
-  local seq, refusal = seq_under(meta, epoch)
-  if refusal then
-    return refusal
+  local seq, chain, granted_before = state_under(meta, epoch)
+  if not seq then
+    return chain
   end
   local state = redis.call('HMGET', pot, 'first', 'next', 'stop', 'left', 'claimed')
   if not state[1] then
@@ -204,20 +266,23 @@ local function claim(keys, args)
     if #known > 0 and replicas ~= '0' then
       touch_write(meta)
     end
-    return {seq, {}, known, shut_us}
+    return {seq, {}, known, chain, granted_before, shut_us}
   end
 
   local told = {}
   for _, run in ipairs(runs) do
     local count = #run.users
-    local text = count == #users and names or cjson.encode(run.users)
+    local text = count == #users and names or text_of(run.users)
+    local first = integer(run.first)
     seq = seq + 1
-    redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', integer(run.first),
-      'count', count, 'at_us', at_us, 'users', text)
+    redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', first,
+      'count', count, 'at_us', at_us, 'users', text, 'before', chain)
+    chain = link(chain, 'granted', name, first, count, at_us, text)
     told[#told + 1] = run.first
     told[#told + 1] = count
   end
-  redis.call('HSET', meta, 'seq', integer(seq))
+  local new = #fields / 2
+  redis.call('HSET', meta, 'seq', integer(seq), 'chain', chain, 'granted', integer(granted_before + new))
   for start = 1, #fields, ARGUMENTS_MAX do
     redis.call('HSET', grants, unpack(fields, start, math.min(start + ARGUMENTS_MAX - 1, #fields)))
   end
@@ -227,19 +292,18 @@ local function claim(keys, args)
       redis.call('RPUSH', granted, run)
     end
   end
-  local new = #fields / 2
   redis.call('HSET', pot, 'first', integer(head.first), 'next', integer(head.slot), 'stop', integer(head.stop),
     'left', integer(tonumber(state[4]) - new), 'claimed', integer(tonumber(state[5]) + new))
-  return {seq, told, known}
+  return {seq, told, known, chain, granted_before + new}
 end
 
 -- KEYS: meta, log, pot, unclaimed, taken. ARGV: epoch, replicas, pot, count, transfer. Returns seq and the runs as JSON.
 local function take(keys, args)
   local meta, log, pot, unclaimed, taken = unpack(keys)
   local epoch, replicas, name, count, transfer = unpack(args)
-  local seq, refusal = seq_under(meta, epoch)
-  if refusal then
-    return refusal
+  local seq, chain = state_under(meta, epoch)
+  if not seq then
+    return chain
   end
   local state = redis.call('HMGET', pot, 'next', 'stop', 'left')
   if not state[1] then
@@ -279,7 +343,7 @@ local function take(keys, args)
   end
   local text = '[' .. table.concat(runs, ',') .. ']'
 
-  append(meta, log, seq + 1, 'kind', 'taken', 'pot', name, 'slots', text, 'transfer', transfer)
+  append_move(meta, log, seq + 1, chain, 'taken', name, text, transfer)
   if popped > 0 then
     redis.call('RPOP', unclaimed, popped)
   end
@@ -315,9 +379,9 @@ end
 local function give(keys, args)
   local meta, log, pot, unclaimed, granted, given = unpack(keys)
   local epoch, replicas, name, text, transfer = unpack(args)
-  local seq, refusal = seq_under(meta, epoch)
-  if refusal then
-    return refusal
+  local seq, chain = state_under(meta, epoch)
+  if not seq then
+    return chain
   end
   local state = redis.call('HMGET', pot, 'first', 'next', 'stop', 'left')
   if not state[1] then
@@ -328,7 +392,7 @@ local function give(keys, args)
     if done ~= text .. ' ' .. name then
       return refuse('CONFLICT', done)
     end
-    return touch(keys, args)
+    return touch(keys, args)[1]
   end
   local runs = cjson.decode(text)
   local met = overlap(runs, state, unclaimed, granted)
@@ -336,7 +400,7 @@ local function give(keys, args)
     return refuse('ALREADY', met)
   end
 
-  append(meta, log, seq + 1, 'kind', 'given', 'pot', name, 'slots', text, 'transfer', transfer)
+  append_move(meta, log, seq + 1, chain, 'given', name, text, transfer)
   local left = tonumber(state[4])
   for _, run in ipairs(runs) do
     if run[2] > 0 then
@@ -351,8 +415,8 @@ end
 
 -- KEYS: meta, log. ARGV: epoch, replicas, upto. Drops records up to this seq and none after. Returns how many.
 local function trim(keys, args)
-  local seq, refusal = seq_under(keys[1], args[1])
-  if refusal then
+  local seq, refusal = state_under(keys[1], args[1])
+  if not seq then
     return refusal
   end
   return redis.call('XTRIM', keys[2], 'MINID', '=', integer(math.min(tonumber(args[3]), seq) + 1) .. '-0')
@@ -371,3 +435,5 @@ register('found', found)
 register('touch', touch, {'allow-oom'})
 register('trim', trim, {'allow-oom'})
 register('fence', fence, {'allow-oom'})
+register('prove', prove, {'allow-oom'})
+register('doubt', doubt, {'allow-oom'})

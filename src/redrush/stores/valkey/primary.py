@@ -8,7 +8,7 @@ is the primary under these terms, so that a server that stopped or was replaced 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,11 +17,12 @@ from redrush.config.deployment_file import Address
 from redrush.core.absence import Absence
 from redrush.errors import ConfigError
 from redrush.ports.clock import HeardTimes, TimeHeard
-from redrush.ports.store import FIRST_HISTORY, History, StoreUnavailable
+from redrush.ports.store import FIRST_HISTORY, History, Known, StoreUnavailable
 from redrush.stores.valkey.absences import absence_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
-from redrush.stores.valkey.search import ASK_SETTINGS, Search, wrong_setting
+from redrush.stores.valkey.proof import Held, lack, prove
+from redrush.stores.valkey.search import ASK_SETTINGS, Search, Server, wrong_setting
 from redrush.stores.valkey.terms import Terms, load, read_terms
 
 PING_S: Final = 0.5
@@ -32,8 +33,13 @@ PAUSE_MAX_S: Final = 0.5
 """Between two searches; doubled each time. A promoted replica is found at most this late."""
 
 
-ELSEWHERE: Final = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "NOSET", "LOADING", "MASTERDOWN"})
+ELSEWHERE: Final = frozenset(
+    {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "NOSET", "UNPROVEN", "LOADING", "MASTERDOWN"}
+)
 """Codes of a server that is not, or not yet, the one to ask, and did nothing."""
+
+Prover = Callable[[Link, SetKeys, Held], Awaitable[str | None]]
+"""Compares what a server holds with what its owner knows of the set; returns what it lacks, None if it may be used."""
 
 
 class Attached(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +57,15 @@ def _nothing_to_forget() -> None:
 class Primary:
     """See the module. `start` it once, or `start_later`; `attached` is free of waiting."""
 
-    def __init__(self, addresses: Sequence[Address], keys: SetKeys, access: Access, library: Library) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        keys: SetKeys,
+        access: Access,
+        library: Library,
+        prover: Prover | None = None,
+    ) -> None:
+        """`prover` decides on servers that were started anew, where there is no warden to do it (a cluster)."""
         self._addresses = tuple(addresses)
         self._keys = keys
         self._access = access
@@ -66,6 +80,10 @@ class Primary:
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed = False
         self._times = HeardTimes()
+        self.acknowledged: tuple[int, bytes, int, int] | None = None
+        """Seq, fingerprint, grants and generation of the last log record that this process was told durable."""
+        self._prover = prover
+        self._compared = ""
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self, within_s: float) -> None:
@@ -86,6 +104,14 @@ class Primary:
     def start_later(self) -> None:
         """Attach to the primary as soon as there is one, and stay so."""
         self._keeper = asyncio.create_task(self._keep(), name=f"primary of {self._keys.name}")
+
+    @property
+    def known(self) -> Known | None:
+        """How far this process knows the set's log, by what it was told durable."""
+        if self.acknowledged is None:
+            return None
+        seq, chain, grants, generation = self.acknowledged
+        return Known(generation, seq, chain.decode(), grants)
 
     @property
     def is_attached(self) -> bool:
@@ -205,14 +231,23 @@ class Primary:
             raise
         primaries = found.primaries(self._epoch_known)
         if not primaries:
-            found.close()
+            unproven = found.unproven(self._epoch_known)
             self._why = StoreUnavailable(found.why_not(), found.reason())
+            try:
+                if unproven is not None and self._prover is not None:
+                    await self._prove(unproven, self._prover)  # the next search finds it
+            except StoreUnavailable as error:
+                self._why = error
+            finally:
+                found.close()
             return False
         terms, link = primaries[-1]
         found.close(but=link)
+        held = found.held_at(link)
         self._times = HeardTimes()  # another server has another clock
         try:
             await load(link, self._keys, self._library)
+            await self._compare(link, held)
             await self._hear_time(link)
         except StoreUnavailable as error:
             link.cut("not usable")
@@ -221,5 +256,25 @@ class Primary:
         except BaseException:
             link.cut("not needed")
             raise
-        self._attach(Attached(link, terms, found.history_at(link)))
+        self._attach(Attached(link, terms, held.history))
         return True
+
+    async def _compare(self, link: Link, held: Held) -> None:
+        """See that a server process which was not used yet has all that this one was told durable; else let nobody use
+        it. Raises StoreUnavailable."""
+        known = self.known
+        if known is not None and held.run_id != self._compared:
+            missing = await lack(link, self._keys, held, known, "a gate")
+            if missing is not None:
+                await link.call(pack(("FCALL", self._library.doubt, 1, self._keys.meta)))
+                why = f"set {self._keys.name}: {link.address}: its log {missing}; `redrush set list` says what to do"
+                raise StoreUnavailable(why, Absence.UNPROVEN)
+        self._compared = held.run_id
+
+    async def _prove(self, server: Server, prover: Prover) -> None:
+        missing = await prover(server.link, self._keys, server.held)
+        if missing is not None:
+            why = f"set {self._keys.name}: {server.link.address}: its log {missing}"
+            self._why = StoreUnavailable(why, Absence.UNPROVEN)
+        else:
+            await prove(server.link, self._keys, server.held)

@@ -2,13 +2,25 @@
 
 import asyncio
 
+import msgspec
+
 from redrush.ports.store import LogRecord, StoreUnavailable
 from redrush.stores.valkey.calls import RETRY_S, Calls, first_fault
-from redrush.stores.valkey.entries import log_record_of
+from redrush.stores.valkey.entries import before_of, log_record_of
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault
 from redrush.stores.valkey.primary import Attached, Primary
 from redrush.stores.valkey.terms import Terms
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """Some records in order; `before` is the fingerprint of the log before the first of them, None if it has none.
+    The whole log ends at `last_seq`, with the fingerprint `last_chain`."""
+
+    records: list[LogRecord]
+    before: str | None
+    last_seq: int
+    last_chain: str
 
 
 class LogReading:
@@ -22,8 +34,8 @@ class LogReading:
         self._link: Link | None = None
         self._turn = asyncio.Lock()
 
-    async def page(self, after: int, limit: int) -> tuple[list[LogRecord], int]:
-        """Return up to `limit` durable records with seq > `after`, and the seq of the set's last one.
+    async def page(self, after: int, limit: int) -> "LogPage":
+        """Return up to `limit` durable records with seq > `after`, and where the set's log ends.
 
         Raises StoreUnavailable, StoreCorrupt.
         """
@@ -31,10 +43,12 @@ class LogReading:
         async with self._turn:
             while True:
                 attached = self._primary.attached()
-                entries, seq = await self._read(attached, after, limit)
-                fault = first_fault((entries, seq))
+                entries, end = await self._read(attached, after, limit)
+                fault = first_fault((entries, end))
                 if fault is None:
-                    return [log_record_of(entry) for entry in entries or ()], seq  # a page of no records is null
+                    found = entries or ()  # a page of no records is null
+                    before = before_of(found[0]) if found else None
+                    return LogPage([log_record_of(entry) for entry in found], before, end[0], end[1].decode())
                 await self._calls.make_way(attached, fault, until_s)
 
     async def close(self) -> None:
@@ -51,13 +65,13 @@ class LogReading:
         link = await self._link_to(attached)
         alone = Attached(link, Terms(attached.terms.epoch, 0))
         command = ("XRANGE", self._keys.log, f"{after + 1}-0", "+", "COUNT", limit)
-        entries, seq = await self._calls.once(alone, (command, self._calls.touch(alone.terms)))
-        if entries and first_fault((entries, seq)) is None and attached.terms.replicas_needed:
+        entries, end = await self._calls.once(alone, (command, self._calls.touch(alone.terms)))
+        if entries and first_fault((entries, end)) is None and attached.terms.replicas_needed:
             held = Attached(link, attached.terms)
             (done,) = await self._calls.once(held, (self._calls.touch(held.terms),))
             if isinstance(done, ReplyFault):
                 raise StoreUnavailable(f"set {self._keys.name}: {link.address}: {done}")
-        return entries, seq
+        return entries, end
 
     async def _link_to(self, attached: Attached) -> Link:
         if self._link is not None and (self._link.lost or self._link.address != attached.link.address):

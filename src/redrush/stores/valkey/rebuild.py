@@ -22,14 +22,28 @@ from typing import Final, Self
 from redrush.config.deployment_file import Address
 from redrush.core.failover import Terms
 from redrush.ports.log_rows import users_text
-from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreConflict, StoreUnavailable, Taken, Transfers
+from redrush.ports.store import (
+    Given,
+    Granted,
+    Known,
+    LogRecord,
+    Opened,
+    StoreConflict,
+    StoreUnavailable,
+    Taken,
+    Transfers,
+)
 from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, runs_text, transfers_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.proof import prove, read_held
 from redrush.stores.valkey.terms import FLUSH, WAIT_MS, check_flushed, load
 
 PAGE_RECORDS: Final = 256
 """Records in one write: tens of thousands of grants, and a bound on what waits in memory."""
+
+SCANNED: Final = 1_000
+"""Keys looked at in one call; a set has a handful for each pot."""
 
 RESTORING: Final = "restoring"
 
@@ -44,18 +58,25 @@ class SetRebuild:
         self._script = _script()
 
     @classmethod
-    async def begin(cls, address: Address, campaign_id: str, set_id: str, access: Access | None = None) -> Self:
+    async def begin(
+        cls, address: Address, campaign_id: str, set_id: str, access: Access | None = None, *, drop: bool = False
+    ) -> Self:
         """Begin on a server that holds no such set, or one whose rebuild was cut off. It follows nobody from then on.
 
-        Raises StoreConflict if it holds the set, StoreUnavailable.
+        Raises StoreConflict if it holds the set, StoreUnavailable. With `drop` a set that may not be used, because it
+        lacks what is known, is dropped.
         """
         keys = SetKeys(campaign_id, set_id)
         link, _ = await Link.connect(address, access or Access())
         rebuild = cls(link, keys, set_id)
-        (epoch,) = await rebuild._ask(("HGET", keys.meta, "epoch"))
-        if epoch is not None:
+        held = await read_held(link, keys)
+        if drop and held.terms is not None and not held.is_proven:
+            await rebuild._drop()
+            held = await read_held(link, keys)
+        if held.terms is not None:
+            epoch = held.terms.epoch
             link.cut("not to be rebuilt")
-            raise StoreConflict(f"{address} holds set {keys.name} under epoch {int(epoch)}: nothing is to be rebuilt")
+            raise StoreConflict(f"{address} holds set {keys.name} under epoch {epoch}: nothing is to be rebuilt")
         begun = (("REPLICAOF", "NO", "ONE"), ("HSET", keys.meta, RESTORING, "1"), ("HSETNX", keys.meta, "seq", "0"))
         for reply in await rebuild._ask(*begun):
             if isinstance(reply, ReplyFault):
@@ -82,19 +103,41 @@ class SetRebuild:
         """Enter what moves have done to the set, as far as other sets know; see `settle_moves` of the module."""
         return await settle_moves(self._link, self._keys, self._set_id, RESTORING, others)
 
-    async def finish(self, terms: Terms) -> None:
+    async def _drop(self) -> None:
+        """Delete every key of the set."""
+        cursor = b"0"
+        pattern = _escaped(self._keys.meta.removesuffix(b"meta")) + b"*"
+        await self._ask(("REPLICAOF", "NO", "ONE"))
+        while True:
+            (found,) = await self._ask(("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED))
+            if isinstance(found, ReplyFault):
+                raise StoreUnavailable(f"{self._link.address}: {found}")
+            cursor, names = found
+            if names:
+                await self._ask(("UNLINK", *names))
+            if cursor == b"0":
+                return
+
+    async def finish(self, terms: Terms, known: Known | None = None) -> None:
         """Give the set its terms, under which gates may use it. Its epoch must be above all that there were; with it
-        begins a new history.
+        begins a new history. `known` is the most that was known of the set: what it has not got is lost.
 
         Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
         """
         await load(self._link, self._keys, Library.read())
-        (last,) = await self._ask(("HGET", self._keys.meta, "seq"))
+        last, granted = (
+            int(value or 0) for value in (await self._ask(("HMGET", self._keys.meta, "seq", "granted")))[0]
+        )
+        lost = 0 if known is None else max(0, known.grants - granted)
+        losses: tuple[Command, ...] = ()
+        if known is not None and lost:
+            losses = (("HSET", self._keys.meta, "losses", f"{terms.epoch} {last} {known.seq} {lost}"),)
         orders: tuple[Command, ...] = (
             ("MULTI",),
             ("HDEL", self._keys.meta, RESTORING),
             ("HSET", self._keys.meta, "epoch", terms.epoch, "replicas", terms.replicas_needed),
-            ("HSET", self._keys.meta, "primary", str(self._link.address), "forks", f"{terms.epoch} {int(last)}"),
+            ("HSET", self._keys.meta, "primary", str(self._link.address), "forks", f"{terms.epoch} {last}"),
+            *losses,
             ("EXEC",),
             ("WAIT", terms.replicas_needed, WAIT_MS),
             ("WAITAOF", 1, 0, WAIT_MS),
@@ -103,6 +146,7 @@ class SetRebuild:
         if isinstance(done, ReplyFault) or isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
             raise StoreUnavailable(f"{self._link.address}: the terms of set {self._keys.name} are not durable")
         check_flushed(self._link.address, flushed)
+        await prove(self._link, self._keys, await read_held(self._link, self._keys))
 
     async def close(self) -> None:
         """End the link."""
@@ -158,6 +202,11 @@ async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -
         raise StoreUnavailable(f"{link.address}: {replicas} of {terms.replicas_needed} replicas have the grant")
     check_flushed(link.address, flushed)
     return None
+
+
+def _escaped(name: bytes) -> bytes:
+    """Return a pattern of SCAN that only this name fits."""
+    return b"".join(b"\\" + bytes((byte,)) if byte in b"*?[]^\\" else bytes((byte,)) for byte in name)
 
 
 def _script() -> str:

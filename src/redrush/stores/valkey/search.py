@@ -15,11 +15,12 @@ import msgspec
 from redrush.config.deployment_file import Address
 from redrush.core.absence import Absence
 from redrush.errors import ConfigError
-from redrush.ports.store import History, StoreUnavailable
+from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.absences import refused
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.terms import Terms, history_of, is_named, terms_of
+from redrush.stores.valkey.proof import Held, held_of, question
+from redrush.stores.valkey.terms import Terms, is_named
 
 VERSION_MIN: Final = (7, 2)
 """Functions came with 7.0; 7.2 is what is tested, and the last that both Redis and Valkey are."""
@@ -45,12 +46,16 @@ class ServerMisconfigured(ConfigError):
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A server that answered. Its link stands; `terms` is None for one that holds no such set."""
+    """A server that answered. Its link stands; `is_primary` says that it follows nobody, and is named as such."""
 
     link: Link
     is_primary: bool
-    terms: Terms | None
-    history: History
+    held: Held
+
+    @property
+    def terms(self) -> Terms | None:
+        """The terms that it holds, None for one that holds no such set."""
+        return self.held.terms
 
 
 class Search:
@@ -91,17 +96,33 @@ class Search:
             await asyncio.gather(*self._asked.values(), return_exceptions=True)
 
     def primaries(self, epoch_min: int) -> list[tuple[Terms, Link]]:
-        """Return the primaries that hold the set under this epoch or a later one, the latest last."""
+        """Return the primaries that hold the set under this epoch or a later one, the latest last.
+
+        One whose log was not compared since it was started is none: it may have gone back in time.
+        """
         held = [
             (server.terms, server.link)
             for server in self.servers
-            if server.is_primary and server.terms is not None and server.terms.epoch >= epoch_min
+            if server.is_primary
+            and server.terms is not None
+            and server.terms.epoch >= epoch_min
+            and server.held.is_proven
         ]
         return sorted(held, key=lambda primary: primary[0].epoch)
 
-    def history_at(self, link: Link) -> History:
-        """Return the history that the server at the end of this link holds."""
-        return next(server.history for server in self.servers if server.link is link)
+    def unproven(self, epoch_min: int) -> Server | None:
+        """Return the primary of the latest epoch whose log is still to be compared, if there is one."""
+        found = [
+            server
+            for server in self.servers
+            if server.is_primary and server.terms is not None and server.terms.epoch >= epoch_min
+        ]
+        latest = max(found, key=lambda server: server.terms.epoch if server.terms else 0, default=None)
+        return None if latest is None or latest.held.is_proven else latest
+
+    def held_at(self, link: Link) -> Held:
+        """Return what the server at the end of this link holds."""
+        return next(server.held for server in self.servers if server.link is link)
 
     def close(self, but: Link | None = None) -> None:
         """Cut every link but this one."""
@@ -122,6 +143,8 @@ class Search:
             return others.pop() if len(others) == 1 else Absence.AWAY
         if any(server.is_primary and server.terms is None for server in self.servers) and not self.silent:
             return Absence.NOT_FOUNDED
+        if self.unproven(0) is not None:
+            return Absence.UNPROVEN
         return Absence.NO_PRIMARY
 
     def _is_silent(self, address: Address, why: StoreUnavailable) -> None:
@@ -150,27 +173,35 @@ class Search:
             raise
 
     async def _examine(self, link: Link, greeting: dict[bytes, Reply]) -> Address | None:
-        role, config, held = await link.call(
-            pack(("ROLE",)) + ASK_SETTINGS + pack(("HMGET", self._keys.meta, "epoch", "replicas", "primary", "forks")),
-            3,
+        role, config, primary, *answers = await link.call(
+            pack(("ROLE",))
+            + ASK_SETTINGS
+            + pack(("HGET", self._keys.meta, "primary"))
+            + b"".join(map(pack, asked := question(self._keys))),
+            3 + len(asked),
         )
-        if isinstance(held, ReplyFault) and held.code == "MOVED":
+        if isinstance(primary, ReplyFault) and primary.code == "MOVED":
             link.cut("the set is elsewhere")
-            return _moved_to(held, link.address)
-        for reply in (role, held):
+            return _moved_to(primary, link.address)
+        for reply in (role, primary, *answers):
             if isinstance(reply, ReplyFault):
                 raise refused(link.address, reply)
         _check_config(link.address, greeting, config)
-        *terms, primary, forks = held
         is_primary = role[0] == b"master" and is_named(primary, link.address)
-        self.servers.append(Server(link, is_primary, terms_of(terms), history_of(forks)))
+        self.servers.append(Server(link, is_primary, held_of(answers)))
         return None
 
 
 def _role(server: Server) -> str:
     if not server.is_primary:
         return "is a replica, or was one"
-    return "holds no such set" if server.terms is None else f"is of epoch {server.terms.epoch}, a newer one is known"
+    if server.terms is None:
+        return "holds no such set"
+    if not server.held.is_proven:
+        return (
+            "was started anew, and its log is not yet compared with what is known of it: `redrush set list` says more"
+        )
+    return f"is of epoch {server.terms.epoch}, a newer one is known"
 
 
 def _moved_to(fault: ReplyFault, asked: Address) -> Address:

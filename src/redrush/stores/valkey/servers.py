@@ -11,33 +11,37 @@ from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode
-from redrush.stores.valkey.terms import fence, is_named, terms_of
+from redrush.stores.valkey.proof import Held, held_of, question
+from redrush.stores.valkey.terms import ForkedOff, fence, is_named, terms_of
 
 
-async def examine(link: Link, keys: SetKeys) -> Seen:
-    """Return what the server says of itself. Raises StoreUnavailable, also while it still reads its file."""
-    info, held = await link.call(
-        pack(("INFO", "replication")) + pack(("HMGET", keys.meta, "epoch", "replicas", "primary", "detached")), 2
-    )
-    for reply in (info, held):
+async def examine(link: Link, keys: SetKeys) -> tuple[Seen, Held]:
+    """Return what the server says of itself, and how its log is. Raises StoreUnavailable, also while it still reads its
+    file."""
+    asked = (("INFO", "replication"), ("HMGET", keys.meta, "epoch", "primary", "detached"), *question(keys))
+    replies = await link.call(b"".join(map(pack, asked)), len(asked))
+    for reply in replies:
         _check(link, reply)
-    *terms, primary, detached = held
+    info, (epoch, primary, detached), *answers = replies
+    held = held_of(answers)
     fields = _fields(info)
     follows_nobody = fields["role"] == "master"
     seen = Seen(
         is_primary=follows_nobody and is_named(primary, link.address),
         is_named=primary is not None,
-        terms=terms_of(terms),
+        terms=held.terms,
+        is_proven=held.is_proven,
         offset=int(fields["master_repl_offset" if follows_nobody else "slave_repl_offset"]),
-        is_detached=follows_nobody and detached is not None and detached.partition(b" ")[0] == terms[0],
+        is_detached=follows_nobody and detached is not None and detached.partition(b" ")[0] == epoch,
     )
     if follows_nobody:
-        return seen
-    return msgspec.structs.replace(
+        return seen, held
+    following = msgspec.structs.replace(
         seen,
         follows=str(Address(fields["master_host"], int(fields["master_port"]))),
         is_linked=fields["master_link_status"] == "up" and fields["master_sync_in_progress"] == "0",
     )
+    return following, held
 
 
 async def follow(link: Link, primary: Address) -> None:
@@ -63,12 +67,12 @@ async def detach(link: Link, keys: SetKeys) -> tuple[Terms | None, int]:
     return terms_of(terms), int(seq)
 
 
-async def put_under(link: Link, keys: SetKeys, terms: Terms, shared_seq: int | None = None) -> None:
-    """Put the set under new terms and tell the gates; with `shared_seq`, in a new history, as `fence` says.
+async def put_under(link: Link, keys: SetKeys, terms: Terms, fork: ForkedOff | None = None) -> None:
+    """Put the set under new terms and tell the gates; with `fork`, in a new history, as `fence` says.
 
     Raises StoreConflict if its epoch is not lower; StoreUnavailable if it is unknown whether it is done.
     """
-    await fence(link, keys, terms, named=True, shared_seq=shared_seq)
+    await fence(link, keys, terms, named=True, fork=fork)
     (reply,) = await link.call(pack(("PUBLISH", keys.news, encode(NewTerms(terms.epoch)))))
     _check(link, reply)
 

@@ -30,6 +30,7 @@ from redrush.ports.store import (
     Claimed,
     ClaimResult,
     History,
+    Known,
     LogRecord,
     PotState,
     StoreConflict,
@@ -49,8 +50,8 @@ from redrush.stores.valkey.entries import (
 from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
 from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
-from redrush.stores.valkey.primary import Primary
-from redrush.stores.valkey.reading import LogReading
+from redrush.stores.valkey.primary import Primary, Prover
+from redrush.stores.valkey.reading import LogPage, LogReading
 from redrush.stores.valkey.results import results_of
 from redrush.stores.valkey.terms import Terms, fence
 
@@ -104,6 +105,7 @@ class ValkeyStore:
         *,
         access: Access | None = None,
         within_s: float = ATTACH_S,
+        prover: Prover | None = None,
     ) -> Self:
         """Find the set's primary among the addresses (all of the set's servers, or seeds of a cluster) and attach.
 
@@ -111,20 +113,26 @@ class ValkeyStore:
         ServerMisconfigured if a server would lose what it acknowledged or is too old.
         """
         keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
-        primary = Primary(addresses, keys, access, library)
+        primary = Primary(addresses, keys, access, library, prover)
         await primary.start(within_s)
         return cls(primary, keys, library, access)
 
     @classmethod
     def attach_later(
-        cls, addresses: Sequence[Address], campaign_id: str, set_id: str, *, access: Access | None = None
+        cls,
+        addresses: Sequence[Address],
+        campaign_id: str,
+        set_id: str,
+        *,
+        access: Access | None = None,
+        prover: Prover | None = None,
     ) -> Self:
         """Return the store at once, and attach in the background: for whoever can go on without the set meanwhile.
 
         Until then every call raises StoreUnavailable with the reason, also that a server is misconfigured.
         """
         keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()
-        primary = Primary(addresses, keys, access, library)
+        primary = Primary(addresses, keys, access, library, prover)
         primary.start_later()
         return cls(primary, keys, library, access)
 
@@ -157,7 +165,7 @@ class ValkeyStore:
         )
         if isinstance(reply, ReplyFault):
             raise StoreConflict(f"pot {pot!r} was opened with {_run(reply.detail)}, it cannot be opened with {slots}")
-        self._saw(reply)
+        self._saw_seq(reply)
 
     async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
         if not 0 <= at_us <= INTEGER_MAX:
@@ -178,8 +186,8 @@ class ValkeyStore:
         if isinstance(reply, ReplyFault):
             raise _never_opened(pot)
         self._pots[pot] = remembered
-        seq, runs, repeats, *shut = reply
-        self._saw(seq)
+        seq, runs, repeats, chain, granted, *shut = reply
+        self._saw(seq, chain, granted)
         nothing = EMPTY if not shut else EARLY if shut[0] < self._times[pot][0] - self.slack_us else LATE
         return results_of(users, at_us, runs, repeats, remembered.grants, nothing)
 
@@ -211,7 +219,7 @@ class ValkeyStore:
             if reply.code == "NOPOT":
                 raise _never_opened(pot)
             raise StoreConflict(f"transfer {transfer!r} took from pot {reply.detail!r}, it cannot take from {pot!r}")
-        self._saw(reply[0])
+        self._saw_seq(reply[0])
         return runs_of(reply[1])
 
     async def give(self, pot: str, slots: tuple[Slots, ...], transfer: str) -> None:
@@ -225,7 +233,7 @@ class ValkeyStore:
             name,
         )
         if not isinstance(reply, ReplyFault):
-            self._saw(reply)
+            self._saw_seq(reply)
             return
         if reply.code == "NOPOT":
             raise _never_opened(pot)
@@ -250,26 +258,41 @@ class ValkeyStore:
             raise KeyError(f"pot {pot!r} was neither opened nor claimed from by this process") from None
 
     async def state(self, pot: str) -> PotState:
-        (left, claimed), seq = await self._read(("HMGET", self._keys.pot(pot).pot, "left", "claimed"))
+        (left, claimed), (seq, _) = await self._read(("HMGET", self._keys.pot(pot).pot, "left", "claimed"))
         if left is None:
             raise _never_opened(pot)
-        self._saw(seq)
+        self._saw_seq(seq)
         return PotState(left=int(left), claimed=int(claimed))
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
+        return (await self.log_page(after, limit)).records
+
+    async def log_page(self, after: int, limit: int) -> LogPage:
+        """Return what `log` returns, with the fingerprints around it."""
         self._enter()
         try:
             history = self._primary.history
-            records, seq = await self._reading.page(max(after, 0), max(limit, 0))
+            page = await self._reading.page(max(after, 0), max(limit, 0))
             if history == self._primary.history:  # over its own link a page may come from a set that was given up
-                self._saw(seq)
-            return records
+                self._saw_seq(page.last_seq)
+            return page
         finally:
             self._leave()
+
+    async def doubt(self) -> None:
+        """Let nobody use the set until its log was compared anew: for whoever knows of records that it lacks."""
+        link = self._primary.attached().link
+        (reply,) = await link.call(pack(("FCALL", self._library.doubt, 1, self._keys.meta)))
+        if isinstance(reply, ReplyFault):
+            raise StoreUnavailable(f"{link.address}: {reply}")
 
     def last_seq(self) -> int:
         """Return the seq of the last record that this process heard of: by its calls, or by reading the log."""
         return self._seq
+
+    def acknowledged(self) -> Known | None:
+        """Return how far this process knows the log, by what it was told durable; None: it was told nothing yet."""
+        return self._primary.known
 
     def history(self) -> History:
         history = self._primary.history
@@ -362,11 +385,19 @@ class ValkeyStore:
     def _forget(self) -> None:
         """What was remembered may not be so in the set's new history. Mappings that `known` returned stay in use."""
         self._seq = 0
+        self._primary.acknowledged = None
         for remembered in self._pots.values():
             remembered.grants.clear()
 
-    def _saw(self, seq: int) -> None:
+    def _saw_seq(self, seq: int) -> None:
         self._seq = max(self._seq, seq)
+
+    def _saw(self, seq: int, chain: bytes, granted: int) -> None:
+        """What was just acknowledged is what this process knows of the set, whatever becomes of its servers."""
+        self._seq = max(self._seq, seq)
+        acknowledged, history = self._primary.acknowledged, self._primary.history
+        if (acknowledged is None or seq > acknowledged[0]) and history is not None:
+            self._primary.acknowledged = (seq, chain, granted, history.generation)
 
 
 def _check_slots(slots: tuple[Slots, ...]) -> None:

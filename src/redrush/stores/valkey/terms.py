@@ -11,6 +11,8 @@ it began, so whoever has the terms has the history, and no call reaches another 
 
 from typing import Final
 
+import msgspec
+
 from redrush.config.deployment_file import Address
 from redrush.core.absence import Absence
 from redrush.core.failover import Terms
@@ -21,6 +23,7 @@ from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 __all__ = [
     "FLUSH",
     "WAIT_MS",
+    "ForkedOff",
     "Terms",
     "check_flushed",
     "fence",
@@ -95,11 +98,20 @@ async def load(link: Link, keys: SetKeys, library: Library) -> None:
     raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
 
 
-async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, shared_seq: int | None = None) -> None:
+class ForkedOff(msgspec.Struct, frozen=True):
+    """A new history begins, which has the records up to `shared_seq` in common with the last one. Somebody knew records
+    up to `lost_seq`, which are lost, and with them `lost_grants` grants: nobody was known to know more, where 0."""
+
+    shared_seq: int
+    lost_seq: int = 0
+    lost_grants: int = 0
+
+
+async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, fork: ForkedOff | None = None) -> None:
     """Put the set on this server under new terms, durable under these when it returns.
 
-    `named` says that the terms are those of this server alone: one that has a copy of them is no primary. `shared_seq`,
-    only for one that is named, begins a new history, which has the records up to this one in common with the last.
+    `named` says that the terms are those of this server alone: one that has a copy of them is no primary. `fork`, only
+    for one that is named, begins a new history.
 
     Raises StoreConflict if its epoch is not lower, StoreUnavailable if the server refused or replicas are missing: the
     terms may or may not be new then, read them again.
@@ -107,10 +119,10 @@ async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False,
     library = Library.read()
     await load(link, keys, library)
     primary = (str(link.address),) if named else ()
-    fork = () if shared_seq is None else (shared_seq,)
-    assert named or not fork, "the library reads the arguments by their places"
+    forked = () if fork is None else (fork.shared_seq, fork.lost_seq, fork.lost_grants)
+    assert named or not forked, "the library reads the arguments by their places"
     done, replicas, flushed = await link.call(
-        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary, *fork))
+        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary, *forked))
         + pack(("WAIT", terms.replicas_needed, WAIT_MS))
         + FLUSH,
         3,

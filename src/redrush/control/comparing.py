@@ -1,0 +1,160 @@
+"""What is known of a set's log apart from the server that is asked, and whether that has all of it.
+
+Four know how far a log was that somebody was told of:
+
+- the *records*: their cursor, and the fingerprint of the log there. They lag, by tenths of a second as a rule, by hours
+  while the database is away;
+- the *witness*, a small file beside the warden's notes: what the set's servers have held durably, noted every WITNESS_S
+  while it grows. It needs no database;
+- *gates*, in their memory: what they were told durable last. They tell the control role every half second, so a server
+  that was started anew is given HEARD_S before it is believed; and a gate uses no server that has less;
+- the other *servers* of the set.
+
+A server that has all of that may be used. Where the records cannot be asked the witness has to do; where there is none
+either, nothing is granted until one of the two can be asked.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
+
+from redrush.control.warden_notes import WardenNotes
+from redrush.core.failover import Sight
+from redrush.errors import RedrushError
+from redrush.ports.store import Known
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.proof import Held, lack
+
+WITNESS_S: Final = 0.5
+"""How often the witness is written while the log grows: an fsync of a small file."""
+
+HEARD_S: Final = 1.5
+"""How long a server that was started anew waits for what gates may know: they tell every half second."""
+
+THE_RECORDS: Final = "the records"
+THE_WITNESS: Final = "the control role's note"
+
+Recorded = Callable[[], Awaitable[Known | None]]
+"""Asks the records how far they know the log; None: they have nothing of it. Raises RedrushError if they are away."""
+
+Heard = Callable[[], Iterable[tuple[str, Known]]]
+"""What gates and recorders have told lately of what they know, with a word for who."""
+
+
+class Lacking(RedrushError):
+    """A server has less than is known of the set, or cannot be compared yet: it is not to be used."""
+
+
+class HeardOf:
+    """What other processes have told of one set: only the most of it counts, whoever told it and when."""
+
+    def __init__(self) -> None:
+        self._most: tuple[str, Known] | None = None
+
+    def tell(self, who: str, known: Known) -> None:
+        """Take what a process was told durable last."""
+        if self._most is None or (known.generation, known.seq) > (self._most[1].generation, self._most[1].seq):
+            self._most = (who, known)
+
+    def __call__(self) -> Iterable[tuple[str, Known]]:
+        """Yield the most."""
+        return () if self._most is None else (self._most,)
+
+
+def nothing_heard() -> Iterable[tuple[str, Known]]:
+    """There is nobody to hear from."""
+    return ()
+
+
+class Comparing:
+    """The comparing for one set. `recorded` None: there are no records."""
+
+    def __init__(self, set_id: str, keys: SetKeys, notes: WardenNotes, recorded: Recorded | None, heard: Heard) -> None:
+        self._set_id = set_id
+        self._keys = keys
+        self._notes = notes
+        self._recorded = recorded
+        self._heard = heard
+        self._steady: set[str] = set()
+        self._first_seen_s: dict[str, float] = {}
+        self._witnessed_s = 0.0
+
+    async def watch(self, sight: Sight, primary: str, held: Mapping[str, Held]) -> None:
+        """Note how far the log is that the set's servers hold durably. Call it at every look at a proven primary.
+
+        Raises OSError if it cannot be noted: the next look tries again."""
+        self._steady = {one.run_id for one in held.values()}
+        self._first_seen_s.clear()
+        durable = _durable(sight, primary, held)
+        current = [known for _, known in self._heard() if known.generation == held[primary].history.generation]
+        current += [] if durable is None else [durable]
+        known = max(current, key=lambda known: known.seq, default=None)
+        before = self._notes.witnessed
+        now_s = asyncio.get_running_loop().time()
+        if known is None or now_s - self._witnessed_s < WITNESS_S:
+            return
+        if before is None or (known.generation, known.seq) > (before.generation, before.seq):
+            self._witnessed_s = now_s
+            await asyncio.to_thread(self._notes.note_witnessed, known)
+
+    def best_known(self) -> Known | None:
+        """Return the most that is known without asking anybody: for what an operator's decision loses."""
+        heard = [known for _, known in self._heard()]
+        if self._notes.witnessed is not None:
+            heard.append(self._notes.witnessed)
+        return max(heard, key=lambda known: (known.generation, known.seq), default=None)
+
+    async def check(self, link: Link, held: Held, others: Mapping[str, Known] | None = None) -> None:
+        """Raise Lacking, with a sentence for an operator, unless the server has all that is known. `others` are servers
+        of the set."""
+        for who, known in [*await self._ask(held), *(others or {}).items()]:
+            missing = await lack(link, self._keys, held, known, who)
+            if missing is not None:
+                raise Lacking(f"{link.address} was wound back: its log {missing}; {self._mend(link, who)}")
+
+    async def _ask(self, held: Held) -> list[tuple[str, Known]]:
+        """Return who knows how much."""
+        if held.run_id not in self._steady:
+            now_s = asyncio.get_running_loop().time()
+            wait_s = self._first_seen_s.setdefault(held.run_id, now_s) + HEARD_S - now_s
+            if wait_s > 0 and self._heard is not nothing_heard:
+                raise Lacking("it was started anew, and gates have a moment to tell what they know")
+        known: list[tuple[str, Known]] = []
+        witnessed = self._notes.witnessed
+        if self._recorded is not None:
+            try:
+                recorded = await self._recorded()
+            except RedrushError as fault:
+                if witnessed is None:
+                    raise Lacking(
+                        f"its log cannot be compared with anything: there is no note of it, and {fault}; "
+                        "start the database of the records"
+                    ) from fault
+            else:
+                known += [] if recorded is None else [(THE_RECORDS, recorded)]
+        known += [] if witnessed is None else [(THE_WITNESS, witnessed)]
+        return known + list(self._heard())
+
+    def _mend(self, link: Link, who: str) -> str:
+        if who == THE_RECORDS:
+            order = f"redrush set rebuild {self._set_id} --address {link.address} --yes"
+            return f"`{order}` makes the set again from the records, `redrush set honour` enters what they lack"
+        order = f"redrush set promote {self._set_id} {link.address} --why … --yes"
+        return f"`{order}` goes on without what it lacks, `redrush set honour` enters that again by receipts"
+
+
+def _durable(sight: Sight, primary: str, held: Mapping[str, Held]) -> Known | None:
+    """Return what the primary and as many replicas as its terms need have on their disks."""
+    own = held[primary]
+    needed = 0 if own.terms is None else own.terms.replicas_needed
+    if not needed:
+        return own.known
+    copies = [
+        held[name].known
+        for name, seen in sight.seen.items()
+        if seen.follows == primary and seen.is_linked and name in held
+    ]
+    copies = [known for known in copies if known.generation == own.history.generation]
+    copies.sort(key=lambda known: known.seq, reverse=True)
+    return copies[needed - 1] if len(copies) >= needed else None

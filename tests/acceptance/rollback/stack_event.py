@@ -1,0 +1,151 @@
+"""One event on a stack that is wound back: who was told what, by an auditor that knows only what clients were told.
+
+The auditor believes nobody else: two users who were both told that a slot is theirs, or a user who was told another
+slot than before, is what must never be.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.acceptance.stack.running_stack import Ran, RunningStack, redrush, stack_up
+
+PACKETS: Final = 400
+BATCH: Final = 30
+"""Users of one rush; a set's last records are those of the last one."""
+CAMPAIGN: Final = f"""\
+[campaign]
+id = "stack"
+name = "n"
+currency = "CNY"
+
+[limits]
+user_per_second = "off"
+
+[[round]]
+id = "r1"
+opens = "now"
+lasts = "5h"
+kind = "lucky"
+total = "{PACKETS}.00"
+packets = {PACKETS}
+min = "0.01"
+max = "20.00"
+"""
+ROUND: Final = "r1"
+SAID_MAX_S: Final = 30.0
+POLL_S: Final = 0.2
+
+
+class Auditor:
+    """Remembers every grant that a client was told, and what contradicts it."""
+
+    def __init__(self) -> None:
+        self.slot_of: dict[str, int] = {}
+        self.receipts: dict[str, str] = {}
+        self.problems: list[str] = []
+        self._user_of: dict[int, str] = {}
+
+    def told(self, decided: dict[str, dict[str, Any]]) -> None:
+        """Take in answers by user."""
+        for user, decision in decided.items():
+            if decision["outcome"] != "granted":
+                continue
+            slot = decision["grant"]["slot"]
+            other = self._user_of.setdefault(slot, user)
+            if other != user:
+                self.problems.append(f"slot {slot} was acknowledged to {other} and to {user}")
+            if self.slot_of.setdefault(user, slot) != slot:
+                self.problems.append(f"{user} was told slot {self.slot_of[user]} and then slot {slot}")
+            self.receipts[user] = decision["grant"]["receipt"]
+
+
+class Wound:
+    """A stack on a directory of its own whose files are wound back, while it is down or up."""
+
+    def __init__(self, directory: Path, *options: object) -> None:
+        self.auditor = Auditor()
+        self.data = directory / "d"
+        self.backup = directory / "backup"
+        self._campaign = directory / "c.toml"
+        self._campaign.write_text(CAMPAIGN)
+        self._options = options
+        self._users = 0
+
+    def use_database(self, prepared: Path) -> None:
+        """Take over database files that were never started."""
+        self.data.mkdir(mode=0o700)
+        subprocess.run(["cp", "--archive", str(prepared), str(self.data / "postgres")], check=True)
+
+    @contextmanager
+    def up(self) -> Iterator[RunningStack]:
+        """Bring the stack up, and end it in order if it was not ended otherwise."""
+        with stack_up(self._campaign, self.data, *self._options) as stack:
+            yield stack
+
+    def rush(self, stack: RunningStack, count: int = BATCH) -> dict[str, dict[str, Any]]:
+        """Let so many new users ask until they have a decision, and audit what they were told."""
+        users = [f"u{number}" for number in range(self._users, self._users + count)]
+        self._users += count
+        decided = stack.grab(stack.tickets(users), ROUND)
+        self.auditor.told(decided)
+        return decided
+
+    def ask_again(self, stack: RunningStack) -> None:
+        """Let everybody who was granted a slot ask again: they must be told the same."""
+        self.auditor.told(stack.grab(stack.tickets(list(self.auditor.slot_of)), ROUND))
+
+    def recorded(self) -> None:
+        """Return when the records hold all that is in the logs."""
+        assert self.reconcile()["behind"] == 0
+
+    def reconcile(self) -> dict[str, Any]:
+        """Return the report of `redrush reconcile`."""
+        ran = redrush("reconcile", "--data", self.data, "--json")
+        assert ran.code in (0, 1), ran.err
+        report: dict[str, Any] = json.loads(ran.out)
+        assert (ran.code == 0) == report["ok"]
+        return report
+
+    def lacking(self, stack: RunningStack, *words: str) -> str:
+        """Return why the stack cannot grant, as soon as that has these words: in its status, and on `/readyz`."""
+        deadline_s = time.monotonic() + SAID_MAX_S
+        while True:
+            said = json.loads(redrush("stack", "status", "--data", self.data, "--json").out)["lacking"] or ""
+            if all(word in said for word in words):
+                assert stack.get(stack.control_port, "/readyz").status == 503
+                return str(said)
+            assert time.monotonic() < deadline_s, f"it says {said!r} and not {words}"
+            time.sleep(POLL_S)
+
+    def mend(self, said: str) -> Ran:
+        """Run the command that the sentence names. It must do what it says."""
+        commands = re.findall(r"`redrush ([^`]*)`", said)
+        command = next(each for each in commands if each.startswith(("set rebuild", "set promote")))
+        ran = redrush(*command.replace("…", "mended").split(), "--data", self.data)
+        assert ran.code == 0, ran.err
+        return ran
+
+    def honour(self) -> list[str]:
+        """Show the receipts of everybody who was granted a slot; return what became of each."""
+        path = self.data.with_suffix(".receipts")
+        path.write_text("".join(f"{receipt}\n" for receipt in self.auditor.receipts.values()))
+        ran = redrush("set", "honour", "--receipts", path, "--data", self.data, "--json")
+        return [row["outcome"] for row in json.loads(ran.out)["receipts"]]
+
+    def keep(self, *names: str) -> None:
+        """Copy files or directories of the stack away."""
+        for name in names:
+            subprocess.run(["cp", "--archive", str(self.data / name), str(self.backup / name)], check=True)
+
+    def put_back(self, *names: str) -> None:
+        """Put the copies in the place of what is there."""
+        for name in names:
+            shutil.rmtree(self.data / name)
+            subprocess.run(["cp", "--archive", str(self.backup / name), str(self.data / name)], check=True)
