@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, TextIO, TypeVar
 
 from redrush.config import DeploymentFile
@@ -14,7 +15,9 @@ from redrush.ports.store import LogRecord
 from redrush.settle.export import Format, granted_in, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report
+from redrush.settle.reconcile.chain import LogEnd
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
+from redrush.stores.valkey import ValkeyStore
 from redrush.wiring.role import division_of
 from redrush.wiring.set_stores import close_all, open_records, open_stores
 
@@ -54,6 +57,10 @@ def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], Seale
     return asyncio.run(read())
 
 
+async def _end_of(store: ValkeyStore) -> LogEnd:
+    return LogEnd(*await store.log_end())
+
+
 def reconcile_deployment(deployment: DeploymentFile) -> Report:
     """Return the reconciliation of all sets, once everything is recorded or `RECORDED_WITHIN_S` is over.
 
@@ -72,7 +79,13 @@ async def _reconcile(deployment: DeploymentFile) -> Report:
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     try:
         sources = [
-            SetSource(spec.id, spec.records.read(), stores[spec.id], frozenset(rounds[spec.id]))
+            SetSource(
+                spec.id,
+                spec.records.read(),
+                stores[spec.id],
+                frozenset(rounds[spec.id]),
+                partial(_end_of, stores[spec.id]),
+            )
             for spec in deployment.sets
         ]
         deadline_s = time.monotonic() + RECORDED_WITHIN_S

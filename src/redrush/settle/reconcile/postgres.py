@@ -29,7 +29,12 @@ class Database:
         self._connection = connection
         self._sql = sql
         self._readings = 0
-        self.cursors: dict[str, int] = {str(log): int(seq) for log, seq in self._rows("cursors")}
+        cursors = self._rows("cursors")
+        self.cursors: dict[str, int] = {str(log): int(seq) for log, seq, _ in cursors}
+        self.chains: dict[str, tuple[int, str]] = {
+            str(log): (int(seq), str(chain)) for log, seq, chain in cursors if chain is not None
+        }
+        """By log: its cursor, and the fingerprint up to there, where one was noted."""
         self.taken: set[str] = {str(transfer) for (transfer,) in self._rows("taken")}
 
     def journal(self, log: str) -> Iterator[Row]:

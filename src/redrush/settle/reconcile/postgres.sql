@@ -6,7 +6,7 @@ LOCK TABLE cursors IN SHARE MODE;
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: cursors
-SELECT log, seq FROM cursors;
+SELECT log, seq, chain FROM cursors;
 
 -- name: taken
 SELECT transfer FROM journal WHERE kind = 'taken';

@@ -8,22 +8,26 @@ read on until it is found. Claims notice nothing; the records lag for that time,
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from redrush.errors import RedrushError
 from redrush.ports.store import Given, Granted, LogRecord, Opened, Store, Taken
+from redrush.settle.reconcile.chain import LogEnd, Mark, check_losses, followed
 from redrush.settle.reconcile.evidence import read_terms
 from redrush.settle.reconcile.journal import NOWHERE, Journal, Log
 from redrush.settle.reconcile.postgres import Database, one_state_of, recorders_held
 from redrush.settle.reconcile.report import Problems, Report
 from redrush.settle.reconcile.run import check_terms, report_of
 from redrush.settle.whole_log import read_to_end
+
+COMPACT: Final = (",", ":")
+"""How the store writes lists."""
 
 
 class SetSource(msgspec.Struct, frozen=True):
@@ -36,6 +40,8 @@ class SetSource(msgspec.Struct, frozen=True):
     dsn: str
     store: Store | None
     rounds: frozenset[str] | None = None
+    end: Callable[[], Awaitable[LogEnd]] | None = None
+    """Asks the set where its log ends; None: it does not know."""
 
 
 class Tail:
@@ -76,6 +82,7 @@ async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report
         for tail in tails:
             if tail.store is None:
                 problems.add(f"set {tail.set} cannot be reached, what it did above its cursor is not known")
+        marks, ends = await _marks(sources, by_set, problems)
         await _read_tails(
             tails, {transfer for database, _ in databases.values() for transfer in database.taken}, problems
         )
@@ -84,7 +91,9 @@ async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report
 
         def judge() -> Report:
             journal = Journal(terms, problems, [source.set for source in sources])
-            journal.replay(_logs(by_set, cursors, tails))
+            journal.replay(_logs(by_set, cursors, tails, marks, problems))
+            for set_, end in ends.items():
+                check_losses(set_, end, problems)
             _check_divisions(journal, sources, problems)
             for dsn, (database, _) in databases.items():
                 sets = [source.set for source in sources if source.dsn == dsn]
@@ -146,18 +155,49 @@ def _taken(tails: Sequence[Tail]) -> set[str]:
     return {record.transfer for tail in tails for record in tail.records if isinstance(record, Taken)}
 
 
-def _logs(by_set: Mapping[str, Database], cursors: Mapping[str, int], tails: Sequence[Tail]) -> dict[str, Log]:
-    return {
-        tail.set: Log(chain(by_set[tail.set].journal(tail.set), _rows(tail.records)), cursors[tail.set])
-        for tail in tails
-    }
+async def _marks(
+    sources: Sequence[SetSource], by_set: Mapping[str, Database], problems: Problems
+) -> tuple[dict[str, list[Mark]], dict[str, LogEnd]]:
+    """Return the fingerprints that were noted of each set's log, and where each ends by itself."""
+    marks: dict[str, list[Mark]] = {}
+    ends: dict[str, LogEnd] = {}
+    for source in sources:
+        noted = by_set[source.set].chains.get(source.set)
+        marks[source.set] = [] if noted is None else [Mark(*noted, "the recorder")]
+        if source.end is None:
+            continue
+        try:
+            end = await source.end()
+        except RedrushError as fault:
+            problems.add(f"set {source.set} does not say where its log ends: {fault}")
+            continue
+        ends[source.set] = end
+        marks[source.set].append(Mark(end.seq, end.chain, "the set"))
+        cursor = by_set[source.set].cursors.get(source.set, 0)
+        if end.seq < cursor:
+            problems.add(f"set {source.set}: its log ends at record {end.seq}, and {cursor} records of it are recorded")
+    return marks, ends
+
+
+def _logs(
+    by_set: Mapping[str, Database],
+    cursors: Mapping[str, int],
+    tails: Sequence[Tail],
+    marks: Mapping[str, list[Mark]],
+    problems: Problems,
+) -> dict[str, Log]:
+    logs = {}
+    for tail in tails:
+        rows = chain(by_set[tail.set].journal(tail.set), _rows(tail.records))
+        logs[tail.set] = Log(followed(tail.set, rows, marks[tail.set], problems), cursors[tail.set])
+    return logs
 
 
 def _rows(records: Sequence[LogRecord]) -> Iterator[tuple[Any, ...]]:
     """Write log records as the journal has them, a second time and in another way than the store does."""
     for record in records:
         if isinstance(record, Granted):
-            users = json.dumps(record.users)
+            users = json.dumps(record.users, separators=COMPACT, ensure_ascii=False)
             yield (
                 record.seq,
                 "granted",
@@ -173,7 +213,7 @@ def _rows(records: Sequence[LogRecord]) -> Iterator[tuple[Any, ...]]:
             yield record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
         else:
             kind = "taken" if isinstance(record, Taken) else "given"
-            runs = json.dumps([[run.first, run.count] for run in record.slots])
+            runs = json.dumps([[run.first, run.count] for run in record.slots], separators=COMPACT)
             yield record.seq, kind, record.pot, None, None, None, None, runs, record.transfer
 
 

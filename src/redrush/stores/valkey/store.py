@@ -279,6 +279,13 @@ class ValkeyStore:
         finally:
             self._leave()
 
+    async def log_end(self) -> tuple[int, str, int, int]:
+        """Return seq and fingerprint of the last log record, how many grants operators have let the set go on without,
+        and how many of those were entered again."""
+        (losses, honoured), (seq, chain) = await self._read(("HMGET", self._keys.meta, "losses", "honoured"))
+        lost = sum(int(grants) for grants in (losses or b"").split()[3::4])
+        return seq, chain.decode(), lost, int(honoured or 0)
+
     async def doubt(self) -> None:
         """Let nobody use the set until its log was compared anew: for whoever knows of records that it lacks."""
         link = self._primary.attached().link

@@ -1,0 +1,62 @@
+"""The fingerprint of a log, derived anew from its records, and held against what was noted while they were written.
+
+The store continues a fingerprint with each record, and the records note it with their cursor. So a log that was wound
+back and went on otherwise, or of which a record was changed afterwards, is told from the one that was written: however
+well its records fit each other.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from redrush.settle.reconcile.report import Problems
+
+DIGITS: Final = 16
+
+
+class LogEnd(msgspec.Struct, frozen=True):
+    """Where a set's own log ends, and what an operator let it go on without: `lost` grants, of which `honoured` were
+    entered again by their receipts."""
+
+    seq: int
+    chain: str
+    lost: int = 0
+    honoured: int = 0
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Somebody noted this fingerprint of the log up to `seq`."""
+
+    seq: int
+    chain: str
+    whose: str
+
+
+def followed(
+    set_: str, rows: Iterable[tuple[Any, ...]], marks: Iterable[Mark], problems: Problems
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a log from its first record on, and tell where their fingerprint is not as it was noted."""
+    waiting = [mark for mark in marks if mark.seq]
+    chain, seq = "", 0
+    for row in rows:
+        seq = row[0]
+        told = [chain, *(str(column) for column in row[1:] if column is not None)]
+        chain = hashlib.sha1(" ".join(told).encode(), usedforsecurity=False).hexdigest()[:DIGITS]
+        for mark in waiting:
+            if mark.seq == seq and mark.chain != chain:
+                problems.add(f"set {set_}: its log up to record {seq} is not the one that {mark.whose} noted")
+        yield row
+    for mark in waiting:
+        if mark.seq > seq:
+            problems.add(f"set {set_}: its log ends at record {seq}, and {mark.whose} noted it up to record {mark.seq}")
+
+
+def check_losses(set_: str, end: LogEnd, problems: Problems) -> None:
+    """Tell what the set went on without, by an operator's order, and nobody has shown a receipt for."""
+    if end.lost > end.honoured:
+        problems.add(
+            f"set {set_} went on without {end.lost} grants that were acknowledged, {end.honoured} of them were entered "
+            "again: `redrush set honour` takes the receipts of the others"
+        )
