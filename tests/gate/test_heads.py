@@ -300,3 +300,14 @@ def test_a_line_that_breaks_off_ends_no_head(line: str) -> None:
     for end in (b"", b"{}", b"\r\n"):
         found = HEAD.match(data + end)
         assert found is None or line == "Foo:"
+
+
+@pytest.mark.parametrize("first", ["foo", "Accept", "X-Request-Id", "Cookie", "Content-Type", "Origin"])
+@pytest.mark.parametrize(
+    "second", ["foo", "Accept", "X-Request-Id", "traceparent", "Host", "Connection", "Authorization"]
+)
+@pytest.mark.parametrize("between", ["\r", "\n", "\0", "\x7f", "\r\r\n", "\n\r", "\r\n ", " \x0b"])
+def test_nothing_but_a_line_end_ends_a_line(first: str, between: str, second: str) -> None:
+    value = {"Connection": "keep-alive", "Authorization": "Bearer x"}.get(second, "x")
+    for text in (f"{first}: a{between}{second}: {value}", f"{first}{between}{second}: {value}"):
+        assert HEAD.match(f"GET / HTTP/1.1\r\nVia: x\r\n{text}\r\n\r\n".encode()) is None

@@ -24,8 +24,8 @@ import msgspec
 
 from redrush.gate.route import Endpoint
 
-DECIDING_MAX: Final = 9
-"""Deciding lines of a head; there are seven names. More take the careful way."""
+DECIDING_MAX: Final = 7
+"""Deciding lines of a head: one of each name. More take the careful way."""
 
 HEADS_MAX: Final = 4_096
 """Distinct heads remembered, without what does not decide; beyond it the memory starts anew."""
@@ -63,8 +63,8 @@ def _expression() -> str:
     if _SOUND:
         harmless, line_begins = f"(?:(?:{usual}|{others}):{text}\r\n)*+", ""
     else:
-        usual_lines = f"(?:{usual}:{text}\r\n)*+"
-        harmless, line_begins = f"{usual_lines}(?:(?:{others}):{text}\r\n{usual_lines})*", "(?<=\n)"
+        usual_lines, line_begins = f"(?:{usual}:{text}\r\n)*+", "(?<=\n)"
+        harmless = f"{usual_lines}(?:{line_begins}(?:{others}):{text}\r\n{usual_lines})*"
     # Only the names are captured where a value is another's each time and looked at each time.
     deciding = (
         f"((?:[Cc]ontent-(?:[Ll]ength|[Tt]ype)|[Hh]ost|[Oo]rigin):{text}"
@@ -75,14 +75,12 @@ def _expression() -> str:
     rest = f"{line_begins}\r\n"
     for _ in range(DECIDING_MAX):
         rest = f"{line_begins}(?:{deciding}{harmless}{rest}|\r\n)"
-    return f"([A-Z]+) (/[!->@-~]*+)(?:\\?[!-~]*+)? HTTP/1\\.1\r\n{harmless}{rest}"
+    return f"([A-Z]+ /[!->@-~]*+)(?:\\?[!-~]*+)? HTTP/1\\.1\r\n{harmless}{rest}"
 
 
 HEAD: Final = re.compile(_expression().encode("ascii"))
-"""Groups: method, path, then the deciding lines in order, or the name where the value is not kept; None where there is
-none."""
-
-TARGET_GROUPS: Final = 2
+"""Groups: method and path, then the deciding lines in order, or the name where the value is not kept; None where there
+is none."""
 
 Groups = tuple[bytes | None, ...]
 
@@ -111,14 +109,13 @@ class KnownHeads:
         """Remember what serves requests with a head of these groups, and with a body of so many bytes."""
         ticket = forwarded = 0
         for number, line in enumerate(found, 1):
-            if line is not None and number > TARGET_GROUPS:
-                name = line.lower()
-                if name == b"authorization: bearer ":
-                    ticket = number
-                elif name == b"x-forwarded-for: ":
-                    if forwarded:
-                        return  # several lines: their texts belong together
-                    forwarded = number
+            name = b"" if line is None else line.lower()
+            if name == b"authorization: bearer ":
+                ticket = number
+            elif name == b"x-forwarded-for: ":
+                if forwarded:
+                    return  # several lines: their texts belong together
+                forwarded = number
         if endpoint.needs_ticket and not ticket:
             return
         if len(self._known) >= HEADS_MAX:
