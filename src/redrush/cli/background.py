@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +13,20 @@ def add_to(app: typer.Typer) -> None:
     app.command()(stop)
 
 
-def serve_detached(file: Path, data: Path, options: Sequence[tuple[str, object]]) -> None:
-    """Start `redrush serve` in the background; return when it is ready. `options` are those that were given."""
+def serve_detached(data: Path) -> None:
+    """Start the `redrush serve --detach` that this process is, without --detach, in the background; return when it is
+    ready."""
     from redrush.control.data_dir import DataDir
     from redrush.detached import start_detached
 
     DataDir(data).create()
-    given = [str(part) for name, value in options if value is not None for part in (f"--{name}", value)]
-    told = start_detached(["serve", str(file), "--data", str(data), *given], data / "serve.log")
+    told = start_detached(without_detach(), data / "serve.log")
     announce_detached(told, f"redrush stop --data {shlex.quote(str(data))}")
+
+
+def without_detach() -> list[str]:
+    """Return the arguments of this process for one that stays in front."""
+    return [argument for argument in sys.argv[1:] if argument != "--detach"]
 
 
 def announce_detached(told: str, ended_by: str) -> None:

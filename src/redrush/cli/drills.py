@@ -1,4 +1,4 @@
-"""`redrush drill`: rehearsals that break something."""
+"""`redrush demo`, `drill` and `bench`: an event with a simulated crowd, rehearsals that break something, figures."""
 
 import sys
 from pathlib import Path
@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from redrush.cli.operator_options import show
+from redrush.cli.operator_options import JsonOption, LanguageOption, show
+from redrush.extras import require
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(drill)
+    """Add the commands to the command line."""
+    for command in (drill, demo, bench):
+        app.command()(command)
 
 
 def drill(
@@ -20,7 +22,7 @@ def drill(
         Path | None, typer.Option("--data", metavar="DIR", help="For the event and the report; temporary by default.")
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="The small form: some fifteen seconds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Break something real while people come, on real processes, and judge what they saw."""
     from rich.console import Console
@@ -42,5 +44,65 @@ def drill(
     else:
         print_drill_report(report, console)
     console.print(report_at, highlight=False, soft_wrap=True, markup=False)
+    if not report.passed:
+        raise SystemExit(1)
+
+
+def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
+    ] = None,
+    users: Annotated[
+        int | None,
+        typer.Option(min=100, max=1_000_000, help="Registered users; by default 150,000, or 50,000 on a stack."),
+    ] = None,
+    stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
+    port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
+    control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    language: LanguageOption = "en",
+    as_json: JsonOption = False,
+) -> None:
+    """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    if stack:
+        require("stack", "redrush demo --stack")
+    from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
+
+    options = DemoOptions(
+        data_dir=data, stay=stay, as_json=as_json, port=port, control_port=control_port, language=language
+    )
+    raise SystemExit(run_demo(for_people(on_a_stack(options) if stack else options, users)))
+
+
+def bench(
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
+    seconds: Annotated[int, typer.Option(min=1, help="Length of a run.")] = 3,
+    directory: Annotated[Path | None, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
+    require("stack", "redrush bench")
+    import msgspec
+    from rich.console import Console
+
+    from redrush.drill.bench.report import render, to_json
+    from redrush.drill.bench.report import save as save_report
+    from redrush.drill.bench.run import Options, run_bench
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    options = Options(only=tuple(only or ()), runs=runs, seconds=seconds)
+    if directory is not None:
+        options = msgspec.structs.replace(options, directory=directory)
+    report = run_bench(options, tell)
+    if as_json:
+        show(to_json(report), [], as_json=True)
+    else:
+        Console().print(render(report))
+    if save is not None:
+        tell(f"saved as {save_report(report, save)}")
     if not report.passed:
         raise SystemExit(1)

@@ -15,13 +15,12 @@ from redrush import __version__
 from redrush.cli import background, beginning, drills, outermost, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.login_keys import login_key_app
-from redrush.cli.operator_options import KeysFromOption, keys_source, show, warn
+from redrush.cli.operator_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.errors import RedrushError
-from redrush.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +52,6 @@ OptionalDataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR"
 EvidenceOption = Annotated[
     Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-LanguageOption = Annotated[Literal["en", "zh"], typer.Option("--language", help="Language of what is printed.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
 
 
@@ -147,16 +144,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
     if detach:
-        names = [("control-name", name) for name in control_name or ()]
-        options = [
-            ("port", port),
-            ("control-port", control_port),
-            ("host", host),
-            ("control-host", control_host),
-            ("keys-from", keys_from),
-            *names,
-        ]
-        background.serve_detached(file, data, options)
+        background.serve_detached(data)
         return
     from redrush.config import Address, load_campaign_file
     from redrush.control.data_dir import DataDir
@@ -365,33 +353,6 @@ def verify_receipt(
 
 
 @app.command()
-def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
-    ] = None,
-    users: Annotated[
-        int | None,
-        typer.Option(min=100, max=1_000_000, help="Registered users; by default 150,000, or 50,000 on a stack."),
-    ] = None,
-    stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
-    stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
-    port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
-    control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
-    language: LanguageOption = "en",
-    as_json: JsonOption = False,
-) -> None:
-    """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
-    if stack:
-        require("stack", "redrush demo --stack")
-    from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
-
-    options = DemoOptions(
-        data_dir=data, stay=stay, as_json=as_json, port=port, control_port=control_port, language=language
-    )
-    raise SystemExit(run_demo(for_people(on_a_stack(options) if stack else options, users)))
-
-
-@app.command()
 def report(
     data: DataOption,
     out: Annotated[
@@ -404,38 +365,3 @@ def report(
     from redrush.drill.own_report import show_own_report
 
     raise SystemExit(show_own_report(data, out or data, language, as_json=as_json))
-
-
-@app.command()
-def bench(
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="Length of a run.")] = 3,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = None,
-    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
-    require("stack", "redrush bench")
-    import msgspec
-    from rich.console import Console
-
-    from redrush.drill.bench.report import render, to_json
-    from redrush.drill.bench.report import save as save_report
-    from redrush.drill.bench.run import Options, run_bench
-
-    def tell(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
-
-    options = Options(only=tuple(only or ()), runs=runs, seconds=seconds)
-    if directory is not None:
-        options = msgspec.structs.replace(options, directory=directory)
-    report = run_bench(options, tell)
-    if as_json:
-        _print_json(to_json(report))
-    else:
-        Console().print(render(report))
-    if save is not None:
-        tell(f"saved as {save_report(report, save)}")
-    if not report.passed:
-        raise SystemExit(1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from redrush.cli.background import announce_detached
+from redrush.cli.background import announce_detached, without_detach
 from redrush.cli.operator_options import KeysFromOption, keys_source
 from redrush.extras import require
 
@@ -44,13 +44,10 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
 
     campaign = load_campaign_file(file)
     if detach:
-        options = ["--sets", sets, "--replicas", replicas, "--gates", gates, "--port", port]
-        arguments = [str(file), "--data", str(data), *map(str, options), "--control-port", str(control_port)]
-        arguments += [] if keys_from is None else ["--keys-from", str(keys_from)]
         stack = StackDir(data)
         stack.event.create()
         stack.logs.mkdir(mode=0o700, exist_ok=True)
-        told = start_detached(["stack", "up", *arguments], stack.logs / "stack.log")
+        told = start_detached(without_detach(), stack.logs / "stack.log")
         announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         return
     options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
