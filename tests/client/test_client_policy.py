@@ -7,7 +7,7 @@ from itertools import count, pairwise, repeat
 import msgspec
 import pytest
 
-from redrush.client.policy import RETRIED_STATUSES, Asking, Showing, Step, waiting_text
+from redrush.client.policy import RETRIED_STATUSES, Asking, Gates, Showing, Step, waiting_text
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.outcomes import Outcome
 
@@ -210,3 +210,67 @@ def test_every_policy_within_the_bounds_ends_and_never_asks_twice_within_the_int
             now_s += step.pause_s
         assert len(sent_s) == POLICY.attempts_max, f"seed {seed}"
         assert all(later - earlier >= 1.0 for earlier, later in pairwise(sent_s)), f"seed {seed}"
+
+
+def test_a_gate_that_failed_is_avoided_for_longer_each_time_until_it_answers() -> None:
+    gates = Gates(2, lambda: 0.5)
+    assert gates.at == 0
+    gates.failed(0.0)
+    assert gates.at == 1
+    assert not gates.another(29.9)
+    assert gates.another(30.0)
+    gates.failed(30.0)
+    gates.failed(40.0)  # the first fails the second time
+    assert gates.at == 1
+    gates.answered()
+    gates.failed(99.9)
+    assert gates.at == 0, "the only other one, whenever it failed"
+    gates.failed(129.8)
+    assert not gates.another(129.8)
+
+
+def test_among_gates_that_have_not_failed_people_choose_by_chance() -> None:
+    seed = 5
+    draw = random.Random(seed).random
+    chosen = []
+    for _ in range(300):
+        gates = Gates(4, draw)
+        gates.failed(0.0)
+        chosen.append(gates.at)
+    assert all(80 < chosen.count(gate) < 120 for gate in (1, 2, 3)), f"seed {seed}"
+
+
+def test_where_all_have_failed_one_that_refuses_is_kept_and_one_that_is_silent_is_not() -> None:
+    gates = Gates(2, lambda: 0.5)
+    gates.failed(0.0)
+    gates.failed(1.0, spoke=True)
+    assert gates.at == 1
+    gates.failed(2.0)
+    assert gates.at == 0
+
+
+def test_a_move_from_a_gate_that_was_not_reached_is_free_and_one_from_a_gate_that_hangs_is_once() -> None:
+    machine = asking(POLICY, 0.05, 0.5)
+    for number in range(5):
+        assert machine.sending(float(number)) is None
+        step = machine.failed(reached=False, another=True)
+        assert (step.elsewhere, pause_of(step)) == (True, 0.25)
+    assert machine.sending(5.0) is None
+    assert machine.failed(another=True).elsewhere
+    assert machine.sending(5.5) is None
+    waits = machine.failed(another=True)
+    assert not waits.elsewhere
+    assert pause_of(waits) >= 1.0
+    machine.served()
+    assert machine.failed(another=True).elsewhere
+
+
+def test_without_a_token_who_is_sent_elsewhere_comes_back_there_within_half_the_span() -> None:
+    for draw in (0.0, 0.5, 0.999):
+        machine = asking(UNTHROTTLED, 0.05, draw)
+        machine.sending(0.0)
+        step = machine.refused(503, retry_after_s=60.0, elsewhere=True, another=True)
+        assert 1.0 <= pause_of(step) < 6.0
+    machine = asking(UNTHROTTLED, 0.05, 0.5)
+    machine.sending(0.0)
+    assert pause_of(machine.refused(503, retry_after_s=60.0, another=True)) >= 60.0

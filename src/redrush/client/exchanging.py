@@ -31,19 +31,25 @@ Request = Callable[[str, str, bytes | None], Awaitable[tuple[int, Mapping[str, s
 """Sends method, path and JSON with the ticket; returns status, headers and body, or raises one of UNREACHABLE."""
 
 
-async def exchange_ticket(request: Request, asking: Asking, wait: Callable[[Step], Awaitable[None]]) -> str | Step:
+async def exchange_ticket(
+    request: Request,
+    asking: Asking,
+    wait: Callable[[Step], Awaitable[None]],
+    failed: Callable[[Exception], Step],
+) -> str | Step:
     """Return the proven ticket; or, if there is none to be had, the step with which the asking ended.
 
-    `asking` decides whether and when something is sent again, and `wait` waits for that.
+    `asking` decides whether and when something is sent again, and `wait` waits for that; `failed` is told why there was
+    no answer, and says what follows.
     """
-    challenge = await _ask(request, asking, wait, "GET", "/v1/challenge", None, read_challenge)
+    challenge = await _ask(request, asking, wait, failed, "GET", "/v1/challenge", None, read_challenge)
     if isinstance(challenge, Step):
         return challenge
     solution = await solve(challenge)
     if solution is None:
         return asking.refused(400)
     body = msgspec.json.encode({"altcha": solution})
-    return await _ask(request, asking, wait, "POST", "/v1/ticket", body, read_ticket)
+    return await _ask(request, asking, wait, failed, "POST", "/v1/ticket", body, read_ticket)
 
 
 async def solve(challenge: Challenge) -> str | None:
@@ -57,10 +63,11 @@ async def solve(challenge: Challenge) -> str | None:
     return None
 
 
-async def _ask(
+async def _ask(  # noqa: PLR0913, PLR0917 - one request with all that belongs to it
     request: Request,
     asking: Asking,
     wait: Callable[[Step], Awaitable[None]],
+    failed: Callable[[Exception], Step],
     method: str,
     path: str,
     body: bytes | None,
@@ -88,6 +95,6 @@ async def _ask(
                 step = asking.begin(retry_after_s)
             else:
                 step = asking.refused(status, retry_after_s=retry_after_s, interval_ms=problem.interval_ms)
-        except UNREACHABLE:
-            step = asking.failed()
+        except UNREACHABLE as fault:
+            step = failed(fault)
     return step

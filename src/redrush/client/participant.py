@@ -30,7 +30,16 @@ from redrush.client.answers import (
 from redrush.client.clock import ServerClock
 from redrush.client.exchanging import UNREACHABLE, exchange_ticket
 from redrush.client.http import aiohttp
-from redrush.client.policy import RETRIED_STATUSES, Asking, Showing, Step, waiting_text
+from redrush.client.policy import (
+    GATE_DEADLINE_S,
+    GATE_FAILED_STATUSES,
+    RETRIED_STATUSES,
+    Asking,
+    Gates,
+    Showing,
+    Step,
+    waiting_text,
+)
 from redrush.core.client_policy import ClientPolicy
 from redrush.core.outcomes import Outcome
 from redrush.core.tickets import is_proven
@@ -39,6 +48,10 @@ ANSWER_BYTES_MAX = 65_536
 """No answer of the contract comes near this; what is longer is not read to its end."""
 READ_DEADLINE_S = 3.0
 """For policy and state, which a cache answers: a client that cannot have them begins without."""
+READ_SOON_S = 1.5
+"""The same while there is another gate to ask."""
+CONNECT_S = 1.5
+"""How long a connection may take where there is another gate: one lost packet is sent again within a second."""
 SAMPLES_MAX = 4
 SAMPLE_EVERY_S = 0.3
 """Times of the server before an opening, which a gate renews every second: one of them is at most 0.4 s old."""
@@ -114,7 +127,7 @@ class Participant:
         if not gates or not all(gate.startswith(("http://", "https://")) for gate in gates):
             raise ValueError(f"a participant needs at least one gate, as http:// or https:// URLs, not {list(gates)}")
         self._gates = [gate.rstrip("/") for gate in gates]
-        self._at = 0
+        self._chosen = Gates(len(self._gates), draw)
         self._ticket = ticket
         self._language = language
         self._show = show
@@ -172,8 +185,6 @@ class Participant:
             step = asked.step
             if asked.unproven:
                 step = await self._prove() or Step(0.0, Showing.ASKING)
-            if step.elsewhere:
-                self._at = (self._at + 1) % len(self._gates)
         self._tell(step)
         return Result(
             showing=step.showing, outcome=asked.outcome, grant=asked.grant, status=asked.status, requests=requests
@@ -181,12 +192,12 @@ class Participant:
 
     async def _ask(self, round_id: str) -> _Asked:
         """Send one claim and return what came of it."""
-        asking = self._asking
+        asking, gates = self._asking, self._chosen
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
         try:
             status, headers, body = await self._request(
-                "POST", f"/v1/rounds/{round_id}/grab", self.policy.answer_deadline_ms / 1e3, signed=True
+                "POST", f"/v1/rounds/{round_id}/grab", self._deadline_s(), signed=True
             )
             if status != 200:
                 if status not in RETRIED_STATUSES and headers.get("Content-Type") != PROBLEM:
@@ -198,17 +209,35 @@ class Participant:
                     retry_after_s=read_retry_after_s(headers.get("Retry-After")),
                     interval_ms=problem.interval_ms,
                     elsewhere=problem.elsewhere and len(self._gates) > 1,
+                    another=gates.another(loop.time()),
                 )
+                if problem.elsewhere or status in GATE_FAILED_STATUSES:
+                    gates.failed(loop.time(), spoke=True)
                 return _Asked(step, status=status, unproven=unproven)
             answer = read_grab(body)
-        except UNREACHABLE:
-            return _Asked(asking.failed())
+        except UNREACHABLE as fault:
+            return _Asked(self._gate_failed(fault))
+        gates.answered()
         if answer.server_time is not None:
             self._clock.observe(sent_s, loop.time(), answer.server_time.timestamp())
         opens_in_s = self._until_s(answer.opens_at) if answer.opens_at is not None else None
         interval_ms = answer.interval_ms or self._advised_ms
         step = asking.answered(answer.outcome, interval_ms=interval_ms, opens_in_s=opens_in_s)
         return _Asked(step, answer.outcome, answer.grant, status)
+
+    def _deadline_s(self) -> float:
+        """Return how long an answer is waited for: less where there is another gate to turn to."""
+        deadline_s = self.policy.answer_deadline_ms / 1e3
+        another = self._chosen.another(asyncio.get_running_loop().time())
+        return min(deadline_s, GATE_DEADLINE_S) if another else deadline_s
+
+    def _gate_failed(self, fault: Exception) -> Step:
+        """Return what follows no answer of the contract, and turn to another gate."""
+        now_s = asyncio.get_running_loop().time()
+        reached = not isinstance(fault, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        step = self._asking.failed(reached=reached, another=self._chosen.another(now_s))
+        self._chosen.failed(now_s)
+        return step
 
     # Before the opening
 
@@ -217,11 +246,10 @@ class Participant:
         if is_proven(self._ticket):
             return None
         found = await exchange_ticket(
-            lambda method, path, body: self._request(
-                method, path, self.policy.answer_deadline_ms / 1e3, body=body, signed=True
-            ),
+            lambda method, path, body: self._request(method, path, self._deadline_s(), body=body, signed=True),
             self._asking,
             self._wait,
+            self._gate_failed,
         )
         if isinstance(found, Step):
             return found
@@ -229,13 +257,25 @@ class Participant:
         return None
 
     async def _refresh_policy(self) -> None:
-        """Fetch the policy; keep the one there is if that cannot be."""
-        try:
-            status, _, body = await self._request("GET", "/v1/policy", READ_DEADLINE_S)
-            if status == 200:
-                self._asking.policy = read_policy(body)
-        except UNREACHABLE:
-            return
+        """Fetch the policy from the first gate that has it; keep the one there is if that cannot be.
+
+        So a gate that is dead, or hangs, costs one short time-out before the opening, and no claim."""
+        for _ in self._gates:
+            try:
+                status, _, body = await self._request("GET", "/v1/policy", self._read_deadline_s())
+                if status == 200:
+                    self._asking.policy = read_policy(body)
+                    return
+            except UNREACHABLE:
+                pass
+            now_s = asyncio.get_running_loop().time()
+            if not self._chosen.another(now_s):
+                return
+            self._chosen.failed(now_s)
+
+    def _read_deadline_s(self) -> float:
+        another = self._chosen.another(asyncio.get_running_loop().time())
+        return READ_SOON_S if another else READ_DEADLINE_S
 
     async def _opens_in_s(self, round_id: str) -> float:
         """Return when the round opens, or 0 if that cannot be learned: then the claim itself will tell.
@@ -254,7 +294,7 @@ class Participant:
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
         try:
-            status, _, body = await self._request("GET", f"/v1/rounds/{round_id}", READ_DEADLINE_S)
+            status, _, body = await self._request("GET", f"/v1/rounds/{round_id}", self._read_deadline_s())
             if status != 200:
                 return 0.0
             state = read_round(body)
@@ -279,14 +319,16 @@ class Participant:
         headers = {"Authorization": f"Bearer {self._ticket}"} if signed else {}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        timeout = aiohttp.ClientTimeout(total=deadline_s)
+        gate = self._gates[self._chosen.at]
+        connect_s = CONNECT_S if len(self._gates) > 1 else None
+        timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=connect_s)
         try:
             request = self._session.request(
-                method, self._gates[self._at] + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                method, gate + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
             )
             response = await request
         except (aiohttp.ClientError, OSError) as fault:
-            self._unreached = f"{self._gates[self._at]}: {unreached_why(fault)}"
+            self._unreached = f"{gate}: {unreached_why(fault)}"
             raise
         async with response:
             self._reached = True

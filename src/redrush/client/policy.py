@@ -15,8 +15,13 @@ Everything else is a failure (429 and 503, no answer, a broken connection), and 
   outage of some seconds is waited out by nine in ten, and its wave is spread over several times its length.
 - The **adaptive throttle** holds even these back with p = max(0, (requests − K·accepts) / (requests + 1)), counted
   before sending; one held back draws another pause, and reaches no server.
-- **Another gate** is tried when a refusal says so, once until the next answer, and it costs a token like any retry: a
-  second gate must not get all of the first one's load.
+- **Another gate** is where the next request goes after any failure of a gate (`Gates` remembers which have failed, for
+  a while). That changes where, not how often: the budget is a person's, whatever the number of gates. A refusal that
+  says so may be followed there at once, for a token; without one the come-back is within half its span. A second gate
+  must not get all of the first one's load.
+- Two moves are free, and take some tenths of a second. From a gate that could **not be reached**: that has cost no
+  server anything, and can happen once a gate. From one that **hangs**: its time-out is short while there is another,
+  and the move is free once until the next answer, so that gates that all hang get two requests, not many.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,10 +35,19 @@ from redrush.core.outcomes import Outcome
 
 TOKENS_MAX = 2.0
 """Retries that a client of a calm hour can save up: enough for a bad minute, not for a storm."""
+GATE_AVOIDED_S = 30.0
+"""How long a gate that failed is not chosen while there is another; doubled with each failure until it answers."""
+GATE_AVOIDED_DOUBLINGS_MAX = 3
+GATE_DEADLINE_S = 3.0
+"""How long an answer is waited for while there is another gate: refusals under overload take less, so who says nothing
+for so long is likely to say nothing at all; and asking again elsewhere finds what this one may have done."""
 COME_BACK_DOUBLINGS_MAX = 3
 """A come-back waits at most eight times the first one."""
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 """Refusals that another time may not give. Every other one is final: asking again cannot change a wrong ticket."""
+
+GATE_FAILED_STATUSES = frozenset({500, 502, 503, 504})
+"""Refusals of which another gate may know nothing. 408 and 429 are about who asks, and follow them everywhere."""
 
 
 class Showing(StrEnum):
@@ -66,6 +80,41 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 _DECIDED = Step(None, Showing.DECIDED)
 _REFUSED = Step(None, Showing.REFUSED)
 _GIVEN_UP = Step(None, Showing.GIVEN_UP)
+
+
+class Gates:
+    """Which of an event's gates one participant asks. Pure; `now_s` is any clock that only goes forward."""
+
+    def __init__(self, count: int, draw: Callable[[], float]) -> None:
+        """They are numbered from 0, the preferred one, which is asked first."""
+        self.at = 0
+        self._draw = draw
+        self._avoided_until_s = [float("-inf")] * count
+        self._failures = [0] * count
+
+    def another(self, now_s: float) -> bool:
+        """Whether there is another gate that is not avoided."""
+        return bool(self._others(now_s))
+
+    def failed(self, now_s: float, *, spoke: bool = False) -> None:
+        """The gate that was asked has failed: ask another one, any of those that have not. If all have, stay with one
+        that `spoke` (it refused), else ask the one whose failure is the longest ago."""
+        doublings = min(self._failures[self.at], GATE_AVOIDED_DOUBLINGS_MAX)
+        self._failures[self.at] += 1
+        self._avoided_until_s[self.at] = now_s + GATE_AVOIDED_S * 2.0**doublings
+        others = self._others(now_s)
+        if others:
+            self.at = others[min(int(self._draw() * len(others)), len(others) - 1)]
+        elif not spoke:
+            self.at = min(range(len(self._failures)), key=self._avoided_until_s.__getitem__)
+
+    def answered(self) -> None:
+        """The gate that was asked has answered as the contract says."""
+        self._failures[self.at] = 0
+        self._avoided_until_s[self.at] = float("-inf")
+
+    def _others(self, now_s: float) -> list[int]:
+        return [gate for gate, until_s in enumerate(self._avoided_until_s) if gate != self.at and until_s <= now_s]
 
 
 class Asking:
@@ -135,23 +184,41 @@ class Asking:
         retry_after_s: float | None = None,
         interval_ms: int | None = None,
         elsewhere: bool = False,
+        another: bool = False,
     ) -> Step:
         """Return what follows an answer that is a refusal. Nothing is sent before `retry_after_s` has passed, except to
-        another gate, if the answer says so."""
+        another gate, if the answer says so. `another`: there is a gate that has not failed."""
         if status not in RETRIED_STATUSES:
             return _REFUSED
+        if another:
+            self._forget_requests()
         if elsewhere and not self._moved and self._tokens >= 1:
             self._tokens -= 1
             self._failures += 1
             self._moved = self._retrying = True
             return Step(self._backoff_s(), Showing.WAITING, elsewhere=True)
-        return self._after_failure(max(self._interval_s(interval_ms), retry_after_s or 0.0))
+        at_least_s = self._interval_s(interval_ms)
+        if elsewhere and another:
+            return self._after_failure(at_least_s, come_back=0.5)
+        return self._after_failure(max(at_least_s, retry_after_s or 0.0))
 
-    def failed(self) -> Step:
-        """Return what follows a connection refused or broken, a time-out, or an answer that cannot be read."""
+    def failed(self, *, reached: bool = True, another: bool = False) -> Step:
+        """Return what follows a connection refused or broken, a time-out, or an answer that cannot be read.
+
+        `reached` is False if the request surely came to no server; `another`: there is a gate that has not failed."""
+        if another and (not reached or not self._moved):
+            self._moved = self._moved or reached
+            self._retrying = True
+            self._forget_requests()
+            return Step(self._draw() * self.policy.backoff_first_ms / 1e3, Showing.WAITING, elsewhere=True)
         return self._after_failure(self._interval_s(None))
 
-    def _after_failure(self, at_least_s: float) -> Step:
+    def _forget_requests(self) -> None:
+        """The throttle is about the gate that did not accept; the next request goes to another."""
+        self._requests = self._accepts = 0
+
+    def _after_failure(self, at_least_s: float, come_back: float = 1.0) -> Step:
+        """`come_back` is the part of the usual span after which somebody without a token comes back."""
         self._failures += 1
         if self._failures >= self.policy.attempts_max:
             self._failures = self._come_backs = 0
@@ -162,6 +229,8 @@ class Asking:
             return Step(at_least_s + self._backoff_s(), Showing.WAITING)
         come_back_s = (self.policy.come_back_ms << min(self._come_backs, COME_BACK_DOUBLINGS_MAX)) / 1e3
         self._come_backs += 1
+        if come_back < 1:
+            return Step(at_least_s + come_back_s * come_back * self._draw(), Showing.WAITING)
         return Step(at_least_s + come_back_s * (0.5 + self._draw()), Showing.WAITING)
 
     def _backoff_s(self) -> float:
