@@ -237,6 +237,18 @@ def test_one_slow_batch_makes_the_next_one_small_and_refuses_nobody() -> None:
     assert (room.batch_max, room.waiting_max) == (200, None), "it was a hiccup"
 
 
+def test_batches_that_were_under_way_in_the_same_hiccup_refuse_nobody() -> None:
+    room = Room(1_024)
+    for _ in range(4):
+        room.learn(32, 2_000, 10_000, calm=True)
+    room.learn(32, 40_000, 10_000, calm=True)
+    assert room.suspected
+    room.learn(32, 41_000, 10_000, calm=True, next_one=False)  # the other one that was on its way to the set
+    assert room.waiting_max is None
+    room.learn(8, 2_000, 10_000, calm=True)
+    assert (room.suspected, room.waiting_max) == (False, None), "it was a hiccup"
+
+
 def test_a_small_batch_that_is_slow_too_limits_who_may_wait() -> None:
     room = Room(1_024)
     room.learn(1_000, 200_000, 20_000, calm=True)

@@ -345,7 +345,7 @@ async def test_the_state_of_a_round_changes_on_the_microsecond(now_us: int, stat
             "state": state,
             "opens_at": "2027-01-15T08:00:00.000000Z",
             "closes_at": "2027-01-15T08:01:00.000000Z",
-            "server_time": rfc3339(now_us if state != "not_open" else OPENS_US - 10 * SECOND_US),
+            "server_time": rfc3339(now_us),
             "packets": 3,
             "interval_ms": 1_000,
         }
@@ -435,3 +435,26 @@ async def test_a_claim_parked_before_the_close_is_granted_within_the_round() -> 
         for client in clients:
             granted_at = (await client.answer()).json["grant"]["granted_at"]
             assert rfc3339(OPENS_US) <= granted_at < rfc3339(CLOSES_US)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/rounds/r1"), ("GET", "/v1/rounds"), ("POST", "/v1/rounds/r1/grab")]
+)
+async def test_the_server_time_of_an_answer_is_at_most_ten_milliseconds_old(method: str, path: str) -> None:
+    began_us = OPENS_US - SECOND_US
+    async with running_gate(now_us=began_us) as gate:
+        client = await gate.connect()
+        ask = gate.grab("alice") if method == "POST" else request(method, path)
+        for later_us in (0, 9_999, 10_000, 19_999, 25_000, 500_000):
+            gate.at(began_us + later_us)
+            told = (await client.ask(ask)).json["server_time"]
+            assert rfc3339(began_us + later_us - 9_999) <= told <= rfc3339(began_us + later_us)
+
+
+async def test_the_packets_of_a_round_count_what_has_joined_it() -> None:
+    async with running_gate(packets=3) as gate:
+        client = await gate.connect()
+        assert (await client.ask(request("GET", "/v1/rounds/r1"))).json["packets"] == 3
+        gate.rounds["r1"].count_packets(5)
+        gate.rounds["r1"].count_packets(4)  # one of them is on its way between two sets
+        assert (await client.ask(request("GET", "/v1/rounds/r1"))).json["packets"] == 5

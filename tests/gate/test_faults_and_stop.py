@@ -144,6 +144,22 @@ async def test_a_stop_answers_what_was_accepted_and_ends_the_rest() -> None:
             await gate.connect()
 
 
+async def test_a_request_on_its_way_while_the_gate_begins_to_stop_is_answered_with_the_end_of_its_connection() -> None:
+    async with running_gate() as gate:
+        lively, known = await gate.connect(), await gate.connect()
+        await lively.ask(request("GET", "/livez"))
+        for _ in range(3):  # from the second on its head is known by heart
+            assert (await known.ask(gate.grab("alice"))).outcome == "granted"
+        stopping = asyncio.create_task(gate.server.stop())
+        await asyncio.sleep(0.05)
+        await lively.send_in_pieces(request("GET", "/livez"))
+        await known.send_in_pieces(gate.grab("alice"))
+        for client in (lively, known):
+            (answer,) = await client.answers_until_closed()
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+        await stopping
+
+
 async def test_what_is_pipelined_behind_a_parked_claim_is_not_served_by_a_stopping_gate() -> None:
     async with running_gate() as gate:
         gate.store.hold()

@@ -13,6 +13,7 @@ from redrush.core.breaker import Rule, State
 from redrush.core.campaign import Campaign
 from redrush.core.ledger import grant_rule
 from redrush.core.receipts import ReceiptSigner
+from redrush.core.switches import NON_CORE_SHARE, Snapshot
 from redrush.core.tickets import TicketVerifier, sign_ticket
 from redrush.dependency import Share
 from redrush.gate import answers
@@ -121,6 +122,23 @@ def test_totals_are_added_up_over_databases(databases: Databases) -> None:
                 {"round": "r1", "grants": 3, "granted": "0.09"},
                 {"round": "r2", "grants": 0, "granted": "0.00"},
             ]
+
+    asyncio.run(scenario())
+
+
+def test_the_share_of_what_is_no_claim_holds_here_too(databases: Databases) -> None:
+    dsn = databases.fresh()
+    record(dsn, "s1", 1, "r1", 3, ["bob"])
+
+    async def scenario() -> None:
+        async with serving(dsn) as site:
+            asked = (("/v1/grants", "bob"), ("/v1/totals", ""))
+            assert [(await site.ask(*one)).status for one in asked] == [200, 200]
+            site.queries.apply(Snapshot(1, {NON_CORE_SHARE: 0.0}))
+            assert [(await site.ask(*one)).status for one in asked] == [503, 503]
+            assert (await site.ask("/livez")).status == 200
+            site.queries.apply(Snapshot(2, {NON_CORE_SHARE: 1.0}))
+            assert [(await site.ask(*one)).status for one in asked] == [200, 200]
 
     asyncio.run(scenario())
 

@@ -20,6 +20,7 @@ from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
+from redrush.cli.usage import run_app
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign fil
 
 def main() -> None:
     """Run the command line; the process's exit code tells how it went."""
-    outermost.run(lambda: app(prog_name="redrush"))
+    outermost.run(lambda: run_app(app))
 
 
 def _tell_version(wanted: bool) -> None:

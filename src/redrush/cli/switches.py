@@ -59,7 +59,7 @@ def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json:
     show(fields, lines, as_json=as_json)
 
 
-@switch_app.command("set")
+@switch_app.command("set", context_settings={"ignore_unknown_options": True})
 def set_switch(
     name: NameArgument,
     value: Annotated[str, typer.Argument(metavar="VALUE", help='A number, true, false, or "off".')],

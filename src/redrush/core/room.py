@@ -65,14 +65,20 @@ class Room:
         """Claims that may wait behind the batch under way; None: as many as there are places."""
         return self.batch_max if self._limited else None
 
-    def learn(self, claims: int, took_us: int, bound_us: float, *, calm: bool) -> None:
+    @property
+    def suspected(self) -> bool:
+        """Whether a batch was slow, and the next one has to tell whether that was a hiccup."""
+        return self._suspected
+
+    def learn(self, claims: int, took_us: int, bound_us: float, *, calm: bool, next_one: bool = True) -> None:
         """A batch of so many claims was decided, in so much time; `bound_us` is how long one should take at most.
-        `calm`: nobody is refused by a level now, so few claims mean that few come."""
+        `calm`: nobody is refused by a level now, so few claims mean that few come. `next_one`: it began after the room
+        was last suspected; one that was under way in the same hiccup is no second witness of it."""
         if claims <= FEW:
             share = USUAL_SHARE if self.batch_max > FEW else USUAL_SHARE_IN_DOUBT
             self.usual_us += (took_us - self.usual_us) * (share if self.usual_us else 1.0)
         bound_us = max(bound_us, BOUND_OF_USUAL * self.usual_us)
-        self._suspect(claims, took_us / bound_us)
+        self._suspect(claims, took_us / bound_us, next_one=next_one)
         if claims > FEW and took_us > GROWN * self.usual_us > 0:  # it grows with the claims, so it tells of larger ones
             self.batch_max = min(self.batch_max, max(FEW, AHEAD * int(claims * bound_us / took_us)))
         if took_us > bound_us:
@@ -87,10 +93,12 @@ class Room:
             self.batch_max = self._batch_claims_max
             self._limited = False
 
-    def _suspect(self, claims: int, of_bound: float) -> None:
+    def _suspect(self, claims: int, of_bound: float, *, next_one: bool) -> None:
         """Tell a store that is short of time from a hiccup, by the smaller batch that follows a slow one."""
         if not self._suspected:
             self._suspected = of_bound > 1
+        elif not next_one:
+            return
         elif of_bound < LONG_SHARE:
             self._suspected = False
         elif claims > FEW:  # a few claims may just take what the store takes at least

@@ -198,16 +198,16 @@ class Valve:
         self._admitted = levels.admitted
         self.shedding = levels.admitted < GRADES
         share = min(1.0, levels.admitted / GRADES)
-        longest_ms = max(self._terms.interval_max_ms, self._usual_interval_ms)
+        longest_ms = int(max(self._terms.interval_max_ms, self._usual_interval_ms))
         advised_ms = min(self._usual_interval_ms / share, longest_ms) if share else longest_ms
         self.interval_ms = -(-int(advised_ms) // INTERVAL_STEP_MS) * INTERVAL_STEP_MS
         told = self.interval_ms, levels.for_gate
         if told != self._told:
             self._told = told
+            # The last spread is the longest that anybody is told, and no longer than the longest.
+            least_ms = min(self.interval_ms, longest_ms * 2 * SPREADS // (3 * SPREADS - 1))
             self._refusals = [
-                answers.overloaded(
-                    self.interval_ms * (2 * SPREADS + spread) // (2 * SPREADS), elsewhere=levels.for_gate
-                )
+                answers.overloaded(least_ms * (2 * SPREADS + spread) // (2 * SPREADS), elsewhere=levels.for_gate)
                 for spread in range(SPREADS)
             ]
             self._busy = answers.overloaded(self.interval_ms)

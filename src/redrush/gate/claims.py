@@ -15,6 +15,7 @@ gate among others knows less, and two rules make up for it:
   is asked, by a claim while the round is open (in a pot that is empty that is a reading) and by `find` afterwards.
 """
 
+import contextlib
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
@@ -26,6 +27,7 @@ from redrush.core.outcomes import Outcome
 from redrush.core.phase import Phase, phase_of
 from redrush.core.release import ReleaseFilter
 from redrush.dependency import Refusal
+from redrush.errors import RedrushError
 from redrush.gate import answers
 from redrush.gate.admission import Admission
 from redrush.gate.grants import GrantWriter
@@ -45,6 +47,9 @@ DRY_US: Final = 20_000
 dry first would otherwise all go through to it."""
 
 _NEVER_US: Final = 1 << 62
+
+TIME_FRESH_US: Final = 10_000
+"""How old a `server_time` may be when it is sent."""
 
 _GRANTED = '{"outcome":"granted","grant":'
 _NEW = ',"repeat":false}'
@@ -78,6 +83,8 @@ class RoundClaims:
         self.sold_out = False
         self.refills = 0
         """How often slots were given to the round: what was found out before the last time is void."""
+        self.packets = round_.slots.count
+        """Slots of the round: its own, and what is known to have joined it from rounds before."""
         self.winners = winners
         self.lanes = tuple(
             Lane(one, round_.id, manners, gauge, self._decide, admission=admission, now_us=now_us) for one in homes
@@ -109,6 +116,7 @@ class RoundClaims:
         if self.winners is None:
             states = [await lane.store.state(lane.pot) for lane in self.lanes]
             self.sold_out = not any(state.left for state in states)
+            self.count_packets(sum(state.left + state.claimed for state in states))
 
     def tick(self) -> None:
         """Renew the prebuilt answers, whose heads carry the date, and look after the lanes. Call every second."""
@@ -122,11 +130,16 @@ class RoundClaims:
         self._empty = answers.json_answer({"outcome": Outcome.EMPTY}, head)
         self._closed = answers.json_answer({"outcome": Outcome.CLOSED}, head)
         self._not_eligible = answers.json_answer({"outcome": Outcome.NOT_ELIGIBLE}, head)
+        self._say_not_open(now_us)
+        self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
+
+    def _say_not_open(self, now_us: int) -> None:
+        """Renew what tells clients how late it is here: whoever waits for the opening sets their clock by it."""
+        self._not_open_until_us = now_us + TIME_FRESH_US
         self._not_open = answers.json_answer(
             {"outcome": Outcome.NOT_OPEN, "opens_at": rfc3339(self.round.opens_us), "server_time": rfc3339(now_us)},
-            head,
+            f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n",
         )
-        self._granted_head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
 
     def advise(self) -> None:
         """Renew what tells clients how often to ask. Call when that has changed."""
@@ -184,7 +197,7 @@ class RoundClaims:
             return self._repeat_answer(user, known)
         now_us = self._now_us()
         if now_us < self._opens_us:
-            return self._before()
+            return self._before(now_us)
         if now_us >= self._closes_us:
             return self._after_the_close(lane, waiter, user)
         if self._audience is not None and user not in self._audience:
@@ -197,12 +210,14 @@ class RoundClaims:
             return self._miss(lane, waiter, user, now_us)
         return self._park(lane, waiter, user, now_us) if lane.valve.shedding else lane.park(waiter, user, now_us)
 
-    def _before(self) -> bytes:
+    def _before(self, now_us: int) -> bytes:
         """Answer a claim that comes before the opening, or at a gate that does not know whether it does."""
         if self._clock_in_doubt:
             self.counts.clock_in_doubt += 1
             return answers.CLOCK_IN_DOUBT
         self.counts.not_open += 1
+        if now_us >= self._not_open_until_us:
+            self._say_not_open(now_us)
         return self._not_open
 
     def _park(self, lane: Lane, waiter: Waiter, user: str, now_us: int) -> bytes | None:
@@ -243,7 +258,7 @@ class RoundClaims:
         if forbids is not None:
             lane.left(batch)
             for waiter in batch.waiters:
-                waiter.send(self._before() if forbids == "early" else self._unsure())
+                waiter.send(self._before(self._now_us()) if forbids == "early" else self._unsure())
             return
         # Whoever is parked came before the close, so the last batch is granted within the round too.
         at_us = min(now_us, self.round.closes_us - 1)
@@ -274,7 +289,7 @@ class RoundClaims:
                 waiter.send(self._nothing_left(lane, refills))
                 continue
             if result is EARLY or result is LATE:
-                waiter.send(self._before() if result is EARLY else self._late_at_the_set())
+                waiter.send(self._before(self._now_us()) if result is EARLY else self._late_at_the_set())
                 continue
             if result.repeat:
                 counts.repeat += 1
@@ -330,6 +345,17 @@ class RoundClaims:
         for lane in self.lanes:
             lane.complete = False
             lane.dry_until_us = 0
+
+    async def recount(self) -> None:
+        """Find out how many slots the only gate's pots have: some were given to them."""
+        with contextlib.suppress(RedrushError):  # of the store: it tells others too
+            states = [await lane.store.state(lane.pot) for lane in self.lanes]
+            self.count_packets(sum(state.left + state.claimed for state in states))
+
+    def count_packets(self, slots: int) -> None:
+        """So many slots were seen in the round's pots. Slots on their way between two sets are in none of them for a
+        moment, so what was seen once is not taken back."""
+        self.packets = max(self.packets, slots)
 
     def began_anew(self) -> None:
         """A set of the round may have lost grants: they, and what was concluded from them, have to be learned again."""

@@ -37,6 +37,9 @@ AT_ONCE_MAX: Final = 4
 """Requests of one connection that are served in one turn of the loop: who sends dozens at once takes their turn like
 everybody else. A browser sends one."""
 
+LIVELY_S: Final = 5
+"""A client that was heard of so recently is likely to ask again in a moment, on the same connection."""
+
 FORGET_AFTER_S: Final = 5
 """A connection idle for this long gives up the memory of its last head; a closed eye costs one look-up more."""
 
@@ -387,6 +390,15 @@ class Connection(asyncio.Protocol):
     def crowd(self) -> bytes | None:
         """Whose connections this one is counted with: the peer's address; None for a proxy of ours."""
         return None if self._proxy is not None else self._address
+
+    def announce_end(self) -> None:
+        """Let the next answer be the last one, and say so: what a client sends just now is still answered. Whoever has
+        asked nothing for LIVELY_S is closed at once."""
+        self._head = None
+        if self._waiting:
+            self._closing = True
+        elif (since_s := self.idle_since_s()) is not None and self._site.now_s - since_s > LIVELY_S:
+            self.finish()
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""

@@ -151,6 +151,8 @@ class Lane:
         self._admission = admission
         self._now_us = now_us
         self._room = Room(BATCH_CLAIMS_MAX)
+        self._suspected_us = 0
+        """When a batch was last found to be slow: those under way then say nothing about the next ones."""
         self._places = self._parked_max = manners.parked_max
         self._patience_s = manners.patience_s
         self._batches_max = manners.batches_max
@@ -278,10 +280,14 @@ class Lane:
         self.under_way.remove(batch)
         self.batches += 1
         valve = self.valve
-        took_us = self._now_us() - batch.began_us
+        now_us = self._now_us()
+        took_us = now_us - batch.began_us
         if batch.backlog > len(batch.users):  # the pieces behind take as long, but several at a time
             took_us = took_us * batch.backlog // (len(batch.users) * self._batches_max)
-        self._room.learn(batch.backlog, took_us, valve.bound_us, calm=not valve.shedding)
+        suspected, next_one = self._room.suspected, batch.began_us >= self._suspected_us
+        self._room.learn(batch.backlog, took_us, valve.bound_us, calm=not valve.shedding, next_one=next_one)
+        if self._room.suspected and not suspected:
+            self._suspected_us = now_us
         valve.decided(len(batch.users), self._room.usual_us)
         self._make_room()
         if self.refusal is answers.SET_AWAY:

@@ -7,6 +7,10 @@ from redrush.gate.connection import Connection
 from redrush.gate.site import Site
 from redrush.gate.sockets import Reserved, backlog
 
+DRAIN_S = 1.0
+"""How long a stop lets clients ask once more on connections that stand, and tells each that the answer is the last: one
+that was closed in their face would have broken a request on its way."""
+
 STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
 
@@ -67,14 +71,22 @@ class Server:
             self._next_beat = loop.call_later(pause_s, self._call_beat, now_s + pause_s)
             self._pause_s = self._beat(max(0.0, now_s - due_s))
 
+    async def _emptied(self, within_s: float) -> None:
+        """Return when no connection is left, or after this time."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + within_s
+        while any(site.connections for site, _ in self._sites) and loop.time() < deadline_s:
+            await asyncio.sleep(0.01)
+
     async def stop(self) -> None:
         """Take no more connections, finish what was accepted, and return when every connection has ended."""
         for site, listener in self._sites:
             listener.close()
+            site.announce_stop()
+        await self._emptied(DRAIN_S)
+        for site, _ in self._sites:
             site.stop()
-        deadline_s = asyncio.get_running_loop().time() + STOP_DEADLINE_S
-        while any(site.connections for site, _ in self._sites) and asyncio.get_running_loop().time() < deadline_s:
-            await asyncio.sleep(0.01)
+        await self._emptied(STOP_DEADLINE_S)
         for site, _ in self._sites:
             for connection in (*site.connections, *site.refused):
                 connection.abort()

@@ -248,10 +248,16 @@ class Site:
         self.counts["idle_closed"] += len(oldest)
         self._each(oldest, lambda connection: connection.finish(), later)
 
-    def stop(self) -> None:
-        """Answer what was accepted, then let every connection end."""
+    def announce_stop(self) -> None:
+        """Let every answer from now on say that its connection ends with it; end those that were quiet for long."""
         self.stopping = True
         self.known_heads.clear()
+        for connection in tuple(self.connections):
+            connection.announce_end()
+
+    def stop(self) -> None:
+        """Answer what was accepted, then let every connection end."""
+        self.announce_stop()
         for connection in tuple(self.connections):
             connection.finish()
 
@@ -271,6 +277,9 @@ class Idler(Protocol):
 
     def idle_since_s(self) -> int | None:
         """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
+
+    def announce_end(self) -> None:
+        """Let the next answer be the last one; end now what was quiet for long."""
 
     def finish(self) -> None:
         """End the connection, after the answer that is under way."""

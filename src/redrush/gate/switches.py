@@ -38,6 +38,11 @@ class Sampling:
         self.share = 1.0
         self.draw = draw
 
+    def apply(self, snapshot: Snapshot) -> None:
+        """Let the snapshot hold from the next request on."""
+        share = snapshot.number(NON_CORE_SHARE)
+        self.share = 1.0 if share is None else share
+
 
 class Sampled:
     """A route that is served in part only while the operators want it so."""
@@ -90,8 +95,7 @@ class GateSwitches:
         self._admission.set_floor(snapshot.number(LEVEL_FLOOR) or 0.0)
         for claims in self._rounds:
             claims.advise()
-        share = snapshot.number(NON_CORE_SHARE)
-        self._sampling.share = 1.0 if share is None else share
+        self._sampling.apply(snapshot)
         self._site.asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
         # A control role of an earlier start may not know yet that tickets are exchanged.
         if self._exchange is not None and EXCHANGES_PER_SECOND in snapshot.values:

@@ -11,7 +11,7 @@ from redrush.core.instants import http_date, rfc3339
 from redrush.core.phase import Phase
 from redrush.dependency import Refusal
 from redrush.gate import answers
-from redrush.gate.claims import RoundClaims
+from redrush.gate.claims import TIME_FRESH_US, RoundClaims
 from redrush.gate.queries import Queries, refused
 from redrush.gate.route import Fixed, Waiter
 
@@ -20,7 +20,7 @@ POLICY_CACHED_S = 60
 
 
 class RoundView:
-    """The route of `GET /v1/rounds/{round}`; built once a second, the same bytes for everybody."""
+    """The route of `GET /v1/rounds/{round}`; built once in TIME_FRESH_US, the same bytes for everybody."""
 
     def __init__(self, claims: RoundClaims, now_us: Callable[[], int], interval_ms: int) -> None:
         """`interval_ms` is the least time between two requests of a client, as the client policy has it; what is
@@ -32,7 +32,9 @@ class RoundView:
 
     def tick(self) -> None:
         """Renew the answer. Call every second, and when the state changes."""
-        round_ = self._claims.round
+        round_, now_us, packets = self._claims.round, self._now_us(), self._claims.packets
+        self._fresh_until_us = now_us + TIME_FRESH_US
+        self._packets = packets
         self._phase = phase = self._claims.phase()
         self._sold_out = self._claims.sold_out
         self._advised_ms = self._claims.admission.advised_ms
@@ -41,26 +43,28 @@ class RoundView:
             "state": "sold_out" if phase is Phase.OPEN and self._sold_out else phase,
             "opens_at": rfc3339(round_.opens_us),
             "closes_at": rfc3339(round_.closes_us),
-            "server_time": rfc3339(self._now_us()),
-            "packets": round_.slots.count,
+            "server_time": rfc3339(now_us),
+            "packets": packets,
             "interval_ms": self._advised_ms or self._interval_ms,
         }
-        self._answer = answers.json_answer(self.fields, _public_head(self._now_us()))
+        self._answer = answers.json_answer(self.fields, _public_head(now_us))
 
     def renewed(self) -> bool:
-        """Renew the answer if the state has changed; returns whether it had."""
+        """Renew the answer if the state has changed, or its time is out of date; returns whether it had."""
         claims = self._claims
         if (
             claims.phase() is not self._phase
             or claims.sold_out is not self._sold_out
             or claims.admission.advised_ms != self._advised_ms
+            or claims.packets != self._packets
+            or self._now_us() >= self._fresh_until_us
         ):
             self.tick()
             return True
         return False
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
-        """Return the state of the round, at most a second old, but never past an opening or a close."""
+        """Return the state of the round, as of TIME_FRESH_US ago at most, and never past an opening or a close."""
         self.renewed()
         return self._answer
 

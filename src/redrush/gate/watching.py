@@ -7,7 +7,7 @@ cannot be reached may have slots, therefore nothing is said as long as it is awa
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from redrush.core.division import slots_in_play
@@ -73,6 +73,7 @@ class RoundWatch:
         closed = self._now_us() >= claims.round.closes_us
         states = await asyncio.gather(*(_state(lane) for lane in claims.lanes))
         claimed = sum(state.claimed for state in states if state is not None)
+        self._count_packets(states)
         if closed:
             self._conclude_close(states)
         elif claims.ended_us is not None:
@@ -94,6 +95,10 @@ class RoundWatch:
                 claims.sell_out(refills)
                 self._claimed = claimed
                 self._want_logs()
+
+    def _count_packets(self, states: Sequence[PotState | None]) -> None:
+        if self._now_us() < self._claims.round.closes_us:  # later what is left goes elsewhere
+            self._claims.count_packets(sum(state.left + state.claimed for state in states if state is not None))
 
     def _histories(self) -> list[History | None]:
         return [_history(lane) for lane in self._claims.lanes]

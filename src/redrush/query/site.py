@@ -11,6 +11,7 @@ A process that says that it is not ready is asked nothing any more, and would ne
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -20,15 +21,18 @@ from redrush.core.breaker import Rule, State
 from redrush.core.campaign import Campaign
 from redrush.core.instants import http_date, rfc3339
 from redrush.core.money import format_amount
+from redrush.core.switches import Snapshot
 from redrush.core.tickets import TicketVerifier
 from redrush.dependency import Dependency, Refusal, Share
 from redrush.errors import RedrushError
 from redrush.gate import answers
+from redrush.gate.claims import TIME_FRESH_US
 from redrush.gate.grants import GrantWriter
 from redrush.gate.queries import LateAnswers
 from redrush.gate.reader import Limits
 from redrush.gate.route import Fixed, Waiter
 from redrush.gate.site import Site
+from redrush.gate.switches import Sampled, Sampling
 from redrush.ports.records import RecordedGrant, RecordsFailed, RecordsLate
 
 CONNECTIONS: Final = 4
@@ -130,13 +134,21 @@ class Queries:
         *,
         limits: Limits,
         now_us: Callable[[], int],
+        draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
     ) -> None:
         """`writers` by round id, in the order to answer in; `connects` by name, one for each database, not each set."""
         self._pools = [Pool(name, connect) for name, connect in connects.items()]
         self.site = Site(limits, verifier, now_us)
-        self.site.add(b"GET", b"/v1/grants", GrantsRoute(self._pools, writers, now_us), needs_ticket=True)
-        self.site.add(b"GET", b"/v1/totals", TotalsRoute(self._pools, campaign, now_us), needs_ticket=False)
+        self._sampling = Sampling(draw)
+        grants = Sampled(GrantsRoute(self._pools, writers, now_us), self._sampling)
+        totals = Sampled(TotalsRoute(self._pools, campaign, now_us), self._sampling)
+        self.site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
+        self.site.add(b"GET", b"/v1/totals", totals, needs_ticket=False)
         self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Let the switches hold from the next request on: nothing here is a claim, so all of it is sampled."""
+        self._sampling.apply(snapshot)
 
     @property
     def dependencies(self) -> list[Dependency]:
@@ -217,13 +229,17 @@ class TotalsRoute:
         self._pools = pools
         self._campaign = campaign
         self._now_us = now_us
+        self._totals: Sequence[RoundSum] = ()
         self._kept = b""
+        self._fresh_until_us = 0
         self._kept_at_s = -TOTALS_KEPT_S
         self._asking: asyncio.Task[bytes] | None = None
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer from what was asked within `TOTALS_KEPT_S`, or when the databases have been asked."""
         if asyncio.get_running_loop().time() - self._kept_at_s < TOTALS_KEPT_S:
+            if self._now_us() >= self._fresh_until_us:
+                self._kept = self._write(self._totals)
             return self._kept
         return _refused_now(self._pools) or self._late.promise(waiter, self._answer())
 
@@ -241,6 +257,7 @@ class TotalsRoute:
                 if isinstance(part, Refusal):
                     return _refused(part)
                 totals += part
+            self._totals = tuple(totals)
             self._kept = self._write(totals)
             self._kept_at_s = asyncio.get_running_loop().time()
             return self._kept
@@ -253,6 +270,8 @@ class TotalsRoute:
             of_round = [total for total in totals if total.round == round_.id]
             granted_minor = sum(total.granted_minor for total in of_round)
             rounds.append({"round": round_.id, **self._sums(sum(total.grants for total in of_round), granted_minor)})
+        now_us = self._now_us()
+        self._fresh_until_us = now_us + TIME_FRESH_US
         everything = self._sums(sum(total.grants for total in totals), sum(total.granted_minor for total in totals))
         return answers.json_answer(
             {
@@ -260,9 +279,9 @@ class TotalsRoute:
                 "currency": self._campaign.currency,
                 **everything,
                 "rounds": rounds,
-                "server_time": rfc3339(self._now_us()),
+                "server_time": rfc3339(now_us),
             },
-            f"Date: {http_date(self._now_us())}\r\nCache-Control: public, max-age=1\r\n",
+            f"Date: {http_date(now_us)}\r\nCache-Control: public, max-age=1\r\n",
         )
 
     def _sums(self, grants: int, granted_minor: int) -> dict[str, Any]:

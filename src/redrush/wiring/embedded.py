@@ -231,6 +231,7 @@ class Embedded:
         self._log.info("the leftover of a closed round was moved", to=pot)
         if pot in self._gate.rounds:
             self._gate.rounds[pot].refilled()
+            self._counting = asyncio.ensure_future(self._gate.rounds[pot].recount())
 
     def _tune(self) -> None:
         # What was loaded stays for good: the collector need not walk it again and again during the rush.

@@ -268,6 +268,7 @@ class QueryRole:
     def __init__(self, around: Surroundings, address: Address) -> None:
         self._around = around
         self._address = address
+        self._troubles = Troubles(around.log)
         self._parts = Parts()
         self._queries: Queries | None = None
         self._server = Server([])
@@ -287,6 +288,7 @@ class QueryRole:
             limits=limits_of(deployment.gate.limits, self._around.log),
             now_us=now_us,
         )
+        await listen_to_switches(self._around, self._parts, self._troubles, self._queries.apply)
         self._parts.add("watch", self._queries.watch())
         port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
         return {"query": Address(self._address.host, port)}
@@ -300,6 +302,7 @@ class QueryRole:
         yield Reading("redrush_connections", "Open connections", "gauge", (), len(self._queries.site.connections))
         for dependency in self._queries.dependencies:
             yield from dependency_readings(dependency)
+        yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
         return self._parts.failed()

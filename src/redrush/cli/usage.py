@@ -1,0 +1,28 @@
+"""Wrong usage, told in one sentence: what is wrong, and the command that explains."""
+
+import sys
+
+import typer
+from typer import _click as click
+
+from redrush.errors import ConfigError
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run the command line of this process. ConfigError for wrong usage, else SystemExit when it has ended."""
+    try:
+        code = app(prog_name="redrush", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as fault:
+        fault.show()  # asked for nothing: what there is to ask for
+        sys.exit(fault.exit_code)
+    except click.exceptions.UsageError as fault:
+        path = "redrush" if fault.ctx is None else fault.ctx.command_path
+        raise ConfigError(f"{_one_line(fault.format_message())}; `{path} --help` says what there is") from None
+    except typer.Abort:
+        raise SystemExit(1) from None
+    sys.exit(code if isinstance(code, int) else 0)  # that of an Exit is returned
+
+
+def _one_line(text: str) -> str:
+    """Return the sentence without its end, for more to follow."""
+    return " ".join(text.split()).removesuffix(".")

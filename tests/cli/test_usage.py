@@ -1,0 +1,36 @@
+"""Wrong usage is one sentence, with the command that explains; a negative number is a value."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def _redrush(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "redrush", *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "redrush: No such command 'nonsense'; `redrush --help` says what there is\n"),
+        (("switch", "set"), "redrush: Missing argument 'NAME'; `redrush switch set --help` says what there is\n"),
+        (("check", "--nope"), "redrush: No such option: --nope; `redrush check --help` says what there is\n"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments: tuple[str, ...], said: str) -> None:
+    ran = _redrush(*arguments)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", said)
+
+
+def test_a_command_that_needs_a_name_of_another_shows_what_there_is() -> None:
+    ran = _redrush("switch")
+    assert ran.returncode == 2
+    assert "release" in ran.stdout + ran.stderr
+
+
+def test_a_negative_number_is_a_value(tmp_path: "object") -> None:
+    ran = _redrush("switch", "set", "pace.r1", "-4", "--data", str(tmp_path))
+    assert ran.returncode == 2
+    assert "holds no campaign" in ran.stderr  # it got as far as looking for the event
