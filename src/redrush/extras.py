@@ -10,6 +10,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +49,8 @@ def missing_extra(fault: ModuleNotFoundError, what: str) -> ExtraMissing | None:
 def install_command(extra: str) -> str:
     """Return the command that adds the extra to this installation, as a shell takes it."""
     wanted = f"{_source()}[{extra}]"
+    if (Path(sys.prefix) / "pipx_metadata.json").exists():
+        return shlex.join(["pipx", "runpip", "redrush", "install", wanted])
     if importlib.util.find_spec("pip") is None:
         # An environment that `uv` made has no pip of its own.
         return shlex.join(["uv", "pip", "install", "--python", sys.executable, wanted])

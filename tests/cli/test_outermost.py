@@ -286,12 +286,15 @@ class _Installed:
     ],
 )
 def test_the_command_that_installs_an_extra_names_this_python_and_the_checkout(
-    direct_url: str | None, source: str, monkeypatch: pytest.MonkeyPatch
+    direct_url: str | None, source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "distribution", lambda _name: _Installed(direct_url))
     assert extras.install_command("stack") == f"{sys.executable} -m pip install '{source}'"
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert extras.install_command("stack") == f"uv pip install --python {sys.executable} '{source}'"
+    (tmp_path / "pipx_metadata.json").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert extras.install_command("stack") == f"pipx runpip redrush install '{source}'"
 
 
 def test_a_python_that_is_too_old_is_told_so() -> None:
