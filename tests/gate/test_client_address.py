@@ -84,3 +84,10 @@ def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPa
     known = len(addresses._known)
     assert addresses.of_forwarded(b"x" * 1_000) is None
     assert len(addresses._known) == known
+
+
+def test_lists_that_cannot_be_read_are_counted_each_time() -> None:
+    clients = ClientAddresses(PROXIES)
+    for value in (b"192.0.2.1", b"nonsense", b"nonsense", b"192.0.2.1,", b""):
+        clients.of_forwarded(value)
+    assert clients.unreadable == 3

@@ -35,6 +35,8 @@ class ClientAddresses:
     def __init__(self, trusted_proxies: Sequence[Network]) -> None:
         self._trusted = tuple(trusted_proxies)
         self._known: dict[bytes, bytes | None] = {}
+        self.unreadable = 0
+        """Lists of proxies of ours that made no sense, so that the proxy itself was counted. None at all is no such."""
 
     def of_peer(self, host: str) -> tuple[bytes, bool]:
         """Return the key of a peer, and whether it is a proxy of ours. A host that is no address has a key as well."""
@@ -49,9 +51,15 @@ class ClientAddresses:
         If all its addresses are proxies of ours the first one asked.
         """
         try:
-            return self._known[value]
+            found = self._known[value]
         except KeyError:
-            found = self._read(value)
+            found = self._read_anew(value)
+        if found is None and value:
+            self.unreadable += 1
+        return found
+
+    def _read_anew(self, value: bytes) -> bytes | None:
+        found = self._read(value)
         if len(value) <= TEXT_BYTES_MAX:
             if len(self._known) >= REMEMBERED_MAX:
                 self._known.clear()

@@ -42,6 +42,13 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
     )
     for reason, count in gate.site.counts.items():
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", (("reason", reason),), count)
+    yield Reading(
+        "redrush_forwarded_unreadable",
+        "Lists of trusted proxies (X-Forwarded-For) that could not be read: the proxy's address was counted",
+        "counter",
+        (),
+        gate.site.asking.clients.unreadable,
+    )
     for limit in (gate.site.asking.users, gate.site.asking.addresses):
         labels = (("reason", f"{limit.name}_limit"),)
         yield Reading("redrush_refusals", "Refusals before any claim", "counter", labels, limit.refused)
