@@ -21,6 +21,7 @@ from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
+from redrush.core.user_ids import normalised
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ def find_grants(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a user was granted, with the receipts, for a help desk. Exit code 1 if nothing was."""
+    user = normalised(user)
     if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.wiring.evidence import find_in_deployment
 

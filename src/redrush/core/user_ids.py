@@ -35,9 +35,14 @@ NOT_SEEN: Final = re.compile(f"[{_UNSEEN}]")
 """Finds what `str.isprintable` lets pass."""
 
 
+def normalised(text: str) -> str:
+    """Return the text in the form in which ids are kept."""
+    return unicodedata.normalize("NFC", text)
+
+
 def checked_user(text: str) -> str:
     """Return the id in its normal form. ValueError, with a sentence for whoever wrote it, if it is none."""
-    user = unicodedata.normalize("NFC", text)
+    user = normalised(text)
     if (fault := fault_of(user)) is not None:
         raise ValueError(f'"{shortened(text)}" is not a user id: {fault}')
     return user
