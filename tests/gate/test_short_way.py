@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from redrush.core.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
 from redrush.gate import connection, site
 from redrush.gate import heads as reading
+from redrush.gate.reader import Request
+from redrush.gate.route import Endpoint
 from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
 
 GRAB = "/v1/rounds/r1/grab"
@@ -254,6 +256,22 @@ async def test_bytes_of_its_own_keep_no_request_from_the_short_way(monkeypatch: 
                         patched.setattr(connection, "RequestReader", None)
         assert len(gate.site.known_heads) == 4
         assert gate.unhandled == []
+
+
+async def test_a_request_is_judged_once_also_where_its_head_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_gate() as gate:
+        client, judged = await gate.connect(), list[bytes]()
+        resolve = gate.site.resolve
+
+        def judge(asked: Request) -> tuple[Endpoint, str] | bytes:
+            judged.append(asked.path)
+            return resolve(asked)
+
+        monkeypatch.setattr(gate.site, "resolve", judge)
+        for data in (gate.grab("alice"), request("GET", "/v1/rounds/r1"), request("GET", "/nowhere")):
+            await client.ask(data)
+        assert judged == [GRAB.encode(), b"/v1/rounds/r1", b"/nowhere"]
+        assert len(gate.site.known_heads) == 2
 
 
 async def test_the_memory_of_tickets_is_bounded_and_knows_no_winner_before_a_repeat(

@@ -201,21 +201,13 @@ class Connection(asyncio.Protocol):
             reader = self._reader = RequestReader(self._site.limits)
             self._since_s = self._site.now_s
         reader.feed(data)
-        if found is not None and len(reader.ready) == 1 and not reader.under_way:
-            self._learn(data, found, reader.ready[0])
-        self._go_on()
+        alone = len(reader.ready) == 1 and not reader.under_way
+        self._go_on(found if alone else None)
 
-    def _learn(self, data: bytes, found: re.Match[bytes], request: Request | Broken) -> None:
+    def _learn(self, found: re.Match[bytes], request: Request, endpoint: Endpoint) -> None:
         """Remember what the head means of a request that came alone, in one piece, and was fine."""
-        if isinstance(request, Broken) or not request.keep_alive or self._site.stopping:
-            return
-        if found.end() + len(request.body) != len(data):
-            return
-        served = self._site.resolve(request)
-        if isinstance(served, bytes):
-            return
-        endpoint: Endpoint = served[0]
-        if not endpoint.once and endpoint.reads is None:
+        whole = found.end() + len(request.body) == len(found.string)
+        if whole and not self._closing and not endpoint.once and endpoint.reads is None:
             self._site.known_heads.learn(found.groups(), len(request.body), endpoint)
 
     def _receive_more(self, data: bytes) -> None:
@@ -229,9 +221,9 @@ class Connection(asyncio.Protocol):
         else:
             self._long_way(data)
 
-    def _go_on(self) -> None:
+    def _go_on(self, found: re.Match[bytes] | None = None) -> None:
         """Serve what is ready, one after the other, until one must wait or nothing is left; some of it in a later turn
-        of the loop, if it is much."""
+        of the loop, if it is much. `found`: what to learn from the only one that is ready."""
         served = 0
         while not (self._waiting or self._stalled or self._resting or self._closing):
             reader = self._reader
@@ -241,7 +233,7 @@ class Connection(asyncio.Protocol):
                     asyncio.get_running_loop().call_soon(self._wake_up)
                     return
                 served += 1
-                self._take(reader.ready.popleft())
+                self._take(reader.ready.popleft(), found)
             elif self._unread:
                 data, self._unread = self._unread, b""
                 if len(data) > UNREAD_BYTES_MAX:
@@ -264,7 +256,7 @@ class Connection(asyncio.Protocol):
         self._resting = False
         self._go_on()
 
-    def _take(self, request: Request | Broken) -> None:
+    def _take(self, request: Request | Broken, lesson: re.Match[bytes] | None) -> None:
         if isinstance(request, Broken):
             self._break_off(request.status)
             return
@@ -282,6 +274,8 @@ class Connection(asyncio.Protocol):
             self._write(site.dress_of(request).put_on(found))
         else:
             endpoint, user = found
+            if lesson is not None:
+                self._learn(lesson, request, endpoint)
             self._serve(endpoint.reads(request.body) if endpoint.reads else endpoint.route, user)
 
     # -- answering
