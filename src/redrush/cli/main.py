@@ -141,6 +141,10 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     control_name: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A name under which the control port answers besides.")
     ] = None,
+    control_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate of the control port (PEM): it speaks TLS.")
+    ] = None,
+    control_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     keys_from: KeysFromOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
@@ -150,18 +154,23 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         return
     from redrush.config import Address, load_campaign_file
     from redrush.control.data_dir import DataDir
+    from redrush.wiring.control_tls import Shown
     from redrush.wiring.embedded import Ports, run_embedded
 
     hosts = {"gate": host, "control": control_host}
 
     def announce(bound: dict[str, int]) -> None:
         for name, number in bound.items():
-            sys.stderr.write(f"{name} http://{Address(hosts[name], number)}\n")
+            scheme = "https" if name == "control" and control_cert is not None else "http"
+            sys.stderr.write(f"{name} {scheme}://{Address(hosts[name], number)}\n")
         sys.stderr.flush()
         _print("ready")
         sys.stdout.flush()
 
-    ports = Ports(host, port, control_port, control_host, tuple(control_name or ()))
+    if (control_cert is None) != (control_key is None):
+        raise typer.BadParameter("--control-cert goes with --control-key: give both files or neither")
+    shown = None if control_cert is None or control_key is None else Shown(control_cert, control_key)
+    ports = Ports(host, port, control_port, control_host, tuple(control_name or ()), shown)
     run_embedded(load_campaign_file(file), DataDir(data), ports, announce, keys_from=keys_source(keys_from))
 
 

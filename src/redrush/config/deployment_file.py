@@ -168,6 +168,11 @@ class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
     """A set goes on without its replica when that was away for so long; None: only when an operator says so."""
     names: tuple[str, ...] = ()
     """Names under which the control ports of all roles answer, besides loopback's, their hosts, and every address."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    """What the port of this role shows; None: it speaks plainly."""
+    tls_ca: Path | None = None
+    """Who must have signed that; None: it is known by the certificate itself."""
 
 
 class QueryRole(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +230,7 @@ class _Reading:
         self._path = path
 
     def deployment(self, file: Tables) -> DeploymentFile:
+        _check_tls(file.control)
         with wrong_at("event.warm_up"):
             warm_up_us = parse_duration_us(file.event.warm_up)
         if warm_up_us > WARM_UP_US_MAX:
@@ -245,6 +251,9 @@ class _Reading:
                 notes=self._path_of(file.control.notes),
                 lower_after_us=_lower_after_us(file.control.lower_after),
                 names=tuple(file.control.names),
+                tls_cert=self._path_if_any(file.control.tls_cert),
+                tls_key=self._path_if_any(file.control.tls_key),
+                tls_ca=self._path_if_any(file.control.tls_ca),
             ),
             query=QueryRole(
                 address=_listening("query.port", file.query.host, file.query.port),
@@ -364,6 +373,13 @@ def _gate(table: GateTable) -> GateRole:
         count=table.count,
         limits=limits,
     )
+
+
+def _check_tls(table: ControlTable) -> None:
+    if (table.tls_cert is None) != (table.tls_key is None):
+        raise Wrong("control.tls_cert", "goes with tls_key: give both files or neither")
+    if table.tls_ca is not None and table.tls_cert is None:
+        raise Wrong("control.tls_ca", "is of no use without tls_cert and tls_key")
 
 
 def _control(role: str, table: GateTable | RoleTable | ControlTable | QueryTable) -> Address:

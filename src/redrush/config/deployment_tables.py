@@ -75,6 +75,9 @@ class ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     notes: str = "control"
     lower_after: str = LOWER_AFTER_DEFAULT
     names: list[str] = []
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_ca: str | None = None
 
 
 class QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

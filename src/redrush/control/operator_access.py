@@ -21,6 +21,10 @@ class ControlAddress(msgspec.Struct, frozen=True):
 
     host: str
     port: int
+    trusted: str | None = None
+    """A file with who must have signed what is shown there; None: it speaks plainly."""
+    pinned: bool = False
+    """The file has the very certificate, whatever name stands in it."""
 
 
 class TokenVerifier:

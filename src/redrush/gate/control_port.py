@@ -7,8 +7,11 @@ of the loop, while silence is pushed out by silence. Nobody is ever refused for 
 is no guest any more, and is counted with the site's connections only.
 """
 
+import asyncio
+import ssl
+from asyncio.sslproto import SSLProtocol
 from collections import Counter
-from typing import Final
+from typing import Final, Protocol, cast
 
 from redrush.gate.connection import Connection
 from redrush.gate.route import Route
@@ -22,18 +25,29 @@ GUEST_S: Final = 3
 it anew."""
 
 
+class Guest(Protocol):
+    """Whoever has shown no token."""
+
+    @property
+    def crowd(self) -> bytes | None:
+        """Whose connections it is counted with."""
+
+    def abort(self) -> None:
+        """End the connection now."""
+
+
 class Guests:
     """The guests of one control port, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._present: dict[ControlConnection, bytes | None] = {}
+        self._present: dict[Guest, bytes | None] = {}
         self._of_address: Counter[bytes | None] = Counter()
         self.pushed_out = 0
 
     def __len__(self) -> int:
         return len(self._present)
 
-    def enter(self, guest: "ControlConnection") -> None:
+    def enter(self, guest: Guest) -> None:
         """Let one in; if there are as many as may be, another one has to go."""
         if len(self._present) >= GUESTS_MAX:
             greediest, _ = self._of_address.most_common(1)[0]
@@ -44,7 +58,7 @@ class Guests:
         self._present[guest] = guest.crowd
         self._of_address[guest.crowd] += 1
 
-    def leave(self, guest: "ControlConnection") -> None:
+    def leave(self, guest: Guest) -> None:
         """One is a guest no more; nothing happens if it was none."""
         if guest in self._present:
             address = self._present.pop(guest)
@@ -56,15 +70,19 @@ class Guests:
 class ControlConnection(Connection):
     """A connection of a control port. See the module."""
 
-    __slots__ = ("_came_s", "_guest", "_guests")
+    __slots__ = ("_came_s", "_door", "_guest", "_guests")
 
-    def __init__(self, site: Site, guests: Guests) -> None:
+    def __init__(self, site: Site, guests: Guests, door: "Door | None" = None) -> None:
+        """`door`: through which it comes, where TLS is spoken."""
         super().__init__(site)
+        self._door = door
         self._guests = guests
         self._guest = False
         self._came_s = site.now_s
 
     def _meet(self) -> None:
+        if self._door is not None:
+            self._guests.leave(self._door)
         super()._meet()
         if not self._closing:
             self._guest = True
@@ -87,3 +105,36 @@ class ControlConnection(Connection):
             self.abort()
         else:
             super().check_deadlines()
+
+
+class Door(SSLProtocol):
+    """Where a control port speaks TLS: a guest from the first moment, with a `ControlConnection` behind the handshake.
+
+    The loop's own TLS server tells nobody of a connection before its handshake, so silent ones could not be counted;
+    and what comes before `start_tls` is called would be taken for plain bytes.
+    """
+
+    def __init__(self, site: Site, guests: Guests, context: ssl.SSLContext) -> None:
+        self._site = site
+        self._guests = guests
+        self.crowd: bytes | None = None
+        loop = asyncio.get_running_loop()
+        connection = ControlConnection(site, guests, self)
+        super().__init__(loop, connection, context, None, True, ssl_handshake_timeout=GUEST_S)  # type: ignore[arg-type]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Come in."""
+        self._plain = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.crowd, _ = self._site.asking.clients.of_peer(peer[0] if peer else "")
+        self._guests.enter(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave."""
+        self._guests.leave(self)
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """End the connection now."""
+        self._plain.abort()

@@ -14,7 +14,7 @@ that was closed in their face would have broken a request on its way."""
 STOP_DEADLINE_S = 10.0
 """How long a stop waits for clients to take their answers before it cuts them."""
 
-MakeConnection = Callable[[Site], asyncio.Protocol]
+MakeConnection = Callable[[Site], asyncio.BaseProtocol]
 
 Beat = Callable[[float], float]
 """Is told how late it is called, in seconds; returns how many shall lie between the calls from the next one on."""

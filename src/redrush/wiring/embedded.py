@@ -41,6 +41,7 @@ from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
 from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
+from redrush.wiring.control_tls import Shown
 from redrush.wiring.dependencies import breaker_readings
 from redrush.wiring.files import limits_of
 from redrush.wiring.operating import ControlPort, Operating, operation_failed, prepare_operating
@@ -64,6 +65,8 @@ class Ports(msgspec.Struct, frozen=True):
     control_host: str = "127.0.0.1"
     control_names: tuple[str, ...] = ()
     """Names under which the control port answers, besides loopback's, its own, and every address."""
+    control_shown: Shown | None = None
+    """The certificate of the control port; None: it speaks plainly."""
 
 
 class Embedded:
@@ -116,6 +119,8 @@ class Embedded:
                 f"{self._data_dir.root}: is the directory of a stack, its grants are elsewhere; use `redrush stack up`"
             )
         limits = limits_of(self._file.gate, self._log)
+        shown = self._ports.control_shown
+        self._control_tls = None if shown is None else shown.context()
         is_new = not is_sealed(self._file, self._data_dir)
         check_keys(self._data_dir, self._keys_from)
         audience = self._read_audience(clock.now_us(), is_new=is_new)
@@ -246,12 +251,13 @@ class Embedded:
         ports = {"gate": await self._server.serve(self._gate.site, gate)}
         for reserved in others:
             host = self._ports.control_host
-            control = ControlPort(self._data_dir, clock.now_us, (host, *self._ports.control_names))
+            names = (host, *self._ports.control_names)
+            control = ControlPort(self._data_dir, clock.now_us, names, self._control_tls)
             self._operating.serve_on(control.site)
             sources = [lambda: gate_readings(self._gate), self._settlement_readings, control.readings]
             add_probes(control.site, self._readiness, sources)
             ports["control"] = await control.serve(self._server, reserved)
-        self._operating.announce(self._ports.control_host, ports.get("control"))
+        self._operating.announce(self._ports.control_host, ports.get("control"), self._ports.control_shown)
         return ports
 
     def _readiness(self) -> bytes:

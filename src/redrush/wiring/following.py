@@ -19,7 +19,7 @@ from redrush.ports.store import Known
 from redrush.ports.switch_line import SwitchLine
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
-from redrush.wiring.operating import ANY_HOST
+from redrush.wiring.control_tls import control_address, shown_by
 from redrush.wiring.role import Parts, Surroundings, Troubles
 
 TELL_S: Final = 0.5
@@ -75,7 +75,7 @@ class SettlementPause:
 def control_of(around: Surroundings) -> ControlAddress:
     """Return where the control role of the deployment is."""
     control = around.deployment.control.control
-    return ControlAddress(ANY_HOST.get(control.host, control.host), control.port)
+    return control_address(control.host, control.port, shown_by(around.deployment))
 
 
 def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchLine:

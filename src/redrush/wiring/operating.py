@@ -1,6 +1,7 @@
 """Switches, playbooks and rules of a running event: the board on its data directory, and the control API on a site."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, Self
@@ -8,7 +9,6 @@ from typing import Any, Final, Self
 from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import (
-    ControlAddress,
     TokenVerifier,
     forget_address,
     keep_address,
@@ -24,7 +24,7 @@ from redrush.control.told_readings import ToldReadings
 from redrush.core.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.gate import answers
-from redrush.gate.control_port import GUESTS_MAX, ControlConnection, Guests
+from redrush.gate.control_port import GUESTS_MAX, ControlConnection, Door, Guests
 from redrush.gate.hosts import Hosts
 from redrush.gate.operations import OPERATIONS_MAX, WATCHES_MAX, Operations
 from redrush.gate.reader import Limits
@@ -32,6 +32,7 @@ from redrush.gate.server import Server
 from redrush.gate.site import Site
 from redrush.gate.sockets import Reserved
 from redrush.watch.metrics import Reading
+from redrush.wiring.control_tls import Shown, control_address
 
 OPERATORS_MAX: Final = 32
 """Connections of operators and their programs, as many as there are surely files for."""
@@ -39,8 +40,6 @@ OPERATORS_MAX: Final = 32
 CONTROL_LIMITS: Final = Limits(connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0)
 """Of a control port: guests, and whoever has the token: operators, and processes that wait for the next change for
 longer than a claim may take."""
-
-ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here: where a client finds such a port
 
 
 def prepare_operating(data_dir: DataDir, file: CampaignFile) -> Plans:
@@ -63,9 +62,13 @@ def operation_failed(log: Any) -> Callable[[Exception], None]:
 class ControlPort:
     """A control port: its site, and who is on it. `listen` when everything is on the site."""
 
-    def __init__(self, data_dir: DataDir, now_us: Callable[[], int], names: Iterable[str]) -> None:
+    def __init__(
+        self, data_dir: DataDir, now_us: Callable[[], int], names: Iterable[str], tls: ssl.SSLContext | None = None
+    ) -> None:
         """What needs a ticket on the site needs the control token; it is refused to everybody where there is none.
-        `names` are those under which it answers, besides loopback's and every address."""
+        `names` are those under which it answers, besides loopback's and every address. `tls`: what it shows; None: it
+        speaks plainly."""
+        self._tls = tls
         token = load_token_if_any(data_dir)
         verifier = None if token is None else TokenVerifier(token)
         self.site = Site(CONTROL_LIMITS, verifier, now_us, answers.NO_TOKEN, hosts=Hosts(names))
@@ -77,7 +80,10 @@ class ControlPort:
 
     async def serve(self, server: Server, reserved: Reserved) -> int:
         """Answer at a port that was taken before; returns the port."""
-        return await server.serve(self.site, reserved, lambda site: ControlConnection(site, self.guests))
+        return await server.serve(self.site, reserved, self._make)
+
+    def _make(self, site: Site) -> asyncio.BaseProtocol:
+        return ControlConnection(site, self.guests) if self._tls is None else Door(site, self.guests, self._tls)
 
     def readings(self) -> Iterator[Reading]:
         """Yield who is on it."""
@@ -133,12 +139,12 @@ class Operating:
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")
             site.add(method, path, route, needs_ticket=True, reads=route.reads)
 
-    def announce(self, host: str, port: int | None) -> None:
-        """Let commands find the control port, or know that there is none."""
+    def announce(self, host: str, port: int | None, shown: Shown | None = None) -> None:
+        """Let commands find the control port, and what it shows of itself; or know that there is none."""
         if port is None:
             forget_address(self._data_dir)
         else:
-            keep_address(self._data_dir, ControlAddress(ANY_HOST.get(host, host), port))
+            keep_address(self._data_dir, control_address(host, port, shown))
 
     def run_rules(self, readings: Callable[[], Mapping[str, float]], on_fault: Callable[[RedrushError], None]) -> None:
         """Let the automatic rules act from now on: on the readings of this process, and what others tell of theirs."""

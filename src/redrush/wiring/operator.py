@@ -20,6 +20,7 @@ from redrush.control.switchboard import Switchboard
 from redrush.core.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
 from redrush.wiring.clock import system_clock
+from redrush.wiring.control_tls import control_address, shown_by
 
 DEADLINE_S: Final = 10.0
 """For a server to answer: a change is an fsync, and a log of a thousand entries some milliseconds."""
@@ -57,7 +58,7 @@ def operate_deployment(
     deployment = load_deployment_file(file)
     data_dir, control = DataDir(deployment.data), deployment.control.control
     data_dir.require()
-    address = ControlAddress(control.host, control.port)
+    address = control_address(control.host, control.port, shown_by(deployment))
     answered = asyncio.run(ask(address, load_token(data_dir), method, path, fields, deadline_s))
     return {**_fields_of(answered, data_dir, path), "live": True}
 

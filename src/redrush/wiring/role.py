@@ -1,6 +1,7 @@
 """What every role process has: one deployment, one campaign, a control port, and an end in good order."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final, Protocol
 
@@ -181,9 +182,11 @@ def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Cal
     site.add(b"GET", b"/metrics", metrics, needs_ticket=False)
 
 
-def run_role(make: Callable[[Surroundings], Role], around: Surroundings, announce: Announce) -> None:
+def run_role(
+    make: Callable[[Surroundings], Role], around: Surroundings, announce: Announce, tls: ssl.SSLContext | None = None
+) -> None:
     """Run a role until it is told to stop, or until it can go on no more, which is raised. `announce` gets where it
-    answers once it has started."""
+    answers once it has started. `tls`: what its control port shows; None: it speaks plainly."""
 
     async def main() -> None:
         stopping = asyncio.Event()
@@ -198,7 +201,7 @@ def run_role(make: Callable[[Surroundings], Role], around: Surroundings, announc
         try:
             raise_files_max()
             names = (control.host, *around.deployment.control.names)
-            control_port = ControlPort(around.data_dir, around.clock.now_us, names)
+            control_port = ControlPort(around.data_dir, around.clock.now_us, names, tls)
             addresses = await role.start(control_port.site)
             add_probes(control_port.site, readiness, [role.readings, control_port.readings])
             port = await control_port.listen(server, control.host, control.port)

@@ -28,6 +28,7 @@ from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
+from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
 from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
@@ -188,7 +189,7 @@ class ControlRole:
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
         self._operating.serve_on(control, self._wardens.operations(self._operating.board, self._lack).operations())
-        self._operating.announce(around.control.host, around.control.port or None)
+        self._operating.announce(around.control.host, around.control.port or None, shown_by(around.deployment))
         self._rebalancer = Rebalancer(
             self._stores,
             campaign,
@@ -317,4 +318,5 @@ class QueryRole:
 def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:
     """Run a role of the deployment until it is told to end."""
     clock: SteadyClock = system_clock()
-    run_role(make, surroundings(deployment, control, clock), announce)
+    shown = shown_by(deployment) if make is ControlRole else None
+    run_role(make, surroundings(deployment, control, clock), announce, None if shown is None else shown.context())

@@ -89,7 +89,7 @@ def attacked(
         assert process.stdout is not None
         with process.stdout:
             assert process.stdout.readline() == "ready\n", log.read_text()
-        ports = dict(re.findall(r"^(gate|control) http://.*:(\d+)$", log.read_text(), re.MULTILINE))
+        ports = dict(re.findall(r"^(gate|control) https?://.*:(\d+)$", log.read_text(), re.MULTILINE))
         yield Target(process, int(ports["gate"]), int(ports["control"]), DataDir(directory / "data"), log)
     finally:
         process.terminate()
