@@ -621,3 +621,32 @@ async def test_a_rush_over_several_gates_while_sets_come_and_go_loses_and_double
         assert len(set(held.values())) == len(held) == 300
         assert sum([(await store.state("r1")).claimed for store in event.sets.values()]) == 300
         assert max(len(batch) for gate in gates for s in gate.stores.values() for batch in s.calls) <= BATCH_CLAIMS_MAX
+
+
+async def test_a_hiccup_that_two_batches_meet_at_once_refuses_nobody_afterwards() -> None:
+    async with many_sets(["s1"], packets=400) as event:
+        gate, clients = await event.gate(), 32
+        store, began = gate.stores["s1"], 0
+        for _ in range(5):  # calm: all come, are decided in a millisecond, and come again
+            store.hang()
+            asked = [gate.ask(f"u{began + number}") for number in range(clients)]
+            began += clients
+            await until(lambda: len(gate.r1.lanes[0].under_way) > 0)
+            event.clock.now_us += 1_000
+            store.let_go()
+            assert {(await asking.json())["status"] for asking in asked} == {200}
+        store.hang()
+        asked = [gate.ask(f"u{began + number}") for number in range(clients)]
+        await until(lambda: len(gate.r1.lanes[0].under_way) == 1)
+        asked += [gate.ask(f"u{began + clients + number}") for number in range(clients)]
+        await until(lambda: len(gate.r1.lanes[0].under_way) == 2)
+        event.clock.now_us += 60_000
+        store.let_go()
+        assert {(await asking.json())["status"] for asking in asked} == {200}
+        began += 2 * clients
+        store.hang()
+        asked = [gate.ask(f"u{began + number}") for number in range(2 * clients)]
+        await until(lambda: len(gate.r1.lanes[0].under_way) > 0)
+        store.let_go()
+        assert {(await asking.json())["status"] for asking in asked} == {200}
+        assert gate.r1.lanes[0].busy == 0
