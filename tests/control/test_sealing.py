@@ -151,8 +151,8 @@ def test_a_damaged_seal_is_refused_and_never_replaced(data_dir: DataDir, content
 def test_a_seal_of_another_version_is_refused(data_dir: DataDir) -> None:
     seal(FILE, data_dir, NOW_US)
     sealed = msgspec.json.decode(data_dir.campaign.read_bytes(), type=Sealed)
-    data_dir.campaign.write_bytes(msgspec.json.encode(msgspec.structs.replace(sealed, version=2)))
-    with pytest.raises(ConfigError, match="has version 2; this redrush reads version 1"):
+    data_dir.campaign.write_bytes(msgspec.json.encode(msgspec.structs.replace(sealed, version=3)))
+    with pytest.raises(ConfigError, match="has version 3; this redrush reads version 2"):
         load_sealed(data_dir)
 
 

@@ -5,27 +5,36 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from redrush.core.campaign import Slots
 from redrush.errors import ConfigError
+from redrush.ports.log_rows import chain_after
 from redrush.ports.store import Granted, StoreCorrupt, StoreFailed
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
 from redrush.stores.sqlite.journal import APPLICATION_ID, SCHEMA_VERSION, open_journal
 from redrush.stores.sqlite.statements import sql
 
-OPENED = "INSERT INTO log VALUES (1, 'opened', 'p', 10, 3, NULL, NULL, NULL, NULL)"
+COLUMNS = "seq, kind, pot, first_slot, count, at_us, users, slots, transfer"
+OPENED = f"INSERT INTO log ({COLUMNS}) VALUES (1, 'opened', 'p', 10, 3, NULL, NULL, NULL, NULL)"
 
 
 def make_journal(path: Path, *statements: str) -> None:
     connection = apsw.Connection(str(path))
     connection.execute(sql("schema"))
+    connection.execute(sql("identity"))
     connection.pragma("application_id", APPLICATION_ID)
     connection.pragma("user_version", SCHEMA_VERSION)
     for statement in statements:
         connection.execute(statement)
+    chain = ""
+    rows: list[Any] = connection.execute(f"SELECT {COLUMNS} FROM log ORDER BY seq").fetchall()
+    for row in rows:
+        chain = chain_after(chain, row)
+        connection.execute(sql("chain_row"), (row[0], chain))
     connection.close()
 
 
@@ -35,11 +44,11 @@ async def open_and_close(path: Path) -> None:
 
 
 def granted(seq: int, first: int, users: str, count: int, pot: str = "p") -> str:
-    return f"INSERT INTO log VALUES ({seq}, 'granted', '{pot}', {first}, {count}, 7, '{users}', NULL, NULL)"
+    return f"INSERT INTO log ({COLUMNS}) VALUES ({seq}, 'granted', '{pot}', {first}, {count}, 7, '{users}', NULL, NULL)"
 
 
 def moved(seq: int, kind: str, slots: str, transfer: str) -> str:
-    return f"INSERT INTO log VALUES ({seq}, '{kind}', 'p', NULL, NULL, NULL, NULL, '{slots}', '{transfer}')"
+    return f"INSERT INTO log ({COLUMNS}) VALUES ({seq}, '{kind}', 'p', NULL, NULL, NULL, NULL, '{slots}', '{transfer}')"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +66,10 @@ def moved(seq: int, kind: str, slots: str, transfer: str) -> str:
         ([moved(2, "taken", "[[10,1]]", "t")], "record 2: takes .* whose last slots are"),
         ([moved(2, "given", "[[11,1]]", "t")], "record 2: pot 'p' already has slots"),
         ([moved(2, "given", "[[20,1]]", "t"), moved(3, "given", "[[20,1]]", "t")], "record 3: repeats an earlier"),
-        (["INSERT INTO log VALUES (2, 'opened', 'q', NULL, NULL, NULL, NULL, NULL, NULL)"], "record 2: is no 'opened'"),
+        (
+            [f"INSERT INTO log ({COLUMNS}) VALUES (2, 'opened', 'q', NULL, NULL, NULL, NULL, NULL, NULL)"],
+            "record 2: is no 'opened'",
+        ),
     ],
 )
 def test_a_log_that_contradicts_itself_is_not_served(statements: list[str], complaint: str, tmp_path: Path) -> None:

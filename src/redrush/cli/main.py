@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from redrush import __version__
-from redrush.cli import background, beginning, drills, outermost, roles
+from redrush.cli import background, backups, beginning, drills, outermost, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.login_keys import login_key_app
 from redrush.cli.operator_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn
@@ -46,6 +46,7 @@ app.add_typer(login_key_app, name="login-key")
 app.add_typer(audience_app, name="audience")
 beginning.add_to(app)
 background.add_to(app)
+backups.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
 

@@ -9,12 +9,17 @@ import typer
 from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
 
 if TYPE_CHECKING:
+    from redrush.control.data_dir import DataDir
     from redrush.settle.honouring import Honoured
+    from redrush.wiring.mending import Mended
 
 set_app = typer.Typer(no_args_is_help=True, help="The sets of a deployment: see, lower, promote, rebuild, honour.")
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Id of the set in the deployment file.")]
 NeededWhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
+OptionalSetArgument = Annotated[
+    str | None, typer.Argument(metavar="[SET]", help="Id of the set in the deployment file; a single server has none.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do it although something may be lost by it.")]
 
 
@@ -66,18 +71,30 @@ def lower_set(
 
 @set_app.command("promote")
 def promote_server(
-    set_id: SetArgument,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="host:port, as in the deployment file.")],
     why: NeededWhyOption,
+    set_id: OptionalSetArgument = None,
+    address: Annotated[
+        str | None, typer.Argument(metavar="ADDRESS", help="host:port, as in the deployment file.")
+    ] = None,
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Make a server the primary by force, whatever it lacks. Says what may be lost, and does it only with --yes."""
+    """Make a server the primary by force, whatever it lacks. Says what may be lost, and does it only with --yes.
+
+    Of a single server (--data DIR alone): go on with its journal as it is, in this directory.
+    """
+    if (directory := _single_server(data, deploy)) is not None:
+        from redrush.wiring.mending import promote_data_dir
+
+        _tell_mended(promote_data_dir(directory, why, who_is(who), yes=yes), directory)
+        return
     from redrush.wiring.restoring import promote
     from redrush.wiring.set_orders import deployment_path
 
+    if set_id is None or address is None:
+        raise typer.BadParameter("name the set and the server: redrush set promote SET ADDRESS")
     unasked = promote(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
     _say(f"{set_id}: {address} is the primary")
     if unasked:
@@ -90,18 +107,30 @@ def promote_server(
 
 @set_app.command("rebuild")
 def rebuild_lost_set(
-    set_id: SetArgument,
-    address: Annotated[str, typer.Option("--address", metavar="HOST:PORT", help="An empty server of the set.")],
+    set_id: OptionalSetArgument = None,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="An empty server of the set.")
+    ] = None,
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
     yes: YesOption = False,
 ) -> None:
-    """Make a set anew whose copies are all lost: from its journal in the records, and the other sets' moves."""
+    """Make a set anew whose copies are all lost: from its journal in the records, and the other sets' moves.
+
+    Of a single server (--data DIR alone): its journal, from what is sound of it, and from its records.
+    """
+    if (directory := _single_server(data, deploy)) is not None:
+        from redrush.wiring.mending import rebuild_data_dir
+
+        _tell_mended(rebuild_data_dir(directory, why or "the journal is lost", who_is(who), yes=yes), directory)
+        return
     from redrush.wiring.restoring import rebuild
     from redrush.wiring.set_orders import deployment_path
 
+    if set_id is None or address is None:
+        raise typer.BadParameter("name the set and its empty server: redrush set rebuild SET --address HOST:PORT")
     rebuilt = rebuild(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
     _say(f"{set_id}: rebuilt on {address} up to log record {rebuilt.last_seq}, in epoch {rebuilt.epoch}")
     _say(AFTER_A_LOSS)
@@ -136,12 +165,42 @@ def honour(
             whose = "" if receipt is None else f" {user}, round {round_}, slot {slot}:"
             _say(f"{line}: {honoured.outcome}:{whose} {honoured.why}")
 
-    honour_receipts(deployment_path(data, deploy), receipts, tell)
+    if (directory := _single_server(data, deploy)) is not None:
+        from redrush.wiring.mending import honour_data_dir
+
+        honour_data_dir(directory, receipts, tell)
+    else:
+        honour_receipts(deployment_path(data, deploy), receipts, tell)
     ok = all(row["outcome"] in {Honour.ENTERED, Honour.KNOWN} for row in found)
     if as_json:
         show({"ok": ok, "receipts": found}, [], as_json=True)
     if not ok:
         raise SystemExit(1)
+
+
+def _single_server(data: Path | None, deploy: Path | None) -> "DataDir | None":
+    """Return the data directory of a single server, None where there are sets."""
+    from redrush.control.data_dir import DataDir
+
+    if data is None or deploy is not None or DataDir(data).deployment.is_file():
+        return None
+    directory = DataDir(data)
+    directory.require()
+    return directory
+
+
+def _tell_mended(mended: "Mended", directory: "DataDir") -> None:
+    root = directory.root
+    made = f"up to log record {mended.last_seq}, from {mended.made_of}"
+    _say(f"{root}: the journal is made anew {made}; it is of generation {mended.generation}")
+    if mended.old is not None:
+        _say(f"{root}: the old one is kept as {mended.old}")
+    if mended.kept_back:
+        _say(
+            f"{root}: {mended.kept_back} grants that were acknowledged are missing in it; as many slots are kept back "
+            f"for `redrush set honour --data {root} --receipts FILE`, with the receipts that their winners have"
+        )
+    _say(f"{root}: what was granted after its last record is to be had from receipts; `redrush serve` begins with it")
 
 
 def _say(line: str) -> None:

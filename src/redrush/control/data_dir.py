@@ -9,6 +9,7 @@
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
 | `journal.db` | the store: which slot belongs to whom. The authority |
+| `journal.witness` | how far the journal is, for the case that it is not there any more (`redrush.control.witness`) |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
 | `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
 | `plans.json` | playbooks and rules as the last start read them, for commands while no server runs |
@@ -33,6 +34,8 @@ OURS: Final = (
     "proof_of_work.json",
     "keys.json",
     "journal.db",
+    "journal.witness",
+    "generations.jsonl",
     "records.db",
     "switches.jsonl",
     "plans.json",
@@ -94,6 +97,16 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "journal.db"
 
     @property
+    def witness(self) -> Path:
+        """What says how far the journal is, apart from it."""
+        return self.root / "journal.witness"
+
+    @property
+    def generations(self) -> Path:
+        """When the journal was made anew, by whom and why: a JSON object a line."""
+        return self.root / "generations.jsonl"
+
+    @property
     def deployment(self) -> Path:
         """The deployment file, if this is the directory of a stack: there the store and the records are servers."""
         return self.root / "deployment.toml"
@@ -138,7 +151,7 @@ class DataDir(msgspec.Struct, frozen=True):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private([self.root, *(path for path in self.root.iterdir() if _is_ours(path.name))])
         except OSError as fault:
-            raise ConfigError(f"{self.root}: cannot be created: {fault.strerror}") from fault
+            raise ConfigError(f"{self.root}: cannot be created, or made its owner's alone: {fault.strerror}") from fault
 
     def require(self) -> None:
         """Raise ConfigError unless a campaign has been sealed here."""

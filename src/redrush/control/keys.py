@@ -1,6 +1,7 @@
 """The secret keys of a data directory: one ring that signs tickets, one that signs receipts."""
 
 import base64
+import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from redrush.core.tickets import KeyRing
 from redrush.errors import ConfigError
 
 KEY_BYTES = 32
+DIGEST_BYTES = 8
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -42,6 +44,11 @@ def load_or_create_keys(data_dir: DataDir, source: DataDir | None = None) -> Key
     """
     check_keys(data_dir, source)
     if not data_dir.keys.exists():
+        if data_dir.witness.exists():
+            raise ConfigError(
+                f"{data_dir.keys}: is missing, and the event has begun: receipts and tickets were signed with these "
+                f"keys, new ones would make them worthless; {_restore(data_dir)}"
+            )
         try:
             create_durably(data_dir.keys, _new_keys() if source is None else source.keys.read_bytes())
         except OSError as fault:
@@ -78,8 +85,42 @@ def load_keys(data_dir: DataDir) -> Keys:
         return Keys(_ring(file.tickets, file.logins), _ring(file.receipts))
     except OSError as fault:
         raise ConfigError(f"{data_dir.keys}: cannot be read: {fault.strerror}") from fault
-    except (msgspec.DecodeError, ValueError) as fault:
-        raise ConfigError(f"{data_dir.keys}: is not a file of keys: {fault}") from fault
+    except ValueError as fault:  # not JSON, not these fields, not base64, not UTF-8
+        raise ConfigError(f"{data_dir.keys}: is not a file of keys: {fault}; {_restore(data_dir)}") from fault
+
+
+def key_digests(keys: Keys) -> dict[str, str]:
+    """Return a digest of each key by its ring and id: enough to know it again, useless to whoever wants to sign."""
+    return {
+        f"{name}/{key_id}": hashlib.blake2b(key, digest_size=DIGEST_BYTES, person=b"redrush.keys").hexdigest()
+        for name, ring in (("receipts", keys.receipts), ("tickets", keys.tickets))
+        for key_id, key in ring.keys.items()
+    }
+
+
+def check_known_keys(data_dir: DataDir, known: Mapping[str, str], keys: Keys) -> None:
+    """Raise ConfigError if a key is not the one that was used before, or a receipt key is gone.
+
+    `known` are the digests of then. Keys may be added, and a ticket key may go once its tickets have expired; not all
+    of them, for that would be another file.
+    """
+    found = key_digests(keys)
+    for name, digest in known.items():
+        is_gone = name not in found
+        if found.get(name, digest) != digest or (
+            is_gone and (name.startswith("receipts/") or digest in found.values())
+        ):
+            what = "is gone" if is_gone else "is another one"
+            raise ConfigError(
+                f"{data_dir.keys}: the key {name} {what}, and what was signed with it would be worth nothing; "
+                f"{_restore(data_dir)}"
+            )
+    if known and not known.keys() & found.keys() & {name for name in found if name.startswith("tickets/")}:
+        raise ConfigError(f"{data_dir.keys}: has none of the ticket keys of before; {_restore(data_dir)}")
+
+
+def _restore(data_dir: DataDir) -> str:
+    return f"`redrush restore BACKUP --data {data_dir.root} --only keys.json` puts it back from any backup"
 
 
 def _ring(file: _RingFile, logins: Mapping[str, str] | None = None) -> KeyRing:

@@ -21,8 +21,13 @@ from redrush.control.durable_file import write_durably
 from redrush.core.campaign import Campaign, Round, Slots
 from redrush.errors import ConfigError
 
-VERSION = 1
+VERSION = 2
+UNHASHED_VERSION = 1
+"""Campaigns that were sealed by the version before do not say their own hash."""
+
 SEED_BYTES = 32
+
+_HASH_KEY = b',\n  "sha256": "'
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,25 +104,59 @@ def load_sealed(data_dir: DataDir) -> SealedCampaign:
     try:
         raw = data_dir.amounts.read_bytes()
     except OSError as fault:
-        raise ConfigError(f"{data_dir.amounts}: cannot be read: {fault.strerror}") from fault
+        raise ConfigError(
+            f"{data_dir.amounts}: cannot be read: {fault.strerror}; {_restore(data_dir, 'amounts.i64')}"
+        ) from fault
     if hashlib.sha256(raw).hexdigest() != sealed.amounts_sha256:
-        raise ConfigError(f"{data_dir.amounts}: is not the table that was sealed; restore it from a copy")
+        raise ConfigError(f"{data_dir.amounts}: is not the table that was sealed; {_restore(data_dir, 'amounts.i64')}")
     amounts = array("q", raw)
     if byteorder == "big":
         amounts.byteswap()
     return SealedCampaign(sealed.campaign, amounts)
 
 
-def _read_seal(data_dir: DataDir) -> Sealed:
+def seal_sha256(data_dir: DataDir) -> str:
+    """Return the SHA-256 of the file of the sealed campaign. ConfigError if it cannot be read."""
+    return hashlib.sha256(_read(data_dir)).hexdigest()
+
+
+def _read(data_dir: DataDir) -> bytes:
     try:
-        sealed = msgspec.json.decode(data_dir.campaign.read_bytes(), type=Sealed)
+        return data_dir.campaign.read_bytes()
     except OSError as fault:
         raise ConfigError(f"{data_dir.campaign}: cannot be read: {fault.strerror}") from fault
-    except msgspec.DecodeError as fault:
-        raise ConfigError(f"{data_dir.campaign}: is not a sealed campaign: {fault}") from fault
-    if sealed.version != VERSION:
+
+
+def _read_seal(data_dir: DataDir) -> Sealed:
+    raw = _read(data_dir)
+    content, key, stated = raw.rpartition(_HASH_KEY)
+    if key and stated != b'%b"\n}' % hashlib.sha256(content).hexdigest().encode():
+        raise ConfigError(
+            f"{data_dir.campaign}: was changed since it was sealed, its hash is another one; "
+            f"{_restore(data_dir, 'campaign.json')}"
+        )
+    try:
+        sealed = msgspec.json.decode(raw, type=Sealed)
+    except ValueError as fault:  # not JSON, not these fields, not UTF-8
+        raise ConfigError(
+            f"{data_dir.campaign}: is not a sealed campaign: {fault}; {_restore(data_dir, 'campaign.json')}"
+        ) from fault
+    if sealed.version not in {UNHASHED_VERSION, VERSION}:
         raise ConfigError(f"{data_dir.campaign}: has version {sealed.version}; this redrush reads version {VERSION}")
+    if sealed.version == VERSION and not key:
+        raise ConfigError(f"{data_dir.campaign}: does not say its hash any more; {_restore(data_dir, 'campaign.json')}")
     return sealed
+
+
+def _restore(data_dir: DataDir, name: str) -> str:
+    """Return what helps where a file that never changes is not as it was."""
+    return f"`redrush restore BACKUP --data {data_dir.root} --only {name}` puts it back from any backup"
+
+
+def _sealed_text(sealed: Sealed) -> bytes:
+    """Return the content of `campaign.json`: its last key is the SHA-256 of all that stands before that key."""
+    content = msgspec.json.format(msgspec.json.encode(sealed)).removesuffix(b"\n}")
+    return b'%b%b%b"\n}' % (content, _HASH_KEY, hashlib.sha256(content).hexdigest().encode())
 
 
 def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
@@ -147,7 +186,7 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
     )
     try:
         write_durably(data_dir.amounts, raw)
-        write_durably(data_dir.campaign, msgspec.json.format(msgspec.json.encode(sealed)))
+        write_durably(data_dir.campaign, _sealed_text(sealed))
     except OSError as fault:
         raise ConfigError(f"{data_dir.root}: the campaign cannot be sealed: {fault.strerror}") from fault
     return SealedCampaign(campaign, array("q", amounts.tolist()))

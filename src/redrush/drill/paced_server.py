@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
@@ -32,9 +32,9 @@ class PacedStore(SqliteStore):
     _free_s = 0.0
 
     @classmethod
-    async def open_paced(cls, path: Path, claims_per_s: float) -> Self:
+    async def open_paced(cls, path: Path, claims_per_s: float, **options: Any) -> Self:
         """Open the journal at `path`; raises what `open_path` does."""
-        store = await cls.open_path(path)
+        store = await cls.open_path(path, **options)
         store.claims_per_s = claims_per_s
         return store
 
@@ -69,7 +69,7 @@ def main() -> None:
         DataDir(chosen.data),
         Ports("127.0.0.1", chosen.port, chosen.control_port),
         announce,
-        lambda path: PacedStore.open_paced(path, chosen.claims_per_s),
+        lambda path, **options: PacedStore.open_paced(path, chosen.claims_per_s, **options),
     )
 
 

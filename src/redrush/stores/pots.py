@@ -13,8 +13,9 @@ costs every repeat a search.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from itertools import chain, islice, repeat
 from typing import Final
 
 from redrush.core.campaign import Slots
@@ -36,6 +37,18 @@ from redrush.ports.store import (
 
 INTEGER_MAX: Final = 2**63 - 1
 """Slots and instants end here: what 64 signed bits of SQLite, Lua-side streams and the amounts table can hold."""
+
+
+WITHHELD: Final = "withheld:"
+"""Transfers that begin so take single slots out of a pot, wherever they are, because somebody may hold them already: a
+journal that was made anew lacks the last grants. The slot comes back with the grant that is entered again, or never."""
+
+
+class EntryRefused(Enum):
+    """Why a grant cannot be entered again, in words."""
+
+    HELD = "the user has another grant of the round"
+    ABSENT = "its slot was granted to somebody else since, or has left the round"
 
 
 class Pot:
@@ -114,6 +127,22 @@ class Pot:
             count -= tail.count
         return tuple(taken)
 
+    def withhold(self, slot: int) -> bool:
+        """Remove one slot from wherever it stands; return whether it was there."""
+        for place, run in enumerate(self.unclaimed):
+            if run.first <= slot < run.end:
+                parts = (Slots(run.first, slot - run.first), Slots(slot + 1, run.end - slot - 1))
+                del self.unclaimed[place]
+                for part in reversed(parts):
+                    if part.count:
+                        self.unclaimed.insert(place, part)
+                return True
+        return False
+
+    def grant_last(self) -> None:
+        """Move the last run from unclaimed to granted."""
+        self.granted_runs.append(self.unclaimed.pop())
+
     def give(self, slots: tuple[Slots, ...]) -> None:
         self.unclaimed.extend(run for run in slots if run.count)
 
@@ -135,6 +164,59 @@ class Pots:
         self._pots: dict[str, Pot] = {}
         self._taken: dict[str, Taken] = {}
         self._given: dict[str, Given] = {}
+        self._coming_back: tuple[str, Slots] | None = None
+        """The withheld slot that the last record gave back: the next one may grant it, though others come first."""
+
+    def granted(self) -> dict[str, int]:
+        """Return how many slots each pot has granted."""
+        return {name: len(pot.grants) for name, pot in self._pots.items()}
+
+    def next_slots(self, pot: str, count: int) -> list[int]:
+        """Return the `count` slots that the pot would grant next, or all it has. KeyError for an unknown pot."""
+        runs: Iterable[range] = (range(run.first, run.end) for run in self._pot(pot).unclaimed)
+        return list(islice(chain.from_iterable(runs), count))
+
+    def withheld(self, pot: str) -> int:
+        """Return how many slots of the pot are kept back for whoever may hold them already."""
+        return sum(
+            record.pot == pot and transfer.startswith(WITHHELD) and transfer not in self._given
+            for transfer, record in self._taken.items()
+        )
+
+    def withhold(self, pot: str, slot: int, generation: int) -> Taken:
+        """Take a slot out of the pot that may be somebody's. Raises KeyError if it is not there."""
+        if not self._pot(pot).withhold(slot):
+            raise KeyError(f"pot {pot!r} does not have slot {slot}")
+        record = Taken(self._next_seq(), pot, (Slots(slot, 1),), f"{WITHHELD}{generation}:{slot}")
+        self._taken[record.transfer] = record
+        return record
+
+    def enter(self, pot: str, slot: int, user: str, at_us: int, generation: int) -> list[LogRecord] | EntryRefused:
+        """Grant this very slot, which may be withheld, to the user; return the records, or why it cannot be."""
+        target = self._pot(pot)
+        if user in target.grants:
+            return EntryRefused.HELD
+        run = (Slots(slot, 1),)
+        ids = (f"{WITHHELD}{earlier}:{slot}" for earlier in range(1, generation + 1))
+        found = [i for i in ids if i in self._taken and self._taken[i].pot == pot and i not in self._given]
+        records: list[LogRecord] = []
+        if found:
+            transfer = found[-1]
+        elif target.withhold(slot):
+            transfer = f"{WITHHELD}{generation}:{slot}"
+            if transfer in self._taken:
+                target.give(run)
+                return EntryRefused.ABSENT
+            records.append(Taken(self._next_seq(), pot, run, transfer))
+            self._taken[transfer] = records[0]  # type: ignore[assignment] # just made
+        else:
+            return EntryRefused.ABSENT
+        given = Given(self._next_seq(), pot, run, transfer)
+        self._given[transfer] = given
+        grant = Granted(self._next_seq(), pot, slot, (user,), at_us)
+        target.grants[user] = Claimed(slot, at_us, True)
+        target.granted_runs.append(Slots(slot, 1))
+        return [*records, given, grant]
 
     def open(self, pot: str, slots: Slots) -> Opened | None:
         _check_slots((slots,))
@@ -209,6 +291,7 @@ class Pots:
             raise StoreCorrupt(record.seq, f"follows record {self.seq}")
         if isinstance(record, Granted):
             self._restore_grants(record)
+            self._coming_back = None
             self.seq = record.seq
             return
         self.seq = record.seq - 1
@@ -223,6 +306,9 @@ class Pots:
             raise StoreCorrupt(record.seq, f"grants from pot {record.pot!r}, which was not opened before")
         first, count = record.first_slot, len(record.users)
         head = pot.unclaimed[0] if pot.unclaimed else Slots(first, 0)
+        comes_back = self._coming_back == (record.pot, Slots(first, count))
+        if comes_back:
+            head = Slots(first, count)
         if not count or head.first != first or head.count < count:
             raise StoreCorrupt(record.seq, _slot_contradiction(pot, record))
         grants = pot.grants
@@ -231,10 +317,19 @@ class Pots:
         grants.update(zip(record.users, claims, strict=True))
         if len(grants) != known + count:
             raise StoreCorrupt(record.seq, f"grants a second slot of pot {record.pot!r} to one user")
-        pot.advance(count)
+        if comes_back:
+            pot.grant_last()
+        else:
+            pot.advance(count)
 
     def _restore_move(self, record: Opened | Taken | Given) -> None:
         repeated: object
+        self._coming_back = None
+        if isinstance(record, Taken) and record.transfer.startswith(WITHHELD):
+            self._restore_withheld(record)
+            return
+        if isinstance(record, Given) and record.transfer.startswith(WITHHELD) and len(record.slots) == 1:
+            self._coming_back = (record.pot, record.slots[0])
         if isinstance(record, Opened):
             repeated = self.open(record.pot, record.slots) is None
         elif isinstance(record, Given):
@@ -247,6 +342,14 @@ class Pots:
                 raise StoreConflict(f"takes {record.slots} from pot {record.pot!r}, whose last slots are {slots}")
         if repeated:
             raise StoreConflict(f"repeats an earlier record of pot {record.pot!r}")
+
+    def _restore_withheld(self, record: Taken) -> None:
+        if record.transfer in self._taken or len(record.slots) != 1 or record.slots[0].count != 1:
+            raise StoreConflict("withholds a slot a second time, or several at once")
+        if not self._pot(record.pot).withhold(record.slots[0].first):
+            raise StoreConflict(f"withholds slot {record.slots[0].first}, which pot {record.pot!r} does not have")
+        self._taken[record.transfer] = record
+        self.seq = record.seq
 
     def _next_seq(self) -> int:
         self.seq += 1

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import TextIO
 
 import msgspec
@@ -14,8 +13,9 @@ from redrush.config import CampaignFile
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
-from redrush.control.keys import check_keys, load_keys, load_or_create_keys
-from redrush.control.sealing import SealedCampaign, is_sealed, load_sealed, seal
+from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended
+from redrush.control.keys import check_keys, check_known_keys, key_digests, load_keys, load_or_create_keys
+from redrush.control.sealing import SealedCampaign, is_sealed, load_sealed, seal, seal_sha256
 from redrush.control.user_list import read_users
 from redrush.core.audience import Audience
 from redrush.core.campaign import RETURNED_POT, Slots
@@ -28,14 +28,13 @@ from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
 from redrush.gate.server import Server
 from redrush.gate.sockets import Reserved
-from redrush.ports.store import Store, StoreFailed
-from redrush.records.sqlite import SqliteRecords
+from redrush.ports.store import StoreCorrupt, StoreFailed
 from redrush.settle.closing import Closer
 from redrush.settle.export import Format, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
-from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+from redrush.stores.sqlite import Identity, LogReader, SqliteStore, StoreInUse
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
@@ -52,8 +51,8 @@ EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
 
 
-OpenStore = Callable[[Path], Awaitable[Store]]
-"""Opens the store whose journal is at a path."""
+OpenStore = Callable[..., Awaitable[SqliteStore]]
+"""Opens the store at a path, with the options of `SqliteStore.open_path`."""
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -77,7 +76,7 @@ class Embedded:
         file: CampaignFile,
         data_dir: DataDir,
         ports: Ports,
-        open_store: OpenStore = SqliteStore.open_path,
+        open_store: OpenStore | None = None,
         keys_from: DataDir | None = None,
         clock: SteadyClock | None = None,
     ) -> None:
@@ -86,7 +85,7 @@ class Embedded:
         self._file = file
         self._data_dir = data_dir
         self._ports = ports
-        self._open_store = open_store
+        self._open_store = open_store or SqliteStore.open_path
         self._keys_from = keys_from
         self._reserved: list[Reserved] = []
         self._clock = clock
@@ -126,14 +125,8 @@ class Embedded:
         audience = self._read_audience(clock.now_us(), is_new=is_new)
         self._reserve()
         self._data_dir.create()
-        self._store = await self._open_store(self._data_dir.journal)
-        self._records = SqliteRecords.open_path(self._data_dir.records)
-        keys = load_or_create_keys(self._data_dir, self._keys_from)
-        self.additions = None if audience is None else AudienceFollower(self._data_dir, audience.add)
-        if self.additions is not None:
-            self.additions.look_at_all()
-        self._sealed = seal(self._file, self._data_dir, clock.now_us())
-        campaign = self._sealed.campaign
+        await self._open_journal(clock, audience)
+        campaign, keys = self._sealed.campaign, self._keys
         self._gate = build_gate(
             Event(
                 campaign,
@@ -181,6 +174,26 @@ class Embedded:
         self._reserved.append(Reserved.at(self._ports.host, self._ports.gate))
         if self._ports.control is not None:
             self._reserved.append(Reserved.at(self._ports.control_host, self._ports.control))
+
+    async def _open_journal(self, clock: SteadyClock, audience: Audience | None) -> None:
+        """Open store and records, once they were compared with each other and with what is sealed; seal what is new."""
+        self.additions: AudienceFollower | None = None
+
+        def seal_up(identity: Identity) -> SealedUp:
+            self._keys = load_or_create_keys(self._data_dir, self._keys_from)
+            check_known_keys(self._data_dir, identity.keys, self._keys)
+            if audience is not None:
+                self.additions = AudienceFollower(self._data_dir, audience.add)
+                self.additions.look_at_all()
+            self._sealed = seal(self._file, self._data_dir, clock.now_us())
+            return SealedUp(seal_sha256(self._data_dir), key_digests(self._keys))
+
+        keeper = JournalKeeper(self._data_dir, self._log.warning, seal_up)
+        try:
+            self._store = await self._open_store(self._data_dir.journal, keeper=keeper, on_failure=self._fail)
+        except StoreCorrupt as fault:
+            raise mended(fault, self._data_dir) from fault
+        self._records = keeper.records
 
     def _settle(self, clock: SteadyClock) -> None:
         self._recorder = Recorder(
@@ -282,7 +295,7 @@ class Embedded:
         await self._operating.stop()
         await self._server.stop()
         self._closer.stop()
-        await self._recorder.stop(drain=self._fault is None)
+        await self._recorder.stop(drain=self._store.log_is_readable)
         self._clock_watch.cancel()
         await asyncio.gather(*self._tasks, self._clock_watch, return_exceptions=True)
         await self._store.close()
@@ -296,7 +309,7 @@ def run_embedded(
     data_dir: DataDir,
     ports: Ports,
     announce: Callable[[dict[str, int]], None],
-    open_store: OpenStore = SqliteStore.open_path,
+    open_store: OpenStore | None = None,
     keys_from: DataDir | None = None,
 ) -> None:
     """Run the embedded form until SIGTERM, SIGINT or SIGHUP; `announce` gets the ports once it answers."""
@@ -353,8 +366,9 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
 
 async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
     """Record the rest of the journal, as far as it can be recorded. Raises StoreInUse if a server is running."""
-    store = await SqliteStore.open_path(data_dir.journal)
-    records = SqliteRecords.open_path(data_dir.records)
+    keeper = JournalKeeper(data_dir, lambda _what: None)
+    store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
+    records = keeper.records
     faulted = asyncio.Event()
     recorder = Recorder(store, records, sealed.campaign, sealed.amounts, on_fault=lambda _fault: faulted.set())
     running = asyncio.create_task(recorder.run())

@@ -1,7 +1,6 @@
 """Bringing back what a set has lost with its servers: all that was recorded, and grants by their receipts."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,7 +10,6 @@ import msgspec
 from redrush.config import Address, DeploymentFile, load_deployment_file
 from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
-from redrush.control.issuing import STDIN
 from redrush.control.keys import load_keys
 from redrush.control.sealing import load_sealed
 from redrush.core.failover import Terms
@@ -27,6 +25,7 @@ from redrush.stores.valkey.proof import lack, read_held
 from redrush.stores.valkey.rebuild import enter_grant
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.servers import examine
+from redrush.wiring.receipts_file import read_receipts
 from redrush.wiring.role import division_of
 from redrush.wiring.set_orders import NeedsYes, describe_sets, expect_rebuilt
 from redrush.wiring.set_orders import promote as order_promotion
@@ -184,14 +183,7 @@ def honour_receipts(path: Path, receipts_file: Path, tell: Callable[[int, Honour
     `tell` hears what became of each, by its line. Raises RedrushError at the first whose set cannot be reached: do it
     all again then. ConfigError if the file cannot be read: nothing was done.
     """
-    try:
-        with sys.stdin if receipts_file == STDIN else receipts_file.open(encoding="utf-8") as lines:
-            receipts = lines.read().splitlines()
-    except OSError as fault:
-        raise ConfigError(f"{receipts_file}: cannot be read: {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise ConfigError(f"{receipts_file}: is not UTF-8 text (byte {fault.start})") from fault
-    asyncio.run(_honour(load_deployment_file(path), receipts, tell))
+    asyncio.run(_honour(load_deployment_file(path), read_receipts(receipts_file), tell))
 
 
 async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:

@@ -23,8 +23,17 @@ SELECT count(*) FROM sqlite_schema;
 -- name: cursor
 SELECT seq FROM cursor;
 
+-- name: mark
+SELECT seq, chain, log, digest FROM cursor;
+
 -- name: move_cursor
-UPDATE cursor SET seq = :seq;
+UPDATE cursor SET seq = :seq, chain = :chain, log = :log, digest = :digest;
+
+-- name: keep_log
+INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: journal
+SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer FROM journal ORDER BY seq;
 
 -- name: load_grants
 -- :grants is [[user, amount_minor], …]; the k-th has slot :first_slot + k.

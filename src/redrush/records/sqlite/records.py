@@ -10,10 +10,11 @@ the older cursor is still in the journal, which is FULL. It also spares the disk
 not once per batch next to the journal's own syncs, which claims wait for.
 """
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ import apsw
 import msgspec
 
 from redrush.errors import ConfigError
+from redrush.ports.log_rows import Row, chain_after, granted_row, row_of, users_text
 from redrush.ports.records import (
     Balance,
     Change,
@@ -31,12 +33,22 @@ from redrush.ports.records import (
     RecordsFailed,
     Totals,
 )
+from redrush.ports.store import Granted
 from redrush.sqlfiles import load_script, load_statements
 
 APPLICATION_ID = 0x52525243
 """In the file's header, so that no other SQLite file is taken for records ("RRRC")."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+UNMARKED_VERSION = 1
+"""Records of this version do not keep the log; they are made anew."""
+
+ASIDE_MAX = 99
+"""Damaged files kept beside the one in use; then somebody should look."""
+
+FILES = ("", "-wal", "-shm")
+"""What belongs to a SQLite file, by the ends of the names."""
 
 CACHE_KIB = 32 * 1024
 """Page cache of the writer. Users arrive in no order, so every batch touches pages all over the user indexes."""
@@ -46,6 +58,18 @@ BUSY_WAIT_MS = 5_000
 
 _PACKAGE = "redrush.records.sqlite"
 _encode = msgspec.json.Encoder().encode
+
+
+class RecordsDamaged(RecordsFailed):
+    """The file cannot be what was written. It is a projection: made anew from the journal it is as good as ever."""
+
+
+class RecordsMark(msgspec.Struct, frozen=True):
+    """How far the records hold which log: its id ("": not known), the last seq, and the fingerprint up to there."""
+
+    log: str
+    seq: int
+    chain: str
 
 
 class SqliteRecords:
@@ -71,17 +95,47 @@ class SqliteRecords:
         Raises ConfigError if the file is something else or of another version, RecordsFailed if the disk fails.
         """
         sql = load_statements(_PACKAGE, "queries.sql")
-        with _failures(path):
+        with ExitStack() as opened, _failures(path):
+            _make_private(path)
             writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            opened.callback(writer.close, force=True)
             with _transaction(writer):
                 _create_or_recognise(writer, path, sql["tables"])
             _tune(writer)
             writer.execute(sql["create_fresh_grants"])
             writer.execute(sql["create_fresh_postings"])
             reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+            opened.callback(reader.close, force=True)
             _tune(reader)
             reader.pragma("query_only", True)
+            opened.pop_all()
         return cls(path, writer, reader)
+
+    def mark(self) -> RecordsMark:
+        """Return how far the records are. Raises RecordsDamaged if that was changed by anybody else."""
+        with self._read_lock, _failures(self._path):
+            seq, chain, log, digest = self._row(self._reader, "mark")
+        if (seq or digest) and digest != _digest(seq, chain, log):
+            raise RecordsDamaged(f"{self._path}: its cursor was changed")
+        return RecordsMark(log, seq, chain)
+
+    def belong_to(self, log: str) -> None:
+        """Write down which log these are the records of."""
+        with self._write_lock, _failures(self._path), _transaction(self._writer):
+            seq, chain, _, _ = self._row(self._writer, "mark")
+            self._move_cursor(seq, chain, log)
+
+    def journal(self) -> Iterator[Row]:
+        """Yield the rows of the log that these records were made from, in order. RecordsDamaged if they are not what
+        was written: those before were."""
+        mark = self.mark()
+        chain, seq = "", 0
+        with self._read_lock, _failures(self._path):
+            for row in self._reader.execute(self._sql["journal"]):
+                chain, seq = chain_after(chain, row), row[0]
+                yield row
+        if (seq, chain) != (mark.seq, mark.chain):
+            raise RecordsDamaged(f"{self._path}: its copy of the journal was changed")
 
     def cursor(self) -> int:
         """See the port."""
@@ -93,13 +147,17 @@ class SqliteRecords:
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
         with self._write_lock, _failures(self._path), _transaction(self._writer):
-            cursor = int(self._row(self._writer, "cursor")[0])
+            cursor, chain, log, _ = self._row(self._writer, "mark")
             new = [change for change in changes if change.seq > cursor]
             if not new:
-                return cursor
+                return int(cursor)
             self._load(new)
             self._keep()
-            self._writer.execute(self._sql["move_cursor"], {"seq": new[-1].seq})
+            rows = [_row_of(change) for change in new]
+            for row in rows:
+                chain = chain_after(chain, row)
+            self._writer.executemany(self._sql["keep_log"], rows)
+            self._move_cursor(new[-1].seq, chain, log)
             return new[-1].seq
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
@@ -123,6 +181,10 @@ class SqliteRecords:
         with self._write_lock, self._read_lock:
             self._reader.close()
             self._writer.close()
+
+    def _move_cursor(self, seq: int, chain: str, log: str) -> None:
+        to = {"seq": seq, "chain": chain, "log": log, "digest": _digest(seq, chain, log)}
+        self._writer.execute(self._sql["move_cursor"], to)
 
     def _load(self, changes: Sequence[Change]) -> None:
         """Fill the connection's own tables of fresh grants and postings from the changes."""
@@ -159,6 +221,38 @@ class SqliteRecords:
         if row is None:
             raise RecordsFailed(f"{self._path} answers {name} with nothing: it is damaged; move it away to rebuild it")
         return row
+
+
+def set_aside(path: Path) -> Path:
+    """Move the records away, under a name that is free, with what SQLite keeps beside them; return that name.
+
+    Nobody may have them open. Raises RecordsFailed if the disk refuses.
+    """
+    for number in range(1, ASIDE_MAX + 1):
+        aside = path.with_name(f"{path.name}.aside-{number}")
+        if not aside.exists():
+            break
+    else:
+        raise RecordsFailed(f"{path}: {ASIDE_MAX} files were put aside already, look into them and delete them")
+    try:
+        for end in FILES:
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+    except OSError as fault:
+        raise RecordsFailed(f"{path}: cannot be put aside: {fault.strerror}") from fault
+    return aside
+
+
+def _row_of(change: Change) -> Row:
+    """Return the row of the log record that the change was made from."""
+    if not isinstance(change, GrantRun):
+        return row_of(change.record)
+    users = tuple(change.users)
+    return granted_row(Granted(change.seq, change.round, change.first_slot, users, change.at_us), users_text(users))
+
+
+def _digest(seq: int, chain: str, log: str) -> str:
+    return hashlib.blake2b(f"{seq} {chain} {log}".encode(), digest_size=8).hexdigest()
 
 
 def _create_or_recognise(writer: apsw.Connection, path: Path, tables_query: str) -> None:
@@ -202,8 +296,17 @@ def _failures(path: Path) -> Iterator[None]:
         ) from error
     except apsw.NotADBError as error:
         raise ConfigError(f"{path} is not a records file of redrush: {error}") from error
+    except (apsw.CorruptError, UnicodeDecodeError) as error:
+        raise RecordsDamaged(f"{path} is damaged: {error}") from error
     except apsw.Error as error:
         raise RecordsFailed(f"{path}: {error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """See to it that the file is its owner's alone; SQLite makes what it has beside it alike."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
 
 
 def _connect(path: Path, flags: int) -> apsw.Connection:

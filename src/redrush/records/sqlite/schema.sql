@@ -1,11 +1,28 @@
--- Records of the embedded form, version 1 (PRAGMA user_version). A projection of journal.db: delete it and it is rebuilt.
+-- Records of the embedded form, version 2 (PRAGMA user_version). A projection of journal.db: delete it and it is rebuilt.
 
--- The last log record applied. One row, written in the transaction of what it stands for.
+-- The last log record applied. One row, written in the transaction of what it stands for. `chain` is the fingerprint of
+-- the log up to there, `log` the id of the journal, "" before it is known; `digest` is of the three.
 CREATE TABLE cursor (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-    seq      INTEGER NOT NULL
+    seq      INTEGER NOT NULL,
+    chain    TEXT    NOT NULL DEFAULT '',
+    log      TEXT    NOT NULL DEFAULT '',
+    digest   TEXT    NOT NULL DEFAULT ''
 ) STRICT;
-INSERT INTO cursor VALUES (1, 0);
+INSERT INTO cursor (only_row, seq) VALUES (1, 0);
+
+-- The log itself, as it was applied: what a journal is made from again that was lost.
+CREATE TABLE journal (
+    seq        INTEGER PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    pot        TEXT NOT NULL,
+    first_slot INTEGER,
+    count      INTEGER,
+    at_us      INTEGER,
+    users      TEXT,
+    slots      TEXT,
+    transfer   TEXT
+) STRICT;
 
 CREATE TABLE grants (
     slot         INTEGER PRIMARY KEY,

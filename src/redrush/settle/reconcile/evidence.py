@@ -14,7 +14,7 @@ import msgspec
 
 from redrush.errors import ConfigError, RedrushError
 
-VERSION: Final = 1
+VERSIONS: Final = (1, 2)
 
 CACHE_KIB: Final = 64 * 1024
 """Page cache of each file: the joins of a million grants stay in memory."""
@@ -47,9 +47,13 @@ def read_terms(data_dir: Path) -> Terms:
     raw = _read(data_dir / "amounts.i64")
     path = data_dir / "campaign.json"
     try:
-        sealed = json.loads(_read(path))
-        if sealed["version"] != VERSION:
-            raise ConfigError(f"{path} has version {sealed['version']}; this redrush reads version {VERSION}")
+        text = _read(path)
+        sealed = json.loads(text)
+        if sealed["version"] not in VERSIONS:
+            raise ConfigError(f"{path} has version {sealed['version']}; this redrush reads version {VERSIONS[-1]}")
+        before = text[: text.rindex(b',\n  "sha256"')] if sealed["version"] == VERSIONS[-1] else b""
+        if before and hashlib.sha256(before).hexdigest() != sealed["sha256"]:
+            raise ConfigError(f"{path} was changed since it was sealed: its hash is another one")
         campaign = sealed["campaign"]
         rounds = {entry["id"]: _round_terms(entry) for entry in campaign["rounds"]}
         terms = (str(campaign["id"]), str(campaign["currency"]), rounds)

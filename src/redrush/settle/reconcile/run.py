@@ -6,6 +6,7 @@ from pathlib import Path
 
 from redrush.errors import ConfigError
 from redrush.settle.reconcile.evidence import RoundTerms, Terms, one_state_of, read_terms
+from redrush.settle.reconcile.history import check_history
 from redrush.settle.reconcile.journal import IN_TRANSIT, NOWHERE, RETURNED, WHOLE, Journal, Log
 from redrush.settle.reconcile.ledger import LedgerCheck
 from redrush.settle.reconcile.report import Problems, Report, RoundReport, SetReport
@@ -31,6 +32,7 @@ def reconcile(data_dir: Path) -> Report:
         with one_state_of(data_dir / "journal.db", "a journal") as connection:
             journal = Journal(terms, problems)
             journal.replay({WHOLE: Log(connection.execute(sql["journal"]), cursor)})
+            check_history(data_dir, connection, records, problems)
         LedgerCheck(records, sql, journal, problems).check()
     return report_of(journal, {WHOLE: cursor}, problems)
 

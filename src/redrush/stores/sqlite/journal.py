@@ -10,23 +10,27 @@ USENIX ATC 2020.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import apsw
+import msgspec
 
 from redrush.errors import ConfigError
-from redrush.ports.log_rows import record_of
+from redrush.ports.log_rows import Row, chain_after, record_of
 from redrush.ports.store import LogRecord, StoreCorrupt, StoreFailed
 from redrush.stores.pots import Pots
+from redrush.stores.sqlite.identity import Identity, digest, new_identity
 from redrush.stores.sqlite.statements import sql
 
 APPLICATION_ID: Final = 0x7264726A
 """Marks a SQLite file as a journal of redrush: "rdrj" in ASCII."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+UNCHAINED_VERSION: Final = 1
+"""Journals of this version have no fingerprints and no identity; they get both when they are opened for writing."""
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long to wait for a reader of another process to end its transaction; readers of ours take milliseconds."""
@@ -39,11 +43,31 @@ READ_PAGE_ROWS: Final = 1_000
 ALL_ROWS: Final = -1  # LIMIT -1 of SQLite
 
 
-def open_journal(path: Path, vfs: str | None) -> tuple[apsw.Connection, Pots]:
+class Recovered(msgspec.Struct, frozen=True):
+    """What a journal holds: its pots, who it is, and the fingerprint of its log.
+
+    `chains` are the fingerprints after the records that were asked for, as far as the journal has them. `is_new`: it
+    was made by this very call.
+    """
+
+    pots: Pots
+    identity: Identity
+    chain: str
+    chains: dict[int, str]
+    is_new: bool
+
+    @property
+    def seq(self) -> int:
+        """The number of the last record."""
+        return self.pots.seq
+
+
+def open_journal(path: Path, vfs: str | None, asked: Collection[int] = ()) -> tuple[apsw.Connection, Recovered]:
     """Open or create the journal for writing; return the connection and what the log adds up to.
 
-    Raises ConfigError for a file that is not a journal or of a newer version, StoreCorrupt for a log that contradicts
-    itself, StoreFailed when the disk fails. The caller holds the lock.
+    `asked` are seqs whose fingerprints are wanted. Raises ConfigError for a file that is not a journal or of a newer
+    version, StoreCorrupt for a log that contradicts itself or its fingerprints, StoreFailed when the disk fails. The
+    caller holds the lock.
     """
     try:
         connection = apsw.Connection(os.fspath(path), vfs=vfs)
@@ -51,22 +75,27 @@ def open_journal(path: Path, vfs: str | None) -> tuple[apsw.Connection, Pots]:
         raise StoreFailed(f"{path}: {error}") from error
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        is_new = _check_identity(connection, path)
+        version = check_identity(connection, path)
         _make_durable(connection, path)
-        if is_new:
+        if not version:
             _create(connection, path)
-        pots = _recover(connection)
+        elif version == UNCHAINED_VERSION:
+            _chain(connection)
+        recovered = _recover(connection, asked, is_new=not version)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except apsw.BusyError as error:
         connection.close(True)
         raise StoreFailed(f"{path}: another process keeps reading it, end that one first ({error})") from error
+    except apsw.CorruptError as error:
+        _close_untouched(connection)
+        raise StoreCorrupt(0, f"{path} is damaged ({error})") from error
     except (apsw.Error, OSError) as error:
         _close_untouched(connection)
         raise StoreFailed(f"{path}: {error}") from error
     except BaseException:
         _close_untouched(connection)
         raise
-    return connection, pots
+    return connection, recovered
 
 
 def _close_untouched(connection: apsw.Connection) -> None:
@@ -75,8 +104,8 @@ def _close_untouched(connection: apsw.Connection) -> None:
     connection.close(True)
 
 
-def _check_identity(connection: apsw.Connection, path: Path) -> bool:
-    """Return whether the file is new (empty). Raises ConfigError if it is no journal, or one of a newer version."""
+def check_identity(connection: apsw.Connection, path: Path) -> int:
+    """Return the version, 0 if the file is new (empty). ConfigError if it is no journal, or one of a newer version."""
     try:
         application_id = connection.pragma("application_id")
         version = connection.pragma("user_version")
@@ -84,14 +113,14 @@ def _check_identity(connection: apsw.Connection, path: Path) -> bool:
     except apsw.NotADBError:
         raise ConfigError(f"{path} is not a journal of redrush, not even a SQLite file") from None
     if (application_id, version, tables) == (0, 0, 0):
-        return True
+        return 0
     if application_id != APPLICATION_ID:
         raise ConfigError(f"{path} is a SQLite file of another program, not a journal of redrush")
-    if version != SCHEMA_VERSION:
+    if version not in {UNCHAINED_VERSION, SCHEMA_VERSION}:
         raise ConfigError(
             f"{path} is a journal of version {version}; this redrush reads version {SCHEMA_VERSION}, use a newer one"
         )
-    return False
+    return int(version)
 
 
 def _make_durable(connection: apsw.Connection, path: Path) -> None:
@@ -107,6 +136,8 @@ def _make_durable(connection: apsw.Connection, path: Path) -> None:
 def _create(connection: apsw.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(sql("schema"))
+    connection.execute(sql("identity"))
+    keep_identity(connection, new_identity())
     connection.pragma("application_id", APPLICATION_ID)
     connection.pragma("user_version", SCHEMA_VERSION)
     connection.execute("COMMIT")
@@ -117,14 +148,62 @@ def _create(connection: apsw.Connection, path: Path) -> None:
         os.close(directory)
 
 
-def _recover(connection: apsw.Connection) -> Pots:
+def _chain(connection: apsw.Connection) -> None:
+    """Give a journal of the version before its fingerprints and an identity, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ALTER TABLE log ADD COLUMN chain TEXT")
+    chain = ""
+    chains = []
+    for row in connection.execute(sql("read"), (0, ALL_ROWS)):
+        chain = chain_after(chain, _row(row))
+        chains.append((row[0], chain))
+    connection.executemany(sql("chain_row"), chains)
+    connection.execute(sql("identity"))
+    keep_identity(connection, new_identity())
+    connection.pragma("user_version", SCHEMA_VERSION)
+    connection.execute("COMMIT")
+
+
+def keep_identity(connection: apsw.Connection, identity: Identity) -> None:
+    """Write the identity into the journal, over the one before."""
+    content = msgspec.json.encode(identity)
+    connection.execute(sql("keep_identity"), (content.decode(), digest(content)))
+
+
+def read_identity(connection: apsw.Connection) -> Identity:
+    row = connection.execute("SELECT content, digest FROM identity").fetchone()
+    if row is None or digest(row[0].encode()) != row[1]:
+        raise StoreCorrupt(0, "the journal's identity was changed")
+    return msgspec.json.decode(row[0], type=Identity)
+
+
+def _recover(connection: apsw.Connection, asked: Collection[int], *, is_new: bool) -> Recovered:
     pots = Pots()
+    wanted = frozenset(asked)
+    chains = {0: ""}
+    chain = ""
     try:
-        for row in connection.execute(sql("read"), (0, ALL_ROWS)):
-            pots.restore(record_of(row))
+        for row in connection.execute(sql("read_chained")):
+            *columns, kept = row
+            pots.restore(record_of(tuple(columns)))
+            chain = chain_after(chain, _row(columns))
+            if chain != kept:
+                raise StoreCorrupt(pots.seq, "was changed, or another one before it: its fingerprint is wrong")
+            if pots.seq in wanted:
+                chains[pots.seq] = chain
+        identity = read_identity(connection)
     except apsw.CorruptError as error:
         raise StoreCorrupt(pots.seq + 1, f"cannot be read, the file is damaged ({error})") from error
-    return pots
+    except apsw.SQLError as error:
+        raise StoreCorrupt(pots.seq + 1, f"cannot be read, a table is missing ({error})") from error
+    except UnicodeDecodeError as error:
+        raise StoreCorrupt(pots.seq + 1, f"is not text any more ({error.reason})") from error
+    return Recovered(pots, identity, chain, chains, is_new)
+
+
+def _row(columns: Sequence[Any]) -> Row:
+    """Return the columns of a row of the log as the row that was written."""
+    return tuple(columns)
 
 
 class LogReader:
@@ -144,7 +223,7 @@ class LogReader:
         self._read = sql("read")
         try:
             self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            if _check_identity(self._connection, path):
+            if not check_identity(self._connection, path):
                 raise ConfigError(f"{path} is empty, no journal of redrush yet")
         except BaseException:
             self._connection.close(True)
@@ -154,6 +233,8 @@ class LogReader:
         """Return up to `limit` records with seq > `after`, in order."""
         try:
             return [record_of(row) for row in self._connection.execute(self._read, (after, max(limit, 0)))]
+        except apsw.CorruptError as error:
+            raise StoreCorrupt(after + 1, f"or one soon after it cannot be read, {self._path} is damaged") from error
         except apsw.Error as error:
             raise StoreFailed(f"{self._path}: {error}") from error
 

@@ -3,7 +3,8 @@
 --   granted that users[k] has had slot first_slot + k since `at_us` (microseconds since the epoch; users is a JSON array),
 --   taken   that `slots` (JSON [[first, count], …]) left the pot under the id `transfer`,
 --   given   that they joined its end.
--- Rows are only ever appended.
+-- Rows are only ever appended. `chain` is the fingerprint of the log up to and with this row
+-- (`redrush.ports.log_rows.chain_after`): a row that was changed, lost or put in breaks it.
 CREATE TABLE log (
     seq        INTEGER PRIMARY KEY,
     kind       TEXT NOT NULL CHECK (kind IN ('opened', 'granted', 'taken', 'given')),
@@ -13,5 +14,6 @@ CREATE TABLE log (
     at_us      INTEGER,
     users      TEXT,
     slots      TEXT,
-    transfer   TEXT
+    transfer   TEXT,
+    chain      TEXT
 ) STRICT;

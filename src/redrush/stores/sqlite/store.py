@@ -14,20 +14,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import apsw
+
 from redrush.core.campaign import Slots
 from redrush.ports.log_rows import Row, granted_row, row_of, users_text
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claimed,
     ClaimResult,
+    Granted,
     History,
     LogRecord,
     PotState,
     StoreFailed,
     Transfers,
 )
-from redrush.stores.pots import Pots
-from redrush.stores.sqlite.journal import LogReader, open_journal
+from redrush.stores.pots import EntryRefused, Pots
+from redrush.stores.sqlite.guard import GUARD_S, Guard
+from redrush.stores.sqlite.identity import Identity
+from redrush.stores.sqlite.journal import LogReader, Recovered, keep_identity, open_journal
+from redrush.stores.sqlite.keeper import Keeper, NobodyElse
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 
@@ -39,11 +45,16 @@ def _ignore(_failure: StoreFailed) -> None:
 class SqliteStore:
     """The `redrush.ports.store.Store` on a SQLite file. Open it with `open_path`; use it from one event loop."""
 
-    def __init__(self, pots: Pots, writer: JournalWriter, reader: LogReader, lock: JournalLock) -> None:
+    def __init__(
+        self, pots: Pots, identity: Identity, writer: JournalWriter, reader: LogReader, lock: JournalLock, guard: Guard
+    ) -> None:
         self._pots = pots
+        self.identity = identity
+        """Which journal this is."""
         self._writer = writer
         self._reader = reader
         self._lock = lock
+        self._guarding = asyncio.create_task(self._guard(guard), name="journal guard")
         # Reads of the log have a thread of their own: neither the loop nor a commit waits for them.
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redrush-log")
 
@@ -53,24 +64,34 @@ class SqliteStore:
         path: Path,
         *,
         vfs: str | None = None,
+        keeper: Keeper | None = None,
         on_failure: Callable[[StoreFailed], None] = _ignore,
         wal_pages_max: int = WAL_PAGES_MAX,
     ) -> Self:
         """Open or create the journal at `path` and recover what it holds.
 
-        `on_failure` is called once, on the loop, when the disk fails: the server should stop then. `vfs` names a
-        registered APSW VFS to run on; a WAL of `wal_pages_max` pages is checkpointed even under load.
+        `keeper` compares it with what is known of it elsewhere before it is used. `on_failure` is called once, on the
+        loop, when the disk fails, or the journal is not where it was any more: the server should stop then. `vfs` names
+        a registered APSW VFS to run on; a WAL of `wal_pages_max` pages is checkpointed even under load.
         Raises StoreInUse (another process has the journal), ConfigError (not a journal, or of a newer version),
-        StoreCorrupt, StoreFailed.
+        StoreCorrupt, StoreFailed, and what the keeper raises.
         """
+        keeper = keeper or NobodyElse()
         lock = JournalLock(path)
         try:
-            connection, pots = await asyncio.to_thread(open_journal, path, vfs)
+            connection, recovered, identity = await asyncio.to_thread(_open, path, vfs, lock, keeper)
             reader = LogReader(path, vfs)
         except BaseException:
             lock.release()
             raise
-        return cls(pots, JournalWriter(connection, str(path), on_failure, wal_pages_max), reader, lock)
+        writer = JournalWriter(connection, str(path), recovered.chain, keeper, on_failure, wal_pages_max)
+        return cls(recovered.pots, identity, writer, reader, lock, Guard(path))
+
+    async def _guard(self, guard: Guard) -> None:
+        """Fail as soon as the journal is not the file that this process writes any more."""
+        while (moved := guard.look()) is None:
+            await asyncio.sleep(GUARD_S)
+        self._writer.condemn(moved)
 
     @property
     def failure(self) -> StoreFailed | None:
@@ -109,6 +130,20 @@ class SqliteStore:
         record = self._pots.give(pot, slots, transfer)
         await self._writer.append([row_of(record)] if record else ())
 
+    async def enter(self, pot: str, slot: int, user: str, at_us: int) -> str | None:
+        """Grant this very slot to the user, durably: a grant that was lost. Return None, or why it cannot be.
+
+        Raises KeyError for a pot that was never opened, StoreFailed.
+        """
+        text = users_text((user,))
+        await self._writer.room()
+        entered = self._pots.enter(pot, slot, user, at_us, self.identity.generation)
+        if isinstance(entered, EntryRefused):
+            return entered.value
+        rows = [granted_row(record, text) if isinstance(record, Granted) else row_of(record) for record in entered]
+        await self._writer.append(rows)
+        return None
+
     async def transfers(self) -> Transfers:
         self._writer.check()
         transfers = self._pots.transfers()
@@ -131,8 +166,14 @@ class SqliteStore:
         await self._writer.settled()
         return state
 
+    @property
+    def log_is_readable(self) -> bool:
+        """Whether the log can be read to its end: also where the journal was taken away under this process."""
+        return self.failure is None or self._writer.condemned is not None
+
     async def log(self, after: int, limit: int) -> list[LogRecord]:
-        self._writer.check()
+        if self._writer.condemned is None:
+            self._writer.check()
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._reader.read, after, limit)
 
     def last_seq(self) -> int:
@@ -143,11 +184,36 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what was accepted, then close and unlock the journal. May be called again."""
+        self._guarding.cancel()
         self._writer.refuse()
         self._reading.shutdown()
-        self._reader.close()  # before the writing connection: the last to close folds the WAL into the file
+        self._reader.close()  # before the writing connection, which folds the WAL into the file that nobody reads
         await self._writer.close()
         self._lock.release()
+
+
+def _open(
+    path: Path, vfs: str | None, lock: JournalLock, keeper: Keeper
+) -> tuple[apsw.Connection, Recovered, Identity]:
+    """Open the journal and have it compared; return its connection, what it holds, and who it is from now on."""
+    asked = keeper.asks(path)
+    try:
+        lock.take_journal()
+        connection, recovered = open_journal(path, vfs, asked)
+    except OSError as fault:
+        keeper.close()
+        raise StoreFailed(f"{path}: cannot be opened: {fault.strerror}") from fault
+    except BaseException:
+        keeper.close()
+        raise
+    try:
+        identity = keeper.admit(recovered)
+        if identity != recovered.identity:
+            keep_identity(connection, identity)
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection, recovered, identity
 
 
 def _check_text(*texts: str) -> None:

@@ -20,8 +20,9 @@ from typing import Final
 
 import apsw
 
-from redrush.ports.log_rows import Row
+from redrush.ports.log_rows import Row, chain_after
 from redrush.ports.store import StoreFailed
+from redrush.stores.sqlite.keeper import Keeper
 from redrush.stores.sqlite.statements import sql
 
 JOBS_MAX: Final = 64
@@ -59,9 +60,18 @@ class JournalWriter:
     """
 
     def __init__(
-        self, connection: apsw.Connection, name: str, on_failure: Callable[[StoreFailed], None], wal_pages_max: int
+        self,
+        connection: apsw.Connection,
+        name: str,
+        chain: str,
+        keeper: Keeper,
+        on_failure: Callable[[StoreFailed], None],
+        wal_pages_max: int,
     ) -> None:
+        """`chain` is the fingerprint of what is in the journal; `keeper` hears of each commit before anybody else."""
         self.failure: StoreFailed | None = None
+        self.condemned: str | None = None
+        """Why nothing may be acknowledged any more, though the disk did not fail."""
         self._name = name
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
@@ -71,6 +81,8 @@ class JournalWriter:
         self._ended = asyncio.Event()
         self._connection = connection
         self._append = sql("append")
+        self._chain = chain
+        self._keeper = keeper
         self._wal_pages = 0
         self._wal_pages_max = wal_pages_max
         # A daemon: a process that ends without close() must not hang; what was acknowledged is on the disk.
@@ -118,6 +130,12 @@ class JournalWriter:
         self.refuse()
         await self._ended.wait()
 
+    def condemn(self, why: str) -> None:
+        """Acknowledge nothing more, and fail. The journal is left as it is."""
+        if self.condemned is None:
+            self.condemned = why
+            self._queue.put(_Job(()))
+
     async def _durable(self, job: _Job) -> None:
         # A future for each who waits: cancelling one caller leaves the others alone.
         waiter: asyncio.Future[None] = self._loop.create_future()
@@ -136,7 +154,8 @@ class JournalWriter:
         self._ended.set()
         if error is None:
             return
-        self.failure = StoreFailed(f"{self._name} can make nothing durable any more: {type(error).__name__}: {error}")
+        why = self.condemned or f"{type(error).__name__}: {error}"
+        self.failure = StoreFailed(f"{self._name} can make nothing durable any more: {why}")
         for job in self._jobs:
             for waiter in job.waiters:
                 if not waiter.done():
@@ -148,14 +167,28 @@ class JournalWriter:
         error: BaseException | None = None
         try:
             self._write_until_closed()
+            self._keeper.sync()
         except BaseException as fault:  # noqa: BLE001 - whatever ended the loop, nothing more becomes durable
             error = fault
         try:
             if error is not None:
                 self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            else:
+                self._fold()
             self._connection.close(True)
         finally:
+            self._keeper.close()
             self._tell(self._end, error)
+
+    def _fold(self) -> None:
+        """Put all that is in the WAL into the journal itself, so that the one file is everything.
+
+        Where that cannot be (somebody reads it, the disk is full) both files are, as ever after a crash.
+        """
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     def _write_until_closed(self) -> None:
         closing = False
@@ -163,6 +196,7 @@ class JournalWriter:
             try:
                 job = self._queue.get(timeout=IDLE_S)
             except Empty:
+                self._keeper.sync()
                 if self._wal_pages >= WAL_PAGES_IDLE:
                     self._checkpoint()
                 job = self._queue.get()
@@ -173,20 +207,34 @@ class JournalWriter:
                     break
                 job = self._queue.get_nowait()
             closing = job is None
+            self._check_condemned()
             if group:
                 self._write([row for member in group for row in member.rows])
+                self._check_condemned()
                 self._tell(self._settle, len(group))
+                self._keeper.sync_now_and_then()
                 if self._wal_pages >= self._wal_pages_max:
                     self._checkpoint()
 
+    def _check_condemned(self) -> None:
+        if self.condemned is not None:
+            raise StoreFailed(self.condemned)
+
     def _write(self, rows: Sequence[Row]) -> None:
-        if len(rows) == 1:
+        chain = self._chain
+        chained = []
+        for row in rows:
+            chain = chain_after(chain, row)
+            chained.append((*row, chain))
+        if len(chained) == 1:
             # One call, hence one release of the GIL, for insert, commit and fsync.
-            self._connection.execute(self._append, rows[0])
+            self._connection.execute(self._append, chained[0])
         else:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(self._append, rows)
+            self._connection.executemany(self._append, chained)
             self._connection.execute("COMMIT")
+        self._chain = chain
+        self._keeper.note(rows, chain)
         self._wal_pages += sum(ROW_PAGES + len(row[6] or row[7] or "") // PAGE_BYTES for row in rows)
 
     def _checkpoint(self) -> None:

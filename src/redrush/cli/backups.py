@@ -1,0 +1,102 @@
+"""`redrush backup` and `redrush restore`: all of a data directory, and back."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from redrush.cli.operator_options import JsonOption, WhoOption, show, who_is
+
+DirectoryOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("backup")(backup_directory)
+    app.command("restore")(restore_directory)
+
+
+def backup_directory(
+    to: Annotated[Path, typer.Argument(metavar="TO", help="A new directory for the backup.")],
+    data: DirectoryOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy all of a data directory, of one moment, while the server runs, with the hash of every file."""
+    import msgspec
+
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring.backup import backup
+
+    manifest = backup(DataDir(data), to, _tell)
+    _end_progress()
+    lines = [
+        f"{to}: {len(manifest.files)} files, {manifest.grants} grants, up to log record {manifest.seq}; it has the "
+        "keys: keep it as secret as the directory"
+    ]
+    show(msgspec.to_builtins(manifest), lines, as_json=as_json)
+
+
+def restore_directory(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="A backup that `redrush backup` made.")],
+    data: DirectoryOption,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Only this file, such as keys.json; repeatable.")
+    ] = None,
+    receipts: Annotated[
+        Path | None,
+        typer.Option("--receipts", metavar="FILE", help="Receipts to compare with, one a line."),
+    ] = None,
+    as_new_generation: Annotated[
+        bool, typer.Option("--as-new-generation", help="Although grants are known that the backup lacks.")
+    ] = False,
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup back; refused where the directory, or a receipt, knows of grants that the backup lacks."""
+    import msgspec
+
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring.backup import restore, restore_files
+    from redrush.wiring.receipts_file import read_receipts
+
+    directory = DataDir(data)
+    if only:
+        manifest = restore_files(source, directory, only, _tell)
+        _end_progress()
+        fields = {"restored": only, "made_at": manifest.made_at}
+        show(fields, [f"{data}: {', '.join(only)} is as it was at {manifest.made_at}"], as_json=as_json)
+        return
+    lines = [] if receipts is None else read_receipts(receipts)
+    manifest, mended = restore(
+        source,
+        directory,
+        receipts=lines,
+        as_new_generation=as_new_generation,
+        who=who_is(who),
+        tell=_tell,
+    )
+    _end_progress()
+    said = [
+        f"{data}: {manifest.grants} grants, up to log record {manifest.seq} of {manifest.made_at}, in generation "
+        f"{mended.generation}",
+        f"{data}: what was granted after {manifest.made_at} is not in it: before you serve it, "
+        f"`redrush set honour --data {data} --receipts FILE` enters it again by receipts",
+    ]
+    if mended.kept_back:
+        said.append(f"{data}: {mended.kept_back} slots are kept back for these")
+    if mended.old is not None:
+        said.append(f"{data}: the journal that was there is kept as {mended.old}")
+    show({"backup": msgspec.to_builtins(manifest), **msgspec.to_builtins(mended)}, said, as_json=as_json)
+
+
+def _tell(name: str, done: int, total: int) -> None:
+    """Show how far a file is, where somebody looks."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{name} {100 * done // max(total, 1)}%")
+        sys.stderr.flush()
+
+
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")

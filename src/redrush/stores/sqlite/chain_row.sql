@@ -1,0 +1,1 @@
+UPDATE log SET chain = ?2 WHERE seq = ?1

@@ -1,0 +1,259 @@
+"""A backup of a data directory: all of it, of one moment, while the server runs; and back again.
+
+Records first, then the journal, so that the journal has at least what is recorded. Each is copied in one read
+transaction, which holds up neither claims nor the recorder. A manifest with the hash of every file is written last: a
+backup without one is not finished.
+
+A restored journal is of a new generation, for nobody knows what was granted after the backup was made: what the
+directory still knows of that (its witness, its records, receipts) is compared first.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import sync_directory, write_durably
+from redrush.control.keys import load_keys
+from redrush.control.sealing import load_campaign
+from redrush.core.instants import rfc3339
+from redrush.core.receipts import verify_receipt
+from redrush.errors import ConfigError, RedrushError
+from redrush.ports.log_rows import Row, record_of
+from redrush.ports.store import Granted
+from redrush.stores.sqlite.lock import JournalLock
+from redrush.stores.sqlite.salvage import salvage
+from redrush.wiring.mending import Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
+
+VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+PAGES_AT_ONCE: Final = 2_000
+PIECE_BYTES: Final = 1 << 20
+
+SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
+"""They never change after the first start: any backup has them as they must be."""
+
+OPTIONAL: Final = ("switches.jsonl", "plans.json", "control-token", "client_policy.json", "proof_of_work.json",
+                   "generations.jsonl")  # fmt: skip
+
+Progress = Callable[[str, int, int], None]
+"""Hears of a file's name, how much of it is done, and how much it is."""
+
+
+class CopiedFile(msgspec.Struct, frozen=True):
+    """A file of a backup."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a backup has, and up to where."""
+
+    version: int
+    campaign: str
+    made_at: str
+    journal: str
+    generation: int
+    seq: int
+    chain: str
+    grants: int
+    files: dict[str, CopiedFile]
+
+
+def backup(data_dir: DataDir, to: Path, tell: Progress) -> Manifest:
+    """Copy the whole directory to `to`, a new or empty one; a server may be running. ConfigError if that cannot be."""
+    if data_dir.deployment.exists():
+        raise ConfigError(f"{data_dir.root}: is the directory of a stack; back up its database and its sets instead")
+    campaign = load_campaign(data_dir)
+    try:
+        to.mkdir(mode=0o700, parents=True, exist_ok=True)
+        to.chmod(0o700)
+        if any(to.iterdir()):
+            raise ConfigError(f"{to}: is not empty; name a new directory for each backup")
+        names = [name for name in (*SEALED, *OPTIONAL) if (data_dir.root / name).exists()]
+        for name in ("records.db", "journal.db"):
+            if (data_dir.root / name).exists():
+                _copy_database(data_dir.root / name, to / name, tell)
+                names.append(name)
+        for name in names:
+            if not name.endswith(".db"):
+                write_durably(to / name, (data_dir.root / name).read_bytes())
+                tell(name, 1, 1)
+        copied = salvage(to / "journal.db")
+        if copied.why is not None or copied.identity is None:
+            raise RedrushError(f"{data_dir.journal}: {copied.why}; it is not fit for a backup")
+        manifest = Manifest(
+            VERSION,
+            campaign.id,
+            rfc3339(time.time_ns() // 1_000),
+            copied.identity.journal,
+            copied.identity.generation,
+            copied.seq,
+            copied.chain,
+            sum(row[4] or 0 for row in copied.rows if row[1] == "granted"),
+            {name: CopiedFile((to / name).stat().st_size, _sha256(to / name)) for name in names},
+        )
+        write_durably(to / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+    except OSError as fault:
+        raise ConfigError(f"{fault.filename or to}: the backup cannot be written: {fault.strerror}") from fault
+    return manifest
+
+
+def _copy_database(source: Path, target: Path, tell: Progress) -> None:
+    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        reading = apsw.Connection(os.fspath(source), flags=apsw.SQLITE_OPEN_READONLY)
+        reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        writing = apsw.Connection(os.fspath(target))
+        try:
+            reading.set_busy_timeout(5_000)
+            reading.execute("BEGIN")
+            reading.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # one state from here on
+            with writing.backup("main", reading, "main") as copying:
+                while not copying.done:
+                    copying.step(PAGES_AT_ONCE)
+                    tell(source.name, copying.page_count - copying.remaining, copying.page_count)
+            reading.execute("COMMIT")
+            writing.pragma("journal_mode", "delete")
+        finally:
+            writing.close(True)
+            reading.close(True)
+    except apsw.Error as fault:
+        raise RedrushError(f"{source}: cannot be copied: {fault}") from fault
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_directory(target.parent)
+
+
+def read_manifest(source: Path, only: Sequence[str] = ()) -> Manifest:
+    """Return the manifest of a backup whose files (all, or `only` these) are as they were. ConfigError if not."""
+    try:
+        manifest = msgspec.json.decode((source / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise ConfigError(f"{source}: has no {MANIFEST}: it is no backup, or one that was not finished") from None
+    except (OSError, ValueError) as fault:
+        raise ConfigError(f"{source / MANIFEST}: cannot be read: {fault}") from fault
+    if manifest.version != VERSION:
+        raise ConfigError(f"{source}: is a backup of version {manifest.version}; this redrush reads version {VERSION}")
+    for name in only:
+        if name not in manifest.files:
+            raise ConfigError(f"{source}: has no {name}; it has {', '.join(manifest.files)}")
+    for name in only or manifest.files:
+        try:
+            found = _sha256(source / name)
+        except OSError as fault:
+            raise ConfigError(f"{source / name}: cannot be read: {fault.strerror}") from fault
+        if found != manifest.files[name].sha256:
+            raise ConfigError(f"{source / name}: is not what was backed up: its hash is another; take another backup")
+    return manifest
+
+
+def restore_files(source: Path, data_dir: DataDir, only: Sequence[str], tell: Progress) -> Manifest:
+    """Put single files back: those that never change, or operators' own. The journal stays as it is. ConfigError."""
+    if databases := [name for name in only if name.endswith(".db")]:
+        raise ConfigError(f"{', '.join(databases)}: is not restored alone; leave --only out, or rebuild it")
+    manifest = read_manifest(source, only)
+    data_dir.create()
+    lock = JournalLock(data_dir.journal)
+    try:
+        _put_back(source, data_dir, only, tell)
+    finally:
+        lock.release()
+    return manifest
+
+
+def restore(
+    source: Path,
+    data_dir: DataDir,
+    *,
+    receipts: Iterable[str] = (),
+    as_new_generation: bool = False,
+    who: str = "",
+    tell: Progress,
+) -> tuple[Manifest, Mended]:
+    """Put the whole backup back. No server may be running; what was there is kept aside.
+
+    ConfigError where the directory, or one of the receipts, knows of grants that the backup lacks, unless
+    `as_new_generation`.
+    """
+    manifest = read_manifest(source)
+    rows = salvage(source / "journal.db").rows
+    data_dir.create()
+    lock = JournalLock(data_dir.journal)
+    try:
+        left = what_is_left(data_dir)
+        if not as_new_generation and (newer := _newer(left, rows) or _newer_receipt(source, rows, receipts)):
+            raise ConfigError(
+                f"{source}: was made at {manifest.made_at} and goes up to log record {manifest.seq}, and {newer}: "
+                f"restored, that would be granted to others. `redrush set rebuild --data {data_dir.root} --why …` may "
+                "lose less; --as-new-generation goes on with the backup nevertheless, and keeps the slots back that "
+                "are known to be missing"
+            )
+        _put_back(source, data_dir, [name for name in manifest.files if not name.endswith(".db")], tell)
+        base = msgspec.structs.replace(left, journal=salvage(source / "journal.db"))
+        order = Order("restore", f"the backup of {manifest.made_at}", "restored from a backup", who)
+        mended = begin_anew(data_dir, base, rows, order)
+        tell("journal.db", 1, 1)
+    except OSError as fault:
+        raise ConfigError(f"{fault.filename or data_dir.root}: cannot be restored: {fault.strerror}") from fault
+    finally:
+        lock.release()
+    return manifest, mended
+
+
+def _newer(left: Left, rows: list[Row]) -> str | None:
+    """Return what the directory knows that the rows lack."""
+    seq = rows[-1][0] if rows else 0
+    if left.witnessed is not None:
+        mark = left.witnessed.mark
+        if chain_at(rows, mark.seq) != mark.chain:
+            return (
+                f"the directory's witness knows of record {mark.seq}"
+                if mark.seq > seq
+                else "the witness knows another log"
+            )
+    for name, known in (("journal", left.journal.rows), ("records", left.recorded)):
+        if not starts_with(rows, known):
+            return f"the directory's {name} go{'es' if name == 'journal' else ''} up to record {known[-1][0]}"
+    return None
+
+
+def _newer_receipt(source: Path, rows: list[Row], receipts: Iterable[str]) -> str | None:
+    texts = [text.strip() for text in receipts if text.strip()]
+    if not texts:
+        return None
+    keys = load_keys(DataDir(source)).receipts
+    granted = set()
+    for row in rows:
+        record = record_of(row)
+        if isinstance(record, Granted):
+            granted |= {(record.pot, slot, user) for slot, user in enumerate(record.users, record.first_slot)}
+    for text in texts:
+        found = verify_receipt(keys, text)
+        if found is not None and (found.round, found.slot, found.user) not in granted:
+            return f"there is a receipt of {found.user} for slot {found.slot} of {found.round}, which it lacks"
+    return None
+
+
+def _put_back(source: Path, data_dir: DataDir, names: Iterable[str], tell: Progress) -> None:
+    for name in names:
+        try:
+            write_durably(data_dir.root / name, (source / name).read_bytes())
+        except OSError as fault:
+            raise ConfigError(f"{data_dir.root / name}: cannot be put back: {fault.strerror}") from fault
+        tell(name, 1, 1)
+
+
+def _sha256(path: Path) -> str:
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            hashed.update(piece)
+    return hashed.hexdigest()
