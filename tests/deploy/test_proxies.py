@@ -1,7 +1,9 @@
 """nginx and HAProxy as shipped, before real gates: everybody is answered, nothing is asked twice that should not be."""
 
 import json
+import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -509,3 +511,21 @@ def test_a_page_that_stands_elsewhere_may_ask_through_the_proxy(proxy: Proxy, tm
             for origin, allowed in ((PAGE, PAGE), ("https://elsewhere.example", None)):
                 state = front.call("GET", "/v1/rounds/r1", {"Origin": origin})
                 assert (state.status, state.headers.get("access-control-allow-origin")) == (200, allowed)
+
+
+def test_silence_on_the_control_ports_takes_no_gate_out(proxy: Proxy, tmp_path: Path) -> None:
+    with serving(tmp_path, 3) as (gates, data), fronting(proxy, tmp_path / "proxy", _behind_gates(gates)) as front:
+        silent = [
+            socket.create_connection(("127.0.0.1", gate.control_port), timeout=5) for gate in gates for _ in range(256)
+        ]
+        try:
+            # Longer than three health checks in a row take, which is what counts a gate as dead.
+            until_s = time.monotonic() + 4
+            for ticket in tickets(data, [f"u{number}" for number in range(900)]):
+                assert json.loads(front.grab(ticket).body)["outcome"] == "granted"
+                if time.monotonic() > until_s:
+                    break
+            assert time.monotonic() > until_s
+        finally:
+            for connection in silent:
+                connection.close()
