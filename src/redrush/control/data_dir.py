@@ -162,4 +162,4 @@ class DataDir(msgspec.Struct, frozen=True):
 
 
 def _is_ours(name: str) -> bool:
-    return name in OURS or name.startswith(("journal.db-", "records.db-"))
+    return name in OURS or name.startswith(("journal.db-", "journal.db.", "records.db-", "records.db."))

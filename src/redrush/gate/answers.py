@@ -129,9 +129,24 @@ EXCHANGED_TOO_SOON = problem(429, "one exchange a second is enough; try again sh
 TOO_MANY_CONNECTIONS = problem(
     503, "too many connections; try again shortly", f"Retry-After: 2\r\n{ELSEWHERE}", elsewhere=True
 )
-STORE_FAILED = problem(503, "claims cannot be recorded now; nothing was decided, try again", "Retry-After: 5\r\n")
-SET_AWAY = problem(503, "the part of the event that serves you is away for a moment; try again", "Retry-After: 1\r\n")
-STORE_SLOW = problem(503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n")
+STORE_FAILED = problem(
+    503,
+    "claims cannot be recorded now; whether one of yours was granted is not known until the server is back: ask again "
+    "then, and you are told, for nobody is granted twice",
+    "Retry-After: 5\r\n",
+    fate="unknown",
+)
+"""After a failed fsync nobody knows what the disk holds: who was told this may hold the grant after the restart."""
+SET_AWAY = problem(
+    503,
+    "the part of the event that serves you is away for a moment; if you have claimed, whether that was granted is not "
+    "known: ask again, and you are told",
+    "Retry-After: 1\r\n",
+    fate="unknown",
+)
+STORE_SLOW = problem(
+    503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n", fate="unknown"
+)
 STOPPING = problem(503, "this gate is stopping; try again", f"Retry-After: 1\r\n{ELSEWHERE}", elsewhere=True)
 CLOCK_IN_DOUBT = problem(
     503,

@@ -1,0 +1,203 @@
+"""One data directory: of the version before, taken away under its server, copied, linked, backed up and restored."""
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from redrush.control.data_dir import DataDir
+from redrush.core.campaign import Slots
+from redrush.errors import ConfigError, RedrushError
+from redrush.gate import answers
+from redrush.ports.store import Granted, StoreFailed
+from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+from redrush.stores.sqlite.guard import GUARD_S
+from tests.acceptance.rollback.one_machine import CAMPAIGN, Machine, Told, run
+
+VERSION_1 = """
+CREATE TABLE log (
+    seq        INTEGER PRIMARY KEY,
+    kind       TEXT NOT NULL CHECK (kind IN ('opened', 'granted', 'taken', 'given')),
+    pot        TEXT NOT NULL,
+    first_slot INTEGER,
+    count      INTEGER,
+    at_us      INTEGER,
+    users      TEXT,
+    slots      TEXT,
+    transfer   TEXT
+) STRICT;
+INSERT INTO log VALUES (1, 'opened', 'p', 0, 9, NULL, NULL, NULL, NULL);
+INSERT INTO log VALUES (2, 'granted', 'p', 0, 2, 7, '["a","b"]', NULL, NULL);
+PRAGMA application_id = 1919185514;
+PRAGMA user_version = 1;
+"""
+"""A journal as the version before this one wrote it."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    file = tmp_path / "campaign.toml"
+    file.write_text(CAMPAIGN, encoding="utf-8")
+    return Machine(file, tmp_path / "data")
+
+
+def test_a_journal_of_the_version_before_is_read_and_opened_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+    with LogReader(path) as reader:
+        assert [record.users for record in reader.records() if isinstance(record, Granted)] == [("a", "b")]
+
+    async def reopened() -> None:
+        for user, slot in (("c", 2), ("d", 3)):
+            store = await SqliteStore.open_path(path)
+            (known,) = await store.claim("p", ["a"], 9)
+            (new,) = await store.claim("p", [user], 9)
+            assert (getattr(known, "slot", None), getattr(new, "slot", None)) == (0, slot)
+            await store.close()
+
+    asyncio.run(reopened())
+
+
+def test_an_orderly_stop_leaves_everything_in_the_journal_itself(machine: Machine, tmp_path: Path) -> None:
+    machine.serve([f"u{k}" for k in range(20)], Told())
+    for name in ("journal.db", "records.db"):
+        shutil.copy(machine.data / name, tmp_path / name)
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            table = "log WHERE kind = 'granted'" if name == "journal.db" else "grants"
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (20,)
+
+
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "."])
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_journal_that_is_taken_away_stops_its_store_within_a_second(name: str, how: str, tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+
+    async def life() -> None:
+        failed: asyncio.Future[StoreFailed] = asyncio.get_running_loop().create_future()
+        store = await SqliteStore.open_path(directory / "journal.db", on_failure=failed.set_result)
+        await store.open("p", Slots(0, 9))
+        await store.claim("p", ["a"], 1)
+        await asyncio.sleep(0)
+        if how == "moved":
+            (directory / name).rename(tmp_path / "elsewhere")
+        elif name == ".":
+            shutil.rmtree(directory)
+        else:
+            (directory / name).unlink()
+        fault = await asyncio.wait_for(failed, 2 * GUARD_S + 1)
+        assert "was deleted or moved away while it was in use" in str(fault)
+        with pytest.raises(StoreFailed, match="was deleted or moved"):
+            await store.claim("p", ["b"], 2)
+        assert [record.seq for record in await store.log(0, 10)] == [1, 2]  # the recorder gets the rest
+        await store.close()
+
+    asyncio.run(life())
+
+
+def test_a_hard_link_of_a_journal_in_use_has_the_same_lock(tmp_path: Path) -> None:
+    async def life() -> None:
+        store = await SqliteStore.open_path(tmp_path / "journal.db")
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "journal.db").hardlink_to(tmp_path / "journal.db")
+        with pytest.raises(StoreInUse, match="a hard link of a journal in use"):
+            await SqliteStore.open_path(tmp_path / "other" / "journal.db")
+        await store.close()
+
+    asyncio.run(life())
+
+
+def test_a_copied_directory_is_noticed_while_the_original_is_there_and_may_be_taken_over(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    machine.serve(["a"], told)
+    copy = Machine(machine.file, tmp_path / "copy")
+    shutil.copytree(machine.data, copy.data)
+    with pytest.raises(ConfigError, match=f"is a copy of {machine.data}"):
+        copy.serve([], told)
+    code, said = run("set", "promote", "--data", str(copy.data), "--why", "moved house", monkeypatch=monkeypatch)
+    assert (code, "--yes" in said) == (2, True), said
+    code, said = run(
+        "set", "promote", "--data", str(copy.data), "--why", "moved house", "--yes", monkeypatch=monkeypatch
+    )
+    assert code == 0, said
+    copy.serve(["a", "b"], told)
+    assert json.loads((copy.data / "generations.jsonl").read_bytes())["why"] == "moved house"
+
+
+def test_files_are_their_owners_alone_also_where_they_were_there_before(machine: Machine) -> None:
+    machine.serve(["a"], Told())
+    machine.data.chmod(0o755)
+    for path in machine.data.iterdir():
+        path.chmod(0o644)
+    machine.serve(["a"], Told())
+    assert stat.S_IMODE(machine.data.stat().st_mode) == 0o700
+    open_to_others = [path.name for path in machine.data.iterdir() if stat.S_IMODE(path.stat().st_mode) != 0o600]
+    assert not open_to_others
+
+
+def test_one_changed_digit_of_the_opening_is_noticed_also_where_there_is_no_journal(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.serve([], Told())
+    path = DataDir(machine.data).campaign
+    text = path.read_text(encoding="utf-8")
+    place = text.index('"opens_us": ') + len('"opens_us": ') + 5
+    path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :], encoding="utf-8")
+    (machine.data / "journal.db").unlink()
+    with pytest.raises(RedrushError, match=r"campaign\.json: was changed since it was sealed"):
+        machine.serve([], Told())
+    path.write_bytes(text.encode()[:40] + b"\xff" + text.encode()[41:])
+    code, said = run("verify-receipt", "x", "--data", str(machine.data), monkeypatch=monkeypatch)
+    assert (code, said.count("\n"), "Traceback" in said) == (1, 1, False)
+    with pytest.raises(RedrushError, match=r"campaign\.json: was changed since it was sealed"):
+        machine.serve([], Told())
+
+
+def test_a_backup_is_whole_secret_and_restored_where_nothing_newer_is_known(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    backup = tmp_path / "backup"
+    said: list[tuple[int, str]] = []
+    machine.serve(
+        ["a", "b"],
+        told,
+        amid=lambda: said.append(
+            run("backup", str(backup), "--data", str(machine.data), "--json", monkeypatch=monkeypatch)
+        ),
+    )
+    ((code, answer),) = said
+    assert (code, json.loads(answer)["grants"]) == (0, 2)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in backup.iterdir()} == {0o600}
+    machine.serve(["c"], told)
+    code, refused = run("restore", str(backup), "--data", str(machine.data), monkeypatch=monkeypatch)
+    assert (code, "knows of record" in refused, "--as-new-generation" in refused) == (2, True, True), refused
+    code, text = run(
+        "restore", str(backup), "--data", str(machine.data), "--as-new-generation", monkeypatch=monkeypatch
+    )
+    assert (code, "1 slots are kept back" in text) == (0, True), text
+    fresh = Told(dict(told.grants))
+    machine.serve(["d"], fresh)  # does not get the slot of c
+    receipts = tmp_path / "receipts"
+    receipts.write_text(told.grants["c"][2], encoding="utf-8")
+    code, text = run("set", "honour", "--data", str(machine.data), "--receipts", str(receipts), monkeypatch=monkeypatch)
+    assert (code, "entered" in text) == (0, True), text
+    machine.serve(["a", "b", "c", "d"], fresh)
+    (backup / "keys.json").write_bytes(b"{}")
+    code, text = run("restore", str(backup), "--data", str(tmp_path / "new"), monkeypatch=monkeypatch)
+    assert (code, "is not what was backed up" in text) == (2, True), text
+
+
+@pytest.mark.parametrize("refusal", [answers.STORE_FAILED, answers.SET_AWAY, answers.STORE_SLOW])
+def test_where_the_fate_of_a_claim_is_unknown_nobody_is_told_that_nothing_was_decided(refusal: bytes) -> None:
+    body = json.loads(refusal.partition(b"\r\n\r\n")[2])
+    assert (body["fate"], "nothing was decided" in body["detail"]) == ("unknown", False)
+    assert "ask again" in body["detail"]
