@@ -29,7 +29,7 @@ async def case(directory: Path, who: str, offset_s: float, when: str) -> None:
         if when == "start":
             await named(event, who, offset_s)
         loop = asyncio.get_running_loop()
-        opens_in_s = event.opens_s - event.gates[1].clock._wall_us() / 1e6 - (offset_s if who == "set" else 0.0)
+        opens_in_s = event.opens_s - event.gates[1].clock._wall_us() / 1e6
         ends_at_s = loop.time() + opens_in_s + LASTS_S + AFTER_S
         if when == "amid":
             while not any(asked.outcome == "granted" for asked in event.gates[1].asked):
