@@ -134,21 +134,30 @@ class Process:
         return not all(word in text and word in log for word in words)
 
     async def claim(self, tickets: list[str]) -> None:
-        """Claim for one user after the other, for ever."""
+        """Claim for one user after the other, for ever; over another connection where one was closed."""
         assert self.port is not None
-        reader, writer = await asyncio.open_connection(HOST, self.port)
-        try:
-            for ticket in tickets:
-                sent_s = time.time()
-                writer.write(request("POST", "/v1/rounds/r1/grab", ticket))
-                received = b""
-                while (found := read_answer(received)) is None:
-                    received += await reader.read(65_536)
-                answer = found[0]
-                self.asked.append(Asked(sent_s, time.time(), answer.status, answer.json.get("outcome")))
-                await asyncio.sleep(ASK_EVERY_S)
-        finally:
-            writer.close()
+        left = iter(tickets)
+        while True:
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+            try:
+                while await self._claim_once(reader, writer, next(left)):
+                    await asyncio.sleep(ASK_EVERY_S)
+            finally:
+                writer.close()
+
+    async def _claim_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ticket: str) -> bool:
+        """Return whether there was an answer."""
+        sent_s = time.time()
+        writer.write(request("POST", "/v1/rounds/r1/grab", ticket))
+        received = b""
+        while (found := read_answer(received)) is None:
+            more = await reader.read(65_536)
+            if not more:
+                return False
+            received += more
+        answer = found[0]
+        self.asked.append(Asked(sent_s, time.time(), answer.status, answer.json.get("outcome")))
+        return True
 
 
 NAMED_MAX_S: Final = 2.0
