@@ -4,6 +4,7 @@ The set's clock is the real one. "The set is 30 s ahead" is made by letting ever
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -139,11 +140,9 @@ class Process:
         left = iter(tickets)
         while True:
             reader, writer = await asyncio.open_connection(HOST, self.port)
-            try:
+            with contextlib.suppress(ConnectionError), contextlib.closing(writer):
                 while await self._claim_once(reader, writer, next(left)):
                     await asyncio.sleep(ASK_EVERY_S)
-            finally:
-                writer.close()
 
     async def _claim_once(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ticket: str) -> bool:
         """Return whether there was an answer."""
