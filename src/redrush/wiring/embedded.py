@@ -88,6 +88,7 @@ class Embedded:
         self._open_store = open_store or SqliteStore.open_path
         self._keys_from = keys_from
         self._reserved: list[Reserved] = []
+        self._is_open = False
         self._clock = clock
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
@@ -109,6 +110,9 @@ class Embedded:
         except BaseException:
             for reserved in self._reserved:
                 reserved.close()
+            if self._is_open:
+                await self._store.close()
+                self._records.close()
             raise
 
     async def _start(self, clock: SteadyClock) -> dict[str, int]:
@@ -194,6 +198,7 @@ class Embedded:
         except StoreCorrupt as fault:
             raise mended(fault, self._data_dir) from fault
         self._records = keeper.records
+        self._is_open = True
 
     def _settle(self, clock: SteadyClock) -> None:
         self._recorder = Recorder(
@@ -216,12 +221,23 @@ class Embedded:
             on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
         )
         self._tasks = [
-            asyncio.create_task(self._recorder.run(), name="recorder"),
+            asyncio.create_task(self._record(), name="recorder"),
             asyncio.create_task(self._closer.run(), name="closer"),
         ]
         self._clock_watch = asyncio.create_task(self._clocks.run(), name="clock watch")
         for task in (*self._tasks, self._clock_watch):
             task.add_done_callback(self._ended)
+
+    async def _record(self) -> None:
+        """Follow the journal, into records that are sound: a damaged file is put aside, for they can be made anew."""
+        try:
+            if not await asyncio.to_thread(self._records.is_sound):
+                aside = await asyncio.to_thread(self._records.begin_anew, self._store.identity.journal)
+                path = self._data_dir.records
+                self._log.warning(f"{path}: is damaged; made anew from the journal, what was there is {aside}")
+        except RedrushError as fault:
+            self._log.error("the records cannot be checked, claims go on", fault=str(fault))
+        await self._recorder.run()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A settlement task that broke off is told at once; claims go on, and a restart records what is missing."""

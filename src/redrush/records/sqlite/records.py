@@ -94,22 +94,7 @@ class SqliteRecords:
 
         Raises ConfigError if the file is something else or of another version, RecordsFailed if the disk fails.
         """
-        sql = load_statements(_PACKAGE, "queries.sql")
-        with ExitStack() as opened, _failures(path):
-            _make_private(path)
-            writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-            opened.callback(writer.close, force=True)
-            with _transaction(writer):
-                _create_or_recognise(writer, path, sql["tables"])
-            _tune(writer)
-            writer.execute(sql["create_fresh_grants"])
-            writer.execute(sql["create_fresh_postings"])
-            reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
-            opened.callback(reader.close, force=True)
-            _tune(reader)
-            reader.pragma("query_only", True)
-            opened.pop_all()
-        return cls(path, writer, reader)
+        return cls(path, *_open(path))
 
     def mark(self) -> RecordsMark:
         """Return how far the records are. Raises RecordsDamaged if that was changed by anybody else."""
@@ -176,6 +161,33 @@ class SqliteRecords:
         with self._read_lock, _failures(self._path):
             return Totals(*self._row(self._reader, "totals"))
 
+    def is_sound(self) -> bool:
+        """Whether the file is a whole one, page for page: reads all of it, beside whoever uses it."""
+        try:
+            checking = apsw.Connection(os.fspath(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                checking.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                return bool(checking.pragma("quick_check(1)") == "ok")
+            finally:
+                checking.close(True)
+        except (apsw.CorruptError, apsw.NotADBError):
+            return False
+        except apsw.Error as error:
+            raise RecordsFailed(f"{self._path}: {error}") from error
+
+    def begin_anew(self, log: str) -> Path:
+        """Put the file aside and begin an empty one, for this log; return where the old one is.
+
+        Nobody may be in the midst of following the log: the cursor is 0 then.
+        """
+        with self._write_lock, self._read_lock:
+            self._reader.close(True)
+            self._writer.close(True)
+            aside = set_aside(self._path)
+            self._writer, self._reader = _open(self._path)
+        self.belong_to(log)
+        return aside
+
     def close(self) -> None:
         """See the port."""
         with self._write_lock, self._read_lock:
@@ -221,6 +233,26 @@ class SqliteRecords:
         if row is None:
             raise RecordsFailed(f"{self._path} answers {name} with nothing: it is damaged; move it away to rebuild it")
         return row
+
+
+def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
+    """Return a connection that writes and one that reads; see `SqliteRecords.open_path`."""
+    sql = load_statements(_PACKAGE, "queries.sql")
+    with ExitStack() as opened, _failures(path):
+        _make_private(path)
+        writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        opened.callback(writer.close, force=True)
+        with _transaction(writer):
+            _create_or_recognise(writer, path, sql["tables"])
+        _tune(writer)
+        writer.execute(sql["create_fresh_grants"])
+        writer.execute(sql["create_fresh_postings"])
+        reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        opened.callback(reader.close, force=True)
+        _tune(reader)
+        reader.pragma("query_only", True)
+        opened.pop_all()
+    return writer, reader
 
 
 def set_aside(path: Path) -> Path:
