@@ -35,6 +35,11 @@ HEARD_S: Final = 1.5
 THE_RECORDS: Final = "the records"
 THE_WITNESS: Final = "the control role's note"
 
+AFTERWARDS: Final = (
+    "`redrush switch set answer_ended on` before it keeps lost slots for their winners, and `redrush set honour` after "
+    "it enters their receipts"
+)
+
 Recorded = Callable[[], Awaitable[Known | None]]
 """Asks the records how far they know the log; None: they have nothing of it. Raises RedrushError if they are away."""
 
@@ -139,9 +144,9 @@ class Comparing:
     def _mend(self, link: Link, who: str) -> str:
         if who == THE_RECORDS:
             order = f"redrush set rebuild {self._set_id} --address {link.address} --yes"
-            return f"`{order}` makes the set again from the records, `redrush set honour` enters what they lack"
+            return f"`{order}` makes the set again from the records, {AFTERWARDS}"
         order = f"redrush set promote {self._set_id} {link.address} --why … --yes"
-        return f"`{order}` goes on without what it lacks, `redrush set honour` enters that again by receipts"
+        return f"`{order}` goes on without what it lacks, {AFTERWARDS}"
 
 
 def _durable(sight: Sight, primary: str, held: Mapping[str, Held]) -> Known | None:

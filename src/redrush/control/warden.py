@@ -327,7 +327,18 @@ class Warden:
             epoch=terms.epoch if terms else sight.noted.epoch,
             durability=durability,
             since_us=self._state.since_us if durability == self._state.durability else self._clock.now_us(),
-            why=self._lacking or (step.why if isinstance(step, Wait) else _sentence(step)),
+            why=self._lacking or self._waiting(step, primary),
+        )
+
+    def _waiting(self, step: Step, primary: str | None) -> str | None:
+        """Return what is done or waited for, and what an operator may do about it if it is waited for in vain."""
+        if not isinstance(step, Wait):
+            return _sentence(step)
+        if primary is not None or step.why is None:
+            return step.why
+        return (
+            f"{step.why}; if no more comes back: `redrush set promote {self._servers.id} ADDRESS` takes a copy that is "
+            f"there, `redrush set rebuild {self._servers.id} --address ADDRESS` makes the set again from the records"
         )
 
     def _since_us(self, since_s: float | None) -> int:
@@ -377,6 +388,8 @@ class Warden:
         del copies[step.address]
         async with self._speaking_to(step.address) as link:
             held = await read_held(link, self._servers.keys)
+            if held.terms != terms:
+                return  # it is rebuilt at this moment: look again
             await self._comparing.check(link, held, copies)
             await prove(link, self._servers.keys, held)
 

@@ -23,7 +23,7 @@ import msgspec
 
 from redrush.config import Address
 from redrush.config.deployment_file import Duty
-from redrush.control.comparing import Comparing, Lacking, nothing_heard
+from redrush.control.comparing import AFTERWARDS, Comparing, Lacking, nothing_heard
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import Noted, Terms
 from redrush.errors import RedrushError
@@ -179,7 +179,7 @@ class SetServers:
             if self._was_founded or notes.noted.epoch or notes.witnessed or (recorded is not None and recorded.seq):
                 return (
                     f"its servers have lost their data; `redrush set rebuild {self.id} --address {address} --yes` "
-                    "makes it again from the records, `redrush set honour` enters what they lack"
+                    f"makes it again from the records, {AFTERWARDS}"
                 )
         except Lacking as fault:
             return str(fault)

@@ -1,5 +1,6 @@
 """The roles of the scaled form behind the gates: each makes its parts, runs them, and ends them in order."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from redrush.control.overview import Lack, Overview
 from redrush.control.plans import load_plans
 from redrush.core.phase import SteadyClock
 from redrush.core.tickets import TicketVerifier
+from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
 from redrush.gate.server import Server
 from redrush.gate.site import Site
@@ -24,6 +26,9 @@ from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
 from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
+from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.link import Link
+from redrush.stores.valkey.proof import Held, lack
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
 from redrush.watch.probe import answers_ok
@@ -52,7 +57,9 @@ class RecorderRole:
     async def start(self, control: Site) -> dict[str, Address]:
         sealed = self._around.sealed
         self._records = open_records(self._spec)
-        self._store = await open_store(self._around.deployment, self._spec.id, sealed.campaign.id, Duty.SETTLEMENT)
+        deployment = self._around.deployment
+        prover = self._prove if deployment.valkey.cluster else None  # where there is no warden
+        self._store = await open_store(deployment, self._spec.id, sealed.campaign.id, Duty.SETTLEMENT, prover)
 
         pause = SettlementPause()
         self._reporting = Reporting(self._around, "recorder")
@@ -74,6 +81,14 @@ class RecorderRole:
         self._parts.add("recorder", recorder.run())
         self._parts.add("readings", self._reporting.run(lambda: recorder_readings(recorder)))
         return {}
+
+    async def _prove(self, link: Link, keys: SetKeys, held: Held) -> str | None:
+        """Return what a server that was started anew lacks of what is recorded."""
+        try:
+            recorded = await asyncio.to_thread(self._records.known)
+        except RedrushError as fault:
+            return f"cannot be compared with what is recorded: {fault}"
+        return None if recorded is None else await lack(link, keys, held, recorded, "the records")
 
     def readiness(self) -> bytes:
         assert self._recorder is not None

@@ -12,6 +12,7 @@ from redrush.records.postgres import PostgresRecords
 from redrush.records.postgres.link import ANSWER_MAX_S
 from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
+from redrush.stores.valkey.primary import Prover
 
 ATTACH_WAIT_S: Final = 3.0
 """How long the start of a role waits for its sets, so as not to complain about what is there in a moment."""
@@ -29,10 +30,14 @@ async def open_stores(deployment: DeploymentFile, campaign_id: str, duty: Duty) 
     return stores
 
 
-async def open_store(deployment: DeploymentFile, set_id: str, campaign_id: str, duty: Duty) -> ValkeyStore:
-    """Return the store of one set, like `open_stores`."""
+async def open_store(
+    deployment: DeploymentFile, set_id: str, campaign_id: str, duty: Duty, prover: Prover | None = None
+) -> ValkeyStore:
+    """Return the store of one set, like `open_stores`. `prover` decides on servers that were started anew."""
     spec = deployment.set_named(set_id)
-    store = ValkeyStore.attach_later(spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey, duty))
+    store = ValkeyStore.attach_later(
+        spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey, duty), prover=prover
+    )
     await store.attached(ATTACH_WAIT_S)
     return store
 

@@ -61,15 +61,16 @@ local function state_under(meta, epoch)
   return tonumber(held[2]), held[3] or '', tonumber(held[4] or 0)
 end
 
--- Continues the fingerprint by a record: the first 16 hexadecimal digits of the SHA-1 of all that is in it.
-local function link(chain, ...)
-  return string.sub(redis.sha1hex(table.concat({chain, ...}, ' ')), 1, 16)
+-- Continues the fingerprint by a record: the first 16 hexadecimal digits of the SHA-1 of all that is in it, behind the one
+-- before. (One concatenation, and no table: this is on the way of every batch.)
+local function fingerprint(text)
+  return string.sub(redis.sha1hex(text), 1, 16)
 end
 
 local function append_move(meta, log, seq, chain, kind, pot, runs, transfer)
   redis.call('XADD', log, integer(seq) .. '-0', 'kind', kind, 'pot', pot, 'slots', runs, 'transfer', transfer,
     'before', chain)
-  redis.call('HSET', meta, 'seq', integer(seq), 'chain', link(chain, kind, pot, runs, transfer))
+  redis.call('HSET', meta, 'seq', integer(seq), 'chain', fingerprint(table.concat({chain, kind, pot, runs, transfer}, ' ')))
 end
 
 local function parse_run(text)
@@ -175,7 +176,7 @@ local function open(keys, args)
   end
   redis.call('XADD', log, integer(seq + 1) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
     'before', chain)
-  redis.call('HSET', meta, 'seq', integer(seq + 1), 'chain', link(chain, 'opened', name, first, count))
+  redis.call('HSET', meta, 'seq', integer(seq + 1), 'chain', fingerprint(table.concat({chain, 'opened', name, first, count}, ' ')))
   redis.call('HSET', pot, 'opened', first .. ' ' .. count, 'first', first, 'next', first,
     'stop', integer(tonumber(first) + tonumber(count)), 'left', count, 'claimed', '0')
   return seq + 1
@@ -277,7 +278,7 @@ local function claim(keys, args)
     seq = seq + 1
     redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', first,
       'count', count, 'at_us', at_us, 'users', text, 'before', chain)
-    chain = link(chain, 'granted', name, first, count, at_us, text)
+    chain = fingerprint(chain .. ' granted ' .. name .. ' ' .. first .. ' ' .. count .. ' ' .. at_us .. ' ' .. text)
     told[#told + 1] = run.first
     told[#told + 1] = count
   end

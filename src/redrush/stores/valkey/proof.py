@@ -101,7 +101,8 @@ async def chain_at(link: Link, keys: SetKeys, seq: int) -> str | None:
 
 async def prove(link: Link, keys: SetKeys, held: Held) -> None:
     """Let the set be used in this server process, as it was when it was compared. Raises StoreUnavailable."""
-    assert held.terms is not None
+    if held.terms is None:
+        raise StoreUnavailable(f"{link.address}: holds no set {keys.name}")
     library = Library.read()
     await load(link, keys, library)
     order: Command = ("FCALL", library.prove, 1, keys.meta, held.terms.epoch, held.seq, held.chain)
