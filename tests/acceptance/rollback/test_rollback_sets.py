@@ -98,6 +98,7 @@ async def _case(directory: Path, hurt: Hurt, replicas: int, around: str) -> str 
     backup.mkdir()
     async with wounded_set(directory, replicas) as wounded:
         await wounded.rush()
+        await wounded.record()  # what the database has where it is away from now on
         wounded.kill_all()
         _copied(wounded.servers, backup)
         await wounded.start_all()
@@ -125,15 +126,11 @@ async def _hurt_and_mended(wounded: WoundedSet, hurt: Callable[[], None], around
     if around != UP:
         await wounded.watch()
     sentence = await wounded.ends()
+    wounded.records_are_away = False
     if sentence is not None:
-        if wounded.records_are_away:
-            wounded.records_are_away = False
-            await wounded.mend(sentence) if "promote" in sentence else None
-        else:
-            await wounded.mend(sentence)
-    if sentence is None or around != NO_RECORDS or "promote" in sentence:
-        await wounded.rush(2)
-        await wounded.ask_again()
+        await wounded.mend(sentence)
+    await wounded.rush(2)
+    await wounded.ask_again()
     assert not wounded.problems
     return sentence
 
