@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
-from redrush.control.comparing import Comparing, Heard, Lacking, Recorded, nothing_heard
+from redrush.control.comparing import AFTERWARDS, Comparing, Heard, Lacking, Recorded, nothing_heard
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.failover import (
     Fence,
@@ -327,15 +327,18 @@ class Warden:
             epoch=terms.epoch if terms else sight.noted.epoch,
             durability=durability,
             since_us=self._state.since_us if durability == self._state.durability else self._clock.now_us(),
-            why=self._lacking or self._waiting(step, primary),
+            why=self._lacking or self._waiting(step, primary, sight),
         )
 
-    def _waiting(self, step: Step, primary: str | None) -> str | None:
+    def _waiting(self, step: Step, primary: str | None, sight: Sight) -> str | None:
         """Return what is done or waited for, and what an operator may do about it if it is waited for in vain."""
         if not isinstance(step, Wait):
             return _sentence(step)
         if primary is not None or step.why is None:
             return step.why
+        if len(sight.seen) == len(sight.addresses) and not any(seen.terms for seen in sight.seen.values()):
+            order = f"redrush set rebuild {self._servers.id} --address {sight.addresses[0]} --yes"
+            return f"its servers have lost their data; `{order}` makes it again from the records, {AFTERWARDS}"
         return (
             f"{step.why}; if no more comes back: `redrush set promote {self._servers.id} ADDRESS` takes a copy that is "
             f"there, `redrush set rebuild {self._servers.id} --address ADDRESS` makes the set again from the records"
