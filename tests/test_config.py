@@ -13,10 +13,10 @@ from redrush.config import (
     load_campaign_file,
     parse_campaign,
 )
-from redrush.core.campaign import Kind, Leftover
-from redrush.core.client_policy import ClientPolicy, WaitingTexts
-from redrush.core.levels import AdmissionTerms
-from redrush.core.proof_of_work import ProofOfWork
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.load.client_policy import ClientPolicy, WaitingTexts
+from redrush.core.load.levels import AdmissionTerms
+from redrush.core.rush.campaign import Kind, Leftover
 from redrush.errors import ConfigError
 
 MINIMUM = """\

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from redrush.core.breaker import Rule, State
+from redrush.core.load.breaker import Rule, State
 from redrush.dependency import Bulkhead, Dependency, Refusal, Share
 from redrush.errors import RedrushError
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from redrush.config import LimitsSpec, parse_campaign, parse_deployment
-from redrush.core.buckets import Rate
-from redrush.core.client_policy import ClientPolicy
-from redrush.gate.asking_limits import AskingLimits
+from redrush.core.load.buckets import Rate
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.http.asking_limits import AskingLimits
 from redrush.wiring.asking import asking_limits
 from tests.test_config import MINIMUM
 

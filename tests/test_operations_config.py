@@ -3,8 +3,8 @@
 import pytest
 
 from redrush.config import parse_campaign
-from redrush.core.rules import Rule
-from redrush.core.switches import Playbook
+from redrush.core.steering.rules import Rule
+from redrush.core.steering.switches import Playbook
 from redrush.errors import ConfigError
 
 CAMPAIGN = """\
@@ -104,7 +104,7 @@ def test_a_wrong_playbook_is_told_with_its_line(text: str, line: str, said: str)
         ),
         ("1_000\n", "100_000\n", "returns_at = 100_000", "must differ from leaves_at"),
         ('"2m"', '"soon"', 'hold = "soon"', '"soon" is not a duration'),
-        ('"2m"', "2", "hold = 2", "expected `str`, got `int`"),
+        ('"2m"', "2", "hold = 2", 'is a number; here a text in quotes is expected: hold = "2s"'),
         ("leaves_at = 100_000\n", "", "[[rule]]", 'the key "leaves_at" is missing'),
     ],
 )

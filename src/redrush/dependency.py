@@ -3,9 +3,9 @@
 A *bulkhead* is a maximum share: so many calls of one dependency at once, so many waiting for that, and a deadline over
 both. A stuck dependency then holds its own places and nothing else. Beyond the maximum is a refusal, a value, at once.
 
-A *dependency* adds a breaker (`redrush.core.breaker`): when it answers nobody, nobody is sent to it but a trial now and
-then. What has a breaker of its own already gets a bulkhead only: the sets (lanes, and the link to the primary, which is
-searched for in the background while calls fail at once).
+A *dependency* adds a breaker (`redrush.core.load.breaker`): when it answers nobody, nobody is sent to it but a trial
+now and then. What has a breaker of its own already gets a bulkhead only: the sets (lanes, and the link to the primary,
+which is searched for in the background while calls fail at once).
 
 A new one costs a line where it is made, and one where it is used:
 
@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
-from redrush.core.breaker import Breaker, Rule, State
+from redrush.core.load.breaker import Breaker, Rule, State
 from redrush.errors import RedrushError
 
 _T = TypeVar("_T")

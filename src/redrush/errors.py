@@ -1,6 +1,6 @@
 """The one root of every exception that redrush raises on purpose.
 
-An exception is a *fault* or a wrong use; an expected refusal of a claim is an outcome (`redrush.core.outcomes`).
+An exception is a *fault* or a wrong use; an expected refusal of a claim is an outcome (`redrush.core.rush.outcomes`).
 The text of each is one sentence that says where it happened and what to do, fit to be shown to an operator as it is.
 """
 

@@ -7,7 +7,7 @@ import pytest
 
 from redrush.cli.beginning import opening_at
 from redrush.config import parse_campaign
-from redrush.core.instants import rfc3339
+from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 
 SAMPLE = resources.files("redrush.cli").joinpath("sample.toml").read_text(encoding="utf-8").replace("{id}", "c")

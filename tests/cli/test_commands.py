@@ -21,10 +21,10 @@ from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import seal
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.phase import SteadyClock
-from redrush.core.receipts import ReceiptSigner
-from redrush.core.tickets import Ticket, TicketVerifier
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import Ticket, TicketVerifier
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.phase import SteadyClock
 from redrush.stores.sqlite import SqliteStore
 from tests.core.any_user import NAMES
 

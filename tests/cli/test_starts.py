@@ -16,7 +16,7 @@ from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.sealing import load_campaign
-from redrush.core.tickets import sign_ticket
+from redrush.core.identity.tickets import sign_ticket
 from redrush.wiring.embedded import Embedded, Ports, reconcile_data_dir
 from tests.core.any_user import NAMES
 from tests.gate.world import Answer, read_answer, request

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
-from redrush.core.tickets import sign_ticket
+from redrush.core.identity.tickets import sign_ticket
 from redrush.drill.server_process import ServerProcess, free_port
 
 REDRUSH = (sys.executable, "-m", "redrush")

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from redrush.client.policy import RETRIED_STATUSES, Asking, Gates, Showing, Step, waiting_text
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.outcomes import Outcome
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.outcomes import Outcome
 
 POLICY = ClientPolicy()
 UNTHROTTLED = msgspec.structs.replace(POLICY, throttle_k=100.0, throttle_window_ms=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from redrush.client.policy import Showing, Step, waiting_text
-from redrush.core.client_policy import ClientPolicy
+from redrush.core.load.client_policy import ClientPolicy
 from tests.client.gates import serving
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grab.py"

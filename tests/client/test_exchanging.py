@@ -9,10 +9,10 @@ import pytest
 from redrush.client.exchanging import HASHES_MAX, RESTS_MAX, TRIES_AT_ONCE, solve
 from redrush.client.participant import Participant, Result
 from redrush.client.policy import Showing
-from redrush.core.outcomes import Outcome
-from redrush.core.proof_of_work import Challenge, Challenger, ProofOfWork, Verdict
-from redrush.core.tickets import KeyRing, Ticket, sign_ticket
-from redrush.gate import answers
+from redrush.core.identity.proof_of_work import Challenge, Challenger, ProofOfWork, Verdict
+from redrush.core.identity.tickets import KeyRing, Ticket, sign_ticket
+from redrush.core.rush.outcomes import Outcome
+from redrush.http import answers
 from tests.client.gates import serving, told
 from tests.client.test_participant import GRANTED, SWIFT
 

@@ -12,7 +12,7 @@ import pytest
 from redrush.client.issue import Issuer
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import add_login_key, load_keys, load_or_create_keys, remove_login_key
-from redrush.core.tickets import KeyRing, TicketVerifier, sign_ticket
+from redrush.core.identity.tickets import KeyRing, TicketVerifier, sign_ticket
 from redrush.errors import ConfigError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "docs/how-to/ticket-vectors.json").read_text(encoding="utf-8"))

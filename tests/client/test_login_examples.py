@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.tickets import TicketVerifier
+from redrush.core.identity.tickets import TicketVerifier
 from redrush.drill.server_process import free_port
 from tests.client.test_issue import RING
 

@@ -10,9 +10,9 @@ import pytest
 
 from redrush.client.participant import Participant, Result, Shown
 from redrush.client.policy import Showing
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.outcomes import Outcome
-from redrush.gate import answers
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.outcomes import Outcome
+from redrush.http import answers
 from tests.client.gates import Saying, serving, told
 
 SWIFT = msgspec.structs.replace(

@@ -18,9 +18,9 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import load_sealed, seal
 from redrush.control.unsealed import keep_unsealed
-from redrush.core.phase import SteadyClock
-from redrush.core.tickets import sign_ticket
-from redrush.gate.server import Server
+from redrush.core.identity.tickets import sign_ticket
+from redrush.core.rush.phase import SteadyClock
+from redrush.http.server import Server
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import found_set
 from redrush.wiring.gate_role import GateRole

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Claimed, Given, Granted, LogRecord, Opened, PotState, Store, Taken
 
 POTS = ("p", "q", "$returned")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Slots
-from redrush.core.ledger import GrantRule, Posting
+from redrush.core.money.ledger import GrantRule, Posting
+from redrush.core.rush.campaign import Slots
 from redrush.ports.records import (
     Balance,
     Change,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
     EMPTY,
     Claimed,

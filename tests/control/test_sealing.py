@@ -15,7 +15,7 @@ from redrush.control import sealing
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import Sealed, load_sealed, seal
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 
 NOW_US = 1_800_000_000_123_456

@@ -10,9 +10,9 @@ import pytest
 from redrush.control.plans import Plans
 from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, entries_of
 from redrush.control.switchboard import Switchboard
-from redrush.core.campaign import Campaign
-from redrush.core.switch_layers import Applied, Change, SetByHand
-from redrush.core.switches import Playbook, WrongSetting
+from redrush.core.rush.campaign import Campaign
+from redrush.core.steering.switch_layers import Applied, Change, SetByHand
+from redrush.core.steering.switches import Playbook, WrongSetting
 from redrush.errors import ConfigError
 
 CAMPAIGN = Campaign(id="c", name="n", currency="CNY", rounds=())

@@ -8,8 +8,8 @@ import pytest
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.unsealed import keep_unsealed, load_policy, load_proof_of_work
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.proof_of_work import ProofOfWork
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.load.client_policy import ClientPolicy
 from redrush.errors import ConfigError
 from tests.test_config import MINIMUM
 

@@ -14,8 +14,8 @@ import pytest
 
 from redrush.control.warden import SetServers, SetState, Warden
 from redrush.control.warden_notes import WardenNotes
-from redrush.core.campaign import Slots
-from redrush.core.failover import Policy
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.failover import Policy
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import Claimed, StoreUnavailable, Transfer, Transfers
 from redrush.stack.valkey_server import ValkeyServer

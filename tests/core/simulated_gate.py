@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.levels import COUNTED_GRADES, COUNTS, GRADES, WINDOW_S, Levels, Window
-from redrush.core.room import Room
+from redrush.core.load.levels import COUNTED_GRADES, COUNTS, GRADES, WINDOW_S, Levels, Window
+from redrush.core.load.room import Room
 
 BATCH_CLAIMS_MAX: Final = 1_024
 PLACES: Final = 20_000

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.breaker import Breaker, Rule, State
+from redrush.core.load.breaker import Breaker, Rule, State
 
 RULE = Rule(failures=3, window_s=10.0, pause_s=1.0, pause_max_s=8.0, trial_max_s=5.0)
 

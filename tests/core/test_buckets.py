@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.buckets import CELLS, REFUSED, SLOWED, WITHIN, Buckets, Rate
+from redrush.core.load.buckets import CELLS, REFUSED, SLOWED, WITHIN, Buckets, Rate
 
 START_S = 5_000.0
 KEY = 0x1234_5678_9ABC_DEF0

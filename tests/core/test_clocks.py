@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from redrush.core.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, judge
+from redrush.core.rush.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, judge
 from redrush.ports.clock import HeardTimes
 from tests.core.test_phase import CLOSES_US, OPENS_US, ROUND
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
-from redrush.core.division import Division, SetPlace, Share, divided, home, slots_in_play
+from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
+from redrush.core.sets.division import Division, SetPlace, Share, divided, home, slots_in_play
 
 
 def campaign(*packets: int) -> Campaign:

@@ -3,7 +3,7 @@ import random
 import msgspec
 import pytest
 
-from redrush.core.failover import (
+from redrush.core.sets.failover import (
     LAG_BYTES_MAX,
     RAISE_AFTER_US,
     Fence,

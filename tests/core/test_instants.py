@@ -2,7 +2,7 @@
 
 import pytest
 
-from redrush.core.instants import how_far, rfc3339_s
+from redrush.core.rush.instants import how_far, rfc3339_s
 
 S = 1_000_000
 

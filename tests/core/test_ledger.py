@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from redrush.core import ledger
-from redrush.core.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots, grant_id
-from redrush.core.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.core.money import ledger
+from redrush.core.money.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots, grant_id
 
 AMOUNTS = [100, 200, 300, 400, 500, 600]
 

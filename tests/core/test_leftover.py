@@ -1,7 +1,7 @@
 import pytest
 
-from redrush.core.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
-from redrush.core.leftover import destination, sweep_id, transfer_id
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
+from redrush.core.rush.leftover import destination, sweep_id, transfer_id
 
 
 def a_round(round_id: str, opens_us: int, closes_us: int, leftover: Leftover = Leftover.NEXT) -> Round:

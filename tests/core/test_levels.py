@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.levels import (
+from redrush.core.load.levels import (
     ADMITTED_MIN,
     CLAIMS_MIN,
     COUNTS,
@@ -22,7 +22,7 @@ from redrush.core.levels import (
     grade,
     grade_key,
 )
-from redrush.core.room import FEW, Room
+from redrush.core.load.room import FEW, Room
 from tests.core.simulated_gate import Shop, SimulatedGate
 
 SECRET = b"k" * 32

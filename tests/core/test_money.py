@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.money import AMOUNT_MINOR_MAX, EXPONENTS, format_amount, parse_amount
+from redrush.core.money.currency import AMOUNT_MINOR_MAX, EXPONENTS, format_amount, parse_amount
 
 
 @given(st.integers(0, AMOUNT_MINOR_MAX), st.sampled_from(sorted(EXPONENTS)))

@@ -2,8 +2,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from redrush.core.campaign import Kind, Leftover, Round, Slots
-from redrush.core.phase import Phase, SteadyClock, phase_of
+from redrush.core.rush.campaign import Kind, Leftover, Round, Slots
+from redrush.core.rush.phase import Phase, SteadyClock, phase_of
 
 OPENS_US = 1_800_000_000_000_000
 CLOSES_US = OPENS_US + 60_000_000

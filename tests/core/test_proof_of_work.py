@@ -12,7 +12,7 @@ from altcha.v1 import ChallengeOptions, Payload, create_challenge, solve_challen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.proof_of_work import (
+from redrush.core.identity.proof_of_work import (
     SOLUTION_BYTES_MAX,
     Challenge,
     Challenger,
@@ -20,7 +20,7 @@ from redrush.core.proof_of_work import (
     Verdict,
     tries,
 )
-from redrush.core.tickets import KeyRing, Ticket, TicketVerifier, is_proven, sign_ticket
+from redrush.core.identity.tickets import KeyRing, Ticket, TicketVerifier, is_proven, sign_ticket
 from tests.core.any_user import USERS
 
 RING = KeyRing("k1", {"k1": b"t" * 32})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.rebalancing import DWELL_FIRST_US, DWELL_MAX_US, Balancer, Move, Stock, even_out
+from redrush.core.sets.rebalancing import DWELL_FIRST_US, DWELL_MAX_US, Balancer, Move, Stock, even_out
 
 LOOK_US = 50_000
 

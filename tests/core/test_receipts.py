@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.receipts import Receipt, ReceiptSigner, verify_receipt
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.receipts import Receipt, ReceiptSigner, verify_receipt
+from redrush.core.identity.tickets import KeyRing
 from tests.core.any_user import NAMES, USERS
 
 RING = KeyRing("k1", {"k1": b"r" * 32})

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from redrush.core.release import WINDOW_US, ReleaseFilter
+from redrush.core.rush.release import WINDOW_US, ReleaseFilter
 
 SEED = 20270206
 START_US = 1_800_000_000_000_000

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from redrush.core.rules import Move, Rule, RuleState
+from redrush.core.steering.rules import Move, Rule, RuleState
 
 RULE = Rule(
     name="behind",

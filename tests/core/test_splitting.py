@@ -15,11 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from redrush.core import splitting
-from redrush.core.campaign import Kind
-from redrush.core.feasibility import PACKETS_MAX, ImpossibleSplit
-from redrush.core.money import AMOUNT_MINOR_MAX
-from redrush.core.splitting import PART_PACKETS_MIN, split
+from redrush.core.money import splitting
+from redrush.core.money.currency import AMOUNT_MINOR_MAX
+from redrush.core.money.feasibility import PACKETS_MAX, ImpossibleSplit
+from redrush.core.money.splitting import PART_PACKETS_MIN, split
+from redrush.core.rush.campaign import Kind
 
 LUCKY_KINDS = [Kind.LUCKY, Kind.LUCKY_DOUBLE_MEAN]
 ONE_PART = AMOUNT_MINOR_MAX

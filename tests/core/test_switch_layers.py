@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from redrush.core.switch_layers import (
+from redrush.core.steering.switch_layers import (
     Action,
     Applied,
     Change,
@@ -16,7 +16,7 @@ from redrush.core.switch_layers import (
     Undone,
     effect_of,
 )
-from redrush.core.switches import Value, pace_of, registry_of
+from redrush.core.steering.switches import Value, pace_of, registry_of
 
 REGISTRY = registry_of([("r1", None)], ["behind"])
 PACE = pace_of("r1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from redrush.core.switches import (
+from redrush.core.steering.switches import (
     CLAIMS_WAITING_MAX,
     OFF,
     Snapshot,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redrush.core.tickets import (
+from redrush.core.identity.tickets import (
     KEY_ID_PATTERN,
     TICKET_BYTES_MAX,
     KeyRing,

@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from redrush.core.zones import NoSuchZone, local_text, parse_zone, zone_of_offset
+from redrush.core.rush.zones import NoSuchZone, local_text, parse_zone, zone_of_offset
 
 AT_US = 1_801_915_200_123_456  # 2027-02-06T12:00:00.123456Z
 

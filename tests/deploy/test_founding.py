@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from redrush.config.deployment_file import Duty
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import Posted
 from redrush.ports.store import Opened, PotState, StoreUnavailable

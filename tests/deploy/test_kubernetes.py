@@ -7,7 +7,7 @@ import pytest
 
 from redrush.config import load_campaign_file, load_deployment_file
 from redrush.config.deployment_file import Duty
-from redrush.gate.server import STOP_DEADLINE_S
+from redrush.http.server import STOP_DEADLINE_S
 from tests.deploy.kubernetes import (
     MANIFESTS,
     Manifest,

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.proof_of_work import Challenge, tries
+from redrush.core.identity.proof_of_work import Challenge, tries
+from redrush.core.load.client_policy import ClientPolicy
 from redrush.wiring.founding import found_sets
 from tests.conftest import Databases
 from tests.deploy.machines import Machines

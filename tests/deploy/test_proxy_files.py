@@ -2,7 +2,7 @@
 
 import re
 
-from redrush.gate.reader import Limits
+from redrush.http.reader import Limits
 from tests.deploy.proxies import DEPLOY
 
 LIMITS = Limits()

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,11 @@ def _commands() -> list[tuple[str, str]]:
 
 
 def _campaigns() -> list[tuple[str, str]]:
-    return [(name, text) for name, language, text in _blocks() if language == "toml" and "[campaign]" in text]
+    return [
+        (name, text)
+        for name, language, text in _blocks()
+        if language == "toml" and "[[round]]" in text and "[campaign]" in text
+    ]
 
 
 def _words(line: str) -> list[str]:
@@ -76,9 +81,8 @@ def test_a_command_that_is_shown_exists_and_takes_what_it_is_given(document: str
 
 @pytest.mark.parametrize(("document", "line"), _named())
 def test_a_command_that_is_named_in_running_text_exists_with_its_options(document: str, line: str) -> None:
-    first, *others = _words(line) or ["--help"]
-    for name in first.split("|"):
-        command, _, words = _resolve([name, *(other for other in others if "|" not in other)])
+    for words in map(list, product(*(word.split("|") for word in _words(line)))):
+        command, _, words = _resolve(words)  # noqa: PLW2901 - what is left of them
         options = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
         named = {word.partition("=")[0] for word in words if word.startswith("--") and word != "--help"}
         assert named <= options, f"{document}: {line}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.division import home
+from redrush.core.sets.division import home
 from redrush.drill.bench import grabs, scaling
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.grabs import Prepared

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import uvloop
 
-from redrush.core.client_policy import ClientPolicy
+from redrush.core.load.client_policy import ClientPolicy
 from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdResult, Target, count_endings
 from redrush.drill.observations import Ending

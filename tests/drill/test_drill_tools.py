@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.drill.cores import confined_to, share_cores
 from redrush.drill.cpu_share import CpuShare, find_groups
 from redrush.drill.paced_server import FOLLOWS_WITHIN_S, PacedStore

@@ -1,7 +1,6 @@
 """The report of an event that was really held, from its data directory alone."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import msgspec
@@ -9,7 +8,7 @@ import pytest
 
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.sealing import SealedCampaign, seal
+from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.drill.event_report import EventReport
 from redrush.drill.own_report import show_own_report
 from redrush.errors import ConfigError
@@ -61,6 +60,12 @@ async def _hold(directory: DataDir, sealed: SealedCampaign) -> None:
     await store.close()
 
 
+async def _grant(directory: DataDir, round_id: str, at_us: int) -> None:
+    store = await SqliteStore.open_path(directory.journal)
+    await store.claim(round_id, ["late"], at_us)
+    await store.close()
+
+
 def test_the_report_of_an_own_event_says_what_went_out_when_and_that_it_is_right(
     event: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,10 +83,12 @@ def test_the_report_of_an_own_event_says_what_went_out_when_and_that_it_is_right
     assert "2027-02-06 +08:00" in (tmp_path / "out" / "report.zh.html").read_text(encoding="utf-8")
 
 
-def test_a_tampered_event_is_reported_as_wrong_and_ends_with_1(event: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sealed = json.loads((event / "campaign.json").read_text())
-    sealed["campaign"]["rounds"][0]["closes_us"] = sealed["campaign"]["rounds"][0]["opens_us"] + 1
-    (event / "campaign.json").write_text(json.dumps(sealed))
+def test_a_grant_after_the_close_is_reported_as_wrong_and_ends_with_1(
+    event: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = DataDir(event)
+    late = load_sealed(directory).campaign.rounds[0]
+    asyncio.run(_grant(directory, late.id, late.closes_us + 1))
     assert show_own_report(event, event, "en", as_json=True) == 1
     report = msgspec.json.decode(capsys.readouterr().out, type=EventReport)
     assert "early or late" in [verdict.name for verdict in report.verdicts if not verdict.holds]

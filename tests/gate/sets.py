@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
-from redrush.core.campaign import Campaign, Slots
-from redrush.core.division import Division, SetPlace, home
+from redrush.core.rush.campaign import Campaign, Slots
+from redrush.core.sets.division import Division, SetPlace, home
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.claims import RoundClaims
 from redrush.gate.lanes import Home
-from redrush.gate.reader import Limits
 from redrush.gate.scaled import ConnectedSet, ScaledGate
+from redrush.http.reader import Limits
 from redrush.ports.news import News
 from redrush.ports.store import (
     FIRST_HISTORY,

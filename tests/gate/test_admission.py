@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import uvloop
 
-from redrush.core.campaign import Campaign
-from redrush.core.levels import GRADES, WINDOW_S, AdmissionTerms, Levels, Window, grade
-from redrush.core.switches import Snapshot, registry_of
-from redrush.core.tickets import sign_ticket
+from redrush.core.identity.tickets import sign_ticket
+from redrush.core.load.levels import GRADES, WINDOW_S, AdmissionTerms, Levels, Window, grade
+from redrush.core.rush.campaign import Campaign
+from redrush.core.steering.switches import Snapshot, registry_of
 from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import Crowd, CrowdPlan, CrowdResult, Target
 from redrush.drill.observations import Ending, Observations
@@ -21,8 +21,8 @@ from redrush.drill.schedules import Seconds, constant_rate, plan
 from redrush.gate.admission import IDLE_WINDOWS_MAX, PRESET_LEAD_US, Valve
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
-from redrush.gate.reader import Limits
-from redrush.gate.server import Server
+from redrush.http.reader import Limits
+from redrush.http.server import Server
 from redrush.ports.store import ClaimResult
 from redrush.stores.memory import MemoryStore
 from redrush.wiring.clock import system_clock

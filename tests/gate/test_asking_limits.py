@@ -8,10 +8,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from redrush.core.buckets import Rate
-from redrush.core.switches import ADDRESS_PER_SECOND, USER_PER_SECOND, Snapshot, registry_of
-from redrush.gate.asking_limits import QUOTA_EXCEEDED, AskingRules
-from redrush.gate.client_address import ClientAddresses
+from redrush.core.load.buckets import Rate
+from redrush.core.steering.switches import ADDRESS_PER_SECOND, USER_PER_SECOND, Snapshot, registry_of
+from redrush.http.asking_limits import QUOTA_EXCEEDED, AskingRules
+from redrush.http.client_address import ClientAddresses
 from tests.gate.world import CLOSES_US, OPENS_US, Answer, Client, RunningGate, request, running_gate
 
 USER = AskingRules(user=Rate(2, 10))

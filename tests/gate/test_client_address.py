@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from redrush.gate import client_address
-from redrush.gate.client_address import ClientAddresses
+from redrush.http import client_address
+from redrush.http.client_address import ClientAddresses
 
 PROXIES = (ip_network("10.0.0.0/24"), ip_network("2001:db8:5::/48"))
 

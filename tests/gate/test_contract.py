@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from redrush.core.instants import rfc3339
-from redrush.core.receipts import Receipt, verify_receipt
-from redrush.core.tickets import KeyRing, sign_ticket
-from redrush.gate.reader import Limits
+from redrush.core.identity.receipts import Receipt, verify_receipt
+from redrush.core.identity.tickets import KeyRing, sign_ticket
+from redrush.core.rush.instants import rfc3339
+from redrush.http.reader import Limits
 from tests.gate.world import (
     AMOUNTS_MINOR,
     CLOSES_US,

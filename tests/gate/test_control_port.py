@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
-from redrush.core.instants import http_date
+from redrush.core.rush.instants import http_date
 from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
 from tests.gate.world import Answer, read_answer, request, to_this_machine

@@ -13,7 +13,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import ControlAddress, load_address, load_token
 from redrush.control.operator_client import ControlUnreachable, ask
 from redrush.errors import ConfigError
-from redrush.gate.control_port import GUESTS_MAX
+from redrush.http.control_port import GUESTS_MAX
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded import Embedded, Ports
 from redrush.wiring.operator import operate

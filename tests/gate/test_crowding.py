@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from redrush.gate.crowding import Crowded, idlest_of_the_greediest
-from redrush.gate.site import Idler
+from redrush.http.crowding import Crowded, idlest_of_the_greediest
+from redrush.http.site import Idler
 
 
 def _ended(idle: Sequence[tuple[str, bytes | None, int]], crowds: Mapping[bytes | None, int], count: int) -> list[str]:

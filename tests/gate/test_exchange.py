@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from redrush.core.proof_of_work import Challenge, ProofOfWork, tries
-from redrush.core.switches import Snapshot, registry_of
-from redrush.core.tickets import Ticket, TicketVerifier, sign_ticket
+from redrush.core.identity.proof_of_work import Challenge, ProofOfWork, tries
+from redrush.core.identity.tickets import Ticket, TicketVerifier, sign_ticket
+from redrush.core.steering.switches import Snapshot, registry_of
 from tests.gate.world import (
     OPENS_US,
     SECOND_US,

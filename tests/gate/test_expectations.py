@@ -2,8 +2,8 @@
 
 import pytest
 
-from redrush.gate.answers import CONTINUE
-from redrush.gate.reader import Limits
+from redrush.http.answers import CONTINUE
+from redrush.http.reader import Limits
 from tests.gate.world import Client, RunningGate, request, running_gate
 
 GRAB = "/v1/rounds/r1/grab"

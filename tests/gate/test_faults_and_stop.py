@@ -6,7 +6,7 @@ import pytest
 
 from redrush.errors import ConfigError
 from redrush.gate.lanes import BATCH_CLAIMS_MAX
-from redrush.gate.reader import Limits
+from redrush.http.reader import Limits
 from tests.gate.world import Client, RunningGate, request, running_gate
 
 STORE_FAULTS = [None, KeyError("r1"), RuntimeError("a bug")]

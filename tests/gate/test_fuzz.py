@@ -10,8 +10,8 @@ import random
 import resource
 import secrets
 
-from redrush.gate.answers import CONTINUE
-from redrush.gate.reader import Limits
+from redrush.http.answers import CONTINUE
+from redrush.http.reader import Limits
 from tests.gate.world import Answer, Client, RunningGate, read_answer, request, running_gate
 
 REQUESTS = 100_000

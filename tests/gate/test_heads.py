@@ -21,9 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redrush.gate.heads import HEAD, HEAD_BYTES_MAX, KnownHeads
-from redrush.gate.reader import Broken, Limits, Request, RequestReader
-from redrush.gate.route import Endpoint, Waiter
+from redrush.http.heads import HEAD, HEAD_BYTES_MAX, KnownHeads
+from redrush.http.reader import Broken, Limits, Request, RequestReader
+from redrush.http.route import Endpoint, Waiter
 from tests.gate.requests_at_random import Requests
 from tests.gate.test_malformed import CORPUS
 

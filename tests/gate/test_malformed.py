@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from redrush.gate.reader import Limits
+from redrush.http.reader import Limits
 from tests.gate.world import request, running_gate
 
 HOST: Final = b"Host: x\r\n"

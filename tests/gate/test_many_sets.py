@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from redrush.core.campaign import Slots
-from redrush.core.division import SetPlace
-from redrush.gate import following
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.division import SetPlace
+from redrush.gate.knowledge import following
 from redrush.gate.lanes import BATCH_CLAIMS_MAX
-from redrush.gate.reader import Limits
+from redrush.http.reader import Limits
 from redrush.ports.news import NewTerms, Refilled, SoldOut
 from redrush.ports.store import StoreConflict, StoreFailed
 from redrush.stores.memory import MemoryStore

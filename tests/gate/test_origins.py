@@ -6,10 +6,10 @@ from typing import Final
 import pytest
 
 from redrush.config import parse_campaign
-from redrush.core.buckets import Rate
+from redrush.core.load.buckets import Rate
 from redrush.errors import ConfigError
-from redrush.gate.asking_limits import AskingRules
-from redrush.gate.reader import Limits
+from redrush.http.asking_limits import AskingRules
+from redrush.http.reader import Limits
 from tests.gate.test_control_port import TEXT
 from tests.gate.world import CLOSES_US, request, running_gate
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from redrush.gate.connection import UNREAD_BYTES_MAX
-from redrush.gate.reader import Limits
+from redrush.http.connection import UNREAD_BYTES_MAX
+from redrush.http.reader import Limits
 from tests.gate.world import Answer, RunningGate, request, running_gate
 
 

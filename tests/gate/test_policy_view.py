@@ -2,9 +2,9 @@
 
 import msgspec
 
-from redrush.core.client_policy import ClientPolicy
-from redrush.gate.route import Waiter
+from redrush.core.load.client_policy import ClientPolicy
 from redrush.gate.views import policy_view
+from redrush.http.route import Waiter
 
 
 class Nobody:

@@ -8,11 +8,11 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from redrush.core.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
-from redrush.gate import connection, site
-from redrush.gate import heads as reading
-from redrush.gate.reader import Request
-from redrush.gate.route import Endpoint
+from redrush.core.identity.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
+from redrush.http import connection, site
+from redrush.http import heads as reading
+from redrush.http.reader import Request
+from redrush.http.route import Endpoint
 from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
 
 GRAB = "/v1/rounds/r1/grab"

@@ -7,11 +7,11 @@ from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 
 import pytest
 
-from redrush.gate import connection, site
-from redrush.gate.connection import REFUSALS_MAX
-from redrush.gate.reader import Limits
-from redrush.gate.site import IDLE_MIN_S
-from redrush.gate.sockets import SOCKET_BUFFER_BYTES
+from redrush.http import connection, site
+from redrush.http.connection import REFUSALS_MAX
+from redrush.http.reader import Limits
+from redrush.http.site import IDLE_MIN_S
+from redrush.http.sockets import SOCKET_BUFFER_BYTES
 from tests.gate.world import Client, RunningGate, request, running_gate, until
 
 LIMITS = Limits(read_deadline_s=10, idle_timeout_s=75, claim_deadline_s=5)

@@ -20,7 +20,7 @@ from redrush.control.plans import load_plans
 from redrush.control.sealing import load_campaign
 from redrush.control.switch_follower import SwitchFollower
 from redrush.control.switch_log import entries_of
-from redrush.core.switches import Snapshot
+from redrush.core.steering.switches import Snapshot
 from redrush.errors import RedrushError
 from redrush.wiring.embedded import Embedded, Ports
 from tests.gate.world import Answer, read_answer, request, to_this_machine

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from redrush.gate import winners
-from redrush.gate.winners import WinnersFilter
+from redrush.gate.knowledge import winners
+from redrush.gate.knowledge.winners import WinnersFilter
 
 SEED = 20270206
 

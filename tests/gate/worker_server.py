@@ -9,12 +9,12 @@ import signal
 import sys
 
 from redrush.errors import ConfigError
-from redrush.gate import answers
-from redrush.gate.reader import Limits
-from redrush.gate.server import Server
-from redrush.gate.site import Site
 from redrush.gate.views import Computed
-from redrush.gate.workers import run_workers
+from redrush.http import answers
+from redrush.http.reader import Limits
+from redrush.http.server import Server
+from redrush.http.site import Site
+from redrush.http.workers import run_workers
 
 
 def _say(word: str, *numbers: int) -> None:

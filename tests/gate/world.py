@@ -17,16 +17,16 @@ from unittest.mock import patch
 
 import msgspec
 
-from redrush.core.campaign import Campaign, Kind, Leftover, Round, Slots
-from redrush.core.proof_of_work import ProofOfWork
-from redrush.core.tickets import KeyRing, sign_ticket
-from redrush.gate.answers import CONTINUE
-from redrush.gate.asking_limits import AskingLimits, AskingRules
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.identity.tickets import KeyRing, sign_ticket
+from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
 from redrush.gate.assembly import Event, build_gate
-from redrush.gate.connection import Connection
 from redrush.gate.lanes import Home
-from redrush.gate.reader import Limits
-from redrush.gate.server import Server
+from redrush.http.answers import CONTINUE
+from redrush.http.asking_limits import AskingLimits, AskingRules
+from redrush.http.connection import Connection
+from redrush.http.reader import Limits
+from redrush.http.server import Server
 from redrush.ports.store import (
     EMPTY,
     FIRST_HISTORY,
@@ -330,7 +330,7 @@ class RunningGate:
                 gate.bytes_seen += len(data)
                 super().data_received(data)
 
-        self._counting = patch("redrush.gate.server.Connection", CountingConnection)
+        self._counting = patch("redrush.http.server.Connection", CountingConnection)
         self._counting.start()
         asyncio.get_running_loop().set_exception_handler(lambda _, context: self.unhandled.append(context))
         for round_ in self.campaign.rounds:

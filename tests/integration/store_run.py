@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Claimed, Given, Granted, Opened, StoreFailed, Taken
 from redrush.stores.sqlite import SqliteStore, read_log
 from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from redrush.config.deployment_file import Address
-from redrush.core.campaign import Campaign
-from redrush.core.division import Division, SetPlace
+from redrush.core.rush.campaign import Campaign
+from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
-from redrush.gate.reader import Limits
 from redrush.gate.scaled import ConnectedSet, ScaledGate
+from redrush.http.reader import Limits
 from redrush.ports.news import SoldOut
 from redrush.stores.valkey import ValkeyStore, found_set
 from tests.gate.sets import Asking

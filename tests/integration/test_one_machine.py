@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from redrush.control.data_dir import DataDir
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError, RedrushError
-from redrush.gate import answers
+from redrush.http import answers
 from redrush.ports.store import Granted, StoreFailed
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.stores.sqlite.guard import GUARD_S

@@ -5,14 +5,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from redrush.core.campaign import Campaign
-from redrush.core.division import Division, SetPlace
+from redrush.core.rush.campaign import Campaign
+from redrush.core.sets.division import Division, SetPlace
 from redrush.dependency import Refusal
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
-from redrush.gate.reader import Limits
 from redrush.gate.views import GrantsView
+from redrush.http.reader import Limits
 from redrush.stores.valkey import ValkeyStore, found_set
 from tests.gate.sets import Asking
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of

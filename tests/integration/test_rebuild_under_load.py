@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from redrush.config.deployment_file import Address
-from redrush.core.campaign import Campaign
+from redrush.core.rush.campaign import Campaign
 from redrush.ports.store import Granted, History, LogRecord, StoreUnavailable
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.rebuilding import rebuild_set

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from redrush.config.deployment_file import Secret, SetSpec
-from redrush.core.campaign import Slots
-from redrush.core.failover import Terms
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.failover import Terms
 from redrush.errors import RedrushError
 from redrush.ports.records import Posted
 from redrush.ports.store import Claimed, Granted, Opened, StoreUnavailable

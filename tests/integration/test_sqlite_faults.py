@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Claimed, StoreFailed
 from redrush.stores.sqlite import SqliteStore
 from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS

@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.log_rows import chain_after
 from redrush.ports.store import Granted, StoreCorrupt, StoreFailed

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from redrush.config.deployment_file import Address, Duty, Login, ValkeySpec
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Claimed, StoreUnavailable

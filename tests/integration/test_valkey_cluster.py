@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Claimed
 from redrush.stack.loopback import free_port
 from redrush.stack.valkey_server import ValkeyServer

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from redrush.config.deployment_file import Address
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import EMPTY, Claimed, PotState, StoreFailed, StoreUnavailable
 from redrush.stack.valkey_server import ServerFailed, ValkeyServer
 from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, found_set

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import EMPTY
 from redrush.stack.valkey_server import ValkeyServer
 from tests.integration.valkey_sets import AT_US, POT, ask, servers, store_on

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import RETURNED_POT, Slots
-from redrush.core.division import Division, SetPlace, home
-from redrush.core.failover import Terms
-from redrush.core.receipts import ReceiptSigner
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import KeyRing
+from redrush.core.rush.campaign import RETURNED_POT, Slots
+from redrush.core.sets.division import Division, SetPlace, home
+from redrush.core.sets.failover import Terms
 from redrush.ports.store import Claimed, Granted, PotState, StoreConflict, StoreUnavailable, Taken
 from redrush.settle.honouring import Honour, Honouring
 from redrush.settle.rebuilding import rebuild_set

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.absence import Absence
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.absence import Absence
 from redrush.ports.store import Claimed, StoreUnavailable
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore

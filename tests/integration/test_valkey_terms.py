@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.news import NewTerms, Refilled, SoldOut
 from redrush.ports.store import FIRST_HISTORY, Claimed, Fork, History, PotState, StoreConflict, StoreUnavailable
 from redrush.stack.valkey_server import ValkeyServer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from redrush.config.deployment_file import Address
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Claimed, Granted, Store, StoreUnavailable
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore, found_set

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from redrush.core.breaker import Rule, State
-from redrush.core.campaign import Campaign
-from redrush.core.ledger import grant_rule
-from redrush.core.receipts import ReceiptSigner
-from redrush.core.switches import NON_CORE_SHARE, Snapshot
-from redrush.core.tickets import TicketVerifier, sign_ticket
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import TicketVerifier, sign_ticket
+from redrush.core.load.breaker import Rule, State
+from redrush.core.money.ledger import grant_rule
+from redrush.core.rush.campaign import Campaign
+from redrush.core.steering.switches import NON_CORE_SHARE, Snapshot
 from redrush.dependency import Share
-from redrush.gate import answers
 from redrush.gate.grants import GrantWriter
-from redrush.gate.reader import Limits
-from redrush.gate.server import Server
+from redrush.http import answers
+from redrush.http.reader import Limits
+from redrush.http.server import Server
 from redrush.ports.records import GrantRun, RecordedGrant
 from redrush.query import site as site_module
 from redrush.query.site import CONNECTIONS, QUERY_MAX_S, GrantsRoute, Pool, Queries, RoundSum, TotalsRoute

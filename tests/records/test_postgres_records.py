@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from redrush.core.campaign import Slots
-from redrush.core.ledger import GrantRule, Posting
+from redrush.core.money.ledger import GrantRule, Posting
+from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.records import Change, GrantRun, Posted, RecordsConflict, RecordsFailed
 from redrush.ports.store import FIRST_HISTORY, Fork, Given, Granted, History, Opened, Taken

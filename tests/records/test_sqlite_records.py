@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from redrush.core.ledger import GrantRule
+from redrush.core.money.ledger import GrantRule
 from redrush.errors import ConfigError
 from redrush.ports.records import GrantRun, RecordsFailed
 from redrush.records.sqlite import SqliteRecords
@@ -87,3 +87,9 @@ def test_a_file_that_is_something_else_is_refused_untouched(tmp_path: Path, cont
 def test_a_missing_directory_is_a_failure_with_the_path(tmp_path: Path) -> None:
     with pytest.raises(RecordsFailed, match="nowhere"):
         SqliteRecords.open_path(tmp_path / "nowhere" / "records.db")
+
+
+def test_records_that_nobody_touched_are_sound(tmp_path: Path) -> None:
+    records = SqliteRecords.open_path(tmp_path / "records.db")
+    assert records.is_sound()
+    records.close()

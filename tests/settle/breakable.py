@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.news import News
 from redrush.ports.store import Claimed, ClaimResult, History, LogRecord, PotState, Store, StoreUnavailable, Transfers
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from redrush.core.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
 from redrush.ports.store import Store
 
 OPENS_US = 1_800_000_000_000_000

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from redrush.core.campaign import RETURNED_POT, Campaign, Round, Slots
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots
 from redrush.ports.store import Given, Granted, Opened, Store, Taken
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from redrush.core.campaign import Campaign
+from redrush.core.rush.campaign import Campaign
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle import recorder as recorder_module
 from redrush.settle.recorder import Recorder

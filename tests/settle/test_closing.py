@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from redrush.core.campaign import RETURNED_POT, Campaign, Leftover, Slots
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Leftover, Slots
 from redrush.errors import RedrushError
 from redrush.ports.store import Given, StoreFailed, Taken
 from redrush.settle.closing import Closer, Moved, close_round

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.ledger import LedgerFault
+from redrush.core.money.ledger import LedgerFault
 from redrush.settle.export import Format, grants, write_grants
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import LogReader, SqliteStore

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from redrush.core.receipts import verify_receipt
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.receipts import verify_receipt
+from redrush.core.identity.tickets import KeyRing
 from redrush.ports.store import LogRecord
 from redrush.settle.finding import find_user
 from redrush.stores.memory import MemoryStore

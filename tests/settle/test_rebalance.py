@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Campaign
+from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.news import Refilled, SoldOut
 from redrush.settle.rebalance import COMPLETE_AGAIN_US, LAST_MOVE_US, TELL_AGAIN_US, Rebalancer, RoundRebalancer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Campaign
+from redrush.core.rush.campaign import Campaign
 from redrush.errors import ConfigError, RedrushError
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import close_round

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import Row, chain_over, granted_row, row_of, users_text
 from redrush.ports.store import Given, Granted, LogRecord, Opened, Taken
 from redrush.settle.reconcile.chain import LogEnd, Mark, check_losses, followed

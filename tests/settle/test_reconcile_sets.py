@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
-from redrush.core.campaign import RETURNED_POT, Slots
+from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.ports.store import LogRecord, Store, StoreFailed
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.export import ExportedGrant, granted_in, write_grants

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import Campaign
-from redrush.core.ledger import LedgerFault
+from redrush.core.money.ledger import LedgerFault
+from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import Change, Records, RecordsFailed
 from redrush.ports.store import LogRecord, StoreFailed

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from redrush.core.campaign import Campaign, Slots
+from redrush.core.rush.campaign import Campaign, Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import RecordsConflict, RecordsFailed
 from redrush.ports.store import FIRST_HISTORY, Fork, History, LogRecord

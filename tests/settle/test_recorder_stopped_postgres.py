@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from redrush.core.breaker import State
-from redrush.core.campaign import Campaign
+from redrush.core.load.breaker import State
+from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import RecordsFailed, RecordsLate
 from redrush.ports.store import LogRecord

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.campaign import RETURNED_POT, Campaign
+from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.errors import RedrushError
 from redrush.settle.rebalance import RoundRebalancer
 from redrush.settle.sweeping import GRACE_US, SetsCloser

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from redrush.gate import answers
+from redrush.http import answers
 from redrush.stack.loopback import HOST, free_port
 from redrush.watch import probe
 

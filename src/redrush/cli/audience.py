@@ -23,7 +23,7 @@ def add(
     """Let these users win too, within a second or two, without a restart. With gates elsewhere, run it there too."""
     from redrush.control.audience_additions import add_to_audience
     from redrush.control.user_list import read_users, users_of
-    from redrush.core.user_ids import checked_user
+    from redrush.core.identity.user_ids import checked_user
     from redrush.errors import ConfigError
     from redrush.wiring.clock import system_clock
 
@@ -47,7 +47,7 @@ def list_(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOpt
     import msgspec
 
     from redrush.control.audience_additions import additions_of
-    from redrush.core.user_ids import visible
+    from redrush.core.identity.user_ids import visible
 
     additions = list(additions_of(_directory(data, deploy)))
     fields: dict[str, Any] = {"additions": msgspec.to_builtins(additions)}

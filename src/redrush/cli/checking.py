@@ -9,9 +9,9 @@ import msgspec
 from redrush.config import CampaignFile, DeploymentFile, load_campaign_file, load_deployment_file
 from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening
 from redrush.control.user_list import as_json, read_users
-from redrush.core.instants import how_far, rfc3339
-from redrush.core.money import format_amount
-from redrush.core.user_ids import visible
+from redrush.core.identity.user_ids import visible
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.instants import how_far, rfc3339
 
 
 def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:

@@ -21,7 +21,7 @@ from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
-from redrush.core.user_ids import normalised
+from redrush.core.identity.user_ids import normalised
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:
@@ -335,10 +335,10 @@ def verify_receipt(
     """Check a receipt offline, against the keys in the data directory; nothing else is asked."""
     from redrush.control.data_dir import DataDir
     from redrush.control.keys import load_keys
-    from redrush.core.campaign import grant_id
-    from redrush.core.instants import rfc3339
-    from redrush.core.money import format_amount
-    from redrush.core.receipts import verify_receipt as verify
+    from redrush.core.identity.receipts import verify_receipt as verify
+    from redrush.core.money.currency import format_amount
+    from redrush.core.rush.campaign import grant_id
+    from redrush.core.rush.instants import rfc3339
 
     found = verify(load_keys(DataDir(data)).receipts, receipt.strip())
     if found is None:

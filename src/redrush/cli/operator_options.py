@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from redrush.core.user_ids import visible
+from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir

@@ -23,7 +23,7 @@ from typing import Final
 
 from redrush import __version__
 from redrush.cli.output import OutputFailed, ReaderGone, named_output, silence_output
-from redrush.core.user_ids import visible
+from redrush.core.identity.user_ids import visible
 from redrush.errors import RedrushError
 from redrush.extras import missing_extra
 

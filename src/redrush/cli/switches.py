@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
-from redrush.core.switches import shown
+from redrush.core.steering.switches import shown
 from redrush.errors import ConfigError
 
 switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import msgspec
 
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.outcomes import Outcome
-from redrush.core.proof_of_work import Challenge
+from redrush.core.identity.proof_of_work import Challenge
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.outcomes import Outcome
 
 _Shape = TypeVar("_Shape", bound=msgspec.Struct)
 

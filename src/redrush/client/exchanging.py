@@ -13,7 +13,7 @@ import msgspec
 from redrush.client.answers import UnreadableAnswer, read_challenge, read_problem, read_retry_after_s, read_ticket
 from redrush.client.http import aiohttp
 from redrush.client.policy import Asking, Showing, Step
-from redrush.core.proof_of_work import Challenge, tries
+from redrush.core.identity.proof_of_work import Challenge, tries
 
 TRIES_AT_ONCE = 1_024
 """Hashes between two turns of the event loop: about a millisecond."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from redrush.core.tickets import check_key_id, sign_login_ticket
+from redrush.core.identity.tickets import check_key_id, sign_login_ticket
 from redrush.errors import ConfigError
 
 ALGORITHM = "HMAC-SHA256, first 128 bits"

@@ -40,9 +40,9 @@ from redrush.client.policy import (
     Step,
     waiting_text,
 )
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.outcomes import Outcome
-from redrush.core.tickets import is_proven
+from redrush.core.identity.tickets import is_proven
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.outcomes import Outcome
 
 ANSWER_BYTES_MAX = 65_536
 """No answer of the contract comes near this; what is longer is not read to its end."""

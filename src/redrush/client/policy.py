@@ -30,8 +30,8 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.client_policy import TEXTS, ClientPolicy, WaitingTexts
-from redrush.core.outcomes import Outcome
+from redrush.core.load.client_policy import TEXTS, ClientPolicy, WaitingTexts
+from redrush.core.rush.outcomes import Outcome
 
 TOKENS_MAX = 2.0
 """Retries that a client of a calm hour can save up: enough for a bad minute, not for a storm."""

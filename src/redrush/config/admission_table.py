@@ -3,8 +3,8 @@
 import msgspec
 
 from redrush.config.toml_file import Wrong, wrong_at
-from redrush.core.durations import parse_duration_us
-from redrush.core.levels import AdmissionTerms
+from redrush.core.load.levels import AdmissionTerms
+from redrush.core.rush.durations import parse_duration_us
 
 TIME_MS_MAX = 60_000
 """Nobody waits a minute for a gate; it is a slip of the pen."""

@@ -19,17 +19,17 @@ from redrush.config.origins import check_origins
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.config.toml_hints import INSTANT_FORM, instant_meant
-from redrush.core.campaign import Kind, Leftover
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.durations import parse_duration_us
-from redrush.core.feasibility import check_feasible
-from redrush.core.instants import to_us
-from redrush.core.levels import AdmissionTerms
-from redrush.core.money import format_amount, parse_amount
-from redrush.core.proof_of_work import ProofOfWork
-from redrush.core.rules import Rule
-from redrush.core.switches import Playbook, registry_of
-from redrush.core.zones import parse_zone, zone_of_offset
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.load.levels import AdmissionTerms
+from redrush.core.money.currency import format_amount, parse_amount
+from redrush.core.money.feasibility import check_feasible
+from redrush.core.rush.campaign import Kind, Leftover
+from redrush.core.rush.durations import parse_duration_us
+from redrush.core.rush.instants import to_us
+from redrush.core.rush.zones import parse_zone, zone_of_offset
+from redrush.core.steering.rules import Rule
+from redrush.core.steering.switches import Playbook, registry_of
 
 NOW: Literal["now"] = "now"
 PACKETS_MAX = 10_000_000
@@ -64,7 +64,7 @@ class RoundSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of the gate that a campaign may set; see `redrush.gate.reader.Limits`."""
+    """Limits of the gate that a campaign may set; see `redrush.http.reader.Limits`."""
 
     connections_max: int | None = None
     parked_max: int | None = None

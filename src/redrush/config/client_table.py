@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from redrush.config.toml_file import Wrong, wrong_at
-from redrush.core.client_policy import TEXTS, ClientPolicy, WaitingTexts
-from redrush.core.durations import parse_duration_us
+from redrush.core.load.client_policy import TEXTS, ClientPolicy, WaitingTexts
+from redrush.core.rush.durations import parse_duration_us
 
 TIME_MS_MAX = 600_000
 """Nobody waits longer than ten minutes at a page; it is a slip of the pen."""

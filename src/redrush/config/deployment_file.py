@@ -29,8 +29,8 @@ from redrush.config.deployment_tables import (
 )
 from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
-from redrush.core.durations import parse_duration_us
-from redrush.core.levels import AdmissionTerms
+from redrush.core.load.levels import AdmissionTerms
+from redrush.core.rush.durations import parse_duration_us
 from redrush.errors import ConfigError
 
 SETS_MAX = 256

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 import msgspec
 
 from redrush.config.toml_file import Wrong, wrong_at
-from redrush.core.buckets import Rate
-from redrush.core.switches import OFF
+from redrush.core.load.buckets import Rate
+from redrush.core.steering.switches import OFF
 
 PROXIES_MAX = 256
 """Networks of one's own balancers; each new address is compared with all of them."""

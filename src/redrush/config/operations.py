@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from redrush.config.toml_file import Wrong, check_id, wrong_at
-from redrush.core.durations import parse_duration_us
-from redrush.core.rules import READINGS, Rule
-from redrush.core.switches import Playbook, Registry, WrongSetting, checked
+from redrush.core.rush.durations import parse_duration_us
+from redrush.core.steering.rules import READINGS, Rule
+from redrush.core.steering.switches import Playbook, Registry, WrongSetting, checked
 
 PLAYBOOKS_MAX: Final = 100
 RULES_MAX: Final = 100

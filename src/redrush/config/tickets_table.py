@@ -3,9 +3,9 @@
 import msgspec
 
 from redrush.config.toml_file import Wrong, wrong_at
-from redrush.core.durations import parse_duration_us
-from redrush.core.proof_of_work import MAX_NUMBER, ProofOfWork
-from redrush.core.switches import EXCHANGES_MOST
+from redrush.core.identity.proof_of_work import MAX_NUMBER, ProofOfWork
+from redrush.core.rush.durations import parse_duration_us
+from redrush.core.steering.switches import EXCHANGES_MOST
 
 HARDEST_NUMBER = 50_000_000
 """Half a minute of a fast core; nobody at a telephone would see the opening."""

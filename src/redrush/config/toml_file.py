@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from redrush.config.toml_hints import meant
-from redrush.core.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
-from redrush.core.feasibility import ImpossibleSplit
+from redrush.core.identity.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
+from redrush.core.money.feasibility import ImpossibleSplit
 from redrush.errors import ConfigError
 
 FILE_BYTES_MAX = 4_000_000

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from redrush.control.data_dir import DataDir
-from redrush.core.instants import rfc3339
+from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 
 ADDED_MAX: Final = 1_000_000

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from redrush.control.warden_notes import WardenNotes
-from redrush.core.failover import Sight
+from redrush.core.sets.failover import Sight
 from redrush.errors import RedrushError
 from redrush.ports.store import Known
 from redrush.stores.valkey.keys import SetKeys

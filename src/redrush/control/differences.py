@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from redrush.config import CampaignFile
-from redrush.core.campaign import Campaign, Kind
-from redrush.core.instants import rfc3339
-from redrush.core.money import format_amount
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.campaign import Campaign, Kind
+from redrush.core.rush.instants import rfc3339
 
 NAMES: Final = {
     "opens_us": "opens",

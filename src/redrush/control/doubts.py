@@ -6,8 +6,8 @@ import msgspec
 
 from redrush.config import CampaignFile, LimitsSpec
 from redrush.control.user_list import Survey, read_users
-from redrush.core.instants import how_far, rfc3339_s
-from redrush.core.switches import OFF
+from redrush.core.rush.instants import how_far, rfc3339_s
+from redrush.core.steering.switches import OFF
 
 
 class Listed(msgspec.Struct, frozen=True):

@@ -13,11 +13,11 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import load_campaign
 from redrush.control.user_list import read_users, users_of
-from redrush.core.campaign import Campaign
-from redrush.core.durations import parse_duration_us
-from redrush.core.instants import rfc3339_s
-from redrush.core.tickets import KeyRing, sign_ticket
-from redrush.core.user_ids import checked_user
+from redrush.core.identity.tickets import KeyRing, sign_ticket
+from redrush.core.identity.user_ids import checked_user
+from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.durations import parse_duration_us
+from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError
 
 STDIN: Final = Path("-")

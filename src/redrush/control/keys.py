@@ -10,7 +10,7 @@ import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import create_durably, write_durably
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.tickets import KeyRing
 from redrush.errors import ConfigError
 
 KEY_BYTES = 32

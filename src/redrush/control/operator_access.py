@@ -8,7 +8,7 @@ import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import create_durably, write_durably
-from redrush.core.tickets import Ticket
+from redrush.core.identity.tickets import Ticket
 from redrush.errors import ConfigError
 
 TOKEN_BYTES: Final = 32

@@ -16,8 +16,8 @@ import msgspec
 
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
-from redrush.core.switch_layers import Effect, NotInForce
-from redrush.core.switches import WrongSetting
+from redrush.core.steering.switch_layers import Effect, NotInForce
+from redrush.core.steering.switches import WrongSetting
 from redrush.errors import RedrushError
 
 Fields = Mapping[str, Any]

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.absence import Absence
-from redrush.core.campaign import RETURNED_POT, Campaign
+from redrush.core.rush.campaign import RETURNED_POT, Campaign
+from redrush.core.sets.absence import Absence
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.store import Store, StoreUnavailable

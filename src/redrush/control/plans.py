@@ -4,9 +4,9 @@ import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
-from redrush.core.campaign import Campaign
-from redrush.core.rules import Rule
-from redrush.core.switches import Playbook, Registry, WrongSetting, registry_of, shown
+from redrush.core.rush.campaign import Campaign
+from redrush.core.steering.rules import Rule
+from redrush.core.steering.switches import Playbook, Registry, WrongSetting, registry_of, shown
 from redrush.errors import ConfigError
 
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
-from redrush.core.rules import Move, RuleState
-from redrush.core.switch_layers import NotInForce
-from redrush.core.switches import WrongSetting, enabled_of
+from redrush.core.steering.rules import Move, RuleState
+from redrush.core.steering.switch_layers import NotInForce
+from redrush.core.steering.switches import WrongSetting, enabled_of
 from redrush.errors import RedrushError
 
 STEP_S: Final = 0.1

@@ -18,7 +18,7 @@ from redrush.config import CampaignFile, RoundSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.differences import differences_of, rounds_of
 from redrush.control.durable_file import write_durably
-from redrush.core.campaign import Campaign, Round, Slots
+from redrush.core.rush.campaign import Campaign, Round, Slots
 from redrush.errors import ConfigError
 
 VERSION = 2
@@ -163,7 +163,7 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
     # numpy is imported only where something is split: a restart, which reads the seal, is quicker without it.
     import numpy as np  # noqa: PLC0415
 
-    from redrush.core.splitting import split  # noqa: PLC0415
+    from redrush.core.money.splitting import split  # noqa: PLC0415
 
     seed = secrets.token_bytes(SEED_BYTES)
     amounts = np.concatenate(

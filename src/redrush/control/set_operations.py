@@ -17,8 +17,8 @@ from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
 from redrush.control.warden import SetServers, Warden
-from redrush.core.instants import rfc3339
-from redrush.core.switch_layers import SetOrdered
+from redrush.core.rush.instants import rfc3339
+from redrush.core.steering.switch_layers import SetOrdered
 from redrush.errors import RedrushError
 from redrush.ports.store import Known
 

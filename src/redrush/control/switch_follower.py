@@ -18,7 +18,7 @@ import msgspec
 from redrush.control.durable_file import write_durably
 from redrush.control.operator_access import ControlAddress
 from redrush.control.operator_client import ControlUnreachable, ask
-from redrush.core.switches import Registry, Snapshot
+from redrush.core.steering.switches import Registry, Snapshot
 from redrush.errors import RedrushError
 
 POLL_MAX_S: Final = 20.0

@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from redrush.control.durable_file import sync_directory
-from redrush.core.switch_layers import Action, Change, Kept, Layers, NotInForce
+from redrush.core.steering.switch_layers import Action, Change, Kept, Layers, NotInForce
 from redrush.errors import ConfigError, RedrushError
 
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from redrush.control.plans import Plans
 from redrush.control.switch_log import Entry, SwitchLog, SwitchLogFailed
-from redrush.core.campaign import Campaign
-from redrush.core.instants import rfc3339
-from redrush.core.switch_layers import (
+from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.instants import rfc3339
+from redrush.core.steering.switch_layers import (
     WORDS_MAX,
     Action,
     Applied,
@@ -25,7 +25,7 @@ from redrush.core.switch_layers import (
     Undone,
     effect_of,
 )
-from redrush.core.switches import Playbook, Snapshot, in_one_line, switch_of
+from redrush.core.steering.switches import Playbook, Snapshot, in_one_line, switch_of
 
 Follower = Callable[[Snapshot], None]
 

@@ -12,8 +12,8 @@ import msgspec
 from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.proof_of_work import ProofOfWork
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.load.client_policy import ClientPolicy
 from redrush.errors import ConfigError
 
 _Kept = TypeVar("_Kept")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
-from redrush.core.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
-from redrush.core.user_ids import NOT_SEEN, USER_BYTES_MAX, checked_user, shortened
+from redrush.core.identity.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
+from redrush.core.identity.user_ids import NOT_SEEN, USER_BYTES_MAX, checked_user, shortened
 from redrush.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The warden of a set: watches its servers, and keeps one of them primary under terms that fit what is there.
 
-What to do is decided in `redrush.core.failover`, anew at every look and one step at a time; here the servers are asked
-and told. Each has a probe of its own, so one that hangs delays no other. A server counts as dead when it has not
+What to do is decided in `redrush.core.sets.failover`, anew at every look and one step at a time; here the servers are
+asked and told. Each has a probe of its own, so one that hangs delays no other. A server counts as dead when it has not
 answered for DEAD_S, counted in failed attempts and not by the clock, for it may have been the warden that stood still;
 or when nobody listens at its address any more, attempt after attempt.
 
@@ -22,7 +22,7 @@ import msgspec
 from redrush.config.deployment_file import Address
 from redrush.control.comparing import AFTERWARDS, Comparing, Heard, Lacking, Recorded, nothing_heard
 from redrush.control.warden_notes import WardenNotes
-from redrush.core.failover import (
+from redrush.core.sets.failover import (
     Fence,
     Follow,
     Noted,

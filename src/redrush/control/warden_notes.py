@@ -1,4 +1,4 @@
-"""What a warden notes before it changes the terms of a set, so that the one after it knows. See `core/failover`.
+"""What a warden notes before it changes the terms of a set, so that the one after it knows. See `core/sets/failover`.
 
 A file per set, replaced as a whole and fsynced, and another one for how far its log was; a lock keeps a second warden
 of the same deployment away. Where the control role may move to another machine, the directory has to move with it.
@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 
 from redrush.control.durable_file import write_durably
-from redrush.core.failover import Noted
+from redrush.core.sets.failover import Noted
 from redrush.errors import ConfigError
 from redrush.ports.store import Known
 

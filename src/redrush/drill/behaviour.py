@@ -12,8 +12,8 @@ from enum import StrEnum
 import msgspec
 
 from redrush.client.policy import RETRIED_STATUSES, Asking, Step
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.outcomes import Outcome
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.outcomes import Outcome
 from redrush.drill.observations import Ending
 from redrush.drill.schedules import think_times
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from redrush.core.money import exponent_of
+from redrush.core.money.currency import exponent_of
 from redrush.drill.event_report import Histogram, RoundFigures
 from redrush.drill.report_texts import Translate
 from redrush.drill.time_plot import TimePlot

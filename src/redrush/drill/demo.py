@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from redrush.core.money import exponent_of
+from redrush.core.money.currency import exponent_of
 from redrush.drill.audit import Audit, Verdict, read_sealed
 from redrush.drill.behaviour import Behaviour
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target

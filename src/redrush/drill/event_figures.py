@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from redrush.core.campaign import Campaign, Leftover, Round
+from redrush.core.rush.campaign import Campaign, Leftover, Round
 from redrush.drill import figures
 from redrush.drill.audit import Audit, Verdict
 from redrush.drill.crowd import CrowdResult

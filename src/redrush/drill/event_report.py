@@ -137,7 +137,7 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     currency: str
     timezone: str
-    """In which the report's instants are shown (see `redrush.core.zones`)."""
+    """In which the report's instants are shown (see `redrush.core.rush.zones`)."""
     made_us: int
     """When it was made, µs since the Unix epoch."""
     rounds: tuple[RoundFigures, ...]

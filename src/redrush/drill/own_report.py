@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from redrush.control.data_dir import DataDir
-from redrush.core.campaign import Campaign, Leftover, Round
-from redrush.core.instants import to_us
-from redrush.core.money import exponent_of
+from redrush.core.money.currency import exponent_of
+from redrush.core.rush.campaign import Campaign, Leftover, Round
+from redrush.core.rush.instants import to_us
 from redrush.drill import figures
 from redrush.drill.audit import read_sealed
 from redrush.drill.event_figures import read_campaign

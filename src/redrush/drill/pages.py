@@ -9,7 +9,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from redrush.core.zones import local_text, parse_zone
+from redrush.core.rush.zones import local_text, parse_zone
 from redrush.drill.charts import amounts_chart, latency_chart, rush_chart, time_chart
 from redrush.drill.drill_report import DrillReport, written
 from redrush.drill.event_report import EventReport

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from redrush.core.money import exponent_of
+from redrush.core.money.currency import exponent_of
 from redrush.drill.audit import Audit, Verdict, audit, read_sealed, verdict
 from redrush.drill.cores import confined_to
 from redrush.drill.event_figures import read_campaign

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from redrush.core.money import exponent_of, format_amount
+from redrush.core.money.currency import exponent_of, format_amount
 from redrush.drill.audit import Verdict
 from redrush.drill.event_report import Conditions, EventReport, LatencyFigures, RoundFigures
 from redrush.drill.report_texts import Language, Translate, translator

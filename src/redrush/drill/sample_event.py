@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from redrush.core.instants import rfc3339
-from redrush.core.zones import zone_of_offset
+from redrush.core.rush.instants import rfc3339
+from redrush.core.rush.zones import zone_of_offset
 from redrush.drill.schedules import Schedule, pick_people, plan, rush
 
 PACKETS_MIN = 5

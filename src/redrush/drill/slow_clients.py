@@ -38,7 +38,7 @@ THERE_MIN: Final = 0.9
 """Of the slow ones, how many must be connected at once for the drill to count as played: who is cut off stays away for
 a second of the ten or so that they last."""
 BYTES_PER_CLIENT_MAX: Final = 65_536
-"""What the gate may hold for a connection that it reads no further, see `redrush.gate.connection.UNREAD_BYTES_MAX`."""
+"""What the gate may hold for a connection that it reads no further, see `redrush.http.connection.UNREAD_BYTES_MAX`."""
 BYTES_PER_GRANT: Final = 600
 """What a server grows by with each winner, ledger and caches included (100,000 grants without a slow one): that comes
 of the grants, not of the slow ones."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.client_policy import ClientPolicy
+from redrush.core.load.client_policy import ClientPolicy
 from redrush.drill.crowd import CrowdPlan, CrowdResult
 from redrush.drill.crowd_process import CrowdProcess
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed

@@ -1,8 +1,8 @@
 """Admission: who is let through to a set that cannot decide all claims, and what the others are told.
 
 Each set has a *valve*, shared by the lanes of all rounds. An open valve costs a claim one look at a flag. Lanes tell it
-what waited and for how long; at the end of each window the rules (`redrush.core.levels`) find who is admitted in the
-next. Whatever is answered from memory, to winners too, never comes to a valve.
+what waited and for how long; at the end of each window the rules (`redrush.core.load.levels`) find who is admitted in
+the next. Whatever is answered from memory, to winners too, never comes to a valve.
 
 A refusal is prebuilt when the level changes, and costs hardly more than a miss. It says when to come back: the *advised
 interval*, the policy's divided by the share that is admitted, so that all clients together ask about as often as the
@@ -20,8 +20,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.campaign import Round
-from redrush.core.levels import (
+from redrush.core.load.levels import (
     COUNTED_GRADES,
     COUNTS,
     EVERYTHING,
@@ -33,8 +32,9 @@ from redrush.core.levels import (
     grade,
     grade_key,
 )
-from redrush.gate import answers
-from redrush.gate.route import Route, Waiter
+from redrush.core.rush.campaign import Round
+from redrush.http import answers
+from redrush.http.route import Route, Waiter
 
 SPREADS: Final = 8
 """Refusals with different intervals, up to half longer than advised, given out by the user's grade."""

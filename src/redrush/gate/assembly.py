@@ -5,26 +5,26 @@ from collections.abc import Callable, Container, Sequence
 
 import msgspec
 
-from redrush.core.campaign import Campaign, Round
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.clocks import ClockCheck
-from redrush.core.levels import AdmissionTerms
-from redrush.core.proof_of_work import ProofOfWork
-from redrush.core.tickets import KeyRing, TicketVerifier
-from redrush.gate import answers
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.identity.tickets import KeyRing, TicketVerifier
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.load.levels import AdmissionTerms
+from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.admission import Admission, MakesWay
-from redrush.gate.asking_limits import AskingLimits
 from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
+from redrush.gate.knowledge.winners import WinnersFilter
 from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
 from redrush.gate.queries import Queries
-from redrush.gate.reader import Limits
-from redrush.gate.route import Fixed
-from redrush.gate.site import Site
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
 from redrush.gate.views import GrantsView, RoundsView, RoundView, policy_view
-from redrush.gate.winners import WinnersFilter
+from redrush.http import answers
+from redrush.http.asking_limits import AskingLimits
+from redrush.http.reader import Limits
+from redrush.http.route import Fixed
+from redrush.http.site import Site
 from redrush.ports.store import StoreFailed
 
 

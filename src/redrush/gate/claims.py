@@ -19,23 +19,23 @@ import contextlib
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
-from redrush.core.campaign import Round
-from redrush.core.clocks import ClockCheck
-from redrush.core.division import home
-from redrush.core.instants import http_date, rfc3339
-from redrush.core.outcomes import Outcome
-from redrush.core.phase import Phase, phase_of
-from redrush.core.release import ReleaseFilter
+from redrush.core.rush.campaign import Round
+from redrush.core.rush.clocks import ClockCheck
+from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.rush.outcomes import Outcome
+from redrush.core.rush.phase import Phase, phase_of
+from redrush.core.rush.release import ReleaseFilter
+from redrush.core.sets.division import home
 from redrush.dependency import Refusal
 from redrush.errors import RedrushError
-from redrush.gate import answers
 from redrush.gate.admission import Admission
 from redrush.gate.grants import GrantWriter
+from redrush.gate.knowledge.winners import WinnersFilter
 from redrush.gate.lanes import Batch, Gauge, Home, Lane, Manners
 from redrush.gate.queries import Queries, refused
 from redrush.gate.round_counts import RoundCounts
-from redrush.gate.route import Waiter
-from redrush.gate.winners import WinnersFilter
+from redrush.http import answers
+from redrush.http.route import Waiter
 from redrush.ports.store import EARLY, EMPTY, LATE, Claimed, ClaimResult, StoreFailed, StoreUnavailable
 
 REPEATS_REMEMBERED_MAX = 131_072

@@ -2,7 +2,7 @@
 
 What is checked here is checked before the rush, and bounded so that even then claims do not notice: so many solutions a
 second, one a second of each user (else a single one with wrong solutions would use all of them up), and nothing at all
-around an opening. There is no memory but the users of the current second: see `redrush.core.proof_of_work`.
+around an opening. There is no memory but the users of the current second: see `redrush.core.identity.proof_of_work`.
 """
 
 from bisect import bisect_left, bisect_right
@@ -12,12 +12,12 @@ from functools import partial
 
 import msgspec
 
-from redrush.core.instants import http_date, rfc3339
-from redrush.core.proof_of_work import Challenger, ProofOfWork, Verdict
-from redrush.core.tickets import KeyRing, Ticket, sign_ticket
-from redrush.gate import answers
-from redrush.gate.route import Route
+from redrush.core.identity.proof_of_work import Challenger, ProofOfWork, Verdict
+from redrush.core.identity.tickets import KeyRing, Ticket, sign_ticket
+from redrush.core.rush.instants import http_date, rfc3339
 from redrush.gate.views import Computed
+from redrush.http import answers
+from redrush.http.route import Route
 
 
 class _Body(msgspec.Struct, frozen=True):

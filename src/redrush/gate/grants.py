@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from redrush.core.campaign import Campaign, Round, grant_id
-from redrush.core.instants import rfc3339
-from redrush.core.money import format_amount
-from redrush.core.receipts import ReceiptSigner
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import KeyRing
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.campaign import Campaign, Round, grant_id
+from redrush.core.rush.instants import rfc3339
 
 TEXTS_REMEMBERED_MAX = 65_536
 """Amounts and instants whose text is remembered: an event has some thousand amounts, a batch has one instant."""

@@ -19,7 +19,7 @@ its set is away it takes nobody in. The state is one field, `refusal`: what a cl
 The embedded form has one lane, without a share and with endless patience: there is nobody to protect from it.
 
 A store that is slower than its crowd is another matter than one that is away: no more claims are parked than it decides
-in good time (`redrush.core.room`), and who has waited too long all the same is refused when their turn comes.
+in good time (`redrush.core.load.room`), and who has waited too long all the same is refused when their turn comes.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.campaign import Slots
-from redrush.core.room import Room
-from redrush.gate import answers
+from redrush.core.load.room import Room
+from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
-from redrush.gate.route import Waiter
+from redrush.http import answers
+from redrush.http.route import Waiter
 from redrush.ports.store import Claimed, Store
 
 BATCH_CLAIMS_MAX: Final = 1_024

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from redrush.dependency import Bulkhead, Refusal, Share
 from redrush.errors import RedrushError
-from redrush.gate import answers
 from redrush.gate.lanes import Lane
-from redrush.gate.route import Waiter
+from redrush.http import answers
+from redrush.http.route import Waiter
 from redrush.ports.store import Claimed, StoreUnavailable
 
 QUERIES_MAX: Final = 256

@@ -18,12 +18,12 @@ from typing import Any, Final
 import msgspec
 
 from redrush.errors import RedrushError
-from redrush.gate import answers
 from redrush.gate.assembly import Gate
 from redrush.gate.claims import RoundClaims
-from redrush.gate.following import LogFollower
+from redrush.gate.knowledge.following import LogFollower
+from redrush.gate.knowledge.watching import RoundWatch
 from redrush.gate.lanes import Lane
-from redrush.gate.watching import RoundWatch
+from redrush.http import answers
 from redrush.ports.news import News, NewsLine, Refilled, SoldOut
 from redrush.ports.store import Store, StoreConflict, StoreFailed
 

@@ -8,7 +8,7 @@ as many requests. How many gates there are is counted by whoever they tell their
 
 from collections.abc import Callable, Iterable
 
-from redrush.core.switches import (
+from redrush.core.steering.switches import (
     ADDRESS_PER_SECOND,
     ANSWER_ENDED,
     CLAIMS_WAITING_MAX,
@@ -22,13 +22,13 @@ from redrush.core.switches import (
     ended_of,
     pace_of,
 )
-from redrush.gate import answers
 from redrush.gate.admission import Admission
 from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.lanes import Gauge
-from redrush.gate.route import Route, Waiter
-from redrush.gate.site import Site
+from redrush.http import answers
+from redrush.http.route import Route, Waiter
+from redrush.http.site import Site
 
 
 class Sampling:

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.instants import http_date, rfc3339
-from redrush.core.phase import Phase
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.rush.phase import Phase
 from redrush.dependency import Refusal
-from redrush.gate import answers
 from redrush.gate.claims import TIME_FRESH_US, RoundClaims
 from redrush.gate.queries import Queries, refused
-from redrush.gate.route import Fixed, Waiter
+from redrush.http import answers
+from redrush.http.route import Fixed, Waiter
 
 POLICY_CACHED_S = 60
 """How long the client policy may be cached: it is fetched once a visit, and a change need not be quicker than that."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreCorrupt, Taken
 
 Row = tuple[

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from redrush.core.ledger import GrantRule, Posting
+from redrush.core.money.ledger import GrantRule, Posting
 from redrush.errors import RedrushError
 from redrush.ports.store import Given, Opened, Taken
 

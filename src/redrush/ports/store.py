@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from redrush.core.absence import Absence
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.absence import Absence
 from redrush.errors import RedrushError
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from redrush.core.switches import Snapshot
+from redrush.core.steering.switches import Snapshot
 
 
 class SwitchLine(Protocol):

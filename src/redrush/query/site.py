@@ -17,22 +17,22 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
 
-from redrush.core.breaker import Rule, State
-from redrush.core.campaign import Campaign
-from redrush.core.instants import http_date, rfc3339
-from redrush.core.money import format_amount
-from redrush.core.switches import Snapshot
-from redrush.core.tickets import TicketVerifier
+from redrush.core.identity.tickets import TicketVerifier
+from redrush.core.load.breaker import Rule, State
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.steering.switches import Snapshot
 from redrush.dependency import Dependency, Refusal, Share
 from redrush.errors import RedrushError
-from redrush.gate import answers
 from redrush.gate.claims import TIME_FRESH_US
 from redrush.gate.grants import GrantWriter
 from redrush.gate.queries import LateAnswers
-from redrush.gate.reader import Limits
-from redrush.gate.route import Fixed, Waiter
-from redrush.gate.site import Site
 from redrush.gate.switches import Sampled, Sampling
+from redrush.http import answers
+from redrush.http.reader import Limits
+from redrush.http.route import Fixed, Waiter
+from redrush.http.site import Site
 from redrush.ports.records import RecordedGrant, RecordsFailed, RecordsLate
 
 CONNECTIONS: Final = 4
@@ -123,7 +123,7 @@ class Pool:
 
 
 class Queries:
-    """Everything that the query role serves. `site` is for `redrush.gate.server.Server`."""
+    """Everything that the query role serves. `site` is for `redrush.http.server.Server`."""
 
     def __init__(
         self,

@@ -17,8 +17,8 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.campaign import Campaign, Round, Slots
-from redrush.core.leftover import destination, transfer_id
+from redrush.core.rush.campaign import Campaign, Round, Slots
+from redrush.core.rush.leftover import destination, transfer_id
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.store import Store

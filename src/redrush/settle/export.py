@@ -14,10 +14,10 @@ from typing import Final, Literal, TextIO
 
 import msgspec
 
-from redrush.core.campaign import Campaign, Slots, grant_id
-from redrush.core.instants import rfc3339
-from redrush.core.ledger import SlotAmounts, amounts_of
-from redrush.core.money import format_amount
+from redrush.core.money.currency import format_amount
+from redrush.core.money.ledger import SlotAmounts, amounts_of
+from redrush.core.rush.campaign import Campaign, Slots, grant_id
+from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Granted, LogRecord, Store
 from redrush.settle.whole_log import Journalled, WholeLog, read_to_end
 

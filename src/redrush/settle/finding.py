@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.campaign import Campaign, grant_id
-from redrush.core.instants import rfc3339
-from redrush.core.ledger import SlotAmounts
-from redrush.core.money import format_amount
-from redrush.core.receipts import ReceiptSigner
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import KeyRing
+from redrush.core.money.currency import format_amount
+from redrush.core.money.ledger import SlotAmounts
+from redrush.core.rush.campaign import Campaign, grant_id
+from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Granted, LogRecord
 
 SIMILAR_MAX: Final = 5

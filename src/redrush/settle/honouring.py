@@ -10,10 +10,10 @@ from enum import StrEnum
 
 import msgspec
 
-from redrush.core.campaign import Campaign
-from redrush.core.division import Division, home
-from redrush.core.receipts import Receipt, verify_receipt
-from redrush.core.tickets import KeyRing
+from redrush.core.identity.receipts import Receipt, verify_receipt
+from redrush.core.identity.tickets import KeyRing
+from redrush.core.rush.campaign import Campaign
+from redrush.core.sets.division import Division, home
 from redrush.ports.store import Granted, Store
 
 Enter = Callable[[str, Granted], Awaitable[str | None]]

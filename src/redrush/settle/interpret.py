@@ -1,8 +1,8 @@
 """What a log record of a store means in the records: the link between slots and money."""
 
-from redrush.core import ledger
-from redrush.core.campaign import RETURNED_POT, Campaign, Slots
-from redrush.core.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.core.money import ledger
+from redrush.core.money.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
 from redrush.ports.records import Change, GrantRun, Posted
 from redrush.ports.store import Granted, LogRecord, Opened, Taken
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.errors import RedrushError
 from redrush.ports.store import Store, StoreUnavailable, Transfers
 

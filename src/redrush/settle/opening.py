@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from redrush.core.campaign import RETURNED_POT, Campaign, Slots
-from redrush.core.division import Division
-from redrush.core.leftover import destination
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
+from redrush.core.rush.leftover import destination
+from redrush.core.sets.division import Division
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.store import Store, StoreConflict

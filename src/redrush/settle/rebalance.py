@@ -1,8 +1,8 @@
 """The rebalancer: keeps slots where people ask while a round is open, and knows when the whole round is sold out.
 
-It looks at every set many times a second, moves slots by the rules of `redrush.core.rebalancing`, and tells all gates
-through the news of every set. Nothing waits for a set that does not answer: its look goes on in the background, and
-until that is back the set is left out, and so is one that a move is under way at.
+It looks at every set many times a second, moves slots by the rules of `redrush.core.sets.rebalancing`, and tells all
+gates through the news of every set. Nothing waits for a set that does not answer: its look goes on in the background,
+and until that is back the set is left out, and so is one that a move is under way at.
 
 *Sold out* is exact although the sets are asked one after the other. What was claimed only grows, and so does what the
 round has (its own slots and leftover that was given to it; nothing leaves it before it closes). Where the claims add up
@@ -25,10 +25,10 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.campaign import Campaign, Round
-from redrush.core.division import slots_in_play
-from redrush.core.phase import Phase, phase_of
-from redrush.core.rebalancing import Balancer, Move, Stock
+from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.phase import Phase, phase_of
+from redrush.core.sets.division import slots_in_play
+from redrush.core.sets.rebalancing import Balancer, Move, Stock
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.news import NewsLine, Refilled, SoldOut

@@ -8,7 +8,7 @@ last record in the journal is only to be had from such a copy, or from the winne
 from collections.abc import Iterable, Mapping
 
 from redrush.config.deployment_file import Address
-from redrush.core.failover import Terms
+from redrush.core.sets.failover import Terms
 from redrush.ports.store import Known, LogRecord, Store, StoreUnavailable
 from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.link import Access

@@ -10,8 +10,9 @@ does nothing, not even read, until it was last caught up `LAG_MAX_S` ago. From t
 
 A fault of the records (disk full, the database away) is reported and tried again; the log keeps everything meanwhile. A
 `StoreFailed` is final for the store and so for its recorder. The two that it depends on, records and log, have a
-breaker each (`redrush.core.breaker`). The recorder is its only caller, so the pauses are its own, and whoever wants to
-know asks `records_away_s`. While there is nothing to record the records are asked now and then whether they are there.
+breaker each (`redrush.core.load.breaker`). The recorder is its only caller, so the pauses are its own, and whoever
+wants to know asks `records_away_s`. While there is nothing to record the records are asked now and then whether they
+are there.
 
 A log that is held in memory is trimmed as it is recorded, never above the records' cursor, and only where the records'
 commits are durable: then what was trimmed is in their journal.
@@ -27,9 +28,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
 
-from redrush.core.breaker import Breaker, Rule
-from redrush.core.campaign import Campaign
-from redrush.core.ledger import SlotAmounts
+from redrush.core.load.breaker import Breaker, Rule
+from redrush.core.money.ledger import SlotAmounts
+from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import Change
 from redrush.ports.store import Granted, History, LogRecord, StoreFailed

@@ -21,8 +21,8 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from redrush.core.campaign import Campaign, Round
-from redrush.core.leftover import LEFTOVER_PREFIX, sweep_id
+from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.leftover import LEFTOVER_PREFIX, sweep_id
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.store import PotState, Store, Transfers

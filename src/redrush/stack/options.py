@@ -8,7 +8,7 @@ import msgspec
 from redrush.config import GateSpec, LimitsSpec, load_deployment_file
 from redrush.config.deployment_file import Duty
 from redrush.control.sealing import SealedCampaign
-from redrush.core.campaign import Round
+from redrush.core.rush.campaign import Round
 from redrush.errors import ConfigError
 from redrush.stack.loopback import HOST, free_port, is_free
 from redrush.stack.server_users import user_of

@@ -25,7 +25,7 @@ from redrush.config import Address
 from redrush.config.deployment_file import Duty
 from redrush.control.comparing import AFTERWARDS, Comparing, Lacking, nothing_heard
 from redrush.control.warden_notes import WardenNotes
-from redrush.core.failover import Noted, Terms
+from redrush.core.sets.failover import Noted, Terms
 from redrush.errors import RedrushError
 from redrush.ports.store import Known, StoreUnavailable
 from redrush.records.postgres import PostgresRecords

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claimed,

@@ -18,7 +18,7 @@ from enum import Enum
 from itertools import chain, islice, repeat
 from typing import Final
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
     EMPTY,
     Claimed,

@@ -1,4 +1,4 @@
-"""Watches how far the clocks of others are from that of this process, and says so: see `redrush.core.clocks`.
+"""Watches how far the clocks of others are from that of this process, and says so: see `redrush.core.rush.clocks`.
 
 Asked twice a second of what was heard anyway, so a wrong clock is in the log, the metrics and the readiness within two
 seconds, and a claim pays nothing for it.
@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from redrush.core.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, Verdict, in_seconds, judge
-from redrush.core.phase import SteadyClock
-from redrush.core.switches import CLOCKS_APART_MAX, Snapshot
+from redrush.core.rush.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, Verdict, in_seconds, judge
+from redrush.core.rush.phase import SteadyClock
+from redrush.core.steering.switches import CLOCKS_APART_MAX, Snapshot
 from redrush.ports.clock import TimeHeard
 from redrush.watch.metrics import Reading
 

@@ -5,10 +5,10 @@ import time
 from typing import Final
 
 from redrush.config import LimitsSpec
-from redrush.core.buckets import Rate
-from redrush.core.client_policy import ClientPolicy
-from redrush.core.switches import OFF
-from redrush.gate.asking_limits import AskingLimits, AskingRules, rate_of
+from redrush.core.load.buckets import Rate
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.steering.switches import OFF
+from redrush.http.asking_limits import AskingLimits, AskingRules, rate_of
 
 USER_PER_SECOND_MIN: Final = 2.0
 USER_BURST_MIN: Final = 10

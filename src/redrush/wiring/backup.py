@@ -22,8 +22,8 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import sync_directory, write_durably
 from redrush.control.keys import load_keys
 from redrush.control.sealing import load_campaign
-from redrush.core.instants import rfc3339
-from redrush.core.receipts import verify_receipt
+from redrush.core.identity.receipts import verify_receipt
+from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.log_rows import Row, record_of
 from redrush.ports.store import Granted

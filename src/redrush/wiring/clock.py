@@ -2,7 +2,7 @@
 
 import time
 
-from redrush.core.phase import SteadyClock
+from redrush.core.rush.phase import SteadyClock
 
 
 def system_clock() -> SteadyClock:

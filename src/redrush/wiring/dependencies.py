@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from redrush.core.breaker import Breaker
+from redrush.core.load.breaker import Breaker
 from redrush.dependency import Bulkhead, Dependency
 from redrush.watch.metrics import Reading
 

@@ -17,17 +17,17 @@ from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended
 from redrush.control.keys import check_keys, check_known_keys, key_digests, load_keys, load_or_create_keys
 from redrush.control.sealing import SealedCampaign, is_sealed, load_sealed, seal, seal_sha256
 from redrush.control.user_list import read_users
-from redrush.core.audience import Audience
-from redrush.core.campaign import RETURNED_POT, Slots
-from redrush.core.phase import SteadyClock
-from redrush.core.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
+from redrush.core.identity.audience import Audience
+from redrush.core.rush.campaign import RETURNED_POT, Slots
+from redrush.core.rush.phase import SteadyClock
+from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
-from redrush.gate.server import Server
-from redrush.gate.sockets import Reserved
+from redrush.http.server import Server
+from redrush.http.sockets import Reserved
 from redrush.ports.store import StoreCorrupt, StoreFailed
 from redrush.settle.closing import Closer
 from redrush.settle.export import Format, write_grants

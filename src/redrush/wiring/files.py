@@ -12,10 +12,10 @@ import msgspec
 
 from redrush.config import GateSpec
 from redrush.errors import ConfigError
-from redrush.gate.connection import REFUSALS_MAX
-from redrush.gate.control_port import GUESTS_MAX
-from redrush.gate.reader import Limits
-from redrush.gate.sockets import BACKLOG_MAX, backlog
+from redrush.http.connection import REFUSALS_MAX
+from redrush.http.control_port import GUESTS_MAX
+from redrush.http.reader import Limits
+from redrush.http.sockets import BACKLOG_MAX, backlog
 from redrush.wiring.operating import OPERATORS_MAX
 
 OWN_FILES: Final = 64

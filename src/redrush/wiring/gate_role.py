@@ -13,16 +13,16 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.unsealed import load_policy, load_proof_of_work
 from redrush.control.user_list import read_users
-from redrush.core.audience import Audience
-from redrush.core.campaign import Round
-from redrush.core.switches import Snapshot
+from redrush.core.identity.audience import Audience
+from redrush.core.rush.campaign import Round
+from redrush.core.steering.switches import Snapshot
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
 from redrush.gate.scaled import ConnectedSet, ScaledGate
-from redrush.gate.server import Server
-from redrush.gate.site import Site
-from redrush.gate.workers import run_workers
+from redrush.http.server import Server
+from redrush.http.site import Site
+from redrush.http.workers import run_workers
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading

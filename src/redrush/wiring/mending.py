@@ -23,8 +23,8 @@ from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended, witn
 from redrush.control.keys import check_known_keys, key_digests, load_keys
 from redrush.control.sealing import load_sealed, seal_sha256
 from redrush.control.witness import Witness, Witnessed
-from redrush.core.division import Division, SetPlace
-from redrush.core.instants import rfc3339
+from redrush.core.rush.instants import rfc3339
+from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.log_rows import Row, chain_after, record_of, row_of
 from redrush.ports.store import Granted, StoreCorrupt

@@ -21,16 +21,16 @@ from redrush.control.rule_runner import RuleRunner
 from redrush.control.switch_log import SwitchLog, entries_of
 from redrush.control.switchboard import Switchboard
 from redrush.control.told_readings import ToldReadings
-from redrush.core.campaign import Campaign
+from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
-from redrush.gate import answers
-from redrush.gate.control_port import GUESTS_MAX, ControlConnection, Door, Guests
-from redrush.gate.hosts import Hosts
-from redrush.gate.operations import OPERATIONS_MAX, WATCHES_MAX, Operations
-from redrush.gate.reader import Limits
-from redrush.gate.server import Server
-from redrush.gate.site import Site
-from redrush.gate.sockets import Reserved
+from redrush.http import answers
+from redrush.http.control_port import GUESTS_MAX, ControlConnection, Door, Guests
+from redrush.http.hosts import Hosts
+from redrush.http.operations import OPERATIONS_MAX, WATCHES_MAX, Operations
+from redrush.http.reader import Limits
+from redrush.http.server import Server
+from redrush.http.site import Site
+from redrush.http.sockets import Reserved
 from redrush.watch.metrics import Reading
 from redrush.wiring.control_tls import Shown, control_address
 

@@ -17,7 +17,7 @@ from redrush.control.plans import load_plans
 from redrush.control.sealing import load_campaign
 from redrush.control.switch_log import SwitchLog, SwitchLogInUse, entries_of
 from redrush.control.switchboard import Switchboard
-from redrush.core.switches import WrongSetting, switch_of
+from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import control_address, shown_by

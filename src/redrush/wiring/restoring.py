@@ -12,7 +12,7 @@ from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.sealing import load_sealed
-from redrush.core.failover import Terms
+from redrush.core.sets.failover import Terms
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Granted, History, Known, StoreUnavailable

@@ -11,16 +11,16 @@ import uvloop
 from redrush.config import Address, DeploymentFile
 from redrush.control.data_dir import DataDir
 from redrush.control.sealing import SealedCampaign, load_sealed
-from redrush.core.campaign import Campaign
-from redrush.core.division import Division, SetPlace
-from redrush.core.phase import SteadyClock
+from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.phase import SteadyClock
+from redrush.core.sets.division import Division, SetPlace
 from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
-from redrush.gate import answers
-from redrush.gate.route import Fixed
-from redrush.gate.server import Server
-from redrush.gate.site import Site
 from redrush.gate.views import Computed
+from redrush.http import answers
+from redrush.http.route import Fixed
+from redrush.http.server import Server
+from redrush.http.site import Site
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.files import raise_files_max

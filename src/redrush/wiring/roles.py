@@ -11,12 +11,12 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
 from redrush.control.plans import load_plans
-from redrush.core.phase import SteadyClock
-from redrush.core.tickets import TicketVerifier
+from redrush.core.identity.tickets import TicketVerifier
+from redrush.core.rush.phase import SteadyClock
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
-from redrush.gate.server import Server
-from redrush.gate.site import Site
+from redrush.http.server import Server
+from redrush.http.site import Site
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.anew import again_whenever_anew
 from redrush.settle.chained import ChainedLog

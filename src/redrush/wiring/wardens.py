@@ -12,7 +12,7 @@ from redrush.control.set_operations import SetOperations, Watched
 from redrush.control.switchboard import Switchboard
 from redrush.control.warden import SetServers, Warden
 from redrush.control.warden_notes import WardenNotes
-from redrush.core.failover import Policy
+from redrush.core.sets.failover import Policy
 from redrush.ports.store import Store, Transfers
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.moves import read_transfers

@@ -25,7 +25,7 @@ import psycopg
 
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
-from redrush.core.tickets import sign_ticket
+from redrush.core.identity.tickets import sign_ticket
 from tests.acceptance.chaos import auditor, evidence
 from tests.acceptance.chaos.crowd import Crowd, Tally
 from tests.acceptance.chaos.faults import Breaker, Fault, draw_faults

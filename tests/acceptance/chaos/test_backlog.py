@@ -22,8 +22,8 @@ from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import seal
-from redrush.core.campaign import Slots
-from redrush.core.division import divided
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.division import divided
 from redrush.stack.loopback import free_port
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.valkey_server import ValkeyServer

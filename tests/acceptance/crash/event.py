@@ -21,7 +21,7 @@ from typing import Final
 
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
-from redrush.core.tickets import sign_ticket
+from redrush.core.identity.tickets import sign_ticket
 from tests.acceptance.crash import auditor, evidence
 from tests.acceptance.crash.deaths import RECORDING, Death, Plan
 from tests.acceptance.crash.load import Load, Witness

@@ -20,7 +20,7 @@ import apsw
 import msgspec
 
 from redrush.cli.main import main
-from redrush.gate import connection as gate_connection
+from redrush.http import connection as gate_connection
 from redrush.stores.sqlite import SqliteStore
 from tests.acceptance.crash.deaths import PLAN_VARIABLE, SERVING, Plan, Point
 from tests.acceptance.crash.killing_vfs import VFS_NAME as KILLING

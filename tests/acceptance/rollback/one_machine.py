@@ -21,7 +21,7 @@ from redrush.cli.main import main
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
-from redrush.core.tickets import sign_ticket
+from redrush.core.identity.tickets import sign_ticket
 from redrush.errors import RedrushError
 from redrush.wiring.embedded import Embedded, Ports
 

@@ -13,8 +13,8 @@ from typing import Final
 
 from redrush.control.warden import SetServers, Warden
 from redrush.control.warden_notes import WardenNotes, witness_of
-from redrush.core.campaign import Slots
-from redrush.core.failover import Policy
+from redrush.core.rush.campaign import Slots
+from redrush.core.sets.failover import Policy
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Claimed, Granted, Known, LogRecord, StoreUnavailable
 from redrush.settle.rebuilding import rebuild_set

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from redrush.core.proof_of_work import Challenge, tries
+from redrush.core.identity.proof_of_work import Challenge, tries
 from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
 from tests.gate.world import Answer, read_answer, request
 

@@ -18,8 +18,8 @@ import uvloop
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
-from redrush.gate.reader import Request
-from redrush.gate.site import Site
+from redrush.http.reader import Request
+from redrush.http.site import Site
 from redrush.wiring.embedded import Embedded, Ports
 
 Message = MutableMapping[str, Any]
@@ -43,11 +43,11 @@ class Answer:
 
     @property
     def waiting(self) -> bool:
-        """Whether the answer is still to come (see `redrush.gate.route.Waiter`)."""
+        """Whether the answer is still to come (see `redrush.http.route.Waiter`)."""
         return not self._done.done()
 
     def send(self, answer: bytes) -> None:
-        """Take the answer (see `redrush.gate.site.Waiter`)."""
+        """Take the answer (see `redrush.http.site.Waiter`)."""
         if not self._done.done():
             self._done.set_result(answer)
 

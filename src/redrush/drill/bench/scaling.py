@@ -26,7 +26,7 @@ from functools import partial
 
 import msgspec
 
-from redrush.core.division import home
+from redrush.core.sets.division import home
 from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
 from redrush.drill.bench.measuring import Measured, Measurement, Setup, in_turns
 from redrush.drill.bench.processes import ProcessFailed, Target, allow_files, free_port

@@ -4,8 +4,8 @@ import hashlib
 import os
 import time
 
-from redrush.core.campaign import Kind
-from redrush.core.splitting import split
+from redrush.core.money.splitting import split
+from redrush.core.rush.campaign import Kind
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.measuring import Measured, Measurement, Setup
 from redrush.drill.bench.processes import ProcessFailed

@@ -24,7 +24,7 @@ import msgspec
 import psycopg
 from psycopg import sql as composing
 
-from redrush.core.ledger import GrantRule
+from redrush.core.money.ledger import GrantRule
 from redrush.errors import ConfigError
 from redrush.ports.log_rows import Row, granted_row, record_of, row_of, users_text
 from redrush.ports.records import (

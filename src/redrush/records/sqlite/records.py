@@ -167,7 +167,7 @@ class SqliteRecords:
             checking = apsw.Connection(os.fspath(self._path), flags=apsw.SQLITE_OPEN_READONLY)
             try:
                 checking.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-                return bool(checking.pragma("quick_check(1)") == "ok")
+                return bool(checking.execute("PRAGMA quick_check(1)").get == "ok")
             finally:
                 checking.close(True)
         except (apsw.CorruptError, apsw.NotADBError):

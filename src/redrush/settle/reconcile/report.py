@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.core.money import format_amount
+from redrush.core.money.currency import format_amount
 
 PROBLEMS_MAX: Final = 100
 """Problems told in words. One damaged page can make a million; the count tells of the rest."""

@@ -16,7 +16,7 @@ from typing import Self
 
 import apsw
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import Row, granted_row, row_of, users_text
 from redrush.ports.store import (
     FIRST_HISTORY,

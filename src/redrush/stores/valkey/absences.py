@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from redrush.core.absence import Absence
+from redrush.core.sets.absence import Absence
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.link import ReplyFault
 

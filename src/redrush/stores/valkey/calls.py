@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from redrush.core.absence import Absence
+from redrush.core.sets.absence import Absence
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.absences import refused
 from redrush.stores.valkey.keys import Library, SetKeys

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import record_of
 from redrush.ports.store import LogRecord, StoreCorrupt, Transfer, Transfers
 from redrush.stores.valkey.link import Reply

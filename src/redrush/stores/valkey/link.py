@@ -18,7 +18,7 @@ import hiredis
 import msgspec
 
 from redrush.config.deployment_file import Address
-from redrush.core.absence import Absence
+from redrush.core.sets.absence import Absence
 from redrush.ports.store import StoreUnavailable
 
 CONNECT_S: Final = 1.0

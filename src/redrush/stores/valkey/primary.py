@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
-from redrush.core.absence import Absence
+from redrush.core.sets.absence import Absence
 from redrush.errors import ConfigError
 from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.store import FIRST_HISTORY, History, Known, StoreUnavailable

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.failover import Terms
+from redrush.core.sets.failover import Terms
 from redrush.ports.store import History, Known, StoreUnavailable
 from redrush.stores.valkey.entries import before_of
 from redrush.stores.valkey.keys import Library, SetKeys

@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Final, Self
 
 from redrush.config.deployment_file import Address
-from redrush.core.failover import Terms
+from redrush.core.sets.failover import Terms
 from redrush.ports.log_rows import users_text
 from redrush.ports.store import (
     Given,

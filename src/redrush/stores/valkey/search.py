@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
-from redrush.core.absence import Absence
+from redrush.core.sets.absence import Absence
 from redrush.errors import ConfigError
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.absences import refused

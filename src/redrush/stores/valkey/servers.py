@@ -5,7 +5,7 @@ import importlib.resources
 import msgspec
 
 from redrush.config.deployment_file import Address
-from redrush.core.failover import Seen, Terms
+from redrush.core.sets.failover import Seen, Terms
 from redrush.ports.news import NewTerms
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys

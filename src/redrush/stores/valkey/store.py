@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final, Self
 
 from redrush.config.deployment_file import Address
-from redrush.core.campaign import Slots
+from redrush.core.rush.campaign import Slots
 from redrush.ports.clock import TimeHeard
 from redrush.ports.log_rows import users_text
 from redrush.ports.news import News, NewTerms

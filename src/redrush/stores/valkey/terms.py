@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Address
-from redrush.core.absence import Absence
-from redrush.core.failover import Terms
+from redrush.core.sets.absence import Absence
+from redrush.core.sets.failover import Terms
 from redrush.ports.store import FIRST_HISTORY, Fork, History, StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack

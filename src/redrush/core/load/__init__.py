@@ -1,0 +1,1 @@
+"""Who is let in under load, how fast, and how clients are asked to behave."""

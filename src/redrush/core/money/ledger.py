@@ -1,0 +1,175 @@
+"""Double-entry rules: what each store log record means in money.
+
+A posting takes an amount out of one account and puts the same amount into another, so the balances of all accounts
+always add up to nought, and money can be neither made nor lost. A balance is credits minus debits: the sponsor's is
+minus what was put into the event and not returned, a user's is what was won, and `transit` is nought once every
+transfer that was taken has been given.
+
+    opening     sponsor ─► round:<id>         fund:<round>        fund:<round>/<set>, of the set's share
+    grant       round:<id> ─► user:<id>       grant:<grant id>
+    take        round:<id> ─► transit         take:<transfer>
+    give        transit ─► round:<id>         give:<transfer>     ─► sponsor, when the pot is `$returned`
+
+A posting's id is derived from the thing that it records, never drawn: recording twice is recording once. A slot's
+amount is looked up in the campaign's amounts table, wherever the slot was moved, so a leftover that travels through
+several rounds keeps its worth. The rules take plain values because the store's records are above the core.
+
+Rejected: one posting per moved slot (a million lines for one leftover; the sum of a transfer is fixed by its slots),
+and moving leftover straight from round to round (between take and give a crash may last; the money must be somewhere).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id_prefix
+from redrush.errors import RedrushError
+
+if TYPE_CHECKING:  # a server that restarts splits nothing and should not wait for numpy
+    import numpy as np
+    import numpy.typing as npt
+
+SPONSOR = "sponsor"
+"""The account that the event's budget comes from and that returned leftover goes back to."""
+
+TRANSIT = "transit"
+"""The account of slots that were taken from one pot and not yet given to another."""
+
+SlotAmounts: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
+"""Minor units by slot of the campaign: element k is what slot k is worth (a list, a memoryview, a numpy array)."""
+
+
+class LedgerFault(RedrushError):
+    """A record cannot be turned into money: it names slots or amounts that the campaign does not have."""
+
+
+class Posting(msgspec.Struct, frozen=True, gc=False):
+    """`amount_minor` (> 0) leaves `debit_account` and joins `credit_account`; `id` makes it count once.
+
+    `at_us` is the instant of the event, µs since the epoch; None where the store's log does not state one.
+    """
+
+    id: str
+    debit_account: str
+    credit_account: str
+    amount_minor: int
+    at_us: int | None
+
+
+class GrantRule(msgspec.Struct, frozen=True):
+    """How every grant of one round is posted, as data: a database can post a whole run by it without Posting objects.
+
+    The posting of a slot has the id `id_prefix` + slot, and takes from `debit_account` to `credit_prefix` + user.
+    """
+
+    id_prefix: str
+    debit_account: str
+    credit_prefix: str
+
+    def posting(self, slot: int, user: str, amount_minor: int, at_us: int) -> Posting:
+        """Return the posting of one grant. Raises LedgerFault if the slot is worth nothing."""
+        return _posting(
+            f"{self.id_prefix}{slot}", self.debit_account, f"{self.credit_prefix}{user}", amount_minor, at_us
+        )
+
+
+def grant_rule(campaign: Campaign, round_id: str) -> GrantRule:
+    """Return the rule by which the grants of the pot `round_id` are posted."""
+    return GrantRule(f"grant:{grant_id_prefix(campaign.id, round_id)}", pot_account(round_id), user_account(""))
+
+
+def user_account(user: str) -> str:
+    """Return the account of the user of that id."""
+    return f"user:{user}"
+
+
+def pot_account(pot: str) -> str:
+    """Return the account that holds a pot's money: the round's own, or the sponsor's for `RETURNED_POT`."""
+    return SPONSOR if pot == RETURNED_POT else f"round:{pot}"
+
+
+def fund(round_: Round) -> Posting:
+    """Return the posting that puts the round's total into its account, dated with the round's opening instant."""
+    return _posting(f"fund:{round_.id}", SPONSOR, pot_account(round_.id), round_.total_minor, round_.opens_us)
+
+
+def fund_share(round_: Round, set_id: str, share: Slots, amounts: SlotAmounts) -> Posting | None:
+    """Return the posting that puts a set's share of the round into its account, or None for a share without slots.
+
+    Raises LedgerFault if the share is not of the round's slots, or a slot is worth nothing.
+    """
+    if share.count and not round_.slots.first <= share.first < share.end <= round_.slots.end:
+        raise LedgerFault(f"set {set_id} opens {round_.id} with {share}, but the round's slots are {round_.slots}")
+    worth = _sum_of((share,), amounts)
+    return (
+        _posting(f"fund:{round_.id}/{set_id}", SPONSOR, pot_account(round_.id), worth, round_.opens_us)
+        if worth
+        else None
+    )
+
+
+def grant_postings(
+    campaign: Campaign, round_id: str, first_slot: int, users: Sequence[str], amounts: SlotAmounts, at_us: int
+) -> list[Posting]:
+    """Return one posting per user, in order: `users[k]` receives the amount of slot `first_slot` + k.
+
+    `round_id` is the pot that granted, which pays even for a slot that came from an earlier round.
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    rule = grant_rule(campaign, round_id)
+    worths = amounts_of(Slots(first_slot, len(users)), amounts)
+    return [
+        rule.posting(slot, user, worth, at_us)
+        for slot, (user, worth) in enumerate(zip(users, worths, strict=True), start=first_slot)
+    ]
+
+
+def taken(
+    pot: str, slots: Iterable[Slots], transfer: str, amounts: SlotAmounts, at_us: int | None = None
+) -> Posting | None:
+    """Return the posting of slots that left `pot` under a transfer id, or None if the transfer holds no slot.
+
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    worth = _sum_of(slots, amounts)
+    return _posting(f"take:{transfer}", pot_account(pot), TRANSIT, worth, at_us) if worth else None
+
+
+def given(
+    pot: str, slots: Iterable[Slots], transfer: str, amounts: SlotAmounts, at_us: int | None = None
+) -> Posting | None:
+    """Return the posting of slots that joined `pot` under a transfer id, or None if the transfer holds no slot.
+
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    worth = _sum_of(slots, amounts)
+    return _posting(f"give:{transfer}", TRANSIT, pot_account(pot), worth, at_us) if worth else None
+
+
+def _posting(posting_id: str, debit_account: str, credit_account: str, amount_minor: int, at_us: int | None) -> Posting:
+    if amount_minor <= 0:
+        raise LedgerFault(f"posting {posting_id} would move {amount_minor} minor units; it must move at least 1")
+    return Posting(posting_id, debit_account, credit_account, amount_minor, at_us)
+
+
+def amounts_of(run: Slots, amounts: SlotAmounts) -> list[int]:
+    """Return what the slots of the run are worth, in minor units.
+
+    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    """
+    # Checked by hand: a slice would silently stop at the end of the table, or count a negative slot from there.
+    if run.first < 0 or run.count < 0 or run.end > len(amounts):
+        raise LedgerFault(
+            f"slots {run.first} up to {run.end} are outside the campaign's amounts table of {len(amounts)} slots"
+        )
+    part = amounts[run.first : run.end]
+    tolist = getattr(part, "tolist", None)  # of arrays of any kind, whose elements need not be int
+    worths: list[int] = list(part) if tolist is None else tolist()
+    if worths and min(worths) <= 0:
+        raise LedgerFault(f"a slot of {run.first}…{run.end - 1} is worth {min(worths)} minor units; at least 1 is due")
+    return worths
+
+
+def _sum_of(slots: Iterable[Slots], amounts: SlotAmounts) -> int:
+    return sum(sum(amounts_of(run, amounts)) for run in slots)

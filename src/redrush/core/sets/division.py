@@ -1,0 +1,87 @@
+"""Division of a campaign over sets: which sets a round has, which of its slots each gets, and where a user is at home.
+
+Everything follows from the campaign and the list of sets alone, so every gate, closer and recorder comes to the same
+result without asking anybody. Each of them opens the pots with these shares, and a store refuses a pot that was opened
+with another share: who divides differently is found out before the opening.
+
+A set that joins later says from which round on it takes part. Rounds before that one keep their division, because their
+grants are where it put them; so a set may be added between rounds, and none may be taken away or change its place.
+
+The amounts of a round are in random order, so contiguous shares are fair. A user's home is CRC-32 of the id: the same
+on every machine and in every language, and even enough (rebalancing has to follow the crowd anyway). A user who chooses
+an id chooses the set, but ids are not for users to choose.
+"""
+
+from collections.abc import Container, Iterable, Sequence
+from zlib import crc32
+
+import msgspec
+
+from redrush.core.rush.campaign import Campaign, Slots
+
+
+class SetPlace(msgspec.Struct, frozen=True):
+    """A set in the list of a deployment. `from_round` is the first round it takes part in; None: the very first."""
+
+    id: str
+    from_round: str | None = None
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What a set has of a round at its opening."""
+
+    set: str
+    slots: Slots
+
+
+class Division:
+    """The shares of every round. A user's home in a round is `shares(round)[home(user, len(shares(round)))]`."""
+
+    def __init__(self, campaign: Campaign, places: Sequence[SetPlace]) -> None:
+        """Raises ValueError for a set named twice, a `from_round` that is no round, and a round that has no set."""
+        names = [place.id for place in places]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f'the set "{name}" is named twice')
+        order = {round_.id: number for number, round_ in enumerate(campaign.rounds)}
+        for place in places:
+            if place.from_round is not None and place.from_round not in order:
+                raise ValueError(f'the set "{place.id}" joins from round "{place.from_round}", which does not exist')
+        self.sets = tuple(names)
+        self._shares: dict[str, tuple[Share, ...]] = {}
+        for number, round_ in enumerate(campaign.rounds):
+            sets = [p.id for p in places if p.from_round is None or order[p.from_round] <= number]
+            if not sets:
+                raise ValueError(f'the round "{round_.id}" has no set: every set joins after it')
+            self._shares[round_.id] = tuple(map(Share, sets, divided(round_.slots, len(sets))))
+
+    def shares(self, round_id: str) -> tuple[Share, ...]:
+        """Return the round's shares in the order of the sets. Raises KeyError for an unknown round."""
+        return self._shares[round_id]
+
+
+def divided(slots: Slots, count: int) -> list[Slots]:
+    """Return the run cut into `count` runs in order, which differ by one slot at most; the longer ones come first."""
+    size, longer = divmod(slots.count, count)
+    runs = []
+    first = slots.first
+    for number in range(count):
+        run = Slots(first, size + (number < longer))
+        runs.append(run)
+        first = run.end
+    return runs
+
+
+def home(user: str, count: int) -> int:
+    """Return the place, below `count`, of the user's home among the sets of a round."""
+    return crc32(user.encode()) % count
+
+
+def slots_in_play(own_slots: int, given: Iterable[tuple[str, int]], taken: Container[str]) -> int:
+    """Return how many slots a round has in all its sets together, whether granted, unclaimed or on their way.
+
+    `given` are the moves into its pots, by transfer id and number of slots, `taken` the ids of moves out of them: a
+    move that is in both stays within the round. Where as many slots are claimed as this returns, the round is sold
+    out, provided that the claims were counted first: both numbers only grow.
+    """
+    return own_slots + sum(count for transfer, count in given if transfer not in taken)

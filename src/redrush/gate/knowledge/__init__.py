@@ -1,0 +1,1 @@
+"""What a gate may conclude from its own memory about winners that other gates have seen."""

@@ -1,0 +1,154 @@
+"""Watches a round in all its sets: is it sold out, has it slots again, can nobody win any more?
+
+*Sold out* is final for the crowd, so it is not taken from news, which may be late or cross other news: news only makes
+the gate look. It is so when as many slots are claimed as are in play, those on their way between two sets included. The
+claims are counted before the slots; both only grow, so they cannot meet by looking at different times. A set that
+cannot be reached may have slots, therefore nothing is said as long as it is away.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from redrush.core.sets.division import slots_in_play
+from redrush.gate.claims import RoundClaims
+from redrush.gate.knowledge.following import LogFollower
+from redrush.gate.lanes import Lane
+from redrush.ports.store import History, PotState, StoreFailed, StoreUnavailable, Transfers
+
+SETTLED_US: Final = 30_000_000
+"""So long after the close no batch of any gate is under way any more: a store call ends, one way or the other, in less.
+"""
+
+MOVES_END_US: Final = 2_000_000
+"""So long after the close no slots come into its pots any more. As a rule what is left over was moved away by then, and
+where nothing is left nobody can win."""
+
+ENDED_SETTLED_US = 4_000_000
+"""So long after operators have ended a round no batch is under way at any gate as a rule: they hear of it within
+moments, and a store call ends in less. Until then a gate tells losers to ask again."""
+
+
+class RoundWatch:
+    """Watches one round. Not thread-safe: it lives on the event loop."""
+
+    def __init__(self, claims: RoundClaims, followers: Mapping[str, LogFollower], now_us: Callable[[], int]) -> None:
+        """`followers` by set."""
+        self._claims = claims
+        self._followers = followers
+        self._now_us = now_us
+        self._claimed = 0
+        """How many slots were claimed when the round was found sold out."""
+        self._looking = False
+        self._look_again = False
+
+    @property
+    def due(self) -> bool:
+        """Whether there is anything to find out now."""
+        round_ = self._claims.round
+        now_us = self._now_us()
+        if now_us < round_.opens_us:
+            return False
+        return now_us < round_.closes_us or any(
+            not lane.complete and not self._followers[lane.set].incomplete(round_.id) for lane in self._claims.lanes
+        )
+
+    async def look(self) -> None:
+        """Ask every set and draw the conclusions. Whoever calls while it is being done makes it be done once more."""
+        self._look_again = True
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            while self._look_again:
+                self._look_again = False
+                await self._look()
+        finally:
+            self._looking = False
+
+    async def _look(self) -> None:
+        claims = self._claims
+        refills = claims.refills
+        histories = self._histories()
+        closed = self._now_us() >= claims.round.closes_us
+        states = await asyncio.gather(*(_state(lane) for lane in claims.lanes))
+        claimed = sum(state.claimed for state in states if state is not None)
+        self._count_packets(states)
+        if closed:
+            self._conclude_close(states)
+        elif claims.ended_us is not None:
+            if self._now_us() - claims.ended_us >= ENDED_SETTLED_US:
+                self._want_logs()
+        elif any(state is not None and state.left for state in states):
+            if claims.sold_out:
+                claims.refilled()
+        elif None in states:
+            return
+        elif claims.sold_out and claimed == self._claimed:
+            self._want_logs()
+        else:
+            if claims.sold_out:  # slots came and went without news
+                claims.refilled()
+                refills = claims.refills
+            # Where a set has begun anew meanwhile, not all that was counted is of the same course of events.
+            if claimed == await self._in_play() and histories == self._histories():
+                claims.sell_out(refills)
+                self._claimed = claimed
+                self._want_logs()
+
+    def _count_packets(self, states: Sequence[PotState | None]) -> None:
+        if self._now_us() < self._claims.round.closes_us:  # later what is left goes elsewhere
+            self._claims.count_packets(sum(state.left + state.claimed for state in states if state is not None))
+
+    def _histories(self) -> list[History | None]:
+        return [_history(lane) for lane in self._claims.lanes]
+
+    def _want_logs(self) -> None:
+        claims = self._claims
+        for lane in claims.lanes:
+            if (claims.sold_out or claims.ended_us is not None) and not lane.complete:
+                self._followers[lane.set].want(claims.round.id)
+
+    def _conclude_close(self, states: list[PotState | None]) -> None:
+        round_ = self._claims.round
+        since_us = self._now_us() - round_.closes_us
+        for lane, state in zip(self._claims.lanes, states, strict=True):
+            empty = state is not None and not state.left and since_us >= MOVES_END_US
+            if not lane.complete and (empty or since_us >= SETTLED_US):
+                self._followers[lane.set].want(round_.id)
+
+    async def _in_play(self) -> int | None:
+        """Return how many slots the round has, wherever they are; None while that cannot be known."""
+        round_ = self._claims.round
+        given: list[tuple[str, int]] = []
+        taken: set[str] = set()
+        for moves in await asyncio.gather(*(_transfers(lane) for lane in self._claims.lanes)):
+            if moves is None:
+                return None
+            for transfer, move in moves.given.items():
+                if move.pot == round_.id:
+                    given.append((transfer, sum(run.count for run in move.slots)))
+            taken |= {transfer for transfer, move in moves.taken.items() if move.pot == round_.id}
+        return slots_in_play(round_.slots.count, given, taken)
+
+
+def _history(lane: Lane) -> History | None:
+    try:
+        return lane.store.history()
+    except StoreUnavailable:
+        return None
+
+
+async def _state(lane: Lane) -> PotState | None:
+    """Return the state of the lane's pot, None if it cannot be known now; KeyError: it was not opened yet."""
+    try:
+        return await lane.store.state(lane.pot)
+    except (StoreUnavailable, StoreFailed, KeyError):
+        return None
+
+
+async def _transfers(lane: Lane) -> Transfers | None:
+    try:
+        return await lane.store.transfers()
+    except (StoreUnavailable, StoreFailed):
+        return None

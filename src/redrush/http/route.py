@@ -1,0 +1,57 @@
+"""What a site serves at a path, and who waits for its answers."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from redrush.core.identity.tickets import Ticket
+
+
+class Waiter(Protocol):
+    """Whoever waits for an answer; a connection, mostly."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer would still be sent to somebody."""
+
+    def send(self, answer: bytes) -> None:
+        """Take the answer to the request that was left unanswered."""
+
+
+class Route(Protocol):
+    """One path of a site."""
+
+    def serve(self, waiter: Waiter, user: str) -> bytes | None:
+        """Answer a request, now (bytes) or later (None, then `waiter.send`). `user` is "" on a public route."""
+
+
+class Fixed:
+    """A route that always gives the same answer."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def serve(self, waiter: Waiter, user: str) -> bytes:
+        """Return the answer."""
+        return self._answer
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A route with what the site checks before it: the method, and whether a ticket is needed."""
+
+    method: bytes
+    route: Route
+    needs_ticket: bool
+    reads: Callable[[bytes], Route] | None = None
+    """Returns the route for a request's body, where the body matters; None where it is ignored."""
+    once: bool = False
+    """Made for one request: a head must not be remembered with it."""
+
+
+class TicketCounter(msgspec.Struct, frozen=True):
+    """Where an unproven ticket is wanted, and no other will do."""
+
+    method: bytes
+    route_for: Callable[[Ticket, bytes], Route]
+    """Returns the route for a genuine ticket that has not expired, and a request's body."""

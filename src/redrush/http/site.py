@@ -1,0 +1,298 @@
+"""A site: what one listening port serves. Routes, tickets, limits and counters, shared by all its connections.
+
+A route gets a request from a connection and returns the whole answer, or None if it will call `connection.send`
+later (a claim that waits for its batch). The participants' port and the control port are two sites.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from redrush.core.identity.tickets import TICKET_BYTES_MAX, Ticket
+from redrush.core.rush.instants import http_date
+from redrush.http import answers
+from redrush.http.asking_limits import AskingLimits, AskingRules
+from redrush.http.bodies import json_object
+from redrush.http.crowding import Crowded, idlest_of_the_greediest
+from redrush.http.dress import PLAIN, Dress, Dressed, Origins
+from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
+from redrush.http.hosts import Hosts
+from redrush.http.reader import Limits, Request
+from redrush.http.route import Endpoint, Fixed, Route, TicketCounter
+
+NEVER_S = 1 << 62
+
+GET: Final = b"GET"
+HEAD: Final = b"HEAD"
+OPTIONS: Final = b"OPTIONS"
+ROOT: Final = b"/"
+"""What is asked for with OPTIONS by who only wants to know whether somebody is there, as HAProxy by default."""
+
+TICKETS_REMEMBERED_MAX = 131_072
+"""Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
+
+
+CROWDED_SHARE: Final = 0.9
+"""Of the connections that there may be: from here on idle ones make room, the longest idle first."""
+
+SLICES: Final = 50
+"""Parts of a second in which connections are looked after, a part of them each. Those that are ended come back at the
+same pace: a thousand that are accepted in one turn of the loop keep everybody else waiting for tens of milliseconds."""
+SLICE_S: Final = 0.02
+
+AT_ONCE_MIN: Final = 32
+"""Connections in a part, at least: some milliseconds if each has to be ended."""
+
+Later = Callable[[float, Callable[[], None]], object]
+"""Calls something after so many seconds."""
+
+IDLE_MIN_S: Final = 3
+"""Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""
+
+
+class Verifier(Protocol):
+    """Tells genuine tickets; see `redrush.core.identity.tickets.TicketVerifier`."""
+
+    def verify(self, ticket: bytes) -> Ticket | None:
+        """Return what the ticket states if it is genuine, else None, whatever the bytes are."""
+
+
+class Site:
+    """See the module. Not thread-safe: everything happens on the event loop."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        verifier: Verifier | None,
+        now_us: Callable[[], int],
+        no_ticket: bytes = answers.NO_TICKET,
+        unproven: Verifier | None = None,
+        asking: AskingLimits | None = None,
+        hosts: Hosts | None = None,
+    ) -> None:
+        """`no_ticket` answers whoever brings none that the verifier finds genuine. `unproven` finds those genuine that
+        must be exchanged for others first; None: there are none such. `asking` None: without limits. `hosts`: the names
+        under which the site answers; None: every name."""
+        self.limits = limits
+        self.stopping = False
+        self.connections_max = limits.connections_max
+        """Connections at once; what operators set holds besides the configured maximum."""
+        self.connections: set[Idler] = set()
+        self.refused: set[Idler] = set()
+        """Connections that were turned away and are told so. They have no place among the others."""
+        self.counts: Counter[str] = Counter()
+        self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
+        self.known_heads = KnownHeads()
+        self.head_bytes_max = min(limits.head_bytes_max, HEAD_BYTES_MAX)
+        """Of heads that are read at once; longer ones are read with care."""
+        self.known_tickets: dict[bytes, Ticket] = {}
+        self._origins = Origins(limits.origins)
+        self._hosts = hosts
+        self._endpoints: dict[bytes, Endpoint] = {}
+        self._counters: dict[bytes, TicketCounter] = {}
+        self._verifier = verifier
+        self._unproven = unproven
+        self._no_ticket = no_ticket
+        self._now_us = now_us
+        self.now_s = now_us() // 1_000_000
+        self.date = http_date(now_us())
+        """The date of refusals, renewed every second."""
+
+    def add(
+        self,
+        method: bytes,
+        path: bytes,
+        route: Route,
+        *,
+        needs_ticket: bool,
+        reads: Callable[[bytes], Route] | None = None,
+    ) -> None:
+        """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path."""
+        self._endpoints[path] = Endpoint(method, route, needs_ticket, reads)
+
+    def add_counter(self, method: bytes, path: bytes, route_for: Callable[[Ticket, bytes], Route]) -> None:
+        """Serve at `path` what `route_for` makes of an unproven ticket and a body."""
+        self._counters[path] = TicketCounter(method, route_for)
+
+    def ticket(self, credentials: bytes) -> Ticket | None:
+        """Return the ticket if it is genuine; whether it has expired is not checked here."""
+        return _verified(self._verifier, credentials)
+
+    def remember_ticket(self, credentials: bytes, ticket: Ticket) -> None:
+        """Let `known_tickets` have a genuine ticket whose user was answered at once: a loser will ask again, maybe over
+        another connection, as behind a load balancer. Who is parked is a winner, mostly, and need not come back."""
+        if len(self.known_tickets) >= TICKETS_REMEMBERED_MAX:
+            self.known_tickets.clear()
+        self.known_tickets[credentials] = ticket
+
+    def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
+        """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
+        found = self._find(request)
+        dress = self.dress_of(request)
+        if dress is PLAIN or isinstance(found, bytes):
+            return found
+        endpoint, user = found
+        return msgspec.structs.replace(endpoint, route=Dressed(endpoint.route, dress)), user
+
+    def dress_of(self, request: Request) -> Dress:
+        """Return what is put on the answer to this request."""
+        if request.method == OPTIONS:
+            return PLAIN  # the answer has its own lines
+        bodiless = request.method == HEAD
+        public = bodiless or request.method == GET  # whatever caches may keep
+        lines = self._origins.lines(request.origin, public=public) if self._origins else ""
+        return Dress(lines.encode("ascii"), bodiless) if lines or bodiless else PLAIN
+
+    def readable_by_all(self, answer: bytes) -> bytes:
+        """Return a refusal that is the same for everybody as a page of any origin may read it, where any may ask."""
+        return self._origins.readable_by_all(answer) if self._origins else answer
+
+    def _find(self, request: Request) -> tuple[Endpoint, str] | bytes:
+        if self._hosts is not None and not self._hosts.has(request.host):
+            return answers.FOREIGN_HOST
+        endpoint = self._endpoints.get(request.path) or self._counters.get(request.path)
+        if endpoint is None and not (request.path == ROOT and request.method == OPTIONS):
+            return answers.NOT_FOUND
+        allowed = self._methods(endpoint)
+        if request.method not in allowed:
+            return answers.problem(405, f"use {allowed[0].decode()} here", f"Allow: {_listed(allowed)}\r\n")
+        if request.method == OPTIONS:
+            return self._options(request, allowed), ""
+        assert endpoint is not None
+        return self._open(request, endpoint)
+
+    def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> tuple[Endpoint, str] | bytes:
+        """Return what serves a request with a right method, if its body and its ticket are right too."""
+        if request.body:
+            if request.content_type.partition(b";")[0].strip().lower() != b"application/json":
+                return answers.NOT_JSON_TYPE
+            if json_object(request.body) is None:
+                return answers.NOT_JSON
+        if isinstance(endpoint, TicketCounter):
+            return self._at_counter(endpoint, request)
+        if not endpoint.needs_ticket:
+            return endpoint, ""
+        ticket = _verified(self._verifier, request.ticket)
+        if ticket is None:
+            return self._no_ticket if _verified(self._unproven, request.ticket) is None else answers.UNPROVEN_TICKET
+        if ticket.expires_s <= self.now_s:
+            return answers.EXPIRED_TICKET
+        return endpoint, ticket.user
+
+    def _methods(self, endpoint: Endpoint | TicketCounter | None) -> tuple[bytes, ...]:
+        """Return what may be asked at a path, the method that is meant first: what is public also without its body, and
+        whether one may ask at all, where it is public or pages of other origins may."""
+        if endpoint is None:
+            return (OPTIONS,)
+        if isinstance(endpoint, Endpoint) and endpoint.method == GET and not endpoint.needs_ticket:
+            return GET, HEAD, OPTIONS
+        return (endpoint.method, OPTIONS) if self._origins else (endpoint.method,)
+
+    def _options(self, request: Request, allowed: Sequence[bytes]) -> Endpoint:
+        """Return what tells a browser whether its page may ask, and anybody else, a balancer say, what may be asked."""
+        lines = self._origins.preflight_lines(request.origin, _listed(allowed))
+        answer = answers.no_content(f"Allow: {_listed(allowed)}\r\n{lines}")
+        return Endpoint(OPTIONS, Fixed(answer), needs_ticket=False, once=True)
+
+    def _at_counter(self, counter: TicketCounter, request: Request) -> tuple[Endpoint, str] | bytes:
+        ticket = _verified(self._unproven, request.ticket)
+        if ticket is None:
+            return self._no_ticket
+        if ticket.expires_s <= self.now_s:
+            return answers.EXPIRED_TICKET
+        route = counter.route_for(ticket, request.body)
+        return Endpoint(counter.method, route, needs_ticket=True, once=True), ticket.user
+
+    def tick(self, later: Later | None = None) -> None:
+        """Call every second: the coarse clock, and the deadlines of connections.
+
+        `later` calls something after a while; with it connections are looked after in parts, for thousands of slow ones
+        come to their end together and everybody else would wait for that.
+        """
+        now_us = self._now_us()
+        self.now_s = now_us // 1_000_000
+        self.date = http_date(now_us)
+        for refused in tuple(self.refused):
+            refused.check_refusal()
+        self._each(tuple(self.connections), lambda connection: connection.check_deadlines(), later)
+        self._make_room(later)
+
+    def _each(self, connections: "Sequence[Idler]", act: "Callable[[Idler], None]", later: Later | None) -> None:
+        """Do this with each connection that is still there, within a second."""
+        at_once = len(connections) if later is None else max(AT_ONCE_MIN, -(-len(connections) // SLICES))
+
+        def look_after(first: int) -> None:
+            for connection in connections[first : first + at_once]:
+                if connection in self.connections:
+                    act(connection)
+            if later is not None and first + at_once < len(connections):
+                later(SLICE_S, lambda: look_after(first + at_once))
+
+        look_after(0)
+
+    def _make_room(self, later: Later | None) -> None:
+        """End idle connections if there are nearly as many as there may be: they would keep newcomers out. Those of the
+        address that has most of them go first, the longest idle before the others."""
+        excess = len(self.connections) - int(CROWDED_SHARE * self.connections_max)
+        if excess <= 0:
+            return
+        idle = [
+            Crowded(connection, connection.crowd, since_s)
+            for connection in self.connections
+            if (since_s := connection.idle_since_s()) is not None and self.now_s - since_s >= IDLE_MIN_S
+        ]
+        crowds = Counter(connection.crowd for connection in self.connections)
+        oldest = idlest_of_the_greediest(idle, crowds, excess)
+        self.counts["idle_closed"] += len(oldest)
+        self._each(oldest, lambda connection: connection.finish(), later)
+
+    def announce_stop(self) -> None:
+        """Let every answer from now on say that its connection ends with it; end those that were quiet for long."""
+        self.stopping = True
+        self.known_heads.clear()
+        for connection in tuple(self.connections):
+            connection.announce_end()
+
+    def stop(self) -> None:
+        """Answer what was accepted, then let every connection end."""
+        self.announce_stop()
+        for connection in tuple(self.connections):
+            connection.finish()
+
+
+class Idler(Protocol):
+    """What a site needs of its connections."""
+
+    def check_deadlines(self) -> None:
+        """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
+
+    def check_refusal(self) -> None:
+        """End a connection that was turned away, when its second is over."""
+
+    @property
+    def crowd(self) -> bytes | None:
+        """Whose connections it is counted with; None for one that is nobody's alone, as a proxy's."""
+
+    def idle_since_s(self) -> int | None:
+        """Return when the client was last heard of, if nothing is under way and it has taken what it was sent."""
+
+    def announce_end(self) -> None:
+        """Let the next answer be the last one; end now what was quiet for long."""
+
+    def finish(self) -> None:
+        """End the connection, after the answer that is under way."""
+
+    def abort(self) -> None:
+        """End the connection now."""
+
+
+def _listed(methods: Sequence[bytes]) -> str:
+    return ", ".join(method.decode("ascii") for method in methods)
+
+
+def _verified(verifier: Verifier | None, credentials: bytes | None) -> Ticket | None:
+    if verifier is None or not credentials or len(credentials) > TICKET_BYTES_MAX:
+        return None
+    return verifier.verify(credentials)
