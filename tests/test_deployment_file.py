@@ -64,6 +64,13 @@ def test_the_sample_is_a_deployment() -> None:
     assert never.control.lower_after_us is None
 
 
+def test_the_control_role_is_found_where_it_binds_unless_said_otherwise() -> None:
+    here = parse_deployment(MINIMUM + '[control]\ncontrol_host = "10.0.1.21"\n', PATH).control
+    assert (here.control, here.found_at) == (Address("10.0.1.21", 9103), Address("10.0.1.21", 9103))
+    behind = '[control]\ncontrol_host = "0.0.0.0"\naddress = "redrush-control:9203"\n'
+    assert parse_deployment(MINIMUM + behind, PATH).control.found_at == Address("redrush-control", 9203)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -94,6 +101,7 @@ def test_the_sample_is_a_deployment() -> None:
         ("[[set]]", "[gate]\nport = 70000\n[[set]]", "6: gate.port: 70000 is not a port"),
         ("[[set]]", "[gate]\nparked_max = 0\n[[set]]", "6: gate.parked_max: must be at least 1"),
         ("[[set]]", '[control]\ngates = ["x"]\n[[set]]', '6: control.gates: "x" is not an address'),
+        ("[[set]]", '[control]\naddress = "x"\n[[set]]', '6: control.address: "x" is not an address'),
         ("[[set]]", '[control]\nlower_after = "x"\n[[set]]', '6: control.lower_after: "x" is not a duration'),
         ("[[set]]", "[settle]\ncontrol_port = -1\n[[set]]", "6: settle.control_port: -1 is not a port"),
         ("[[set]]", "[recorder]\n[[set]]", '5: recorder: the key "control_port" is missing'),

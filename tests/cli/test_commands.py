@@ -251,6 +251,17 @@ def test_check_warns_of_roles_that_would_want_the_same_port(run: Run) -> None:
     assert json.loads(run("check", "d.toml", "--json").out)["warnings"] == told
 
 
+def test_check_warns_where_the_switches_would_not_be_found(run: Run) -> None:
+    run("init", "d.toml", "--deployment")
+    text = Path("d.toml").read_text(encoding="utf-8")
+    anywhere = text.replace("[control]\n", '[control]\ncontrol_host = "0.0.0.0"\n')
+    Path("d.toml").write_text(anywhere, encoding="utf-8")
+    (told,) = _warnings(run("check", "d.toml").out)
+    assert told.startswith("control binds 0.0.0.0, and other machines do not find it there")
+    Path("d.toml").write_text(anywhere.replace("# address =", "address ="), encoding="utf-8")
+    assert _warnings(run("check", "d.toml").out) == []
+
+
 def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) -> None:
     text = campaign.read_text(encoding="utf-8").replace('"50000.00"', '"lots"')
     campaign.write_text(text, encoding="utf-8")

@@ -194,6 +194,11 @@ NEEDED = [
     ("control", "valkey", "valkey"),
     ("valkey", "valkey", "valkey"),
     ("control", "gate", "http"),
+    # Switches: without them an operator's change reaches nobody.
+    ("gate", "control", "control"),
+    ("query", "control", "control"),
+    ("recorder", "control", "control"),
+    ("settle", "control", "control"),
 ]
 """Who talks to whom, at which port."""
 
@@ -203,9 +208,31 @@ def test_the_network_lets_through_what_roles_say_to_each_other(source: str, targ
     assert _let_in(source, target, port)
 
 
-@pytest.mark.parametrize(("source", "target", "port"), [("query", "valkey", "valkey"), ("gate", "control", "control")])
+@pytest.mark.parametrize(
+    ("source", "target", "port"),
+    [("query", "valkey", "valkey"), ("gate", "recorder", "control"), ("valkey", "control", "control")],
+)
 def test_the_network_lets_through_nothing_else(source: str, target: str, port: str) -> None:
     assert not _let_in(source, target, port)
+
+
+def test_what_faces_the_crowd_may_go_to_the_sets_and_to_the_switches() -> None:
+    (policy,) = [found for found in of_kind("NetworkPolicy") if found["metadata"]["name"] == "gate"]
+    reached = {
+        (peer["podSelector"]["matchLabels"][COMPONENT], port["port"])
+        for rule in policy["spec"]["egress"]
+        for peer in rule.get("to", [])
+        for port in rule["ports"]
+    }
+    servers = {ports(server)["valkey"] for server in of_kind("StatefulSet")}
+    assert reached == {*(("valkey", port) for port in servers), ("control", ports(_role("control"))["control"])}
+
+
+def test_the_switches_are_looked_for_at_the_service_of_the_control_role() -> None:
+    found = load_deployment_file(MANIFESTS / "deployment.toml").control.found_at
+    (service,) = [service for service in of_kind("Service") if service["metadata"]["name"] == found.host]
+    assert service["spec"]["selector"].items() <= labels(_role("control")).items()
+    assert [(port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [(found.port, "control")]
 
 
 def _let_in(source: str, target: str, port: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from redrush.cli.checking import deployment_doubts
 from redrush.cli.main import app
 from redrush.config import load_campaign_file, load_deployment_file
 from redrush.config.deployment_file import Duty
@@ -71,6 +72,13 @@ def test_the_units_ports_are_those_of_the_proxies() -> None:
     assert re.findall(r"server query1 (\S+) check port (\d+)", haproxy) == [(f"10.0.1.31:{query}", str(query_control))]
     # HAProxy asks them from another machine.
     assert (deployment.gate.control.host, deployment.query.control.host) == ("0.0.0.0", "0.0.0.0")
+
+
+@pytest.mark.parametrize("file", ["systemd/deployment.toml", "kubernetes/deployment.toml"])
+def test_check_has_nothing_to_say_of_a_shipped_deployment_file(file: str) -> None:
+    deployment = load_deployment_file(DEPLOY / file)
+    assert deployment_doubts(deployment) == []
+    assert deployment.control.found_at.host not in {"127.0.0.1", "localhost", "0.0.0.0"}, "gates are other machines"
 
 
 def test_credentials_are_handed_to_the_units_that_read_them() -> None:

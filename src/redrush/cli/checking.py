@@ -12,6 +12,7 @@ from redrush.control.user_list import as_json, read_users
 from redrush.core.identity.user_ids import visible
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import how_far, rfc3339
+from redrush.wiring.control_tls import ANY_HOST
 
 
 def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
@@ -113,7 +114,7 @@ def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
         lines.append(
             f"  {spec.id}: {addresses}; a grant is on {1 + spec.replicas_needed} of them before it is answered{since}"
         )
-    warnings = [*overlapping_ports(deployment), *limit_doubts(deployment.limits)]
+    warnings = deployment_doubts(deployment)
     if deployment.audience is not None:
         survey = read_users(deployment.audience, with_lines=True).survey if deployment.audience.exists() else None
         who = "not there" if survey is None else f"{survey.users:,} people may win"
@@ -123,6 +124,18 @@ def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
         warnings += [] if survey is None else [f"{deployment.audience}: {doubt}" for doubt in survey.warnings()]
     lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return {"ok": True, "sets": sets, "gate": str(deployment.gate.address), "warnings": warnings}, lines
+
+
+def deployment_doubts(deployment: DeploymentFile) -> list[str]:
+    """Return a sentence for whatever in the file itself would not work as it was meant, or perhaps not."""
+    found = deployment.control.found_at
+    doubts = [*overlapping_ports(deployment), *limit_doubts(deployment.limits)]
+    if found.host in ANY_HOST:
+        doubts.append(
+            f"control binds {found.host}, and other machines do not find it there, so switches do not reach them: "
+            f'give [control] address = "HOST:{found.port}", as they reach it'
+        )
+    return doubts
 
 
 def overlapping_ports(deployment: DeploymentFile) -> list[str]:

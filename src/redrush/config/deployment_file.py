@@ -161,6 +161,8 @@ class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
     """The control role; `gates` are asked whether they live before the whole is called ready."""
 
     control: Address
+    found_at: Address
+    """Where the other roles and operators' commands find it: the same, unless what it binds is not what they reach."""
     gates: tuple[Address, ...]
     notes: Path
     """The directory where it notes what it is about to tell the sets' servers."""
@@ -247,6 +249,7 @@ class _Reading:
             settle=_control("settle", file.settle),
             control=ControlRole(
                 control=_control("control", file.control),
+                found_at=_control_found_at(file.control),
                 gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
                 notes=self._path_of(file.control.notes),
                 lower_after_us=_lower_after_us(file.control.lower_after),
@@ -384,6 +387,10 @@ def _check_tls(table: ControlTable) -> None:
 
 def _control(role: str, table: GateTable | RoleTable | ControlTable | QueryTable) -> Address:
     return _listening(f"{role}.control_port", table.control_host, table.control_port)
+
+
+def _control_found_at(table: ControlTable) -> Address:
+    return _control("control", table) if table.address is None else _address("control.address", table.address)
 
 
 def _lower_after_us(text: str) -> int | None:

@@ -55,7 +55,7 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
     port: int = 8080
     control_host: str = "127.0.0.1"
-    control_port: int = 9100
+    control_port: int = 9110
     workers: int = 1
     count: int = 1
     connections_max: int | None = None
@@ -71,6 +71,7 @@ class RoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     control_host: str = "127.0.0.1"
     control_port: int = 9103
+    address: str | None = None
     gates: list[str] = []
     notes: str = "control"
     lower_after: str = LOWER_AFTER_DEFAULT

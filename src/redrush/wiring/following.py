@@ -74,8 +74,8 @@ class SettlementPause:
 
 def control_of(around: Surroundings) -> ControlAddress:
     """Return where the control role of the deployment is."""
-    control = around.deployment.control.control
-    return control_address(control.host, control.port, shown_by(around.deployment))
+    found = around.deployment.control.found_at
+    return control_address(found.host, found.port, shown_by(around.deployment))
 
 
 def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchLine:

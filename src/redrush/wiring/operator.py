@@ -56,9 +56,9 @@ def operate_deployment(
     Raises ControlUnreachable if it does not answer, and as `operate` does.
     """
     deployment = load_deployment_file(file)
-    data_dir, control = DataDir(deployment.data), deployment.control.control
+    data_dir, found = DataDir(deployment.data), deployment.control.found_at
     data_dir.require()
-    address = control_address(control.host, control.port, shown_by(deployment))
+    address = control_address(found.host, found.port, shown_by(deployment))
     answered = asyncio.run(ask(address, load_token(data_dir), method, path, fields, deadline_s))
     return {**_fields_of(answered, data_dir, path), "live": True}
 

@@ -200,7 +200,8 @@ def run_role(
         ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
         try:
             raise_files_max()
-            names = (control.host, *around.deployment.control.names)
+            whole = around.deployment.control
+            names = (control.host, whole.found_at.host, *whole.names)
             control_port = ControlPort(around.data_dir, around.clock.now_us, names, tls)
             addresses = await role.start(control_port.site)
             add_probes(control_port.site, readiness, [role.readings, control_port.readings])
