@@ -31,7 +31,13 @@ class Proxy(StrEnum):
     HAPROXY = "haproxy"
 
 
-_PACKAGES = {Proxy.NGINX: "nginx-light", Proxy.HAPROXY: "haproxy", "openssl": "openssl", "systemd-analyze": "systemd"}
+_PACKAGES = {
+    Proxy.NGINX: "nginx-light",
+    Proxy.HAPROXY: "haproxy",
+    "caddy": "caddy",
+    "openssl": "openssl",
+    "systemd-analyze": "systemd",
+}
 
 
 def program(name: str) -> str:
@@ -115,6 +121,27 @@ def call(
 def fronting(proxy: Proxy, directory: Path, behind: Behind, changes: Sequence[tuple[str, str]] = ()) -> Iterator[Front]:
     """Run the proxy before what is behind it; `changes` are made to its configuration besides. Ends with the block."""
     command, port = prepare(proxy, directory, behind, changes)
+    with _running(command, port, directory) as front:
+        yield front
+
+
+@contextmanager
+def fronting_one_machine(command: str, directory: Path, gate: int) -> Iterator[Front]:
+    """Run nginx or caddy before a single server at the port, with the files for that. Ends with the block."""
+    directory.mkdir(exist_ok=True)
+    _certificate(directory)
+    port = free_port()
+    if command == "caddy":
+        argv = _caddy(directory, gate, port)
+    else:
+        _nginx(directory, "redrush-one-machine.conf", [("127.0.0.1:8080", f"127.0.0.1:{gate}")], port, free_port())
+        argv = _nginx_command(directory)
+    with _running(argv, port, directory) as front:
+        yield front
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int, directory: Path) -> Iterator[Front]:
     with ExitStack() as stack:
         said = stack.enter_context((directory / "proxy.log").open("w+"))
         process = stack.enter_context(subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT))
@@ -124,7 +151,7 @@ def fronting(proxy: Proxy, directory: Path, behind: Behind, changes: Sequence[tu
         while not _answers(front):
             if process.poll() is not None or time.monotonic() > deadline_s:
                 said.seek(0)
-                raise AssertionError(f"{proxy} does not answer: {said.read()}")
+                raise AssertionError(f"{' '.join(command)} does not answer: {said.read()}")
             time.sleep(0.02)
         yield front
 
@@ -146,11 +173,27 @@ def prepare(
     if proxy is Proxy.HAPROXY:
         _haproxy(directory, behind, port, plain_port, changes)
         return [program(proxy), "-db", "-f", str(directory / "haproxy.cfg")], port
-    _nginx(directory, behind, port, plain_port, changes)
-    return [program(proxy), "-p", str(directory), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"], port
+    gates = [
+        ("10.0.1.11:8080", f"127.0.0.1:{behind.gates[0]}"),
+        ("10.0.1.12:8080", f"127.0.0.1:{behind.gates[1]}"),
+        ("10.0.1.31:8081", f"127.0.0.1:{behind.query}"),
+    ]
+    _nginx(directory, "redrush-gates.conf", gates, port, plain_port, changes)
+    return _nginx_command(directory), port
 
 
-def _nginx(directory: Path, behind: Behind, port: int, plain_port: int, changes: Sequence[tuple[str, str]]) -> None:
+def _nginx_command(directory: Path) -> list[str]:
+    return [program("nginx"), "-p", str(directory), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
+
+
+def _nginx(
+    directory: Path,
+    gates_file: str,
+    gates: Sequence[tuple[str, str]],
+    port: int,
+    plain_port: int,
+    changes: Sequence[tuple[str, str]] = (),
+) -> None:
     scratch = "".join(
         f"{kind}_temp_path {directory}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -168,9 +211,7 @@ def _nginx(directory: Path, behind: Behind, port: int, plain_port: int, changes:
     site = _replaced(
         (DEPLOY / "nginx" / "redrush.conf").read_text(),
         [
-            ("10.0.1.11:8080", f"127.0.0.1:{behind.gates[0]}"),
-            ("10.0.1.12:8080", f"127.0.0.1:{behind.gates[1]}"),
-            ("10.0.1.31:8081", f"127.0.0.1:{behind.query}"),
+            ("/etc/nginx/redrush-gates.conf", f"{directory}/redrush-gates.conf"),
             ("listen 443 ", f"listen 127.0.0.1:{port} "),
             ("listen 80 ", f"listen 127.0.0.1:{plain_port} "),
             ("/etc/nginx/tls/redrush.crt", f"{directory}/tls.pem"),
@@ -183,6 +224,24 @@ def _nginx(directory: Path, behind: Behind, port: int, plain_port: int, changes:
     )
     (directory / "nginx.conf").write_text(main)
     (directory / "redrush.conf").write_text(site)
+    (directory / "redrush-gates.conf").write_text(_replaced((DEPLOY / "nginx" / gates_file).read_text(), gates))
+
+
+def _caddy(directory: Path, gate: int, port: int) -> list[str]:
+    """Write the Caddyfile for this machine, with a certificate of ours instead of one that Caddy would fetch."""
+    here = "{\n\tadmin off\n\tauto_https off\n\tdefault_sni redrush.example.com\n}\n"
+    site = f"https://:{port} {{\n\tbind 127.0.0.1\n\ttls {directory}/tls.pem {directory}/tls.pem\n"
+    text = _replaced(
+        (DEPLOY / "caddy" / "Caddyfile").read_text(),
+        [
+            ("redrush.example.com {\n", here + site),
+            ("127.0.0.1:8080", f"127.0.0.1:{gate}"),
+            ("/srv/redrush/page", f"{directory}/page"),
+        ],
+    )
+    (directory / "Caddyfile").write_text(text)
+    homes = ["env", f"XDG_CONFIG_HOME={directory}", f"XDG_DATA_HOME={directory}"]
+    return [*homes, program("caddy"), "run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
 
 
 def _haproxy(directory: Path, behind: Behind, port: int, plain_port: int, changes: Sequence[tuple[str, str]]) -> None:

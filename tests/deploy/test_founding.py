@@ -1,6 +1,11 @@
 """`redrush found` on real servers that start as the shipped file has it: quiet, and with nothing."""
 
 import asyncio
+import os
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -17,6 +22,8 @@ from redrush.wiring.founding import found_sets
 from redrush.wiring.set_stores import open_stores
 from tests.conftest import Databases
 from tests.deploy.machines import Machines
+
+DEPLOYMENT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
 
 
 async def _is_away(store: ValkeyStore) -> bool:
@@ -59,6 +66,30 @@ def test_quiet_and_empty_servers_become_a_set_that_grants_on_two_disks(machines:
         # Whoever asks again changes nothing.
         assert found_sets(machines.deployment) == {"s1": False}
         assert claim_once(machines) == (terms, state)
+
+
+def test_the_command_works_as_the_documentation_prints_it(machines: Machines, tmp_path: Path) -> None:
+    """With passwords where the units have theirs, as the shipped deployment file says."""
+    (line,) = re.findall(
+        r"^(.* found --deploy /etc/redrush/deployment.toml)$", DEPLOYMENT_PAGE.read_text(), re.MULTILINE
+    )
+    text = machines.file.read_text()
+    for name in ("gate.password", "settlement.password", "warden.password"):
+        text = text.replace('{ file = "password" }', f'{{ credential = "{name}" }}', 1)
+    machines.file.write_text(text.replace('{ file = "records.dsn" }', '{ credential = "records.dsn" }'))
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name, source in {"warden.password": "password", "records.dsn": "records.dsn"}.items():
+        (secrets / name).write_text((tmp_path / source).read_text())
+    here = line.replace("/etc/redrush", str(tmp_path)).replace(
+        "/opt/redrush/bin/redrush", f"{shlex.quote(sys.executable)} -m redrush"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "CREDENTIALS_DIRECTORY"}
+    with machines.up(0, 1):
+        ran = subprocess.run(
+            ["bash", "-c", here], capture_output=True, text=True, timeout=60, check=False, env=clean, cwd=tmp_path
+        )
+        assert (ran.returncode, ran.stdout) == (0, "s1: founded\n"), ran.stdout + ran.stderr
 
 
 def test_a_set_is_not_founded_without_all_of_its_servers(machines: Machines) -> None:

@@ -40,8 +40,10 @@ def test_a_proxy_outwaits_a_gate_and_ends_its_own_idle_connections_first() -> No
     # The gate looks at its deadlines once a second.
     for waits in (_nginx("proxy_read_timeout"), _haproxy("timeout server")):
         assert float(waits.removesuffix("s")) > LIMITS.claim_deadline_s + 2
-    upstream = (DEPLOY / "nginx" / "redrush.conf").read_text().partition("upstream redrush_gates")[2].partition("}")[0]
-    (idle_s,) = re.findall(r"keepalive_timeout (\d+)s", upstream)
+    for name in ("redrush-gates.conf", "redrush-one-machine.conf"):
+        for idle_s in re.findall(r"keepalive_timeout (\d+)s", (DEPLOY / "nginx" / name).read_text()):
+            assert int(idle_s) < LIMITS.idle_timeout_s
+    (idle_s,) = re.findall(r"keepalive (\d+)s", (DEPLOY / "caddy" / "Caddyfile").read_text())
     assert int(idle_s) < LIMITS.idle_timeout_s
     (purge_s,) = re.findall(r"pool-purge-delay (\d+)s", (DEPLOY / "haproxy" / "haproxy.cfg").read_text())
     assert int(purge_s) < LIMITS.idle_timeout_s

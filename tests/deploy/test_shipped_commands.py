@@ -62,7 +62,7 @@ def test_the_units_ports_are_those_of_the_proxies() -> None:
     deployment = load_deployment_file(DEPLOY / "systemd" / "deployment.toml")
     gates = {str(address) for address in deployment.control.gates}
     query, query_control = deployment.query.address.port, deployment.query.control.port
-    nginx = (DEPLOY / "nginx" / "redrush.conf").read_text()
+    nginx = (DEPLOY / "nginx" / "redrush-gates.conf").read_text()
     assert set(re.findall(r"^    server ([0-9.:]+)", nginx, re.MULTILINE)) == gates | {f"10.0.1.31:{query}"}
     haproxy = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
     assert set(re.findall(r"^    server gate\d (\S+)", haproxy, re.MULTILINE)) == gates

@@ -16,6 +16,8 @@ from redrush.config import parse_campaign
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_BEFORE_THE_COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ |runuser -u redrush -- )*(?:\S+/bin/)?(?=redrush )")
+"""Variables, the user, and where the command is."""
 _ENDS_OF_A_COMMAND = frozenset({"|", ">", "<", "&&", ";", "&", ">>", "2>&1", "#"})
 
 
@@ -31,6 +33,7 @@ def _commands() -> list[tuple[str, str]]:
         if language in {"", "sh", "bash", "shell", "console"}:
             lines = text.replace("\\\n", " ").splitlines()
             found += [(name, line.strip().removeprefix("$ ")) for line in lines]
+    found = [(name, _BEFORE_THE_COMMAND.sub("", line)) for name, line in found]
     return [(name, line) for name, line in found if line.startswith("redrush ")]
 
 
