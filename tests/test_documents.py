@@ -40,3 +40,12 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
 
 def test_there_are_documents() -> None:
     assert {"README.md", "README.zh.md", "ARCHITECTURE.md"} <= {path.name for path in DOCUMENTS}
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_a_readme_names_every_document(readme: str) -> None:
+    linked = {link.partition("#")[0] for link in _LINK.findall((ROOT / readme).read_text(encoding="utf-8"))}
+    documents = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if not path.name.endswith(".zh.md")
+    }
+    assert {name for name in documents if not linked & {name, name.replace(".md", ".zh.md")}} == set()
