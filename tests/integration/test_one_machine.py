@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -194,6 +195,49 @@ def test_a_backup_is_whole_secret_and_restored_where_nothing_newer_is_known(
     (backup / "keys.json").write_bytes(b"{}")
     code, text = run("restore", str(backup), "--data", str(tmp_path / "new"), monkeypatch=monkeypatch)
     assert (code, "is not what was backed up" in text) == (2, True), text
+
+
+def changed_row(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("UPDATE log SET users = '[\"mallory\"]' WHERE users = '[\"b\"]'").rowcount == 1
+        connection.commit()
+
+
+def no_text(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE log SET users = CAST(x'5b22ff225d' AS TEXT) WHERE users = '[\"b\"]'")
+        connection.commit()
+
+
+def nonsense_in_pages(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4_096] + b"\xa5" * (len(content) - 4_096))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        changed_row,
+        no_text,
+        nonsense_in_pages,
+        lambda path: path.write_bytes(path.read_bytes()[:5_000]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"no database" * 999),
+        lambda path: path.unlink(),
+    ],
+    ids=["changed", "no-text", "nonsense", "cut", "emptied", "overwritten", "lost"],
+)
+@pytest.mark.parametrize("command", [("export", "grants"), ("find", "b")], ids=["export", "find"])
+def test_what_is_read_of_a_damaged_journal_ends_in_one_sentence_with_what_helps(
+    machine: Machine, command: tuple[str, ...], damage: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.serve(["a", "b", "c"], Told())
+    damage(machine.data / "journal.db")
+    code, said = run(*command, "--data", str(machine.data), monkeypatch=monkeypatch)
+    (sentence,) = [line for line in said.splitlines() if line.startswith("redrush: ")]
+    assert (code, "mallory" in said) == (1, False), said
+    assert str(machine.data / "journal.db") in sentence
+    assert f"`redrush set rebuild --data {machine.data}" in sentence
 
 
 @pytest.mark.parametrize("refusal", [answers.STORE_FAILED, answers.SET_AWAY, answers.STORE_SLOW])

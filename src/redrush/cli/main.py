@@ -273,7 +273,7 @@ def export_grants(
         deployment_of(lambda deployment: export_deployment(deployment, form, sys.stdout))
         return
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.embedded import export_grants as write
+    from redrush.wiring.data_dir_reports import export_grants as write
 
     assert data is not None
     write(DataDir(data), form, sys.stdout)
@@ -294,7 +294,7 @@ def find_grants(
         found = deployment_of(lambda deployment: find_in_deployment(deployment, user))
     else:
         from redrush.control.data_dir import DataDir
-        from redrush.wiring.embedded import find_in_data_dir
+        from redrush.wiring.data_dir_reports import find_in_data_dir
 
         assert data is not None
         found = find_in_data_dir(DataDir(data), user)
@@ -314,7 +314,7 @@ def reconcile(data: OptionalDataOption = None, deploy: EvidenceOption = None, as
         report = deployment_of(reconcile_deployment)
     else:
         from redrush.control.data_dir import DataDir
-        from redrush.wiring.embedded import reconcile_data_dir
+        from redrush.wiring.data_dir_reports import reconcile_data_dir
 
         assert data is not None
         report = reconcile_data_dir(DataDir(data))

@@ -182,7 +182,7 @@ class JournalKeeper:
         )
 
     def _mend(self) -> str:
-        return _commands(self._data_dir)
+        return commands_that_mend(self._data_dir)
 
     def _restore(self, name: str) -> str:
         return f"`redrush restore BACKUP --data {self._data_dir.root} --only {name}` puts it back from any backup"
@@ -253,10 +253,11 @@ def _is_directory(path: Path, inode: int) -> bool:
 
 def mended(fault: StoreCorrupt, data_dir: DataDir) -> JournalLost:
     """Return the fault with the commands that help."""
-    return JournalLost(f"{data_dir.journal}: {fault}; {_commands(data_dir)}")
+    return JournalLost(f"{data_dir.journal}: {fault}; {commands_that_mend(data_dir)}")
 
 
-def _commands(data_dir: DataDir) -> str:
+def commands_that_mend(data_dir: DataDir) -> str:
+    """Return, in words, what brings a journal back that is damaged, or lacks what was acknowledged."""
     root = data_dir.root
     return (
         f"`redrush set rebuild --data {root} --why …` makes it anew of what is left, then "

@@ -42,6 +42,8 @@ READ_PAGE_ROWS: Final = 1_000
 
 ALL_ROWS: Final = -1  # LIMIT -1 of SQLite
 
+CHANGED: Final = "was changed, or another one before it: its fingerprint is wrong"
+
 
 class Recovered(msgspec.Struct, frozen=True):
     """What a journal holds: its pots, who it is, and the fingerprint of its log.
@@ -183,12 +185,12 @@ def _recover(connection: apsw.Connection, asked: Collection[int], *, is_new: boo
     chains = {0: ""}
     chain = ""
     try:
-        for row in connection.execute(sql("read_chained")):
+        for row in connection.execute(sql("read_chained"), (0, ALL_ROWS)):
             *columns, kept = row
             pots.restore(record_of(tuple(columns)))
             chain = chain_after(chain, _row(columns))
             if chain != kept:
-                raise StoreCorrupt(pots.seq, "was changed, or another one before it: its fingerprint is wrong")
+                raise StoreCorrupt(pots.seq, CHANGED)
             if pots.seq in wanted:
                 chains[pots.seq] = chain
         identity = read_identity(connection)
@@ -223,26 +225,47 @@ class LogReader:
         self._read = sql("read")
         try:
             self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            if not check_identity(self._connection, path):
+            self._version = check_identity(self._connection, path)
+            if not self._version:
                 raise ConfigError(f"{path} is empty, no journal of redrush yet")
+        except apsw.CorruptError as error:
+            self._connection.close(True)
+            raise StoreCorrupt(1, f"cannot be read, {path} is damaged ({error})") from error
         except BaseException:
             self._connection.close(True)
             raise
 
     def read(self, after: int, limit: int) -> list[LogRecord]:
         """Return up to `limit` records with seq > `after`, in order."""
+        return [record_of(row) for row in self._rows(self._read, after, max(limit, 0))]
+
+    def _rows(self, query: str, after: int, limit: int) -> list[tuple[Any, ...]]:
         try:
-            return [record_of(row) for row in self._connection.execute(self._read, (after, max(limit, 0)))]
-        except apsw.CorruptError as error:
+            return self._connection.execute(query, (after, limit)).fetchall()
+        except (apsw.CorruptError, UnicodeDecodeError) as error:
             raise StoreCorrupt(after + 1, f"or one soon after it cannot be read, {self._path} is damaged") from error
         except apsw.Error as error:
             raise StoreFailed(f"{self._path}: {error}") from error
 
     def records(self, after: int = 0) -> Iterator[LogRecord]:
-        """Yield every record with seq > `after`, those included that are appended meanwhile."""
-        while page := self.read(after, READ_PAGE_ROWS):
-            yield from page
-            after = page[-1].seq
+        """Yield every record with seq > `after`, those included that are appended meanwhile.
+
+        Raises StoreCorrupt at the first that is not what was written, by its fingerprint.
+        """
+        if self._version == UNCHAINED_VERSION:
+            while page := self.read(after, READ_PAGE_ROWS):
+                yield from page
+                after = page[-1].seq
+            return
+        query = sql("read_chained")
+        chain = None if after else ""
+        while rows := self._rows(query, after, READ_PAGE_ROWS):
+            for *columns, kept in rows:
+                after = columns[0]
+                chain = kept if chain is None else chain_after(chain, _row(columns))
+                if chain != kept:
+                    raise StoreCorrupt(after, CHANGED)
+                yield record_of(tuple(columns))
 
     def close(self) -> None:
         self._connection.close(True)

@@ -68,7 +68,7 @@ def salvage(path: Path) -> Salvaged:
             if version == UNCHAINED_VERSION:
                 query = ((*row, None) for row in connection.execute(sql("read"), (0, ALL_ROWS)))
             else:
-                query = (row for row in connection.execute(sql("read_chained")))
+                query = (row for row in connection.execute(sql("read_chained"), (0, ALL_ROWS)))
             for *columns, kept in query:
                 row = tuple(columns)
                 after = chain_after(chain, row)

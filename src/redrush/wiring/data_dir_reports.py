@@ -1,0 +1,93 @@
+"""What commands ask of a data directory whose server may run or not: its grants, one user, a reconciliation."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from redrush.control.data_dir import DataDir
+from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, mended, witnessed_by
+from redrush.control.keys import load_keys
+from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.errors import ConfigError, RedrushError
+from redrush.ports.store import StoreCorrupt
+from redrush.settle.export import Format, write_grants
+from redrush.settle.finding import Found, find_user
+from redrush.settle.reconcile import Report, reconcile
+from redrush.settle.recorder import Recorder
+from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+
+RECORDED_WITHIN_S: Final = 10.0
+"""How long `reconcile` waits for a running server to record what is in its journal."""
+
+
+def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
+    """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
+    sealed = load_sealed(data_dir)
+    with _journal_of(data_dir) as log:
+        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
+
+
+def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
+    """Return what the user was granted, by the data directory's journal; a server may be running."""
+    sealed = load_sealed(data_dir)
+    keys = load_keys(data_dir).receipts
+    with _journal_of(data_dir) as log:
+        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys)
+
+
+@contextmanager
+def _journal_of(data_dir: DataDir) -> Iterator[LogReader]:
+    """Yield a reader of the journal. A journal that is damaged, or gone, ends in a sentence with what helps."""
+    try:
+        with LogReader(data_dir.journal) as log:
+            yield log
+    except StoreCorrupt as fault:
+        raise RedrushError(str(mended(fault, data_dir))) from fault
+    except ConfigError as fault:
+        if witnessed_by(data_dir) is None:  # there was no journal yet, or it is of a newer version
+            raise
+        raise RedrushError(f"{fault}; {commands_that_mend(data_dir)}") from fault
+
+
+def reconcile_data_dir(data_dir: DataDir) -> Report:
+    """Bring the records up to date, then return the reconciliation of the data directory.
+
+    If a server is running it records by itself and is given `RECORDED_WITHIN_S`; what it has not recorded then is
+    reported as behind. Otherwise what a crash left unrecorded is recorded here.
+    """
+    sealed = load_sealed(data_dir)
+    if not data_dir.journal.is_file():
+        raise ConfigError(f"{data_dir.journal}: is missing; `redrush serve` was never started on this directory")
+    try:
+        asyncio.run(_catch_up(data_dir, sealed))
+    except StoreInUse:
+        deadline_s = time.monotonic() + RECORDED_WITHIN_S
+        while (report := reconcile(data_dir.root)).behind and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        return report
+    except RedrushError:
+        pass  # what keeps the records from being brought up to date is for the report to name
+    return reconcile(data_dir.root)
+
+
+async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
+    """Record the rest of the journal, as far as it can be recorded. Raises StoreInUse if a server is running."""
+    keeper = JournalKeeper(data_dir, lambda _what: None)
+    store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
+    records = keeper.records
+    faulted = asyncio.Event()
+    recorder = Recorder(store, records, sealed.campaign, sealed.amounts, on_fault=lambda _fault: faulted.set())
+    running = asyncio.create_task(recorder.run())
+    # The recorder tries again for ever; whoever reconciles wants to be told what the records lack.
+    ends = [asyncio.create_task(recorder.caught_up()), asyncio.create_task(faulted.wait())]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()
+        await recorder.stop(drain=False)
+        await running
+        records.close()
+        await store.close()
