@@ -1,14 +1,16 @@
 """The audit log is the state: what was acknowledged is there after any end, and what was not never took effect."""
 
+import errno
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from redrush.control.plans import Plans
-from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, entries_of
+from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, accept, entries_of
+from redrush.control.switch_mark import mark_of
 from redrush.control.switchboard import Switchboard
 from redrush.core.rush.campaign import Campaign
 from redrush.core.steering.switch_layers import Applied, Change, SetByHand
@@ -72,11 +74,13 @@ async def test_a_line_that_a_crash_has_cut_never_took_effect(path: Path) -> None
     with opened(path) as log:
         board = board_on(log)
         await board.set_switch(SHARE, 0.5, "ann", "")
+        mark = mark_of(path).read_bytes()
         await board.set_switch("answer_ended", True, "ann", "")
     whole = path.read_bytes()
     first_bytes = whole.index(b"\n") + 1
     for cut in range(first_bytes, len(whole)):
         path.write_bytes(whole[:cut])
+        mark_of(path).write_bytes(mark)  # it follows a line that is whole
         with opened(path) as log:
             board = board_on(log)
             assert (board.snapshot.version, board.snapshot.number(SHARE)) == (1, 0.5)
@@ -103,6 +107,72 @@ async def test_a_missing_line_is_noticed(path: Path) -> None:
     path.write_bytes(lines[0] + lines[2])
     with pytest.raises(ConfigError, match="has version 3, a line is missing or was added"):
         SwitchLog.open(path)
+
+
+async def _switched(path: Path, *values: float) -> None:
+    with opened(path) as log:
+        for value in values:
+            await board_on(log).set_switch(SHARE, value, "ann", "")
+
+
+@pytest.mark.parametrize(
+    ("damage", "changes"),
+    [
+        (lambda path, _older: path.unlink(), 0),
+        (lambda path, _older: path.write_bytes(b""), 0),
+        (lambda path, older: path.write_bytes(older), 2),
+        (lambda path, _older: path.write_bytes(path.read_bytes()[:-5]), 3),
+        (lambda path, _older: path.write_bytes(path.read_bytes().replace(b"0.8", b"0.9")), 4),
+        (lambda path, _older: path.write_bytes(path.read_bytes().replace(b'"version":3', b'"version":x')), 2),
+    ],
+    ids=["lost", "emptied", "older", "cut", "changed", "no-entry"],
+)
+async def test_a_log_that_is_not_what_was_switched_is_refused_until_somebody_accepts_it(
+    path: Path, damage: Callable[[Path, bytes], object], changes: int
+) -> None:
+    await _switched(path, 0.5, 0.6)
+    older = path.read_bytes()
+    await _switched(path, 0.7, 0.8)
+    damage(path, older)
+    damaged = path.read_bytes() if path.exists() else b""
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=rf"`redrush switch accept --data {path.parent} --why …`"):
+            SwitchLog.open(path)
+    accepted = accept(path)
+    assert accepted.changes == changes
+    whole = damaged if accepted.old is None else Path(accepted.old).read_bytes()
+    assert whole == damaged, "nothing of it is thrown away"
+    await _switched(path, 0.4)
+    assert [entry.version for entry in entries_of(path)] == list(range(1, changes + 2))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"mark":{"version":9,"bytes":0,"digest":""},"digest":"x"}'])
+async def test_a_mark_that_is_lost_or_damaged_says_nothing_and_is_made_anew(path: Path, content: bytes | None) -> None:
+    await _switched(path, 0.5, 0.6)
+    whole = mark_of(path).read_bytes()
+    mark_of(path).unlink()
+    if content is not None:
+        mark_of(path).write_bytes(content)
+    SwitchLog.open(path).close()
+    assert mark_of(path).read_bytes() == whole
+
+
+async def test_a_mark_that_the_disk_refuses_takes_the_change_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await _switched(path, 0.5)
+    replace = Path.replace
+
+    def full_disk(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with opened(path) as log:
+        monkeypatch.setattr(Path, "replace", full_disk)
+        with pytest.raises(SwitchLogFailed, match="nothing was switched"):
+            await board_on(log).set_switch(SHARE, 0.6, "ann", "")
+        monkeypatch.setattr(Path, "replace", replace)
+        assert [entry.version for entry in entries_of(path)] == [1]
+        await board_on(log).set_switch(SHARE, 0.7, "ann", "")
+    await _switched(path, 0.8)
+    assert [entry.version for entry in entries_of(path)] == [1, 2, 3]
 
 
 def test_one_process_has_the_log(path: Path) -> None:

@@ -240,6 +240,30 @@ def test_what_is_read_of_a_damaged_journal_ends_in_one_sentence_with_what_helps(
     assert f"`redrush set rebuild --data {machine.data}" in sentence
 
 
+def test_switches_that_are_restored_on_purpose_hold_and_are_not_taken_for_a_loss(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    machine.serve(["a"], told)
+    data = ("--data", str(machine.data))
+    backup = tmp_path / "backup"
+    for share, then in (
+        ("0.5", ("backup", str(backup))),
+        ("0.25", ("restore", str(backup), "--only", "switches.jsonl")),
+    ):
+        assert run("switch", "set", "sampling.non_core", share, *data, monkeypatch=monkeypatch)[0] == 0
+        code, said = run(*then, *data, monkeypatch=monkeypatch)
+        assert code == 0, said
+    machine.serve(["a", "b"], told)
+    code, said = run("switch", "log", *data, "--json", monkeypatch=monkeypatch)
+    assert (code, [entry["changes"][0]["to"] for entry in json.loads(said)["entries"]]) == (0, [0.5])
+    (machine.data / "switches.jsonl").unlink()
+    code, said = run("switch", "accept", *data, "--why", "a test", "--json", monkeypatch=monkeypatch)
+    assert (code, json.loads(said)) == (0, {"changes": 0, "old": None})
+    noted = json.loads((machine.data / "generations.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert (noted["what"], noted["why"], noted["changes"]) == ("accept switches", "a test", 0)
+
+
 @pytest.mark.parametrize("refusal", [answers.STORE_FAILED, answers.SET_AWAY, answers.STORE_SLOW])
 def test_where_the_fate_of_a_claim_is_unknown_nobody_is_told_that_nothing_was_decided(refusal: bytes) -> None:
     body = json.loads(refusal.partition(b"\r\n\r\n")[2])

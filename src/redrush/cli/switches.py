@@ -95,6 +95,24 @@ def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: Json
     show(fields, [_entry_line(entry) for entry in fields["entries"]], as_json=as_json)
 
 
+@switch_app.command("accept")
+def accept_log(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory that holds the log of switches.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a log of switches that was lost, cut, damaged or wound back, as it is. No server may be running."""
+    from redrush.control.data_dir import DataDir
+    from redrush.wiring.operator import accept_switches
+
+    done = accept_switches(DataDir(data), why, who_is(who))
+    lines = [f"{data}: goes on with {done['changes']} changes of switches; see what holds: redrush switch list"]
+    if done["old"]:
+        lines.append(f"what was there is {done['old']}")
+    show(done, lines, as_json=as_json)
+
+
 def _entry_line(entry: dict[str, Any]) -> str:
     what = entry["what"]
     why = f" [{entry['why']}]" if entry["why"] else ""

@@ -12,6 +12,7 @@
 | `journal.witness` | how far the journal is, for the case that it is not there any more (`redrush.control.witness`) |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
 | `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
+| `switches.mark` | how far that log is, for the case that it is not there any more (`redrush.control.switch_mark`) |
 | `plans.json` | playbooks and rules as the last start read them, for commands while no server runs |
 | `control-token` | whoever has it may switch |
 | `control-port.json` | where the control port of the running server is |
@@ -38,6 +39,7 @@ OURS: Final = (
     "generations.jsonl",
     "records.db",
     "switches.jsonl",
+    "switches.mark",
     "plans.json",
     "control-token",
     "control-port.json",

@@ -22,6 +22,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import sync_directory, write_durably
 from redrush.control.keys import load_keys
 from redrush.control.sealing import load_campaign
+from redrush.control.switch_mark import mark_of
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
@@ -245,6 +246,8 @@ def _newer_receipt(source: Path, rows: list[Row], receipts: Iterable[str]) -> st
 def _put_back(source: Path, data_dir: DataDir, names: Iterable[str], tell: Progress) -> None:
     for name in names:
         try:
+            if name == data_dir.switches.name:
+                mark_of(data_dir.switches).unlink(missing_ok=True)  # it knows of changes that are taken back on purpose
             write_durably(data_dir.root / name, (source / name).read_bytes())
         except OSError as fault:
             raise ConfigError(f"{data_dir.root / name}: cannot be put back: {fault.strerror}") from fault

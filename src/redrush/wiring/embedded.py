@@ -12,8 +12,8 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended
-from redrush.control.keys import check_keys, check_known_keys, key_digests, load_keys, load_or_create_keys
-from redrush.control.sealing import SealedCampaign, is_sealed, seal, seal_sha256
+from redrush.control.keys import check_keys, check_known_keys, key_digests, load_or_create_keys
+from redrush.control.sealing import is_sealed, seal, seal_sha256
 from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import RETURNED_POT, Slots

@@ -10,7 +10,6 @@ taken for it. The old files are kept beside it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +17,11 @@ from pathlib import Path
 import msgspec
 
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
+from redrush.control.generations import note_generation
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended, witnessed_by
 from redrush.control.keys import check_known_keys, key_digests, load_keys
 from redrush.control.sealing import load_sealed, seal_sha256
 from redrush.control.witness import Witness, Witnessed
-from redrush.core.rush.instants import rfc3339
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.log_rows import Row, chain_after, record_of, row_of
@@ -137,7 +135,7 @@ def begin_anew(data_dir: DataDir, left: Left, rows: list[Row], order: Order) -> 
     old = replace_journal(data_dir.journal, identity, rows)
     _tell_the_others(data_dir, identity, rows, pots, left.recorded)
     done = Mended(generation, pots.seq, order.made_of, len(withheld), None if old is None else str(old))
-    _note(data_dir, order, done)
+    note_generation(data_dir, {**msgspec.structs.asdict(order), **msgspec.structs.asdict(done)})
     return done
 
 
@@ -242,14 +240,6 @@ def _tell_the_others(data_dir: DataDir, identity: Identity, rows: list[Row], pot
     except (ConfigError, RecordsDamaged):
         pass
     set_aside(data_dir.records)
-
-
-def _note(data_dir: DataDir, order: Order, done: Mended) -> None:
-    """Write down that the journal is of a new generation."""
-    before = data_dir.generations.read_bytes() if data_dir.generations.exists() else b""
-    at = rfc3339(time.time_ns() // 1_000)
-    line = msgspec.json.encode({"at": at, **msgspec.structs.asdict(order), **msgspec.structs.asdict(done)})
-    write_durably(data_dir.generations, before + line + b"\n")
 
 
 def honour_data_dir(data_dir: DataDir, receipts_file: Path, tell: Callable[[int, Honoured], None]) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+import msgspec
+
 from redrush.config import load_deployment_file
 from redrush.control.data_dir import DataDir
+from redrush.control.generations import note_generation
 from redrush.control.operator_access import ControlAddress, load_address, load_token
 from redrush.control.operator_api import OperatorApi
 from redrush.control.operator_client import Answered, ask
 from redrush.control.plans import load_plans
 from redrush.control.sealing import load_campaign
-from redrush.control.switch_log import SwitchLog, SwitchLogInUse, entries_of
+from redrush.control.switch_log import SwitchLog, SwitchLogInUse, accept, entries_of
+from redrush.control.switch_mark import mark_of
 from redrush.control.switchboard import Switchboard
 from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
@@ -106,3 +110,19 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, method: str, path: str
         return Answered(404, {})
     finally:
         log.close()
+
+
+def accept_switches(data_dir: DataDir, why: str, who: str) -> dict[str, Any]:
+    """Go on with the log of switches of the directory as it is; who did so stands in `generations.jsonl`.
+
+    Raises SwitchLogInUse while a server runs, ConfigError where nothing was ever switched or the disk refuses.
+    """
+    path = data_dir.switches
+    if not path.exists() and not mark_of(path).exists():
+        raise ConfigError(f"{path}: nothing was switched here, nothing is to be accepted")
+    done = msgspec.structs.asdict(accept(path))
+    try:
+        note_generation(data_dir, {"what": "accept switches", "why": why, "who": who, **done})
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.generations}: cannot be written: {fault.strerror}") from fault
+    return done

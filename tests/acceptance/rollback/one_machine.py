@@ -146,9 +146,12 @@ def make_template(directory: Path, monkeypatch: Any) -> Template:
     machine = Machine(file, directory / "data")
     told = Told()
     machine.serve([f"early{k}" for k in range(12)], told)
+    switch(machine, "0.5", monkeypatch)
     shutil.copytree(machine.data, directory / "old")
     code, said = run("backup", str(directory / "backup"), "--data", str(machine.data), monkeypatch=monkeypatch)
     assert code == 0, said
+
+    switch(machine, "0.25", monkeypatch)
 
     def killed() -> None:
         shutil.copytree(machine.data, directory / "now")  # what a SIGKILL leaves: every byte that was written
@@ -156,6 +159,12 @@ def make_template(directory: Path, monkeypatch: Any) -> Template:
     machine.serve([f"user{k}" for k in range(40)], told, amid=killed)
     shutil.rmtree(machine.data)
     return Template(file, directory / "now", directory / "old", directory / "backup", told)
+
+
+def switch(machine: Machine, share: str, monkeypatch: Any) -> None:
+    """Change something that grants do not depend on."""
+    code, said = run("switch", "set", "sampling.non_core", share, "--data", str(machine.data), monkeypatch=monkeypatch)
+    assert code == 0, said
 
 
 def go_on(machine: Machine, template: Template, receipts: Path, monkeypatch: Any) -> list[str]:

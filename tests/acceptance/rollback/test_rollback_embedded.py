@@ -18,7 +18,7 @@ Damage = Callable[[Template, Path], None]
 
 FILES = (
     "campaign.json", "amounts.i64", "keys.json", "journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock",
-    "journal.witness", "records.db", "records.db-wal", "switches.jsonl", "plans.json", "control-token",
+    "journal.witness", "records.db", "records.db-wal", "switches.jsonl", "switches.mark", "plans.json", "control-token",
 )  # fmt: skip
 JOURNAL = ("journal.db", "journal.db-wal", "journal.db-shm")
 
@@ -96,6 +96,13 @@ QUICK: list[tuple[str, tuple[str, ...], Damage, str]] = [
     ("the keys are lost", ("keys.json",), lost, "restore"),
     ("the records are damaged", ("records.db",), emptied, ""),
     ("the witness is lost", ("journal.witness",), lost, ""),
+    ("the switches are lost", ("switches.jsonl",), lost, "switch accept"),
+    ("the switches are emptied", ("switches.jsonl",), emptied, "switch accept"),
+    ("the switches are cut", ("switches.jsonl",), cut, "switch accept"),
+    ("a bit of the switches changes", ("switches.jsonl",), one_bit, "switch accept"),
+    ("older switches are put back", ("switches.jsonl",), older, "switch accept"),
+    ("the mark of the switches is lost", ("switches.mark",), lost, ""),
+    ("an older mark of the switches is put back", ("switches.mark",), older, ""),
 ]
 
 
