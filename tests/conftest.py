@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 import uvloop
 
 from redrush.stack.loopback import free_port
 from redrush.stack.postgres_server import PostgresServer
+
+# An example is right or wrong however long the machine takes for it: what may take how long is judged in benchmarks.
+hypothesis.settings.register_profile("redrush", deadline=None)
+hypothesis.settings.load_profile("redrush")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.gate.world import Answer, read_answer, request
+from tests.gate.world import Answer, read_answer, request, to_this_machine
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 READY_MAX_S: Final = 90.0
@@ -92,7 +92,7 @@ class RunningStack:
 
         async def ask() -> Answer:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            answer = await _ask(reader, writer, request("GET", path, ticket))
+            answer = await _ask(reader, writer, to_this_machine(request("GET", path, ticket)))
             writer.close()
             await writer.wait_closed()
             return answer
