@@ -50,6 +50,8 @@ class Crowd:
         self._known: list[Key] = list(witness.acknowledged)
         self._settled = asyncio.Event()
         self._ending = False
+        self.is_closed_by_order: Callable[[], bool] = bool
+        """Whether an operator has ended the event for a while: `closed` says nothing then, neither to winners."""
 
     @property
     def unsettled(self) -> set[Key]:
@@ -124,10 +126,11 @@ class Crowd:
         status = int(head.split(" ", 2)[1])
         outcome = json.loads(body)["outcome"] if status == 200 else ""
         # "Ask again" is no final word, so a gate that does not know of the grant yet may say it to its holder too.
-        self._witness.hear(key, None if outcome == "missed" else before, status, head, body)
-        if outcome in FINAL:
+        by_order = outcome == "closed" and self.is_closed_by_order()
+        self._witness.hear(key, None if outcome == "missed" or by_order else before, status, head, body)
+        if outcome in FINAL and not by_order:
             self._settle(key, outcome)
-        return outcome in FINAL
+        return outcome in FINAL and not by_order
 
     def _settle(self, key: Key, outcome: str) -> None:
         if outcome == "granted":

@@ -4,6 +4,9 @@ Processes are killed and stopped. Networks are torn in the kernel, by iptables i
 a server is *cut* off, *deaf* (nothing reaches it) or *mute* (it does what it is asked, but nobody hears of it); the
 link of a replica to its primary is cut while both serve others; a primary is lost to all but the gates that it serves
 already, so that it is replaced while they still trust it; packets are lost at random.
+
+Files go back in time (`set_files`): a set's older backup is put back, its servers come back with an older disk, an
+append-only file is cut, all files of a set are lost, somebody turns the writing off by hand.
 """
 
 import asyncio
@@ -16,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from tests.acceptance.chaos.set_files import SetFiles
 from tests.acceptance.chaos.stack import Process, Stack
 
 Rule = tuple[str, ...]
@@ -32,6 +36,10 @@ EVERYBODY_SHARE: Final = 0.1
 """Part of the runs in which the whole stack is killed; it takes seconds to come up again."""
 LONG_SHARE: Final = 0.35
 """Part of the stops and cuts that last longer than a warden waits for a server."""
+FILES_SHARE: Final = 0.25
+"""Part of the runs in which a set's files are hurt; an operator mends it, which takes some ten seconds."""
+FILES_AFTER_S: Final = 2.0
+"""Until then the copy that is put back is too young to lack much."""
 
 
 class Kind(StrEnum):
@@ -45,6 +53,17 @@ class Kind(StrEnum):
     UNLINK = "link to its primary cut"
     SPLIT = "lost to all but gates"
     LOSS = "packets lost"
+    ROLLBACK = "rolled back to a backup"
+    SNAPSHOT = "back with an older disk"
+    SHORTEN = "cut in its file"
+    WIPE = "wiped"
+    SETTINGS = "writing no file by order"
+
+
+FILE_KINDS: Final = (Kind.ROLLBACK, Kind.SNAPSHOT, Kind.SHORTEN, Kind.WIPE, Kind.SETTINGS)
+MOMENTS: Final = frozenset({Kind.KILL, *FILE_KINDS})
+"""What takes no time."""
+SETTINGS: Final = ("appendonly", "appendfsync")
 
 
 class Target(StrEnum):
@@ -80,7 +99,7 @@ class Fault:
     loss: float = 0.0
 
     def __str__(self) -> str:
-        lasts = "" if self.kind is Kind.KILL else f" for {self.lasts_s:.2f} s"
+        lasts = "" if self.kind in MOMENTS else f" for {self.lasts_s:.2f} s"
         return f"at {self.after_s:.2f} s: {self.target} {self.kind}{lasts}"
 
 
@@ -139,6 +158,17 @@ def draw_faults(rng: random.Random, within_s: float, *, network: bool) -> list[F
     return sorted(faults, key=lambda fault: fault.after_s)
 
 
+def draw_file_faults(rng: random.Random, within_s: float, kind: Kind | None = None) -> list[Fault]:
+    """Return a fault of a set's files, of this kind or of any, and perhaps one of a process before it."""
+    kind = kind or rng.choice(FILE_KINDS)
+    target = rng.choice((Target.STORE, Target.BOTH)) if kind in {Kind.SHORTEN, Kind.SETTINGS} else Target.BOTH
+    faults = [Fault(rng.uniform(FILES_AFTER_S, within_s), kind, target, pick=rng.random(), loss=rng.random())]
+    if rng.random() < 0.5:
+        before = Fault(rng.uniform(0.1, FILES_AFTER_S), Kind.KILL, rng.choice(PROCESS_TARGETS), pick=rng.random())
+        faults.insert(0, before)
+    return faults
+
+
 def _draw(rng: random.Random, within_s: float, *, network: bool) -> Fault:
     lasts_s = rng.uniform(2.2, 3.6) if rng.random() < LONG_SHARE else rng.uniform(0.2, 2.0)
     after_s = rng.uniform(0.1, within_s - lasts_s)
@@ -161,6 +191,9 @@ class Breaker:
 
     def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
         self.toll: Counter[str] = Counter()
+        self.files = SetFiles(stack)
+        self.all_were_killed = False
+        """Whether in the last run everybody died in one moment, while files were hurt."""
         self._stack = stack
         self._say = say
         self._stopped: list[Process] = []
@@ -169,6 +202,7 @@ class Breaker:
     async def run(self, faults: Sequence[Fault]) -> None:
         """Do all of them, each at its time, and return when all have ended."""
         began_s = asyncio.get_running_loop().time()
+        self.all_were_killed = False
         try:
             async with asyncio.TaskGroup() as doing:
                 for fault in faults:
@@ -199,10 +233,27 @@ class Breaker:
         elif fault.kind is Kind.KILL:
             for victim in victims:
                 victim.send(signal.SIGKILL)
+        elif fault.kind in FILE_KINDS:
+            await self._hurt_files(fault, victims)
         elif fault.kind is Kind.STOP:
             await self._stop(victims, fault.lasts_s)
         else:
             await self._tear(await self._rules_of(fault, victims), fault.lasts_s)
+
+    async def _hurt_files(self, fault: Fault, victims: list[Process]) -> None:
+        set_id = victims[0].set
+        assert set_id is not None
+        if fault.kind in {Kind.ROLLBACK, Kind.WIPE}:
+            in_order = fault.loss < 0.5
+            self.all_were_killed = not in_order
+            hurt = self.files.roll_back if fault.kind is Kind.ROLLBACK else self.files.wipe
+            await hurt(set_id, in_order=in_order)
+        elif fault.kind is Kind.SNAPSHOT:
+            await self.files.come_back_older(victims, set_id)
+        elif fault.kind is Kind.SHORTEN:
+            await self.files.cut(victims, fault.loss)
+        else:
+            await self.files.leave_unwritten(victims, SETTINGS[fault.loss < 0.5])
 
     def _victims(self, fault: Fault) -> list[Process]:
         running = self._stack.processes()

@@ -28,7 +28,15 @@ from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
 from tests.acceptance.chaos import auditor, evidence
 from tests.acceptance.chaos.crowd import Crowd, Tally
-from tests.acceptance.chaos.faults import Breaker, Fault, draw_faults
+from tests.acceptance.chaos.faults import (
+    FILE_KINDS,
+    FILES_SHARE,
+    Breaker,
+    Fault,
+    draw_faults,
+    draw_file_faults,
+)
+from tests.acceptance.chaos.operator import NotMended, Operator
 from tests.acceptance.chaos.stack import Stack, StackDied
 from tests.acceptance.crash import auditor as books_auditor
 from tests.acceptance.crash.evidence import read_seal, receipt_keys
@@ -97,6 +105,10 @@ class Toll:
     broken: Counter[str] = field(default_factory=Counter)
     grants: int = 0
     moved: int = 0
+    mended: int = 0
+    """Commands that an operator was told to give, and has given."""
+    honoured: int = 0
+    """Grants that were lost and entered again by their receipts."""
     recovery_max_s: float = 0.0
     surprises: list[str] = field(default_factory=list)
 
@@ -108,6 +120,8 @@ class Toll:
         self.broken += other.broken
         self.grants += other.grants
         self.moved += other.moved
+        self.mended += other.mended
+        self.honoured += other.honoured
         self.recovery_max_s = max(self.recovery_max_s, other.recovery_max_s)
         self.surprises += other.surprises
 
@@ -121,7 +135,8 @@ class Toll:
         faults = "\n".join(f"  {count:5} {name}" for name, count in sorted(self.faults.items()))
         return (
             f"{self.runs} runs, {self.faults.total()} faults, {self.grants} grants acknowledged, {self.moved} moves of "
-            f"slots, lost 0, doubles 0, cents off 0; answers {dict(self.answers)}, broken off {dict(self.broken)}, "
+            f"slots, {self.mended} sets mended as they were told to be, {self.honoured} grants honoured, "
+            f"lost 0, doubles 0, cents off 0; answers {dict(self.answers)}, broken off {dict(self.broken)}, "
             f"all had a final answer at most {self.recovery_max_s:.1f} s after the last fault\n{faults}"
         )
 
@@ -129,13 +144,16 @@ class Toll:
 class Event:
     """See the module. `directory` must be new."""
 
-    def __init__(self, seed: str, directory: Path, database: Path, *, runs: int, network: bool) -> None:
+    def __init__(
+        self, seed: str, directory: Path, database: Path, *, runs: int, network: bool, files: bool = False
+    ) -> None:
         self.toll = Toll()
         self._seed = seed
         self._rng = random.Random(seed)
         self._directory = directory
         self._runs = runs
         self._network = network
+        self._files = files
         self._witness = Witness()
         self._tally = Tally()
         self._tickets: dict[str, str] = {}
@@ -150,6 +168,9 @@ class Event:
         )
         self._stack.use_database(database)
         self._breaker = Breaker(self._stack, self._say)
+        self._operator = Operator(
+            directory / "data", lambda: [told.receipt for told in self._witness.acknowledged.values()], self._say
+        )
 
     def _rounds(self, number: int, short: int, rush: int) -> str:
         short_ms = int((FIRST_SHORT_S + number * EACH_RUN_S) * 1_000)
@@ -170,6 +191,8 @@ class Event:
             self.toll.broken = self._tally.broken
             self.toll.faults = self._breaker.toll
             self.toll.grants = len(self._witness.acknowledged)
+            self.toll.mended = sum(command.startswith("set ") for command in self._operator.did)
+            self.toll.honoured = self._operator.honoured
             self.toll.surprises = self._stack.surprises()
             await self._stack.down()
         finally:
@@ -179,14 +202,19 @@ class Event:
 
     async def _run(self, number: int) -> None:
         seal = self._seal
-        faults = draw_faults(self._rng, FAULTS_WITHIN_S, network=self._network)
+        faults = self._draw(number)
         await asyncio.sleep(seal.rounds[f"short-{number}"].closes_us / 1e6 - EARLY_S - time.time())
         crowd = Crowd(self._rng, self._witness, self._tally, self._sign, self._rng.choice((0.02, 0.05, 0.1)))
+        crowd.is_closed_by_order = lambda: self._operator.has_ended_event
+        if any(fault.kind in FILE_KINDS for fault in faults):
+            await asyncio.to_thread(self._breaker.files.keep)
         crowd.come(self._users(number))
         running = asyncio.create_task(crowd.run(self._stack.port))
         self._say(f"run {number}")
         try:
             await self._breaker.run(faults)
+            if any(fault.kind in FILE_KINDS for fault in faults):
+                await self._mend(faults)
             self._say("all is mended")
             mended_s = time.monotonic()
             if not await crowd.settled(SETTLE_DEADLINE_S):
@@ -207,6 +235,22 @@ class Event:
                 break
         self._fail(faults, problems)
         self._say("audited")
+
+    def _draw(self, number: int) -> list[Fault]:
+        """Return the faults of a run. Where it is all about files, the kinds come in turns."""
+        if self._files:
+            return draw_file_faults(self._rng, FAULTS_WITHIN_S, FILE_KINDS[number % len(FILE_KINDS)])
+        if self._network and self._rng.random() < FILES_SHARE:  # the short form has no time for it
+            return draw_file_faults(self._rng, FAULTS_WITHIN_S)
+        return draw_faults(self._rng, FAULTS_WITHIN_S, network=self._network)
+
+    async def _mend(self, faults: list[Fault]) -> None:
+        """Let the operator do what is said, until every set can grant."""
+        try:
+            await self._operator.mend(is_known=not self._breaker.all_were_killed)
+        except NotMended as fault:
+            self._fail(faults, [str(fault)])
+        self._fail(faults, self._operator.problems)
 
     def _users(self, number: int) -> list[Key]:
         """Return who claims: sometimes more than there are slots, sometimes fewer."""
@@ -301,10 +345,13 @@ def main() -> None:
     parser.add_argument("--database", type=Path, required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--network", action="store_true")
+    parser.add_argument("--files", action="store_true", help="In every run the files of a set are hurt.")
     chosen = parser.parse_args()
     if chosen.network:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    event = Event(chosen.seed, chosen.directory, chosen.database, runs=chosen.runs, network=chosen.network)
+    event = Event(
+        chosen.seed, chosen.directory, chosen.database, runs=chosen.runs, network=chosen.network, files=chosen.files
+    )
     try:
         toll = asyncio.run(event.run())
     except (RunWentWrong, StackDied) as fault:

@@ -118,6 +118,16 @@ class Stack:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
+    def hold(self) -> None:
+        """Let the supervisor do nothing until `go_on`: whoever ends is not started again."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """See `hold`."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGCONT)
+
     async def gone(self) -> None:
         """Return when no process of it is left."""
         if self._process is not None:
