@@ -4,9 +4,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from redrush.core.identity.user_ids import visible
 from redrush.errors import ConfigError, RedrushError
 
 LOG_BYTES_MAX: Final = 8_000_000
@@ -15,9 +19,16 @@ LOG_BYTES_MAX: Final = 8_000_000
 _ADDRESS = re.compile(r"[a-z]+ http://\S+")
 
 
+class _Entry(msgspec.Struct, frozen=True):
+    """What is read of an entry of the log."""
+
+    event: str
+    level: str
+
+
 def start_detached(arguments: Sequence[str], log_path: Path) -> str:
-    """Start `redrush` with these arguments in the background and return when it is ready: where it answers, and its
-    process and log, in lines. The directory of the log must exist.
+    """Start `redrush` with these arguments in the background and return when it is ready: what it warned of, where it
+    answers, and its process and log, in lines. The directory of the log must exist.
 
     If it ends instead, its last words are raised; if we are interrupted meanwhile, it is ended.
     """
@@ -43,10 +54,32 @@ def start_detached(arguments: Sequence[str], log_path: Path) -> str:
     if ready:
         process.returncode = 0  # not ours to wait for any more
         addresses = [line for line in lines if _ADDRESS.fullmatch(line)]
-        return "".join(f"{line}\n" for line in (*addresses, f"process {process.pid}, log {log_path}"))
+        return "".join(
+            f"{line}\n" for line in (*_warnings(lines), *addresses, f"process {process.pid}, log {log_path}")
+        )
     code = process.wait()
-    sentence = lines[-1].removeprefix("redrush: ") if lines else f"it ended with code {code}"
+    sentence = _last_words(lines) or f"it ended with code {code}"
     raise ConfigError(sentence) if code == ConfigError.exit_code else RedrushError(sentence)
+
+
+def _warnings(lines: Sequence[str]) -> list[str]:
+    """Return what was warned of at the start, for the person who cannot see the log."""
+    told = []
+    for line in lines:
+        if line.startswith("redrush: warning: "):
+            told.append(line.removeprefix("redrush: "))
+        elif line.startswith("{"):
+            with suppress(msgspec.MsgspecError):
+                entry = msgspec.json.decode(line, type=_Entry)
+                if entry.level in {"warning", "error"}:
+                    told.append(f"{entry.level}: {visible(entry.event)}")
+    return told
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """Return the refusal with which a log ends: some have a line for each thing that is wrong."""
+    begins = [number for number, line in enumerate(lines) if line.startswith("redrush: ")]
+    return "\n".join(lines[begins[-1] :] if begins else lines[-1:]).removeprefix("redrush: ")
 
 
 def _lines(log_path: Path, begins_at: int) -> list[str]:

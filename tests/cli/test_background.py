@@ -60,6 +60,25 @@ def test_a_detached_server_serves_until_it_is_stopped(campaign: Path) -> None:
     assert nothing.stderr.startswith("redrush: my event: no server runs here; ")
 
 
+def test_what_a_start_warns_of_and_every_line_of_a_refusal_reach_who_has_detached_it(campaign: Path) -> None:
+    file = campaign / "event.toml"
+    file.write_text(file.read_text() + "\n[limits]\naddress_per_second = 500\n")
+    serve = ("serve", "event.toml", "--data", "event", "--port", 0, "--detach")
+    began = _redrush(campaign, *serve)
+    try:
+        assert (began.returncode, began.stdout) == (0, "ready\n")
+        assert began.stderr.startswith("warning: limits.address_per_second counts addresses, and no trusted_proxies ")
+    finally:
+        assert _redrush(campaign, "stop", "--data", "event").returncode == 0
+    file.write_text(file.read_text().replace('"8800.00"', '"4400.00"'))
+    refused = _redrush(campaign, *serve)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    said, *differences, helps = refused.stderr.splitlines()
+    assert said.startswith("redrush: event: campaign ")
+    assert differences == ['  round "r21", total: sealed 8800.00, in the file 4400.00']
+    assert "--keys-from event" in helps
+
+
 def test_whoever_only_reads_the_journal_is_not_stopped(tmp_path: Path) -> None:
     """`reconcile` has the journal for a moment, and no switches."""
     lock = JournalLock(tmp_path / "journal.db")

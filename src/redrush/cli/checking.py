@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from redrush.config import CampaignFile, DeploymentFile, load_campaign_file, load_deployment_file
-from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening
+from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening, people
 from redrush.control.user_list import as_json, read_users
 from redrush.core.identity.user_ids import visible
 from redrush.core.money.currency import format_amount
@@ -92,7 +92,7 @@ def _audience_line(listed: Listed | None, packets: int) -> str:
         return "everybody with a ticket may win, one packet in each round"
     if listed.survey is None:
         return f"{listed.path}, which is not there"
-    return f"{listed.survey.users:,} people may win {packets:,} packets, one in each round ({listed.path})"
+    return f"{people(listed.survey.users)} may win {packets:,} packets, one in each round ({listed.path})"
 
 
 def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -117,7 +117,7 @@ def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
     warnings = deployment_doubts(deployment)
     if deployment.audience is not None:
         survey = read_users(deployment.audience, with_lines=True).survey if deployment.audience.exists() else None
-        who = "not there" if survey is None else f"{survey.users:,} people may win"
+        who = "not there" if survey is None else f"{people(survey.users)} may win"
         lines.append(f"  audience: {who} ({deployment.audience})")
         if survey is None or survey.users == 0:
             warnings.append(f"{deployment.audience}: nobody is on the list, so nobody can win")

@@ -57,6 +57,11 @@ def opening(file: CampaignFile, round_id: str) -> str:
     return round_.opens_text if round_.opens_text.endswith("+00:00") else f"{round_.opens_text} ({utc})"
 
 
+def people(count: int) -> str:
+    """Return so many people in words."""
+    return "1 person" if count == 1 else f"{count:,} people"
+
+
 def audience_doubts(file: CampaignFile, listed: Listed | None) -> list[str]:
     """Return a sentence for each doubt about who may win."""
     if listed is None:
@@ -68,7 +73,7 @@ def audience_doubts(file: CampaignFile, listed: Listed | None) -> list[str]:
         told.append(f"{listed.path}: nobody is on the list, so nobody can win")
     else:
         told += [
-            f"round {round_.id} has {round_.packets:,} packets, but only {survey.users:,} people may win, one packet "
+            f"round {round_.id} has {round_.packets:,} packets, but only {people(survey.users)} may win, one packet "
             f"each: at least {round_.packets - survey.users:,} are left over"
             for round_ in file.rounds
             if round_.packets > survey.users
