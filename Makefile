@@ -11,7 +11,7 @@ ifneq ($(shell { $(BIN)/python -c '$(FITS)' && echo fits; } 2>/dev/null),fits)
 ANEW := --clear
 endif
 
-.PHONY: setup demo demo-stack test test-peers test-newcomer check bench soak format clean
+.PHONY: setup demo demo-stack test test-rules test-servers test-peers test-newcomer check bench soak format clean
 
 setup: $(READY)
 
@@ -29,8 +29,26 @@ demo: setup          ## a whole event on this machine, with a report
 demo-stack: setup    ## the same on many processes: sets on Valkey, records on PostgreSQL, several gates
 	$(BIN)/redrush demo --stack $(DEMO)
 
-test: setup          ## every test that needs nothing but Python
-	$(BIN)/python -m pytest -m "not soak and not peers and not newcomer" $(TEST)
+QUICK := $(BIN)/python -m pytest -m "not soak and not peers and not newcomer"
+WITH_SERVERS := tests/acceptance tests/conformance tests/integration tests/stack
+
+ifdef TEST
+test: setup          ## every test that needs nothing but Python; TEST=tests/core: those
+	$(QUICK) $(TEST)
+else
+test: setup          ## every test that needs nothing but Python, in two halves at once
+	@echo "Two halves run at once, and each shows what it found when it is done: some ten minutes."
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-rules test-servers
+endif
+
+# Each half in a directory of its own: pytest tidies up what other runs have left.
+test-rules: setup    ## rules, gates and commands
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(QUICK) --basetemp "$$scratch/t" $(addprefix --ignore=,$(WITH_SERVERS))
+
+test-servers: setup  ## whole servers, stores and stacks
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	$(QUICK) --basetemp "$$scratch/t" $(WITH_SERVERS)
 
 test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks
 	$(BIN)/python -m pytest -m peers $(TEST)
