@@ -23,17 +23,27 @@ _decode_slots = msgspec.json.Decoder(tuple[Slots, ...]).decode
 CHAIN_DIGITS: Final = 16
 
 
-def chain_after(chain: str, row: Row) -> str:
-    """Return the fingerprint of a log up to this record, `chain` being that of all before it, "" before the first."""
-    _, kind, *columns = row
-    text = " ".join((chain, kind, *(str(column) for column in columns if column is not None)))
+def fingerprint(text: str) -> str:
+    """Return the first hexadecimal digits of the text's SHA-1."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:CHAIN_DIGITS]
 
 
+def chain_after(chain: str, row: Row) -> str:
+    """Return the fingerprint of a log up to this record, `chain` being that of all before it, "" before the first."""
+    _, kind, *columns = row
+    return fingerprint(" ".join((chain, kind, *(str(column) for column in columns if column is not None))))
+
+
 def chain_over(chain: str, records: Sequence[LogRecord]) -> str:
-    """Return the fingerprint of a log up to the last of these records, `chain` being that of all before the first."""
+    """Return the fingerprint of a set's log up to the last of these records, `chain` being that before the first.
+
+    Users stand in it by the fingerprint of their text: a gate makes it, and the set's server need not.
+    """
     for record in records:
-        row = granted_row(record, users_text(record.users)) if isinstance(record, Granted) else row_of(record)
+        if isinstance(record, Granted):
+            row = granted_row(record, fingerprint(users_text(record.users)))
+        else:
+            row = row_of(record)
         chain = chain_after(chain, row)
     return chain
 

@@ -14,6 +14,8 @@ import msgspec
 from redrush.settle.reconcile.report import Problems
 
 DIGITS: Final = 16
+USERS: Final = 6
+"""The column of a row with the users, who stand in the fingerprint by one of their own."""
 
 
 class LogEnd(msgspec.Struct, frozen=True):
@@ -42,8 +44,10 @@ def followed(
     chain, seq = "", 0
     for row in rows:
         seq = row[0]
-        told = [chain, *(str(column) for column in row[1:] if column is not None)]
-        chain = hashlib.sha1(" ".join(told).encode(), usedforsecurity=False).hexdigest()[:DIGITS]
+        columns = list(row[1:])
+        if row[USERS] is not None:
+            columns[USERS - 1] = _digits(row[USERS])
+        chain = _digits(" ".join([chain, *(str(column) for column in columns if column is not None)]))
         for mark in waiting:
             if mark.seq == seq and mark.chain != chain:
                 problems.add(f"set {set_}: its log up to record {seq} is not the one that {mark.whose} noted")
@@ -51,6 +55,10 @@ def followed(
     for mark in waiting:
         if mark.seq > seq:
             problems.add(f"set {set_}: its log ends at record {seq}, and {mark.whose} noted it up to record {mark.seq}")
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:DIGITS]
 
 
 def check_losses(set_: str, end: LogEnd, problems: Problems) -> None:

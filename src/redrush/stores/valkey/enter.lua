@@ -26,8 +26,8 @@ local function parse(text)
   return {tonumber(first), tonumber(stop)}
 end
 
-local held = redis.call('HMGET', meta, 'epoch', 'seq', 'restoring', 'chain', 'granted')
-local chain, granted_before = held[4] or '', tonumber(held[5] or 0)
+local held = redis.call('HMGET', meta, 'epoch', 'seq', 'restoring', 'chain')
+local chain, granted_before = string.sub(held[4] or '', 1, 16), tonumber(string.sub(held[4] or '', 18)) or 0
 if (epoch == 'restoring' and not (held[3] and not held[1])) or (epoch ~= 'restoring' and held[1] ~= epoch) then
   return refuse('TERMS', held[1] or 'none')
 end
@@ -41,17 +41,23 @@ if wanted_seq ~= 'next' then
   end
 end
 
--- ARGV: names and values of the record's other fields, in order; their values continue the fingerprint as in library.lua.
-local function keep(...)
+local function fingerprint(text)
+  return string.sub(redis.sha1hex(text), 1, 16)
+end
+
+-- Keeps the record, after which there are so many grants. ARGV: names and values of its other fields, in order; their
+-- values continue the fingerprint as in library.lua.
+local function keep(granted_now, ...)
   local fields = {...}
   local linked = {chain, kind, name}
   for k = 2, #fields, 2 do
-    linked[#linked + 1] = fields[k]
+    linked[#linked + 1] = fields[k - 1] == 'users' and fingerprint(fields[k]) or fields[k]
   end
   fields[#fields + 1] = 'before'
   fields[#fields + 1] = chain
   redis.call('XADD', log, integer(seq) .. '-0', 'kind', kind, 'pot', name, unpack(fields))
-  redis.call('HSET', meta, 'seq', integer(seq), 'chain', string.sub(redis.sha1hex(table.concat(linked, ' ')), 1, 16))
+  redis.call('HSET', meta, 'seq', integer(seq),
+    'chain', fingerprint(table.concat(linked, ' ')) .. ' ' .. integer(granted_now))
 end
 
 if kind == 'opened' then
@@ -60,7 +66,7 @@ if kind == 'opened' then
   end
   local run = cjson.decode(ARGV[5])[1]
   local first, count = integer(run[1]), integer(run[2])
-  keep('first_slot', first, 'count', count)
+  keep(granted_before, 'first_slot', first, 'count', count)
   redis.call('HSET', pot, 'opened', first .. ' ' .. count, 'first', first, 'next', first,
     'stop', integer(run[1] + run[2]), 'left', count, 'claimed', '0')
   return seq
@@ -133,9 +139,8 @@ if kind == 'granted' then
   if not is_next and not remove(first, first + #users) then
     return refuse('ABSENT', text_of(first, first + #users))
   end
-  keep('first_slot', integer(first), 'count', #users, 'at_us', at_us, 'users', users_text)
+  keep(granted_before + #users, 'first_slot', integer(first), 'count', #users, 'at_us', at_us, 'users', users_text)
   left, claimed = left - #users, claimed + #users
-  redis.call('HSET', meta, 'granted', integer(granted_before + #users))
   if epoch ~= 'restoring' then
     redis.call('HINCRBY', meta, 'honoured', #users)
   end
@@ -165,7 +170,7 @@ if kind == 'taken' then
     end
   end
   left = left - count
-  keep('slots', ARGV[5], 'transfer', transfer)
+  keep(granted_before, 'slots', ARGV[5], 'transfer', transfer)
   redis.call('HSET', taken, transfer, ARGV[5] .. ' ' .. name)
 else
   if redis.call('HEXISTS', given, transfer) == 1 then
@@ -184,7 +189,7 @@ else
     runs[#runs + 1] = {run[1], run[1] + run[2]}
   end
   left = left + count
-  keep('slots', ARGV[5], 'transfer', transfer)
+  keep(granted_before, 'slots', ARGV[5], 'transfer', transfer)
   redis.call('HSET', given, transfer, ARGV[5] .. ' ' .. name)
 end
 write(nil)

@@ -53,6 +53,12 @@ def before_of(entry: Reply) -> str | None:
     return None if before is None else before.decode()
 
 
+def chain_of(log_end: bytes | None) -> tuple[str, int]:
+    """Return the fingerprint and how many grants there are, of the field `chain` in a set's `meta`; None: no record."""
+    chain, _, granted = (log_end or b"").decode().partition(" ")
+    return chain, int(granted or 0)
+
+
 def log_record_of(entry: Reply) -> LogRecord:
     """Return what an entry of the stream says. Raises StoreCorrupt for one that the library did not write."""
     entry_id, fields = entry

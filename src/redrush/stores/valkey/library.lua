@@ -4,8 +4,8 @@
 --
 -- Keys of a set share one hash tag, {campaign/set}:
 --   meta             hash: epoch, replicas (the terms), primary (whose terms they are, if it was named), seq (of the
---                    last log record), chain (the fingerprint of the log up to there), granted (how many grants are in
---                    it), proven (the run id of the server process in which the log was compared with what others know
+--                    last log record), chain ("<fingerprint of the log up to there> <how many grants are in it>"),
+--                    proven (the run id of the server process in which the log was compared with what others know
 --                    of it), touched, detached (detach.lua), forks ("<epoch> <seq> …": under this epoch the set went on
 --                    with other records after this one, or with none, than it had before), losses and honoured
 --                    (proof.py)
@@ -26,6 +26,7 @@
 -- Numbers are doubles here: slots and instants end at 2^53, which the adapter checks. Refusals are error replies whose
 -- first word is a code: TERMS, NOSET, UNPROVEN, NOPOT, CONFLICT, ALREADY, FENCED, CHANGED.
 
+local CHAIN_DIGITS = 16
 local ARGUMENTS_MAX = 7000  -- unpack puts its values on the C stack, which ends at 8,000
 
 local function refuse(code, detail)
@@ -45,32 +46,43 @@ local function this_process()
   return run_id
 end
 
--- The seq of the last record, the fingerprint, and how many grants there are; or nil and the refusal of whoever comes
--- with other terms than those of the set, or to a log that was not compared.
+-- The seq of the last record, the fingerprint, and how many grants there are, as text; or nil and the refusal of whoever
+-- comes with other terms than those of the set, or to a log that was not compared.
 local function state_under(meta, epoch)
-  local held = redis.call('HMGET', meta, 'epoch', 'seq', 'chain', 'granted', 'proven')
+  local held = redis.call('HMGET', meta, 'epoch', 'seq', 'proven', 'chain')
   if not held[1] then
     return nil, refuse('NOSET', 'no set was founded here')
   end
   if held[1] ~= epoch then
     return nil, refuse('TERMS', held[1])
   end
-  if held[5] ~= (run_id or this_process()) then
+  if held[3] ~= (run_id or this_process()) then
     return nil, refuse('UNPROVEN', 'its log was not compared since the server was started')
   end
-  return tonumber(held[2]), held[3] or '', tonumber(held[4] or 0)
+  local chain = held[4]
+  if not chain then
+    return tonumber(held[2]), '', '0'
+  end
+  return tonumber(held[2]), string.sub(chain, 1, CHAIN_DIGITS), string.sub(chain, CHAIN_DIGITS + 2)
 end
 
 -- Continues the fingerprint by a record: the first 16 hexadecimal digits of the SHA-1 of all that is in it, behind the one
--- before. (One concatenation, and no table: this is on the way of every batch.)
+-- before; users stand in it by their own fingerprint, which whoever sends them has made. (One concatenation, no table, and
+-- no second look at the users: this is on the way of every batch.)
 local function fingerprint(text)
-  return string.sub(redis.sha1hex(text), 1, 16)
+  return string.sub(redis.sha1hex(text), 1, CHAIN_DIGITS)
 end
 
-local function append_move(meta, log, seq, chain, kind, pot, runs, transfer)
+-- Notes the log's end in one field, which costs less than two.
+local function log_end(chain, granted)
+  return chain .. ' ' .. granted
+end
+
+local function append_move(meta, log, seq, chain, granted, kind, pot, runs, transfer)
   redis.call('XADD', log, integer(seq) .. '-0', 'kind', kind, 'pot', pot, 'slots', runs, 'transfer', transfer,
     'before', chain)
-  redis.call('HSET', meta, 'seq', integer(seq), 'chain', fingerprint(table.concat({chain, kind, pot, runs, transfer}, ' ')))
+  redis.call('HSET', meta, 'seq', integer(seq),
+    'chain', log_end(fingerprint(table.concat({chain, kind, pot, runs, transfer}, ' ')), granted))
 end
 
 local function parse_run(text)
@@ -146,7 +158,7 @@ end
 -- compared with what others know.
 local function prove(keys, args)
   local held = redis.call('HMGET', keys[1], 'epoch', 'seq', 'chain')
-  if held[1] ~= args[1] or held[2] ~= args[2] or (held[3] or '') ~= args[3] then
+  if held[1] ~= args[1] or held[2] ~= args[2] or string.sub(held[3] or '', 1, CHAIN_DIGITS) ~= args[3] then
     return refuse('CHANGED', 'it is not as it was compared')
   end
   redis.call('HSET', keys[1], 'proven', this_process())
@@ -163,7 +175,7 @@ end
 local function open(keys, args)
   local meta, log, pot = unpack(keys)
   local epoch, replicas, name, first, count = unpack(args)
-  local seq, chain = state_under(meta, epoch)
+  local seq, chain, granted = state_under(meta, epoch)
   if not seq then
     return chain
   end
@@ -176,7 +188,8 @@ local function open(keys, args)
   end
   redis.call('XADD', log, integer(seq + 1) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
     'before', chain)
-  redis.call('HSET', meta, 'seq', integer(seq + 1), 'chain', fingerprint(table.concat({chain, 'opened', name, first, count}, ' ')))
+  redis.call('HSET', meta, 'seq', integer(seq + 1),
+    'chain', log_end(fingerprint(table.concat({chain, 'opened', name, first, count}, ' ')), granted))
   redis.call('HSET', pot, 'opened', first .. ' ' .. count, 'first', first, 'next', first,
     'stop', integer(tonumber(first) + tonumber(count)), 'left', count, 'claimed', '0')
   return seq + 1
@@ -188,6 +201,7 @@ end
 -- `shut`: nothing is given, grants are only found.
 local function decide(users, head, unclaimed, grants, at_us, shut)
   local known, fields, runs = {}, {}, {}
+  local pack, filled = struct.pack, 0  -- for each user a look for a global, and for a table's end, would cost
   local winners_by_name = {}
   local first, slot, stop = head.first, head.slot, head.stop
   local run, fetched, empty = nil, 0, shut
@@ -215,15 +229,17 @@ local function decide(users, head, unclaimed, grants, at_us, shut)
           end
         end
         if slot < stop and not shut then
-          value = struct.pack('>I7', slot) .. at_us
+          value = pack('>I7', slot) .. at_us
           winners_by_name[user] = value
-          fields[#fields + 1] = user
-          fields[#fields + 1] = value
+          fields[filled + 1] = user
+          fields[filled + 2] = value
+          filled = filled + 2
           if not run then
-            run = {first = slot, users = {}}
+            run = {first = slot, users = {}, count = 0}
             runs[#runs + 1] = run
           end
-          run.users[#run.users + 1] = user
+          run.count = run.count + 1
+          run.users[run.count] = user
           slot = slot + 1
         end
       end
@@ -244,13 +260,14 @@ local function outside(from_us, until_us)
 end
 
 -- KEYS: meta, log, pot, unclaimed, granted, grants. ARGV: epoch, replicas, pot, at_us, at_us in 7 bytes, users as JSON,
--- and, if new grants are given only within them, the instants from which and until which, in µs.
--- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones, fingerprint, how many grants
--- the set has in all, and the server's time if that is why nothing was given. Whoever is in neither list found the pot
+-- the fingerprint of that text, and, if new grants are given only within them, the instants from which and until which,
+-- in µs.
+-- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones, `chain`, and the
+-- server's time if that is why nothing was given. Whoever is in neither list found the pot
 -- empty, or shut.
 local function claim(keys, args)
   local meta, log, pot, unclaimed, granted, grants = unpack(keys)
-  local epoch, replicas, name, at_us, at_us_packed, names, from_us, until_us = unpack(args)
+  local epoch, replicas, name, at_us, at_us_packed, names, names_digest, from_us, until_us = unpack(args)
   local seq, chain, granted_before = state_under(meta, epoch)
   if not seq then
     return chain
@@ -267,23 +284,28 @@ local function claim(keys, args)
     if #known > 0 and replicas ~= '0' then
       touch_write(meta)
     end
-    return {seq, {}, known, chain, granted_before, shut_us}
+    return {seq, {}, known, log_end(chain, granted_before), shut_us}
   end
 
   local told = {}
   for _, run in ipairs(runs) do
-    local count = #run.users
-    local text = count == #users and names or text_of(run.users)
+    local count = run.count
+    local text, digest = names, names_digest
+    if count ~= #users then
+      text = text_of(run.users)
+      digest = fingerprint(text)
+    end
     local first = integer(run.first)
     seq = seq + 1
     redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', first,
       'count', count, 'at_us', at_us, 'users', text, 'before', chain)
-    chain = fingerprint(chain .. ' granted ' .. name .. ' ' .. first .. ' ' .. count .. ' ' .. at_us .. ' ' .. text)
+    chain = fingerprint(chain .. ' granted ' .. name .. ' ' .. first .. ' ' .. count .. ' ' .. at_us .. ' ' .. digest)
     told[#told + 1] = run.first
     told[#told + 1] = count
   end
   local new = #fields / 2
-  redis.call('HSET', meta, 'seq', integer(seq), 'chain', chain, 'granted', integer(granted_before + new))
+  chain = log_end(chain, integer(granted_before + new))
+  redis.call('HSET', meta, 'seq', integer(seq), 'chain', chain)
   for start = 1, #fields, ARGUMENTS_MAX do
     redis.call('HSET', grants, unpack(fields, start, math.min(start + ARGUMENTS_MAX - 1, #fields)))
   end
@@ -293,16 +315,21 @@ local function claim(keys, args)
       redis.call('RPUSH', granted, run)
     end
   end
-  redis.call('HSET', pot, 'first', integer(head.first), 'next', integer(head.slot), 'stop', integer(head.stop),
-    'left', integer(tonumber(state[4]) - new), 'claimed', integer(tonumber(state[5]) + new))
-  return {seq, told, known, chain, granted_before + new}
+  local slot, left, claimed = integer(head.slot), integer(state[4] - new), integer(state[5] + new)
+  if head.fetched > 0 then  -- else the head is the same run as before, and its ends need not be written
+    redis.call('HSET', pot, 'first', integer(head.first), 'next', slot, 'stop', integer(head.stop),
+      'left', left, 'claimed', claimed)
+  else
+    redis.call('HSET', pot, 'next', slot, 'left', left, 'claimed', claimed)
+  end
+  return {seq, told, known, chain}
 end
 
 -- KEYS: meta, log, pot, unclaimed, taken. ARGV: epoch, replicas, pot, count, transfer. Returns seq and the runs as JSON.
 local function take(keys, args)
   local meta, log, pot, unclaimed, taken = unpack(keys)
   local epoch, replicas, name, count, transfer = unpack(args)
-  local seq, chain = state_under(meta, epoch)
+  local seq, chain, so_far = state_under(meta, epoch)
   if not seq then
     return chain
   end
@@ -344,7 +371,7 @@ local function take(keys, args)
   end
   local text = '[' .. table.concat(runs, ',') .. ']'
 
-  append_move(meta, log, seq + 1, chain, 'taken', name, text, transfer)
+  append_move(meta, log, seq + 1, chain, so_far, 'taken', name, text, transfer)
   if popped > 0 then
     redis.call('RPOP', unclaimed, popped)
   end
@@ -380,7 +407,7 @@ end
 local function give(keys, args)
   local meta, log, pot, unclaimed, granted, given = unpack(keys)
   local epoch, replicas, name, text, transfer = unpack(args)
-  local seq, chain = state_under(meta, epoch)
+  local seq, chain, so_far = state_under(meta, epoch)
   if not seq then
     return chain
   end
@@ -401,7 +428,7 @@ local function give(keys, args)
     return refuse('ALREADY', met)
   end
 
-  append_move(meta, log, seq + 1, chain, 'given', name, text, transfer)
+  append_move(meta, log, seq + 1, chain, so_far, 'given', name, text, transfer)
   local left = tonumber(state[4])
   for _, run in ipairs(runs) do
     if run[2] > 0 then

@@ -19,6 +19,7 @@ from redrush.errors import ConfigError
 from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.store import FIRST_HISTORY, History, Known, StoreUnavailable
 from redrush.stores.valkey.absences import absence_of
+from redrush.stores.valkey.entries import chain_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
 from redrush.stores.valkey.proof import Held, lack, prove
@@ -80,8 +81,9 @@ class Primary:
         self._changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed = False
         self._times = HeardTimes()
-        self.acknowledged: tuple[int, bytes, int, int] | None = None
-        """Seq, fingerprint, grants and generation of the last log record that this process was told durable."""
+        self.acknowledged: tuple[int, bytes, int] | None = None
+        """Seq of the last log record that this process was told durable, the log's end there (`chain_of`), and its
+        generation."""
         self._prover = prover
         self._compared = ""
         self._keeper: asyncio.Task[None] | None = None
@@ -110,8 +112,8 @@ class Primary:
         """How far this process knows the set's log, by what it was told durable."""
         if self.acknowledged is None:
             return None
-        seq, chain, grants, generation = self.acknowledged
-        return Known(generation, seq, chain.decode(), grants)
+        seq, log_end, generation = self.acknowledged
+        return Known(generation, seq, *chain_of(log_end))
 
     @property
     def is_attached(self) -> bool:

@@ -14,12 +14,12 @@ import msgspec
 
 from redrush.core.sets.failover import Terms
 from redrush.ports.store import History, Known, StoreUnavailable
-from redrush.stores.valkey.entries import before_of
+from redrush.stores.valkey.entries import before_of, chain_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.terms import history_of, load, terms_of
 
-FIELDS: Final = ("epoch", "replicas", "forks", "seq", "chain", "granted", "proven")
+FIELDS: Final = ("epoch", "replicas", "forks", "seq", "chain", "proven")
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -49,15 +49,16 @@ def held_of(answers: Sequence[Reply]) -> Held:
     info, fields = answers
     text = info.decode() if isinstance(info, bytes) else str(info)
     run_id = text.partition("run_id:")[2].partition("\r")[0]
-    *terms, forks, seq, chain, granted, proven = fields
+    *terms, forks, seq, log_end, proven = fields
+    chain, granted = chain_of(log_end)
     return Held(
         run_id,
         proven is not None and proven.decode() == run_id,
         terms_of(terms),
         history_of(forks),
         int(seq or 0),
-        (chain or b"").decode(),
-        int(granted or 0),
+        chain,
+        granted,
     )
 
 

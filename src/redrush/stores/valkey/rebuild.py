@@ -33,7 +33,7 @@ from redrush.ports.store import (
     Taken,
     Transfers,
 )
-from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, runs_text, transfers_of
+from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, chain_of, runs_text, transfers_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
@@ -125,9 +125,8 @@ class SetRebuild:
         Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
         """
         await load(self._link, self._keys, Library.read())
-        last, granted = (
-            int(value or 0) for value in (await self._ask(("HMGET", self._keys.meta, "seq", "granted")))[0]
-        )
+        ((seq, log_end),) = await self._ask(("HMGET", self._keys.meta, "seq", "chain"))
+        last, (_, granted) = int(seq or 0), chain_of(log_end)
         lost = 0 if known is None else max(0, known.grants - granted)
         losses: tuple[Command, ...] = ()
         if known is not None and lost:

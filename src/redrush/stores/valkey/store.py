@@ -21,7 +21,7 @@ from typing import Final, Self
 from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
 from redrush.ports.clock import TimeHeard
-from redrush.ports.log_rows import users_text
+from redrush.ports.log_rows import fingerprint, users_text
 from redrush.ports.news import News, NewTerms
 from redrush.ports.store import (
     EARLY,
@@ -174,20 +174,22 @@ class ValkeyStore:
             raise ValueError(f"at most {USERS_MAX} users in one claim, not {len(users)}")
         remembered = self._pots.get(pot) or _Pot(self._keys.pot(pot))
         keys = remembered.keys
+        text = users_text(users)
         (reply,) = await self._change(
             self._library.claim,
             (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, keys.granted, keys.grants),
             keys.id,
             at_us,
             at_us.to_bytes(GRANT_INTEGER_BYTES),
-            users_text(users),
+            text,
+            fingerprint(text),
             *self._within(pot),
         )
         if isinstance(reply, ReplyFault):
             raise _never_opened(pot)
         self._pots[pot] = remembered
-        seq, runs, repeats, chain, granted, *shut = reply
-        self._saw(seq, chain, granted)
+        seq, runs, repeats, log_end, *shut = reply
+        self._saw(seq, log_end)
         nothing = EMPTY if not shut else EARLY if shut[0] < self._times[pot][0] - self.slack_us else LATE
         return results_of(users, at_us, runs, repeats, remembered.grants, nothing)
 
@@ -399,12 +401,12 @@ class ValkeyStore:
     def _saw_seq(self, seq: int) -> None:
         self._seq = max(self._seq, seq)
 
-    def _saw(self, seq: int, chain: bytes, granted: int) -> None:
+    def _saw(self, seq: int, log_end: bytes) -> None:
         """What was just acknowledged is what this process knows of the set, whatever becomes of its servers."""
         self._seq = max(self._seq, seq)
         acknowledged, history = self._primary.acknowledged, self._primary.history
         if (acknowledged is None or seq > acknowledged[0]) and history is not None:
-            self._primary.acknowledged = (seq, chain, granted, history.generation)
+            self._primary.acknowledged = (seq, log_end, history.generation)
 
 
 def _check_slots(slots: tuple[Slots, ...]) -> None:
