@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 
 import msgspec
 import uvloop
@@ -87,6 +88,7 @@ class Embedded:
         self._clock = clock
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._log = server_log()
 
     @property
@@ -155,7 +157,10 @@ class Embedded:
         self._settle(clock)
         self._watch()
         self._tune()
-        return await self._listen(clock)
+        ports = await self._listen(clock)
+        # Last, and nothing is awaited after it: what is recorded now would only hold up who waits for the server.
+        self._run("recorder", self._record())
+        return ports
 
     def _read_audience(self, now_us: int, *, is_new: bool) -> Audience | None:
         """Read who may win, and tell what is doubtful about the event."""
@@ -215,13 +220,15 @@ class Embedded:
             paused=self._settlement_paused,
             on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
         )
-        self._tasks = [
-            asyncio.create_task(self._record(), name="recorder"),
-            asyncio.create_task(self._closer.run(), name="closer"),
-        ]
-        self._clock_watch = asyncio.create_task(self._clocks.run(), name="clock watch")
-        for task in (*self._tasks, self._clock_watch):
-            task.add_done_callback(self._ended)
+        self._run("closer", self._closer.run())
+        self._clock_watch = self._run("clock watch", self._clocks.run())
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have it done beside everything else, to the end of the server."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+        return task
 
     async def _record(self) -> None:
         """Follow the journal, into records that are sound: a damaged file is put aside, for they can be made anew."""
@@ -308,7 +315,7 @@ class Embedded:
         self._closer.stop()
         await self._recorder.stop(drain=self._store.log_is_readable)
         self._clock_watch.cancel()
-        await asyncio.gather(*self._tasks, self._clock_watch, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
         self._records.close()
         if self._fault is not None:
