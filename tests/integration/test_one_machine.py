@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 import stat
+import tarfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,8 @@ from redrush.ports.store import Granted, StoreFailed
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.stores.sqlite.guard import GUARD_S
 from tests.acceptance.rollback.one_machine import CAMPAIGN, Machine, Told, run
+
+BEFORE = Path(__file__).parent / "fixtures" / "directory_before"
 
 VERSION_1 = """
 CREATE TABLE log (
@@ -63,6 +66,31 @@ def test_a_journal_of_the_version_before_is_read_and_opened_in_its_place(tmp_pat
             await store.close()
 
     asyncio.run(reopened())
+
+
+def test_a_whole_directory_of_the_version_before_is_served_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made by that version's own code, on 2026-11-28: two servings, the second one killed, and a switch."""
+    machine = Machine(BEFORE / "campaign.toml", tmp_path / "data")
+    with tarfile.open(BEFORE / "data.tar.gz") as archive:
+        archive.extractall(machine.data, filter="data")
+    grants = {user: tuple(told) for user, told in json.loads((BEFORE / "told.json").read_bytes()).items()}
+    data = ("--data", str(machine.data))
+    for _ in range(2):
+        machine.serve(list(grants), Told(dict(grants)))  # everybody is told just what they were told then
+    code, said = run("export", "grants", *data, "--format", "jsonl", monkeypatch=monkeypatch)
+    assert code == 0, said
+    exported = {line["user"]: (line["slot"], line["amount"]) for line in map(json.loads, said.splitlines())}
+    assert exported == {user: (slot, amount) for user, (slot, amount, _) in grants.items()}
+    code, said = run("reconcile", *data, monkeypatch=monkeypatch)
+    assert code == 0, said
+    code, said = run("switch", "log", *data, "--json", monkeypatch=monkeypatch)
+    assert (code, [entry["why"] for entry in json.loads(said)["entries"]]) == (0, ["a fixture"])
+    for name in ("journal.db", "journal.db-wal"):
+        (machine.data / name).unlink(missing_ok=True)
+    with pytest.raises(ConfigError, match="set rebuild"):  # it is watched over from now on
+        machine.serve(["early0"], Told())
 
 
 def test_an_orderly_stop_leaves_everything_in_the_journal_itself(machine: Machine, tmp_path: Path) -> None:
