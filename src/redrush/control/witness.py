@@ -42,7 +42,7 @@ MARKS: Final = 2
 _Kind = TypeVar("_Kind")
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct):
     """How far the journal is: see the module."""
 
     turn: int
@@ -116,15 +116,16 @@ class Witness:
 
     def note(self, rows: Sequence[Row], chain: str) -> None:
         """Write down that these rows are durable. Raises OSError: then nobody may be told of them."""
-        granted = self._granted
+        granted, mark = self._granted, self._mark
         for row in rows:
             if row[1] == "granted":
                 granted[row[2]] += row[4] or 0
             elif row[2] not in granted:
                 granted[row[2]] = 0
-        turn = self._mark.turn + 1
-        self._mark = Mark(turn, rows[-1][0], chain, granted)
-        line = _line(self._mark)
+        mark.turn = turn = mark.turn + 1
+        mark.seq = rows[-1][0]
+        mark.chain = chain
+        line = _line(mark)
         if len(line) > self._page_bytes:
             self._make()
             return

@@ -5,6 +5,7 @@ One form for every journal (SQLite's own, PostgreSQL's copy), so that what was c
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,16 +23,21 @@ _decode_slots = msgspec.json.Decoder(tuple[Slots, ...]).decode
 
 CHAIN_DIGITS: Final = 16
 
+_sha1 = partial(hashlib.sha1, usedforsecurity=False)
+
 
 def fingerprint(text: str) -> str:
     """Return the first hexadecimal digits of the text's SHA-1."""
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:CHAIN_DIGITS]
+    return _sha1(text.encode()).hexdigest()[:CHAIN_DIGITS]
 
 
 def chain_after(chain: str, row: Row) -> str:
     """Return the fingerprint of a log up to this record, `chain` being that of all before it, "" before the first."""
-    _, kind, *columns = row
-    return fingerprint(" ".join((chain, kind, *(str(column) for column in columns if column is not None))))
+    _, kind, pot, first_slot, count, at_us, users, slots, transfer = row
+    if users is not None:  # a grant: each commit has one, so it is spelled out
+        return fingerprint(f"{chain} {kind} {pot} {first_slot} {count} {at_us} {users}")
+    columns = (pot, first_slot, count, at_us, slots, transfer)
+    return fingerprint(" ".join([chain, kind, *[str(column) for column in columns if column is not None]]))
 
 
 def chain_over(chain: str, records: Sequence[LogRecord]) -> str:

@@ -222,14 +222,15 @@ class JournalWriter:
 
     def _write(self, rows: Sequence[Row]) -> None:
         chain = self._chain
-        chained = []
-        for row in rows:
-            chain = chain_after(chain, row)
-            chained.append((*row, chain))
-        if len(chained) == 1:
+        if len(rows) == 1:
             # One call, hence one release of the GIL, for insert, commit and fsync.
-            self._connection.execute(self._append, chained[0])
+            chain = chain_after(chain, rows[0])
+            self._connection.execute(self._append, (*rows[0], chain))
         else:
+            chained = []
+            for row in rows:
+                chain = chain_after(chain, row)
+                chained.append((*row, chain))
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(self._append, chained)
             self._connection.execute("COMMIT")
