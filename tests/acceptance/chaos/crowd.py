@@ -47,6 +47,7 @@ class Crowd:
         self._pause_max_s = pause_max_s
         self._waiting: deque[Key] = deque()
         self._unsettled: set[Key] = set()
+        self._last: dict[Key, str] = {}
         self._known: list[Key] = list(witness.acknowledged)
         self._settled = asyncio.Event()
         self._ending = False
@@ -54,9 +55,9 @@ class Crowd:
         """Whether an operator has ended the event for a while: `closed` says nothing then, neither to winners."""
 
     @property
-    def unsettled(self) -> set[Key]:
-        """Who still waits for a final answer."""
-        return self._unsettled
+    def unsettled(self) -> dict[Key, str]:
+        """Who still waits for a final answer, and what they were told last."""
+        return {key: self._last.get(key, "not asked yet") for key in self._unsettled}
 
     def come(self, keys: Iterable[Key]) -> None:
         """Let these users claim."""
@@ -104,6 +105,9 @@ class Crowd:
         final = False
         try:
             final = await self._answer(key, reader, writer)
+        except (OSError, EOFError, TimeoutError) as fault:
+            self._last[key] = repr(fault)
+            raise
         finally:
             if not final and key in self._unsettled:
                 self._waiting.append(key)
@@ -126,6 +130,7 @@ class Crowd:
         status = int(head.split(" ", 2)[1])
         outcome = json.loads(body)["outcome"] if status == 200 else ""
         # "Ask again" is no final word, so a gate that does not know of the grant yet may say it to its holder too.
+        self._last[key] = f"{status} {body!r}"
         by_order = outcome == "closed" and self.is_closed_by_order()
         self._witness.hear(key, None if outcome == "missed" or by_order else before, status, head, body)
         if outcome in FINAL and not by_order:

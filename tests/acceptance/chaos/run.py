@@ -220,7 +220,8 @@ class Event:
             if not await crowd.settled(SETTLE_DEADLINE_S):
                 left = crowd.unsettled
                 self._fail(
-                    faults, [f"{len(left)} users have no final answer {SETTLE_DEADLINE_S:g} s after: {list(left)[:5]}"]
+                    faults,
+                    [f"{len(left)} users have no final answer {SETTLE_DEADLINE_S:g} s after: {list(left.items())[:5]}"],
                 )
             self.toll.recovery_max_s = max(self.toll.recovery_max_s, time.monotonic() - mended_s)
         finally:
