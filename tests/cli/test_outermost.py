@@ -266,6 +266,25 @@ def test_a_command_without_its_extra_says_what_installs_it(tmp_path: Path) -> No
         assert said.startswith(f'redrush: redrush {command} needs the extra "{extra}" ('), (line, said)
 
 
+def test_mending_the_directory_of_one_machine_needs_no_extra(tmp_path: Path) -> None:
+    """`set honour` is what backups and refusals name: in an emergency there may be no package index."""
+    campaign = tmp_path / "e.toml"
+    assert _redrush("init", "e.toml", cwd=tmp_path).returncode == 0
+    assert _redrush("seal", str(campaign), "--data", "event", cwd=tmp_path).returncode == 0
+    (tmp_path / "receipts").touch()
+    lines = ["set honour --data event --receipts receipts", "set rebuild --data event --why x"]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT],
+        input="\n".join(lines),
+        text=True,
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    for line, (_, said) in json.loads(ran.stdout).items():
+        assert "needs the extra" not in said, line
+
+
 class _Installed:
     """A distribution as `importlib.metadata` shows it, which notes where it came from."""
 

@@ -205,6 +205,15 @@ def test_a_backup_is_whole_secret_and_restored_where_nothing_newer_is_known(
     )
     ((code, answer),) = said
     assert (code, json.loads(answer)["grants"]) == (0, 2)
+    assert (
+        run("audience", "add", "--data", str(machine.data), "--user", "zed", "--why", "late", monkeypatch=monkeypatch)[
+            0
+        ]
+        == 0
+    )
+    again = tmp_path / "again"
+    assert run("backup", str(again), "--data", str(machine.data), monkeypatch=monkeypatch)[0] == 0
+    assert b"zed" in (again / "audience-additions.jsonl").read_bytes()
     assert {stat.S_IMODE(path.stat().st_mode) for path in backup.iterdir()} == {0o600}
     machine.serve(["c"], told)
     code, refused = run("restore", str(backup), "--data", str(machine.data), monkeypatch=monkeypatch)

@@ -151,8 +151,6 @@ def honour(
 ) -> None:
     """Enter lost grants again by the receipts of their winners; exit 1 if one conflicts with what was granted since."""
     from redrush.settle.honouring import Honour
-    from redrush.wiring.restoring import honour_receipts
-    from redrush.wiring.set_orders import deployment_path
 
     found: list[dict[str, Any]] = []
 
@@ -170,6 +168,9 @@ def honour(
 
         honour_data_dir(directory, receipts, tell)
     else:
+        from redrush.wiring.restoring import honour_receipts
+        from redrush.wiring.set_orders import deployment_path
+
         honour_receipts(deployment_path(data, deploy), receipts, tell)
     ok = all(row["outcome"] in {Honour.ENTERED, Honour.KNOWN} for row in found)
     if as_json:

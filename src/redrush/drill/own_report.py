@@ -79,7 +79,7 @@ def show_own_report(data_dir: Path, out: Path, language: Language, *, as_json: b
         sys.stdout.write(to_json(found).decode())
     else:
         print_report(found, console, language)
-    console.print(f"\n{report_at}", highlight=False, soft_wrap=True)
+    console.print(f"\n{report_at}", highlight=False, soft_wrap=True, markup=False)
     return 0 if found.holds else 1
 
 

@@ -41,7 +41,7 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 """They never change after the first start: any backup has them as they must be."""
 
 OPTIONAL: Final = ("switches.jsonl", "plans.json", "control-token", "client_policy.json", "proof_of_work.json",
-                   "generations.jsonl")  # fmt: skip
+                   "generations.jsonl", "audience-additions.jsonl")  # fmt: skip
 
 Progress = Callable[[str, int, int], None]
 """Hears of a file's name, how much of it is done, and how much it is."""

@@ -24,6 +24,8 @@ def stop_server(data_dir: DataDir) -> int:
 
     NoServer if none runs there; RedrushError if it may not be told, or does not end within STOP_MAX_S.
     """
+    if not data_dir.root.is_dir():
+        raise NoServer(f"{data_dir.root}: is no data directory, so no server runs on it")
     pid = holder(data_dir.journal)
     if pid is None or not _serves(data_dir):
         raise NoServer(f"{data_dir.root}: no server runs here; `redrush serve FILE --data {data_dir.root}` starts one")
