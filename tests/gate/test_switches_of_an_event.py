@@ -205,17 +205,20 @@ async def test_settlement_rests_while_it_is_paused_and_catches_up_afterwards(tmp
             metrics = (await event.ask("control", request("GET", "/metrics"))).body.decode()
             return float(metrics.split("\nredrush_records_behind ")[1].split("\n")[0])
 
+        async def caught_up() -> None:
+            async with asyncio.timeout(10):
+                while await behind():
+                    await asyncio.sleep(0.01)
+
+        await caught_up()  # recording begins when the server answers, and not before
         await event.switch("settlement.paused", True)
-        while await behind():
-            await asyncio.sleep(0.01)  # a slice that was under way
+        await caught_up()  # a slice that was under way
         assert (await event.grab()).outcome == "granted"
         deadline_s = time.monotonic() + 0.5
         while time.monotonic() < deadline_s:
             assert await behind() == 1, "the log keeps it"
         await event.switch("settlement.paused", False)
-        async with asyncio.timeout(10):
-            while await behind():
-                await asyncio.sleep(0.01)
+        await caught_up()
 
 
 async def test_a_limit_on_waiting_claims_holds_and_is_taken_back(tmp_path: Path) -> None:
