@@ -56,11 +56,12 @@ test-peers: setup    ## the tests that need Debian packages: the peers, proxies,
 test-newcomer: setup ## the README pasted line by line on an empty machine, and an installation without extras
 	$(BIN)/python -m pytest -m newcomer $(TEST)
 
-check: setup         ## style, types, layers
+check: setup         ## style, types, layers, and the rules about the code that tests/architecture states
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -13,7 +13,7 @@ ALLOWED = {
     ("cli/main.py", "ticket"),  # the expiry of tickets that are issued by hand
     ("cli/beginning.py", "init"),  # "in 2 minutes", in a file that a person is about to read
     ("cli/outermost.py", "_write"),  # when a command broke off, in the file with the details
-    ("wiring/mending.py", "_note"),  # an operator's command on a set, in the log of such commands
+    ("control/generations.py", "note_generation"),  # an operator's command on a set, in the log of such commands
     ("wiring/backup.py", "backup"),  # when a backup was made, in its manifest
     ("client/issue.py", "ticket"),  # a login service's own program, not a process of the event
 }
