@@ -1,16 +1,14 @@
-"""A gate and a store of a fixed service rate, without either: batches, levels and room as a gate drives them, on a
-simulated clock."""
+"""A gate and a store of a fixed service rate, without either: the queue and the levels of a gate, driven as it drives
+them, on a simulated clock."""
 
 import random
-from collections import deque
 from typing import Final
 
 import msgspec
 
 from redrush.core.load.levels import COUNTED_GRADES, COUNTS, GRADES, WINDOW_S, Levels, Window
-from redrush.core.load.room import Room
+from redrush.core.load.queue import Batch, Queue
 
-BATCH_CLAIMS_MAX: Final = 1_024
 PLACES: Final = 20_000
 
 
@@ -34,7 +32,7 @@ class SimulatedGate:
 
     def __init__(self, shop: Shop, seed: int, target_s: float = 0.010) -> None:
         self.levels = Levels()
-        self.room = Room(BATCH_CLAIMS_MAX)
+        self.queue = Queue[float](PLACES)
         self.served: list[Served] = []
         self.level_at: list[tuple[float, float]] = []
         self.refused = self.no_place = self.offered = 0
@@ -42,9 +40,7 @@ class SimulatedGate:
         self._shop = shop
         self._target_s = target_s
         self._random = random.Random(seed)
-        self._queue: deque[float] = deque()
-        self._batch: list[float] = []
-        self._batch_began_s = 0.0
+        self._batch: Batch[float] | None = None
         self._done_s = float("inf")
         self._window_ends_s = WINDOW_S
         self._waiting = 0
@@ -93,41 +89,42 @@ class SimulatedGate:
             if user_grade >= self.levels.admitted:
                 self.refused += 1
                 return
-        places = PLACES if self.room.waiting_max is None else self.room.waiting_max
-        if len(self._queue) >= places:
-            self.no_place += 1
-            self._turned_away += 1
+        if not self.queue.join(self.now_s, self._now_us):
+            self._refuse(1)
             return
-        self._queue.append(self.now_s)
         self._begin_batch()
 
+    @property
+    def _now_us(self) -> int:
+        return int(self.now_s * 1e6)
+
+    def _refuse(self, claims: int) -> None:
+        self.no_place += claims
+        self._turned_away += claims
+
     def _begin_batch(self) -> None:
-        if self._batch or not self._queue:
+        if self._batch is not None or not self.queue.claims:
             return
-        count = min(len(self._queue), self.room.batch_max)
-        self._batch = [self._queue.popleft() for _ in range(count)]
+        self._batch = batch = self.queue.next_batch(self._now_us)
+        count = len(batch.claims)
         self._taken += count
-        self._waited_s += sum(self.now_s - came_s for came_s in self._batch)
-        while self.room.waiting_max is not None and len(self._queue) > self.room.waiting_max:
-            self._queue.pop()
-            self.no_place += 1
-            self._turned_away += 1
-        self._batch_began_s = self.now_s
+        self._waited_s += batch.waited_us / 1e6
+        self._refuse(len(self.queue.take_excess()))
         self._done_s = self.now_s + (self._shop.each_s + count / self._shop.per_s) * self._random.uniform(0.8, 1.25)
 
     def _decide(self) -> None:
-        batch, self._batch, self._done_s = self._batch, [], float("inf")
-        self._decided += len(batch)
-        for came_s in batch:
-            self.served.append(Served(came_s, self._batch_began_s - came_s, self.now_s - came_s))
-        bound_us = 2e6 * max(self._target_s, self.room.usual_us / 1e6)
-        self.room.learn(
-            len(batch),
-            int((self.now_s - self._batch_began_s) * 1e6),
-            bound_us,
-            calm=self.levels.admitted >= GRADES,
-        )
+        batch, self._batch, self._done_s = self._batch, None, float("inf")
+        assert batch is not None
+        self._decided += len(batch.claims)
+        for came_s in batch.claims:
+            self.served.append(Served(came_s, batch.began_us / 1e6 - came_s, self.now_s - came_s))
+        self.queue.decided(batch, self._now_us, 2e6 * self._wait_mean_max_s, calm=self.levels.admitted >= GRADES)
+        self._refuse(len(self.queue.take_excess()))
         self._begin_batch()
+
+    @property
+    def _wait_mean_max_s(self) -> float:
+        return max(self._target_s, self.queue.usual_us / 1e6)
 
     def _turn(self) -> None:
         self._window_ends_s += WINDOW_S
@@ -139,13 +136,13 @@ class SimulatedGate:
                 waited_s=self._waited_s,
                 turned_away=self._turned_away,
                 decided=self._decided,
-                waiting_more=len(self._queue) - self._waiting,
+                waiting_more=len(self.queue.claims) - self._waiting,
                 asked=self._asked if shedding else None,
-                wait_mean_max_s=max(self._target_s, self.room.usual_us / 1e6),
-                usual_s=self.room.usual_us / 1e6,
+                wait_mean_max_s=self._wait_mean_max_s,
+                usual_s=self.queue.usual_us / 1e6,
                 late=False,
             )
         )
-        self._waiting = len(self._queue)
+        self._waiting = len(self.queue.claims)
         self._begin_window()
         self.level_at.append((self.now_s, self.levels.level))

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from redrush.core.load.queue import BATCH_CLAIMS_MAX
 from redrush.errors import ConfigError
-from redrush.gate.lanes import BATCH_CLAIMS_MAX
 from redrush.http.reader import Limits
 from tests.gate.world import Client, RunningGate, request, running_gate
 

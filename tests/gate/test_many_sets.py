@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from redrush.core.load.queue import BATCH_CLAIMS_MAX
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.division import SetPlace
 from redrush.gate.knowledge import following
-from redrush.gate.lanes import BATCH_CLAIMS_MAX
 from redrush.http.reader import Limits
 from redrush.ports.news import NewTerms, Refilled, SoldOut
 from redrush.ports.store import StoreConflict, StoreFailed

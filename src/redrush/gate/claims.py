@@ -257,13 +257,13 @@ class RoundClaims:
         forbids = self._clock_check.forbids(self.round, now_us)
         if forbids is not None:
             lane.left(batch)
-            for waiter in batch.waiters:
+            for _, waiter in batch.claims:
                 waiter.send(self._before(self._now_us()) if forbids == "early" else self._unsure())
             return
         # Whoever is parked came before the close, so the last batch is granted within the round too.
         at_us = min(now_us, self.round.closes_us - 1)
         try:
-            results = await lane.store.claim(self.round.id, batch.users, at_us)
+            results = await lane.store.claim(self.round.id, [user for user, _ in batch.claims], at_us)
         except StoreUnavailable:
             lane.went_away(batch)
             return
@@ -284,7 +284,7 @@ class RoundClaims:
     def _answer(self, lane: Lane, batch: Batch, results: Sequence[ClaimResult], refills: int) -> None:
         counts = self.counts
         counts.batches += 1
-        for waiter, user, result in zip(batch.waiters, batch.users, results, strict=True):
+        for (user, waiter), result in zip(batch.claims, results, strict=True):
             if result is EMPTY:
                 waiter.send(self._nothing_left(lane, refills))
                 continue

@@ -23,28 +23,21 @@ in good time (`redrush.core.load.room`), and who has waited too long all the sam
 """
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
-from redrush.core.load.room import Room
+from redrush.core.load import queue
+from redrush.core.load.queue import Queue
 from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.store import Claimed, Store
 
-BATCH_CLAIMS_MAX: Final = 1_024
-"""Claims in one call of the store: bounds how long the answers of one batch keep the loop from reading."""
-
 SHARED_BATCHES_MAX: Final = 2
 """Batches on their way to a set that gates share: one for the server to work on, one for the gate."""
-
-PIECE_CLAIMS_MIN: Final = 128
-"""Where several batches may be under way, one takes a quarter of who is parked, but not fewer than these: with smaller
-ones the cost of a call, some 200 µs of the server's, is no longer small against that of its claims."""
 
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
@@ -88,19 +81,10 @@ def shared_manners(parked_max: int) -> Manners:
     return Manners(parked_max, PATIENCE_S, SHARED_BATCHES_MAX)
 
 
-class Batch:
-    """Claims that go to the store together, in the order of their coming."""
+Parked = tuple[str, Waiter]
+"""A claim that waits: whose it is, and who gets the answer."""
 
-    __slots__ = ("backlog", "began_us", "names", "users", "waiters")
-
-    def __init__(self, users: list[str], waiters: list[Waiter], began_us: int, backlog: int) -> None:
-        self.users = users
-        self.waiters = waiters
-        self.names = frozenset(users)
-        self.began_us = began_us
-        self.backlog = backlog
-        """Claims that the store should decide in good time: these, and where batches are pieces who waits behind."""
-
+Batch = queue.Batch[Parked]
 
 Decide = Callable[["Lane", Batch], Awaitable[None]]
 """Gets a batch decided, and answers it; must not raise."""
@@ -126,8 +110,6 @@ class Lane:
         self.pot = pot
         self.known: Mapping[str, Claimed] = {}
         """Grants that the store knows of in this process; those of users under way or doubtful may not be durable."""
-        self.under_way: list[Batch] = []
-        """Batches that the store has not decided, the oldest first; of a lane that is broken, for ever."""
         self.doubtful: set[str] = set()
         self.warm = False
         self.complete = False
@@ -140,9 +122,8 @@ class Lane:
         self.away = 0
         """Claims that were told to come back, in these batches or because of them."""
         self.busy = 0
-        self.parked = 0
         self.valve = admission.valve(home.set)
-        self.valve.queues.append(lambda: len(self._users))
+        self.valve.queues.append(lambda: len(self._queue.claims))
         self.shared = manners.patience_s is not None
         self.refusal: bytes | None = None if manners.patience_s is None else answers.SET_AWAY
         self._share = home.share
@@ -150,15 +131,11 @@ class Lane:
         self._decide = decide
         self._admission = admission
         self._now_us = now_us
-        self._room = Room(BATCH_CLAIMS_MAX)
-        self._suspected_us = 0
-        """When a batch was last found to be slow: those under way then say nothing about the next ones."""
-        self._places = self._parked_max = manners.parked_max
         self._patience_s = manners.patience_s
         self._batches_max = manners.batches_max
-        self._users: list[str] = []
-        self._waiters: list[Waiter] = []
-        self._since_us: list[int] = []
+        self._queue = Queue[Parked](manners.parked_max, manners.batches_max)
+        self._users_under_way: frozenset[str] | None = None
+        """Whose claims are under way; None until somebody asks who is known to have won."""
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
         """Senders that still take batches: one fewer than there are tasks while a task is ending."""
@@ -166,6 +143,16 @@ class Lane:
         """Whether a sender will take whoever is parked in the next turn of the loop."""
         self._trying = False
         self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def parked(self) -> int:
+        """Claims that wait or are under way."""
+        return self._queue.parked
+
+    @property
+    def under_way(self) -> list[Batch]:
+        """Batches that the store has not decided, the oldest first; of a lane that is broken, for ever."""
+        return self._queue.under_way
 
     # -- claims
 
@@ -178,21 +165,19 @@ class Lane:
         if gauge.parked >= gauge.parked_max:
             self.busy += 1
             return self._admission.full
-        if self.parked >= self._parked_max:
+        if not self._queue.join((user, waiter), now_us):
             self.busy += 1
             return self.valve.no_place()
         gauge.parked += 1
-        self.parked += 1
-        self._users.append(user)
-        self._waiters.append(waiter)
-        self._since_us.append(now_us)
         if not self._gathering and self._sending < self._batches_max:
             self._begin_sending()
         return None
 
     def undecided(self, user: str) -> bool:
         """Whether what the store knows of the user may not be durable."""
-        return user in self.doubtful or any(user in batch.names for batch in self.under_way)
+        if self._users_under_way is None:
+            self._users_under_way = frozenset(user for batch in self.under_way for user in _users(batch))
+        return user in self._users_under_way or user in self.doubtful
 
     def _begin_sending(self) -> None:
         self._gathering = True
@@ -204,20 +189,25 @@ class Lane:
     async def _send(self) -> None:
         """Send batch after batch to the store until nobody is parked, or the next one is another sender's."""
         self._gathering = False
+        waiting = self._queue
         try:
-            while self._users and not self._gathering:
+            while waiting.claims and not self._gathering:
                 # One turn of the loop: it reads from every socket that is ready, and all of them share the fsync.
                 self._gathering = True
                 await asyncio.sleep(0)
                 self._gathering = False
                 now_us = self._now_us()
                 self._turn_away_late(now_us)
-                if not self._users:  # they were turned away
+                if not waiting.claims:  # they were turned away
                     break
-                batch = self._next_batch(now_us)
+                # The store knows these as winners before that is durable; if it fails, they are never answered as such.
+                batch = waiting.next_batch(now_us)
+                self._users_under_way = None
+                self.valve.took(len(batch.claims), batch.waited_us)
+                self._make_room()
                 if self._trying:
                     self._refuse_all(answers.SET_AWAY)
-                elif self._users and self._sending < self._batches_max:
+                elif waiting.claims and self._sending < self._batches_max:
                     self._begin_sending()
                 await self._decide(self, batch)
         finally:
@@ -225,88 +215,56 @@ class Lane:
 
     def _turn_away_late(self, now_us: int) -> None:
         """Let nobody take the store's time who has waited for too long, or is not there any more."""
-        since_us, valve = self._since_us, self.valve
-        if not since_us or now_us - since_us[0] < valve.gone_after_us:
+        valve = self.valve
+        if self._queue.longest_us(now_us) < valve.gone_after_us:
             return
-        late = bisect_left(since_us, now_us - valve.wait_max_us)
+        late, waited_us = self._queue.take_late(now_us, valve.wait_max_us)
         if late:
-            valve.took(late, late * now_us - sum(since_us[:late]))
-            self._turn_away(0, late, valve.too_late)
-        there = [index for index, waiter in enumerate(self._waiters) if waiter.waiting]
-        gone = len(self._waiters) - len(there)
-        if gone:
-            valve.counts.gone += gone
-            self._release(gone)
-            self._users = [self._users[index] for index in there]
-            self._waiters = [self._waiters[index] for index in there]
-            self._since_us = [self._since_us[index] for index in there]
-
-    def _turn_away(self, first: int, end: int, refusal: Callable[[], bytes]) -> None:
-        """Refuse those who wait at these places of the queue."""
-        waiters = self._waiters[first:end]
-        del self._users[first:end], self._waiters[first:end], self._since_us[first:end]
-        self._release(len(waiters))
-        self.busy += len(waiters)
-        for waiter in waiters:
-            waiter.send(refusal())
-
-    def _next_batch(self, now_us: int) -> Batch:
-        waiting, most = len(self._users), self._room.batch_max
-        in_pieces = self._batches_max > 1
-        if in_pieces:
-            most = min(most, max(PIECE_CLAIMS_MIN, waiting // 4))
-        batch = Batch(self._users[:most], self._waiters[:most], now_us, waiting if in_pieces else min(most, waiting))
-        self.valve.took(len(batch.users), len(batch.users) * now_us - sum(self._since_us[:most]))
-        del self._users[:most], self._waiters[:most], self._since_us[:most]
-        # The store knows these as winners before that is durable; if it fails, they are never answered as such.
-        self.under_way.append(batch)
-        self._make_room()
-        return batch
+            valve.took(len(late), waited_us)
+            self._turn_away(late, valve.too_late)
+        gone = self._queue.take_gone(_waits)
+        valve.counts.gone += gone
+        self._gauge.parked -= gone
 
     def _make_room(self) -> None:
         """Let no more wait than the store decides in good time: who would is refused now, the last to come first."""
-        waiting_max = self._room.waiting_max
-        if waiting_max is None:
-            self._parked_max = self._places
-            return
-        waiting = len(self._users)
-        self._parked_max = min(self._places, self.parked - waiting + waiting_max)
-        if waiting > waiting_max:
-            self._turn_away(waiting_max, waiting, self.valve.no_place)
+        self._turn_away(self._queue.take_excess(), self.valve.no_place)
+
+    def _turn_away(self, parked: list[Parked], refusal: Callable[[], bytes]) -> None:
+        """Refuse those who had places."""
+        self._gauge.parked -= len(parked)
+        self.busy += len(parked)
+        for _, waiter in parked:
+            waiter.send(refusal())
 
     def decided(self, batch: Batch) -> None:
         """The store has decided on these, durably."""
-        self._release(len(batch.users))
-        self.under_way.remove(batch)
-        self.batches += 1
         valve = self.valve
-        now_us = self._now_us()
-        took_us = now_us - batch.began_us
-        if batch.backlog > len(batch.users):  # the pieces behind take as long, but several at a time
-            took_us = took_us * batch.backlog // (len(batch.users) * self._batches_max)
-        suspected, next_one = self._room.suspected, batch.began_us >= self._suspected_us
-        self._room.learn(batch.backlog, took_us, valve.bound_us, calm=not valve.shedding, next_one=next_one)
-        if self._room.suspected and not suspected:
-            self._suspected_us = now_us
-        valve.decided(len(batch.users), self._room.usual_us)
+        self._queue.decided(batch, self._now_us(), valve.bound_us, calm=not valve.shedding)
+        self._users_under_way = None
+        self._gauge.parked -= len(batch.claims)
+        self.batches += 1
+        valve.decided(len(batch.claims), self._queue.usual_us)
         self._make_room()
         if self.refusal is answers.SET_AWAY:
             self._trying = False
             self.refusal = None
         if self.doubtful:
-            self.doubtful.difference_update(batch.names)
+            self.doubtful.difference_update(_users(batch))
 
     def left(self, batch: Batch) -> None:
         """The batch was not sent to the store: it is for whoever formed it to answer."""
-        self._release(len(batch.users))
-        self.under_way.remove(batch)
+        self._queue.drop(batch)
+        self._users_under_way = None
+        self._gauge.parked -= len(batch.claims)
         if self._trying:  # the next batch is the trial then
             self.refusal = None
 
     def went_away(self, batch: Batch) -> None:
         """The fate of these is unknown and the set is away: they and everybody behind them are told to come back."""
-        self.under_way.remove(batch)
-        self.doubtful |= batch.names
+        self._queue.drop(batch)
+        self._users_under_way = None
+        self.doubtful.update(_users(batch))
         if len(self.doubtful) > DOUBTFUL_MAX:
             self.known = {}
             self.doubtful.clear()
@@ -319,31 +277,26 @@ class Lane:
 
         Nobody is told anything but to come back, and nobody is let in."""
         if batch is not None:
+            self._queue.abandon(batch)
             self._fate_unknown(batch, answers.STORE_FAILED)
         else:
             self._refuse_all(answers.STORE_FAILED)
 
     def _fate_unknown(self, batch: Batch, refusal: bytes) -> None:
-        self._release(len(batch.users))
+        self._gauge.parked -= len(batch.claims)
         self.failures += 1
-        self.away += len(batch.users)
+        self.away += len(batch.claims)
         self._refuse_all(refusal)
-        for waiter in batch.waiters:
+        for _, waiter in batch.claims:
             waiter.send(refusal)
-
-    def _release(self, claims: int) -> None:
-        self.parked -= claims
-        self._gauge.parked -= claims
 
     def _refuse_all(self, refusal: bytes) -> None:
         """Refuse whoever is parked and whoever comes, but not the batch under way."""
         self.refusal = refusal
-        users, self._users = self._users, []
-        waiters, self._waiters = self._waiters, []
-        self._since_us = []
-        self._release(len(users))
-        self.away += len(users)
-        for waiter in waiters:
+        parked = self._queue.take_all()
+        self._gauge.parked -= len(parked)
+        self.away += len(parked)
+        for _, waiter in parked:
             waiter.send(refusal)
 
     def _try_again(self) -> None:
@@ -353,9 +306,10 @@ class Lane:
 
     def check(self) -> None:
         """Turn away whoever waits behind a batch that takes too long. Call every second."""
-        if self._patience_s is None or not self.under_way or self.refusal is not None:
+        under_way = self._queue.under_way
+        if self._patience_s is None or not under_way or self.refusal is not None:
             return
-        if self._now_us() - self.under_way[0].began_us > self._patience_s * 1e6:
+        if self._now_us() - under_way[0].began_us > self._patience_s * 1e6:
             self._refuse_all(answers.SET_AWAY)
 
     async def drained(self) -> None:
@@ -379,3 +333,11 @@ class Lane:
         self.known = self.store.known(self.pot)
         self.warm = True
         self.refusal = None
+
+
+def _users(batch: Batch) -> Iterable[str]:
+    return (user for user, _ in batch.claims)
+
+
+def _waits(parked: Parked) -> bool:
+    return parked[1].waiting
