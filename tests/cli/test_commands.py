@@ -25,6 +25,7 @@ from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import Ticket, TicketVerifier
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.phase import SteadyClock
+from redrush.ports.store import PotTerms, claims_of
 from redrush.stores.sqlite import SqliteStore
 from tests.core.any_user import NAMES
 
@@ -646,8 +647,8 @@ def test_a_help_desk_finds_what_a_user_won(run: Run, campaign: Path) -> None:
     async def hold() -> None:
         store = await SqliteStore.open_path(directory.journal)
         for round_ in sealed.campaign.rounds:
-            await store.open(round_.id, round_.slots)
-        await store.claim("r21", ["alice"], 1_800_000_000_000_000)
+            await store.open([PotTerms(round_.id, round_.slots)])
+        await store.claim(claims_of("r21", ["alice"]), 1_800_000_000_000_000)
         await store.close()
 
     asyncio.run(hold())

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Claimed, Given, Granted, LogRecord, Opened, PotState, Store, Taken
+from redrush.ports.store import Claimed, Given, Granted, LogRecord, Opened, PotState, PotTerms, Store, Taken, claims_of
 
 POTS = ("p", "q", "$returned")
 USERS = [f"u{k}" for k in range(60)]
@@ -57,7 +57,7 @@ class Model:
     async def open(self, store: Store, pot: str) -> None:
         index = POTS.index(pot)
         count = 0 if pot == "$returned" else POT_SLOTS
-        await store.open(pot, Slots(index * 100, count))
+        await store.open([PotTerms(pot, Slots(index * 100, count))])
         self.pots.setdefault(pot, _Pot(list(range(index * 100, index * 100 + count))))
 
     async def claim(self, store: Store, pot: str, users: list[str]) -> None:
@@ -71,7 +71,7 @@ class Model:
                 expected.append((*state.grants[user], False))
             else:
                 expected.append("empty")
-        results = await store.claim(pot, users, self.now_us)
+        results = await store.claim(claims_of(pot, users), self.now_us)
         assert [(r.slot, r.at_us, r.repeat) if isinstance(r, Claimed) else r.value for r in results] == expected
 
     async def take(self, store: Store, pot: str, count: int, transfer: str) -> None:

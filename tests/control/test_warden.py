@@ -17,7 +17,7 @@ from redrush.control.warden_notes import WardenNotes
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Policy
 from redrush.errors import ConfigError, RedrushError
-from redrush.ports.store import Claimed, StoreUnavailable, Transfer, Transfers
+from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, Transfer, Transfers, claims_of
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
@@ -121,7 +121,7 @@ class Watched:
         assert acknowledged
         assert acknowledged.items() <= logged.items()
         some = list(acknowledged)[-20:]
-        again = await persistently(lambda: self.store.claim(POT, some, AT_US))
+        again = await persistently(lambda: self.store.claim(claims_of(POT, some), AT_US))
         assert [result.slot for result in again if isinstance(result, Claimed)] == [acknowledged[user] for user in some]
 
 
@@ -135,7 +135,7 @@ async def watched_set(
         addresses = [server.address for server in started]
         await found_set(addresses, CAMPAIGN, SET, replicas_needed=1)
         async with connected(*addresses) as store:
-            await persistently(lambda: store.open(POT, BIG_POT))
+            await persistently(lambda: store.open([PotTerms(POT, BIG_POT)]))
             watched = Watched(started, store, directory, Policy(1, lower_after_us))
             try:
                 await watched.healthy()
@@ -210,7 +210,7 @@ async def a_primary_that_stood_still_can_acknowledge_nothing_and_becomes_a_repli
     first.signal(signal.SIGCONT)
     async with connected(first.address) as old:  # a gate that sees nobody else
         with pytest.raises(StoreUnavailable):
-            await old.claim(POT, ["late"], AT_US)
+            await old.claim(claims_of(POT, ["late"]), AT_US)
     watched.begin_watching()
     await watched.healthy()
     assert await role_of(first) == "slave"
@@ -325,7 +325,7 @@ async def slots_that_another_set_has_are_not_granted_again_after_a_forced_promot
     assert transfers.taken == {lost: Transfer(POT, moved)}
     await watched.grants(20)
     state = await persistently(lambda: watched.store.state(POT))
-    assert state.left + state.claimed == BIG_POT.count - 7
+    assert state.left + state.claimed_ever == BIG_POT.count - 7
     assert state.left < before
 
 

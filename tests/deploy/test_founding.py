@@ -15,7 +15,7 @@ from redrush.config.deployment_file import Duty
 from redrush.core.rush.campaign import Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import Posted
-from redrush.ports.store import Opened, PotState, StoreUnavailable
+from redrush.ports.store import Opened, PotState, PotTerms, StoreUnavailable, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.stores.valkey import Terms, ValkeyStore
 from redrush.wiring.founding import found_sets
@@ -29,7 +29,7 @@ DEPLOYMENT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "deployment.md"
 async def _is_away(store: ValkeyStore) -> bool:
     """Open a pot of two slots; return whether that was not possible."""
     try:
-        await store.open("r1", Slots(0, 2))
+        await store.open([PotTerms("r1", Slots(0, 2))])
     except StoreUnavailable:
         return True
     return False
@@ -44,7 +44,7 @@ def claim_once(machines: Machines) -> tuple[Terms, PotState]:
             async with asyncio.timeout(20):
                 while await _is_away(store):
                     await asyncio.sleep(0.05)
-                await store.claim("r1", ["ann"], 1_000_000)
+                await store.claim(claims_of("r1", ["ann"]), 1_000_000)
                 return store.terms, await store.state("r1")
         finally:
             await store.close()
@@ -62,7 +62,7 @@ def test_quiet_and_empty_servers_become_a_set_that_grants_on_two_disks(machines:
         assert found_sets(machines.deployment) == {"s1": True}
         terms, state = claim_once(machines)
         assert terms == Terms(epoch=1, replicas_needed=1)
-        assert (state.claimed, state.left) == (1, 1)
+        assert (state.claimed_ever, state.left) == (1, 1)
         # Whoever asks again changes nothing.
         assert found_sets(machines.deployment) == {"s1": False}
         assert claim_once(machines) == (terms, state)

@@ -17,6 +17,7 @@ from redrush.drill.cpu_share import CpuShare, find_groups
 from redrush.drill.paced_server import FOLLOWS_WITHIN_S, PacedStore
 from redrush.drill.server_watch import ServerWatch, resident_bytes
 from redrush.drill.slow_crowd import ASKED_AT_ONCE, SlowCrowd, SlowNews, SlowPlan
+from redrush.ports.store import PotTerms, claims_of
 
 
 class Listener:
@@ -114,10 +115,10 @@ def test_slow_clients_end_with_whoever_made_them() -> None:
 
 async def test_a_paced_store_serves_no_faster_than_its_pace_whatever_the_batches(tmp_path: Path) -> None:
     store = await PacedStore.open_paced(tmp_path / "journal", 200.0)
-    await store.open("r1", Slots(0, 100))
+    await store.open([PotTerms("r1", Slots(0, 100))])
     begun_s = time.monotonic()
     for batch in range(3):
-        results = await store.claim("r1", [f"u{batch}-{k}" for k in range(20)], at_us=1)
+        results = await store.claim(claims_of("r1", [f"u{batch}-{k}" for k in range(20)]), at_us=1)
         assert len(results) == 20
     assert time.monotonic() - begun_s >= 60 / 200 - 3 * FOLLOWS_WITHIN_S - 0.002
     await store.close()
@@ -125,10 +126,10 @@ async def test_a_paced_store_serves_no_faster_than_its_pace_whatever_the_batches
 
 async def test_a_claim_that_comes_alone_takes_its_whole_time_of_a_paced_store(tmp_path: Path) -> None:
     store = await PacedStore.open_paced(tmp_path / "journal", 50.0)
-    await store.open("r1", Slots(0, 100))
+    await store.open([PotTerms("r1", Slots(0, 100))])
     for user in "abc":
         begun_s = time.monotonic()
-        await store.claim("r1", [user], at_us=1)
+        await store.claim(claims_of("r1", [user]), at_us=1)
         assert time.monotonic() - begun_s >= 1 / 50 - 0.001
         await asyncio.sleep(2 * FOLLOWS_WITHIN_S)
     await store.close()

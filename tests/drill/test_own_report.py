@@ -12,6 +12,7 @@ from redrush.control.sealing import SealedCampaign, load_sealed, seal
 from redrush.drill.event_report import EventReport
 from redrush.drill.own_report import show_own_report
 from redrush.errors import ConfigError
+from redrush.ports.store import claims_of
 from redrush.stores.sqlite import SqliteStore
 from tests.settle.event import open_pots
 
@@ -54,15 +55,15 @@ async def _hold(directory: DataDir, sealed: SealedCampaign) -> None:
     store = await SqliteStore.open_path(directory.journal)
     first, second = sealed.campaign.rounds
     await open_pots(store, sealed.campaign)
-    await store.claim("first", ["a", "b", "张伟"], first.opens_us + 250_000)
-    await store.claim("second", ["a"], second.opens_us)
-    await store.claim("second", ["b", "c"], second.opens_us + 3_600_000_000)
+    await store.claim(claims_of("first", ["a", "b", "张伟"]), first.opens_us + 250_000)
+    await store.claim(claims_of("second", ["a"]), second.opens_us)
+    await store.claim(claims_of("second", ["b", "c"]), second.opens_us + 3_600_000_000)
     await store.close()
 
 
 async def _grant(directory: DataDir, round_id: str, at_us: int) -> None:
     store = await SqliteStore.open_path(directory.journal)
-    await store.claim(round_id, ["late"], at_us)
+    await store.claim(claims_of(round_id, ["late"]), at_us)
     await store.close()
 
 

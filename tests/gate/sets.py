@@ -21,11 +21,13 @@ from redrush.http.reader import Limits
 from redrush.ports.news import News
 from redrush.ports.store import (
     FIRST_HISTORY,
+    Claim,
     Claimed,
     ClaimResult,
     History,
     LogRecord,
     PotState,
+    PotTerms,
     Store,
     StoreConflict,
     StoreUnavailable,
@@ -40,6 +42,8 @@ WAIT_MAX_S = 20.0
 
 class RemoteStore:
     """A `redrush.ports.store.Store` that other processes use too."""
+
+    knows_all = False
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
@@ -72,19 +76,20 @@ class RemoteStore:
         if self.away:
             raise StoreUnavailable("the set is away")
 
-    async def open(self, pot: str, slots: Slots) -> None:
+    async def open(self, pots: Sequence[PotTerms]) -> None:
         await self._reached()
-        await self.inner.open(pot, slots)
-        self._known.setdefault(pot, {})
+        await self.inner.open(pots)
+        for terms in pots:
+            self._known.setdefault(terms.pot, {})
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
-        self.calls.append(tuple(users))
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        self.calls.append(tuple(claim.user for claim in claims))
         if not self.hasty:
             await self._reached()
-        results = await self.inner.claim(pot, users, at_us)
-        for user, result in zip(users, results, strict=True):
+        results = await self.inner.claim(claims, at_us)
+        for claim, result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
-                self._known[pot][user] = Claimed(result.slot, result.at_us, repeat=True)
+                self._known[claim.pot][claim.user] = Claimed(result.slot, result.at_us, repeat=True)
         await self._reached()
         return results
 

@@ -23,7 +23,7 @@ from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
 from redrush.http.reader import Limits
 from redrush.http.server import Server
-from redrush.ports.store import ClaimResult
+from redrush.ports.store import Claim, ClaimResult
 from redrush.stores.memory import MemoryStore
 from redrush.wiring.clock import system_clock
 from tests.gate.world import (
@@ -216,11 +216,11 @@ class PacedStore(MemoryStore):
         self._per_s = per_s
         self._free_s = 0.0
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         now_s = asyncio.get_running_loop().time()
-        self._free_s = max(self._free_s, now_s) + len(users) / self._per_s
+        self._free_s = max(self._free_s, now_s) + len(claims) / self._per_s
         await asyncio.sleep(self._free_s - now_s)
-        return await super().claim(pot, users, at_us)
+        return await super().claim(claims, at_us)
 
 
 PER_S: Final = 250

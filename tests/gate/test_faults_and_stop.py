@@ -117,7 +117,7 @@ async def test_the_round_is_drained_when_every_parked_claim_is_decided() -> None
         assert not drained.done()
         gate.store.let_go()
         await drained
-        assert (await gate.store.state("r1")).claimed == len(clients)
+        assert (await gate.store.state("r1")).claimed_ever == len(clients)
 
 
 # -- stopping

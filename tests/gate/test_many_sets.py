@@ -13,7 +13,7 @@ from redrush.core.sets.division import SetPlace
 from redrush.gate.knowledge import following
 from redrush.http.reader import Limits
 from redrush.ports.news import NewTerms, Refilled, SoldOut
-from redrush.ports.store import StoreConflict, StoreFailed
+from redrush.ports.store import PotTerms, StoreConflict, StoreFailed, claims_of
 from redrush.stores.memory import MemoryStore
 from tests.gate.sets import Asking, ManySets, OneGate, many_sets
 from tests.gate.world import SECOND_US, until
@@ -217,7 +217,7 @@ async def test_a_leftover_that_joins_makes_a_sold_out_round_grant_again_with_and
         gate, deaf = await event.gate(), await event.gate()
         await _sell_out(event, gate)
         await until(lambda: gate.complete() and deaf.complete())
-        await event.sets["s1"].open("r0", Slots(9, 2))
+        await event.sets["s1"].open([PotTerms("r0", Slots(9, 2))])
         for number, transfer in enumerate(("leftover:r0", "leftover:r00"), start=1):
             slots = await event.sets["s1"].take("r0", 1, transfer)
             await event.sets["s1"].give("r1", slots, transfer)
@@ -239,7 +239,7 @@ async def test_slots_that_came_and_went_without_news_are_noticed() -> None:
         watch = gate.scaled._watches["r1"]
         await event.sets["s1"].give("r1", (Slots(9, 1),), "leftover:r0")
         winner = event.users_of(0, 3)[2]
-        await event.sets["s1"].claim("r1", [winner], event.clock.now_us)
+        await event.sets["s1"].claim(claims_of("r1", [winner]), event.clock.now_us)
         await watch.look()
         assert gate.r1.sold_out
         assert gate.r1.refills >= 1
@@ -295,7 +295,7 @@ async def test_a_log_that_was_trimmed_before_it_was_read_leaves_losers_to_the_st
 
 async def test_what_was_trimmed_before_a_round_was_opened_is_not_missed_by_it() -> None:
     async with many_sets() as event:
-        await event.sets["s1"].open("r0", Slots(100, 1))
+        await event.sets["s1"].open([PotTerms("r0", Slots(100, 1))])
         winners = await _sell_out(event, await event.gate())
         late = await event.gate(broken=lambda gate: setattr(gate.stores["s1"], "trimmed_upto", 1))
         await until(late.complete)
@@ -318,7 +318,7 @@ async def test_after_the_close_losers_are_told_so_from_memory_when_nobody_can_wi
         assert (await other.grab("mallory"))["outcome"] == "closed"
         assert await other.grab("alice") == first | {"repeat": True}
         assert sum(store.finds for store in other.stores.values()) == 2
-        assert sum([(await store.state("r1")).claimed for store in event.sets.values()]) == 1
+        assert sum([(await store.state("r1")).claimed_ever for store in event.sets.values()]) == 1
 
 
 async def test_after_the_close_nothing_is_granted_though_slots_are_left() -> None:
@@ -415,7 +415,7 @@ async def test_batches_that_fail_together_are_all_told_to_come_back_and_get_thei
         await until(lambda: lane.refusal is None)
         assert [(await gate.grab(user))["outcome"] for user in users] == ["granted"] * 3
         assert not any(lane.undecided(user) for user in users)
-        assert (await event.sets["s1"].state("r1")).claimed == 3
+        assert (await event.sets["s1"].state("r1")).claimed_ever == 3
 
 
 async def test_whoever_waits_behind_batches_that_hang_is_told_to_come_back() -> None:
@@ -476,7 +476,7 @@ async def test_a_fault_nobody_thought_of_is_told_and_tried_again(fault: Exceptio
         store = gate.stores["s1"]
         inner_claim = store.claim
 
-        async def claim(pot: str, users: Any, at_us: int) -> Any:
+        async def claim(claims: Any, at_us: int) -> Any:
             store.claim = inner_claim  # type: ignore[method-assign]  # once
             raise fault
 
@@ -619,7 +619,7 @@ async def test_a_rush_over_several_gates_while_sets_come_and_go_loses_and_double
             event.clock.now_us += SECOND_US // 10
             await until(lambda: all(lane.refusal is None for gate in gates for lane in gate.r1.lanes))
         assert len(set(held.values())) == len(held) == 300
-        assert sum([(await store.state("r1")).claimed for store in event.sets.values()]) == 300
+        assert sum([(await store.state("r1")).claimed_ever for store in event.sets.values()]) == 300
         assert max(len(batch) for gate in gates for s in gate.stores.values() for batch in s.calls) <= BATCH_CLAIMS_MAX
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from redrush.ports.store import Granted, Opened, Store, Transfers
+from redrush.ports.store import Granted, Opened, PotTerms, Store, Transfers, claims_of
 from redrush.stores.memory import MemoryStore
 from tests.gate.sets import ManySets, OneGate, many_sets
 from tests.gate.world import until
@@ -13,9 +13,9 @@ async def _rebuilt(old: Store, records: int) -> Store:
     fresh = MemoryStore()
     for record in await old.log(0, records):
         if isinstance(record, Opened):
-            await fresh.open(record.pot, record.slots)
+            await fresh.open([PotTerms(record.pot, record.slots)])
         elif isinstance(record, Granted):
-            await fresh.claim(record.pot, record.users, record.at_us)
+            await fresh.claim(claims_of(record.pot, record.users), record.at_us)
     return fresh
 
 

@@ -30,11 +30,13 @@ from redrush.http.server import Server
 from redrush.ports.store import (
     EMPTY,
     FIRST_HISTORY,
+    Claim,
     Claimed,
     ClaimResult,
     History,
     LogRecord,
     PotState,
+    PotTerms,
     StoreFailed,
     Transfers,
 )
@@ -70,6 +72,8 @@ class ManualClock:
 class ScriptedStore:
     """A `redrush.ports.store.Store` in memory whose claims can be held back, or made to fail."""
 
+    knows_all = True
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.fault: BaseException | None = None
@@ -102,14 +106,15 @@ class ScriptedStore:
     def history(self) -> History:
         return FIRST_HISTORY
 
-    async def open(self, pot: str, slots: Slots) -> None:
-        self._left.setdefault(pot, deque(range(slots.first, slots.end)))
-        self._winners.setdefault(pot, {})
+    async def open(self, pots: Sequence[PotTerms]) -> None:
+        for terms in pots:
+            self._left.setdefault(terms.pot, deque(range(terms.slots.first, terms.slots.end)))
+            self._winners.setdefault(terms.pot, {})
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
-        self.calls.append(tuple(users))
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        self.calls.append(tuple(claim.user for claim in claims))
         # Like the real ones it decides at once, and knows what it decided before that is durable.
-        results = [self._claim_one(pot, user, at_us) for user in users]
+        results = [self._claim_one(claim.pot, claim.user, at_us) for claim in claims]
         await self._decided()
         return results
 
@@ -141,7 +146,7 @@ class ScriptedStore:
         return self._winners[pot]
 
     async def state(self, pot: str) -> PotState:
-        return PotState(left=len(self._left[pot]), claimed=len(self._winners[pot]))
+        return PotState(left=len(self._left[pot]), claimed_ever=len(self._winners[pot]))
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         raise NotImplementedError("the gate reads no log")

@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Claimed, Given, Granted, Opened, StoreFailed, Taken
+from redrush.ports.store import Claimed, Given, Granted, Opened, PotTerms, StoreFailed, Taken, claims_of
 from redrush.stores.sqlite import SqliteStore, read_log
 from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS
 
@@ -30,14 +30,14 @@ def run_to_the_end(path: Path, faults: Faults, told: Connection) -> None:
 async def _rush(path: Path, faults: Faults, told: Connection) -> None:
     vfs = FaultyVFS(faults)
     store = await SqliteStore.open_path(path, vfs=VFS_NAME, wal_pages_max=WAL_PAGES_MAX)
-    await store.open(POT, SLOTS)
-    await store.open("r2", Slots(5_000, 10))
+    await store.open([PotTerms(POT, SLOTS)])
+    await store.open([PotTerms("r2", Slots(5_000, 10))])
 
     async def caller(number: int) -> None:
         for turn in range(ROUNDS):
             users = [f"user-{number}-{turn}-{k}" for k in range(USERS_PER_BATCH)]
             users.append(f"user-shared-{turn}")
-            for user, result in zip(users, await store.claim(POT, users, turn), strict=True):
+            for user, result in zip(users, await store.claim(claims_of(POT, users), turn), strict=True):
                 if isinstance(result, Claimed):
                     told.send((POT, user, result.slot, result.at_us))
             if number == 0 and turn % 5 == 4:
@@ -88,9 +88,9 @@ def _singles(pot: str, runs: tuple[Slots, ...]) -> set[tuple[str, int]]:
 async def reopen(path: Path) -> None:
     """Open the journal on the real disk with the store's own checks, and see that it grants."""
     store = await SqliteStore.open_path(path)
-    await store.open(POT, SLOTS)
-    await store.open("r2", Slots(5_000, 10))
-    results = await store.claim(POT, ["one more"], 99)
+    await store.open([PotTerms(POT, SLOTS)])
+    await store.open([PotTerms("r2", Slots(5_000, 10))])
+    results = await store.claim(claims_of(POT, ["one more"]), 99)
     assert isinstance(results[0], Claimed)
     await store.close()
 
@@ -99,14 +99,14 @@ async def claim_until_failure(path: Path, faults: Faults) -> tuple[list[Acknowle
     """Claim on a disk that fails at some time after the opening; return what was acknowledged before, and the store."""
     told: list[StoreFailed] = []
     store = await SqliteStore.open_path(path, vfs=VFS_NAME, on_failure=told.append, wal_pages_max=WAL_PAGES_MAX)
-    await store.open(POT, SLOTS)
+    await store.open([PotTerms(POT, SLOTS)])
     faults.armed = True
     acknowledged: list[Acknowledged] = []
 
     async def caller(number: int) -> None:
         for turn in range(ROUNDS):
             users = [f"user-{number}-{turn}-{k}" for k in range(USERS_PER_BATCH)]
-            for user, result in zip(users, await store.claim(POT, users, turn), strict=True):
+            for user, result in zip(users, await store.claim(claims_of(POT, users), turn), strict=True):
                 assert isinstance(result, Claimed)
                 acknowledged.append((POT, user, result.slot, result.at_us))
 

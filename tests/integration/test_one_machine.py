@@ -16,7 +16,7 @@ from redrush.control.data_dir import DataDir
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError, RedrushError
 from redrush.http import answers
-from redrush.ports.store import Granted, StoreFailed
+from redrush.ports.store import Granted, PotTerms, StoreFailed, claims_of
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
 from redrush.stores.sqlite.guard import GUARD_S
 from tests.acceptance.rollback.one_machine import CAMPAIGN, Machine, Told, run
@@ -60,8 +60,8 @@ def test_a_journal_of_the_version_before_is_read_and_opened_in_its_place(tmp_pat
     async def reopened() -> None:
         for user, slot in (("c", 2), ("d", 3)):
             store = await SqliteStore.open_path(path)
-            (known,) = await store.claim("p", ["a"], 9)
-            (new,) = await store.claim("p", [user], 9)
+            (known,) = await store.claim(claims_of("p", ["a"]), 9)
+            (new,) = await store.claim(claims_of("p", [user]), 9)
             assert (getattr(known, "slot", None), getattr(new, "slot", None)) == (0, slot)
             await store.close()
 
@@ -111,8 +111,8 @@ def test_a_journal_that_is_taken_away_stops_its_store_within_a_second(name: str,
     async def life() -> None:
         failed: asyncio.Future[StoreFailed] = asyncio.get_running_loop().create_future()
         store = await SqliteStore.open_path(directory / "journal.db", on_failure=failed.set_result)
-        await store.open("p", Slots(0, 9))
-        await store.claim("p", ["a"], 1)
+        await store.open([PotTerms("p", Slots(0, 9))])
+        await store.claim(claims_of("p", ["a"]), 1)
         await asyncio.sleep(0)
         if how == "moved":
             (directory / name).rename(tmp_path / "elsewhere")
@@ -123,7 +123,7 @@ def test_a_journal_that_is_taken_away_stops_its_store_within_a_second(name: str,
         fault = await asyncio.wait_for(failed, 2 * GUARD_S + 1)
         assert "was deleted or moved away while it was in use" in str(fault)
         with pytest.raises(StoreFailed, match="was deleted or moved"):
-            await store.claim("p", ["b"], 2)
+            await store.claim(claims_of("p", ["b"]), 2)
         assert [record.seq for record in await store.log(0, 10)] == [1, 2]  # the recorder gets the rest
         await store.close()
 

@@ -10,7 +10,7 @@ from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Terms
 from redrush.errors import RedrushError
 from redrush.ports.records import Posted
-from redrush.ports.store import Claimed, Granted, Opened, StoreUnavailable
+from redrush.ports.store import Claimed, Granted, Opened, PotTerms, StoreUnavailable, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access
@@ -54,8 +54,8 @@ def test_a_set_is_rebuilt_only_where_nobody_has_a_copy_or_with_a_yes(tmp_path: P
 def test_a_lost_grant_is_entered_under_the_terms_of_the_moment_or_it_is_said_why_not(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, 10))
-            await store.claim(POT, ["a"], AT_US)
+            await store.open([PotTerms(POT, Slots(0, 10))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
             entrance = _Entrance([_spec(server)], CAMPAIGN, Access())
             assert await entrance.enter(SET, Granted(0, POT, 5, ("b",), AT_US)) is None
             await store.fence(Terms(2, 0))
@@ -78,7 +78,7 @@ def test_a_server_that_lacks_what_is_recorded_is_not_promoted(tmp_path: Path, da
         dsn = databases.fresh()
         records = PostgresRecords(dsn, SET)
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, 10))
+            await store.open([PotTerms(POT, Slots(0, 10))])
             await check(server, dsn)
             records.apply([Posted(record=Opened(1, POT, Slots(0, 10)), postings=())])
             await check(server, dsn)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Claimed, StoreFailed
+from redrush.ports.store import Claimed, PotTerms, StoreFailed, claims_of
 from redrush.stores.sqlite import SqliteStore
 from tests.integration.faulty_vfs import VFS_NAME, Faults, FaultyVFS
 from tests.integration.store_run import POT, Acknowledged, audit, claim_until_failure, reopen, run_to_the_end
@@ -89,10 +89,10 @@ async def check_fail_stop(path: Path, faults: Faults, reason: str) -> None:
     acknowledged, store = await claim_until_failure(path, faults)
     for _ in range(2):
         for call in (
-            store.claim(POT, ["late"], 1),
+            store.claim(claims_of(POT, ["late"]), 1),
             store.find(POT, "user-0-0-0"),
             store.state(POT),
-            store.open("r9", Slots(0, 1)),
+            store.open([PotTerms("r9", Slots(0, 1))]),
             store.take(POT, 1, "t"),
             store.give(POT, (), "t"),
             store.log(0, 10),
@@ -117,9 +117,9 @@ def test_a_failed_sync_stops_the_store_for_good(sync: int, tmp_path: Path) -> No
 def test_a_disk_that_fails_while_the_store_closes_is_not_touched_again(tmp_path: Path) -> None:
     async def run(faults: Faults) -> None:
         store = await SqliteStore.open_path(tmp_path / "journal.db", vfs=VFS_NAME)
-        await store.open(POT, Slots(0, 10))
+        await store.open([PotTerms(POT, Slots(0, 10))])
         faults.armed = True
-        accepted = asyncio.create_task(store.claim(POT, ["a"], 1))
+        accepted = asyncio.create_task(store.claim(claims_of(POT, ["a"]), 1))
         await asyncio.sleep(0)  # the claim has begun
         await store.close()
         with pytest.raises(StoreFailed, match="IOError"):
@@ -140,7 +140,7 @@ def test_commits_after_a_failed_sync_do_not_stand_on_pages_the_disk_never_got(sy
         await failed.close()
         faults.armed = False
         store = await SqliteStore.open_path(path, vfs=VFS_NAME)
-        for result in await store.claim(POT, ["next life"], 99):
+        for result in await store.claim(claims_of(POT, ["next life"]), 99):
             assert isinstance(result, Claimed)
             acknowledged.append((POT, "next life", result.slot, result.at_us))
         after_power_loss.parent.mkdir()

@@ -13,7 +13,7 @@ import pytest
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.log_rows import chain_after
-from redrush.ports.store import Granted, StoreCorrupt, StoreFailed
+from redrush.ports.store import Granted, PotTerms, StoreCorrupt, StoreFailed, claims_of
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
 from redrush.stores.sqlite.journal import APPLICATION_ID, SCHEMA_VERSION, open_journal
 from redrush.stores.sqlite.statements import sql
@@ -161,17 +161,18 @@ def test_other_processes_read_the_log_while_the_server_writes_it(tmp_path: Path)
 
     async def run() -> str:
         store = await SqliteStore.open_path(path)
-        await store.open("p", Slots(0, 1_000))
+        await store.open([PotTerms("p", Slots(0, 1_000))])
         for k in range(100):
-            await store.claim("p", [f"a{k}", f"b{k}"], k)
+            await store.claim(claims_of("p", [f"a{k}", f"b{k}"]), k)
         reading = await asyncio.create_subprocess_exec(
             sys.executable, "-c", program, str(path), stdout=asyncio.subprocess.PIPE
         )
         told = asyncio.create_task(reading.communicate())
         late = 0
         while not told.done():
-            await store.claim("p", [f"late{late}"], late)
+            await store.claim(claims_of("p", [f"late{late}"]), late)
             late += 1
+            await asyncio.sleep(0)  # a claim on an empty pot waits for nothing, and the reader must be heard
         out, _ = await told
         await store.close()
         return out.decode()
@@ -184,8 +185,8 @@ def test_a_reader_sees_every_page_of_the_log_once(tmp_path: Path) -> None:
 
     async def fill() -> None:
         store = await SqliteStore.open_path(path)
-        await store.open("p", Slots(0, 5_000))
-        await asyncio.gather(*(store.claim("p", [f"u{k}"], k) for k in range(2_500)))
+        await store.open([PotTerms("p", Slots(0, 5_000))])
+        await asyncio.gather(*(store.claim(claims_of("p", [f"u{k}"]), k) for k in range(2_500)))
         await store.close()
 
     asyncio.run(fill())

@@ -18,7 +18,7 @@ from redrush.config.deployment_file import Address, Duty, Login, ValkeySpec
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
-from redrush.ports.store import Claimed, StoreUnavailable
+from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.stack.loopback import free_port
 from redrush.stack.valkey_server import Program, ValkeyServer
@@ -49,8 +49,8 @@ async def test_a_set_is_founded_and_claimed_from_over_tls(tmp_path: Path, author
         access = _access(authority.ca)
         await found_set([address], CAMPAIGN, SET, 0, access)
         store = await ValkeyStore.connect([address], CAMPAIGN, SET, access=access)
-        await store.open(POT, Slots(0, 10))
-        assert await store.claim(POT, ["a"], AT_US) == [Claimed(0, AT_US, False)]
+        await store.open([PotTerms(POT, Slots(0, 10))])
+        assert await store.claim(claims_of(POT, ["a"]), AT_US) == [Claimed(0, AT_US, False)]
         assert len(await store.log(0, 10)) == 2, "over a link of its own"
         assert store.address == address
         await store.close()

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Claimed
+from redrush.ports.store import Claimed, PotTerms, claims_of
 from redrush.stack.loopback import free_port
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, Terms, ValkeyStore
@@ -99,7 +99,7 @@ def test_a_set_goes_on_when_its_slot_moves_to_another_node(tmp_path: Path) -> No
             target = next(node for node in nodes[:MASTERS] if node is not owner)
             async with store_on(target) as store:  # one seed, and not the owner
                 assert store.address == owner.address
-                await store.open(POT, BIG_POT)
+                await store.open([PotTerms(POT, BIG_POT)])
                 crowd, stop = Crowd(store, "u"), asyncio.Event()
                 rushing = asyncio.create_task(crowd.rush(stop))
                 await until(lambda: asyncio.sleep(0, len(crowd.acknowledged) > 100))
@@ -124,15 +124,15 @@ def test_a_set_goes_on_after_the_failover_of_its_node(tmp_path: Path) -> None:
             await until(lambda: _replicates(replica, owner))
             others = [node for node in nodes[:MASTERS] if node is not owner]
             async with store_on(*others, replicas_needed=1) as store:
-                await persistently(lambda: store.open(POT, Slots(100, 10)))
-                granted = await store.claim(POT, ["a", "b"], AT_US)
+                await persistently(lambda: store.open([PotTerms(POT, Slots(100, 10))]))
+                granted = await store.claim(claims_of(POT, ["a", "b"]), AT_US)
                 owner.kill()
                 await ask(replica.address, "CLUSTER", "FAILOVER", "TAKEOVER")
                 await until(lambda: _owns(replica, slot, others[0]))
                 link, _ = await Link.connect(replica.address, Access())
                 await fence(link, SetKeys(CAMPAIGN, SET), Terms(2, 0))
                 await link.close()
-                again = await persistently(lambda: store.claim(POT, ["a", "b", "c"], AT_US + 1))
+                again = await persistently(lambda: store.claim(claims_of(POT, ["a", "b", "c"]), AT_US + 1))
                 assert again == [
                     *(Claimed(claimed.slot, AT_US, repeat=True) for claimed in granted if isinstance(claimed, Claimed)),
                     Claimed(102, AT_US + 1, repeat=False),
@@ -199,7 +199,7 @@ async def _rush_on_a_pair(nodes: list[Node]) -> AsyncIterator[Pair]:
     await until(lambda: _replicates(replica, owner))
     others = [node for node in nodes[:MASTERS] if node is not owner]
     async with store_on(*nodes, replicas_needed=1) as store:
-        await persistently(lambda: store.open(POT, BIG_POT))
+        await persistently(lambda: store.open([PotTerms(POT, BIG_POT)]))
         pair, stop = Pair(slot, owner, replica, others, store), asyncio.Event()
         rushing = asyncio.create_task(pair.crowd.rush(stop))
         try:

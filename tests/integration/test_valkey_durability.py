@@ -14,7 +14,7 @@ import uvloop
 
 from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import EMPTY, Claimed, PotState, StoreFailed, StoreUnavailable
+from redrush.ports.store import EMPTY, Claimed, PotState, PotTerms, StoreFailed, StoreUnavailable, claims_of
 from redrush.stack.valkey_server import ServerFailed, ValkeyServer
 from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, found_set
 from redrush.stores.valkey.link import Link, pack
@@ -45,9 +45,9 @@ def slots_of(results: list[object]) -> list[int]:
 def test_a_killed_server_comes_back_with_everything(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(100, 10))
-            await store.open("r2", Slots(200, 0))
-            await store.claim(POT, ["a", "b"], AT_US)
+            await store.open([PotTerms(POT, Slots(100, 10))])
+            await store.open([PotTerms("r2", Slots(200, 0))])
+            await store.claim(claims_of(POT, ["a", "b"]), AT_US)
             taken = await store.take(POT, 3, "half")
             await store.give("r2", taken, "half")
             log, transfers = await store.log(0, 100), await store.transfers()
@@ -55,8 +55,8 @@ def test_a_killed_server_comes_back_with_everything(tmp_path: Path) -> None:
             await server.start()
             assert await persistently(lambda: store.log(0, 100)) == log
             assert await store.transfers() == transfers
-            assert await store.state(POT) == PotState(left=5, claimed=2)
-            assert await store.claim(POT, ["c", "a"], AT_US + 9) == [
+            assert await store.state(POT) == PotState(left=5, claimed_ever=2)
+            assert await store.claim(claims_of(POT, ["c", "a"]), AT_US + 9) == [
                 Claimed(102, AT_US + 9, repeat=False),
                 Claimed(100, AT_US, repeat=True),
             ]
@@ -67,15 +67,15 @@ def test_a_killed_server_comes_back_with_everything(tmp_path: Path) -> None:
 def test_while_the_server_is_away_calls_fail_at_once(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, 10))
+            await store.open([PotTerms(POT, Slots(0, 10))])
             server.kill()
             loop = asyncio.get_running_loop()
             with pytest.raises(StoreUnavailable):
-                await store.claim(POT, ["a"], AT_US)  # the first may find out
+                await store.claim(claims_of(POT, ["a"]), AT_US)  # the first may find out
             began_s = loop.time()
             for _ in range(100):
                 with pytest.raises(StoreUnavailable, match=str(server.address)):
-                    await store.claim(POT, ["a"], AT_US)
+                    await store.claim(claims_of(POT, ["a"]), AT_US)
             assert loop.time() - began_s < 1.0
             with pytest.raises(StoreUnavailable):
                 await store.log(0, 1)
@@ -89,7 +89,7 @@ def test_kills_amid_a_rush_lose_nothing_acknowledged(seed: int, tmp_path: Path) 
 
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as one, connected(server.address) as other:
-            await one.open(POT, BIG_POT)
+            await one.open([PotTerms(POT, BIG_POT)])
             stop = asyncio.Event()
             crowds = [Crowd(one, "one"), Crowd(one, "two"), Crowd(other, "three")]
             rushing = [asyncio.create_task(crowd.rush(stop)) for crowd in crowds]
@@ -97,14 +97,14 @@ def test_kills_amid_a_rush_lose_nothing_acknowledged(seed: int, tmp_path: Path) 
                 await asyncio.sleep(rng.uniform(0.05, 0.2))  # anywhere in a batch
                 server.kill()
                 await server.start()
-                await persistently(lambda: one.claim(POT, ["probe"], AT_US))
+                await persistently(lambda: one.claim(claims_of(POT, ["probe"]), AT_US))
             stop.set()
             await asyncio.gather(*rushing)
             logged = await granted_in_log(one)
             for crowd in crowds:
                 assert crowd.acknowledged
                 assert crowd.acknowledged.items() <= logged.items()
-                again = await persistently(lambda crowd=crowd: other.claim(POT, crowd.in_doubt, AT_US))  # type: ignore[misc]
+                again = await persistently(lambda crowd=crowd: other.claim(claims_of(POT, crowd.in_doubt), AT_US))  # type: ignore[misc]
                 for user, slot in zip(crowd.in_doubt, slots_of(list(again)), strict=True):
                     assert logged.get(user, slot) == slot
             assert sorted((await granted_in_log(one)).values()) == list(
@@ -120,12 +120,12 @@ def test_a_reply_lost_on_the_wire_is_unknown_and_found_by_asking_again() -> None
         await found_set([server.address], CAMPAIGN, "wire", replicas_needed=0)
         async with Wire(server.address).laid() as wire:
             store = await ValkeyStore.connect([wire.address], CAMPAIGN, "wire")
-            await store.open(POT, Slots(100, 10))
+            await store.open([PotTerms(POT, Slots(100, 10))])
             for turn in range(5):
                 user = f"user-{turn}"
                 wire.replies_pass = False
                 wire.passed.clear()
-                claim = asyncio.create_task(store.claim(POT, [user], AT_US))
+                claim = asyncio.create_task(store.claim(claims_of(POT, [user]), AT_US))
                 await wire.passed.wait()
                 await until(lambda turn=turn: _claimed(server, turn + 1))  # type: ignore[misc]  # the server has done it
                 wire.cut()
@@ -133,7 +133,7 @@ def test_a_reply_lost_on_the_wire_is_unknown_and_found_by_asking_again() -> None
                     await claim
                 assert user not in store.known(POT)
                 wire.replies_pass = True
-                again = await persistently(lambda user=user: store.claim(POT, [user], AT_US + 1))  # type: ignore[misc]
+                again = await persistently(lambda user=user: store.claim(claims_of(POT, [user]), AT_US + 1))  # type: ignore[misc]
                 assert again == [Claimed(100 + turn, AT_US, repeat=True)]
             await store.close()
 
@@ -147,16 +147,16 @@ async def _claimed(server: ValkeyServer, count: int) -> bool:
 def test_a_stopped_server_leaves_a_call_in_doubt_within_bounds(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(100, 10))
+            await store.open([PotTerms(POT, Slots(100, 10))])
             server.signal(signal.SIGSTOP)
             began_s = asyncio.get_running_loop().time()
             with pytest.raises(StoreUnavailable):
-                await store.claim(POT, ["a"], AT_US)
+                await store.claim(claims_of(POT, ["a"]), AT_US)
             with pytest.raises(StoreUnavailable):
-                await store.claim(POT, ["b"], AT_US)
+                await store.claim(claims_of(POT, ["b"]), AT_US)
             assert asyncio.get_running_loop().time() - began_s < 5.0
             server.signal(signal.SIGCONT)
-            (a,) = await persistently(lambda: store.claim(POT, ["a"], AT_US))
+            (a,) = await persistently(lambda: store.claim(claims_of(POT, ["a"]), AT_US))
             assert isinstance(a, Claimed)
             assert await granted_in_log(store) == {"a": a.slot}
 
@@ -183,7 +183,7 @@ def test_a_server_that_cannot_write_acknowledges_nothing_more(tmp_path: Path) ->
 
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, BIG_POT)
+            await store.open([PotTerms(POT, BIG_POT)])
             written = sum(path.stat().st_size for path in server.directory.rglob("*.incr.aof"))
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (written + 50_000, written + 50_000))
             crowd, stop = Crowd(store, "u", batch=100), asyncio.Event()
@@ -213,10 +213,13 @@ def test_a_set_that_was_never_founded_is_unavailable_and_stays_so(tmp_path: Path
 def test_a_server_that_lost_its_data_grants_nothing_a_second_time(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(100, 10))
-            await store.claim(POT, ["a"], AT_US)
+            await store.open([PotTerms(POT, Slots(100, 10))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
             await ask(server.address, "FLUSHALL")
-            for use in (lambda: store.claim(POT, ["b"], AT_US), lambda: store.open(POT, Slots(100, 10))):
+            for use in (
+                lambda: store.claim(claims_of(POT, ["b"]), AT_US),
+                lambda: store.open([PotTerms(POT, Slots(100, 10))]),
+            ):
                 with pytest.raises(StoreUnavailable):
                     await use()
 
@@ -226,7 +229,7 @@ def test_a_server_that_lost_its_data_grants_nothing_a_second_time(tmp_path: Path
 def test_founding_again_changes_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(100, 10))
+            await store.open([PotTerms(POT, Slots(100, 10))])
             again = await found_set([server.address], CAMPAIGN, SET, replicas_needed=1)
             assert again == store.terms
             assert (again.epoch, again.replicas_needed) == (1, 0)
@@ -264,18 +267,18 @@ def test_batches_of_any_size_and_over_many_runs_are_one_step() -> None:
         server = await shared_valkey_server()
         await found_set([server.address], CAMPAIGN, "big", replicas_needed=0)
         store = await ValkeyStore.connect([server.address], CAMPAIGN, "big")
-        await store.open(POT, Slots(0, 9_000))
+        await store.open([PotTerms(POT, Slots(0, 9_000))])
         runs = tuple(Slots(20_000 + 10 * k, 3) for k in range(300))
         await store.give(POT, runs, "g")
         users = [f"u{k}" for k in range(10_000)]
-        results = await store.claim(POT, users, AT_US)
+        results = await store.claim(claims_of(POT, users), AT_US)
         expected = [*range(9_000), *(slot for run in runs for slot in range(run.first, run.end))]
         assert slots_of(list(results)) == expected
         assert results[9_900:] == [EMPTY] * 100
         assert sorted((await granted_in_log(store)).values()) == expected
-        assert slots_of(list(await store.claim(POT, users, AT_US + 1))) == expected
+        assert slots_of(list(await store.claim(claims_of(POT, users), AT_US + 1))) == expected
         with pytest.raises(ValueError, match="16384"):
-            await store.claim(POT, ["x"] * 16_385, AT_US)
+            await store.claim(claims_of(POT, ["x"] * 16_385), AT_US)
         await store.close()
 
     asyncio.run(run())
@@ -286,19 +289,19 @@ def test_the_log_is_trimmed_up_to_what_is_asked_and_goes_on() -> None:
         server = await shared_valkey_server()
         await found_set([server.address], CAMPAIGN, "trimmed", replicas_needed=0)
         store = await ValkeyStore.connect([server.address], CAMPAIGN, "trimmed")
-        await store.open(POT, Slots(0, 100))
+        await store.open([PotTerms(POT, Slots(0, 100))])
         for k in range(20):
-            await store.claim(POT, [f"u{k}"], AT_US)
+            await store.claim(claims_of(POT, [f"u{k}"]), AT_US)
         before = await store.log(0, 100)
         assert await store.trim(7) == 7
         assert await store.trim(7) == 0
         assert await store.log(0, 100) == before[7:]
         assert await store.trim(10**9) == 14
         assert await store.log(0, 100) == []
-        await store.claim(POT, ["late"], AT_US)
+        await store.claim(claims_of(POT, ["late"]), AT_US)
         (late,) = await store.log(0, 100)
         assert late.seq == before[-1].seq + 1 == store.last_seq()
-        assert (await store.claim(POT, ["u3"], AT_US)) == [Claimed(3, AT_US, repeat=True)]
+        assert (await store.claim(claims_of(POT, ["u3"]), AT_US)) == [Claimed(3, AT_US, repeat=True)]
         await store.close()
 
     asyncio.run(run())
@@ -325,7 +328,7 @@ def test_a_password_is_asked_for_and_never_shown(tmp_path: Path) -> None:
             assert "swordfish" not in repr(access)
             await found_set([server.address], CAMPAIGN, SET, 0, access)
             store = await ValkeyStore.connect([server.address], CAMPAIGN, SET, access=access)
-            await store.open(POT, Slots(0, 1))
+            await store.open([PotTerms(POT, Slots(0, 1))])
             assert len(await store.log(0, 1)) == 1
             await store.close()
 
@@ -337,9 +340,9 @@ def test_it_works_on_the_event_loop_of_production() -> None:
         server = await shared_valkey_server()
         await found_set([server.address], CAMPAIGN, "uvloop", replicas_needed=0)
         store = await ValkeyStore.connect([server.address], CAMPAIGN, "uvloop")
-        await store.open(POT, Slots(0, 500))
+        await store.open([PotTerms(POT, Slots(0, 500))])
         batches = [[f"u{k}-{n}" for n in range(10)] for k in range(50)]
-        answers = await asyncio.gather(*(store.claim(POT, batch, AT_US) for batch in batches))
+        answers = await asyncio.gather(*(store.claim(claims_of(POT, batch), AT_US) for batch in batches))
         assert sorted(slot for results in answers for slot in slots_of(list(results))) == list(range(500))
         assert len(await granted_in_log(store)) == 500
         await store.close()
@@ -406,12 +409,12 @@ def test_a_replica_is_not_late_to_say_what_it_has(tmp_path: Path) -> None:
     async def claim(store: ValkeyStore, gate: int) -> None:
         loop = asyncio.get_running_loop()
         for number in range(crossing):
-            await store.claim(POT, [f"crossing{gate}-{number}"], AT_US)
+            await store.claim(claims_of(POT, [f"crossing{gate}-{number}"]), AT_US)
         began_s = loop.time() + gate * apart_s
         for number in range(rounds):
             await asyncio.sleep(began_s + number * gates * apart_s - loop.time())
             asked_s = loop.time()
-            await store.claim(POT, [f"u{gate}-{number}"], AT_US)
+            await store.claim(claims_of(POT, [f"u{gate}-{number}"]), AT_US)
             took_s.append(loop.time() - asked_s)
 
     async def run() -> None:
@@ -422,7 +425,7 @@ def test_a_replica_is_not_late_to_say_what_it_has(tmp_path: Path) -> None:
                 connected(primary.address) as two,
                 connected(primary.address) as three,
             ):
-                await one.open(POT, BIG_POT)
+                await one.open([PotTerms(POT, BIG_POT)])
                 await asyncio.gather(*(claim(store, gate) for gate, store in enumerate((one, two, three))))
 
     asyncio.run(run())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import EMPTY
+from redrush.ports.store import EMPTY, PotTerms, claims_of
 from redrush.stack.valkey_server import ValkeyServer
 from tests.integration.valkey_sets import AT_US, POT, ask, servers, store_on
 
@@ -27,15 +27,15 @@ async def _used_bytes(server: ValkeyServer) -> int:
 def test_memory_grows_with_grants_only(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, GRANTS))
+            await store.open([PotTerms(POT, Slots(0, GRANTS))])
             batches = [[f"user-{first + k:09d}" for k in range(BATCH)] for first in range(0, 2 * GRANTS, BATCH)]
             winners, losers = batches[: GRANTS // BATCH], batches[GRANTS // BATCH :]
             before = await _used_bytes(server)
             for users in winners:
-                await store.claim(POT, users, AT_US)
+                await store.claim(claims_of(POT, users), AT_US)
             sold_out = await _used_bytes(server)
             for users in losers:
-                assert await store.claim(POT, users, AT_US) == [EMPTY] * BATCH
+                assert await store.claim(claims_of(POT, users), AT_US) == [EMPTY] * BATCH
             after_losers = await _used_bytes(server)
             await store.trim(store.last_seq())
             recorded = await _used_bytes(server)

@@ -13,7 +13,7 @@ from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.core.sets.failover import Terms
-from redrush.ports.store import Claimed, Granted, PotState, StoreConflict, StoreUnavailable, Taken
+from redrush.ports.store import Claimed, Granted, PotState, PotTerms, StoreConflict, StoreUnavailable, Taken, claims_of
 from redrush.settle.honouring import Honour, Honouring
 from redrush.settle.rebuilding import rebuild_set
 from redrush.stack.valkey_server import ValkeyServer
@@ -62,7 +62,9 @@ def test_a_set_from_its_journal_is_the_same_and_goes_on_in_the_same_way(seed: in
                         assert await again.find(pot, user) == await store.find(pot, user)
                 for step in range(30):  # the same calls have the same results from here on
                     pot, users = rng.choice(POTS), [f"late{rng.randrange(40)}" for _ in range(4)]
-                    assert await again.claim(pot, users, AT_US) == await store.claim(pot, users, AT_US)
+                    assert await again.claim(claims_of(pot, users), AT_US) == await store.claim(
+                        claims_of(pot, users), AT_US
+                    )
                     transfer, count = f"late{step}", rng.randrange(4)
                     assert await again.take(pot, count, transfer) == await store.take(pot, count, transfer)
                 assert await again.log(0, 1_000_000) == await store.log(0, 1_000_000)
@@ -73,7 +75,7 @@ def test_a_set_from_its_journal_is_the_same_and_goes_on_in_the_same_way(seed: in
 def test_until_it_is_finished_nobody_finds_a_set_there(tmp_path: Path) -> None:
     async def run() -> None:
         async with pair(tmp_path) as (store, _old, fresh):
-            await store.open(POT, Slots(0, 10))
+            await store.open([PotTerms(POT, Slots(0, 10))])
             rebuild = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
             await rebuild.enter(await store.log(0, 100))
             with pytest.raises(StoreUnavailable, match="holds no such set"):
@@ -89,9 +91,9 @@ def test_until_it_is_finished_nobody_finds_a_set_there(tmp_path: Path) -> None:
 def test_a_rebuild_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
     async def run() -> None:
         async with pair(tmp_path) as (store, _old, fresh):
-            await store.open(POT, Slots(0, 100))
+            await store.open([PotTerms(POT, Slots(0, 100))])
             for k in range(20):
-                await store.claim(POT, [f"u{k}", f"v{k}"], AT_US)
+                await store.claim(claims_of(POT, [f"u{k}", f"v{k}"]), AT_US)
             log = await store.log(0, 100)
             cut_off = await SetRebuild.begin(fresh.address, CAMPAIGN, SET)
             await cut_off.enter(log[:7])
@@ -107,9 +109,9 @@ def test_a_rebuild_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
 def test_a_set_that_is_there_is_not_rebuilt_and_a_journal_with_a_gap_is_refused(tmp_path: Path) -> None:
     async def run() -> None:
         async with pair(tmp_path) as (store, old, fresh):
-            await store.open(POT, Slots(0, 100))
-            await store.claim(POT, ["a"], AT_US)
-            await store.claim(POT, ["b"], AT_US)
+            await store.open([PotTerms(POT, Slots(0, 100))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
+            await store.claim(claims_of(POT, ["b"]), AT_US)
             with pytest.raises(StoreConflict, match="nothing is to be rebuilt"):
                 await SetRebuild.begin(old.address, CAMPAIGN, SET)
             first, _second, third = await store.log(0, 100)
@@ -126,12 +128,12 @@ def test_moves_that_the_journal_lacks_are_known_from_the_other_sets(tmp_path: Pa
 
     async def run() -> None:
         async with pair(tmp_path) as (store, old, fresh):
-            await store.open(POT, Slots(0, 10))
-            await store.claim(POT, ["a"], AT_US)
+            await store.open([PotTerms(POT, Slots(0, 10))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
             kept = len(await store.log(0, 100))
             await found_set([old.address], CAMPAIGN, "s2", 0)
             other = await ValkeyStore.connect([old.address], CAMPAIGN, "s2")
-            await other.open(POT, Slots(100, 10))
+            await other.open([PotTerms(POT, Slots(100, 10))])
             coming = await other.take(POT, 3, f"rebalance:{POT}:x:{SET}")
             await store.give(POT, coming, f"rebalance:{POT}:x:{SET}")
             going = await store.take(POT, 5, f"rebalance:{POT}:y:s2")
@@ -149,12 +151,12 @@ def test_moves_that_the_journal_lacks_are_known_from_the_other_sets(tmp_path: Pa
             await cut_off.close()
             assert await rebuild_set(CAMPAIGN, SET, fresh.address, journal, {"s2": other}, epoch=9) == kept + 2
             async with connected(fresh.address) as again:
-                assert await again.state(POT) == PotState(left=9 + 3 - 5, claimed=1)
+                assert await again.state(POT) == PotState(left=9 + 3 - 5, claimed_ever=1)
                 takes = [record for record in await again.log(0, 100) if isinstance(record, Taken)]
                 assert [record.slots for record in takes] == [going]
-                results = await again.claim(POT, [f"u{k}" for k in range(9)], AT_US)
+                results = await again.claim(claims_of(POT, [f"u{k}" for k in range(9)]), AT_US)
                 here = {result.slot for result in results if isinstance(result, Claimed)}
-                there = await other.claim(POT, [f"w{k}" for k in range(20)], AT_US)
+                there = await other.claim(claims_of(POT, [f"w{k}" for k in range(20)]), AT_US)
                 assert not here & {result.slot for result in there if isinstance(result, Claimed)}
             await other.close()
 
@@ -168,11 +170,11 @@ def test_grants_that_the_journal_lacks_are_honoured_by_their_receipts(tmp_path: 
         signer = ReceiptSigner(keys, campaign.id, "r1", campaign.currency)
         division = Division(campaign, [SetPlace(SET)])
         async with pair(tmp_path) as (store, _old, fresh):
-            await store.open("r1", Slots(0, 20))
-            await store.open(RETURNED_POT, Slots(0, 0))
-            await store.claim("r1", ["a", "b"], AT_US)
+            await store.open([PotTerms("r1", Slots(0, 20))])
+            await store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
+            await store.claim(claims_of("r1", ["a", "b"]), AT_US)
             kept = len(await store.log(0, 100))
-            lost = await store.claim("r1", ["c", "d", "e"], AT_US + 1)
+            lost = await store.claim(claims_of("r1", ["c", "d", "e"]), AT_US + 1)
             receipts = {
                 user: signer.sign(result.slot, amounts[result.slot], user, result.at_us)
                 for user, result in zip("cde", lost, strict=True)
@@ -192,7 +194,7 @@ def test_grants_that_the_journal_lacks_are_honoured_by_their_receipts(tmp_path: 
                 assert (await honouring.honour(receipts["d"])).outcome is Honour.KNOWN
                 assert await again.find("r1", "d") == Claimed(3, AT_US + 1, True)
                 # Somebody else is granted the slot of c, and e another one than before.
-                assert await again.claim("r1", ["x", "e"], AT_US + 2) == [
+                assert await again.claim(claims_of("r1", ["x", "e"]), AT_US + 2) == [
                     Claimed(2, AT_US + 2, False),
                     Claimed(4, AT_US + 2, False),
                 ]
@@ -201,7 +203,7 @@ def test_grants_that_the_journal_lacks_are_honoured_by_their_receipts(tmp_path: 
                 assert (await honouring.honour(receipts["c"].replace("~2~", "~9~"))).outcome is Honour.NOT_OURS
                 foreign = ReceiptSigner(keys, "other", "r1", campaign.currency).sign(5, amounts[5], "c", AT_US)
                 assert (await honouring.honour(foreign)).outcome is Honour.NOT_OURS
-                everybody = await again.claim("r1", [f"u{k}" for k in range(30)], AT_US + 3)
+                everybody = await again.claim(claims_of("r1", [f"u{k}" for k in range(30)]), AT_US + 3)
                 slots = [result.slot for result in everybody if isinstance(result, Claimed)]
                 assert slots == list(range(5, 20))
                 await link.close()

@@ -7,7 +7,7 @@ import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.absence import Absence
-from redrush.ports.store import Claimed, StoreUnavailable
+from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, claims_of
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore
 from tests.integration.valkey_sets import AT_US, POT, ask, persistently, servers, store_on
@@ -26,7 +26,7 @@ CHANGES = [
 async def _refusal(store: ValkeyStore, user: str) -> StoreUnavailable | None:
     """Claim for the user; return why that was not acknowledged, None if it was."""
     try:
-        await store.claim(POT, [user], AT_US)
+        await store.claim(claims_of(POT, [user]), AT_US)
     except StoreUnavailable as refusal:
         return refusal
     return None
@@ -38,7 +38,7 @@ async def _set(server: ValkeyServer, name: str, value: str) -> None:
 
 async def _quiet_changes(directory: Path) -> None:
     async with servers(directory, 1) as (server,), store_on(server) as store:
-        await store.open(POT, Slots(0, 100))
+        await store.open([PotTerms(POT, Slots(0, 100))])
         for number, (name, value) in enumerate(CHANGES):
             wanted = (await ask(server.address, "CONFIG", "GET", name))[name.encode()]
             await _set(server, name, value)
@@ -52,7 +52,7 @@ async def _quiet_changes(directory: Path) -> None:
             assert f"CONFIG SET {name} {wanted.decode()}" in str(refusal)
             await _set(server, name, wanted.decode())
             user = f"after-{number}"
-            (claimed,) = await persistently(lambda user=user: store.claim(POT, [user], AT_US))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            (claimed,) = await persistently(lambda user=user: store.claim(claims_of(POT, [user]), AT_US))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             assert isinstance(claimed, Claimed)
 
 
@@ -69,8 +69,8 @@ def test_between_the_change_and_its_notice_nothing_is_acknowledged_that_is_not_o
 ) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, 100))
-            await store.claim(POT, ["before"], AT_US)
+            await store.open([PotTerms(POT, Slots(0, 100))])
+            await store.claim(claims_of(POT, ["before"]), AT_US)
             await _set(server, name, value)
             refusal = await _refusal(store, "at-once")
             assert refusal is not None
@@ -82,9 +82,9 @@ def test_between_the_change_and_its_notice_nothing_is_acknowledged_that_is_not_o
 def test_under_everysec_a_grant_is_acknowledged_only_once_it_is_fsynced(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, 100))
+            await store.open([PotTerms(POT, Slots(0, 100))])
             await _set(server, "appendfsync", "everysec")
-            await store.claim(POT, ["first"], AT_US)  # nothing may have been fsynced within the last second
+            await store.claim(claims_of(POT, ["first"]), AT_US)  # nothing may have been fsynced within the last second
             refusal = await _refusal(store, "second")
             if refusal is None:  # whoever was told so: all that is written is fsynced
                 info = bytes(await ask(server.address, "INFO", "persistence")).decode()

@@ -11,7 +11,17 @@ import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.news import NewTerms, Refilled, SoldOut
-from redrush.ports.store import FIRST_HISTORY, Claimed, Fork, History, PotState, StoreConflict, StoreUnavailable
+from redrush.ports.store import (
+    FIRST_HISTORY,
+    Claimed,
+    Fork,
+    History,
+    PotState,
+    PotTerms,
+    StoreConflict,
+    StoreUnavailable,
+    claims_of,
+)
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, Terms, ValkeyStore
 from redrush.stores.valkey.keys import Library, SetKeys
@@ -45,7 +55,7 @@ async def replicated(directory: Path) -> AsyncIterator[tuple[ValkeyServer, Valke
         await follow(replica, primary)
         async with store_on(primary, replica, replicas_needed=1) as store:
             assert store.terms == Terms(1, 1)
-            await store.open(POT, BIG_POT)
+            await store.open([PotTerms(POT, BIG_POT)])
             yield primary, replica, store
 
 
@@ -64,22 +74,22 @@ def test_without_its_replica_a_set_acknowledges_nothing(tmp_path: Path) -> None:
                 await ValkeyStore.connect([replica.address], CAMPAIGN, SET, within_s=0.2)
             replica.signal(signal.SIGSTOP)
             with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
-                await store.claim(POT, ["a"], AT_US)
+                await store.claim(claims_of(POT, ["a"]), AT_US)
             assert dict(store.known(POT)) == {}
             replica.signal(signal.SIGCONT)
-            again = await persistently(lambda: store.claim(POT, ["a", "b"], AT_US + 1))
+            again = await persistently(lambda: store.claim(claims_of(POT, ["a", "b"]), AT_US + 1))
             assert again == [Claimed(1_000, AT_US, repeat=True), Claimed(1_001, AT_US + 1, repeat=False)]
 
     asyncio.run(run())
 
 
 USES: dict[str, Callable[[ValkeyStore], Awaitable[object]]] = {
-    "claim": lambda store: store.claim(POT, ["a"], AT_US + 1),
+    "claim": lambda store: store.claim(claims_of(POT, ["a"]), AT_US + 1),
     "find": lambda store: store.find(POT, "a"),
     "state": lambda store: store.state(POT),
     "log": lambda store: store.log(0, 10),
     "transfers": lambda store: store.transfers(),
-    "open": lambda store: store.open(POT, BIG_POT),
+    "open": lambda store: store.open([PotTerms(POT, BIG_POT)]),
     "take": lambda store: store.take(POT, 5, "t"),
     "give": lambda store: store.give(POT, (Slots(1, 1),), "g"),
 }
@@ -98,7 +108,7 @@ def test_what_another_gate_wrote_is_told_only_when_the_replica_has_it(tmp_path: 
             await store.take(POT, 5, "t")
             await store.give(POT, (Slots(1, 1),), "g")
             replica.signal(signal.SIGSTOP)
-            writing = asyncio.create_task(store.claim(POT, ["a"], AT_US))
+            writing = asyncio.create_task(store.claim(claims_of(POT, ["a"]), AT_US))
             await until(lambda: _has_field(primary, "grants", "a"))
             answers = await asyncio.gather(*(told(name, primary) for name in USES))
             assert answers == ["0 of 1 replicas acknowledged within 1000 ms"[-40:]] * len(USES)
@@ -125,7 +135,7 @@ def test_a_promoted_replica_has_all_that_was_acknowledged_and_gates_find_it(tmp_
             before = {user: slot for crowd in crowds for user, slot in crowd.acknowledged.items()}
             await promote(replica, Terms(2, 0))
             began_s = asyncio.get_running_loop().time()
-            await persistently(lambda: store.claim(POT, ["after"], AT_US))
+            await persistently(lambda: store.claim(claims_of(POT, ["after"]), AT_US))
             assert asyncio.get_running_loop().time() - began_s < 2.0
             stop.set()
             await asyncio.gather(*rushing)
@@ -143,15 +153,15 @@ def test_a_promoted_replica_has_all_that_was_acknowledged_and_gates_find_it(tmp_
 def test_a_replaced_primary_that_wakes_up_can_acknowledge_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         async with replicated(tmp_path) as (old, new, store), connected(old.address) as unaware:
-            await store.claim(POT, ["a"], AT_US)
+            await store.claim(claims_of(POT, ["a"]), AT_US)
             old.signal(signal.SIGSTOP)
             await promote(new, Terms(2, 0))
-            (b,) = await persistently(lambda: store.claim(POT, ["b"], AT_US + 1))
+            (b,) = await persistently(lambda: store.claim(claims_of(POT, ["b"]), AT_US + 1))
             assert store.address == new.address
             old.signal(signal.SIGCONT)
             # Under the old terms its replica is missing, under the new ones it refuses.
             with pytest.raises(StoreUnavailable):
-                await unaware.claim(POT, ["c"], AT_US)
+                await unaware.claim(claims_of(POT, ["c"]), AT_US)
             with pytest.raises(StoreUnavailable):
                 await unaware.find(POT, "a")
             keys, library = SetKeys(CAMPAIGN, SET), Library.read()
@@ -163,15 +173,15 @@ def test_a_replaced_primary_that_wakes_up_can_acknowledge_nothing(tmp_path: Path
             # Whoever asks both goes to the new one.
             async with connected(old.address, new.address) as aware:
                 assert (aware.address, aware.terms) == (new.address, Terms(2, 0))
-                assert await aware.claim(POT, ["b"], AT_US) == [Claimed(b.slot, AT_US + 1, repeat=True)]  # type: ignore[union-attr]
+                assert await aware.claim(claims_of(POT, ["b"]), AT_US) == [Claimed(b.slot, AT_US + 1, repeat=True)]  # type: ignore[union-attr]
             # As a replica it forgets what it alone had; then acknowledgements need it again.
             await follow(old, new)
             await store.fence(Terms(3, 1))
-            assert await store.claim(POT, ["c"], AT_US + 2) == [Claimed(1_002, AT_US + 2, repeat=False)]
+            assert await store.claim(claims_of(POT, ["c"]), AT_US + 2) == [Claimed(1_002, AT_US + 2, repeat=False)]
             assert store.terms == Terms(3, 1)
             old.signal(signal.SIGSTOP)
             with pytest.raises(StoreUnavailable, match="0 of 1"):
-                await store.claim(POT, ["d"], AT_US)
+                await store.claim(claims_of(POT, ["d"]), AT_US)
 
     asyncio.run(run())
 
@@ -182,7 +192,7 @@ def test_a_gate_that_knows_newer_terms_never_goes_back(tmp_path: Path) -> None:
         async with replicated(tmp_path) as (old, new, store):
             old.signal(signal.SIGSTOP)
             await promote(new, Terms(2, 0))
-            await persistently(lambda: store.claim(POT, ["a"], AT_US))
+            await persistently(lambda: store.claim(claims_of(POT, ["a"]), AT_US))
             new.kill()
             old.signal(signal.SIGCONT)
             await until(lambda: _says(store, "a newer one is known"))
@@ -214,10 +224,10 @@ def test_terms_only_grow(tmp_path: Path) -> None:
 def test_gates_take_up_new_terms_without_a_failed_call(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 2) as (primary, replica), store_on(primary) as store:
-            await store.open(POT, BIG_POT)
+            await store.open([PotTerms(POT, BIG_POT)])
             async with connected(primary.address) as operator:
                 await operator.fence(Terms(2, 0))
-                await store.claim(POT, ["a"], AT_US)
+                await store.claim(claims_of(POT, ["a"]), AT_US)
                 assert store.terms == Terms(2, 0)
                 await operator.fence(Terms(3, 0))
                 assert len(await store.log(0, 10)) == 2
@@ -235,11 +245,13 @@ def test_a_primary_demoted_under_a_gate_is_left_at_once(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with replicated(tmp_path) as (primary, replica, store):
-            await store.claim(POT, ["a"], AT_US)
+            await store.claim(claims_of(POT, ["a"]), AT_US)
             await until(lambda: in_sync(primary))
             await promote(replica, Terms(2, 0))
             await ask(primary.address, "REPLICAOF", replica.address.host, replica.address.port)
-            assert await persistently(lambda: store.claim(POT, ["a"], AT_US)) == [Claimed(1_000, AT_US, repeat=True)]
+            assert await persistently(lambda: store.claim(claims_of(POT, ["a"]), AT_US)) == [
+                Claimed(1_000, AT_US, repeat=True)
+            ]
             assert store.address == replica.address
 
     asyncio.run(run())
@@ -283,8 +295,8 @@ async def _listened_to(server: ValkeyServer) -> bool:
 def test_a_set_that_goes_on_with_another_history_is_remembered_no_more(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
-            await store.open(POT, Slots(0, 10))
-            await store.claim(POT, ["a"], AT_US)
+            await store.open([PotTerms(POT, Slots(0, 10))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
             known = store.known(POT)
             assert (store.history(), list(known)) == (FIRST_HISTORY, ["a"])
             link, _ = await Link.connect(server.address, Access())
@@ -294,6 +306,6 @@ def test_a_set_that_goes_on_with_another_history_is_remembered_no_more(tmp_path:
             await until(lambda: asyncio.sleep(0, not known))  # without a call: the store looks after its primary
             assert store.history() == History(5, (Fork(2, 1), Fork(5, 7)))
             assert (store.history().shared_since(1), store.history().shared_since(2)) == (1, 7)
-            assert (await store.claim(POT, ["a"], AT_US))[0] == Claimed(0, AT_US, repeat=True)
+            assert (await store.claim(claims_of(POT, ["a"]), AT_US))[0] == Claimed(0, AT_US, repeat=True)
 
     asyncio.run(run())

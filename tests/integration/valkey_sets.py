@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Claimed, Granted, Store, StoreUnavailable
+from redrush.ports.store import Claimed, Granted, Store, StoreUnavailable, claims_of
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
@@ -143,7 +143,7 @@ class Crowd:
             users = [f"{self._name}-{self.batches}-{k}" for k in range(self._batch)]
             self.batches += 1
             try:
-                results = await self._store.claim(POT, users, AT_US + self.batches)
+                results = await self._store.claim(claims_of(POT, users), AT_US + self.batches)
             except StoreUnavailable:
                 self.in_doubt += users
                 await asyncio.sleep(0.01)

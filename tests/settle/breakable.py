@@ -7,7 +7,18 @@ from typing import TypeVar
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.news import News
-from redrush.ports.store import Claimed, ClaimResult, History, LogRecord, PotState, Store, StoreUnavailable, Transfers
+from redrush.ports.store import (
+    Claim,
+    Claimed,
+    ClaimResult,
+    History,
+    LogRecord,
+    PotState,
+    PotTerms,
+    Store,
+    StoreUnavailable,
+    Transfers,
+)
 
 Result = TypeVar("Result")
 
@@ -17,6 +28,7 @@ class BreakableStore:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.knows_all = store.knows_all
         self.away = False
         self.answers_lost: set[str] = set()
         self.standing_still: dict[str, asyncio.Event] = {}
@@ -41,11 +53,11 @@ class BreakableStore:
             raise StoreUnavailable("the answer is lost")
         return result
 
-    async def open(self, pot: str, slots: Slots) -> None:
-        await self._call("open", lambda: self.store.open(pot, slots))
+    async def open(self, pots: Sequence[PotTerms]) -> None:
+        await self._call("open", lambda: self.store.open(pots))
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
-        return await self._call("claim", lambda: self.store.claim(pot, users, at_us))
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        return await self._call("claim", lambda: self.store.claim(claims, at_us))
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         return await self._call("take", lambda: self.store.take(pot, count, transfer))

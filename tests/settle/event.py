@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
-from redrush.ports.store import Store
+from redrush.ports.store import PotTerms, Store, claims_of
 
 OPENS_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
@@ -51,12 +51,12 @@ def write_terms(data_dir: Path, campaign: Campaign, amounts: "array[int]") -> No
 
 async def open_pots(store: Store, campaign: Campaign) -> None:
     for round_ in campaign.rounds:
-        await store.open(round_.id, round_.slots)
-    await store.open(RETURNED_POT, Slots(0, 0))
+        await store.open([PotTerms(round_.id, round_.slots)])
+    await store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
 
 
 async def rush(store: Store, round_: Round, users: int, *, batch: int = 50, prefix: str = "u") -> None:
     """Let `users` users claim in batches, a microsecond apart, from the opening on."""
     for number, first in enumerate(range(0, users, batch)):
         names = [f"{prefix}{user}" for user in range(first, min(first + batch, users))]
-        await store.claim(round_.id, names, round_.opens_us + number)
+        await store.claim(claims_of(round_.id, names), round_.opens_us + number)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots
-from redrush.ports.store import Given, Granted, Opened, Store, Taken
+from redrush.ports.store import Given, Granted, Opened, PotTerms, Store, Taken, claims_of
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore
 from tests.settle.breakable import BreakableStore
@@ -45,9 +45,9 @@ async def opened_sets(campaign: Campaign, count: int, directory: Path | None = N
         sets[f"s{number}"] = BreakableStore(store)
     for round_ in campaign.rounds:
         for store, share in zip(sets.values(), shares(round_.slots, count), strict=True):
-            await store.open(round_.id, share)
+            await store.open([PotTerms(round_.id, share)])
     for store in sets.values():
-        await store.open(RETURNED_POT, Slots(0, 0))
+        await store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
     try:
         yield sets
     finally:
@@ -64,7 +64,7 @@ async def claim_all(store: BreakableStore, round_: Round, prefix: str, users: in
     """Let `users` users claim what the set has left of the round, all of it by default; return how many got a slot."""
     left = (await store.store.state(round_.id)).left
     names = [f"{prefix}{k}" for k in range(left if users is None else users)]
-    results = await store.store.claim(round_.id, names, round_.opens_us)
+    results = await store.store.claim(claims_of(round_.id, names), round_.opens_us)
     return sum(1 for result in results if hasattr(result, "slot"))
 
 

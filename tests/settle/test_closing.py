@@ -107,7 +107,7 @@ def test_leftover_can_be_claimed_in_the_next_round() -> None:
         moved = await close_round(store, campaign, campaign.rounds[0], campaign.rounds[0].closes_us)
         assert moved == Moved("r1", "r2", (Slots(7, 3),))
         await rush(store, campaign.rounds[1], users=20)
-        assert (await store.state("r2")).claimed == 8
+        assert (await store.state("r2")).claimed_ever == 8
 
     asyncio.run(scenario())
 
@@ -178,7 +178,7 @@ def test_nothing_is_taken_before_accepted_claims_are_decided() -> None:
         async with asyncio.timeout(TIMEOUT_S):
             await Closer(store, campaign, clock, drain=drain, sleep=clock.sleep).run()
         assert drained == [(round_.id, round_.closes_us) for round_ in campaign.rounds]
-        assert (await store.state("r1")).claimed == 4
+        assert (await store.state("r1")).claimed_ever == 4
         assert (await moves(store))[0] == ("Taken", "r1", (Slots(4, 6),))
 
     asyncio.run(scenario())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from redrush.core.money.ledger import LedgerFault
+from redrush.ports.store import claims_of
 from redrush.settle.export import Format, grants, write_grants
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import LogReader, SqliteStore
@@ -26,8 +27,8 @@ LINES = [
 
 async def fill(store: MemoryStore | SqliteStore) -> None:
     await open_pots(store, CAMPAIGN)
-    await store.claim("r1", ["张三", 'a,"b"'], OPENS_US + 7)
-    await store.claim("r2", ["张三"], CAMPAIGN.rounds[1].opens_us)
+    await store.claim(claims_of("r1", ["张三", 'a,"b"']), OPENS_US + 7)
+    await store.claim(claims_of("r2", ["张三"]), CAMPAIGN.rounds[1].opens_us)
     await store.take("r1", 2, "leftover:r1")
 
 
@@ -95,7 +96,7 @@ def test_a_spreadsheet_keeps_ids_as_text_and_runs_nothing() -> None:
         campaign, amounts = campaign_of(len(odd) + len(plain), 1)
         store = MemoryStore()
         await open_pots(store, campaign)
-        await store.claim("r1", [*odd, *plain], OPENS_US)
+        await store.claim(claims_of("r1", [*odd, *plain]), OPENS_US)
         out = io.StringIO(newline="")
         write_grants(await store.log(0, 100), campaign, amounts, file_format, out)
         return out.getvalue()

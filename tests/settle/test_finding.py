@@ -4,7 +4,7 @@ import pytest
 
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.identity.tickets import KeyRing
-from redrush.ports.store import LogRecord
+from redrush.ports.store import LogRecord, claims_of
 from redrush.settle.finding import find_user
 from redrush.stores.memory import MemoryStore
 from tests.settle.event import OPENS_US, campaign_of, open_pots
@@ -18,8 +18,8 @@ def log() -> list[LogRecord]:
     async def fill() -> list[LogRecord]:
         store = MemoryStore()
         await open_pots(store, CAMPAIGN)
-        await store.claim("r1", ["bob", "alice", "Carol"], OPENS_US + 7)
-        await store.claim("r2", ["alice"], CAMPAIGN.rounds[1].opens_us)
+        await store.claim(claims_of("r1", ["bob", "alice", "Carol"]), OPENS_US + 7)
+        await store.claim(claims_of("r2", ["alice"]), CAMPAIGN.rounds[1].opens_us)
         return await store.log(0, 100)
 
     return asyncio.run(fill())

@@ -302,7 +302,7 @@ def break_down(sets: Sets, rng: random.Random, fault_rate: float) -> None:
 
 
 async def claimed_in(sets: Sets) -> int:
-    return sum([(await store.store.state("r1")).claimed for store in sets.values()])
+    return sum([(await store.store.state("r1")).claimed_ever for store in sets.values()])
 
 
 async def sell(world: World, rng: random.Random, looks: int) -> int:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from redrush.core.rush.campaign import RETURNED_POT, Slots
-from redrush.ports.store import LogRecord, Store, StoreFailed
+from redrush.ports.store import LogRecord, PotTerms, Store, StoreFailed, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.export import ExportedGrant, granted_in, write_grants
 from redrush.settle.reconcile import Report
@@ -56,9 +56,9 @@ class World:
         for round_ in self.campaign.rounds:
             share = round_.slots.count // len(SETS)
             for number, store in enumerate(self.stores.values()):
-                await store.open(round_.id, Slots(round_.slots.first + number * share, share))
+                await store.open([PotTerms(round_.id, Slots(round_.slots.first + number * share, share))])
         for store in self.stores.values():
-            await store.open(RETURNED_POT, Slots(0, 0))
+            await store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
 
     def make_schema(self) -> None:
         for records in self.records.values():
@@ -69,7 +69,7 @@ class World:
         assert round_ is not None
         names = [f"{prefix}{set_}-{user}" for user in range(users)]
         for first in range(0, users, 4):
-            await self.stores[set_].claim(round_id, names[first : first + 4], round_.opens_us + first)
+            await self.stores[set_].claim(claims_of(round_id, names[first : first + 4]), round_.opens_us + first)
 
     async def move(self, source: str, target: str, round_id: str, count: int, transfer: str) -> None:
         slots = await self.stores[source].take(round_id, count, transfer)
@@ -347,7 +347,7 @@ def test_a_round_that_its_shares_do_not_make_up_is_told(world: World) -> None:
     async def scenario() -> Report:
         world.make_schema()
         for number, store in enumerate(world.stores.values()):
-            await store.open("r1", Slots(number * 10, 9))
+            await store.open([PotTerms("r1", Slots(number * 10, 9))])
         return await world.reconcile()
 
     report = asyncio.run(scenario())
@@ -357,8 +357,8 @@ def test_a_round_that_its_shares_do_not_make_up_is_told(world: World) -> None:
 def test_a_set_without_a_share_of_a_round_is_no_hole(world: World) -> None:
     async def scenario() -> Report:
         world.make_schema()
-        await world.stores["s1"].open("r1", Slots(0, 15))
-        await world.stores["s2"].open("r1", Slots(15, 15))
+        await world.stores["s1"].open([PotTerms("r1", Slots(0, 15))])
+        await world.stores["s2"].open([PotTerms("r1", Slots(15, 15))])
         sources = [
             SetSource(set_, world.dsns[set_], world.stores[set_], frozenset({"r2"} if set_ == "s3" else {"r1", "r2"}))
             for set_ in SETS
@@ -372,7 +372,7 @@ def test_the_grants_of_all_sets_are_exported_recorded_or_not(world: World) -> No
     async def scenario() -> list[ExportedGrant]:
         async with world.recording():
             await world.hold_event()
-        await world.stores["s1"].open("late", Slots(0, 0))  # no grant, and not recorded
+        await world.stores["s1"].open([PotTerms("late", Slots(0, 0))])  # no grant, and not recorded
         out = io.StringIO()
         sets = [(world.records[set_], world.stores[set_]) for set_ in SETS]
         write_grants(await granted_in(sets), world.campaign, world.amounts, "jsonl", out)

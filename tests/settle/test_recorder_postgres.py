@@ -14,7 +14,7 @@ import pytest
 from redrush.core.rush.campaign import Campaign, Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import RecordsConflict, RecordsFailed
-from redrush.ports.store import FIRST_HISTORY, Fork, History, LogRecord
+from redrush.ports.store import FIRST_HISTORY, Fork, History, LogRecord, PotTerms, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle import recorder as recorder_module
@@ -251,10 +251,10 @@ def test_a_log_that_turns_out_to_be_another_is_read_from_where_the_records_stand
         records = PostgresRecords(databases.fresh(), "s1")
         store, fresh = StoreMadeAnew(), MemoryStore()
         for each in (store, fresh):
-            await each.open("r1", Slots(0, 100))
-            await each.claim("r1", ["a"], 1)
-        await fresh.claim("r1", ["b", "c"], 2)
-        await fresh.claim("r1", ["d"], 3)
+            await each.open([PotTerms("r1", Slots(0, 100))])
+            await each.claim(claims_of("r1", ["a"]), 1)
+        await fresh.claim(claims_of("r1", ["b", "c"]), 2)
+        await fresh.claim(claims_of("r1", ["d"]), 3)
         recorder = Recorder(store, records, *terms, begin=records.begin)
         async with running(recorder):
             await recorder.caught_up()
@@ -272,11 +272,11 @@ def test_a_recorder_does_not_follow_a_set_that_lacks_what_is_recorded(databases:
         records = PostgresRecords(databases.fresh(), "s1")
         store, fresh = StoreMadeAnew(), MemoryStore()
         for each in (store, fresh):
-            await each.open("r1", Slots(0, 100))
+            await each.open([PotTerms("r1", Slots(0, 100))])
         for number, user in enumerate("abc"):
-            await store.claim("r1", [user], number)
+            await store.claim(claims_of("r1", [user]), number)
         for number in range(9):
-            await fresh.claim("r1", [f"late{number}"], number)
+            await fresh.claim(claims_of("r1", [f"late{number}"]), number)
         recorder = Recorder(store, records, *terms, begin=records.begin)
         async with running(recorder):
             await recorder.caught_up()

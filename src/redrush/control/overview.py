@@ -134,7 +134,7 @@ class Overview:
                 return _lack(fault)
         try:
             async with asyncio.timeout(ANSWER_MAX_S):
-                await store.claim(RETURNED_POT, (), now_us)
+                await store.claim((), now_us)
         except TimeoutError:
             return Lack(Absence.AWAY, f"set {set_id}: no answer within {ANSWER_MAX_S:g} s")
         except RedrushError as fault:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
-from redrush.ports.store import ClaimResult
+from redrush.ports.store import Claim, ClaimResult
 from redrush.stores.sqlite import SqliteStore
 from redrush.wiring.embedded import Ports, run_embedded
 
@@ -38,13 +38,13 @@ class PacedStore(SqliteStore):
         store.claims_per_s = claims_per_s
         return store
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         now_s = asyncio.get_running_loop().time
         begins_s = now_s()
         if begins_s - self._free_s < FOLLOWS_WITHIN_S:
             begins_s = self._free_s
-        self._free_s = free_s = begins_s + len(users) / self.claims_per_s
-        results = await super().claim(pot, users, at_us)
+        self._free_s = free_s = begins_s + len(claims) / self.claims_per_s
+        results = await super().claim(claims, at_us)
         if (left_s := free_s - now_s()) > 0:
             await asyncio.sleep(left_s)
         return results

@@ -36,7 +36,7 @@ from redrush.gate.queries import Queries, refused
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import EARLY, EMPTY, LATE, Claimed, ClaimResult, StoreFailed, StoreUnavailable
+from redrush.ports.store import EARLY, EMPTY, LATE, Claim, Claimed, ClaimResult, StoreFailed, StoreUnavailable
 
 REPEATS_REMEMBERED_MAX = 131_072
 """Winners of a round whose repeated answer is kept as bytes, some 75 MB: who asks twice is likely to ask again. When it
@@ -116,7 +116,7 @@ class RoundClaims:
         if self.winners is None:
             states = [await lane.store.state(lane.pot) for lane in self.lanes]
             self.sold_out = not any(state.left for state in states)
-            self.count_packets(sum(state.left + state.claimed for state in states))
+            self.count_packets(sum(state.left + state.claimed_ever - state.returned_ever for state in states))
 
     def tick(self) -> None:
         """Renew the prebuilt answers, whose heads carry the date, and look after the lanes. Call every second."""
@@ -263,7 +263,8 @@ class RoundClaims:
         # Whoever is parked came before the close, so the last batch is granted within the round too.
         at_us = min(now_us, self.round.closes_us - 1)
         try:
-            results = await lane.store.claim(self.round.id, [user for user, _ in batch.claims], at_us)
+            pot = self.round.id
+            results = await lane.store.claim([Claim(pot, user) for user, _ in batch.claims], at_us)
         except StoreUnavailable:
             lane.went_away(batch)
             return
@@ -350,7 +351,7 @@ class RoundClaims:
         """Find out how many slots the only gate's pots have: some were given to them."""
         with contextlib.suppress(RedrushError):  # of the store: it tells others too
             states = [await lane.store.state(lane.pot) for lane in self.lanes]
-            self.count_packets(sum(state.left + state.claimed for state in states))
+            self.count_packets(sum(state.left + state.claimed_ever - state.returned_ever for state in states))
 
     def count_packets(self, slots: int) -> None:
         """So many slots were seen in the round's pots. Slots on their way between two sets are in none of them for a

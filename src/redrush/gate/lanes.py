@@ -34,7 +34,7 @@ from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import Claimed, Store
+from redrush.ports.store import Claimed, PotTerms, Store
 
 SHARED_BATCHES_MAX: Final = 2
 """Batches on their way to a set that gates share: one for the server to work on, one for the gate."""
@@ -329,7 +329,7 @@ class Lane:
 
         Raises StoreUnavailable, StoreConflict (somebody divided otherwise) and StoreFailed.
         """
-        await self.store.open(self.pot, self._share)
+        await self.store.open([PotTerms(self.pot, self._share)])
         self.known = self.store.known(self.pot)
         self.warm = True
         self.refusal = None

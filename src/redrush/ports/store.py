@@ -1,15 +1,16 @@
 """The store: the one authority on which slot belongs to whom.
 
 A store hands out integers. It knows pots and slots, not money, kinds or time; the meaning of a slot is in the
-campaign's amounts table. Every operation is idempotent, and durable when it returns: what a crash right after the
-return leaves on the disk already holds it. A store whose disk failed raises `StoreFailed` for that call and for every
-later one (fail-stop): after a failed fsync nobody knows what the disk holds, so nothing may be acknowledged. A store
-on another machine raises `StoreUnavailable` instead: it may be back for the next call.
+campaign's amounts table. A call may be about any pots of the store at once: a batch of claims on a thousand small pots
+is one step, as one on a single big pot is. Every operation is idempotent, and durable when it returns: what a crash
+right after the return leaves on the disk already holds it. A store whose disk failed raises `StoreFailed` for that
+call and for every later one (fail-stop): after a failed fsync nobody knows what the disk holds, so nothing may be
+acknowledged. A store on another machine raises `StoreUnavailable` instead: it may be back for the next call.
 
 All stores pass one suite, `tests/conformance/test_stores.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -51,6 +52,25 @@ class StoreCorrupt(RedrushError):
         self.seq = seq
 
 
+class PotTerms(msgspec.Struct, frozen=True, gc=False):
+    """What a pot is opened with."""
+
+    pot: str
+    slots: Slots
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """A user asks a pot for a slot. The same again is a repeat, and finds the same grant."""
+
+    pot: str
+    user: str
+
+
+def claims_of(pot: str, users: Iterable[str]) -> list[Claim]:
+    """Return a claim on the pot for each of the users, in their order."""
+    return [Claim(pot, user) for user in users]
+
+
 class Claimed(msgspec.Struct, frozen=True, gc=False):
     """The user has `slot` since `at_us` (µs since the epoch); `repeat` tells a known grant from a new one."""
 
@@ -74,10 +94,16 @@ LATE: Final = Refusal.LATE
 
 
 class PotState(msgspec.Struct, frozen=True):
-    """Counts of slots in a pot now: `left` can still be claimed, `claimed` were."""
+    """Counts of a pot: the slots `left` in it now, the grants it has ever made, and how many of these came back.
+
+    `claimed_ever` and `returned_ever` only grow. The pot holds or has granted `left + claimed_ever - returned_ever`
+    slots; it is sold out when `claimed_ever` is as many as are in play and have ever come back, where `claimed_ever` is
+    read first.
+    """
 
     left: int
-    claimed: int
+    claimed_ever: int
+    returned_ever: int = 0
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
@@ -177,16 +203,25 @@ class Transfers(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """See the module. Users are text ids; pots are text ids; a pot grants each user at most one slot."""
+    """See the module. Users and pots are text ids; a pot grants each user at most one slot."""
 
-    async def open(self, pot: str, slots: Slots) -> None:
-        """Create the pot. Opening it again with the same slots changes nothing; other slots raise StoreConflict."""
+    @property
+    def knows_all(self) -> bool:
+        """Whether what this process knows of a pot is everything: no other process can change it."""
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list["ClaimResult"]:
-        """For each user, in order: their slot, new or known, or EMPTY. Dedupe, next slot and log are one step.
+    async def open(self, pots: Sequence[PotTerms]) -> None:
+        """Create the pots, at any time. Opening one again with the same terms changes nothing.
 
-        A user who stands twice in `users` gets one slot; the second answer is a repeat. Raises KeyError for a pot
-        that was never opened, StoreFailed when durability is in doubt (then no slot of this call may be shown).
+        Raises StoreConflict for a pot that has other terms, ValueError for terms that cannot be. Pots before it may be
+        open then: the call is about each pot by itself, and is made again without harm.
+        """
+
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list["ClaimResult"]:
+        """For each claim, in order: its slot, new or known, or why it got none.
+
+        Dedupe, next slot and log are one step. A claim that stands twice in `claims` gets one slot; the second answer
+        is a repeat. Raises KeyError for a pot that was never opened (nothing is granted then), StoreFailed when
+        durability is in doubt (then no slot of this call may be shown).
         """
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:

@@ -14,7 +14,7 @@ from redrush.core.rush.leftover import destination
 from redrush.core.sets.division import Division
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
-from redrush.ports.store import Store, StoreConflict
+from redrush.ports.store import PotTerms, Store, StoreConflict
 
 LOOK_S: Final = 0.25
 """How soon it is noticed that a pot is due, and how soon a set that was away is tried again."""
@@ -72,7 +72,7 @@ class PotOpener:
 
     async def _open(self, store: Store, pot: str, slots: Slots) -> bool:
         try:
-            await store.open(pot, slots)
+            await store.open([PotTerms(pot, slots)])
         except StoreConflict:
             raise
         except RedrushError as fault:

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
     FIRST_HISTORY,
+    Claim,
     Claimed,
     ClaimResult,
     History,
     LogRecord,
     PotState,
+    PotTerms,
     StoreFailed,
     Transfers,
 )
@@ -19,18 +21,20 @@ from redrush.stores.pots import Pots
 class MemoryStore:
     """The `redrush.ports.store.Store` without a disk. Nothing survives `close`."""
 
+    knows_all = True
+
     def __init__(self) -> None:
         self._pots = Pots()
         self._log: list[LogRecord] = []  # the record seq stands at seq - 1
         self._closed = False
 
-    async def open(self, pot: str, slots: Slots) -> None:
+    async def open(self, pots: Sequence[PotTerms]) -> None:
         self._check_open()
-        self._keep(self._pots.open(pot, slots))
+        self._log.extend(self._pots.open(pots))
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         self._check_open()
-        results, records = self._pots.claim(pot, users, at_us)
+        results, records = self._pots.claim(claims, at_us)
         self._log.extend(records)
         return results
 

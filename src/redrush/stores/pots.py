@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain, islice, repeat
+from operator import attrgetter
 from typing import Final
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
     EMPTY,
+    Claim,
     Claimed,
     ClaimResult,
     Given,
@@ -28,6 +30,7 @@ from redrush.ports.store import (
     LogRecord,
     Opened,
     PotState,
+    PotTerms,
     StoreConflict,
     StoreCorrupt,
     Taken,
@@ -38,6 +41,8 @@ from redrush.ports.store import (
 INTEGER_MAX: Final = 2**63 - 1
 """Slots and instants end here: what 64 signed bits of SQLite, Lua-side streams and the amounts table can hold."""
 
+
+_pot_of, _user_of = attrgetter("pot"), attrgetter("user")
 
 WITHHELD: Final = "withheld:"
 """Transfers that begin so take single slots out of a pot, wherever they are, because somebody may hold them already: a
@@ -218,22 +223,49 @@ class Pots:
         target.granted_runs.append(Slots(slot, 1))
         return [*records, given, grant]
 
-    def open(self, pot: str, slots: Slots) -> Opened | None:
-        _check_slots((slots,))
-        known = self._pots.get(pot)
-        if known is None:
+    def open(self, pots: Sequence[PotTerms]) -> list[Opened]:
+        """Open those that are not open yet, all or none; return their records."""
+        wanted: dict[str, Slots] = {}
+        for terms in pots:
+            pot, slots = terms.pot, terms.slots
+            _check_slots((slots,))
+            known = self._pots.get(pot)
+            opened_with = wanted.get(pot) if known is None else known.opened_with
+            if opened_with is None:
+                wanted[pot] = slots
+            elif opened_with != slots:
+                raise StoreConflict(f"pot {pot!r} was opened with {opened_with}, it cannot be opened with {slots}")
+        for pot, slots in wanted.items():
             self._pots[pot] = Pot(slots)
-            return Opened(self._next_seq(), pot, slots)
-        if known.opened_with != slots:
-            raise StoreConflict(f"pot {pot!r} was opened with {known.opened_with}, it cannot be opened with {slots}")
-        return None
+        return [Opened(self._next_seq(), pot, slots) for pot, slots in wanted.items()]
 
-    def claim(self, pot: str, users: Sequence[str], at_us: int) -> tuple[list[ClaimResult], list[Granted]]:
-        """Decide for each user in order; return the answers and one record per run of consecutive new slots."""
+    def claim(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[Granted]]:
+        """Decide on each claim in order; return the answers and a record per pot and run of consecutive slots."""
         if not 0 <= at_us <= INTEGER_MAX:
             raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
-        results, runs = self._pot(pot).claim(users, at_us)
-        return results, [Granted(self._next_seq(), pot, first, tuple(winners), at_us) for first, winners in runs]
+        names = set(map(_pot_of, claims))
+        if len(names) > 1:
+            return self._claim_from_several(claims, at_us)
+        results: list[ClaimResult] = []
+        records: list[Granted] = []
+        for pot in names:
+            results, runs = self._pot(pot).claim(list(map(_user_of, claims)), at_us)
+            records = [Granted(self._next_seq(), pot, first, tuple(winners), at_us) for first, winners in runs]
+        return results, records
+
+    def _claim_from_several(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[Granted]]:
+        places: dict[str, list[int]] = {}
+        for place, claim in enumerate(claims):
+            places.setdefault(claim.pot, []).append(place)
+        targets = {name: self._pot(name) for name in places}  # before anything is granted
+        results: list[ClaimResult] = [EMPTY] * len(claims)
+        records = []
+        for name, target in targets.items():
+            found, runs = target.claim([claims[place].user for place in places[name]], at_us)
+            for place, result in zip(places[name], found, strict=True):
+                results[place] = result
+            records += [Granted(self._next_seq(), name, first, tuple(winners), at_us) for first, winners in runs]
+        return results, records
 
     def take(self, pot: str, count: int, transfer: str) -> tuple[tuple[Slots, ...], Taken | None]:
         """Return the slots of this transfer and, if it is new, its record."""
@@ -283,7 +315,7 @@ class Pots:
 
     def state(self, pot: str) -> PotState:
         known = self._pot(pot)
-        return PotState(left=known.left(), claimed=len(known.grants))
+        return PotState(left=known.left(), claimed_ever=len(known.grants))
 
     def restore(self, record: LogRecord) -> None:
         """Apply a record that was made durable in an earlier life. Raises StoreCorrupt where it contradicts others."""
@@ -331,7 +363,7 @@ class Pots:
         if isinstance(record, Given) and record.transfer.startswith(WITHHELD) and len(record.slots) == 1:
             self._coming_back = (record.pot, record.slots[0])
         if isinstance(record, Opened):
-            repeated = self.open(record.pot, record.slots) is None
+            repeated = not self.open((PotTerms(record.pot, record.slots),))
         elif isinstance(record, Given):
             repeated = self.give(record.pot, record.slots, record.transfer) is None
         else:

@@ -27,7 +27,7 @@ from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.server import Server
 from redrush.http.sockets import Reserved
-from redrush.ports.store import StoreCorrupt, StoreFailed
+from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
 from redrush.settle.closing import Closer
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import Identity, SqliteStore
@@ -153,7 +153,7 @@ class Embedded:
         self._operating.board.follow(self._clocks.apply)
         for claims in self._gate.rounds.values():
             await claims.warm_up()
-        await self._store.open(RETURNED_POT, Slots(0, 0))
+        await self._store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
         self._settle(clock)
         self._watch()
         self._tune()

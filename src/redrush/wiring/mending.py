@@ -25,7 +25,7 @@ from redrush.control.witness import Witness, Witnessed
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.log_rows import Row, chain_after, record_of, row_of
-from redrush.ports.store import Granted, StoreCorrupt
+from redrush.ports.store import Granted, PotTerms, StoreCorrupt
 from redrush.records.sqlite import RecordsDamaged, SqliteRecords, set_aside
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.stores.pots import Pots
@@ -270,8 +270,7 @@ async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[in
         return await store.enter(grant.pot, grant.first_slot, grant.users[0], grant.at_us)
 
     try:
-        for round_ in campaign.rounds:
-            await store.open(round_.id, round_.slots)
+        await store.open([PotTerms(round_.id, round_.slots) for round_ in campaign.rounds])
         division = Division(campaign, [SetPlace(EMBEDDED_SET)])
         stores = {EMBEDDED_SET: store}
         honouring = Honouring(campaign, sealed.amounts, keys.receipts, division, stores, enter)

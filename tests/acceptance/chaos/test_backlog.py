@@ -24,6 +24,7 @@ from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import seal
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.division import divided
+from redrush.ports.store import PotTerms, claims_of
 from redrush.stack.loopback import free_port
 from redrush.stack.postgres_server import PostgresServer
 from redrush.stack.valkey_server import ValkeyServer
@@ -133,10 +134,10 @@ class Deployment:
         async def claim(round_id: str, firsts: Iterator[int], end: int) -> None:
             for first in firsts:
                 users = [f"u{number:013}" for number in range(first, min(first + BATCH, end))]
-                await store.claim(round_id, users, at_us)
+                await store.claim(claims_of(round_id, users), at_us)
 
         for round_id, share in self.shares(set_id).items():
-            await store.open(round_id, share)
+            await store.open([PotTerms(round_id, share)])
             firsts = iter(range(share.first, share.end, BATCH))
             await asyncio.gather(*(claim(round_id, firsts, share.end) for _ in range(CLAIMS_UNDER_WAY)))
         await store.close()

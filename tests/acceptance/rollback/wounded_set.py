@@ -16,7 +16,7 @@ from redrush.control.warden_notes import WardenNotes, witness_of
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Policy
 from redrush.ports.records import RecordsFailed
-from redrush.ports.store import Claimed, Granted, Known, LogRecord, StoreUnavailable
+from redrush.ports.store import Claimed, Granted, Known, LogRecord, PotTerms, StoreUnavailable, claims_of
 from redrush.settle.rebuilding import rebuild_set
 from redrush.stack.valkey_server import ServerFailed, ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
@@ -56,7 +56,7 @@ class WoundedSet:
         await self.watch()
         self.store = ValkeyStore.attach_later([server.address for server in self.servers], CAMPAIGN, SET)
         await self.whole()
-        await self._persistently(lambda: self.store.open(POT, SLOTS))
+        await self._persistently(lambda: self.store.open([PotTerms(POT, SLOTS)]))
 
     async def whole(self) -> None:
         """Return when a grant rests on as many servers as there are; the first of them is the primary then."""
@@ -190,7 +190,7 @@ class WoundedSet:
         await until(lambda: asyncio.sleep(0, self.warden.state.durability != "none"))
 
     async def _claim(self, users: list[str]) -> None:
-        for user, result in zip(users, await self.store.claim(POT, users, AT_US), strict=True):
+        for user, result in zip(users, await self.store.claim(claims_of(POT, users), AT_US), strict=True):
             assert isinstance(result, Claimed)
             other = self._user_of.setdefault(result.slot, user)
             if other != user:

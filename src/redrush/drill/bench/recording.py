@@ -20,6 +20,7 @@ from redrush.control.sealing import load_sealed
 from redrush.drill.bench.processes import START_DEADLINE_S, Child, Cores, ProcessFailed
 from redrush.drill.bench.sets import Sets
 from redrush.drill.bench.subject import CAMPAIGN, Event
+from redrush.ports.store import PotTerms, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.stack.loopback import free_port
 from redrush.stack.postgres_server import PostgresServer
@@ -92,9 +93,10 @@ def fill_log(address: Address, event: Event, grants: int) -> int:
         round_ = load_sealed(event.data).campaign.rounds[0]
         store = await ValkeyStore.connect((address,), CAMPAIGN, "s1")
         try:
-            await store.open(round_.id, round_.slots)
+            await store.open([PotTerms(round_.id, round_.slots)])
             for start in range(0, grants, GRANTS_PER_CLAIM):
-                await store.claim(round_.id, users[start : start + GRANTS_PER_CLAIM], round_.opens_us + start)
+                claims = claims_of(round_.id, users[start : start + GRANTS_PER_CLAIM])
+                await store.claim(claims, round_.opens_us + start)
             return store.last_seq()
         finally:
             await store.close()

@@ -21,7 +21,7 @@ from redrush.control.issuing import plan_tickets
 from redrush.control.sealing import load_sealed, seal
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
-from redrush.ports.store import Granted
+from redrush.ports.store import Granted, PotTerms, claims_of
 from redrush.stores.sqlite import LogReader, SqliteStore
 
 GRANTS_PER_CLAIM = 1_000
@@ -113,9 +113,10 @@ def grant_in_bulk(event: Event, users: Sequence[str], round_id: str = "rush") ->
         round_ = load_sealed(event.data).campaign.round(round_id)
         assert round_ is not None
         store = await SqliteStore.open_path(event.data.journal)
-        await store.open(round_.id, round_.slots)
+        await store.open([PotTerms(round_.id, round_.slots)])
         for start in range(0, len(users), GRANTS_PER_CLAIM):
-            await store.claim(round_.id, users[start : start + GRANTS_PER_CLAIM], round_.opens_us + start)
+            claims = claims_of(round_.id, users[start : start + GRANTS_PER_CLAIM])
+            await store.claim(claims, round_.opens_us + start)
         await store.close()
 
     asyncio.run(grant())

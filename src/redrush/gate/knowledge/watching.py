@@ -72,7 +72,7 @@ class RoundWatch:
         histories = self._histories()
         closed = self._now_us() >= claims.round.closes_us
         states = await asyncio.gather(*(_state(lane) for lane in claims.lanes))
-        claimed = sum(state.claimed for state in states if state is not None)
+        claimed = sum(state.claimed_ever for state in states if state is not None)
         self._count_packets(states)
         if closed:
             self._conclude_close(states)
@@ -98,7 +98,9 @@ class RoundWatch:
 
     def _count_packets(self, states: Sequence[PotState | None]) -> None:
         if self._now_us() < self._claims.round.closes_us:  # later what is left goes elsewhere
-            self._claims.count_packets(sum(state.left + state.claimed for state in states if state is not None))
+            self._claims.count_packets(
+                sum(state.left + state.claimed_ever - state.returned_ever for state in states if state is not None)
+            )
 
     def _histories(self) -> list[History | None]:
         return [_history(lane) for lane in self._claims.lanes]

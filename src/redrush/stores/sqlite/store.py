@@ -11,8 +11,9 @@ Decisions of a failed batch stay in memory, but no call succeeds any more, so no
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import apsw
 
@@ -20,12 +21,14 @@ from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import Row, granted_row, row_of, users_text
 from redrush.ports.store import (
     FIRST_HISTORY,
+    Claim,
     Claimed,
     ClaimResult,
     Granted,
     History,
     LogRecord,
     PotState,
+    PotTerms,
     StoreFailed,
     Transfers,
 )
@@ -37,6 +40,11 @@ from redrush.stores.sqlite.keeper import Keeper, NobodyElse
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 
+OPENED_MAX: Final = 1_000
+"""Pots opened in one transaction: some milliseconds of the loop's time."""
+
+_user_of = attrgetter("user")
+
 
 def _ignore(_failure: StoreFailed) -> None:
     """Nobody asked to be told."""
@@ -44,6 +52,8 @@ def _ignore(_failure: StoreFailed) -> None:
 
 class SqliteStore:
     """The `redrush.ports.store.Store` on a SQLite file. Open it with `open_path`; use it from one event loop."""
+
+    knows_all = True
 
     def __init__(
         self, pots: Pots, identity: Identity, writer: JournalWriter, reader: LogReader, lock: JournalLock, guard: Guard
@@ -98,19 +108,19 @@ class SqliteStore:
         """What made the store fail, or None while it works."""
         return self._writer.failure
 
-    async def open(self, pot: str, slots: Slots) -> None:
-        _check_text(pot)
-        await self._writer.room()
-        record = self._pots.open(pot, slots)
-        await self._writer.append([row_of(record)] if record else ())
+    async def open(self, pots: Sequence[PotTerms]) -> None:
+        _check_text(*(terms.pot for terms in pots))
+        for start in range(0, len(pots), OPENED_MAX):
+            await self._writer.room()
+            await self._writer.append([row_of(record) for record in self._pots.open(pots[start : start + OPENED_MAX])])
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         # Text that cannot be written must fail before it is granted anything.
-        text = users_text(users)
+        text = users_text(list(map(_user_of, claims)))
         await self._writer.room()
-        results, granted = self._pots.claim(pot, users, at_us)
+        results, granted = self._pots.claim(claims, at_us)
         rows: list[Row]
-        if len(granted) == 1 and len(granted[0].users) == len(users):
+        if len(granted) == 1 and len(granted[0].users) == len(claims):
             rows = [granted_row(granted[0], text)]
         else:
             rows = [granted_row(record, users_text(record.users)) for record in granted]

@@ -171,28 +171,40 @@ local function doubt(keys)
   return redis.status_reply('OK')
 end
 
--- KEYS: meta, log, pot. ARGV: epoch, replicas, pot, first, count. Returns the seq of the set.
+-- KEYS: meta, log, and each pot. ARGV: epoch, replicas, and for each pot its id, first and count. Opens those that are
+-- not open yet, or none: CONFLICT says at which of them, from 0, what it was opened with. Returns the seq of the set.
 local function open(keys, args)
-  local meta, log, pot = unpack(keys)
-  local epoch, replicas, name, first, count = unpack(args)
-  local seq, chain, granted = state_under(meta, epoch)
+  local meta, log = keys[1], keys[2]
+  local seq, chain, granted = state_under(meta, args[1])
   if not seq then
     return chain
   end
-  local opened = redis.call('HGET', pot, 'opened')
-  if opened then
-    if opened ~= first .. ' ' .. count then
-      return refuse('CONFLICT', opened)
+  local before, new, opened = seq, {}, {}
+  for number = 1, #keys - 2 do
+    local first, count = args[3 * number + 1], args[3 * number + 2]
+    local terms, pot = first .. ' ' .. count, keys[number + 2]
+    local held = opened[pot] or redis.call('HGET', pot, 'opened')
+    if not held then
+      new[#new + 1] = number
+      opened[pot] = terms
+    elseif held ~= terms then
+      return refuse('CONFLICT', integer(number - 1) .. ' ' .. held)
     end
+  end
+  for _, number in ipairs(new) do
+    local name, first, count = unpack(args, 3 * number, 3 * number + 2)
+    seq = seq + 1
+    redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
+      'before', chain)
+    chain = fingerprint(table.concat({chain, 'opened', name, first, count}, ' '))
+    redis.call('HSET', keys[number + 2], 'opened', first .. ' ' .. count, 'first', first, 'next', first,
+      'stop', integer(tonumber(first) + tonumber(count)), 'left', count, 'claimed', '0')
+  end
+  if seq == before then
     return touch(keys, args)[1]
   end
-  redis.call('XADD', log, integer(seq + 1) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
-    'before', chain)
-  redis.call('HSET', meta, 'seq', integer(seq + 1),
-    'chain', log_end(fingerprint(table.concat({chain, 'opened', name, first, count}, ' ')), granted))
-  redis.call('HSET', pot, 'opened', first .. ' ' .. count, 'first', first, 'next', first,
-    'stop', integer(tonumber(first) + tonumber(count)), 'left', count, 'claimed', '0')
-  return seq + 1
+  redis.call('HSET', meta, 'seq', integer(seq), 'chain', log_end(chain, granted))
+  return seq
 end
 
 -- Finds the users' grants and gives the others the next slots; writes nothing.
@@ -259,70 +271,104 @@ local function outside(from_us, until_us)
   return nil
 end
 
--- KEYS: meta, log, pot, unclaimed, granted, grants. ARGV: epoch, replicas, pot, at_us, at_us in 7 bytes, users as JSON,
--- the fingerprint of that text, and, if new grants are given only within them, the instants from which and until which,
--- in µs.
--- Returns seq, {first, count, …} of the new grants, {index from 0, value, …} of the known ones, `chain`, and the
--- server's time if that is why nothing was given. Whoever is in neither list found the pot
--- empty, or shut.
-local function claim(keys, args)
-  local meta, log, pot, unclaimed, granted, grants = unpack(keys)
-  local epoch, replicas, name, at_us, at_us_packed, names, names_digest, from_us, until_us = unpack(args)
-  local seq, chain, granted_before = state_under(meta, epoch)
-  if not seq then
-    return chain
-  end
+-- One pot of a call: finds grants, and says what is to be written (`store_pot`). Writes nothing. nil: it was never opened.
+local function look_into(pot, users, at_us_packed, from_us, until_us)
   local state = redis.call('HMGET', pot, 'first', 'next', 'stop', 'left', 'claimed')
   if not state[1] then
-    return refuse('NOPOT', name)
+    return nil
   end
   local before = {first = tonumber(state[1]), slot = tonumber(state[2]), stop = tonumber(state[3])}
-  local users = cjson.decode(names)
-  local shut_us = from_us and outside(from_us, until_us)
-  local known, fields, runs, head = decide(users, before, unclaimed, grants, at_us_packed, shut_us ~= nil)
-  if #runs == 0 then
-    if #known > 0 and replicas ~= '0' then
-      touch_write(meta)
-    end
-    return {seq, {}, known, log_end(chain, granted_before), shut_us}
+  local prefix, name = string.match(pot, '^(.-:)pot:(.*)$')
+  local looked = {pot = pot, name = name, users = users, left = state[4], claimed = state[5],
+    unclaimed = prefix .. 'unclaimed:' .. name, granted = prefix .. 'granted:' .. name,
+    grants = prefix .. 'grants:' .. name}
+  if from_us ~= 'ever' then
+    looked.shut_us = outside(from_us, until_us)
   end
+  looked.known, looked.fields, looked.runs, looked.head =
+    decide(users, before, looked.unclaimed, looked.grants, at_us_packed, looked.shut_us ~= nil)
+  return looked
+end
 
-  local told = {}
-  for _, run in ipairs(runs) do
-    local count = run.count
-    local text, digest = names, names_digest
-    if count ~= #users then
-      text = text_of(run.users)
-      digest = fingerprint(text)
-    end
-    local first = integer(run.first)
-    seq = seq + 1
-    redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', first,
-      'count', count, 'at_us', at_us, 'users', text, 'before', chain)
-    chain = fingerprint(chain .. ' granted ' .. name .. ' ' .. first .. ' ' .. count .. ' ' .. at_us .. ' ' .. digest)
-    told[#told + 1] = run.first
-    told[#told + 1] = count
-  end
+-- Writes what was decided on a pot.
+local function store_pot(looked)
+  local fields, head, grants = looked.fields, looked.head, looked.grants
   local new = #fields / 2
-  chain = log_end(chain, integer(granted_before + new))
-  redis.call('HSET', meta, 'seq', integer(seq), 'chain', chain)
   for start = 1, #fields, ARGUMENTS_MAX do
     redis.call('HSET', grants, unpack(fields, start, math.min(start + ARGUMENTS_MAX - 1, #fields)))
   end
   if head.fetched > 0 then
-    redis.call('LPOP', unclaimed, head.fetched)
+    redis.call('LPOP', looked.unclaimed, head.fetched)
     for _, run in ipairs(head.finished) do
-      redis.call('RPUSH', granted, run)
+      redis.call('RPUSH', looked.granted, run)
     end
   end
-  local slot, left, claimed = integer(head.slot), integer(state[4] - new), integer(state[5] + new)
+  local slot, left, claimed = integer(head.slot), integer(looked.left - new), integer(looked.claimed + new)
   if head.fetched > 0 then  -- else the head is the same run as before, and its ends need not be written
-    redis.call('HSET', pot, 'first', integer(head.first), 'next', slot, 'stop', integer(head.stop),
+    redis.call('HSET', looked.pot, 'first', integer(head.first), 'next', slot, 'stop', integer(head.stop),
       'left', left, 'claimed', claimed)
   else
-    redis.call('HSET', pot, 'next', slot, 'left', left, 'claimed', claimed)
+    redis.call('HSET', looked.pot, 'next', slot, 'left', left, 'claimed', claimed)
   end
-  return {seq, told, known, chain}
+end
+
+-- KEYS: meta, log, and each pot; its other keys are named after it. ARGV: epoch, replicas, at_us, at_us in 7 bytes, the
+-- users as JSON, the fingerprint of that text, and, if new grants are given only within them, the instants from which and
+-- until which, in µs, for each pot, or 'ever'. The users are one list, of several pots a list for each.
+-- Returns seq, `chain`, and for each pot {first, count, …} of the new grants, {index from 0, value, …} of the known ones,
+-- and the server's time if that is why nothing was given, else false. Whoever is in neither list found the pot empty, or
+-- shut.
+local function claim(keys, args)
+  local meta, log = keys[1], keys[2]
+  local epoch, replicas, at_us, at_us_packed, names, names_digest = unpack(args, 1, 6)
+  local seq, chain, granted_before = state_under(meta, epoch)
+  if not seq then
+    return chain
+  end
+  local users = cjson.decode(names)
+  local by_pot = #keys == 3 and {users} or users
+  local pots, before, found = {}, seq, false
+  for number = 3, #keys do
+    local looked =
+      look_into(keys[number], by_pot[number - 2], at_us_packed, args[2 * number + 1], args[2 * number + 2])
+    if not looked then
+      return refuse('NOPOT', integer(number - 3))
+    end
+    pots[number - 2] = looked
+    found = found or #looked.known > 0
+  end
+
+  local answer, granted = {seq, ''}, tonumber(granted_before)
+  for number, looked in ipairs(pots) do
+    local told = {}
+    for _, run in ipairs(looked.runs) do
+      local count = run.count
+      local text, digest = names, names_digest
+      if #keys > 3 or count ~= #users then
+        text = text_of(run.users)
+        digest = fingerprint(text)
+      end
+      local name, first = looked.name, integer(run.first)
+      seq = seq + 1
+      redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'granted', 'pot', name, 'first_slot', first,
+        'count', count, 'at_us', at_us, 'users', text, 'before', chain)
+      chain = fingerprint(chain .. ' granted ' .. name .. ' ' .. first .. ' ' .. count .. ' ' .. at_us .. ' ' .. digest)
+      granted = granted + count
+      told[#told + 1] = run.first
+      told[#told + 1] = count
+    end
+    if #told > 0 then
+      store_pot(looked)
+    end
+    answer[number + 2] = {told, looked.known, looked.shut_us or false}
+  end
+  answer[1], answer[2] = seq, log_end(chain, integer(granted))
+  if seq > before then
+    redis.call('HSET', meta, 'seq', integer(seq), 'chain', answer[2])
+  elseif found and replicas ~= '0' then
+    touch_write(meta)
+  end
+  return answer
 end
 
 -- KEYS: meta, log, pot, unclaimed, taken. ARGV: epoch, replicas, pot, count, transfer. Returns seq and the runs as JSON.

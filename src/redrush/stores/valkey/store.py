@@ -16,7 +16,10 @@ Of other processes' grants this one knows nothing in `known`; a repeat that is n
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Final, Self
+
+import msgspec
 
 from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
@@ -27,12 +30,14 @@ from redrush.ports.store import (
     EARLY,
     EMPTY,
     LATE,
+    Claim,
     Claimed,
     ClaimResult,
     History,
     Known,
     LogRecord,
     PotState,
+    PotTerms,
     StoreConflict,
     StoreFailed,
     StoreUnavailable,
@@ -58,8 +63,13 @@ from redrush.stores.valkey.terms import Terms, fence
 ATTACH_S: Final = 10.0
 """How long `connect` looks for the primary: a failover under way takes less."""
 
-USERS_MAX: Final = 16_384
-"""Users in one call: about 40 ms of the server's time, in which it does nothing else."""
+CLAIMS_MAX: Final = 16_384
+"""Claims in one call: about 40 ms of the server's time, in which it does nothing else."""
+
+OPENED_MAX: Final = 256
+"""Pots opened in one call, some milliseconds of the server's time."""
+
+_pot_of, _user_of = attrgetter("pot"), attrgetter("user")
 
 
 class _Pot:
@@ -77,6 +87,8 @@ class ValkeyStore:
 
     Open it with `connect`; use it from one event loop. Every call may raise StoreUnavailable.
     """
+
+    knows_all = False
 
     def __init__(self, primary: Primary, keys: SetKeys, library: Library, access: Access) -> None:
         self._primary = primary
@@ -156,51 +168,89 @@ class ValkeyStore:
         """Where the attached primary listens. Raises StoreUnavailable if there is none."""
         return self._primary.attached().link.address
 
-    async def open(self, pot: str, slots: Slots) -> None:
-        _check_slots((slots,))
-        keys = self._remember(pot).keys
+    async def open(self, pots: Sequence[PotTerms]) -> None:
+        _check_slots(tuple(terms.slots for terms in pots))
+        for start in range(0, len(pots), OPENED_MAX):
+            await self._open(pots[start : start + OPENED_MAX])
 
+    async def _open(self, pots: Sequence[PotTerms]) -> None:
+        keys = [self._remember(terms.pot).keys for terms in pots]
+        wanted: list[str | bytes | int] = []
+        for terms, names in zip(pots, keys, strict=True):
+            wanted += (names.id, terms.slots.first, terms.slots.count)
         (reply,) = await self._change(
-            self._library.open, (self._keys.meta, self._keys.log, keys.pot), keys.id, slots.first, slots.count
+            self._library.open, (self._keys.meta, self._keys.log, *(names.pot for names in keys)), *wanted
         )
         if isinstance(reply, ReplyFault):
-            raise StoreConflict(f"pot {pot!r} was opened with {_run(reply.detail)}, it cannot be opened with {slots}")
+            number, _, opened = reply.detail.partition(" ")
+            terms = pots[int(number)]
+            raise StoreConflict(
+                f"pot {terms.pot!r} was opened with {_run(opened)}, it cannot be opened with {terms.slots}"
+            )
         self._saw_seq(reply)
 
-    async def claim(self, pot: str, users: Sequence[str], at_us: int) -> list[ClaimResult]:
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         if not 0 <= at_us <= INTEGER_MAX:
             raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
-        if len(users) > USERS_MAX:
-            raise ValueError(f"at most {USERS_MAX} users in one claim, not {len(users)}")
-        remembered = self._pots.get(pot) or _Pot(self._keys.pot(pot))
-        keys = remembered.keys
-        text = users_text(users)
+        if len(claims) > CLAIMS_MAX:
+            raise ValueError(f"at most {CLAIMS_MAX} claims in one call, not {len(claims)}")
+        names = set(map(_pot_of, claims))
+        if len(names) == 1:
+            pot, users = names.pop(), list(map(_user_of, claims))
+            _, _, answer = await self._claim((pot,), users_text(users), at_us)
+            return self._results(pot, users, at_us, answer)
+        places: dict[str, list[int]] = {}
+        for place, claim in enumerate(claims):
+            places.setdefault(claim.pot, []).append(place)
+        by_pot = [[claims[place].user for place in at] for at in places.values()]
+        _, _, *answers = await self._claim(tuple(places), msgspec.json.encode(by_pot).decode(), at_us)
+        results: list[ClaimResult] = [EMPTY] * len(claims)
+        for (pot, at), users, answer in zip(places.items(), by_pot, answers, strict=True):
+            for place, result in zip(at, self._results(pot, users, at_us, answer), strict=True):
+                results[place] = result
+        return results
+
+    async def _claim(self, pots: Sequence[str], users: str, at_us: int) -> list[Reply]:
+        """Return what the library's `claim` says. `users` are a list for each pot, just one for one pot, as JSON."""
+        keys = [self._key_of(pot) for pot in pots]
         (reply,) = await self._change(
             self._library.claim,
-            (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, keys.granted, keys.grants),
-            keys.id,
+            (self._keys.meta, self._keys.log, *keys),
             at_us,
             at_us.to_bytes(GRANT_INTEGER_BYTES),
-            text,
-            fingerprint(text),
-            *self._within(pot),
+            users,
+            fingerprint(users) if len(pots) == 1 else "",
+            *self._within(pots),
         )
         if isinstance(reply, ReplyFault):
-            raise _never_opened(pot)
-        self._pots[pot] = remembered
-        seq, runs, repeats, log_end, *shut = reply
-        self._saw(seq, log_end)
-        nothing = EMPTY if not shut else EARLY if shut[0] < self._times[pot][0] - self.slack_us else LATE
-        return results_of(users, at_us, runs, repeats, remembered.grants, nothing)
+            raise _never_opened(pots[int(reply.detail)])
+        self._saw(reply[0], reply[1])
+        return list(reply)
+
+    def _results(self, pot: str, users: Sequence[str], at_us: int, answer: Reply) -> list[ClaimResult]:
+        runs, repeats, shut_us = answer
+        nothing = EMPTY
+        if shut_us is not None:
+            nothing = EARLY if shut_us < self._times[pot][0] - self.slack_us else LATE
+        return results_of(users, at_us, runs, repeats, self._remember(pot).grants, nothing)
+
+    def _key_of(self, pot: str) -> bytes:
+        remembered = self._pots.get(pot)
+        return self._keys.pot(pot).pot if remembered is None else remembered.keys.pot
 
     def hold_to(self, times: Mapping[str, tuple[int, int]]) -> None:
         """Let these pots give slots only from the first instant until the second (µs since the epoch), by the clock of
         the set's server as well: claims beyond are EARLY or LATE there, and grants are still found."""
         self._times.update(times)
 
-    def _within(self, pot: str) -> tuple[int, ...]:
-        times = self._times.get(pot)
-        return () if times is None else (times[0] - self.slack_us, times[1] + self.slack_us)
+    def _within(self, pots: Sequence[str]) -> list[int | str]:
+        if not self._times:
+            return ["ever", ""] * len(pots)
+        bounds: list[int | str] = []
+        for pot in pots:
+            times = self._times.get(pot)
+            bounds += ("ever", "") if times is None else (times[0] - self.slack_us, times[1] + self.slack_us)
+        return bounds
 
     def time_heard(self) -> TimeHeard | None:
         """Return what the primary's clock said last: about once a second. None if it was not heard for long."""
@@ -264,7 +314,7 @@ class ValkeyStore:
         if left is None:
             raise _never_opened(pot)
         self._saw_seq(seq)
-        return PotState(left=int(left), claimed=int(claimed))
+        return PotState(left=int(left), claimed_ever=int(claimed))
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         return (await self.log_page(after, limit)).records
