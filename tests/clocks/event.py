@@ -15,16 +15,15 @@ import msgspec
 
 from redrush.config import Address, parse_campaign, parse_deployment
 from redrush.control.data_dir import DataDir
+from redrush.control.event import prepare_event
 from redrush.control.keys import load_or_create_keys
-from redrush.control.sealing import load_sealed, seal
-from redrush.control.unsealed import keep_unsealed
 from redrush.core.identity.tickets import sign_ticket
 from redrush.core.rush.phase import SteadyClock
 from redrush.http.server import Server
 from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import found_set
 from redrush.wiring.gate_role import GateRole
-from redrush.wiring.operating import ControlPort, prepare_operating
+from redrush.wiring.operating import ControlPort
 from redrush.wiring.role import Role, Surroundings, add_probes, division_of
 from redrush.wiring.roles import ControlRole
 from tests.deploy.servers import free_port
@@ -212,19 +211,16 @@ async def running(
         path = directory / "deployment.toml"
         deployment = parse_deployment(DEPLOYMENT.format(set=server.address, control=control_port), path)
         data = DataDir(deployment.data)
-        data.create()
         file = parse_campaign(CAMPAIGN.format(lasts_ms=round(lasts_s * 1e3)), str(directory / "c.toml"))
-        load_or_create_keys(data)
-        prepare_operating(data, file)
-        keep_unsealed(file, data)
-        seal(file, data, round((time.time() + others_s + opens_in_s) * 1e6))
-        sealed = load_sealed(data)
+        event = prepare_event(file, data, lambda: round((time.time() + others_s + opens_in_s) * 1e6)).event
+        sealed = event.sealed
 
         async def begin(role_of: Any, control: int, own_s: float) -> Process:
             log, clock = KeptLog(), FalseClock(others_s + own_s)
             around = Surroundings(
                 deployment,
                 sealed,
+                event.open,
                 division_of(deployment, sealed.campaign),
                 Address(HOST, control),
                 clock.process,

@@ -14,9 +14,9 @@ import pytest
 
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_open_terms
 from redrush.control.issuing import plan_tickets
 from redrush.control.operator_access import ControlAddress, load_token
-from redrush.control.plans import load_plans
 from redrush.control.sealing import load_campaign
 from redrush.control.switch_follower import SwitchFollower
 from redrush.control.switch_log import entries_of
@@ -357,7 +357,7 @@ class Following:
 
     def __init__(self, event: Event, kept: Path) -> None:
         self.faults: list[RedrushError] = []
-        registry = load_plans(event.data_dir).registry(load_campaign(event.data_dir))
+        registry = load_open_terms(event.data_dir).plans.registry(load_campaign(event.data_dir))
         address = ControlAddress("127.0.0.1", event.ports["control"])
         self._follower = SwitchFollower(address, event.token, registry, kept, on_fault=self.faults.append)
         self.heard: asyncio.Queue[tuple[float, Snapshot]] = asyncio.Queue()

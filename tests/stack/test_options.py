@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from redrush.config import GateSpec, LimitsSpec, parse_campaign, parse_deployment
+from redrush.control.event import OpenTerms, placed
 from redrush.control.sealing import SealedCampaign, seal
+from redrush.core.load.levels import AdmissionTerms
 from redrush.errors import ConfigError
 from redrush.stack.options import JOIN_US, StackOptions, StackPlan, deployment_text, plan_servers, plan_stack
 from redrush.stack.stack_dir import StackDir
@@ -41,9 +43,7 @@ def sealed(stack: StackDir) -> SealedCampaign:
 
 
 def _was_up(stack: StackDir, plan: StackPlan) -> None:
-    stack.deployment.write_text(
-        deployment_text(plan, GateSpec(parked_max=7), LIMITS, Path("users of 12 o'clock.txt"), stack)
-    )
+    stack.deployment.write_text(deployment_text(plan, stack))
 
 
 def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir) -> None:
@@ -55,10 +55,13 @@ def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir)
     deployment = parse_deployment(stack.deployment.read_text(), stack.deployment)
     assert [spec.id for spec in deployment.sets] == ["s1", "s2"]
     assert [spec.replicas_needed for spec in deployment.sets] == [1, 1]
-    assert deployment.gate.limits == GateSpec(parked_max=7)
-    assert deployment.limits == LIMITS
-    assert deployment.audience is not None
-    assert deployment.audience.name == "users of 12 o'clock.txt"
+    terms = OpenTerms(
+        gate=GateSpec(parked_max=7),
+        limits=LIMITS,
+        admission=AdmissionTerms(level_at_opening=0.3),
+        audience=Path("/users of 12 o'clock.txt"),
+    )
+    assert placed(terms, deployment) == terms, "how the gates behave is said by the event alone"
 
 
 def test_the_same_stack_comes_back_at_other_ports(stack: StackDir, sealed: SealedCampaign) -> None:

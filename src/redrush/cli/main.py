@@ -103,26 +103,17 @@ def seal_campaign(file: FileArgument, data: DataOption, keys_from: KeysFromOptio
     """Settle a campaign once for all: instants, amounts and keys, written to DIR, for machines that share them."""
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
-    from redrush.control.doubts import doubts_about, look_at_audience
-    from redrush.control.keys import check_keys, load_or_create_keys
-    from redrush.control.sealing import is_sealed, seal
-    from redrush.control.unsealed import keep_unsealed
+    from redrush.control.doubts import look_at_audience
+    from redrush.control.event import doubts_before, prepare_event
     from redrush.wiring.clock import system_clock
-    from redrush.wiring.operating import prepare_operating
 
     directory = DataDir(data)
     campaign = load_campaign_file(file)
     source = keys_source(keys_from)
-    now_us = system_clock().now_us()
+    clock = system_clock()
     # All that can fail comes before the seal.
-    if not is_sealed(campaign, directory):
-        warn(doubts_about(campaign, look_at_audience(campaign), now_us))
-    check_keys(directory, source)
-    directory.create()
-    load_or_create_keys(directory, source)
-    sealed = seal(campaign, directory, now_us)
-    prepare_operating(directory, campaign)
-    keep_unsealed(campaign, directory)
+    warn(doubts_before(campaign, directory, look_at_audience(campaign), clock.now_us(), source))
+    sealed = prepare_event(campaign, directory, clock.now_us, source).event.sealed
     _print(f"{data}: campaign {sealed.campaign.id} is sealed; give every machine the same copy, and keep it secret")
 
 

@@ -27,8 +27,9 @@ class AdmissionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     level_at_opening: float | None = None
 
 
-def admission_terms(table: AdmissionTable) -> AdmissionTerms:
-    """Return the terms that the table states. Raises Wrong for what no gate could keep."""
+def admission_terms(table: AdmissionTable, over: AdmissionTerms = AdmissionTerms()) -> AdmissionTerms:  # noqa: B008
+    """Return the terms that the table states, and those of `over` where it states none. Raises Wrong for what no gate
+    could keep."""
     chosen: dict[str, float] = {
         f"{key}_ms": _time_ms(key, text, most_ms)
         for key, most_ms in _DURATIONS.items()
@@ -38,7 +39,7 @@ def admission_terms(table: AdmissionTable) -> AdmissionTerms:
         if not 0 <= table.level_at_opening <= 1:
             raise Wrong("admission.level_at_opening", "must be from 0 to 1: the share of users that is refused")
         chosen["level_at_opening"] = table.level_at_opening
-    terms = msgspec.structs.replace(AdmissionTerms(), **chosen)
+    terms = msgspec.structs.replace(over, **chosen)
     if terms.wait_max_ms < terms.queueing_target_ms:
         raise Wrong("admission.wait_max", "must not be below queueing_target: everybody would be refused")
     return terms

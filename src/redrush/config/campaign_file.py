@@ -112,7 +112,9 @@ class _RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     release_per_second: float | None = None
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A campaign file as written: every key that one may have. Where each ends is in tests/wiring/test_every_key.py."""
+
     campaign: _CampaignTable
     round: list[_RoundTable]
     gate: GateSpec = GateSpec()
@@ -131,10 +133,10 @@ def load_campaign_file(path: Path) -> CampaignFile:
 
 def parse_campaign(text: str, name: str) -> CampaignFile:
     """Return the campaign that `text` states; `name` stands for the file in errors."""
-    return parse(text, name, _File, lambda file: _campaign(file, Path(name).parent), _ENUMS)
+    return parse(text, name, CampaignTables, lambda file: _campaign(file, Path(name).parent), _ENUMS)
 
 
-def _campaign(file: _File, directory: Path) -> CampaignFile:
+def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
     """`directory` is what paths in the file are relative to."""
     table = file.campaign
     check_id("campaign.id", table.id)

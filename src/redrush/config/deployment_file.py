@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from redrush.config.admission_table import admission_terms
+from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.campaign_file import GateSpec, check_gate
 from redrush.config.deployment_tables import (
     ControlTable,
@@ -29,7 +29,6 @@ from redrush.config.deployment_tables import (
 )
 from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
-from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.durations import parse_duration_us
 from redrush.errors import ConfigError
 
@@ -199,7 +198,8 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     settle: Address
     control: ControlRole
     query: QueryRole
-    admission: AdmissionTerms = AdmissionTerms()
+    admission: AdmissionTable = AdmissionTable()
+    """What these gates do otherwise than the campaign says, as `audience`, `gate.limits` and `limits` are."""
 
     def set_named(self, set_id: str) -> SetSpec:
         """Return the set. ConfigError if there is none of this id."""
@@ -233,6 +233,7 @@ class _Reading:
 
     def deployment(self, file: Tables) -> DeploymentFile:
         _check_tls(file.control)
+        admission_terms(file.admission)
         with wrong_at("event.warm_up"):
             warm_up_us = parse_duration_us(file.event.warm_up)
         if warm_up_us > WARM_UP_US_MAX:
@@ -262,7 +263,7 @@ class _Reading:
                 address=_listening("query.port", file.query.host, file.query.port),
                 control=_control("query", file.query),
             ),
-            admission=admission_terms(file.admission),
+            admission=file.admission,
         )
 
     def _sets(self, file: Tables) -> tuple[SetSpec, ...]:

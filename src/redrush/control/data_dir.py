@@ -4,8 +4,7 @@
 |---|---|
 | `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
-| `client_policy.json` | what clients are told to keep to; only of a stack, not sealed |
-| `proof_of_work.json` | what is asked for tickets; only of a stack, not sealed |
+| `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
 | `journal.db` | the store: which slot belongs to whom. The authority |
@@ -13,7 +12,6 @@
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
 | `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
 | `switches.mark` | how far that log is, for the case that it is not there any more (`redrush.control.switch_mark`) |
-| `plans.json` | playbooks and rules as the last start read them, for commands while no server runs |
 | `control-token` | whoever has it may switch |
 | `control-port.json` | where the control port of the running server is |
 | `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
@@ -31,6 +29,7 @@ from redrush.errors import ConfigError
 OURS: Final = (
     "campaign.json",
     "amounts.i64",
+    "event.json",
     "client_policy.json",
     "proof_of_work.json",
     "keys.json",
@@ -74,14 +73,14 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "amounts.i64"
 
     @property
-    def policy(self) -> Path:
-        """The client policy that the gates of a stack serve; not sealed."""
-        return self.root / "client_policy.json"
+    def event(self) -> Path:
+        """The open part of the campaign."""
+        return self.root / "event.json"
 
     @property
-    def proof_of_work(self) -> Path:
-        """What the gates of a stack ask for tickets; not sealed."""
-        return self.root / "proof_of_work.json"
+    def before_event_file(self) -> tuple[Path, Path, Path]:
+        """Where earlier releases kept parts of that: the client policy, what is asked for tickets, the plans."""
+        return (self.root / "client_policy.json", self.root / "proof_of_work.json", self.root / "plans.json")
 
     @property
     def keys(self) -> Path:
@@ -122,11 +121,6 @@ class DataDir(msgspec.Struct, frozen=True):
     def switches(self) -> Path:
         """The audit log of switches."""
         return self.root / "switches.jsonl"
-
-    @property
-    def plans(self) -> Path:
-        """Playbooks and rules of the last start."""
-        return self.root / "plans.json"
 
     @property
     def control_token(self) -> Path:

@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_campaign
 from redrush.control.keys import load_or_create_keys
-from redrush.control.sealing import load_campaign
 from redrush.control.user_list import read_users, users_of
 from redrush.core.identity.tickets import KeyRing, sign_ticket
 from redrush.core.identity.user_ids import checked_user

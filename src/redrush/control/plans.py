@@ -1,13 +1,10 @@
-"""The plans of an event: its playbooks and rules, kept in the data directory for whoever has no campaign file."""
+"""The plans of an event: its playbooks and rules, and the switches that follow from them."""
 
 import msgspec
 
-from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
 from redrush.core.rush.campaign import Campaign
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook, Registry, WrongSetting, registry_of, shown
-from redrush.errors import ConfigError
 
 
 class Plans(msgspec.Struct, frozen=True):
@@ -33,23 +30,3 @@ class Plans(msgspec.Struct, frozen=True):
             (rule.name for rule in self.rules),
             self.exchanges_per_s,
         )
-
-
-def keep_plans(data_dir: DataDir, plans: Plans) -> None:
-    """Write the plans down. ConfigError if the disk refuses."""
-    try:
-        write_durably(data_dir.plans, msgspec.json.format(msgspec.json.encode(plans)))
-    except OSError as fault:
-        raise ConfigError(f"{data_dir.plans}: cannot be written: {fault.strerror}") from fault
-
-
-def load_plans(data_dir: DataDir) -> Plans:
-    """Return the plans that were kept last; none if there were never any. ConfigError if the file is not readable."""
-    try:
-        return msgspec.json.decode(data_dir.plans.read_bytes(), type=Plans)
-    except FileNotFoundError:
-        return Plans()
-    except OSError as fault:
-        raise ConfigError(f"{data_dir.plans}: cannot be read: {fault.strerror}") from fault
-    except msgspec.DecodeError as fault:
-        raise ConfigError(f"{data_dir.plans}: is not a file of plans: {fault}") from fault

@@ -105,8 +105,13 @@ def _round(
 
 
 def read_campaign(data_dir: Path) -> Campaign:
-    """Return the sealed campaign of a data directory. Raises OSError or msgspec.DecodeError."""
-    return msgspec.convert(msgspec.json.decode((data_dir / "campaign.json").read_bytes())["campaign"], Campaign)
+    """Return the sealed campaign of a data directory, under the name and in the zone that the last start has written
+    down. Raises OSError or msgspec.DecodeError."""
+    sealed = msgspec.json.decode((data_dir / "campaign.json").read_bytes())["campaign"]
+    if (path := data_dir / "event.json").exists():
+        written = msgspec.json.decode(path.read_bytes())["open"]
+        sealed |= {key: written[key] for key in ("name", "timezone") if written[key] is not None}
+    return msgspec.convert(sealed, Campaign)
 
 
 SHARED_NOTE = "Server, crowd and this report shared the machine, so each took time from the others."

@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from redrush.config import DeploymentFile, GateSpec, LimitsSpec, load_deployment_file
+from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.durable_file import write_durably
-from redrush.control.sealing import load_sealed
+from redrush.control.event import load_event
 from redrush.stack import role_children
 from redrush.stack.options import deployment_text, plan_servers
 from redrush.stack.stack_dir import Lock, StackDir, read_state
@@ -33,11 +33,11 @@ def with_servers(stack: StackDir, work: Callable[[DeploymentFile], _Found]) -> _
 
 
 async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]) -> _Found:
-    campaign_id = load_sealed(stack.event).campaign.id
+    campaign_id = load_event(stack.event).sealed.campaign.id
     supervisor = new_supervisor(stack)
     try:
         plan = plan_servers(stack)
-        write_durably(stack.offline, deployment_text(plan, GateSpec(), LimitsSpec(), None, stack).encode())
+        write_durably(stack.offline, deployment_text(plan, stack).encode())
         await start_servers(supervisor, stack, plan, campaign_id)
         await supervisor.start(role_children.recorders(plan, stack.offline.absolute()))
         return await asyncio.to_thread(work, load_deployment_file(stack.offline))

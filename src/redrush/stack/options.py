@@ -1,11 +1,10 @@
 """What `stack up` is asked for, held against what the directory already is; and the deployment file that follows."""
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from redrush.config import GateSpec, LimitsSpec, load_deployment_file
+from redrush.config import load_deployment_file
 from redrush.config.deployment_file import Duty
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Round
@@ -135,14 +134,11 @@ JOIN_US: Final = 120_000_000
 """A set joins a round no sooner than this before its warm-up: everything must be up by then."""
 
 
-def deployment_text(
-    plan: StackPlan, gate: GateSpec, limits: LimitsSpec, audience_path: Path | None, stack: StackDir
-) -> str:
-    """Return the deployment file of the plan, with the limits and the audience of the campaign file."""
-    audience = "" if audience_path is None else f"audience = {_toml(str(audience_path.absolute()))}\n"
+def deployment_text(plan: StackPlan, stack: StackDir) -> str:
+    """Return the deployment file of the plan: where everything is. How the gates behave, the event says."""
     head = (
         "# Written by `redrush stack up`, anew at every start.\n\n"
-        f'[event]\ndata = "."\nrecords = {{ file = {_toml(stack.records_dsn.name)} }}\n{audience}'
+        f'[event]\ndata = "."\nrecords = {{ file = {_toml(stack.records_dsn.name)} }}\n'
     )
     sets = "".join(_set_text(set_plan) for set_plan in plan.sets)
     logins = "".join(
@@ -152,8 +148,7 @@ def deployment_text(
     return (
         f"{head}{sets}\n[valkey]\n{logins}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\n"
         f"control_port = {plan.gates[0]}\n"
-        f"count = {len(plan.gates)}\n{_keys(gate)}"
-        f"\n[limits]\n{_keys(limits)}"
+        f"count = {len(plan.gates)}\n"
         f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
         f"\n[settle]\ncontrol_port = {plan.settle}\n"
         f'\n[control]\ncontrol_port = {plan.control}\ngates = ["{HOST}:{plan.port}"]\n'
@@ -163,14 +158,6 @@ def deployment_text(
 
 def _relative(stack: StackDir, duty: Duty) -> str:
     return str(stack.password(duty).relative_to(stack.root))
-
-
-def _keys(table: msgspec.Struct) -> str:
-    """Return a line for each key of a table that is set. Numbers, texts and lists of them are written as in JSON."""
-    set_keys = {name: value for name, value in msgspec.structs.asdict(table).items() if value is not None}
-    return "".join(
-        f"{name} = {msgspec.json.encode(value, enc_hook=str).decode()}\n" for name, value in set_keys.items()
-    )
 
 
 def _set_text(set_plan: SetPlan) -> str:

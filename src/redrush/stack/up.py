@@ -14,12 +14,11 @@ from typing import Any, Final
 
 from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
-from redrush.control.doubts import Listed, doubts_about
+from redrush.control.doubts import Listed
 from redrush.control.durable_file import write_durably
-from redrush.control.keys import check_keys, load_or_create_keys
+from redrush.control.event import doubts_before, load_event, prepare_event
 from redrush.control.private import make_private
-from redrush.control.sealing import SealedCampaign, is_sealed, seal
-from redrush.control.unsealed import keep_unsealed
+from redrush.control.sealing import is_sealed
 from redrush.control.user_list import read_users
 from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
@@ -36,7 +35,6 @@ from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
 from redrush.watch.probe import lacking
 from redrush.wiring.clock import system_clock
-from redrush.wiring.operating import prepare_operating
 from redrush.wiring.set_orders import describe_sets
 
 LEFTOVERS_MAX_S: Final = 60.0
@@ -77,11 +75,9 @@ def _try_all(file: CampaignFile, stack: StackDir, keys_from: DataDir | None) -> 
 
     What is doubtful is told.
     """
-    is_new = not is_sealed(file, stack.event)
-    check_keys(stack.event, keys_from)
     listed = None if file.audience is None else Listed(file.audience, read_users(file.audience).survey)
     now_us = system_clock().now_us()
-    for doubt in doubts_about(file, listed, now_us, is_new=is_new):
+    for doubt in doubts_before(file, stack.event, listed, now_us, keys_from):
         server_log().warning(doubt)
 
 
@@ -119,16 +115,12 @@ class _Stack:
 
     async def _start(self, announce: Announce) -> None:
         # A directory that holds another campaign is refused before anything is started on it.
-        sealed = self._seal() if self._stack.event.campaign.exists() else None
+        sealed = load_event(self._stack.event).sealed if is_sealed(self._file, self._stack.event) else None
         plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
-        text = deployment_text(plan, self._file.gate, self._file.limits, self._file.audience, self._stack)
-        write_durably(self._stack.deployment, text.encode())
+        write_durably(self._stack.deployment, deployment_text(plan, self._stack).encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
-        load_or_create_keys(self._stack.event, self._keys_from)
-        prepare_operating(self._stack.event, self._file)
-        keep_unsealed(self._file, self._stack.event)
         refuse_taken_ports(plan)  # again: the servers took their time
-        self._seal()
+        prepare_event(self._file, self._stack.event, self._clock.now_us, self._keys_from)
         deployment = self._stack.deployment.absolute()
         # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
         groups = (role_children.recorders, role_children.others, role_children.gates)
@@ -140,9 +132,6 @@ class _Stack:
             await self._until_ready(plan)
         announce(plan)
         await self._supervisor.watch()
-
-    def _seal(self) -> SealedCampaign:
-        return seal(self._file, self._stack.event, self._clock.now_us())
 
     async def _until_ready(self, plan: StackPlan) -> None:
         ready = role_children.whole_stack_ready(plan)

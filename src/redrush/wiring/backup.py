@@ -20,8 +20,8 @@ import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import sync_directory, write_durably
+from redrush.control.event import load_campaign
 from redrush.control.keys import load_keys
-from redrush.control.sealing import load_campaign
 from redrush.control.switch_mark import mark_of
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.rush.instants import rfc3339
@@ -40,8 +40,9 @@ PIECE_BYTES: Final = 1 << 20
 SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 """They never change after the first start: any backup has them as they must be."""
 
-OPTIONAL: Final = ("switches.jsonl", "plans.json", "control-token", "client_policy.json", "proof_of_work.json",
-                   "generations.jsonl", "audience-additions.jsonl")  # fmt: skip
+OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "generations.jsonl", "audience-additions.jsonl",
+                   "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
+"""The last three are of releases before `event.json`."""
 
 Progress = Callable[[str, int, int], None]
 """Hears of a file's name, how much of it is done, and how much it is."""

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import Final, TextIO
 
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event
 from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, mended, witnessed_by
 from redrush.control.keys import load_keys
-from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.control.sealing import SealedCampaign
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import StoreCorrupt
 from redrush.settle.export import Format, write_grants
@@ -24,14 +25,14 @@ RECORDED_WITHIN_S: Final = 10.0
 
 def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
-    sealed = load_sealed(data_dir)
+    sealed = load_event(data_dir).sealed
     with _journal_of(data_dir) as log:
         write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
 
 
 def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
     """Return what the user was granted, by the data directory's journal; a server may be running."""
-    sealed = load_sealed(data_dir)
+    sealed = load_event(data_dir).sealed
     keys = load_keys(data_dir).receipts
     with _journal_of(data_dir) as log:
         return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys)
@@ -57,7 +58,7 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
     If a server is running it records by itself and is given `RECORDED_WITHIN_S`; what it has not recorded then is
     reported as behind. Otherwise what a crash left unrecorded is recorded here.
     """
-    sealed = load_sealed(data_dir)
+    sealed = load_event(data_dir).sealed
     if not data_dir.journal.is_file():
         raise ConfigError(f"{data_dir.journal}: is missing; `redrush serve` was never started on this directory")
     try:

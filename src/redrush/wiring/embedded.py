@@ -11,10 +11,11 @@ import uvloop
 from redrush.config import CampaignFile
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
-from redrush.control.doubts import Listed, doubts_about
+from redrush.control.doubts import Listed
+from redrush.control.event import doubts_before, prepare_event
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended
-from redrush.control.keys import check_keys, check_known_keys, key_digests, load_or_create_keys
-from redrush.control.sealing import is_sealed, seal, seal_sha256
+from redrush.control.keys import Keys, check_known_keys, key_digests
+from redrush.control.sealing import seal_sha256
 from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import RETURNED_POT, Slots
@@ -22,7 +23,7 @@ from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
-from redrush.gate.assembly import Event, Gate, build_gate
+from redrush.gate.assembly import Gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.server import Server
@@ -34,12 +35,12 @@ from redrush.stores.sqlite import Identity, SqliteStore
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
-from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.dependencies import breaker_readings
 from redrush.wiring.files import limits_of
-from redrush.wiring.operating import ControlPort, Operating, operation_failed, prepare_operating
+from redrush.wiring.gate_of_event import gate_of_event
+from redrush.wiring.operating import ControlPort, Operating, operation_failed
 from redrush.wiring.readings import gate_readings, recorder_readings
 from redrush.wiring.role import add_probes, ready_unless
 
@@ -121,34 +122,26 @@ class Embedded:
         limits = limits_of(self._file.gate, self._log)
         shown = self._ports.control_shown
         self._control_tls = None if shown is None else shown.context()
-        is_new = not is_sealed(self._file, self._data_dir)
-        check_keys(self._data_dir, self._keys_from)
-        audience = self._read_audience(clock.now_us(), is_new=is_new)
+        audience = self._read_audience(clock.now_us())
         self._reserve()
         self._data_dir.create()
         await self._open_journal(clock, audience)
-        campaign, keys = self._sealed.campaign, self._keys
-        self._gate = build_gate(
-            Event(
-                campaign,
-                self._sealed.amounts,
-                keys.tickets,
-                keys.receipts,
-                audience,
-                self._file.client,
-                self._file.proof_of_work,
-                self._file.admission,
-            ),
+        campaign = self._sealed.campaign
+        self._gate = gate_of_event(
+            self._sealed,
+            self._terms,
+            self._keys,
+            audience,
             limits,
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
             shared=False,
             now_us=clock.now_us,
             failed=self._fail,
-            asking=asking_limits(self._file.limits, self._file.client, limits.connections_max),
             clock_check=self._clocks.check,
         )
-        plans = prepare_operating(self._data_dir, self._file)
-        self._operating = Operating.open(self._data_dir, plans, campaign, clock.now_us, operation_failed(self._log))
+        self._operating = Operating.open(
+            self._data_dir, self._terms.plans, campaign, clock.now_us, operation_failed(self._log)
+        )
         self._operating.board.follow(self._gate.switches.apply)
         self._operating.board.follow(self._clocks.apply)
         for claims in self._gate.rounds.values():
@@ -162,14 +155,14 @@ class Embedded:
         self._run("recorder", self._record())
         return ports
 
-    def _read_audience(self, now_us: int, *, is_new: bool) -> Audience | None:
+    def _read_audience(self, now_us: int) -> Audience | None:
         """Read who may win, and tell what is doubtful about the event."""
         audience, survey = None, None
         if (path := self._file.audience) is not None:
             users = read_users(path)
             audience, survey = Audience(users.digests), users.survey
         listed = None if path is None else Listed(path, survey)
-        for doubt in doubts_about(self._file, listed, now_us, is_new=is_new):
+        for doubt in doubts_before(self._file, self._data_dir, listed, now_us, self._keys_from):
             self._log.warning(doubt)
         return audience
 
@@ -184,12 +177,14 @@ class Embedded:
         self.additions: AudienceFollower | None = None
 
         def seal_up(identity: Identity) -> SealedUp:
-            self._keys = load_or_create_keys(self._data_dir, self._keys_from)
-            check_known_keys(self._data_dir, identity.keys, self._keys)
-            if audience is not None:
-                self.additions = AudienceFollower(self._data_dir, audience.add)
-                self.additions.look_at_all()
-            self._sealed = seal(self._file, self._data_dir, clock.now_us())
+            def accept(keys: Keys) -> None:
+                check_known_keys(self._data_dir, identity.keys, keys)
+                if audience is not None:
+                    self.additions = AudienceFollower(self._data_dir, audience.add)
+                    self.additions.look_at_all()
+
+            prepared = prepare_event(self._file, self._data_dir, clock.now_us, self._keys_from, accept)
+            self._sealed, self._terms, self._keys = prepared.event.sealed, prepared.event.open, prepared.keys
             return SealedUp(seal_sha256(self._data_dir), key_digests(self._keys))
 
         keeper = JournalKeeper(self._data_dir, self._log.warning, seal_up)

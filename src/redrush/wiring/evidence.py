@@ -9,8 +9,9 @@ from typing import Final, TextIO, TypeVar
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event
 from redrush.control.keys import load_keys
-from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.control.sealing import SealedCampaign
 from redrush.ports.store import LogRecord
 from redrush.settle.export import Format, granted_in, write_grants
 from redrush.settle.finding import Found, find_user
@@ -43,7 +44,7 @@ def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], Seale
     """Return what `work`, in a thread, makes of the grants of all sets, in order of their instants."""
 
     async def read() -> _Result:
-        sealed = load_sealed(DataDir(deployment.data))
+        sealed = load_event(DataDir(deployment.data)).sealed
         stores = await open_stores(deployment, sealed.campaign.id, Duty.WARDEN)
         records = {spec.id: open_records(spec) for spec in deployment.sets}
         try:
@@ -70,7 +71,7 @@ def reconcile_deployment(deployment: DeploymentFile) -> Report:
 
 
 async def _reconcile(deployment: DeploymentFile) -> Report:
-    campaign = load_sealed(DataDir(deployment.data)).campaign
+    campaign = load_event(DataDir(deployment.data)).sealed.campaign
     division = division_of(deployment, campaign)
     rounds: dict[str, set[str]] = {spec.id: set() for spec in deployment.sets}
     for round_ in campaign.rounds:

@@ -11,7 +11,6 @@ import msgspec
 
 from redrush.control.operator_access import ControlAddress, load_token_if_any
 from redrush.control.operator_client import ControlUnreachable, ask
-from redrush.control.plans import load_plans
 from redrush.control.switch_follower import SwitchFollower
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
 from redrush.ports.clock import HeardTimes, TimeHeard
@@ -86,7 +85,7 @@ def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchL
     return SwitchFollower(
         control_of(around),
         token,
-        load_plans(data_dir).registry(around.sealed.campaign),
+        around.terms.plans.registry(around.sealed.campaign),
         kept,
         on_fault=troubles.listener("switches"),
     )

@@ -15,7 +15,7 @@ import msgspec
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
-from redrush.control.sealing import load_sealed
+from redrush.control.event import load_event
 from redrush.errors import RedrushError
 from redrush.stores.valkey import Access, found_set
 from redrush.stores.valkey.keys import SetKeys
@@ -41,7 +41,7 @@ def found_sets(deployment: DeploymentFile) -> dict[str, bool]:
     Sets are founded in order. Raises RedrushError at the first that cannot be: those before it are founded, and it may
     be tried again.
     """
-    campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
+    campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
     access = access_of(deployment.valkey, Duty.WARDEN)
 
     async def found_all() -> dict[str, bool]:

@@ -11,12 +11,10 @@ from redrush.config.deployment_file import Duty
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
-from redrush.control.unsealed import load_policy, load_proof_of_work
 from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Round
 from redrush.core.steering.switches import Snapshot
-from redrush.gate.assembly import Event, build_gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
 from redrush.gate.scaled import ConnectedSet, ScaledGate
@@ -26,10 +24,10 @@ from redrush.http.workers import run_workers
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
-from redrush.wiring.asking import asking_limits
 from redrush.wiring.clock import system_clock
 from redrush.wiring.files import limits_of
 from redrush.wiring.following import Knowing, Reporting, listen_to_switches
+from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import gate_readings
 from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_stores, times_of
@@ -55,8 +53,6 @@ class GateRole:
         data_dir = DataDir(deployment.data)
         keys = load_keys(data_dir)
         self._stores = await open_stores(deployment, sealed.campaign.id, Duty.GATE)
-        policy = load_policy(data_dir)
-        limits = limits_of(deployment.gate.limits, self._around.log, len(self._stores))
         self._reporting = Reporting(self._around, "gate")
         clocks = self._clocks = ClockWatch(
             "this gate",
@@ -65,23 +61,17 @@ class GateRole:
             self._around.log,
             doubted=self._doubted,
         )
-        gate = build_gate(
-            Event(
-                sealed.campaign,
-                sealed.amounts,
-                keys.tickets,
-                keys.receipts,
-                self._audience,
-                policy,
-                load_proof_of_work(data_dir),
-                deployment.admission,
-            ),
+        limits = limits_of(self._around.terms.gate, self._around.log, len(self._stores))
+        gate = gate_of_event(
+            sealed,
+            self._around.terms,
+            keys,
+            self._audience,
             limits,
             self._homes,
             shared=True,
             now_us=now_us,
             failed=self._troubles.listener("store"),
-            asking=asking_limits(deployment.limits, policy, limits.connections_max),
             clock_check=clocks.check,
         )
         self._gate = gate
@@ -165,7 +155,7 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     clock = system_clock()
     around = surroundings(deployment, control, clock)
     # Loaded before the workers are forked, so that they share the memory.
-    audience = None if deployment.audience is None else Audience(read_users(deployment.audience).digests)
+    audience = None if around.terms.audience is None else Audience(read_users(around.terms.audience).digests)
 
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)

@@ -17,10 +17,11 @@ from pathlib import Path
 import msgspec
 
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event
 from redrush.control.generations import note_generation
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended, witnessed_by
 from redrush.control.keys import check_known_keys, key_digests, load_keys
-from redrush.control.sealing import load_sealed, seal_sha256
+from redrush.control.sealing import seal_sha256
 from redrush.control.witness import Witness, Witnessed
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
@@ -252,7 +253,7 @@ def honour_data_dir(data_dir: DataDir, receipts_file: Path, tell: Callable[[int,
 
 
 async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
-    sealed, keys = load_sealed(data_dir), load_keys(data_dir)
+    sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
 
     def seal_up(identity: Identity) -> SealedUp:
         check_known_keys(data_dir, identity.keys, keys)

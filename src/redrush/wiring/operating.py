@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, Self
 
-from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import (
     TokenVerifier,
     forget_address,
     keep_address,
-    load_or_create_token,
     load_token_if_any,
 )
 from redrush.control.operator_api import Operation, OperatorApi
-from redrush.control.plans import Plans, keep_plans
+from redrush.control.plans import Plans
 from redrush.control.rule_runner import RuleRunner
 from redrush.control.switch_log import SwitchLog, entries_of
 from redrush.control.switchboard import Switchboard
@@ -40,18 +38,6 @@ OPERATORS_MAX: Final = 32
 CONTROL_LIMITS: Final = Limits(connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0)
 """Of a control port: guests, and whoever has the token: operators, and processes that wait for the next change for
 longer than a claim may take."""
-
-
-def prepare_operating(data_dir: DataDir, file: CampaignFile) -> Plans:
-    """Make what switching needs in the directory of an event: the token, and the plans of the file, which it returns.
-
-    Unlike the seal this may be done again, with other plans. ConfigError if the disk refuses.
-    """
-    load_or_create_token(data_dir)
-    work = file.proof_of_work
-    plans = Plans(file.playbooks, file.rules, None if work is None else work.exchanges_per_s)
-    keep_plans(data_dir, plans)
-    return plans
 
 
 def operation_failed(log: Any) -> Callable[[Exception], None]:

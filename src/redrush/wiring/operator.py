@@ -12,12 +12,11 @@ import msgspec
 
 from redrush.config import load_deployment_file
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_campaign, load_open_terms
 from redrush.control.generations import note_generation
 from redrush.control.operator_access import ControlAddress, load_address, load_token
 from redrush.control.operator_api import OperatorApi
 from redrush.control.operator_client import Answered, ask
-from redrush.control.plans import load_plans
-from redrush.control.sealing import load_campaign
 from redrush.control.switch_log import SwitchLog, SwitchLogInUse, accept, entries_of
 from redrush.control.switch_mark import mark_of
 from redrush.control.switchboard import Switchboard
@@ -87,7 +86,7 @@ def _no_such(data_dir: DataDir, path: str) -> str:
     """Say why there is nothing at the path, from what the last start of a server has kept."""
     if path.startswith("/v1/sets"):
         return f"the control role of {data_dir.root} watches over no such set; a Valkey Cluster promotes by itself"
-    plans = load_plans(data_dir)
+    plans = load_open_terms(data_dir).plans
     name = unquote(path.split("/")[3])
     try:
         if path.startswith("/v1/playbooks/"):
@@ -102,7 +101,7 @@ def _no_such(data_dir: DataDir, path: str) -> str:
 async def _offline(data_dir: DataDir, board_dir: DataDir, method: str, path: str, fields: dict[str, Any]) -> Answered:
     log = SwitchLog.open(board_dir.switches)
     try:
-        board = Switchboard(log, load_plans(data_dir), load_campaign(data_dir), system_clock().now_us)
+        board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
         api = OperatorApi(board, lambda last: entries_of(board_dir.switches, last))
         for operation in api.operations():
             if (operation.method, operation.path) == (method, path):

@@ -10,8 +10,8 @@ import msgspec
 from redrush.config import Address, DeploymentFile, load_deployment_file
 from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event
 from redrush.control.keys import load_keys
-from redrush.control.sealing import load_sealed
 from redrush.core.sets.failover import Terms
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.records import RecordsFailed
@@ -59,7 +59,7 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
         deployment = load_deployment_file(path)
         spec = deployment.set_named(set_id)
         describe_sets(path)  # before anything is looked into: is there somebody to order it?
-        campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
+        campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
         access = access_of(deployment.valkey, Duty.WARDEN)
         asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
     return order_promotion(path, set_id, address, why, who, yes=yes)
@@ -117,7 +117,7 @@ async def _rebuild(
     *,
     yes: bool,
 ) -> Rebuilt:
-    campaign_id = load_sealed(DataDir(deployment.data)).campaign.id
+    campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
     access = access_of(deployment.valkey, Duty.WARDEN)
     await _check_copies(spec, target, SetKeys(campaign_id, spec.id), access, yes=yes)
     records = open_records(spec)
@@ -188,7 +188,7 @@ def honour_receipts(path: Path, receipts_file: Path, tell: Callable[[int, Honour
 
 async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
     data_dir = DataDir(deployment.data)
-    sealed, keys = load_sealed(data_dir), load_keys(data_dir)
+    sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
     campaign = sealed.campaign
     entrance = _Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN))
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)

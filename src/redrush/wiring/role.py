@@ -10,7 +10,8 @@ import uvloop
 
 from redrush.config import Address, DeploymentFile
 from redrush.control.data_dir import DataDir
-from redrush.control.sealing import SealedCampaign, load_sealed
+from redrush.control.event import OpenTerms, load_event, placed, require_open_terms
+from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.division import Division, SetPlace
@@ -60,6 +61,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     deployment: DeploymentFile
     sealed: SealedCampaign
+    terms: OpenTerms
+    """What of the campaign is open, as this deployment keeps to it."""
     division: Division
     control: Address
     """Where the control port of this process is to be."""
@@ -78,8 +81,13 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 def surroundings(deployment: DeploymentFile, control: Address, clock: SteadyClock) -> Surroundings:
     """Return them. ConfigError if the data directory holds no campaign, or not the one of the deployment."""
-    sealed = load_sealed(DataDir(deployment.data))
-    return Surroundings(deployment, sealed, division_of(deployment, sealed.campaign), control, clock, server_log())
+    data_dir = DataDir(deployment.data)
+    event = load_event(data_dir)
+    require_open_terms(data_dir)
+    division = division_of(deployment, event.sealed.campaign)
+    return Surroundings(
+        deployment, event.sealed, placed(event.open, deployment), division, control, clock, server_log()
+    )
 
 
 def division_of(deployment: DeploymentFile, campaign: Campaign) -> Division:

@@ -10,7 +10,6 @@ from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
-from redrush.control.plans import load_plans
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.rush.phase import SteadyClock
 from redrush.errors import RedrushError
@@ -199,7 +198,7 @@ class ControlRole:
         board_dir = DataDir(around.deployment.control.notes)
         board_dir.create()
         self._operating = Operating.open(
-            board_dir, load_plans(around.data_dir), campaign, around.clock.now_us, operation_failed(around.log)
+            board_dir, around.terms.plans, campaign, around.clock.now_us, operation_failed(around.log)
         )
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
@@ -301,7 +300,7 @@ class QueryRole:
             },
             TicketVerifier(keys.tickets),
             {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
-            limits=limits_of(deployment.gate.limits, self._around.log),
+            limits=limits_of(self._around.terms.gate, self._around.log),
             now_us=now_us,
         )
         await listen_to_switches(self._around, self._parts, self._troubles, self._queries.apply)

@@ -18,7 +18,7 @@ Damage = Callable[[Template, Path], None]
 
 FILES = (
     "campaign.json", "amounts.i64", "keys.json", "journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock",
-    "journal.witness", "records.db", "records.db-wal", "switches.jsonl", "switches.mark", "plans.json", "control-token",
+    "journal.witness", "records.db", "records.db-wal", "switches.jsonl", "switches.mark", "event.json", "control-token",
 )  # fmt: skip
 JOURNAL = ("journal.db", "journal.db-wal", "journal.db-shm")
 

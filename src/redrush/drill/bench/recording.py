@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 
 from redrush.config import Address
-from redrush.control.sealing import load_sealed
+from redrush.control.event import load_event
 from redrush.drill.bench.processes import START_DEADLINE_S, Child, Cores, ProcessFailed
 from redrush.drill.bench.sets import Sets
 from redrush.drill.bench.subject import CAMPAIGN, Event
@@ -90,7 +90,7 @@ def fill_log(address: Address, event: Event, grants: int) -> int:
     random.Random(SEED).shuffle(users)  # noqa: S311 - the same order in every run
 
     async def fill() -> int:
-        round_ = load_sealed(event.data).campaign.rounds[0]
+        round_ = load_event(event.data).sealed.campaign.rounds[0]
         store = await ValkeyStore.connect((address,), CAMPAIGN, "s1")
         try:
             await store.open([PotTerms(round_.id, round_.slots)])

@@ -17,8 +17,9 @@ import msgspec
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event
 from redrush.control.issuing import plan_tickets
-from redrush.control.sealing import load_sealed, seal
+from redrush.control.sealing import seal
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
 from redrush.ports.store import Granted, PotTerms, claims_of
@@ -110,7 +111,7 @@ def grant_in_bulk(event: Event, users: Sequence[str], round_id: str = "rush") ->
     """Grant a slot to each of the users through the real store, which nobody else has open."""
 
     async def grant() -> None:
-        round_ = load_sealed(event.data).campaign.round(round_id)
+        round_ = load_event(event.data).sealed.campaign.round(round_id)
         assert round_ is not None
         store = await SqliteStore.open_path(event.data.journal)
         await store.open([PotTerms(round_.id, round_.slots)])
