@@ -1,11 +1,13 @@
 """The event on disk: one way to prepare it, one file for what is open, and directories of earlier releases."""
 
+import shutil
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
 
-from redrush.config import parse_campaign, parse_deployment
+from redrush.config import Address, load_campaign_file, load_deployment_file, parse_campaign, parse_deployment
 from redrush.control.data_dir import DataDir
 from redrush.control.event import (
     OpenTerms,
@@ -21,8 +23,12 @@ from redrush.control.event import (
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.errors import ConfigError
+from redrush.wiring.clock import system_clock
+from redrush.wiring.role import surroundings
 from tests.test_config import MINIMUM
 
+SEALED_BEFORE: Final = Path(__file__).parent / "fixtures" / "sealed_before"
+"""A directory as `redrush seal` of the release before `event.json` has written it, with its campaign file."""
 CAMPAIGN = parse_campaign(MINIMUM, "c.toml")
 EVERYTHING_OPEN = """
 [gate]
@@ -149,3 +155,18 @@ def test_roles_do_not_start_without_the_open_part(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
         keep_open_terms(OpenTerms(), DataDir(tmp_path / "nowhere"))
+
+
+def test_a_directory_that_was_sealed_before_is_served_by_roles_as_it_is_and_sealed_again(tmp_path: Path) -> None:
+    root = tmp_path / "event"
+    shutil.copytree(SEALED_BEFORE, root)
+    (tmp_path / "d.toml").write_text(DEPLOYMENT.replace('data = "."', 'data = "event"'))
+    deployment = load_deployment_file(tmp_path / "d.toml")
+    around = surroundings(deployment, Address("127.0.0.1", 0), system_clock())
+    file = load_campaign_file(root / "campaign.toml")
+    expected = msgspec.structs.replace(open_terms_of(file), name=None, timezone=None)
+    assert around.terms == expected, "what that release kept is what is served"
+    before = load_event(DataDir(root)).sealed
+    again = prepare_event(file, DataDir(root), _now_us).event
+    assert (again.sealed.campaign, list(again.sealed.amounts)) == (before.campaign, list(before.amounts))
+    assert again.open == open_terms_of(file) == load_open_terms(DataDir(root))
