@@ -15,8 +15,8 @@ import psycopg
 import pytest
 import uvloop
 
-from redrush.stack.loopback import free_port
-from redrush.stack.postgres_server import PostgresServer
+from redrush.processes.loopback import free_port
+from redrush.processes.postgres_server import PostgresServer
 
 # An example is right or wrong however long the machine takes for it: what may take how long is judged in benchmarks.
 hypothesis.settings.register_profile("redrush", deadline=None)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from redrush.config import Address, load_deployment_file, parse_deployment
+from redrush.config import load_deployment_file, parse_deployment
+from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 
 MINIMUM = """\

@@ -8,8 +8,8 @@ import pytest
 from redrush.config import LimitsSpec, parse_campaign, parse_deployment
 from redrush.core.load.buckets import Rate
 from redrush.core.load.client_policy import ClientPolicy
+from redrush.gate.asking import asking_limits
 from redrush.http.asking_limits import AskingLimits
-from redrush.wiring.asking import asking_limits
 from tests.test_config import MINIMUM
 
 CONNECTIONS = 1_000

@@ -14,12 +14,12 @@ ALLOWED = {
     ("cli/beginning.py", "init"),  # "in 2 minutes", in a file that a person is about to read
     ("cli/outermost.py", "_write"),  # when a command broke off, in the file with the details
     ("control/generations.py", "note_generation"),  # an operator's command on a set, in the log of such commands
-    ("wiring/backup.py", "backup"),  # when a backup was made, in its manifest
+    ("operate/backup.py", "backup"),  # when a backup was made, in its manifest
     ("client/issue.py", "ticket"),  # a login service's own program, not a process of the event
 }
 SERVING = (
-    "gate", "http", "control", "core", "ports", "stores", "records", "settle", "watch", "wiring", "config", "cli",
-    "client",
+    "gate", "http", "control", "core", "ports", "stores", "records", "settle", "watch", "wiring", "operate", "config",
+    "cli", "client",
 )  # fmt: skip
 """What runs in, or decides for, an event. The crowd and the reports of `drill` measure wall time by their nature."""
 

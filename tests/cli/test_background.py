@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from redrush.control.data_dir import DataDir
+from redrush.operate.stopping import NoServer, stop_server
 from redrush.stores.sqlite.lock import JournalLock, holder
-from redrush.wiring.stopping import NoServer, stop_server
 
 REDRUSH = [sys.executable, "-m", "redrush"]
 

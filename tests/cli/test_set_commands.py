@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from redrush.errors import ConfigError, RedrushError
-from redrush.stack.loopback import free_port
-from redrush.wiring.set_orders import _what_is_lost
+from redrush.operate.set_orders import what_is_lost
+from redrush.processes.loopback import free_port
 from tests.cli.test_commands import Run, _is_one_sentence, run
 from tests.cli.test_switch_commands import TEXT
 
@@ -102,11 +102,11 @@ def _state(**replica: Any) -> dict[str, Any]:
     ],
 )
 def test_who_promotes_by_force_is_told_what_may_be_lost(state: dict[str, Any], address: str, said: str) -> None:
-    assert _what_is_lost(state, address).startswith(said)
+    assert what_is_lost(state, address).startswith(said)
 
 
 def test_what_cannot_be_promoted_at_all_is_refused() -> None:
     with pytest.raises(RedrushError, match="b:1 holds no copy of set s1"):
-        _what_is_lost(_state(epoch=0), "b:1")
+        what_is_lost(_state(epoch=0), "b:1")
     with pytest.raises(ConfigError, match="c:1 is no server of set s1, which has a:1, b:1"):
-        _what_is_lost(_state(), "c:1")
+        what_is_lost(_state(), "c:1")

@@ -17,7 +17,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.sealing import load_campaign
 from redrush.core.identity.tickets import sign_ticket
-from redrush.wiring.data_dir_reports import reconcile_data_dir
+from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.wiring.embedded import Embedded, Ports
 from tests.core.any_user import NAMES
 from tests.gate.world import Answer, read_answer, request

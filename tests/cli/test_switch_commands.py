@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from redrush.drill.server_process import ServerProcess
+from redrush.processes.server import ServerProcess
 from tests.cli.test_commands import Run, _is_one_sentence, run
 
 __all__ = ["run"]
@@ -186,7 +186,7 @@ import asyncio, sys
 from pathlib import Path
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import load_address, load_token
-from redrush.control.operator_client import ControlUnreachable, ask
+from redrush.http.ask import ControlUnreachable, ask
 directory = DataDir(Path(sys.argv[1]))
 address, token = load_address(directory), load_token(directory)
 async def main():

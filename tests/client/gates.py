@@ -12,7 +12,8 @@ from pathlib import Path
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
 from redrush.core.identity.tickets import sign_ticket
-from redrush.drill.server_process import ServerProcess, free_port
+from redrush.processes.loopback import free_port
+from redrush.processes.server import ServerProcess
 
 REDRUSH = (sys.executable, "-m", "redrush")
 HEAD = """\

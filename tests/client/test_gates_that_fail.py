@@ -15,8 +15,8 @@ import pytest
 from redrush.client.participant import READ_SOON_S, Participant, Result
 from redrush.client.policy import GATE_DEADLINE_S, Showing
 from redrush.core.load.client_policy import ClientPolicy
-from redrush.drill.server_process import free_port
 from redrush.http import answers
+from redrush.processes.loopback import free_port
 from tests.client.gates import serving, told
 from tests.client.test_participant import SWIFT, after_policy
 

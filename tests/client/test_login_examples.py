@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from redrush.core.identity.tickets import TicketVerifier
-from redrush.drill.server_process import free_port
+from redrush.processes.loopback import free_port
 from tests.client.test_issue import RING
 
 ROOT = Path(__file__).parents[2]

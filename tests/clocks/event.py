@@ -13,20 +13,21 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.config import Address, parse_campaign, parse_deployment
+from redrush.config import parse_campaign, parse_deployment
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
 from redrush.control.keys import load_or_create_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.core.rush.phase import SteadyClock
+from redrush.core.sets.address import Address
 from redrush.http.server import Server
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.loopback import free_port
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import found_set
 from redrush.wiring.gate_role import GateRole
 from redrush.wiring.operating import ControlPort
 from redrush.wiring.role import Role, Surroundings, add_probes, division_of
 from redrush.wiring.roles import ControlRole
-from tests.deploy.servers import free_port
 from tests.gate.world import read_answer, request
 
 HOST: Final = "127.0.0.1"

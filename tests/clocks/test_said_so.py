@@ -8,9 +8,9 @@ from typing import Any
 
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import ControlAddress, load_token
-from redrush.control.operator_client import ask
+from redrush.control.operator_access import load_token
 from redrush.core.steering.switches import CLOCKS_APART_MAX
+from redrush.http.ask import ControlAddress, ask
 from redrush.wiring.embedded import Embedded, Ports
 from tests.clocks.event import HOST, NAMED_MAX_S, FalseClock, KeptLog, get, running, tickets_for
 from tests.gate.world import read_answer, request

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from redrush.ports.store import Store
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore
 from redrush.stores.valkey import ValkeyStore, found_set

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from redrush.config import Address, load_campaign_file, load_deployment_file, parse_campaign, parse_deployment
+from redrush.config import load_campaign_file, load_deployment_file, parse_campaign, parse_deployment
 from redrush.control.data_dir import DataDir
 from redrush.control.event import (
     OpenTerms,
@@ -22,6 +22,7 @@ from redrush.control.event import (
 )
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 from redrush.wiring.clock import system_clock
 from redrush.wiring.role import surroundings

@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 import pytest
 
-from redrush.control.warden import SetServers, SetState, Warden
+from redrush.control.warden import SetState, Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Policy
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, Transfer, Transfers, claims_of
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.set_servers import ValkeySetServers
 from tests.integration.valkey_sets import (
     AT_US,
     BIG_POT,
@@ -64,7 +65,7 @@ class Watched:
     def begin_watching(self) -> None:
         self.notes = WardenNotes.open_path(self._directory, SET)
         self.warden = Warden(
-            SetServers(SET, tuple(server.address for server in self.servers), SetKeys(CAMPAIGN, SET), Access()),
+            ValkeySetServers(SET, tuple(server.address for server in self.servers), SetKeys(CAMPAIGN, SET), Access()),
             policy=self._policy,
             notes=self.notes,
             clock=StandingClock(),

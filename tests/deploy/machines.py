@@ -9,7 +9,8 @@ from redrush.config import DeploymentFile, load_deployment_file, parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import seal
-from tests.deploy.servers import CAMPAIGN, free_port
+from redrush.processes.loopback import free_port
+from tests.deploy.servers import CAMPAIGN
 from tests.deploy.valkey_servers import prepare, running
 
 DEPLOYMENT = """\

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.deploy.servers import free_port
+from redrush.processes.loopback import free_port
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 START_DEADLINE_S = 20.0

@@ -34,13 +34,6 @@ packets = 1000
 """
 
 
-def free_port() -> int:
-    """Return a loopback port that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Gate:
     """A `redrush serve` of its own. `port` and `control_port` answer once it was started."""
 

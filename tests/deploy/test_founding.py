@@ -14,11 +14,11 @@ import pytest
 from redrush.config.deployment_file import Duty
 from redrush.core.rush.campaign import Slots
 from redrush.errors import RedrushError
+from redrush.operate.founding import found_sets
 from redrush.ports.records import Posted
 from redrush.ports.store import Opened, PotState, PotTerms, StoreUnavailable, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.stores.valkey import Terms, ValkeyStore
-from redrush.wiring.founding import found_sets
 from redrush.wiring.set_stores import open_stores
 from tests.conftest import Databases
 from tests.deploy.machines import Machines

@@ -16,7 +16,7 @@ import pytest
 
 from redrush.core.identity.proof_of_work import Challenge, tries
 from redrush.core.load.client_policy import ClientPolicy
-from redrush.wiring.founding import found_sets
+from redrush.operate.founding import found_sets
 from tests.conftest import Databases
 from tests.deploy.machines import Machines
 from tests.deploy.proxies import Answer, Behind, Front, Proxy, call, fronting

@@ -8,9 +8,9 @@ import psycopg
 import redis
 from redis.exceptions import ReadOnlyError
 
+from redrush.processes.loopback import free_port
 from redrush.stores.valkey.search import REQUIRED
 from tests.conftest import Databases
-from tests.deploy.servers import free_port
 from tests.deploy.valkey_servers import DEPLOY, prepare, running, wait_until
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from redrush.http.server import STOP_DEADLINE_S
+from redrush.operate.stopping import STOP_MAX_S
 from redrush.stack.role_children import RECORDER_STOP_MAX_S
-from redrush.wiring.stopping import STOP_MAX_S
 from tests.deploy.proxies import program
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"

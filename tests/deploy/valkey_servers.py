@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from redrush.stack.valkey_server import find_program
+from redrush.processes.valkey_server import find_program
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 READY_DEADLINE_S = 30.0

@@ -15,9 +15,10 @@ import pytest
 
 from redrush.drill.bench.browser import OWN_MARK, TICKET_MARK, Heads, ask, grab_heads, grab_request
 from redrush.drill.bench.peers import nginx_lua_redis, nginx_return, redis_granted
-from redrush.drill.bench.processes import Child, Cores, ProcessFailed, choose_cores
 from redrush.drill.bench.tools import Found, Tool, find_tools
 from redrush.drill.bench.wrk import Load, Mode, Summary, parse_summary, run_wrk, write_heads, write_tickets
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Child, Cores, choose_cores
 
 SUMMARY = (
     '{"requests":1000,"duration_us":2000000,"connect_errors":0,"read_errors":1,"write_errors":0,"status_errors":2,'

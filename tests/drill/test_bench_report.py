@@ -10,11 +10,12 @@ from rich.console import Console
 from redrush.drill.bench.conditions import Conditions, observe_python
 from redrush.drill.bench.figures import Better, Figure, Result, Unit, Verdict
 from redrush.drill.bench.measuring import Against, Measured, Measurement, compare, unsaturated
-from redrush.drill.bench.processes import Cores, ProcessFailed
 from redrush.drill.bench.report import Report, file_name, render, save, to_json
 from redrush.drill.bench.run import MEASUREMENTS, Options, choose, results_of, run_bench
 from redrush.drill.bench.wrk import Run, Summary
 from redrush.errors import ConfigError
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Cores
 
 FAST = Figure(name="fast", title="how fast", unit=Unit.RATIO, better=Better.HIGHER, bar=0.5, aim=0.9)
 SMALL = Figure(name="small", title="how small", unit=Unit.KB, better=Better.LOWER, bar=3.0)

@@ -9,13 +9,15 @@ from redrush.drill.bench import grabs, scaling
 from redrush.drill.bench.browser import ask
 from redrush.drill.bench.grabs import Prepared
 from redrush.drill.bench.measuring import Setup
-from redrush.drill.bench.processes import ProcessFailed, choose_cores, free_port
 from redrush.drill.bench.recording import Database, fill_log, record
 from redrush.drill.bench.scaling import Shape, grab_in_shape, in_clumps, make_crowd
 from redrush.drill.bench.sets import Sets, serve_sets
 from redrush.drill.bench.subject import RoundPlan, issue, make_event
 from redrush.drill.bench.tools import Found, MissingTools, Tool, find_tools
 from redrush.drill.bench.valkey_grabs import grab_from_sets
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import choose_cores
 
 GRANTS = 3_000
 FEW_CONNECTIONS = 8

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from redrush.drill.bench.conditions import filesystem_of, measure_fsync_us
-from redrush.drill.bench.processes import Child, Cores, ProcessFailed, choose_cores
 from redrush.drill.bench.tools import MissingTools, Tool, find_tools
 from redrush.errors import ConfigError
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Child, Cores, choose_cores
 
 
 def test_missing_programs_are_named_with_the_command_that_installs_them(tmp_path: Path) -> None:

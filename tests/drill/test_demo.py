@@ -12,8 +12,9 @@ import pytest
 from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
 from redrush.drill.event_report import EventReport
 from redrush.drill.sample_event import EventShape
-from redrush.drill.server_process import ServerFailed, ServerProcess
 from redrush.errors import ConfigError
+from redrush.processes.failure import ServerFailed
+from redrush.processes.server import ServerProcess
 
 STANDIN = (sys.executable, str(Path(__file__).with_name("standin_redrush.py")))
 SHAPE = EventShape(

@@ -10,13 +10,13 @@ import pytest
 
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import ControlAddress, load_address, load_token
-from redrush.control.operator_client import ControlUnreachable, ask
+from redrush.control.operator_access import load_address, load_token
 from redrush.errors import ConfigError
+from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 from redrush.http.control_port import GUESTS_MAX
+from redrush.operate.switching import operate
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded import Embedded, Ports
-from redrush.wiring.operator import operate
 from tests.gate.test_control_port import TEXT
 from tests.integration.tls import HOST, Authority
 

@@ -16,12 +16,13 @@ from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_open_terms
 from redrush.control.issuing import plan_tickets
-from redrush.control.operator_access import ControlAddress, load_token
+from redrush.control.operator_access import load_token
 from redrush.control.sealing import load_campaign
 from redrush.control.switch_follower import SwitchFollower
 from redrush.control.switch_log import entries_of
 from redrush.core.steering.switches import Snapshot
 from redrush.errors import RedrushError
+from redrush.http.ask import ControlAddress
 from redrush.wiring.embedded import Embedded, Ports
 from tests.gate.world import Answer, read_answer, request, to_this_machine
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+from redrush.processes.loopback import free_port
 
 
 class Parent:
@@ -49,7 +43,7 @@ class Parent:
 
 @contextmanager
 def parent(count: int, mode: str = "serves") -> Iterator[Parent]:
-    started = Parent(_free_port(), count, mode)
+    started = Parent(free_port(), count, mode)
     try:
         yield started
     finally:

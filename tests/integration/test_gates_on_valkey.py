@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Campaign
+from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate

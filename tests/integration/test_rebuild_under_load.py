@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Campaign
+from redrush.core.sets.address import Address
+from redrush.operate.set_rebuilding import rebuild_set
 from redrush.ports.store import Granted, History, LogRecord, StoreUnavailable
 from redrush.records.postgres import PostgresRecords
-from redrush.settle.rebuilding import rebuild_set
 from redrush.settle.recorder import Recorder
 from redrush.stores.valkey import ValkeyStore, found_set
 from tests.conftest import Databases

@@ -9,14 +9,14 @@ from redrush.config.deployment_file import Secret, SetSpec
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Terms
 from redrush.errors import RedrushError
+from redrush.operate.set_orders import NeedsYes
+from redrush.operate.set_restoring import Entrance, check_copies, check_recorded
 from redrush.ports.records import Posted
 from redrush.ports.store import Claimed, Granted, Opened, PotTerms, StoreUnavailable, claims_of
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.records.postgres import PostgresRecords
-from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
-from redrush.wiring.restoring import _check_copies, _check_recorded, _Entrance
-from redrush.wiring.set_orders import NeedsYes
 from tests.conftest import Databases
 from tests.integration.valkey_sets import AT_US, CAMPAIGN, POT, SET, servers, store_on
 
@@ -27,7 +27,7 @@ def _spec(*started: ValkeyServer, dsn: str = "") -> SetSpec:
 
 
 async def _check(spec: SetSpec, target: ValkeyServer, *, yes: bool = False) -> None:
-    await _check_copies(spec, target.address, SetKeys(CAMPAIGN, SET), Access(), yes=yes)
+    await check_copies(spec, target.address, SetKeys(CAMPAIGN, SET), Access(), yes=yes)
 
 
 def test_a_set_is_rebuilt_only_where_nobody_has_a_copy_or_with_a_yes(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_lost_grant_is_entered_under_the_terms_of_the_moment_or_it_is_said_why
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
             await store.open([PotTerms(POT, Slots(0, 10))])
             await store.claim(claims_of(POT, ["a"]), AT_US)
-            entrance = _Entrance([_spec(server)], CAMPAIGN, Access())
+            entrance = Entrance([_spec(server)], CAMPAIGN, Access())
             assert await entrance.enter(SET, Granted(0, POT, 5, ("b",), AT_US)) is None
             await store.fence(Terms(2, 0))
             assert await entrance.enter(SET, Granted(0, POT, 6, ("c",), AT_US)) is None
@@ -72,7 +72,7 @@ def test_a_lost_grant_is_entered_under_the_terms_of_the_moment_or_it_is_said_why
 
 def test_a_server_that_lacks_what_is_recorded_is_not_promoted(tmp_path: Path, databases: Databases) -> None:
     async def check(server: ValkeyServer, dsn: str) -> None:
-        await _check_recorded(_spec(server, dsn=dsn), server.address, SetKeys(CAMPAIGN, SET), Access())
+        await check_recorded(_spec(server, dsn=dsn), server.address, SetKeys(CAMPAIGN, SET), Access())
 
     async def run() -> None:
         dsn = databases.fresh()

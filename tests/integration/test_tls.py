@@ -14,14 +14,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from redrush.config.deployment_file import Address, Duty, Login, ValkeySpec
+from redrush.config.deployment_file import Duty, Login, ValkeySpec
 from redrush.core.rush.campaign import Slots
+from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, claims_of
+from redrush.processes.loopback import free_port
+from redrush.processes.valkey_server import Program, ValkeyServer
 from redrush.records.postgres import PostgresRecords
-from redrush.stack.loopback import free_port
-from redrush.stack.valkey_server import Program, ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.link import Link, pack
 from redrush.stores.valkey.search import ServerMisconfigured

@@ -10,8 +10,8 @@ import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.store import Claimed, PotTerms, claims_of
-from redrush.stack.loopback import free_port
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.loopback import free_port
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, Terms, ValkeyStore
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link

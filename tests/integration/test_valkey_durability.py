@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
+from redrush.core.sets.address import Address
 from redrush.ports.store import EMPTY, Claimed, PotState, PotTerms, StoreFailed, StoreUnavailable, claims_of
-from redrush.stack.valkey_server import ServerFailed, ValkeyServer
+from redrush.processes.failure import ServerFailed
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, found_set
 from redrush.stores.valkey.link import Link, pack
 from tests.conformance.stores import shared_valkey_server
@@ -377,7 +378,7 @@ def test_a_server_that_does_not_keep_to_the_protocol_is_left(said: bytes) -> Non
 
 def test_a_server_ends_with_whoever_started_it(tmp_path: Path) -> None:
     program = (
-        "import asyncio, sys; from pathlib import Path; from redrush.stack.valkey_server import ValkeyServer\n"
+        "import asyncio, sys; from pathlib import Path; from redrush.processes.valkey_server import ValkeyServer\n"
         "server = ValkeyServer(Path(sys.argv[1])); asyncio.run(server.start())\n"
         "print(server.address.port, flush=True); sys.stdin.read()"
     )

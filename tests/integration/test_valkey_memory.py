@@ -6,7 +6,7 @@ from typing import Final
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.store import EMPTY, PotTerms, claims_of
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from tests.integration.valkey_sets import AT_US, POT, ask, servers, store_on
 
 GRANTS: Final = 65_536

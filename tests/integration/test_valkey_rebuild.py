@@ -13,10 +13,10 @@ from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.core.sets.failover import Terms
+from redrush.operate.set_rebuilding import rebuild_set
 from redrush.ports.store import Claimed, Granted, PotState, PotTerms, StoreConflict, StoreUnavailable, Taken, claims_of
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.settle.honouring import Honour, Honouring
-from redrush.settle.rebuilding import rebuild_set
-from redrush.stack.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link

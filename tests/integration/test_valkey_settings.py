@@ -8,7 +8,7 @@ import pytest
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.absence import Absence
 from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, claims_of
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore
 from tests.integration.valkey_sets import AT_US, POT, ask, persistently, servers, store_on
 

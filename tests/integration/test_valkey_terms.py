@@ -11,6 +11,7 @@ import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.news import NewTerms, Refilled, SoldOut
+from redrush.ports.set_servers import ForkedOff
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claimed,
@@ -22,12 +23,12 @@ from redrush.ports.store import (
     StoreUnavailable,
     claims_of,
 )
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, Terms, ValkeyStore
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, ReplyFault, pack
 from redrush.stores.valkey.servers import put_under
-from redrush.stores.valkey.terms import ForkedOff, fence
+from redrush.stores.valkey.terms import fence
 from tests.integration.valkey_sets import (
     AT_US,
     BIG_POT,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trustme
 
-from redrush.config.deployment_file import Address
+from redrush.core.sets.address import Address
 
 HOST = "127.0.0.1"
 SSL_REQUEST_BYTES = 8

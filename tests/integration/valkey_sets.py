@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
+from redrush.core.sets.address import Address
+from redrush.ports.set_servers import Held
 from redrush.ports.store import Claimed, Granted, Store, StoreUnavailable, claims_of
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.proof import Held
 
 CAMPAIGN: Final = "cny2027"
 SET: Final = "s1"

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from redrush.cli.main import app
-from redrush.stack.loopback import free_port
+from redrush.processes.loopback import free_port
 from tests.cli.needed_extras import NEEDS
 from tests.newcomer.readme import checkout
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.stack.loopback import free_port
+from redrush.processes.loopback import free_port
 from tests.newcomer.readme import READMES, ROOT, blocks, checkout, first_grant, lines, paste, substituted
 
 NOT_PASTED = ("make test",)

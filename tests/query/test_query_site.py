@@ -21,10 +21,10 @@ from redrush.http import answers
 from redrush.http.reader import Limits
 from redrush.http.server import Server
 from redrush.ports.records import GrantRun, RecordedGrant
+from redrush.processes.postgres_server import PostgresServer
 from redrush.query import site as site_module
 from redrush.query.site import CONNECTIONS, QUERY_MAX_S, GrantsRoute, Pool, Queries, RoundSum, TotalsRoute
 from redrush.records.postgres import PostgresRecords
-from redrush.stack.postgres_server import PostgresServer
 from tests.conftest import Databases
 from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
 from tests.settle.event import OPENS_US, campaign_of

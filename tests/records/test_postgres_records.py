@@ -14,9 +14,9 @@ from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
 from redrush.ports.records import Change, GrantRun, Posted, RecordsConflict, RecordsFailed
 from redrush.ports.store import FIRST_HISTORY, Fork, Given, Granted, History, Opened, Taken
+from redrush.processes.postgres_server import PostgresServer
 from redrush.records.postgres import PostgresRecords, RoundTotals
 from redrush.records.postgres.migrations import migrate, migrations
-from redrush.stack.postgres_server import PostgresServer
 from tests.conftest import Databases
 
 Connect = Callable[..., PostgresRecords]

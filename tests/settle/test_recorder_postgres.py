@@ -15,11 +15,11 @@ from redrush.core.rush.campaign import Campaign, Slots
 from redrush.errors import RedrushError
 from redrush.ports.records import RecordsConflict, RecordsFailed
 from redrush.ports.store import FIRST_HISTORY, Fork, History, LogRecord, PotTerms, claims_of
+from redrush.processes.postgres_server import PostgresServer
 from redrush.records.postgres import PostgresRecords
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle import recorder as recorder_module
 from redrush.settle.recorder import Recorder
-from redrush.stack.postgres_server import PostgresServer
 from redrush.stores.memory import MemoryStore
 from tests.conftest import Databases
 from tests.settle.event import campaign_of, open_pots, rush

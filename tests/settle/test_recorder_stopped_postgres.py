@@ -12,10 +12,10 @@ from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import RecordsFailed, RecordsLate
 from redrush.ports.store import LogRecord
+from redrush.processes.postgres_server import PostgresServer
 from redrush.records.postgres import PostgresRecords
 from redrush.settle import recorder as recorder_module
 from redrush.settle.recorder import Recorder
-from redrush.stack.postgres_server import PostgresServer
 from redrush.stores.memory import MemoryStore
 from tests.conftest import Databases
 from tests.settle.event import campaign_of, open_pots, rush

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from redrush.config.deployment_file import Duty
-from redrush.stack.loopback import free_port
+from redrush.processes.loopback import free_port
+from redrush.processes.valkey_server import Guard, ValkeyServer, find_program
 from redrush.stack.options import SetPlan
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import BEGIN_MAX_S, NOBODY, REPLICA, STORE, SetServers
 from redrush.stack.stack_dir import StackDir
-from redrush.stack.valkey_server import Guard, ValkeyServer, find_program
 
 HANGS_S = 1.5
 """Longer than one question to a server waits."""

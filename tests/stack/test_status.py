@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from redrush.stack.processes import process_name
+from redrush.processes.names import process_name
 from redrush.stack.stack_dir import Running, StackDir, StackState, write_state
 from redrush.stack.up import ROLES_LATER, status
 

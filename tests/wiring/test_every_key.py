@@ -15,7 +15,7 @@ import pytest
 
 from redrush.cli.main import app
 from redrush.cli.usage import run_app
-from redrush.config import Address, load_campaign_file, load_deployment_file
+from redrush.config import load_campaign_file, load_deployment_file
 from redrush.config.campaign_file import CampaignTables
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
@@ -25,6 +25,7 @@ from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
+from redrush.core.sets.address import Address
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
 from redrush.http.asking_limits import AskingLimits

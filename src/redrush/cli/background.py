@@ -17,7 +17,7 @@ def serve_detached(data: Path) -> None:
     """Start the `redrush serve --detach` that this process is, without --detach, in the background; return when it is
     ready."""
     from redrush.control.data_dir import DataDir
-    from redrush.detached import start_detached
+    from redrush.processes.detached import start_detached
 
     DataDir(data).create()
     told = start_detached(without_detach(), data / "serve.log")
@@ -48,6 +48,6 @@ def stop(
 
         down(data)
         return
-    from redrush.wiring.stopping import stop_server
+    from redrush.operate.stopping import stop_server
 
     sys.stdout.write(f"process {stop_server(DataDir(data))} has ended\n")

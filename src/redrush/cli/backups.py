@@ -26,7 +26,7 @@ def backup_directory(
     import msgspec
 
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.backup import backup
+    from redrush.operate.backup import backup
 
     manifest = backup(DataDir(data), to, _tell)
     _end_progress()
@@ -57,8 +57,8 @@ def restore_directory(
     import msgspec
 
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.backup import restore, restore_files
-    from redrush.wiring.receipts_file import read_receipts
+    from redrush.operate.backup import restore, restore_files
+    from redrush.operate.receipts_file import read_receipts
 
     directory = DataDir(data)
     if only:

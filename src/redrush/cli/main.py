@@ -144,8 +144,9 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     if detach:
         background.serve_detached(data)
         return
-    from redrush.config import Address, load_campaign_file
+    from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
+    from redrush.core.sets.address import Address
     from redrush.wiring.control_tls import Shown
     from redrush.wiring.embedded import Ports, run_embedded
 
@@ -259,12 +260,12 @@ def export_grants(
     else:
         form = format_ or "jsonl"
     if (deployment_of := _deployment_of(data, deploy)) is not None:
-        from redrush.wiring.evidence import export_deployment
+        from redrush.operate.deployment_reports import export_deployment
 
         deployment_of(lambda deployment: export_deployment(deployment, form, sys.stdout))
         return
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.data_dir_reports import export_grants as write
+    from redrush.operate.data_dir_reports import export_grants as write
 
     assert data is not None
     write(DataDir(data), form, sys.stdout)
@@ -280,12 +281,12 @@ def find_grants(
     """Say what a user was granted, with the receipts, for a help desk. Exit code 1 if nothing was."""
     user = normalised(user)
     if (deployment_of := _deployment_of(data, deploy)) is not None:
-        from redrush.wiring.evidence import find_in_deployment
+        from redrush.operate.deployment_reports import find_in_deployment
 
         found = deployment_of(lambda deployment: find_in_deployment(deployment, user))
     else:
         from redrush.control.data_dir import DataDir
-        from redrush.wiring.data_dir_reports import find_in_data_dir
+        from redrush.operate.data_dir_reports import find_in_data_dir
 
         assert data is not None
         found = find_in_data_dir(DataDir(data), user)
@@ -300,12 +301,12 @@ def find_grants(
 def reconcile(data: OptionalDataOption = None, deploy: EvidenceOption = None, as_json: JsonOption = False) -> None:
     """Re-derive every total from the journal alone and hold the ledger against it."""
     if (deployment_of := _deployment_of(data, deploy)) is not None:
-        from redrush.wiring.evidence import reconcile_deployment
+        from redrush.operate.deployment_reports import reconcile_deployment
 
         report = deployment_of(reconcile_deployment)
     else:
         from redrush.control.data_dir import DataDir
-        from redrush.wiring.data_dir_reports import reconcile_data_dir
+        from redrush.operate.data_dir_reports import reconcile_data_dir
 
         assert data is not None
         report = reconcile_data_dir(DataDir(data))

@@ -10,7 +10,8 @@ import typer
 from redrush.cli.operator_options import JsonOption, show
 
 if TYPE_CHECKING:
-    from redrush.config import Address, DeploymentFile
+    from redrush.config import DeploymentFile
+    from redrush.core.sets.address import Address
     from redrush.wiring.role import Role, Surroundings
 
 DeployOption = Annotated[Path, typer.Option("--deploy", metavar="FILE", help="Deployment file (TOML).")]
@@ -32,7 +33,8 @@ def gate(
     ] = None,
 ) -> None:
     """Serve participants over all sets, until SIGTERM. Any number of gates may run, on one machine on one port."""
-    from redrush.config import Address, load_deployment_file
+    from redrush.config import load_deployment_file
+    from redrush.core.sets.address import Address
     from redrush.wiring.gate_role import run_gates
 
     deployment = load_deployment_file(deploy)
@@ -66,7 +68,7 @@ def query(
     ] = None,
 ) -> None:
     """Serve participants' grants and the totals from the records, until SIGTERM."""
-    from redrush.config import Address
+    from redrush.core.sets.address import Address
     from redrush.wiring.roles import QueryRole
 
     def make(around: "Surroundings") -> "Role":
@@ -90,7 +92,7 @@ def recorder(
 def found(deploy: DeployOption, as_json: JsonOption = False) -> None:
     """Make sets of the deployment's empty Valkey servers, once before the first round: those that are none yet."""
     from redrush.config import load_deployment_file
-    from redrush.wiring.founding import found_sets
+    from redrush.operate.founding import found_sets
 
     sets = [{"set": set_id, "new": is_new} for set_id, is_new in found_sets(load_deployment_file(deploy)).items()]
     lines = [f"{row['set']}: {'founded' if row['new'] else 'was founded before'}" for row in sets]
@@ -103,7 +105,8 @@ def _run(
     control_of: "Callable[[DeploymentFile], Address]",
     make: "Callable[[Surroundings], Role]",
 ) -> None:
-    from redrush.config import Address, load_deployment_file
+    from redrush.config import load_deployment_file
+    from redrush.core.sets.address import Address
     from redrush.wiring.roles import run
 
     deployment = load_deployment_file(deploy)

@@ -10,8 +10,8 @@ from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, W
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
+    from redrush.operate.mending import Mended
     from redrush.settle.honouring import Honoured
-    from redrush.wiring.mending import Mended
 
 set_app = typer.Typer(no_args_is_help=True, help="The sets of a deployment: see, lower, promote, rebuild, honour.")
 
@@ -26,7 +26,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do it although something
 @set_app.command("list")
 def list_sets(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show each set's servers, its epoch, and what a grant of it rests on."""
-    from redrush.wiring.set_orders import deployment_path, describe_sets
+    from redrush.operate.set_orders import deployment_path, describe_sets
 
     found = describe_sets(deployment_path(data, deploy))
     lines = [line for state in found for line in _set_lines(state)]
@@ -34,7 +34,7 @@ def list_sets(data: DataOption = None, deploy: DeployOption = None, as_json: Jso
 
 
 def _set_lines(state: dict[str, Any]) -> list[str]:
-    from redrush.wiring.set_orders import RESTS_ON
+    from redrush.operate.set_orders import RESTS_ON
 
     durability = f"{state['durability']} ({RESTS_ON[state['durability']]}) since {state['since']}"
     why = f": {state['why']}" if state["why"] else ""
@@ -63,7 +63,7 @@ def lower_set(
     who: WhoOption = None,
 ) -> None:
     """Let the primary go on with the replicas it has now; the terms are raised again when one is in step."""
-    from redrush.wiring.set_orders import deployment_path, lower
+    from redrush.operate.set_orders import deployment_path, lower
 
     lower(deployment_path(data, deploy), set_id, why, who_is(who))
     _say(f"{set_id}: its primary goes on with the replicas it has")
@@ -86,12 +86,12 @@ def promote_server(
     Of a single server (--data DIR alone): go on with its journal as it is, in this directory.
     """
     if (directory := _single_server(data, deploy)) is not None:
-        from redrush.wiring.mending import promote_data_dir
+        from redrush.operate.mending import promote_data_dir
 
         _tell_mended(promote_data_dir(directory, why, who_is(who), yes=yes), directory)
         return
-    from redrush.wiring.restoring import promote
-    from redrush.wiring.set_orders import deployment_path
+    from redrush.operate.set_orders import deployment_path
+    from redrush.operate.set_restoring import promote
 
     if set_id is None or address is None:
         raise typer.BadParameter("name the set and the server: redrush set promote SET ADDRESS")
@@ -122,12 +122,12 @@ def rebuild_lost_set(
     Of a single server (--data DIR alone): its journal, from what is sound of it, and from its records.
     """
     if (directory := _single_server(data, deploy)) is not None:
-        from redrush.wiring.mending import rebuild_data_dir
+        from redrush.operate.mending import rebuild_data_dir
 
         _tell_mended(rebuild_data_dir(directory, why or "the journal is lost", who_is(who), yes=yes), directory)
         return
-    from redrush.wiring.restoring import rebuild
-    from redrush.wiring.set_orders import deployment_path
+    from redrush.operate.set_orders import deployment_path
+    from redrush.operate.set_restoring import rebuild
 
     if set_id is None or address is None:
         raise typer.BadParameter("name the set and its empty server: redrush set rebuild SET --address HOST:PORT")
@@ -164,12 +164,12 @@ def honour(
             _say(f"{line}: {honoured.outcome}:{whose} {honoured.why}")
 
     if (directory := _single_server(data, deploy)) is not None:
-        from redrush.wiring.mending import honour_data_dir
+        from redrush.operate.mending import honour_data_dir
 
         honour_data_dir(directory, receipts, tell)
     else:
-        from redrush.wiring.restoring import honour_receipts
-        from redrush.wiring.set_orders import deployment_path
+        from redrush.operate.set_orders import deployment_path
+        from redrush.operate.set_restoring import honour_receipts
 
         honour_receipts(deployment_path(data, deploy), receipts, tell)
     ok = all(row["outcome"] in {Honour.ENTERED, Honour.KNOWN} for row in found)

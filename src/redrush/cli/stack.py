@@ -37,7 +37,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
     require("stack", "redrush stack")
     from redrush.config import load_campaign_file
-    from redrush.detached import start_detached
+    from redrush.processes.detached import start_detached
     from redrush.stack.options import StackOptions
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import run_stack
@@ -56,8 +56,8 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
 
 def _announce(plan: "StackPlan") -> None:
     from redrush.cli.roles import announce
-    from redrush.config import Address
-    from redrush.stack.loopback import HOST
+    from redrush.core.sets.address import Address
+    from redrush.processes.loopback import HOST
 
     announce(
         {

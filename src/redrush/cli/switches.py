@@ -1,4 +1,4 @@
-"""`redrush switch` and `redrush playbook`: thin over `redrush.wiring.operator`, with or without a running server."""
+"""`redrush switch` and `redrush playbook`: thin over `redrush.operate.switching`, with or without a running server."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ def _ask(
     data: Path | None, deploy: Path | None, method: str, path: str, fields: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.operator import operate, operate_deployment
+    from redrush.operate.switching import operate, operate_deployment
 
     if data is not None and deploy is None:
         return operate(DataDir(data), method, path, fields)
@@ -104,7 +104,7 @@ def accept_log(
 ) -> None:
     """Go on with a log of switches that was lost, cut, damaged or wound back, as it is. No server may be running."""
     from redrush.control.data_dir import DataDir
-    from redrush.wiring.operator import accept_switches
+    from redrush.operate.switching import accept_switches
 
     done = accept_switches(DataDir(data), why, who_is(who))
     lines = [f"{data}: goes on with {done['changes']} changes of switches; see what holds: redrush switch list"]

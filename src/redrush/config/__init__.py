@@ -14,7 +14,6 @@ from redrush.config.campaign_file import (
     parse_campaign,
 )
 from redrush.config.deployment_file import (
-    Address,
     DeploymentFile,
     Secret,
     SetSpec,
@@ -33,7 +32,6 @@ __all__ = [
     "OPENS_YEARS",
     "PACKETS_MAX",
     "ROUNDS_MAX",
-    "Address",
     "CampaignFile",
     "DeploymentFile",
     "GateSpec",

@@ -30,6 +30,7 @@ from redrush.config.deployment_tables import (
 from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.rush.durations import parse_duration_us
+from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 
 SETS_MAX = 256
@@ -45,16 +46,6 @@ SECRET_BYTES_MAX = 64_000
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _PORTS = range(65_536)
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where something listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Secret(msgspec.Struct, frozen=True):

@@ -21,10 +21,8 @@ from typing import Final
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Sight
 from redrush.errors import RedrushError
+from redrush.ports.set_servers import Held, SetServer
 from redrush.ports.store import Known
-from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Link
-from redrush.stores.valkey.proof import Held, lack
 
 WITNESS_S: Final = 0.5
 """How often the witness is written while the log grows: an fsync of a small file."""
@@ -75,9 +73,8 @@ def nothing_heard() -> Iterable[tuple[str, Known]]:
 class Comparing:
     """The comparing for one set. `recorded` None: there are no records."""
 
-    def __init__(self, set_id: str, keys: SetKeys, notes: WardenNotes, recorded: Recorded | None, heard: Heard) -> None:
+    def __init__(self, set_id: str, notes: WardenNotes, recorded: Recorded | None, heard: Heard) -> None:
         self._set_id = set_id
-        self._keys = keys
         self._notes = notes
         self._recorded = recorded
         self._heard = heard
@@ -110,13 +107,13 @@ class Comparing:
             heard.append(self._notes.witnessed)
         return max(heard, key=lambda known: (known.generation, known.seq), default=None)
 
-    async def check(self, link: Link, held: Held, others: Mapping[str, Known] | None = None) -> None:
+    async def check(self, server: SetServer, held: Held, others: Mapping[str, Known] | None = None) -> None:
         """Raise Lacking, with a sentence for an operator, unless the server has all that is known. `others` are servers
         of the set."""
         for who, known in [*await self._ask(held), *(others or {}).items()]:
-            missing = await lack(link, self._keys, held, known, who)
+            missing = await server.lack(held, known, who)
             if missing is not None:
-                raise Lacking(f"{link.address} was wound back: its log {missing}; {self._mend(link, who)}")
+                raise Lacking(f"{server.address} was wound back: its log {missing}; {self._mend(server, who)}")
 
     async def _ask(self, held: Held) -> list[tuple[str, Known]]:
         """Return who knows how much."""
@@ -141,11 +138,11 @@ class Comparing:
         known += [] if witnessed is None else [(THE_WITNESS, witnessed)]
         return known + list(self._heard())
 
-    def _mend(self, link: Link, who: str) -> str:
+    def _mend(self, server: SetServer, who: str) -> str:
         if who == THE_RECORDS:
-            order = f"redrush set rebuild {self._set_id} --address {link.address} --yes"
+            order = f"redrush set rebuild {self._set_id} --address {server.address} --yes"
             return f"`{order}` makes the set again from the records, {AFTERWARDS}"
-        order = f"redrush set promote {self._set_id} {link.address} --why … --yes"
+        order = f"redrush set promote {self._set_id} {server.address} --why … --yes"
         return f"`{order}` goes on without what it lacks, {AFTERWARDS}"
 
 

@@ -17,10 +17,10 @@ import msgspec
 from redrush.control.data_dir import DataDir
 from redrush.control.witness import Witness, Witnessed, read_witness
 from redrush.errors import ConfigError
+from redrush.ports.journal import Home, Identity, Recovered
 from redrush.ports.log_rows import Row
+from redrush.ports.records import JournalRecords, RecordsDamaged, RecordsFiles, RecordsMark
 from redrush.ports.store import StoreCorrupt
-from redrush.records.sqlite import RecordsDamaged, RecordsMark, SqliteRecords, set_aside
-from redrush.stores.sqlite import Home, Identity, Recovered
 
 MACHINE_ID: Final = Path("/etc/machine-id")
 
@@ -62,23 +62,24 @@ def witnessed_by(data_dir: DataDir) -> Witnessed | None:
 
 
 class JournalKeeper:
-    """Fulfils `redrush.stores.sqlite.keeper.Keeper` for a data directory. After `admit`, `records` are open.
+    """Fulfils `redrush.ports.journal.Keeper` for a data directory. After `admit`, `records` are open.
 
     For whoever reads only (`seal_up` is None) nothing is made anew, and a directory that is a copy will do.
     """
 
-    def __init__(self, data_dir: DataDir, tell: Tell, seal_up: SealUp | None = None) -> None:
+    def __init__(self, data_dir: DataDir, files: RecordsFiles, tell: Tell, seal_up: SealUp | None = None) -> None:
+        self._files = files
         self._data_dir = data_dir
         self._tell = tell
         self._seal_up = seal_up
-        self._records: SqliteRecords | None = None
+        self._records: JournalRecords | None = None
         self._recorded = RecordsMark("", 0, "")
         self._witnessed: Witnessed | None = None
         self._witness: Witness | None = None
         self._is_admitted = False
 
     @property
-    def records(self) -> SqliteRecords:
+    def records(self) -> JournalRecords:
         """The records of the journal; whoever takes them closes them."""
         assert self._records is not None
         return self._records
@@ -192,7 +193,7 @@ class JournalKeeper:
     def _open_records(self) -> None:
         path = self._data_dir.records
         try:
-            self._records = SqliteRecords.open_path(path)
+            self._records = self._files.open_path(path)
             self._recorded = self._records.mark()
         except (ConfigError, RecordsDamaged) as fault:
             if self._seal_up is None:
@@ -201,9 +202,9 @@ class JournalKeeper:
 
     def _make_records_anew(self, why: str) -> None:
         self._close_records()
-        aside = set_aside(self._data_dir.records)
+        aside = self._files.set_aside(self._data_dir.records)
         self._tell(f"{self._data_dir.records}: {why}; they are made anew from the journal, what was there is {aside}")
-        self._records = SqliteRecords.open_path(self._data_dir.records)
+        self._records = self._files.open_path(self._data_dir.records)
         self._recorded = RecordsMark("", 0, "")
 
     def _close_records(self) -> None:
@@ -216,7 +217,7 @@ class JournalKeeper:
     def _witness_for(self, identity: Identity, recovered: Recovered) -> None:
         try:
             self._witness = Witness(
-                self._data_dir.witness, identity, recovered.seq, recovered.chain, recovered.pots.granted()
+                self._data_dir.witness, identity, recovered.seq, recovered.chain, recovered.granted()
             )
         except OSError as fault:
             raise ConfigError(f"{self._data_dir.witness}: cannot be written: {fault.strerror}") from fault

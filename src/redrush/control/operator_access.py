@@ -10,21 +10,11 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import create_durably, write_durably
 from redrush.core.identity.tickets import Ticket
 from redrush.errors import ConfigError
+from redrush.http.ask import ControlAddress
 
 TOKEN_BYTES: Final = 32
 OPERATOR: Final = "operator"
 _NEVER_S: Final = 1 << 62
-
-
-class ControlAddress(msgspec.Struct, frozen=True):
-    """Where a control port answers."""
-
-    host: str
-    port: int
-    trusted: str | None = None
-    """A file with who must have signed what is shown there; None: it speaks plainly."""
-    pinned: bool = False
-    """The file has the very certificate, whatever name stands in it."""
 
 
 class TokenVerifier:

@@ -10,16 +10,17 @@ from typing import Any
 
 import msgspec
 
-from redrush.config.deployment_file import Address
 from redrush.control.comparing import HeardOf
 from redrush.control.operator_api import Fields, Operation
 from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
-from redrush.control.warden import SetServers, Warden
+from redrush.control.warden import Warden
 from redrush.core.rush.instants import rfc3339
+from redrush.core.sets.address import Address
 from redrush.core.steering.switch_layers import SetOrdered
 from redrush.errors import RedrushError
+from redrush.ports.set_servers import SetServers
 from redrush.ports.store import Known
 
 Answer = tuple[int, dict[str, Any]]

@@ -16,10 +16,9 @@ from typing import Final
 import msgspec
 
 from redrush.control.durable_file import write_durably
-from redrush.control.operator_access import ControlAddress
-from redrush.control.operator_client import ControlUnreachable, ask
 from redrush.core.steering.switches import Registry, Snapshot
 from redrush.errors import RedrushError
+from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 
 POLL_MAX_S: Final = 20.0
 """A poll is answered after `WATCH_MAX_S` at the latest, changes or none; without that the connection is dead."""

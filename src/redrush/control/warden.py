@@ -19,9 +19,9 @@ from typing import Final
 
 import msgspec
 
-from redrush.config.deployment_file import Address
 from redrush.control.comparing import AFTERWARDS, Comparing, Heard, Lacking, Recorded, nothing_heard
 from redrush.control.warden_notes import WardenNotes
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import (
     Fence,
     Follow,
@@ -42,13 +42,8 @@ from redrush.core.sets.failover import (
 )
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
+from redrush.ports.set_servers import ForkedOff, Held, SetServer, SetServers
 from redrush.ports.store import Known, StoreUnavailable, Transfers
-from redrush.stores.valkey.keys import SetKeys
-from redrush.stores.valkey.link import Access, Link
-from redrush.stores.valkey.proof import Held, prove, read_held
-from redrush.stores.valkey.rebuild import settle_moves
-from redrush.stores.valkey.servers import detach, examine, follow, put_under
-from redrush.stores.valkey.terms import ForkedOff
 
 LOOK_S: Final = 0.25
 """From one look to the next, and from one question to a server to the next."""
@@ -62,15 +57,6 @@ DEAD_S: Final = 2.0
 REFUSED_MAX: Final = 4
 """So many refused connections in a row, LOOK_S apart, and nobody is there: a server that is restarted is back by then,
 or has more to read than anybody likes to wait for."""
-
-
-class SetServers(msgspec.Struct, frozen=True):
-    """Which servers a set has, and how to speak to them. `addresses` are all of them; any may be the primary."""
-
-    id: str
-    addresses: tuple[Address, ...]
-    keys: SetKeys
-    access: Access
 
 
 Others = Callable[[], Awaitable[Mapping[str, Transfers | None]]]
@@ -113,7 +99,7 @@ class _Probe:
 
     def __init__(self, address: Address, servers: SetServers) -> None:
         self.address = address
-        self.link: Link | None = None
+        self.link: SetServer | None = None
         self.seen: Seen | None = None
         self.held: Held | None = None
         self.why = "not asked yet"
@@ -141,9 +127,9 @@ class _Probe:
         async with self._asking:
             try:
                 async with asyncio.timeout(ASK_S):
-                    if self.link is None or self.link.lost is not None:
-                        self.link, _ = await Link.connect(self.address, self._servers.access)
-                    seen, self.held = await examine(self.link, self._servers.keys)
+                    if self.link is None or self.link.is_lost:
+                        self.link = await self._servers.connect(self.address)
+                    seen, self.held = await self.link.examine()
             except (StoreUnavailable, TimeoutError) as fault:
                 self._fail(fault)
             else:
@@ -189,7 +175,7 @@ class Warden:
         self._clock = clock
         self._others = others
         self._told = told
-        self._comparing = Comparing(servers.id, servers.keys, notes, recorded, heard)
+        self._comparing = Comparing(servers.id, notes, recorded, heard)
         self._lacking: str | None = None
         self._probes = {str(address): _Probe(address, servers) for address in servers.addresses}
         self._last_told = ""
@@ -359,8 +345,8 @@ class Warden:
             if isinstance(step, Fence):
                 await self._fence(step)
             elif isinstance(step, Follow):
-                async with self._speaking_to(step.address) as link:
-                    await follow(link, self._probes[step.primary].address)
+                async with self._speaking_to(step.address) as server:
+                    await server.follow(self._probes[step.primary].address)
             elif isinstance(step, Prove):
                 await self._prove(step, sight)
             else:
@@ -389,18 +375,18 @@ class Warden:
             await self._promote(Promote((best,), epoch), {best: terms})
             return
         del copies[step.address]
-        async with self._speaking_to(step.address) as link:
-            held = await read_held(link, self._servers.keys)
+        async with self._speaking_to(step.address) as server:
+            held = await server.held()
             if held.terms != terms:
                 return  # it is rebuilt at this moment: look again
-            await self._comparing.check(link, held, copies)
-            await prove(link, self._servers.keys, held)
+            await self._comparing.check(server, held, copies)
+            await server.prove(held)
 
     async def _fence(self, step: Fence, fork: ForkedOff | None = None) -> None:
         """Note the terms, then put the primary under them; with `fork`, in a new history."""
         self._notes.note(Noted(step.terms.epoch, step.address))
-        async with self._speaking_to(step.address) as link:
-            await put_under(link, self._servers.keys, step.terms, fork)
+        async with self._speaking_to(step.address) as server:
+            await server.put_under(step.terms, fork)
 
     async def _promote(self, step: Promote, expected: Mapping[str, Terms | None] | None) -> tuple[str, ...]:
         """Detach the candidates, so that no other server can acknowledge anything; then take the one that has most.
@@ -411,21 +397,21 @@ class Warden:
         """
         held: dict[str, tuple[Terms | None, int]] = {}
         for name in step.candidates:
-            async with self._speaking_to(name) as link:
-                held[name] = await detach(link, self._servers.keys)
+            async with self._speaking_to(name) as server:
+                held[name] = await server.detach()
             if expected is not None and held[name][0] != expected[name]:
                 raise RedrushError(f"{name} has come under other terms meanwhile: {held[name][0]}")
         chosen = max(step.candidates, key=lambda name: held[name][1])
         terms, last_seq = held[chosen]
         forced = expected is None
         unasked = await self._settle_moves(chosen, terms) if forced else ()
-        async with self._speaking_to(chosen) as link:
-            log = await read_held(link, self._servers.keys)
+        async with self._speaking_to(chosen) as server:
+            log = await server.held()
             if not forced:
-                await self._comparing.check(link, log)
+                await self._comparing.check(server, log)
             fork = self._fork(log, last_seq) if forced else None
             await self._fence(Fence(chosen, Terms(step.epoch, 0)), fork)
-            await prove(link, self._servers.keys, await read_held(link, self._servers.keys))
+            await server.prove(await server.held())
         return unasked
 
     def _fork(self, held: Held, last_seq: int) -> ForkedOff:
@@ -440,22 +426,22 @@ class Warden:
         assert terms is not None, "it holds a copy"
         others = await self._others()
         known = {set_id: transfers for set_id, transfers in others.items() if transfers is not None}
-        async with self._speaking_to(name) as link:
-            settled = await settle_moves(link, self._servers.keys, self._servers.id, str(terms.epoch), known)
+        async with self._speaking_to(name) as server:
+            settled = await server.settle_moves(terms.epoch, known)
         if settled:
             self._told(f"set {self._servers.id}: {settled} moves that {name} lacked are entered")
         return tuple(sorted(others.keys() - known.keys()))
 
     @asynccontextmanager
-    async def _speaking_to(self, name: str) -> AsyncIterator[Link]:
-        """Yield a link for orders: on that of the probe a question would wait behind them."""
+    async def _speaking_to(self, name: str) -> AsyncIterator[SetServer]:
+        """Yield a connection for orders: on that of the probe a question would wait behind them."""
         if name not in self._probes:
             raise RedrushError(f"{name} is no server of set {self._servers.id}")
-        link, _ = await Link.connect(self._probes[name].address, self._servers.access)
+        server = await self._servers.connect(self._probes[name].address)
         try:
-            yield link
+            yield server
         finally:
-            link.cut("told")
+            server.cut("told")
 
     async def _ask_again(self) -> None:
         """What was just changed is seen at the next look."""

@@ -1,7 +1,7 @@
 """The witness: a small file beside the journal that says how far the journal is, for the case that the journal is not
 there any more, or is an older one.
 
-    page 0      which journal it is (`redrush.stores.sqlite.Identity`)
+    page 0      which journal it is (`redrush.ports.journal.Identity`)
     page 1, 2   in turns: the last record that may have been acknowledged, its fingerprint, and how many slots each pot
                 had granted by then; the one with the greater `turn` counts
 
@@ -24,8 +24,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from redrush.control.durable_file import write_durably
+from redrush.ports.journal import Identity, digest
 from redrush.ports.log_rows import Row
-from redrush.stores.sqlite.identity import Identity, digest
 
 SYNC_S: Final = 0.2
 """How long a mark may be in memory only."""

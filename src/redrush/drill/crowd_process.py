@@ -14,8 +14,8 @@ from types import TracebackType
 import uvloop
 
 from redrush.drill.crowd import Crowd, CrowdFailed, CrowdPlan, CrowdProgress, CrowdResult
-from redrush.drill.side_process import end, start_deaf
 from redrush.errors import RedrushError
+from redrush.processes.side import end, start_deaf
 
 
 class CrowdProcess:

@@ -31,7 +31,7 @@ from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
 from redrush.drill.stage import NOT_JUDGED, SEED, plain_event, play_crowd, served_policy, starting_us, user_names
 from redrush.drill.time_plot import TimePlot
-from redrush.stack.processes import ProcessName
+from redrush.processes.names import ProcessName
 from redrush.stack.stack_dir import StackDir, running_state
 
 SERVED_MIN: Final = 0.999

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import ONCE
-from redrush.drill.bench.processes import allow_files
 from redrush.drill.beside import Comparison, Windows, compare, latency_plot
 from redrush.drill.cores import Cores, share_cores
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target
@@ -27,6 +26,7 @@ from redrush.drill.overload_figures import endings_of, from_send_s, granted, kin
 from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.schedules import Schedule, Seconds, constant_rate, independent, plan
 from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
+from redrush.processes.open_files import allow_files
 
 SLOWER_MAX: Final = 1.1
 SERVED_MIN: Final = 0.999

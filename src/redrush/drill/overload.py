@@ -25,7 +25,6 @@ import numpy as np
 
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import ONCE
-from redrush.drill.bench.processes import allow_files
 from redrush.drill.cores import Cores, share_cores
 from redrush.drill.cpu_share import CpuShare, Groups, find_groups
 from redrush.drill.crowd import CrowdPlan, Target
@@ -49,6 +48,7 @@ from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.schedules import independent, plan
 from redrush.drill.server_watch import ServerWatch
 from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
+from redrush.processes.open_files import allow_files
 
 GOODPUT_MIN: Final = 0.90
 SLOWER_MAX: Final = 3.0

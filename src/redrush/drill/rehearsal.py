@@ -22,8 +22,9 @@ from redrush.drill.audit import Audit, Verdict, audit, read_sealed, verdict
 from redrush.drill.cores import confined_to
 from redrush.drill.event_figures import read_campaign
 from redrush.drill.observations import Acknowledged
-from redrush.drill.server_process import ServerProcess, free_port
 from redrush.errors import ConfigError, RedrushError
+from redrush.processes.loopback import free_port
+from redrush.processes.server import ServerProcess
 
 HOST = "127.0.0.1"
 REDRUSH = (sys.executable, "-m", "redrush")
@@ -62,8 +63,8 @@ class Rehearsal:
         self, directory: Path, redrush: Sequence[str], port: int | None = None, control_port: int | None = None
     ) -> None:
         self.directory = directory
-        self.port = port or free_port(HOST)
-        self.control_port = control_port or free_port(HOST)
+        self.port = port or free_port()
+        self.control_port = control_port or free_port()
         self._redrush_command = redrush
         self._server: ServerProcess | None = None
 

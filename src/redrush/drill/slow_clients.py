@@ -17,7 +17,6 @@ import numpy as np
 
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import ONCE
-from redrush.drill.bench.processes import allow_files
 from redrush.drill.beside import PLOT_BUCKETS, Comparison, Windows, compare, latency_plot
 from redrush.drill.cores import Cores, share_cores
 from redrush.drill.crowd import CrowdPlan, Target
@@ -31,6 +30,7 @@ from redrush.drill.server_watch import ServerWatch
 from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
 from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
 from redrush.drill.time_plot import TimePlot
+from redrush.processes.open_files import allow_files
 
 SLOWER_MAX: Final = 2.0
 SERVED_MIN: Final = 0.999

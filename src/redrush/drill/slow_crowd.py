@@ -17,7 +17,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
-from redrush.drill.side_process import end, start_deaf
+from redrush.processes.side import end, start_deaf
 
 KINDS: Final = ("headers", "body", "reader")
 DRIP_S: Final = 1.0

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from redrush.ending import stop_signals
 from redrush.errors import ConfigError, RedrushError
+from redrush.http.ending import stop_signals
 
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 5.0

@@ -13,7 +13,8 @@ be trimmed up to the cursor.
 All adapters pass one suite, `tests/conformance/test_records.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,10 @@ class RecordsFailed(RedrushError):
 
 class RecordsLate(RecordsFailed):
     """The records did not answer in time. Of what was to be kept it is unknown whether it was: ask for the cursor."""
+
+
+class RecordsDamaged(RecordsFailed):
+    """The file cannot be what was written. It is a projection: made anew from the journal it is as good as ever."""
 
 
 class RecordsConflict(RedrushError):
@@ -126,3 +131,39 @@ class Records(Protocol):
 
     def close(self) -> None:
         """Release the files. Waits for a call under way."""
+
+
+class RecordsMark(msgspec.Struct, frozen=True):
+    """How far the records hold which log: its id ("": not known), the last seq, and the fingerprint up to there."""
+
+    log: str
+    seq: int
+    chain: str
+
+
+class JournalRecords(Records, Protocol):
+    """Records beside the one journal that they are made from, of which they hold every row."""
+
+    def mark(self) -> RecordsMark:
+        """Return how far the records are. Raises RecordsDamaged if that was changed by anybody else."""
+
+    def belong_to(self, log: str) -> None:
+        """Write down which log these are the records of."""
+
+    def is_sound(self) -> bool:
+        """Whether the file is a whole one: reads all of it, beside whoever uses it."""
+
+    def begin_anew(self, log: str) -> Path:
+        """Put the file aside and begin an empty one, for this log; return where the old one is.
+
+        Nobody may be in the midst of following the log: the cursor is 0 then.
+        """
+
+
+class RecordsFiles(msgspec.Struct, frozen=True):
+    """How such records are opened by their path, and put aside where they are of no use."""
+
+    open_path: Callable[[Path], JournalRecords]
+    """Raises ConfigError for a file of something else, RecordsDamaged, RecordsFailed."""
+    set_aside: Callable[[Path], Path]
+    """Moves them away under a name that is free, which it returns. Raises RecordsFailed."""

@@ -9,17 +9,16 @@ compared anew, and that fails for the same reason, in words for an operator (`re
 import contextlib
 from collections.abc import Sequence
 
+from redrush.ports.chained_log import ChainedRecords, PagedLog
 from redrush.ports.log_rows import chain_over
 from redrush.ports.records import Change
 from redrush.ports.store import History, LogRecord, StoreLost, StoreUnavailable
-from redrush.records.postgres import PostgresRecords
-from redrush.stores.valkey import ValkeyStore
 
 
 class ChainedLog:
     """A set's store and its records, for a recorder, which reads and applies in turns."""
 
-    def __init__(self, store: ValkeyStore, records: PostgresRecords, set_id: str) -> None:
+    def __init__(self, store: PagedLog, records: ChainedRecords, set_id: str) -> None:
         self._store = store
         self._records = records
         self._set_id = set_id
@@ -40,7 +39,7 @@ class ChainedLog:
         return self._store.history()
 
     def begin(self, history: History) -> int:
-        """See `PostgresRecords.begin`."""
+        """See `redrush.ports.chained_log.ChainedRecords`."""
         seq = self._records.begin(history)
         self._chain = (seq, self._records.chain)
         return seq

@@ -9,7 +9,7 @@ from redrush.config.deployment_file import Duty
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Round
 from redrush.errors import ConfigError
-from redrush.stack.loopback import HOST, free_port, is_free
+from redrush.processes.loopback import HOST, free_port, is_free
 from redrush.stack.server_users import user_of
 from redrush.stack.stack_dir import StackDir
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from redrush.stack.child import ChildSpec, ending_with_us
-from redrush.stack.loopback import HOST
+from redrush.http.ask import is_ok, lacking
+from redrush.processes.child import ChildSpec, ending_with_us
+from redrush.processes.loopback import HOST
+from redrush.processes.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
+from redrush.processes.postgres_server import PostgresServer
 from redrush.stack.options import StackPlan
-from redrush.stack.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
-from redrush.stack.postgres_server import PostgresServer
-from redrush.watch.probe import answers_ok, lacking
 
 STOP_MAX_S: Final = 30.0
 """Gates wait up to 10 s for clients to take their answers."""
@@ -46,7 +46,7 @@ def others(plan: StackPlan, deployment: Path) -> list[ChildSpec]:
 
 def whole_stack_ready(plan: StackPlan) -> Callable[[], Awaitable[bool]]:
     """Return what asks the control role whether the whole can grant."""
-    return lambda: answers_ok(HOST, plan.control, "/readyz")
+    return lambda: is_ok(HOST, plan.control, "/readyz")
 
 
 def postgres(server: PostgresServer) -> ChildSpec:
@@ -91,7 +91,7 @@ def _role(
         return await lacking(HOST, control_port, probe)
 
     async def alive() -> bool:
-        return await answers_ok(HOST, control_port, "/livez")
+        return await is_ok(HOST, control_port, "/livez")
 
     return ChildSpec(
         name=name,

@@ -21,25 +21,26 @@ from typing import Final
 
 import msgspec
 
-from redrush.config import Address
 from redrush.config.deployment_file import Duty
 from redrush.control.comparing import AFTERWARDS, Comparing, Lacking, nothing_heard
 from redrush.control.warden_notes import WardenNotes
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Noted, Terms
 from redrush.errors import RedrushError
 from redrush.ports.store import Known, StoreUnavailable
+from redrush.processes.child import ChildSpec
+from redrush.processes.loopback import HOST
+from redrush.processes.lowered import unprivileged_user
+from redrush.processes.valkey_server import Guard, Program, ValkeyServer
 from redrush.records.postgres import PostgresRecords
-from redrush.stack.child import ChildSpec
-from redrush.stack.loopback import HOST
-from redrush.stack.lowered import unprivileged_user
 from redrush.stack.options import SetPlan
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.stack_dir import StackDir
-from redrush.stack.valkey_server import Guard, Program, ValkeyServer
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
+from redrush.stores.valkey.set_servers import ValkeySetServers
 from redrush.stores.valkey.terms import fence
 
 STORE: Final = "store"
@@ -92,7 +93,7 @@ class SetServers:
         self._campaign_id = campaign_id
         self._keys = SetKeys(campaign_id, plan.id)
         self._access = users.access(Duty.WARDEN)
-        self._addresses = [Address(HOST, port) for port in plan.ports]
+        self._addresses = tuple(Address(HOST, port) for port in plan.ports)
         self._servers = [
             ValkeyServer(
                 stack.server(plan.id, name),
@@ -167,14 +168,15 @@ class SetServers:
         notes = WardenNotes.open_path(self._stack.control, self.id)
         try:
             address = self._addresses[index]
-            link, _ = await Link.connect(address, self._access)
+            servers = ValkeySetServers(self.id, self._addresses, self._keys, self._access)
+            server = await servers.connect(address)
             try:
                 if standing.epoch:
-                    comparing = Comparing(self.id, self._keys, notes, ask, nothing_heard)
-                    await comparing.check(link, await read_held(link, self._keys))
+                    comparing = Comparing(self.id, notes, ask, nothing_heard)
+                    await comparing.check(server, await server.held())
                     return None
             finally:
-                await link.close()
+                server.cut("compared")
             recorded = None if ask is None else await ask()
             if self._was_founded or notes.noted.epoch or notes.witnessed or (recorded is not None and recorded.seq):
                 return (

@@ -24,7 +24,7 @@ import msgspec
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
 from redrush.errors import ConfigError, RedrushError
-from redrush.stack.processes import ProcessName
+from redrush.processes.names import ProcessName
 
 
 class StackDir(msgspec.Struct, frozen=True):

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from redrush.errors import RedrushError
-from redrush.stack.child import Child, ChildSpec
-from redrush.stack.processes import ProcessName
+from redrush.processes.child import Child, ChildSpec
+from redrush.processes.names import ProcessName
 from redrush.stack.set_servers import SetServers
 from redrush.stack.stack_dir import Running, StackDir, StackState, write_state
 

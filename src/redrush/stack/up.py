@@ -20,22 +20,22 @@ from redrush.control.event import doubts_before, load_event, prepare_event
 from redrush.control.private import make_private
 from redrush.control.sealing import is_sealed
 from redrush.control.user_list import read_users
-from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
+from redrush.http.ask import lacking
+from redrush.http.ending import when_told_to_stop
+from redrush.operate.set_orders import describe_sets
+from redrush.processes.loopback import HOST
+from redrush.processes.names import ProcessName, process_name
+from redrush.processes.postgres_server import PostgresServer
+from redrush.processes.valkey_server import find_program
 from redrush.stack import role_children
-from redrush.stack.loopback import HOST
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack, refuse_taken_ports
-from redrush.stack.postgres_server import PostgresServer
-from redrush.stack.processes import ProcessName, process_name
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import STORE, SetServers, SetWithheld
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
-from redrush.stack.valkey_server import find_program
 from redrush.watch.log import server_log
-from redrush.watch.probe import lacking
 from redrush.wiring.clock import system_clock
-from redrush.wiring.set_orders import describe_sets
 
 LEFTOVERS_MAX_S: Final = 60.0
 """How long the children of a killed supervisor may take to end; then they are killed too."""

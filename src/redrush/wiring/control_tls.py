@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from redrush.config import DeploymentFile
-from redrush.control.operator_access import ControlAddress
 from redrush.errors import ConfigError
+from redrush.http.ask import ControlAddress
 
 ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here: where a client finds it
 

@@ -21,17 +21,19 @@ from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
-from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Gate
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
+from redrush.http.ending import when_told_to_stop
 from redrush.http.server import Server
 from redrush.http.sockets import Reserved
+from redrush.ports.journal import Identity
 from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
+from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.settle.closing import Closer
 from redrush.settle.recorder import Recorder
-from redrush.stores.sqlite import Identity, SqliteStore
+from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.watch.metrics import Reading
@@ -187,7 +189,7 @@ class Embedded:
             self._sealed, self._terms, self._keys = prepared.event.sealed, prepared.event.open, prepared.keys
             return SealedUp(seal_sha256(self._data_dir), key_digests(self._keys))
 
-        keeper = JournalKeeper(self._data_dir, self._log.warning, seal_up)
+        keeper = JournalKeeper(self._data_dir, SQLITE_RECORDS, self._log.warning, seal_up)
         try:
             self._store = await self._open_store(self._data_dir.journal, keeper=keeper, on_failure=self._fail)
         except StoreCorrupt as fault:

@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from redrush.control.operator_access import ControlAddress, load_token_if_any
-from redrush.control.operator_client import ControlUnreachable, ask
+from redrush.control.operator_access import load_token_if_any
 from redrush.control.switch_follower import SwitchFollower
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
+from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.store import Known
 from redrush.ports.switch_line import SwitchLine

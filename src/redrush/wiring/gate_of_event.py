@@ -7,11 +7,11 @@ from redrush.control.keys import Keys
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Round
 from redrush.core.rush.clocks import ClockCheck
+from redrush.gate.asking import asking_limits
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.lanes import Home
 from redrush.http.reader import Limits
 from redrush.ports.store import StoreFailed
-from redrush.wiring.asking import asking_limits
 
 
 def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterator
 
 import msgspec
 
-from redrush.config import Address, DeploymentFile
+from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
@@ -14,6 +14,7 @@ from redrush.control.keys import load_keys
 from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Round
+from redrush.core.sets.address import Address
 from redrush.core.steering.switches import Snapshot
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings

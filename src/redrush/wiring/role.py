@@ -8,17 +8,18 @@ from typing import Any, Final, Protocol
 import msgspec
 import uvloop
 
-from redrush.config import Address, DeploymentFile
+from redrush.config import DeploymentFile
 from redrush.control.data_dir import DataDir
 from redrush.control.event import OpenTerms, load_event, placed, require_open_terms
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.phase import SteadyClock
+from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
-from redrush.ending import when_told_to_stop
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.views import Computed
 from redrush.http import answers
+from redrush.http.ending import when_told_to_stop
 from redrush.http.route import Fixed
 from redrush.http.server import Server
 from redrush.http.site import Site

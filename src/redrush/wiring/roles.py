@@ -5,17 +5,20 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
-from redrush.config import Address, DeploymentFile
+from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.rush.phase import SteadyClock
+from redrush.core.sets.address import Address
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
+from redrush.http.ask import is_ok
 from redrush.http.server import Server
 from redrush.http.site import Site
+from redrush.ports.set_servers import Held
 from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.settle.anew import again_whenever_anew
 from redrush.settle.chained import ChainedLog
@@ -27,10 +30,9 @@ from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey import ValkeyStore
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
-from redrush.stores.valkey.proof import Held, lack
+from redrush.stores.valkey.proof import lack
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
-from redrush.watch.probe import answers_ok
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
@@ -219,8 +221,7 @@ class ControlRole:
             sets_of=around.sets_of,
             warm_up_us=around.deployment.warm_up_us,
             gates={
-                str(gate): partial(answers_ok, gate.host, gate.port, "/livez")
-                for gate in around.deployment.control.gates
+                str(gate): partial(is_ok, gate.host, gate.port, "/livez") for gate in around.deployment.control.gates
             },
             told=self._told,
             hint=self._wardens.hint,

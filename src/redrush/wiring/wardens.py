@@ -10,13 +10,14 @@ from redrush.control.comparing import HeardOf
 from redrush.control.overview import Lack
 from redrush.control.set_operations import SetOperations, Watched
 from redrush.control.switchboard import Switchboard
-from redrush.control.warden import SetServers, Warden
+from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Policy
 from redrush.ports.store import Store, Transfers
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.keys import SetKeys
+from redrush.stores.valkey.set_servers import ValkeySetServers
 from redrush.watch.metrics import Reading
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.set_stores import access_of, open_records
@@ -48,7 +49,7 @@ class Wardens:
         access = access_of(deployment.valkey, Duty.WARDEN)
         for spec in deployment.sets:
             self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
-            servers = SetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access)
+            servers = ValkeySetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access)
             records, heard = open_records(spec, ASKED_MAX_S, ASKED_MAX_S), HeardOf()
             self._records.append(records)
             warden = Warden(

@@ -25,9 +25,9 @@ from redrush.control.sealing import seal
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.division import divided
 from redrush.ports.store import PotTerms, claims_of
-from redrush.stack.loopback import free_port
-from redrush.stack.postgres_server import PostgresServer
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.loopback import free_port
+from redrush.processes.postgres_server import PostgresServer
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore
 from redrush.stores.valkey.founding import found_set
 from tests.acceptance.chaos import evidence

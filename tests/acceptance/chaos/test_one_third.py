@@ -22,7 +22,7 @@ import pytest
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
-from redrush.stack.child import HUNG_S
+from redrush.processes.child import HUNG_S
 from tests.acceptance.chaos.stack import Process, Stack
 
 SETS: Final = 3

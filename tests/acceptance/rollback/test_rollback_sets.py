@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.valkey_server import ValkeyServer
 from tests.acceptance.rollback.wounded_set import WoundedSet, append_only_file, cut, flip_bit, turn_off, wounded_set
 
 LONG_CUT: Final = 3_000

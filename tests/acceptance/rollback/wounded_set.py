@@ -11,19 +11,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from redrush.control.warden import SetServers, Warden
+from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes, witness_of
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Policy
+from redrush.operate.set_rebuilding import rebuild_set
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Claimed, Granted, Known, LogRecord, PotTerms, StoreUnavailable, claims_of
-from redrush.settle.rebuilding import rebuild_set
-from redrush.stack.valkey_server import ServerFailed, ValkeyServer
+from redrush.processes.failure import ServerFailed
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.proof import read_held
 from redrush.stores.valkey.rebuild import enter_grant
+from redrush.stores.valkey.set_servers import ValkeySetServers
 from tests.integration.valkey_sets import AT_US, CAMPAIGN, POT, SET, ask, follow, servers, until
 
 SLOTS: Final = Slots(0, 10_000)
@@ -68,7 +70,7 @@ class WoundedSet:
         """Begin to watch, as a control role that was just started does."""
         self.notes = WardenNotes.open_path(self._notes_dir, SET)
         self.warden = Warden(
-            SetServers(SET, tuple(server.address for server in self.servers), self._keys, Access()),
+            ValkeySetServers(SET, tuple(server.address for server in self.servers), self._keys, Access()),
             policy=Policy(len(self.servers) - 1, 1_000_000),
             notes=self.notes,
             clock=StandingClock(),

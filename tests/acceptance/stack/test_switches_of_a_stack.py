@@ -14,7 +14,7 @@ import pytest
 
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import load_address, load_token
-from redrush.control.operator_client import ask
+from redrush.http.ask import ask
 from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
 from tests.gate.world import read_answer, request
 

@@ -9,7 +9,7 @@ import socket
 from enum import StrEnum
 from typing import NamedTuple
 
-from redrush.drill.bench.processes import ProcessFailed
+from redrush.processes.failure import ProcessFailed
 
 TICKET_MARK = "@TICKET@"
 OWN_MARK = "@OWN_HEX_DIGITS@"

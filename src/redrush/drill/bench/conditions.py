@@ -14,8 +14,8 @@ import apsw
 import msgspec
 
 import redrush
-from redrush.drill.bench.processes import Cores
 from redrush.drill.bench.tools import Found, Tool, version_of
+from redrush.processes.pinned import Cores
 
 FSYNC_SAMPLES = 200
 FSYNC_BYTES = 4_096

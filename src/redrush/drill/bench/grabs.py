@@ -29,10 +29,11 @@ from redrush.drill.bench.measuring import (
     unsaturated,
 )
 from redrush.drill.bench.peers import nginx_lua_redis, nginx_return, redis_granted
-from redrush.drill.bench.processes import Cores, ProcessFailed, Target
 from redrush.drill.bench.subject import Event, RoundPlan, copy_of, granted, issue, make_event, serve
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Cores, Target
 
 CONNECTIONS = 512
 GRABS_PER_SECOND_MAX = 200_000

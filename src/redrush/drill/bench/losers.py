@@ -26,10 +26,11 @@ from redrush.drill.bench.measuring import (
     in_turns,
 )
 from redrush.drill.bench.peers import nginx_return
-from redrush.drill.bench.processes import ProcessFailed, Target
 from redrush.drill.bench.subject import Event, RoundPlan, expect, grant_in_bulk, granted, issue, make_event, serve
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Target
 
 USERS = 100_000
 """Users of the load: more than a server could hold as its last seen, few enough to prepare in a second."""

@@ -11,9 +11,10 @@ from statistics import median
 import msgspec
 
 from redrush.drill.bench.figures import Figure, pairwise, turns
-from redrush.drill.bench.processes import Cores, ProcessFailed, Target
 from redrush.drill.bench.tools import Found, Tool
 from redrush.drill.bench.wrk import Load, Run, run_wrk
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Cores, Target
 
 WARM_UP_SECONDS = 1
 SATURATED_SHARE = 0.9

@@ -11,8 +11,10 @@ from contextlib import ExitStack
 from redrush.drill.bench.browser import exchange, grab_request
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.measuring import Measured, Measurement, Setup
-from redrush.drill.bench.processes import ProcessFailed, Target, allow_files
 from redrush.drill.bench.subject import Event, RoundPlan, grant_in_bulk, issue, make_event, serve
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.open_files import allow_files
+from redrush.processes.pinned import Target
 
 CONNECTIONS = 5_000
 FIRST_CONNECTIONS = 500

@@ -19,12 +19,12 @@ from redrush.drill.behaviour import ONCE
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.grabs import CONNECTIONS, OURS, Prepared, grab, prepare
 from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, in_turns, rates
-from redrush.drill.bench.processes import ProcessFailed
 from redrush.drill.bench.subject import copy_of, granted, serve
 from redrush.drill.bench.tools import Tool
 from redrush.drill.crowd import Crowd, CrowdPlan, Target, count_endings
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.schedules import Schedule, constant_rate
+from redrush.processes.failure import ProcessFailed
 
 SHARE_OF_MAXIMUM = 0.70
 RUNS_OF_MAXIMUM = 3

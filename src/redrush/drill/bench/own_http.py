@@ -10,10 +10,12 @@ from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
 from redrush.drill.bench.grabs import OURS, grab, prepare
 from redrush.drill.bench.losers import make_losers
 from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, in_turns, rates, unsaturated
-from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
 from redrush.drill.bench.subject import Event, copy_of, expect, serve
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import Child, Cores, Target
 
 UVICORN = "same handler on uvicorn"
 LOSER_CONNECTIONS = 128

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
 from redrush.drill.bench.tools import NGINX_MODULES, Found, Tool
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import Child, Cores, Target
 
 
 class PeerFile(string.Template):

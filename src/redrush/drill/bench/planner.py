@@ -13,13 +13,15 @@ from redrush.drill.bench.browser import ask
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.grabs import CONNECTIONS, prepare
 from redrush.drill.bench.measuring import WARM_UP_SECONDS, Measured, Measurement, Setup, in_turns
-from redrush.drill.bench.processes import ProcessFailed, Target, free_port
 from redrush.drill.bench.recording import Database, Recording, fill_log, record
 from redrush.drill.bench.sets import Sets, serve_sets
 from redrush.drill.bench.subject import Event, RoundPlan, expect, issue, make_event
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.valkey_grabs import SetRun, grab_from_sets
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import Target
 
 BACKLOG_PER_SECOND = 200_000
 """Grants in the backlog for each second that a run should last."""

@@ -15,15 +15,16 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from redrush.config import Address
 from redrush.control.event import load_event
-from redrush.drill.bench.processes import START_DEADLINE_S, Child, Cores, ProcessFailed
+from redrush.core.sets.address import Address
 from redrush.drill.bench.sets import Sets
 from redrush.drill.bench.subject import CAMPAIGN, Event
 from redrush.ports.store import PotTerms, claims_of
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import START_DEADLINE_S, Child, Cores
+from redrush.processes.postgres_server import PostgresServer
 from redrush.records.postgres import PostgresRecords
-from redrush.stack.loopback import free_port
-from redrush.stack.postgres_server import PostgresServer
 from redrush.stores.valkey import ValkeyStore
 
 GRANTS_PER_CLAIM = 256

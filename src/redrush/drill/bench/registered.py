@@ -14,10 +14,10 @@ import msgspec
 
 from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
 from redrush.drill.bench.measuring import Measured, Measurement, Setup, in_turns
-from redrush.drill.bench.processes import ProcessFailed
 from redrush.drill.bench.subject import Event, RoundPlan, copy_of, expect, granted, issue, make_event, serve
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
+from redrush.processes.failure import ProcessFailed
 
 FEW = 10_000
 MANY = 5_000_000

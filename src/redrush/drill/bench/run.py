@@ -16,7 +16,6 @@ from redrush.drill.bench.memory import MEMORY
 from redrush.drill.bench.open_loop import OPEN_LOOP
 from redrush.drill.bench.own_http import OWN_HTTP
 from redrush.drill.bench.planner import PLANNER
-from redrush.drill.bench.processes import choose_cores
 from redrush.drill.bench.registered import REGISTERED
 from redrush.drill.bench.report import Report
 from redrush.drill.bench.restart import RESTART
@@ -25,6 +24,7 @@ from redrush.drill.bench.splitting import SPLITTING
 from redrush.drill.bench.tools import find_tools
 from redrush.drill.bench.valkey_grabs import VALKEY_GRABS
 from redrush.errors import ConfigError, RedrushError
+from redrush.processes.pinned import choose_cores
 
 MEASUREMENTS = (
     LOSERS,

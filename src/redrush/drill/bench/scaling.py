@@ -29,11 +29,14 @@ import msgspec
 from redrush.core.sets.division import home
 from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
 from redrush.drill.bench.measuring import Measured, Measurement, Setup, in_turns
-from redrush.drill.bench.processes import ProcessFailed, Target, allow_files, free_port
 from redrush.drill.bench.sets import Sets, serve_sets
 from redrush.drill.bench.subject import Event, RoundPlan, issue, make_event
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Load, Mode, Run, write_heads, write_tickets
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.open_files import allow_files
+from redrush.processes.pinned import Target
 
 GATE_CONNECTIONS = 96
 MANY_SETS_CONNECTIONS = 256

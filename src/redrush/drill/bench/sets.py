@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from redrush.config import Address
-from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target
+from redrush.core.sets.address import Address
 from redrush.drill.bench.subject import CAMPAIGN, ENDLESS_LIMITS, Event
-from redrush.stack.loopback import HOST, free_port
-from redrush.stack.valkey_server import ValkeyServer
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import HOST, free_port
+from redrush.processes.pinned import Child, Cores, Target
+from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack

@@ -8,7 +8,7 @@ from redrush.core.money.splitting import split
 from redrush.core.rush.campaign import Kind
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.measuring import Measured, Measurement, Setup
-from redrush.drill.bench.processes import ProcessFailed
+from redrush.processes.failure import ProcessFailed
 
 PACKETS = 1_000_000
 MEAN_MINOR, MIN_MINOR, MAX_MINOR = 250, 50, 20_000

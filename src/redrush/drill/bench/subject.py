@@ -21,8 +21,10 @@ from redrush.control.event import load_event
 from redrush.control.issuing import plan_tickets
 from redrush.control.sealing import seal
 from redrush.drill.bench.browser import ask
-from redrush.drill.bench.processes import Child, Cores, ProcessFailed, Target, free_port
 from redrush.ports.store import Granted, PotTerms, claims_of
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.pinned import Child, Cores, Target
 from redrush.stores.sqlite import LogReader, SqliteStore
 
 GRANTS_PER_CLAIM = 1_000

@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from redrush.errors import RedrushError
-from redrush.stack.postgres_server import installations
-from redrush.stack.valkey_server import ServerFailed, find_program
+from redrush.processes.failure import ServerFailed
+from redrush.processes.postgres_server import installations
+from redrush.processes.valkey_server import find_program
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where Debian has servers; not on the PATH of an ordinary user."""

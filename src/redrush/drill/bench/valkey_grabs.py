@@ -17,10 +17,11 @@ import msgspec
 from redrush.drill.bench.figures import Better, Figure, Unit, pairwise
 from redrush.drill.bench.grabs import CONNECTIONS, REDIS, Prepared, check_granted, grab_from_redis, prepare, rush
 from redrush.drill.bench.measuring import Against, Measured, Measurement, Setup, compare, cpu_us, in_turns, unsaturated
-from redrush.drill.bench.processes import ProcessFailed, free_port
 from redrush.drill.bench.sets import Sets, serve_sets
 from redrush.drill.bench.tools import Tool
 from redrush.drill.bench.wrk import Run
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.loopback import free_port
 
 OURS = "redrush on Valkey"
 WITH_REPLICA = "redrush on Valkey with a replica"

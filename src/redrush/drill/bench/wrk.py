@@ -15,7 +15,8 @@ from typing import Protocol
 import msgspec
 
 from redrush.drill.bench.browser import Heads, grab_heads
-from redrush.drill.bench.processes import Child, ProcessFailed
+from redrush.processes.failure import ProcessFailed
+from redrush.processes.pinned import Child
 
 GRACE_S = 15
 """How much longer than its duration a run of wrk may take."""

@@ -1,5 +1,8 @@
 """Records in one SQLite file, for the embedded form."""
 
-from redrush.records.sqlite.records import RecordsDamaged, RecordsMark, SqliteRecords, set_aside
+from redrush.ports.records import RecordsFiles
+from redrush.records.sqlite.records import SqliteRecords, set_aside
 
-__all__ = ["RecordsDamaged", "RecordsMark", "SqliteRecords", "set_aside"]
+SQLITE_RECORDS = RecordsFiles(SqliteRecords.open_path, set_aside)
+
+__all__ = ["SQLITE_RECORDS", "SqliteRecords", "set_aside"]

@@ -30,7 +30,9 @@ from redrush.ports.records import (
     GrantRun,
     RecordedGrant,
     RecordsConflict,
+    RecordsDamaged,
     RecordsFailed,
+    RecordsMark,
     Totals,
 )
 from redrush.ports.store import Granted
@@ -58,18 +60,6 @@ BUSY_WAIT_MS = 5_000
 
 _PACKAGE = "redrush.records.sqlite"
 _encode = msgspec.json.Encoder().encode
-
-
-class RecordsDamaged(RecordsFailed):
-    """The file cannot be what was written. It is a projection: made anew from the journal it is as good as ever."""
-
-
-class RecordsMark(msgspec.Struct, frozen=True):
-    """How far the records hold which log: its id ("": not known), the last seq, and the fingerprint up to there."""
-
-    log: str
-    seq: int
-    chain: str
 
 
 class SqliteRecords:

@@ -19,10 +19,11 @@ import apsw
 import msgspec
 
 from redrush.errors import ConfigError
+from redrush.ports.journal import Identity, digest
 from redrush.ports.log_rows import Row, chain_after, record_of
 from redrush.ports.store import LogRecord, StoreCorrupt, StoreFailed
 from redrush.stores.pots import Pots
-from redrush.stores.sqlite.identity import Identity, digest, new_identity
+from redrush.stores.sqlite.identity import new_identity
 from redrush.stores.sqlite.statements import sql
 
 APPLICATION_ID: Final = 0x7264726A
@@ -62,6 +63,10 @@ class Recovered(msgspec.Struct, frozen=True):
     def seq(self) -> int:
         """The number of the last record."""
         return self.pots.seq
+
+    def granted(self) -> dict[str, int]:
+        """Return how many slots each pot has granted."""
+        return self.pots.granted()
 
 
 def open_journal(path: Path, vfs: str | None, asked: Collection[int] = ()) -> tuple[apsw.Connection, Recovered]:

@@ -13,9 +13,9 @@ import apsw
 import msgspec
 
 from redrush.errors import RedrushError
+from redrush.ports.journal import Identity
 from redrush.ports.log_rows import Row, chain_after
 from redrush.ports.store import StoreCorrupt, StoreFailed
-from redrush.stores.sqlite.identity import Identity
 from redrush.stores.sqlite.journal import (
     ALL_ROWS,
     APPLICATION_ID,

@@ -18,6 +18,7 @@ from typing import Final, Self
 import apsw
 
 from redrush.core.rush.campaign import Slots
+from redrush.ports.journal import Identity, Keeper, NobodyElse
 from redrush.ports.log_rows import Row, granted_row, row_of, users_text
 from redrush.ports.store import (
     FIRST_HISTORY,
@@ -34,9 +35,7 @@ from redrush.ports.store import (
 )
 from redrush.stores.pots import EntryRefused, Pots
 from redrush.stores.sqlite.guard import GUARD_S, Guard
-from redrush.stores.sqlite.identity import Identity
 from redrush.stores.sqlite.journal import LogReader, Recovered, keep_identity, open_journal
-from redrush.stores.sqlite.keeper import Keeper, NobodyElse
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 

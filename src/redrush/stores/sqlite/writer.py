@@ -20,9 +20,9 @@ from typing import Final
 
 import apsw
 
+from redrush.ports.journal import Keeper
 from redrush.ports.log_rows import Row, chain_after
 from redrush.ports.store import StoreFailed
-from redrush.stores.sqlite.keeper import Keeper
 from redrush.stores.sqlite.statements import sql
 
 JOBS_MAX: Final = 64

@@ -1,6 +1,6 @@
 """The store on Valkey or Redis, for many gates; see `store` for the design and `library.lua` for the rules and keys."""
 
-from redrush.config.deployment_file import Address
+from redrush.core.sets.address import Address
 from redrush.stores.valkey.founding import found_set
 from redrush.stores.valkey.link import Access
 from redrush.stores.valkey.search import ServerMisconfigured

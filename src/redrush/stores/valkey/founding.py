@@ -6,7 +6,7 @@ time. So nothing else ever creates the terms without which a set refuses every c
 
 from collections.abc import Sequence
 
-from redrush.config.deployment_file import Address
+from redrush.core.sets.address import Address
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, ReplyFault, pack

@@ -17,8 +17,8 @@ from typing import Any, Final, Self, cast
 import hiredis
 import msgspec
 
-from redrush.config.deployment_file import Address
 from redrush.core.sets.absence import Absence
+from redrush.core.sets.address import Address
 from redrush.ports.store import StoreUnavailable
 
 CONNECT_S: Final = 1.0

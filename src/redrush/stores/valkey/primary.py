@@ -13,16 +13,17 @@ from typing import Final
 
 import msgspec
 
-from redrush.config.deployment_file import Address
 from redrush.core.sets.absence import Absence
+from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 from redrush.ports.clock import HeardTimes, TimeHeard
+from redrush.ports.set_servers import Held
 from redrush.ports.store import FIRST_HISTORY, History, Known, StoreUnavailable
 from redrush.stores.valkey.absences import absence_of
 from redrush.stores.valkey.entries import chain_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
-from redrush.stores.valkey.proof import Held, lack, prove
+from redrush.stores.valkey.proof import lack, prove
 from redrush.stores.valkey.search import ASK_SETTINGS, Search, Server, wrong_setting
 from redrush.stores.valkey.terms import Terms, load, read_terms
 

@@ -10,33 +10,14 @@ which no other process has and no copy of its files can claim. Without the mark 
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from redrush.core.sets.failover import Terms
-from redrush.ports.store import History, Known, StoreUnavailable
+from redrush.ports.set_servers import Held
+from redrush.ports.store import Known, StoreUnavailable
 from redrush.stores.valkey.entries import before_of, chain_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.terms import history_of, load, terms_of
 
 FIELDS: Final = ("epoch", "replicas", "forks", "seq", "chain", "proven")
-
-
-class Held(msgspec.Struct, frozen=True):
-    """What a server holds of a set; `terms` is None where it is none. `run_id` names the process, for its lifetime."""
-
-    run_id: str
-    is_proven: bool
-    terms: Terms | None
-    history: History
-    seq: int
-    chain: str
-    grants: int
-
-    @property
-    def known(self) -> Known:
-        """What the server knows of the log."""
-        return Known(self.history.generation, self.seq, self.chain, self.grants)
 
 
 def question(keys: SetKeys) -> tuple[Command, ...]:

@@ -2,25 +2,14 @@
 
 import asyncio
 
-import msgspec
-
-from redrush.ports.store import LogRecord, StoreUnavailable
+from redrush.ports.chained_log import LogPage
+from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.calls import RETRY_S, Calls, first_fault
 from redrush.stores.valkey.entries import before_of, log_record_of
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault
 from redrush.stores.valkey.primary import Attached, Primary
 from redrush.stores.valkey.terms import Terms
-
-
-class LogPage(msgspec.Struct, frozen=True):
-    """Some records in order; `before` is the fingerprint of the log before the first of them, None if it has none.
-    The whole log ends at `last_seq`, with the fingerprint `last_chain`."""
-
-    records: list[LogRecord]
-    before: str | None
-    last_seq: int
-    last_chain: str
 
 
 class LogReading:
@@ -34,7 +23,7 @@ class LogReading:
         self._link: Link | None = None
         self._turn = asyncio.Lock()
 
-    async def page(self, after: int, limit: int) -> "LogPage":
+    async def page(self, after: int, limit: int) -> LogPage:
         """Return up to `limit` durable records with seq > `after`, and where the set's log ends.
 
         Raises StoreUnavailable, StoreCorrupt.

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Self
 
-from redrush.config.deployment_file import Address
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
 from redrush.ports.log_rows import users_text
 from redrush.ports.store import (

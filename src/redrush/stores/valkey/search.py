@@ -12,14 +12,15 @@ from typing import Final
 
 import msgspec
 
-from redrush.config.deployment_file import Address
 from redrush.core.sets.absence import Absence
+from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
+from redrush.ports.set_servers import Held
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.absences import refused
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link, Reply, ReplyFault, pack
-from redrush.stores.valkey.proof import Held, held_of, question
+from redrush.stores.valkey.proof import held_of, question
 from redrush.stores.valkey.terms import Terms, is_named
 
 VERSION_MIN: Final = (7, 2)

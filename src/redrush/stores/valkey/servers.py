@@ -4,15 +4,16 @@ import importlib.resources
 
 import msgspec
 
-from redrush.config.deployment_file import Address
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Seen, Terms
 from redrush.ports.news import NewTerms
+from redrush.ports.set_servers import ForkedOff, Held
 from redrush.ports.store import StoreUnavailable
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode
-from redrush.stores.valkey.proof import Held, held_of, question
-from redrush.stores.valkey.terms import ForkedOff, fence, is_named, terms_of
+from redrush.stores.valkey.proof import held_of, question
+from redrush.stores.valkey.terms import fence, is_named, terms_of
 
 
 async def examine(link: Link, keys: SetKeys) -> tuple[Seen, Held]:

@@ -21,8 +21,9 @@ from typing import Final, Self
 
 import msgspec
 
-from redrush.config.deployment_file import Address
 from redrush.core.rush.campaign import Slots
+from redrush.core.sets.address import Address
+from redrush.ports.chained_log import LogPage
 from redrush.ports.clock import TimeHeard
 from redrush.ports.log_rows import fingerprint, users_text
 from redrush.ports.news import News, NewTerms
@@ -56,7 +57,7 @@ from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
 from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary, Prover
-from redrush.stores.valkey.reading import LogPage, LogReading
+from redrush.stores.valkey.reading import LogReading
 from redrush.stores.valkey.results import results_of
 from redrush.stores.valkey.terms import Terms, fence
 

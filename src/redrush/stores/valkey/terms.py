@@ -11,11 +11,10 @@ it began, so whoever has the terms has the history, and no call reaches another 
 
 from typing import Final
 
-import msgspec
-
-from redrush.config.deployment_file import Address
 from redrush.core.sets.absence import Absence
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
+from redrush.ports.set_servers import ForkedOff
 from redrush.ports.store import FIRST_HISTORY, Fork, History, StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
@@ -23,7 +22,6 @@ from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 __all__ = [
     "FLUSH",
     "WAIT_MS",
-    "ForkedOff",
     "Terms",
     "check_flushed",
     "fence",
@@ -96,15 +94,6 @@ async def load(link: Link, keys: SetKeys, library: Library) -> None:
             Absence.FUNCTIONS,
         )
     raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
-
-
-class ForkedOff(msgspec.Struct, frozen=True):
-    """A new history begins, which has the records up to `shared_seq` in common with the last one. Somebody knew records
-    up to `lost_seq`, which are lost, and with them `lost_grants` grants: nobody was known to know more, where 0."""
-
-    shared_seq: int
-    lost_seq: int = 0
-    lost_grants: int = 0
 
 
 async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, fork: ForkedOff | None = None) -> None:

@@ -26,11 +26,11 @@ from redrush.control.switch_mark import mark_of
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
+from redrush.operate.mending import Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
 from redrush.ports.log_rows import Row, record_of
 from redrush.ports.store import Granted
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.salvage import salvage
-from redrush.wiring.mending import Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
 
 VERSION: Final = 1
 MANIFEST: Final = "manifest.json"

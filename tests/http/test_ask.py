@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from redrush.http import answers
-from redrush.stack.loopback import HOST, free_port
-from redrush.watch import probe
+from redrush.http import answers, ask
+from redrush.processes.loopback import HOST, free_port
 
 WELL = answers.json_answer({"status": "ready"})
 AWAY = answers.problem(503, "records of s1 are away")
@@ -32,12 +31,12 @@ async def test_what_is_answered_is_understood(said: bytes, why: str | None) -> N
 
     async with await asyncio.start_server(answer, HOST, 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert await probe.lacking(HOST, port, "/readyz") == why
-        assert await probe.answers_ok(HOST, port, "/readyz") is (why is None)
+        assert await ask.lacking(HOST, port, "/readyz") == why
+        assert await ask.is_ok(HOST, port, "/readyz") is (why is None)
 
 
 async def test_who_says_nothing_or_is_not_there_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PROBE_MAX_S", 0.1)
+    monkeypatch.setattr(ask, "PROBE_MAX_S", 0.1)
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -46,5 +45,5 @@ async def test_who_says_nothing_or_is_not_there_is_not_well(monkeypatch: pytest.
 
     async with await asyncio.start_server(listen, HOST, 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert await probe.lacking(HOST, port, "/livez") == "no answer within 0.1 s"
-    assert "refused" in str(await probe.lacking(HOST, free_port(), "/livez")).lower()
+        assert await ask.lacking(HOST, port, "/livez") == "no answer within 0.1 s"
+    assert "refused" in str(await ask.lacking(HOST, free_port(), "/livez")).lower()

@@ -17,10 +17,11 @@ from typing import Final
 
 import psycopg
 
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import ConfigError
 from redrush.extras import install_command
-from redrush.stack.loopback import HOST
-from redrush.stack.lowered import command_as, unprivileged_user
+from redrush.processes.failure import ServerFailed, last_words
+from redrush.processes.loopback import HOST
+from redrush.processes.lowered import command_as, unprivileged_user
 
 MAJOR_MIN: Final = 15
 
@@ -37,8 +38,6 @@ ADOPTED_PAUSE_S: Final = 0.2
 CONNECTIONS_MAX: Final = 200
 """Recorders and their queries of some tens of sets; each costs a process."""
 
-LAST_WORDS_BYTES: Final = 2_000
-
 USER: Final = "redrush"
 DATABASE: Final = "redrush"
 
@@ -53,10 +52,6 @@ _SETTINGS: Final = {
     "log_min_messages": "warning",
     "log_line_prefix": "%m ",
 }
-
-
-class PostgresFailed(RedrushError):
-    """The server did not come up, or ended."""
 
 
 def installations() -> dict[int, Path]:
@@ -105,7 +100,7 @@ class PostgresServer:
         return f"postgresql://{USER}:{password}@{HOST}:{self._port}/{database}"
 
     def prepare(self) -> None:
-        """Create the server's files if they are not there. Takes seconds. PostgresFailed if that does not work."""
+        """Create the server's files if they are not there. Takes seconds. ServerFailed if that does not work."""
         if (self._data / "PG_VERSION").exists():
             return
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -128,7 +123,7 @@ class PostgresServer:
         )
         if made.returncode != 0:
             shutil.rmtree(self._data, ignore_errors=True)
-            raise PostgresFailed(f"initdb in {self._data} failed: {made.stderr.decode(errors='replace').strip()}")
+            raise ServerFailed(f"initdb in {self._data} failed: {made.stderr.decode(errors='replace').strip()}")
 
     def _binaries(self) -> Path:
         """Return those of the version that made the data, or else the newest. ConfigError if there are none."""
@@ -157,7 +152,7 @@ class PostgresServer:
         return command_as(unprivileged_user(), signal.SIGINT, self._directory, server)
 
     def start(self) -> None:
-        """Start the server and return when its database answers. Raises PostgresFailed with its last words."""
+        """Start the server and return when its database answers. Raises ServerFailed with its last words."""
         self.prepare()
         deadline_s = time.monotonic() + READY_MAX_S
         while not self._try_to_start(deadline_s):
@@ -172,13 +167,13 @@ class PostgresServer:
             )
         while not self.answers():
             if self._process.poll() is not None:
-                words = self._last_words(began_at)
+                words = last_words(self._log, began_at)
                 if "pre-existing shared memory" in words and time.monotonic() < deadline_s:
                     return False
-                raise PostgresFailed(f"PostgreSQL in {self._directory} ended at its start: {words}")
+                raise ServerFailed(f"PostgreSQL in {self._directory} ended at its start: {words}")
             if time.monotonic() > deadline_s:
                 self.kill()
-                raise PostgresFailed(f"PostgreSQL in {self._directory} is not ready after {READY_MAX_S:g} s")
+                raise ServerFailed(f"PostgreSQL in {self._directory} is not ready after {READY_MAX_S:g} s")
             time.sleep(POLL_S)
         return True
 
@@ -208,10 +203,6 @@ class PostgresServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-    def _last_words(self, began_at: int) -> str:
-        words = self._log.read_bytes()[began_at:]
-        return words[-LAST_WORDS_BYTES:].decode(errors="replace").strip()
 
 
 def _environment() -> dict[str, str]:

@@ -14,14 +14,14 @@ from redrush.config import load_deployment_file
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign, load_open_terms
 from redrush.control.generations import note_generation
-from redrush.control.operator_access import ControlAddress, load_address, load_token
+from redrush.control.operator_access import load_address, load_token
 from redrush.control.operator_api import OperatorApi
-from redrush.control.operator_client import Answered, ask
 from redrush.control.switch_log import SwitchLog, SwitchLogInUse, accept, entries_of
 from redrush.control.switch_mark import mark_of
 from redrush.control.switchboard import Switchboard
 from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
+from redrush.http.ask import Answered, ControlAddress, ask
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import control_address, shown_by
 

@@ -18,14 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from redrush.config.deployment_file import Address
 from redrush.control.durable_file import write_durably
 from redrush.control.private import DIRECTORY, FILE
-from redrush.errors import RedrushError
+from redrush.core.sets.address import Address
 from redrush.extras import install_command
 from redrush.ports.store import StoreUnavailable
-from redrush.stack.loopback import HOST, free_port
-from redrush.stack.lowered import command_as
+from redrush.processes.failure import ServerFailed, last_words
+from redrush.processes.loopback import HOST, free_port
+from redrush.processes.lowered import command_as
 from redrush.stores.valkey.link import Access, Link, ReplyFault, pack
 from redrush.stores.valkey.search import VERSION_MIN
 
@@ -43,8 +43,6 @@ STOP_S: Final = 10.0
 PORTS_TRIED_MAX: Final = 5
 """Somebody may take a free port before the server does."""
 
-LAST_WORDS_BYTES: Final = 2_000
-
 APPEND_ONLY: Final = "appendonlydir"
 """Where a server keeps its data, by default."""
 
@@ -54,10 +52,6 @@ SETTINGS: Final = importlib.resources.files(__package__).joinpath("valkey.conf")
 NO_LOGIN: Final = Access()
 
 _VERSION: Final = re.compile(r"\bv=(\d+)\.(\d+)\.(\d+)")
-
-
-class ServerFailed(RedrushError):
-    """A server did not come up, or there is no program for it."""
 
 
 class Program(NamedTuple):
@@ -162,7 +156,7 @@ class ValkeyServer:
                 await self._ready(began_at)
             except ServerFailed:
                 self.kill()
-                if tried == tried_max or "in use" not in self._last_words(began_at):
+                if tried == tried_max or "in use" not in last_words(self.log_path, began_at):
                     raise
                 self._port = chosen
             except BaseException:
@@ -244,7 +238,8 @@ class ValkeyServer:
             async with asyncio.timeout(READY_S):
                 while not await self._answers():
                     if not self.is_alive():
-                        raise ServerFailed(f"the server at {self.address} ended at once: {self._last_words(began_at)}")
+                        words = last_words(self.log_path, began_at)
+                        raise ServerFailed(f"the server at {self.address} ended at once: {words}")
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise ServerFailed(f"the server at {self.address} was not ready within {READY_S:g} s") from None
@@ -261,7 +256,3 @@ class ValkeyServer:
             return False
         # PING is an error, LOADING, while it reads its file.
         return f"process_id:{self.pid}\r".encode() in bytes(said) and not isinstance(pong, ReplyFault)
-
-    def _last_words(self, began_at: int) -> str:
-        said = self.log_path.read_bytes()[began_at:]
-        return said[-LAST_WORDS_BYTES:].decode("utf-8", "replace").strip()

@@ -25,18 +25,20 @@ from redrush.control.sealing import seal_sha256
 from redrush.control.witness import Witness, Witnessed
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
+from redrush.operate.receipts_file import read_receipts
+from redrush.operate.set_orders import NeedsYes
+from redrush.ports.journal import Identity
 from redrush.ports.log_rows import Row, chain_after, record_of, row_of
+from redrush.ports.records import RecordsDamaged
 from redrush.ports.store import Granted, PotTerms, StoreCorrupt
-from redrush.records.sqlite import RecordsDamaged, SqliteRecords, set_aside
+from redrush.records.sqlite import SQLITE_RECORDS, SqliteRecords, set_aside
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.stores.pots import Pots
-from redrush.stores.sqlite import Identity, SqliteStore
+from redrush.stores.sqlite import SqliteStore
 from redrush.stores.sqlite.identity import new_identity
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.salvage import REBUILT, Salvaged, replace_journal, salvage
 from redrush.wiring.embedded import EMBEDDED_SET
-from redrush.wiring.receipts_file import read_receipts
-from redrush.wiring.set_orders import NeedsYes
 
 
 class Mended(msgspec.Struct, frozen=True):
@@ -259,7 +261,7 @@ async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[in
         check_known_keys(data_dir, identity.keys, keys)
         return SealedUp(seal_sha256(data_dir), key_digests(keys))
 
-    keeper = JournalKeeper(data_dir, lambda _what: None, seal_up)
+    keeper = JournalKeeper(data_dir, SQLITE_RECORDS, lambda _what: None, seal_up)
     try:
         store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
     except StoreCorrupt as fault:

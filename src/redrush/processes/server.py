@@ -7,30 +7,15 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from redrush.errors import RedrushError
+from redrush.processes.failure import SAID_NOTHING, ServerFailed, last_words
 
 READY_LINE = b"ready"
-LAST_WORDS_BYTES = 2_000
-"""Of the server's log shown when it dies: the last lines say why."""
-
-
-class ServerFailed(RedrushError):
-    """The server did not come up, died, or did not stop."""
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on now. Somebody may take it before the server does; then that fails."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class ServerProcess:
@@ -109,11 +94,7 @@ class ServerProcess:
 
     def last_words(self) -> str:
         """Return the end of what the server wrote to stderr."""
-        with contextlib.suppress(OSError):
-            text = self._log_path.read_bytes()[-LAST_WORDS_BYTES:].decode(errors="replace").strip()
-            if text:
-                return text
-        return "it said nothing"
+        return last_words(self._log_path) or SAID_NOTHING
 
     def _close(self) -> None:
         if self._process is not None and self._process.stdout is not None:

@@ -1,7 +1,7 @@
 """Runs a command as another user, in the place of this process, and lets it end with its parent.
 
 PostgreSQL refuses to run as root, and a server left behind by a killed parent holds its port and its files. Both are
-settled between fork and exec, here in a process of its own: `python -m redrush.stack.lowered …`. Rejected:
+settled between fork and exec, here in a process of its own: `python -m redrush.processes.lowered …`. Rejected:
 `preexec_fn`, which may deadlock in a program with threads; `setpriv`, which not every machine has.
 
 The unprivileged user may be unable to reach files below a directory that only root may enter, such as a home directory

@@ -25,8 +25,9 @@ from typing import Any, Final
 import msgspec
 
 from redrush.errors import RedrushError
-from redrush.stack.lowered import command_as
-from redrush.stack.processes import ProcessName, process_name
+from redrush.processes.failure import ProcessFailed, last_line
+from redrush.processes.lowered import command_as
+from redrush.processes.names import ProcessName, process_name
 
 RESTART_FIRST_S: Final = 0.1
 RESTART_MAX_S: Final = 5.0
@@ -40,7 +41,6 @@ POLL_S: Final = 0.05
 HUNG_S: Final = 15.0
 """Silence after which a role is beyond help: an overloaded loop still answers its control port in tenths."""
 LOG_BYTES_MAX: Final = 8_000_000
-LAST_WORDS_BYTES: Final = 1_500
 
 
 class State(StrEnum):
@@ -54,7 +54,7 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
-class ChildFailed(RedrushError):
+class ChildFailed(ProcessFailed):
     """A child does not live, in its own last words."""
 
 
@@ -173,12 +173,7 @@ class Child:
 
     def last_words(self) -> str:
         """Return the end of what it wrote, on one line."""
-        with contextlib.suppress(OSError), self._log_path.open("rb") as file:
-            file.seek(max(0, self._log_path.stat().st_size - LAST_WORDS_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1]
-        return "it said nothing"
+        return last_line(self._log_path)
 
     async def _start(self) -> None:
         command = await self.spec.command()

@@ -7,10 +7,10 @@ import msgspec
 
 from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_client import ControlUnreachable
 from redrush.errors import ConfigError, RedrushError
+from redrush.http.ask import ControlUnreachable
+from redrush.operate.switching import DEADLINE_S, operate_deployment
 from redrush.ports.store import Known
-from redrush.wiring.operator import DEADLINE_S, operate_deployment
 
 RESTS_ON: Final = {
     "replica": "a grant is on the primary's disk and a replica's",
@@ -57,7 +57,7 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
     if not yes:
         load_deployment_file(path).set_named(set_id)
         states = [state for state in describe_sets(path) if state["set"] == set_id]
-        raise NeedsYes(f"{_what_is_lost(states[0], address)}; add --yes to promote it nevertheless")
+        raise NeedsYes(f"{what_is_lost(states[0], address)}; add --yes to promote it nevertheless")
     unasked: list[str] = _order(path, set_id, "promote", {"address": address, "why": why, "who": who})["unasked"]
     return unasked
 
@@ -69,7 +69,7 @@ def expect_rebuilt(path: Path, set_id: str, address: str, why: str, who: str) ->
     return int(answer["epoch"]), msgspec.convert(answer.get("known"), Known | None)
 
 
-def _what_is_lost(state: dict[str, Any], address: str) -> str:
+def what_is_lost(state: dict[str, Any], address: str) -> str:
     if state["primary"] == address:
         return f"{address} is the primary of set {state['set']}: grants that wait for a replica now may be lost"
     found = next((replica for replica in state["replicas"] if replica["address"] == address), None)

@@ -7,17 +7,21 @@ from typing import Final
 
 import msgspec
 
-from redrush.config import Address, DeploymentFile, load_deployment_file
+from redrush.config import DeploymentFile, load_deployment_file
 from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.keys import load_keys
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
 from redrush.errors import ConfigError, RedrushError
+from redrush.operate.receipts_file import read_receipts
+from redrush.operate.set_orders import NeedsYes, describe_sets, expect_rebuilt
+from redrush.operate.set_orders import promote as order_promotion
+from redrush.operate.set_rebuilding import rebuild_set
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Granted, History, Known, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
-from redrush.settle.rebuilding import rebuild_set
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
@@ -25,10 +29,7 @@ from redrush.stores.valkey.proof import lack, read_held
 from redrush.stores.valkey.rebuild import enter_grant
 from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.servers import examine
-from redrush.wiring.receipts_file import read_receipts
 from redrush.wiring.role import division_of
-from redrush.wiring.set_orders import NeedsYes, describe_sets, expect_rebuilt
-from redrush.wiring.set_orders import promote as order_promotion
 from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
 
 SEARCHES_MAX: Final = 2
@@ -61,11 +62,11 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
         describe_sets(path)  # before anything is looked into: is there somebody to order it?
         campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
         access = access_of(deployment.valkey, Duty.WARDEN)
-        asyncio.run(_check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
+        asyncio.run(check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
     return order_promotion(path, set_id, address, why, who, yes=yes)
 
 
-async def _check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:
+async def check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:
     """Raise RedrushError if the records hold more of the set than the server. Who cannot be asked is no hindrance: an
     operator has said yes, and the recorder does not follow a set that lacks what is recorded."""
     records = open_records(spec)
@@ -119,7 +120,7 @@ async def _rebuild(
 ) -> Rebuilt:
     campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
     access = access_of(deployment.valkey, Duty.WARDEN)
-    await _check_copies(spec, target, SetKeys(campaign_id, spec.id), access, yes=yes)
+    await check_copies(spec, target, SetKeys(campaign_id, spec.id), access, yes=yes)
     records = open_records(spec)
     ids = [other.id for other in deployment.sets if other.id != spec.id]
     opening = (open_store(deployment, other_id, campaign_id, Duty.WARDEN) for other_id in ids)
@@ -140,7 +141,7 @@ async def _rebuild(
     return Rebuilt(spec.id, epoch, last_seq)
 
 
-async def _check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: Access, *, yes: bool) -> None:
+async def check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: Access, *, yes: bool) -> None:
     """See that nobody has a copy: the target certainly, and the others as far as they can be asked."""
     doubts: list[str] = []
     for address in spec.addresses:
@@ -190,7 +191,7 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
     data_dir = DataDir(deployment.data)
     sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
     campaign = sealed.campaign
-    entrance = _Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN))
+    entrance = Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN))
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     honouring = Honouring(
         campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter
@@ -204,7 +205,7 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
         await close_all(stores)
 
 
-class _Entrance:
+class Entrance:
     """Enters grants into sets, by a link to the primary of each."""
 
     def __init__(self, sets: Sequence[SetSpec], campaign_id: str, access: Access) -> None:

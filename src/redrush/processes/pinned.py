@@ -5,7 +5,6 @@ ended, in nanoseconds; /proc/PID/stat counts in steps of 10 ms, too coarse for a
 """
 
 import os
-import resource
 import socket
 import subprocess
 import time
@@ -18,17 +17,14 @@ from typing import Self
 
 import msgspec
 
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import ConfigError
+from redrush.processes.failure import ProcessFailed, last_words
 
 STOP_DEADLINE_S = 20.0
 """A server that has not ended this long after SIGTERM is killed: longer than any of them waits for its clients."""
 START_DEADLINE_S = 60.0
 """Longest wait for a server to answer; a restart with a million grants is far below."""
 _POLL_S = 0.005
-
-
-class ProcessFailed(RedrushError):
-    """A server under test or a load generator ended, or never answered."""
 
 
 class Cores(msgspec.Struct, frozen=True):
@@ -110,7 +106,7 @@ class Child:
 
     def failure(self, what: str) -> ProcessFailed:
         """Return a fault that says what happened, with the last words of the process."""
-        words = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        words = last_words(self._log).splitlines()
         said = f': it said "{words[-1]}"' if words else ""
         return ProcessFailed(f"{self.name} {what}{said}")
 
@@ -169,21 +165,3 @@ class Target(msgspec.Struct, frozen=True):
     def cpu_ns(self) -> int:
         """Return the CPU time that the processes have used so far, in nanoseconds."""
         return self.child.cpu_ns() + sum(child.cpu_ns() for child in self.others)
-
-
-def allow_files(count: int) -> None:
-    """Raise this process's limit of open files, which its children inherit, to `count` if it is lower."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= count:
-        return
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise ProcessFailed(f"this account may open {hard} files, {count} are needed: ulimit -Hn {count}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

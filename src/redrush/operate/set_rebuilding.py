@@ -7,7 +7,7 @@ last record in the journal is only to be had from such a copy, or from the winne
 
 from collections.abc import Iterable, Mapping
 
-from redrush.config.deployment_file import Address
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
 from redrush.ports.store import Known, LogRecord, Store, StoreUnavailable
 from redrush.settle.moves import read_transfers

@@ -12,14 +12,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from redrush.stack import postgres_server
-from redrush.stack.loopback import free_port
-from redrush.stack.postgres_server import PostgresFailed, PostgresServer
+from redrush.processes import postgres_server
+from redrush.processes.failure import ServerFailed
+from redrush.processes.loopback import free_port
+from redrush.processes.postgres_server import PostgresServer
 
 OWNER = """
 import sys
 from pathlib import Path
-from redrush.stack.postgres_server import PostgresServer
+from redrush.processes.postgres_server import PostgresServer
 server = PostgresServer(Path(sys.argv[1]), int(sys.argv[2]))
 server.start()
 print(server.pid, flush=True)
@@ -94,5 +95,5 @@ def test_strangers_are_not_let_in(own_postgres: PostgresServer) -> None:
 def test_a_port_that_is_taken_is_told_with_the_servers_own_words(own_postgres: PostgresServer, tmp_path: Path) -> None:
     own_postgres.start()
     rival = PostgresServer(tmp_path / "rival", own_postgres.port)
-    with pytest.raises(PostgresFailed, match="Address already in use"):
+    with pytest.raises(ServerFailed, match="Address already in use"):
         rival.start()

@@ -13,6 +13,7 @@ from redrush.control.keys import load_keys
 from redrush.control.sealing import SealedCampaign
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import StoreCorrupt
+from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.settle.export import Format, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
@@ -75,7 +76,7 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
 
 async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
     """Record the rest of the journal, as far as it can be recorded. Raises StoreInUse if a server is running."""
-    keeper = JournalKeeper(data_dir, lambda _what: None)
+    keeper = JournalKeeper(data_dir, SQLITE_RECORDS, lambda _what: None)
     store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
     records = keeper.records
     faulted = asyncio.Event()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from redrush.stack.child import DEATHS_AT_START_MAX, LOG_BYTES_MAX, Child, ChildFailed, ChildSpec, State
+from redrush.processes.child import DEATHS_AT_START_MAX, LOG_BYTES_MAX, Child, ChildFailed, ChildSpec, State
 from redrush.watch.log import server_log
 
 LIVES = "import pathlib, signal, sys; pathlib.Path(sys.argv[1]).touch(); signal.pause()"
@@ -76,7 +76,7 @@ def test_a_child_that_is_killed_is_started_again(tmp_path: Path) -> None:
 
 
 def test_a_child_that_hangs_is_killed_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("redrush.stack.child.HUNG_S", 0.2)
+    monkeypatch.setattr("redrush.processes.child.HUNG_S", 0.2)
     well = True
 
     async def answers() -> bool:
