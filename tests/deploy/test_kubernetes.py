@@ -96,11 +96,10 @@ def test_ports_are_those_of_the_deployment_file() -> None:
     deployment = load_deployment_file(MANIFESTS / "deployment.toml")
     assert ports(_role("gate")) == {"http": deployment.gate.address.port, "control": deployment.gate.control.port}
     assert ports(_role("query")) == {"http": deployment.query.address.port, "control": deployment.query.control.port}
-    assert ports(_role("settle")) == {"control": deployment.settle.port}
+    assert ports(_role("settle")) == {"control": deployment.controls["settle"].port}
     assert ports(_role("control")) == {"control": deployment.control.control.port}
     # The kubelet's probes and the monitoring come from outside of the pod.
-    controls = [deployment.gate.control, deployment.query.control, deployment.recorder, deployment.settle]
-    assert {address.host for address in [*controls, deployment.control.control]} == {"0.0.0.0"}
+    assert {address.host for address in deployment.controls.values()} == {"0.0.0.0"}
     for workload in of_kind("Deployment"):
         annotations = workload["spec"]["template"]["metadata"]["annotations"]
         assert annotations["prometheus.io/port"] == str(ports(workload)["control"])

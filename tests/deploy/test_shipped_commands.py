@@ -13,6 +13,7 @@ from redrush.cli.checking import deployment_doubts
 from redrush.cli.main import app
 from redrush.config import load_campaign_file, load_deployment_file
 from redrush.config.deployment_file import Duty
+from redrush.core.roles import ROLES
 from tests.deploy.kubernetes import container, of_kind
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def _kubernetes_commands() -> list[list[str]]:
 
 
 def test_there_is_a_unit_and_a_workload_for_every_role() -> None:
-    roles = {"gate", "recorder", "settle", "control", "query"}
+    roles = {row.name for row in ROLES}
     assert {command[0] for command in _systemd_commands()} == roles | {"serve"}, "and one for a machine that does all"
     assert {command[0] for command in _kubernetes_commands()} == roles | {"seal", "found"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from redrush.core.roles import role_named
 from redrush.http.server import STOP_DEADLINE_S
 from redrush.operate.stopping import STOP_MAX_S
-from redrush.stack.role_children import RECORDER_STOP_MAX_S
 from tests.deploy.proxies import program
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
@@ -73,7 +73,7 @@ def test_a_service_is_well_protected(unit: str, tmp_path: Path) -> None:
     ("unit", "needed_s"),
     [
         ("redrush-gate.service", STOP_DEADLINE_S),
-        ("redrush-recorder@.service", RECORDER_STOP_MAX_S),
+        ("redrush-recorder@.service", role_named("recorder").stop_max_s),
         ("redrush-serve.service", STOP_MAX_S),
     ],
 )

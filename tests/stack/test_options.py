@@ -48,8 +48,10 @@ def _was_up(stack: StackDir, plan: StackPlan) -> None:
 
 def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir) -> None:
     plan = plan_stack(_options(), stack, None, 0)
-    ports = [port for spec in plan.sets for port in spec.ports] + [*plan.gates, *plan.recorders]
-    ports += [plan.port, plan.control, plan.settle, plan.query, plan.query_control, plan.postgres]
+    ports = [port for spec in plan.sets for port in spec.ports] + [
+        port for row in plan.controls.values() for port in row
+    ]
+    ports += [*plan.ports.values(), plan.postgres]
     assert len(set(ports)) == len(ports) == 4 + 2 + 2 + 6
     _was_up(stack, plan)
     deployment = parse_deployment(stack.deployment.read_text(), stack.deployment)

@@ -145,11 +145,12 @@ def overlapping_ports(deployment: DeploymentFile) -> list[str]:
     taken = {
         "gate.port": (gate.address.port, gate.address.port),
         f"gate.control_port and those of its {gate.workers} workers": (gate.control.port, last),
-        "recorder.control_port": (deployment.recorder.port, deployment.recorder.port),
-        "settle.control_port": (deployment.settle.port, deployment.settle.port),
-        "control.control_port": (deployment.control.control.port, deployment.control.control.port),
         "query.port": (deployment.query.address.port, deployment.query.address.port),
-        "query.control_port": (deployment.query.control.port, deployment.query.control.port),
+    }
+    taken |= {
+        f"{name}.control_port": (address.port, address.port)
+        for name, address in deployment.controls.items()
+        if name != "gate"
     }
     return [
         f"{one}, {_range(first)}, overlaps with {other}, {_range(second)}: on one machine only one of them can start"

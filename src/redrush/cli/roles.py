@@ -3,36 +3,37 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from redrush.cli.operator_options import JsonOption, show
+from redrush.core.roles import ROLES, Per, RoleRow
 
 if TYPE_CHECKING:
-    from redrush.config import DeploymentFile
     from redrush.core.sets.address import Address
-    from redrush.wiring.role import Role, Surroundings
 
 DeployOption = Annotated[Path, typer.Option("--deploy", metavar="FILE", help="Deployment file (TOML).")]
 ControlPortOption = Annotated[
     int | None,
     typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez; that of the deployment by default."),
 ]
+SetOption = Annotated[str, typer.Option("--set", metavar="SET", help="The set that it is for.")]
+PortOption = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Participants' port; that of the deployment by default.")
+]
 
 
 def gate(
     deploy: DeployOption,
     control_port: ControlPortOption = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Participants' port; that of the deployment by default.")
-    ] = None,
+    port: PortOption = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=256, help="Processes, one for each core; each has the next control port."),
     ] = None,
 ) -> None:
-    """Serve participants over all sets, until SIGTERM. Any number of gates may run, on one machine on one port."""
+    """The only role that runs in several processes at once."""
     from redrush.config import load_deployment_file
     from redrush.core.sets.address import Address
     from redrush.wiring.gate_role import run_gates
@@ -46,47 +47,25 @@ def gate(
         raise SystemExit(status)
 
 
-def settle(deploy: DeployOption, control_port: ControlPortOption = None) -> None:
-    """Open pots in time and move what closed rounds have left, until SIGTERM."""
-    from redrush.wiring.roles import SettleRole
+def _role_of(row: RoleRow) -> Callable[..., None]:
+    """Return the command of a role that has no options of its own."""
 
-    _run(deploy, control_port, lambda found: found.settle, SettleRole)
+    def one(deploy: DeployOption, control_port: ControlPortOption = None) -> None:
+        _run(row, deploy, control_port)
 
+    def of_a_set(deploy: DeployOption, set_id: SetOption, control_port: ControlPortOption = None) -> None:
+        _run(row, deploy, control_port, set_id=set_id)
 
-def control(deploy: DeployOption, control_port: ControlPortOption = None) -> None:
-    """Balance the sets while rounds are open, and tell whether the whole can grant, until SIGTERM."""
-    from redrush.wiring.roles import ControlRole
+    def serving(deploy: DeployOption, control_port: ControlPortOption = None, port: PortOption = None) -> None:
+        from redrush.config import load_deployment_file
+        from redrush.core.sets.address import Address
 
-    _run(deploy, control_port, lambda found: found.control.control, ControlRole)
+        address: Address = getattr(load_deployment_file(deploy), row.name).address
+        _run(row, deploy, control_port, address=address if port is None else Address(address.host, port))
 
-
-def query(
-    deploy: DeployOption,
-    control_port: ControlPortOption = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port to serve at; that of the deployment by default.")
-    ] = None,
-) -> None:
-    """Serve participants' grants and the totals from the records, until SIGTERM."""
-    from redrush.core.sets.address import Address
-    from redrush.wiring.roles import QueryRole
-
-    def make(around: "Surroundings") -> "Role":
-        address = around.deployment.query.address
-        return QueryRole(around, address if port is None else Address(address.host, port))
-
-    _run(deploy, control_port, lambda found: found.query.control, make)
-
-
-def recorder(
-    deploy: DeployOption,
-    set_id: Annotated[str, typer.Option("--set", metavar="SET", help="The set whose log is recorded.")],
-    control_port: ControlPortOption = None,
-) -> None:
-    """Record the log of one set in the database, until SIGTERM; then what is left of it first."""
-    from redrush.wiring.roles import RecorderRole
-
-    _run(deploy, control_port, lambda found: found.recorder, lambda around: RecorderRole(around, set_id))
+    if row.per is Per.SET:
+        return of_a_set
+    return one if row.port is None else serving
 
 
 def found(deploy: DeployOption, as_json: JsonOption = False) -> None:
@@ -99,21 +78,16 @@ def found(deploy: DeployOption, as_json: JsonOption = False) -> None:
     show({"sets": sets}, lines, as_json=as_json)
 
 
-def _run(
-    deploy: Path,
-    control_port: int | None,
-    control_of: "Callable[[DeploymentFile], Address]",
-    make: "Callable[[Surroundings], Role]",
-) -> None:
+def _run(row: RoleRow, deploy: Path, control_port: int | None, **own: object) -> None:
     from redrush.config import load_deployment_file
     from redrush.core.sets.address import Address
     from redrush.wiring.roles import run
 
     deployment = load_deployment_file(deploy)
-    control = control_of(deployment)
+    control = deployment.controls[row.name]
     if control_port is not None:
         control = Address(control.host, control_port)
-    run(deployment, make, control, announce)
+    run(row, deployment, control, announce, **own)
 
 
 def announce(addresses: "dict[str, Address]") -> None:
@@ -125,7 +99,11 @@ def announce(addresses: "dict[str, Address]") -> None:
     sys.stdout.flush()
 
 
+OF_ITS_OWN: Final = {"gate": gate}
+
+
 def add_to(app: typer.Typer) -> None:
     """Give the command line a command for each role."""
-    for role in (gate, recorder, settle, control, query, found):
-        app.command()(role)
+    for row in ROLES:
+        app.command(row.name, help=row.does)(OF_ITS_OWN.get(row.name) or _role_of(row))
+    app.command()(found)

@@ -63,7 +63,7 @@ def _announce(plan: "StackPlan") -> None:
         {
             "gate": Address(HOST, plan.port),
             "control": Address(HOST, plan.control),
-            "query": Address(HOST, plan.query),
+            "query": Address(HOST, plan.ports["query"]),
         }
     )
 

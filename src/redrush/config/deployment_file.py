@@ -7,6 +7,7 @@ Paths in it are relative to the file.
 
 import os
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -18,6 +19,7 @@ from redrush.config.campaign_file import GateSpec, check_gate
 from redrush.config.deployment_tables import (
     ControlTable,
     EventTable,
+    FixedTables,
     GateTable,
     LoginTable,
     QueryTable,
@@ -29,6 +31,7 @@ from redrush.config.deployment_tables import (
 )
 from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
+from redrush.core.roles import ROLES
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
@@ -185,8 +188,8 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateRole
     limits: LimitsSpec
     """How often one may ask a gate."""
-    recorder: Address
-    settle: Address
+    controls: Mapping[str, Address]
+    """Where the control port of each role is, by its name."""
     control: ControlRole
     query: QueryRole
     admission: AdmissionTable = AdmissionTable()
@@ -222,7 +225,7 @@ class _Reading:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def deployment(self, file: Tables) -> DeploymentFile:
+    def deployment(self, file: FixedTables) -> DeploymentFile:
         _check_tls(file.control)
         admission_terms(file.admission)
         with wrong_at("event.warm_up"):
@@ -237,8 +240,7 @@ class _Reading:
             valkey=self._valkey(file.valkey),
             gate=_gate(file.gate),
             limits=limits_of_table(file.limits),
-            recorder=_control("recorder", file.recorder),
-            settle=_control("settle", file.settle),
+            controls={row.name: _control(row.name, getattr(file, row.name)) for row in ROLES},
             control=ControlRole(
                 control=_control("control", file.control),
                 found_at=_control_found_at(file.control),
@@ -257,7 +259,7 @@ class _Reading:
             admission=file.admission,
         )
 
-    def _sets(self, file: Tables) -> tuple[SetSpec, ...]:
+    def _sets(self, file: FixedTables) -> tuple[SetSpec, ...]:
         if not 1 <= len(file.set) <= SETS_MAX:
             raise Wrong("set", f"a deployment has 1 to {SETS_MAX} sets, this one {len(file.set)}")
         sets = tuple(self._set(f"set[{index}]", table, file.event) for index, table in enumerate(file.set))

@@ -1,9 +1,12 @@
 """The tables of a deployment file as TOML has them; `deployment_file` makes of them what the roles use."""
 
+from typing import Final, cast
+
 import msgspec
 
 from redrush.config.admission_table import AdmissionTable
 from redrush.config.limits_table import LimitsTable
+from redrush.core.roles import ROLES, role_named
 
 WARM_UP_DEFAULT = "60s"
 LOWER_AFTER_DEFAULT = "5s"
@@ -55,7 +58,7 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
     port: int = 8080
     control_host: str = "127.0.0.1"
-    control_port: int = 9110
+    control_port: int = role_named("gate").control_port
     workers: int = 1
     count: int = 1
     connections_max: int | None = None
@@ -70,7 +73,7 @@ class RoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class ControlTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     control_host: str = "127.0.0.1"
-    control_port: int = 9103
+    control_port: int = role_named("control").control_port
     address: str | None = None
     gates: list[str] = []
     notes: str = "control"
@@ -85,17 +88,32 @@ class QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
     port: int = 8081
     control_host: str = "127.0.0.1"
-    control_port: int = 9104
+    control_port: int = role_named("query").control_port
 
 
-class Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FixedTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event: EventTable
     set: list[SetTable]
     valkey: ValkeyTable = ValkeyTable()
     gate: GateTable = GateTable()
     limits: LimitsTable = LimitsTable()
-    recorder: RoleTable = RoleTable(control_port=9101)
-    settle: RoleTable = RoleTable(control_port=9102)
     control: ControlTable = ControlTable()
     query: QueryTable = QueryTable()
     admission: AdmissionTable = AdmissionTable()
+
+
+PLAIN: Final = tuple(row for row in ROLES if row.name not in FixedTables.__struct_fields__)
+"""Roles whose tables have no keys but where the control port is."""
+
+Tables = cast(
+    type[FixedTables],
+    msgspec.defstruct(
+        "Tables",
+        [(row.name, RoleTable, RoleTable(control_port=row.control_port)) for row in PLAIN],
+        bases=(FixedTables,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    ),
+)
+"""A deployment file as written, with a table for each role."""

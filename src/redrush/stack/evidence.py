@@ -11,6 +11,7 @@ from typing import TypeVar
 from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.durable_file import write_durably
 from redrush.control.event import load_event
+from redrush.core.roles import role_named
 from redrush.stack import role_children
 from redrush.stack.options import deployment_text, plan_servers
 from redrush.stack.stack_dir import Lock, StackDir, read_state
@@ -39,7 +40,7 @@ async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]
         plan = plan_servers(stack)
         write_durably(stack.offline, deployment_text(plan, stack).encode())
         await start_servers(supervisor, stack, plan, campaign_id)
-        await supervisor.start(role_children.recorders(plan, stack.offline.absolute()))
+        await supervisor.start(role_children.children(role_named("recorder"), plan, stack.offline.absolute()))
         return await asyncio.to_thread(work, load_deployment_file(stack.offline))
     finally:
         await supervisor.stop()

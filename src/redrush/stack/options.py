@@ -1,5 +1,6 @@
 """What `stack up` is asked for, held against what the directory already is; and the deployment file that follows."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from redrush.config import load_deployment_file
 from redrush.config.deployment_file import Duty
 from redrush.control.sealing import SealedCampaign
+from redrush.core.roles import ROLES, Per, RoleRow
 from redrush.core.rush.campaign import Round
 from redrush.errors import ConfigError
 from redrush.processes.loopback import HOST, free_port, is_free
@@ -41,15 +43,21 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is settled before the first process starts."""
 
     sets: tuple[SetPlan, ...]
-    gates: tuple[int, ...]
-    """The control port of each gate."""
-    port: int
-    control: int
-    recorders: tuple[int, ...]
-    settle: int
-    query: int
-    query_control: int
+    controls: Mapping[str, tuple[int, ...]]
+    """The control port of each process of each role: of every gate, of the recorder of every set, of the others."""
+    ports: Mapping[str, int]
+    """Where the roles serve that serve participants."""
     postgres: int
+
+    @property
+    def port(self) -> int:
+        """The participants' port, which the gates share."""
+        return self.ports["gate"]
+
+    @property
+    def control(self) -> int:
+        """The control port of the control role."""
+        return self.controls["control"][0]
 
 
 def plan_servers(stack: StackDir) -> StackPlan:
@@ -66,17 +74,20 @@ def plan_stack(options: StackOptions, stack: StackDir, sealed: SealedCampaign | 
     if options.port and options.port == options.control_port:
         raise ConfigError(f"--port and --control-port are both {options.port}; they must differ")
     taken = {options.port, options.control_port}
+    asked = {"gate": options.port}
     return StackPlan(
         sets=_sets(options, stack, sealed, now_us, taken),
-        gates=tuple(free_port(taken) for _ in range(options.gates)),
-        port=options.port or free_port(taken),
-        control=options.control_port or free_port(taken),
-        recorders=tuple(free_port(taken) for _ in range(options.sets)),
-        settle=free_port(taken),
-        query=free_port(taken),
-        query_control=free_port(taken),
+        controls={row.name: _controls(row, options, taken) for row in ROLES},
+        ports={row.name: asked.get(row.name) or free_port(taken) for row in ROLES if row.port is not None},
         postgres=free_port(taken),
     )
+
+
+def _controls(row: RoleRow, options: StackOptions, taken: set[int]) -> tuple[int, ...]:
+    if row.name == "control" and options.control_port:
+        return (options.control_port,)
+    processes = {"gate": options.gates}.get(row.name, options.sets if row.per is Per.SET else 1)
+    return tuple(free_port(taken) for _ in range(processes))
 
 
 def refuse_taken_ports(plan: StackPlan) -> None:
@@ -145,15 +156,17 @@ def deployment_text(plan: StackPlan, stack: StackDir) -> str:
         f"{duty} = {{ user = {_toml(user_of(duty))}, password = {{ file = {_toml(_relative(stack, duty))} }} }}\n"
         for duty in Duty
     )
-    return (
-        f"{head}{sets}\n[valkey]\n{logins}\n[gate]\nhost = {_toml(HOST)}\nport = {plan.port}\n"
-        f"control_port = {plan.gates[0]}\n"
-        f"count = {len(plan.gates)}\n"
-        f"\n[recorder]\ncontrol_port = {plan.recorders[0]}\n"
-        f"\n[settle]\ncontrol_port = {plan.settle}\n"
-        f'\n[control]\ncontrol_port = {plan.control}\ngates = ["{HOST}:{plan.port}"]\n'
-        f"\n[query]\nhost = {_toml(HOST)}\nport = {plan.query}\ncontrol_port = {plan.query_control}\n"
-    )
+    return f"{head}{sets}\n[valkey]\n{logins}{''.join(_role_text(row, plan) for row in ROLES)}"
+
+
+def _role_text(row: RoleRow, plan: StackPlan) -> str:
+    """Return the table of a role; what only one of them has is said here."""
+    serves = "" if row.port is None else f"host = {_toml(HOST)}\nport = {plan.ports[row.name]}\n"
+    own = {
+        "gate": f"count = {len(plan.controls['gate'])}\n",
+        "control": f'gates = ["{HOST}:{plan.port}"]\n',
+    }
+    return f"\n[{row.name}]\n{serves}control_port = {plan.controls[row.name][0]}\n{own.get(row.name, '')}"
 
 
 def _relative(stack: StackDir, duty: Duty) -> str:

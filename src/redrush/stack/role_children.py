@@ -4,8 +4,8 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
 
+from redrush.core.roles import ROLES, Per, RoleRow
 from redrush.http.ask import is_ok, lacking
 from redrush.processes.child import ChildSpec, ending_with_us
 from redrush.processes.loopback import HOST
@@ -13,34 +13,27 @@ from redrush.processes.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
 from redrush.processes.postgres_server import PostgresServer
 from redrush.stack.options import StackPlan
 
-STOP_MAX_S: Final = 30.0
-"""Gates wait up to 10 s for clients to take their answers."""
-RECORDER_STOP_MAX_S: Final = 75.0
-"""A recorder records the rest of the log, which it gives a minute."""
+
+def groups(plan: StackPlan, deployment: Path) -> list[list[ChildSpec]]:
+    """Return the processes of all roles, in groups: the last one is to be ended first."""
+    turns = sorted({row.ends for row in ROLES}, reverse=True)
+    return [[child for row in ROLES if row.ends == turn for child in children(row, plan, deployment)] for turn in turns]
 
 
-def gates(plan: StackPlan, deployment: Path) -> list[ChildSpec]:
-    """Return the gates, which share the participants' port."""
+def children(row: RoleRow, plan: StackPlan, deployment: Path) -> list[ChildSpec]:
+    """Return the processes of one role."""
+    sets = [spec.id for spec in plan.sets] if row.per is Per.SET else [None] * len(plan.controls[row.name])
+    numbered = row.name == "gate"
     return [
-        _role("gate", f"gate-{number}", deployment, port, address=f"{HOST}:{plan.port}")
-        for number, port in enumerate(plan.gates, start=1)
-    ]
-
-
-def recorders(plan: StackPlan, deployment: Path) -> list[ChildSpec]:
-    """Return a recorder for each set."""
-    return [
-        _role("recorder", f"recorder-{spec.id}", deployment, port, set_id=spec.id)
-        for spec, port in zip(plan.sets, plan.recorders, strict=True)
-    ]
-
-
-def others(plan: StackPlan, deployment: Path) -> list[ChildSpec]:
-    """Return the roles of which there is one each."""
-    return [
-        _role("settle", "settle", deployment, plan.settle),
-        _role("control", "control", deployment, plan.control, probe="/livez"),
-        _role("query", "query", deployment, plan.query_control, address=f"{HOST}:{plan.query}"),
+        _child(
+            row,
+            "-".join(filter(None, (row.name, set_id, str(number) if numbered else None))),
+            deployment,
+            port,
+            set_id,
+            None if row.port is None else f"{HOST}:{plan.ports[row.name]}",
+        )
+        for number, (set_id, port) in enumerate(zip(sets, plan.controls[row.name], strict=True), start=1)
     ]
 
 
@@ -70,17 +63,10 @@ def postgres(server: PostgresServer) -> ChildSpec:
     )
 
 
-def _role(
-    role: str,
-    name: str,
-    deployment: Path,
-    control_port: int,
-    *,
-    set_id: str | None = None,
-    address: str | None = None,
-    probe: str = "/readyz",
+def _child(
+    row: RoleRow, name: str, deployment: Path, control_port: int, set_id: str | None, address: str | None
 ) -> ChildSpec:
-    arguments = [role, "--deploy", str(deployment), "--control-port", str(control_port)]
+    arguments = [row.name, "--deploy", str(deployment), "--control-port", str(control_port)]
     if set_id is not None:
         arguments += ["--set", set_id]
 
@@ -88,18 +74,18 @@ def _role(
         return ending_with_us(arguments)
 
     async def why_not() -> str | None:
-        return await lacking(HOST, control_port, probe)
+        return await lacking(HOST, control_port, row.begun)
 
     async def alive() -> bool:
         return await is_ok(HOST, control_port, "/livez")
 
     return ChildSpec(
         name=name,
-        role=role,
+        role=row.name,
         set_id=set_id,
         address=address or f"{HOST}:{control_port}",
         command=command,
         lacking=why_not,
         alive=alive,
-        stop_max_s=RECORDER_STOP_MAX_S if role == "recorder" else STOP_MAX_S,
+        stop_max_s=row.stop_max_s,
     )

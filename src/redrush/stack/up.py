@@ -122,10 +122,9 @@ class _Stack:
         refuse_taken_ports(plan)  # again: the servers took their time
         prepare_event(self._file, self._stack.event, self._clock.now_us, self._keys_from)
         deployment = self._stack.deployment.absolute()
-        # Groups for the end, where the order matters: gates first, then the rest, then the recorders.
-        groups = (role_children.recorders, role_children.others, role_children.gates)
+        groups = role_children.groups(plan, deployment)
         whole = not any(servers.withheld for servers in sets)
-        starts = (self._supervisor.start(group(plan, deployment), until_ready=whole) for group in groups)
+        starts = (self._supervisor.start(group, until_ready=whole) for group in groups)
         await asyncio.gather(*starts)
         self._supervisor.show_roles_of(sets)
         if whole:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from importlib import import_module
 
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
@@ -11,6 +12,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
 from redrush.core.identity.tickets import TicketVerifier
+from redrush.core.roles import RoleRow
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.errors import RedrushError
@@ -330,8 +332,15 @@ class QueryRole:
             await self._queries.close()
 
 
-def run(deployment: DeploymentFile, make: Callable[[Surroundings], Role], control: Address, announce: Announce) -> None:
-    """Run a role of the deployment until it is told to end."""
+def run(row: RoleRow, deployment: DeploymentFile, control: Address, announce: Announce, **own: object) -> None:
+    """Run a role of the deployment until it is told to end. `own` is what its class takes besides what is around it."""
     clock: SteadyClock = system_clock()
-    shown = shown_by(deployment) if make is ControlRole else None
-    run_role(make, surroundings(deployment, control, clock), announce, None if shown is None else shown.context())
+    module, _, name = row.made_by.partition(":")
+    made_by: Callable[..., Role] = getattr(import_module(module), name)
+    shown = shown_by(deployment) if made_by is ControlRole else None
+    run_role(
+        lambda around: made_by(around, **own),
+        surroundings(deployment, control, clock),
+        announce,
+        None if shown is None else shown.context(),
+    )
