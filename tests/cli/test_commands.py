@@ -59,7 +59,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return run
 
 
-def _is_one_sentence(err: str) -> bool:
+def is_one_sentence(err: str) -> bool:
     return err.startswith("redrush: ") and err.count("\n") == 1 and "Traceback" not in err
 
 
@@ -83,7 +83,7 @@ def test_init_does_not_overwrite(run: Run, campaign: Path) -> None:
     campaign.write_text("mine")
     refused = run("init", campaign)
     assert (refused.code, refused.out) == (2, "")
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert "exists already" in refused.err
     assert campaign.read_text() == "mine"
 
@@ -91,7 +91,7 @@ def test_init_does_not_overwrite(run: Run, campaign: Path) -> None:
 def test_init_says_where_it_cannot_write(run: Run) -> None:
     refused = run("init", "no/such/place.toml")
     assert refused.code == 2
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert "no/such/place.toml: cannot be written: No such file or directory" in refused.err
 
 
@@ -269,7 +269,7 @@ def test_check_names_file_line_and_key_of_a_mistake(run: Run, campaign: Path) ->
     line = text[: text.index('"lots"')].count("\n") + 1
     refused = run("check", campaign)
     assert (refused.code, refused.out) == (2, "")
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert f'{campaign}:{line}: round[0].total: "lots" is not an amount' in refused.err
 
 
@@ -381,7 +381,7 @@ def test_a_wrong_configuration_ends_with_2_and_one_sentence(
 ) -> None:
     refused = run(*arguments)
     assert (refused.code, refused.out) == (2, "")
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert sentence in refused.err
 
 
@@ -410,7 +410,7 @@ def test_the_command_can_be_run_by_another_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "redrush", "check", "missing.toml"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert _is_one_sentence(ended.stderr)
+    assert is_one_sentence(ended.stderr)
 
 
 # -- tickets
@@ -484,7 +484,7 @@ def test_tickets_that_end_before_the_last_round_are_warned_of_with_both_instants
 def test_a_directory_that_holds_no_event_gets_no_keys(run: Run) -> None:
     refused = run("ticket", "--data", "typo", "--user", "alice")
     assert (refused.code, refused.out) == (2, "")
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert "typo: holds no campaign; `redrush seal FILE --data typo` makes one" in refused.err
     assert not Path("typo").exists()
 
@@ -534,7 +534,7 @@ def test_a_bad_line_of_the_file_is_told_by_its_number_and_nobody_gets_a_ticket(r
     Path("users.txt").write_text("alice\nb ob\n")
     refused = run("ticket", "--data", "d", "--users", "users.txt", *out)
     assert (refused.code, refused.out) == (2, "")
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert 'users.txt:2: "b ob" is not a user id' in refused.err
     assert not list(Path.cwd().glob("t.tsv*"))
 
@@ -599,7 +599,7 @@ def test_a_receipt_is_verified_without_a_server(run: Run, receipt: str) -> None:
 def test_a_receipt_that_is_none_ends_with_1(run: Run, receipt: str, changed: str) -> None:
     for refused in (run("verify-receipt", changed, "--data", "d"), run("verify-receipt", receipt[:-1], "--data", "d")):
         assert (refused.code, refused.out) == (1, "")
-        assert _is_one_sentence(refused.err)
+        assert is_one_sentence(refused.err)
     as_json = run("verify-receipt", changed, "--data", "d", "--json")
     assert (as_json.code, json.loads(as_json.out)) == (1, {"ok": False})
 
@@ -632,7 +632,7 @@ def test_a_role_without_a_sealed_campaign_ends_with_2_and_one_sentence(run: Run,
     run("init", "d.toml", "--deployment")
     refused = run(role, "--deploy", "d.toml", *(["--set", "s1"] if role == "recorder" else []))
     assert (refused.code, refused.out) == (2, "")
-    assert _is_one_sentence(refused.err)
+    assert is_one_sentence(refused.err)
     assert "event: holds no campaign" in refused.err
 
 

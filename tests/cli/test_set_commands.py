@@ -8,7 +8,7 @@ import pytest
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.set_orders import what_is_lost
 from redrush.processes.loopback import free_port
-from tests.cli.test_commands import Run, _is_one_sentence, run
+from tests.cli.test_commands import Run, is_one_sentence, run
 from tests.cli.test_switch_commands import TEXT
 
 __all__ = ["run"]
@@ -40,7 +40,7 @@ def deploy(run: Run) -> str:
 def test_without_the_control_role_it_is_said_that_it_must_run(run: Run, deploy: str, command: tuple[str, ...]) -> None:
     refused = run("set", *command, "--deploy", deploy)
     assert (refused.code, refused.out) == (1, "")
-    assert _is_one_sentence(refused.err), refused.err
+    assert is_one_sentence(refused.err), refused.err
     assert "the control role, which watches over the sets, must run" in refused.err
 
 
@@ -58,7 +58,7 @@ def test_without_the_control_role_it_is_said_that_it_must_run(run: Run, deploy: 
 def test_wrong_use_ends_with_one_sentence(run: Run, deploy: str, command: tuple[str, ...], said: str) -> None:
     refused = run("set", *command, "--deploy", deploy)
     assert (refused.code, refused.out, said in refused.err) == (2, "", True), refused.err
-    assert _is_one_sentence(refused.err), refused.err
+    assert is_one_sentence(refused.err), refused.err
 
 
 def test_an_event_must_be_named_and_have_sets(run: Run, deploy: str) -> None:
@@ -79,7 +79,7 @@ def test_a_server_that_does_not_answer_cannot_take_a_rebuilt_set(run: Run, deplo
     address = Path(deploy).read_text().partition('addresses = ["')[2].partition('"')[0]
     refused = run("set", "rebuild", "s1", "--address", address, "--yes", "--deploy", deploy)
     assert (refused.code, refused.out, address in refused.err) == (1, "", True)
-    assert _is_one_sentence(refused.err), refused.err
+    assert is_one_sentence(refused.err), refused.err
 
 
 def _state(**replica: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from redrush.processes.server import ServerProcess
-from tests.cli.test_commands import Run, _is_one_sentence, run
+from tests.cli.test_commands import Run, is_one_sentence, run
 
 __all__ = ["run"]
 
@@ -130,7 +130,7 @@ def test_wrong_use_ends_with_one_sentence(run: Run, data: str, tmp_path: Path) -
         ):
             printed = run(*command, "--data", data)
             assert printed.out == ""
-            assert _is_one_sentence(printed.err), printed.err
+            assert is_one_sentence(printed.err), printed.err
             found.append((printed.code, printed.err))
         return found
 
@@ -150,7 +150,7 @@ def test_a_directory_without_a_campaign_or_a_server_without_a_control_port_is_to
     with _server(tmp_path, "--host", "127.0.0.1"):
         printed = run("switch", "list", "--data", data)
     assert (printed.code, "start it with --control-port" in printed.err) == (2, True)
-    assert _is_one_sentence(printed.err)
+    assert is_one_sentence(printed.err)
 
 
 def test_no_acknowledged_change_is_lost_to_a_kill(run: Run, data: str, tmp_path: Path) -> None:

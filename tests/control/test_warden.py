@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from redrush.control.warden import SetState, Warden
+from redrush.control.set_state import SetState
+from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Policy

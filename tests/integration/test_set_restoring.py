@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.config.deployment_file import Secret, SetSpec
+from redrush.config import Secret, SetSpec
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Terms
 from redrush.errors import RedrushError

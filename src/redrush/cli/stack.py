@@ -11,6 +11,7 @@ import typer
 from redrush.cli.background import announce_detached, without_detach
 from redrush.cli.operator_options import KeysFromOption, keys_source
 from redrush.extras import require
+from redrush.stack.limits import GATES_MAX, REPLICAS_MAX, SETS_MAX
 
 if TYPE_CHECKING:
     from redrush.stack.options import StackPlan
@@ -24,9 +25,9 @@ DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data di
 def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
     data: DataOption,
-    sets: Annotated[int, typer.Option(min=1, max=50, help="Sets, each with its own store.")] = 2,
-    replicas: Annotated[int, typer.Option(min=0, max=3, help="Replicas of each set's store.")] = 0,
-    gates: Annotated[int, typer.Option(min=1, max=64, help="Gates, which share the port.")] = 2,
+    sets: Annotated[int, typer.Option(min=1, max=SETS_MAX, help="Sets, each with its own store.")] = 2,
+    replicas: Annotated[int, typer.Option(min=0, max=REPLICAS_MAX, help="Replicas of each set's store.")] = 0,
+    gates: Annotated[int, typer.Option(min=1, max=GATES_MAX, help="Gates, which share the port.")] = 2,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
     control_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the control role: /readyz, /metrics; 0: any free one.")

@@ -15,13 +15,13 @@ from redrush.config.campaign_file import (
 )
 from redrush.config.deployment_file import (
     DeploymentFile,
-    Secret,
     SetSpec,
     is_deployment,
     load_deployment_file,
     parse_deployment,
 )
 from redrush.config.limits_table import LimitsSpec
+from redrush.config.secret import Secret
 from redrush.config.toml_file import FILE_BYTES_MAX
 
 __all__ = [

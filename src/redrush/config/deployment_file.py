@@ -5,7 +5,6 @@ from it). It names secrets, it does not hold them: a password stands in the envi
 Paths in it are relative to the file.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -30,6 +29,7 @@ from redrush.config.deployment_tables import (
     ValkeyTable,
 )
 from redrush.config.limits_table import LimitsSpec, limits_of_table
+from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.roles import ROLES
 from redrush.core.rush.durations import parse_duration_us
@@ -44,54 +44,10 @@ WORKERS_MAX = 256
 GATES_MAX = 10_000
 WARM_UP_US_MAX = 24 * 3_600_000_000
 NEVER = "never"
-SECRET_BYTES_MAX = 64_000
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _PORTS = range(65_536)
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """A text that is not in the deployment file: in a variable of the environment, in a file, or in a credential that
-    systemd hands to the unit (LoadCredential=). Read when needed."""
-
-    where: str
-    """For errors: which key of which file asks for it."""
-    text: str | None = None
-    env: str | None = None
-    file: Path | None = None
-    credential: str | None = None
-
-    def read(self) -> str:
-        """Return the secret, without the white space around it. ConfigError if it is not where it should be."""
-        if self.text is not None:
-            return self.text
-        if self.env is not None:
-            if not (found := os.environ.get(self.env, "").strip()):
-                raise ConfigError(f"{self.where}: the environment has no variable {self.env}")
-            return found
-        path = self._path()
-        try:
-            with path.open(encoding="utf-8") as file:
-                found = file.read(SECRET_BYTES_MAX).strip()
-        except OSError as fault:
-            raise ConfigError(f"{self.where}: {path} cannot be read: {fault.strerror}") from fault
-        except UnicodeDecodeError as fault:
-            raise ConfigError(f"{self.where}: {path} is not UTF-8 text (byte {fault.start})") from fault
-        if not found:
-            raise ConfigError(f"{self.where}: {path} is empty")
-        return found
-
-    def _path(self) -> Path:
-        if self.file is not None:
-            return self.file
-        assert self.credential is not None
-        if not (directory := os.environ.get("CREDENTIALS_DIRECTORY")):
-            raise ConfigError(
-                f"{self.where}: no credentials were handed to this process; start it by a systemd unit with "
-                f"LoadCredential={self.credential}:PATH, or set CREDENTIALS_DIRECTORY to where {self.credential} is"
-            )
-        return Path(directory, self.credential)
 
 
 class SetSpec(msgspec.Struct, frozen=True, kw_only=True):

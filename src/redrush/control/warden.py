@@ -1,9 +1,7 @@
 """The warden of a set: watches its servers, and keeps one of them primary under terms that fit what is there.
 
 What to do is decided in `redrush.core.sets.failover`, anew at every look and one step at a time; here the servers are
-asked and told. Each has a probe of its own, so one that hangs delays no other. A server counts as dead when it has not
-answered for DEAD_S, counted in failed attempts and not by the clock, for it may have been the warden that stood still;
-or when nobody listens at its address any more, attempt after attempt.
+asked and told. Each has a probe of its own (`server_probe`), which says when a server counts as dead.
 
 Every step is noted before it is taken (`warden_notes`). There must be one warden of a set only: two that see different
 halves of a torn network could each put another server under terms that need no replica.
@@ -15,11 +13,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
-
-import msgspec
 
 from redrush.control.comparing import AFTERWARDS, Comparing, Heard, Lacking, Recorded, nothing_heard
+from redrush.control.server_probe import LOOK_S, Probe
+from redrush.control.set_state import SetState, replica_state
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.address import Address
 from redrush.core.sets.failover import (
@@ -29,7 +26,6 @@ from redrush.core.sets.failover import (
     Policy,
     Promote,
     Prove,
-    Seen,
     Sight,
     Step,
     Terms,
@@ -43,113 +39,14 @@ from redrush.core.sets.failover import (
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.set_servers import ForkedOff, Held, SetServer, SetServers
-from redrush.ports.store import Known, StoreUnavailable, Transfers
-
-LOOK_S: Final = 0.25
-"""From one look to the next, and from one question to a server to the next."""
-
-ASK_S: Final = 1.0
-"""Until a server must have answered; less than DEAD_S, so that a hung one is asked again before it is dead."""
-
-DEAD_S: Final = 2.0
-"""How long a server may be silent: longer than a pause of a busy machine, shorter than anybody likes to wait."""
-
-REFUSED_MAX: Final = 4
-"""So many refused connections in a row, LOOK_S apart, and nobody is there: a server that is restarted is back by then,
-or has more to read than anybody likes to wait for."""
-
+from redrush.ports.store import Known, Transfers
 
 Others = Callable[[], Awaitable[Mapping[str, Transfers | None]]]
 """Asks every other set what it has taken and given; None for one that cannot be reached."""
 
 
-class ReplicaState(msgspec.Struct, frozen=True):
-    """A server that is not the primary: whether it answers, and gets what the primary writes; and the epoch of the copy
-    it holds, 0 for none."""
-
-    address: str
-    answers: bool
-    in_step: bool
-    epoch: int
-
-
-class SetState(msgspec.Struct, frozen=True):
-    """A set as its warden sees it, for probes, metrics and `stack status`.
-
-    `durability` is what an acknowledged grant rests on: `replica`, the disk of the primary and at least one replica;
-    `disk`, that of the primary alone; `none`, nothing is acknowledged. `since_us` is when that began, µs since the
-    epoch, or when the warden began to watch. `why` says what is missing, if anything.
-    """
-
-    set: str
-    primary: str | None
-    replicas: tuple[ReplicaState, ...]
-    epoch: int
-    durability: str
-    since_us: int
-    why: str | None
-
-
 def _ignore(_what: str) -> None:
     """Nobody asked to be told."""
-
-
-class _Probe:
-    """Asks one server again and again. `seen` is its last answer, None when the last question brought none."""
-
-    def __init__(self, address: Address, servers: SetServers) -> None:
-        self.address = address
-        self.link: SetServer | None = None
-        self.seen: Seen | None = None
-        self.held: Held | None = None
-        self.why = "not asked yet"
-        self._servers = servers
-        self._asking = asyncio.Lock()
-        self._refused = 0
-        self._silent_since_s: float | None = None
-        self._failures = 0
-
-    def is_dead(self) -> bool:
-        """Whether it has been silent for so long, or gone so surely, that it is to be replaced."""
-        if self._silent_since_s is None:
-            return False
-        silent_s = asyncio.get_running_loop().time() - self._silent_since_s
-        return self._refused >= REFUSED_MAX or (self._failures > 1 and silent_s >= DEAD_S)
-
-    async def run(self) -> None:
-        """Ask for ever."""
-        while True:
-            await self.ask()
-            await asyncio.sleep(LOOK_S)
-
-    async def ask(self) -> None:
-        """Ask once."""
-        async with self._asking:
-            try:
-                async with asyncio.timeout(ASK_S):
-                    if self.link is None or self.link.is_lost:
-                        self.link = await self._servers.connect(self.address)
-                    seen, self.held = await self.link.examine()
-            except (StoreUnavailable, TimeoutError) as fault:
-                self._fail(fault)
-            else:
-                self.seen, self.why = seen, ""
-                self._refused = self._failures = 0
-                self._silent_since_s = None
-
-    def _fail(self, fault: Exception) -> None:
-        self.seen = None
-        self.why = str(fault) or f"{self.address}: no answer within {ASK_S:g} s"
-        self._failures += 1
-        self._refused = self._refused + 1 if isinstance(fault.__cause__, ConnectionRefusedError) else 0
-        if self._silent_since_s is None:
-            self._silent_since_s = asyncio.get_running_loop().time()
-        self.cut()
-
-    def cut(self) -> None:
-        if self.link is not None:
-            self.link.cut("the warden asks anew")
-            self.link = None
 
 
 class Warden:
@@ -177,7 +74,7 @@ class Warden:
         self._told = told
         self._comparing = Comparing(servers.id, notes, recorded, heard)
         self._lacking: str | None = None
-        self._probes = {str(address): _Probe(address, servers) for address in servers.addresses}
+        self._probes = {str(address): Probe(address, servers) for address in servers.addresses}
         self._last_told = ""
         self._short_since_s: float | None = None
         self._ample_since_s: float | None = None
@@ -306,7 +203,7 @@ class Warden:
             set=self._servers.id,
             primary=primary,
             replicas=tuple(
-                _replica_state(name, sight.seen.get(name), in_step=name in following)
+                replica_state(name, sight.seen.get(name), in_step=name in following)
                 for name in self._probes
                 if name != primary
             ),
@@ -453,11 +350,6 @@ class Warden:
         if what and what != self._last_told:
             self._told(f"set {self._servers.id}: {what}")
         self._last_told = what
-
-
-def _replica_state(name: str, seen: Seen | None, *, in_step: bool) -> ReplicaState:
-    epoch = 0 if seen is None or seen.terms is None else seen.terms.epoch
-    return ReplicaState(name, seen is not None, in_step, epoch)
 
 
 def _sentence(step: Step) -> str:

@@ -13,6 +13,8 @@ gate among others knows less, and two rules make up for it:
 - A winner of another gate is not known here by name. Before such a loser's answer is given from memory the winners'
   filter has to rule the user out, and for a final answer it has to be complete for the user's set; otherwise the store
   is asked, by a claim while the round is open (in a pot that is empty that is a reading) and by `find` afterwards.
+
+Long, because the order of the checks of a claim, and what each of them answers, is one thing to be read at once.
 """
 
 import contextlib

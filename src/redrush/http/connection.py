@@ -7,6 +7,8 @@ no reading at all. Everything else is read by `RequestReader`.
 
 There is one request under way per connection. What a client pipelines waits in `_unread`, unparsed and bounded, so
 answers keep their order and a client cannot make the gate hold more than one read of it.
+
+Long, because the short way and the long one are two ways through one state, which must say the same.
 """
 
 import asyncio

@@ -15,9 +15,6 @@ from redrush.processes.loopback import HOST, free_port, is_free
 from redrush.stack.server_users import user_of
 from redrush.stack.stack_dir import StackDir
 
-SETS_MAX: Final = 50
-REPLICAS_MAX: Final = 3
-GATES_MAX: Final = 64
 """Bounds of one machine; more is for more machines."""
 
 

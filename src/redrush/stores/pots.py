@@ -10,6 +10,8 @@ grants add nothing to a collection.
 
 Rejected: deriving the grants' instants from runs instead of keeping a struct per grant. It saves 40 bytes each and
 costs every repeat a search.
+
+Long, because every rule of a claim, and its inverse after a restart, is here and nowhere else.
 """
 
 from collections import deque

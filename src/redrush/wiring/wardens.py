@@ -26,7 +26,7 @@ ASKED_MAX_S: Final = 2.0
 """How long the records may take to say how far they know a set; they are asked again at the next look."""
 
 DURABILITIES = ("replica", "disk", "none")
-"""What an acknowledged grant may rest on, as `redrush.control.warden.SetState` says."""
+"""What an acknowledged grant may rest on, as `redrush.control.set_state.SetState` says."""
 
 
 async def _transfers_of_others(stores: Mapping[str, Store], set_id: str) -> dict[str, Transfers | None]:

@@ -12,6 +12,8 @@ In batches of 256 a claim costs the server about 2 µs. A grant costs 72 bytes o
 when the log is trimmed; a registered user without one costs nothing (`tests/integration/test_valkey_memory.py`).
 
 Of other processes' grants this one knows nothing in `known`; a repeat that is not in it costs a call.
+
+Long, because it fulfils every call of the port, each of which is some lines about one function of the library.
 """
 
 import asyncio

@@ -1,0 +1,53 @@
+"""Where a secret is that a deployment file names and does not hold."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from redrush.errors import ConfigError
+
+SECRET_BYTES_MAX = 64_000
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """A text that is not in the deployment file: in a variable of the environment, in a file, or in a credential that
+    systemd hands to the unit (LoadCredential=). Read when needed."""
+
+    where: str
+    """For errors: which key of which file asks for it."""
+    text: str | None = None
+    env: str | None = None
+    file: Path | None = None
+    credential: str | None = None
+
+    def read(self) -> str:
+        """Return the secret, without the white space around it. ConfigError if it is not where it should be."""
+        if self.text is not None:
+            return self.text
+        if self.env is not None:
+            if not (found := os.environ.get(self.env, "").strip()):
+                raise ConfigError(f"{self.where}: the environment has no variable {self.env}")
+            return found
+        path = self._path()
+        try:
+            with path.open(encoding="utf-8") as file:
+                found = file.read(SECRET_BYTES_MAX).strip()
+        except OSError as fault:
+            raise ConfigError(f"{self.where}: {path} cannot be read: {fault.strerror}") from fault
+        except UnicodeDecodeError as fault:
+            raise ConfigError(f"{self.where}: {path} is not UTF-8 text (byte {fault.start})") from fault
+        if not found:
+            raise ConfigError(f"{self.where}: {path} is empty")
+        return found
+
+    def _path(self) -> Path:
+        if self.file is not None:
+            return self.file
+        assert self.credential is not None
+        if not (directory := os.environ.get("CREDENTIALS_DIRECTORY")):
+            raise ConfigError(
+                f"{self.where}: no credentials were handed to this process; start it by a systemd unit with "
+                f"LoadCredential={self.credential}:PATH, or set CREDENTIALS_DIRECTORY to where {self.credential} is"
+            )
+        return Path(directory, self.credential)
