@@ -4,7 +4,22 @@ import random
 from dataclasses import dataclass, field
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Claimed, Given, Granted, LogRecord, Opened, PotState, PotTerms, Store, Taken, claims_of
+from redrush.ports.store import (
+    Claimed,
+    Confirmed,
+    Given,
+    Granted,
+    LogRecord,
+    Offered,
+    Opened,
+    PotState,
+    PotTerms,
+    Released,
+    Scattered,
+    Store,
+    Taken,
+    claims_of,
+)
 
 POTS = ("p", "q", "$returned")
 USERS = [f"u{k}" for k in range(60)]
@@ -116,6 +131,8 @@ class Model:
 
 
 def _replay(pots: dict[str, _Pot], record: LogRecord) -> None:
+    if isinstance(record, Scattered | Confirmed | Released | Offered):
+        raise AssertionError(f"these pots neither hold nor grant singly: {record}")
     pot = pots.setdefault(record.pot, _Pot())
     match record:
         case Opened(slots=run):

@@ -103,7 +103,7 @@ class RemoteStore:
         await self._reached()
         return await self.inner.transfers()
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         self.finds += 1
         await self._reached()
         return await self.inner.find(pot, user)

@@ -138,7 +138,7 @@ class ScriptedStore:
     async def transfers(self) -> Transfers:
         return Transfers({}, {})  # no gate moves slots
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         await self._decided()
         return self._winners[pot].get(user)
 

@@ -68,8 +68,8 @@ class BreakableStore:
     async def transfers(self) -> Transfers:
         return await self._call("transfers", self.store.transfers)
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
-        return await self._call("find", lambda: self.store.find(pot, user))
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
+        return await self._call("find", lambda: self.store.find(pot, user, request))
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self.store.known(pot)

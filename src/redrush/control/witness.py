@@ -25,7 +25,8 @@ import msgspec
 
 from redrush.control.durable_file import write_durably
 from redrush.ports.journal import Identity, digest
-from redrush.ports.log_rows import Row
+from redrush.ports.log_rows import Row, record_of
+from redrush.ports.store import LogRecord, Released, grants_of
 
 SYNC_S: Final = 0.2
 """How long a mark may be in memory only."""
@@ -40,6 +41,12 @@ MARKS: Final = 2
 
 
 _Kind = TypeVar("_Kind")
+
+POTS_MAX: Final = 500
+"""Pots that are counted by name: a mark is written at every commit, whatever the number of small pots."""
+
+OTHERS: Final = ""
+"""Under this name all other pots are counted together."""
 
 
 class Mark(msgspec.Struct):
@@ -96,7 +103,9 @@ class Witness:
         """Make the file anew, durably, saying so. Raises OSError."""
         self._path = path
         self._identity = identity
-        self._granted = Counter(granted)
+        self._granted: Counter[str] = Counter()
+        for pot, count in granted.items():
+            self._granted[_name_in(self._granted, pot)] += count
         self._mark = Mark(0, seq, chain, self._granted)
         self._fd = -1
         self._make()
@@ -119,9 +128,12 @@ class Witness:
         granted, mark = self._granted, self._mark
         for row in rows:
             if row[1] == "granted":
-                granted[row[2]] += row[4] or 0
-            elif row[2] not in granted:
-                granted[row[2]] = 0
+                granted[_name_in(granted, row[2])] += row[4] or 0
+            elif row[1] == "opened":
+                granted[_name_in(granted, row[2])] += 0
+            elif row[1] in {"scattered", "released"}:
+                for pot, count in _changed_by(record_of(row)).items():
+                    granted[_name_in(granted, pot)] += count
         mark.turn = turn = mark.turn + 1
         mark.seq = rows[-1][0]
         mark.chain = chain
@@ -157,3 +169,15 @@ class Witness:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _name_in(granted: Counter[str], pot: str) -> str:
+    """Return under which name a pot is counted: its own, while there are not too many."""
+    return pot if pot in granted or len(granted) < POTS_MAX else OTHERS
+
+
+def _changed_by(record: LogRecord) -> Counter[str]:
+    """Return how many more slots are somebody's after the record, by pot."""
+    if isinstance(record, Released):
+        return Counter({pot: -count for pot, count in Counter(hold.pot for hold in record.holds).items()})
+    return Counter(grant.pot for grant in grants_of(record))

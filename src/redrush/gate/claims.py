@@ -38,7 +38,18 @@ from redrush.gate.queries import Queries, refused
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import EARLY, EMPTY, LATE, Claim, Claimed, ClaimResult, StoreFailed, StoreUnavailable
+from redrush.ports.store import (
+    EARLY,
+    EMPTY,
+    HELD_OUT,
+    LATE,
+    LIMIT,
+    Claim,
+    Claimed,
+    ClaimResult,
+    StoreFailed,
+    StoreUnavailable,
+)
 
 REPEATS_REMEMBERED_MAX = 131_072
 """Winners of a round whose repeated answer is kept as bytes, some 75 MB: who asks twice is likely to ask again. When it
@@ -288,7 +299,7 @@ class RoundClaims:
         counts = self.counts
         counts.batches += 1
         for (user, waiter), result in zip(batch.claims, results, strict=True):
-            if result is EMPTY:
+            if result is EMPTY or result is HELD_OUT or result is LIMIT:  # the last two are of other kinds of pots
                 waiter.send(self._nothing_left(lane, refills))
                 continue
             if result is EARLY or result is LATE:

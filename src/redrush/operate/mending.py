@@ -22,7 +22,7 @@ from redrush.control.generations import note_generation
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended, witnessed_by
 from redrush.control.keys import check_known_keys, key_digests, load_keys
 from redrush.control.sealing import seal_sha256
-from redrush.control.witness import Witness, Witnessed
+from redrush.control.witness import OTHERS, Witness, Witnessed
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.receipts_file import read_receipts
@@ -213,14 +213,20 @@ def _next_generation(left: Left) -> int:
 
 
 def _withhold(pots: Pots, witnessed: Witnessed | None, generation: int) -> list[Row]:
-    """Keep back as many of the next slots as were granted and are not known to whom."""
+    """Keep back as many of the next slots as were granted and are not known to whom.
+
+    Of pots that were counted together it is not known which of them lacks grants: each keeps back as many.
+    """
     rows: list[Row] = []
     granted = pots.granted()
-    for pot, count in ({} if witnessed is None else witnessed.mark.granted).items():
-        if pot not in granted:
-            continue  # it was not opened yet, as far as is known
-        missing = count - granted[pot] - pots.withheld(pot)
-        rows += [row_of(pots.withhold(pot, slot, generation)) for slot in pots.next_slots(pot, max(0, missing))]
+    counted = {} if witnessed is None else witnessed.mark.granted
+    others = [pot for pot in granted if pot not in counted]
+    for name, count in counted.items():
+        of_name = others if name == OTHERS else [name] if name in granted else []  # one may not have been opened yet
+        missing = count - sum(granted[pot] for pot in of_name)
+        for pot in of_name if missing > 0 else ():
+            slots = pots.next_slots(pot, max(0, missing - pots.withheld(pot)))
+            rows += [row_of(pots.withhold(pot, slot, generation)) for slot in slots]
     return rows
 
 

@@ -1,5 +1,9 @@
 """A log record as one flat row of plain columns, and back: how a journal in a database keeps it.
 
+`users` and `slots` are JSON. What `slots` says depends on the kind: of an opening its limit and hold, where they are
+not the usual ones; of single grants and of holds, by column, `[pots, slots]` or `[pots, slots, requests, numbers,
+until_us]` (their users are in `users`); else runs. A row about many pots names none.
+
 One form for every journal (SQLite's own, PostgreSQL's copy), so that what was copied can be compared and read alike.
 """
 
@@ -11,15 +15,46 @@ from typing import Any, Final
 import msgspec
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.store import Given, Granted, LogRecord, Opened, StoreCorrupt, Taken
+from redrush.ports.store import (
+    Confirmed,
+    Given,
+    Grant,
+    Granted,
+    LogRecord,
+    Offered,
+    Opened,
+    Released,
+    Scattered,
+    StoreCorrupt,
+    Taken,
+)
 
 Row = tuple[
     int, str, str, int | None, int | None, int | None, str | None, str | None, str | None
 ]  # seq, kind, pot, first_slot, count, at_us, users, slots, transfer
 
+
+class _Columns(msgspec.Struct, array_like=True):
+    """What `slots` says of single grants and holds, by column."""
+
+    pots: list[str]
+    slots: list[int]
+    requests: list[str] | None = None
+    numbers: list[int] | None = None
+    until_us: list[int | None] | None = None
+
+
+_decode_columns = msgspec.json.Decoder(_Columns).decode
+_decode_terms = msgspec.json.Decoder(tuple[int, int | None]).decode
 _decode_users = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_slots = msgspec.json.Decoder(tuple[Slots, ...]).decode
 
+
+_OF_MANY: Final[dict[str, type[Scattered | Confirmed | Released]]] = {
+    "scattered": Scattered,
+    "confirmed": Confirmed,
+    "released": Released,
+}
 
 CHAIN_DIGITS: Final = 16
 
@@ -34,9 +69,9 @@ def fingerprint(text: str) -> str:
 def chain_after(chain: str, row: Row) -> str:
     """Return the fingerprint of a log up to this record, `chain` being that of all before it, "" before the first."""
     _, kind, pot, first_slot, count, at_us, users, slots, transfer = row
-    if users is not None:  # a grant: each commit has one, so it is spelled out
+    if users is not None and slots is None:  # a grant: each commit has one, so it is spelled out
         return fingerprint(f"{chain} {kind} {pot} {first_slot} {count} {at_us} {users}")
-    columns = (pot, first_slot, count, at_us, slots, transfer)
+    columns = (pot, first_slot, count, at_us, users, slots, transfer)
     return fingerprint(" ".join([chain, kind, *[str(column) for column in columns if column is not None]]))
 
 
@@ -74,13 +109,48 @@ def granted_row(record: Granted, users: str) -> Row:
     )
 
 
-def row_of(record: Opened | Taken | Given) -> Row:
-    """Return the row of any other record."""
+def row_of(record: LogRecord) -> Row:
+    """Return the row of the record."""
+    if isinstance(record, Granted):
+        return granted_row(record, users_text(record.users))
     if isinstance(record, Opened):
-        return record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
-    kind = "taken" if isinstance(record, Taken) else "given"
+        opened = record.seq, "opened", record.pot, record.slots.first, record.slots.count
+        return *opened, None, None, _terms_text(record), None
+    if isinstance(record, Scattered):
+        return _row_of_many(record.seq, "scattered", record.grants, record.at_us)
+    if isinstance(record, Confirmed | Released):
+        kind = "confirmed" if isinstance(record, Confirmed) else "released"
+        return _row_of_many(record.seq, kind, record.holds, record.at_us)
     slots = msgspec.json.encode(record.slots).decode()
+    if isinstance(record, Offered):
+        return record.seq, "offered", record.pot, None, None, None, None, slots, None
+    kind = "taken" if isinstance(record, Taken) else "given"
     return record.seq, kind, record.pot, None, None, None, None, slots, record.transfer
+
+
+def _terms_text(record: Opened) -> str | None:
+    if record.limit_per_user == 1 and record.hold_us is None:
+        return None
+    return msgspec.json.encode((record.limit_per_user, record.hold_us)).decode()
+
+
+def _row_of_many(seq: int, kind: str, grants: Sequence[Grant], at_us: int) -> Row:
+    columns: list[list[Any]] = [[grant.pot for grant in grants], [grant.slot for grant in grants]]
+    if any(grant.request or grant.number for grant in grants):
+        columns += [[getattr(grant, name) for grant in grants] for name in ("request", "number", "until_us")]
+    users = users_text([grant.user for grant in grants])
+    return seq, kind, "", None, len(grants), at_us, users, msgspec.json.encode(columns).decode(), None
+
+
+def _grants_of(seq: int, count: int, users: str, slots: str) -> tuple[Grant, ...]:
+    names, columns = _decode_users(users), _decode_columns(slots)
+    requests, numbers, until_us = columns.requests, columns.numbers, columns.until_us
+    if requests is None or numbers is None or until_us is None:
+        requests, numbers, until_us = [""] * count, [0] * count, [None] * count
+    by_column = columns.pots, names, columns.slots, requests, numbers, until_us
+    if any(len(column) != count for column in by_column):
+        raise StoreCorrupt(seq, f"is about {count} grants, but does not name as many")
+    return tuple(map(Grant, *by_column))
 
 
 def record_of(row: tuple[Any, ...]) -> LogRecord:
@@ -93,7 +163,11 @@ def record_of(row: tuple[Any, ...]) -> LogRecord:
                 raise StoreCorrupt(seq, f"says that it grants {count} slots, but names {len(names)} users")
             return Granted(seq, pot, first_slot, names, at_us)
         if kind == "opened" and first_slot is not None and count is not None:
-            return Opened(seq, pot, Slots(first_slot, count))
+            return Opened(seq, pot, Slots(first_slot, count), *(() if slots is None else _decode_terms(slots)))
+        if kind in _OF_MANY and at_us is not None:
+            return _OF_MANY[kind](seq, _grants_of(seq, count, users, slots), at_us)
+        if kind == "offered":
+            return Offered(seq, pot, _decode_slots(slots))
         if kind in {"taken", "given"} and transfer is not None:
             record = Taken if kind == "taken" else Given
             return record(seq, pot, _decode_slots(slots), transfer)

@@ -10,7 +10,7 @@ acknowledged. A store on another machine raises `StoreUnavailable` instead: it m
 All stores pass one suite, `tests/conformance/test_stores.py`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -53,17 +53,25 @@ class StoreCorrupt(RedrushError):
 
 
 class PotTerms(msgspec.Struct, frozen=True, gc=False):
-    """What a pot is opened with."""
+    """What a pot is opened with: its slots, and how many of them a user may have at a time, 1 or more.
+
+    `hold_us` makes its grants holds: each has a deadline, so many µs after it was made, and is confirmed, or released
+    and granted again. The store never releases one by itself. None: a grant is permanent.
+    """
 
     pot: str
     slots: Slots
+    limit_per_user: int = 1
+    hold_us: int | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """A user asks a pot for a slot. The same again is a repeat, and finds the same grant."""
+    """A user asks a pot for a slot. The same user, pot and request again is a repeat, and finds the same grant; another
+    request of the user is another claim, which the pot's limit allows or not."""
 
     pot: str
     user: str
+    request: str = ""
 
 
 def claims_of(pot: str, users: Iterable[str]) -> list[Claim]:
@@ -79,16 +87,51 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     repeat: bool
 
 
+class Held(Claimed, frozen=True, gc=False):
+    """The same in a pot of holds. `until_us` is the deadline, None once it is confirmed.
+
+    `number` tells this grant of the slot from others: those that a pot makes in a store are counted, from 1.
+    """
+
+    until_us: int | None
+    number: int
+
+
+class Grant(msgspec.Struct, frozen=True, gc=False):
+    """A grant by everything that names it; of a pot of holds also its `number` and its deadline."""
+
+    pot: str
+    user: str
+    slot: int
+    request: str = ""
+    number: int = 0
+    until_us: int | None = None
+
+
+class HoldState(Enum):
+    """What a hold is after a call about it. A released one is nobody's, and may be somebody else's by now; an unknown
+    one was never granted."""
+
+    CONFIRMED = "confirmed"
+    RELEASED = "released"
+    UNKNOWN = "unknown"
+
+
 class Refusal(Enum):
-    """Why a store gives no slot. A store that was told when a pot may be claimed from, and has a clock of its own,
+    """Why a store gives no slot: none is left; none is left to be had now, but some are only held; the user has as many
+    as the pot's limit allows. A store that was told when a pot may be claimed from, and has a clock of its own,
     says too that by this it is too early, or too late."""
 
     EMPTY = "empty"
+    HELD_OUT = "held_out"
+    LIMIT = "limit"
     EARLY = "early"
     LATE = "late"
 
 
 EMPTY: Final = Refusal.EMPTY
+HELD_OUT: Final = Refusal.HELD_OUT
+LIMIT: Final = Refusal.LIMIT
 EARLY: Final = Refusal.EARLY
 LATE: Final = Refusal.LATE
 
@@ -107,11 +150,18 @@ class PotState(msgspec.Struct, frozen=True):
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
-    """Log record: the pot came to be with these slots."""
+    """Log record: the pot came to be with these terms."""
 
     seq: int
     pot: str
     slots: Slots
+    limit_per_user: int = 1
+    hold_us: int | None = None
+
+    @property
+    def terms(self) -> PotTerms:
+        """What the pot was opened with."""
+        return PotTerms(self.pot, self.slots, self.limit_per_user, self.hold_us)
 
 
 class Granted(msgspec.Struct, frozen=True, tag="granted"):
@@ -122,6 +172,38 @@ class Granted(msgspec.Struct, frozen=True, tag="granted"):
     first_slot: int
     users: tuple[str, ...]
     at_us: int
+
+
+class Scattered(msgspec.Struct, frozen=True, tag="scattered"):
+    """Log record: these single slots, of whatever pots, were granted at `at_us`, in this order."""
+
+    seq: int
+    grants: tuple[Grant, ...]
+    at_us: int
+
+
+class Confirmed(msgspec.Struct, frozen=True, tag="confirmed"):
+    """Log record: these holds became permanent at `at_us`."""
+
+    seq: int
+    holds: tuple[Grant, ...]
+    at_us: int
+
+
+class Released(msgspec.Struct, frozen=True, tag="released"):
+    """Log record: these holds ended at `at_us`; their slots wait in their pots to be offered again."""
+
+    seq: int
+    holds: tuple[Grant, ...]
+    at_us: int
+
+
+class Offered(msgspec.Struct, frozen=True, tag="offered"):
+    """Log record: these slots, which had been released, joined the end of the pot and may be claimed again."""
+
+    seq: int
+    pot: str
+    slots: tuple[Slots, ...]
 
 
 class Taken(msgspec.Struct, frozen=True, tag="taken"):
@@ -142,7 +224,16 @@ class Given(msgspec.Struct, frozen=True, tag="given"):
     transfer: str
 
 
-LogRecord = Opened | Granted | Taken | Given
+LogRecord = Opened | Granted | Scattered | Confirmed | Released | Offered | Taken | Given
+
+
+def grants_of(record: LogRecord) -> Iterator[Grant]:
+    """Yield every grant of the record, in order; none if it grants nothing."""
+    if isinstance(record, Granted):
+        for slot, user in enumerate(record.users, record.first_slot):
+            yield Grant(record.pot, user, slot)
+    elif isinstance(record, Scattered):
+        yield from record.grants
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -203,7 +294,10 @@ class Transfers(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """See the module. Users and pots are text ids; a pot grants each user at most one slot."""
+    """See the module. Users, pots and requests are text ids.
+
+    A pot's slots are unclaimed, granted, or *waiting*: released by somebody, and not offered again yet.
+    """
 
     @property
     def knows_all(self) -> bool:
@@ -225,7 +319,9 @@ class Store(Protocol):
         """
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
-        """Remove up to `count` unclaimed slots from the end of the pot. The same transfer id gives the same slots.
+        """Remove up to `count` slots from the pot, from the end of the unclaimed ones, then of those that wait.
+
+        The same transfer id gives the same slots.
 
         The slots come in the order in which the pot would have granted them. Raises KeyError for a pot that was never
         opened, StoreConflict for a transfer id that took from another pot.
@@ -241,11 +337,12 @@ class Store(Protocol):
     async def transfers(self) -> Transfers:
         """Return all moves so far, a copy: for whoever completes those of which one half is missing."""
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         """Return the user's durable grant in the pot, as a repeat, or None, for an unknown pot too."""
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the grants of the pot that this process knows of, by user, as repeats: live, not a copy.
+        Those to a request that has a name are not in it.
 
         One in it is durable unless the `claim` that made it has not returned. A store that several processes share
         knows here what passed through this one, up to a bound. Raises KeyError for a pot this process does not know.
@@ -269,6 +366,30 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted and release the files. Later calls raise StoreFailed."""
+
+
+class HoldStore(Store, Protocol):
+    """A store whose pots may hold."""
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        """Make the holds permanent, and return what each is now; RELEASED: it came too late, the slot is gone.
+
+        Whoever confirms again is told the same. The deadline is not looked at: it is the caller who decides. Grants of
+        pots without holds are CONFIRMED. Raises KeyError for a pot that was never opened; nothing is changed then.
+        """
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        """End the holds, and return what each is now; CONFIRMED: it is permanent, and stays so.
+
+        The slots wait in their pots until they are offered. The user may claim again: a limit counts grants that there
+        are. Whoever releases again is told the same. Raises as `confirm` does.
+        """
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        """Let the slots that wait in these pots be claimed again, after all others; return how many there are.
+
+        Raises KeyError for a pot that was never opened; nothing is changed then.
+        """
 
 
 ClaimResult = Claimed | Refusal

@@ -4,7 +4,7 @@ from redrush.core.money import ledger
 from redrush.core.money.ledger import LedgerFault, Posting, SlotAmounts
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
 from redrush.ports.records import Change, GrantRun, Posted
-from redrush.ports.store import Granted, LogRecord, Opened, Taken
+from redrush.ports.store import Confirmed, Granted, LogRecord, Offered, Opened, Released, Scattered, Taken
 
 
 class Interpreter:
@@ -22,6 +22,8 @@ class Interpreter:
 
     def change(self, record: LogRecord) -> Change:
         """Return what the record changes."""
+        if isinstance(record, Scattered | Confirmed | Released | Offered):
+            raise LedgerFault(f"log record {record.seq} is of a kind that the records cannot keep: {record}")
         if record.pot not in self._rounds and record.pot != RETURNED_POT:
             raise LedgerFault(f"log record {record.seq} names pot {record.pot!r}, which the campaign does not have")
         if isinstance(record, Granted):

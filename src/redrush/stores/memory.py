@@ -8,7 +8,9 @@ from redrush.ports.store import (
     Claim,
     Claimed,
     ClaimResult,
+    Grant,
     History,
+    HoldState,
     LogRecord,
     PotState,
     PotTerms,
@@ -38,6 +40,24 @@ class MemoryStore:
         self._log.extend(records)
         return results
 
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        self._check_open()
+        states, records = self._pots.confirm(holds, at_us)
+        self._log.extend(records)
+        return states
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        self._check_open()
+        states, records = self._pots.release(holds, at_us)
+        self._log.extend(records)
+        return states
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        self._check_open()
+        count, records = self._pots.offer(pots)
+        self._log.extend(records)
+        return count
+
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         self._check_open()
         slots, record = self._pots.take(pot, count, transfer)
@@ -52,9 +72,9 @@ class MemoryStore:
         self._check_open()
         return self._pots.transfers()
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         self._check_open()
-        return self._pots.find(pot, user)
+        return self._pots.find(pot, user, request)
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self._pots.known(pot)

@@ -1,20 +1,14 @@
-"""The truth of a store in memory: pots, the queue of their slots, who has which, and transfers.
+"""The truth of a store in memory: all its pots (`redrush.stores.pot`), and transfers.
 
 Every store that decides inside the process (memory, SQLite) decides here, so the claim rules exist once. Methods that
-change something return the log record to keep, or None where the call was a repeat; making it durable before anyone
-sees it is the caller's part. `restore` applies such a record again after a restart and checks it against all before.
+change something return the log records to keep; making them durable before anyone sees it is the caller's part.
+`restore` applies such a record again after a restart and checks it against all before.
 
-A claim costs one look-up and, if it wins, two structs and one insertion; everything else is per batch. `Claimed` holds
-no containers and is not tracked by the garbage collector (`gc=False`), hence neither is a dict of them: a million
-grants add nothing to a collection.
-
-Rejected: deriving the grants' instants from runs instead of keeping a struct per grant. It saves 40 bytes each and
-costs every repeat a search.
+A pot that nobody has asked for yet is kept as its terms alone: most of a million small ones are asleep.
 
 Long, because every rule of a claim, and its inverse after a restart, is here and nowhere else.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain, islice, repeat
@@ -27,24 +21,41 @@ from redrush.ports.store import (
     Claim,
     Claimed,
     ClaimResult,
+    Confirmed,
     Given,
+    Grant,
     Granted,
+    HoldState,
     LogRecord,
+    Offered,
     Opened,
     PotState,
     PotTerms,
+    Released,
+    Scattered,
     StoreConflict,
     StoreCorrupt,
     Taken,
     Transfer,
     Transfers,
 )
+from redrush.stores.pot import Pot
 
 INTEGER_MAX: Final = 2**63 - 1
 """Slots and instants end here: what 64 signed bits of SQLite, Lua-side streams and the amounts table can hold."""
 
 
-_pot_of, _user_of = attrgetter("pot"), attrgetter("user")
+SCATTERED_MIN: Final = 8
+"""Short runs of one batch that become one record instead of one each: with a thousand small pots the records would cost
+more than the claims."""
+
+RUN_USERS_MIN: Final = 4
+"""A run of fewer users is a short one."""
+
+_pot_of, _user_of, _request_of = attrgetter("pot"), attrgetter("user"), attrgetter("request")
+
+HOLD_US_MAX: Final = 366 * 86_400 * 1_000_000
+"""A hold ends within a year."""
 
 WITHHELD: Final = "withheld:"
 """Transfers that begin so take single slots out of a pot, wherever they are, because somebody may hold them already: a
@@ -58,129 +69,24 @@ class EntryRefused(Enum):
     ABSENT = "its slot was granted to somebody else since, or has left the round"
 
 
-class Pot:
-    """One pot: the unclaimed slots in the order of their granting, and the grants."""
-
-    __slots__ = ("granted_runs", "grants", "opened_with", "unclaimed")
-
-    def __init__(self, slots: Slots) -> None:
-        self.opened_with = slots
-        self.grants: dict[str, Claimed] = {}
-        self.unclaimed: deque[Slots] = deque([slots] if slots.count else [])
-        self.granted_runs: list[Slots] = []
-
-    def left(self) -> int:
-        return sum(run.count for run in self.unclaimed)
-
-    def claim(self, users: Sequence[str], at_us: int) -> tuple[list[ClaimResult], list[tuple[int, list[str]]]]:
-        """Give each user their slot; return the results and the new grants as runs (first slot, users)."""
-        grants = self.grants
-        results: list[ClaimResult] = []
-        runs: list[tuple[int, list[str]]] = []
-        winners: list[str] = []
-        first, slot, end = self._head()
-        for user in users:
-            known = grants.get(user)
-            if known is not None:
-                results.append(known)
-                continue
-            if slot == end:
-                if winners:
-                    self._grant_run(first, winners, runs)
-                    winners = []
-                    first, slot, end = self._head()
-                if slot == end:
-                    results.append(EMPTY)
-                    continue
-            grants[user] = Claimed(slot, at_us, True)
-            results.append(Claimed(slot, at_us, False))
-            winners.append(user)
-            slot += 1
-        if winners:
-            self._grant_run(first, winners, runs)
-        return results, runs
-
-    def _head(self) -> tuple[int, int, int]:
-        """Return first, next and end slot of the run that grants come from; all equal when the pot is empty."""
-        if not self.unclaimed:
-            return 0, 0, 0
-        head = self.unclaimed[0]
-        return head.first, head.first, head.end
-
-    def _grant_run(self, first: int, winners: list[str], runs: list[tuple[int, list[str]]]) -> None:
-        self.advance(len(winners))
-        runs.append((first, winners))
-
-    def advance(self, count: int) -> None:
-        """Move `count` slots, at most the length of the head run, from unclaimed to granted."""
-        head = self.unclaimed.popleft()
-        if head.count > count:
-            self.unclaimed.appendleft(Slots(head.first + count, head.count - count))
-        last = self.granted_runs[-1] if self.granted_runs else None
-        if last is not None and last.end == head.first:
-            self.granted_runs[-1] = Slots(last.first, last.count + count)
-        else:
-            self.granted_runs.append(Slots(head.first, count))
-
-    def take(self, count: int) -> tuple[Slots, ...]:
-        """Remove up to `count` slots from the end; return them in the order of their granting."""
-        taken: deque[Slots] = deque()
-        while count and self.unclaimed:
-            tail = self.unclaimed.pop()
-            if tail.count > count:
-                self.unclaimed.append(Slots(tail.first, tail.count - count))
-                tail = Slots(tail.end - count, count)
-            taken.appendleft(tail)
-            count -= tail.count
-        return tuple(taken)
-
-    def withhold(self, slot: int) -> bool:
-        """Remove one slot from wherever it stands; return whether it was there."""
-        for place, run in enumerate(self.unclaimed):
-            if run.first <= slot < run.end:
-                parts = (Slots(run.first, slot - run.first), Slots(slot + 1, run.end - slot - 1))
-                del self.unclaimed[place]
-                for part in reversed(parts):
-                    if part.count:
-                        self.unclaimed.insert(place, part)
-                return True
-        return False
-
-    def grant_last(self) -> None:
-        """Move the last run from unclaimed to granted."""
-        self.granted_runs.append(self.unclaimed.pop())
-
-    def give(self, slots: tuple[Slots, ...]) -> None:
-        self.unclaimed.extend(run for run in slots if run.count)
-
-    def overlap(self, slots: tuple[Slots, ...]) -> Slots | None:
-        """Return the first of these runs that meets a slot the pot holds or granted, or one of the runs before it."""
-        held = [*self.granted_runs, *self.unclaimed]
-        for run in slots:
-            if any(run.first < other.end and other.first < run.end for other in held):
-                return run
-            held.append(run)
-        return None
-
-
 class Pots:
     """All pots of a store. `seq` is the number of the last record returned or restored; the next gets `seq` + 1."""
 
     def __init__(self) -> None:
         self.seq = 0
-        self._pots: dict[str, Pot] = {}
+        self._pots: dict[str, Pot | PotTerms] = {}
         self._taken: dict[str, Taken] = {}
         self._given: dict[str, Given] = {}
         self._coming_back: tuple[str, Slots] | None = None
         """The withheld slot that the last record gave back: the next one may grant it, though others come first."""
 
     def granted(self) -> dict[str, int]:
-        """Return how many slots each pot has granted."""
-        return {name: len(pot.grants) for name, pot in self._pots.items()}
+        """Return how many slots of each pot are somebody's."""
+        return {name: pot.granted() if isinstance(pot, Pot) else 0 for name, pot in self._pots.items()}
 
     def next_slots(self, pot: str, count: int) -> list[int]:
         """Return the `count` slots that the pot would grant next, or all it has. KeyError for an unknown pot."""
-        runs: Iterable[range] = (range(run.first, run.end) for run in self._pot(pot).unclaimed)
+        runs: Iterable[range] = (range(run.first, run.end) for run in self._pot(pot).queue())
         return list(islice(chain.from_iterable(runs), count))
 
     def withheld(self, pot: str) -> int:
@@ -201,7 +107,7 @@ class Pots:
     def enter(self, pot: str, slot: int, user: str, at_us: int, generation: int) -> list[LogRecord] | EntryRefused:
         """Grant this very slot, which may be withheld, to the user; return the records, or why it cannot be."""
         target = self._pot(pot)
-        if user in target.grants:
+        if target.find(user, "") is not None:
             return EntryRefused.HELD
         run = (Slots(slot, 1),)
         ids = (f"{WITHHELD}{earlier}:{slot}" for earlier in range(1, generation + 1))
@@ -221,53 +127,113 @@ class Pots:
         given = Given(self._next_seq(), pot, run, transfer)
         self._given[transfer] = given
         grant = Granted(self._next_seq(), pot, slot, (user,), at_us)
-        target.grants[user] = Claimed(slot, at_us, True)
-        target.granted_runs.append(Slots(slot, 1))
+        target.give(run)
+        target.draw(slot)
+        target.keep(Grant(pot, user, slot), at_us)
         return [*records, given, grant]
 
-    def open(self, pots: Sequence[PotTerms]) -> list[Opened]:
+    def open(self, pots: Sequence[PotTerms]) -> list[LogRecord]:
         """Open those that are not open yet, all or none; return their records."""
-        wanted: dict[str, Slots] = {}
+        wanted: dict[str, PotTerms] = {}
         for terms in pots:
-            pot, slots = terms.pot, terms.slots
-            _check_slots((slots,))
-            known = self._pots.get(pot)
-            opened_with = wanted.get(pot) if known is None else known.opened_with
-            if opened_with is None:
-                wanted[pot] = slots
-            elif opened_with != slots:
-                raise StoreConflict(f"pot {pot!r} was opened with {opened_with}, it cannot be opened with {slots}")
-        for pot, slots in wanted.items():
-            self._pots[pot] = Pot(slots)
-        return [Opened(self._next_seq(), pot, slots) for pot, slots in wanted.items()]
+            _check_terms(terms)
+            known = self._pots.get(terms.pot) or wanted.setdefault(terms.pot, terms)
+            opened_with = known.terms if isinstance(known, Pot) else known
+            if opened_with != terms:
+                raise StoreConflict(f"pot {terms.pot!r} was opened with {said(opened_with)}, not {said(terms)}")
+        self._pots.update(wanted)
+        return [
+            Opened(self._next_seq(), terms.pot, terms.slots, terms.limit_per_user, terms.hold_us)
+            for terms in wanted.values()
+        ]
 
-    def claim(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[Granted]]:
-        """Decide on each claim in order; return the answers and a record per pot and run of consecutive slots."""
-        if not 0 <= at_us <= INTEGER_MAX:
-            raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
+    def claim(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
+        """Decide on each claim in order; return the answers, and the records of the new grants.
+
+        A run of consecutive slots of a pot is a record of its own, many short ones together are one.
+        """
+        _check_instant(at_us)
         names = set(map(_pot_of, claims))
-        if len(names) > 1:
-            return self._claim_from_several(claims, at_us)
-        results: list[ClaimResult] = []
-        records: list[Granted] = []
-        for pot in names:
-            results, runs = self._pot(pot).claim(list(map(_user_of, claims)), at_us)
-            records = [Granted(self._next_seq(), pot, first, tuple(winners), at_us) for first, winners in runs]
-        return results, records
+        if len(names) == 1 and not any(map(_request_of, claims)):
+            pot = self._pot(names.pop())
+            if pot.special is None:
+                results, runs = pot.claim(list(map(_user_of, claims)), at_us)
+                name = pot.terms.pot
+                return results, [Granted(self._next_seq(), name, first, tuple(users), at_us) for first, users in runs]
+        return self._claim_from_any(claims, at_us)
 
-    def _claim_from_several(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[Granted]]:
+    def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.pot, []).append(place)
         targets = {name: self._pot(name) for name in places}  # before anything is granted
         results: list[ClaimResult] = [EMPTY] * len(claims)
-        records = []
+        runs: list[tuple[str, int, list[str]]] = []
+        scattered: list[Grant] = []
         for name, target in targets.items():
-            found, runs = target.claim([claims[place].user for place in places[name]], at_us)
+            of_pot = [claims[place] for place in places[name]]
+            if target.special is None and not any(map(_request_of, of_pot)):
+                found, new = target.claim(list(map(_user_of, of_pot)), at_us)
+                runs += [(name, first, users) for first, users in new]
+            else:
+                found, grants = target.claim_special(of_pot, at_us)
+                scattered += grants
             for place, result in zip(places[name], found, strict=True):
                 results[place] = result
-            records += [Granted(self._next_seq(), name, first, tuple(winners), at_us) for first, winners in runs]
-        return results, records
+        return results, self._grant_records(runs, scattered, at_us)
+
+    def _grant_records(
+        self, runs: list[tuple[str, int, list[str]]], scattered: list[Grant], at_us: int
+    ) -> list[LogRecord]:
+        if sum(len(users) < RUN_USERS_MIN for _, _, users in runs) >= SCATTERED_MIN:
+            # Every run of a pot goes the same way: a pot's slots stand in the log in the order of their granting.
+            short = {name for name, _, users in runs if len(users) < RUN_USERS_MIN}
+            scattered += [
+                Grant(name, user, slot)
+                for name, first, users in runs
+                if name in short
+                for slot, user in enumerate(users, first)
+            ]
+            runs = [run for run in runs if run[0] not in short]
+        records: list[LogRecord] = [
+            Granted(self._next_seq(), name, first, tuple(users), at_us) for name, first, users in runs
+        ]
+        if scattered:
+            records.append(Scattered(self._next_seq(), tuple(scattered), at_us))
+        return records
+
+    def confirm(self, holds: Sequence[Grant], at_us: int) -> tuple[list[HoldState], list[LogRecord]]:
+        """Make the holds permanent that are still some; return what each is now, and the record."""
+        states, changed = self._end_holds(holds, at_us, HoldState.CONFIRMED)
+        return states, [Confirmed(self._next_seq(), changed, at_us)] if changed else []
+
+    def release(self, holds: Sequence[Grant], at_us: int) -> tuple[list[HoldState], list[LogRecord]]:
+        """End the holds that are still some; return what each is now, and the record."""
+        states, changed = self._end_holds(holds, at_us, HoldState.RELEASED)
+        return states, [Released(self._next_seq(), changed, at_us)] if changed else []
+
+    def _end_holds(
+        self, holds: Sequence[Grant], at_us: int, end: HoldState
+    ) -> tuple[list[HoldState], tuple[Grant, ...]]:
+        _check_instant(at_us)
+        targets = [self._pot(hold.pot) for hold in holds]
+        states: list[HoldState] = []
+        changed: list[Grant] = []
+        for hold, target in zip(holds, targets, strict=True):
+            state = target.state_of(hold)
+            if state is None:
+                (target.confirm if end is HoldState.CONFIRMED else target.release)(hold)
+                changed.append(Grant(hold.pot, hold.user, hold.slot, hold.request, hold.number))
+                state = end
+            states.append(state)
+        return states, tuple(changed)
+
+    def offer(self, pots: Sequence[str]) -> tuple[int, list[LogRecord]]:
+        """Let slots that wait be claimed again; return how many, and a record for each pot that has some."""
+        targets = {pot: self._pot(pot) for pot in pots}
+        offered = [(pot, target.offer()) for pot, target in targets.items()]
+        count = sum(run.count for _, runs in offered for run in runs)
+        return count, [Offered(self._next_seq(), pot, runs) for pot, runs in offered if runs]
 
     def take(self, pot: str, count: int, transfer: str) -> tuple[tuple[Slots, ...], Taken | None]:
         """Return the slots of this transfer and, if it is new, its record."""
@@ -307,65 +273,95 @@ class Pots:
             given={transfer: Transfer(record.pot, record.slots) for transfer, record in self._given.items()},
         )
 
-    def find(self, pot: str, user: str) -> Claimed | None:
+    def find(self, pot: str, user: str, request: str) -> Claimed | None:
         known = self._pots.get(pot)
-        return None if known is None else known.grants.get(user)
+        return known.find(user, request) if isinstance(known, Pot) else None
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the pot's grants by user, live. Raises KeyError for a pot that was never opened."""
         return self._pot(pot).grants
 
     def state(self, pot: str) -> PotState:
-        known = self._pot(pot)
-        return PotState(left=known.left(), claimed_ever=len(known.grants))
+        return self._pot(pot).state()
 
     def restore(self, record: LogRecord) -> None:
         """Apply a record that was made durable in an earlier life. Raises StoreCorrupt where it contradicts others."""
         if record.seq <= self.seq:
             raise StoreCorrupt(record.seq, f"follows record {self.seq}")
-        if isinstance(record, Granted):
-            self._restore_grants(record)
-            self._coming_back = None
-            self.seq = record.seq
-            return
-        self.seq = record.seq - 1
         try:
-            self._restore_move(record)
+            if isinstance(record, Granted):
+                self._restore_run(record)
+                self._coming_back = None
+            else:
+                self.seq = record.seq - 1
+                self._restore_other(record)
         except (KeyError, ValueError, StoreConflict) as contradiction:
             raise StoreCorrupt(record.seq, str(contradiction.args[0])) from None
+        self.seq = record.seq
 
-    def _restore_grants(self, record: Granted) -> None:
-        pot = self._pots.get(record.pot)
-        if pot is None:
-            raise StoreCorrupt(record.seq, f"grants from pot {record.pot!r}, which was not opened before")
-        first, count = record.first_slot, len(record.users)
-        head = pot.unclaimed[0] if pot.unclaimed else Slots(first, 0)
-        comes_back = self._coming_back == (record.pot, Slots(first, count))
-        if comes_back:
-            head = Slots(first, count)
-        if not count or head.first != first or head.count < count:
-            raise StoreCorrupt(record.seq, _slot_contradiction(pot, record))
+    def _restore_run(self, record: Granted) -> None:
+        if record.pot not in self._pots:
+            raise StoreConflict(f"grants from pot {record.pot!r}, which was not opened before")
+        pot = self._pot(record.pot)
+        run = Slots(record.first_slot, len(record.users))
+        if not run.count:
+            raise StoreConflict("grants to nobody")
+        head = next(pot.queue(), Slots(run.first, 0))
+        is_next = head.first == run.first and head.count >= run.count
+        if not is_next and self._coming_back != (record.pot, run):
+            raise StoreConflict(_slot_contradiction(pot, run))
+        pot.draw(run.first, run.count)
+        if pot.special is not None:
+            for slot, user in enumerate(record.users, run.first):
+                _check_is_new(pot, Grant(record.pot, user, slot))
+                pot.keep(Grant(record.pot, user, slot), record.at_us)
+            return
         grants = pot.grants
         known = len(grants)
-        claims = map(Claimed, range(first, first + count), repeat(record.at_us), repeat(True))
+        claims = map(Claimed, range(run.first, run.end), repeat(record.at_us), repeat(True))
         grants.update(zip(record.users, claims, strict=True))
-        if len(grants) != known + count:
-            raise StoreCorrupt(record.seq, f"grants a second slot of pot {record.pot!r} to one user")
-        if comes_back:
-            pot.grant_last()
+        if len(grants) != known + run.count:
+            raise StoreConflict(f"grants a second slot of pot {record.pot!r} to one user")
+
+    def _restore_scattered(self, record: Scattered) -> None:
+        for grant in record.grants:
+            pot = self._pot(grant.pot)
+            head = next(pot.queue(), None)
+            if head is None or head.first != grant.slot:
+                raise StoreConflict(_slot_contradiction(pot, Slots(grant.slot, 1)))
+            _check_is_new(pot, grant)
+            pot.draw(grant.slot)
+            pot.keep(grant, record.at_us)
+        if not record.grants:
+            raise StoreConflict("grants to nobody")
+
+    def _restore_other(self, record: Opened | Scattered | Confirmed | Released | Offered | Taken | Given) -> None:
+        self._coming_back = None
+        if isinstance(record, Scattered):
+            self._restore_scattered(record)
+        elif isinstance(record, Confirmed | Released):
+            self._restore_ends(record)
+        elif isinstance(record, Offered):
+            if self._pot(record.pot).offer() != record.slots:
+                raise StoreConflict(f"offers {record.slots} in pot {record.pot!r}, where other slots wait")
         else:
-            pot.advance(count)
+            self._restore_move(record)
+
+    def _restore_ends(self, record: Confirmed | Released) -> None:
+        end = HoldState.CONFIRMED if isinstance(record, Confirmed) else HoldState.RELEASED
+        _, changed = self._end_holds(record.holds, record.at_us, end)
+        if not changed or changed != record.holds:
+            raise StoreConflict(f"says that holds are {end.value} which are not held any more")
 
     def _restore_move(self, record: Opened | Taken | Given) -> None:
         repeated: object
-        self._coming_back = None
         if isinstance(record, Taken) and record.transfer.startswith(WITHHELD):
             self._restore_withheld(record)
             return
         if isinstance(record, Given) and record.transfer.startswith(WITHHELD) and len(record.slots) == 1:
             self._coming_back = (record.pot, record.slots[0])
         if isinstance(record, Opened):
-            repeated = not self.open((PotTerms(record.pot, record.slots),))
+            repeated = not self.open((record.terms,))
         elif isinstance(record, Given):
             repeated = self.give(record.pot, record.slots, record.transfer) is None
         else:
@@ -390,10 +386,23 @@ class Pots:
         return self.seq
 
     def _pot(self, pot: str) -> Pot:
-        try:
-            return self._pots[pot]
-        except KeyError:
-            raise KeyError(f"pot {pot!r} was never opened") from None
+        known = self._pots.get(pot)
+        if isinstance(known, Pot):
+            return known
+        if known is None:
+            raise KeyError(f"pot {pot!r} was never opened")
+        awake = self._pots[pot] = Pot(known)
+        return awake
+
+
+def said(terms: PotTerms) -> str:
+    """Return the terms in words, without the pot's name; of the usual ones only the slots."""
+    words = [str(terms.slots)]
+    if terms.limit_per_user != 1:
+        words.append(f"a limit of {terms.limit_per_user} per user")
+    if terms.hold_us is not None:
+        words.append(f"holds of {terms.hold_us} us")
+    return ", ".join(words)
 
 
 def _check_slots(slots: tuple[Slots, ...]) -> None:
@@ -402,15 +411,36 @@ def _check_slots(slots: tuple[Slots, ...]) -> None:
             raise ValueError(f"{run} is not a run of slots")
 
 
-def _slot_contradiction(pot: Pot, record: Granted) -> str:
+def _check_terms(terms: PotTerms) -> None:
+    _check_slots((terms.slots,))
+    if terms.limit_per_user < 1:
+        raise ValueError(f"pot {terms.pot!r}: a limit of {terms.limit_per_user} per user lets nobody claim")
+    if terms.hold_us is not None and not 0 < terms.hold_us <= HOLD_US_MAX:
+        raise ValueError(f"pot {terms.pot!r}: a hold of {terms.hold_us} us is none; up to {HOLD_US_MAX} can be")
+
+
+def _check_instant(at_us: int) -> None:
+    if not 0 <= at_us <= INTEGER_MAX:
+        raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
+
+
+def _check_is_new(pot: Pot, grant: Grant) -> None:
+    """Raise StoreConflict for a grant that the pot would not make."""
+    if pot.find(grant.user, grant.request) is not None:
+        raise StoreConflict(f"grants a second slot of pot {grant.pot!r} to one user")
+    special = pot.special
+    if special is not None and grant.number and grant.number != special.claimed_ever + 1:
+        raise StoreConflict(f"grants number {grant.number} of pot {grant.pot!r} after {special.claimed_ever}")
+
+
+def _slot_contradiction(pot: Pot, granted: Slots) -> str:
     """Say what is wrong with a grant whose slots are not the next ones of its pot."""
-    if not record.users:
-        return "grants to nobody"
-    granted = Slots(record.first_slot, len(record.users))
-    for run in pot.granted_runs:
-        if granted.first < run.end and run.first < granted.end:
-            return f"grants slot {max(run.first, granted.first)} of pot {record.pot!r} a second time"
-    held = any(run.first <= granted.first and granted.end <= run.end for run in pot.unclaimed)
-    if not held:
-        return f"grants slots {granted.first} to {granted.end - 1}, which are not all in pot {record.pot!r}"
-    return f"grants slot {granted.first} of pot {record.pot!r} before {pot.unclaimed[0].first}"
+    queue = list(pot.queue())
+    if any(run.first <= granted.first and granted.end <= run.end for run in queue):
+        return f"grants slot {granted.first} of pot {pot.terms.pot!r} before {queue[0].first}"
+    waiting = [] if pot.special is None else [Slots(slot, 1) for slot in pot.special.waiting]
+    for slot in range(granted.first, granted.end):
+        is_free = any(run.first <= slot < run.end for run in [*queue, *waiting])
+        if not is_free and any(run.first <= slot < run.end for run in pot.members()):
+            return f"grants slot {slot} of pot {pot.terms.pot!r} a second time"
+    return f"grants slots {granted.first} to {granted.end - 1}, which are not all in pot {pot.terms.pot!r}"

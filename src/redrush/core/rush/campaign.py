@@ -28,7 +28,7 @@ class Leftover(StrEnum):
     RETURN = "return"
 
 
-class Slots(msgspec.Struct, frozen=True, array_like=True):
+class Slots(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A run of consecutive slots: `first`, `first` + 1, … `first` + `count` − 1."""
 
     first: int

@@ -21,7 +21,7 @@ from typing import Final
 
 from redrush.gate.claims import RoundClaims
 from redrush.gate.lanes import Lane
-from redrush.ports.store import Granted, History, LogRecord, Opened, Store, StoreUnavailable
+from redrush.ports.store import Granted, History, LogRecord, Opened, Scattered, Store, StoreUnavailable
 
 SLICE_RECORDS_MAX: Final = 128
 """Log records of one reading; each holds a batch of claims, up to a thousand winners."""
@@ -147,14 +147,25 @@ class LogFollower:
             self._cursor = record.seq
             if isinstance(record, Opened):
                 self._holed.discard(record.pot)  # nothing was granted from it before
-            elif isinstance(record, Granted) and record.pot in self._lanes:
-                found.setdefault(record.pot, []).extend(record.users)
-                waiting += len(record.users)
+            elif isinstance(record, Granted | Scattered):
+                waiting += self._winners_of(record, found)
                 if waiting >= USERS_AT_ONCE_MAX:
                     self._add(found)
                     waiting = 0
                     await asyncio.sleep(0)
         self._add(found)
+
+    def _winners_of(self, record: Granted | Scattered, found: dict[str, list[str]]) -> int:
+        """Note the record's winners by round; return how many there are."""
+        if isinstance(record, Granted):
+            if record.pot not in self._lanes:
+                return 0
+            found.setdefault(record.pot, []).extend(record.users)
+            return len(record.users)
+        for grant in record.grants:
+            if grant.pot in self._lanes:
+                found.setdefault(grant.pot, []).append(grant.user)
+        return len(record.grants)
 
     def _add(self, found: dict[str, list[str]]) -> None:
         for round_id, users in found.items():

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.errors import RedrushError
+from redrush.ports.log_rows import row_of
 from redrush.ports.store import Given, Granted, LogRecord, Opened, Store, Taken
 from redrush.settle.reconcile.chain import LogEnd, Mark, check_losses, followed
 from redrush.settle.reconcile.evidence import read_terms
@@ -211,6 +212,8 @@ def _rows(records: Sequence[LogRecord]) -> Iterator[tuple[Any, ...]]:
             )
         elif isinstance(record, Opened):
             yield record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
+        elif not isinstance(record, Taken | Given):
+            yield row_of(record)
         else:
             kind = "taken" if isinstance(record, Taken) else "given"
             runs = json.dumps([[run.first, run.count] for run in record.slots], separators=COMPACT)

@@ -29,9 +29,11 @@ from redrush.stores.sqlite.statements import sql
 APPLICATION_ID: Final = 0x7264726A
 """Marks a SQLite file as a journal of redrush: "rdrj" in ASCII."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+OF_RUNS_VERSION: Final = 2
+"""Journals of this version know no single grants and no holds; they learn of them when they are opened for writing."""
 UNCHAINED_VERSION: Final = 1
-"""Journals of this version have no fingerprints and no identity; they get both when they are opened for writing."""
+"""Journals of this version have no fingerprints and no identity either, and get both then."""
 
 BUSY_TIMEOUT_MS: Final = 5_000
 """How long to wait for a reader of another process to end its transaction; readers of ours take milliseconds."""
@@ -86,8 +88,8 @@ def open_journal(path: Path, vfs: str | None, asked: Collection[int] = ()) -> tu
         _make_durable(connection, path)
         if not version:
             _create(connection, path)
-        elif version == UNCHAINED_VERSION:
-            _chain(connection)
+        elif version < SCHEMA_VERSION:
+            _migrate(connection, version)
         recovered = _recover(connection, asked, is_new=not version)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except apsw.BusyError as error:
@@ -123,7 +125,7 @@ def check_identity(connection: apsw.Connection, path: Path) -> int:
         return 0
     if application_id != APPLICATION_ID:
         raise ConfigError(f"{path} is a SQLite file of another program, not a journal of redrush")
-    if version not in {UNCHAINED_VERSION, SCHEMA_VERSION}:
+    if version not in {UNCHAINED_VERSION, OF_RUNS_VERSION, SCHEMA_VERSION}:
         raise ConfigError(
             f"{path} is a journal of version {version}; this redrush reads version {SCHEMA_VERSION}, use a newer one"
         )
@@ -155,9 +157,30 @@ def _create(connection: apsw.Connection, path: Path) -> None:
         os.close(directory)
 
 
-def _chain(connection: apsw.Connection) -> None:
-    """Give a journal of the version before its fingerprints and an identity, in one transaction."""
+def _migrate(connection: apsw.Connection, version: int) -> None:
+    """Bring a journal of a version before to this one, in one transaction. What is in it stays as it is."""
     connection.execute("BEGIN IMMEDIATE")
+    if version == UNCHAINED_VERSION:
+        _chain(connection)
+    _allow_all_kinds(connection)
+    connection.pragma("user_version", SCHEMA_VERSION)
+    connection.execute("COMMIT")
+
+
+def _allow_all_kinds(connection: apsw.Connection) -> None:
+    """Let the log have rows of every kind there is: its table is declared as a new journal declares it.
+
+    Only a CHECK is other than before, so no row has to be written anew (sqlite.org/lang_altertable.html, "Making Other
+    Kinds Of Table Schema Changes"): a journal of any size opens at once.
+    """
+    declared = sql("schema")
+    connection.pragma("writable_schema", "on")
+    connection.execute(sql("declare_log"), (declared[declared.index("CREATE TABLE") :].rstrip().rstrip(";"),))
+    connection.pragma("writable_schema", "reset")
+
+
+def _chain(connection: apsw.Connection) -> None:
+    """Give a journal of the first version its fingerprints and an identity."""
     connection.execute("ALTER TABLE log ADD COLUMN chain TEXT")
     chain = ""
     chains = []
@@ -167,8 +190,6 @@ def _chain(connection: apsw.Connection) -> None:
     connection.executemany(sql("chain_row"), chains)
     connection.execute(sql("identity"))
     keep_identity(connection, new_identity())
-    connection.pragma("user_version", SCHEMA_VERSION)
-    connection.execute("COMMIT")
 
 
 def keep_identity(connection: apsw.Connection, identity: Identity) -> None:

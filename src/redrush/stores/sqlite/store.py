@@ -9,7 +9,7 @@ Decisions of a failed batch stay in memory, but no call succeeds any more, so no
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
@@ -19,14 +19,16 @@ import apsw
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.journal import Identity, Keeper, NobodyElse
-from redrush.ports.log_rows import Row, granted_row, row_of, users_text
+from redrush.ports.log_rows import granted_row, row_of, users_text
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claim,
     Claimed,
     ClaimResult,
+    Grant,
     Granted,
     History,
+    HoldState,
     LogRecord,
     PotState,
     PotTerms,
@@ -42,7 +44,7 @@ from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 OPENED_MAX: Final = 1_000
 """Pots opened in one transaction: some milliseconds of the loop's time."""
 
-_user_of = attrgetter("user")
+_user_of, _request_of = attrgetter("user"), attrgetter("request")
 
 
 def _ignore(_failure: StoreFailed) -> None:
@@ -111,20 +113,41 @@ class SqliteStore:
         _check_text(*(terms.pot for terms in pots))
         for start in range(0, len(pots), OPENED_MAX):
             await self._writer.room()
-            await self._writer.append([row_of(record) for record in self._pots.open(pots[start : start + OPENED_MAX])])
+            await self._append(self._pots.open(pots[start : start + OPENED_MAX]))
 
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         # Text that cannot be written must fail before it is granted anything.
         text = users_text(list(map(_user_of, claims)))
+        if any(requests := list(map(_request_of, claims))):
+            users_text(requests)
         await self._writer.room()
-        results, granted = self._pots.claim(claims, at_us)
-        rows: list[Row]
-        if len(granted) == 1 and len(granted[0].users) == len(claims):
-            rows = [granted_row(granted[0], text)]
+        results, records = self._pots.claim(claims, at_us)
+        if len(records) == 1 and isinstance(record := records[0], Granted) and len(record.users) == len(claims):
+            await self._writer.append([granted_row(record, text)])
         else:
-            rows = [granted_row(record, users_text(record.users)) for record in granted]
-        await self._writer.append(rows)
+            await self._append(records)
         return results
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        await self._writer.room()
+        states, records = self._pots.confirm(holds, at_us)
+        await self._append(records)
+        return states
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        await self._writer.room()
+        states, records = self._pots.release(holds, at_us)
+        await self._append(records)
+        return states
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        await self._writer.room()
+        count, records = self._pots.offer(pots)
+        await self._append(records)
+        return count
+
+    async def _append(self, records: Iterable[LogRecord]) -> None:
+        await self._writer.append([row_of(record) for record in records])
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         _check_text(pot, transfer)
@@ -144,13 +167,12 @@ class SqliteStore:
 
         Raises KeyError for a pot that was never opened, StoreFailed.
         """
-        text = users_text((user,))
+        _check_text(user)
         await self._writer.room()
         entered = self._pots.enter(pot, slot, user, at_us, self.identity.generation)
         if isinstance(entered, EntryRefused):
             return entered.value
-        rows = [granted_row(record, text) if isinstance(record, Granted) else row_of(record) for record in entered]
-        await self._writer.append(rows)
+        await self._append(entered)
         return None
 
     async def transfers(self) -> Transfers:
@@ -159,9 +181,9 @@ class SqliteStore:
         await self._writer.settled()
         return transfers
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
         self._writer.check()
-        claimed = self._pots.find(pot, user)
+        claimed = self._pots.find(pot, user, request)
         if claimed is not None:
             await self._writer.settled()
         return claimed

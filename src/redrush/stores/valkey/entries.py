@@ -28,6 +28,11 @@ def runs_of(text: bytes) -> tuple[Slots, ...]:
     return _decode_runs(text)
 
 
+def field_of(user: str, request: str) -> bytes:
+    """Return under which name a pot's hash keeps the grant: no text in UTF-8 has the byte between the two."""
+    return user.encode() if not request else user.encode() + b"\xff" + request.encode()
+
+
 def grant_of(value: bytes) -> tuple[int, int]:
     """Return slot and instant of a grant's value."""
     return int.from_bytes(value[:GRANT_INTEGER_BYTES]), int.from_bytes(value[GRANT_INTEGER_BYTES:])

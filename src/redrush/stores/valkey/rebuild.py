@@ -23,11 +23,15 @@ from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
 from redrush.ports.log_rows import users_text
 from redrush.ports.store import (
+    Confirmed,
     Given,
     Granted,
     Known,
     LogRecord,
+    Offered,
     Opened,
+    Released,
+    Scattered,
     StoreConflict,
     StoreUnavailable,
     Taken,
@@ -213,6 +217,8 @@ def _script() -> str:
 
 
 def _entry(script: str, keys: SetKeys, record: LogRecord, epoch: str, seq: str) -> Command:
+    if isinstance(record, Scattered | Confirmed | Released | Offered):
+        raise StoreConflict(f"set {keys.name}: record {record.seq} is of a kind that cannot be entered")
     pot = keys.pot(record.pot)
     named = (keys.meta, keys.log, pot.pot, pot.unclaimed, pot.granted, pot.grants, keys.taken, keys.given)
     head: Command = ("EVAL", script, len(named), *named, epoch, seq)

@@ -50,6 +50,7 @@ from redrush.stores.valkey.calls import Build, Calls
 from redrush.stores.valkey.entries import (
     GRANT_INTEGER_BYTES,
     INTEGER_MAX,
+    field_of,
     grant_of,
     runs_of,
     runs_text,
@@ -301,8 +302,8 @@ class ValkeyStore:
         taken, given, _ = await self._read(("HGETALL", self._keys.taken), ("HGETALL", self._keys.given))
         return transfers_of(taken, given)
 
-    async def find(self, pot: str, user: str) -> Claimed | None:
-        value, _ = await self._read(("HGET", self._keys.pot(pot).grants, user.encode()))
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
+        value, _ = await self._read(("HGET", self._keys.pot(pot).grants, field_of(user, request)))
         return None if value is None else Claimed(*grant_of(value), repeat=True)
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
