@@ -1,7 +1,7 @@
 import pytest
 
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots
-from redrush.core.rush.leftover import destination, sweep_id, transfer_id
+from redrush.core.rush.leftover import carried_in, destination, sweep_id, transfer_id
 
 
 def a_round(round_id: str, opens_us: int, closes_us: int, leftover: Leftover = Leftover.NEXT) -> Round:
@@ -82,6 +82,25 @@ def test_leftover_goes_to(closed: str, now_us: int, pot: str) -> None:
     round_ = CAMPAIGN.round(closed)
     assert round_ is not None
     assert destination(CAMPAIGN, round_, now_us) == pot
+
+
+@pytest.mark.parametrize(
+    ("now_us", "carried"),
+    [
+        pytest.param(149, {}, id="before any has closed"),
+        pytest.param(150, {"day": 7}, id="to the round beside it that is open"),
+        pytest.param(200, {"day": 7, "hours": 4}, id="past one that is over"),
+        pytest.param(400, {"day": 7 + 14, "hours": 4}, id="what was carried in is carried on"),
+    ],
+)
+def test_what_a_round_got_comes_from_those_that_really_passed_it_on(now_us: int, carried: dict[str, int]) -> None:
+    granted = {"first": 3, "hour": 6, "hours": 0}
+    assert carried_in(BESIDE, granted, now_us) == {"first": 0, "day": 0, "hour": 0, "hours": 0, **carried}
+
+
+def test_what_returns_to_the_sponsor_is_carried_into_no_round() -> None:
+    carried = carried_in(CAMPAIGN, {"long": 10, "short": 10, "third": 9}, 10_000)
+    assert carried == {"long": 0, "short": 0, "third": 0, "kept": 1, "last": 0}
 
 
 def test_a_transfer_has_one_id_for_ever() -> None:

@@ -9,6 +9,7 @@ import pytest
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.sealing import SealedCampaign, load_sealed, seal
+from redrush.core.rush.leftover import destination, transfer_id
 from redrush.drill.event_report import EventReport
 from redrush.drill.own_report import show_own_report
 from redrush.errors import ConfigError
@@ -100,3 +101,62 @@ def test_where_there_is_no_event_or_nothing_can_be_written_one_sentence_says_so(
         show_own_report(tmp_path / "nothing", tmp_path, "en", as_json=False)
     with pytest.raises(ConfigError, match="choose another place with --out"):
         show_own_report(event, event / "campaign.json" / "below", "en", as_json=False)
+
+
+BESIDE = """
+[campaign]
+id = "beside"
+name = "Beside"
+currency = "CNY"
+
+[[round]]
+id = "flash"
+opens = 2026-02-06T20:00:00+08:00
+lasts = "10s"
+kind = "equal"
+total = "5.00"
+packets = 5
+
+[[round]]
+id = "morning"
+opens = 2026-02-06T20:00:00+08:00
+lasts = "30s"
+kind = "equal"
+total = "2.00"
+packets = 2
+
+[[round]]
+id = "evening"
+opens = 2026-02-06T20:00:00+08:00
+lasts = "20s"
+kind = "equal"
+total = "3.00"
+packets = 3
+"""
+
+
+def test_rounds_beside_each_other_show_the_leftover_that_they_really_got(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first passes on to the second, which closes last; so does the third, though it stands after the second."""
+    directory = DataDir(tmp_path / "event")
+    directory.create()
+    sealed = seal(parse_campaign(BESIDE, "c.toml"), directory, OPENS_US - 32_000_000_000_000)
+    flash, morning, evening = sealed.campaign.rounds
+
+    async def hold() -> None:
+        store = await SqliteStore.open_path(directory.journal)
+        await open_pots(store, sealed.campaign)
+        await store.claim("flash", ["a", "b", "c"], flash.opens_us)
+        for round_ in (flash, evening):
+            target = destination(sealed.campaign, round_, round_.closes_us)
+            moved = await store.take(round_.id, 9, transfer_id(round_))
+            await store.give(target, moved, transfer_id(round_))
+        await store.claim("morning", ["d", "e", "f"], morning.closes_us - 1)
+        await store.close()
+
+    asyncio.run(hold())
+    assert show_own_report(directory.root, tmp_path / "out", "en", as_json=True) == 0
+    report = msgspec.json.decode(capsys.readouterr().out, type=EventReport)
+    shown = {round_.id: (round_.packets, round_.carried_in, round_.granted, round_.left) for round_ in report.rounds}
+    assert shown == {"flash": (5, 0, 3, 2), "morning": (2, 5, 3, 4), "evening": (3, 0, 0, 3)}

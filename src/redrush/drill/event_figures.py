@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from redrush.core.rush.campaign import Campaign, Leftover, Round
+from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.leftover import carried_in
 from redrush.drill import figures
 from redrush.drill.audit import Audit, Verdict
 from redrush.drill.crowd import CrowdResult
@@ -65,14 +66,17 @@ def event_report(result: CrowdResult, facts: EventFacts) -> EventReport:
 
 
 def _rounds(result: CrowdResult, facts: EventFacts) -> tuple[RoundFigures, ...]:
-    rounds, carried_in = [], 0
+    rounds, amounts = [], np.asarray(facts.amounts)
+    slots: dict[str, list[int]] = {round_.id: [] for round_ in facts.campaign.rounds}
+    for row in facts.exported:
+        slots[row["round"]].append(row["slot"])
+    granted = {round_id: len(given) for round_id, given in slots.items()}
+    ended_us = max(round_.closes_us for round_ in facts.campaign.rounds)
+    carried = carried_in(facts.campaign, granted, ended_us)
     for round_ in facts.campaign.rounds:
-        index = result.rounds.index(round_.id)
-        observed = result.observations.where(result.observations.round == index)
-        slots = np.array([row["slot"] for row in facts.exported if row["round"] == round_.id], dtype=np.int64)
-        shown = _round(round_, observed, np.asarray(facts.amounts)[slots], carried_in, result.starts_us)
-        rounds.append(shown)
-        carried_in = shown.left if round_.leftover is Leftover.NEXT else 0
+        observed = result.observations.where(result.observations.round == result.rounds.index(round_.id))
+        amounts_minor = amounts[np.array(slots[round_.id], dtype=np.int64)]
+        rounds.append(_round(round_, observed, amounts_minor, carried[round_.id], result.starts_us))
     return tuple(rounds)
 
 

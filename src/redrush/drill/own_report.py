@@ -18,8 +18,9 @@ from rich.console import Console
 
 from redrush.control.data_dir import DataDir
 from redrush.core.money.currency import exponent_of
-from redrush.core.rush.campaign import Campaign, Leftover, Round
+from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.instants import to_us
+from redrush.core.rush.leftover import carried_in
 from redrush.drill import figures
 from redrush.drill.audit import read_sealed
 from redrush.drill.event_figures import read_campaign
@@ -90,14 +91,11 @@ def _instants_us(rows: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
 def _rounds(
     campaign: Campaign, amounts: NDArray[np.int64], exported: Sequence[Mapping[str, Any]], now_us: int
 ) -> tuple[RoundFigures, ...]:
-    rounds, carried_in = [], 0
-    for round_ in campaign.rounds:
-        rows = [row for row in exported if row["round"] == round_.id]
-        shown = _round(round_, rows, amounts, carried_in)
-        rounds.append(shown)
-        passes_on = round_.leftover is Leftover.NEXT and round_.closes_us <= now_us
-        carried_in = shown.left if passes_on else 0
-    return tuple(rounds)
+    rows_of: dict[str, list[Mapping[str, Any]]] = {round_.id: [] for round_ in campaign.rounds}
+    for row in exported:
+        rows_of[row["round"]].append(row)
+    carried = carried_in(campaign, {round_id: len(rows) for round_id, rows in rows_of.items()}, now_us)
+    return tuple(_round(round_, rows_of[round_.id], amounts, carried[round_.id]) for round_ in campaign.rounds)
 
 
 def _round(

@@ -1,6 +1,6 @@
 """Where the unclaimed slots of a closed round go: to the next round, or back to the sponsor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Leftover, Round
 
@@ -30,6 +30,21 @@ def destination(campaign: Campaign, closed: Round, now_us: int, takes: Callable[
             if now_us < other.closes_us and takes(other.id):
                 return other.id
     return RETURNED_POT
+
+
+def carried_in(campaign: Campaign, granted: Mapping[str, int], now_us: int) -> dict[str, int]:
+    """Return how many slots each round got from rounds that had closed by `now_us`, whether or not it granted them.
+
+    `granted` says how many slots each round has granted, its own and those that it got; a round without an entry
+    granted none.
+    """
+    carried = dict.fromkeys((round_.id for round_ in campaign.rounds), 0)
+    # What a round gets comes from those that closed before it, so that its own leftover is known when its turn comes.
+    for closed in sorted(campaign.rounds, key=lambda round_: round_.closes_us):
+        target = destination(campaign, closed, closed.closes_us)
+        if target != RETURNED_POT and closed.closes_us <= now_us:
+            carried[target] += closed.slots.count + carried[closed.id] - granted.get(closed.id, 0)
+    return carried
 
 
 def transfer_id(closed: Round) -> str:
