@@ -13,6 +13,8 @@ def load_statements(package: str, file_name: str) -> dict[str, str]:
     return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def load_script(package: str, file_name: str) -> str:
-    """Return a package's SQL file whole, such as a schema."""
-    return importlib.resources.files(package).joinpath(file_name).read_text(encoding="utf-8")
+def load_numbered(package: str) -> dict[int, str]:
+    """Return the scripts of a package's `migrations` folder by their numbers, `0003_….sql` by 3, in order."""
+    folder = importlib.resources.files(package).joinpath("migrations")
+    found = {int(entry.name.partition("_")[0]): entry for entry in folder.iterdir() if entry.name.endswith(".sql")}
+    return {number: found[number].read_text(encoding="utf-8") for number in sorted(found)}

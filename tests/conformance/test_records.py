@@ -59,11 +59,11 @@ def records(opener: Opener) -> Iterator[Records]:
 
 def funding(seq: int, round_id: str = "r1", amount_minor: int = 1000) -> Posted:
     posting = Posting(f"fund:{round_id}", "sponsor", f"round:{round_id}", amount_minor, 5)
-    return Posted(record=Opened(seq, round_id, Slots(0, 50)), postings=(posting,))
+    return Posted(record=Opened(seq, round_id, Slots(0, 50)), campaign="c", postings=(posting,))
 
 
 def unposted(seq: int) -> Posted:
-    return Posted(record=Opened(seq, "$returned", Slots(0, 0)), postings=())
+    return Posted(record=Opened(seq, "$returned", Slots(0, 0)), campaign="c", postings=())
 
 
 def run(
@@ -71,7 +71,8 @@ def run(
 ) -> GrantRun:
     return GrantRun(
         seq=seq,
-        round=round_id,
+        campaign="c",
+        pot=round_id,
         first_slot=first_slot,
         at_us=seq * 10,
         users=users,
@@ -85,7 +86,7 @@ def everything(records: Records, users: Sequence[str] = ("ann", "bob", "cy")) ->
     return (
         records.cursor(),
         records.totals(),
-        [records.balance(account) for account in accounts],
+        [records.balance("c", account) for account in accounts],
         [records.grants_of(user) for user in users],
     )
 
@@ -94,17 +95,17 @@ def test_new_records_are_empty(records: Records) -> None:
     assert records.cursor() == 0
     assert records.totals() == Totals(0, 0, 0, 0, 0)
     assert records.grants_of("ann") == []
-    assert records.balance("user:ann") == Balance(0, 0)
+    assert records.balance("c", "user:ann") == Balance(0, 0)
 
 
 def test_a_run_is_granted_posted_and_added_up(records: Records) -> None:
     assert records.apply([funding(1), run(2, 7, ["ann", "bob"], [30, 12])]) == 2
     assert records.cursor() == 2
-    assert records.grants_of("bob") == [RecordedGrant(8, "r1", "bob", 12, 20)]
-    assert records.balance("user:ann") == Balance(0, 30)
-    assert records.balance("round:r1") == Balance(42, 1000)
-    assert records.balance("round:r1").net_minor == 958
-    assert records.balance("sponsor").net_minor == -1000
+    assert records.grants_of("bob") == [RecordedGrant(8, "r1", "bob", 12, 20, "c")]
+    assert records.balance("c", "user:ann") == Balance(0, 30)
+    assert records.balance("c", "round:r1") == Balance(42, 1000)
+    assert records.balance("c", "round:r1").net_minor == 958
+    assert records.balance("c", "sponsor").net_minor == -1000
     assert records.totals() == Totals(2, 42, 3, 1042, 1042)
 
 
@@ -112,20 +113,20 @@ def test_a_user_owns_the_sum_of_the_grants_of_all_rounds(records: Records) -> No
     records.apply([run(1, 0, ["ann", "bob"], [5, 6]), run(2, 9, ["ann"], [7], "r2"), run(4, 2, ["cy"], [1])])
     records.apply([run(5, 3, ["ann"], [2], "r3")])
     assert [grant.slot for grant in records.grants_of("ann")] == [0, 3, 9]
-    assert records.balance("user:ann") == Balance(0, 14)
+    assert records.balance("c", "user:ann") == Balance(0, 14)
 
 
 def test_user_ids_come_back_as_they_were(records: Records) -> None:
     odd = ["张伟", 'a"b\\c', "ann\nbob", "0", "null", "🧧", " ", "user:ann", "1e3"]
     records.apply([run(1, 0, odd, list(range(1, len(odd) + 1)))])
     for slot, user in enumerate(odd):
-        assert records.grants_of(user) == [RecordedGrant(slot, "r1", user, slot + 1, 10)]
-        assert records.balance(f"user:{user}") == Balance(0, slot + 1)
+        assert records.grants_of(user) == [RecordedGrant(slot, "r1", user, slot + 1, 10, "c")]
+        assert records.balance("c", f"user:{user}") == Balance(0, slot + 1)
 
 
 def test_amounts_up_to_the_largest_stay_exact(records: Records) -> None:
     records.apply([run(1, 0, ["ann", "bob"], [10**15, 10**15 - 1])])
-    assert records.balance("user:ann") == Balance(0, 10**15)
+    assert records.balance("c", "user:ann") == Balance(0, 10**15)
     assert records.totals().granted_minor == 2 * 10**15 - 1
 
 
@@ -167,6 +168,7 @@ def test_changes_out_of_order_are_a_programming_error(records: Records, seqs: tu
         run(4, 5, ["cy"], [-3]),
         Posted(
             record=Given(4, "$returned", (Slots(40, 1),), "x"),
+            campaign="c",
             postings=(Posting("give:x", "transit", "sponsor", 0, None),),
         ),
     ],
@@ -179,7 +181,7 @@ def test_a_contradiction_is_refused_with_its_whole_batch(records: Records, contr
         records.apply([run(3, 2, ["cy"], [30]), contradiction])
     assert everything(records) == before
     records.apply([run(3, 2, ["cy"], [30])])
-    assert records.balance("user:cy") == Balance(0, 30)
+    assert records.balance("c", "user:cy") == Balance(0, 30)
 
 
 def test_everything_is_found_again_after_closing(opener: Opener) -> None:

@@ -100,7 +100,7 @@ def test_a_set_is_not_founded_without_all_of_its_servers(machines: Machines) -> 
 def test_a_set_whose_data_are_lost_is_not_founded_again(machines: Machines) -> None:
     records = PostgresRecords(machines.deployment.sets[0].records.read(), "s1")
     records.cursor()
-    records.apply([Posted(record=Opened(1, "r1", Slots(0, 2)), postings=())])
+    records.apply([Posted(record=Opened(1, "r1", Slots(0, 2)), campaign="c", postings=())])
     records.close()
     with machines.up(0, 1), pytest.raises(RedrushError, match="rebuilt"):
         found_sets(machines.deployment)

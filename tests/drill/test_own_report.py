@@ -114,6 +114,7 @@ id = "flash"
 opens = 2026-02-06T20:00:00+08:00
 lasts = "10s"
 kind = "equal"
+leftover = "next"
 total = "5.00"
 packets = 5
 
@@ -122,6 +123,7 @@ id = "morning"
 opens = 2026-02-06T20:00:00+08:00
 lasts = "30s"
 kind = "equal"
+leftover = "next"
 total = "2.00"
 packets = 2
 
@@ -130,6 +132,7 @@ id = "evening"
 opens = 2026-02-06T20:00:00+08:00
 lasts = "20s"
 kind = "equal"
+leftover = "next"
 total = "3.00"
 packets = 3
 """
@@ -147,12 +150,12 @@ def test_rounds_beside_each_other_show_the_leftover_that_they_really_got(
     async def hold() -> None:
         store = await SqliteStore.open_path(directory.journal)
         await open_pots(store, sealed.campaign)
-        await store.claim("flash", ["a", "b", "c"], flash.opens_us)
+        await store.claim(claims_of("flash", ["a", "b", "c"]), flash.opens_us)
         for round_ in (flash, evening):
             target = destination(sealed.campaign, round_, round_.closes_us)
             moved = await store.take(round_.id, 9, transfer_id(round_))
             await store.give(target, moved, transfer_id(round_))
-        await store.claim("morning", ["d", "e", "f"], morning.closes_us - 1)
+        await store.claim(claims_of("morning", ["d", "e", "f"]), morning.closes_us - 1)
         await store.close()
 
     asyncio.run(hold())

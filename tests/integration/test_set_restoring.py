@@ -80,9 +80,9 @@ def test_a_server_that_lacks_what_is_recorded_is_not_promoted(tmp_path: Path, da
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
             await store.open([PotTerms(POT, Slots(0, 10))])
             await check(server, dsn)
-            records.apply([Posted(record=Opened(1, POT, Slots(0, 10)), postings=())])
+            records.apply([Posted(record=Opened(1, POT, Slots(0, 10)), campaign=CAMPAIGN, postings=())])
             await check(server, dsn)
-            records.apply([Posted(record=Opened(2, "r2", Slots(10, 10)), postings=())])
+            records.apply([Posted(record=Opened(2, "r2", Slots(10, 10)), campaign=CAMPAIGN, postings=())])
             with pytest.raises(RedrushError, match="set s1 up to log record 1, and it is recorded up to 2: promoted"):
                 await check(server, dsn)
             await check(server, "postgresql://127.0.0.1:1/nobody")  # who cannot be asked is no hindrance

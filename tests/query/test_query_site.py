@@ -38,7 +38,14 @@ def record(dsn: str, set_: str, seq: int, round_id: str, first_slot: int, users:
     amounts = list(AMOUNTS[first_slot : first_slot + len(users)])
     rule = grant_rule(CAMPAIGN, round_id)
     run = GrantRun(
-        seq=seq, round=round_id, first_slot=first_slot, at_us=OPENS_US, users=users, amounts_minor=amounts, rule=rule
+        seq=seq,
+        campaign=CAMPAIGN.id,
+        pot=round_id,
+        first_slot=first_slot,
+        at_us=OPENS_US,
+        users=users,
+        amounts_minor=amounts,
+        rule=rule,
     )
     records.apply([run])
     records.close()
@@ -216,7 +223,7 @@ class SlowSource:
     def grants_of(self, user: str) -> list[RecordedGrant]:
         return self._answer([])
 
-    def round_totals(self) -> Sequence[RoundSum]:
+    def round_totals(self, campaign: str, rounds: Sequence[str]) -> Sequence[RoundSum]:
         return self._answer([])
 
     def _answer(self, answer: list[Any]) -> list[Any]:
@@ -248,7 +255,7 @@ def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch)
     async def scenario() -> None:
         source = SlowSource()
         pool = Pool("records", lambda: source)
-        route = GrantsRoute([pool], {}, lambda: OPENS_US)
+        route = GrantsRoute([pool], CAMPAIGN.id, {}, lambda: OPENS_US)
         waiting = [Told() for _ in range(4)]
         refusals = [route.serve(waiter, "ann") for waiter in waiting]
         assert refusals[:3] == [None] * 3

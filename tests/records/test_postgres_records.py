@@ -46,7 +46,8 @@ def records(dsn: str, connect: Connect) -> PostgresRecords:
 def run_of(seq: int, first_slot: int, users: Sequence[str], round_id: str = "r1", campaign: str = "c") -> GrantRun:
     return GrantRun(
         seq=seq,
-        round=round_id,
+        campaign=campaign,
+        pot=round_id,
         first_slot=first_slot,
         at_us=seq,
         users=users,
@@ -72,8 +73,8 @@ def test_the_journal_holds_every_record_as_the_store_wrote_it(
     granted = Granted(2, "r1", 0, ("ann", "张伟 \\ \t\n🧧"), 2)
     taken = Taken(5, "r1", (Slots(2, 3), Slots(9, 1)), "leftover:r1")
     given = Given(6, "r2", (Slots(2, 3), Slots(9, 1)), "leftover:r1")
-    records.apply([Posted(record=opened, postings=()), run_of(2, 0, granted.users)])
-    records.apply([Posted(record=taken, postings=()), Posted(record=given, postings=())])
+    records.apply([Posted(record=opened, campaign="c", postings=()), run_of(2, 0, granted.users)])
+    records.apply([Posted(record=taken, campaign="c", postings=()), Posted(record=given, campaign="c", postings=())])
     assert list(records.journal()) == [opened, granted, taken, given]
     assert list(records.journal(after=2)) == [taken, given]
     assert list(connect(dsn, "s2").journal()) == []
@@ -84,16 +85,18 @@ def test_totals_by_round_are_those_of_all_logs(dsn: str, records: PostgresRecord
     records.apply([run_of(1, 0, ["ann"]), run_of(2, 1, ["bob"], "r2")])
     records.apply([run_of(3, 2, ["cy"])])
     other.apply([run_of(1, 10, ["dee", "eve"])])
-    assert records.round_totals() == [RoundTotals("r1", 4, 4), RoundTotals("r2", 1, 1)]
+    assert records.round_totals("c", ["r1", "r2", "r3"]) == [RoundTotals("r1", 4, 4), RoundTotals("r2", 1, 1)]
     assert (records.cursor(), other.cursor()) == (3, 1)
 
 
 def test_the_ledger_has_a_posting_for_every_grant(dsn: str, records: PostgresRecords) -> None:
     funding = Posting("fund:r1/s1", "sponsor", "round:r1", 100, 5)
-    records.apply([Posted(record=Opened(1, "r1", Slots(0, 9)), postings=(funding,)), run_of(2, 7, ["ann"])])
+    records.apply(
+        [Posted(record=Opened(1, "r1", Slots(0, 9)), campaign="c", postings=(funding,)), run_of(2, 7, ["ann"])]
+    )
     assert asked(dsn, "SELECT * FROM ledger ORDER BY id") == [
-        ("fund:r1/s1", "sponsor", "round:r1", 100, 5),
-        ("grant:c-r1-7", "round:r1", "user:ann", 1, 2),
+        (1, "fund:r1/s1", "sponsor", "round:r1", 100, 5),
+        (1, "grant:c-r1-7", "round:r1", "user:ann", 1, 2),
     ]
 
 
@@ -139,7 +142,9 @@ def test_recorders_of_many_sets_record_the_same_rounds_at_once(dsn: str, connect
     records = connect(dsn, "s0")
     totals = records.totals()
     assert totals.grants == totals.granted_minor == logs * rounds * slices * users
-    assert [total.grants for total in records.round_totals()] == [logs * slices * users] * rounds
+    assert [total.grants for total in records.round_totals("c", [f"r{k}" for k in range(rounds)])] == [
+        logs * slices * users
+    ] * rounds
     assert asked(dsn, "SELECT count(*) FROM journal") == [(logs * slices * rounds,)]
 
 
@@ -255,7 +260,7 @@ def test_what_is_recorded_and_the_cursor_stand_or_fall_together(dsn: str, record
         records.apply([run_of(2, 1, ["bob"])])
     assert (records.cursor(), records.totals().grants) == (1, 1)
     assert asked(dsn, "SELECT count(*) FROM journal") == [(1,)]
-    assert records.round_totals() == [RoundTotals("r1", 1, 1)]
+    assert records.round_totals("c", ["r1"]) == [RoundTotals("r1", 1, 1)]
 
 
 def test_a_batch_of_a_history_that_was_given_up_is_refused_however_late_it_comes(dsn: str, connect: Connect) -> None:

@@ -15,7 +15,8 @@ from redrush.records.sqlite import SqliteRecords
 def run_of(count: int, seq: int = 1, first_slot: int = 0) -> GrantRun:
     return GrantRun(
         seq=seq,
-        round="r1",
+        campaign="c",
+        pot="r1",
         first_slot=first_slot,
         at_us=1,
         users=[f"u{first_slot + k}" for k in range(count)],

@@ -232,12 +232,15 @@ JOURNAL = {
 RECORDS = {
     "a grant missing": ("DELETE FROM grants WHERE slot = 3", "slot 3: granted to u3 at seq"),
     "a grant nobody made": (
-        "INSERT INTO grants VALUES (18, 'r2', 'eve', 19, 0)",
+        "INSERT INTO grants SELECT pot, 18, 'eve', '', 19, NULL, 0 FROM pots WHERE name = 'r2'",
         "slot 18: the records grant it to eve, the journal up to",
     ),
     "a changed amount": ("UPDATE grants SET amount_minor = 99 WHERE slot = 3", "slot 3: the records say"),
     "a changed user": ("UPDATE grants SET user = 'eve' WHERE slot = 3", "slot 3: the records say ('r1', 'eve'"),
-    "a changed round": ("UPDATE grants SET round = 'r2' WHERE slot = 3", "slot 3: the records say ('r2', 'u3'"),
+    "a changed round": (
+        "UPDATE grants SET pot = (SELECT pot FROM pots WHERE name = 'r2') WHERE slot = 3",
+        "slot 3: the records say ('r2', 'u3'",
+    ),
     "a changed instant": ("UPDATE grants SET at_us = at_us + 1 WHERE slot = 3", "slot 3: the records say"),
     "a slot out of range": ("UPDATE grants SET slot = 77 WHERE slot = 3", "slot 77: the records grant it to u3"),
     "a missing posting": (
@@ -253,7 +256,7 @@ RECORDS = {
         "account user:eve",
     ),
     "a posting for nothing": (
-        "INSERT INTO postings VALUES ('grant:cny-r1-18', 'round:r1', 'user:eve', 5, 0)",
+        "INSERT INTO postings VALUES (1, 'grant:cny-r1-18', 'round:r1', 'user:eve', 5, 0)",
         "posting grant:cny-r1-18 stands for nothing",
     ),
     "a missing funding": ("DELETE FROM postings WHERE id = 'fund:r1'", "posting fund:r1 (seq 1) is None"),
@@ -276,7 +279,7 @@ RECORDS = {
     ),
     "a missing account": ("DELETE FROM accounts WHERE account = 'user:u3'", "user u3 was granted 28 minor units"),
     "an account from nowhere": (
-        "INSERT INTO accounts VALUES ('user:eve', 0, 7)",
+        "INSERT INTO accounts VALUES (1, 'user:eve', 0, 7)",
         "user eve was granted nothing, but owns 7",
     ),
     "a cursor too high": ("UPDATE cursor SET seq = 5000", "the records hold seq 5000, but the journal ends at seq"),

@@ -267,12 +267,14 @@ BROKEN = {
     "another winner": ("s1", """UPDATE grants SET "user" = 'eve' WHERE slot = 0""", "slot 0: the records say"),
     "a slot in two rounds": (
         "s1",
-        """INSERT INTO grants SELECT slot, 'r2', 'eve', amount_minor, at_us FROM grants WHERE slot = 0""",
+        """INSERT INTO grants (pot, slot, "user", amount_minor, at_us)
+           SELECT r2.pot, slot, 'eve', amount_minor, at_us FROM grants, pots AS r2 WHERE r2.name = 'r2' AND slot = 0""",
         "slot 0: the records grant it more than once",
     ),
     "a grant of a set that records elsewhere": (
         "s3",
-        """INSERT INTO grants VALUES (0, 'r2', 's1-0', 1, 1800000000000000)""",
+        """INSERT INTO grants (pot, slot, "user", amount_minor, at_us)
+           SELECT pot, 0, 's1-0', 1, 1800000000000000 FROM pots WHERE name = 'r2'""",
         "slot 0: the records grant it to s1-0",
     ),
     "a slot granted again in the journal": (
@@ -313,7 +315,7 @@ BROKEN = {
     "a posting less": ("s1", "DELETE FROM postings WHERE id = 'fund:r1/s1'", "posting fund:r1/s1"),
     "a posting too many": (
         "s1",
-        "INSERT INTO postings VALUES ('fund:r9', 'sponsor', 'round:r9', 5, NULL)",
+        "INSERT INTO postings VALUES ('fund:r9', 'sponsor', 'round:r9', 5, NULL, 1)",
         "posting fund:r9 stands for nothing",
     ),
     "another amount posted": (
@@ -321,10 +323,11 @@ BROKEN = {
         "UPDATE postings SET amount_minor = amount_minor + 1 WHERE id = 'fund:r1/s3'",
         "posting fund:r1/s3 (set s3 seq 1)",
     ),
-    "another rule": ("s1", "UPDATE rounds SET credit_prefix = 'house:' WHERE round = 'r1'", "are posted by"),
+    "another rule": ("s1", "UPDATE pots SET credit_prefix = 'house:' WHERE name = 'r1'", "are posted by"),
     "a wrong total": (
         "s1",
-        "UPDATE round_totals SET grants = grants + 1 WHERE log = 's1' AND round = 'r1'",
+        """UPDATE pot_totals SET grants = grants + 1
+            WHERE log = 's1' AND pot = (SELECT pot FROM pots WHERE name = 'r1')""",
         "kept are",
     ),
     "a cursor ahead": ("s1", "UPDATE cursors SET seq = seq + 5 WHERE log = 's1'", "the journal ends at"),

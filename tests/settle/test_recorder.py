@@ -99,8 +99,8 @@ def test_the_recorder_follows_the_log_into_grants_and_ledger(records: SqliteReco
         assert records.cursor() == store.last_seq()
         assert records.totals().grants == 700 + 500
         assert [grant.slot for grant in records.grants_of("u3")] == [3, 1003]
-        assert records.balance("user:u3").net_minor == amounts[3] + amounts[1003]
-        assert records.balance("sponsor").net_minor == -sum(amounts)
+        assert records.balance(campaign.id, "user:u3").net_minor == amounts[3] + amounts[1003]
+        assert records.balance(campaign.id, "sponsor").net_minor == -sum(amounts)
 
     asyncio.run(scenario())
 

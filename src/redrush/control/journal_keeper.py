@@ -193,7 +193,7 @@ class JournalKeeper:
     def _open_records(self) -> None:
         path = self._data_dir.records
         try:
-            self._records = self._files.open_path(path)
+            self._records = self._files.open_path(path, self._tell)
             self._recorded = self._records.mark()
         except (ConfigError, RecordsDamaged) as fault:
             if self._seal_up is None:
@@ -204,7 +204,7 @@ class JournalKeeper:
         self._close_records()
         aside = self._files.set_aside(self._data_dir.records)
         self._tell(f"{self._data_dir.records}: {why}; they are made anew from the journal, what was there is {aside}")
-        self._records = self._files.open_path(self._data_dir.records)
+        self._records = self._files.open_path(self._data_dir.records, self._tell)
         self._recorded = RecordsMark("", 0, "")
 
     def _close_records(self) -> None:

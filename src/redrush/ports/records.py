@@ -41,14 +41,15 @@ class RecordsConflict(RedrushError):
 
 
 class GrantRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One `granted` log record, priced: `users[k]` has slot `first_slot` + k of the round, worth `amounts_minor[k]`.
+    """One `granted` log record, priced: `users[k]` has slot `first_slot` + k of the pot, worth `amounts_minor[k]`.
 
     `rule` says how each of these grants is posted. It is handed on as data, not as one Posting per grant, so that an
     adapter can post a whole run inside the database.
     """
 
     seq: int
-    round: str
+    campaign: str
+    pot: str
     first_slot: int
     at_us: int
     users: Sequence[str]
@@ -60,6 +61,7 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
     """Any other log record, and the postings that follow from it, possibly none."""
 
     record: Opened | Taken | Given
+    campaign: str
     postings: tuple[Posting, ...]
 
     @property
@@ -75,10 +77,11 @@ class RecordedGrant(msgspec.Struct, frozen=True):
     """A grant as the records hold it. `at_us` is microseconds since the Unix epoch."""
 
     slot: int
-    round: str
+    pot: str
     user: str
     amount_minor: int
     at_us: int
+    campaign: str
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -116,15 +119,16 @@ class Records(Protocol):
     def apply(self, changes: Sequence[Change]) -> int:
         """Apply changes in ascending order of seq, all or none, together with the cursor; return the new cursor.
 
-        Changes at or below the cursor are skipped. Raises RecordsConflict if a slot (of the same round) or a posting
-        id is already recorded under another seq, ValueError if the order is wrong.
+        Changes at or below the cursor are skipped. Raises RecordsConflict if a slot of the same pot, or a posting id of
+        the same campaign, is already recorded under another seq, and, where several logs are kept in one place, for
+        changes of another campaign than the log's. Raises ValueError if the order is wrong.
         """
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
-        """Return the user's grants by slot. Stores give at most one per round: as many as the campaign has rounds."""
+        """Return the user's grants of all campaigns, by campaign and slot."""
 
-    def balance(self, account: str) -> Balance:
-        """Return the account's balance; an account that nothing was posted to has zeros."""
+    def balance(self, campaign: str, account: str) -> Balance:
+        """Return the account's balance in the campaign's books; an account that nothing was posted to has zeros."""
 
     def totals(self) -> Totals:
         """Return counts and sums. Reads everything: for reports, not for a page that many people reload."""
@@ -163,7 +167,7 @@ class JournalRecords(Records, Protocol):
 class RecordsFiles(msgspec.Struct, frozen=True):
     """How such records are opened by their path, and put aside where they are of no use."""
 
-    open_path: Callable[[Path], JournalRecords]
+    open_path: Callable[[Path, Callable[[str], object]], JournalRecords]
     """Raises ConfigError for a file of something else, RecordsDamaged, RecordsFailed."""
     set_aside: Callable[[Path], Path]
     """Moves them away under a name that is free, which it returns. Raises RecordsFailed."""

@@ -77,13 +77,22 @@ class Source(Protocol):
     """Records that can be asked; one call at a time. Every call blocks, and may raise RedrushError."""
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
-        """Return the user's grants."""
+        """Return the user's grants of all campaigns."""
 
-    def round_totals(self) -> Sequence[RoundSum]:
-        """Return counts and sums by round."""
+    def round_totals(self, campaign: str, rounds: Sequence[str]) -> Sequence[RoundSum]:
+        """Return counts and sums of the campaign's rounds."""
 
     def close(self) -> None:
         """Release the connection."""
+
+
+Question = Callable[[Source], Sequence[RoundSum]]
+
+
+def sums_of(campaign: Campaign) -> Question:
+    """Return the question for the sums of the campaign's rounds."""
+    rounds = [round_.id for round_ in campaign.rounds]
+    return lambda source: source.round_totals(campaign.id, rounds)
 
 
 class Pool:
@@ -140,7 +149,8 @@ class Queries:
         self._pools = [Pool(name, connect) for name, connect in connects.items()]
         self.site = Site(limits, verifier, now_us)
         self._sampling = Sampling(draw)
-        grants = Sampled(GrantsRoute(self._pools, writers, now_us), self._sampling)
+        self._sums = sums_of(campaign)
+        grants = Sampled(GrantsRoute(self._pools, campaign.id, writers, now_us), self._sampling)
         totals = Sampled(TotalsRoute(self._pools, campaign, now_us), self._sampling)
         self.site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
         self.site.add(b"GET", b"/v1/totals", totals, needs_ticket=False)
@@ -162,7 +172,7 @@ class Queries:
 
     async def watch(self) -> None:
         """Ask every database from time to time, for ever, so that its absence and its return are known."""
-        await asyncio.gather(*(_watch(pool) for pool in self._pools))
+        await asyncio.gather(*(_watch(pool, self._sums) for pool in self._pools))
 
     async def close(self) -> None:
         """Release all connections, after the server has stopped."""
@@ -170,10 +180,10 @@ class Queries:
             await asyncio.to_thread(pool.close)
 
 
-async def _watch(pool: Pool) -> None:
+async def _watch(pool: Pool, question: Question) -> None:
     while True:
         with contextlib.suppress(RedrushError):  # the breaker has heard of it
-            await pool.ask(lambda source: source.round_totals())
+            await pool.ask(question)
         await asyncio.sleep(WATCH_S)
 
 
@@ -196,9 +206,16 @@ def _refused_now(pools: Sequence[Pool]) -> bytes | None:
 class GrantsRoute:
     """`GET /v1/grants`: the caller's recorded grants, in order of the rounds. Every database may have some."""
 
-    def __init__(self, pools: Sequence[Pool], writers: Mapping[str, GrantWriter], now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        pools: Sequence[Pool],
+        campaign_id: str,
+        writers: Mapping[str, GrantWriter],
+        now_us: Callable[[], int],
+    ) -> None:
         self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
+        self._campaign_id = campaign_id
         self._writers = writers
         self._now_us = now_us
         self._order = {round_id: position for position, round_id in enumerate(writers)}
@@ -213,9 +230,9 @@ class GrantsRoute:
         for part in found:
             if isinstance(part, Refusal):
                 return _refused(part)
-            parts.append(part)
-        grants = sorted((grant for part in parts for grant in part), key=lambda grant: self._order[grant.round])
-        texts = [self._writers[grant.round].write(user, grant.slot, grant.at_us) for grant in grants]
+            parts.append([grant for grant in part if grant.campaign == self._campaign_id])
+        grants = sorted((grant for part in parts for grant in part), key=lambda grant: self._order[grant.pot])
+        texts = [self._writers[grant.pot].write(user, grant.slot, grant.at_us) for grant in grants]
         body = f'{{"grants":[{",".join(texts)}]}}'.encode("ascii")
         head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
         return answers.answer(200, body, headers=head)
@@ -228,6 +245,7 @@ class TotalsRoute:
         self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
         self._campaign = campaign
+        self._question = sums_of(campaign)
         self._now_us = now_us
         self._totals: Sequence[RoundSum] = ()
         self._kept = b""
@@ -251,7 +269,7 @@ class TotalsRoute:
 
     async def _ask(self) -> bytes:
         try:
-            found = await asyncio.gather(*(pool.ask(lambda source: source.round_totals()) for pool in self._pools))
+            found = await asyncio.gather(*(pool.ask(self._question) for pool in self._pools))
             totals: list[RoundSum] = []
             for part in found:
                 if isinstance(part, Refusal):

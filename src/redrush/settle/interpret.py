@@ -17,6 +17,7 @@ class Interpreter:
     def __init__(self, campaign: Campaign, amounts: SlotAmounts, set_id: str | None = None) -> None:
         self._rounds = {round_.id: round_ for round_ in campaign.rounds}
         self._rules = {round_id: ledger.grant_rule(campaign, round_id) for round_id in self._rounds}
+        self._campaign = campaign.id
         self._amounts = amounts
         self._set_id = set_id
 
@@ -29,17 +30,18 @@ class Interpreter:
         if isinstance(record, Granted):
             return self._grants(record)
         if isinstance(record, Opened):
-            return Posted(record=record, postings=self._funding(record))
+            return Posted(record=record, campaign=self._campaign, postings=self._funding(record))
         rule = ledger.taken if isinstance(record, Taken) else ledger.given
         posting = rule(record.pot, record.slots, record.transfer, self._amounts)
-        return Posted(record=record, postings=() if posting is None else (posting,))
+        return Posted(record=record, campaign=self._campaign, postings=() if posting is None else (posting,))
 
     def _grants(self, record: Granted) -> GrantRun:
         if record.pot == RETURNED_POT:
             raise LedgerFault(f"log record {record.seq} grants slots that were returned to the sponsor")
         return GrantRun(
             seq=record.seq,
-            round=record.pot,
+            campaign=self._campaign,
+            pot=record.pot,
             first_slot=record.first_slot,
             at_us=record.at_us,
             users=record.users,

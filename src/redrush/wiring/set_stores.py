@@ -13,6 +13,7 @@ from redrush.records.postgres.link import ANSWER_MAX_S
 from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
 from redrush.stores.valkey.primary import Prover
+from redrush.watch.log import server_log
 
 ATTACH_WAIT_S: Final = 3.0
 """How long the start of a role waits for its sets, so as not to complain about what is there in a moment."""
@@ -85,4 +86,6 @@ def open_records(
     spec: SetSpec, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
 ) -> PostgresRecords:
     """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
-    return PostgresRecords(spec.records.read(), spec.id, query_max_s=query_max_s, answer_max_s=answer_max_s)
+    return PostgresRecords(
+        spec.records.read(), spec.id, query_max_s=query_max_s, answer_max_s=answer_max_s, tell=server_log().info
+    )

@@ -122,7 +122,9 @@ def read_records(directory: Path, last_seq: int) -> Recorded:
     """Return what the records hold. The sum of the cursors stands for one: `last_seq` is that of the logs."""
     with psycopg.connect(dsn(directory), connect_timeout=5) as connection:
         cursor = connection.execute("SELECT coalesce(sum(seq), 0)::bigint FROM cursors").fetchone()
-        grants = connection.execute('SELECT slot, round, "user", amount_minor, at_us FROM grants').fetchall()
+        grants = connection.execute(
+            'SELECT slot, name, "user", amount_minor, at_us FROM grants JOIN pots USING (pot)'
+        ).fetchall()
         posted = connection.execute(
             "SELECT account, sum(minor)::bigint FROM ("
             " SELECT credit_account AS account, amount_minor AS minor FROM ledger"
@@ -133,7 +135,8 @@ def read_records(directory: Path, last_seq: int) -> Recorded:
             " SELECT credit_account AS account, amount_minor AS minor FROM postings"
             " UNION ALL SELECT debit_account, -amount_minor FROM postings"
             " UNION ALL SELECT 'user:' || \"user\", amount_minor FROM grants"
-            " UNION ALL SELECT 'round:' || round, -amount_minor FROM grants) AS entries GROUP BY account"
+            " UNION ALL SELECT 'round:' || name, -amount_minor FROM grants JOIN pots USING (pot)) AS entries"
+            " GROUP BY account"
         ).fetchall()
     assert cursor is not None
     return Recorded(

@@ -131,7 +131,8 @@ def read_records(directory: Path) -> Recorded:
     return Recorded(
         cursor=_rows(path, "SELECT seq FROM cursor")[0][0],
         grants=tuple(
-            RecordedGrant(*row) for row in _rows(path, 'SELECT slot, round, "user", amount_minor, at_us FROM grants')
+            RecordedGrant(*row)
+            for row in _rows(path, 'SELECT slot, name, "user", amount_minor, at_us FROM grants JOIN pots USING (pot)')
         ),
         balances_kept_minor=dict(_rows(path, "SELECT account, credits_minor - debits_minor FROM accounts")),
         balances_posted_minor=dict(

@@ -133,7 +133,7 @@ def record(
             time.sleep(POLL_S)
         took_s, recorder_ns = time.perf_counter() - start_s, child.cpu_ns() - start_ns
         postgres_ns, valkey_ns = (cpu_ns() - ns for cpu_ns, ns in zip(parts, before, strict=True))
-        held = sum(totals.grants for totals in records.round_totals())
+        held = records.totals().grants
         if held != grants:
             raise ProcessFailed(f"{grants} grants were in the log, {held} are recorded")
         return Recording(

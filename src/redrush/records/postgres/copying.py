@@ -9,8 +9,9 @@ _ESCAPES: Final = str.maketrans(
 )
 
 
-def grant_lines(run: GrantRun) -> str:
-    """Return the columns (slot, round, user, amount_minor, at_us) of each grant of the run, a line each.
+def grant_lines(run: GrantRun, pot: int) -> str:
+    """Return the columns (pot, slot, user, amount_minor, at_us) of each grant of the run, a line each; `pot` is the
+    number of the run's pot.
 
     Raises ValueError if there are not as many amounts as users.
     """
@@ -18,10 +19,9 @@ def grant_lines(run: GrantRun) -> str:
     text = "".join(users)
     if "\\" in text or not text.isprintable():
         users = [user.translate(_ESCAPES) for user in users]
-    round_ = run.round.translate(_ESCAPES)
     return "".join(
         [
-            f"{slot}\t{round_}\t{user}\t{amount_minor}\t{run.at_us}\n"
+            f"{pot}\t{slot}\t{user}\t{amount_minor}\t{run.at_us}\n"
             for slot, (user, amount_minor) in enumerate(zip(users, run.amounts_minor, strict=True), run.first_slot)
         ]
     )

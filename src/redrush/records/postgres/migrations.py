@@ -3,30 +3,39 @@
 A fresh database goes through the same steps as an old one, so there is no second description that could differ.
 """
 
-from contextlib import nullcontext
-from importlib.resources import files
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import psycopg
 
 from redrush.errors import ConfigError
 from redrush.records.postgres.link import ImpatientConnection
-from redrush.sqlfiles import load_statements
+from redrush.sqlfiles import load_numbered, load_statements
 
 STEP_MAX_S: Final = 600.0
 """For one step, or for waiting while another process makes it: it may build an index of an old event's every grant. One
 that was given up would be made anew from its beginning, again and again."""
 
 
+Tell = Callable[[str], object]
+
+
+def _ignore(_what: str) -> None:
+    """Nobody asked to be told."""
+
+
 def migrations() -> list[str]:
     """Return the scripts in order; the k-th brings a database from version k to k + 1."""
-    folder = files(__package__).joinpath("migrations")
-    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    return [script.read_text(encoding="utf-8") for script in scripts]
+    return list(load_numbered(__package__).values())
 
 
-def migrate(connection: psycopg.Connection[Any], name: str, *, version_max: int | None = None) -> None:
+def migrate(
+    connection: psycopg.Connection[Any], name: str, tell: Tell = _ignore, *, version_max: int | None = None
+) -> None:
     """Bring the database up to the newest version, or to `version_max`. Several processes may do so at once.
+
+    `tell` hears how far a step is that has much to move; each such word is a sign of life, too.
 
     Where it is already, nothing is done and no right to change anything is needed. Raises ConfigError if it is newer
     than this redrush knows.
@@ -37,7 +46,7 @@ def migrate(connection: psycopg.Connection[Any], name: str, *, version_max: int 
     if _version(connection, sql) == target:
         return
     patience = connection.patient(STEP_MAX_S) if isinstance(connection, ImpatientConnection) else nullcontext()
-    with patience, connection.transaction():
+    with patience, _notices_told(connection, name, tell), connection.transaction():
         connection.execute(sql["lock_migrations"])
         version = _version(connection, sql)
         if version > len(scripts):
@@ -47,6 +56,19 @@ def migrate(connection: psycopg.Connection[Any], name: str, *, version_max: int 
         for number in range(version, target):
             connection.execute(scripts[number].encode())
             connection.execute(sql["record_version"], {"version": number + 1})
+
+
+@contextmanager
+def _notices_told(connection: psycopg.Connection[Any], name: str, tell: Tell) -> Iterator[None]:
+    def hear(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "NOTICE":
+            tell(f"{name}: the records are brought to this version: {diagnostic.message_primary}")
+
+    connection.add_notice_handler(hear)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(hear)
 
 
 def _version(connection: psycopg.Connection[Any], sql: dict[str, str]) -> int:

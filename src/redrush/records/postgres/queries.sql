@@ -37,56 +37,80 @@ SELECT seq FROM cursors WHERE log = %(log)s;
 INSERT INTO cursors (log, seq) VALUES (%(log)s, 0) ON CONFLICT DO NOTHING;
 
 -- name: lock_cursor
-SELECT seq, generation, chain FROM cursors WHERE log = %(log)s FOR UPDATE;
+SELECT seq, generation, chain, campaign FROM cursors WHERE log = %(log)s FOR UPDATE;
 
 -- name: move_cursor
-UPDATE cursors SET seq = %(seq)s, chain = %(chain)s WHERE log = %(log)s;
+UPDATE cursors SET seq = %(seq)s, chain = %(chain)s, campaign = %(campaign)s WHERE log = %(log)s;
 
 -- name: known
-SELECT generation, seq, chain, (SELECT coalesce(sum(grants), 0)::bigint FROM round_totals WHERE log = %(log)s)
+SELECT generation, seq, chain, (SELECT coalesce(sum(grants), 0)::bigint FROM pot_totals WHERE log = %(log)s)
   FROM cursors WHERE log = %(log)s;
 
 -- name: begin_generation
 UPDATE cursors SET generation = %(generation)s WHERE log = %(log)s;
 
--- name: register_round
-SELECT register_round(%(round)s, %(id_prefix)s, %(debit_account)s, %(credit_prefix)s);
+-- name: name_campaign
+UPDATE campaigns SET id = %(id)s WHERE id = '';
 
--- name: round
-SELECT partition, id_prefix, debit_account, credit_prefix FROM rounds WHERE round = %(round)s;
+-- name: keep_campaign
+INSERT INTO campaigns (id) VALUES (%(id)s) ON CONFLICT DO NOTHING;
+
+-- name: campaign
+SELECT campaign FROM campaigns WHERE id = %(id)s;
+
+-- name: keep_pots
+-- In order of their names, so that recorders of several logs never wait for each other in a circle.
+INSERT INTO pots (campaign, name, id_prefix, debit_account, credit_prefix)
+SELECT %(campaign)s, * FROM unnest(%(names)s::text[], %(id_prefixes)s::text[], %(debit_accounts)s::text[], %(credit_prefixes)s::text[])
+    AS fresh (name, id_prefix, debit_account, credit_prefix)
+ ORDER BY name
+ON CONFLICT DO NOTHING;
+
+-- name: pots
+SELECT name, pot, id_prefix, debit_account, credit_prefix
+  FROM pots
+ WHERE campaign = %(campaign)s AND name = ANY(%(names)s);
 
 -- name: copy_grants
-COPY {partition} (slot, round, "user", amount_minor, at_us) FROM STDIN;
+COPY grants (pot, slot, "user", amount_minor, at_us) FROM STDIN;
 
 -- name: copy_journal
 COPY journal (log, seq, kind, pot, first_slot, count, at_us, users, slots, transfer) FROM STDIN;
 
--- name: add_to_round_totals
-INSERT INTO round_totals VALUES (%(log)s, %(round)s, %(grants)s, %(granted_minor)s)
-ON CONFLICT (log, round) DO UPDATE
-SET grants = round_totals.grants + excluded.grants,
-    granted_minor = round_totals.granted_minor + excluded.granted_minor;
+-- name: add_to_pot_totals
+INSERT INTO pot_totals (log, pot, grants, granted_minor)
+SELECT %(log)s, * FROM unnest(%(pots)s::integer[], %(grants)s::bigint[], %(granted_minor)s::bigint[])
+ON CONFLICT (log, pot) DO UPDATE
+SET grants = pot_totals.grants + excluded.grants,
+    granted_minor = pot_totals.granted_minor + excluded.granted_minor;
 
 -- name: keep_posting
-INSERT INTO postings VALUES (%(id)s, %(debit_account)s, %(credit_account)s, %(amount_minor)s, %(at_us)s);
+INSERT INTO postings (campaign, id, debit_account, credit_account, amount_minor, at_us)
+VALUES (%(campaign)s, %(id)s, %(debit_account)s, %(credit_account)s, %(amount_minor)s, %(at_us)s);
 
 -- name: grants_of
-SELECT slot, round, "user", amount_minor, at_us FROM grants WHERE "user" = %(user)s ORDER BY slot;
+SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id
+  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE grants."user" = %(user)s
+ ORDER BY campaign, slot, pot;
 
 -- name: balance
--- Grants are looked up by the round's rule, not through the view, so that a user's balance is one look-up per round.
+-- Grants are looked up by their pots' rules, not through the view, so that a user's balance is one look-up.
+WITH ours AS (SELECT campaign FROM campaigns WHERE id = %(campaign)s)
 SELECT coalesce(sum(debit_minor), 0)::bigint, coalesce(sum(credit_minor), 0)::bigint
-  FROM (SELECT amount_minor, 0 FROM postings WHERE debit_account = %(account)s
+  FROM (SELECT amount_minor, 0
+          FROM postings JOIN ours USING (campaign) WHERE debit_account = %(account)s
          UNION ALL
-        SELECT 0, amount_minor FROM postings WHERE credit_account = %(account)s
+        SELECT 0, amount_minor
+          FROM postings JOIN ours USING (campaign) WHERE credit_account = %(account)s
          UNION ALL
-        SELECT grants.amount_minor, 0 FROM grants JOIN rounds USING (round) WHERE rounds.debit_account = %(account)s
+        SELECT grants.amount_minor, 0
+          FROM pots JOIN ours USING (campaign) JOIN grants USING (pot) WHERE pots.debit_account = %(account)s
          UNION ALL
         SELECT 0, grants.amount_minor
-          FROM rounds
-          JOIN grants ON grants.round = rounds.round
-                     AND grants."user" = substr(%(account)s, length(rounds.credit_prefix) + 1)
-         WHERE starts_with(%(account)s, rounds.credit_prefix)
+          FROM pots JOIN ours USING (campaign) JOIN grants USING (pot)
+         WHERE starts_with(%(account)s, pots.credit_prefix)
+           AND grants."user" = substr(%(account)s, length(pots.credit_prefix) + 1)
        ) AS entries (debit_minor, credit_minor);
 
 -- name: totals
@@ -98,7 +122,11 @@ SELECT (SELECT count(*) FROM grants),
   FROM ledger;
 
 -- name: round_totals
-SELECT round, sum(grants)::bigint, sum(granted_minor)::bigint FROM round_totals GROUP BY round ORDER BY round;
+SELECT pots.name, sum(grants)::bigint, sum(granted_minor)::bigint
+  FROM pot_totals JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE campaigns.id = %(campaign)s AND pots.name = ANY(%(rounds)s)
+ GROUP BY pots.name
+ ORDER BY pots.name;
 
 -- name: journal
 SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer

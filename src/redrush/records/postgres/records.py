@@ -1,8 +1,11 @@
 """The records of the scaled form in PostgreSQL: a batch is one transaction under the lock of its log's cursor.
 
 The lock makes it exactly once: who holds it knows what is recorded, so that grants need no ON CONFLICT and go in with
-COPY, straight into the partition of their round. Recorders of other logs hold other cursors. No row is shared between
-logs: balances are added up when they are asked for, and every sum that is kept belongs to one log.
+one COPY. Recorders of other logs hold other cursors. No row is shared between logs: balances are added up when they are
+asked for, and every sum that is kept belongs to one log.
+
+Campaigns and pots have numbers, which rows and keys are made of. They are given in a transaction of their own, before
+the batch: several recorders meet a new pot at once. A log is of one campaign, and the cursor says which.
 
 A log may begin anew (`redrush.ports.store.History`). The generation that may be applied stands beside the cursor, under
 the same lock: when `begin` has returned, no batch of an earlier one comes in, however long its recorder was stopped.
@@ -15,14 +18,12 @@ there.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
-from operator import attrgetter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg import sql as composing
 
 from redrush.core.money.ledger import GrantRule
 from redrush.errors import ConfigError
@@ -40,7 +41,7 @@ from redrush.ports.records import (
 from redrush.ports.store import Granted, History, Known, LogRecord
 from redrush.records.postgres.copying import grant_lines
 from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
-from redrush.records.postgres.migrations import migrate
+from redrush.records.postgres.migrations import Tell, migrate
 from redrush.sqlfiles import load_statements
 
 QUERY_MAX_S: Final = 60.0
@@ -57,6 +58,14 @@ FETCHED_ROWS: Final = 500
 """Rows of the journal that are fetched at a time; each holds up to a few hundred users."""
 
 _PACKAGE = "redrush.records.postgres"
+
+
+POTS_MAX: Final = 100_000
+"""Numbers of pots that are remembered; one that is not is looked up again."""
+
+
+def _ignore(_what: str) -> None:
+    """Nobody asked to be told."""
 
 
 class RoundTotals(msgspec.Struct, frozen=True):
@@ -77,9 +86,16 @@ class PostgresRecords:
     commits_are_durable = True
 
     def __init__(
-        self, dsn: str, log: str, *, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
+        self,
+        dsn: str,
+        log: str,
+        *,
+        query_max_s: float = QUERY_MAX_S,
+        answer_max_s: float = ANSWER_MAX_S,
+        tell: Tell = _ignore,
     ) -> None:
-        """Connects to nothing yet. `log` names the log in the database, such as "s1".
+        """Connects to nothing yet. `log` names the log in the database, such as "s1". `tell` hears how far a migration
+        of the schema is.
 
         No statement of `cursor` and `apply` waits longer than `answer_max_s` for its answer, and none of the others
         longer than `query_max_s`, which the server holds too, and QUERY_GRACE_S.
@@ -89,7 +105,9 @@ class PostgresRecords:
         self._sql = load_statements(_PACKAGE, "queries.sql")
         self._writer = Link(dsn, self._greet_writer, answer_max_s)
         self._reader = Link(dsn, self._greet_reader, query_max_s + QUERY_GRACE_S)
-        self._partitions: dict[tuple[str, GrantRule], str] = {}
+        self._tell = tell
+        self._campaigns: dict[str, int] = {}
+        self._pots: dict[tuple[int, str], tuple[int, GrantRule]] = {}
         self._generation: int | None = None
         self.chain: str | None = None
         """The fingerprint of the log up to its cursor, as of the last `begin`; None where it was not kept."""
@@ -109,7 +127,7 @@ class PostgresRecords:
         """
         with self._writer.transaction() as cursor:
             cursor.execute(self._statement("start_cursor"), {"log": self._log})
-            seq, generation, self.chain = self._row(cursor, "lock_cursor", log=self._log)
+            seq, generation, self.chain, _ = self._row(cursor, "lock_cursor", log=self._log)
             if generation > history.generation:
                 raise RecordsConflict(
                     f"{self._writer.name}: log {self._log} is in generation {generation}, and what was read is of "
@@ -135,16 +153,17 @@ class PostgresRecords:
     def apply(self, changes: Sequence[Change], chain: str | None = None) -> int:
         """See the port. `chain` is the fingerprint of the log up to the last change, None where it is not known.
 
-        Raises RecordsConflict also when another history was begun than by this object's `begin`.
+        Raises RecordsConflict also when another history was begun than by this object's `begin`, and for changes of
+        another campaign than the log's.
         """
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
-        for change in changes:
-            if isinstance(change, GrantRun):
-                self._register_round(change.round, change.rule)
+        if not changes:
+            return self.cursor()
+        campaign = self._number(changes)
         with self._writer.transaction() as cursor:
             cursor.execute(self._statement("start_cursor"), {"log": self._log})
-            seq, generation, _ = self._row(cursor, "lock_cursor", log=self._log)
+            seq, generation, _, ours = self._row(cursor, "lock_cursor", log=self._log)
             if self._generation not in (None, generation):
                 raise RecordsConflict(
                     f"{self._writer.name}: log {self._log} is in generation {generation} now, not {self._generation}"
@@ -152,13 +171,20 @@ class PostgresRecords:
             new = [change for change in changes if change.seq > seq]
             if not new:
                 return int(seq)
+            if ours not in (None, campaign):
+                raise RecordsConflict(
+                    f"{self._writer.name}: log {self._log} is not of campaign {new[0].campaign}: these records belong "
+                    "to another event"
+                )
             self._keep_journal(cursor, new)
-            self._keep_grants(cursor, [change for change in new if isinstance(change, GrantRun)])
+            self._keep_grants(cursor, campaign, [change for change in new if isinstance(change, GrantRun)])
             for change in new:
                 if isinstance(change, Posted):
                     for posting in change.postings:
-                        cursor.execute(self._statement("keep_posting"), msgspec.structs.asdict(posting))
-            cursor.execute(self._statement("move_cursor"), {"log": self._log, "seq": new[-1].seq, "chain": chain})
+                        values = {"campaign": campaign, **msgspec.structs.asdict(posting)}
+                        cursor.execute(self._statement("keep_posting"), values)
+            moved = {"log": self._log, "seq": new[-1].seq, "chain": chain, "campaign": campaign}
+            cursor.execute(self._statement("move_cursor"), moved)
         return new[-1].seq
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
@@ -166,20 +192,22 @@ class PostgresRecords:
         with self._reader.transaction() as cursor:
             return [RecordedGrant(*row) for row in cursor.execute(self._statement("grants_of"), {"user": user})]
 
-    def balance(self, account: str) -> Balance:
+    def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""
         with self._reader.transaction() as cursor:
-            return Balance(*self._row(cursor, "balance", account=account))
+            return Balance(*self._row(cursor, "balance", campaign=campaign, account=account))
 
     def totals(self) -> Totals:
         """See the port."""
         with self._reader.transaction() as cursor:
             return Totals(*self._row(cursor, "totals"))
 
-    def round_totals(self) -> list[RoundTotals]:
-        """Return the totals of every round that was granted from, by its id. Reads a row for each log and round."""
+    def round_totals(self, campaign: str, rounds: Sequence[str]) -> list[RoundTotals]:
+        """Return the totals of those of the campaign's rounds that were granted from, by id. Reads a row for each log
+        and round."""
+        asked = {"campaign": campaign, "rounds": list(rounds)}
         with self._reader.transaction() as cursor:
-            return [RoundTotals(*row) for row in cursor.execute(self._statement("round_totals"))]
+            return [RoundTotals(*row) for row in cursor.execute(self._statement("round_totals"), asked)]
 
     def journal(self, after: int = 0) -> Iterator[LogRecord]:
         """Yield the records of the log with seq > `after`, in order, all of one state of the database.
@@ -195,38 +223,77 @@ class PostgresRecords:
         self._writer.close()
         self._reader.close()
 
-    def _register_round(self, round_id: str, rule: GrantRule) -> None:
-        """Have a partition for the round. In a transaction of its own: others may be writing to other partitions."""
-        if (round_id, rule) in self._partitions:
+    def _number(self, changes: Sequence[Change]) -> int:
+        """Give numbers to the campaign and the pots that have none yet; return the campaign's.
+
+        In a transaction of its own, for others may be writing. Raises RecordsConflict if there are several campaigns,
+        or a pot is posted otherwise than before.
+        """
+        campaigns = {change.campaign for change in changes}
+        if len(campaigns) > 1:
+            raise RecordsConflict(f"{self._writer.name}: log {self._log} has changes of several campaigns: {campaigns}")
+        (name,) = campaigns
+        rules = {change.pot: change.rule for change in changes if isinstance(change, GrantRun)}
+        known = self._campaigns.get(name)
+        fresh = sorted(pot for pot in rules if known is None or (known, pot) not in self._pots)
+        if known is None or fresh:
+            with self._writer.transaction() as cursor:
+                known = self._campaigns[name] = self._numbered_campaign(cursor, name)
+                self._number_pots(cursor, known, {pot: rules[pot] for pot in fresh})
+        for pot, rule in rules.items():
+            if (kept := self._pots[known, pot][1]) != rule:
+                raise RecordsConflict(
+                    f"{self._writer.name} posts pot {pot} as {kept}, this campaign as {rule}: "
+                    "these records belong to another event"
+                )
+        return known
+
+    def _numbered_campaign(self, cursor: Cursor, name: str) -> int:
+        found = cursor.execute(self._statement("campaign"), {"id": name}).fetchone()
+        if found is None:
+            cursor.execute(self._statement("name_campaign"), {"id": name})
+            cursor.execute(self._statement("keep_campaign"), {"id": name})
+            found = self._row(cursor, "campaign", id=name)
+        return int(found[0])
+
+    def _number_pots(self, cursor: Cursor, campaign: int, rules: Mapping[str, GrantRule]) -> None:
+        if len(self._pots) + len(rules) > POTS_MAX:
+            self._pots.clear()
+        names = {"campaign": campaign, "names": list(rules)}
+        if not rules:
             return
-        with self._writer.transaction() as cursor:
-            cursor.execute(self._statement("register_round"), {"round": round_id, **msgspec.structs.asdict(rule)})
-            partition, *kept = self._row(cursor, "round", round=round_id)
-        if GrantRule(*kept) != rule:
-            raise RecordsConflict(
-                f"{self._writer.name} posts round {round_id} as {GrantRule(*kept)}, this campaign as {rule}: "
-                "these records belong to another event"
-            )
-        self._partitions[round_id, rule] = partition
+        columns = {
+            "id_prefixes": [rule.id_prefix for rule in rules.values()],
+            "debit_accounts": [rule.debit_account for rule in rules.values()],
+            "credit_prefixes": [rule.credit_prefix for rule in rules.values()],
+        }
+        found = cursor.execute(self._statement("pots"), names).fetchall()
+        if len(found) < len(rules):
+            cursor.execute(self._statement("keep_pots"), {**names, **columns})
+            found = cursor.execute(self._statement("pots"), names).fetchall()
+        for pot, number, *rule in found:
+            self._pots[campaign, pot] = (number, GrantRule(*rule))
 
     def _keep_journal(self, cursor: Cursor, changes: Sequence[Change]) -> None:
         with cursor.copy(self._statement("copy_journal")) as copy:
             for change in changes:
                 copy.write_row((self._log, *_journal_row(change)))
 
-    def _keep_grants(self, cursor: Cursor, runs: Sequence[GrantRun]) -> None:
-        by_round = attrgetter("round")
-        for round_id, group in groupby(sorted(runs, key=by_round), by_round):
-            of_round = list(group)
-            partition = composing.Identifier(self._partitions[round_id, of_round[0].rule])
-            with cursor.copy(composing.SQL(self._sql["copy_grants"]).format(partition=partition)) as copy:
-                for run in of_round:
-                    copy.write(grant_lines(run))
-            added: Counter[str] = Counter()
-            for run in of_round:
-                added["grants"] += len(run.users)
-                added["granted_minor"] += sum(run.amounts_minor)
-            cursor.execute(self._statement("add_to_round_totals"), {"log": self._log, "round": round_id, **added})
+    def _keep_grants(self, cursor: Cursor, campaign: int, runs: Sequence[GrantRun]) -> None:
+        if not runs:
+            return
+        grants: Counter[int] = Counter()
+        granted_minor: Counter[int] = Counter()
+        with cursor.copy(self._statement("copy_grants")) as copy:
+            for run in runs:
+                pot, _ = self._pots[campaign, run.pot]
+                copy.write(grant_lines(run, pot))
+                grants[pot] += len(run.users)
+                granted_minor[pot] += sum(run.amounts_minor)
+        # In order, so that nobody who reads or writes several rows waits in a circle.
+        pots = sorted(grants)
+        added = {"grants": [grants[pot] for pot in pots], "granted_minor": [granted_minor[pot] for pot in pots]}
+        cursor.execute(self._statement("add_to_pot_totals"), {"log": self._log, "pots": pots, **added})
 
     def _row(self, cursor: Cursor, name: str, **values: Any) -> tuple[Any, ...]:
         row = cursor.execute(self._statement(name), values).fetchone()
@@ -247,10 +314,10 @@ class PostgresRecords:
             raise RecordsFailed(f"{self._writer.name} is a standby now: nothing can be recorded there")
         connection.execute(self._statement("commit_durably"))
         connection.execute(self._statement("end_abandoned"), {"milliseconds": str(ABANDONED_S * 1_000)})
-        migrate(connection, self._writer.name)
+        migrate(connection, self._writer.name, self._tell)
 
     def _greet_reader(self, connection: psycopg.Connection[Any]) -> None:
-        migrate(connection, self._reader.name)
+        migrate(connection, self._reader.name, self._tell)
         bound = {"milliseconds": str(int(self._query_max_s * 1_000))}
         connection.execute(self._statement("bound_statements"), bound)
 
@@ -259,4 +326,4 @@ def _journal_row(change: Change) -> Row:
     if isinstance(change, Posted):
         return row_of(change.record)
     users = tuple(change.users)
-    return granted_row(Granted(change.seq, change.round, change.first_slot, users, change.at_us), users_text(users))
+    return granted_row(Granted(change.seq, change.pot, change.first_slot, users, change.at_us), users_text(users))

@@ -1,8 +1,8 @@
 -- name: create_fresh_grants
 -- The batch under way, of this connection only. JSON is parsed once; the rest is SQL from table to table.
 CREATE TEMP TABLE fresh_grants (
+    pot          INTEGER NOT NULL,
     slot         INTEGER NOT NULL,
-    round        TEXT    NOT NULL,
     "user"       TEXT    NOT NULL,
     amount_minor INTEGER NOT NULL,
     at_us        INTEGER NOT NULL
@@ -16,6 +16,21 @@ CREATE TEMP TABLE fresh_postings (
     amount_minor   INTEGER NOT NULL,
     at_us          INTEGER
 ) STRICT;
+
+-- name: campaigns
+SELECT campaign, id FROM campaigns;
+
+-- name: keep_campaign
+INSERT INTO campaigns (id) VALUES (:id) RETURNING campaign;
+
+-- name: name_campaign
+UPDATE campaigns SET id = :id WHERE id = '';
+
+-- name: pot
+SELECT pot FROM pots WHERE campaign = :campaign AND name = :name;
+
+-- name: keep_pot
+INSERT INTO pots (campaign, name) VALUES (:campaign, :name) RETURNING pot;
 
 -- name: tables
 SELECT count(*) FROM sqlite_schema;
@@ -38,7 +53,7 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer FROM jou
 -- name: load_grants
 -- :grants is [[user, amount_minor], …]; the k-th has slot :first_slot + k.
 INSERT INTO fresh_grants
-SELECT :first_slot + key, :round, value ->> 0, value ->> 1, :at_us
+SELECT :pot, :first_slot + key, value ->> 0, value ->> 1, :at_us
   FROM json_each(:grants);
 
 -- name: load_grant_postings
@@ -51,20 +66,21 @@ SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_mino
 INSERT INTO fresh_postings VALUES (:id, :debit_account, :credit_account, :amount_minor, :at_us);
 
 -- name: keep_grants
-INSERT INTO grants SELECT slot, round, "user", amount_minor, at_us FROM fresh_grants;
+INSERT INTO grants (pot, slot, "user", amount_minor, at_us)
+SELECT pot, slot, "user", amount_minor, at_us FROM fresh_grants;
 
 -- name: keep_postings
-INSERT INTO postings SELECT id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
+INSERT INTO postings SELECT :campaign, id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
 
 -- name: debit_accounts
 INSERT INTO accounts
-SELECT debit_account, sum(amount_minor), 0 FROM fresh_postings GROUP BY debit_account
+SELECT :campaign, debit_account, sum(amount_minor), 0 FROM fresh_postings GROUP BY debit_account
 ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
 
 -- name: credit_accounts
 -- Grouping also sorts, so that neighbouring accounts are written together: half the pages of arrival order.
 INSERT INTO accounts
-SELECT credit_account, 0, sum(amount_minor) FROM fresh_postings GROUP BY credit_account
+SELECT :campaign, credit_account, 0, sum(amount_minor) FROM fresh_postings GROUP BY credit_account
 ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
 
 -- name: clear_fresh_grants
@@ -74,10 +90,15 @@ DELETE FROM fresh_grants;
 DELETE FROM fresh_postings;
 
 -- name: grants_of
-SELECT slot, round, "user", amount_minor, at_us FROM grants WHERE "user" = :user ORDER BY slot;
+SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id
+  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE grants."user" = :user
+ ORDER BY campaign, slot, pot;
 
 -- name: balance
-SELECT debits_minor, credits_minor FROM accounts WHERE account = :account;
+SELECT debits_minor, credits_minor
+  FROM accounts JOIN campaigns USING (campaign)
+ WHERE campaigns.id = :campaign AND account = :account;
 
 -- name: totals
 SELECT (SELECT count(*) FROM grants),

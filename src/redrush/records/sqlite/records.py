@@ -13,9 +13,10 @@ not once per batch next to the journal's own syncs, which claims wait for.
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,21 +37,20 @@ from redrush.ports.records import (
     Totals,
 )
 from redrush.ports.store import Granted
-from redrush.sqlfiles import load_script, load_statements
+from redrush.records.sqlite.migrations import Tell, migrate
+from redrush.sqlfiles import load_statements
 
 APPLICATION_ID = 0x52525243
 """In the file's header, so that no other SQLite file is taken for records ("RRRC")."""
-
-SCHEMA_VERSION = 2
-
-UNMARKED_VERSION = 1
-"""Records of this version do not keep the log; they are made anew."""
 
 ASIDE_MAX = 99
 """Damaged files kept beside the one in use; then somebody should look."""
 
 FILES = ("", "-wal", "-shm")
 """What belongs to a SQLite file, by the ends of the names."""
+
+POTS_MAX = 100_000
+"""Numbers of pots that are remembered; one that is not is looked up again."""
 
 CACHE_KIB = 32 * 1024
 """Page cache of the writer. Users arrive in no order, so every batch touches pages all over the user indexes."""
@@ -60,6 +60,10 @@ BUSY_WAIT_MS = 5_000
 
 _PACKAGE = "redrush.records.sqlite"
 _encode = msgspec.json.Encoder().encode
+
+
+def _ignore(_what: str) -> None:
+    """Nobody asked to be told."""
 
 
 class SqliteRecords:
@@ -72,6 +76,8 @@ class SqliteRecords:
 
     def __init__(self, path: Path, writer: apsw.Connection, reader: apsw.Connection) -> None:
         self._path = path
+        self._campaigns: dict[str, int] = {}
+        self._pots: dict[tuple[int, str], int] = {}
         self._writer = writer
         self._reader = reader
         self._sql = load_statements(_PACKAGE, "queries.sql")
@@ -79,12 +85,13 @@ class SqliteRecords:
         self._read_lock = threading.Lock()
 
     @classmethod
-    def open_path(cls, path: Path) -> Self:
-        """Open the records at `path`, creating them if the file is missing or empty.
+    def open_path(cls, path: Path, tell: Tell = _ignore) -> Self:
+        """Open the records at `path`, creating them if the file is missing or empty. Those of an older version are
+        brought to this one first; `tell` hears how far that is.
 
         Raises ConfigError if the file is something else or of another version, RecordsFailed if the disk fails.
         """
-        return cls(path, *_open(path))
+        return cls(path, *_open(path, tell))
 
     def mark(self) -> RecordsMark:
         """Return how far the records are. Raises RecordsDamaged if that was changed by anybody else."""
@@ -121,13 +128,15 @@ class SqliteRecords:
         """See the port."""
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
-        with self._write_lock, _failures(self._path), _transaction(self._writer):
+        with self._write_lock, _failures(self._path), self._numbering(), _transaction(self._writer):
             cursor, chain, log, _ = self._row(self._writer, "mark")
             new = [change for change in changes if change.seq > cursor]
             if not new:
                 return int(cursor)
-            self._load(new)
-            self._keep()
+            for campaign, of_campaign in groupby(new, attrgetter("campaign")):
+                number = self._campaign(campaign)
+                self._load(of_campaign, number)
+                self._keep(number)
             rows = [_row_of(change) for change in new]
             for row in rows:
                 chain = chain_after(chain, row)
@@ -140,10 +149,11 @@ class SqliteRecords:
         with self._read_lock, _failures(self._path):
             return [RecordedGrant(*row) for row in self._reader.execute(self._sql["grants_of"], {"user": user})]
 
-    def balance(self, account: str) -> Balance:
+    def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""
+        asked = {"campaign": campaign, "account": account}
         with self._read_lock, _failures(self._path):
-            row = self._reader.execute(self._sql["balance"], {"account": account}).fetchone()
+            row = self._reader.execute(self._sql["balance"], asked).fetchone()
         return Balance(0, 0) if row is None else Balance(*row)
 
     def totals(self) -> Totals:
@@ -174,7 +184,8 @@ class SqliteRecords:
             self._reader.close(True)
             self._writer.close(True)
             aside = set_aside(self._path)
-            self._writer, self._reader = _open(self._path)
+            self._writer, self._reader = _open(self._path, _ignore)
+            self._forget_numbers()
         self.belong_to(log)
         return aside
 
@@ -188,44 +199,75 @@ class SqliteRecords:
         to = {"seq": seq, "chain": chain, "log": log, "digest": _digest(seq, chain, log)}
         self._writer.execute(self._sql["move_cursor"], to)
 
-    def _load(self, changes: Sequence[Change]) -> None:
+    def _campaign(self, name: str) -> int:
+        """Return the campaign's number, in the transaction that may make it known."""
+        if name not in self._campaigns:
+            self._writer.execute(self._sql["name_campaign"], {"id": name})
+            rows: list[tuple[Any, ...]] = self._writer.execute(self._sql["campaigns"]).fetchall()
+            self._campaigns = {id_: number for number, id_ in rows}
+            if name not in self._campaigns:
+                self._campaigns[name] = self._row(self._writer, "keep_campaign", id=name)[0]
+        return self._campaigns[name]
+
+    def _pot(self, campaign: int, name: str) -> int:
+        """Return the pot's number, in the transaction that may make it known."""
+        if (campaign, name) not in self._pots:
+            if len(self._pots) >= POTS_MAX:
+                self._pots.clear()
+            of_pot = {"campaign": campaign, "name": name}
+            found = self._writer.execute(self._sql["pot"], of_pot).fetchone() or self._row(
+                self._writer, "keep_pot", **of_pot
+            )
+            self._pots[campaign, name] = int(found[0])
+        return self._pots[campaign, name]
+
+    @contextmanager
+    def _numbering(self) -> Iterator[None]:
+        """Forget the numbers if the block fails: those that it gave were taken back."""
+        try:
+            yield
+        except BaseException:
+            self._forget_numbers()
+            raise
+
+    def _forget_numbers(self) -> None:
+        self._campaigns.clear()
+        self._pots.clear()
+
+    def _load(self, changes: Iterable[Change], campaign: int) -> None:
         """Fill the connection's own tables of fresh grants and postings from the changes."""
         grants_loaded = 0
         for change in changes:
             if isinstance(change, GrantRun):
-                self._load_run(change, after_row=grants_loaded)
+                self._load_run(change, self._pot(campaign, change.pot), after_row=grants_loaded)
                 grants_loaded += len(change.users)
             else:
                 for posting in change.postings:
                     self._writer.execute(self._sql["load_posting"], msgspec.structs.asdict(posting))
 
-    def _load_run(self, run: GrantRun, after_row: int) -> None:
+    def _load_run(self, run: GrantRun, pot: int, after_row: int) -> None:
         worth = _encode(list(zip(run.users, run.amounts_minor, strict=True))).decode()
-        placed = {"first_slot": run.first_slot, "round": run.round, "at_us": run.at_us, "grants": worth}
+        placed = {"first_slot": run.first_slot, "pot": pot, "at_us": run.at_us, "grants": worth}
         self._writer.execute(self._sql["load_grants"], placed)
         self._writer.execute(
             self._sql["load_grant_postings"], {**msgspec.structs.asdict(run.rule), "after_row": after_row}
         )
 
-    def _keep(self) -> None:
-        for name in (
-            "keep_grants",
-            "keep_postings",
-            "debit_accounts",
-            "credit_accounts",
-            "clear_fresh_grants",
-            "clear_fresh_postings",
-        ):
-            self._writer.execute(self._sql[name])
+    def _keep(self, campaign: int) -> None:
+        self._writer.execute(self._sql["keep_grants"])
+        for name in ("keep_postings", "debit_accounts", "credit_accounts"):
+            self._writer.execute(self._sql[name], {"campaign": campaign})
+        self._writer.execute(self._sql["clear_fresh_grants"])
+        self._writer.execute(self._sql["clear_fresh_postings"])
 
-    def _row(self, connection: apsw.Connection, name: str) -> tuple[Any, ...]:
-        row: tuple[Any, ...] | None = connection.execute(self._sql[name]).fetchone()
+    def _row(self, connection: apsw.Connection, name: str, /, **values: Any) -> tuple[Any, ...]:
+        row: tuple[Any, ...] | None = connection.execute(self._sql[name], values or None).fetchone()
         if row is None:
             raise RecordsFailed(f"{self._path} answers {name} with nothing: it is damaged; move it away to rebuild it")
         return row
 
 
-def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
+def _open(path: Path, tell: Tell) -> tuple[apsw.Connection, apsw.Connection]:
     """Return a connection that writes and one that reads; see `SqliteRecords.open_path`."""
     sql = load_statements(_PACKAGE, "queries.sql")
     with ExitStack() as opened, _failures(path):
@@ -233,7 +275,7 @@ def _open(path: Path) -> tuple[apsw.Connection, apsw.Connection]:
         writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         opened.callback(writer.close, force=True)
         with _transaction(writer):
-            _create_or_recognise(writer, path, sql["tables"])
+            _create_or_migrate(writer, path, sql["tables"], tell)
         _tune(writer)
         writer.execute(sql["create_fresh_grants"])
         writer.execute(sql["create_fresh_postings"])
@@ -270,29 +312,23 @@ def _row_of(change: Change) -> Row:
     if not isinstance(change, GrantRun):
         return row_of(change.record)
     users = tuple(change.users)
-    return granted_row(Granted(change.seq, change.round, change.first_slot, users, change.at_us), users_text(users))
+    return granted_row(Granted(change.seq, change.pot, change.first_slot, users, change.at_us), users_text(users))
 
 
 def _digest(seq: int, chain: str, log: str) -> str:
     return hashlib.blake2b(f"{seq} {chain} {log}".encode(), digest_size=8).hexdigest()
 
 
-def _create_or_recognise(writer: apsw.Connection, path: Path, tables_query: str) -> None:
-    """Create the schema in an empty file; refuse a file that is something else."""
+def _create_or_migrate(writer: apsw.Connection, path: Path, tables_query: str, tell: Tell) -> None:
+    """Bring the file to the newest version; refuse one that is something else."""
     application_id = writer.pragma("application_id")
-    version = writer.pragma("user_version")
-    tables = writer.execute(tables_query).get
-    if (application_id, version, tables) == (0, 0, 0):
-        writer.execute(load_script(_PACKAGE, "schema.sql"))
+    if application_id != APPLICATION_ID:
+        if (application_id, writer.pragma("user_version"), writer.execute(tables_query).get) != (0, 0, 0):
+            raise ConfigError(
+                f"{path} is not a records file of redrush: move it away, it is made anew from the journal"
+            )
         writer.pragma("application_id", APPLICATION_ID)
-        writer.pragma("user_version", SCHEMA_VERSION)
-    elif application_id != APPLICATION_ID:
-        raise ConfigError(f"{path} is not a records file of redrush: move it away, it is made anew from the journal")
-    elif version != SCHEMA_VERSION:
-        raise ConfigError(
-            f"{path} has records of version {version}, this redrush reads {SCHEMA_VERSION}: "
-            "move it away, it is made anew from the journal"
-        )
+    migrate(writer, path, tell)
 
 
 @contextmanager

@@ -79,22 +79,21 @@ class LedgerCheck:
         self._check_balances()
 
     def _rows(self, name: str, **values: Any) -> sqlite3.Cursor:
-        return self._connection.execute(self._sql[name], values)
+        return self._connection.execute(self._sql[name], {"campaign": self._journal.terms.campaign, **values})
 
     def _find(self, posting: str) -> Row | None:
         found: Row | None = self._rows("posting", id=posting).fetchone()
         return found
 
     def _check_postings(self, grants: int) -> None:
-        campaign = self._journal.terms.campaign
-        for slot, round_id, user in self._rows("grants_without_posting", campaign=campaign):
+        for slot, round_id, user in self._rows("grants_without_posting"):
             self._problems.add(f"slot {slot}: the grant of {user} in round {round_id} has no posting of its amount")
         others = check_other_postings(self._find, (WHOLE,), self._journal, self._problems)
         ((count,),) = self._rows("count_postings")
         if count != grants + len(others):
             self._problems.add(f"there are {count} postings for {grants} grants and {len(others)} other events")
             ids = json.dumps(others)
-            for (posting,) in self._rows("postings_without_grant", campaign=campaign, others=ids):
+            for (posting,) in self._rows("postings_without_grant", others=ids):
                 self._problems.add(f"posting {posting} stands for nothing in the journal")
 
     def _check_balances(self) -> None:

@@ -25,9 +25,10 @@ Row = tuple[Any, ...]
 class Database:
     """One state of a database with records. Made by `one_state_of`."""
 
-    def __init__(self, connection: psycopg.Connection[Row], sql: dict[str, str]) -> None:
+    def __init__(self, connection: psycopg.Connection[Row], sql: dict[str, str], campaign: str) -> None:
         self._connection = connection
         self._sql = sql
+        self._campaign = campaign
         self._readings = 0
         cursors = self._rows("cursors")
         self.cursors: dict[str, int] = {str(log): int(seq) for log, seq, _ in cursors}
@@ -53,7 +54,7 @@ class Database:
         for stray in sorted(postings.keys() - set(others)):
             problems.add(f"posting {stray} stands for nothing in the journal")
         self._check_rules(journal, problems)
-        self._check_round_totals(sets, journal, problems)
+        self._check_pot_totals(sets, journal, problems)
         # A grant's row is its posting: what is left to go wrong is the view that says so.
         posted_minor = won_minor.total() + sum(posting[2] for posting in postings.values())
         (found,) = self._rows("ledger")
@@ -69,7 +70,7 @@ class Database:
             if rule != agreed:
                 problems.add(f"round {round_id}: its grants are posted by {rule}, it must be {agreed}")
 
-    def _check_round_totals(self, sets: Collection[str], journal: Journal, problems: Problems) -> None:
+    def _check_pot_totals(self, sets: Collection[str], journal: Journal, problems: Problems) -> None:
         grants: Counter[tuple[str, str]] = Counter()
         granted_minor: Counter[tuple[str, str]] = Counter()
         for slot, is_recorded in enumerate(journal.recorded):
@@ -80,7 +81,7 @@ class Database:
                     granted_minor[part.set, part.pot] += journal.terms.amounts[slot]
         kept = {
             (str(log), str(round_id)): (int(count), int(minor))
-            for log, round_id, count, minor in self._rows("round_totals")
+            for log, round_id, count, minor in self._rows("pot_totals")
         }
         derived = {key: (count, granted_minor[key]) for key, count in grants.items()}
         for key in sorted(kept.keys() | derived.keys()):
@@ -92,14 +93,14 @@ class Database:
                 )
 
     def _rows(self, name: str) -> list[Row]:
-        return self._connection.execute(self._sql[name].encode()).fetchall()
+        return self._connection.execute(self._sql[name].encode(), {"campaign": self._campaign}).fetchall()
 
     def _stream(self, name: str, **values: Any) -> Iterator[Row]:
         """Yield a large result piece by piece; several may be under way."""
         self._readings += 1
         with self._connection.cursor(f"reading_{self._readings}") as cursor:
             cursor.itersize = FETCHED_ROWS
-            yield from cursor.execute(self._sql[name].encode(), values)
+            yield from cursor.execute(self._sql[name].encode(), {"campaign": self._campaign, **values})
 
 
 @contextmanager
@@ -131,8 +132,9 @@ def recorders_held(dsn: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def one_state_of(dsn: str, name: str) -> Iterator[Database]:
-    """Read the database as it is now, whatever is written meanwhile. Raises RedrushError, in the block too."""
+def one_state_of(dsn: str, name: str, campaign: str) -> Iterator[Database]:
+    """Read what the database has of a campaign now, whatever is written meanwhile. Raises RedrushError, in the block
+    too."""
     with connected(dsn, name) as (connection, sql):
         connection.execute(sql["begin"].encode())
-        yield Database(connection, sql)
+        yield Database(connection, sql, campaign)

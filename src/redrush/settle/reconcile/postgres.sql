@@ -6,7 +6,8 @@ LOCK TABLE cursors IN SHARE MODE;
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 
 -- name: cursors
-SELECT log, seq, chain FROM cursors;
+-- Of this campaign, and of none that anybody knows of.
+SELECT log, seq, chain FROM cursors LEFT JOIN campaigns USING (campaign) WHERE coalesce(id, %(campaign)s) = %(campaign)s;
 
 -- name: taken
 SELECT transfer FROM journal WHERE kind = 'taken';
@@ -26,17 +27,28 @@ SELECT log, count(*)
  ORDER BY log;
 
 -- name: grants
-SELECT slot, round, "user", amount_minor, at_us FROM grants;
+SELECT slot, pots.name, "user", amount_minor, at_us
+  FROM grants LEFT JOIN pots USING (pot) LEFT JOIN campaigns USING (campaign)
+ WHERE coalesce(campaigns.id, %(campaign)s) = %(campaign)s;
 
 -- name: postings
-SELECT id, debit_account, credit_account, amount_minor FROM postings;
+SELECT postings.id, debit_account, credit_account, amount_minor
+  FROM postings JOIN campaigns USING (campaign)
+ WHERE campaigns.id = %(campaign)s;
 
 -- name: rules
-SELECT round, id_prefix, debit_account, credit_prefix FROM rounds;
+SELECT name, id_prefix, debit_account, credit_prefix
+  FROM pots JOIN campaigns USING (campaign)
+ WHERE campaigns.id = %(campaign)s;
 
--- name: round_totals
-SELECT log, round, grants, granted_minor FROM round_totals WHERE grants <> 0 ORDER BY log, round;
+-- name: pot_totals
+SELECT log, name, grants, granted_minor
+  FROM pot_totals JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE campaigns.id = %(campaign)s AND grants <> 0
+ ORDER BY log, name;
 
 -- name: ledger
 -- Added up from the postings, grants' own included.
-SELECT count(*), coalesce(sum(amount_minor), 0)::bigint FROM ledger;
+SELECT count(*), coalesce(sum(amount_minor), 0)::bigint
+  FROM ledger JOIN campaigns USING (campaign)
+ WHERE campaigns.id = %(campaign)s;

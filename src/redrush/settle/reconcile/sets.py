@@ -76,7 +76,7 @@ async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report
     terms = await asyncio.to_thread(read_terms, data_dir)
     check_terms(terms, problems)
     with ExitStack() as stack:
-        databases = await _evidence(stack, sources)
+        databases = await _evidence(stack, sources, terms.campaign)
         by_set = {source.set: databases[source.dsn][0] for source in sources}
         cursors = {source.set: by_set[source.set].cursors.get(source.set, 0) for source in sources}
         tails = [Tail(source, cursors[source.set]) for source in sources]
@@ -104,7 +104,9 @@ async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report
         return await asyncio.to_thread(judge)
 
 
-async def _evidence(stack: ExitStack, sources: Sequence[SetSource]) -> dict[str, tuple[Database, ExitStack]]:
+async def _evidence(
+    stack: ExitStack, sources: Sequence[SetSource], campaign: str
+) -> dict[str, tuple[Database, ExitStack]]:
     """Return one state of each database, by DSN, and what to close to let its recorders go on.
 
     All recorders of all databases are held before the first state is taken.
@@ -117,7 +119,7 @@ async def _evidence(stack: ExitStack, sources: Sequence[SetSource]) -> dict[str,
     for dsn, place in places.items():
         await asyncio.to_thread(held[dsn].enter_context, recorders_held(dsn, place))
     return {
-        dsn: (await asyncio.to_thread(stack.enter_context, one_state_of(dsn, place)), held[dsn])
+        dsn: (await asyncio.to_thread(stack.enter_context, one_state_of(dsn, place, campaign)), held[dsn])
         for dsn, place in places.items()
     }
 

@@ -1,4 +1,5 @@
--- Records of the embedded form, version 2 (PRAGMA user_version). A projection of journal.db: delete it and it is rebuilt.
+-- Records of the embedded form, as they were at version 2 (PRAGMA user_version). A projection of journal.db: delete it and
+-- it is rebuilt.
 
 -- The last log record applied. One row, written in the transaction of what it stands for. `chain` is the fingerprint of
 -- the log up to there, `log` the id of the journal, "" before it is known; `digest` is of the three.
