@@ -10,7 +10,7 @@ import asyncio
 import sys
 
 try:
-    from redrush.client.participant import Participant, Result, Shown
+    from redrush import Participant, Result, Shown
 except ImportError as missing:
     sys.exit(f"grab.py: {missing}")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, HTTPException
 
-from redrush.client.issue import Issuer
+from redrush import Issuer
 
 app = FastAPI()
 issuer = Issuer.from_file(os.environ["REDRUSH_LOGIN_KEY"])

@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -87,6 +88,11 @@ def load_keys(data_dir: DataDir) -> Keys:
         raise ConfigError(f"{data_dir.keys}: cannot be read: {fault.strerror}") from fault
     except ValueError as fault:  # not JSON, not these fields, not base64, not UTF-8
         raise ConfigError(f"{data_dir.keys}: is not a file of keys: {fault}; {_restore(data_dir)}") from fault
+
+
+def receipt_keys(directory: str | Path) -> KeyRing:
+    """Return the keys that the receipts of a data directory are verified by. ConfigError if it has none."""
+    return load_keys(DataDir(Path(directory))).receipts
 
 
 def key_digests(keys: Keys) -> dict[str, str]:
