@@ -1,5 +1,6 @@
 """`redrush switch` and `redrush playbook`, with a real server and without one; and what survives `kill -9`."""
 
+import getpass
 import json
 import random
 import subprocess
@@ -55,6 +56,17 @@ def _server(directory: Path, *options: str) -> Iterator[ServerProcess]:
         server.kill()
 
 
+def _operator(run: Run, data: str, name: str) -> tuple[str, str]:
+    """Add an operator; returns the options that give an order under this name."""
+    added = run("operator", "add", name, "--data", data, "--out", f"{name}.token", "--lasts", "1h")
+    assert (added.code, added.err) == (0, "")
+    return "--token", f"{name}.token"
+
+
+def _operators(run: Run, data: str) -> Any:
+    return json.loads(run("operator", "list", "--data", data, "--json").out)["operators"]
+
+
 def _switch(run: Run, *arguments: str) -> Any:
     printed = run("switch", *arguments, "--data", "d", "--json")
     assert (printed.code, printed.err) == (0, "")
@@ -66,14 +78,16 @@ def _values(run: Run) -> dict[str, Any]:
 
 
 def test_commands_do_the_same_with_a_server_and_without(run: Run, data: str, tmp_path: Path) -> None:
+    ann, bob = (_operator(run, data, name) for name in ("ann", "bob"))
+
     def session() -> list[dict[str, Any]]:
         found = [
-            _switch(run, "set", "sampling.non_core", "0.5", "--why", "busy", "--who", "ann"),
-            json.loads(run("playbook", "apply", "calm", "--data", data, "--who", "bob", "--json").out),
-            _switch(run, "set", "release.r1.per_second", "9", "--who", "ann"),
-            json.loads(run("playbook", "undo", "calm", "--data", data, "--who", "bob", "--json").out),
-            _switch(run, "release", "sampling.non_core", "--who", "ann"),
-            _switch(run, "release", "release.r1.per_second", "--who", "ann"),
+            _switch(run, "set", "sampling.non_core", "0.5", "--why", "busy", *ann),
+            json.loads(run("playbook", "apply", "calm", "--data", data, *bob, "--json").out),
+            _switch(run, "set", "release.r1.per_second", "9", *ann),
+            json.loads(run("playbook", "undo", "calm", "--data", data, *bob, "--json").out),
+            _switch(run, "release", "sampling.non_core", *ann),
+            _switch(run, "release", "release.r1.per_second", *ann),
         ]
         for answer in found:
             del answer["version"]
@@ -88,7 +102,38 @@ def test_commands_do_the_same_with_a_server_and_without(run: Run, data: str, tmp
     log = _switch(run, "log")["entries"]
     assert [entry["version"] for entry in log] == list(range(1, 13))
     assert [entry["what"] for entry in log[:6]] == [entry["what"] for entry in log[6:]]
-    assert (log[0]["who"], log[0]["why"]) == ("ann", "busy")
+    assert [entry["who"] for entry in log] == ["ann", "bob", "ann", "bob", "ann", "ann"] * 2
+    assert (log[0]["said"], log[0]["why"]) == (getpass.getuser(), "busy")
+    assert {row["name"]: row["last_used_at"] is not None for row in _operators(run, data)} == {"ann": True, "bob": True}
+
+
+def test_a_name_that_is_only_said_is_kept_beside_the_events_own(run: Run, data: str, tmp_path: Path) -> None:
+    def who() -> list[tuple[str, str]]:
+        _switch(run, "set", "answer_ended", "on", "--who", "the director")
+        return [(entry["who"], entry["said"]) for entry in _switch(run, "log")["entries"]]
+
+    assert who() == [("event", "the director")]
+    with _server(tmp_path):
+        assert who() == [("event", "the director")] * 2
+
+
+def test_an_operator_that_is_removed_is_refused_at_once(run: Run, data: str, tmp_path: Path) -> None:
+    ann, token = _operator(run, data, "ann"), Path("ann.token")
+    twice = run("operator", "add", "ann", "--data", data)
+    assert (twice.code, "has a token already; `redrush operator remove ann`" in twice.err) == (2, True)
+    with _server(tmp_path):
+        _switch(run, "set", "answer_ended", "on", *ann)
+        assert run("operator", "remove", "ann", "--data", data).out == "ann: has no token any more\n"
+        served = run("switch", "set", "answer_ended", "off", "--data", data, *ann)
+    alone = run("switch", "set", "answer_ended", "off", "--data", data, *ann)
+    for refused in (served, alone):
+        assert (refused.code, refused.out, is_one_sentence(refused.err)) == (2, "", True)
+    assert "token" in served.err
+    assert f"{token}: is no token of d, or not any more; `redrush operator list`" in alone.err
+    gone = run("operator", "remove", "ann", "--data", data)
+    assert (gone.code, '"ann" is no operator of d; there are none' in gone.err) == (2, True)
+    own = run("operator", "remove", "event", "--data", data)
+    assert (own.code, "control-token: is what the event's own processes have" in own.err) == (2, True)
 
 
 def test_what_is_set_without_a_server_holds_from_its_next_start(run: Run, data: str, tmp_path: Path) -> None:
@@ -103,17 +148,18 @@ def test_what_is_set_without_a_server_holds_from_its_next_start(run: Run, data: 
 
 
 def test_what_is_shown_is_fit_to_be_read(run: Run, data: str) -> None:
-    run("switch", "set", "sampling.non_core", "0.5", "--data", data, "--who", "ann", "--why", "busy")
+    ann, bob = (_operator(run, data, name) for name in ("ann", "bob"))
+    run("switch", "set", "sampling.non_core", "0.5", "--data", data, *ann, "--who", "Ann Li", "--why", "busy")
     listed = run("switch", "list", "--data", data).out
     assert "sampling.non_core = 0.5  (default 1; set by ann)\n" in listed
     assert "release.r1.per_second = off\n" in listed
-    applied = run("playbook", "apply", "calm", "--data", data, "--who", "bob").out
+    applied = run("playbook", "apply", "calm", "--data", data, *bob, "--who", "").out
     assert applied.startswith("sampling.non_core: 0.5 -> 0\n")
     assert run("playbook", "list", "--data", data).out == (
         "calm (applied by bob): no queries\n    sampling.non_core = 0\n"
     )
     log = run("switch", "log", "--data", data).out.splitlines()
-    assert log[0].endswith("Z ann: set sampling.non_core [busy]: sampling.non_core: 1 -> 0.5")
+    assert log[0].endswith("Z ann (Ann Li, as said): set sampling.non_core [busy]: sampling.non_core: 1 -> 0.5")
     assert log[1].endswith("Z bob: apply calm: sampling.non_core: 0.5 -> 0")
 
 

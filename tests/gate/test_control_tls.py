@@ -11,6 +11,7 @@ import pytest
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import load_address, load_token
+from redrush.control.orders import ListSwitches, SetSwitch
 from redrush.errors import ConfigError
 from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 from redrush.http.control_port import GUESTS_MAX
@@ -36,10 +37,10 @@ async def test_an_operators_command_knows_the_server_by_its_own_certificate(tmp_
     authority = Authority(tmp_path / "authority")
     async with _embedded(tmp_path / "d", authority.files("control.example")) as (data, _):
         # The certificate is for another name than the address: it is this very one.
-        told = await asyncio.to_thread(operate, data, "GET", "/v1/switches", None)
+        told = await asyncio.to_thread(operate, data, ListSwitches())
         assert (told["live"], told["version"]) == (True, 0)
-        changed = {"value": True, "why": "w"}
-        assert (await asyncio.to_thread(operate, data, "PUT", "/v1/switches/answer_ended", changed))["version"] == 1
+        changed = await asyncio.to_thread(operate, data, SetSwitch("answer_ended", value=True, why="w"))
+        assert changed["version"] == 1
 
 
 async def test_who_shows_another_certificate_is_told_no_token(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_open_terms
 from redrush.control.issuing import plan_tickets
 from redrush.control.operator_access import load_token
+from redrush.control.operators import add_operator, remove_operator
 from redrush.control.sealing import load_campaign
 from redrush.control.switch_follower import SwitchFollower
 from redrush.control.switch_log import entries_of
@@ -241,11 +242,11 @@ async def test_a_playbook_is_applied_and_undone_as_one_and_a_later_hand_stays(tm
             "sampling.non_core": 0,
         }
         listed = (await event.control("GET", "/v1/playbooks")).json["playbooks"]
-        assert [(row["name"], row["applied_by"]) for row in listed] == [("calm", "bob")]
+        assert [(row["name"], row["applied_by"]) for row in listed] == [("calm", "event")]
         await event.switch("sampling.non_core", 0.25)
         undone = await event.control("POST", "/v1/playbooks/calm/undo")
         assert undone.json["changes"] == [{"switch": "release.r1.per_second", "from": 0.0, "to": 5.0}]
-        assert undone.json["kept"] == [{"switch": "sampling.non_core", "value": 0.25, "set_by": "ann"}]
+        assert undone.json["kept"] == [{"switch": "sampling.non_core", "value": 0.25, "set_by": "event"}]
         again = await event.control("POST", "/v1/playbooks/calm/undo")
         assert (again.status, again.json["detail"]) == (
             409,
@@ -259,10 +260,11 @@ async def test_every_change_is_in_the_log_and_none_that_was_refused(tmp_path: Pa
         assert (await event.control("PUT", "/v1/switches/answer_ended", value=7)).status == 400
         await event.switch("answer_ended", None)
         entries = (await event.control("GET", "/v1/switches/log")).json["entries"]
-    assert [(entry["version"], entry["who"], entry["why"], entry["what"]["action"]) for entry in entries] == [
-        (1, "ann", "test", "set"),
-        (2, "ann", "test", "release"),
-    ]
+    keys = ("version", "who", "said", "why")
+    assert [(*(entry[key] for key in keys), entry["what"]["action"]) for entry in entries] == [
+        (1, "event", "ann", "test", "set"),
+        (2, "event", "ann", "test", "release"),
+    ], "who it was is whose token it was; the name that was said stands beside"
     assert len(entries_of(DataDir(tmp_path).switches)) == 2
 
 
@@ -322,6 +324,27 @@ async def test_only_who_has_the_token_may_look_or_switch(tmp_path: Path, token: 
     assert entries_of(DataDir(tmp_path).switches) == []
 
 
+async def test_an_operators_own_token_says_who_it_was_whatever_the_body_says(tmp_path: Path) -> None:
+    async with running(tmp_path) as event:
+        now_s = int(time.time())
+        tokens = {name: add_operator(event.data_dir, name, now_s) for name in ("ann", "bob")}
+        late = add_operator(event.data_dir, "late", now_s - 100, 60)
+        for name, token in tokens.items():
+            put = await event.control("PUT", "/v1/switches/answer_ended", token, value=name == "ann", who="the boss")
+            assert put.status == 200
+        assert (await event.control("GET", "/v1/switches", late)).status == 401, "its time is over"
+        remove_operator(event.data_dir, "bob")
+        for _ in range(2):
+            assert (await event.control("GET", "/v1/switches", tokens["bob"])).status == 401
+        assert (await event.control("GET", "/v1/switches", tokens["ann"])).status == 200
+        event.data_dir.operators.write_text("[half a fi")
+        assert (await event.control("GET", "/v1/switches", tokens["ann"])).status == 200, "what was read last holds"
+        entries = entries_of(event.data_dir.switches)
+    assert [(entry.who, entry.said) for entry in entries] == [("ann", "the boss"), ("bob", "the boss")]
+    secret = event.data_dir.operators.stat().st_mode
+    assert oct(secret)[-3:] == "600"
+
+
 async def test_a_rule_applies_its_playbook_under_pressure_and_takes_it_back_by_itself(tmp_path: Path) -> None:
     async with running(tmp_path, TEXT + RULE) as event:
         crowd = [await asyncio.open_connection("127.0.0.1", event.ports["gate"]) for _ in range(4)]
@@ -334,9 +357,9 @@ async def test_a_rule_applies_its_playbook_under_pressure_and_takes_it_back_by_i
             while await event.value("release.r1.per_second") != "off":
                 await asyncio.sleep(0.02)
         entries = entries_of(event.data_dir.switches)
-        assert [entry.who for entry in entries] == ["rule crowded", "ann", "rule crowded"]
+        assert [entry.who for entry in entries] == ["rule crowded", "event", "rule crowded"]
         assert entries[0].why == "gate.connections is 4"
-        assert [kept.set_by for kept in entries[2].kept] == ["ann"], "the operator's hand stays"
+        assert [kept.set_by for kept in entries[2].kept] == ["event"], "the operator's hand stays"
 
 
 async def test_a_rule_that_is_gone_from_the_file_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from redrush.cli import background, backups, beginning, drills, outermost, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.login_keys import login_key_app
 from redrush.cli.operator_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn
+from redrush.cli.operators import operator_app
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
 from redrush.cli.stack import stack_app
@@ -44,6 +45,7 @@ app.add_typer(stack_app, name="stack")
 app.add_typer(set_app, name="set")
 app.add_typer(login_key_app, name="login-key")
 app.add_typer(audience_app, name="audience")
+app.add_typer(operator_app, name="operator")
 beginning.add_to(app)
 background.add_to(app)
 backups.add_to(app)

@@ -13,6 +13,7 @@ from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
+    from redrush.operate.switching import Holder
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
@@ -31,7 +32,19 @@ KeysFromOption = Annotated[
     ),
 ]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
-WhoOption = Annotated[str | None, typer.Option("--who", help="Who does it; the user of this system by default.")]
+WhoOption = Annotated[
+    str | None,
+    typer.Option("--who", help="Who does it, kept as said; the user of this system by default."),
+]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--token",
+        metavar="FILE",
+        envvar="REDRUSH_TOKEN_FILE",
+        help="File with your own token (redrush operator add): you stand in the log under its name.",
+    ),
+]
 
 
 def show(fields: dict[str, Any], lines: list[str], *, as_json: bool) -> None:
@@ -66,3 +79,10 @@ def who_is(who: str | None) -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def holder_of(who: str | None, token: Path | None) -> "Holder":
+    """Return who gives an order, and with which token."""
+    from redrush.operate.switching import Holder
+
+    return Holder(who_is(who), token)

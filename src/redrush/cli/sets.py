@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
+from redrush.cli.operator_options import (
+    DataOption,
+    DeployOption,
+    JsonOption,
+    TokenOption,
+    WhoOption,
+    WhyOption,
+    holder_of,
+    show,
+    who_is,
+)
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
@@ -61,16 +71,17 @@ def lower_set(
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,
+    token: TokenOption = None,
 ) -> None:
     """Let the primary go on with the replicas it has now; the terms are raised again when one is in step."""
     from redrush.operate.set_orders import deployment_path, lower
 
-    lower(deployment_path(data, deploy), set_id, why, who_is(who))
+    lower(deployment_path(data, deploy), set_id, why, holder_of(who, token))
     _say(f"{set_id}: its primary goes on with the replicas it has")
 
 
 @set_app.command("promote")
-def promote_server(
+def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
     why: NeededWhyOption,
     set_id: OptionalSetArgument = None,
     address: Annotated[
@@ -79,6 +90,7 @@ def promote_server(
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,
+    token: TokenOption = None,
     yes: YesOption = False,
 ) -> None:
     """Make a server the primary by force, whatever it lacks. Says what may be lost, and does it only with --yes.
@@ -95,7 +107,7 @@ def promote_server(
 
     if set_id is None or address is None:
         raise typer.BadParameter("name the set and the server: redrush set promote SET ADDRESS")
-    unasked = promote(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
+    unasked = promote(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
     _say(f"{set_id}: {address} is the primary")
     if unasked:
         _say(
@@ -106,7 +118,7 @@ def promote_server(
 
 
 @set_app.command("rebuild")
-def rebuild_lost_set(
+def rebuild_lost_set(  # noqa: PLR0913, PLR0917 - options of one command
     set_id: OptionalSetArgument = None,
     address: Annotated[
         str | None, typer.Option("--address", metavar="HOST:PORT", help="An empty server of the set.")
@@ -115,6 +127,7 @@ def rebuild_lost_set(
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
+    token: TokenOption = None,
     yes: YesOption = False,
 ) -> None:
     """Make a set anew whose copies are all lost: from its journal in the records, and the other sets' moves.
@@ -131,7 +144,7 @@ def rebuild_lost_set(
 
     if set_id is None or address is None:
         raise typer.BadParameter("name the set and its empty server: redrush set rebuild SET --address HOST:PORT")
-    rebuilt = rebuild(deployment_path(data, deploy), set_id, address, why, who_is(who), yes=yes)
+    rebuilt = rebuild(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
     _say(f"{set_id}: rebuilt on {address} up to log record {rebuilt.last_seq}, in epoch {rebuilt.epoch}")
     _say(AFTER_A_LOSS)
 

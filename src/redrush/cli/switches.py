@@ -1,14 +1,27 @@
 """`redrush switch` and `redrush playbook`: thin over `redrush.operate.switching`, with or without a running server."""
 
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
+from redrush.cli.operator_options import (
+    DataOption,
+    DeployOption,
+    JsonOption,
+    TokenOption,
+    WhoOption,
+    WhyOption,
+    holder_of,
+    show,
+    who_is,
+)
 from redrush.core.steering.switches import shown
 from redrush.errors import ConfigError
+
+if TYPE_CHECKING:
+    from redrush.control.orders import BoardOrder
+    from redrush.operate.switching import Holder
 
 switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")
 playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch settings, applied and undone as one.")
@@ -16,24 +29,21 @@ playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch set
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
 
-def _ask(
-    data: Path | None, deploy: Path | None, method: str, path: str, fields: dict[str, Any] | None = None
-) -> dict[str, Any]:
+def _ask(data: Path | None, deploy: Path | None, order: "BoardOrder", holder: "Holder | None" = None) -> dict[str, Any]:
     from redrush.control.data_dir import DataDir
-    from redrush.operate.switching import operate, operate_deployment
+    from redrush.operate.switching import Holder, operate, operate_deployment
 
+    holder = holder or Holder()
     if data is not None and deploy is None:
-        return operate(DataDir(data), method, path, fields)
+        return operate(DataDir(data), order, holder)
     if deploy is not None and data is None:
-        return operate_deployment(deploy, method, path, fields)
+        return operate_deployment(deploy, order, holder)
     raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
 
 
-def _order(
-    data: Path | None, deploy: Path | None, method: str, path: str, order: dict[str, Any], *, as_json: bool
-) -> None:
+def _order(data: Path | None, deploy: Path | None, order: "BoardOrder", holder: "Holder", *, as_json: bool) -> None:
     """Have something changed, and show what that did."""
-    fields = _ask(data, deploy, method, path, order)
+    fields = _ask(data, deploy, order, holder)
     show(fields, _effect_lines(fields), as_json=as_json)
 
 
@@ -51,7 +61,9 @@ def _effect_lines(fields: dict[str, Any]) -> list[str]:
 @switch_app.command("list")
 def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show every switch, its value, and who has set it."""
-    fields = _ask(data, deploy, "GET", "/v1/switches")
+    from redrush.control.orders import ListSwitches
+
+    fields = _ask(data, deploy, ListSwitches())
     lines = []
     for row in fields["switches"]:
         by = f"  (default {shown(row['default'])}; set by {row['set_by']})" if row["set_by"] else ""
@@ -60,18 +72,20 @@ def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json:
 
 
 @switch_app.command("set", context_settings={"ignore_unknown_options": True})
-def set_switch(
+def set_switch(  # noqa: PLR0913, PLR0917 - options of one command
     name: NameArgument,
     value: Annotated[str, typer.Argument(metavar="VALUE", help='A number, true, false, or "off".')],
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set a switch. It holds, whatever automatic rules want, until it is set again or released."""
-    order = {"value": value, "why": why, "who": who_is(who)}
-    _order(data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", order, as_json=as_json)
+    from redrush.control.orders import SetSwitch
+
+    _order(data, deploy, SetSwitch(name, value, why), holder_of(who, token), as_json=as_json)
 
 
 @switch_app.command("release")
@@ -81,17 +95,21 @@ def release_switch(
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take back what was set by hand: playbooks, rules and the default have the switch again."""
-    order = {"value": None, "why": why, "who": who_is(who)}
-    _order(data, deploy, "PUT", f"/v1/switches/{quote(name, safe='')}", order, as_json=as_json)
+    from redrush.control.orders import ReleaseSwitch
+
+    _order(data, deploy, ReleaseSwitch(name, why), holder_of(who, token), as_json=as_json)
 
 
 @switch_app.command("log")
 def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show who changed what, when and why; the newest thousand changes, oldest first."""
-    fields = _ask(data, deploy, "GET", "/v1/switches/log")
+    from redrush.control.orders import ReadLog
+
+    fields = _ask(data, deploy, ReadLog())
     show(fields, [_entry_line(entry) for entry in fields["entries"]], as_json=as_json)
 
 
@@ -116,7 +134,8 @@ def accept_log(
 def _entry_line(entry: dict[str, Any]) -> str:
     what = entry["what"]
     why = f" [{entry['why']}]" if entry["why"] else ""
-    head = f"{entry['at']} {entry['who']}:"
+    said = f" ({entry['said']}, as said)" if entry.get("said") else ""
+    head = f"{entry['at']} {entry['who']}{said}:"
     if what["action"] == "order":
         return f"{head} {' '.join(filter(None, [what['order'], 'set', what['set'], what['address']]))}{why}"
     changes = ", ".join(f"{c['switch']}: {shown(c['from'])} -> {shown(c['to'])}" for c in entry["changes"])
@@ -126,7 +145,9 @@ def _entry_line(entry: dict[str, Any]) -> str:
 @playbook_app.command("list")
 def list_playbooks(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show the playbooks of the campaign, and which are applied."""
-    fields = _ask(data, deploy, "GET", "/v1/playbooks")
+    from redrush.control.orders import ListPlaybooks
+
+    fields = _ask(data, deploy, ListPlaybooks())
     lines = []
     for row in fields["playbooks"]:
         state = f"applied by {row['applied_by']}" if row["applied_by"] else "not applied"
@@ -142,11 +163,13 @@ def apply_playbook(
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Set every switch of the playbook, as one change."""
-    order = {"why": why, "who": who_is(who)}
-    _order(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/apply", order, as_json=as_json)
+    from redrush.control.orders import ApplyPlaybook
+
+    _order(data, deploy, ApplyPlaybook(name, why), holder_of(who, token), as_json=as_json)
 
 
 @playbook_app.command("undo")
@@ -156,8 +179,10 @@ def undo_playbook(
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring back what was there before the playbook, but for what somebody has set since."""
-    order = {"why": why, "who": who_is(who)}
-    _order(data, deploy, "POST", f"/v1/playbooks/{quote(name, safe='')}/undo", order, as_json=as_json)
+    from redrush.control.orders import UndoPlaybook
+
+    _order(data, deploy, UndoPlaybook(name, why), holder_of(who, token), as_json=as_json)

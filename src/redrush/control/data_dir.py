@@ -12,7 +12,9 @@
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
 | `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
 | `switches.mark` | how far that log is, for the case that it is not there any more (`redrush.control.switch_mark`) |
-| `control-token` | whoever has it may switch |
+| `control-token` | whoever has it may switch, under the name of the event |
+| `operators.json` | who may switch under a name of their own, each with the hash of a token |
+| `operators-used.json` | when those tokens were used last; nothing rests on it |
 | `control-port.json` | where the control port of the running server is |
 | `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
 """
@@ -41,6 +43,8 @@ OURS: Final = (
     "switches.mark",
     "plans.json",
     "control-token",
+    "operators.json",
+    "operators-used.json",
     "control-port.json",
     "switches-heard.json",
     "deployment.toml",
@@ -126,6 +130,16 @@ class DataDir(msgspec.Struct, frozen=True):
     def control_token(self) -> Path:
         """The secret of the control port."""
         return self.root / "control-token"
+
+    @property
+    def operators(self) -> Path:
+        """Who may switch under a name of their own."""
+        return self.root / "operators.json"
+
+    @property
+    def operators_used(self) -> Path:
+        """When the tokens of operators were used last."""
+        return self.root / "operators-used.json"
 
     @property
     def control_port(self) -> Path:

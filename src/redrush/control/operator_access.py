@@ -1,32 +1,16 @@
 """How operators' commands find and enter the control port of a running server: its token, and where it is."""
 
 import secrets
-from hmac import compare_digest
 from typing import Final
 
 import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import create_durably, write_durably
-from redrush.core.identity.tickets import Ticket
 from redrush.errors import ConfigError
 from redrush.http.ask import ControlAddress
 
 TOKEN_BYTES: Final = 32
-OPERATOR: Final = "operator"
-_NEVER_S: Final = 1 << 62
-
-
-class TokenVerifier:
-    """Checks the control token where a site checks tickets. Whoever has it is the operator, and it does not expire."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token.encode("ascii")
-        self._ticket = Ticket(OPERATOR, _NEVER_S)
-
-    def verify(self, ticket: bytes) -> Ticket | None:
-        """Return the operator's ticket for the right token, else None, in a time that does not tell how wrong it is."""
-        return self._ticket if compare_digest(ticket, self._token) else None
 
 
 def load_or_create_token(data_dir: DataDir) -> str:

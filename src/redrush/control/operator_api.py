@@ -1,7 +1,8 @@
 """The control API as operations: what each path takes and answers, with no word about HTTP connections.
 
-Whoever serves them checks the token first. An operation gets the body's fields and returns a status with the fields of
-its answer; a refusal is a status of 400 or more with one sentence.
+Whoever serves them checks the token first, and says whose it is. An operation gets the body's fields and returns a
+status with the fields of its answer; a refusal is a status of 400 or more with one sentence. Behind it is a typed order
+(`redrush.control.orders`), which `carry_out` takes as it is where no server runs.
 
 A switch or playbook has a path of its own, so the paths are known at the start: the site that serves the metrics serves
 these too, and the serving process needs no framework for a handful of operators.
@@ -14,15 +15,27 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.control.switch_log import SwitchLogFailed
-from redrush.control.switchboard import Switchboard, TooManyChanges
-from redrush.core.steering.switch_layers import Effect, NotInForce
+from redrush.control.orders import (
+    ApplyPlaybook,
+    BoardOrder,
+    Given,
+    ListPlaybooks,
+    ListSwitches,
+    ReadLog,
+    ReleaseSwitch,
+    SetSwitch,
+    UndoPlaybook,
+    Value,
+)
+from redrush.control.switchboard import Switchboard
+from redrush.core.steering.switch_layers import NotInForce
 from redrush.core.steering.switches import WrongSetting
 from redrush.errors import RedrushError
 
 Fields = Mapping[str, Any]
 Tell = Callable[[str, Mapping[str, float]], int]
-Run = Callable[[Fields], Awaitable[tuple[int, dict[str, Any]]]]
+Run = Callable[[Fields, str], Awaitable[tuple[int, dict[str, Any]]]]
+"""Gets the fields, and who asks: the holder of the token."""
 
 LOG_ENTRIES_MAX: Final = 1_000
 """Entries of the audit log in one answer, the newest; the file has them all."""
@@ -46,14 +59,14 @@ class Operation(msgspec.Struct, frozen=True):
 class _Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a PUT. `value` null releases what was set by hand."""
 
-    value: bool | float | str | None
+    value: Value | None
     why: str = ""
-    who: str = "operator"
+    who: str = ""
 
 
 class _Doing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: str = ""
-    who: str = "operator"
+    who: str = ""
 
 
 class _Watching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,36 +98,52 @@ class OperatorApi:
 
     def operations(self) -> Iterator[Operation]:
         """Yield every operation."""
-        yield Operation("GET", "/v1/switches", self._switches)
-        yield Operation("GET", "/v1/switches/log", self._log)
+        yield Operation("GET", "/v1/switches", partial(self._ask, ListSwitches()))
+        yield Operation("GET", "/v1/switches/log", partial(self._ask, ReadLog()))
         yield Operation("POST", "/v1/switches/watch", self._watch, waits=True)
-        yield Operation("GET", "/v1/playbooks", self._playbooks)
+        yield Operation("GET", "/v1/playbooks", partial(self._ask, ListPlaybooks()))
         if self._tell is not None:
             yield Operation("POST", "/v1/readings", partial(self._told, self._tell))
         for name in self._board.registry:
             yield Operation("PUT", f"/v1/switches/{name}", partial(self._set, name))
         for row in self._board.describe_playbooks():
-            for verb in ("apply", "undo"):
-                yield Operation("POST", f"/v1/playbooks/{row['name']}/{verb}", partial(self._play, verb, row["name"]))
+            for verb, order in (("apply", ApplyPlaybook), ("undo", UndoPlaybook)):
+                yield Operation("POST", f"/v1/playbooks/{row['name']}/{verb}", partial(self._play, order, row["name"]))
 
-    async def _switches(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
-        return 200, {"version": self._board.snapshot.version, "switches": self._board.describe_switches()}
+    async def carry_out(self, order: BoardOrder, given: Given) -> dict[str, Any]:
+        """Do what is ordered, and return the fields of the answer.
 
-    async def _playbooks(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
-        rules = [msgspec.to_builtins(rule) for rule in self._board.plans.rules]
-        return 200, {
-            "version": self._board.snapshot.version,
-            "playbooks": self._board.describe_playbooks(),
-            "rules": rules,
+        Raises WrongSetting for a wrong name or value, NotInForce for what is not to be undone, SwitchLogFailed or
+        TooManyChanges if it cannot be written down now, ConfigError for a log that cannot be read.
+        """
+        board = self._board
+        match order:
+            case ListSwitches():
+                return {"version": board.snapshot.version, "switches": board.describe_switches()}
+            case ListPlaybooks():
+                rules = [msgspec.to_builtins(rule) for rule in board.plans.rules]
+                listed = board.describe_playbooks()
+                return {"version": board.snapshot.version, "playbooks": listed, "rules": rules}
+            case ReadLog():
+                return {"entries": msgspec.to_builtins(await asyncio.to_thread(self._entries, LOG_ENTRIES_MAX))}
+            case SetSwitch(name, value, why):
+                effect = await board.set_switch(name, value, given.who, why, given.said)
+            case ReleaseSwitch(name, why):
+                effect = await board.release(name, given.who, why, given.said)
+            case ApplyPlaybook(playbook, why):
+                effect = await board.apply(playbook, given.who, why, said=given.said)
+            case UndoPlaybook(playbook, why):
+                effect = await board.undo(playbook, given.who, why, said=given.said)
+        return {
+            "version": effect.layers.version,
+            "changes": msgspec.to_builtins(effect.changes),
+            "kept": msgspec.to_builtins(effect.kept),
         }
 
-    async def _log(self, _fields: Fields) -> tuple[int, dict[str, Any]]:
-        try:
-            return 200, {"entries": msgspec.to_builtins(await asyncio.to_thread(self._entries, LOG_ENTRIES_MAX))}
-        except RedrushError as fault:
-            return 503, {"detail": str(fault)}
+    async def _ask(self, order: BoardOrder, _fields: Fields, who: str) -> tuple[int, dict[str, Any]]:
+        return await self._done(order, Given(who))
 
-    async def _watch(self, fields: Fields) -> tuple[int, dict[str, Any]]:
+    async def _watch(self, fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
         """Answer as soon as there is another version than the one that is known: for gates, which follow."""
         try:
             known = msgspec.convert(fields, _Watching)
@@ -126,7 +155,7 @@ class OperatorApi:
         except TimeoutError:
             return 200, msgspec.to_builtins(self._board.snapshot)
 
-    async def _told(self, tell: Tell, fields: Fields) -> tuple[int, dict[str, Any]]:
+    async def _told(self, tell: Tell, fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
         """Take what a process says of itself, for the automatic rules; answer how many there are of its kind."""
         try:
             telling = msgspec.convert(fields, _Telling)
@@ -135,34 +164,30 @@ class OperatorApi:
         alike = tell(telling.source, telling.readings)
         return 200, {"alike": alike} if self._now_us is None else {"alike": alike, "now_us": self._now_us()}
 
-    async def _set(self, name: str, fields: Fields) -> tuple[int, dict[str, Any]]:
+    async def _set(self, name: str, fields: Fields, who: str) -> tuple[int, dict[str, Any]]:
         try:
-            setting = msgspec.convert(fields, _Setting)
+            body = msgspec.convert(fields, _Setting)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"value": …, "why": "…"}}, null to release: {fault}'}
-        if setting.value is None:
-            return await self._done(self._board.release(name, setting.who, setting.why))
-        return await self._done(self._board.set_switch(name, setting.value, setting.who, setting.why))
+        released = ReleaseSwitch(name, body.why)
+        order = released if body.value is None else SetSwitch(name, body.value, body.why)
+        return await self._done(order, Given(who, body.who))
 
-    async def _play(self, verb: str, playbook: str, fields: Fields) -> tuple[int, dict[str, Any]]:
+    async def _play(
+        self, order: type[ApplyPlaybook | UndoPlaybook], playbook: str, fields: Fields, who: str
+    ) -> tuple[int, dict[str, Any]]:
         try:
-            doing = msgspec.convert(fields, _Doing)
+            body = msgspec.convert(fields, _Doing)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"why": "…"}} or nothing: {fault}'}
-        act = self._board.apply if verb == "apply" else self._board.undo
-        return await self._done(act(playbook, doing.who, doing.why))
+        return await self._done(order(playbook, body.why), Given(who, body.who))
 
-    async def _done(self, change: Awaitable[Effect]) -> tuple[int, dict[str, Any]]:
+    async def _done(self, order: BoardOrder, given: Given) -> tuple[int, dict[str, Any]]:
         try:
-            effect = await change
+            return 200, await self.carry_out(order, given)
         except WrongSetting as refusal:
             return 400, {"detail": str(refusal)}
         except NotInForce as refusal:
             return 409, {"detail": str(refusal)}
-        except (SwitchLogFailed, TooManyChanges) as fault:
+        except RedrushError as fault:  # the log cannot be written, or read
             return 503, {"detail": str(fault)}
-        return 200, {
-            "version": effect.layers.version,
-            "changes": msgspec.to_builtins(effect.changes),
-            "kept": msgspec.to_builtins(effect.kept),
-        }

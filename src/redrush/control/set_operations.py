@@ -12,6 +12,7 @@ import msgspec
 
 from redrush.control.comparing import HeardOf
 from redrush.control.operator_api import Fields, Operation
+from redrush.control.orders import Given
 from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
@@ -36,13 +37,13 @@ class Watched(msgspec.Struct, frozen=True):
 
 class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: str
-    who: str = "operator"
+    who: str = ""
 
 
 class _OrderAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     address: str
     why: str
-    who: str = "operator"
+    who: str = ""
 
 
 class _Knowing(msgspec.Struct, frozen=True):
@@ -68,10 +69,10 @@ class SetOperations:
             yield Operation("POST", f"/v1/sets/{set_id}/promote", partial(self._at, watched, "promote", self._promote))
             yield Operation("POST", f"/v1/sets/{set_id}/rebuild", partial(self._at, watched, "rebuild", self._rebuild))
 
-    async def _list(self, _fields: Fields) -> Answer:
+    async def _list(self, _fields: Fields, _who: str) -> Answer:
         return 200, {"sets": [self._described(watched) for watched in self._sets.values()]}
 
-    async def _known(self, fields: Fields) -> Answer:
+    async def _known(self, fields: Fields, _who: str) -> Answer:
         """A gate says how far each set's log was when it was last told something durable."""
         try:
             telling = msgspec.convert(fields, _Knowing)
@@ -90,13 +91,13 @@ class SetOperations:
         absence = (None, None) if lack is None else (lack.reason, lack.why)
         return {**fields, "since": rfc3339(state.since_us), "reason": absence[0], "cannot_grant": absence[1]}
 
-    async def _lower(self, watched: Watched, fields: Fields) -> Answer:
+    async def _lower(self, watched: Watched, fields: Fields, who: str) -> Answer:
         try:
             order = msgspec.convert(fields, _Order)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"why": "…"}}: {fault}'}
         ordered = SetOrdered(watched.servers.id, "lower")
-        return await self._carried_out(ordered, order.who, order.why, partial(self._lowered, watched))
+        return await self._carried_out(ordered, Given(who, order.who), order.why, partial(self._lowered, watched))
 
     async def _at(
         self,
@@ -104,6 +105,7 @@ class SetOperations:
         name: str,
         act: Callable[[Watched, str], Awaitable[dict[str, Any]]],
         fields: Fields,
+        who: str,
     ) -> Answer:
         """Carry out an order that is about one server of the set."""
         try:
@@ -115,7 +117,7 @@ class SetOperations:
             set_id = watched.servers.id
             return 400, {"detail": f"{order.address} is no server of set {set_id}, which has {', '.join(known)}"}
         ordered = SetOrdered(watched.servers.id, name, order.address)
-        return await self._carried_out(ordered, order.who, order.why, partial(act, watched, order.address))
+        return await self._carried_out(ordered, Given(who, order.who), order.why, partial(act, watched, order.address))
 
     async def _lowered(self, watched: Watched) -> dict[str, Any]:
         await watched.warden.lower()
@@ -131,10 +133,10 @@ class SetOperations:
         return {"epoch": epoch, "known": msgspec.to_builtins(watched.warden.best_known())}
 
     async def _carried_out(
-        self, ordered: SetOrdered, who: str, why: str, act: Callable[[], Awaitable[dict[str, Any]]]
+        self, ordered: SetOrdered, given: Given, why: str, act: Callable[[], Awaitable[dict[str, Any]]]
     ) -> Answer:
         try:
-            await self._board.note_order(ordered, who, why)
+            await self._board.note_order(ordered, given.who, why, given.said)
         except (SwitchLogFailed, TooManyChanges) as fault:
             return 503, {"detail": str(fault)}
         try:

@@ -37,10 +37,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     at: str
     who: str
+    """Whose token it was done with, or the rule."""
     why: str
     what: Action
     changes: tuple[Change, ...]
     kept: tuple[Kept, ...] = ()
+    said: str = ""
+    """The name that was said besides; nobody has checked it."""
 
 
 class SwitchLog:

@@ -76,43 +76,45 @@ class Switchboard:
 
     # -- changes
 
-    async def set_switch(self, name: str, value: object, who: str, why: str) -> Effect:
+    async def set_switch(self, name: str, value: object, who: str, why: str, said: str = "") -> Effect:
         """Set a switch by hand. Raises WrongSetting for a wrong name or value, SwitchLogFailed if the disk refuses."""
-        return await self._change(SetByHand(name, switch_of(self.registry, name).check(value)), who, why)
+        return await self._change(SetByHand(name, switch_of(self.registry, name).check(value)), who, why, said)
 
-    async def release(self, name: str, who: str, why: str) -> Effect:
+    async def release(self, name: str, who: str, why: str, said: str = "") -> Effect:
         """Take back what a person has set. Raises WrongSetting, NotInForce, SwitchLogFailed."""
-        return await self._change(Released(switch_of(self.registry, name).name), who, why)
+        return await self._change(Released(switch_of(self.registry, name).name), who, why, said)
 
-    async def apply(self, playbook: str, who: str, why: str, rule: str | None = None) -> Effect:
+    async def apply(self, playbook: str, who: str, why: str, rule: str | None = None, said: str = "") -> Effect:
         """Apply a playbook, for a rule or for a person. Raises WrongSetting if there is none, SwitchLogFailed."""
-        return await self._change(Applied(playbook, self.playbook(playbook).settings, rule), who, why)
+        return await self._change(Applied(playbook, self.playbook(playbook).settings, rule), who, why, said)
 
-    async def undo(self, playbook: str, who: str, why: str, rule: str | None = None) -> Effect:
+    async def undo(self, playbook: str, who: str, why: str, rule: str | None = None, said: str = "") -> Effect:
         """Undo a playbook, also one that the campaign file no longer has. Raises NotInForce, SwitchLogFailed."""
-        return await self._change(Undone(playbook, rule), who, why)
+        return await self._change(Undone(playbook, rule), who, why, said)
 
-    async def note_order(self, order: SetOrdered, who: str, why: str) -> None:
+    async def note_order(self, order: SetOrdered, who: str, why: str, said: str = "") -> None:
         """Write an order about a set down, before whoever calls carries it out. Raises SwitchLogFailed."""
-        await self._change(order, who, why)
+        await self._change(order, who, why, said)
 
-    async def _change(self, action: Action, who: str, why: str) -> Effect:
+    async def _change(self, action: Action, who: str, why: str, said: str) -> Effect:
         if self._waiting >= CHANGES_WAITING_MAX:
             raise TooManyChanges(f"{self._waiting} changes are waiting for the disk already")
         self._waiting += 1
         try:
             # A cancelled caller must not let the file and the memory part: the change is finished behind its back.
-            return await asyncio.shield(asyncio.ensure_future(self._in_turn(action, _words(who), _words(why))))
+            return await asyncio.shield(
+                asyncio.ensure_future(self._in_turn(action, _words(who), _words(why), _words(said)))
+            )
         finally:
             self._waiting -= 1
 
-    async def _in_turn(self, action: Action, who: str, why: str) -> Effect:
+    async def _in_turn(self, action: Action, who: str, why: str, said: str) -> Effect:
         async with self._changing:
             if self._ended:
                 raise SwitchLogFailed("the server is stopping, nothing was switched")
-            return await self._make(action, who, why)
+            return await self._make(action, who, why, said)
 
-    async def _make(self, action: Action, who: str, why: str) -> Effect:
+    async def _make(self, action: Action, who: str, why: str, said: str) -> Effect:
         effect = effect_of(self._log.layers, action, who, self.registry)
         entry = Entry(
             version=effect.layers.version,
@@ -122,6 +124,7 @@ class Switchboard:
             what=action,
             changes=effect.changes,
             kept=effect.kept,
+            said=said,
         )
         await asyncio.to_thread(self._log.append, entry, effect.layers)
         self.snapshot = effect.layers.snapshot(self.registry)

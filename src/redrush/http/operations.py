@@ -19,7 +19,8 @@ WATCHES_MAX: Final = 1_024
 """Operations that wait for a change, one of each process that follows the switches. Counted apart: who waits for long
 must not keep an operator out."""
 
-Run = Callable[[Mapping[str, Any]], Awaitable[tuple[int, dict[str, Any]]]]
+Run = Callable[[Mapping[str, Any], str], Awaitable[tuple[int, dict[str, Any]]]]
+"""Gets the fields, and who asks: the holder of the token."""
 
 
 class Operations:
@@ -66,12 +67,12 @@ class OperationRoute:
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer later, when the operation is done."""
-        begun = self._operations.begin(self._answer(waiter), waits=self._waits)
+        begun = self._operations.begin(self._answer(waiter, user), waits=self._waits)
         return None if begun else answers.BUSY
 
-    async def _answer(self, waiter: Waiter) -> None:
+    async def _answer(self, waiter: Waiter, user: str) -> None:
         try:
-            status, fields = await self._run(self._fields)
+            status, fields = await self._run(self._fields, user)
         except Exception as fault:  # noqa: BLE001 - told to whoever hears of faults; who asked must not wait for nothing
             self._operations.failed(fault)
             status, fields = 500, {"detail": "this failed in a way that nobody thought of; the server's log has more"}

@@ -7,9 +7,10 @@ import msgspec
 
 from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.data_dir import DataDir
+from redrush.control.orders import ListSets, LowerSet, PromoteServer, RebuildSet, SetOrder
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlUnreachable
-from redrush.operate.switching import DEADLINE_S, operate_deployment
+from redrush.operate.switching import DEADLINE_S, Holder, operate_deployment
 from redrush.ports.store import Known
 
 RESTS_ON: Final = {
@@ -40,16 +41,16 @@ def deployment_path(data: Path | None, deploy: Path | None) -> Path:
 
 def describe_sets(path: Path, deadline_s: float = DEADLINE_S) -> list[dict[str, Any]]:
     """Return the state of each set. RedrushError if the control role cannot be asked."""
-    found: list[dict[str, Any]] = _ask(path, "GET", "/v1/sets", None, deadline_s)["sets"]
+    found: list[dict[str, Any]] = _ask(path, ListSets(), deadline_s=deadline_s)["sets"]
     return found
 
 
-def lower(path: Path, set_id: str, why: str, who: str) -> None:
+def lower(path: Path, set_id: str, why: str, holder: Holder) -> None:
     """Let the primary of the set go on with the replicas that it has now. RedrushError if it cannot be told so."""
-    _order(path, set_id, "lower", {"why": why, "who": who})
+    _order(path, LowerSet(set_id, why), holder)
 
 
-def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> list[str]:
+def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> list[str]:
     """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
 
     Returns the sets that could not be asked for moves that the server lacks.
@@ -58,14 +59,14 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
         load_deployment_file(path).set_named(set_id)
         states = [state for state in describe_sets(path) if state["set"] == set_id]
         raise NeedsYes(f"{what_is_lost(states[0], address)}; add --yes to promote it nevertheless")
-    unasked: list[str] = _order(path, set_id, "promote", {"address": address, "why": why, "who": who})["unasked"]
+    unasked: list[str] = _order(path, PromoteServer(set_id, address, why), holder)["unasked"]
     return unasked
 
 
-def expect_rebuilt(path: Path, set_id: str, address: str, why: str, who: str) -> tuple[int, Known | None]:
+def expect_rebuilt(path: Path, set_id: str, address: str, why: str, holder: Holder) -> tuple[int, Known | None]:
     """Let the set's warden take no other server for the primary any more; return the epoch to finish under, and how
     far the set is known."""
-    answer = _order(path, set_id, "rebuild", {"address": address, "why": why, "who": who})
+    answer = _order(path, RebuildSet(set_id, address, why), holder)
     return int(answer["epoch"]), msgspec.convert(answer.get("known"), Known | None)
 
 
@@ -90,16 +91,19 @@ def what_is_lost(state: dict[str, Any], address: str) -> str:
     return f"{address} may lack the last grants of set {state['set']}, and those are lost then"
 
 
-def _order(path: Path, set_id: str, order: str, fields: dict[str, Any]) -> dict[str, Any]:
-    load_deployment_file(path).set_named(set_id)
-    return _ask(path, "POST", f"/v1/sets/{set_id}/{order}", fields)
+def _order(path: Path, order: LowerSet | PromoteServer | RebuildSet, holder: Holder) -> dict[str, Any]:
+    load_deployment_file(path).set_named(order.set)
+    return _ask(path, order, holder)
 
 
 def _ask(
-    path: Path, method: str, what: str, fields: dict[str, Any] | None, deadline_s: float = DEADLINE_S
+    path: Path,
+    order: SetOrder,
+    holder: Holder = Holder(),  # noqa: B008
+    deadline_s: float = DEADLINE_S,
 ) -> dict[str, Any]:
     try:
-        return operate_deployment(path, method, what, fields, deadline_s)
+        return operate_deployment(path, order, holder, deadline_s)
     except ControlUnreachable as fault:
         raise RedrushError(
             f"{fault}: the control role, which watches over the sets, must run: {_start_of(load_deployment_file(path))}"

@@ -19,6 +19,7 @@ from redrush.operate.receipts_file import read_receipts
 from redrush.operate.set_orders import NeedsYes, describe_sets, expect_rebuilt
 from redrush.operate.set_orders import promote as order_promotion
 from redrush.operate.set_rebuilding import rebuild_set
+from redrush.operate.switching import Holder
 from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Granted, History, Known, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
@@ -50,7 +51,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> list[str]:
+def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> list[str]:
     """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
 
     Returns the sets that could not be asked for moves that the server lacks: their slots may be in two sets now.
@@ -63,7 +64,7 @@ def promote(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
         campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
         access = access_of(deployment.valkey, Duty.WARDEN)
         asyncio.run(check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
-    return order_promotion(path, set_id, address, why, who, yes=yes)
+    return order_promotion(path, set_id, address, why, holder, yes=yes)
 
 
 async def check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:
@@ -91,7 +92,7 @@ async def check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: 
         )
 
 
-def rebuild(path: Path, set_id: str, address: str, why: str, who: str, *, yes: bool) -> Rebuilt:
+def rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> Rebuilt:
     """Rebuild the set on its empty server at `address`, from the journal in its records and the other sets' moves.
 
     NeedsYes where a server of the set may still hold a copy, or the records have none, unless `yes`. RedrushError if
@@ -103,11 +104,13 @@ def rebuild(path: Path, set_id: str, address: str, why: str, who: str, *, yes: b
     if deployment.valkey.cluster:
         raise ConfigError("a set in a Valkey Cluster cannot be rebuilt: give it servers of its own first")
     target = _server(spec, address)
-    return asyncio.run(_rebuild(deployment, spec, target, lambda: _expected(path, set_id, address, why, who), yes=yes))
+    return asyncio.run(
+        _rebuild(deployment, spec, target, lambda: _expected(path, set_id, address, why, holder), yes=yes)
+    )
 
 
-def _expected(path: Path, set_id: str, address: str, why: str, who: str) -> tuple[int, Known | None]:
-    return expect_rebuilt(path, set_id, address, why or "all copies are lost", who)
+def _expected(path: Path, set_id: str, address: str, why: str, holder: Holder) -> tuple[int, Known | None]:
+    return expect_rebuilt(path, set_id, address, why or "all copies are lost", holder)
 
 
 async def _rebuild(

@@ -6,7 +6,6 @@ Which of the two it is, the lock on the audit log tells; both ways run the same 
 import asyncio
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 import msgspec
 
@@ -16,12 +15,31 @@ from redrush.control.event import load_campaign, load_open_terms
 from redrush.control.generations import note_generation
 from redrush.control.operator_access import load_address, load_token
 from redrush.control.operator_api import OperatorApi
-from redrush.control.switch_log import SwitchLog, SwitchLogInUse, accept, entries_of
+from redrush.control.operators import EVENTS_OWN, OperatorVerifier
+from redrush.control.orders import (
+    ApplyPlaybook,
+    BoardOrder,
+    Given,
+    ListPlaybooks,
+    ListSets,
+    ListSwitches,
+    LowerSet,
+    Order,
+    PromoteServer,
+    ReadLog,
+    RebuildSet,
+    ReleaseSwitch,
+    SetSwitch,
+    UndoPlaybook,
+    request_of,
+)
+from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, accept, entries_of
 from redrush.control.switch_mark import mark_of
 from redrush.control.switchboard import Switchboard
+from redrush.core.steering.switch_layers import NotInForce
 from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
-from redrush.http.ask import Answered, ControlAddress, ask
+from redrush.http.ask import ControlAddress, ask
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import control_address, shown_by
 
@@ -33,7 +51,15 @@ class OperationRefused(RedrushError):
     """The server, or the rules that it would follow, refuse the change."""
 
 
-def operate(data_dir: DataDir, method: str, path: str, fields: dict[str, Any] | None) -> dict[str, Any]:
+class Holder(msgspec.Struct, frozen=True):
+    """Who gives an order: with which token, and under which name besides."""
+
+    said: str = ""
+    token: Path | None = None
+    """A file with an operator's own token; None: the event's own."""
+
+
+def operate(data_dir: DataDir, order: BoardOrder, holder: Holder = Holder()) -> dict[str, Any]:  # noqa: B008
     """Return the answer's fields, and in "live" whether a server has given it. For a server or stack on this machine.
 
     Raises ConfigError for a directory without a campaign and for what cannot be asked, OperationRefused for a change
@@ -45,14 +71,18 @@ def operate(data_dir: DataDir, method: str, path: str, fields: dict[str, Any] | 
         board_dir = DataDir(load_deployment_file(data_dir.deployment).control.notes)
         board_dir.create()
     try:
-        answered, live = asyncio.run(_offline(data_dir, board_dir, method, path, fields or {})), False
+        fields, live = asyncio.run(_offline(data_dir, board_dir, order, holder)), False
     except SwitchLogInUse:
-        answered, live = asyncio.run(_ask(load_address(board_dir), data_dir, method, path, fields)), True
-    return {**_fields_of(answered, data_dir, path), "live": live}
+        address = load_address(board_dir)
+        fields, live = asyncio.run(_ask(address, data_dir, order, holder, DEADLINE_S)), True
+    return {**fields, "live": live}
 
 
 def operate_deployment(
-    file: Path, method: str, path: str, fields: dict[str, Any] | None, deadline_s: float = DEADLINE_S
+    file: Path,
+    order: Order,
+    holder: Holder = Holder(),  # noqa: B008
+    deadline_s: float = DEADLINE_S,
 ) -> dict[str, Any]:
     """Return the same from the control role of a deployment, on whatever machine that is.
 
@@ -62,19 +92,26 @@ def operate_deployment(
     data_dir, found = DataDir(deployment.data), deployment.control.found_at
     data_dir.require()
     address = control_address(found.host, found.port, shown_by(deployment))
-    answered = asyncio.run(ask(address, load_token(data_dir), method, path, fields, deadline_s))
-    return {**_fields_of(answered, data_dir, path), "live": True}
+    return {**asyncio.run(_ask(address, data_dir, order, holder, deadline_s)), "live": True}
+
+
+def _token_of(data_dir: DataDir, holder: Holder) -> str:
+    if holder.token is None:
+        return load_token(data_dir)
+    try:
+        return holder.token.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{holder.token}: cannot be read as a token: {fault}") from fault
 
 
 async def _ask(
-    address: ControlAddress, data_dir: DataDir, method: str, path: str, fields: dict[str, Any] | None
-) -> Answered:
-    return await ask(address, load_token(data_dir), method, path, fields, DEADLINE_S)
-
-
-def _fields_of(answered: Answered, data_dir: DataDir, path: str) -> dict[str, Any]:
+    address: ControlAddress, data_dir: DataDir, order: Order, holder: Holder, deadline_s: float
+) -> dict[str, Any]:
+    request = request_of(order, holder.said)
+    token = _token_of(data_dir, holder)
+    answered = await ask(address, token, request.method, request.path, request.fields, deadline_s)
     if answered.status == 404:
-        raise ConfigError(_no_such(data_dir, path))
+        raise ConfigError(_no_such(data_dir, order))
     if answered.status in {400, 401}:
         raise ConfigError(str(answered.fields["detail"]))
     if answered.status >= 400:
@@ -82,33 +119,49 @@ def _fields_of(answered: Answered, data_dir: DataDir, path: str) -> dict[str, An
     return answered.fields
 
 
-def _no_such(data_dir: DataDir, path: str) -> str:
-    """Say why there is nothing at the path, from what the last start of a server has kept."""
-    if path.startswith("/v1/sets"):
-        return f"the control role of {data_dir.root} watches over no such set; a Valkey Cluster promotes by itself"
+def _no_such(data_dir: DataDir, order: Order) -> str:
+    """Say why the server knows no such thing, from what the last start of a server has kept."""
     plans = load_open_terms(data_dir).plans
-    name = unquote(path.split("/")[3])
     try:
-        if path.startswith("/v1/playbooks/"):
-            plans.playbook(name)
-        else:
-            switch_of(plans.registry(load_campaign(data_dir)), name)
+        match order:
+            case LowerSet() | PromoteServer() | RebuildSet() | ListSets():
+                return (
+                    f"the control role of {data_dir.root} watches over no such set; a Valkey Cluster promotes by itself"
+                )
+            case SetSwitch() | ReleaseSwitch():
+                switch_of(plans.registry(load_campaign(data_dir)), order.name)
+            case ApplyPlaybook() | UndoPlaybook():
+                plans.playbook(order.playbook)
+            case ListSwitches() | ListPlaybooks() | ReadLog():
+                pass
     except WrongSetting as fault:
         return str(fault)
+    path = request_of(order).path
     return f"the server that runs on {data_dir.root} knows no {path}; restart it with this version of redrush"
 
 
-async def _offline(data_dir: DataDir, board_dir: DataDir, method: str, path: str, fields: dict[str, Any]) -> Answered:
+async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, holder: Holder) -> dict[str, Any]:
+    """Carry the order out without a server. Who may write here may do anything, and signs with a token all the same."""
     log = SwitchLog.open(board_dir.switches)
     try:
         board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
         api = OperatorApi(board, lambda last: entries_of(board_dir.switches, last))
-        for operation in api.operations():
-            if (operation.method, operation.path) == (method, path):
-                return Answered(*await operation.run(fields))
-        return Answered(404, {})
+        return await api.carry_out(order, Given(_name_of(data_dir, holder), holder.said))
+    except WrongSetting as refusal:
+        raise ConfigError(str(refusal)) from None
+    except (NotInForce, SwitchLogFailed) as refusal:
+        raise OperationRefused(str(refusal)) from None
     finally:
         log.close()
+
+
+def _name_of(data_dir: DataDir, holder: Holder) -> str:
+    if holder.token is None:
+        return EVENTS_OWN
+    found = OperatorVerifier(data_dir, system_clock().now_us).verify(_token_of(data_dir, holder).encode("ascii"))
+    if found is None:
+        raise ConfigError(f"{holder.token}: is no token of {data_dir.root}, or not any more; `redrush operator list`")
+    return found.user
 
 
 def accept_switches(data_dir: DataDir, why: str, who: str) -> dict[str, Any]:

@@ -280,7 +280,9 @@ class Embedded:
         for reserved in others:
             host = self._ports.control_host
             names = (host, *self._ports.control_names)
-            control = ControlPort(self._data_dir, clock.now_us, names, self._control_tls)
+            control = ControlPort(
+                self._data_dir, clock.now_us, names, self._control_tls, used=self._data_dir.operators_used
+            )
             self._operating.serve_on(control.site)
             sources = [lambda: gate_readings(self._gate), self._settlement_readings, control.readings]
             add_probes(control.site, self._readiness, sources)

@@ -4,16 +4,16 @@ import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final, Self
 
 from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import (
-    TokenVerifier,
     forget_address,
     keep_address,
-    load_token_if_any,
 )
 from redrush.control.operator_api import Operation, OperatorApi
+from redrush.control.operators import OperatorVerifier
 from redrush.control.plans import Plans
 from redrush.control.rule_runner import RuleRunner
 from redrush.control.switch_log import SwitchLog, entries_of
@@ -49,14 +49,19 @@ class ControlPort:
     """A control port: its site, and who is on it. `listen` when everything is on the site."""
 
     def __init__(
-        self, data_dir: DataDir, now_us: Callable[[], int], names: Iterable[str], tls: ssl.SSLContext | None = None
+        self,
+        data_dir: DataDir,
+        now_us: Callable[[], int],
+        names: Iterable[str],
+        tls: ssl.SSLContext | None = None,
+        used: Path | None = None,
     ) -> None:
-        """What needs a ticket on the site needs the control token; it is refused to everybody where there is none.
+        """What needs a ticket on the site needs the token of the event or of an operator; it is refused to everybody
+        where there is none. `used`: the file to note in when operators' tokens were used.
         `names` are those under which it answers, besides loopback's and every address. `tls`: what it shows; None: it
         speaks plainly."""
         self._tls = tls
-        token = load_token_if_any(data_dir)
-        verifier = None if token is None else TokenVerifier(token)
+        verifier = OperatorVerifier(data_dir, now_us, used)
         self.site = Site(CONTROL_LIMITS, verifier, now_us, answers.NO_TOKEN, hosts=Hosts(names))
         self.guests = Guests()
 

@@ -211,7 +211,8 @@ def run_role(
             raise_files_max()
             whole = around.deployment.control
             names = (control.host, whole.found_at.host, *whole.names)
-            control_port = ControlPort(around.data_dir, around.clock.now_us, names, tls)
+            used = DataDir(whole.notes).operators_used
+            control_port = ControlPort(around.data_dir, around.clock.now_us, names, tls, used)
             addresses = await role.start(control_port.site)
             add_probes(control_port.site, readiness, [role.readings, control_port.readings])
             port = await control_port.listen(server, control.host, control.port)

@@ -138,7 +138,7 @@ def test_the_control_role_may_be_asked_from_anywhere_with_the_deployment_file(st
     ran = redrush("switch", "set", "sampling.non_core", "0.5", "--deploy", deployment, "--who", "ann", "--json")
     assert json.loads(ran.out)["live"] is True, ran.err
     listed = {row["name"]: row["set_by"] for row in _switch(stack, "list")["switches"]}
-    assert listed["sampling.non_core"] == "ann"
+    assert listed["sampling.non_core"] == "event"
     _switch(stack, "release", "sampling.non_core")
     for neither in ((), ("--data", stack.data, "--deploy", deployment)):
         ran = redrush("switch", "list", *neither)
