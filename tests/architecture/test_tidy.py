@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import redrush
 
 PACKAGE = Path(redrush.__file__).parent
@@ -17,7 +15,6 @@ LONG_BECAUSE = "Long, because"
 
 MAXIMUM = re.compile(r"[A-Z0-9_]*_MAX(_[A-Z]+)?")
 QUOTED = re.compile(r"`([^`\n]+)`")
-LINKED = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 PATH = re.compile(r"[\w.-]+(/[\w.*-]+)+/?|[\w-]+/")
 
 
@@ -42,13 +39,6 @@ def test_every_path_that_architecture_names_is_there() -> None:
     named = {word for quoted in QUOTED.findall(text) for word in quoted.split() if PATH.fullmatch(word)}
     assert len(named) > 100
     assert not [name for name in sorted(named) if not exists(name)]
-
-
-@pytest.mark.parametrize("document", sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.glob("*.md")), ids=str)
-def test_every_link_of_a_document_leads_somewhere(document: Path) -> None:
-    text = (REPOSITORY / document).read_text(encoding="utf-8")
-    links = [link for link in LINKED.findall(text) if "://" not in link]
-    assert not [link for link in links if not (REPOSITORY / document.parent / link).exists()]
 
 
 def test_long_modules_say_why_they_are_one_thing() -> None:

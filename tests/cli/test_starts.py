@@ -19,27 +19,16 @@ from redrush.control.sealing import load_campaign
 from redrush.core.identity.tickets import sign_ticket
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.wiring.embedded import Embedded, Ports
+from tests.campaigns import OFF, a_round, campaign
 from tests.core.any_user import NAMES
 from tests.gate.world import Answer, read_answer, request
 
 FAR_S = 4_000_000_000
-EVENT = """\
-[campaign]
-id = "t1"
-name = "test"
-currency = "CNY"
-audience = "users.txt"
-[limits]
-user_per_second = "off"
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "{total}"
-packets = {packets}
-leftover = "return"
-"""
+
+
+def event_file(total: str, packets: int) -> str:
+    only = a_round("r1", total, packets, leftover="return")
+    return campaign(only, id="t1", name="test", audience="users.txt", tables=OFF)
 
 
 @pytest.fixture
@@ -47,7 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with an event file and its audience; commands run in another one."""
     folder = tmp_path / "event"
     folder.mkdir()
-    (folder / "event.toml").write_text(EVENT.format(total="1.00", packets=10))
+    (folder / "event.toml").write_text(event_file(total="1.00", packets=10))
     (folder / "users.txt").write_text("alice\nbob\n")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -194,7 +183,7 @@ async def test_the_audience_is_found_beside_the_file_that_names_it(place: Path) 
 
 def test_a_changed_file_is_refused_with_what_differs_and_what_can_be_done(place: Path, fails: Fails) -> None:
     starts_now(place)
-    text = EVENT.format(total="2.00", packets=10).replace('lasts = "1h"', 'lasts = "90s"')
+    text = event_file(total="2.00", packets=10).replace('lasts = "1h"', 'lasts = "90s"')
     more = '[[round]]\nid = "r2"\nopens = "now"\nlasts = "60s"\nkind = "equal"\ntotal = "1.00"\npackets = 1\n'
     (place / "event.toml").write_text(text.replace('"now"', "2027-02-06T20:00:00+08:00") + more)
     assert fails("serve", place / "event.toml", "--data", "d", "--port", "0").splitlines() == [
@@ -211,7 +200,7 @@ def test_a_changed_file_is_refused_with_what_differs_and_what_can_be_done(place:
 async def test_tickets_of_an_event_are_good_in_another_one_that_has_its_keys(place: Path, fails: Fails) -> None:
     async with started(place):
         old = ticket("alice")
-    (place / "event.toml").write_text(EVENT.format(total="2.00", packets=10))
+    (place / "event.toml").write_text(event_file(total="2.00", packets=10))
     async with started(place, "e", keys_from=DataDir(Path("d"))) as (_, port):
         assert await grab(port, old) == "granted"
     async with started(place, "f"):
@@ -275,7 +264,7 @@ async def test_users_of_every_kind_win_and_are_found_in_the_export_and_on_their_
         return capsys.readouterr().out
 
     (place / "users.txt").write_text("\n".join(NAMES), encoding="utf-8")
-    (place / "event.toml").write_text(EVENT.format(total="1.00", packets=len(NAMES)))
+    (place / "event.toml").write_text(event_file(total="1.00", packets=len(NAMES)))
     receipts = {}
     async with started(place) as (_, port):
         printed = command("ticket", "--data", "d", "--users", str(place / "users.txt"))

@@ -13,27 +13,20 @@ from typing import Any
 import pytest
 
 from redrush.processes.server import ServerProcess
+from tests.campaigns import a_round, campaign
 from tests.cli.test_commands import Run, is_one_sentence, run
 
 __all__ = ["run"]
 
-TEXT = """\
-[campaign]
-id = "c"
-name = "n"
-currency = "CNY"
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "10.00"
-packets = 100
+TEXT = campaign(
+    a_round("r1", "10.00", 100),
+    tables="""\
 [[playbook]]
 name = "calm"
 description = "no queries"
 settings = { "sampling.non_core" = 0 }
-"""
+""",
+)
 START_DEADLINE_S = 30.0
 
 

@@ -14,19 +14,9 @@ from redrush.control.keys import load_or_create_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.processes.loopback import free_port
 from redrush.processes.server import ServerProcess
+from tests.campaigns import a_round, campaign
 
 REDRUSH = (sys.executable, "-m", "redrush")
-HEAD = """\
-[campaign]
-id = "t"
-name = "test"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-lasts = "10m"
-kind = "equal"
-"""
 
 
 @contextmanager
@@ -40,8 +30,8 @@ def serving(
     ring = load_or_create_keys(keys).tickets
     opens_s = int(time.time()) + opens_in_s
     opens = datetime.fromtimestamp(opens_s, UTC).isoformat()
-    rest = f'opens = {opens}\ntotal = "1.00"\npackets = 1\n[client]\n{client}'
-    (directory / "c.toml").write_text(HEAD + rest, encoding="utf-8")
+    only = a_round("r1", "1.00", 1, opens=opens, lasts="10m")
+    (directory / "c.toml").write_text(campaign(only, id="t", tables=f"[client]\n{client}\n"), encoding="utf-8")
     command = (*REDRUSH, "serve", str(directory / "c.toml"), "--data", str(data), "--port", str(port))
     server = ServerProcess(command, directory / "server.log")
     server.start(30.0)

@@ -28,25 +28,12 @@ from redrush.wiring.gate_role import GateRole
 from redrush.wiring.operating import ControlPort
 from redrush.wiring.role import Role, Surroundings, add_probes, division_of
 from redrush.wiring.roles import ControlRole
+from tests.campaigns import a_round, campaign
 from tests.gate.world import read_answer, request
 
 HOST: Final = "127.0.0.1"
 USERS: Final = 4_000
 ASK_EVERY_S: Final = 0.02
-CAMPAIGN: Final = """\
-[campaign]
-id = "clocks"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "{lasts_ms}ms"
-kind = "equal"
-total = "100.00"
-packets = 10000
-"""
 DEPLOYMENT: Final = """\
 [event]
 data = "event"
@@ -212,7 +199,8 @@ async def running(
         path = directory / "deployment.toml"
         deployment = parse_deployment(DEPLOYMENT.format(set=server.address, control=control_port), path)
         data = DataDir(deployment.data)
-        file = parse_campaign(CAMPAIGN.format(lasts_ms=round(lasts_s * 1e3)), str(directory / "c.toml"))
+        text = campaign(a_round("r1", "100.00", 10_000, lasts=f"{round(lasts_s * 1e3)}ms"), id="clocks")
+        file = parse_campaign(text, str(directory / "c.toml"))
         event = prepare_event(file, data, lambda: round((time.time() + others_s + opens_in_s) * 1e6)).event
         sealed = event.sealed
 

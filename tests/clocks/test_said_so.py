@@ -12,23 +12,11 @@ from redrush.control.operator_access import load_token
 from redrush.core.steering.switches import CLOCKS_APART_MAX
 from redrush.http.ask import ControlAddress, ask
 from redrush.wiring.embedded import Embedded, Ports
+from tests.campaigns import a_round, campaign
 from tests.clocks.event import HOST, NAMED_MAX_S, FalseClock, KeptLog, get, running, tickets_for
 from tests.gate.world import read_answer, request
 
-CAMPAIGN = """\
-[campaign]
-id = "clocks"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "10m"
-kind = "equal"
-total = "1.00"
-packets = 100
-"""
+CAMPAIGN = campaign(a_round("r1", "1.00", 100, lasts="10m"), id="clocks")
 
 
 async def grab(port: int, ticket: str) -> tuple[int, dict[str, Any]]:

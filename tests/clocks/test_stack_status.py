@@ -14,10 +14,12 @@ from typing import Any, Final
 import pytest
 
 from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.campaigns import campaign
 from tests.clocks.event import NAMED_MAX_S
 
 FALSE_CLOCK: Final = """\
 import os, sys, time
+
 HERE = os.path.dirname(__file__)
 ROLE = next((word for word in ("gate", "control") if word in sys.orig_argv), None)
 if ROLE == "gate":
@@ -38,20 +40,7 @@ if ROLE is not None:
             return real()
     time.time_ns = time_ns
 """
-CAMPAIGN: Final = """\
-[campaign]
-id = "stack"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1.00"
-packets = 100
-"""
+CAMPAIGN: Final = campaign(id="stack")
 COMMAND_S: Final = 6.0
 """What the command itself may take on a busy machine, and the supervisor to look, besides the two seconds."""
 

@@ -17,30 +17,13 @@ from redrush.control.keys import load_keys, load_or_create_keys
 from redrush.control.sealing import Sealed, load_sealed, seal
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError
+from tests.campaigns import a_round, campaign, lucky
 
 NOW_US = 1_800_000_000_123_456
-TEXT = """\
-[campaign]
-id = "c"
-name = "n"
-currency = "CNY"
-[[round]]
-id = "later"
-opens = 2030-01-01T00:00:00Z
-lasts = "60s"
-kind = "equal"
-total = "10.00"
-packets = 3
-[[round]]
-id = "first"
-opens = "now"
-lasts = "60s"
-kind = "lucky"
-total = "100.00"
-packets = 50
-min = "0.50"
-max = "9.00"
-"""
+TEXT = campaign(
+    a_round("later", "10.00", 3, opens="2030-01-01T00:00:00Z", lasts="60s"),
+    lucky("first", "100.00", 50, lasts="60s", min="0.50", max="9.00"),
+)
 FILE = parse_campaign(TEXT, "c.toml")
 
 

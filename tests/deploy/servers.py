@@ -14,24 +14,13 @@ from typing import BinaryIO
 
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
+from tests.campaigns import a_round, campaign
 
 COMMAND = "from redrush.cli.main import main; main()"
 STOP_DEADLINE_S = 20.0
 FAR_S = 4_000_000_000
 
-CAMPAIGN = """\
-[campaign]
-id = "proxied"
-name = "behind a proxy"
-currency = "CNY"
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1000.00"
-packets = 1000
-"""
+CAMPAIGN = campaign(a_round("r1", "1000.00", 1000), id="proxied", name="behind a proxy")
 
 
 class Gate:

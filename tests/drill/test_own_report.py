@@ -15,31 +15,16 @@ from redrush.drill.own_report import show_own_report
 from redrush.errors import ConfigError
 from redrush.ports.store import claims_of
 from redrush.stores.sqlite import SqliteStore
+from tests.campaigns import a_round, campaign
 from tests.settle.event import open_pots
 
 OPENS_US = 1_801_915_200_000_000
-TOML = """
-[campaign]
-id = "ny"
-name = "新年"
-currency = "CNY"
-
-[[round]]
-id = "first"
-opens = 2027-02-06T20:00:00+08:00
-lasts = "10s"
-kind = "equal"
-total = "5.00"
-packets = 5
-
-[[round]]
-id = "second"
-opens = 2027-02-06T20:01:00+08:00
-lasts = "2h"
-kind = "equal"
-total = "9.00"
-packets = 3
-"""
+TOML = campaign(
+    a_round("first", "5.00", 5, opens="2027-02-06T20:00:00+08:00", lasts="10s"),
+    a_round("second", "9.00", 3, opens="2027-02-06T20:01:00+08:00", lasts="2h"),
+    id="ny",
+    name="新年",
+)
 
 
 @pytest.fixture
@@ -103,39 +88,13 @@ def test_where_there_is_no_event_or_nothing_can_be_written_one_sentence_says_so(
         show_own_report(event, event / "campaign.json" / "below", "en", as_json=False)
 
 
-BESIDE = """
-[campaign]
-id = "beside"
-name = "Beside"
-currency = "CNY"
-
-[[round]]
-id = "flash"
-opens = 2026-02-06T20:00:00+08:00
-lasts = "10s"
-kind = "equal"
-leftover = "next"
-total = "5.00"
-packets = 5
-
-[[round]]
-id = "morning"
-opens = 2026-02-06T20:00:00+08:00
-lasts = "30s"
-kind = "equal"
-leftover = "next"
-total = "2.00"
-packets = 2
-
-[[round]]
-id = "evening"
-opens = 2026-02-06T20:00:00+08:00
-lasts = "20s"
-kind = "equal"
-leftover = "next"
-total = "3.00"
-packets = 3
-"""
+BESIDE = campaign(
+    a_round("flash", "5.00", 5, opens="2026-02-06T20:00:00+08:00", lasts="10s", leftover="next"),
+    a_round("morning", "2.00", 2, opens="2026-02-06T20:00:00+08:00", lasts="30s", leftover="next"),
+    a_round("evening", "3.00", 3, opens="2026-02-06T20:00:00+08:00", lasts="20s", leftover="next"),
+    id="beside",
+    name="Beside",
+)
 
 
 def test_rounds_beside_each_other_show_the_leftover_that_they_really_got(

@@ -13,21 +13,10 @@ from redrush.control.issuing import plan_tickets
 from redrush.core.rush.instants import http_date
 from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
+from tests.campaigns import a_round, campaign
 from tests.gate.world import Answer, read_answer, request, to_this_machine
 
-TEXT = """\
-[campaign]
-id = "c"
-name = "n"
-currency = "CNY"
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1.00"
-packets = 1
-"""
+TEXT = campaign(a_round("r1", "1.00", 1))
 FAR_S = 4_000_000_000
 
 

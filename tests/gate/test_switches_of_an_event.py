@@ -25,34 +25,21 @@ from redrush.core.steering.switches import Snapshot
 from redrush.errors import RedrushError
 from redrush.http.ask import ControlAddress
 from redrush.wiring.embedded import Embedded, Ports
+from tests.campaigns import a_round, campaign
 from tests.gate.world import Answer, read_answer, request, to_this_machine
 
-TEXT: Final = """\
-[campaign]
-id = "c"
-name = "n"
-currency = "CNY"
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1000.00"
-packets = 100000
-[[round]]
-id = "r2"
-opens = 2090-01-01T00:00:00Z
-lasts = "1h"
-kind = "equal"
-total = "1.00"
-packets = 10
+TEXT: Final = campaign(
+    a_round("r1", "1000.00", 100000),
+    a_round("r2", "1.00", 10, opens="2090-01-01T00:00:00Z"),
+    tables="""\
 [[playbook]]
 name = "calm"
 description = "no packets, no queries"
 [playbook.settings]
 "release.r1.per_second" = 0
 sampling.non_core = 0
-"""
+""",
+)
 RULE: Final = """
 [[rule]]
 name = "crowded"

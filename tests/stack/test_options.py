@@ -12,6 +12,7 @@ from redrush.core.load.levels import AdmissionTerms
 from redrush.errors import ConfigError
 from redrush.stack.options import JOIN_US, StackOptions, StackPlan, deployment_text, plan_servers, plan_stack
 from redrush.stack.stack_dir import StackDir
+from tests.campaigns import a_round, campaign
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -31,13 +32,8 @@ def stack(tmp_path: Path) -> StackDir:
 @pytest.fixture
 def sealed(stack: StackDir) -> SealedCampaign:
     """Three rounds of an hour, at noon of three days."""
-    rounds = "".join(
-        f'[[round]]\nid = "r{day}"\nopens = 2027-02-0{5 + day}T12:00:00Z\nlasts = "1h"\nkind = "equal"\n'
-        f'total = "1.00"\npackets = 10\nleftover = "next"\n'
-        for day in (1, 2, 3)
-    )
-    text = f'[campaign]\nid = "c"\nname = "n"\ncurrency = "CNY"\n{rounds}'
-    sealed = seal(parse_campaign(text, "c.toml"), stack.event, 0)
+    days = (a_round(f"r{day}", packets=10, opens=f"2027-02-0{5 + day}T12:00:00Z", leftover="next") for day in (1, 2, 3))
+    sealed = seal(parse_campaign(campaign(*days), "c.toml"), stack.event, 0)
     assert sealed.campaign.rounds[0].opens_us == NOON_US
     return sealed
 

@@ -42,6 +42,7 @@ from tests.acceptance.crash import auditor as books_auditor
 from tests.acceptance.crash.evidence import read_seal, receipt_keys
 from tests.acceptance.crash.load import Key, Witness
 from tests.acceptance.crash.server import run_command
+from tests.campaigns import OFF, campaign, lucky
 
 FAULTS_WITHIN_S: Final = 4.5
 """All faults of a run begin and end within this; then everybody must get a final answer."""
@@ -55,40 +56,6 @@ EACH_RUN_S: Final = 9.0
 """From the seal to the close of the first short round, and from one to the next: about what runs take."""
 EARLY_S: Final = 3.0
 """A run begins at most this long before its short round closes."""
-
-HEAD: Final = """\
-[campaign]
-id = "chaos"
-name = "Chaos"
-currency = "CNY"
-
-[limits]
-user_per_second = "off"
-"""
-
-ROUNDS: Final = """
-[[round]]
-id = "short-{number}"
-opens = "now"
-lasts = "{short_ms}ms"
-kind = "lucky"
-total = "{short}.00"
-packets = {short}
-min = "0.01"
-max = "9.00"
-leftover = "next"
-
-[[round]]
-id = "rush-{number}"
-opens = "now"
-lasts = "3600s"
-kind = "lucky_double_mean"
-total = "{rush}.01"
-packets = {rush}
-min = "0.01"
-max = "9.00"
-leftover = "return"
-"""
 
 
 class RunWentWrong(AssertionError):
@@ -161,7 +128,8 @@ class Event:
         file = directory / "campaign.toml"
         sizes = [(self._rng.randint(60, 900), self._rng.randint(500, 2_500)) for _ in range(runs)]
         file.write_text(
-            HEAD + "".join(self._rounds(number, *size) for number, size in enumerate(sizes)), encoding="utf-8"
+            campaign(*(self._rounds(number, *size) for number, size in enumerate(sizes)), id="chaos", tables=OFF),
+            encoding="utf-8",
         )
         self._stack = Stack(
             file, directory / "data", sets=self._rng.choice((2, 2, 3)), replicas=1, gates=self._rng.choice((2, 3))
@@ -174,7 +142,10 @@ class Event:
 
     def _rounds(self, number: int, short: int, rush: int) -> str:
         short_ms = int((FIRST_SHORT_S + number * EACH_RUN_S) * 1_000)
-        return ROUNDS.format(number=number, short=short, rush=rush, short_ms=short_ms)
+        early = lucky(f"short-{number}", f"{short}.00", short, lasts=f"{short_ms}ms", max="9.00", leftover="next")
+        kind, bound = "lucky_double_mean", "9.00"
+        late = lucky(f"rush-{number}", f"{rush}.01", rush, lasts="3600s", kind=kind, max=bound, leftover="return")
+        return early + late
 
     async def run(self) -> Toll:
         """Do all runs, the last audit, and an end in good order. Raises RunWentWrong, StackDied."""

@@ -31,6 +31,7 @@ from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore
 from redrush.stores.valkey.founding import found_set
 from tests.acceptance.chaos import evidence
+from tests.campaigns import OFF, campaign, lucky
 
 SETS: Final = ("s1", "s2")
 BATCH: Final = 256
@@ -42,26 +43,6 @@ DRAIN_POLL_S: Final = 0.25
 HOLDERS_COMPARED: Final = 2_000
 PER_SECOND_MIN: Final = 50_000
 
-HEAD: Final = """\
-[campaign]
-id = "backlog"
-name = "Backlog"
-currency = "CNY"
-[limits]
-user_per_second = "off"
-"""
-ROUND: Final = """
-[[round]]
-id = "rush-{number}"
-opens = "now"
-lasts = "24h"
-kind = "lucky"
-total = "{grants}.00"
-packets = {grants}
-min = "0.01"
-max = "9.00"
-leftover = "return"
-"""
 ROUNDS: Final = 2
 """No round has more than ten million packets."""
 
@@ -74,12 +55,15 @@ class Deployment:
         self.grants = grants
         self.postgres = PostgresServer(directory / "postgres", free_port())
         self.servers = {set_id: ValkeyServer(directory / set_id) for set_id in SETS}
-        campaign = directory / "campaign.toml"
-        rounds = [ROUND.format(number=number, grants=grants // ROUNDS) for number in range(ROUNDS)]
-        campaign.write_text(HEAD + "".join(rounds), encoding="utf-8")
+        file, each = directory / "campaign.toml", grants // ROUNDS
+        rounds = [
+            lucky(f"rush-{number}", f"{each}.00", each, lasts="24h", max="9.00", leftover="return")
+            for number in range(ROUNDS)
+        ]
+        file.write_text(campaign(*rounds, id="backlog", tables=OFF), encoding="utf-8")
         data = DataDir(self.directory)
         data.create()
-        self.sealed = seal(load_campaign_file(campaign), data, time.time_ns() // 1_000)
+        self.sealed = seal(load_campaign_file(file), data, time.time_ns() // 1_000)
         load_or_create_keys(data)
 
     async def start(self) -> None:

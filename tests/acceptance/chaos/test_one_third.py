@@ -24,6 +24,7 @@ from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.processes.child import HUNG_S
 from tests.acceptance.chaos.stack import Process, Stack
+from tests.campaigns import OFF, a_round, campaign
 
 SETS: Final = 3
 GATES: Final = 3
@@ -47,23 +48,9 @@ GOODPUT_MIN: Final = 0.9
 P99_FACTOR_MAX: Final = 1.1
 TICKET_TTL_S: Final = 3_600
 
-CAMPAIGN: Final = """\
-[campaign]
-id = "third"
-name = "One third"
-currency = "CNY"
-[limits]
-user_per_second = "off"
-
-[[round]]
-id = "rush"
-opens = "now"
-lasts = "3600s"
-kind = "equal"
-total = "60000.00"
-packets = 60000
-leftover = "return"
-"""
+CAMPAIGN: Final = campaign(
+    a_round("rush", "60000.00", 60000, lasts="3600s", leftover="return"), id="third", name="One third", tables=OFF
+)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tests.acceptance.crash import auditor, evidence
 from tests.acceptance.crash.deaths import RECORDING, Death, Plan
 from tests.acceptance.crash.load import Load, Witness
 from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, run_command, running
+from tests.campaigns import OFF, a_round, campaign, lucky
 
 SIGKILLED: Final = -9
 LOAD_DEADLINE_S: Final = 4.0
@@ -43,50 +44,11 @@ EARLY_ROUNDS: Final = ("short", "middle")
 """They close while the event is watched."""
 ROUNDS: Final = (*EARLY_ROUNDS, "long")
 
-CAMPAIGN = """\
-[campaign]
-id = "crash"
-name = "Crash test"
-currency = "CNY"
-
-[limits]
-user_per_second = "off"
-
+CALM: Final = """\
 [admission]
 queueing_target = "60s"
 loop_late_target = "60s"
 wait_max = "60s"
-
-[[round]]
-id = "short"
-opens = "now"
-lasts = "{short_ms}ms"
-kind = "lucky"
-total = "{short}.00"
-packets = {short}
-min = "0.01"
-max = "9.00"
-leftover = "next"
-
-[[round]]
-id = "long"
-opens = "now"
-lasts = "3600s"
-kind = "lucky_double_mean"
-total = "{long}.01"
-packets = {long}
-min = "0.01"
-max = "9.00"
-leftover = "return"
-
-[[round]]
-id = "middle"
-opens = {middle_opens}
-lasts = "{middle_ms}ms"
-kind = "equal"
-total = "{middle}.07"
-packets = {middle}
-leftover = "return"
 """
 
 
@@ -120,13 +82,15 @@ class Event:
 
     def _campaign(self) -> str:
         rng = self._rng
-        return CAMPAIGN.format(
-            short=rng.randint(50, 3_000),
-            short_ms=rng.randint(500, 1_500),
-            middle=rng.randint(50, 3_000),
-            middle_opens=(datetime.now(UTC) + timedelta(seconds=rng.uniform(0.4, 1.0))).isoformat(),
-            middle_ms=rng.randint(400, 1_000),
-            long=rng.randint(40_000, 80_000),
+        short, short_ms, middle = rng.randint(50, 3_000), rng.randint(500, 1_500), rng.randint(50, 3_000)
+        opens = (datetime.now(UTC) + timedelta(seconds=rng.uniform(0.4, 1.0))).isoformat()
+        middle_ms, long = rng.randint(400, 1_000), rng.randint(40_000, 80_000)
+        return campaign(
+            lucky("short", f"{short}.00", short, lasts=f"{short_ms}ms", max="9.00", leftover="next"),
+            lucky("long", f"{long}.01", long, lasts="3600s", kind="lucky_double_mean", max="9.00", leftover="return"),
+            a_round("middle", f"{middle}.07", middle, opens=opens, lasts=f"{middle_ms}ms", leftover="return"),
+            id="crash",
+            tables=OFF + CALM,
         )
 
     async def die(self, death: Death) -> bool:

@@ -24,27 +24,11 @@ from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.errors import RedrushError
 from redrush.wiring.embedded import Embedded, Ports
+from tests.campaigns import OFF, campaign, lucky
 
-CAMPAIGN = """\
-[campaign]
-id = "back"
-name = "Back in time"
-currency = "CNY"
-
-[limits]
-user_per_second = "off"
-
-[[round]]
-id = "r"
-opens = "now"
-lasts = "86400s"
-kind = "lucky"
-total = "100.00"
-packets = 200
-min = "0.01"
-max = "20.00"
-leftover = "return"
-"""
+CAMPAIGN = campaign(
+    lucky("r", "100.00", 200, lasts="86400s", leftover="return"), id="back", name="Back in time", tables=OFF
+)
 COMMAND = re.compile(r"`redrush ([^`]+)`")
 ROUNDS_MAX = 4
 """Commands that are followed one after the other; then the sentences go round in circles."""

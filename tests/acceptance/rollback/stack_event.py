@@ -16,29 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.acceptance.stack.running_stack import Ran, RunningStack, redrush, stack_up
+from tests.campaigns import OFF, campaign, lucky
 
 PACKETS: Final = 400
 BATCH: Final = 30
 """Users of one rush; a set's last records are those of the last one."""
-CAMPAIGN: Final = f"""\
-[campaign]
-id = "stack"
-name = "n"
-currency = "CNY"
-
-[limits]
-user_per_second = "off"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "5h"
-kind = "lucky"
-total = "{PACKETS}.00"
-packets = {PACKETS}
-min = "0.01"
-max = "20.00"
-"""
+CAMPAIGN: Final = campaign(lucky("r1", f"{PACKETS}.00", PACKETS, lasts="5h"), id="stack", tables=OFF)
 ROUND: Final = "r1"
 SAID_MAX_S: Final = 30.0
 POLL_S: Final = 0.2

@@ -10,30 +10,20 @@ import pytest
 
 from redrush.core.identity.proof_of_work import Challenge, tries
 from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.campaigns import campaign
 from tests.gate.world import Answer, read_answer, request
 
-CAMPAIGN: Final = """\
-[campaign]
-id = "work"
-name = "n"
-currency = "CNY"
-
+CAMPAIGN: Final = campaign(
+    id="work",
+    tables="""\
 [limits]
 user_per_second = "off"  # one user asks both gates over many connections at once
-
 [tickets]
 proof_of_work = true
 max_number = 5000
 rest = "0s"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1.00"
-packets = 100
-"""
+""",
+)
 CONNECTIONS: Final = 16
 """The kernel spreads them over both gates; that all fall to one is as likely as sixteen tosses alike."""
 GRAB: Final = "/v1/rounds/r1/grab"

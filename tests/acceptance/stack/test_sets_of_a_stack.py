@@ -11,24 +11,10 @@ import pytest
 
 from tests.acceptance.stack.attacks import password_of, refusal
 from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
+from tests.campaigns import campaign, lucky
 
 PACKETS: Final = 100
-CAMPAIGN: Final = f"""\
-[campaign]
-id = "stack"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "lucky"
-total = "200.00"
-packets = {PACKETS}
-min = "0.50"
-max = "20.00"
-"""
+CAMPAIGN: Final = campaign(lucky("r1", "200.00", PACKETS, min="0.50"), id="stack")
 SET: Final = "s2"
 GATES: Final = ("gate-1", "gate-2")
 

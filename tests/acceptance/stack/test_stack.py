@@ -12,36 +12,18 @@ import pytest
 
 from redrush.cli.main import main
 from tests.acceptance.stack.running_stack import RunningStack, alive, kill, redrush, stack_up, wait_for_end
+from tests.campaigns import a_round, campaign, lucky
 
 PACKETS = 300
-CAMPAIGN = f"""\
-[campaign]
-id = "stack"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "lucky"
-total = "600.00"
-packets = {PACKETS}
-min = "0.50"
-max = "20.00"
-leftover = "return"
-
-[[round]]
-id = "r2"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1.00"
-packets = 100
-
+CAMPAIGN = campaign(
+    lucky("r1", "600.00", PACKETS, min="0.50", leftover="return"),
+    a_round("r2", "1.00", 100),
+    id="stack",
+    tables="""\
 [client]
 interval = "700ms"
-"""
+""",
+)
 
 
 def _campaign(directory: Path) -> Path:

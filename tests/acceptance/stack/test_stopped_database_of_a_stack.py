@@ -7,27 +7,17 @@ import psycopg
 import pytest
 
 from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.campaigns import a_round, campaign
 from tests.stopping import stopped
 
-CAMPAIGN: Final = """\
-[campaign]
-id = "stack"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "5.00"
-packets = 500
-
+CAMPAIGN: Final = campaign(
+    a_round("r1", "5.00", 500),
+    id="stack",
+    tables="""\
 [[playbook]]
 name = "no-queries"
 description = "the database is away: people come back for their list"
 settings = { "sampling.non_core" = 0 }
-
 [[rule]]
 name = "records-away"
 playbook = "no-queries"
@@ -36,7 +26,8 @@ leaves_at = 3
 returns_at = 0
 after = "100ms"
 hold = "100ms"
-"""
+""",
+)
 USERS: Final = 100
 NEEDING: Final = ("recorder-s1", "recorder-s2", "query")
 

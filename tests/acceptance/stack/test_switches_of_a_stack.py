@@ -16,27 +16,16 @@ from redrush.control.data_dir import DataDir
 from redrush.control.operator_access import load_address, load_token
 from redrush.http.ask import ask
 from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
+from tests.campaigns import campaign
 from tests.gate.world import read_answer, request
 
-CAMPAIGN: Final = """\
-[campaign]
-id = "stack"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "1.00"
-packets = 100
-
+CAMPAIGN: Final = campaign(
+    id="stack",
+    tables="""\
 [[playbook]]
 name = "calm"
 description = "no packets"
 settings = { "release.r1.per_second" = 0 }
-
 [[rule]]
 name = "crowded"
 playbook = "calm"
@@ -45,7 +34,8 @@ leaves_at = 40
 returns_at = 30
 after = "100ms"
 hold = "100ms"
-"""
+""",
+)
 CONNECTIONS: Final = 16
 """The kernel spreads them over both gates; that all fall to one is as likely as sixteen tosses alike."""
 EFFECT_MAX_S: Final = 0.1

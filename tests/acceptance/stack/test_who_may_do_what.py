@@ -18,21 +18,9 @@ from tests.acceptance.stack.attacks import (
     refusal,
 )
 from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.campaigns import a_round, campaign
 
-CAMPAIGN = """\
-[campaign]
-id = "guarded"
-name = "n"
-currency = "CNY"
-
-[[round]]
-id = "r1"
-opens = "now"
-lasts = "1h"
-kind = "equal"
-total = "10.00"
-packets = 10
-"""
+CAMPAIGN = campaign(a_round("r1", "10.00", 10), id="guarded")
 
 
 @pytest.fixture(scope="module")
