@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.money.ledger import GrantRule, Posting
+from redrush.core.money.ledger import GrantRule, HoldRule, Posting
 from redrush.core.rush.campaign import Slots
 from redrush.ports.records import (
     Balance,
@@ -16,9 +16,10 @@ from redrush.ports.records import (
     Records,
     RecordsConflict,
     RecordsFailed,
+    ScatteredGrants,
     Totals,
 )
-from redrush.ports.store import Given, Opened
+from redrush.ports.store import Confirmed, Given, Grant, Opened, Released, Scattered
 from redrush.records.postgres import PostgresRecords
 from redrush.records.sqlite import SqliteRecords
 from tests.conftest import Databases
@@ -212,3 +213,77 @@ def test_closed_records_fail(records: Records) -> None:
         records.cursor()
     with pytest.raises(RecordsFailed):
         records.apply([funding(1)])
+
+
+def scattered(seq: int, *grants: Grant, worth: int = 10) -> ScatteredGrants:
+    rules = {grant.pot: GrantRule(f"grant:c-{grant.pot}-", f"round:{grant.pot}", "user:") for grant in grants}
+    holds = [
+        HoldRule("c", grant.pot).held(grant.slot, grant.number, worth, seq * 10) for grant in grants if grant.number
+    ]
+    return ScatteredGrants(
+        record=Scattered(seq, grants, seq * 10),
+        campaign="c",
+        amounts_minor=[worth] * len(grants),
+        rules=rules,
+        postings=tuple(holds),
+    )
+
+
+def confirmed(seq: int, hold: Grant, worth: int = 10) -> Posted:
+    posting = HoldRule("c", hold.pot).confirmed(hold.slot, hold.number, hold.user, worth, seq * 10)
+    return Posted(record=Confirmed(seq, (hold,), seq * 10), campaign="c", postings=(posting,))
+
+
+def released(seq: int, hold: Grant, worth: int = 10) -> Posted:
+    posting = HoldRule("c", hold.pot).released(hold.slot, hold.number, worth, seq * 10)
+    return Posted(record=Released(seq, (hold,), seq * 10), campaign="c", postings=(posting,))
+
+
+def test_single_grants_of_many_pots_are_recorded_as_runs_are(records: Records) -> None:
+    odd = Grant("p2", 'a"\\\tb', 7, "again\n")
+    records.apply([scattered(1, Grant("p1", "ann", 0), odd, Grant("p1", "bob", 1)), run(2, 2, ["cy"], [10], "p1")])
+    assert records.grants_of(odd.user) == [RecordedGrant(7, "p2", odd.user, 10, 10, "c")]
+    assert records.balance("c", "round:p1") == Balance(30, 0)
+    assert records.balance("c", "user:bob") == Balance(0, 10)
+    assert records.totals() == Totals(4, 40, 4, 40, 40)
+
+
+def test_a_user_may_have_several_slots_of_a_pot_by_requests_of_their_own(records: Records) -> None:
+    records.apply([scattered(1, Grant("p1", "ann", 0, "a"), Grant("p1", "ann", 1, "b"))])
+    assert [grant.slot for grant in records.grants_of("ann")] == [0, 1]
+    assert records.balance("c", "user:ann") == Balance(0, 20)
+
+
+HOLD = Grant("p1", "ann", 3, "", 1, 5_000)
+
+
+def test_what_is_held_is_promised_and_nobodys_until_it_is_confirmed(records: Records) -> None:
+    records.apply([scattered(1, HOLD)])
+    assert records.grants_of("ann") == [RecordedGrant(3, "p1", "ann", 10, 10, "c", 5_000)]
+    assert [records.balance("c", account).net_minor for account in ("round:p1", "held:p1", "user:ann")] == [-10, 10, 0]
+    records.apply([confirmed(2, HOLD)])
+    assert records.grants_of("ann") == [RecordedGrant(3, "p1", "ann", 10, 10, "c", None)]
+    assert [records.balance("c", account).net_minor for account in ("round:p1", "held:p1", "user:ann")] == [-10, 0, 10]
+    assert records.totals() == Totals(1, 10, 2, 20, 20)
+
+
+def test_a_released_slot_is_recorded_for_whoever_has_it_next_within_one_batch_too(records: Records) -> None:
+    again = Grant("p1", "bob", 3, "", 2, 6_000)
+    records.apply([scattered(1, HOLD), released(2, HOLD), scattered(3, again), confirmed(4, again)])
+    assert records.grants_of("ann") == []
+    assert records.grants_of("bob") == [RecordedGrant(3, "p1", "bob", 10, 30, "c", None)]
+    accounts = ("round:p1", "held:p1", "user:ann", "user:bob")
+    assert [records.balance("c", account).net_minor for account in accounts] == [-10, 0, 0, 10]
+    assert records.totals().grants == 1
+
+
+@pytest.mark.parametrize("end", [confirmed, released])
+def test_the_end_of_a_hold_that_is_not_recorded_is_refused_with_its_whole_batch(
+    records: Records, end: Callable[[int, Grant], Posted]
+) -> None:
+    records.apply([scattered(1, HOLD)])
+    before = everything(records)
+    for other in (Grant("p1", "ann", 3, "", 2, 5_000), Grant("p9", "ann", 3, "", 1, 5_000)):
+        with pytest.raises(RecordsConflict, match="hold"):
+            records.apply([run(2, 9, ["cy"], [1]), end(3, other)])
+    assert everything(records) == before

@@ -13,7 +13,7 @@ be trimmed up to the cursor.
 All adapters pass one suite, `tests/conformance/test_records.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ import msgspec
 
 from redrush.core.money.ledger import GrantRule, Posting
 from redrush.errors import RedrushError
-from redrush.ports.store import Given, Opened, Taken
+from redrush.ports.store import Confirmed, Given, Offered, Opened, Released, Scattered, Taken
 
 
 class RecordsFailed(RedrushError):
@@ -57,10 +57,31 @@ class GrantRun(msgspec.Struct, frozen=True, kw_only=True):
     rule: GrantRule
 
 
-class Posted(msgspec.Struct, frozen=True, kw_only=True):
-    """Any other log record, and the postings that follow from it, possibly none."""
+class ScatteredGrants(msgspec.Struct, frozen=True, kw_only=True):
+    """One `scattered` log record, priced: the k-th of its grants is worth `amounts_minor[k]`.
 
-    record: Opened | Taken | Given
+    `rules` say by pot how its grants are posted, all but the holds: their postings, and none of others, are `postings`.
+    """
+
+    record: Scattered
+    campaign: str
+    amounts_minor: Sequence[int]
+    rules: Mapping[str, GrantRule]
+    postings: tuple[Posting, ...]
+
+    @property
+    def seq(self) -> int:
+        """The seq of the log record."""
+        return self.record.seq
+
+
+class Posted(msgspec.Struct, frozen=True, kw_only=True):
+    """Any other log record, and the postings that follow from it, possibly none.
+
+    Holds that were confirmed are permanent grants from then on; those that were released are grants no more.
+    """
+
+    record: Opened | Confirmed | Released | Offered | Taken | Given
     campaign: str
     postings: tuple[Posting, ...]
 
@@ -70,11 +91,17 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
         return self.record.seq
 
 
-Change = GrantRun | Posted
+Change = GrantRun | ScatteredGrants | Posted
+
+
+def ends_of(change: Change) -> bool:
+    """Whether the change ends holds: it is about grants that were recorded before it."""
+    return isinstance(change, Posted) and isinstance(change.record, Confirmed | Released)
 
 
 class RecordedGrant(msgspec.Struct, frozen=True):
-    """A grant as the records hold it. `at_us` is microseconds since the Unix epoch."""
+    """A grant as the records hold it. `at_us` is microseconds since the Unix epoch, and so is `until_us`, the deadline
+    of one that is held; None: it is permanent."""
 
     slot: int
     pot: str
@@ -82,6 +109,7 @@ class RecordedGrant(msgspec.Struct, frozen=True):
     amount_minor: int
     at_us: int
     campaign: str
+    until_us: int | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -120,8 +148,9 @@ class Records(Protocol):
         """Apply changes in ascending order of seq, all or none, together with the cursor; return the new cursor.
 
         Changes at or below the cursor are skipped. Raises RecordsConflict if a slot of the same pot, or a posting id of
-        the same campaign, is already recorded under another seq, and, where several logs are kept in one place, for
-        changes of another campaign than the log's. Raises ValueError if the order is wrong.
+        the same campaign, is already recorded under another seq, for the end of a hold that is not recorded, and, where
+        several logs are kept in one place, for changes of another campaign than the log's. Raises ValueError if the
+        order is wrong.
         """
 
     def grants_of(self, user: str) -> list[RecordedGrant]:

@@ -18,8 +18,8 @@ from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import SlotAmounts, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.store import Granted, LogRecord, Store
-from redrush.settle.whole_log import Journalled, WholeLog, read_to_end
+from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered, Store
+from redrush.settle.whole_log import Journalled, WholeLog, permanent_of, read_to_end
 
 Format = Literal["jsonl", "csv", "spreadsheet"]
 """`csv` has every value as it is, for programs; of `spreadsheet` no program that opens it makes something else."""
@@ -31,6 +31,10 @@ _LETTER_FIRST: Final = re.compile(r"[^\W\d_]")
 _MEANT_OTHERWISE: Final = re.compile(
     r"true|false|wahr|falsch|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ ./-]?\d+", re.IGNORECASE
 )
+
+
+Granting = Granted | Scattered | Confirmed
+"""Log records by which somebody has a permanent grant."""
 
 
 class ExportedGrant(msgspec.Struct, frozen=True, gc=False):
@@ -48,15 +52,20 @@ COLUMNS: Final = ExportedGrant.__struct_fields__
 
 
 def grants(log: Iterable[LogRecord], campaign: Campaign, amounts: SlotAmounts) -> Iterator[ExportedGrant]:
-    """Yield every grant of the log, in its order. Raises LedgerFault for a slot that the campaign does not have."""
+    """Yield every permanent grant of the log, in its order; a hold is one from its confirmation on. Raises LedgerFault
+    for a slot that the campaign does not have."""
     for record in log:
-        if not isinstance(record, Granted):
+        if isinstance(record, Granted):
+            worths = amounts_of(Slots(record.first_slot, len(record.users)), amounts)
+        elif isinstance(record, Scattered | Confirmed):
+            worths = [amounts_of(Slots(grant.slot, 1), amounts)[0] for grant in permanent_of(record)]
+        else:
             continue
         granted_at = rfc3339(record.at_us)
-        worths = amounts_of(Slots(record.first_slot, len(record.users)), amounts)
-        for slot, (user, worth) in enumerate(zip(record.users, worths, strict=True), start=record.first_slot):
+        for grant, worth in zip(permanent_of(record), worths, strict=True):
             amount = format_amount(worth, campaign.currency)
-            yield ExportedGrant(grant_id(campaign.id, record.pot, slot), record.pot, slot, user, amount, granted_at)
+            grant_of_slot = grant_id(campaign.id, grant.pot, grant.slot)
+            yield ExportedGrant(grant_of_slot, grant.pot, grant.slot, grant.user, amount, granted_at)
 
 
 def write_grants(
@@ -79,7 +88,7 @@ def write_grants(
     writer.writerows(msgspec.structs.astuple(grant) for grant in grants(log, campaign, amounts))
 
 
-async def granted_in(sets: Sequence[tuple[Journalled, Store | None]]) -> Iterator[Granted]:
+async def granted_in(sets: Sequence[tuple[Journalled, Store | None]]) -> Iterator[Granting]:
     """Return the grants of all sets in order of their instants; the iterator blocks.
 
     Of a set whose store is None only what is recorded is in it. Raises RecordsFailed, or what `Store.log` raises.
@@ -99,5 +108,5 @@ def as_text(value: str) -> str:
     return f"'{value}"
 
 
-def _granted(log: Iterable[LogRecord]) -> Iterator[Granted]:
-    return (record for record in log if isinstance(record, Granted))
+def _granted(log: Iterable[LogRecord]) -> Iterator[Granting]:
+    return (record for record in log if isinstance(record, Granted | Scattered | Confirmed))

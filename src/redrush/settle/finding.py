@@ -15,7 +15,8 @@ from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import SlotAmounts
 from redrush.core.rush.campaign import Campaign, grant_id
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.store import Granted, LogRecord
+from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered
+from redrush.settle.whole_log import permanent_of
 
 SIMILAR_MAX: Final = 5
 """Ids told that look like the one that was asked for: more are no help."""
@@ -69,23 +70,23 @@ def find_user(
     found: list[FoundGrant] = []
     similar: dict[str, None] = {}
     for record in log:
-        if not isinstance(record, Granted):
+        if not isinstance(record, Granted | Scattered | Confirmed):
             continue
-        of += len(record.users)
-        for index, holder in enumerate(record.users):
+        for grant in permanent_of(record):
+            of += 1
+            holder, slot, pot = grant.user, grant.slot, grant.pot
             if holder == user:
-                slot = record.first_slot + index
                 worth = amounts[slot]
                 found.append(
                     FoundGrant(
-                        grant=grant_id(campaign.id, record.pot, slot),
-                        round=record.pot,
+                        grant=grant_id(campaign.id, pot, slot),
+                        round=pot,
                         slot=slot,
                         user=user,
                         amount=format_amount(worth, campaign.currency),
                         currency=campaign.currency,
                         granted_at=rfc3339(record.at_us),
-                        receipt=signers[record.pot].sign(slot, worth, user, record.at_us),
+                        receipt=signers[pot].sign(slot, worth, user, record.at_us),
                     )
                 )
             elif len(similar) < SIMILAR_MAX and _folded(holder) == wanted:

@@ -3,8 +3,19 @@
 from redrush.core.money import ledger
 from redrush.core.money.ledger import LedgerFault, Posting, SlotAmounts
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
-from redrush.ports.records import Change, GrantRun, Posted
-from redrush.ports.store import Confirmed, Granted, LogRecord, Offered, Opened, Released, Scattered, Taken
+from redrush.ports.records import Change, GrantRun, Posted, ScatteredGrants
+from redrush.ports.store import (
+    Confirmed,
+    Given,
+    Grant,
+    Granted,
+    LogRecord,
+    Offered,
+    Opened,
+    Released,
+    Scattered,
+    Taken,
+)
 
 
 class Interpreter:
@@ -17,27 +28,68 @@ class Interpreter:
     def __init__(self, campaign: Campaign, amounts: SlotAmounts, set_id: str | None = None) -> None:
         self._rounds = {round_.id: round_ for round_ in campaign.rounds}
         self._rules = {round_id: ledger.grant_rule(campaign, round_id) for round_id in self._rounds}
+        self._hold_rules = {round_id: ledger.HoldRule(campaign.id, round_id, set_id) for round_id in self._rounds}
         self._campaign = campaign.id
         self._amounts = amounts
         self._set_id = set_id
 
     def change(self, record: LogRecord) -> Change:
         """Return what the record changes."""
-        if isinstance(record, Scattered | Confirmed | Released | Offered):
-            raise LedgerFault(f"log record {record.seq} is of a kind that the records cannot keep: {record}")
-        if record.pot not in self._rounds and record.pot != RETURNED_POT:
-            raise LedgerFault(f"log record {record.seq} names pot {record.pot!r}, which the campaign does not have")
-        if isinstance(record, Granted):
-            return self._grants(record)
-        if isinstance(record, Opened):
-            return Posted(record=record, campaign=self._campaign, postings=self._funding(record))
-        rule = ledger.taken if isinstance(record, Taken) else ledger.given
-        posting = rule(record.pot, record.slots, record.transfer, self._amounts)
-        return Posted(record=record, campaign=self._campaign, postings=() if posting is None else (posting,))
+        if isinstance(record, Scattered):
+            return self._scattered(record)
+        return self._grants(record) if isinstance(record, Granted) else self._posted(record)
+
+    def _posted(self, record: Opened | Confirmed | Released | Offered | Taken | Given) -> Posted:
+        postings: tuple[Posting, ...] = ()
+        if isinstance(record, Confirmed | Released):
+            postings = tuple(self._end_of(hold, record) for hold in record.holds)
+        elif isinstance(record, Opened):
+            self._check(record.pot, record)
+            postings = self._funding(record)
+        elif not isinstance(record, Offered):
+            self._check(record.pot, record)
+            rule = ledger.taken if isinstance(record, Taken) else ledger.given
+            posting = rule(record.pot, record.slots, record.transfer, self._amounts)
+            postings = () if posting is None else (posting,)
+        return Posted(record=record, campaign=self._campaign, postings=postings)
+
+    def _check(self, pot: str, record: LogRecord) -> None:
+        if pot not in self._rounds and pot != RETURNED_POT:
+            raise LedgerFault(f"log record {record.seq} names pot {pot!r}, which the campaign does not have")
+
+    def _check_granting(self, pot: str, record: LogRecord) -> None:
+        self._check(pot, record)
+        if pot == RETURNED_POT:
+            raise LedgerFault(f"log record {record.seq} grants slots that were returned to the sponsor")
+
+    def _worth(self, slot: int) -> int:
+        return ledger.amounts_of(Slots(slot, 1), self._amounts)[0]
+
+    def _end_of(self, hold: Grant, record: Confirmed | Released) -> Posting:
+        self._check_granting(hold.pot, record)
+        rule, worth = self._hold_rules[hold.pot], self._worth(hold.slot)
+        if isinstance(record, Confirmed):
+            return rule.confirmed(hold.slot, hold.number, hold.user, worth, record.at_us)
+        return rule.released(hold.slot, hold.number, worth, record.at_us)
+
+    def _scattered(self, record: Scattered) -> ScatteredGrants:
+        for grant in record.grants:
+            self._check_granting(grant.pot, record)
+        worths = [self._worth(grant.slot) for grant in record.grants]
+        return ScatteredGrants(
+            record=record,
+            campaign=self._campaign,
+            amounts_minor=worths,
+            rules={grant.pot: self._rules[grant.pot] for grant in record.grants},
+            postings=tuple(
+                self._hold_rules[grant.pot].held(grant.slot, grant.number, worth, record.at_us)
+                for grant, worth in zip(record.grants, worths, strict=True)
+                if grant.number
+            ),
+        )
 
     def _grants(self, record: Granted) -> GrantRun:
-        if record.pot == RETURNED_POT:
-            raise LedgerFault(f"log record {record.seq} grants slots that were returned to the sponsor")
+        self._check_granting(record.pot, record)
         return GrantRun(
             seq=record.seq,
             campaign=self._campaign,

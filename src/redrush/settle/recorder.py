@@ -33,7 +33,7 @@ from redrush.core.money.ledger import SlotAmounts
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import Change
-from redrush.ports.store import Granted, History, LogRecord, StoreFailed
+from redrush.ports.store import Granted, History, LogRecord, Scattered, StoreFailed
 from redrush.settle.interpret import Interpreter
 
 SLICE_RECORDS_MAX: Final = 512
@@ -290,7 +290,7 @@ class Recorder:
         changes = await self._from_log(loop.run_in_executor(thread, self._interpret, log_records))
         self._cursor = self._recorded = await self._in_records(thread, self._records.apply, changes)
         await self._from_log(self._trim(self._cursor))
-        grants = sum(len(log_record.users) for log_record in log_records if isinstance(log_record, Granted))
+        grants = sum(_how_many(log_record) for log_record in log_records)
         self._last_slice = began_s, grants
         if self._rushing():
             await self._rest(BUSY_REST_FACTOR * (loop.time() - began_s))
@@ -358,3 +358,10 @@ class Recorder:
     async def _woken(self) -> None:
         self._wake.clear()
         await self._wake.wait()
+
+
+def _how_many(record: LogRecord) -> int:
+    """Return how many grants the record makes."""
+    if isinstance(record, Granted):
+        return len(record.users)
+    return len(record.grants) if isinstance(record, Scattered) else 0

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from redrush.ports.store import LogRecord, Store
+from redrush.ports.store import Confirmed, Grant, LogRecord, Store, grants_of
 
 PAGE_RECORDS: Final = 512
 """Log records that are read at a time; each holds up to a few hundred users."""
@@ -38,6 +38,14 @@ class WholeLog(msgspec.Struct, frozen=True):
             seq = record.seq
             yield record
         yield from (record for record in self.tail if record.seq > seq)
+
+
+def permanent_of(record: LogRecord) -> Iterator[Grant]:
+    """Yield every grant that is permanent by the record, in order: what it confirms, or makes and does not hold."""
+    if isinstance(record, Confirmed):
+        yield from record.holds
+    else:
+        yield from (grant for grant in grants_of(record) if not grant.number)
 
 
 async def read_to_end(store: Store, after: int) -> list[LogRecord]:

@@ -9,6 +9,9 @@ transfer that was taken has been given.
     grant       round:<id> ─► user:<id>       grant:<grant id>
     take        round:<id> ─► transit         take:<transfer>
     give        transit ─► round:<id>         give:<transfer>     ─► sponsor, when the pot is `$returned`
+    hold        round:<id> ─► held:<id>       hold:<grant id>#<number>, the number of the grant among the pot's holds
+    confirmed   held:<id> ─► user:<id>        confirm:<grant id>#<number>
+    released    held:<id> ─► round:<id>       release:<grant id>#<number>
 
 A posting's id is derived from the thing that it records, never drawn: recording twice is recording once. A slot's
 amount is looked up in the campaign's amounts table, wherever the slot was moved, so a leftover that travels through
@@ -23,7 +26,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id_prefix
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id, grant_id_prefix
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:  # a server that restarts splits nothing and should not wait for numpy
@@ -87,6 +90,40 @@ def user_account(user: str) -> str:
 def pot_account(pot: str) -> str:
     """Return the account that holds a pot's money: the round's own, or the sponsor's for `RETURNED_POT`."""
     return SPONSOR if pot == RETURNED_POT else f"round:{pot}"
+
+
+def held_account(pot: str) -> str:
+    """Return the account of what is promised to users of the pot, and neither theirs nor the pot's."""
+    return f"held:{pot}"
+
+
+class HoldRule(msgspec.Struct, frozen=True):
+    """How the holds of a pot are posted; `set_id` where a pot is divided over several, which count for themselves."""
+
+    campaign: str
+    pot: str
+    set_id: str | None = None
+
+    def held(self, slot: int, number: int, amount_minor: int, at_us: int) -> Posting:
+        """Return the posting of a hold that was granted."""
+        return self._posting("hold", slot, number, pot_account(self.pot), held_account(self.pot), amount_minor, at_us)
+
+    def confirmed(self, slot: int, number: int, user: str, amount_minor: int, at_us: int) -> Posting:
+        """Return the posting of a hold that became permanent."""
+        account = user_account(user)
+        return self._posting("confirm", slot, number, held_account(self.pot), account, amount_minor, at_us)
+
+    def released(self, slot: int, number: int, amount_minor: int, at_us: int) -> Posting:
+        """Return the posting of a hold that ended."""
+        account = pot_account(self.pot)
+        return self._posting("release", slot, number, held_account(self.pot), account, amount_minor, at_us)
+
+    def _posting(
+        self, what: str, slot: int, number: int, debit_account: str, credit_account: str, amount_minor: int, at_us: int
+    ) -> Posting:
+        counted = f"{number}" if self.set_id is None else f"{self.set_id}/{number}"
+        posting_id = f"{what}:{grant_id(self.campaign, self.pot, slot)}#{counted}"
+        return _posting(posting_id, debit_account, credit_account, amount_minor, at_us)
 
 
 def fund(round_: Round) -> Posting:

@@ -74,6 +74,17 @@ SELECT name, pot, id_prefix, debit_account, credit_prefix
 -- name: copy_grants
 COPY grants (pot, slot, "user", amount_minor, at_us) FROM STDIN;
 
+-- name: copy_scattered
+COPY grants (pot, slot, "user", amount_minor, at_us, request, number, until_us) FROM STDIN;
+
+-- name: confirm
+UPDATE grants SET until_us = NULL WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s
+RETURNING amount_minor;
+
+-- name: release
+DELETE FROM grants WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s
+RETURNING amount_minor;
+
 -- name: copy_journal
 COPY journal (log, seq, kind, pot, first_slot, count, at_us, users, slots, transfer) FROM STDIN;
 
@@ -89,7 +100,7 @@ INSERT INTO postings (campaign, id, debit_account, credit_account, amount_minor,
 VALUES (%(campaign)s, %(id)s, %(debit_account)s, %(credit_account)s, %(amount_minor)s, %(at_us)s);
 
 -- name: grants_of
-SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id
+SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id, grants.until_us
   FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
  WHERE grants."user" = %(user)s
  ORDER BY campaign, slot, pot;
@@ -105,11 +116,12 @@ SELECT coalesce(sum(debit_minor), 0)::bigint, coalesce(sum(credit_minor), 0)::bi
           FROM postings JOIN ours USING (campaign) WHERE credit_account = %(account)s
          UNION ALL
         SELECT grants.amount_minor, 0
-          FROM pots JOIN ours USING (campaign) JOIN grants USING (pot) WHERE pots.debit_account = %(account)s
+          FROM pots JOIN ours USING (campaign) JOIN grants USING (pot)
+         WHERE pots.debit_account = %(account)s AND grants.number = 0
          UNION ALL
         SELECT 0, grants.amount_minor
           FROM pots JOIN ours USING (campaign) JOIN grants USING (pot)
-         WHERE starts_with(%(account)s, pots.credit_prefix)
+         WHERE starts_with(%(account)s, pots.credit_prefix) AND grants.number = 0
            AND grants."user" = substr(%(account)s, length(pots.credit_prefix) + 1)
        ) AS entries (debit_minor, credit_minor);
 

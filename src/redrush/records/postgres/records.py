@@ -19,7 +19,7 @@ there.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Final
 
 import msgspec
@@ -36,10 +36,12 @@ from redrush.ports.records import (
     RecordedGrant,
     RecordsConflict,
     RecordsFailed,
+    ScatteredGrants,
     Totals,
+    ends_of,
 )
-from redrush.ports.store import Granted, History, Known, LogRecord
-from redrush.records.postgres.copying import grant_lines
+from redrush.ports.store import Confirmed, Granted, History, Known, LogRecord, Released
+from redrush.records.postgres.copying import grant_lines, scattered_lines
 from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
 from redrush.records.postgres.migrations import Tell, migrate
 from redrush.sqlfiles import load_statements
@@ -74,6 +76,21 @@ class RoundTotals(msgspec.Struct, frozen=True):
     round: str
     grants: int
     granted_minor: int
+
+
+class _Sums:
+    """What a batch adds to the totals of pots, by their numbers."""
+
+    def __init__(self) -> None:
+        self.grants: Counter[int] = Counter()
+        self.granted_minor: Counter[int] = Counter()
+
+    def add(self, pot: int, grants: int, granted_minor: int) -> None:
+        self.grants[pot] += grants
+        self.granted_minor[pot] += granted_minor
+
+    def by_column(self) -> dict[str, Counter[int]]:
+        return {"grants": self.grants, "granted_minor": self.granted_minor}
 
 
 class PostgresRecords:
@@ -177,12 +194,14 @@ class PostgresRecords:
                     "to another event"
                 )
             self._keep_journal(cursor, new)
-            self._keep_grants(cursor, campaign, [change for change in new if isinstance(change, GrantRun)])
-            for change in new:
-                if isinstance(change, Posted):
-                    for posting in change.postings:
-                        values = {"campaign": campaign, **msgspec.structs.asdict(posting)}
-                        cursor.execute(self._statement("keep_posting"), values)
+            for ends_holds, alike in groupby(new, ends_of):
+                if ends_holds:
+                    self._end_holds(cursor, campaign, list(alike))
+                else:
+                    self._keep_grants(cursor, campaign, list(alike))
+            postings = [posting for change in new if not isinstance(change, GrantRun) for posting in change.postings]
+            rows = [{"campaign": campaign, **msgspec.structs.asdict(posting)} for posting in postings]
+            cursor.executemany(self._statement("keep_posting"), rows)
             moved = {"log": self._log, "seq": new[-1].seq, "chain": chain, "campaign": campaign}
             cursor.execute(self._statement("move_cursor"), moved)
         return new[-1].seq
@@ -233,7 +252,12 @@ class PostgresRecords:
         if len(campaigns) > 1:
             raise RecordsConflict(f"{self._writer.name}: log {self._log} has changes of several campaigns: {campaigns}")
         (name,) = campaigns
-        rules = {change.pot: change.rule for change in changes if isinstance(change, GrantRun)}
+        rules: dict[str, GrantRule] = {}
+        for change in changes:
+            if isinstance(change, GrantRun):
+                rules[change.pot] = change.rule
+            elif isinstance(change, ScatteredGrants):
+                rules |= change.rules
         known = self._campaigns.get(name)
         fresh = sorted(pot for pot in rules if known is None or (known, pot) not in self._pots)
         if known is None or fresh:
@@ -279,21 +303,57 @@ class PostgresRecords:
             for change in changes:
                 copy.write_row((self._log, *_journal_row(change)))
 
-    def _keep_grants(self, cursor: Cursor, campaign: int, runs: Sequence[GrantRun]) -> None:
-        if not runs:
-            return
-        grants: Counter[int] = Counter()
-        granted_minor: Counter[int] = Counter()
-        with cursor.copy(self._statement("copy_grants")) as copy:
-            for run in runs:
-                pot, _ = self._pots[campaign, run.pot]
-                copy.write(grant_lines(run, pot))
-                grants[pot] += len(run.users)
-                granted_minor[pot] += sum(run.amounts_minor)
-        # In order, so that nobody who reads or writes several rows waits in a circle.
-        pots = sorted(grants)
-        added = {"grants": [grants[pot] for pot in pots], "granted_minor": [granted_minor[pot] for pot in pots]}
-        cursor.execute(self._statement("add_to_pot_totals"), {"log": self._log, "pots": pots, **added})
+    def _keep_grants(self, cursor: Cursor, campaign: int, changes: Sequence[Change]) -> None:
+        runs = [change for change in changes if isinstance(change, GrantRun)]
+        scattered = [change for change in changes if isinstance(change, ScatteredGrants)]
+        added = _Sums()
+        if runs:
+            with cursor.copy(self._statement("copy_grants")) as copy:
+                for run in runs:
+                    pot, _ = self._pots[campaign, run.pot]
+                    copy.write(grant_lines(run, pot))
+                    added.add(pot, len(run.users), sum(run.amounts_minor))
+        if scattered:
+            with cursor.copy(self._statement("copy_scattered")) as copy:
+                for change in scattered:
+                    pots = {name: self._pots[campaign, name][0] for name in change.rules}
+                    copy.write(scattered_lines(change, pots))
+                    for grant, amount_minor in zip(change.record.grants, change.amounts_minor, strict=True):
+                        added.add(pots[grant.pot], 1, amount_minor)
+        self._add_to_totals(cursor, added)
+
+    def _end_holds(self, cursor: Cursor, campaign: int, changes: Sequence[Change]) -> None:
+        """Make holds permanent, or take them away."""
+        taken = _Sums()
+        for change in changes:
+            assert isinstance(change, Posted)
+            assert isinstance(change.record, Confirmed | Released)
+            released = isinstance(change.record, Released)
+            for hold in change.record.holds:
+                pot = self._pot_of(cursor, campaign, hold.pot)
+                which = {"pot": pot, "slot": hold.slot, "number": hold.number}
+                found = cursor.execute(self._statement("release" if released else "confirm"), which).fetchone()
+                if found is None:
+                    raise RecordsConflict(
+                        f"{self._writer.name}: log record {change.seq} ends a hold that is not there: {hold}"
+                    )
+                if released:
+                    taken.add(pot, -1, -found[0])
+        self._add_to_totals(cursor, taken)
+
+    def _pot_of(self, cursor: Cursor, campaign: int, name: str) -> int:
+        """Return the number of a pot that was granted from; 0, which no pot has, for one that was not."""
+        if (campaign, name) in self._pots:
+            return self._pots[campaign, name][0]
+        row = cursor.execute(self._statement("pots"), {"campaign": campaign, "names": [name]}).fetchone()
+        return 0 if row is None else int(row[1])
+
+    def _add_to_totals(self, cursor: Cursor, sums: _Sums) -> None:
+        if sums.grants:
+            # In order, so that nobody who reads or writes several rows waits in a circle.
+            pots = sorted(sums.grants)
+            added = {name: [of_pot[pot] for pot in pots] for name, of_pot in sums.by_column().items()}
+            cursor.execute(self._statement("add_to_pot_totals"), {"log": self._log, "pots": pots, **added})
 
     def _row(self, cursor: Cursor, name: str, **values: Any) -> tuple[Any, ...]:
         row = cursor.execute(self._statement(name), values).fetchone()
@@ -323,7 +383,7 @@ class PostgresRecords:
 
 
 def _journal_row(change: Change) -> Row:
-    if isinstance(change, Posted):
+    if not isinstance(change, GrantRun):
         return row_of(change.record)
     users = tuple(change.users)
     return granted_row(Granted(change.seq, change.pot, change.first_slot, users, change.at_us), users_text(users))

@@ -5,7 +5,10 @@ CREATE TEMP TABLE fresh_grants (
     slot         INTEGER NOT NULL,
     "user"       TEXT    NOT NULL,
     amount_minor INTEGER NOT NULL,
-    at_us        INTEGER NOT NULL
+    at_us        INTEGER NOT NULL,
+    request      TEXT    NOT NULL DEFAULT '',
+    number       INTEGER NOT NULL DEFAULT 0,
+    until_us     INTEGER
 ) STRICT;
 
 -- name: create_fresh_postings
@@ -52,7 +55,7 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer FROM jou
 
 -- name: load_grants
 -- :grants is [[user, amount_minor], …]; the k-th has slot :first_slot + k.
-INSERT INTO fresh_grants
+INSERT INTO fresh_grants (pot, slot, "user", amount_minor, at_us)
 SELECT :pot, :first_slot + key, value ->> 0, value ->> 1, :at_us
   FROM json_each(:grants);
 
@@ -62,12 +65,31 @@ SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_mino
   FROM fresh_grants
  WHERE rowid > :after_row;
 
+-- name: load_scattered
+-- :grants is [[pot's number, slot, user, amount_minor, request, number, until_us], …].
+INSERT INTO fresh_grants
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :at_us, value ->> 4, value ->> 5, value ->> 6
+  FROM json_each(:grants);
+
+-- name: load_scattered_postings
+-- By the rule of one pot, of the rows that were loaded last.
+INSERT INTO fresh_postings
+SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_minor, at_us
+  FROM fresh_grants
+ WHERE rowid > :after_row AND pot = :pot AND number = 0;
+
+-- name: confirm
+UPDATE grants SET until_us = NULL WHERE pot = :pot AND slot = :slot AND number = :number;
+
+-- name: release
+DELETE FROM grants WHERE pot = :pot AND slot = :slot AND number = :number;
+
 -- name: load_posting
 INSERT INTO fresh_postings VALUES (:id, :debit_account, :credit_account, :amount_minor, :at_us);
 
 -- name: keep_grants
-INSERT INTO grants (pot, slot, "user", amount_minor, at_us)
-SELECT pot, slot, "user", amount_minor, at_us FROM fresh_grants;
+INSERT INTO grants (pot, slot, "user", amount_minor, at_us, request, number, until_us)
+SELECT pot, slot, "user", amount_minor, at_us, request, number, until_us FROM fresh_grants;
 
 -- name: keep_postings
 INSERT INTO postings SELECT :campaign, id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
@@ -90,7 +112,7 @@ DELETE FROM fresh_grants;
 DELETE FROM fresh_postings;
 
 -- name: grants_of
-SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id
+SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id, grants.until_us
   FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
  WHERE grants."user" = :user
  ORDER BY campaign, slot, pot;

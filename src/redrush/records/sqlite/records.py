@@ -14,51 +14,37 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from itertools import groupby, pairwise
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
 import apsw
 import msgspec
 
-from redrush.errors import ConfigError
 from redrush.ports.log_rows import Row, chain_after, granted_row, row_of, users_text
 from redrush.ports.records import (
     Balance,
     Change,
     GrantRun,
+    Posted,
     RecordedGrant,
     RecordsConflict,
     RecordsDamaged,
     RecordsFailed,
     RecordsMark,
+    ScatteredGrants,
     Totals,
+    ends_of,
 )
-from redrush.ports.store import Granted
-from redrush.records.sqlite.migrations import Tell, migrate
+from redrush.ports.store import Confirmed, Granted, Released
+from redrush.records.sqlite.file import PACKAGE, failures, open_file, set_aside, transaction
+from redrush.records.sqlite.migrations import Tell
 from redrush.sqlfiles import load_statements
-
-APPLICATION_ID = 0x52525243
-"""In the file's header, so that no other SQLite file is taken for records ("RRRC")."""
-
-ASIDE_MAX = 99
-"""Damaged files kept beside the one in use; then somebody should look."""
-
-FILES = ("", "-wal", "-shm")
-"""What belongs to a SQLite file, by the ends of the names."""
 
 POTS_MAX = 100_000
 """Numbers of pots that are remembered; one that is not is looked up again."""
 
-CACHE_KIB = 32 * 1024
-"""Page cache of the writer. Users arrive in no order, so every batch touches pages all over the user indexes."""
-
-BUSY_WAIT_MS = 5_000
-"""Longest wait for a lock that another process holds, such as a backup; then the call fails and is tried again."""
-
-_PACKAGE = "redrush.records.sqlite"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -80,7 +66,7 @@ class SqliteRecords:
         self._pots: dict[tuple[int, str], int] = {}
         self._writer = writer
         self._reader = reader
-        self._sql = load_statements(_PACKAGE, "queries.sql")
+        self._sql = load_statements(PACKAGE, "queries.sql")
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
 
@@ -91,11 +77,11 @@ class SqliteRecords:
 
         Raises ConfigError if the file is something else or of another version, RecordsFailed if the disk fails.
         """
-        return cls(path, *_open(path, tell))
+        return cls(path, *open_file(path, tell))
 
     def mark(self) -> RecordsMark:
         """Return how far the records are. Raises RecordsDamaged if that was changed by anybody else."""
-        with self._read_lock, _failures(self._path):
+        with self._read_lock, failures(self._path):
             seq, chain, log, digest = self._row(self._reader, "mark")
         if (seq or digest) and digest != _digest(seq, chain, log):
             raise RecordsDamaged(f"{self._path}: its cursor was changed")
@@ -103,7 +89,7 @@ class SqliteRecords:
 
     def belong_to(self, log: str) -> None:
         """Write down which log these are the records of."""
-        with self._write_lock, _failures(self._path), _transaction(self._writer):
+        with self._write_lock, failures(self._path), transaction(self._writer):
             seq, chain, _, _ = self._row(self._writer, "mark")
             self._move_cursor(seq, chain, log)
 
@@ -112,7 +98,7 @@ class SqliteRecords:
         was written: those before were."""
         mark = self.mark()
         chain, seq = "", 0
-        with self._read_lock, _failures(self._path):
+        with self._read_lock, failures(self._path):
             for row in self._reader.execute(self._sql["journal"]):
                 chain, seq = chain_after(chain, row), row[0]
                 yield row
@@ -121,21 +107,23 @@ class SqliteRecords:
 
     def cursor(self) -> int:
         """See the port."""
-        with self._read_lock, _failures(self._path):
+        with self._read_lock, failures(self._path):
             return int(self._row(self._reader, "cursor")[0])
 
     def apply(self, changes: Sequence[Change]) -> int:
         """See the port."""
         if any(earlier.seq >= later.seq for earlier, later in pairwise(changes)):
             raise ValueError("changes must come in ascending order of seq")
-        with self._write_lock, _failures(self._path), self._numbering(), _transaction(self._writer):
+        with self._write_lock, failures(self._path), self._numbering(), transaction(self._writer):
             cursor, chain, log, _ = self._row(self._writer, "mark")
             new = [change for change in changes if change.seq > cursor]
             if not new:
                 return int(cursor)
-            for campaign, of_campaign in groupby(new, attrgetter("campaign")):
-                number = self._campaign(campaign)
-                self._load(of_campaign, number)
+            for (campaign, ends_holds), group in groupby(new, lambda change: (change.campaign, ends_of(change))):
+                number, alike = self._campaign(campaign), list(group)
+                if ends_holds:
+                    self._end_holds(alike, number)
+                self._load(alike, number)
                 self._keep(number)
             rows = [_row_of(change) for change in new]
             for row in rows:
@@ -146,19 +134,19 @@ class SqliteRecords:
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
         """See the port."""
-        with self._read_lock, _failures(self._path):
+        with self._read_lock, failures(self._path):
             return [RecordedGrant(*row) for row in self._reader.execute(self._sql["grants_of"], {"user": user})]
 
     def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""
         asked = {"campaign": campaign, "account": account}
-        with self._read_lock, _failures(self._path):
+        with self._read_lock, failures(self._path):
             row = self._reader.execute(self._sql["balance"], asked).fetchone()
         return Balance(0, 0) if row is None else Balance(*row)
 
     def totals(self) -> Totals:
         """See the port."""
-        with self._read_lock, _failures(self._path):
+        with self._read_lock, failures(self._path):
             return Totals(*self._row(self._reader, "totals"))
 
     def is_sound(self) -> bool:
@@ -184,7 +172,7 @@ class SqliteRecords:
             self._reader.close(True)
             self._writer.close(True)
             aside = set_aside(self._path)
-            self._writer, self._reader = _open(self._path, _ignore)
+            self._writer, self._reader = open_file(self._path, _ignore)
             self._forget_numbers()
         self.belong_to(log)
         return aside
@@ -241,9 +229,12 @@ class SqliteRecords:
             if isinstance(change, GrantRun):
                 self._load_run(change, self._pot(campaign, change.pot), after_row=grants_loaded)
                 grants_loaded += len(change.users)
-            else:
-                for posting in change.postings:
-                    self._writer.execute(self._sql["load_posting"], msgspec.structs.asdict(posting))
+                continue
+            if isinstance(change, ScatteredGrants):
+                self._load_scattered(change, campaign, after_row=grants_loaded)
+                grants_loaded += len(change.record.grants)
+            for posting in change.postings:
+                self._writer.execute(self._sql["load_posting"], msgspec.structs.asdict(posting))
 
     def _load_run(self, run: GrantRun, pot: int, after_row: int) -> None:
         worth = _encode(list(zip(run.users, run.amounts_minor, strict=True))).decode()
@@ -252,6 +243,32 @@ class SqliteRecords:
         self._writer.execute(
             self._sql["load_grant_postings"], {**msgspec.structs.asdict(run.rule), "after_row": after_row}
         )
+
+    def _load_scattered(self, change: ScatteredGrants, campaign: int, after_row: int) -> None:
+        pots = {name: self._pot(campaign, name) for name in change.rules}
+        rows = [
+            (pots[grant.pot], grant.slot, grant.user, amount_minor, grant.request, grant.number, grant.until_us)
+            for grant, amount_minor in zip(change.record.grants, change.amounts_minor, strict=True)
+        ]
+        placed = {"at_us": change.record.at_us, "grants": _encode(rows).decode()}
+        self._writer.execute(self._sql["load_scattered"], placed)
+        for name, rule in change.rules.items():
+            of_pot = {**msgspec.structs.asdict(rule), "pot": pots[name], "after_row": after_row}
+            self._writer.execute(self._sql["load_scattered_postings"], of_pot)
+
+    def _end_holds(self, changes: Sequence[Change], campaign: int) -> None:
+        """Make holds permanent, or take them away."""
+        for change in changes:
+            assert isinstance(change, Posted)
+            assert isinstance(change.record, Confirmed | Released)
+            name = "confirm" if isinstance(change.record, Confirmed) else "release"
+            for hold in change.record.holds:
+                which = {"pot": self._pot(campaign, hold.pot), "slot": hold.slot, "number": hold.number}
+                self._writer.execute(self._sql[name], which)
+                if self._writer.changes() != 1:
+                    raise RecordsConflict(
+                        f"{self._path}: log record {change.seq} ends a hold that is not there: {hold}"
+                    )
 
     def _keep(self, campaign: int) -> None:
         self._writer.execute(self._sql["keep_grants"])
@@ -267,46 +284,6 @@ class SqliteRecords:
         return row
 
 
-def _open(path: Path, tell: Tell) -> tuple[apsw.Connection, apsw.Connection]:
-    """Return a connection that writes and one that reads; see `SqliteRecords.open_path`."""
-    sql = load_statements(_PACKAGE, "queries.sql")
-    with ExitStack() as opened, _failures(path):
-        _make_private(path)
-        writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
-        opened.callback(writer.close, force=True)
-        with _transaction(writer):
-            _create_or_migrate(writer, path, sql["tables"], tell)
-        _tune(writer)
-        writer.execute(sql["create_fresh_grants"])
-        writer.execute(sql["create_fresh_postings"])
-        reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
-        opened.callback(reader.close, force=True)
-        _tune(reader)
-        reader.pragma("query_only", True)
-        opened.pop_all()
-    return writer, reader
-
-
-def set_aside(path: Path) -> Path:
-    """Move the records away, under a name that is free, with what SQLite keeps beside them; return that name.
-
-    Nobody may have them open. Raises RecordsFailed if the disk refuses.
-    """
-    for number in range(1, ASIDE_MAX + 1):
-        aside = path.with_name(f"{path.name}.aside-{number}")
-        if not aside.exists():
-            break
-    else:
-        raise RecordsFailed(f"{path}: {ASIDE_MAX} files were put aside already, look into them and delete them")
-    try:
-        for end in FILES:
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
-    except OSError as fault:
-        raise RecordsFailed(f"{path}: cannot be put aside: {fault.strerror}") from fault
-    return aside
-
-
 def _row_of(change: Change) -> Row:
     """Return the row of the log record that the change was made from."""
     if not isinstance(change, GrantRun):
@@ -317,65 +294,3 @@ def _row_of(change: Change) -> Row:
 
 def _digest(seq: int, chain: str, log: str) -> str:
     return hashlib.blake2b(f"{seq} {chain} {log}".encode(), digest_size=8).hexdigest()
-
-
-def _create_or_migrate(writer: apsw.Connection, path: Path, tables_query: str, tell: Tell) -> None:
-    """Bring the file to the newest version; refuse one that is something else."""
-    application_id = writer.pragma("application_id")
-    if application_id != APPLICATION_ID:
-        if (application_id, writer.pragma("user_version"), writer.execute(tables_query).get) != (0, 0, 0):
-            raise ConfigError(
-                f"{path} is not a records file of redrush: move it away, it is made anew from the journal"
-            )
-        writer.pragma("application_id", APPLICATION_ID)
-    migrate(writer, path, tell)
-
-
-@contextmanager
-def _transaction(writer: apsw.Connection) -> Iterator[None]:
-    writer.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        writer.execute("COMMIT")
-    except BaseException:
-        if writer.in_transaction:  # SQLite has already rolled back after some errors, such as a full disk
-            writer.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _failures(path: Path) -> Iterator[None]:
-    """Tell apart what SQLite raises: a contradiction, a foreign file, and everything else, which is a failure."""
-    try:
-        yield
-    except apsw.ConstraintError as error:
-        raise RecordsConflict(
-            f"{path} contradicts the journal ({error}): move it away, it is made anew from the journal"
-        ) from error
-    except apsw.NotADBError as error:
-        raise ConfigError(f"{path} is not a records file of redrush: {error}") from error
-    except (apsw.CorruptError, UnicodeDecodeError) as error:
-        raise RecordsDamaged(f"{path} is damaged: {error}") from error
-    except apsw.Error as error:
-        raise RecordsFailed(f"{path}: {error}") from error
-
-
-def _make_private(path: Path) -> None:
-    """See to it that the file is its owner's alone; SQLite makes what it has beside it alike."""
-    with suppress(OSError):
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        path.chmod(0o600)
-
-
-def _connect(path: Path, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(os.fspath(path), flags=flags)
-    connection.set_busy_timeout(BUSY_WAIT_MS)
-    return connection
-
-
-def _tune(connection: apsw.Connection) -> None:
-    # After the file is known to be ours: the switch to WAL writes to it.
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "normal")
-    connection.pragma("cache_size", -CACHE_KIB)
-    connection.pragma("temp_store", "memory")

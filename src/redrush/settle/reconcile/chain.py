@@ -15,7 +15,8 @@ from redrush.settle.reconcile.report import Problems
 
 DIGITS: Final = 16
 USERS: Final = 6
-"""The column of a row with the users, who stand in the fingerprint by one of their own."""
+SLOTS: Final = 7
+"""Columns of a row. The users of a run, which lists no slots, stand in the fingerprint by one of their own."""
 
 
 class LogEnd(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ def followed(
     for row in rows:
         seq = row[0]
         columns = list(row[1:])
-        if row[USERS] is not None:
+        if row[USERS] is not None and row[SLOTS] is None:
             columns[USERS - 1] = _digits(row[USERS])
         chain = _digits(" ".join([chain, *(str(column) for column in columns if column is not None)]))
         for mark in waiting:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.settle.reconcile.evidence import RoundTerms, Terms
+from redrush.settle.reconcile.named import Held, Named, named_in
 from redrush.settle.reconcile.report import Problems
 
 RETURNED: Final = "$returned"
@@ -29,6 +30,8 @@ DECIDED_LATE_MAX_US: Final = 30_000_000
 """A claim accepted before the closing may be decided after it, for as long as the closer waits for such claims."""
 
 Run = tuple[int, int]  # first slot, count
+Row = tuple[str, str, int, int]
+"""What the records must have of a granted slot: its pot, user, amount in minor units, and instant in µs."""
 
 
 class ExpectedPosting(msgspec.Struct, frozen=True):
@@ -96,12 +99,25 @@ class Journal:
         self.passed_on_minor: Counter[str] = Counter()
         self._problems = problems
         self._numbers = {pot: number for number, pot in enumerate(self.pots) if number}
+        self._of_many: dict[str, Callable[[list[Named], int], None]] = {
+            "scattered": self._scatter,
+            "confirmed": self._confirm,
+            "released": self._release,
+        }
+        self.released_later: dict[int, tuple[int, Row]] = {}
+        """By slot, the grant that the records still have, for its release is above their cursor, and of which part."""
         self._users: defaultdict[str, set[str]] = defaultdict(set)
+        self._limits: dict[str, int] = {}  # by pot, where a user may have several grants, or have them held
+        self._live: Counter[tuple[str, str]] = Counter()  # by pot and user, in such pots
+        self._requests: set[tuple[str, str, str]] = set()  # by pot, user and request, in such pots
+        self._holds: dict[tuple[int, int, int], Held] = {}  # by number of the pot's part, slot, number
+        self._waiting: set[int] = set()  # slots that were released and not offered since
         self._taken: dict[str, tuple[str, list[Run]]] = {}  # by transfer: from which pot, what
         self._given: set[str] = set()
         self._kinds: dict[str, Callable[[int, tuple[Any, ...]], None]] = {
             "opened": self._open,
             "granted": self._grant,
+            "offered": self._offer,
             "taken": self._take,
             "given": self._give,
         }
@@ -138,7 +154,12 @@ class Journal:
         heard.last_seq = self._seq
         heard.behind += not self._is_recorded
         number = self._numbers.get(Pot(set_, pot))
-        if kind not in self._kinds:
+        if kind in self._of_many:
+            try:
+                self._of_many[kind](named_in(tuple(columns)), int(columns[2]))
+            except (ValueError, TypeError, KeyError) as error:
+                self._problem(f"the {kind} record cannot be read: {error}")
+        elif kind not in self._kinds:
             self._problem(f"kind {kind!r} is not known")
         elif number is None:
             self._problem(f"pot {pot!r} is not in the campaign")
@@ -158,6 +179,8 @@ class Journal:
     def _open(self, number: int, columns: tuple[Any, ...]) -> None:
         first_slot, count, *_ = columns
         part = self.pots[number]
+        if columns[4] is not None:
+            self._limits[part.pot] = int(json.loads(columns[4])[0])
         if number in self.opened:
             self._problem(f"pot {part} is opened a second time")
             return
@@ -207,6 +230,88 @@ class Journal:
         elif at_us > terms.closes_us + DECIDED_LATE_MAX_US:
             self._problem(f"granted {at_us - terms.closes_us} us after round {terms.id} closed")
 
+    def _scatter(self, grants: list[Named], at_us: int) -> None:
+        for grant in grants:
+            number = self._numbers[Pot(self._set, grant.pot)]
+            self._check_instant(self.terms.rounds.get(grant.pot), at_us)
+            if grant.pot in self._limits:
+                self._check_limit(grant)
+            else:
+                self._check_users(grant.pot, [grant.user])
+            if grant.slot in self._waiting:
+                self._problem(f"slot {grant.slot} is granted, but was released and not offered again")
+            worth = self._move([(grant.slot, 1)], number, -number, "granted")
+            self.granted_minor[number] += worth
+            self.grant_count[number] += 1
+            self._note(number, grant, at_us)
+            if grant.number:
+                self._holds[number, grant.slot, grant.number] = Held(grant.user, grant.request, confirmed=False)
+                self._expect_of(grant, "hold", f"round:{grant.pot}", f"held:{grant.pot}", worth)
+
+    def _note(self, number: int, grant: Named, at_us: int) -> None:
+        if 0 <= grant.slot < len(self.place):
+            self.granted_by[grant.slot] = number
+            self.user_of[grant.slot] = grant.user
+            self.at_us[grant.slot] = at_us
+            self.seq_of[grant.slot] = self._seq
+            self.recorded[grant.slot] = self._is_recorded
+
+    def _check_limit(self, grant: Named) -> None:
+        """Whether the user has no more grants of the pot than its terms say, and each request one."""
+        live, request = (grant.pot, grant.user), (grant.pot, grant.user, grant.request)
+        self._live[live] += 1
+        if self._live[live] > self._limits[grant.pot]:
+            self._problem(f"user {grant.user} is granted more than {self._limits[grant.pot]} slots of {grant.pot}")
+        if request in self._requests:
+            self._problem(f"user {grant.user} is granted more than once in {grant.pot} for request {grant.request!r}")
+        self._requests.add(request)
+
+    def _confirm(self, holds: list[Named], _at_us: int) -> None:
+        for hold in holds:
+            number = self._numbers[Pot(self._set, hold.pot)]
+            held = self._holds.get((number, hold.slot, hold.number))
+            if held is None or held.confirmed or held.user != hold.user:
+                self._problem(
+                    f"hold {hold.number} of slot {hold.slot} is confirmed for {hold.user}, who has no such hold"
+                )
+                continue
+            held.confirmed = True
+            worth = self.terms.amounts[hold.slot]
+            self._expect_of(hold, "confirm", f"held:{hold.pot}", f"user:{hold.user}", worth)
+
+    def _release(self, holds: list[Named], _at_us: int) -> None:
+        for hold in holds:
+            number = self._numbers[Pot(self._set, hold.pot)]
+            held = self._holds.pop((number, hold.slot, hold.number), None)
+            if held is None or held.confirmed or held.user != hold.user:
+                self._problem(
+                    f"hold {hold.number} of slot {hold.slot} is released for {hold.user}, who has no such hold"
+                )
+                continue
+            self._live[hold.pot, hold.user] -= 1
+            self._requests.discard((hold.pot, hold.user, held.request))
+            worth = self._move([(hold.slot, 1)], -number, number, "released")
+            self.granted_minor[number] -= worth
+            self.grant_count[number] -= 1
+            self._waiting.add(hold.slot)
+            if self.recorded[hold.slot] and not self._is_recorded:
+                row = (self.pots[number].pot, hold.user, self.terms.amounts[hold.slot], self.at_us[hold.slot])
+                self.released_later[hold.slot] = (number, row)
+            self.recorded[hold.slot] = False
+            self._expect_of(hold, "release", f"held:{hold.pot}", f"round:{hold.pot}", worth)
+
+    def _offer(self, number: int, columns: tuple[Any, ...]) -> None:
+        for first_slot, count in _runs(columns):
+            for slot in range(first_slot, first_slot + count):
+                if slot not in self._waiting or self.place[slot] != number:
+                    self._problem(f"slot {slot} is offered again, but it was not released in pot {self.pots[number]}")
+                self._waiting.discard(slot)
+
+    def _expect_of(self, hold: Named, what: str, debit_account: str, credit_account: str, worth: int) -> None:
+        counted = f"{self._set}/{hold.number}" if self._set else f"{hold.number}"
+        grant = f"{self.terms.campaign}-{hold.pot}-{hold.slot}"
+        self._expect(f"{what}:{grant}#{counted}", debit_account, credit_account, worth)
+
     def _check_users(self, pot: str, users: list[str]) -> None:
         """Whether any of them was granted in the round before, by whatever set."""
         known = self._users[pot]
@@ -224,6 +329,8 @@ class Journal:
             return
         pot = self.pots[number].pot
         self._taken[transfer] = (pot, runs)
+        if self._waiting:
+            self._waiting.difference_update(slot for first, count in runs for slot in range(first, first + count))
         worth = self._move(runs, number, IN_TRANSIT, "taken")
         self.passed_on_minor[pot] += worth
         self._expect(f"take:{transfer}", _account(pot), "transit", worth)

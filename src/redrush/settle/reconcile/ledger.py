@@ -6,42 +6,63 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from redrush.settle.reconcile.journal import WHOLE, Journal
+from redrush.settle.reconcile.journal import Row as GrantRow
 from redrush.settle.reconcile.report import Problems
 
 Row = tuple[Any, ...]
 
 
-def check_grants(
-    rows: Iterable[Row], sets: Collection[str], journal: Journal, problems: Problems
-) -> tuple[int, Counter[str]]:
-    """Compare a database's grants (slot, round, user, amount_minor, at_us) with its sets' logs up to their cursors.
+class Granted(msgspec.Struct, frozen=True):
+    """What a database's grants that the logs know of come to: what each user owns by them, and how many are posted by
+    the rule of their pot, and over how much. Holds are posted one by one, and nobody owns them yet."""
 
-    Returns how many there are that the logs know of, and what each user won by the database.
-    """
-    amounts = journal.terms.amounts
+    won_minor: Counter[str]
+    by_rule: int
+    by_rule_minor: int
+
+
+def check_grants(rows: Iterable[Row], sets: Collection[str], journal: Journal, problems: Problems) -> Granted:
+    """Compare a database's grants (slot, pot, user, amount_minor, at_us, number, until_us) with its sets' logs up to
+    their cursors."""
+    amounts, later = journal.terms.amounts, journal.released_later
     seen = bytearray(len(amounts))
     won_minor: Counter[str] = Counter()
+    by_rule = by_rule_minor = 0
     ours = {number for number, part in enumerate(journal.pots) if part.set in sets}
-    for slot, round_id, user, amount_minor, at_us in rows:
-        known = 0 <= slot < len(amounts) and journal.recorded[slot] and journal.granted_by[slot] in ours
-        if not known:
+    for slot, pot, user, amount_minor, at_us, number, until_us in rows:
+        found = _agreed(slot, journal) if 0 <= slot < len(amounts) else None
+        if found is None or found[0] not in ours:
             problems.add(f"slot {slot}: the records grant it to {user}, the journal up to their cursor does not")
             continue
         if seen[slot]:
             problems.add(f"slot {slot}: the records grant it more than once, to {user} too")
         seen[slot] = 1
-        won_minor[user] += amount_minor
-        recorded = (round_id, user, amount_minor, at_us)
-        by = journal.pots[journal.granted_by[slot]]
-        agreed = (by.pot, journal.user_of[slot], amounts[slot], journal.at_us[slot])
-        if recorded != agreed:
-            problems.add(f"slot {slot}: the records say {recorded}, the journal says {agreed}")
+        if until_us is None:
+            won_minor[user] += amount_minor
+        if not number:
+            by_rule += 1
+            by_rule_minor += amount_minor
+        recorded = (pot, user, amount_minor, at_us)
+        if recorded != found[1]:
+            problems.add(f"slot {slot}: the records say {recorded}, the journal says {found[1]}")
     for slot, is_recorded in enumerate(journal.recorded):
-        if is_recorded and not seen[slot] and journal.granted_by[slot] in ours:
-            user, seq = journal.user_of[slot], journal.seq_of[slot]
-            problems.add(f"slot {slot}: granted to {user} at seq {seq}, but the records do not have it")
-    return sum(seen), won_minor
+        if (is_recorded or slot in later) and not seen[slot]:
+            number, (_, user, _, _) = _agreed(slot, journal) or (0, ("", "", 0, 0))
+            if number in ours:
+                seq = journal.seq_of[slot]
+                problems.add(f"slot {slot}: granted to {user} at seq {seq}, but the records do not have it")
+    return Granted(won_minor, by_rule, by_rule_minor)
+
+
+def _agreed(slot: int, journal: Journal) -> tuple[int, GrantRow] | None:
+    """Return by which part of a pot the records must have the slot granted, and how; None: they must not have it."""
+    if journal.recorded[slot]:
+        number, user = journal.granted_by[slot], journal.user_of[slot] or ""
+        return number, (journal.pots[number].pot, user, journal.terms.amounts[slot], journal.at_us[slot])
+    return journal.released_later.get(slot)
 
 
 def check_other_postings(
@@ -74,8 +95,9 @@ class LedgerCheck:
 
     def check(self) -> None:
         """Tell `problems` everything in which the records disagree with the journal or with themselves."""
-        grants, self._won_minor = check_grants(self._rows("grants"), (WHOLE,), self._journal, self._problems)
-        self._check_postings(grants)
+        granted = check_grants(self._rows("grants"), (WHOLE,), self._journal, self._problems)
+        self._won_minor = granted.won_minor
+        self._check_postings(granted.by_rule)
         self._check_balances()
 
     def _rows(self, name: str, **values: Any) -> sqlite3.Cursor:

@@ -48,7 +48,7 @@ class Database:
             problems.add(f"the records hold {count} records of log {log} above its cursor")
         for log in sorted(self.cursors.keys() - set(sets)):
             problems.add(f"the records hold log {log}, which is no set of the deployment")
-        grants, won_minor = check_grants(self._stream("grants"), sets, journal, problems)
+        granted = check_grants(self._stream("grants"), sets, journal, problems)
         postings = {str(row[0]): tuple(row[1:]) for row in self._rows("postings")}
         others = check_other_postings(postings.get, sets, journal, problems)
         for stray in sorted(postings.keys() - set(others)):
@@ -56,12 +56,11 @@ class Database:
         self._check_rules(journal, problems)
         self._check_pot_totals(sets, journal, problems)
         # A grant's row is its posting: what is left to go wrong is the view that says so.
-        posted_minor = won_minor.total() + sum(posting[2] for posting in postings.values())
+        posted_minor = granted.by_rule_minor + sum(posting[2] for posting in postings.values())
         (found,) = self._rows("ledger")
-        if found != (grants + len(postings), posted_minor):
-            problems.add(
-                f"the ledger has {found} postings and minor units, not {(grants + len(postings), posted_minor)}"
-            )
+        derived = (granted.by_rule + len(postings), posted_minor)
+        if found != derived:
+            problems.add(f"the ledger has {found} postings and minor units, not {derived}")
 
     def _check_rules(self, journal: Journal, problems: Problems) -> None:
         """Whether the ledger derives each grant's posting as it must."""
@@ -74,8 +73,9 @@ class Database:
         grants: Counter[tuple[str, str]] = Counter()
         granted_minor: Counter[tuple[str, str]] = Counter()
         for slot, is_recorded in enumerate(journal.recorded):
-            if is_recorded:
-                part = journal.pots[journal.granted_by[slot]]
+            if is_recorded or slot in journal.released_later:
+                number = journal.granted_by[slot] if is_recorded else journal.released_later[slot][0]
+                part = journal.pots[number]
                 if part.set in sets and part.pot != RETURNED:
                     grants[part.set, part.pot] += 1
                     granted_minor[part.set, part.pot] += journal.terms.amounts[slot]

@@ -1,0 +1,132 @@
+"""The file of the records: opened for a writer and a reader, put aside, and what SQLite says of it in our words."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import apsw
+
+from redrush.errors import ConfigError
+from redrush.ports.records import RecordsConflict, RecordsDamaged, RecordsFailed
+from redrush.records.sqlite.migrations import Tell, migrate
+from redrush.sqlfiles import load_statements
+
+APPLICATION_ID = 0x52525243
+"""In the file's header, so that no other SQLite file is taken for records ("RRRC")."""
+
+ASIDE_MAX = 99
+"""Damaged files kept beside the one in use; then somebody should look."""
+
+FILES = ("", "-wal", "-shm")
+"""What belongs to a SQLite file, by the ends of the names."""
+
+CACHE_KIB = 32 * 1024
+"""Page cache of the writer. Users arrive in no order, so every batch touches pages all over the user indexes."""
+
+BUSY_WAIT_MS = 5_000
+"""Longest wait for a lock that another process holds, such as a backup; then the call fails and is tried again."""
+
+PACKAGE = "redrush.records.sqlite"
+
+
+def open_file(path: Path, tell: Tell) -> tuple[apsw.Connection, apsw.Connection]:
+    """Return a connection that writes and one that reads; see `redrush.records.sqlite.SqliteRecords.open_path`."""
+    sql = load_statements(PACKAGE, "queries.sql")
+    with ExitStack() as opened, failures(path):
+        _make_private(path)
+        writer = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        opened.callback(writer.close, force=True)
+        with transaction(writer):
+            _create_or_migrate(writer, path, sql["tables"], tell)
+        _tune(writer)
+        writer.execute(sql["create_fresh_grants"])
+        writer.execute(sql["create_fresh_postings"])
+        reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+        opened.callback(reader.close, force=True)
+        _tune(reader)
+        reader.pragma("query_only", True)
+        opened.pop_all()
+    return writer, reader
+
+
+def set_aside(path: Path) -> Path:
+    """Move the records away, under a name that is free, with what SQLite keeps beside them; return that name.
+
+    Nobody may have them open. Raises RecordsFailed if the disk refuses.
+    """
+    for number in range(1, ASIDE_MAX + 1):
+        aside = path.with_name(f"{path.name}.aside-{number}")
+        if not aside.exists():
+            break
+    else:
+        raise RecordsFailed(f"{path}: {ASIDE_MAX} files were put aside already, look into them and delete them")
+    try:
+        for end in FILES:
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+    except OSError as fault:
+        raise RecordsFailed(f"{path}: cannot be put aside: {fault.strerror}") from fault
+    return aside
+
+
+def _create_or_migrate(writer: apsw.Connection, path: Path, tables_query: str, tell: Tell) -> None:
+    """Bring the file to the newest version; refuse one that is something else."""
+    application_id = writer.pragma("application_id")
+    if application_id != APPLICATION_ID:
+        if (application_id, writer.pragma("user_version"), writer.execute(tables_query).get) != (0, 0, 0):
+            raise ConfigError(
+                f"{path} is not a records file of redrush: move it away, it is made anew from the journal"
+            )
+        writer.pragma("application_id", APPLICATION_ID)
+    migrate(writer, path, tell)
+
+
+@contextmanager
+def transaction(writer: apsw.Connection) -> Iterator[None]:
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        writer.execute("COMMIT")
+    except BaseException:
+        if writer.in_transaction:  # SQLite has already rolled back after some errors, such as a full disk
+            writer.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def failures(path: Path) -> Iterator[None]:
+    """Tell apart what SQLite raises: a contradiction, a foreign file, and everything else, which is a failure."""
+    try:
+        yield
+    except apsw.ConstraintError as error:
+        raise RecordsConflict(
+            f"{path} contradicts the journal ({error}): move it away, it is made anew from the journal"
+        ) from error
+    except apsw.NotADBError as error:
+        raise ConfigError(f"{path} is not a records file of redrush: {error}") from error
+    except (apsw.CorruptError, UnicodeDecodeError) as error:
+        raise RecordsDamaged(f"{path} is damaged: {error}") from error
+    except apsw.Error as error:
+        raise RecordsFailed(f"{path}: {error}") from error
+
+
+def _make_private(path: Path) -> None:
+    """See to it that the file is its owner's alone; SQLite makes what it has beside it alike."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+
+
+def _connect(path: Path, flags: int) -> apsw.Connection:
+    connection = apsw.Connection(os.fspath(path), flags=flags)
+    connection.set_busy_timeout(BUSY_WAIT_MS)
+    return connection
+
+
+def _tune(connection: apsw.Connection) -> None:
+    # After the file is known to be ours: the switch to WAL writes to it.
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "normal")
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.pragma("temp_store", "memory")

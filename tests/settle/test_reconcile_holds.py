@@ -1,0 +1,171 @@
+"""Pots of holds, several grants for one user, single grants of many pots: recorded, exported, reconciled, broken."""
+
+import asyncio
+import sqlite3
+from array import array
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
+from redrush.ports.store import Claim, Grant, Held, LogRecord, PotTerms
+from redrush.records.sqlite import SqliteRecords
+from redrush.settle.export import write_grants
+from redrush.settle.reconcile import Report, reconcile
+from redrush.settle.recorder import Recorder
+from redrush.stores.sqlite import SqliteStore
+from tests.settle.event import campaign_of, write_terms
+
+CAMPAIGN, AMOUNTS = campaign_of(6, 6)
+FIRST, SECOND = CAMPAIGN.rounds
+
+
+async def recorded(store: SqliteStore, data_dir: Path, upto: int | None = None) -> None:
+    """Bring the records up to date, or up to the record `upto`."""
+    records = SqliteRecords.open_path(data_dir / "records.db")
+    recorder = Recorder(_UpTo(store, upto), records, CAMPAIGN, AMOUNTS)
+    running = asyncio.create_task(recorder.run())
+    await recorder.caught_up()
+    await recorder.stop()
+    await running
+    records.close()
+
+
+class _UpTo:
+    """A store whose log ends early."""
+
+    def __init__(self, store: SqliteStore, upto: int | None) -> None:
+        self.last_seq = store.last_seq
+        self.history = store.history
+        self._store = store
+        self._upto = upto
+
+    async def log(self, after: int, limit: int) -> list[LogRecord]:
+        found = await self._store.log(after, limit)
+        return found if self._upto is None else [record for record in found if record.seq <= self._upto]
+
+
+async def hold_event(data_dir: Path, campaign: Campaign, amounts: "array[int]", *, behind: int = 0) -> None:
+    """r1 holds, up to two a user; r2 is permanent. One hold is confirmed, one released and had by somebody else."""
+    write_terms(data_dir, campaign, amounts)
+    store = await SqliteStore.open_path(data_dir / "journal.db")
+    await store.open([PotTerms("r1", FIRST.slots, 2, 60_000_000), PotTerms("r2", SECOND.slots)])
+    await store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
+    both = [
+        Claim("r1", "ann", "a"),
+        Claim("r2", "zoe"),
+        Claim("r1", "bob"),
+        Claim("r1", "ann", "b"),
+        Claim("r2", "yan"),
+    ]
+    made = await store.claim(both, SECOND.opens_us)
+    holds = [
+        Grant(claim.pot, claim.user, held.slot, claim.request, held.number, held.until_us)
+        for claim, held in zip(both, made, strict=True)
+        if isinstance(held, Held)
+    ]
+    assert len(holds) == 3
+    await store.confirm(holds[:1], SECOND.opens_us + 1)
+    await store.release(holds[1:2], SECOND.opens_us + 2)
+    assert await store.offer(["r1"]) == 1
+    await store.claim([Claim("r1", f"u{k}") for k in range(4)], SECOND.opens_us + 3)
+    await recorded(store, data_dir, None if not behind else store.last_seq() - behind)
+    await store.close()
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    asyncio.run(hold_event(tmp_path, CAMPAIGN, AMOUNTS))
+    return tmp_path
+
+
+def sql(data_dir: Path, file_name: str, statement: str) -> None:
+    connection = sqlite3.connect(data_dir / file_name)
+    with connection:
+        assert connection.execute(statement).rowcount > 0
+    connection.close()
+
+
+def told(report: Report) -> str:
+    return " | ".join(report.problems)
+
+
+def test_an_event_with_holds_agrees(data_dir: Path) -> None:
+    report = reconcile(data_dir)
+    assert report.ok, told(report)
+    assert [round_.grants for round_ in report.rounds] == [6, 2]
+    assert report.granted_minor == sum(AMOUNTS[:6]) + AMOUNTS[6] + AMOUNTS[7]
+
+
+@pytest.mark.parametrize("behind", [1, 2, 3, 4])
+def test_records_that_are_behind_the_end_of_a_hold_do_not_disagree(tmp_path: Path, behind: int) -> None:
+    asyncio.run(hold_event(tmp_path, CAMPAIGN, AMOUNTS, behind=behind))
+    report = reconcile(tmp_path)
+    assert (report.ok, report.behind) == (True, behind), told(report)
+
+
+def test_what_is_exported_is_permanent(data_dir: Path) -> None:
+    async def log() -> list[LogRecord]:
+        store = await SqliteStore.open_path(data_dir / "journal.db")
+        records = await store.log(0, 100)
+        await store.close()
+        return records
+
+    out = StringIO()
+    write_grants(asyncio.run(log()), CAMPAIGN, AMOUNTS, "csv", out)
+    rows = [line.split(",")[1:4] for line in out.getvalue().splitlines()[1:]]
+    assert rows == [["r2", "6", "zoe"], ["r2", "7", "yan"], ["r1", "0", "ann"]]
+
+
+BROKEN = {
+    "a hold that nobody has": ("DELETE FROM grants WHERE user = 'u0'", "granted to u0 at seq"),
+    "a released hold that is there again": (
+        "UPDATE grants SET user = 'bob' WHERE user = 'u3'",
+        "slot 1: the records say ('r1', 'bob'",
+    ),
+    "a hold that was never posted": ("DELETE FROM postings WHERE id = 'hold:cny-r1-0#1'", "posting hold:cny-r1-0#1"),
+    "a confirmation over more": (
+        "UPDATE postings SET amount_minor = 9 WHERE id = 'confirm:cny-r1-0#1'",
+        "posting confirm:cny-r1-0#1",
+    ),
+    "a release to somebody": (
+        "UPDATE postings SET credit_account = 'user:eve' WHERE id = 'release:cny-r1-1#2'",
+        "posting release:cny-r1-1#2",
+    ),
+    "a single grant of another pot": (
+        "UPDATE postings SET debit_account = 'round:r1' WHERE id = 'grant:cny-r2-6'",
+        "the grant of zoe in round r2 has no posting",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "problem"), BROKEN.values(), ids=BROKEN)
+def test_what_is_broken_is_found(data_dir: Path, statement: str, problem: str) -> None:
+    sql(data_dir, "records.db", statement)
+    assert problem in told(reconcile(data_dir))
+
+
+IN_JOURNAL = {
+    "confirmed for another user": ("UPDATE log SET users = '[\"eve\"]' WHERE kind = 'confirmed'", "has no such hold"),
+    "released for another user": ("UPDATE log SET users = '[\"eve\"]' WHERE kind = 'released'", "has no such hold"),
+    "never offered again": ("DELETE FROM log WHERE kind = 'offered'", "was released and not offered again"),
+    "offered, though nobody released it": (
+        "UPDATE log SET slots = '[[3,1]]' WHERE kind = 'offered'",
+        "slot 3 is offered again, but it was not released",
+    ),
+    "a third for one user": (
+        "UPDATE log SET users = replace(users, 'bob', 'ann') WHERE users LIKE '%bob%' AND kind = 'scattered'",
+        "user ann is granted more than 2 slots of r1",
+    ),
+    "unreadable": (
+        "UPDATE log SET slots = '[[\"r1\"],[0,1]]' WHERE kind = 'released'",
+        "the released record cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "problem"), IN_JOURNAL.values(), ids=IN_JOURNAL)
+def test_a_broken_journal_of_holds_is_found(data_dir: Path, statement: str, problem: str) -> None:
+    sql(data_dir, "journal.db", statement)
+    assert problem in told(reconcile(data_dir))
