@@ -30,7 +30,7 @@ demo-stack: setup    ## the same on many processes: sets on Valkey, records on P
 	$(BIN)/redrush demo --stack $(DEMO)
 
 QUICK := $(BIN)/python -m pytest -m "not soak and not peers and not newcomer"
-WITH_SERVERS := tests/acceptance tests/conformance tests/integration tests/processes tests/stack
+WITH_SERVERS := tests/acceptance tests/conformance tests/integration tests/operate tests/processes tests/stack
 
 ifdef TEST
 test: setup          ## every test that needs nothing but Python; TEST=tests/core: those

@@ -27,7 +27,7 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.phase import SteadyClock
 from redrush.ports.store import PotTerms, claims_of
 from redrush.stores.sqlite import SqliteStore
-from tests.core.any_user import NAMES
+from tests.core.identity.any_user import NAMES
 
 
 class Ran(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from redrush.core.identity.tickets import sign_ticket
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.wiring.embedded import Embedded, Ports
 from tests.campaigns import OFF, a_round, campaign
-from tests.core.any_user import NAMES
+from tests.core.identity.any_user import NAMES
 from tests.gate.world import Answer, read_answer, request
 
 FAR_S = 4_000_000_000

@@ -30,7 +30,7 @@ from redrush.ports.store import (
 )
 from tests.conformance.store_model import Model
 from tests.conformance.stores import FACTORIES, Factory
-from tests.core.any_user import NAMES
+from tests.core.identity.any_user import NAMES
 
 EVERY_STORE = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name)
 DURABLE_STORES = pytest.mark.parametrize(

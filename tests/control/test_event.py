@@ -26,7 +26,7 @@ from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 from redrush.wiring.clock import system_clock
 from redrush.wiring.role import surroundings
-from tests.test_config import MINIMUM
+from tests.config.test_campaign_file import MINIMUM
 
 SEALED_BEFORE: Final = Path(__file__).parent / "fixtures" / "sealed_before"
 """A directory as `redrush seal` of the release before `event.json` has written it, with its campaign file."""

@@ -9,7 +9,7 @@ from redrush.control import user_list
 from redrush.control.user_list import LINE_BYTES_MAX, Survey, read_users
 from redrush.core.identity.audience import Audience
 from redrush.errors import ConfigError
-from tests.core.any_user import NAMES
+from tests.core.identity.any_user import NAMES
 
 SEED = 20270206
 

@@ -8,7 +8,7 @@ import pytest
 from redrush.control.told_readings import HOLDS_S, ToldReadings
 from redrush.core.steering.switches import OFF, Snapshot, pace_of, registry_of
 from tests.gate.sets import ManySets, OneGate, many_sets
-from tests.gate.test_switches_of_an_event import running
+from tests.wiring.test_switches_of_an_event import running
 
 PACE = 600.0
 SECONDS = 5

@@ -9,7 +9,7 @@ returned. So nothing is judged here: two lines of one name, or a spelling that w
 known.
 
 Whatever does not match is for the careful reader too. The expression accepts a part of what that accepts, never more;
-`tests/gate/test_heads.py` holds the two against each other.
+`tests/http/test_heads.py` holds the two against each other.
 
 How it stays fast: most names begin with a letter that no deciding name begins with; such lines are one loop. The
 others are told apart by their next letters, and only deciding lines are captured. Nothing backtracks over more than a

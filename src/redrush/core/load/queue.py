@@ -1,7 +1,7 @@
 """Claims that wait for a store: who waits, who has waited too long, who goes next, and who has no place.
 
 The pure half of a lane (`redrush.gate.lanes`): it knows neither a store nor a connection, and is told what time it is.
-What waits is of no interest here, so the gate, its simulated twin (`tests/core/simulated_gate.py`) and whoever
+What waits is of no interest here, so the gate, its simulated twin (`tests/core/load/simulated_gate.py`) and whoever
 simulates an event run the same rules.
 
 Places are taken by whoever waits or is under way, and freed when their batch is decided or they are turned away. How

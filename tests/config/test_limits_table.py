@@ -10,7 +10,7 @@ from redrush.core.load.buckets import Rate
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.gate.asking import asking_limits
 from redrush.http.asking_limits import AskingLimits
-from tests.test_config import MINIMUM
+from tests.config.test_campaign_file import MINIMUM
 
 CONNECTIONS = 1_000
 LIMITS = """

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from redrush.http.heads import HEAD, HEAD_BYTES_MAX, KnownHeads
 from redrush.http.reader import Broken, Limits, Request, RequestReader
 from redrush.http.route import Endpoint, Waiter
-from tests.gate.requests_at_random import Requests
-from tests.gate.test_malformed import CORPUS
+from tests.http.requests_at_random import Requests
+from tests.http.test_malformed import CORPUS
 
 LIMITS: Final = Limits()
 REQUESTS: Final = 30_000

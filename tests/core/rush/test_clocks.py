@@ -6,7 +6,7 @@ import pytest
 
 from redrush.core.rush.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, judge
 from redrush.ports.clock import HeardTimes
-from tests.core.test_phase import CLOSES_US, OPENS_US, ROUND
+from tests.core.rush.test_phase import CLOSES_US, OPENS_US, ROUND
 
 S = 1_000_000
 

@@ -21,7 +21,7 @@ from redrush.core.identity.proof_of_work import (
     tries,
 )
 from redrush.core.identity.tickets import KeyRing, Ticket, TicketVerifier, is_proven, sign_ticket
-from tests.core.any_user import USERS
+from tests.core.identity.any_user import USERS
 
 RING = KeyRing("k1", {"k1": b"t" * 32})
 TERMS = ProofOfWork(max_number=500, challenge_lasts_s=600)

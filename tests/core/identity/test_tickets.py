@@ -13,7 +13,7 @@ from redrush.core.identity.tickets import (
     TicketVerifier,
     sign_ticket,
 )
-from tests.core.any_user import NAMES, USERS
+from tests.core.identity.any_user import NAMES, USERS
 
 RING = KeyRing("k1", {"k1": b"t" * 32})
 VERIFIER = TicketVerifier(RING)

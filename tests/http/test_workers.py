@@ -19,7 +19,7 @@ class Parent:
 
     def __init__(self, port: int, count: int, mode: str) -> None:
         self.port = port
-        command = [sys.executable, "-m", "tests.gate.worker_server", str(port), str(count), mode]
+        command = [sys.executable, "-m", "tests.http.worker_server", str(port), str(count), mode]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self._lines = self.process.stdout

@@ -18,7 +18,7 @@ from redrush.http.control_port import GUESTS_MAX
 from redrush.operate.switching import operate
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded import Embedded, Ports
-from tests.gate.test_control_port import TEXT
+from tests.http.test_control_port import TEXT
 from tests.integration.tls import HOST, Authority
 
 

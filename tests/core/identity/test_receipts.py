@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from redrush.core.identity.receipts import Receipt, ReceiptSigner, verify_receipt
 from redrush.core.identity.tickets import KeyRing
-from tests.core.any_user import NAMES, USERS
+from tests.core.identity.any_user import NAMES, USERS
 
 RING = KeyRing("k1", {"k1": b"r" * 32})
 STATED = Receipt("cny2027", "r20", 17, 1_234, "CNY", "alice", 1_800_000_000_123_456)

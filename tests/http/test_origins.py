@@ -10,8 +10,8 @@ from redrush.core.load.buckets import Rate
 from redrush.errors import ConfigError
 from redrush.http.asking_limits import AskingRules
 from redrush.http.reader import Limits
-from tests.gate.test_control_port import TEXT
 from tests.gate.world import CLOSES_US, request, running_gate
+from tests.http.test_control_port import TEXT
 
 PAGE: Final = "https://hongbao.example"
 OTHER: Final = "https://elsewhere.example"

@@ -1,4 +1,4 @@
-"""A parent with workers, for `test_workers`: `python -m tests.gate.worker_server PORT COUNT MODE`.
+"""A parent with workers, for `test_workers`: `python -m tests.http.worker_server PORT COUNT MODE`.
 
 Each worker serves on the shared port which process it is; the parent prints the process id of each that is ready.
 """

@@ -23,7 +23,7 @@ from redrush.core.load.levels import (
     grade_key,
 )
 from redrush.core.load.room import FEW, Room
-from tests.core.simulated_gate import Shop, SimulatedGate
+from tests.core.load.simulated_gate import Shop, SimulatedGate
 
 SECRET = b"k" * 32
 EVENLY = [10] * COUNTS
