@@ -14,9 +14,10 @@ from redrush.core.rush.campaign import Campaign, Slots
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate
-from redrush.gate.claims import RoundClaims
+from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
+from redrush.gate.knowledge.knowledge import Others
 from redrush.gate.lanes import Home
-from redrush.gate.scaled import ConnectedSet, ScaledGate
+from redrush.gate.rush.packets import Packets
 from redrush.http.reader import Limits
 from redrush.ports.news import News
 from redrush.ports.store import (
@@ -186,12 +187,11 @@ class OneGate:
             Event(event.campaign, event.amounts, TICKET_RING, RECEIPT_RING, audience),
             limits,
             lambda round_: [Home(s.set, self.stores[s.set], s.slots) for s in division.shares(round_.id)],
-            shared=True,
             now_us=event.clock,
             failed=self.faults.append,
             draw=event.draw,
         )
-        self.scaled = ScaledGate(
+        self.among = AmongOthers(
             gate,
             {name: ConnectedSet(store, self.lines[name]) for name, store in self.stores.items()},
             now_us=event.clock,
@@ -202,8 +202,14 @@ class OneGate:
         self.gate = gate
 
     @property
-    def r1(self) -> RoundClaims:
+    def r1(self) -> Packets:
         return self.gate.rounds["r1"]
+
+    @property
+    def known(self) -> Others:
+        """What the gate knows of r1."""
+        assert isinstance(self.r1.knows, Others)
+        return self.r1.knows
 
     @property
     def calls(self) -> int:
@@ -221,7 +227,7 @@ class OneGate:
         return await self.ask(user, round_id).json()
 
     def complete(self) -> bool:
-        return all(lane.complete for lane in self.r1.lanes)
+        return all(pot.complete for pot in self.r1.pots)
 
 
 class ManySets:
@@ -257,7 +263,7 @@ class ManySets:
         gate = OneGate(self, places or [SetPlace(name) for name in self.sets], limits, audience)
         broken(gate)
         self.running.append(gate)
-        await gate.scaled.start()
+        await gate.among.start()
         return gate
 
     def users_of(self, set_number: int, count: int, prefix: str = "u") -> list[str]:
@@ -285,4 +291,4 @@ async def many_sets(
         for gate in event.running:
             for store in gate.stores.values():
                 store.let_go()
-            await gate.scaled.stop()
+            await gate.among.stop()

@@ -246,7 +246,7 @@ async def a_wave(levels: list[tuple[float, float]]) -> CrowdResult:
             [1] * people, TICKET_RING, RECEIPT_RING, None,
         ),
         Limits(), lambda one: [Home("only", PacedStore(PER_S), one.slots)],
-        shared=False, now_us=clock.now_us, failed=lambda _: None,
+        now_us=clock.now_us, failed=lambda _: None,
     )  # fmt: skip
     await gate.rounds["r1"].warm_up()
     starts_us = time.time_ns() // 1_000 + 300_000

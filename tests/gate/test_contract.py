@@ -8,6 +8,7 @@ from redrush.core.identity.receipts import Receipt, verify_receipt
 from redrush.core.identity.tickets import KeyRing, sign_ticket
 from redrush.core.rush.instants import rfc3339
 from redrush.http.reader import Limits
+from redrush.ports.store import PotState
 from tests.gate.world import (
     AMOUNTS_MINOR,
     CLOSES_US,
@@ -92,7 +93,7 @@ async def test_slots_that_were_given_to_a_sold_out_round_can_be_claimed() -> Non
         await client.grab("alice")
         assert (await client.grab("bob")).outcome == "empty"
         await gate.store.give("r1", (gate.campaign.rounds[1].slots,), "leftover:r2")
-        gate.rounds["r1"].refilled()
+        gate.rounds["r1"].knows.refilled()
         assert (await client.grab("bob")).json["grant"]["slot"] == 1
 
 
@@ -103,7 +104,7 @@ async def test_a_refill_while_the_store_answers_empty_is_not_forgotten() -> None
         gate.store.hold()
         await client.send(gate.grab("bob"))
         await gate.asked(2)
-        gate.rounds["r1"].refilled()
+        gate.rounds["r1"].knows.refilled()
         gate.store.let_go()
         assert (await client.answer()).outcome == "empty"
         assert not gate.rounds["r1"].sold_out
@@ -455,6 +456,8 @@ async def test_the_packets_of_a_round_count_what_has_joined_it() -> None:
     async with running_gate(packets=3) as gate:
         client = await gate.connect()
         assert (await client.ask(request("GET", "/v1/rounds/r1"))).json["packets"] == 3
-        gate.rounds["r1"].count_packets(5)
-        gate.rounds["r1"].count_packets(4)  # one of them is on its way between two sets
+        gate.rounds["r1"].knows.count_slots([PotState(left=2, claimed_ever=3)])
+        gate.rounds["r1"].knows.count_slots(
+            [PotState(left=1, claimed_ever=3)]
+        )  # one of them is on its way between two sets
         assert (await client.ask(request("GET", "/v1/rounds/r1"))).json["packets"] == 5

@@ -53,7 +53,7 @@ async def test_a_winner_gets_the_same_grant_from_another_gate_before_and_after_t
         for user in rest:
             await one.grab(user)
         for gate in (one, other, late):
-            gate.scaled.sold_out("r1")
+            gate.among.sold_out("r1")
             await until(gate.complete)
             assert await gate.grab("alice") == first | {"repeat": True}
         event.at(3 * 60)
@@ -74,7 +74,7 @@ async def test_a_winner_of_another_gate_is_not_told_by_the_shake_filter_that_the
     async with many_sets(packets=600, release_per_s=10.0) as event:
         one, other = await event.gate(), await event.gate()
         first = await one.grab("alice")
-        await until(lambda: "alice" in (other.r1.winners or ()))
+        await until(lambda: "alice" in other.r1.knows.winners)
         event.lot = 0.999
         for number in range(20):  # a filter that has seen nothing yet lets the first ones through
             last = await other.grab(f"bob{number}")
@@ -95,9 +95,9 @@ async def test_a_winner_of_whom_a_gate_has_not_heard_is_told_nothing_final_but_t
             await deaf.grab(f"bob{number}")
         assert (await deaf.grab("alice"))["outcome"] == "missed", "they may ask again"
 
-        deaf.r1.sell_out(deaf.r1.refills)
+        deaf.known.sell_out(deaf.r1.refills)
         assert await deaf.grab("bert") == second | {"repeat": True}
-        deaf.r1.refilled()
+        deaf.r1.knows.refilled()
         deaf.r1.set_ended(True)
         assert (await deaf.grab("alice"))["outcome"] == "missed"
         assert (await deaf.grab("late"))["outcome"] == "missed"
@@ -177,7 +177,7 @@ async def test_empty_is_said_from_memory_once_the_whole_round_is_claimed_and_eve
             losers = [user for number in range(3) for user in event.users_of(number, 40, prefix="late")]
             outcomes = [(await gate.grab(user))["outcome"] for user in losers]
             assert set(outcomes) == {"empty"}
-            doubtful = [user for user in losers if user in (gate.r1.winners or ())]
+            doubtful = [user for user in losers if user in gate.r1.knows.winners]
             assert gate.calls - calls <= len(doubtful) <= 12, "one in 70 is asked about, at the most, on average"
             for user in winners:
                 assert (await gate.grab(user))["outcome"] == "granted"
@@ -203,7 +203,7 @@ async def test_news_of_sold_out_is_not_believed_while_slots_are_left_or_on_their
         assert not any([(await store.state("r1")).left for store in event.sets.values()])
         for line in gate.lines.values():
             await line.publish(SoldOut("r1"))
-        await gate.scaled._watches["r1"].look()
+        await gate.among._watches["r1"].look()
         assert not gate.r1.sold_out
         assert (await gate.grab("late"))["outcome"] == "missed"
         await event.sets["s1"].give("r1", slots, "rebalance:r1:2:s1")
@@ -236,7 +236,7 @@ async def test_slots_that_came_and_went_without_news_are_noticed() -> None:
         gate, other = await event.gate(), await event.gate()
         await _sell_out(event, gate)
         await until(lambda: gate.complete() and other.complete())
-        watch = gate.scaled._watches["r1"]
+        watch = gate.among._watches["r1"]
         await event.sets["s1"].give("r1", (Slots(9, 1),), "leftover:r0")
         winner = event.users_of(0, 3)[2]
         await event.sets["s1"].claim(claims_of("r1", [winner]), event.clock.now_us)
@@ -258,9 +258,9 @@ async def test_nobody_is_told_empty_from_memory_before_the_log_of_their_set_was_
 
         one, other = await event.gate(), await event.gate(broken=without_a_log)
         winners = await _sell_out(event, one)
-        other.scaled.sold_out("r1")
-        await until(lambda: other.r1.sold_out and all(lane.complete for lane in other.r1.lanes[1:]))
-        assert not other.r1.lanes[0].complete
+        other.among.sold_out("r1")
+        await until(lambda: other.r1.sold_out and all(pot.complete for pot in other.r1.pots[1:]))
+        assert not other.r1.pots[0].complete
         for user in winners:
             assert (await other.grab(user))["outcome"] == "granted"
         calls = len(other.stores["s1"].calls)
@@ -277,20 +277,20 @@ async def test_a_log_that_was_trimmed_before_it_was_read_leaves_losers_to_the_st
         one = await event.gate()
         winners = await _sell_out(event, one)
         late = await event.gate(broken=lambda gate: setattr(gate.stores["s1"], "trimmed_upto", trimmed_upto))
-        late.scaled.sold_out("r1")
-        await until(lambda: all(lane.complete for lane in late.r1.lanes[1:]))
-        assert not late.r1.lanes[0].complete
+        late.among.sold_out("r1")
+        await until(lambda: all(pot.complete for pot in late.r1.pots[1:]))
+        assert not late.r1.pots[0].complete
         for user in winners:
             assert (await late.grab(user))["outcome"] == "granted"
         assert (await late.grab(event.users_of(0, 1, prefix="late")[0]))["outcome"] == "empty"
-        await until(lambda: late.scaled._followers["s1"].incomplete("r1"))
-        assert not late.scaled._followers["s1"].incomplete("r2"), "it has not begun yet"
+        await until(lambda: late.among._followers["s1"].incomplete("r1"))
+        assert not late.among._followers["s1"].incomplete("r2"), "it has not begun yet"
         event.at(ROUND_R2_S)
         late.stores["s1"].trimmed_upto = 0
-        await until(lambda: all(lane.warm for lane in late.gate.rounds["r2"].lanes))
+        await until(lambda: all(pot.warm for pot in late.gate.rounds["r2"].pots))
         users = [user for number in range(3) for user in event.users_of(number, 2)]
         assert {(await late.grab(user, "r2"))["outcome"] for user in users} == {"granted"}
-        await until(lambda: all(lane.complete for lane in late.gate.rounds["r2"].lanes))
+        await until(lambda: all(pot.complete for pot in late.gate.rounds["r2"].pots))
 
 
 async def test_what_was_trimmed_before_a_round_was_opened_is_not_missed_by_it() -> None:
@@ -343,18 +343,18 @@ async def test_the_users_of_a_set_that_is_away_are_told_to_come_back_and_the_oth
         assert len(gate.stores["s1"].calls) == 1, "the second is refused at once"
         assert [(await gate.grab(user))["outcome"] for user in theirs] == ["granted"] * 2
         gate.stores["s1"].away = False
-        await until(lambda: gate.r1.lanes[0].refusal is None)
+        await until(lambda: gate.r1.pots[0].lane.refusal is None)
         assert [(await gate.grab(user))["outcome"] for user in ours] == ["granted"] * 2
         assert gate.faults == []
         assert gate.gate.gauge.parked == 0
-        assert all(lane.parked == 0 for lane in gate.r1.lanes)
+        assert all(pot.lane.parked == 0 for pot in gate.r1.pots)
 
 
 async def test_an_absent_set_is_tried_by_one_batch_at_a_time() -> None:
     async with many_sets() as event:
         gate = await event.gate()
         users = event.users_of(0, 6)
-        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store, lane = gate.stores["s1"], gate.r1.pots[0].lane
         store.away = True
         await gate.grab(users[0])
         await until(lambda: lane.refusal is None)
@@ -371,7 +371,7 @@ async def test_an_absent_set_is_tried_by_one_batch_at_a_time() -> None:
 async def test_a_second_batch_is_under_way_behind_the_first_and_no_third() -> None:
     async with many_sets(packets=600) as event:
         gate = await event.gate()
-        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store, lane = gate.stores["s1"], gate.r1.pots[0].lane
         users = event.users_of(0, 10)
         store.hang()
         asked = []
@@ -398,7 +398,7 @@ async def test_of_a_crowd_that_comes_at_once_a_part_goes_first_in_pieces_that_ar
 async def test_batches_that_fail_together_are_all_told_to_come_back_and_get_their_grants_then() -> None:
     async with many_sets(packets=60) as event:
         gate = await event.gate()
-        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store, lane = gate.stores["s1"], gate.r1.pots[0].lane
         users = event.users_of(0, 3)
         store.hasty = True
         store.hang()
@@ -410,11 +410,11 @@ async def test_batches_that_fail_together_are_all_told_to_come_back_and_get_thei
         store.let_go()
         assert [(await one.json())["status"] for one in asked] == [503] * 3
         assert lane.under_way == []
-        assert [lane.undecided(user) for user in users] == [True, True, False]
+        assert [lane.undecided(gate.r1.pots[0], user) for user in users] == [True, True, False]
         store.away = False
         await until(lambda: lane.refusal is None)
         assert [(await gate.grab(user))["outcome"] for user in users] == ["granted"] * 3
-        assert not any(lane.undecided(user) for user in users)
+        assert not any(lane.undecided(gate.r1.pots[0], user) for user in users)
         assert (await event.sets["s1"].state("r1")).claimed_ever == 3
 
 
@@ -422,14 +422,14 @@ async def test_whoever_waits_behind_batches_that_hang_is_told_to_come_back() -> 
     async with many_sets(packets=60) as event:
         gate = await event.gate()
         users = event.users_of(0, 4)
-        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store, lane = gate.stores["s1"], gate.r1.pots[0].lane
         store.hang()
         sent = [gate.ask(users[0])]
         await until(lambda: len(store.calls) == 1)
         sent.append(gate.ask(users[1]))
         await until(lambda: len(store.calls) == 2)
         waiting = gate.ask(users[2])
-        lane._patience_s = -1.0  # is over
+        lane._patience_us = -1.0  # is over
         gate.gate.tick()
         assert (await waiting.json())["status"] == 503
         assert (await gate.grab(users[3]))["status"] == 503
@@ -448,14 +448,14 @@ async def test_a_set_that_hangs_takes_its_share_of_the_places_only() -> None:
         assert [asking.answer.done() for asking in asked] == [False] * 3 + [True] * 2
         assert (await asked[4].json())["status"] == 503
         assert [(await gate.grab(user))["outcome"] for user in event.users_of(1, 5)] == ["granted"] * 5
-        assert gate.r1.lanes[0].busy == 2
+        assert gate.r1.pots[0].lane.busy == 2
 
 
 async def test_a_winner_whose_answer_got_lost_is_told_so_only_when_the_store_has_said_it_again() -> None:
     async with many_sets() as event:
         gate = await event.gate()
         user = event.users_of(0, 1)[0]
-        store, lane = gate.stores["s1"], gate.r1.lanes[0]
+        store, lane = gate.stores["s1"], gate.r1.pots[0].lane
         store.hasty = store.away = True
         assert (await gate.grab(user))["status"] == 503
         assert user in store.known("r1")
@@ -484,7 +484,7 @@ async def test_a_fault_nobody_thought_of_is_told_and_tried_again(fault: Exceptio
         user = event.users_of(0, 1)[0]
         assert (await gate.grab(user))["status"] == 503
         assert len(gate.faults) == 1
-        await until(lambda: gate.r1.lanes[0].refusal is None)
+        await until(lambda: gate.r1.pots[0].lane.refusal is None)
         assert (await gate.grab(user))["outcome"] == "granted"
 
 
@@ -495,7 +495,7 @@ async def test_a_store_that_failed_for_good_closes_its_lane_alone() -> None:
         assert (await gate.grab(event.users_of(0, 1)[0]))["status"] == 503
         assert isinstance(gate.faults[0], StoreFailed)
         assert (await gate.grab(event.users_of(1, 1)[0]))["outcome"] == "granted"
-        assert json.loads(gate.scaled.readiness().partition(b"\r\n\r\n")[2])["sets"]["s1"] == "broken"
+        assert json.loads(gate.among.readiness().partition(b"\r\n\r\n")[2])["sets"]["s1"] == "broken"
 
 
 async def test_grants_are_asked_for_at_every_home_and_not_told_in_part() -> None:
@@ -526,10 +526,10 @@ async def test_pots_are_opened_with_their_shares_some_time_before_the_opening() 
     async with many_sets() as event:
         event.at(ROUND_R2_S - 61)
         gate = await event.gate()
-        assert all(lane.warm for lane in gate.r1.lanes), "a round that is over too: winners may ask"
-        assert not any(lane.warm for lane in gate.gate.rounds["r2"].lanes)
+        assert all(pot.warm for pot in gate.r1.pots), "a round that is over too: winners may ask"
+        assert not any(pot.warm for pot in gate.gate.rounds["r2"].pots)
         event.at(ROUND_R2_S - 60)
-        await until(lambda: all(lane.warm for lane in gate.gate.rounds["r2"].lanes))
+        await until(lambda: all(pot.warm for pot in gate.gate.rounds["r2"].pots))
         assert [(await store.state("r2")).left for store in event.sets.values()] == [2, 2, 2]
 
 
@@ -555,15 +555,15 @@ async def test_who_divides_a_later_round_otherwise_is_told_before_that_opens() -
 async def test_a_gate_starts_without_a_set_that_is_away_and_takes_it_in_when_it_is_back() -> None:
     async with many_sets() as event:
         gate = await event.gate(broken=lambda gate: setattr(gate.stores["s1"], "away", True))
-        ready = gate.scaled.readiness()
+        ready = gate.among.readiness()
         assert ready.startswith(b"HTTP/1.1 200")
         assert json.loads(ready.partition(b"\r\n\r\n")[2])["sets"] == {"s1": "away", "s2": "ready", "s3": "ready"}
         assert (await gate.grab(event.users_of(0, 1)[0]))["status"] == 503
         assert (await gate.grab(event.users_of(1, 1)[0]))["outcome"] == "granted"
         gate.stores["s1"].away = False
-        await until(lambda: gate.r1.lanes[0].warm)
+        await until(lambda: gate.r1.pots[0].warm)
         assert (await gate.grab(event.users_of(0, 1)[0]))["outcome"] == "granted"
-        assert b'"s1":"ready"' in gate.scaled.readiness()
+        assert b'"s1":"ready"' in gate.among.readiness()
 
 
 async def test_a_gate_is_not_ready_while_no_pot_of_a_round_that_is_due_is_open() -> None:
@@ -574,10 +574,10 @@ async def test_a_gate_is_not_ready_while_no_pot_of_a_round_that_is_due_is_open()
     async with many_sets() as event:
         event.at(-30)
         gate = await event.gate(broken=all_away)
-        assert gate.scaled.readiness().startswith(b"HTTP/1.1 503")
+        assert gate.among.readiness().startswith(b"HTTP/1.1 503")
         for store in gate.stores.values():
             store.away = False
-        await until(lambda: gate.scaled.readiness().startswith(b"HTTP/1.1 200"))
+        await until(lambda: gate.among.readiness().startswith(b"HTTP/1.1 200"))
 
 
 async def test_a_restarted_gate_knows_the_end_of_a_round_without_asking_for_every_loser() -> None:
@@ -617,7 +617,7 @@ async def test_a_rush_over_several_gates_while_sets_come_and_go_loses_and_double
                     assert user not in held or answer["status"] == 503 or answer["outcome"] == "missed"
             away.away = False
             event.clock.now_us += SECOND_US // 10
-            await until(lambda: all(lane.refusal is None for gate in gates for lane in gate.r1.lanes))
+            await until(lambda: all(pot.lane.refusal is None for gate in gates for pot in gate.r1.pots))
         assert len(set(held.values())) == len(held) == 300
         assert sum([(await store.state("r1")).claimed_ever for store in event.sets.values()]) == 300
         assert max(len(batch) for gate in gates for s in gate.stores.values() for batch in s.calls) <= BATCH_CLAIMS_MAX
@@ -631,22 +631,22 @@ async def test_a_hiccup_that_two_batches_meet_at_once_refuses_nobody_afterwards(
             store.hang()
             asked = [gate.ask(f"u{began + number}") for number in range(clients)]
             began += clients
-            await until(lambda: len(gate.r1.lanes[0].under_way) > 0)
+            await until(lambda: len(gate.r1.pots[0].lane.under_way) > 0)
             event.clock.now_us += 1_000
             store.let_go()
             assert {(await asking.json())["status"] for asking in asked} == {200}
         store.hang()
         asked = [gate.ask(f"u{began + number}") for number in range(clients)]
-        await until(lambda: len(gate.r1.lanes[0].under_way) == 1)
+        await until(lambda: len(gate.r1.pots[0].lane.under_way) == 1)
         asked += [gate.ask(f"u{began + clients + number}") for number in range(clients)]
-        await until(lambda: len(gate.r1.lanes[0].under_way) == 2)
+        await until(lambda: len(gate.r1.pots[0].lane.under_way) == 2)
         event.clock.now_us += 60_000
         store.let_go()
         assert {(await asking.json())["status"] for asking in asked} == {200}
         began += 2 * clients
         store.hang()
         asked = [gate.ask(f"u{began + number}") for number in range(2 * clients)]
-        await until(lambda: len(gate.r1.lanes[0].under_way) > 0)
+        await until(lambda: len(gate.r1.pots[0].lane.under_way) > 0)
         store.let_go()
         assert {(await asking.json())["status"] for asking in asked} == {200}
-        assert gate.r1.lanes[0].busy == 0
+        assert gate.r1.pots[0].lane.busy == 0

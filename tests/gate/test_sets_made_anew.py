@@ -28,7 +28,7 @@ async def _begin_anew(event: ManySets, name: str, records: int) -> None:
 
 async def _sold_out_and_known(event: ManySets, gates: list[OneGate]) -> None:
     for gate in gates:
-        gate.scaled.sold_out("r1")
+        gate.among.sold_out("r1")
         await until(gate.complete)
 
 
@@ -79,7 +79,7 @@ async def test_a_pot_that_the_set_has_lost_is_opened_again() -> None:
     async with many_sets(packets=6) as event:
         gate = await event.gate()
         await _begin_anew(event, "s1", 0)
-        await until(lambda: gate.r1.lanes[0].warm)
+        await until(lambda: gate.r1.pots[0].warm)
         user = event.users_of(0, 1)[0]
         assert (await gate.grab(user))["outcome"] == "granted"
 
@@ -103,8 +103,8 @@ async def test_a_look_that_saw_a_set_before_and_after_does_not_find_the_round_so
 
         monkeypatch.setattr(store, "transfers", transfers)
         said: list[int] = []
-        monkeypatch.setattr(gate.r1, "sell_out", said.append)  # it would be undone in a moment
-        gate.scaled.sold_out("r1")
+        monkeypatch.setattr(gate.known, "sell_out", said.append)  # it would be undone in a moment
+        gate.among.sold_out("r1")
         await until(lambda: store.inner is fresh)
         await until(lambda: gate.r1.refills > 0)
         assert not said

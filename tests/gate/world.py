@@ -314,7 +314,6 @@ class RunningGate:
             Event(self.campaign, amounts, tickets, RECEIPT_RING, audience, proof_of_work=proof_of_work),
             limits,
             lambda round_: [Home("only", store, round_.slots)],
-            shared=False,
             now_us=clock,
             failed=self.faults.append,
             draw=draw,

@@ -11,8 +11,8 @@ from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate
+from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.lanes import Home
-from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.http.reader import Limits
 from redrush.ports.news import SoldOut
 from redrush.stores.valkey import ValkeyStore, found_set
@@ -39,12 +39,11 @@ class Gate:
             Event(campaign, range(1, 2 * PACKETS + 1), TICKET_RING, RECEIPT_RING, None),
             Limits(),
             lambda round_: [Home(share.set, stores[share.set], share.slots) for share in division.shares(round_.id)],
-            shared=True,
             now_us=lambda: OPENS_US + 1,
             failed=self.faults.append,
         )
         self.round = gate.rounds["r1"]
-        self.scaled = ScaledGate(
+        self.among = AmongOthers(
             gate,
             {name: ConnectedSet(store, store) for name, store in stores.items()},
             now_us=lambda: OPENS_US + 1,
@@ -70,11 +69,11 @@ async def _gate(addresses: dict[str, Address]) -> AsyncIterator[Gate]:
         for name, address in addresses.items()
     }
     gate = Gate(stores)
-    await gate.scaled.start()
+    await gate.among.start()
     try:
         yield gate
     finally:
-        await gate.scaled.stop()
+        await gate.among.stop()
         for store in stores.values():
             await store.close()
 
@@ -99,7 +98,7 @@ class Rush:
 
     async def check(self, gate: Gate, users: list[str]) -> None:
         """Fail the test unless a gate at the end tells everybody what they were told before."""
-        while not all(lane.complete for lane in gate.round.lanes):
+        while not all(pot.complete for pot in gate.round.pots):
             await asyncio.sleep(0.01)
         for user in users:
             answer = await gate.grab(user)
@@ -123,7 +122,7 @@ async def _rush_with_kills(directory: Path) -> None:
                 asking = [asyncio.create_task(rush.ask_until_answered(gate, part)) for gate in (one, other)]
                 await asyncio.sleep(0)
                 started[0].kill()
-                theirs = next(user for user in part if one.round.home(user).set == SETS[1])
+                theirs = next(user for user in part if one.round.home(user).lane.set == SETS[1])
                 assert (await one.grab(theirs))["status"] == 200, "the other set notices nothing"
                 await started[0].start()
                 await asyncio.gather(*asking)

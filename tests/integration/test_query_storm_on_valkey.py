@@ -32,7 +32,6 @@ def gate_over(stores: dict[str, ValkeyStore]) -> Gate:
         Event(campaign, range(1, 2 * PACKETS + 1), TICKET_RING, RECEIPT_RING, None),
         Limits(),
         lambda round_: [Home(share.set, stores[share.set], share.slots) for share in division.shares(round_.id)],
-        shared=True,
         now_us=lambda: OPENS_US + 1,
         failed=faults.append,
     )
@@ -56,8 +55,8 @@ async def test_queries_that_find_their_set_stopped_cost_the_other_set_no_claim_a
         await claims.warm_up()
         mine = GrantsView((claims,), gate.queries, lambda: OPENS_US + 1)
         users = [f"user{number}" for number in range(STORM)]
-        stuck = [user for user in users if claims.home(user).set == SETS[0]]
-        theirs = [user for user in users if claims.home(user).set == SETS[1]][:CLAIMS]
+        stuck = [user for user in users if claims.home(user).lane.set == SETS[0]]
+        theirs = [user for user in users if claims.home(user).lane.set == SETS[1]][:CLAIMS]
 
         started[0].signal(signal.SIGSTOP)
         try:
@@ -73,6 +72,6 @@ async def test_queries_that_find_their_set_stopped_cost_the_other_set_no_claim_a
             started[0].signal(signal.SIGCONT)
         while (await asked(mine, stuck[0]))["status"] != 200:
             await asyncio.sleep(0.01)
-        claims.close()
+        gate.close()
         for store in stores.values():
             await store.close()

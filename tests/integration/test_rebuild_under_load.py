@@ -30,12 +30,12 @@ async def _gates(addresses: dict[str, list[Address]], count: int) -> AsyncIterat
     for _ in range(count):
         stores = {name: await ValkeyStore.connect(each, CAMPAIGN, name) for name, each in addresses.items()}
         gates.append(Gate(stores))
-        await gates[-1].scaled.start()
+        await gates[-1].among.start()
     try:
         yield gates
     finally:
         for gate in gates:
-            await gate.scaled.stop()
+            await gate.among.stop()
             for store in gate.stores.values():
                 await store.close()
 
@@ -120,7 +120,7 @@ async def _rebuild_under_load(directory: Path, dsn: str) -> None:
             await rebuild_set(CAMPAIGN, "s1", fresh.address, journal, others, epoch=EPOCH)
             rebuilding.close()
             recorded = _granted(journal)
-            lost = [u for u in crowd.told if gates[0].round.home(u).set == "s1" and u not in recorded]
+            lost = [u for u in crowd.told if gates[0].round.home(u).lane.set == "s1" and u not in recorded]
             assert lost
             paused.clear()
             await until(lambda: _all(gate.round.refills for gate in gates))
@@ -130,7 +130,7 @@ async def _rebuild_under_load(directory: Path, dsn: str) -> None:
             held = await granted_in_log(gates[0].stores["s1"]) | await granted_in_log(gates[0].stores["s2"])
             assert sorted(held.values()) == list(range(PACKETS))
             assert {user: held.get(user) for user in recorded} == recorded
-            await until(lambda: _all(lane.complete for gate in gates for lane in gate.round.lanes))
+            await until(lambda: _all(pot.complete for gate in gates for pot in gate.round.pots))
             for gate in gates:
                 for user in users:
                     answer = await gate.grab(user)

@@ -294,7 +294,6 @@ async def _roles(deployment: Path) -> Served:
             None if path is None else Audience(read_users(path).digests),
             limits_of(around.terms.gate, server_log(), 1),
             lambda round_: [Home("s1", store, round_.slots)],
-            shared=True,
             now_us=around.clock.now_us,
             failed=_broke,
             clock_check=ClockCheck(),

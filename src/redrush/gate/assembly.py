@@ -12,12 +12,14 @@ from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.admission import Admission, MakesWay
-from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
-from redrush.gate.knowledge.winners import WinnersFilter
-from redrush.gate.lanes import Gauge, Home, Manners, shared_manners
+from redrush.gate.knowledge.knowledge import Everything, Others
+from redrush.gate.lanes import Gauge, Home, Lane, Manners, SetPot, shared_manners
 from redrush.gate.queries import Queries
+from redrush.gate.rush.granted import GrantedAnswers
+from redrush.gate.rush.packets import Packets
+from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.switches import GateSwitches, Sampled, Sampling
 from redrush.gate.views import GrantsView, RoundsView, RoundView, policy_view
 from redrush.http import answers
@@ -49,38 +51,46 @@ class Gate(msgspec.Struct, frozen=True):
     """The participants' site and what stands behind it."""
 
     site: Site
-    rounds: dict[str, RoundClaims]
+    rounds: dict[str, Packets]
+    lanes: dict[str, Lane]
+    """To each set, by its id."""
     gauge: Gauge
     admission: Admission
-    views: tuple[RoundView | RoundsView, ...]
     switches: GateSwitches
     queries: Queries
     exchange: Exchange | None
     clock_check: ClockCheck
+    awake: set[Rush]
+    """Rounds that somebody has claimed from lately: what is prebuilt of the others is nothing."""
 
     def doubt_clock(self, in_doubt: bool) -> None:
         """Grant nothing, because nobody knows what time it is here, or again."""
-        for claims in self.rounds.values():
-            claims.doubt_clock(in_doubt)
+        for rush in self.rounds.values():
+            rush.doubt_clock(in_doubt)
 
     def tick(self) -> None:
-        """Renew what is prebuilt. Every second."""
-        for claims in self.rounds.values():
-            claims.tick()
-        for view in self.views:
-            view.tick()
+        """Look after the lanes, and renew what is prebuilt. Every second."""
+        for lane in self.lanes.values():
+            lane.check()
+        for rush in tuple(self.awake):
+            rush.tick()
 
     def beat(self, late_s: float) -> float:
         """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
         if self.admission.beat(late_s):
-            for claims in self.rounds.values():
-                claims.advise()
+            for rush in self.awake:
+                rush.advise()
         return self.admission.beat_s
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""
-        for claims in self.rounds.values():
-            await claims.drained()
+        for lane in self.lanes.values():
+            await lane.drained()
+
+    def close(self) -> None:
+        """Let no timer outlive the gate."""
+        for lane in self.lanes.values():
+            lane.close()
 
 
 def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, once, by the wiring
@@ -88,7 +98,6 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     limits: Limits,
     homes: Callable[[Round], Sequence[Home]],
     *,
-    shared: bool,
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],
     draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
@@ -97,9 +106,10 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
 ) -> Gate:
     """Return the gate of an event. `homes` are the sets of a round, in order.
 
-    `shared`: other gates claim from the same stores. `failed` hears of each store that has failed for good, and of
-    faults that nobody thought of; a shared store that is only away is not told. `asking`: how often one may ask; None:
-    as often as the switches let. `clock_check`: against which clock rounds are held besides `now_us`; None: none.
+    Whether other gates claim from the same sets is for their stores to say (`knows_all`). `failed` hears of each store
+    that has failed for good, and of faults that nobody thought of; a set that is only away is not told. `asking`: how
+    often one may ask; None: as often as the switches let. `clock_check`: against which clock rounds are held besides
+    `now_us`; None: none.
     """
     proves = event.proof_of_work is not None
     site = Site(
@@ -119,30 +129,34 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     )
     queries = Queries()
     clock_check = clock_check or ClockCheck()
-    rounds: dict[str, RoundClaims] = {}
-    for round_ in event.campaign.rounds:
-        sets = homes(round_)
-        share = -(-limits.parked_max // len(sets))
-        rounds[round_.id] = RoundClaims(
-            round_,
-            homes=sets,
-            manners=shared_manners(share) if shared else Manners(share),
+    homes_of = {round_.id: homes(round_) for round_ in event.campaign.rounds}
+    stores = {one.set: one.store for sets in homes_of.values() for one in sets}
+    share = -(-limits.parked_max // max(1, len(stores)))
+    lanes = {
+        name: Lane(
+            name,
+            store,
+            Manners(share) if store.knows_all else shared_manners(share),
+            gauge,
             admission=admission,
-            winners=WinnersFilter(round_.slots.count) if shared else None,
-            writer=GrantWriter(event.campaign, round_, event.amounts, event.receipts),
             now_us=now_us,
-            draw=draw,
-            gauge=gauge,
-            audience=event.audience,
-            queries=queries,
             failed=failed,
-            clock_check=clock_check,
         )
-        admission.opens(round_, [one.set for one in sets])
-    views = tuple(RoundView(claims, now_us, event.policy.interval_ms) for claims in rounds.values())
-    for claims, view in zip(rounds.values(), views, strict=True):
-        path = f"/v1/rounds/{claims.round.id}".encode("ascii")
-        site.add(b"POST", path + b"/grab", claims, needs_ticket=True)
+        for name, store in stores.items()
+    }
+    floor = Floor(admission, queries, now_us, draw, clock_check, set())
+    rounds: dict[str, Packets] = {}
+    for round_ in event.campaign.rounds:
+        sets = homes_of[round_.id]
+        form = Everything if all(one.store.knows_all for one in sets) else Others
+        pots = [SetPot(one.pot or round_.id, one.share, lanes[one.set], complete=form.COMPLETE) for one in sets]
+        granted = GrantedAnswers(GrantWriter(event.campaign, round_, event.amounts, event.receipts))
+        rounds[round_.id] = Packets(form(round_, pots), floor, granted, event.audience)
+        admission.opens(round_, [pot.lane.set for pot in pots])
+    views = tuple(RoundView(rush, now_us, event.policy.interval_ms) for rush in rounds.values())
+    for rush, view in zip(rounds.values(), views, strict=True):
+        path = f"/v1/rounds/{rush.round.id}".encode("ascii")
+        site.add(b"POST", path + b"/grab", rush, needs_ticket=True)
         site.add(b"GET", path, Sampled(view, sampling), needs_ticket=False)
     listed = RoundsView(views, now_us)
     site.add(b"GET", b"/v1/rounds", Sampled(listed, sampling), needs_ticket=False)
@@ -153,7 +167,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     exchange = _add_exchange(site, event, sampling, now_us)
     switches = GateSwitches(rounds.values(), gauge, sampling, admission, site, exchange)
-    return Gate(site, rounds, gauge, admission, (*views, listed), switches, queries, exchange, clock_check)
+    return Gate(site, rounds, lanes, gauge, admission, switches, queries, exchange, clock_check, floor.awake)
 
 
 def _add_exchange(site: Site, event: Event, sampling: Sampling, now_us: Callable[[], int]) -> Exchange | None:

@@ -1,30 +1,26 @@
-"""A lane: the claims of one round on their way to one set.
+"""A lane: the claims of a gate on their way to one set, whatever pots of it they ask.
 
-A round has as many lanes as it has sets, and a user always takes the same one, so what happens to a set happens to its
-lane alone. Claims are parked in it and go to the store in batches; while they are being made durable the next one
-gathers. To the store of this process one batch is sent at a time. A set across the network gets a second one behind the
-first, in smaller pieces: while the server works on one batch, the gate answers another and reads the requests for a
-third. With one batch of everybody they would take turns: on 512 connections the gate's core stood still for a fifth of
-the time.
+A gate has one lane to each of its sets, because what happens to a set happens to all its pots: it is away, it is slow,
+it has room for so many. Claims are parked in the lane and go to the store in batches; while they are being made durable
+the next one gathers, with no timer and no task per request. To the store of this process one batch is sent at a time. A
+set across the network gets a second one behind the first, in smaller pieces: while the server works on one batch, the
+gate answers another and reads the requests for a third. With one batch of everybody they would take turns: on 512
+connections the gate's core stood still for a fifth of the time.
+
+A lane knows nothing of answers but those of a set that is away: whoever parked a claim is its *desk*, which is asked
+once a batch whether anything may be granted now, and handed the results once.
 
 A set that fails must cost the others nothing, not even room: a lane has its share of the places to park in, and while
 its set is away it takes nobody in. The state is one field, `refusal`: what a claim is told instead of being parked.
 
-    up ──unavailable──► away ──RETRY_S──► trying: what comes within one turn of the loop makes one batch, the others are
-     ▲                   ▲                   │    refused until it is answered
-     └──────answered─────┼───────────────────┘
-    a batch out for longer than the patience: away, for whoever would come behind it, until it is answered
-    the store has failed for good (StoreFailed): broken, for as long as the process lives
-
-The embedded form has one lane, without a share and with endless patience: there is nobody to protect from it.
-
-A store that is slower than its crowd is another matter than one that is away: no more claims are parked than it decides
-in good time (`redrush.core.load.room`), and who has waited too long all the same is refused when their turn comes.
+Who waits, who goes next and who has no place is decided by `redrush.core.load.queue`, and no more wait there than the
+store decides in good time. What is here are the tasks, the set's absence, and the answers.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
@@ -32,9 +28,10 @@ from redrush.core.load import queue
 from redrush.core.load.queue import Queue
 from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
+from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import Claimed, PotTerms, Store
+from redrush.ports.store import Claim, Claimed, ClaimResult, PotTerms, Store, StoreFailed, StoreUnavailable
 
 SHARED_BATCHES_MAX: Final = 2
 """Batches on their way to a set that gates share: one for the server to work on, one for the gate."""
@@ -47,7 +44,7 @@ PATIENCE_S: Final = 1.0
 milliseconds, and whoever is told to come back in a second loses less than whoever hangs."""
 
 DOUBTFUL_MAX: Final = 65_536
-"""Users of batches whose fate is unknown that are remembered as such; beyond it the store's memory is not used."""
+"""Claims of batches whose fate is unknown that are remembered as such; beyond it the store's memory is not used."""
 
 
 class Gauge(msgspec.Struct):
@@ -63,79 +60,135 @@ class Home(msgspec.Struct, frozen=True):
     set: str
     store: Store
     share: Slots
+    pot: str | None = None
+    """The id of the round's pot in the set; None: that of the round."""
 
 
 class Manners(msgspec.Struct, frozen=True):
-    """How a lane treats its claims: how many it parks, how many batches it has under way, and how long it lets claims
-    wait behind one (None: for ever).
-
-    With a patience it begins away, until it is warmed up; without one it is up from the start."""
+    """How a lane treats its claims: how many it parks, how many batches it has under way, how long it lets claims wait
+    behind one, and whether a store that broke off may be repaired while the gate goes on."""
 
     parked_max: int
-    patience_s: float | None = None
     batches_max: int = 1
+    patience_s: float = math.inf
+    repairable: bool = False
 
 
 def shared_manners(parked_max: int) -> Manners:
     """Return the manners of a lane to a set that several gates share."""
-    return Manners(parked_max, PATIENCE_S, SHARED_BATCHES_MAX)
+    return Manners(parked_max, SHARED_BATCHES_MAX, PATIENCE_S, repairable=True)
 
 
-Parked = tuple[str, Waiter]
-"""A claim that waits: whose it is, and who gets the answer."""
+class Desk(Protocol):
+    """Whoever parks claims in lanes, and knows what their answers say."""
+
+    counts: RoundCounts
+
+    @property
+    def refills(self) -> int:
+        """How often slots were given to its pots: of results that are older than the last time an `empty` is void."""
+
+    def grants_at(self, now_us: int) -> int | None:
+        """Return the instant that claims which are sent now are granted at; None: nothing may be granted now."""
+
+    def forbidden(self, now_us: int) -> bytes:
+        """Return, and count, what a claim is told that waited, and for which nothing may be granted now."""
+
+    def answered(self, pot: "SetPot", claims: Sequence["Parked"], results: Sequence[ClaimResult], refills: int) -> None:
+        """Answer these claims of the pot, which are decided, durably; `refills` is as it was when they were sent."""
+
+
+class SetPot:
+    """A pot in one set, as far as this gate knows it."""
+
+    __slots__ = ("complete", "desk", "dry_until_us", "id", "known", "lane", "open", "share", "warm")
+
+    def __init__(self, pot: str, share: Slots, lane: "Lane", *, complete: bool) -> None:
+        """`share` is what the set has of the pot at its opening; see `complete` below."""
+        self.id = pot
+        self.share = share
+        self.lane = lane
+        self.desk: Desk
+        """Whose pot it is; set by the desk itself."""
+        self.known: Mapping[str, Claimed] = {}
+        """Grants that the store knows of in this process; those of claims under way or doubtful may not be durable."""
+        self.open = False
+        """Whether claims may be sent there: it was opened once."""
+        self.warm = False
+        """Whether it was opened in the set as it is now; one that was made anew may not have it."""
+        self.complete = complete
+        """Whether everybody who has won in it is known, here or to the filter, and no other can win."""
+        self.dry_until_us = 0
+        """Until then nobody is sent there in vain: it had nothing left a moment ago."""
+
+    async def warm_up(self) -> None:
+        """Open the pot with the set's share, learn who has won already, and take claims from now on.
+
+        Raises StoreUnavailable, StoreConflict (somebody divided otherwise) and StoreFailed.
+        """
+        store = self.lane.store
+        await store.open([PotTerms(self.id, self.share)])
+        self.known = store.known(self.id)
+        self.open = self.warm = True
+        self.lane.opened(self)
+
+    def close(self) -> None:
+        """Take no claims any more, and know nobody."""
+        self.known = {}
+        self.open = self.warm = False
+        self.lane.pots.pop(self.id, None)
+
+
+Parked = tuple[str, Waiter, SetPot]
+"""A claim that waits: whose it is, who gets the answer, and the pot that it asks."""
 
 Batch = queue.Batch[Parked]
-
-Decide = Callable[["Lane", Batch], Awaitable[None]]
-"""Gets a batch decided, and answers it; must not raise."""
 
 
 class Lane:
     """See the module. Not thread-safe: it lives on the event loop."""
 
+    __slots__ = ("_admission", "_asked_under_way", "_batches_max", "_failed", "_gathering", "_gauge", "_manners",
+                 "_now_us", "_patience_us", "_queue", "_retry", "_senders", "_sending", "_trying", "away", "batches",
+                 "busy", "doubtful", "failures", "pots", "refusal", "set", "store", "valve")  # fmt: skip
+
     def __init__(
         self,
-        home: Home,
-        pot: str,
+        set_id: str,
+        store: Store,
         manners: Manners,
         gauge: Gauge,
-        decide: Decide,
         *,
         admission: Admission,
         now_us: Callable[[], int],
+        failed: Callable[[StoreFailed], None],
     ) -> None:
-        """The lane to `pot` at a set."""
-        self.set = home.set
-        self.store = home.store
-        self.pot = pot
-        self.known: Mapping[str, Claimed] = {}
-        """Grants that the store knows of in this process; those of users under way or doubtful may not be durable."""
-        self.doubtful: set[str] = set()
-        self.warm = False
-        self.complete = False
-        """Whether every winner of this set's pot is in the round's filter, and no other can come (see `settle`)."""
-        self.dry_until_us = 0
-        """Until then nobody is sent to the set in vain: it had nothing left a moment ago."""
+        """`failed` hears that the store has failed for good, and of faults that nobody thought of."""
+        self.set = set_id
+        self.store = store
+        self.pots: dict[str, SetPot] = {}
+        """Those that are warm, by id."""
+        self.doubtful: set[tuple[str, str]] = set()
+        """Pots and users of claims whose fate is unknown."""
         self.batches = 0
         self.failures = 0
         """Batches whose fate is unknown."""
         self.away = 0
         """Claims that were told to come back, in these batches or because of them."""
         self.busy = 0
-        self.valve = admission.valve(home.set)
+        self.valve = admission.valve(set_id)
         self.valve.queues.append(lambda: len(self._queue.claims))
-        self.shared = manners.patience_s is not None
-        self.refusal: bytes | None = None if manners.patience_s is None else answers.SET_AWAY
-        self._share = home.share
+        self.refusal: bytes | None = None
+        self._manners = manners
         self._gauge = gauge
-        self._decide = decide
         self._admission = admission
         self._now_us = now_us
-        self._patience_s = manners.patience_s
+        self._failed = failed
+        self._patience_us = manners.patience_s * 1e6
         self._batches_max = manners.batches_max
         self._queue = Queue[Parked](manners.parked_max, manners.batches_max)
-        self._users_under_way: frozenset[str] | None = None
-        """Whose claims are under way; None until somebody asks who is known to have won."""
+        self._asked_under_way: frozenset[tuple[str, str]] | None = None
+        """Pots and users of claims under way; None until somebody asks who is known to have won."""
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
         """Senders that still take batches: one fewer than there are tasks while a task is ending."""
@@ -156,33 +209,38 @@ class Lane:
 
     # -- claims
 
-    def park(self, waiter: Waiter, user: str, now_us: int) -> bytes | None:
+    def park(self, waiter: Waiter, user: str, pot: SetPot, now_us: int) -> bytes | None:
         """Let the claim wait for a batch (None), or say why not. `now_us` is when it came."""
-        if self.refusal is not None:
+        if self.refusal is not None or not pot.open:
             self.away += 1
-            return self.refusal
+            return self.refusal or answers.SET_AWAY
         gauge = self._gauge
         if gauge.parked >= gauge.parked_max:
-            self.busy += 1
+            self._count_busy(pot)
             return self._admission.full
-        if not self._queue.join((user, waiter), now_us):
-            self.busy += 1
+        if not self._queue.join((user, waiter, pot), now_us):
+            self._count_busy(pot)
             return self.valve.no_place()
         gauge.parked += 1
         if not self._gathering and self._sending < self._batches_max:
             self._begin_sending()
         return None
 
-    def undecided(self, user: str) -> bool:
+    def undecided(self, pot: SetPot, user: str) -> bool:
         """Whether what the store knows of the user may not be durable."""
-        if self._users_under_way is None:
-            self._users_under_way = frozenset(user for batch in self.under_way for user in _users(batch))
-        return user in self._users_under_way or user in self.doubtful
+        if self._asked_under_way is None:
+            self._asked_under_way = frozenset(claim for batch in self.under_way for claim in _asked(batch))
+        claim = (pot.id, user)
+        return claim in self._asked_under_way or claim in self.doubtful
+
+    def _count_busy(self, pot: SetPot) -> None:
+        self.busy += 1
+        pot.desk.counts.busy += 1
 
     def _begin_sending(self) -> None:
         self._gathering = True
         self._sending += 1
-        sender = asyncio.create_task(self._send(), name=f"claims of {self.pot} {self.set}")
+        sender = asyncio.create_task(self._send(), name=f"claims to {self.set}")
         self._senders.add(sender)
         sender.add_done_callback(self._senders.discard)
 
@@ -202,16 +260,72 @@ class Lane:
                     break
                 # The store knows these as winners before that is durable; if it fails, they are never answered as such.
                 batch = waiting.next_batch(now_us)
-                self._users_under_way = None
+                self._asked_under_way = None
+                at_us, refills = self._cut(batch, now_us)
                 self.valve.took(len(batch.claims), batch.waited_us)
                 self._make_room()
                 if self._trying:
                     self._refuse_all(answers.SET_AWAY)
                 elif waiting.claims and self._sending < self._batches_max:
                     self._begin_sending()
-                await self._decide(self, batch)
+                if at_us is None:
+                    self._leave(batch, now_us)
+                else:
+                    await self._decide(batch, at_us, refills)
         finally:
             self._sending -= 1
+
+    def _cut(self, batch: Batch, now_us: int) -> tuple[int | None, dict[SetPot, int]]:
+        """Return when the claims of the batch are granted (None: never), and the pots they ask, with their refills.
+
+        A batch has one instant. Where its pots have several, as when a round closes while another opens, those behind
+        the first claim with another one wait again."""
+        pots = [pot for _, _, pot in batch.claims]
+        first = pots[0]
+        at_us = first.desk.grants_at(now_us)
+        refills = {first: first.desk.refills}
+        if pots.count(first) == len(pots):
+            return at_us, refills
+        for place, pot in enumerate(pots):
+            if pot not in refills:
+                if pot.desk.grants_at(now_us) != at_us:
+                    self._queue.put_back(batch, place)
+                    break
+                refills[pot] = pot.desk.refills
+        return at_us, refills
+
+    async def _decide(self, batch: Batch, at_us: int, refills: dict[SetPot, int]) -> None:
+        """Have the batch decided by the store, and its claims answered; raises nothing."""
+        try:
+            results = await self.store.claim([Claim(pot.id, user) for user, _, pot in batch.claims], at_us)
+        except StoreUnavailable:
+            self._went_away(batch)
+        except StoreFailed as fault:
+            self._broke(batch)
+            self._failed(fault)
+        except Exception as fault:  # noqa: BLE001 - whatever it was, what became of the batch is unknown
+            (self._went_away if self._manners.repairable else self._broke)(batch)
+            self._failed(StoreFailed(f"claims at the set {self.set}: the store broke off with {fault!r}"))
+        else:
+            self._decided(batch)
+            self._hand_over(batch, results, refills)
+
+    def _hand_over(self, batch: Batch, results: Sequence[ClaimResult], refills: Mapping[SetPot, int]) -> None:
+        """Hand each pot's claims, with what was decided on them, to whoever parked them."""
+        claims = batch.claims
+        if len(refills) == 1:
+            pot = claims[0][2]
+            pot.desk.answered(pot, claims, results, refills[pot])
+            return
+        parts: dict[SetPot, tuple[list[Parked], list[ClaimResult]]] = {pot: ([], []) for pot in refills}
+        for claim, result in zip(claims, results, strict=True):
+            part = parts[claim[2]]
+            part[0].append(claim)
+            part[1].append(result)
+        for pot, (theirs, decided) in parts.items():
+            pot.desk.answered(pot, theirs, decided, refills[pot])
+
+    # -- who is turned away
 
     def _turn_away_late(self, now_us: int) -> None:
         """Let nobody take the store's time who has waited for too long, or is not there any more."""
@@ -230,18 +344,20 @@ class Lane:
         """Let no more wait than the store decides in good time: who would is refused now, the last to come first."""
         self._turn_away(self._queue.take_excess(), self.valve.no_place)
 
-    def _turn_away(self, parked: list[Parked], refusal: Callable[[], bytes]) -> None:
+    def _turn_away(self, parked: Sequence[Parked], refusal: Callable[[], bytes]) -> None:
         """Refuse those who had places."""
         self._gauge.parked -= len(parked)
-        self.busy += len(parked)
-        for _, waiter in parked:
+        for _, waiter, pot in parked:
+            self._count_busy(pot)
             waiter.send(refusal())
 
-    def decided(self, batch: Batch) -> None:
+    # -- the end of a batch
+
+    def _decided(self, batch: Batch) -> None:
         """The store has decided on these, durably."""
         valve = self.valve
         self._queue.decided(batch, self._now_us(), valve.bound_us, calm=not valve.shedding)
-        self._users_under_way = None
+        self._asked_under_way = None
         self._gauge.parked -= len(batch.claims)
         self.batches += 1
         valve.decided(len(batch.claims), self._queue.usual_us)
@@ -250,44 +366,46 @@ class Lane:
             self._trying = False
             self.refusal = None
         if self.doubtful:
-            self.doubtful.difference_update(_users(batch))
+            self.doubtful.difference_update(_asked(batch))
 
-    def left(self, batch: Batch) -> None:
-        """The batch was not sent to the store: it is for whoever formed it to answer."""
+    def _leave(self, batch: Batch, now_us: int) -> None:
+        """The batch is not sent to the store: nothing may be granted now."""
         self._queue.drop(batch)
-        self._users_under_way = None
+        self._asked_under_way = None
         self._gauge.parked -= len(batch.claims)
         if self._trying:  # the next batch is the trial then
             self.refusal = None
+        for _, waiter, pot in batch.claims:
+            waiter.send(pot.desk.forbidden(now_us))
 
-    def went_away(self, batch: Batch) -> None:
+    def _went_away(self, batch: Batch) -> None:
         """The fate of these is unknown and the set is away: they and everybody behind them are told to come back."""
         self._queue.drop(batch)
-        self._users_under_way = None
-        self.doubtful.update(_users(batch))
+        self._asked_under_way = None
+        self.doubtful.update(_asked(batch))
         if len(self.doubtful) > DOUBTFUL_MAX:
-            self.known = {}
+            for pot in self.pots.values():
+                pot.known = {}
             self.doubtful.clear()
         self._fate_unknown(batch, answers.SET_AWAY)
         self.close()
         self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
 
-    def broke(self, batch: Batch | None = None) -> None:
-        """The store will decide nothing any more, and what became of the batch is unknown: it stays under way.
+    def _broke(self, batch: Batch) -> None:
+        """The store will decide nothing any more, and what became of the batch is unknown: it stays under way."""
+        self._queue.abandon(batch)
+        self._fate_unknown(batch, answers.STORE_FAILED)
 
-        Nobody is told anything but to come back, and nobody is let in."""
-        if batch is not None:
-            self._queue.abandon(batch)
-            self._fate_unknown(batch, answers.STORE_FAILED)
-        else:
-            self._refuse_all(answers.STORE_FAILED)
+    def give_up(self) -> None:
+        """The store will decide nothing any more: nobody is told anything but to come back, and nobody is let in."""
+        self._refuse_all(answers.STORE_FAILED)
 
     def _fate_unknown(self, batch: Batch, refusal: bytes) -> None:
         self._gauge.parked -= len(batch.claims)
         self.failures += 1
         self.away += len(batch.claims)
         self._refuse_all(refusal)
-        for _, waiter in batch.claims:
+        for _, waiter, _ in batch.claims:
             waiter.send(refusal)
 
     def _refuse_all(self, refusal: bytes) -> None:
@@ -296,7 +414,7 @@ class Lane:
         parked = self._queue.take_all()
         self._gauge.parked -= len(parked)
         self.away += len(parked)
-        for _, waiter in parked:
+        for _, waiter, _ in parked:
             waiter.send(refusal)
 
     def _try_again(self) -> None:
@@ -304,12 +422,15 @@ class Lane:
             self._trying = True
             self.refusal = None
 
+    def opened(self, pot: SetPot) -> None:
+        """A pot was opened, so the set is there: take claims from now on."""
+        self.pots[pot.id] = pot
+        self.refusal = None
+
     def check(self) -> None:
         """Turn away whoever waits behind a batch that takes too long. Call every second."""
         under_way = self._queue.under_way
-        if self._patience_s is None or not under_way or self.refusal is not None:
-            return
-        if self._now_us() - under_way[0].began_us > self._patience_s * 1e6:
+        if under_way and self.refusal is None and self._now_us() - under_way[0].began_us > self._patience_us:
             self._refuse_all(answers.SET_AWAY)
 
     async def drained(self) -> None:
@@ -322,21 +443,9 @@ class Lane:
         if self._retry is not None:
             self._retry.cancel()
 
-    # -- the pot
 
-    async def warm_up(self) -> None:
-        """Open the pot with the set's share, learn who has won already, and take claims from now on.
-
-        Raises StoreUnavailable, StoreConflict (somebody divided otherwise) and StoreFailed.
-        """
-        await self.store.open([PotTerms(self.pot, self._share)])
-        self.known = self.store.known(self.pot)
-        self.warm = True
-        self.refusal = None
-
-
-def _users(batch: Batch) -> Iterable[str]:
-    return (user for user, _ in batch.claims)
+def _asked(batch: Batch) -> set[tuple[str, str]]:
+    return {(pot.id, user) for user, _, pot in batch.claims}
 
 
 def _waits(parked: Parked) -> bool:

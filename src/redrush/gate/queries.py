@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redrush.dependency import Bulkhead, Refusal, Share
 from redrush.errors import RedrushError
-from redrush.gate.lanes import Lane
+from redrush.gate.lanes import SetPot
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.store import Claimed, StoreUnavailable
@@ -63,12 +63,13 @@ class Queries:
         """Let the waiter have what the query returns, or the refusal that its fault comes to; busy is told at once."""
         return self._late.promise(waiter, query)
 
-    async def find(self, lane: Lane, user: str) -> Claimed | Refusal | None:
+    async def find(self, pot: SetPot, user: str) -> Claimed | Refusal | None:
         """Return the user's grant, or None, or why the set was not asked. Raises StoreUnavailable and StoreFailed."""
+        lane = pot.lane
         bulkhead = self.sets.get(lane.set)
         if bulkhead is None:
             bulkhead = self.sets[lane.set] = Bulkhead(lane.set, SET_SHARE)
-        return await bulkhead.ask(lambda: lane.store.find(lane.pot, user))
+        return await bulkhead.ask(lambda: lane.store.find(pot.id, user))
 
 
 def refused(refusal: Refusal) -> bytes:

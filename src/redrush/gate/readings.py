@@ -46,10 +46,11 @@ class GateReadings:
         """Return how many claims were answered so far, how many as busy, how many because their set was away, and how
         many were refused in all."""
         decided = busy = away = 0
-        for claims in self._gate.rounds.values():
-            counts = msgspec.structs.asdict(claims.counts)
-            decided += sum(count for outcome, count in counts.items() if outcome != "batches")
-            busy += sum(lane.busy for lane in claims.lanes)
-            away += sum(lane.away for lane in claims.lanes)
+        for rush in self._gate.rounds.values():
+            counts = msgspec.structs.asdict(rush.counts)
+            decided += sum(count for outcome, count in counts.items() if outcome not in {"batches", "busy"})
+        for lane in self._gate.lanes.values():
+            busy += lane.busy
+            away += lane.away
         shed = sum(valve.counts.level for valve in self._gate.admission.valves.values())
         return decided + busy + away + shed, busy, away, busy + away + shed

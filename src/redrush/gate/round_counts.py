@@ -4,7 +4,7 @@ import msgspec
 
 
 class RoundCounts(msgspec.Struct):
-    """Answers so far by kind: plain integers, read by the metrics."""
+    """Answers so far by outcome: plain integers, read by the metrics."""
 
     granted: int = 0
     repeat: int = 0
@@ -14,4 +14,7 @@ class RoundCounts(msgspec.Struct):
     closed: int = 0
     not_eligible: int = 0
     clock_in_doubt: int = 0
+    busy: int = 0
+    """Refused because there was no place to wait in, or the wait was too long."""
     batches: int = 0
+    """Of claims, decided; no answers."""

@@ -23,9 +23,9 @@ from redrush.core.steering.switches import (
     pace_of,
 )
 from redrush.gate.admission import Admission
-from redrush.gate.claims import RoundClaims
 from redrush.gate.exchange import Exchange
 from redrush.gate.lanes import Gauge
+from redrush.gate.rush.rush import Rush
 from redrush.http import answers
 from redrush.http.route import Route, Waiter
 from redrush.http.site import Site
@@ -64,7 +64,7 @@ class GateSwitches:
 
     def __init__(
         self,
-        rounds: Iterable[RoundClaims],
+        rounds: Iterable[Rush],
         gauge: Gauge,
         sampling: Sampling,
         admission: Admission,
@@ -80,21 +80,21 @@ class GateSwitches:
         self._configured_parked_max = gauge.parked_max
         self.gates = 1
         """How many gates share the release pace, as far as this one knows."""
-        self._paces = {claims.round.id: claims.round.release_per_s for claims in self._rounds}
+        self._paces = {rush.round.id: rush.round.release_per_s for rush in self._rounds}
 
     def apply(self, snapshot: Snapshot) -> None:
         """Let the snapshot hold from the next request on."""
         ended = snapshot.flag(ANSWER_ENDED)
-        for claims in self._rounds:
-            self._paces[claims.round.id] = snapshot.number(pace_of(claims.round.id))
-            claims.set_ended(ended or snapshot.flag(ended_of(claims.round.id)))
+        for rush in self._rounds:
+            self._paces[rush.round.id] = snapshot.number(pace_of(rush.round.id))
+            rush.set_ended(ended or snapshot.flag(ended_of(rush.round.id)))
         self._set_paces()
         self._gauge.parked_max = _least(snapshot.number(CLAIMS_WAITING_MAX), self._configured_parked_max)
         self._site.connections_max = _least(snapshot.number(CONNECTIONS_MAX), self._site.limits.connections_max)
         self._admission.set_level_at_opening(snapshot.number(LEVEL_AT_OPENING))
         self._admission.set_floor(snapshot.number(LEVEL_FLOOR) or 0.0)
-        for claims in self._rounds:
-            claims.advise()
+        for rush in self._rounds:
+            rush.advise()
         self._sampling.apply(snapshot)
         self._site.asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
         # A control role of an earlier start may not know yet that tickets are exchanged.
@@ -108,9 +108,9 @@ class GateSwitches:
             self._set_paces()
 
     def _set_paces(self) -> None:
-        for claims in self._rounds:
-            pace = self._paces[claims.round.id]
-            claims.set_pace(None if pace is None else pace / self.gates)
+        for rush in self._rounds:
+            pace = self._paces[rush.round.id]
+            rush.set_pace(None if pace is None else pace / self.gates)
 
 
 def _least(switched: float | None, configured: int) -> int:

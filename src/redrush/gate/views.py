@@ -10,8 +10,8 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.phase import Phase
 from redrush.dependency import Refusal
-from redrush.gate.claims import TIME_FRESH_US, RoundClaims
 from redrush.gate.queries import Queries, refused
+from redrush.gate.rush.rush import TIME_FRESH_US, Rush
 from redrush.http import answers
 from redrush.http.route import Fixed, Waiter
 
@@ -20,25 +20,27 @@ POLICY_CACHED_S = 60
 
 
 class RoundView:
-    """The route of `GET /v1/rounds/{round}`; built once in TIME_FRESH_US, the same bytes for everybody."""
+    """The route of `GET /v1/rounds/{round}`: built when asked for, once in TIME_FRESH_US, the same for everybody."""
 
-    def __init__(self, claims: RoundClaims, now_us: Callable[[], int], interval_ms: int) -> None:
+    def __init__(self, rush: Rush, now_us: Callable[[], int], interval_ms: int) -> None:
         """`interval_ms` is the least time between two requests of a client, as the client policy has it; what is
         advised under overload goes before it."""
-        self._claims = claims
+        self._rush = rush
         self._now_us = now_us
         self._interval_ms = interval_ms
-        self.tick()
+        self._fresh_until_us = 0
+        self._answer = b""
+        self.fields: dict[str, Any] = {}
 
-    def tick(self) -> None:
-        """Renew the answer. Call every second, and when the state changes."""
-        round_, now_us, packets = self._claims.round, self._now_us(), self._claims.packets
+    def _renew(self) -> None:
+        rush = self._rush
+        round_, now_us, packets = rush.round, self._now_us(), rush.knows.slots
         self._fresh_until_us = now_us + TIME_FRESH_US
         self._packets = packets
-        self._phase = phase = self._claims.phase()
-        self._sold_out = self._claims.sold_out
-        self._advised_ms = self._claims.admission.advised_ms
-        self.fields: dict[str, Any] = {
+        self._phase = phase = rush.phase()
+        self._sold_out = rush.sold_out
+        self._advised_ms = rush.advised_ms
+        self.fields = {
             "round": round_.id,
             "state": "sold_out" if phase is Phase.OPEN and self._sold_out else phase,
             "opens_at": rfc3339(round_.opens_us),
@@ -51,15 +53,15 @@ class RoundView:
 
     def renewed(self) -> bool:
         """Renew the answer if the state has changed, or its time is out of date; returns whether it had."""
-        claims = self._claims
+        rush = self._rush
         if (
-            claims.phase() is not self._phase
-            or claims.sold_out is not self._sold_out
-            or claims.admission.advised_ms != self._advised_ms
-            or claims.packets != self._packets
-            or self._now_us() >= self._fresh_until_us
+            self._now_us() >= self._fresh_until_us
+            or rush.phase() is not self._phase
+            or rush.sold_out is not self._sold_out
+            or rush.advised_ms != self._advised_ms
+            or rush.knows.slots != self._packets
         ):
-            self.tick()
+            self._renew()
             return True
         return False
 
@@ -76,10 +78,6 @@ class RoundsView:
         self._views = views
         self._now_us = now_us
         self._answer: bytes | None = None
-
-    def tick(self) -> None:
-        """Let the answer be renewed when it is asked for next. Call every second, after the views."""
-        self._answer = None
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the list, as fresh as the states of the rounds are."""
@@ -99,7 +97,7 @@ def _public_head(now_us: int) -> str:
 class GrantsView:
     """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
 
-    def __init__(self, rounds: Sequence[RoundClaims], queries: Queries, now_us: Callable[[], int]) -> None:
+    def __init__(self, rounds: Sequence[Rush], queries: Queries, now_us: Callable[[], int]) -> None:
         """`rounds` in the order to answer in."""
         self._rounds = rounds
         self._now_us = now_us
@@ -112,27 +110,27 @@ class GrantsView:
 
     async def _grants(self, user: str) -> bytes:
         now_us = self._now_us()
-        by_set: dict[str, list[RoundClaims]] = {}
-        for claims in self._rounds:
-            if claims.round.opens_us <= now_us:
-                by_set.setdefault(claims.home(user).set, []).append(claims)
+        by_set: dict[str, list[Rush]] = {}
+        for rush in self._rounds:
+            if rush.round.opens_us <= now_us:
+                by_set.setdefault(rush.home(user).lane.set, []).append(rush)
         grants: dict[str, str] = {}
         for refusal in await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values())):
             if refusal is not None:
                 return refused(refusal)
-        text = ",".join(grants[claims.round.id] for claims in self._rounds if claims.round.id in grants)
+        text = ",".join(grants[rush.round.id] for rush in self._rounds if rush.round.id in grants)
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
         return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
 
 
-async def _collect(rounds: Sequence[RoundClaims], user: str, grants: dict[str, str]) -> Refusal | None:
+async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, str]) -> Refusal | None:
     """Add what the user has in these rounds of one set; or return why that is not known."""
-    for claims in rounds:
-        grant = await claims.find(user)
+    for rush in rounds:
+        grant = await rush.find(user)
         if isinstance(grant, Refusal):
             return grant
         if grant is not None:
-            grants[claims.round.id] = grant
+            grants[rush.round.id] = grant
     return None
 
 

@@ -25,9 +25,9 @@ from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.steering.switches import Snapshot
 from redrush.dependency import Dependency, Refusal, Share
 from redrush.errors import RedrushError
-from redrush.gate.claims import TIME_FRESH_US
 from redrush.gate.grants import GrantWriter
 from redrush.gate.queries import LateAnswers
+from redrush.gate.rush.rush import TIME_FRESH_US
 from redrush.gate.switches import Sampled, Sampling
 from redrush.http import answers
 from redrush.http.reader import Limits

@@ -136,7 +136,6 @@ class Embedded:
             audience,
             limits,
             lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
-            shared=False,
             now_us=clock.now_us,
             failed=self._fail,
             clock_check=self._clocks.check,
@@ -146,8 +145,8 @@ class Embedded:
         )
         self._operating.board.follow(self._gate.switches.apply)
         self._operating.board.follow(self._clocks.apply)
-        for claims in self._gate.rounds.values():
-            await claims.warm_up()
+        for rush in self._gate.rounds.values():
+            await rush.warm_up()
         await self._store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
         self._settle(clock)
         self._watch()
@@ -263,8 +262,9 @@ class Embedded:
     def _refilled(self, pot: str) -> None:
         self._log.info("the leftover of a closed round was moved", to=pot)
         if pot in self._gate.rounds:
-            self._gate.rounds[pot].refilled()
-            self._counting = asyncio.ensure_future(self._gate.rounds[pot].recount())
+            knows = self._gate.rounds[pot].knows
+            knows.refilled()
+            self._counting = asyncio.ensure_future(knows.recount())
 
     def _tune(self) -> None:
         # What was loaded stays for good: the collector need not walk it again and again during the rush.

@@ -16,9 +16,9 @@ from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Round
 from redrush.core.sets.address import Address
 from redrush.core.steering.switches import Snapshot
+from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.lanes import Home
 from redrush.gate.readings import GateReadings
-from redrush.gate.scaled import ConnectedSet, ScaledGate
 from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.http.workers import run_workers
@@ -47,7 +47,7 @@ class GateRole:
         self._parts = Parts()
         self._stores: dict[str, ValkeyStore] = {}
         self._server: Server | None = None
-        self._scaled: ScaledGate | None = None
+        self._among: AmongOthers | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
@@ -70,13 +70,12 @@ class GateRole:
             self._audience,
             limits,
             self._homes,
-            shared=True,
             now_us=now_us,
             failed=self._troubles.listener("store"),
             clock_check=clocks.check,
         )
         self._gate = gate
-        scaled = self._scaled = ScaledGate(
+        among = self._among = AmongOthers(
             gate,
             {set_id: ConnectedSet(store, store) for set_id, store in self._stores.items()},
             now_us=now_us,
@@ -87,7 +86,7 @@ class GateRole:
         for store in self._stores.values():
             store.hold_to({round_.id: (round_.opens_us, round_.closes_us) for round_ in sealed.campaign.rounds})
         clocks.look()
-        await scaled.start()
+        await among.start()
         gate.switches.share_with(self._gates)
         applied = (gate.switches.apply, self._reporting.apply, self._accept_clocks)
         await listen_to_switches(self._around, self._parts, self._troubles, *applied)
@@ -108,10 +107,10 @@ class GateRole:
         return {"gate": Address(self._address.host, port)}
 
     def readiness(self) -> bytes:
-        assert self._scaled is not None
+        assert self._among is not None
         if self._clocks.doubt is not None:
             return ready_unless(self._clocks.doubt)
-        return self._scaled.readiness(self._clocks.deviating())
+        return self._among.readiness(self._clocks.deviating())
 
     def _doubted(self, in_doubt: bool) -> None:
         self._gate.doubt_clock(in_doubt)
@@ -122,9 +121,9 @@ class GateRole:
             store.slack_us = self._clocks.accepted_us(snapshot)
 
     def readings(self) -> Iterator[Reading]:
-        assert self._scaled is not None
-        yield from gate_readings(self._scaled.gate)
-        gates = self._scaled.gate.switches.gates
+        assert self._among is not None
+        yield from gate_readings(self._among.gate)
+        gates = self._among.gate.switches.gates
         yield Reading(
             "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
         )
@@ -138,8 +137,8 @@ class GateRole:
     async def stop(self) -> None:
         if self._server is not None:
             await self._server.stop()
-        if self._scaled is not None:
-            await self._scaled.stop()
+        if self._among is not None:
+            await self._among.stop()
         await self._parts.cancel()
         await close_all(self._stores)
 

@@ -6,7 +6,6 @@ import msgspec
 
 from redrush.gate.admission import Admission
 from redrush.gate.assembly import Gate
-from redrush.gate.lanes import Lane
 from redrush.settle.recorder import Recorder
 from redrush.watch.metrics import Reading
 from redrush.wiring.dependencies import bulkhead_readings
@@ -14,9 +13,8 @@ from redrush.wiring.dependencies import bulkhead_readings
 
 def gate_readings(gate: Gate) -> Iterator[Reading]:
     """Yield the gate's figures: answers by round and outcome, claims parked, connections, refusals."""
-    for round_id, claims in gate.rounds.items():
-        busy = sum(lane.busy for lane in claims.lanes)
-        for outcome, count in (msgspec.structs.asdict(claims.counts) | {"busy": busy}).items():
+    for round_id, rush in gate.rounds.items():
+        for outcome, count in msgspec.structs.asdict(rush.counts).items():
             if outcome == "batches":
                 labels: tuple[tuple[str, str], ...] = (("round", round_id),)
                 yield Reading("redrush_batches", "Batches of claims made durable", "counter", labels, count)
@@ -60,20 +58,14 @@ def gate_readings(gate: Gate) -> Iterator[Reading]:
 
 def _set_readings(gate: Gate) -> Iterator[Reading]:
     """Yield what each set does for this gate, all rounds together."""
-    lanes_of: dict[str, list[Lane]] = {}
-    for claims in gate.rounds.values():
-        for lane in claims.lanes:
-            lanes_of.setdefault(lane.set, []).append(lane)
-    for name, lanes in lanes_of.items():
+    for name, lane in gate.lanes.items():
         labels = (("set", name),)
-        batches = sum(lane.batches for lane in lanes)
-        yield Reading("redrush_set_batches", "Batches of claims that the set made durable", "counter", labels, batches)
-        failures = sum(lane.failures for lane in lanes)
-        yield Reading("redrush_set_failures", "Batches of claims of unknown fate", "counter", labels, failures)
-        away = sum(lane.away for lane in lanes)
-        yield Reading("redrush_set_away", "Claims told to come back as the set was away", "counter", labels, away)
-        parked = sum(lane.parked for lane in lanes)
-        yield Reading("redrush_set_parked", "Claims waiting for the set", "gauge", labels, parked)
+        yield Reading(
+            "redrush_set_batches", "Batches of claims that the set made durable", "counter", labels, lane.batches
+        )
+        yield Reading("redrush_set_failures", "Batches of claims of unknown fate", "counter", labels, lane.failures)
+        yield Reading("redrush_set_away", "Claims told to come back as the set was away", "counter", labels, lane.away)
+        yield Reading("redrush_set_parked", "Claims waiting for the set", "gauge", labels, lane.parked)
 
 
 def _admission_readings(admission: Admission) -> Iterator[Reading]:

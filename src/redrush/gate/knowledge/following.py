@@ -3,7 +3,7 @@
 
 After a round has ended, sold out or closed, its losers are answered from memory only where the filter has every winner.
 A log that is read to its end has every grant that was made before the reading began. So whoever finds out that a set
-can grant nothing more *wants* its log read to the end from then on (`want`), and the lane is complete when it is.
+can grant nothing more *wants* its log read to the end from then on (`want`), and the pot is complete when it is.
 This rests on the port's word that `log` leaves no durable record out and returns none that may be taken back.
 
 What was trimmed from the log before this process had read it is gone for the filter: rounds that had begun by then, and
@@ -19,8 +19,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from redrush.gate.claims import RoundClaims
-from redrush.gate.lanes import Lane
+from redrush.gate.knowledge.knowledge import Others
+from redrush.gate.lanes import SetPot
 from redrush.ports.store import Granted, History, LogRecord, Opened, Scattered, Store, StoreUnavailable
 
 SLICE_RECORDS_MAX: Final = 128
@@ -61,17 +61,17 @@ class LogFollower:
     def __init__(
         self,
         store: Store,
-        lanes: Mapping[str, tuple[RoundClaims, Lane]],
+        pots: Mapping[str, tuple[Others, SetPot]],
         *,
         now_us: Callable[[], int],
         busy: Callable[[], bool],
         anew: Callable[[], None],
         sets: int = 1,
     ) -> None:
-        """`lanes` to the set by round id, with the rounds they are of. `busy` tells whether claims are under way;
-        `anew` is told when the set has another history; `sets` is how many the gate follows."""
+        """`pots` in the set by id, with what is known of their rounds; others may join them later. `busy` tells whether
+        claims are under way; `anew` is told when the set has another history; `sets` is how many the gate follows."""
         self._store = store
-        self._lanes = lanes
+        self._pots = pots
         self._now_us = now_us
         self._busy = busy
         self._anew = anew
@@ -87,15 +87,15 @@ class LogFollower:
         self._holed: set[str] = set()
         self._wake = asyncio.Event()
 
-    def want(self, round_id: str) -> None:
-        """Read the log to its end from now on, then the round's lane to this set is complete, unless refilled."""
-        if round_id not in self._holed:
-            self._wanted[round_id] = self._lanes[round_id][0].refills
+    def want(self, pot_id: str) -> None:
+        """Read the log to its end from now on, then the round's pot in this set is complete, unless refilled."""
+        if pot_id not in self._holed:
+            self._wanted[pot_id] = self._pots[pot_id][0].refills
             self._wake.set()
 
-    def incomplete(self, round_id: str) -> bool:
+    def incomplete(self, pot_id: str) -> bool:
         """Whether the filter can never have all winners of the round in this set."""
-        return round_id in self._holed
+        return pot_id in self._holed
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -129,12 +129,12 @@ class LogFollower:
                 self._came_short(last_seq)
             return bool(records)
         self._short_readings = 0
-        for round_id, refills in wanted:
-            claims, lane = self._lanes[round_id]
-            if self._wanted.get(round_id) == refills:
-                del self._wanted[round_id]
-            if round_id not in self._holed:
-                claims.complete(lane, refills)
+        for pot_id, refills in wanted:
+            if self._wanted.get(pot_id) == refills:
+                del self._wanted[pot_id]
+            if pot_id not in self._holed and pot_id in self._pots:
+                knows, pot = self._pots[pot_id]
+                knows.complete(pot, refills)
         return bool(self._wanted)
 
     async def _take(self, records: Iterable[LogRecord]) -> None:
@@ -156,22 +156,21 @@ class LogFollower:
         self._add(found)
 
     def _winners_of(self, record: Granted | Scattered, found: dict[str, list[str]]) -> int:
-        """Note the record's winners by round; return how many there are."""
+        """Note the record's winners by pot; return how many there are."""
         if isinstance(record, Granted):
-            if record.pot not in self._lanes:
+            if record.pot not in self._pots:
                 return 0
             found.setdefault(record.pot, []).extend(record.users)
             return len(record.users)
         for grant in record.grants:
-            if grant.pot in self._lanes:
+            if grant.pot in self._pots:
                 found.setdefault(grant.pot, []).append(grant.user)
         return len(record.grants)
 
     def _add(self, found: dict[str, list[str]]) -> None:
-        for round_id, users in found.items():
-            winners = self._lanes[round_id][0].winners
-            assert winners is not None
-            winners.add(users)
+        for pot_id, users in found.items():
+            if pot_id in self._pots:
+                self._pots[pot_id][0].winners.add(users)
         found.clear()
 
     def _began_anew(self) -> bool:
@@ -196,10 +195,10 @@ class LogFollower:
     def _missed_some(self) -> None:
         """Records are gone that were never read: rounds that may have had grants by now stay incomplete."""
         begun_us = self._now_us() + CLOCKS_APART_US
-        for round_id, (claims, _) in self._lanes.items():
-            if claims.round.opens_us <= begun_us:
-                self._holed.add(round_id)
-                self._wanted.pop(round_id, None)
+        for pot_id, (knows, _) in self._pots.items():
+            if knows.round.opens_us <= begun_us:
+                self._holed.add(pot_id)
+                self._wanted.pop(pot_id, None)
 
     async def _rest(self, duration_s: float) -> None:
         """Sleep, unless somebody waits for the log to be read."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from redrush.core.sets.division import slots_in_play
-from redrush.gate.claims import RoundClaims
 from redrush.gate.knowledge.following import LogFollower
-from redrush.gate.lanes import Lane
+from redrush.gate.knowledge.knowledge import Others
+from redrush.gate.lanes import SetPot
 from redrush.ports.store import History, PotState, StoreFailed, StoreUnavailable, Transfers
 
 SETTLED_US: Final = 30_000_000
@@ -32,9 +32,9 @@ moments, and a store call ends in less. Until then a gate tells losers to ask ag
 class RoundWatch:
     """Watches one round. Not thread-safe: it lives on the event loop."""
 
-    def __init__(self, claims: RoundClaims, followers: Mapping[str, LogFollower], now_us: Callable[[], int]) -> None:
+    def __init__(self, knows: Others, followers: Mapping[str, LogFollower], now_us: Callable[[], int]) -> None:
         """`followers` by set."""
-        self._claims = claims
+        self.knows = knows
         self._followers = followers
         self._now_us = now_us
         self._claimed = 0
@@ -45,12 +45,12 @@ class RoundWatch:
     @property
     def due(self) -> bool:
         """Whether there is anything to find out now."""
-        round_ = self._claims.round
+        round_ = self.knows.round
         now_us = self._now_us()
         if now_us < round_.opens_us:
             return False
         return now_us < round_.closes_us or any(
-            not lane.complete and not self._followers[lane.set].incomplete(round_.id) for lane in self._claims.lanes
+            not pot.complete and not self._followers[pot.lane.set].incomplete(pot.id) for pot in self.knows.pots
         )
 
     async def look(self) -> None:
@@ -67,90 +67,88 @@ class RoundWatch:
             self._looking = False
 
     async def _look(self) -> None:
-        claims = self._claims
-        refills = claims.refills
+        knows = self.knows
+        refills = knows.refills
         histories = self._histories()
-        closed = self._now_us() >= claims.round.closes_us
-        states = await asyncio.gather(*(_state(lane) for lane in claims.lanes))
+        closed = self._now_us() >= knows.round.closes_us
+        states = await asyncio.gather(*(_state(pot) for pot in knows.pots))
         claimed = sum(state.claimed_ever for state in states if state is not None)
-        self._count_packets(states)
+        self._count(states)
         if closed:
             self._conclude_close(states)
-        elif claims.ended_us is not None:
-            if self._now_us() - claims.ended_us >= ENDED_SETTLED_US:
+        elif knows.ended_us is not None:
+            if self._now_us() - knows.ended_us >= ENDED_SETTLED_US:
                 self._want_logs()
         elif any(state is not None and state.left for state in states):
-            if claims.sold_out:
-                claims.refilled()
+            if knows.sold_out:
+                knows.refilled()
         elif None in states:
             return
-        elif claims.sold_out and claimed == self._claimed:
+        elif knows.sold_out and claimed == self._claimed:
             self._want_logs()
         else:
-            if claims.sold_out:  # slots came and went without news
-                claims.refilled()
-                refills = claims.refills
+            if knows.sold_out:  # slots came and went without news
+                knows.refilled()
+                refills = knows.refills
             # Where a set has begun anew meanwhile, not all that was counted is of the same course of events.
             if claimed == await self._in_play() and histories == self._histories():
-                claims.sell_out(refills)
+                knows.sell_out(refills)
                 self._claimed = claimed
                 self._want_logs()
 
-    def _count_packets(self, states: Sequence[PotState | None]) -> None:
-        if self._now_us() < self._claims.round.closes_us:  # later what is left goes elsewhere
-            self._claims.count_packets(
-                sum(state.left + state.claimed_ever - state.returned_ever for state in states if state is not None)
-            )
+    def _count(self, states: Sequence[PotState | None]) -> None:
+        if self._now_us() < self.knows.round.closes_us:  # later what is left goes elsewhere
+            self.knows.count_slots([state for state in states if state is not None])
 
     def _histories(self) -> list[History | None]:
-        return [_history(lane) for lane in self._claims.lanes]
+        return [_history(pot) for pot in self.knows.pots]
 
     def _want_logs(self) -> None:
-        claims = self._claims
-        for lane in claims.lanes:
-            if (claims.sold_out or claims.ended_us is not None) and not lane.complete:
-                self._followers[lane.set].want(claims.round.id)
+        knows = self.knows
+        for pot in knows.pots:
+            if (knows.sold_out or knows.ended_us is not None) and not pot.complete:
+                self._followers[pot.lane.set].want(pot.id)
 
     def _conclude_close(self, states: list[PotState | None]) -> None:
-        round_ = self._claims.round
+        round_ = self.knows.round
         since_us = self._now_us() - round_.closes_us
-        for lane, state in zip(self._claims.lanes, states, strict=True):
+        for pot, state in zip(self.knows.pots, states, strict=True):
             empty = state is not None and not state.left and since_us >= MOVES_END_US
-            if not lane.complete and (empty or since_us >= SETTLED_US):
-                self._followers[lane.set].want(round_.id)
+            if not pot.complete and (empty or since_us >= SETTLED_US):
+                self._followers[pot.lane.set].want(pot.id)
 
     async def _in_play(self) -> int | None:
         """Return how many slots the round has, wherever they are; None while that cannot be known."""
-        round_ = self._claims.round
+        pot_id = self.knows.pot_id
         given: list[tuple[str, int]] = []
         taken: set[str] = set()
-        for moves in await asyncio.gather(*(_transfers(lane) for lane in self._claims.lanes)):
+        for moves in await asyncio.gather(*(_transfers(pot) for pot in self.knows.pots)):
             if moves is None:
                 return None
             for transfer, move in moves.given.items():
-                if move.pot == round_.id:
+                if move.pot == pot_id:
                     given.append((transfer, sum(run.count for run in move.slots)))
-            taken |= {transfer for transfer, move in moves.taken.items() if move.pot == round_.id}
-        return slots_in_play(round_.slots.count, given, taken)
+            taken |= {transfer for transfer, move in moves.taken.items() if move.pot == pot_id}
+        return slots_in_play(self.knows.round.slots.count, given, taken)
 
 
-def _history(lane: Lane) -> History | None:
+def _history(pot: SetPot) -> History | None:
     try:
-        return lane.store.history()
+        return pot.lane.store.history()
     except StoreUnavailable:
         return None
 
 
-async def _state(lane: Lane) -> PotState | None:
-    """Return the state of the lane's pot, None if it cannot be known now; KeyError: it was not opened yet."""
+async def _state(pot: SetPot) -> PotState | None:
+    """Return the state of the pot, None if it cannot be known now; KeyError: it was not opened yet."""
     try:
-        return await lane.store.state(lane.pot)
+        return await pot.lane.store.state(pot.id)
     except (StoreUnavailable, StoreFailed, KeyError):
         return None
 
 
-async def _transfers(lane: Lane) -> Transfers | None:
+async def _transfers(pot: SetPot) -> Transfers | None:
     try:
-        return await lane.store.transfers()
+        return await pot.lane.store.transfers()
     except (StoreUnavailable, StoreFailed):
         return None

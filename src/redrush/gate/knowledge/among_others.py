@@ -19,10 +19,10 @@ import msgspec
 
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Gate
-from redrush.gate.claims import RoundClaims
 from redrush.gate.knowledge.following import LogFollower
+from redrush.gate.knowledge.knowledge import Knowledge, Others
 from redrush.gate.knowledge.watching import RoundWatch
-from redrush.gate.lanes import Lane
+from redrush.gate.lanes import SetPot
 from redrush.http import answers
 from redrush.ports.news import News, NewsLine, Refilled, SoldOut
 from redrush.ports.store import Store, StoreConflict, StoreFailed
@@ -47,8 +47,8 @@ class ConnectedSet(msgspec.Struct, frozen=True):
     news: NewsLine | None
 
 
-class ScaledGate:
-    """See the module. `start`, serve `gate.site`, `stop`."""
+class AmongOthers:
+    """See the module. `start`, serve the gate's site, `stop`."""
 
     def __init__(
         self,
@@ -70,14 +70,11 @@ class ScaledGate:
         self._on_conflict = on_conflict
         self._warm_up_us = warm_up_us
         self._sleep = sleep
-        self._lanes: dict[str, dict[str, tuple[RoundClaims, Lane]]] = {name: {} for name in sets}
-        for claims in gate.rounds.values():
-            for lane in claims.lanes:
-                self._lanes[lane.set][claims.round.id] = (claims, lane)
+        self._pots: dict[str, dict[str, tuple[Others, SetPot]]] = {name: {} for name in sets}
         self._followers = {
             name: LogFollower(
                 one.store,
-                self._lanes[name],
+                self._pots[name],
                 now_us=now_us,
                 busy=self._busy,
                 anew=partial(self._began_anew, name),
@@ -85,15 +82,21 @@ class ScaledGate:
             )
             for name, one in sets.items()
         }
-        self._watches = {
-            round_id: RoundWatch(claims, self._followers, now_us) for round_id, claims in gate.rounds.items()
-        }
+        self._watches: dict[str, RoundWatch] = {}
+        for rush in gate.rounds.values():
+            self._follow(rush.knows)
         self._conflict: StoreConflict | None = None
-        self._tried: set[Lane] = set()
+        self._tried: set[SetPot] = set()
         self._progress = asyncio.Event()
         self._warming: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looks: set[asyncio.Task[None]] = set()
+
+    def _follow(self, knows: Knowledge) -> None:
+        assert isinstance(knows, Others)
+        for pot in knows.pots:
+            self._pots[pot.lane.set][pot.id] = (knows, pot)
+        self._watches[knows.pot_id] = RoundWatch(knows, self._followers, self._now_us)
 
     async def start(self) -> None:
         """Begin; returns when every set was asked to open what is due, and the rounds under way were looked at.
@@ -101,7 +104,7 @@ class ScaledGate:
         Raises StoreConflict if another role divides otherwise; then only `stop` may follow.
         """
         for name, one in self._sets.items():
-            self._warming[name] = self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name}")
+            self._warming[name] = self._begin(self._warm_up(self._pots[name].values()), f"warm-up of {name}")
             self._tasks.append(self._begin(self._followers[name].run(), f"log of {name}"))
             if one.news is not None:
                 self._tasks.append(self._begin(self._hear(one.news), f"news of {name}"))
@@ -125,14 +128,13 @@ class ScaledGate:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for claims in self.gate.rounds.values():
-            claims.close()
+        self.gate.close()
 
     # -- what the outside is told
 
     def waiting_for(self) -> list[str]:
         """Return the sets that were not yet asked, in vain or not, to open the pots of every round that is due."""
-        return sorted({lane.set for lane in self._due() if not lane.warm and lane not in self._tried})
+        return sorted({pot.lane.set for pot in self._due() if not pot.warm and pot not in self._tried})
 
     def readiness(self, clocks: Mapping[str, str] | None = None) -> bytes:
         """Return the answer to `GET /readyz`; `clocks` are those of others that deviate, in words.
@@ -141,7 +143,7 @@ class ScaledGate:
         are: a balancer that took every gate out for one set's sake would end the event."""
         states = {name: self._state(name) for name in self._sets}
         due = self._due()
-        if self.waiting_for() or (due and not any(lane.warm for lane in due)):
+        if self.waiting_for() or (due and not any(pot.warm for pot in due)):
             return answers.problem(503, "pots are not open yet", "Retry-After: 1\r\n", sets=states)
         told: dict[str, Mapping[str, str]] = {"sets": states}
         if clocks:
@@ -149,30 +151,34 @@ class ScaledGate:
         return answers.json_answer({"status": "ready", **told})
 
     def _state(self, name: str) -> str:
-        lanes = [lane for _, lane in self._lanes[name].values() if lane.warm or lane in self._tried]
-        if any(lane.refusal is answers.STORE_FAILED for lane in lanes):
+        pots = [pot for _, pot in self._pots[name].values() if pot.warm or pot in self._tried]
+        if not pots:
+            return "ready"
+        refusal = pots[0].lane.refusal
+        if refusal is answers.STORE_FAILED:
             return "broken"
-        return "away" if any(lane.refusal is not None for lane in lanes) else "ready"
+        return "ready" if refusal is None and any(pot.warm for pot in pots) else "away"
 
-    def sold_out(self, round_id: str) -> None:
-        """Somebody says that the round is sold out: find out."""
-        self._look_soon(round_id)
+    def sold_out(self, pot_id: str) -> None:
+        """Somebody says that the round with this pot is sold out: find out."""
+        self._look_soon(pot_id)
 
-    def refilled(self, round_id: str) -> None:
-        """Somebody says that the round has slots again: tell nobody that it is empty until that is found out anew."""
-        if round_id in self.gate.rounds:
-            self.gate.rounds[round_id].refilled()
-            self._look_soon(round_id)
+    def refilled(self, pot_id: str) -> None:
+        """Somebody says that the round with this pot has slots again: tell nobody that it is empty until that is found
+        out anew."""
+        if pot_id in self._watches:
+            self._watches[pot_id].knows.refilled()
+            self._look_soon(pot_id)
 
     # -- tasks
 
     def _began_anew(self, name: str) -> None:
         """The set may have lost grants, and pots that were opened: nothing that it said before holds any more."""
-        for claims, lane in self._lanes[name].values():
-            lane.warm = False
-            claims.began_anew()
+        for knows, pot in self._pots[name].values():
+            pot.warm = False
+            knows.began_anew()
         self._warming[name].cancel()
-        self._warming[name] = self._begin(self._warm_up(self._lanes[name].values()), f"warm-up of {name} anew")
+        self._warming[name] = self._begin(self._warm_up(self._pots[name].values()), f"warm-up of {name} anew")
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -186,42 +192,42 @@ class ScaledGate:
     def _busy(self) -> bool:
         return self.gate.gauge.parked > 0
 
-    def _due(self) -> list[Lane]:
-        """Return the lanes of the rounds that must be ready to be claimed from."""
+    def _due(self) -> list[SetPot]:
+        """Return the pots of the rounds that must be ready to be claimed from."""
         from_us = self._now_us()
         return [
-            lane
-            for claims in self.gate.rounds.values()
-            if claims.round.opens_us - self._warm_up_us <= from_us < claims.round.closes_us
-            for lane in claims.lanes
+            pot
+            for rush in self.gate.rounds.values()
+            if rush.round.opens_us - self._warm_up_us <= from_us < rush.round.closes_us
+            for pot in rush.pots
         ]
 
-    async def _warm_up(self, lanes: Iterable[tuple[RoundClaims, Lane]]) -> None:
-        """Warm up the set's lanes, each in its time, in order of their opening."""
-        for claims, lane in tuple(lanes):
-            while self._now_us() < claims.round.opens_us - self._warm_up_us:
+    async def _warm_up(self, pots: Iterable[tuple[Others, SetPot]]) -> None:
+        """Warm up these pots of a set, each in its time, in order of their opening."""
+        for knows, pot in tuple(pots):
+            while self._now_us() < knows.round.opens_us - self._warm_up_us:
                 await self._sleep(WARM_UP_RETRY_S)
-            while not lane.warm:
+            while not pot.warm:
                 try:
-                    await lane.warm_up()
+                    await pot.warm_up()
                 except StoreConflict as conflict:
                     self._conflict = conflict
                     self._progress.set()
                     self._on_conflict(conflict)
                     return
                 except StoreFailed as fault:
-                    lane.broke()
+                    pot.lane.give_up()
                     self._on_fault(fault)
                     return
                 except RedrushError as fault:
-                    if lane not in self._tried:
+                    if pot not in self._tried:
                         self._on_fault(fault)
-                    self._told(lane)
+                    self._told(pot)
                     await self._sleep(WARM_UP_RETRY_S)
-            self._told(lane)
+            self._told(pot)
 
-    def _told(self, lane: Lane) -> None:
-        self._tried.add(lane)
+    def _told(self, pot: SetPot) -> None:
+        self._tried.add(pot)
         self._progress.set()
 
     async def _hear(self, line: NewsLine) -> None:
@@ -234,9 +240,9 @@ class ScaledGate:
         elif isinstance(item, Refilled):
             self.refilled(item.round)
 
-    def _look_soon(self, round_id: str) -> None:
-        if round_id in self._watches:
-            look = asyncio.create_task(self._watches[round_id].look(), name=f"look at {round_id}")
+    def _look_soon(self, pot_id: str) -> None:
+        if pot_id in self._watches:
+            look = asyncio.create_task(self._watches[pot_id].look(), name=f"look at {pot_id}")
             self._looks.add(look)
             look.add_done_callback(self._looks.discard)
             look.add_done_callback(self._ended)

@@ -1,0 +1,54 @@
+"""Answers that carry a grant, as bytes: those of a batch, and those that are asked for again."""
+
+from typing import Final
+
+from redrush.gate.grants import GrantWriter
+from redrush.ports.store import Claimed
+
+REPEATS_REMEMBERED_MAX = 131_072
+"""Winners of a round whose repeated answer is kept as bytes, some 75 MB: who asks twice is likely to ask again. When it
+is full it starts anew."""
+
+_GRANTED: Final = '{"outcome":"granted","grant":'
+_NEW: Final = ',"repeat":false}'
+_REPEAT: Final = ',"repeat":true}'
+
+
+class GrantedAnswers:
+    """The answers of one round's winners. `renew` it before the first one, and every second."""
+
+    __slots__ = ("head", "repeats", "write")
+
+    def __init__(self, writer: GrantWriter) -> None:
+        self.repeats: dict[str, bytes] = {}
+        """What follows the head of a repeated answer, by user, of those that have asked again."""
+        self.head = b""
+        """What such an answer begins with, up to the name of the content's length."""
+        self.write = writer.write
+        """Returns a grant as JSON: see `GrantWriter.write`."""
+
+    def renew(self, head: str) -> None:
+        """Let answers have these header lines from now on; the date is among them."""
+        self.head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
+
+    def forget(self) -> None:
+        """Keep nothing in memory: the round sleeps."""
+        self.repeats.clear()
+        self.head = b""
+
+    def answer(self, user: str, claimed: Claimed) -> bytes:
+        """Return the answer to a claim that was decided just now."""
+        return self.head + self._rest(user, claimed, _REPEAT if claimed.repeat else _NEW)
+
+    def repeat(self, user: str, claimed: Claimed) -> bytes:
+        """Return the answer to somebody who has won before, and remember it."""
+        if len(self.repeats) >= REPEATS_REMEMBERED_MAX:
+            self.repeats.clear()
+        rest = self.repeats[user] = self._rest(user, claimed, _REPEAT)
+        return self.head + rest
+
+    def _rest(self, user: str, claimed: Claimed, ending: str) -> bytes:
+        """Return what follows the head of an answer that carries a grant, from the content's length on."""
+        grant = self.write(user, claimed.slot, claimed.at_us)
+        # The grant and what is around it are ASCII, so their length in characters is that in bytes.
+        return f"{len(_GRANTED) + len(grant) + len(ending)}\r\n\r\n{_GRANTED}{grant}{ending}".encode()
