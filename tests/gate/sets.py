@@ -16,7 +16,7 @@ from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.knowledge.knowledge import Others
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.gate.rush.packets import Packets
 from redrush.http.reader import Limits
 from redrush.ports.news import News

@@ -21,7 +21,7 @@ from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.identity.tickets import KeyRing, sign_ticket
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
 from redrush.gate.assembly import Event, build_gate
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.http.answers import CONTINUE
 from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.connection import Connection

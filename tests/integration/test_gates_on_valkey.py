@@ -12,7 +12,7 @@ from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, build_gate
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.http.reader import Limits
 from redrush.ports.news import SoldOut
 from redrush.stores.valkey import ValkeyStore, found_set

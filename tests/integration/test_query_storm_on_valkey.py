@@ -10,7 +10,7 @@ from redrush.core.sets.division import Division, SetPlace
 from redrush.dependency import Refusal
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.gate.views import GrantsView
 from redrush.http.reader import Limits
 from redrush.stores.valkey import ValkeyStore, found_set

@@ -27,7 +27,7 @@ from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.sets.address import Address
 from redrush.gate.assembly import Event, Gate, build_gate
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.http.asking_limits import AskingLimits
 from redrush.http.reader import Limits
 from redrush.stack.options import StackOptions, deployment_text, plan_stack

@@ -15,7 +15,8 @@ from redrush.gate.admission import Admission, MakesWay
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
 from redrush.gate.knowledge.knowledge import Everything, Others
-from redrush.gate.lanes import Gauge, Home, Lane, Manners, SetPot, shared_manners
+from redrush.gate.lanes import Lane, SetPot
+from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.queries import Queries
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.packets import Packets

@@ -7,76 +7,33 @@ set across the network gets a second one behind the first, in smaller pieces: wh
 gate answers another and reads the requests for a third. With one batch of everybody they would take turns: on 512
 connections the gate's core stood still for a fifth of the time.
 
-A lane knows nothing of answers but those of a set that is away: whoever parked a claim is its *desk*, which is asked
-once a batch whether anything may be granted now, and handed the results once.
+Whoever parked a claim is its *desk*: it is asked once a batch whether anything may be granted now, and handed the
+results once. A set that fails must cost the others nothing, not even room: a lane has its share of the places to park
+in, and while its set is away it takes nobody in. The state is one field, `refusal`: what a claim is told instead.
 
-A set that fails must cost the others nothing, not even room: a lane has its share of the places to park in, and while
-its set is away it takes nobody in. The state is one field, `refusal`: what a claim is told instead of being parked.
-
-Who waits, who goes next and who has no place is decided by `redrush.core.load.queue`, and no more wait there than the
-store decides in good time. What is here are the tasks, the set's absence, and the answers.
+Who waits, who goes next and who has no place is decided by `redrush.core.load.queue`. What is here are the tasks, the
+set's absence, and its answers.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
-
-import msgspec
 
 from redrush.core.load import queue
 from redrush.core.load.queue import Queue
 from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
+from redrush.gate.manners import Gauge, Manners
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.store import Claim, Claimed, ClaimResult, PotTerms, Store, StoreFailed, StoreUnavailable
 
-SHARED_BATCHES_MAX: Final = 2
-"""Batches on their way to a set that gates share: one for the server to work on, one for the gate."""
-
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
 
-PATIENCE_S: Final = 1.0
-"""How long a batch may be under way before claims are not let queue up behind it: a fsync and a replica's answer take
-milliseconds, and whoever is told to come back in a second loses less than whoever hangs."""
-
 DOUBTFUL_MAX: Final = 65_536
 """Claims of batches whose fate is unknown that are remembered as such; beyond it the store's memory is not used."""
-
-
-class Gauge(msgspec.Struct):
-    """A number shared by the lanes of a gate: the claims parked now, and how many may be."""
-
-    parked: int
-    parked_max: int
-
-
-class Home(msgspec.Struct, frozen=True):
-    """A set of a round: its store, and the slots that it has at the opening."""
-
-    set: str
-    store: Store
-    share: Slots
-    pot: str | None = None
-    """The id of the round's pot in the set; None: that of the round."""
-
-
-class Manners(msgspec.Struct, frozen=True):
-    """How a lane treats its claims: how many it parks, how many batches it has under way, how long it lets claims wait
-    behind one, and whether a store that broke off may be repaired while the gate goes on."""
-
-    parked_max: int
-    batches_max: int = 1
-    patience_s: float = math.inf
-    repairable: bool = False
-
-
-def shared_manners(parked_max: int) -> Manners:
-    """Return the manners of a lane to a set that several gates share."""
-    return Manners(parked_max, SHARED_BATCHES_MAX, PATIENCE_S, repairable=True)
 
 
 class Desk(Protocol):
@@ -86,7 +43,7 @@ class Desk(Protocol):
 
     @property
     def refills(self) -> int:
-        """How often slots were given to its pots: of results that are older than the last time an `empty` is void."""
+        """How often slots were given to its pots: an `empty` that is older than the last time is void."""
 
     def grants_at(self, now_us: int) -> int | None:
         """Return the instant that claims which are sent now are granted at; None: nothing may be granted now."""
@@ -229,7 +186,7 @@ class Lane:
     def undecided(self, pot: SetPot, user: str) -> bool:
         """Whether what the store knows of the user may not be durable."""
         if self._asked_under_way is None:
-            self._asked_under_way = frozenset(claim for batch in self.under_way for claim in _asked(batch))
+            self._asked_under_way = frozenset().union(*map(_asked, self.under_way))
         claim = (pot.id, user)
         return claim in self._asked_under_way or claim in self.doubtful
 
@@ -282,16 +239,14 @@ class Lane:
         the first claim with another one wait again."""
         pots = [pot for _, _, pot in batch.claims]
         first = pots[0]
-        at_us = first.desk.grants_at(now_us)
-        refills = {first: first.desk.refills}
+        at_us, refills = first.desk.grants_at(now_us), {first: first.desk.refills}
         if pots.count(first) == len(pots):
             return at_us, refills
         for place, pot in enumerate(pots):
-            if pot not in refills:
-                if pot.desk.grants_at(now_us) != at_us:
-                    self._queue.put_back(batch, place)
-                    break
-                refills[pot] = pot.desk.refills
+            if pot.desk.grants_at(now_us) != at_us:
+                self._queue.put_back(batch, place)
+                break
+            refills[pot] = pot.desk.refills
         return at_us, refills
 
     async def _decide(self, batch: Batch, at_us: int, refills: dict[SetPot, int]) -> None:
@@ -314,8 +269,7 @@ class Lane:
         """Hand each pot's claims, with what was decided on them, to whoever parked them."""
         claims = batch.claims
         if len(refills) == 1:
-            pot = claims[0][2]
-            pot.desk.answered(pot, claims, results, refills[pot])
+            claims[0][2].desk.answered(claims[0][2], claims, results, *refills.values())
             return
         parts: dict[SetPot, tuple[list[Parked], list[ClaimResult]]] = {pot: ([], []) for pot in refills}
         for claim, result in zip(claims, results, strict=True):
@@ -333,10 +287,9 @@ class Lane:
         if self._queue.longest_us(now_us) < valve.gone_after_us:
             return
         late, waited_us = self._queue.take_late(now_us, valve.wait_max_us)
-        if late:
-            valve.took(len(late), waited_us)
-            self._turn_away(late, valve.too_late)
-        gone = self._queue.take_gone(_waits)
+        valve.took(len(late), waited_us)
+        self._turn_away(late, valve.too_late)
+        gone = self._queue.take_gone(lambda parked: parked[1].waiting)
         valve.counts.gone += gone
         self._gauge.parked -= gone
 
@@ -397,24 +350,23 @@ class Lane:
         self._fate_unknown(batch, answers.STORE_FAILED)
 
     def give_up(self) -> None:
-        """The store will decide nothing any more: nobody is told anything but to come back, and nobody is let in."""
+        """The store will decide nothing any more: nobody is told anything but to come back."""
         self._refuse_all(answers.STORE_FAILED)
 
     def _fate_unknown(self, batch: Batch, refusal: bytes) -> None:
-        self._gauge.parked -= len(batch.claims)
         self.failures += 1
-        self.away += len(batch.claims)
         self._refuse_all(refusal)
-        for _, waiter, _ in batch.claims:
-            waiter.send(refusal)
+        self._send_away(batch.claims, refusal)
 
     def _refuse_all(self, refusal: bytes) -> None:
         """Refuse whoever is parked and whoever comes, but not the batch under way."""
         self.refusal = refusal
-        parked = self._queue.take_all()
-        self._gauge.parked -= len(parked)
-        self.away += len(parked)
-        for _, waiter, _ in parked:
+        self._send_away(self._queue.take_all(), refusal)
+
+    def _send_away(self, claims: Sequence[Parked], refusal: bytes) -> None:
+        self._gauge.parked -= len(claims)
+        self.away += len(claims)
+        for _, waiter, _ in claims:
             waiter.send(refusal)
 
     def _try_again(self) -> None:
@@ -446,7 +398,3 @@ class Lane:
 
 def _asked(batch: Batch) -> set[tuple[str, str]]:
     return {(pot.id, user) for user, _, pot in batch.claims}
-
-
-def _waits(parked: Parked) -> bool:
-    return parked[1].waiting

@@ -24,7 +24,7 @@ from redrush.core.steering.switches import (
 )
 from redrush.gate.admission import Admission
 from redrush.gate.exchange import Exchange
-from redrush.gate.lanes import Gauge
+from redrush.gate.manners import Gauge
 from redrush.gate.rush.rush import Rush
 from redrush.http import answers
 from redrush.http.route import Route, Waiter

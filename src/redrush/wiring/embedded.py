@@ -23,7 +23,7 @@ from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Gate
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.ending import when_told_to_stop
 from redrush.http.server import Server

@@ -9,7 +9,7 @@ from redrush.core.rush.campaign import Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.asking import asking_limits
 from redrush.gate.assembly import Event, Gate, build_gate
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.http.reader import Limits
 from redrush.ports.store import StoreFailed
 

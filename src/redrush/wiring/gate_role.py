@@ -17,7 +17,7 @@ from redrush.core.rush.campaign import Round
 from redrush.core.sets.address import Address
 from redrush.core.steering.switches import Snapshot
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
-from redrush.gate.lanes import Home
+from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.server import Server
 from redrush.http.site import Site
