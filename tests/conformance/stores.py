@@ -8,13 +8,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from redrush.ports.store import HoldStore
+from redrush.ports.store import Store
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore
 from redrush.stores.valkey import ValkeyStore, found_set
 
-OpenStore = Callable[[Path], AbstractAsyncContextManager[HoldStore]]
+OpenStore = Callable[[Path], AbstractAsyncContextManager[Store]]
 """Opens the store that lives in a directory, and closes it at the end; a second time it opens what is there."""
 
 
@@ -26,14 +26,14 @@ class Factory(NamedTuple):
 
 
 @asynccontextmanager
-async def _memory(_directory: Path) -> AsyncIterator[HoldStore]:
+async def _memory(_directory: Path) -> AsyncIterator[Store]:
     store = MemoryStore()
     yield store
     await store.close()
 
 
 @asynccontextmanager
-async def _sqlite(directory: Path) -> AsyncIterator[HoldStore]:
+async def _sqlite(directory: Path) -> AsyncIterator[Store]:
     store = await SqliteStore.open_path(directory / "journal.db")
     try:
         yield store
@@ -57,14 +57,14 @@ async def shared_valkey_server() -> ValkeyServer:
 
 
 @asynccontextmanager
-async def _valkey(directory: Path) -> AsyncIterator[HoldStore]:
+async def _valkey(directory: Path) -> AsyncIterator[Store]:
     """A set per directory, on the server that all share."""
     address = (await shared_valkey_server()).address
     set_id = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
     await found_set([address], "conformance", set_id, replicas_needed=0)
     store = await ValkeyStore.connect([address], "conformance", set_id)
     try:
-        yield store  # type: ignore[misc]  # it does not hold yet
+        yield store
     finally:
         await store.close()
 
@@ -74,6 +74,3 @@ FACTORIES = (
     Factory("sqlite", _sqlite, durable=True),
     Factory("valkey", _valkey, durable=True, knows_all=False),
 )
-
-HOLDING = FACTORIES[:2]
-"""Those whose pots may hold."""

@@ -18,20 +18,22 @@ from redrush.ports.store import (
     Grant,
     Held,
     HoldState,
-    HoldStore,
     Offered,
     Opened,
     PotState,
     PotTerms,
     Released,
     Scattered,
+    Store,
     StoreConflict,
     claims_of,
 )
-from tests.conformance.stores import HOLDING, Factory
+from tests.conformance.stores import FACTORIES, Factory
 
-EVERY_STORE = pytest.mark.parametrize("factory", HOLDING, ids=lambda factory: factory.name)
-DURABLE_STORES = pytest.mark.parametrize("factory", [f for f in HOLDING if f.durable], ids=lambda factory: factory.name)
+EVERY_STORE = pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.name)
+DURABLE_STORES = pytest.mark.parametrize(
+    "factory", [f for f in FACTORIES if f.durable], ids=lambda factory: factory.name
+)
 AT_US = 1_800_000_000_000_000
 HOLD_US = 600_000_000
 SALE = PotTerms("sale", Slots(100, 3), hold_us=HOLD_US)
@@ -40,10 +42,10 @@ TWO_EACH = PotTerms("two", Slots(500, 5), limit_per_user=2)
 CONFIRMED, RELEASED, UNKNOWN = HoldState.CONFIRMED, HoldState.RELEASED, HoldState.UNKNOWN
 
 
-def with_store(*pots: PotTerms) -> Callable[[Callable[[HoldStore], Coroutine[Any, Any, None]]], Any]:
+def with_store(*pots: PotTerms) -> Callable[[Callable[[Store], Coroutine[Any, Any, None]]], Any]:
     """Run the scenario on a fresh store of each kind with these pots open."""
 
-    def decorate(scenario: Callable[[HoldStore], Coroutine[Any, Any, None]]) -> Any:
+    def decorate(scenario: Callable[[Store], Coroutine[Any, Any, None]]) -> Any:
         @EVERY_STORE
         def test(factory: Factory, tmp_path: Path) -> None:
             async def run() -> None:
@@ -67,7 +69,7 @@ def hold(user: str, slot: int, number: int, request: str = "", pot: str = "sale"
     return Grant(pot, user, slot, request, number)
 
 
-async def claim(store: HoldStore, *users: str, at_us: int = AT_US) -> Sequence[object]:
+async def claim(store: Store, *users: str, at_us: int = AT_US) -> Sequence[object]:
     return await store.claim(claims_of("sale", users), at_us)
 
 
@@ -75,7 +77,7 @@ async def claim(store: HoldStore, *users: str, at_us: int = AT_US) -> Sequence[o
 
 
 @with_store(TWO_EACH)
-async def test_another_request_of_a_user_is_granted_up_to_the_limit(store: HoldStore) -> None:
+async def test_another_request_of_a_user_is_granted_up_to_the_limit(store: Store) -> None:
     claims = [Claim("two", "a", request) for request in ("1", "2", "1", "3", "")]
     first, second, again, *beyond = await store.claim(claims, AT_US)
     assert (first, second) == (Claimed(500, AT_US, False), Claimed(501, AT_US, False))
@@ -88,14 +90,14 @@ async def test_another_request_of_a_user_is_granted_up_to_the_limit(store: HoldS
 
 
 @with_store(TWO_EACH, PotTerms("one", Slots(600, 2)))
-async def test_a_user_who_is_at_the_limit_is_told_so_even_where_nothing_is_left(store: HoldStore) -> None:
+async def test_a_user_who_is_at_the_limit_is_told_so_even_where_nothing_is_left(store: Store) -> None:
     await store.claim([Claim("one", "a"), Claim("one", "b", "x")], AT_US)
     claims = [Claim("one", "a", "x"), Claim("one", "b"), Claim("one", "c"), Claim("one", "b", "x")]
     assert await store.claim(claims, AT_US) == [LIMIT, LIMIT, EMPTY, Claimed(601, AT_US, True)]
 
 
 @with_store(TWO_EACH)
-async def test_users_and_requests_are_any_text_and_do_not_run_together(store: HoldStore) -> None:
+async def test_users_and_requests_are_any_text_and_do_not_run_together(store: Store) -> None:
     claims = [Claim("two", "ab", "c"), Claim("two", "a", "bc"), Claim("two", "用户", '"\\/\0'), Claim("two", "abc")]
     assert await store.claim(claims, AT_US) == [Claimed(500 + k, AT_US, False) for k in range(4)]
     assert await store.claim(claims, AT_US) == [Claimed(500 + k, AT_US, True) for k in range(4)]
@@ -142,7 +144,7 @@ def test_terms_that_cannot_be_are_refused(factory: Factory, terms: PotTerms, tmp
 
 
 @with_store(SALE)
-async def test_a_grant_of_a_pot_of_holds_says_until_when_it_is_held(store: HoldStore) -> None:
+async def test_a_grant_of_a_pot_of_holds_says_until_when_it_is_held(store: Store) -> None:
     assert await claim(store, "a", "b", "a") == [held(100, 1), held(101, 2), held(100, 1, repeat=True)]
     assert await store.find("sale", "b") == held(101, 2, repeat=True)
     (record,) = [r for r in await store.log(1, 10) if isinstance(r, Scattered)]
@@ -153,7 +155,7 @@ async def test_a_grant_of_a_pot_of_holds_says_until_when_it_is_held(store: HoldS
 
 
 @with_store(SALE)
-async def test_a_confirmed_hold_is_permanent_and_cannot_be_released(store: HoldStore) -> None:
+async def test_a_confirmed_hold_is_permanent_and_cannot_be_released(store: Store) -> None:
     await claim(store, "a", "b")
     assert await store.confirm([hold("a", 100, 1)], AT_US + 5) == [CONFIRMED]
     assert await store.release([hold("a", 100, 1)], AT_US + 6) == [CONFIRMED]
@@ -164,7 +166,7 @@ async def test_a_confirmed_hold_is_permanent_and_cannot_be_released(store: HoldS
 
 
 @with_store(SALE)
-async def test_a_released_slot_waits_until_it_is_offered_and_goes_to_somebody_else(store: HoldStore) -> None:
+async def test_a_released_slot_waits_until_it_is_offered_and_goes_to_somebody_else(store: Store) -> None:
     await claim(store, "a", "b", "c")
     assert await store.release([hold("b", 101, 2)], AT_US + 5) == [RELEASED]
     assert await store.state("sale") == PotState(1, 3, 1)
@@ -177,7 +179,7 @@ async def test_a_released_slot_waits_until_it_is_offered_and_goes_to_somebody_el
 
 
 @with_store(SALE)
-async def test_releasing_again_and_confirming_too_late_say_that_it_is_released(store: HoldStore) -> None:
+async def test_releasing_again_and_confirming_too_late_say_that_it_is_released(store: Store) -> None:
     await claim(store, "a", "b", "c")
     holds = [hold("a", 100, 1), hold("b", 101, 2)]
     assert await store.release([*holds, holds[0]], AT_US) == [RELEASED] * 3
@@ -191,7 +193,7 @@ async def test_releasing_again_and_confirming_too_late_say_that_it_is_released(s
 
 
 @with_store(SALE)
-async def test_a_hold_that_never_was_is_unknown(store: HoldStore) -> None:
+async def test_a_hold_that_never_was_is_unknown(store: Store) -> None:
     await claim(store, "a")
     never = [hold("z", 102, 9), hold("a", 100, 2)]
     assert await store.confirm(never, AT_US) == [UNKNOWN] * 2
@@ -200,7 +202,7 @@ async def test_a_hold_that_never_was_is_unknown(store: HoldStore) -> None:
 
 
 @with_store(SALE)
-async def test_an_earlier_hold_of_the_same_user_on_the_same_slot_is_not_the_later_one(store: HoldStore) -> None:
+async def test_an_earlier_hold_of_the_same_user_on_the_same_slot_is_not_the_later_one(store: Store) -> None:
     await claim(store, "a", "b", "c")
     await store.release([hold("a", 100, 1)], AT_US)
     await store.offer(["sale"])
@@ -210,7 +212,7 @@ async def test_an_earlier_hold_of_the_same_user_on_the_same_slot_is_not_the_late
 
 
 @with_store(PotTerms("sale", Slots(100, 4), limit_per_user=2, hold_us=HOLD_US))
-async def test_a_limit_counts_the_grants_that_there_are(store: HoldStore) -> None:
+async def test_a_limit_counts_the_grants_that_there_are(store: Store) -> None:
     claims = [Claim("sale", "a", request) for request in "123"]
     assert await store.claim(claims, AT_US) == [held(100, 1), held(101, 2), LIMIT]
     await store.release([hold("a", 100, 1, "1")], AT_US)
@@ -220,7 +222,7 @@ async def test_a_limit_counts_the_grants_that_there_are(store: HoldStore) -> Non
 
 
 @with_store(SALE)
-async def test_a_pot_is_empty_for_good_only_when_every_hold_is_confirmed(store: HoldStore) -> None:
+async def test_a_pot_is_empty_for_good_only_when_every_hold_is_confirmed(store: Store) -> None:
     await claim(store, "a", "b", "c")
     assert await claim(store, "d") == [HELD_OUT]
     await store.confirm([hold("a", 100, 1), hold("b", 101, 2), hold("c", 102, 3)], AT_US)
@@ -228,7 +230,7 @@ async def test_a_pot_is_empty_for_good_only_when_every_hold_is_confirmed(store: 
 
 
 @with_store(SALE, PotTerms("plain", Slots(900, 5)), PotTerms("other", Slots(800, 2), hold_us=1))
-async def test_calls_about_holds_are_about_any_pots(store: HoldStore) -> None:
+async def test_calls_about_holds_are_about_any_pots(store: Store) -> None:
     await store.claim([*claims_of("sale", "ab"), *claims_of("other", "a"), *claims_of("plain", "a")], AT_US)
     plain = Grant("plain", "a", 900)
     holds = [hold("a", 100, 1), hold("a", 800, 1, pot="other"), plain, Grant("plain", "b", 901)]
@@ -247,7 +249,7 @@ async def test_calls_about_holds_are_about_any_pots(store: HoldStore) -> None:
 
 
 @with_store(SALE)
-async def test_a_call_that_names_an_unknown_pot_changes_nothing(store: HoldStore) -> None:
+async def test_a_call_that_names_an_unknown_pot_changes_nothing(store: Store) -> None:
     await claim(store, "a")
     holds = [hold("a", 100, 1), hold("a", 100, 1, pot="unknown")]
     for call in (store.confirm(holds, AT_US), store.release(holds, AT_US), store.offer(["sale", "unknown"])):
@@ -258,7 +260,7 @@ async def test_a_call_that_names_an_unknown_pot_changes_nothing(store: HoldStore
 
 
 @with_store(SALE, PotTerms("later", Slots(900, 0), hold_us=HOLD_US))
-async def test_slots_that_wait_are_taken_last_and_may_be_given_to_another_pot(store: HoldStore) -> None:
+async def test_slots_that_wait_are_taken_last_and_may_be_given_to_another_pot(store: Store) -> None:
     await claim(store, "a", "b")
     await store.release([hold("a", 100, 1), hold("b", 101, 2)], AT_US)
     assert await store.take("sale", 1, "t1") == (Slots(102, 1),)
@@ -272,7 +274,7 @@ async def test_slots_that_wait_are_taken_last_and_may_be_given_to_another_pot(st
 
 
 @with_store(BIG_SALE)
-async def test_a_big_pot_holds_as_a_small_one_does(store: HoldStore) -> None:
+async def test_a_big_pot_holds_as_a_small_one_does(store: Store) -> None:
     users = [f"u{k}" for k in range(3_000)]
     results = await claim(store, *users)
     assert results == [held(100 + k, k + 1) for k in range(3_000)]

@@ -25,7 +25,9 @@ from redrush.ports.store import (
     Claim,
     Claimed,
     ClaimResult,
+    Grant,
     History,
+    HoldState,
     LogRecord,
     PotState,
     PotTerms,
@@ -93,6 +95,15 @@ class RemoteStore:
                 self._known[claim.pot][claim.user] = Claimed(result.slot, result.at_us, repeat=True)
         await self._reached()
         return results
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        return await self.inner.confirm(holds, at_us)
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        return await self.inner.release(holds, at_us)
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        return await self.inner.offer(pots)
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         return await self.inner.take(pot, count, transfer)

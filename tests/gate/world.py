@@ -33,7 +33,9 @@ from redrush.ports.store import (
     Claim,
     Claimed,
     ClaimResult,
+    Grant,
     History,
+    HoldState,
     LogRecord,
     PotState,
     PotTerms,
@@ -127,6 +129,15 @@ class ScriptedStore:
         slot = left.popleft()
         winners[user] = Claimed(slot, at_us, repeat=True)
         return Claimed(slot, at_us, repeat=False)
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        raise NotImplementedError("this store holds nothing")
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        raise NotImplementedError("this store holds nothing")
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        raise NotImplementedError("this store holds nothing")
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         raise NotImplementedError("the gate takes nothing")

@@ -18,6 +18,7 @@ from redrush.ports.store import EMPTY, Claimed, PotState, PotTerms, StoreFailed,
 from redrush.processes.failure import ServerFailed
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, found_set
+from redrush.stores.valkey.entries import chain_of
 from redrush.stores.valkey.link import Link, pack
 from tests.conformance.stores import shared_valkey_server
 from tests.integration.valkey_sets import (
@@ -142,7 +143,8 @@ def test_a_reply_lost_on_the_wire_is_unknown_and_found_by_asking_again() -> None
 
 
 async def _claimed(server: ValkeyServer, count: int) -> bool:
-    return bool(await ask(server.address, "HGET", f"{{{CAMPAIGN}/wire}}:pot:{POT}", "claimed") == str(count).encode())
+    log_end = await ask(server.address, "HGET", f"{{{CAMPAIGN}/wire}}:meta", "chain")
+    return chain_of(log_end)[1] == count
 
 
 def test_a_stopped_server_leaves_a_call_in_doubt_within_bounds(tmp_path: Path) -> None:

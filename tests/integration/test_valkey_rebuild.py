@@ -1,6 +1,7 @@
 """A set whose servers are lost is the same again from its journal, but for what nobody wrote down."""
 
 import asyncio
+import copy
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,15 +15,28 @@ from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.core.sets.failover import Terms
 from redrush.operate.set_rebuilding import rebuild_set
-from redrush.ports.store import Claimed, Granted, PotState, PotTerms, StoreConflict, StoreUnavailable, Taken, claims_of
+from redrush.ports.store import (
+    Claim,
+    Claimed,
+    Granted,
+    HoldState,
+    PotState,
+    PotTerms,
+    StoreConflict,
+    StoreUnavailable,
+    Taken,
+    claims_of,
+)
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.settle.honouring import Honour, Honouring
 from redrush.stores.valkey import Access, ValkeyStore, found_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.rebuild import SetRebuild, enter_grant
+from tests.conformance.hold_model import POTS as HOLD_POTS
+from tests.conformance.hold_model import HoldModel, replayed, said, singles
 from tests.conformance.store_model import POTS, USERS, Model
-from tests.integration.valkey_sets import AT_US, CAMPAIGN, POT, SET, ask, connected, servers, store_on
+from tests.integration.valkey_sets import AT_US, CAMPAIGN, POT, SET, connected, servers, store_on
 from tests.settle.breakable import BreakableStore
 from tests.settle.event import campaign_of
 
@@ -70,6 +84,58 @@ def test_a_set_from_its_journal_is_the_same_and_goes_on_in_the_same_way(seed: in
                 assert await again.log(0, 1_000_000) == await store.log(0, 1_000_000)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_limits_and_holds_are_the_same_from_the_journal(seed: int, tmp_path: Path) -> None:
+    async def run() -> None:
+        rng = random.Random(seed)
+        async with pair(tmp_path) as (store, _old, fresh):
+            model = HoldModel()
+            await store.open(HOLD_POTS)
+            for turn in range(80):
+                await some_step(store, model, rng, turn)
+            await rebuilt(fresh, store)
+            async with connected(fresh.address) as again:
+                log = await store.log(0, 1_000_000)
+                assert await again.log(0, 1_000_000) == log
+                assert replayed(log) == model.pots
+                for turn in range(80, 120):  # the same calls have the same results from here on
+                    other, state = copy.deepcopy(model), rng.getstate()
+                    await some_step(store, other, rng, turn)
+                    rng.setstate(state)
+                    await some_step(again, model, rng, turn)
+                for pot, held in model.pots.items():
+                    assert await again.state(pot) == held.state()
+                assert await again.log(0, 1_000_000) == await store.log(0, 1_000_000)
+
+    asyncio.run(run())
+
+
+async def some_step(store: ValkeyStore, model: HoldModel, rng: random.Random, turn: int) -> None:
+    """Do one thing to the store and to the model, and compare."""
+    pots, now_us = [terms.pot for terms in HOLD_POTS], AT_US + turn
+    kind = rng.randrange(6)
+    if kind < 2:
+        claims = [Claim(rng.choice(pots), f"u{rng.randrange(12)}", rng.choice(["", "1", "2"])) for _ in range(8)]
+        expected = [model.claim(claim, now_us) for claim in claims]
+        assert [said(result) for result in await store.claim(claims, now_us)] == expected
+    elif kind == 2:
+        assert await store.offer(pots) == model.offer(pots)
+    elif kind == 3:
+        transfer = f"t{turn}"
+        pot, count = rng.choice(pots), rng.randrange(5)
+        assert singles(await store.take(pot, count, transfer)) == model.take(pot, count, transfer)
+        if rng.random() < 0.7:
+            to = rng.choice(pots)
+            await store.give(to, tuple(Slots(slot, 1) for slot in model.taken[transfer][1]), transfer)
+            model.give(to, transfer)
+    else:
+        end = HoldState.CONFIRMED if kind == 4 else HoldState.RELEASED
+        live = model.holds()
+        holds = rng.sample(live, min(len(live), 4))
+        ended = [model.finish(hold, end) for hold in holds]
+        assert await (store.confirm if kind == 4 else store.release)(holds, now_us) == ended
 
 
 def test_until_it_is_finished_nobody_finds_a_set_there(tmp_path: Path) -> None:
@@ -206,7 +272,7 @@ def test_grants_that_the_journal_lacks_are_honoured_by_their_receipts(tmp_path: 
                 everybody = await again.claim(claims_of("r1", [f"u{k}" for k in range(30)]), AT_US + 3)
                 slots = [result.slot for result in everybody if isinstance(result, Claimed)]
                 assert slots == list(range(5, 20))
+                assert (await again.state("r1")).left == 0
                 await link.close()
-            assert int(await ask(fresh.address, "HGET", f"{{{CAMPAIGN}/{SET}}}:pot:r1", "left")) == 0
 
     asyncio.run(run())

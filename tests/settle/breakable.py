@@ -11,7 +11,9 @@ from redrush.ports.store import (
     Claim,
     Claimed,
     ClaimResult,
+    Grant,
     History,
+    HoldState,
     LogRecord,
     PotState,
     PotTerms,
@@ -58,6 +60,15 @@ class BreakableStore:
 
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         return await self._call("claim", lambda: self.store.claim(claims, at_us))
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        return await self._call("confirm", lambda: self.store.confirm(holds, at_us))
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        return await self._call("release", lambda: self.store.release(holds, at_us))
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        return await self._call("offer", lambda: self.store.offer(pots))
 
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         return await self._call("take", lambda: self.store.take(pot, count, transfer))

@@ -115,7 +115,7 @@ def row_of(record: LogRecord) -> Row:
         return granted_row(record, users_text(record.users))
     if isinstance(record, Opened):
         opened = record.seq, "opened", record.pot, record.slots.first, record.slots.count
-        return *opened, None, None, _terms_text(record), None
+        return *opened, None, None, terms_text(record.limit_per_user, record.hold_us), None
     if isinstance(record, Scattered):
         return _row_of_many(record.seq, "scattered", record.grants, record.at_us)
     if isinstance(record, Confirmed | Released):
@@ -128,10 +128,11 @@ def row_of(record: LogRecord) -> Row:
     return record.seq, kind, record.pot, None, None, None, None, slots, record.transfer
 
 
-def _terms_text(record: Opened) -> str | None:
-    if record.limit_per_user == 1 and record.hold_us is None:
+def terms_text(limit_per_user: int, hold_us: int | None) -> str | None:
+    """Return what `slots` says of an opening; None where the terms are the usual ones."""
+    if limit_per_user == 1 and hold_us is None:
         return None
-    return msgspec.json.encode((record.limit_per_user, record.hold_us)).decode()
+    return msgspec.json.encode((limit_per_user, hold_us)).decode()
 
 
 def _row_of_many(seq: int, kind: str, grants: Sequence[Grant], at_us: int) -> Row:

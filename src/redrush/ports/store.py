@@ -318,6 +318,26 @@ class Store(Protocol):
         durability is in doubt (then no slot of this call may be shown).
         """
 
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        """Make the holds permanent, and return what each is now; RELEASED: it came too late, the slot is gone.
+
+        Whoever confirms again is told the same. The deadline is not looked at: it is the caller who decides. Grants of
+        pots without holds are CONFIRMED. Raises KeyError for a pot that was never opened; nothing is changed then.
+        """
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        """End the holds, and return what each is now; CONFIRMED: it is permanent, and stays so.
+
+        The slots wait in their pots until they are offered. The user may claim again: a limit counts grants that there
+        are. Whoever releases again is told the same. Raises as `confirm` does.
+        """
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        """Let the slots that wait in these pots be claimed again, after all others; return how many there are.
+
+        Raises KeyError for a pot that was never opened; nothing is changed then.
+        """
+
     async def take(self, pot: str, count: int, transfer: str) -> tuple[Slots, ...]:
         """Remove up to `count` slots from the pot, from the end of the unclaimed ones, then of those that wait.
 
@@ -366,30 +386,6 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted and release the files. Later calls raise StoreFailed."""
-
-
-class HoldStore(Store, Protocol):
-    """A store whose pots may hold."""
-
-    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
-        """Make the holds permanent, and return what each is now; RELEASED: it came too late, the slot is gone.
-
-        Whoever confirms again is told the same. The deadline is not looked at: it is the caller who decides. Grants of
-        pots without holds are CONFIRMED. Raises KeyError for a pot that was never opened; nothing is changed then.
-        """
-
-    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
-        """End the holds, and return what each is now; CONFIRMED: it is permanent, and stays so.
-
-        The slots wait in their pots until they are offered. The user may claim again: a limit counts grants that there
-        are. Whoever releases again is told the same. Raises as `confirm` does.
-        """
-
-    async def offer(self, pots: Sequence[str]) -> int:
-        """Let the slots that wait in these pots be claimed again, after all others; return how many there are.
-
-        Raises KeyError for a pot that was never opened; nothing is changed then.
-        """
 
 
 ClaimResult = Claimed | Refusal

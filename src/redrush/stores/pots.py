@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Final
 
 from redrush.core.rush.campaign import Slots
+from redrush.ports.pot_terms import check_terms, said_of
 from redrush.ports.store import (
     EMPTY,
     Claim,
@@ -53,9 +54,6 @@ RUN_USERS_MIN: Final = 4
 """A run of fewer users is a short one."""
 
 _pot_of, _user_of, _request_of = attrgetter("pot"), attrgetter("user"), attrgetter("request")
-
-HOLD_US_MAX: Final = 366 * 86_400 * 1_000_000
-"""A hold ends within a year."""
 
 WITHHELD: Final = "withheld:"
 """Transfers that begin so take single slots out of a pot, wherever they are, because somebody may hold them already: a
@@ -136,11 +134,11 @@ class Pots:
         """Open those that are not open yet, all or none; return their records."""
         wanted: dict[str, PotTerms] = {}
         for terms in pots:
-            _check_terms(terms)
+            check_terms(terms, INTEGER_MAX)
             known = self._pots.get(terms.pot) or wanted.setdefault(terms.pot, terms)
             opened_with = known.terms if isinstance(known, Pot) else known
             if opened_with != terms:
-                raise StoreConflict(f"pot {terms.pot!r} was opened with {said(opened_with)}, not {said(terms)}")
+                raise StoreConflict(f"pot {terms.pot!r} was opened with {said_of(opened_with)}, not {said_of(terms)}")
         self._pots.update(wanted)
         return [
             Opened(self._next_seq(), terms.pot, terms.slots, terms.limit_per_user, terms.hold_us)
@@ -395,28 +393,10 @@ class Pots:
         return awake
 
 
-def said(terms: PotTerms) -> str:
-    """Return the terms in words, without the pot's name; of the usual ones only the slots."""
-    words = [str(terms.slots)]
-    if terms.limit_per_user != 1:
-        words.append(f"a limit of {terms.limit_per_user} per user")
-    if terms.hold_us is not None:
-        words.append(f"holds of {terms.hold_us} us")
-    return ", ".join(words)
-
-
 def _check_slots(slots: tuple[Slots, ...]) -> None:
     for run in slots:
         if run.first < 0 or run.count < 0 or run.end > INTEGER_MAX:
             raise ValueError(f"{run} is not a run of slots")
-
-
-def _check_terms(terms: PotTerms) -> None:
-    _check_slots((terms.slots,))
-    if terms.limit_per_user < 1:
-        raise ValueError(f"pot {terms.pot!r}: a limit of {terms.limit_per_user} per user lets nobody claim")
-    if terms.hold_us is not None and not 0 < terms.hold_us <= HOLD_US_MAX:
-        raise ValueError(f"pot {terms.pot!r}: a hold of {terms.hold_us} us is none; up to {HOLD_US_MAX} can be")
 
 
 def _check_instant(at_us: int) -> None:

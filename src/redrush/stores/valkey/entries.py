@@ -1,13 +1,13 @@
 """What a set holds in Valkey (`library.lua`) as typed values, and back. Its forms stay inside this package."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import record_of
-from redrush.ports.store import LogRecord, StoreCorrupt, Transfer, Transfers
+from redrush.ports.store import Claimed, Held, LogRecord, PotState, StoreCorrupt, Transfer, Transfers
 from redrush.stores.valkey.link import Reply
 
 INTEGER_MAX: Final = 2**53 - 1
@@ -16,6 +16,10 @@ INTEGER_MAX: Final = 2**53 - 1
 GRANT_INTEGER_BYTES: Final = 7
 """Of a slot, and of an instant, in the value of a grant: enough for INTEGER_MAX."""
 
+SHORT_STATE: Final = 3
+"""How many values the state of a small pot has where nothing but claims has happened; see `library.lua`, small_pot."""
+
+_decode_state = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_runs = msgspec.json.Decoder(tuple[Slots, ...]).decode
 
 
@@ -28,6 +32,21 @@ def runs_of(text: bytes) -> tuple[Slots, ...]:
     return _decode_runs(text)
 
 
+STATE_FIELDS: Final = ("left", "claimed", "returned", b"\xff")
+"""What `state_of` reads of a pot's hash: of a big pot, and of a small one."""
+
+
+def state_of(held: Sequence[bytes | None]) -> PotState | None:
+    """Return the counts of the pot, None if it was never opened."""
+    left, claimed, returned, packed = held
+    if packed is not None:
+        state = _decode_state(packed)
+        if len(state) == SHORT_STATE:
+            return PotState(state[1] - state[2], state[2])
+        return PotState(state[7], state[2], state[8])
+    return None if left is None or claimed is None else PotState(int(left), int(claimed), int(returned or 0))
+
+
 def field_of(user: str, request: str) -> bytes:
     """Return under which name a pot's hash keeps the grant: no text in UTF-8 has the byte between the two."""
     return user.encode() if not request else user.encode() + b"\xff" + request.encode()
@@ -36,6 +55,15 @@ def field_of(user: str, request: str) -> bytes:
 def grant_of(value: bytes) -> tuple[int, int]:
     """Return slot and instant of a grant's value."""
     return int.from_bytes(value[:GRANT_INTEGER_BYTES]), int.from_bytes(value[GRANT_INTEGER_BYTES:])
+
+
+def known_grant_of(value: bytes) -> Claimed:
+    """Return the grant of this value as a repeat: a hold where it has a number, which then has a deadline or none."""
+    slot, at_us = grant_of(value[: 2 * GRANT_INTEGER_BYTES])
+    if len(value) == 2 * GRANT_INTEGER_BYTES:
+        return Claimed(slot, at_us, True)
+    number, until_us = grant_of(value[2 * GRANT_INTEGER_BYTES :])
+    return Held(slot, at_us, True, until_us or None, number)
 
 
 def transfer_of(value: bytes) -> Transfer:

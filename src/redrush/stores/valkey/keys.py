@@ -25,6 +25,9 @@ class Library(NamedTuple):
     open: bytes
     take: bytes
     give: bytes
+    finish: bytes
+    offer: bytes
+    enter: bytes
     found: bytes
     touch: bytes
     trim: bytes

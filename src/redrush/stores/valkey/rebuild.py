@@ -14,21 +14,19 @@ later than all before, which name it, so whatever may come back of the lost copi
 """
 
 import asyncio
-import importlib.resources
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Self
 
 from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
-from redrush.ports.log_rows import users_text
+from redrush.ports.log_rows import row_of
 from redrush.ports.store import (
     Confirmed,
     Given,
     Granted,
     Known,
     LogRecord,
-    Offered,
     Opened,
     Released,
     Scattered,
@@ -37,7 +35,7 @@ from redrush.ports.store import (
     Taken,
     Transfers,
 )
-from redrush.stores.valkey.entries import GRANT_INTEGER_BYTES, chain_of, runs_text, transfers_of
+from redrush.stores.valkey.entries import chain_of, transfers_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
@@ -59,7 +57,7 @@ class SetRebuild:
         self._link = link
         self._keys = keys
         self._set_id = set_id
-        self._script = _script()
+        self._library = Library.read()
 
     @classmethod
     async def begin(
@@ -86,6 +84,7 @@ class SetRebuild:
             if isinstance(reply, ReplyFault):
                 link.cut("not to be rebuilt")
                 raise StoreUnavailable(f"{address}: {reply}")
+        await load(link, keys, rebuild._library)
         return rebuild
 
     async def enter(self, journal: Iterable[LogRecord]) -> int:
@@ -128,7 +127,7 @@ class SetRebuild:
 
         Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
         """
-        await load(self._link, self._keys, Library.read())
+        await load(self._link, self._keys, self._library)
         ((seq, log_end),) = await self._ask(("HMGET", self._keys.meta, "seq", "chain"))
         last, (_, granted) = int(seq or 0), chain_of(log_end)
         lost = 0 if known is None else max(0, known.grants - granted)
@@ -156,7 +155,7 @@ class SetRebuild:
         await self._link.close()
 
     def _entry(self, record: LogRecord, seq: str) -> Command:
-        return _entry(self._script, self._keys, record, RESTORING, seq)
+        return _entry(self._library, self._keys, record, RESTORING, seq)
 
     async def _ask(self, *commands: Command) -> list[Reply]:
         return await self._link.call(b"".join(map(pack, commands)), len(commands))
@@ -168,7 +167,8 @@ async def settle_moves(link: Link, keys: SetKeys, set_id: str, epoch: str, other
     The set must be under this epoch, or RESTORING, and nobody else may write to it meanwhile. Moves may hang together,
     so they are tried until no more fit. Raises StoreConflict if some do not fit at all, StoreUnavailable.
     """
-    script = _script()
+    library = Library.read()
+    await load(link, keys, library)
     taken, given = await link.call(pack(("HGETALL", keys.taken)) + pack(("HGETALL", keys.given)), 2)
     for reply in (taken, given):
         if isinstance(reply, ReplyFault):
@@ -179,7 +179,7 @@ async def settle_moves(link: Link, keys: SetKeys, set_id: str, epoch: str, other
         failed: list[Taken | Given] = []
         faults: list[str] = []
         for record in missing:
-            (reply,) = await link.call(pack(_entry(script, keys, record, epoch, "next")))
+            (reply,) = await link.call(pack(_entry(library, keys, record, epoch, "next")))
             if isinstance(reply, ReplyFault):
                 failed.append(record)
                 faults.append(f"{record.transfer}: {reply}")
@@ -196,7 +196,9 @@ async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -
     Returns None when it is entered and durable, else why it is not: ABSENT, its slot is not there to be granted; HELD,
     the user has a grant of this pot already; TERMS. Raises StoreUnavailable if it is unknown.
     """
-    entry = _entry(_script(), keys, grant, str(terms.epoch), "next")
+    library = Library.read()
+    await load(link, keys, library)
+    entry = _entry(library, keys, grant, str(terms.epoch), "next")
     wait = pack(("WAIT", terms.replicas_needed, WAIT_MS))
     reply, replicas, flushed = await link.call(pack(entry) + wait + FLUSH, 3)
     if isinstance(reply, ReplyFault):
@@ -212,23 +214,20 @@ def _escaped(name: bytes) -> bytes:
     return b"".join(b"\\" + bytes((byte,)) if byte in b"*?[]^\\" else bytes((byte,)) for byte in name)
 
 
-def _script() -> str:
-    return importlib.resources.files(__package__).joinpath("enter.lua").read_text(encoding="utf-8")
+def _entry(library: Library, keys: SetKeys, record: LogRecord, epoch: str, seq: str) -> Command:
+    _, kind, pot, first_slot, count, at_us, users, slots, transfer = row_of(record)
+    columns = ("" if value is None else value for value in (first_slot, count, at_us, users, slots, transfer))
+    terms = (record.limit_per_user, record.hold_us or "") if isinstance(record, Opened) else ("", "")
+    named = (keys.meta, keys.log, keys.taken, keys.given, *(keys.pot(name).pot for name in _pots_of(record)))
+    return ("FCALL", library.enter, len(named), *named, epoch, seq, kind, pot, *columns, *terms)
 
 
-def _entry(script: str, keys: SetKeys, record: LogRecord, epoch: str, seq: str) -> Command:
-    if isinstance(record, Scattered | Confirmed | Released | Offered):
-        raise StoreConflict(f"set {keys.name}: record {record.seq} is of a kind that cannot be entered")
-    pot = keys.pot(record.pot)
-    named = (keys.meta, keys.log, pot.pot, pot.unclaimed, pot.granted, pot.grants, keys.taken, keys.given)
-    head: Command = ("EVAL", script, len(named), *named, epoch, seq)
-    if isinstance(record, Granted):
-        at = (record.at_us, record.at_us.to_bytes(GRANT_INTEGER_BYTES))
-        return (*head, "granted", pot.id, record.first_slot, *at, users_text(record.users))
-    if isinstance(record, Opened):
-        return (*head, "opened", pot.id, runs_text((record.slots,)), "")
-    kind = "taken" if isinstance(record, Taken) else "given"
-    return (*head, kind, pot.id, runs_text(record.slots), record.transfer)
+def _pots_of(record: LogRecord) -> Iterable[str]:
+    if isinstance(record, Scattered):
+        return dict.fromkeys(grant.pot for grant in record.grants)
+    if isinstance(record, Confirmed | Released):
+        return dict.fromkeys(hold.pot for hold in record.holds)
+    return (record.pot,)
 
 
 def _missing_halves(set_id: str, held: Transfers, others: Mapping[str, Transfers]) -> Sequence[Taken | Given]:

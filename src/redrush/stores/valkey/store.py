@@ -27,8 +27,9 @@ from redrush.core.rush.campaign import Slots
 from redrush.core.sets.address import Address
 from redrush.ports.chained_log import LogPage
 from redrush.ports.clock import TimeHeard
-from redrush.ports.log_rows import fingerprint, users_text
+from redrush.ports.log_rows import fingerprint, terms_text, users_text
 from redrush.ports.news import News, NewTerms
+from redrush.ports.pot_terms import check_terms, said_of
 from redrush.ports.store import (
     EARLY,
     EMPTY,
@@ -36,7 +37,9 @@ from redrush.ports.store import (
     Claim,
     Claimed,
     ClaimResult,
+    Grant,
     History,
+    HoldState,
     Known,
     LogRecord,
     PotState,
@@ -50,10 +53,12 @@ from redrush.stores.valkey.calls import Build, Calls
 from redrush.stores.valkey.entries import (
     GRANT_INTEGER_BYTES,
     INTEGER_MAX,
+    STATE_FIELDS,
     field_of,
-    grant_of,
+    known_grant_of,
     runs_of,
     runs_text,
+    state_of,
     transfers_of,
 )
 from redrush.stores.valkey.keys import Library, PotKeys, SetKeys
@@ -61,7 +66,7 @@ from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary, Prover
 from redrush.stores.valkey.reading import LogReading
-from redrush.stores.valkey.results import results_of
+from redrush.stores.valkey.results import Decided, results_of
 from redrush.stores.valkey.terms import Terms, fence
 
 ATTACH_S: Final = 10.0
@@ -73,7 +78,9 @@ CLAIMS_MAX: Final = 16_384
 OPENED_MAX: Final = 256
 """Pots opened in one call, some milliseconds of the server's time."""
 
-_pot_of, _user_of = attrgetter("pot"), attrgetter("user")
+_pot_of, _user_of, _request_of = attrgetter("pot"), attrgetter("user"), attrgetter("request")
+
+_STATES: Final = {"c": HoldState.CONFIRMED, "r": HoldState.RELEASED, "u": HoldState.UNKNOWN}
 
 
 class _Pot:
@@ -173,7 +180,8 @@ class ValkeyStore:
         return self._primary.attached().link.address
 
     async def open(self, pots: Sequence[PotTerms]) -> None:
-        _check_slots(tuple(terms.slots for terms in pots))
+        for terms in pots:
+            check_terms(terms, INTEGER_MAX)
         for start in range(0, len(pots), OPENED_MAX):
             await self._open(pots[start : start + OPENED_MAX])
 
@@ -181,16 +189,16 @@ class ValkeyStore:
         keys = [self._remember(terms.pot).keys for terms in pots]
         wanted: list[str | bytes | int] = []
         for terms, names in zip(pots, keys, strict=True):
-            wanted += (names.id, terms.slots.first, terms.slots.count)
+            slots, hold_us = terms.slots, "" if terms.hold_us is None else terms.hold_us
+            said = terms_text(terms.limit_per_user, terms.hold_us)
+            wanted += (names.id, slots.first, slots.count, terms.limit_per_user, hold_us, said or "")
         (reply,) = await self._change(
             self._library.open, (self._keys.meta, self._keys.log, *(names.pot for names in keys)), *wanted
         )
         if isinstance(reply, ReplyFault):
             number, _, opened = reply.detail.partition(" ")
             terms = pots[int(number)]
-            raise StoreConflict(
-                f"pot {terms.pot!r} was opened with {_run(opened)}, it cannot be opened with {terms.slots}"
-            )
+            raise StoreConflict(f"pot {terms.pot!r} was opened with {_opened(terms.pot, opened)}, not {said_of(terms)}")
         self._saw_seq(reply)
 
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
@@ -199,23 +207,30 @@ class ValkeyStore:
         if len(claims) > CLAIMS_MAX:
             raise ValueError(f"at most {CLAIMS_MAX} claims in one call, not {len(claims)}")
         names = set(map(_pot_of, claims))
+        named = any(map(_request_of, claims))
         if len(names) == 1:
             pot, users = names.pop(), list(map(_user_of, claims))
-            _, _, answer = await self._claim((pot,), users_text(users), at_us)
-            return self._results(pot, users, at_us, answer)
+            requests = list(map(_request_of, claims)) if named else None
+            _, _, answer = await self._claim((pot,), users_text(users), users_text(requests) if requests else "", at_us)
+            return self._results(pot, users, requests, at_us, answer)
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.pot, []).append(place)
         by_pot = [[claims[place].user for place in at] for at in places.values()]
-        _, _, *answers = await self._claim(tuple(places), msgspec.json.encode(by_pot).decode(), at_us)
+        requests_by_pot = [[claims[place].request for place in at] for at in places.values()] if named else []
+        texts = [msgspec.json.encode(lists).decode() if lists else "" for lists in (by_pot, requests_by_pot)]
+        _, _, *answers = await self._claim(tuple(places), texts[0] or "[]", texts[1], at_us)
         results: list[ClaimResult] = [EMPTY] * len(claims)
-        for (pot, at), users, answer in zip(places.items(), by_pot, answers, strict=True):
-            for place, result in zip(at, self._results(pot, users, at_us, answer), strict=True):
+        for number, (pot, at) in enumerate(places.items()):
+            requests = requests_by_pot[number] if named else None
+            of_pot = self._results(pot, by_pot[number], requests, at_us, answers[number])
+            for place, result in zip(at, of_pot, strict=True):
                 results[place] = result
         return results
 
-    async def _claim(self, pots: Sequence[str], users: str, at_us: int) -> list[Reply]:
-        """Return what the library's `claim` says. `users` are a list for each pot, just one for one pot, as JSON."""
+    async def _claim(self, pots: Sequence[str], users: str, requests: str, at_us: int) -> list[Reply]:
+        """Return what the library's `claim` says. `users` and `requests` are JSON: a list for each pot, or the list of
+        the one pot; no `requests` where none has a name."""
         keys = [self._key_of(pot) for pot in pots]
         (reply,) = await self._change(
             self._library.claim,
@@ -224,6 +239,7 @@ class ValkeyStore:
             at_us.to_bytes(GRANT_INTEGER_BYTES),
             users,
             fingerprint(users) if len(pots) == 1 else "",
+            requests,
             *self._within(pots),
         )
         if isinstance(reply, ReplyFault):
@@ -231,12 +247,52 @@ class ValkeyStore:
         self._saw(reply[0], reply[1])
         return list(reply)
 
-    def _results(self, pot: str, users: Sequence[str], at_us: int, answer: Reply) -> list[ClaimResult]:
-        runs, repeats, shut_us = answer
-        nothing = EMPTY
-        if shut_us is not None:
-            nothing = EARLY if shut_us < self._times[pot][0] - self.slack_us else LATE
-        return results_of(users, at_us, runs, repeats, self._remember(pot).grants, nothing)
+    def _results(
+        self, pot: str, users: Sequence[str], requests: Sequence[str] | None, at_us: int, answer: list[Reply]
+    ) -> list[ClaimResult]:
+        decided = Decided(*answer)
+        shut = None
+        if decided.shut_us is not None:
+            shut = EARLY if decided.shut_us < self._times[pot][0] - self.slack_us else LATE
+        return results_of(users, requests, at_us, decided, self._remember(pot).grants, shut)
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        return await self._finish("confirmed", holds, at_us)
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        return await self._finish("released", holds, at_us)
+
+    async def _finish(self, kind: str, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        if len(holds) > CLAIMS_MAX:
+            raise ValueError(f"at most {CLAIMS_MAX} holds in one call, not {len(holds)}")
+        places = {pot: place for place, pot in enumerate(dict.fromkeys(map(_pot_of, holds)))}
+        columns: list[list[str | int]] = [[places[hold.pot] for hold in holds]]
+        columns += [[getattr(hold, name) for hold in holds] for name in ("user", "slot", "request", "number")]
+        (reply,) = await self._change(
+            self._library.finish,
+            (self._keys.meta, self._keys.log, *map(self._key_of, places)),
+            kind,
+            at_us,
+            msgspec.json.encode(columns),
+        )
+        if isinstance(reply, ReplyFault):
+            raise _never_opened(list(places)[int(reply.detail)])
+        seq, log_end, states = reply
+        self._saw(seq, log_end)
+        return [_STATES[letter] for letter in states.decode()]
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        names = list(dict.fromkeys(pots))
+        offered = 0
+        for start in range(0, len(names), OPENED_MAX):
+            some = names[start : start + OPENED_MAX]
+            keys = (self._keys.meta, self._keys.log, *map(self._key_of, some))
+            (reply,) = await self._change(self._library.offer, keys)
+            if isinstance(reply, ReplyFault):
+                raise _never_opened(some[int(reply.detail)])
+            self._saw(reply[0], reply[1])
+            offered += reply[2]
+        return offered
 
     def _key_of(self, pot: str) -> bytes:
         remembered = self._pots.get(pot)
@@ -266,7 +322,7 @@ class ValkeyStore:
         keys, name = self._keys.pot(pot), transfer.encode()
         (reply,) = await self._change(
             self._library.take,
-            (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, self._keys.taken),
+            (self._keys.meta, self._keys.log, keys.pot, self._keys.taken),
             keys.id,
             count,
             name,
@@ -283,7 +339,7 @@ class ValkeyStore:
         keys, name, runs = self._keys.pot(pot), transfer.encode(), runs_text(slots)
         (reply,) = await self._change(
             self._library.give,
-            (self._keys.meta, self._keys.log, keys.pot, keys.unclaimed, keys.granted, self._keys.given),
+            (self._keys.meta, self._keys.log, keys.pot, self._keys.given),
             keys.id,
             runs,
             name,
@@ -303,8 +359,10 @@ class ValkeyStore:
         return transfers_of(taken, given)
 
     async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
-        value, _ = await self._read(("HGET", self._keys.pot(pot).grants, field_of(user, request)))
-        return None if value is None else Claimed(*grant_of(value), repeat=True)
+        keys, field = self._keys.pot(pot), field_of(user, request)
+        in_big, in_small, _ = await self._read(("HGET", keys.grants, field), ("HGET", keys.pot, field))
+        value = in_big or in_small
+        return None if value is None else known_grant_of(value)
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the grants that this process saw, up to KNOWN_MAX, live. KeyError for a pot it never used."""
@@ -314,11 +372,12 @@ class ValkeyStore:
             raise KeyError(f"pot {pot!r} was neither opened nor claimed from by this process") from None
 
     async def state(self, pot: str) -> PotState:
-        (left, claimed), (seq, _) = await self._read(("HMGET", self._keys.pot(pot).pot, "left", "claimed"))
-        if left is None:
+        held, (seq, _) = await self._read(("HMGET", self._keys.pot(pot).pot, *STATE_FIELDS))
+        state = state_of(held)
+        if state is None:
             raise _never_opened(pot)
         self._saw_seq(seq)
-        return PotState(left=int(left), claimed_ever=int(claimed))
+        return state
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         return (await self.log_page(after, limit)).records
@@ -472,6 +531,11 @@ def _check_slots(slots: tuple[Slots, ...]) -> None:
 def _run(detail: str) -> Slots:
     first, count = detail.split()
     return Slots(int(first), int(count))
+
+
+def _opened(pot: str, detail: str) -> str:
+    first, count, limit, hold_us = detail.split(" ")
+    return said_of(PotTerms(pot, Slots(int(first), int(count)), int(limit), int(hold_us) if hold_us else None))
 
 
 def _never_opened(pot: str) -> KeyError:

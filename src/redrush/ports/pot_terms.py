@@ -1,0 +1,29 @@
+"""What every store asks of a pot's terms, and how they are said."""
+
+from typing import Final
+
+from redrush.ports.store import PotTerms
+
+HOLD_US_MAX: Final = 366 * 86_400 * 1_000_000
+"""A hold ends within a year."""
+
+
+def check_terms(terms: PotTerms, slot_max: int) -> None:
+    """Raise ValueError for terms that cannot be; slots end at `slot_max`."""
+    slots = terms.slots
+    if slots.first < 0 or slots.count < 0 or slots.end > slot_max:
+        raise ValueError(f"pot {terms.pot!r}: {slots} is not a run of slots up to {slot_max}")
+    if terms.limit_per_user < 1:
+        raise ValueError(f"pot {terms.pot!r}: a limit of {terms.limit_per_user} per user lets nobody claim")
+    if terms.hold_us is not None and not 0 < terms.hold_us <= HOLD_US_MAX:
+        raise ValueError(f"pot {terms.pot!r}: a hold of {terms.hold_us} us is none; up to {HOLD_US_MAX} can be")
+
+
+def said_of(terms: PotTerms) -> str:
+    """Return the terms in words, without the pot's name; of the usual ones only the slots."""
+    words = [str(terms.slots)]
+    if terms.limit_per_user != 1:
+        words.append(f"a limit of {terms.limit_per_user} per user")
+    if terms.hold_us is not None:
+        words.append(f"holds of {terms.hold_us} us")
+    return ", ".join(words)
