@@ -232,7 +232,8 @@ JOURNAL = {
 RECORDS = {
     "a grant missing": ("DELETE FROM grants WHERE slot = 3", "slot 3: granted to u3 at seq"),
     "a grant nobody made": (
-        "INSERT INTO grants SELECT pot, 18, 'eve', '', 19, NULL, 0 FROM pots WHERE name = 'r2'",
+        "INSERT INTO grants (pot, slot, user, amount_minor, at_us) "
+        "SELECT pot, 18, 'eve', 19, 0 FROM pots WHERE name = 'r2'",
         "slot 18: the records grant it to eve, the journal up to",
     ),
     "a changed amount": ("UPDATE grants SET amount_minor = 99 WHERE slot = 3", "slot 3: the records say"),
