@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from redrush.core.load.breaker import Rule, State
-from redrush.dependency import Bulkhead, Dependency, Refusal, Share
+from redrush.dependency import Bulkhead, Dependency, Share, Unanswered
 from redrush.errors import RedrushError
 
 PATIENT = Share(at_once_max=2, waiting_max=3, deadline_s=20.0)
@@ -57,17 +57,17 @@ async def test_so_many_are_served_at_once_so_many_wait_and_the_next_is_refused_a
     wallet, bulkhead = Wallet(), Bulkhead("wallet", PATIENT)
     tasks = await begun(*(bulkhead.ask(wallet.pay) for _ in range(7)))
     assert (bulkhead.under_way, bulkhead.waiting, bulkhead.full) == (2, 3, True)
-    assert [task.result() for task in tasks if task.done()] == [Refusal.FULL] * 2
+    assert [task.result() for task in tasks if task.done()] == [Unanswered.FULL] * 2
     wallet.answers.set()
     assert [await task for task in tasks[:5]] == ["paid"] * 5
     assert (wallet.most_at_once, wallet.asked) == (2, 5)
-    assert (bulkhead.under_way, bulkhead.waiting, bulkhead.refused[Refusal.FULL]) == (0, 0, 2)
+    assert (bulkhead.under_way, bulkhead.waiting, bulkhead.refused[Unanswered.FULL]) == (0, 0, 2)
 
 
 async def test_who_is_not_answered_in_time_is_late_and_who_only_waited_found_it_full() -> None:
     wallet, bulkhead = Wallet(), Bulkhead("wallet", IMPATIENT)
     said = await asyncio.gather(*(bulkhead.ask(wallet.pay) for _ in range(5)))
-    assert sorted(said) == [Refusal.FULL] * 3 + [Refusal.LATE] * 2
+    assert sorted(said) == [Unanswered.FULL] * 3 + [Unanswered.LATE] * 2
     assert (wallet.at_once, bulkhead.under_way, bulkhead.waiting) == (0, 0, 0)
 
 
@@ -95,13 +95,13 @@ async def test_a_dependency_that_only_fails_is_left_alone_until_one_trial_is_ans
     for _ in range(RULE.failures):
         with pytest.raises(RedrushError, match="no"):
             await dependency.ask(wallet.pay)
-    assert (await dependency.ask(wallet.pay), wallet.asked) == (Refusal.AWAY, 2)
+    assert (await dependency.ask(wallet.pay), wallet.asked) == (Unanswered.AWAY, 2)
     clock.now_s = 1.5
     assert dependency.away_s == 1.5
     wallet.fault = None
     wallet.answers.clear()
     trial, *others = await begun(*(dependency.ask(wallet.pay) for _ in range(3)))
-    assert [task.result() for task in others] == [Refusal.AWAY] * 2
+    assert [task.result() for task in others] == [Unanswered.AWAY] * 2
     wallet.answers.set()
     assert await trial == "paid"
     assert (await dependency.ask(wallet.pay), dependency.away_s) == ("paid", 0.0)
@@ -112,14 +112,14 @@ async def test_late_answers_count_against_a_dependency_and_a_full_one_does_not()
     dependency = Dependency("wallet", IMPATIENT, RULE, clock)
     crowd = [dependency.ask(wallet.pay) for _ in range(20)]
     said = await asyncio.gather(*crowd)
-    assert said.count(Refusal.LATE) == 2
+    assert said.count(Unanswered.LATE) == 2
     assert (dependency.breaker.state, dependency.breaker.failures) == (State.AWAY, 2)
 
     other = Dependency("notifier", PATIENT, RULE, clock)
     tasks = await begun(*(other.ask(wallet.pay) for _ in range(30)))
-    assert [task.result() for task in tasks if task.done()] == [Refusal.FULL] * 25
+    assert [task.result() for task in tasks if task.done()] == [Unanswered.FULL] * 25
     assert (other.breaker.state, other.breaker.failures) == (State.UP, 0)
     wallet.answers.set()
     assert [await task for task in tasks[:5]] == ["paid"] * 5
-    assert dependency.refusal() is Refusal.AWAY
+    assert dependency.refusal() is Unanswered.AWAY
     assert other.refusal() is None

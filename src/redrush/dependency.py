@@ -10,7 +10,7 @@ which is searched for in the background while calls fail at once).
 A new one costs a line where it is made, and one where it is used:
 
     wallet = Dependency("wallet", Share(at_once_max=8, waiting_max=64, deadline_s=2.0), RULE, loop.time)
-    paid = await wallet.ask(lambda: provider.pay(...))    # what it answered, or a Refusal
+    paid = await wallet.ask(lambda: provider.pay(...))    # what it answered, or a Unanswered
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from redrush.errors import RedrushError
 _T = TypeVar("_T")
 
 
-class Refusal(StrEnum):
+class Unanswered(StrEnum):
     """Why there is no answer. Whether the call had an effect is unknown if it is LATE, and never otherwise."""
 
     FULL = "full"
@@ -55,7 +55,7 @@ class Bulkhead:
         self.share = share
         self.under_way = 0
         self.waiting = 0
-        self.refused: Counter[Refusal] = Counter()
+        self.refused: Counter[Unanswered] = Counter()
         self._places = asyncio.Semaphore(share.at_once_max)
 
     @property
@@ -63,10 +63,10 @@ class Bulkhead:
         """Whether nobody more may even wait."""
         return self.waiting >= self.share.waiting_max and self._places.locked()
 
-    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T | Refusal:
+    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T | Unanswered:
         """Return what the call returns, or FULL or LATE; a call that is late is cancelled. Raises what it raises."""
         if self.full:
-            return self._refuse(Refusal.FULL)
+            return self._refuse(Unanswered.FULL)
         asked = False
         try:
             async with asyncio.timeout(self.share.deadline_s) as deadline:
@@ -80,7 +80,7 @@ class Bulkhead:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            return self._refuse(Refusal.LATE if asked else Refusal.FULL)
+            return self._refuse(Unanswered.LATE if asked else Unanswered.FULL)
 
     async def _enter(self) -> None:
         self.waiting += 1
@@ -90,7 +90,7 @@ class Bulkhead:
             self.waiting -= 1
         self.under_way += 1
 
-    def _refuse(self, why: Refusal) -> Refusal:
+    def _refuse(self, why: Unanswered) -> Unanswered:
         self.refused[why] += 1
         return why
 
@@ -109,17 +109,17 @@ class Dependency:
         """For how long it has been away; 0 while it is up."""
         return self.breaker.away_s(self._now_s())
 
-    def refusal(self) -> Refusal | None:
+    def refusal(self) -> Unanswered | None:
         """Return what `ask` would certainly return now, and count it: to refuse somebody without any work."""
         if self.breaker.state is not State.UP and self.breaker.retry_in_s(self._now_s()):
             self.breaker.refused += 1
-            return Refusal.AWAY
+            return Unanswered.AWAY
         if self.bulkhead.full:
-            self.bulkhead.refused[Refusal.FULL] += 1
-            return Refusal.FULL
+            self.bulkhead.refused[Unanswered.FULL] += 1
+            return Unanswered.FULL
         return None
 
-    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T | Refusal:
+    async def ask(self, call: Callable[[], Awaitable[_T]]) -> _T | Unanswered:
         """Return what the call returns, or why there is no answer. Raises what it raises; of that a RedrushError, like
         a late answer, counts against the dependency."""
         if (refusal := self.refusal()) is not None:
@@ -127,14 +127,14 @@ class Dependency:
         began_s = self._now_s()
         permit = self.breaker.admit(began_s)
         if permit is None:
-            return Refusal.AWAY
+            return Unanswered.AWAY
         try:
             answer = await self.bulkhead.ask(call)
         except RedrushError:
             self.breaker.failed(self._now_s(), permit, began_s=began_s)
             raise
-        if answer is Refusal.LATE or (answer is Refusal.FULL and self.breaker.state is State.TRYING):
+        if answer is Unanswered.LATE or (answer is Unanswered.FULL and self.breaker.state is State.TRYING):
             self.breaker.failed(self._now_s(), permit, began_s=began_s)
-        elif answer is not Refusal.FULL:
+        elif answer is not Unanswered.FULL:
             self.breaker.succeeded(permit)
         return answer

@@ -224,7 +224,7 @@ _SETTER = """\
 import asyncio, sys
 from pathlib import Path
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import load_address, load_token
+from redrush.control.control_access import load_address, load_token
 from redrush.http.ask import ControlUnreachable, ask
 directory = DataDir(Path(sys.argv[1]))
 address, token = load_address(directory), load_token(directory)

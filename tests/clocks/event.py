@@ -23,11 +23,11 @@ from redrush.core.sets.address import Address
 from redrush.http.server import Server
 from redrush.processes.loopback import free_port
 from redrush.processes.valkey_server import ValkeyServer
-from redrush.stores.valkey import found_set
+from redrush.stores.valkey import establish_set
 from redrush.wiring.gate_role import GateRole
-from redrush.wiring.operating import ControlPort
 from redrush.wiring.role import Role, Surroundings, add_probes, division_of
 from redrush.wiring.roles import ControlRole
+from redrush.wiring.steering import ControlPort
 from tests.campaigns import a_round, campaign
 from tests.gate.world import read_answer, request
 
@@ -194,7 +194,7 @@ async def running(
     async with AsyncExitStack() as stack:
         stack.callback(server.kill)
         await server.start()
-        await found_set([server.address], "clocks", "s1", replicas_needed=0)
+        await establish_set([server.address], "clocks", "s1", replicas_needed=0)
         control_port = free_port()
         path = directory / "deployment.toml"
         deployment = parse_deployment(DEPLOYMENT.format(set=server.address, control=control_port), path)

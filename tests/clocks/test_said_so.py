@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from redrush.config import parse_campaign
+from redrush.control.control_access import load_token
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import load_token
 from redrush.core.steering.switches import CLOCKS_APART_MAX
 from redrush.http.ask import ControlAddress, ask
 from redrush.wiring.embedded import Embedded, Ports

@@ -12,7 +12,7 @@ from redrush.ports.store import Store
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore
-from redrush.stores.valkey import ValkeyStore, found_set
+from redrush.stores.valkey import ValkeyStore, establish_set
 
 OpenStore = Callable[[Path], AbstractAsyncContextManager[Store]]
 """Opens the store that lives in a directory, and closes it at the end; a second time it opens what is there."""
@@ -61,7 +61,7 @@ async def _valkey(directory: Path) -> AsyncIterator[Store]:
     """A set per directory, on the server that all share."""
     address = (await shared_valkey_server()).address
     set_id = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
-    await found_set([address], "conformance", set_id, replicas_needed=0)
+    await establish_set([address], "conformance", set_id, replicas_needed=0)
     store = await ValkeyStore.connect([address], "conformance", set_id)
     try:
         yield store

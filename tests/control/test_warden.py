@@ -20,7 +20,7 @@ from redrush.core.sets.failover import Policy
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, Transfer, Transfers, claims_of
 from redrush.processes.valkey_server import ValkeyServer
-from redrush.stores.valkey import Access, ValkeyStore, found_set
+from redrush.stores.valkey import Access, ValkeyStore, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.set_servers import ValkeySetServers
 from tests.integration.valkey_sets import (
@@ -135,7 +135,7 @@ async def watched_set(
         for replica in started[1:]:
             await follow(replica, started[0])
         addresses = [server.address for server in started]
-        await found_set(addresses, CAMPAIGN, SET, replicas_needed=1)
+        await establish_set(addresses, CAMPAIGN, SET, replicas_needed=1)
         async with connected(*addresses) as store:
             await persistently(lambda: store.open([PotTerms(POT, BIG_POT)]))
             watched = Watched(started, store, directory, Policy(1, lower_after_us))

@@ -16,7 +16,7 @@ import pytest
 
 from redrush.core.identity.proof_of_work import Challenge, tries
 from redrush.core.load.client_policy import ClientPolicy
-from redrush.operate.founding import found_sets
+from redrush.operate.establishing import establish_sets
 from tests.conftest import Databases
 from tests.deploy.machines import Machines
 from tests.deploy.proxies import Answer, Behind, Front, Proxy, call, fronting
@@ -96,7 +96,7 @@ def test_who_grabs_again_after_the_death_of_their_gate_is_given_the_same_packet_
     """Why asking again is safe, whoever does it: all gates ask the same stores, and a grant belongs to the user."""
     machines = Machines(tmp_path, databases.fresh())
     with machines.up(0, 1), ExitStack() as stack:
-        found_sets(machines.deployment)
+        establish_sets(machines.deployment)
         gates = []
         for number in range(2):
             command = ["gate", "--deploy", str(machines.file), "--port", "0", "--control-port", "0"]

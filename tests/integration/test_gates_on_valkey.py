@@ -15,7 +15,7 @@ from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
 from redrush.http.reader import Limits
 from redrush.ports.news import SoldOut
-from redrush.stores.valkey import ValkeyStore, found_set
+from redrush.stores.valkey import ValkeyStore, establish_set
 from tests.gate.sets import Asking
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of
 from tests.integration.valkey_sets import CAMPAIGN, nothing_lacks, servers
@@ -115,7 +115,7 @@ async def _rush_with_kills(directory: Path) -> None:
     async with asyncio.timeout(PATIENCE_S), servers(directory, len(SETS)) as started:
         addresses = dict(zip(SETS, (server.address for server in started), strict=True))
         for name, address in addresses.items():
-            await found_set([address], CAMPAIGN, name, replicas_needed=0)
+            await establish_set([address], CAMPAIGN, name, replicas_needed=0)
         async with _gate(addresses) as one, _gate(addresses) as other:
             for turn in range(KILLS):
                 part = users[turn::KILLS]

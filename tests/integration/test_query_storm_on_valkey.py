@@ -7,13 +7,13 @@ from typing import Any
 
 from redrush.core.rush.campaign import Campaign
 from redrush.core.sets.division import Division, SetPlace
-from redrush.dependency import Refusal
+from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.manners import Home
 from redrush.gate.views import GrantsView
 from redrush.http.reader import Limits
-from redrush.stores.valkey import ValkeyStore, found_set
+from redrush.stores.valkey import ValkeyStore, establish_set
 from tests.gate.sets import Asking
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of
 from tests.integration.valkey_sets import CAMPAIGN, PATIENCE_S, servers
@@ -48,7 +48,7 @@ async def test_queries_that_find_their_set_stopped_cost_the_other_set_no_claim_a
     async with asyncio.timeout(PATIENCE_S), servers(tmp_path, len(SETS)) as started:
         stores = {}
         for name, server in zip(SETS, started, strict=True):
-            await found_set([server.address], CAMPAIGN, name, replicas_needed=0)
+            await establish_set([server.address], CAMPAIGN, name, replicas_needed=0)
             stores[name] = await ValkeyStore.connect([server.address], CAMPAIGN, name)
         gate = gate_over(stores)
         claims = gate.rounds["r1"]
@@ -67,7 +67,7 @@ async def test_queries_that_find_their_set_stopped_cost_the_other_set_no_claim_a
                 assert (await asked(mine, user))["grants"] == [answer["grant"]]
             refused = await asyncio.gather(*storm)
             assert {(answer["status"], answer["waited"]) for answer in refused} == {(503, True)}
-            assert gate.queries.sets[SETS[0]].refused[Refusal.LATE] > 0, "nobody met the set that was stopped"
+            assert gate.queries.sets[SETS[0]].refused[Unanswered.LATE] > 0, "nobody met the set that was stopped"
         finally:
             started[0].signal(signal.SIGCONT)
         while (await asked(mine, stuck[0]))["status"] != 200:

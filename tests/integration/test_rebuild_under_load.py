@@ -12,7 +12,7 @@ from redrush.operate.set_rebuilding import rebuild_set
 from redrush.ports.store import Granted, History, LogRecord, StoreUnavailable
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.recorder import Recorder
-from redrush.stores.valkey import ValkeyStore, found_set
+from redrush.stores.valkey import ValkeyStore, establish_set
 from tests.conftest import Databases
 from tests.gate.world import rounds_of
 from tests.integration.test_gates_on_valkey import PACKETS, Gate
@@ -102,7 +102,7 @@ async def _rebuild_under_load(directory: Path, dsn: str) -> None:
     async with asyncio.timeout(PATIENCE_S), servers(directory, 3) as (old, fresh, second):
         addresses = {"s1": [old.address, fresh.address], "s2": [second.address]}
         for name, server in (("s1", old), ("s2", second)):
-            await found_set([server.address], CAMPAIGN, name, replicas_needed=0)
+            await establish_set([server.address], CAMPAIGN, name, replicas_needed=0)
         follower = await ValkeyStore.connect(addresses["s1"], CAMPAIGN, "s1")
         records, rebuilding = PostgresRecords(dsn, "s1"), PostgresRecords(dsn, "s1")
         async with _gates(addresses, 2) as gates, _recorder(follower, records) as (recorder, paused):

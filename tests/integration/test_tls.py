@@ -23,7 +23,7 @@ from redrush.ports.store import Claimed, PotTerms, StoreUnavailable, claims_of
 from redrush.processes.loopback import free_port
 from redrush.processes.valkey_server import Program, ValkeyServer
 from redrush.records.postgres import PostgresRecords
-from redrush.stores.valkey import Access, ValkeyStore, found_set
+from redrush.stores.valkey import Access, ValkeyStore, establish_set
 from redrush.stores.valkey.link import Link, pack
 from redrush.stores.valkey.search import ServerMisconfigured
 from redrush.wiring.set_stores import access_of
@@ -48,7 +48,7 @@ def authority(tmp_path: Path) -> Authority:
 async def test_a_set_is_founded_and_claimed_from_over_tls(tmp_path: Path, authority: Authority) -> None:
     async with servers(tmp_path, 1) as (server,), door(server.address, authority.server()) as address:
         access = _access(authority.ca)
-        await found_set([address], CAMPAIGN, SET, 0, access)
+        await establish_set([address], CAMPAIGN, SET, 0, access)
         store = await ValkeyStore.connect([address], CAMPAIGN, SET, access=access)
         await store.open([PotTerms(POT, Slots(0, 10))])
         assert await store.claim(claims_of(POT, ["a"]), AT_US) == [Claimed(0, AT_US, False)]

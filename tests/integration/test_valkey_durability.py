@@ -17,7 +17,7 @@ from redrush.core.sets.address import Address
 from redrush.ports.store import EMPTY, Claimed, PotState, PotTerms, StoreFailed, StoreUnavailable, claims_of
 from redrush.processes.failure import ServerFailed
 from redrush.processes.valkey_server import ValkeyServer
-from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, found_set
+from redrush.stores.valkey import Access, ServerMisconfigured, ValkeyStore, establish_set
 from redrush.stores.valkey.entries import chain_of
 from redrush.stores.valkey.link import Link, pack
 from tests.conformance.stores import shared_valkey_server
@@ -119,7 +119,7 @@ def test_kills_amid_a_rush_lose_nothing_acknowledged(seed: int, tmp_path: Path) 
 def test_a_reply_lost_on_the_wire_is_unknown_and_found_by_asking_again() -> None:
     async def run() -> None:
         server = await shared_valkey_server()
-        await found_set([server.address], CAMPAIGN, "wire", replicas_needed=0)
+        await establish_set([server.address], CAMPAIGN, "wire", replicas_needed=0)
         async with Wire(server.address).laid() as wire:
             store = await ValkeyStore.connect([wire.address], CAMPAIGN, "wire")
             await store.open([PotTerms(POT, Slots(100, 10))])
@@ -173,7 +173,7 @@ def test_a_stopped_server_leaves_a_call_in_doubt_within_bounds(tmp_path: Path) -
 def test_a_server_that_could_lose_grants_is_refused(setting: str, tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,):
-            await found_set([server.address], CAMPAIGN, SET, replicas_needed=0)
+            await establish_set([server.address], CAMPAIGN, SET, replicas_needed=0)
             await ask(server.address, "CONFIG", "SET", *setting.split())
             with pytest.raises(ServerMisconfigured, match=setting.replace(" ", " is ")):
                 await ValkeyStore.connect([server.address], CAMPAIGN, SET)
@@ -233,7 +233,7 @@ def test_founding_again_changes_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         async with servers(tmp_path, 1) as (server,), store_on(server) as store:
             await store.open([PotTerms(POT, Slots(100, 10))])
-            again = await found_set([server.address], CAMPAIGN, SET, replicas_needed=1)
+            again = await establish_set([server.address], CAMPAIGN, SET, replicas_needed=1)
             assert again == store.terms
             assert (again.epoch, again.replicas_needed) == (1, 0)
             assert await store.state(POT) == PotState(10, 0)
@@ -245,10 +245,10 @@ def test_a_set_is_founded_only_when_all_its_servers_answer(tmp_path: Path) -> No
     async def run() -> None:
         async with servers(tmp_path, 2) as (one, other):
             with pytest.raises(StoreUnavailable, match="one be primary"):
-                await found_set([one.address, other.address], CAMPAIGN, SET, replicas_needed=1)
+                await establish_set([one.address, other.address], CAMPAIGN, SET, replicas_needed=1)
             other.kill()
             with pytest.raises(StoreUnavailable, match=str(other.address)):
-                await found_set([one.address, other.address], CAMPAIGN, SET, replicas_needed=1)
+                await establish_set([one.address, other.address], CAMPAIGN, SET, replicas_needed=1)
 
     asyncio.run(run())
 
@@ -268,7 +268,7 @@ def test_closing_waits_for_no_server_that_is_gone(tmp_path: Path) -> None:
 def test_batches_of_any_size_and_over_many_runs_are_one_step() -> None:
     async def run() -> None:
         server = await shared_valkey_server()
-        await found_set([server.address], CAMPAIGN, "big", replicas_needed=0)
+        await establish_set([server.address], CAMPAIGN, "big", replicas_needed=0)
         store = await ValkeyStore.connect([server.address], CAMPAIGN, "big")
         await store.open([PotTerms(POT, Slots(0, 9_000))])
         runs = tuple(Slots(20_000 + 10 * k, 3) for k in range(300))
@@ -290,7 +290,7 @@ def test_batches_of_any_size_and_over_many_runs_are_one_step() -> None:
 def test_the_log_is_trimmed_up_to_what_is_asked_and_goes_on() -> None:
     async def run() -> None:
         server = await shared_valkey_server()
-        await found_set([server.address], CAMPAIGN, "trimmed", replicas_needed=0)
+        await establish_set([server.address], CAMPAIGN, "trimmed", replicas_needed=0)
         store = await ValkeyStore.connect([server.address], CAMPAIGN, "trimmed")
         await store.open([PotTerms(POT, Slots(0, 100))])
         for k in range(20):
@@ -326,10 +326,10 @@ def test_a_password_is_asked_for_and_never_shown(tmp_path: Path) -> None:
             await ask(server.address, "CONFIG", "SET", "requirepass", "swordfish")
             for access in (None, Access(password="trout")):
                 with pytest.raises(StoreUnavailable, match=r"NOAUTH|WRONGPASS"):
-                    await found_set([server.address], CAMPAIGN, SET, 0, access)
+                    await establish_set([server.address], CAMPAIGN, SET, 0, access)
             access = Access(password="swordfish")
             assert "swordfish" not in repr(access)
-            await found_set([server.address], CAMPAIGN, SET, 0, access)
+            await establish_set([server.address], CAMPAIGN, SET, 0, access)
             store = await ValkeyStore.connect([server.address], CAMPAIGN, SET, access=access)
             await store.open([PotTerms(POT, Slots(0, 1))])
             assert len(await store.log(0, 1)) == 1
@@ -341,7 +341,7 @@ def test_a_password_is_asked_for_and_never_shown(tmp_path: Path) -> None:
 def test_it_works_on_the_event_loop_of_production() -> None:
     async def run() -> None:
         server = await shared_valkey_server()
-        await found_set([server.address], CAMPAIGN, "uvloop", replicas_needed=0)
+        await establish_set([server.address], CAMPAIGN, "uvloop", replicas_needed=0)
         store = await ValkeyStore.connect([server.address], CAMPAIGN, "uvloop")
         await store.open([PotTerms(POT, Slots(0, 500))])
         batches = [[f"u{k}-{n}" for n in range(10)] for k in range(50)]

@@ -29,7 +29,7 @@ from redrush.ports.store import (
 )
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.settle.honouring import Honour, Honouring
-from redrush.stores.valkey import Access, ValkeyStore, found_set
+from redrush.stores.valkey import Access, ValkeyStore, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.rebuild import SetRebuild, enter_grant
@@ -197,7 +197,7 @@ def test_moves_that_the_journal_lacks_are_known_from_the_other_sets(tmp_path: Pa
             await store.open([PotTerms(POT, Slots(0, 10))])
             await store.claim(claims_of(POT, ["a"]), AT_US)
             kept = len(await store.log(0, 100))
-            await found_set([old.address], CAMPAIGN, "s2", 0)
+            await establish_set([old.address], CAMPAIGN, "s2", 0)
             other = await ValkeyStore.connect([old.address], CAMPAIGN, "s2")
             await other.open([PotTerms(POT, Slots(100, 10))])
             coming = await other.take(POT, 3, f"rebalance:{POT}:x:{SET}")

@@ -12,7 +12,7 @@ from redrush.core.sets.address import Address
 from redrush.ports.set_servers import Held
 from redrush.ports.store import Claimed, Granted, Store, StoreUnavailable, claims_of
 from redrush.processes.valkey_server import ValkeyServer
-from redrush.stores.valkey import ValkeyStore, found_set
+from redrush.stores.valkey import ValkeyStore, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
 
@@ -87,7 +87,7 @@ async def in_sync(primary: ValkeyServer) -> bool:
 async def store_on(*given: ValkeyServer | Address, replicas_needed: int = 0) -> AsyncIterator[ValkeyStore]:
     """Found the set if it is not, and connect to it."""
     addresses = [server.address if isinstance(server, ValkeyServer) else server for server in given]
-    await found_set(addresses, CAMPAIGN, SET, replicas_needed)
+    await establish_set(addresses, CAMPAIGN, SET, replicas_needed)
     async with connected(*addresses) as store:
         yield store
 

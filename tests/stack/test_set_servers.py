@@ -11,7 +11,7 @@ from redrush.processes.loopback import free_port
 from redrush.processes.valkey_server import Guard, ValkeyServer, find_program
 from redrush.stack.options import SetPlan
 from redrush.stack.server_users import ServerUsers
-from redrush.stack.set_servers import BEGIN_MAX_S, NOBODY, REPLICA, STORE, SetServers
+from redrush.stack.set_servers import BEGIN_MAX_S, NOBODY, REPLICA, STORE, StackSet
 from redrush.stack.stack_dir import StackDir
 
 HANGS_S = 1.5
@@ -22,14 +22,14 @@ SYNC_DELAY_S = 2
 
 
 @asynccontextmanager
-async def quiet_pair(directory: Path, *settings: str) -> AsyncIterator[tuple[SetServers, list[ValkeyServer]]]:
+async def quiet_pair(directory: Path, *settings: str) -> AsyncIterator[tuple[StackSet, list[ValkeyServer]]]:
     """A set that was never begun, and its two servers, which run and follow nobody."""
     stack = StackDir(directory)
     stack.event.create()
     taken: set[int] = set()
     ports = (free_port(taken), free_port(taken))
     users = ServerUsers.of(stack)
-    sets = SetServers(SetPlan("s1", ports, None), stack, "c1", find_program(), users)
+    sets = StackSet(SetPlan("s1", ports, None), stack, "c1", find_program(), users)
     guard = Guard(users.lines(), users.access(Duty.WARDEN), None)
     servers = [
         ValkeyServer(directory / str(port), port=port, replica_of=NOBODY, settings=settings, guard=guard)

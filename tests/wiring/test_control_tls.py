@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from redrush.config import parse_campaign
+from redrush.control.control_access import load_address, load_token
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import load_address, load_token
 from redrush.control.orders import ListSwitches, SetSwitch
 from redrush.errors import ConfigError
 from redrush.http.ask import ControlAddress, ControlUnreachable, ask

@@ -38,8 +38,8 @@ from redrush.wiring import gate_of_event as made
 from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded import Embedded, Ports
 from redrush.wiring.files import limits_of
-from redrush.wiring.operating import Operating
 from redrush.wiring.role import surroundings
+from redrush.wiring.steering import Steering
 
 PLAIN = """
 [campaign]
@@ -260,13 +260,13 @@ class _Arrived:
 
 @asynccontextmanager
 async def _looking_on() -> AsyncIterator[_Arrived]:
-    arrived, open_board = _Arrived(), Operating.open
+    arrived, open_board = _Arrived(), Steering.open
 
-    def opened(data_dir: DataDir, plans: Plans, *args: Any) -> Operating:
+    def opened(data_dir: DataDir, plans: Plans, *args: Any) -> Steering:
         arrived.plans.append(plans)
         return open_board(data_dir, plans, *args)
 
-    with patch.object(made, "build_gate", arrived.build), patch.object(Operating, "open", opened):
+    with patch.object(made, "build_gate", arrived.build), patch.object(Steering, "open", opened):
         yield arrived
 
 
@@ -298,7 +298,7 @@ async def _roles(deployment: Path) -> Served:
             failed=_broke,
             clock_check=ClockCheck(),
         )
-        operating = Operating.open(
+        operating = Steering.open(
             around.data_dir, around.terms.plans, around.sealed.campaign, around.clock.now_us, _broke
         )
         await operating.stop()

@@ -13,10 +13,10 @@ from typing import Any, Final
 import pytest
 
 from redrush.config import parse_campaign
+from redrush.control.control_access import load_token
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_open_terms
 from redrush.control.issuing import plan_tickets
-from redrush.control.operator_access import load_token
 from redrush.control.operators import add_operator, remove_operator
 from redrush.control.sealing import load_campaign
 from redrush.control.switch_follower import SwitchFollower

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from redrush.cli.operator_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, warn, who_is
+from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, warn, who_is
 
 audience_app = typer.Typer(no_args_is_help=True, help="Add people to the audience of a running event.")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from redrush.cli.operator_options import JsonOption, WhoOption, show, who_is
+from redrush.cli.shared_options import JsonOption, WhoOption, show, who_is
 
 DirectoryOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")]
 

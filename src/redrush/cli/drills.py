@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from redrush.cli.operator_options import JsonOption, LanguageOption, show
+from redrush.cli.shared_options import JsonOption, LanguageOption, show
 from redrush.extras import require
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from redrush.cli.operator_options import show
+from redrush.cli.shared_options import show
 
 login_key_app = typer.Typer(no_args_is_help=True, help="Keys with which a login of your own signs tickets.")
 

@@ -15,10 +15,10 @@ from redrush import __version__
 from redrush.cli import background, backups, beginning, drills, outermost, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.login_keys import login_key_app
-from redrush.cli.operator_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn
 from redrush.cli.operators import operator_app
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
+from redrush.cli.shared_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from redrush.cli.operator_options import JsonOption, show
+from redrush.cli.shared_options import JsonOption, show
 
 operator_app = typer.Typer(no_args_is_help=True, help="Operators with names and tokens of their own.")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from redrush.cli.operator_options import JsonOption, show
+from redrush.cli.shared_options import JsonOption, show
 from redrush.core.roles import ROLES, Per, RoleRow
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def _role_of(row: RoleRow) -> Callable[..., None]:
 def found(deploy: DeployOption, as_json: JsonOption = False) -> None:
     """Make sets of the deployment's empty Valkey servers, once before the first round: those that are none yet."""
     from redrush.config import load_deployment_file
-    from redrush.operate.founding import found_sets
+    from redrush.operate.establishing import establish_sets
 
-    sets = [{"set": set_id, "new": is_new} for set_id, is_new in found_sets(load_deployment_file(deploy)).items()]
+    sets = [{"set": set_id, "new": is_new} for set_id, is_new in establish_sets(load_deployment_file(deploy)).items()]
     lines = [f"{row['set']}: {'founded' if row['new'] else 'was founded before'}" for row in sets]
     show({"sets": sets}, lines, as_json=as_json)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redrush.cli.background import announce_detached, without_detach
-from redrush.cli.operator_options import KeysFromOption, keys_source
+from redrush.cli.shared_options import KeysFromOption, keys_source
 from redrush.extras import require
 from redrush.stack.limits import GATES_MAX, REPLICAS_MAX, SETS_MAX
 

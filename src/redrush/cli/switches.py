@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from redrush.cli.operator_options import (
+from redrush.cli.shared_options import (
     DataOption,
     DeployOption,
     JsonOption,

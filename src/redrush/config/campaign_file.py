@@ -14,8 +14,8 @@ import msgspec
 from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
-from redrush.config.operations import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.origins import check_origins
+from redrush.config.steering_tables import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.config.toml_hints import INSTANT_FORM, instant_meant

@@ -95,7 +95,7 @@ class ValkeySpec(msgspec.Struct, frozen=True, kw_only=True):
     """What this side shows of itself, where the servers want to see it (their default)."""
 
 
-class GateRole(msgspec.Struct, frozen=True, kw_only=True):
+class GateSection(msgspec.Struct, frozen=True, kw_only=True):
     """The gates: `address` is the participants', `control` that of probes and metrics."""
 
     address: Address
@@ -106,7 +106,7 @@ class GateRole(msgspec.Struct, frozen=True, kw_only=True):
     limits: GateSpec
 
 
-class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
+class ControlSection(msgspec.Struct, frozen=True, kw_only=True):
     """The control role; `gates` are asked whether they live before the whole is called ready."""
 
     control: Address
@@ -126,7 +126,7 @@ class ControlRole(msgspec.Struct, frozen=True, kw_only=True):
     """Who must have signed that; None: it is known by the certificate itself."""
 
 
-class QueryRole(msgspec.Struct, frozen=True, kw_only=True):
+class QuerySection(msgspec.Struct, frozen=True, kw_only=True):
     """The query role: `address` serves grants and totals from the records."""
 
     address: Address
@@ -141,13 +141,13 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_us: int
     sets: tuple[SetSpec, ...]
     valkey: ValkeySpec
-    gate: GateRole
+    gate: GateSection
     limits: LimitsSpec
     """How often one may ask a gate."""
     controls: Mapping[str, Address]
     """Where the control port of each role is, by its name."""
-    control: ControlRole
-    query: QueryRole
+    control: ControlSection
+    query: QuerySection
     admission: AdmissionTable = AdmissionTable()
     """What these gates do otherwise than the campaign says, as `audience`, `gate.limits` and `limits` are."""
 
@@ -197,7 +197,7 @@ class _Reading:
             gate=_gate(file.gate),
             limits=limits_of_table(file.limits),
             controls={row.name: _control(row.name, getattr(file, row.name)) for row in ROLES},
-            control=ControlRole(
+            control=ControlSection(
                 control=_control("control", file.control),
                 found_at=_control_found_at(file.control),
                 gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
@@ -208,7 +208,7 @@ class _Reading:
                 tls_key=self._path_if_any(file.control.tls_key),
                 tls_ca=self._path_if_any(file.control.tls_ca),
             ),
-            query=QueryRole(
+            query=QuerySection(
                 address=_listening("query.port", file.query.host, file.query.port),
                 control=_control("query", file.query),
             ),
@@ -312,14 +312,14 @@ class _Reading:
         return self._path.parent / text
 
 
-def _gate(table: GateTable) -> GateRole:
+def _gate(table: GateTable) -> GateSection:
     if not 1 <= table.workers <= WORKERS_MAX:
         raise Wrong("gate.workers", f"must be from 1 to {WORKERS_MAX}: one for each core")
     if not 1 <= table.count <= GATES_MAX:
         raise Wrong("gate.count", f"must be from 1 to {GATES_MAX}")
     limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max, origins=table.origins)
     check_gate(limits)
-    return GateRole(
+    return GateSection(
         address=_listening("gate.port", table.host, table.port),
         control=_control("gate", table),
         workers=table.workers,

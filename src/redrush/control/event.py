@@ -21,11 +21,11 @@ from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.limits_table import LimitsTable, limits_of_table
 from redrush.config.toml_file import Wrong
 from redrush.control import sealing
+from redrush.control.control_access import load_or_create_token
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import Keys, check_keys, load_or_create_keys
-from redrush.control.operator_access import load_or_create_token
 from redrush.control.plans import Plans
 from redrush.control.sealing import SealedCampaign, is_sealed, seal
 from redrush.core.identity.proof_of_work import ProofOfWork

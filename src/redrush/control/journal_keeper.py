@@ -17,7 +17,7 @@ import msgspec
 from redrush.control.data_dir import DataDir
 from redrush.control.witness import Witness, Witnessed, read_witness
 from redrush.errors import ConfigError
-from redrush.ports.journal import Home, Identity, Recovered
+from redrush.ports.journal import Identity, JournalHome, Recovered
 from redrush.ports.log_rows import Row
 from redrush.ports.records import JournalRecords, RecordsDamaged, RecordsFiles, RecordsMark
 from redrush.ports.store import StoreCorrupt
@@ -43,14 +43,14 @@ SealUp = Callable[[Identity], SealedUp]
 """Seals the campaign, or reads what is sealed; checks the keys. Called once the journal is known for the right one."""
 
 
-def home_of(data_dir: DataDir) -> Home:
+def home_of(data_dir: DataDir) -> JournalHome:
     """Return where the directory is: this machine, its path, its inode."""
     try:
         machine = MACHINE_ID.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         machine = ""
     root = data_dir.root.resolve()
-    return Home(machine or platform.node(), str(root), root.stat().st_ino)
+    return JournalHome(machine or platform.node(), str(root), root.stat().st_ino)
 
 
 def witnessed_by(data_dir: DataDir) -> Witnessed | None:
@@ -168,7 +168,7 @@ class JournalKeeper:
         if recovered.chains.get(seq) != chain:
             raise JournalLost(f"{journal}: has other log records up to {seq} than {who} had; {self._mend()}")
 
-    def _check_home(self, known: Home, found: Home) -> None:
+    def _check_home(self, known: JournalHome, found: JournalHome) -> None:
         """A directory may be moved, on one machine; a copy of it is another event, or a second server of this one."""
         if found.inode == known.inode or (found.machine, found.directory) == (known.machine, known.directory):
             return

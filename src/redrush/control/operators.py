@@ -19,9 +19,9 @@ from typing import Final
 
 import msgspec
 
+from redrush.control.control_access import TOKEN_BYTES, load_token_if_any
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
-from redrush.control.operator_access import TOKEN_BYTES, load_token_if_any
 from redrush.core.identity.tickets import Ticket
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from redrush.dependency import Bulkhead, Refusal, Share
+from redrush.dependency import Bulkhead, Share, Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.lanes import SetPot
 from redrush.http import answers
@@ -63,7 +63,7 @@ class Queries:
         """Let the waiter have what the query returns, or the refusal that its fault comes to; busy is told at once."""
         return self._late.promise(waiter, query)
 
-    async def find(self, pot: SetPot, user: str) -> Claimed | Refusal | None:
+    async def claimed_by(self, pot: SetPot, user: str) -> Claimed | Unanswered | None:
         """Return the user's grant, or None, or why the set was not asked. Raises StoreUnavailable and StoreFailed."""
         lane = pot.lane
         bulkhead = self.sets.get(lane.set)
@@ -72,9 +72,9 @@ class Queries:
         return await bulkhead.ask(lambda: lane.store.find(pot.id, user))
 
 
-def refused(refusal: Refusal) -> bytes:
+def refused(refusal: Unanswered) -> bytes:
     """Return the answer to whoever a set was not asked for."""
-    return answers.QUERIES_BUSY if refusal is Refusal.FULL else answers.SET_AWAY
+    return answers.QUERIES_BUSY if refusal is Unanswered.FULL else answers.SET_AWAY
 
 
 def _told(fault: RedrushError) -> bytes:

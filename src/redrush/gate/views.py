@@ -9,7 +9,7 @@ import msgspec
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.phase import Phase
-from redrush.dependency import Refusal
+from redrush.dependency import Unanswered
 from redrush.gate.queries import Queries, refused
 from redrush.gate.rush.rush import TIME_FRESH_US, Rush
 from redrush.http import answers
@@ -123,11 +123,11 @@ class GrantsView:
         return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
 
 
-async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, str]) -> Refusal | None:
+async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, str]) -> Unanswered | None:
     """Add what the user has in these rounds of one set; or return why that is not known."""
     for rush in rounds:
-        grant = await rush.find(user)
-        if isinstance(grant, Refusal):
+        grant = await rush.grant_of(user)
+        if isinstance(grant, Unanswered):
             return grant
         if grant is not None:
             grants[rush.round.id] = grant

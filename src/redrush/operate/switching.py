@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from redrush.config import load_deployment_file
+from redrush.control.control_access import load_address, load_token
+from redrush.control.control_api import ControlApi
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign, load_open_terms
 from redrush.control.generations import note_generation
-from redrush.control.operator_access import load_address, load_token
-from redrush.control.operator_api import OperatorApi
 from redrush.control.operators import EVENTS_OWN, OperatorVerifier
 from redrush.control.orders import (
     ApplyPlaybook,
@@ -145,7 +145,7 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
     log = SwitchLog.open(board_dir.switches)
     try:
         board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
-        api = OperatorApi(board, lambda last: entries_of(board_dir.switches, last))
+        api = ControlApi(board, lambda last: entries_of(board_dir.switches, last))
         return await api.carry_out(order, Given(_name_of(data_dir, holder), holder.said))
     except WrongSetting as refusal:
         raise ConfigError(str(refusal)) from None

@@ -16,7 +16,7 @@ from redrush.ports.log_rows import Row
 DIGEST_BYTES: Final = 8
 
 
-class Home(msgspec.Struct, frozen=True):
+class JournalHome(msgspec.Struct, frozen=True):
     """Where a journal lives: the machine, the directory, and that directory's inode, which no copy of it has."""
 
     machine: str
@@ -33,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the sealed campaign it grants for; None until that is sealed."""
     keys: dict[str, str] = {}
     """A digest of each secret key, by ring and id: of the keys that receipts and tickets were signed with."""
-    home: Home | None = None
+    home: JournalHome | None = None
 
 
 class Recovered(Protocol):

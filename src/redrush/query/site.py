@@ -23,7 +23,7 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.steering.switches import Snapshot
-from redrush.dependency import Dependency, Refusal, Share
+from redrush.dependency import Dependency, Share, Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
 from redrush.gate.queries import LateAnswers
@@ -107,7 +107,7 @@ class Pool:
             self._idle.put(source)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="redrush-query")
 
-    async def ask(self, question: Callable[[Source], _T]) -> _T | Refusal:
+    async def ask(self, question: Callable[[Source], _T]) -> _T | Unanswered:
         """Return what a source answers to the question, or why none was asked. Raises what it raises."""
         loop = asyncio.get_running_loop()
         return await self.dependency.ask(lambda: loop.run_in_executor(self._threads, self._ask, question))
@@ -191,8 +191,8 @@ def _told(_fault: RedrushError) -> bytes:
     return RECORDS_AWAY
 
 
-def _refused(refusal: Refusal) -> bytes:
-    return answers.QUERIES_BUSY if refusal is Refusal.FULL else RECORDS_AWAY
+def _refused(refusal: Unanswered) -> bytes:
+    return answers.QUERIES_BUSY if refusal is Unanswered.FULL else RECORDS_AWAY
 
 
 def _refused_now(pools: Sequence[Pool]) -> bytes | None:
@@ -228,7 +228,7 @@ class GrantsRoute:
         found = await asyncio.gather(*(pool.ask(lambda source: source.grants_of(user)) for pool in self._pools))
         parts: list[list[RecordedGrant]] = []
         for part in found:
-            if isinstance(part, Refusal):
+            if isinstance(part, Unanswered):
                 return _refused(part)
             parts.append([grant for grant in part if grant.campaign == self._campaign_id])
         grants = sorted((grant for part in parts for grant in part), key=lambda grant: self._order[grant.pot])
@@ -272,7 +272,7 @@ class TotalsRoute:
             found = await asyncio.gather(*(pool.ask(self._question) for pool in self._pools))
             totals: list[RoundSum] = []
             for part in found:
-                if isinstance(part, Refusal):
+                if isinstance(part, Unanswered):
                     return _refused(part)
                 totals += part
             self._totals = tuple(totals)

@@ -36,7 +36,7 @@ from redrush.records.postgres import PostgresRecords
 from redrush.stack.options import SetPlan
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.stack_dir import StackDir
-from redrush.stores.valkey.founding import found_set
+from redrush.stores.valkey.establishing import establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
@@ -71,7 +71,7 @@ class Standing(msgspec.Struct, frozen=True):
     seq: int
 
 
-class SetServers:
+class StackSet:
     """See the module."""
 
     def __init__(
@@ -152,7 +152,9 @@ class SetServers:
         if founded and self.id not in self._stack.read_founded():
             self._stack.add_founded(self.id)
         if not founded:
-            epoch = (await found_set(self._addresses, self._campaign_id, self.id, replicas_needed, self._access)).epoch
+            epoch = (
+                await establish_set(self._addresses, self._campaign_id, self.id, replicas_needed, self._access)
+            ).epoch
             self._stack.add_founded(self.id)
         await self._rename(self._addresses[newest], Terms(epoch + 1, replicas_needed))
 

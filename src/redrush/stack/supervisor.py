@@ -11,7 +11,7 @@ from typing import Any, Final
 from redrush.errors import RedrushError
 from redrush.processes.child import Child, ChildSpec
 from redrush.processes.names import ProcessName
-from redrush.stack.set_servers import SetServers
+from redrush.stack.set_servers import StackSet
 from redrush.stack.stack_dir import Running, StackDir, StackState, write_state
 
 LOOK_S: Final = 1.0
@@ -27,7 +27,7 @@ class Supervisor:
         self._log = log
         self._groups: list[list[Child]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._sets: Sequence[SetServers] = ()
+        self._sets: Sequence[StackSet] = ()
         self._stopping = False
 
     async def start(self, specs: Iterable[ChildSpec], *, until_ready: bool = True) -> None:
@@ -42,7 +42,7 @@ class Supervisor:
             for child in group:
                 waiting.create_task(child.started(until_ready=until_ready))
 
-    def show_roles_of(self, sets: Sequence[SetServers]) -> None:
+    def show_roles_of(self, sets: Sequence[StackSet]) -> None:
         """From now on show which servers of these sets are stores and which replicas."""
         self._sets = sets
 
@@ -65,7 +65,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stack.processes.unlink(missing_ok=True)
 
-    async def _look_at_roles(self, servers: SetServers) -> None:
+    async def _look_at_roles(self, servers: StackSet) -> None:
         children = [child for child in self._children() if child.spec.set_id == servers.id and child.spec.is_server]
         roles = await servers.roles()
         for child, role in zip(children, roles, strict=True):

@@ -31,7 +31,7 @@ from redrush.processes.valkey_server import find_program
 from redrush.stack import role_children
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack, refuse_taken_ports
 from redrush.stack.server_users import ServerUsers
-from redrush.stack.set_servers import STORE, SetServers, SetWithheld
+from redrush.stack.set_servers import STORE, SetWithheld, StackSet
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
 from redrush.watch.log import server_log
@@ -145,7 +145,7 @@ class _Stack:
             ) from None
 
 
-async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan, campaign_id: str) -> list[SetServers]:
+async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan, campaign_id: str) -> list[StackSet]:
     """Start the database and the servers of all sets; return these when they are ready for roles."""
     stack.logs.mkdir(mode=0o700, exist_ok=True)
     make_private([*stack.logs.iterdir(), *(stack.control.rglob("*") if stack.control.is_dir() else ())])
@@ -154,14 +154,14 @@ async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan
     await asyncio.to_thread(database.prepare)
     write_durably(stack.records_dsn, database.dsn().encode())
     users = ServerUsers.of(stack)
-    sets = [SetServers(spec, stack, campaign_id, program, users, database.dsn()) for spec in plan.sets]
+    sets = [StackSet(spec, stack, campaign_id, program, users, database.dsn()) for spec in plan.sets]
     servers = [child for spec in sets for child in spec.children()]
     await supervisor.start([role_children.postgres(database), *servers])
     await asyncio.gather(*(_begin(spec) for spec in sets))
     return sets
 
 
-async def _begin(servers: SetServers) -> None:
+async def _begin(servers: StackSet) -> None:
     """A set that is withheld is told of, and the stack goes on: with the control role, for the orders that mend it."""
     try:
         await servers.begin()

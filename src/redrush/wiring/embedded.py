@@ -42,9 +42,9 @@ from redrush.wiring.control_tls import Shown
 from redrush.wiring.dependencies import breaker_readings
 from redrush.wiring.files import limits_of
 from redrush.wiring.gate_of_event import gate_of_event
-from redrush.wiring.operating import ControlPort, Operating, operation_failed
 from redrush.wiring.readings import gate_readings, recorder_readings
 from redrush.wiring.role import add_probes, ready_unless
+from redrush.wiring.steering import ControlPort, Steering, operation_failed
 
 EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
@@ -140,7 +140,7 @@ class Embedded:
             failed=self._fail,
             clock_check=self._clocks.check,
         )
-        self._operating = Operating.open(
+        self._operating = Steering.open(
             self._data_dir, self._terms.plans, campaign, clock.now_us, operation_failed(self._log)
         )
         self._operating.board.follow(self._gate.switches.apply)

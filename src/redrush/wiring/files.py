@@ -16,7 +16,7 @@ from redrush.http.connection import REFUSALS_MAX
 from redrush.http.control_port import GUESTS_MAX
 from redrush.http.reader import Limits
 from redrush.http.sockets import BACKLOG_MAX, backlog
-from redrush.wiring.operating import OPERATORS_MAX
+from redrush.wiring.steering import OPERATORS_MAX
 
 OWN_FILES: Final = 64
 """The process's own: journal, records, logs, listening ports, the loop; and what threads open for a moment."""

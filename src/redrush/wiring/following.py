@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.control.operator_access import load_token_if_any
+from redrush.control.control_access import load_token_if_any
 from redrush.control.switch_follower import SwitchFollower
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
 from redrush.http.ask import ControlAddress, ControlUnreachable, ask

@@ -26,7 +26,7 @@ from redrush.http.site import Site
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.files import raise_files_max
-from redrush.wiring.operating import ControlPort
+from redrush.wiring.steering import ControlPort
 
 TROUBLED_S: Final = 5.0
 """How long after its last fault a part still counts as troubled: parts that go on by themselves report each try."""

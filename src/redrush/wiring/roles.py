@@ -40,10 +40,10 @@ from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
 from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
-from redrush.wiring.operating import Operating, operation_failed
 from redrush.wiring.readings import recorder_readings
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
+from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.wardens import Wardens
 
 
@@ -193,7 +193,7 @@ class ControlRole:
         self._parts = Parts()
         self._stores: dict[str, ValkeyStore] = {}
         self._overview: Overview | None = None
-        self._operating: Operating | None = None
+        self._operating: Steering | None = None
         self._wardens: Wardens | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
@@ -201,7 +201,7 @@ class ControlRole:
         # What is sealed may be read-only, so the board is where this role notes other things too.
         board_dir = DataDir(around.deployment.control.notes)
         board_dir.create()
-        self._operating = Operating.open(
+        self._operating = Steering.open(
             board_dir, around.terms.plans, campaign, around.clock.now_us, operation_failed(around.log)
         )
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)

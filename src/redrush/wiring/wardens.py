@@ -8,7 +8,7 @@ from typing import Final
 from redrush.config.deployment_file import Duty
 from redrush.control.comparing import HeardOf
 from redrush.control.overview import Lack
-from redrush.control.set_operations import SetOperations, Watched
+from redrush.control.sets_api import SetsApi, Watched
 from redrush.control.switchboard import Switchboard
 from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes
@@ -64,9 +64,9 @@ class Wardens:
             )
             self._watched.append(Watched(servers, warden, heard))
 
-    def operations(self, board: Switchboard, lack: Callable[[str], Lack | None]) -> SetOperations:
+    def operations(self, board: Switchboard, lack: Callable[[str], Lack | None]) -> SetsApi:
         """Return the operations on the sets, which note orders on this board. `lack` says why a set cannot grant."""
-        return SetOperations(board, self._watched, lack)
+        return SetsApi(board, self._watched, lack)
 
     def hint(self, set_id: str) -> str | None:
         """Return what the set's warden does about it, or waits for; None if it has nothing to say."""

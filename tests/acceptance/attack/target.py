@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from redrush.control.control_access import load_token
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import load_token
 from tests.deploy.servers import CAMPAIGN, COMMAND, tickets
 
 HOST = "127.0.0.1"

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from redrush.control.operator_access import load_token
+from redrush.control.control_access import load_token
 from tests.acceptance.attack.target import HOST, attacked
 
 BODIES = 10_000

@@ -29,7 +29,7 @@ from redrush.processes.loopback import free_port
 from redrush.processes.postgres_server import PostgresServer
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import ValkeyStore
-from redrush.stores.valkey.founding import found_set
+from redrush.stores.valkey.establishing import establish_set
 from tests.acceptance.chaos import evidence
 from tests.campaigns import OFF, campaign, lucky
 
@@ -73,7 +73,7 @@ class Deployment:
         text = '[event]\ndata = "."\nrecords = { file = "records.dsn" }\n'
         for set_id, server in self.servers.items():
             await server.start()
-            await found_set([server.address], "backlog", set_id, 0)
+            await establish_set([server.address], "backlog", set_id, 0)
             text += f'\n[[set]]\nid = "{set_id}"\naddresses = ["{server.address}"]\n'
         text += "\n[gate]\nport = 1\n"
         (self.directory / "deployment.toml").write_text(text, encoding="utf-8")

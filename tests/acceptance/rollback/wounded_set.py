@@ -20,7 +20,7 @@ from redrush.ports.records import RecordsFailed
 from redrush.ports.store import Claimed, Granted, Known, LogRecord, PotTerms, StoreUnavailable, claims_of
 from redrush.processes.failure import ServerFailed
 from redrush.processes.valkey_server import ValkeyServer
-from redrush.stores.valkey import Access, ValkeyStore, found_set
+from redrush.stores.valkey import Access, ValkeyStore, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.proof import read_held
@@ -227,7 +227,7 @@ async def wounded_set(directory: Path, replicas: int) -> AsyncIterator[WoundedSe
     async with servers(directory, replicas + 1) as started:
         if replicas:
             await follow(started[1], started[0])
-        await found_set([server.address for server in started], CAMPAIGN, SET, replicas)
+        await establish_set([server.address for server in started], CAMPAIGN, SET, replicas)
         wounded = WoundedSet(directory, started)
         await wounded.begin()
         try:

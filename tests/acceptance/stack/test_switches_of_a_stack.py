@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 
+from redrush.control.control_access import load_address, load_token
 from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import load_address, load_token
 from redrush.http.ask import ask
 from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
 from tests.campaigns import campaign

@@ -17,7 +17,7 @@ from redrush.processes.failure import ProcessFailed
 from redrush.processes.loopback import HOST, free_port
 from redrush.processes.pinned import Child, Cores, Target
 from redrush.processes.valkey_server import ValkeyServer
-from redrush.stores.valkey import Access, found_set
+from redrush.stores.valkey import Access, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 
@@ -141,7 +141,7 @@ class Sets:
         for set_id, servers in self._servers.items():
             for server in servers[1:]:
                 await until(server.address, ("ROLE",), lambda role: role[3:4] == [b"connected"])
-            await found_set([server.address for server in servers], CAMPAIGN, set_id, replicas)
+            await establish_set([server.address for server in servers], CAMPAIGN, set_id, replicas)
 
     def _granted(self, set_id: str, round_id: str) -> int:
         primary, *replicas = self._servers[set_id]

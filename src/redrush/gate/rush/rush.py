@@ -15,7 +15,7 @@ from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.outcomes import Outcome
 from redrush.core.rush.phase import Phase, phase_of
 from redrush.core.sets.division import home
-from redrush.dependency import Refusal
+from redrush.dependency import Unanswered
 from redrush.gate.admission import Admission
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Parked, SetPot
@@ -259,12 +259,12 @@ class Rush:
         return self._closed
 
     async def _grant_or_closed(self, pot: SetPot, user: str) -> bytes:
-        claimed = await self._queries.find(pot, user)
+        claimed = await self._queries.claimed_by(pot, user)
         if claimed is None:
             self.counts.closed += 1
             self._wake()
             return self._closed
-        if isinstance(claimed, Refusal):
+        if isinstance(claimed, Unanswered):
             return refused(claimed)
         return self._repeat(user, claimed)
 
@@ -274,11 +274,11 @@ class Rush:
         self.counts.repeat += 1
         return self._granted.repeat(user, claimed)
 
-    async def find(self, user: str) -> str | Refusal | None:
+    async def grant_of(self, user: str) -> str | Unanswered | None:
         """Return the user's grant as JSON, or None, or why the set was not asked. Raises StoreUnavailable and
         StoreFailed."""
-        claimed = await self._queries.find(self.home(user), user)
-        if claimed is None or isinstance(claimed, Refusal):
+        claimed = await self._queries.claimed_by(self.home(user), user)
+        if claimed is None or isinstance(claimed, Unanswered):
             return claimed
         return self._granted.write(user, claimed.slot, claimed.at_us)
 

@@ -132,7 +132,7 @@ class ValkeyStore:
     ) -> Self:
         """Find the set's primary among the addresses (all of the set's servers, or seeds of a cluster) and attach.
 
-        Raises StoreUnavailable if there is none within this time, also if no set was founded there (`found_set`),
+        Raises StoreUnavailable if there is none within this time, also if no set was founded there (`establish_set`),
         ServerMisconfigured if a server would lose what it acknowledged or is too old.
         """
         keys, library, access = SetKeys(campaign_id, set_id), Library.read(), access or Access()

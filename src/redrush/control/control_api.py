@@ -78,7 +78,7 @@ class _Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readings: dict[str, float]
 
 
-class OperatorApi:
+class ControlApi:
     """The operations on one switchboard."""
 
     def __init__(

@@ -7,12 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
-from redrush.control.data_dir import DataDir
-from redrush.control.operator_access import (
+from redrush.control.control_access import (
     forget_address,
     keep_address,
 )
-from redrush.control.operator_api import Operation, OperatorApi
+from redrush.control.control_api import ControlApi, Operation
+from redrush.control.data_dir import DataDir
 from redrush.control.operators import OperatorVerifier
 from redrush.control.plans import Plans
 from redrush.control.rule_runner import RuleRunner
@@ -90,7 +90,7 @@ class ControlPort:
         yield Reading("redrush_control_guests_ended", help_, "counter", (), ended)
 
 
-class Operating:
+class Steering:
     """The parts of one process that has the switchboard. `open`, then the rest, then `stop`."""
 
     def __init__(
@@ -122,7 +122,7 @@ class Operating:
 
     def serve_on(self, site: Site, further: Iterable[Operation] = ()) -> None:
         """Let a control port serve the control API, and what else this process has operations for."""
-        api = OperatorApi(
+        api = ControlApi(
             self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell, self._now_us
         )
         for operation in chain(api.operations(), further):

@@ -17,7 +17,7 @@ from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.errors import RedrushError
-from redrush.stores.valkey import Access, found_set
+from redrush.stores.valkey import Access, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 from redrush.wiring.set_stores import access_of, open_records
@@ -35,7 +35,7 @@ class _Server(msgspec.Struct, frozen=True):
     keys: int
 
 
-def found_sets(deployment: DeploymentFile) -> dict[str, bool]:
+def establish_sets(deployment: DeploymentFile) -> dict[str, bool]:
     """Found every set of the deployment that is not; return by set whether it was founded just now.
 
     Sets are founded in order. Raises RedrushError at the first that cannot be: those before it are founded, and it may
@@ -44,20 +44,20 @@ def found_sets(deployment: DeploymentFile) -> dict[str, bool]:
     campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
     access = access_of(deployment.valkey, Duty.WARDEN)
 
-    async def found_all() -> dict[str, bool]:
+    async def establish_all() -> dict[str, bool]:
         return {
             spec.id: await _found(spec, campaign_id, access, in_cluster=deployment.valkey.cluster)
             for spec in deployment.sets
         }
 
-    return asyncio.run(found_all())
+    return asyncio.run(establish_all())
 
 
 async def _found(spec: SetSpec, campaign_id: str, access: Access, *, in_cluster: bool) -> bool:
     async with _servers(spec, campaign_id, access) as servers:
         if any(server.epoch for server in servers):
             # What it is asked for also when there is nothing to found: the functions of this release.
-            await found_set(spec.addresses, campaign_id, spec.id, spec.replicas_needed, access)
+            await establish_set(spec.addresses, campaign_id, spec.id, spec.replicas_needed, access)
             return False
         if (recorded := await asyncio.to_thread(_recorded_seq, spec)) > 0:
             raise RedrushError(
@@ -66,7 +66,7 @@ async def _found(spec: SetSpec, campaign_id: str, access: Access, *, in_cluster:
             )
         if not in_cluster:  # whose servers know by themselves who is whose replica, and hold other sets too
             await _line_up(spec, servers)
-    await found_set(spec.addresses, campaign_id, spec.id, spec.replicas_needed, access)
+    await establish_set(spec.addresses, campaign_id, spec.id, spec.replicas_needed, access)
     return True
 
 

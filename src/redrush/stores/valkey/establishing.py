@@ -14,7 +14,7 @@ from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.terms import Terms, load, terms_of
 
 
-async def found_set(
+async def establish_set(
     addresses: Sequence[Address], campaign_id: str, set_id: str, replicas_needed: int, access: Access | None = None
 ) -> Terms:
     """Create the set, empty, under epoch 1; return its terms, those it has if it was founded before.

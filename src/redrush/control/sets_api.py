@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from redrush.control.comparing import HeardOf
-from redrush.control.operator_api import Fields, Operation
+from redrush.control.control_api import Fields, Operation
 from redrush.control.orders import Given
 from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
@@ -51,7 +51,7 @@ class _Knowing(msgspec.Struct, frozen=True):
     known: dict[str, Known]
 
 
-class SetOperations:
+class SetsApi:
     """The operations on the sets that this control role watches over; on none where a cluster promotes by itself."""
 
     def __init__(self, board: Switchboard, sets: Sequence[Watched], lack: Callable[[str], Lack | None]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from redrush.config.deployment_file import Duty
 from redrush.core.rush.campaign import Slots
 from redrush.errors import RedrushError
-from redrush.operate.founding import found_sets
+from redrush.operate.establishing import establish_sets
 from redrush.ports.records import Posted
 from redrush.ports.store import Opened, PotState, PotTerms, StoreUnavailable, claims_of
 from redrush.records.postgres import PostgresRecords
@@ -59,12 +59,12 @@ def machines(tmp_path: Path, databases: Databases) -> Machines:
 
 def test_quiet_and_empty_servers_become_a_set_that_grants_on_two_disks(machines: Machines) -> None:
     with machines.up(0, 1):
-        assert found_sets(machines.deployment) == {"s1": True}
+        assert establish_sets(machines.deployment) == {"s1": True}
         terms, state = claim_once(machines)
         assert terms == Terms(epoch=1, replicas_needed=1)
         assert (state.claimed_ever, state.left) == (1, 1)
         # Whoever asks again changes nothing.
-        assert found_sets(machines.deployment) == {"s1": False}
+        assert establish_sets(machines.deployment) == {"s1": False}
         assert claim_once(machines) == (terms, state)
 
 
@@ -94,7 +94,7 @@ def test_the_command_works_as_the_documentation_prints_it(machines: Machines, tm
 
 def test_a_set_is_not_founded_without_all_of_its_servers(machines: Machines) -> None:
     with machines.up(0), pytest.raises(RedrushError, match=str(machines.ports[1])):
-        found_sets(machines.deployment)
+        establish_sets(machines.deployment)
 
 
 def test_a_set_whose_data_are_lost_is_not_founded_again(machines: Machines) -> None:
@@ -103,12 +103,12 @@ def test_a_set_whose_data_are_lost_is_not_founded_again(machines: Machines) -> N
     records.apply([Posted(record=Opened(1, "r1", Slots(0, 2)), campaign="c", postings=())])
     records.close()
     with machines.up(0, 1), pytest.raises(RedrushError, match="rebuilt"):
-        found_sets(machines.deployment)
+        establish_sets(machines.deployment)
 
 
 def test_servers_that_hold_something_else_are_left_alone(machines: Machines) -> None:
     other = msgspec.structs.replace(machines.deployment.sets[0], id="other")
     with machines.up(0, 1):
-        found_sets(msgspec.structs.replace(machines.deployment, sets=(other,)))
+        establish_sets(msgspec.structs.replace(machines.deployment, sets=(other,)))
         with pytest.raises(RedrushError, match="something else"):
-            found_sets(machines.deployment)
+            establish_sets(machines.deployment)
