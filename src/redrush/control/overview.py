@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.core.sets.absence import Absence
 from redrush.errors import RedrushError
@@ -30,10 +31,6 @@ class Lack(msgspec.Struct, frozen=True):
     why: str
 
 
-def _ignore(_set: str, _lack: Lack | None) -> None:
-    """Nobody asked to be told."""
-
-
 def _no_hint(_set: str) -> str | None:
     return None
 
@@ -50,7 +47,7 @@ class Overview:
         sets_of: Callable[[str], Sequence[str]],
         warm_up_us: int,
         gates: Mapping[str, Probe],
-        told: Callable[[str, Lack | None], None] = _ignore,
+        told: Callable[[str, Lack | None], None] = ignore,
         hint: Callable[[str], str | None] = _no_hint,
     ) -> None:
         """`gates` are asked whether they live, by address. `told` hears of a set that cannot grant, of another reason,

@@ -18,6 +18,7 @@ from redrush.control.comparing import AFTERWARDS, Comparing, Heard, Lacking, Rec
 from redrush.control.server_probe import LOOK_S, Probe
 from redrush.control.set_state import SetState, replica_state
 from redrush.control.warden_notes import WardenNotes
+from redrush.core.nobody import ignore
 from redrush.core.sets.address import Address
 from redrush.core.sets.failover import (
     Fence,
@@ -45,10 +46,6 @@ Others = Callable[[], Awaitable[Mapping[str, Transfers | None]]]
 """Asks every other set what it has taken and given; None for one that cannot be reached."""
 
 
-def _ignore(_what: str) -> None:
-    """Nobody asked to be told."""
-
-
 class Warden:
     """Watches over one set. `run` it as a task; cancel it to end it: the next one goes on from any point."""
 
@@ -62,7 +59,7 @@ class Warden:
         others: Others,
         recorded: Recorded | None = None,
         heard: Heard = nothing_heard,
-        told: Callable[[str], None] = _ignore,
+        told: Callable[[str], None] = ignore,
     ) -> None:
         """`recorded` and `heard` tell what is known of the log (`redrush.control.comparing`). `told` hears, in a
         sentence, of every step that is taken and of everything that fails."""

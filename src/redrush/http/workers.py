@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
+from redrush.core.nobody import ignore
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ending import stop_signals
 
@@ -36,11 +37,7 @@ LOOK_S: Final = 0.5
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def _ignore(_number: int, _status: int) -> None:
-    """Nobody asked to be told."""
-
-
-def run_workers(count: int, work: Callable[[int], None], *, died: Callable[[int, int], None] = _ignore) -> int:
+def run_workers(count: int, work: Callable[[int], None], *, died: Callable[[int, int], None] = ignore) -> int:
     """Run `work(number)` in `count` processes until told to stop (`stop_signals`); return the exit status.
 
     `work` gets 0 … count − 1, must end on SIGTERM by itself, and may raise RedrushError, whose text goes to stderr.

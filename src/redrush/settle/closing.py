@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign, Round, Slots
 from redrush.core.rush.leftover import destination, transfer_id
 from redrush.errors import RedrushError
@@ -69,18 +70,6 @@ async def _nothing_to_drain(_round_id: str) -> None:
     """Nobody accepts claims here."""
 
 
-def _never() -> bool:
-    return False
-
-
-def _ignore_moved(_pot: str) -> None:
-    """Nobody asked to be told."""
-
-
-def _ignore_fault(_fault: RedrushError) -> None:
-    """Nobody asked to be told."""
-
-
 class Closer:
     """Closes every round of a campaign at its instant. `run` it as a task; `stop` ends it."""
 
@@ -91,9 +80,9 @@ class Closer:
         clock: Clock,
         *,
         drain: Callable[[str], Awaitable[None]] = _nothing_to_drain,
-        moved: Callable[[str], None] = _ignore_moved,
-        paused: Callable[[], bool] = _never,
-        on_fault: Callable[[RedrushError], None] = _ignore_fault,
+        moved: Callable[[str], None] = ignore,
+        paused: Callable[[], bool] = never,
+        on_fault: Callable[[RedrushError], None] = ignore,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`drain` returns when all claims that a round accepted are decided; it is awaited after the round closed and

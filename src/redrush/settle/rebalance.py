@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import msgspec
 
+from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.phase import Phase, phase_of
 from redrush.core.sets.division import slots_in_play
@@ -63,10 +64,6 @@ class RoundBalance(msgspec.Struct, frozen=True):
     sold_out: bool
 
 
-def _ignore_fault(_fault: RedrushError) -> None:
-    """Nobody asked to be told."""
-
-
 class Rebalancer:
     """Balances every open round. `run` it as a task; `stop` ends it."""
 
@@ -78,7 +75,7 @@ class Rebalancer:
         *,
         sets_of: Callable[[str], Sequence[str]],
         lines: Mapping[str, NewsLine],
-        on_fault: Callable[[RedrushError], None] = _ignore_fault,
+        on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
         """`stores` and `lines` are by set; `sets_of` names the sets of a round, always in the same order. `on_fault`
         hears of each move that failed and each set that cannot be looked at, once until it can again.

@@ -30,6 +30,7 @@ from typing import Final, Protocol, TypeVar
 
 from redrush.core.load.breaker import Breaker, Rule
 from redrush.core.money.ledger import SlotAmounts
+from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import Change
@@ -98,20 +99,12 @@ class Recorded(Protocol):
         """See the port."""
 
 
-def _never() -> bool:
-    return False
-
-
 def _no_pace() -> float | None:
     return None
 
 
 async def _keep_all(_seq: int) -> None:
     """This log is not trimmed."""
-
-
-def _ignore(_fault: RedrushError) -> None:
-    """Nobody asked to be told."""
 
 
 class Recorder:
@@ -127,10 +120,10 @@ class Recorder:
         set_id: str | None = None,
         begin: Callable[[History], int] | None = None,
         trim: Callable[[int], Awaitable[object]] | None = None,
-        busy: Callable[[], bool] = _never,
-        paused: Callable[[], bool] = _never,
+        busy: Callable[[], bool] = never,
+        paused: Callable[[], bool] = never,
         grants_per_s_max: Callable[[], float | None] = _no_pace,
-        on_fault: Callable[[RedrushError], None] = _ignore,
+        on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
         """`set_id` names the set, where rounds are divided over several. `begin` has the records follow a history of
         the log and returns their cursor, where the log may have more than one. `trim(seq)` removes log records up to

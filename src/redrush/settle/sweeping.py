@@ -21,6 +21,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.leftover import LEFTOVER_PREFIX, sweep_id
 from redrush.errors import RedrushError
@@ -44,18 +45,6 @@ SWEEPS_MAX: Final = 10_000
 """Sweeps of one pot. Each follows a late move, of which there are a few; more would be a fault, moving in a circle."""
 
 
-def _never() -> bool:
-    return False
-
-
-def _ignore_moved(_pot: str) -> None:
-    """Nobody asked to be told."""
-
-
-def _ignore_fault(_fault: RedrushError) -> None:
-    """Nobody asked to be told."""
-
-
 class SetsCloser:
     """Closes every round in every set. `run` it as a task; `stop` ends it."""
 
@@ -66,9 +55,9 @@ class SetsCloser:
         clock: Clock,
         *,
         sets_of: Callable[[str], Sequence[str]],
-        moved: Callable[[str], None] = _ignore_moved,
-        paused: Callable[[], bool] = _never,
-        on_fault: Callable[[RedrushError], None] = _ignore_fault,
+        moved: Callable[[str], None] = ignore,
+        paused: Callable[[], bool] = never,
+        on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
         """`stores` are by set; `sets_of` names the sets of a round, among them those of every earlier one. `moved`
         hears of each pot that was given slots; `on_fault` of what keeps a round from being settled, at every try. While

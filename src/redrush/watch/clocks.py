@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from redrush.core.nobody import ignore
 from redrush.core.rush.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, Verdict, in_seconds, judge
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import CLOCKS_APART_MAX, Snapshot
@@ -24,10 +25,6 @@ WHAT_TO_DO: Final = (
 )
 
 
-def _nobody_asks(_in_doubt: bool) -> None:
-    """Nothing depends on the clock."""
-
-
 class ClockWatch:
     """See the module. `run` it as a task; `check` is what rounds are held against besides this process's own clock."""
 
@@ -38,7 +35,7 @@ class ClockWatch:
         heard: Mapping[str, Heard],
         log: Any,
         *,
-        doubted: Callable[[bool], None] = _nobody_asks,
+        doubted: Callable[[bool], None] = ignore,
     ) -> None:
         """`ours` names this process ("this gate"); `heard` are the clocks of others by name; `doubted` is called when
         this process begins, and ceases, to doubt its own."""

@@ -11,6 +11,7 @@ import msgspec
 
 from redrush.control.control_access import load_token_if_any
 from redrush.control.switch_follower import SwitchFollower
+from redrush.core.nobody import ignore
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
 from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 from redrush.ports.clock import HeardTimes, TimeHeard
@@ -116,10 +117,6 @@ async def _follow(heard: AsyncIterator[Snapshot], apply: Callable[[Snapshot], No
         apply(snapshot)
 
 
-def _ignore_alike(_count: int) -> None:
-    """Nobody asked how many there are."""
-
-
 class Reporting:
     """Tells the control role how this process is: sent and forgotten, and not sent while operators want it so."""
 
@@ -135,9 +132,7 @@ class Reporting:
         """Let the snapshot hold."""
         self._dropped = snapshot.flag(REPORTING_DROPPED)
 
-    async def run(
-        self, readings: Callable[[], Mapping[str, float]], alike: Callable[[int], None] = _ignore_alike
-    ) -> None:
+    async def run(self, readings: Callable[[], Mapping[str, float]], alike: Callable[[int], None] = ignore) -> None:
         """Tell the readings, for ever; `alike` hears each time how many processes of this kind there are.
 
         While the control role is away nothing is told, for it has no rules then, and nothing heard.

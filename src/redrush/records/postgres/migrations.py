@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
+from redrush.core.nobody import ignore
 from redrush.errors import ConfigError
 from redrush.records.postgres.link import ImpatientConnection
 from redrush.sqlfiles import load_numbered, load_statements
@@ -21,17 +22,13 @@ that was given up would be made anew from its beginning, again and again."""
 Tell = Callable[[str], object]
 
 
-def _ignore(_what: str) -> None:
-    """Nobody asked to be told."""
-
-
 def migrations() -> list[str]:
     """Return the scripts in order; the k-th brings a database from version k to k + 1."""
     return list(load_numbered(__package__).values())
 
 
 def migrate(
-    connection: psycopg.Connection[Any], name: str, tell: Tell = _ignore, *, version_max: int | None = None
+    connection: psycopg.Connection[Any], name: str, tell: Tell = ignore, *, version_max: int | None = None
 ) -> None:
     """Bring the database up to the newest version, or to `version_max`. Several processes may do so at once.
 

@@ -26,6 +26,7 @@ import msgspec
 import psycopg
 
 from redrush.core.money.ledger import GrantRule
+from redrush.core.nobody import ignore
 from redrush.errors import ConfigError
 from redrush.ports.log_rows import Row, granted_row, record_of, row_of, users_text
 from redrush.ports.records import (
@@ -64,10 +65,6 @@ _PACKAGE = "redrush.records.postgres"
 
 POTS_MAX: Final = 100_000
 """Numbers of pots that are remembered; one that is not is looked up again."""
-
-
-def _ignore(_what: str) -> None:
-    """Nobody asked to be told."""
 
 
 class RoundTotals(msgspec.Struct, frozen=True):
@@ -109,7 +106,7 @@ class PostgresRecords:
         *,
         query_max_s: float = QUERY_MAX_S,
         answer_max_s: float = ANSWER_MAX_S,
-        tell: Tell = _ignore,
+        tell: Tell = ignore,
     ) -> None:
         """Connects to nothing yet. `log` names the log in the database, such as "s1". `tell` hears how far a migration
         of the schema is.

@@ -11,6 +11,7 @@ from typing import Final
 
 import apsw
 
+from redrush.core.nobody import ignore
 from redrush.errors import ConfigError
 from redrush.sqlfiles import load_numbered
 
@@ -34,7 +35,7 @@ def migrate(writer: apsw.Connection, path: Path, tell: Tell, *, version_max: int
         )
     for target, script in scripts.items():
         if version < target <= (version_max or target):
-            _make(writer, script, tell if version else _ignore, f"{path}: records of version {version} become {target}")
+            _make(writer, script, tell if version else ignore, f"{path}: records of version {version} become {target}")
             writer.pragma("user_version", target)
 
 
@@ -44,7 +45,3 @@ def _make(writer: apsw.Connection, script: str, tell: Tell, what: str) -> None:
     for number, (name, statements) in enumerate(zip(steps[::2], steps[1::2], strict=True), start=1):
         tell(f"{what}, step {number} of {len(steps) // 2}: {name}")
         writer.execute(statements)
-
-
-def _ignore(_what: str) -> None:
-    """Nothing is moved in an empty file."""

@@ -22,6 +22,7 @@ from typing import Any, Self
 import apsw
 import msgspec
 
+from redrush.core.nobody import ignore
 from redrush.ports.log_rows import Row, chain_after, granted_row, row_of, users_text
 from redrush.ports.records import (
     Balance,
@@ -48,10 +49,6 @@ POTS_MAX = 100_000
 _encode = msgspec.json.Encoder().encode
 
 
-def _ignore(_what: str) -> None:
-    """Nobody asked to be told."""
-
-
 class SqliteRecords:
     """Fulfils `redrush.ports.records.Records`. Calls may come from any thread.
 
@@ -71,7 +68,7 @@ class SqliteRecords:
         self._read_lock = threading.Lock()
 
     @classmethod
-    def open_path(cls, path: Path, tell: Tell = _ignore) -> Self:
+    def open_path(cls, path: Path, tell: Tell = ignore) -> Self:
         """Open the records at `path`, creating them if the file is missing or empty. Those of an older version are
         brought to this one first; `tell` hears how far that is.
 
@@ -172,7 +169,7 @@ class SqliteRecords:
             self._reader.close(True)
             self._writer.close(True)
             aside = set_aside(self._path)
-            self._writer, self._reader = open_file(self._path, _ignore)
+            self._writer, self._reader = open_file(self._path, ignore)
             self._forget_numbers()
         self.belong_to(log)
         return aside

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 import apsw
 
+from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.ports.journal import Identity, Keeper, NobodyElse
 from redrush.ports.log_rows import granted_row, row_of, users_text
@@ -47,10 +48,6 @@ OPENED_MAX: Final = 1_000
 _user_of, _request_of = attrgetter("user"), attrgetter("request")
 
 
-def _ignore(_failure: StoreFailed) -> None:
-    """Nobody asked to be told."""
-
-
 class SqliteStore:
     """The `redrush.ports.store.Store` on a SQLite file. Open it with `open_path`; use it from one event loop."""
 
@@ -76,7 +73,7 @@ class SqliteStore:
         *,
         vfs: str | None = None,
         keeper: Keeper | None = None,
-        on_failure: Callable[[StoreFailed], None] = _ignore,
+        on_failure: Callable[[StoreFailed], None] = ignore,
         wal_pages_max: int = WAL_PAGES_MAX,
     ) -> Self:
         """Open or create the journal at `path` and recover what it holds.
