@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from redrush.config import Secret, SetSpec
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.core.sets.failover import Terms
+from redrush.operate.entrance import REFUSED, Entrance
 from redrush.operate.set_rebuilding import rebuild_set
 from redrush.ports.store import (
     Claim,
@@ -22,9 +24,11 @@ from redrush.ports.store import (
     HoldState,
     PotState,
     PotTerms,
+    Store,
     StoreConflict,
     StoreUnavailable,
     Taken,
+    Transfers,
     claims_of,
 )
 from redrush.processes.valkey_server import ValkeyServer
@@ -274,5 +278,101 @@ def test_grants_that_the_journal_lacks_are_honoured_by_their_receipts(tmp_path: 
                 assert slots == list(range(5, 20))
                 assert (await again.state("r1")).left == 0
                 await link.close()
+
+    asyncio.run(run())
+
+
+def test_what_another_set_was_given_is_taken_only_where_it_was(tmp_path: Path) -> None:
+    """Two sets lost a move each to a third one: which of the two each came from nobody says, but their slots do."""
+
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,):
+            journals, stores = {}, {}
+            for number, name in enumerate(("s1", "s2", "s3")):
+                await found_set([server.address], CAMPAIGN, name, 0)
+                stores[name] = await ValkeyStore.connect([server.address], CAMPAIGN, name)
+                await stores[name].open([PotTerms(POT, Slots(100 * number, 10))])
+                journals[name] = await stores[name].log(0, 100)
+            taken = {}
+            for name in ("s1", "s2"):
+                taken[name] = await stores[name].take(POT, 4, f"rebalance:{POT}:{name}:s3")
+                await stores["s3"].give(POT, taken[name], f"rebalance:{POT}:{name}:s3")
+            third = await stores["s3"].transfers()
+
+            async def instead(set_id: str) -> Transfers:
+                return Transfers(taken={}, given={})  # s1 and s2 are withheld, and their records lag
+
+            async with servers(tmp_path / "new", 1) as (fresh,):
+                for name in ("s1", "s2"):
+                    away = BreakableStore(stores["s2" if name == "s1" else "s1"])
+                    away.away = True
+                    others: dict[str, Store] = {"s2" if name == "s1" else "s1": away, "s3": stores["s3"]}
+                    await rebuild_set(CAMPAIGN, name, fresh.address, journals[name], others, epoch=9, instead=instead)
+                    again = await ValkeyStore.connect([fresh.address], CAMPAIGN, name)
+                    assert list((await again.transfers()).taken) == [f"rebalance:{POT}:{name}:s3"]
+                    assert (await again.state(POT)).left == 6
+                    await again.close()
+            assert await stores["s3"].transfers() == third
+            for store in stores.values():
+                await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_move_whose_slots_were_granted_here_does_not_fit(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with pair(tmp_path) as (store, old, fresh):
+            await store.open([PotTerms(POT, Slots(0, 10))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
+            await found_set([old.address], CAMPAIGN, "s2", 0)
+            other = await ValkeyStore.connect([old.address], CAMPAIGN, "s2")
+            await other.open([PotTerms(POT, Slots(100, 0))])
+            await other.give(POT, (Slots(0, 2),), f"rebalance:{POT}:x:s2")
+            with pytest.raises(StoreConflict, match="GRANTED"):
+                await rebuild_set(CAMPAIGN, SET, fresh.address, await store.log(0, 100), {"s2": other}, epoch=9)
+            await other.close()
+
+    asyncio.run(run())
+
+
+def spec_of(server: ValkeyServer, set_id: str) -> SetSpec:
+    """A set on this server, without records."""
+    return SetSpec(id=set_id, addresses=(server.address,), replicas_needed=0, from_round=None, records=Secret(""))
+
+
+def test_a_grant_is_honoured_whose_slot_had_come_by_a_move_that_was_lost(tmp_path: Path) -> None:
+    """Its slot is back in another set, in another round, or on its way; or somebody else was granted it since."""
+
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,):
+            stores = {}
+            for number, name in enumerate(("s1", "s2")):
+                await found_set([server.address], CAMPAIGN, name, 0)
+                stores[name] = await ValkeyStore.connect([server.address], CAMPAIGN, name)
+                await stores[name].open([PotTerms("early", Slots(100 + 10 * number, 5))])
+                await stores[name].open([PotTerms("late", Slots(10 * number, 10))])
+            entrance = Entrance([spec_of(server, name) for name in stores], CAMPAIGN, Access(), ["early", "late"])
+
+            async def entered(user: str, slot: int) -> str | None:
+                return await entrance.enter("s1", Granted(0, "late", slot, (user,), AT_US))
+
+            assert await entered("own", 7) is None
+            assert await entered("from another set", 13) is None
+            assert await entered("from another round", 102) is None
+            assert await entered("from both", 113) is None
+            (run,) = await stores["s2"].take("late", 1, "rebalance:late:cut-off:s1")
+            assert await entered("on its way", run.first) is None
+            (claimed,) = await stores["s2"].claim(claims_of("late", ["somebody"]), AT_US)
+            assert isinstance(claimed, Claimed)
+            assert await entered("too late", claimed.slot) == REFUSED["ABSENT"]
+            assert await entered("own", 8) == REFUSED["HELD"]
+            for user, slot in (("own", 7), ("from another set", 13), ("from both", 113), ("on its way", run.first)):
+                assert await stores["s1"].find("late", user) == Claimed(slot, AT_US, True)
+            assert (await stores["s1"].state("late")).left == 9
+            assert (await stores["s2"].state("late")).left == 10 - 3
+            assert [(await store.state("early")).left for store in stores.values()] == [4, 4]
+            entrance.close()
+            for store in stores.values():
+                await store.close()
 
     asyncio.run(run())

@@ -9,8 +9,9 @@ from redrush.config import Secret, SetSpec
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.failover import Terms
 from redrush.errors import RedrushError
+from redrush.operate.entrance import Entrance
 from redrush.operate.set_orders import NeedsYes
-from redrush.operate.set_restoring import Entrance, check_copies, check_recorded
+from redrush.operate.set_restoring import check_copies, check_recorded
 from redrush.ports.records import Posted
 from redrush.ports.store import Claimed, Granted, Opened, PotTerms, StoreUnavailable, claims_of
 from redrush.processes.valkey_server import ValkeyServer

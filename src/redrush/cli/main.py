@@ -285,7 +285,8 @@ def find_grants(
     if (deployment_of := _deployment_of(data, deploy)) is not None:
         from redrush.operate.deployment_reports import find_in_deployment
 
-        found = deployment_of(lambda deployment: find_in_deployment(deployment, user))
+        found, doubts = deployment_of(lambda deployment: find_in_deployment(deployment, user))
+        warn(doubts)
     else:
         from redrush.control.data_dir import DataDir
         from redrush.operate.data_dir_reports import find_in_data_dir

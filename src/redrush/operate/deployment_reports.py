@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final, TextIO, TypeVar
+from typing import Final, Generic, TextIO, TypeVar
+
+import msgspec
 
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
@@ -12,7 +14,9 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.keys import load_keys
 from redrush.control.sealing import SealedCampaign
-from redrush.ports.store import LogRecord
+from redrush.errors import RedrushError
+from redrush.operate.set_orders import what_mends
+from redrush.ports.store import LogRecord, StoreUnavailable
 from redrush.settle.export import Format, granted_in, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report
@@ -30,32 +34,62 @@ AGAIN_S: Final = 0.2
 
 
 def export_deployment(deployment: DeploymentFile, file_format: Format, out: TextIO) -> None:
-    """Write every grant of all sets to `out`, a line each. Raises RedrushError if a set or the records are away."""
-    _read(deployment, lambda log, sealed: write_grants(log, sealed.campaign, sealed.amounts, file_format, out))
+    """Write every grant of all sets to `out`, a line each. Raises RedrushError if the records are away.
+
+    Of a set that cannot be read what is recorded is written. Then RedrushError is raised too, in the end: grants may be
+    missing, and it says what mends the set.
+    """
+    _read(deployment, lambda log, sealed: write_grants(log, sealed.campaign, sealed.amounts, file_format, out)).check()
 
 
-def find_in_deployment(deployment: DeploymentFile, user: str) -> Found:
-    """Return what the user was granted in any set. Raises RedrushError if a set or the records are away."""
+def find_in_deployment(deployment: DeploymentFile, user: str) -> tuple[Found, tuple[str, ...]]:
+    """Return what the user was granted in any set, and why there may be more. Raises RedrushError if the records are
+    away."""
     keys = load_keys(DataDir(deployment.data)).receipts
-    return _read(deployment, lambda log, sealed: find_user(log, user, sealed.campaign, sealed.amounts, keys))
+    read = _read(deployment, lambda log, sealed: find_user(log, user, sealed.campaign, sealed.amounts, keys))
+    return read.found, read.doubts
 
 
-def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], SealedCampaign], _Result]) -> _Result:
+class _Read(msgspec.Struct, Generic[_Result], frozen=True):
+    """What was made of the logs, and a sentence for each set of which only the records could be read."""
+
+    found: _Result
+    doubts: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise RedrushError if a set could not be read."""
+        if self.doubts:
+            raise RedrushError("; ".join(self.doubts))
+
+
+def _read(deployment: DeploymentFile, work: Callable[[Iterable[LogRecord], SealedCampaign], _Result]) -> _Read[_Result]:
     """Return what `work`, in a thread, makes of the grants of all sets, in order of their instants."""
 
-    async def read() -> _Result:
+    async def read() -> tuple[_Result, dict[str, StoreUnavailable]]:
         sealed = load_event(DataDir(deployment.data)).sealed
         stores = await open_stores(deployment, sealed.campaign.id, Duty.WARDEN)
         records = {spec.id: open_records(spec) for spec in deployment.sets}
+        away: dict[str, StoreUnavailable] = {}
+        names = {id(store): set_id for set_id, store in stores.items()}
         try:
-            granted = await granted_in([(records[set_id], store) for set_id, store in stores.items()])
-            return await asyncio.to_thread(work, granted, sealed)
+            granted = await granted_in(
+                [(records[set_id], store) for set_id, store in stores.items()],
+                lambda store, fault: away.update({names[id(store)]: fault}),
+            )
+            return await asyncio.to_thread(work, granted, sealed), away
         finally:
             await close_all(stores)
             for journalled in records.values():
                 journalled.close()
 
-    return asyncio.run(read())
+    found, away = asyncio.run(read())
+    return _Read(found, tuple(_doubt(deployment, set_id, fault) for set_id, fault in away.items()))
+
+
+def _doubt(deployment: DeploymentFile, set_id: str, fault: StoreUnavailable) -> str:
+    """Say that a set could not be read, and what its warden says that mends it."""
+    why = what_mends(deployment, set_id) or f"{fault}; `redrush set list` says what to do"
+    return f"set {set_id}: its grants are from the records alone, and some may be missing: {why}"
 
 
 async def _end_of(store: ValkeyStore) -> LogEnd:

@@ -10,7 +10,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.orders import ListSets, LowerSet, PromoteServer, RebuildSet, SetOrder
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlUnreachable
-from redrush.operate.switching import DEADLINE_S, Holder, operate_deployment
+from redrush.operate.switching import DEADLINE_S, Holder, ask_deployment, operate_deployment
 from redrush.ports.store import Known
 
 RESTS_ON: Final = {
@@ -19,6 +19,10 @@ RESTS_ON: Final = {
     "none": "nothing is granted",
 }
 """What the durability of a set means."""
+
+
+ASKED_MAX_S: Final = 2.0
+"""How long a command that needs no control role waits for its word."""
 
 
 class NeedsYes(ConfigError):
@@ -43,6 +47,16 @@ def describe_sets(path: Path, deadline_s: float = DEADLINE_S) -> list[dict[str, 
     """Return the state of each set. RedrushError if the control role cannot be asked."""
     found: list[dict[str, Any]] = _ask(path, ListSets(), deadline_s=deadline_s)["sets"]
     return found
+
+
+def what_mends(deployment: DeploymentFile, set_id: str) -> str | None:
+    """Return what the set's warden says about it, with the command that mends it; None if it does not, or nobody can be
+    asked."""
+    try:
+        states = ask_deployment(deployment, ListSets(), deadline_s=ASKED_MAX_S)["sets"]
+    except RedrushError:
+        return None
+    return next((state["why"] for state in states if state["set"] == set_id), None)
 
 
 def lower(path: Path, set_id: str, why: str, holder: Holder) -> None:

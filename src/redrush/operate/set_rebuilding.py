@@ -5,14 +5,44 @@ it, which drops whatever they still had. So first be sure that no copy can come 
 last record in the journal is only to be had from such a copy, or from the winners' receipts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Terms
-from redrush.ports.store import Known, LogRecord, Store, StoreUnavailable
+from redrush.ports.store import Known, LogRecord, Store, StoreUnavailable, Transfers
 from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.link import Access
 from redrush.stores.valkey.rebuild import SetRebuild
+
+Instead = Callable[[str], Awaitable[Transfers]]
+"""Returns what is known of the moves of a set that does not answer. Raises StoreUnavailable where that may not be all
+of them."""
+
+
+async def _nobody_instead(set_id: str) -> Transfers:
+    raise StoreUnavailable(f"{set_id} is away")
+
+
+class MovesOfOthers:
+    """What the other sets say of the slots that they gave and got, and what is said in place of those that are away."""
+
+    def __init__(self, stores: Mapping[str, Store], instead: Instead = _nobody_instead) -> None:
+        self._stores = stores
+        self._instead = instead
+
+    async def read(self, set_id: str) -> dict[str, Transfers]:
+        """Return the moves of each. Raises StoreUnavailable, with what to do, if those of one are not known."""
+        found = await read_transfers(self._stores)
+        unknown = []
+        for name in sorted(self._stores.keys() - found.keys()):
+            try:
+                found[name] = await self._instead(name)
+            except StoreUnavailable as fault:
+                unknown.append((name, str(fault)))
+        if unknown:
+            names, whys = ", ".join(name for name, _ in unknown), "; ".join(why for _, why in unknown)
+            raise StoreUnavailable(f"{names} must answer to tell which slots set {set_id} gave away: {whys}")
+        return found
 
 
 async def rebuild_set(  # noqa: PLR0913 - told apart by name
@@ -26,6 +56,7 @@ async def rebuild_set(  # noqa: PLR0913 - told apart by name
     access: Access | None = None,
     drop: bool = False,
     known: Known | None = None,
+    instead: Instead = _nobody_instead,
 ) -> int:
     """Rebuild the set on the server at `address`; return the seq of its last record.
 
@@ -35,17 +66,16 @@ async def rebuild_set(  # noqa: PLR0913 - told apart by name
     replica then; its warden changes that when there is one. After a fault the same call goes on with it. `drop` drops
     an old copy that the server holds and that may not be used; `known` is the most that was known of the set.
 
-    Raises StoreUnavailable unless all other sets answer: only they know of moves that the journal lacks. Raises
-    StoreConflict where the journal has gaps, or the server holds the set.
+    Raises StoreUnavailable unless all other sets answer, or `instead` speaks for them: only they know of moves that the
+    journal lacks. Raises StoreConflict where the journal has gaps, or the server holds the set.
     """
-    before = await read_transfers(others)
-    if missing := others.keys() - before.keys():
-        raise StoreUnavailable(f"{', '.join(sorted(missing))} must answer to tell which slots set {set_id} gave away")
+    moves = MovesOfOthers(others, instead)
+    await moves.read(set_id)
     rebuild = await SetRebuild.begin(address, campaign_id, set_id, access, drop=drop)
     try:
         last = await rebuild.enter(journal)
-        entered = await rebuild.settle_moves(await read_transfers(others))
+        settled = await rebuild.settle_moves(await moves.read(set_id))
         await rebuild.finish(Terms(epoch, 0), known)
-        return last + entered
+        return last + settled
     finally:
         await rebuild.close()

@@ -1,9 +1,8 @@
 """Bringing back what a set has lost with its servers: all that was recorded, and grants by their receipts."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -13,34 +12,24 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.keys import load_keys
 from redrush.core.sets.address import Address
-from redrush.core.sets.failover import Terms
 from redrush.errors import ConfigError, RedrushError
+from redrush.operate.entrance import Entrance
 from redrush.operate.receipts_file import read_receipts
 from redrush.operate.set_orders import NeedsYes, describe_sets, expect_rebuilt
 from redrush.operate.set_orders import promote as order_promotion
-from redrush.operate.set_rebuilding import rebuild_set
+from redrush.operate.set_rebuilding import MovesOfOthers, rebuild_set
 from redrush.operate.switching import Holder
 from redrush.ports.records import RecordsFailed
-from redrush.ports.store import Granted, History, Known, StoreUnavailable
+from redrush.ports.store import History, Known, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.proof import lack, read_held
-from redrush.stores.valkey.rebuild import enter_grant
-from redrush.stores.valkey.search import Search
 from redrush.stores.valkey.servers import examine
+from redrush.wiring.moves_of_away import MovesOfAway
 from redrush.wiring.role import division_of
 from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
-
-SEARCHES_MAX: Final = 2
-"""Primaries looked for to enter one grant: terms may change between the search and the entry, hardly twice."""
-
-REFUSED: Final = {
-    "ABSENT": "its slot was granted to somebody else since, or has left the set",
-    "HELD": "the user has another grant of the round",
-}
-"""Why a set does not take a grant, in words."""
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -131,12 +120,24 @@ async def _rebuild(
     try:
         if not yes and not await asyncio.to_thread(records.cursor):
             raise NeedsYes(f"the records have nothing of set {spec.id}: rebuilt from them it would be empty")
+        # Whatever can refuse the order comes before the warden is told, and before the records are.
+        instead = MovesOfAway(deployment, campaign_id)
+        await MovesOfOthers(others, instead).read(spec.id)
         epoch, known = await asyncio.to_thread(expected)
         # What a recorder still holds of the lost set comes too late from now on: the journal is what it is.
         await asyncio.to_thread(records.begin, History(epoch))
         journal = records.journal()
         last_seq = await rebuild_set(
-            campaign_id, spec.id, target, journal, others, epoch=epoch, access=access, drop=yes, known=known
+            campaign_id,
+            spec.id,
+            target,
+            journal,
+            others,
+            epoch=epoch,
+            access=access,
+            drop=yes,
+            known=known,
+            instead=instead,
         )
     finally:
         await close_all(others)
@@ -194,7 +195,8 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
     data_dir = DataDir(deployment.data)
     sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
     campaign = sealed.campaign
-    entrance = Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN))
+    rounds = [round_.id for round_ in campaign.rounds]
+    entrance = Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN), rounds)
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     honouring = Honouring(
         campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter
@@ -206,42 +208,3 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
     finally:
         entrance.close()
         await close_all(stores)
-
-
-class Entrance:
-    """Enters grants into sets, by a link to the primary of each."""
-
-    def __init__(self, sets: Sequence[SetSpec], campaign_id: str, access: Access) -> None:
-        self._addresses: Mapping[str, Sequence[Address]] = {spec.id: spec.addresses for spec in sets}
-        self._campaign_id = campaign_id
-        self._access = access
-        self._primaries: dict[str, tuple[Terms, Link]] = {}
-
-    async def enter(self, set_id: str, grant: Granted) -> str | None:
-        """See `redrush.settle.honouring.Enter`."""
-        keys = SetKeys(self._campaign_id, set_id)
-        for _ in range(SEARCHES_MAX):
-            terms, link = await self._primary(set_id, keys)
-            refused = await enter_grant(link, keys, terms, grant)
-            if refused is None:
-                return None
-            if refused.code != "TERMS":
-                return REFUSED.get(refused.code, str(refused))
-            self._primaries.pop(set_id)[1].cut("under other terms now")
-        raise StoreUnavailable(f"set {set_id}: its terms change again and again")
-
-    async def _primary(self, set_id: str, keys: SetKeys) -> tuple[Terms, Link]:
-        if set_id not in self._primaries:
-            found = Search(keys, self._access)
-            await found.run(self._addresses[set_id], epoch_min=1)
-            primaries = found.primaries(epoch_min=1)
-            if not primaries:
-                found.close()
-                raise StoreUnavailable(found.why_not())
-            self._primaries[set_id] = primaries[-1]
-            found.close(but=primaries[-1][1])
-        return self._primaries[set_id]
-
-    def close(self) -> None:
-        for _, link in self._primaries.values():
-            link.cut("done")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.config import load_deployment_file
+from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.control_access import load_address, load_token
 from redrush.control.control_api import ControlApi
 from redrush.control.data_dir import DataDir
@@ -88,7 +88,16 @@ def operate_deployment(
 
     Raises ControlUnreachable if it does not answer, and as `operate` does.
     """
-    deployment = load_deployment_file(file)
+    return ask_deployment(load_deployment_file(file), order, holder, deadline_s)
+
+
+def ask_deployment(
+    deployment: DeploymentFile,
+    order: Order,
+    holder: Holder = Holder(),  # noqa: B008
+    deadline_s: float = DEADLINE_S,
+) -> dict[str, Any]:
+    """See `operate_deployment`."""
     data_dir, found = DataDir(deployment.data), deployment.control.found_at
     data_dir.require()
     address = control_address(found.host, found.port, shown_by(deployment))

@@ -8,7 +8,7 @@ are trimmed, their beginning is read from the journal in the records.
 import asyncio
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Final, Literal, TextIO
 
@@ -18,7 +18,7 @@ from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import SlotAmounts, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered, Store
+from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered, Store, StoreUnavailable
 from redrush.settle.whole_log import Journalled, WholeLog, permanent_of, read_to_end
 
 Format = Literal["jsonl", "csv", "spreadsheet"]
@@ -88,15 +88,28 @@ def write_grants(
     writer.writerows(msgspec.structs.astuple(grant) for grant in grants(log, campaign, amounts))
 
 
-async def granted_in(sets: Sequence[tuple[Journalled, Store | None]]) -> Iterator[Granting]:
+Away = Callable[[Store, StoreUnavailable], None]
+"""Hears of a store that cannot be read."""
+
+
+async def granted_in(sets: Sequence[tuple[Journalled, Store | None]], away: Away | None = None) -> Iterator[Granting]:
     """Return the grants of all sets in order of their instants; the iterator blocks.
 
-    Of a set whose store is None only what is recorded is in it. Raises RecordsFailed, or what `Store.log` raises.
+    Of a set whose store is None only what is recorded is in it; so it is of one that cannot be read, if `away` is there
+    to hear of it. Raises RecordsFailed, or what `Store.log` raises.
     """
     logs = []
     for journalled, store in sets:
         cursor = await asyncio.to_thread(journalled.cursor)
-        logs.append(WholeLog(journalled, [] if store is None else await read_to_end(store, cursor)))
+        tail: list[LogRecord] = []
+        if store is not None:
+            try:
+                tail = await read_to_end(store, cursor)
+            except StoreUnavailable as fault:
+                if away is None:
+                    raise
+                away(store, fault)
+        logs.append(WholeLog(journalled, tail))
     return merge(*(_granted(log.records()) for log in logs), key=lambda granted: granted.at_us)
 
 

@@ -39,8 +39,10 @@ async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]
     try:
         plan = plan_servers(stack)
         write_durably(stack.offline, deployment_text(plan, stack).encode())
-        await start_servers(supervisor, stack, plan, campaign_id)
-        await supervisor.start(role_children.children(role_named("recorder"), plan, stack.offline.absolute()))
+        sets = await start_servers(supervisor, stack, plan, campaign_id)
+        whole = not any(servers.withheld for servers in sets)  # else the recorder of one is never ready
+        recorders = role_children.children(role_named("recorder"), plan, stack.offline.absolute())
+        await supervisor.start(recorders, until_ready=whole)
         return await asyncio.to_thread(work, load_deployment_file(stack.offline))
     finally:
         await supervisor.stop()

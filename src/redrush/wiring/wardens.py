@@ -1,6 +1,7 @@
 """The wardens of a control role: one for each set, with its notes, its figures, and its part of the control API."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
@@ -13,12 +14,13 @@ from redrush.control.switchboard import Switchboard
 from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Policy
-from redrush.ports.store import Store, Transfers
+from redrush.ports.store import Store, StoreUnavailable, Transfers
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.set_servers import ValkeySetServers
 from redrush.watch.metrics import Reading
+from redrush.wiring.moves_of_away import MovesOfAway
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.set_stores import access_of, open_records
 
@@ -29,10 +31,17 @@ DURABILITIES = ("replica", "disk", "none")
 """What an acknowledged grant may rest on, as `redrush.control.set_state.SetState` says."""
 
 
-async def _transfers_of_others(stores: Mapping[str, Store], set_id: str) -> dict[str, Transfers | None]:
+async def _transfers_of_others(
+    stores: Mapping[str, Store], instead: MovesOfAway, set_id: str
+) -> dict[str, Transfers | None]:
+    """Return the moves of each other set, None where they are not known."""
     others = {name: store for name, store in stores.items() if name != set_id}
-    known = await read_transfers(others)
-    return {name: known.get(name) for name in others}
+    answered = await read_transfers(others)
+    known: dict[str, Transfers | None] = {name: answered.get(name) for name in others}
+    for name in others.keys() - answered.keys():
+        with contextlib.suppress(StoreUnavailable):
+            known[name] = await instead(name)
+    return known
 
 
 class Wardens:
@@ -47,6 +56,7 @@ class Wardens:
         if deployment.valkey.cluster:  # it promotes by itself
             return
         access = access_of(deployment.valkey, Duty.WARDEN)
+        instead = MovesOfAway(deployment, campaign_id)
         for spec in deployment.sets:
             self._notes.append(WardenNotes.open_path(deployment.control.notes, spec.id))
             servers = ValkeySetServers(spec.id, spec.addresses, SetKeys(campaign_id, spec.id), access)
@@ -57,7 +67,7 @@ class Wardens:
                 policy=Policy(spec.replicas_needed, deployment.control.lower_after_us),
                 notes=self._notes[-1],
                 clock=around.clock,
-                others=partial(_transfers_of_others, stores, spec.id),
+                others=partial(_transfers_of_others, stores, instead, spec.id),
                 recorded=partial(asyncio.to_thread, records.known),
                 heard=heard,
                 told=told,

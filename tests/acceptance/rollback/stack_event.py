@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from tests.acceptance.stack.running_stack import Ran, RunningStack, redrush, stack_up
 from tests.campaigns import OFF, campaign, lucky
@@ -82,10 +83,17 @@ class Wound:
         with stack_up(self._campaign, self.data, *self._options) as stack:
             yield stack
 
-    def rush(self, stack: RunningStack, count: int = BATCH) -> dict[str, dict[str, Any]]:
-        """Let so many new users ask until they have a decision, and audit what they were told."""
-        users = [f"u{number}" for number in range(self._users, self._users + count)]
-        self._users += count
+    def rush(
+        self, stack: RunningStack, count: int = BATCH, home: tuple[int, int] = (0, 1)
+    ) -> dict[str, dict[str, Any]]:
+        """Let so many new users ask until they have a decision, and audit what they were told. `home`: at home in this
+        set of so many."""
+        users: list[str] = []
+        while len(users) < count:
+            user = f"u{self._users}"
+            self._users += 1
+            if crc32(user.encode()) % home[1] == home[0]:
+                users.append(user)
         decided = stack.grab(stack.tickets(users), ROUND)
         self.auditor.told(decided)
         return decided
@@ -116,6 +124,23 @@ class Wound:
                 return str(said)
             assert time.monotonic() < deadline_s, f"it says {said!r} and not {words}"
             time.sleep(POLL_S)
+
+    def withheld(self, set_id: str) -> str:
+        """Return the sentence with which the set is withheld, as soon as it names a command."""
+        deadline_s = time.monotonic() + SAID_MAX_S
+        while True:
+            sets = json.loads(self.run("set", "list", "--json").out)["sets"]
+            state = next(state for state in sets if state["set"] == set_id)
+            if state["durability"] == "none" and "`redrush set " in (state["why"] or ""):
+                return str(state["why"])
+            assert time.monotonic() < deadline_s, state
+            time.sleep(POLL_S)
+
+    def run(self, *words: object) -> Ran:
+        """Run a command about the stack, which must not fail."""
+        ran = redrush(*words, "--data", self.data)
+        assert ran.code == 0, ran.err
+        return ran
 
     def mend(self, said: str) -> Ran:
         """Run the command that the sentence names. It must do what it says."""

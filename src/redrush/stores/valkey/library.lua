@@ -1072,12 +1072,8 @@ local function give(keys, args)
   return seq + 1
 end
 
--- Takes this run out of the queue, wherever in it it stands; false, and nothing is changed, if it is not whole in one run.
-local function draw(pot, from, to, is_granted)
-  if pot.slot == from and to <= pot.stop and is_granted then
-    pot.slot = to
-    return true
-  end
+-- The runs of the queue, in order.
+local function queue_of(pot)
   local runs = {{pot.slot, pot.stop}}
   for k = 1, pot.small and #pot.queue or 0, 2 do
     runs[#runs + 1] = {pot.queue[k], pot.queue[k + 1]}
@@ -1085,6 +1081,16 @@ local function draw(pot, from, to, is_granted)
   for _, text in ipairs(pot.small and {} or redis.call('LRANGE', list_of(pot, 'unclaimed'), 0, -1)) do
     runs[#runs + 1] = {parse_run(text)}
   end
+  return runs
+end
+
+-- Takes this run out of the queue, wherever in it it stands; false, and nothing is changed, if it is not whole in one run.
+local function draw(pot, from, to, is_granted)
+  if pot.slot == from and to <= pot.stop and is_granted then
+    pot.slot = to
+    return true
+  end
+  local runs = queue_of(pot)
   local found
   for k, run in ipairs(runs) do
     found = found or (run[1] <= from and to <= run[2] and from < to and k)
@@ -1205,10 +1211,40 @@ local function enter_ends(pots, kind, users, columns)
   return #changed ~= #users and refuse('ABSENT', kind) or nil
 end
 
-local function enter_taken(pot, runs)
+-- Why these runs cannot be taken: nothing of them is or was granted here, or one is not whole in the queue and does not
+-- wait; nil if they can be. Changes nothing, so that a refusal leaves no trace.
+local function why_not_taken(pot, runs)
+  local queue, slots = queue_of(pot), {}
+  for _, slot in ipairs(pot.waiting or (pot.hold and redis.call('LRANGE', list_of(pot, 'waiting'), 0, -1)) or {}) do
+    slots[tonumber(slot)] = true
+  end
   for _, run in ipairs(runs) do
-    if run[1] < run[2] and not draw(pot, run[1], run[2], false) and not draw_waiting(pot, run[1], run[2]) then
-      return refuse('ABSENT', integer(run[1]) .. ' ' .. integer(run[2]))
+    local is_whole = run[1] == run[2]
+    for _, other in ipairs(queue) do
+      is_whole = is_whole or (other[1] <= run[1] and run[2] <= other[2])
+    end
+    local waits = not is_whole
+    for slot = run[1], run[2] - 1 do
+      waits = waits and slots[slot]
+      if not waits then
+        break
+      end
+    end
+    if not is_whole and not waits then
+      return refuse(overlap(runs, held_runs(pot)) and 'GRANTED' or 'ABSENT', integer(run[1]) .. ' ' .. integer(run[2]))
+    end
+  end
+  return nil
+end
+
+local function enter_taken(pot, runs)
+  local refusal = why_not_taken(pot, runs)
+  if refusal then
+    return refusal
+  end
+  for _, run in ipairs(runs) do
+    if run[1] < run[2] and not draw(pot, run[1], run[2], false) then
+      draw_waiting(pot, run[1], run[2])
     end
     pot.left = pot.left - (run[2] - run[1])
   end
@@ -1260,8 +1296,9 @@ end
 -- journal, and for a grant that is honoured by its receipt (rebuild.py).
 -- KEYS: meta, log, taken, given, and each pot. ARGV: epoch, or 'restoring'; seq, or 'next'; then the record's columns as
 -- text, '' where it has none: kind, pot, first_slot, count, at_us, users, slots, transfer; and of an opening limit and
--- hold. Returns the seq, or an error reply that begins with TERMS, GAP, ABSENT (a slot is not there to be taken or
--- granted), HELD (a user has a grant), ALREADY (the slot is here).
+-- hold. Returns the seq, or an error reply that begins with TERMS, GAP, ABSENT (a slot is not there to be granted; of a
+-- take, nothing is or was granted here), GRANTED (a slot is not there to be taken any more), HELD (a user has a grant),
+-- ALREADY (the slot is here).
 local function enter(keys, args)
   local meta, log = keys[1], keys[2]
   local epoch, wanted_seq = args[1], args[2]

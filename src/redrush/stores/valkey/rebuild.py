@@ -165,29 +165,41 @@ async def settle_moves(link: Link, keys: SetKeys, set_id: str, epoch: str, other
     """Enter the halves of moves that other sets' transfers show this one must have done; return how many.
 
     The set must be under this epoch, or RESTORING, and nobody else may write to it meanwhile. Moves may hang together,
-    so they are tried until no more fit. Raises StoreConflict if some do not fit at all, StoreUnavailable.
+    so they are tried until no more fit. Slots that somebody was given and nobody has taken may have come from another
+    set that has lost as much: where nothing of them is here, nothing is to be taken here. Raises StoreConflict if some
+    do not fit at all, StoreUnavailable.
     """
     library = Library.read()
     await load(link, keys, library)
+    missing = _missing_halves(set_id, await transfers_at(link, keys), others)
+    entered = 0
+    while missing:
+        failed: list[tuple[Taken | Given, ReplyFault]] = []
+        for record in missing:
+            (reply,) = await link.call(pack(_entry(library, keys, record, epoch, "next")))
+            if isinstance(reply, ReplyFault):
+                failed.append((record, reply))
+        entered += len(missing) - len(failed)
+        if len(failed) == len(missing):
+            wrong = [
+                f"{record.transfer}: {reply}"
+                for record, reply in failed
+                if not (isinstance(record, Taken) and reply.code == "ABSENT")
+            ]
+            if wrong:
+                raise StoreConflict(f"set {keys.name}: moves that do not fit: {'; '.join(wrong)}")
+            break
+        missing = [record for record, _ in failed]
+    return entered
+
+
+async def transfers_at(link: Link, keys: SetKeys) -> Transfers:
+    """Return all moves that this server has of the set, whether it may be used or not. Raises StoreUnavailable."""
     taken, given = await link.call(pack(("HGETALL", keys.taken)) + pack(("HGETALL", keys.given)), 2)
     for reply in (taken, given):
         if isinstance(reply, ReplyFault):
             raise StoreUnavailable(f"{link.address}: {reply}")
-    missing = _missing_halves(set_id, transfers_of(taken, given), others)
-    entered = 0
-    while missing:
-        failed: list[Taken | Given] = []
-        faults: list[str] = []
-        for record in missing:
-            (reply,) = await link.call(pack(_entry(library, keys, record, epoch, "next")))
-            if isinstance(reply, ReplyFault):
-                failed.append(record)
-                faults.append(f"{record.transfer}: {reply}")
-        if len(failed) == len(missing):
-            raise StoreConflict(f"set {keys.name}: moves that do not fit: {'; '.join(faults)}")
-        entered += len(missing) - len(failed)
-        missing = failed
-    return entered
+    return transfers_of(taken, given)
 
 
 async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -> ReplyFault | None:
@@ -196,15 +208,28 @@ async def enter_grant(link: Link, keys: SetKeys, terms: Terms, grant: Granted) -
     Returns None when it is entered and durable, else why it is not: ABSENT, its slot is not there to be granted; HELD,
     the user has a grant of this pot already; TERMS. Raises StoreUnavailable if it is unknown.
     """
+    return await _enter(link, keys, terms, grant)
+
+
+async def enter_move(link: Link, keys: SetKeys, terms: Terms, half: Taken | Given) -> ReplyFault | None:
+    """Enter one half of a move into a set that is in use, like `enter_grant`: of slots wherever they stand in the pot.
+
+    Returns None, or why it is not entered: ABSENT, nothing of them is or was granted here; GRANTED, one was; ALREADY,
+    one is here; HELD, the half is there already; TERMS. Raises StoreUnavailable if it is unknown.
+    """
+    return await _enter(link, keys, terms, half)
+
+
+async def _enter(link: Link, keys: SetKeys, terms: Terms, record: LogRecord) -> ReplyFault | None:
     library = Library.read()
     await load(link, keys, library)
-    entry = _entry(library, keys, grant, str(terms.epoch), "next")
+    entry = _entry(library, keys, record, str(terms.epoch), "next")
     wait = pack(("WAIT", terms.replicas_needed, WAIT_MS))
     reply, replicas, flushed = await link.call(pack(entry) + wait + FLUSH, 3)
     if isinstance(reply, ReplyFault):
         return reply
     if isinstance(replicas, ReplyFault) or replicas < terms.replicas_needed:
-        raise StoreUnavailable(f"{link.address}: {replicas} of {terms.replicas_needed} replicas have the grant")
+        raise StoreUnavailable(f"{link.address}: {replicas} of {terms.replicas_needed} replicas have what was entered")
     check_flushed(link.address, flushed)
     return None
 
