@@ -49,3 +49,10 @@ def test_what_a_set_went_on_without_is_told_until_as_much_was_honoured() -> None
     assert not problems.told
     check_losses("s1", LogEnd(4, "", 5, 4), problems)
     assert "went on without 5 grants that were acknowledged, 4 of them" in problems.told[0]
+
+
+def test_what_nobody_knows_of_is_told_until_an_operator_says_that_winners_were_heard() -> None:
+    problems = Problems()
+    check_losses("s1", LogEnd(4, "", 0, 0, True), problems)
+    assert problems.count == 1
+    assert "`redrush set honour --none --why …`" in problems.told[0]

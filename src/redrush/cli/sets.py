@@ -21,6 +21,7 @@ from redrush.cli.shared_options import (
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
     from redrush.operate.mending import Mended
+    from redrush.operate.switching import Holder
     from redrush.settle.honouring import Honoured
 
 set_app = typer.Typer(no_args_is_help=True, help="The sets of a deployment: see, lower, promote, rebuild, honour.")
@@ -156,13 +157,27 @@ AFTER_A_LOSS = (
 
 
 @set_app.command("honour")
-def honour(
-    receipts: Annotated[Path, typer.Option("--receipts", metavar="FILE", help="A receipt a line; - reads stdin.")],
+def honour(  # noqa: PLR0913, PLR0917 - options of one command
+    receipts: Annotated[
+        Path | None, typer.Option("--receipts", metavar="FILE", help="A receipt a line; - reads stdin.")
+    ] = None,
+    none: Annotated[bool, typer.Option("--none", help="Nobody has a receipt of what was lost.")] = False,
     data: DataOption = None,
     deploy: DeployOption = None,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Enter lost grants again by the receipts of their winners; exit 1 if one conflicts with what was granted since."""
+    """Enter lost grants again by the receipts of their winners; exit 1 if one conflicts with what was granted since.
+
+    After a loss of which nobody knows the extent this is what an operator has to say once, be it with --none.
+    """
+    if (receipts is None) != none:
+        raise typer.BadParameter("--receipts FILE with what winners show, or --none if nobody has a receipt")
+    if receipts is None:
+        _nobody_has_one(data, deploy, why, holder_of(who, token), as_json=as_json)
+        return
     from redrush.settle.honouring import Honour
 
     found: list[dict[str, Any]] = []
@@ -184,12 +199,26 @@ def honour(
         from redrush.operate.set_orders import deployment_path
         from redrush.operate.set_restoring import honour_receipts
 
-        honour_receipts(deployment_path(data, deploy), receipts, tell)
+        honour_receipts(
+            deployment_path(data, deploy), receipts, why or "receipts were shown", holder_of(who, token), tell
+        )
     ok = all(row["outcome"] in {Honour.ENTERED, Honour.KNOWN} for row in found)
     if as_json:
         show({"ok": ok, "receipts": found}, [], as_json=True)
     if not ok:
         raise SystemExit(1)
+
+
+def _nobody_has_one(data: Path | None, deploy: Path | None, why: str, holder: "Holder", *, as_json: bool) -> None:
+    """Note that nobody has a receipt of what the sets lost."""
+    from redrush.operate.set_orders import deployment_path, note_heard
+
+    if _single_server(data, deploy) is not None:
+        raise typer.BadParameter("a single server knows how many grants it lost: there is nothing to say with --none")
+    if not why:
+        raise typer.BadParameter("--none needs --why: it is the last word about what was lost")
+    note_heard(deployment_path(data, deploy), why, holder)
+    show({"ok": True, "receipts": []}, ["noted: nobody has a receipt of what was lost"], as_json=as_json)
 
 
 def _single_server(data: Path | None, deploy: Path | None) -> "DataDir | None":

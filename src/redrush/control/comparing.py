@@ -22,13 +22,18 @@ from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Sight
 from redrush.errors import RedrushError
 from redrush.ports.set_servers import Held, SetServer
-from redrush.ports.store import Known
+from redrush.ports.store import FIRST_HISTORY, Known
 
 WITNESS_S: Final = 0.5
 """How often the witness is written while the log grows: an fsync of a small file."""
 
 HEARD_S: Final = 1.5
 """How long a server that was started anew waits for what gates may know: they tell every half second."""
+
+HEARD_LOOK_S: Final = 0.05
+
+TELLERS_MAX: Final = 256
+"""Processes that are told apart. With more, nobody can say whether all have told."""
 
 THE_RECORDS: Final = "the records"
 THE_WITNESS: Final = "the control role's note"
@@ -44,21 +49,47 @@ Recorded = Callable[[], Awaitable[Known | None]]
 Heard = Callable[[], Iterable[tuple[str, Known]]]
 """What gates and recorders have told lately of what they know, with a word for who."""
 
+AllTold = Callable[[], Awaitable[bool]]
+"""Waits until every gate that was ever heard tells again what it knows; returns False if one does not."""
+
 
 class Lacking(RedrushError):
     """A server has less than is known of the set, or cannot be compared yet: it is not to be used."""
 
 
 class HeardOf:
-    """What other processes have told of one set: only the most of it counts, whoever told it and when."""
+    """What other processes have told of one set: only the most of it counts, whoever told it and when. And whether all
+    of them have: who was heard once and has not taken leave may know of more."""
 
     def __init__(self) -> None:
         self._most: tuple[str, Known] | None = None
+        self._last_told: dict[str, int] = {}
+        self._turn = 0
+        self._too_many = False
 
-    def tell(self, who: str, known: Known) -> None:
-        """Take what a process was told durable last."""
+    def tell(self, who: str, known: Known | None, *, leaving: bool = False) -> None:
+        """Take what a process was told durable last, if anything; `leaving`: it will be told nothing more."""
+        self._turn += 1
+        if leaving:
+            self._last_told.pop(who, None)
+        elif who in self._last_told or len(self._last_told) < TELLERS_MAX:
+            self._last_told[who] = self._turn
+        else:
+            self._too_many = True
+        if known is None:
+            return
         if self._most is None or (known.generation, known.seq) > (self._most[1].generation, self._most[1].seq):
             self._most = (who, known)
+
+    async def have_all_told(self) -> bool:
+        """Return whether everybody who was heard so far, and has not taken leave, tells again from now on."""
+        since = self._turn
+        until_s = asyncio.get_running_loop().time() + HEARD_S
+        while any(turn <= since for turn in self._last_told.values()):
+            if asyncio.get_running_loop().time() >= until_s:
+                return False
+            await asyncio.sleep(HEARD_LOOK_S)
+        return not self._too_many
 
     def __call__(self) -> Iterable[tuple[str, Known]]:
         """Yield the most."""
@@ -70,11 +101,25 @@ def nothing_heard() -> Iterable[tuple[str, Known]]:
     return ()
 
 
+async def nobody_tells() -> bool:
+    """There is nobody to hear from, so nobody knows whether all have told."""
+    return False
+
+
 class Comparing:
     """The comparing for one set. `recorded` None: there are no records."""
 
-    def __init__(self, set_id: str, notes: WardenNotes, recorded: Recorded | None, heard: Heard) -> None:
+    def __init__(
+        self,
+        set_id: str,
+        notes: WardenNotes,
+        recorded: Recorded | None,
+        heard: Heard,
+        all_told: AllTold = nobody_tells,
+    ) -> None:
         self._set_id = set_id
+        self._all_told = all_told
+        self._was_whole = False
         self._notes = notes
         self._recorded = recorded
         self._heard = heard
@@ -86,6 +131,7 @@ class Comparing:
         """Note how far the log is that the set's servers hold durably. Call it at every look at a proven primary.
 
         Raises OSError if it cannot be noted: the next look tries again."""
+        self._was_whole = True
         self._steady = {one.run_id for one in held.values()}
         self._first_seen_s.clear()
         durable = _durable(sight, primary, held)
@@ -103,9 +149,27 @@ class Comparing:
     def best_known(self) -> Known | None:
         """Return the most that is known without asking anybody: for what an operator's decision loses."""
         heard = [known for _, known in self._heard()]
-        if self._notes.witnessed is not None:
-            heard.append(self._notes.witnessed)
+        heard += [known for known in (self._notes.witnessed, self._notes.ended) if known is not None]
         return max(heard, key=lambda known: (known.generation, known.seq), default=None)
+
+    async def is_all_known(self) -> bool:
+        """Return whether `best_known` is certainly all that the set ever acknowledged.
+
+        So it is where everybody ended before its servers did; and where this process has seen the set whole, and all
+        gates since then, which are alive, have told what they know. Not where it was already made anew once: what is
+        still lost from then is not known here. Where the records cannot be asked nobody knows.
+        """
+        try:
+            recorded = None if self._recorded is None else await self._recorded()
+        except RedrushError:
+            return False
+        generation = FIRST_HISTORY.generation if recorded is None else recorded.generation
+        if generation != FIRST_HISTORY.generation:
+            return False
+        ended = self._notes.ended
+        if ended is not None and ended.generation == generation:
+            return recorded is None or recorded.seq <= ended.seq
+        return self._was_whole and await self._all_told()
 
     async def check(self, server: SetServer, held: Held, others: Mapping[str, Known] | None = None) -> None:
         """Raise Lacking, with a sentence for an operator, unless the server has all that is known. `others` are servers

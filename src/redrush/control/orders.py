@@ -72,6 +72,13 @@ class LowerSet(msgspec.Struct, frozen=True):
     why: str
 
 
+class NoteHeard(msgspec.Struct, frozen=True):
+    """Whoever may have been granted what a set lacks was heard."""
+
+    set: str
+    why: str
+
+
 class PromoteServer(msgspec.Struct, frozen=True):
     """Make this server the primary of a set, whatever it lacks."""
 
@@ -89,7 +96,7 @@ class RebuildSet(msgspec.Struct, frozen=True):
 
 
 BoardOrder = ListSwitches | ListPlaybooks | ReadLog | SetSwitch | ReleaseSwitch | ApplyPlaybook | UndoPlaybook
-SetOrder = ListSets | LowerSet | PromoteServer | RebuildSet
+SetOrder = ListSets | LowerSet | NoteHeard | PromoteServer | RebuildSet
 Order = BoardOrder | SetOrder
 
 
@@ -123,6 +130,8 @@ def request_of(order: Order, said: str = "") -> Request:  # noqa: C901 - one cas
             return Request("POST", f"/v1/playbooks/{quote(playbook, safe='')}/undo", {"why": why, **who})
         case LowerSet(set_id, why):
             return Request("POST", f"/v1/sets/{set_id}/lower", {"why": why, **who})
+        case NoteHeard(set_id, why):
+            return Request("POST", f"/v1/sets/{set_id}/heard", {"why": why, **who})
         case PromoteServer(set_id, address, why):
             return Request("POST", f"/v1/sets/{set_id}/promote", {"address": address, "why": why, **who})
         case RebuildSet(set_id, address, why):

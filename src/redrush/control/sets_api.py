@@ -49,6 +49,7 @@ class _OrderAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Knowing(msgspec.Struct, frozen=True):
     who: str
     known: dict[str, Known]
+    leaving: bool = False
 
 
 class SetsApi:
@@ -65,7 +66,9 @@ class SetsApi:
         yield Operation("GET", "/v1/sets", self._list)
         yield Operation("POST", "/v1/sets/known", self._known)
         for set_id, watched in self._sets.items():
-            yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._lower, watched))
+            yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._of_set, watched, "lower", self._lowered))
+            heard = partial(self._of_set, watched, "heard", self._heard_out)
+            yield Operation("POST", f"/v1/sets/{set_id}/heard", heard)
             yield Operation("POST", f"/v1/sets/{set_id}/promote", partial(self._at, watched, "promote", self._promote))
             yield Operation("POST", f"/v1/sets/{set_id}/rebuild", partial(self._at, watched, "rebuild", self._rebuild))
 
@@ -78,9 +81,8 @@ class SetsApi:
             telling = msgspec.convert(fields, _Knowing)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"who": "…", "known": {{set: …}}}}: {fault}'}
-        for set_id, known in telling.known.items():
-            if set_id in self._sets:
-                self._sets[set_id].heard.tell(telling.who, known)
+        for set_id, watched in self._sets.items():
+            watched.heard.tell(telling.who, telling.known.get(set_id), leaving=telling.leaving)
         return 200, {}
 
     def _described(self, watched: Watched) -> dict[str, Any]:
@@ -91,13 +93,16 @@ class SetsApi:
         absence = (None, None) if lack is None else (lack.reason, lack.why)
         return {**fields, "since": rfc3339(state.since_us), "reason": absence[0], "cannot_grant": absence[1]}
 
-    async def _lower(self, watched: Watched, fields: Fields, who: str) -> Answer:
+    async def _of_set(
+        self, watched: Watched, name: str, act: Callable[[Watched], Awaitable[dict[str, Any]]], fields: Fields, who: str
+    ) -> Answer:
+        """Carry out an order that is about the set as a whole."""
         try:
             order = msgspec.convert(fields, _Order)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"why": "…"}}: {fault}'}
-        ordered = SetOrdered(watched.servers.id, "lower")
-        return await self._carried_out(ordered, Given(who, order.who), order.why, partial(self._lowered, watched))
+        ordered = SetOrdered(watched.servers.id, name)
+        return await self._carried_out(ordered, Given(who, order.who), order.why, partial(act, watched))
 
     async def _at(
         self,
@@ -123,14 +128,21 @@ class SetsApi:
         await watched.warden.lower()
         return {}
 
+    async def _heard_out(self, watched: Watched) -> dict[str, Any]:
+        """Whoever may have been granted what the set lacks was heard."""
+        await watched.warden.heard_out()
+        return {}
+
     async def _promote(self, watched: Watched, address: str) -> dict[str, Any]:
         """`unasked` are sets that did not say which slots they gave or got: those may be in two sets now."""
         return {"unasked": await watched.warden.force(_address(watched, address))}
 
     async def _rebuild(self, watched: Watched, address: str) -> dict[str, Any]:
         """Whoever asks enters the journal, and finishes under this epoch; no other copy is promoted meanwhile."""
+        is_all_known = await watched.warden.is_all_known()  # before the records are told of the new generation
         epoch = await watched.warden.expect_rebuilt(_address(watched, address))
-        return {"epoch": epoch, "known": msgspec.to_builtins(watched.warden.best_known())}
+        known = msgspec.to_builtins(watched.warden.best_known())
+        return {"epoch": epoch, "known": known, "is_all_known": is_all_known}
 
     async def _carried_out(
         self, ordered: SetOrdered, given: Given, why: str, act: Callable[[], Awaitable[dict[str, Any]]]

@@ -14,7 +14,16 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from redrush.control.comparing import AFTERWARDS, Comparing, Heard, Lacking, Recorded, nothing_heard
+from redrush.control.comparing import (
+    AFTERWARDS,
+    AllTold,
+    Comparing,
+    Heard,
+    Lacking,
+    Recorded,
+    nobody_tells,
+    nothing_heard,
+)
 from redrush.control.server_probe import LOOK_S, Probe
 from redrush.control.set_state import SetState, replica_state
 from redrush.control.warden_notes import WardenNotes
@@ -59,17 +68,18 @@ class Warden:
         others: Others,
         recorded: Recorded | None = None,
         heard: Heard = nothing_heard,
+        all_told: AllTold = nobody_tells,
         told: Callable[[str], None] = ignore,
     ) -> None:
-        """`recorded` and `heard` tell what is known of the log (`redrush.control.comparing`). `told` hears, in a
-        sentence, of every step that is taken and of everything that fails."""
+        """`recorded`, `heard` and `all_told` tell what is known of the log (`redrush.control.comparing`). `told` hears,
+        in a sentence, of every step that is taken and of everything that fails."""
         self._servers = servers
         self._policy = policy
         self._notes = notes
         self._clock = clock
         self._others = others
         self._told = told
-        self._comparing = Comparing(servers.id, notes, recorded, heard)
+        self._comparing = Comparing(servers.id, notes, recorded, heard, all_told)
         self._lacking: str | None = None
         self._probes = {str(address): Probe(address, servers) for address in servers.addresses}
         self._last_told = ""
@@ -136,6 +146,20 @@ class Warden:
     def best_known(self) -> Known | None:
         """Return how far the set's log was, as far as is known without its servers."""
         return self._comparing.best_known()
+
+    async def heard_out(self) -> None:
+        """Whoever may have been granted what the set lacks was heard, or there is nobody: an operator's word. Raises
+        RedrushError if there is no primary that answers."""
+        async with self._deciding:
+            primary = primary_of(self._sight())
+            if primary is None:
+                raise RedrushError(f"set {self._servers.id} has no primary that answers: mend it first")
+            async with self._speaking_to(primary) as server:
+                await server.heard_out()
+
+    async def is_all_known(self) -> bool:
+        """Return whether it is certain that nobody was told more than `best_known`."""
+        return await self._comparing.is_all_known()
 
     async def expect_rebuilt(self, address: Address) -> int:
         """Take nobody for the primary any more but this server, which is to be rebuilt; return the epoch for it.
@@ -274,6 +298,7 @@ class Warden:
             if held.terms != terms:
                 return  # it is rebuilt at this moment: look again
             await self._comparing.check(server, held, copies)
+            await asyncio.to_thread(self._notes.forget_ended)
             await server.prove(held)
 
     async def _fence(self, step: Fence, fork: ForkedOff | None = None) -> None:
@@ -303,17 +328,19 @@ class Warden:
             log = await server.held()
             if not forced:
                 await self._comparing.check(server, log)
-            fork = self._fork(log, last_seq) if forced else None
+            fork = await self._fork(log, last_seq) if forced else None
+            await asyncio.to_thread(self._notes.forget_ended)
             await self._fence(Fence(chosen, Terms(step.epoch, 0)), fork)
             await server.prove(await server.held())
         return unasked
 
-    def _fork(self, held: Held, last_seq: int) -> ForkedOff:
+    async def _fork(self, held: Held, last_seq: int) -> ForkedOff:
         """Return the new history that begins with this server, and what is lost by it as far as anybody knows."""
+        is_all_known = await self._comparing.is_all_known()
         known = self._comparing.best_known()
         if known is None or known.seq <= last_seq or known.generation != held.history.generation:
-            return ForkedOff(last_seq)
-        return ForkedOff(last_seq, known.seq, max(0, known.grants - held.grants))
+            return ForkedOff(last_seq, is_all_known=is_all_known)
+        return ForkedOff(last_seq, known.seq, max(0, known.grants - held.grants), is_all_known)
 
     async def _settle_moves(self, name: str, terms: Terms | None) -> tuple[str, ...]:
         """Enter moves that the server lacks, for their slots would be granted in two sets; return who was not asked."""

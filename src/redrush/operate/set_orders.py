@@ -7,7 +7,7 @@ import msgspec
 
 from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.data_dir import DataDir
-from redrush.control.orders import ListSets, LowerSet, PromoteServer, RebuildSet, SetOrder
+from redrush.control.orders import ListSets, LowerSet, NoteHeard, PromoteServer, RebuildSet, SetOrder
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlUnreachable
 from redrush.operate.switching import DEADLINE_S, Holder, ask_deployment, operate_deployment
@@ -77,11 +77,27 @@ def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, 
     return unasked
 
 
-def expect_rebuilt(path: Path, set_id: str, address: str, why: str, holder: Holder) -> tuple[int, Known | None]:
-    """Let the set's warden take no other server for the primary any more; return the epoch to finish under, and how
-    far the set is known."""
-    answer = _order(path, RebuildSet(set_id, address, why), holder)
-    return int(answer["epoch"]), msgspec.convert(answer.get("known"), Known | None)
+class Expected(msgspec.Struct, frozen=True):
+    """What a set is rebuilt under: the epoch to finish with, how far the set is known, and whether nobody was told
+    more. A control role of an earlier release says nothing of that."""
+
+    epoch: int
+    known: Known | None = None
+    is_all_known: bool = False
+
+
+def expect_rebuilt(path: Path, set_id: str, address: str, why: str, holder: Holder) -> Expected:
+    """Let the set's warden take no other server for the primary any more."""
+    return msgspec.convert(_order(path, RebuildSet(set_id, address, why), holder), Expected)
+
+
+def note_heard(path: Path, why: str, holder: Holder) -> None:
+    """Let it be known of every set that whoever may have been granted what it lacks was heard.
+
+    RedrushError if one has no primary: then it is to be mended first.
+    """
+    for spec in load_deployment_file(path).sets:
+        _order(path, NoteHeard(spec.id, why), holder)
 
 
 def what_is_lost(state: dict[str, Any], address: str) -> str:
@@ -105,7 +121,7 @@ def what_is_lost(state: dict[str, Any], address: str) -> str:
     return f"{address} may lack the last grants of set {state['set']}, and those are lost then"
 
 
-def _order(path: Path, order: LowerSet | PromoteServer | RebuildSet, holder: Holder) -> dict[str, Any]:
+def _order(path: Path, order: LowerSet | NoteHeard | PromoteServer | RebuildSet, holder: Holder) -> dict[str, Any]:
     load_deployment_file(path).set_named(order.set)
     return _ask(path, order, holder)
 

@@ -56,6 +56,7 @@ async def rebuild_set(  # noqa: PLR0913 - told apart by name
     access: Access | None = None,
     drop: bool = False,
     known: Known | None = None,
+    is_all_known: bool = False,
     instead: Instead = _nobody_instead,
 ) -> int:
     """Rebuild the set on the server at `address`; return the seq of its last record.
@@ -64,7 +65,8 @@ async def rebuild_set(  # noqa: PLR0913 - told apart by name
     nothing may be added to it any more but under the new epoch, which is that of a new history (`begin` of the same).
     `epoch` must be above all that the set ever had, such as the warden's noted one and one more. The set needs no
     replica then; its warden changes that when there is one. After a fault the same call goes on with it. `drop` drops
-    an old copy that the server holds and that may not be used; `known` is the most that was known of the set.
+    an old copy that the server holds and that may not be used; `known` is the most that was known of the set, and
+    `is_all_known` whether nobody was told more.
 
     Raises StoreUnavailable unless all other sets answer, or `instead` speaks for them: only they know of moves that the
     journal lacks. Raises StoreConflict where the journal has gaps, or the server holds the set.
@@ -75,7 +77,7 @@ async def rebuild_set(  # noqa: PLR0913 - told apart by name
     try:
         last = await rebuild.enter(journal)
         settled = await rebuild.settle_moves(await moves.read(set_id))
-        await rebuild.finish(Terms(epoch, 0), known)
+        await rebuild.finish(Terms(epoch, 0), known, is_all_known=is_all_known)
         return last + settled
     finally:
         await rebuild.close()

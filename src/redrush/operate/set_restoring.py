@@ -15,12 +15,12 @@ from redrush.core.sets.address import Address
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.entrance import Entrance
 from redrush.operate.receipts_file import read_receipts
-from redrush.operate.set_orders import NeedsYes, describe_sets, expect_rebuilt
+from redrush.operate.set_orders import Expected, NeedsYes, describe_sets, expect_rebuilt, note_heard
 from redrush.operate.set_orders import promote as order_promotion
 from redrush.operate.set_rebuilding import MovesOfOthers, rebuild_set
 from redrush.operate.switching import Holder
 from redrush.ports.records import RecordsFailed
-from redrush.ports.store import History, Known, StoreUnavailable
+from redrush.ports.store import History, StoreUnavailable
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.stores.valkey import Access
 from redrush.stores.valkey.keys import SetKeys
@@ -98,7 +98,7 @@ def rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder, *, 
     )
 
 
-def _expected(path: Path, set_id: str, address: str, why: str, holder: Holder) -> tuple[int, Known | None]:
+def _expected(path: Path, set_id: str, address: str, why: str, holder: Holder) -> Expected:
     return expect_rebuilt(path, set_id, address, why or "all copies are lost", holder)
 
 
@@ -106,7 +106,7 @@ async def _rebuild(
     deployment: DeploymentFile,
     spec: SetSpec,
     target: Address,
-    expected: Callable[[], tuple[int, Known | None]],
+    order: Callable[[], Expected],
     *,
     yes: bool,
 ) -> Rebuilt:
@@ -123,9 +123,9 @@ async def _rebuild(
         # Whatever can refuse the order comes before the warden is told, and before the records are.
         instead = MovesOfAway(deployment, campaign_id)
         await MovesOfOthers(others, instead).read(spec.id)
-        epoch, known = await asyncio.to_thread(expected)
+        expected = await asyncio.to_thread(order)
         # What a recorder still holds of the lost set comes too late from now on: the journal is what it is.
-        await asyncio.to_thread(records.begin, History(epoch))
+        await asyncio.to_thread(records.begin, History(expected.epoch))
         journal = records.journal()
         last_seq = await rebuild_set(
             campaign_id,
@@ -133,16 +133,17 @@ async def _rebuild(
             target,
             journal,
             others,
-            epoch=epoch,
+            epoch=expected.epoch,
             access=access,
             drop=yes,
-            known=known,
+            known=expected.known,
+            is_all_known=expected.is_all_known,
             instead=instead,
         )
     finally:
         await close_all(others)
         records.close()
-    return Rebuilt(spec.id, epoch, last_seq)
+    return Rebuilt(spec.id, expected.epoch, last_seq)
 
 
 async def check_copies(spec: SetSpec, target: Address, keys: SetKeys, access: Access, *, yes: bool) -> None:
@@ -182,13 +183,17 @@ def _server(spec: SetSpec, address: str) -> Address:
     )
 
 
-def honour_receipts(path: Path, receipts_file: Path, tell: Callable[[int, Honoured], None]) -> None:
-    """See to it that the grants are there which the receipts of the file state, one a line; `-` is stdin.
+def honour_receipts(
+    path: Path, receipts_file: Path, why: str, holder: Holder, tell: Callable[[int, Honoured], None]
+) -> None:
+    """See to it that the grants are there which the receipts of the file state, one a line; `-` is stdin. Then note of
+    every set that its winners were heard.
 
     `tell` hears what became of each, by its line. Raises RedrushError at the first whose set cannot be reached: do it
     all again then. ConfigError if the file cannot be read: nothing was done.
     """
     asyncio.run(_honour(load_deployment_file(path), read_receipts(receipts_file), tell))
+    note_heard(path, why, holder)
 
 
 async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:

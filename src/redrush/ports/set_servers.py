@@ -33,11 +33,13 @@ class Held(msgspec.Struct, frozen=True):
 
 class ForkedOff(msgspec.Struct, frozen=True):
     """A new history begins, which has the records up to `shared_seq` in common with the last one. Somebody knew records
-    up to `lost_seq`, which are lost, and with them `lost_grants` grants: nobody was known to know more, where 0."""
+    up to `lost_seq`, which are lost, and with them `lost_grants` grants: nobody was known to know more, where 0.
+    Unless `is_all_known` somebody may have been told more all the same."""
 
     shared_seq: int
     lost_seq: int = 0
     lost_grants: int = 0
+    is_all_known: bool = False
 
 
 class SetServer(Protocol):
@@ -78,6 +80,9 @@ class SetServer(Protocol):
         """Put the set under new terms and tell the gates; with `fork`, in a new history.
 
         Raises StoreConflict if its epoch is not lower."""
+
+    async def heard_out(self) -> None:
+        """Note, durably, that whoever may have been granted what the set lacks was heard."""
 
     async def settle_moves(self, epoch: int, others: Mapping[str, Transfers]) -> int:
         """Enter the halves of moves that other sets' transfers show this one must have done; return how many.

@@ -14,6 +14,7 @@ and the warden's notes know of the set: a set that lacks something of that is *w
 """
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Sequence
 from functools import partial
@@ -131,6 +132,30 @@ class StackSet:
             else:
                 return
 
+    async def note_end(self) -> None:
+        """Note where the log ends, now that nobody is left who could add to it. Of a set that is not there, or cannot
+        be read, nothing is noted: then nobody knows."""
+        with contextlib.suppress(RedrushError, OSError):
+            for address in self._addresses:
+                if (known := await self._proven_end(address)) is not None:
+                    notes = WardenNotes.open_path(self._stack.control, self.id)
+                    try:
+                        await asyncio.to_thread(notes.note_ended, known)
+                    finally:
+                        notes.close()
+
+    async def _proven_end(self, address: Address) -> Known | None:
+        """Return the end of the log at this server, None if it is not the primary, or was not compared."""
+        standing = await self._standing(address)
+        if standing is None or standing.follows is not None:
+            return None
+        link, _ = await Link.connect(address, self._access)
+        try:
+            held = await read_held(link, self._keys)
+        finally:
+            await link.close()
+        return held.known if held.terms is not None and held.is_proven else None
+
     async def _begin(self) -> None:
         """Try it once. Nobody writes yet, so what an earlier try has done may be done again, or be done otherwise."""
         standings = await self._standings()
@@ -210,6 +235,7 @@ class StackSet:
         notes = WardenNotes.open_path(self._stack.control, self.id)
         try:
             notes.note(Noted(terms.epoch, str(primary)))
+            notes.forget_ended()
         finally:
             notes.close()
         link, _ = await Link.connect(primary, self._access)

@@ -5,7 +5,7 @@ kernel ends them: see `lowered`.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from redrush.errors import RedrushError
@@ -16,6 +16,10 @@ from redrush.stack.stack_dir import Running, StackDir, StackState, write_state
 
 LOOK_S: Final = 1.0
 """How often readiness, logs, and who is primary are looked at."""
+
+
+async def _nothing() -> None:
+    """Nothing is to be done between the roles' end and the servers'."""
 
 
 class Supervisor:
@@ -57,10 +61,13 @@ class Supervisor:
                 if task.done():
                     task.result()
 
-    async def stop(self) -> None:
-        """End the groups, the last one first; return when no child is left."""
+    async def stop(self, before_servers: Callable[[], Awaitable[None]] = _nothing) -> None:
+        """End the groups, the last one first; return when no child is left. `before_servers` is done when all have
+        ended but the first group, that of the servers."""
         self._stopping = True
-        for group in reversed(self._groups):
+        for number, group in reversed(list(enumerate(self._groups))):
+            if number == 0:
+                await before_servers()
             await asyncio.gather(*(child.stop() for child in group))
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._stack.processes.unlink(missing_ok=True)

@@ -97,6 +97,7 @@ class _Stack:
         self._clock = system_clock()
         self._stopping = asyncio.Event()
         self._supervisor = new_supervisor(stack)
+        self._sets: Sequence[SetServers] = ()
 
     async def run(self, announce: Announce) -> None:
         when_told_to_stop(self._stopping.set)
@@ -108,7 +109,7 @@ class _Stack:
             tasks[0].cancel()
             ended = await asyncio.gather(*tasks[:1], return_exceptions=True)
             tasks[1].cancel()
-            await self._supervisor.stop()
+            await self._supervisor.stop(self._note_ends)
         for fault in ended:
             if isinstance(fault, Exception):
                 raise _first(fault)
@@ -119,6 +120,7 @@ class _Stack:
         plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
         write_durably(self._stack.deployment, deployment_text(plan, self._stack).encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
+        self._sets = sets
         refuse_taken_ports(plan)  # again: the servers took their time
         prepare_event(self._file, self._stack.event, self._clock.now_us, self._keys_from)
         deployment = self._stack.deployment.absolute()
@@ -131,6 +133,10 @@ class _Stack:
             await self._until_ready(plan)
         announce(plan)
         await self._supervisor.watch()
+
+    async def _note_ends(self) -> None:
+        """No gate runs any more: what the sets hold now is all that they have acknowledged."""
+        await asyncio.gather(*(servers.note_end() for servers in self._sets))
 
     async def _until_ready(self, plan: StackPlan) -> None:
         ready = role_children.whole_stack_ready(plan)

@@ -1,7 +1,6 @@
 """How the switches get from the control role to the parts of another process."""
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -24,6 +23,8 @@ from redrush.wiring.role import Parts, Surroundings, Troubles
 
 TELL_S: Final = 0.5
 """How often a process tells its readings: rules wait for seconds."""
+TELL_AGAIN_S: Final = 1.0
+"""How often a gate tells what it knows of the sets when that is nothing new: so it is known to live."""
 TELL_MAX_S: Final = 0.2
 """Ultra-short: what is told is out of date at once, and a control role that is slow to hear of it has enough to do."""
 
@@ -39,17 +40,30 @@ class Knowing:
         self._stores = stores
 
     async def run(self) -> None:
-        """Tell it for ever; what the control role did not hear is told again."""
-        told: dict[str, Known] = {}
+        """Tell it for ever; what the control role did not hear is told again, and what it heard now and then."""
+        told: dict[str, Known] | None = None
+        told_s = 0.0
         while self._token is not None:
-            known = {name: seen for name, store in self._stores.items() if (seen := store.acknowledged()) is not None}
-            if news := {name: seen for name, seen in known.items() if told.get(name) != seen}:
-                fields = {"who": self._who, "known": msgspec.to_builtins(known)}
-                with contextlib.suppress(ControlUnreachable):
-                    answered = await ask(self._address, self._token, "POST", "/v1/sets/known", fields, TELL_MAX_S)
-                    if answered.status == 200:
-                        told |= news
+            known, now_s = self._known(), asyncio.get_running_loop().time()
+            if (known != told or now_s - told_s >= TELL_AGAIN_S) and await self._tell(self._token, known):
+                told, told_s = known, now_s
             await asyncio.sleep(TELL_S)
+
+    async def leave(self) -> None:
+        """Tell it for the last time: no claim is made any more, and none is under way."""
+        if self._token is not None:
+            await self._tell(self._token, self._known(), leaving=True)
+
+    def _known(self) -> dict[str, Known]:
+        return {name: seen for name, store in self._stores.items() if (seen := store.acknowledged()) is not None}
+
+    async def _tell(self, token: str, known: Mapping[str, Known], *, leaving: bool = False) -> bool:
+        fields = {"who": self._who, "known": msgspec.to_builtins(known), "leaving": leaving}
+        try:
+            answered = await ask(self._address, token, "POST", "/v1/sets/known", fields, TELL_MAX_S)
+        except ControlUnreachable:
+            return False
+        return answered.status == 200
 
 
 class SettlementPause:

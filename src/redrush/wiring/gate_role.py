@@ -48,6 +48,7 @@ class GateRole:
         self._stores: dict[str, ValkeyStore] = {}
         self._server: Server | None = None
         self._among: AmongOthers | None = None
+        self._knowing: Knowing | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
@@ -93,7 +94,8 @@ class GateRole:
         readings = GateReadings(gate, asyncio.get_running_loop().time)
         self._parts.add("clock watch", clocks.run())
         self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
-        self._parts.add("knowing", Knowing(self._around, self._stores).run())
+        self._knowing = Knowing(self._around, self._stores)
+        self._parts.add("knowing", self._knowing.run())
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
@@ -140,6 +142,8 @@ class GateRole:
         if self._among is not None:
             await self._among.stop()
         await self._parts.cancel()
+        if self._knowing is not None:
+            await self._knowing.leave()
         await close_all(self._stores)
 
     def _homes(self, round_: Round) -> list[Home]:

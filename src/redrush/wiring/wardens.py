@@ -70,6 +70,7 @@ class Wardens:
                 others=partial(_transfers_of_others, stores, instead, spec.id),
                 recorded=partial(asyncio.to_thread, records.known),
                 heard=heard,
+                all_told=heard.have_all_told,
                 told=told,
             )
             self._watched.append(Watched(servers, warden, heard))

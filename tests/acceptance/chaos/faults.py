@@ -192,8 +192,6 @@ class Breaker:
     def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
         self.toll: Counter[str] = Counter()
         self.files = SetFiles(stack)
-        self.all_were_killed = False
-        """Whether in the last run everybody died in one moment, while files were hurt."""
         self._stack = stack
         self._say = say
         self._stopped: list[Process] = []
@@ -202,7 +200,6 @@ class Breaker:
     async def run(self, faults: Sequence[Fault]) -> None:
         """Do all of them, each at its time, and return when all have ended."""
         began_s = asyncio.get_running_loop().time()
-        self.all_were_killed = False
         try:
             async with asyncio.TaskGroup() as doing:
                 for fault in faults:
@@ -245,7 +242,6 @@ class Breaker:
         assert set_id is not None
         if fault.kind in {Kind.ROLLBACK, Kind.WIPE}:
             in_order = fault.loss < 0.5
-            self.all_were_killed = not in_order
             hurt = self.files.roll_back if fault.kind is Kind.ROLLBACK else self.files.wipe
             await hurt(set_id, in_order=in_order)
         elif fault.kind is Kind.SNAPSHOT:

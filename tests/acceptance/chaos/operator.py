@@ -42,12 +42,8 @@ class Operator:
         self._receipts = receipts
         self._say = say
 
-    async def mend(self, *, is_known: bool) -> None:
-        """Return when every set can grant, and nothing that was acknowledged is missing. Raises NotMended.
-
-        `is_known`: somebody is left who knows all that was lost, so `reconcile` must tell it, too. Where everybody was
-        killed in one moment, the last half second is known from receipts only (docs/promises.md).
-        """
+    async def mend(self) -> None:
+        """Return when every set can grant, and nothing that was acknowledged is missing. Raises NotMended."""
         deadline_s = time.monotonic() + MENDED_DEADLINE_S
         stood_since: dict[str, tuple[str, float]] = {}
         while True:
@@ -64,7 +60,7 @@ class Operator:
                     stood_since[each["set"]] = sentence, time.monotonic()
                 elif time.monotonic() - since_s > SURE_S:
                     stood_since.pop(each["set"])
-                    await self._follow(each, sentence, is_known=is_known)
+                    await self._follow(each, sentence)
             if time.monotonic() > deadline_s:
                 raise NotMended(f"no set may be lost for good: {sets}; done was {self.did}")
             await asyncio.sleep(POLL_S)
@@ -73,7 +69,7 @@ class Operator:
         code, said, _ = await run_command("set", "list", "--data", str(self._data), "--json")
         return json.loads(said)["sets"] if code == 0 else None
 
-    async def _follow(self, state: dict[str, Any], sentence: str, *, is_known: bool) -> None:
+    async def _follow(self, state: dict[str, Any], sentence: str) -> None:
         """Do what the sentence says; look at `reconcile` before, and between."""
         self._say(f"set {state['set']} is withheld: {sentence}")
         if await self._reconciles():
@@ -84,7 +80,7 @@ class Operator:
             await self._run(*(_plain(word, state) for word in shlex.split(order[1])))
             was_ok = await self._reconciles()
             entered = await self._honour()
-        if entered and was_ok and is_known:
+        if entered and was_ok:
             self.problems.append(f"reconcile was ok although {entered} grants that were acknowledged were lost")
         self.honoured += entered
 

@@ -219,7 +219,7 @@ class Event:
     async def _mend(self, faults: list[Fault]) -> None:
         """Let the operator do what is said, until every set can grant."""
         try:
-            await self._operator.mend(is_known=not self._breaker.all_were_killed)
+            await self._operator.mend()
         except NotMended as fault:
             self._fail(faults, [str(fault)])
         self._fail(faults, self._operator.problems)

@@ -21,12 +21,13 @@ SLOTS: Final = 7
 
 class LogEnd(msgspec.Struct, frozen=True):
     """Where a set's own log ends, and what an operator let it go on without: `lost` grants, of which `honoured` were
-    entered again by their receipts."""
+    entered again by their receipts; if it `is_unsure`, maybe others besides."""
 
     seq: int
     chain: str
     lost: int = 0
     honoured: int = 0
+    is_unsure: bool = False
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -68,4 +69,10 @@ def check_losses(set_: str, end: LogEnd, problems: Problems) -> None:
         problems.add(
             f"set {set_} went on without {end.lost} grants that were acknowledged, {end.honoured} of them were entered "
             "again: `redrush set honour` takes the receipts of the others"
+        )
+    if end.is_unsure:
+        problems.add(
+            f"set {set_} was made anew, or went on with an older copy, and nobody is left who knows all that it had "
+            "acknowledged before: `redrush set honour --receipts FILE` enters what winners have receipts of, or "
+            "`redrush set honour --none --why …` says that nobody has one"
         )

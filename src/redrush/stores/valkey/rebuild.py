@@ -39,7 +39,7 @@ from redrush.stores.valkey.entries import chain_of, transfers_of
 from redrush.stores.valkey.keys import Library, SetKeys
 from redrush.stores.valkey.link import Access, Command, Link, Reply, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
-from redrush.stores.valkey.terms import FLUSH, WAIT_MS, check_flushed, load
+from redrush.stores.valkey.terms import FLUSH, UNSURE, WAIT_MS, check_flushed, load
 
 PAGE_RECORDS: Final = 256
 """Records in one write: tens of thousands of grants, and a bound on what waits in memory."""
@@ -121,9 +121,10 @@ class SetRebuild:
             if cursor == b"0":
                 return
 
-    async def finish(self, terms: Terms, known: Known | None = None) -> None:
+    async def finish(self, terms: Terms, known: Known | None = None, *, is_all_known: bool = False) -> None:
         """Give the set its terms, under which gates may use it. Its epoch must be above all that there were; with it
-        begins a new history. `known` is the most that was known of the set: what it has not got is lost.
+        begins a new history. `known` is the most that was known of the set: what it has not got is lost. Unless
+        `is_all_known` somebody may have been told more.
 
         Raises StoreUnavailable if they are not durable, or on too few replicas: do it again then.
         """
@@ -134,6 +135,8 @@ class SetRebuild:
         losses: tuple[Command, ...] = ()
         if known is not None and lost:
             losses = (("HSET", self._keys.meta, "losses", f"{terms.epoch} {last} {known.seq} {lost}"),)
+        if not is_all_known:
+            losses = (*losses, ("HSET", self._keys.meta, UNSURE, terms.epoch))
         orders: tuple[Command, ...] = (
             ("MULTI",),
             ("HDEL", self._keys.meta, RESTORING),
@@ -166,8 +169,8 @@ async def settle_moves(link: Link, keys: SetKeys, set_id: str, epoch: str, other
 
     The set must be under this epoch, or RESTORING, and nobody else may write to it meanwhile. Moves may hang together,
     so they are tried until no more fit. Slots that somebody was given and nobody has taken may have come from another
-    set that has lost as much: where nothing of them is here, nothing is to be taken here. Raises StoreConflict if some
-    do not fit at all, StoreUnavailable.
+    set that has lost as much: where nothing of them is here, nothing is to be taken here. Not so where their pot is not
+    open here: it may be opened later, with them. Raises StoreConflict if some do not fit at all, StoreUnavailable.
     """
     library = Library.read()
     await load(link, keys, library)
@@ -184,7 +187,7 @@ async def settle_moves(link: Link, keys: SetKeys, set_id: str, epoch: str, other
             wrong = [
                 f"{record.transfer}: {reply}"
                 for record, reply in failed
-                if not (isinstance(record, Taken) and reply.code == "ABSENT")
+                if not (isinstance(record, Taken) and reply.code == "ABSENT" and reply.detail != record.pot)
             ]
             if wrong:
                 raise StoreConflict(f"set {keys.name}: moves that do not fit: {'; '.join(wrong)}")

@@ -17,13 +17,15 @@ from redrush.core.sets.failover import Terms
 from redrush.ports.set_servers import ForkedOff
 from redrush.ports.store import FIRST_HISTORY, Fork, History, StoreConflict, StoreUnavailable
 from redrush.stores.valkey.keys import Library, SetKeys
-from redrush.stores.valkey.link import Link, Reply, ReplyFault, pack
+from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
 
 __all__ = [
     "FLUSH",
+    "UNSURE",
     "WAIT_MS",
     "Terms",
     "check_flushed",
+    "clear_unsure",
     "fence",
     "history_of",
     "is_named",
@@ -96,6 +98,19 @@ async def load(link: Link, keys: SetKeys, library: Library) -> None:
     raise StoreUnavailable(f"{link.address}: does not take the functions: {reply}")
 
 
+UNSURE: Final = "unsure"
+"""Field of a set's `meta`: the epoch under which it went on last while nobody could tell all that it had acknowledged
+before; it stands until an operator says that whoever was told something was heard."""
+
+
+async def clear_unsure(link: Link, keys: SetKeys) -> None:
+    """Note that whoever may have been told something was heard. Raises StoreUnavailable if it is not durable."""
+    done, flushed = await link.call(pack(("HDEL", keys.meta, UNSURE)) + FLUSH, 2)
+    if isinstance(done, ReplyFault):
+        raise StoreUnavailable(f"{link.address}: {done}")
+    check_flushed(link.address, flushed)
+
+
 async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, fork: ForkedOff | None = None) -> None:
     """Put the set on this server under new terms, durable under these when it returns.
 
@@ -110,12 +125,19 @@ async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False,
     primary = (str(link.address),) if named else ()
     forked = () if fork is None else (fork.shared_seq, fork.lost_seq, fork.lost_grants)
     assert named or not forked, "the library reads the arguments by their places"
-    done, replicas, flushed = await link.call(
-        pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary, *forked))
+    is_unsure = fork is not None and not fork.is_all_known
+    # Before the terms: one that is there without them makes an operator say a word too many, and no loss is kept quiet.
+    unsure: tuple[Command, ...] = (("HSET", keys.meta, UNSURE, terms.epoch),) if is_unsure else ()
+    *marked, done, replicas, flushed = await link.call(
+        b"".join(map(pack, unsure))
+        + pack(("FCALL", library.fence, 1, keys.meta, terms.epoch, terms.replicas_needed, *primary, *forked))
         + pack(("WAIT", terms.replicas_needed, WAIT_MS))
         + FLUSH,
-        3,
+        len(unsure) + 3,
     )
+    for reply in marked:
+        if isinstance(reply, ReplyFault):
+            raise StoreUnavailable(f"{link.address}: {reply}")
     if isinstance(done, ReplyFault):
         if done.code == "FENCED":
             raise StoreConflict(f"set {keys.name} is under epoch {done.detail}, it cannot go to {terms.epoch}")
