@@ -289,7 +289,7 @@ def test_what_another_set_was_given_is_taken_only_where_it_was(tmp_path: Path) -
         async with servers(tmp_path, 1) as (server,):
             journals, stores = {}, {}
             for number, name in enumerate(("s1", "s2", "s3")):
-                await found_set([server.address], CAMPAIGN, name, 0)
+                await establish_set([server.address], CAMPAIGN, name, 0)
                 stores[name] = await ValkeyStore.connect([server.address], CAMPAIGN, name)
                 await stores[name].open([PotTerms(POT, Slots(100 * number, 10))])
                 journals[name] = await stores[name].log(0, 100)
@@ -324,7 +324,7 @@ def test_a_move_whose_slots_were_granted_here_does_not_fit(tmp_path: Path) -> No
         async with pair(tmp_path) as (store, old, fresh):
             await store.open([PotTerms(POT, Slots(0, 10))])
             await store.claim(claims_of(POT, ["a"]), AT_US)
-            await found_set([old.address], CAMPAIGN, "s2", 0)
+            await establish_set([old.address], CAMPAIGN, "s2", 0)
             other = await ValkeyStore.connect([old.address], CAMPAIGN, "s2")
             await other.open([PotTerms(POT, Slots(100, 0))])
             await other.give(POT, (Slots(0, 2),), f"rebalance:{POT}:x:s2")
@@ -347,7 +347,7 @@ def test_a_grant_is_honoured_whose_slot_had_come_by_a_move_that_was_lost(tmp_pat
         async with servers(tmp_path, 1) as (server,):
             stores = {}
             for number, name in enumerate(("s1", "s2")):
-                await found_set([server.address], CAMPAIGN, name, 0)
+                await establish_set([server.address], CAMPAIGN, name, 0)
                 stores[name] = await ValkeyStore.connect([server.address], CAMPAIGN, name)
                 await stores[name].open([PotTerms("early", Slots(100 + 10 * number, 5))])
                 await stores[name].open([PotTerms("late", Slots(10 * number, 10))])

@@ -97,7 +97,7 @@ class _Stack:
         self._clock = system_clock()
         self._stopping = asyncio.Event()
         self._supervisor = new_supervisor(stack)
-        self._sets: Sequence[SetServers] = ()
+        self._sets: Sequence[StackSet] = ()
 
     async def run(self, announce: Announce) -> None:
         when_told_to_stop(self._stopping.set)
