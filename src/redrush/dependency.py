@@ -1,7 +1,7 @@
 """What stands between a process and something that it asks and that may hang: a bulkhead, and a breaker where needed.
 
-A *bulkhead* is a maximum share: so many calls of one dependency at once, so many waiting for that, and a deadline over
-both. A stuck dependency then holds its own places and nothing else. Beyond the maximum is a refusal, a value, at once.
+A *bulkhead* is a maximum share: of the calls of one dependency at once, of those that wait, and a deadline over both.
+ A stuck dependency then holds its own places and nothing else. Beyond the maximum is a refusal, a value, at once.
 
 A *dependency* adds a breaker (`redrush.core.load.breaker`): when it answers nobody, nobody is sent to it but a trial
 now and then. What has a breaker of its own already gets a bulkhead only: the sets (lanes, and the link to the primary,

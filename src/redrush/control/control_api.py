@@ -88,8 +88,9 @@ class ControlApi:
         tell: Tell | None = None,
         now_us: Callable[[], int] | None = None,
     ) -> None:
-        """`entries` returns the newest entries of the audit log, at most so many, oldest first; it may block. `tell`
-        takes the readings that other processes tell of themselves, and hear `now_us` in return, to compare clocks.
+        """`entries` takes a count and returns at most that many of the newest entries of the audit log, oldest
+        first; it may block. `tell` takes the readings that other processes tell of themselves; they hear `now_us` in
+        return, to compare clocks.
         """
         self._board = board
         self._entries = entries

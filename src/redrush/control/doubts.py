@@ -58,7 +58,7 @@ def opening(file: CampaignFile, round_id: str) -> str:
 
 
 def people(count: int) -> str:
-    """Return so many people in words."""
+    """Return `count` people in words."""
     return "1 person" if count == 1 else f"{count:,} people"
 
 

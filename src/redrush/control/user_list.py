@@ -31,7 +31,7 @@ TOLD_MAX: Final = 20
 """Lines that are told of one kind; of the others it is told how many there are."""
 
 _SURELY_SHORT: Final = USER_BYTES_MAX // 4
-"""No text of so many characters is longer than an id in UTF-8."""
+"""A text of no more characters than this is never longer, in UTF-8, than an id may be."""
 
 _LINE_ENDS: Final = re.compile("\r\n?")
 _SCIENTIFIC: Final = re.compile(r"[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{1,3}", re.ASCII)

@@ -1,4 +1,4 @@
-"""Whether something beside a steady crowd costs it anything: windows without it and with it in turn, in one run.
+"""Whether a *disturbance* beside a steady crowd costs the crowd anything: windows without it and with it, in one run.
 
 A machine is faster one minute and slower the next, so a figure from before is no measure for one from after. Here each
 window with it is held against the one right before it, and the median of these ratios is the figure; a stall of the
@@ -21,8 +21,9 @@ PLOT_BUCKETS: Final = 150
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True):
-    """After `settle_s`: `pairs` times a window without it and one with it. The first `skip_s` and the last `leave_s` of
-    each do not count: then it comes, or goes."""
+    """When the disturbance is there: after `settle_s`, `pairs` times a window without it and a window with it.
+
+    The first `skip_s` and the last `leave_s` of each window do not count: the disturbance comes then, or goes."""
 
     pairs: int
     window_s: float
@@ -37,17 +38,17 @@ class Windows(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def without(self) -> list[tuple[float, float]]:
-        """From when to when it is not there."""
+        """The windows without the disturbance, from and to in seconds."""
         starts = [self.settle_s + 2 * pair * self.window_s for pair in range(self.pairs)]
         return [(start_s, start_s + self.window_s) for start_s in starts]
 
     @property
     def beside(self) -> list[tuple[float, float]]:
-        """From when to when it is there."""
+        """The windows with the disturbance, from and to in seconds."""
         return [(from_s + self.window_s, to_s + self.window_s) for from_s, to_s in self.without]
 
     def is_beside(self, now_s: float) -> bool:
-        """Whether it is to be there now."""
+        """Whether the disturbance is to be there now."""
         return any(from_s <= now_s < to_s for from_s, to_s in self.beside)
 
 
@@ -59,12 +60,12 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def ratio(self) -> float:
-        """The median, over the pairs, of the p99 with it over that without it."""
+        """The median, over the pairs, of the p99 with the disturbance over the p99 without it."""
         return median(beside / without for without, beside in zip(self.without_ms, self.beside_ms, strict=True))
 
     @property
     def spread(self) -> float:
-        """How many times the best of the windows without it the worst is: what the machine does by itself."""
+        """The worst window without the disturbance over the best one: what the machine does by itself."""
         return max(self.without_ms) / min(self.without_ms)
 
     def figures(self) -> dict[str, Figure]:
@@ -95,7 +96,7 @@ def compare(windows: Windows, sent_s: Seconds, latency_s: Seconds) -> Comparison
 
 
 def latency_plot(title: str, windows: Windows, sent_s: Seconds, latency_s: Seconds) -> TimePlot:
-    """Return the p50 and p99 over time, with the windows shaded in which it was there."""
+    """Return the p50 and p99 over time, with the windows of the disturbance shaded."""
     bucket_s = windows.lasts_s / PLOT_BUCKETS
     edges = np.linspace(0.0, windows.lasts_s, PLOT_BUCKETS + 1)
     return TimePlot(

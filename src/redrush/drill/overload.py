@@ -194,7 +194,7 @@ def _play_part(
     tell: Callable[[str], None],
     *played: Leg,
 ) -> Part:
-    """Measure the peak of a service that serves about so many, play the wave, end the server, and audit all legs."""
+    """Measure the peak of a service of about `serves_per_s`, play the wave, end the server, and audit all legs."""
     usual_per_s, first_user = USUAL_SHARE * serves_per_s, sum(len(leg.planned_s) for leg in played)
     tell(f"{name}: measuring the peak with {PEAK_FACTOR * serves_per_s:,.0f} people a second")
     before = _play(event, shape, cores, first_user, (

@@ -1,4 +1,4 @@
-"""`python -m redrush.drill.paced_server`: `redrush serve` over a store that decides so many claims a second, no more.
+"""`python -m redrush.drill.paced_server`: `redrush serve` over a store that decides a set number of claims a second.
 
 A gate with a whole core decides more claims a second than one other core can offer ten times over, so on one small
 machine the overload of the drill has to be made small, and with it everything else stays as it is: the gate, its

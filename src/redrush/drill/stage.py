@@ -29,7 +29,7 @@ Look = Callable[[float], None]
 
 
 def plain_event(name: str, packets: int, rounds: Sequence[str] = ("r1",), tables: str = "") -> str:
-    """Return a campaign file whose rounds are open for an hour from now, each with so many packets of 1.00 and one
+    """Return a campaign file whose rounds are open for an hour from now, each with `packets` packets of 1.00 and one
     more, so that nobody hears that it is empty. `tables` are further ones, as written."""
     many = packets + 1
     text = "".join(
@@ -54,7 +54,7 @@ def served_policy(event: Rehearsal) -> ClientPolicy:
 
 
 def starting_us(people: int) -> int:
-    """Return the zero of a schedule that is to begin as soon as so many people are ready, µs since the epoch."""
+    """Return the zero of a schedule that begins as soon as a crowd of `people` can be ready, µs since the epoch."""
     return int((time.time() + LEAD_S + LEAD_PER_PERSON_S * people) * 1e6)
 
 

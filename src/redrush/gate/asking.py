@@ -15,7 +15,7 @@ USER_BURST_MIN: Final = 10
 """A person who taps the button as fast as they can for two seconds is slowed, not refused."""
 
 USER_PACES: Final = 2
-"""A user may ask so many times as often as the client policy lets a client: for a second device, and for retries."""
+"""A user may ask this many times as often as the client policy lets a client: for a second device, and for retries."""
 
 USER_BURST_S: Final = 5
 
@@ -26,8 +26,9 @@ gate: a school is behind one address and hardly fills it, and who means harm nee
 
 
 def asking_limits(spec: LimitsSpec, policy: ClientPolicy, connections_max: int) -> AskingLimits:
-    """Return the limits of a gate that takes so many connections. How often an address may ask is not limited unless it
-    is configured: a school may be behind one."""
+    """Return the limits of a gate that takes `connections_max` connections.
+
+    How often an address may ask is limited only where that is configured: a school may be behind one address."""
     rules = AskingRules(
         user=_user_rate(spec, policy),
         address=_address_rate(spec),

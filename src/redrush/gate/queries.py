@@ -25,7 +25,7 @@ is served within some hundredths. A quarter of QUERIES_MAX in all, so a set that
 
 
 class LateAnswers:
-    """Answers that come later, so many at a time. Not thread-safe: it lives on the event loop."""
+    """Answers that come later, a bounded number at a time. Not thread-safe: it lives on the event loop."""
 
     def __init__(self, at_once_max: int, told: Callable[[RedrushError], bytes]) -> None:
         """`told` returns what a waiter is told of a fault."""

@@ -102,7 +102,7 @@ class GateSwitches:
             self._exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)
 
     def share_with(self, gates: int) -> None:
-        """Release one of so many equal shares of every pace: there are so many gates, this one included."""
+        """Release an equal share of every pace: there are `gates` gates, this one included."""
         if gates != self.gates:
             self.gates = gates
             self._set_paces()

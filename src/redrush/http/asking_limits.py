@@ -31,6 +31,10 @@ ADVISED_MAX: Final = 64
 BURST_S: Final = 2
 """Seconds of its rate that a limit lets through at once, where no burst is configured."""
 
+ADVISED_PART: Final = 4
+"""The advised pace is this part of the rate: at half the rate nobody is slowed, for so fast the first half of a bucket
+fills up; at half of that it fills up although its user goes on asking."""
+
 
 class AskingRules(msgspec.Struct, frozen=True, kw_only=True):
     """What is configured. None: no limit."""
@@ -82,8 +86,7 @@ class Frequency:
             self.buckets = Buckets(rate)
         else:
             self.buckets.set_rate(rate)
-        # At half of what is allowed without being slowed, a bucket fills up again while one goes on asking.
-        self._interval_ms = math.ceil(4_000 / rate.per_second)
+        self._interval_ms = math.ceil(1_000 * ADVISED_PART / rate.per_second)
         wait_s = max(1, math.ceil(rate.recovers_s / 2))
         policy = f'RateLimit-Policy: "{self.name}";q={rate.burst};w={math.ceil(rate.recovers_s)}\r\n'
         self._advice = f"{policy}{answers.INTERVAL_HEADER}: {self._interval_ms}\r\n"

@@ -106,7 +106,7 @@ class KnownHeads:
         return len(self._known)
 
     def learn(self, found: Groups, body_bytes: int, endpoint: Endpoint) -> None:
-        """Remember what serves requests with a head of these groups, and with a body of so many bytes."""
+        """Remember the endpoint of requests with a head of these groups and a body of `body_bytes` bytes."""
         ticket = forwarded = 0
         for number, line in enumerate(found, 1):
             name = b"" if line is None else line.lower()

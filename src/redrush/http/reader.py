@@ -10,7 +10,7 @@ import httptools
 import msgspec
 
 CHUNK_BYTES_MIN = 6
-"""What a chunk of one byte takes on the wire: a chunked body may be so many times its size, and no more."""
+"""What a chunk of one byte takes on the wire: a chunked body may be this many times its size, and no more."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

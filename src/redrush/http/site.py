@@ -46,7 +46,7 @@ AT_ONCE_MIN: Final = 32
 """Connections in a part, at least: some milliseconds if each has to be ended."""
 
 Later = Callable[[float, Callable[[], None]], object]
-"""Calls something after so many seconds."""
+"""Takes a number of seconds and a function, and calls the function after them."""
 
 IDLE_MIN_S: Final = 3
 """Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""

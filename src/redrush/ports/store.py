@@ -55,7 +55,7 @@ class StoreCorrupt(RedrushError):
 class PotTerms(msgspec.Struct, frozen=True, gc=False):
     """What a pot is opened with: its slots, and how many of them a user may have at a time, 1 or more.
 
-    `hold_us` makes its grants holds: each has a deadline, so many µs after it was made, and is confirmed, or released
+    `hold_us` makes its grants holds: each has a deadline, `hold_us` after it was made, and is confirmed, or released
     and granted again. The store never releases one by itself. None: a grant is permanent.
     """
 

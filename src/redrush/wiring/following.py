@@ -109,7 +109,8 @@ def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchL
 async def listen_to_switches(
     around: Surroundings, parts: Parts, troubles: Troubles, *applied: Callable[[Snapshot], None]
 ) -> None:
-    """Let what was heard last hold, and from now on whatever is switched. Nothing is where the event has no token."""
+    """Apply the switches that were heard last, and every change from now on. An event without a control token has no
+    switches: a warning is logged."""
 
     def apply(snapshot: Snapshot) -> None:
         for one in applied:

@@ -152,7 +152,7 @@ class GateRole:
 
 
 def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:
-    """Run a gate of so many worker processes until told to end; return the exit code.
+    """Run a gate of `workers` processes until told to end; return the exit code.
 
     All serve participants at `address`. Each has a control port of its own, the next ones after that of the first.
     """

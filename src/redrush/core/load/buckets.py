@@ -45,7 +45,7 @@ _ROUNDING_S: Final = 1e-6
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """So many requests a second, for ever, and so many at once after a rest. Raises ValueError if that cannot be."""
+    """`per_second` requests a second, for ever, and `burst` at once after a rest. ValueError beyond the bounds."""
 
     per_second: float
     burst: int

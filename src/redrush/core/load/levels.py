@@ -148,7 +148,7 @@ class Levels:
         return max(0.0, 1 - self.admitted / GRADES)
 
     def preset(self, level: float) -> None:
-        """Begin with at least this level: a crowd is expected of which only so many can be served."""
+        """Begin with at least this level: a crowd is expected of which only a part can be served."""
         self._possible_per_s = None
         self._find(min(self._found, _ceiling(level)))
 
@@ -219,7 +219,7 @@ class Levels:
         self._find(max(fits, self._found))
 
     def _fitting(self, per_s: float) -> int | None:
-        """Return how far the threshold may be for so many claims a second, by what was asked for; None: not counted."""
+        """Return how far the threshold may be for `per_s` claims a second, by what was asked for; None: not counted."""
         if sum(self._asked) < 1:
             return None
         left = per_s * self._counted_s

@@ -28,11 +28,11 @@ USUAL_SHARE: Final = 1 / 8
 """Weight of a new small batch in what they take usually."""
 
 GROWN: Final = 2.0
-"""From so many times what a few claims take, a batch took its time because of its claims."""
+"""A batch that took this many times as long as a few claims take was slow because of its claims."""
 
 AHEAD: Final = 2
-"""No batch is more than so many times as large as the last one lets fit the bound, whoever waits: the crowd of a wave's
-first moment becomes one batch otherwise, and that takes as long as the store is short of time."""
+"""No batch is more than this many times as large as the last one lets fit the bound, whoever waits: the crowd of the
+first moment of a wave becomes one batch otherwise, and that takes as long as the store is short of time."""
 
 LONG_SHARE: Final = 0.7
 """Of its bound: what a batch takes at least that was made to fit it, before a store that is short of time."""
@@ -71,7 +71,7 @@ class Room:
         return self._suspected
 
     def learn(self, claims: int, took_us: int, bound_us: float, *, calm: bool, next_one: bool = True) -> None:
-        """A batch of so many claims was decided, in so much time; `bound_us` is how long one should take at most.
+        """Learn that a batch of `claims` claims took `took_us`; `bound_us` is how long a batch should take at most.
         `calm`: nobody is refused by a level now, so few claims mean that few come. `next_one`: it began after the room
         was last suspected; one that was under way in the same hiccup is no second witness of it."""
         if claims <= FEW:

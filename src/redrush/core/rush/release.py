@@ -1,4 +1,4 @@
-"""The shake filter: so many packets a second, and who gets one of them is chance, not who was first in the queue.
+"""The shake filter: packets leave at a pace, and who gets one of them is chance, not who was first in the queue.
 
 A release pace is turned into a win probability from the observed rate of requests. Time is cut into windows; in each, a
 request wins with probability (packets due) / (requests expected), where what is expected is what came in the window
@@ -45,7 +45,7 @@ class ReleaseFilter:
         self._ends_us = 0
 
     def set_pace(self, release_per_s: float | None, now_us: int) -> None:
-        """Release so many packets a second from now on; None lets everybody through. Raises ValueError below 0.
+        """Release `release_per_s` packets a second from now on; None lets every claim through. ValueError below 0.
 
         The window under way is counted as if the new pace had held since it began, but it neither has more than one
         share left nor owes more than half a burst: a much lower pace must not begin with a long silence.

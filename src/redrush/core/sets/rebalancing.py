@@ -22,10 +22,10 @@ from typing import Final
 import msgspec
 
 LOOKS_AHEAD: Final = 3
-"""A set that will be dry within so many looks is needy already: a move takes about one, and claims come in bursts."""
+"""A set that will be dry within this many looks is needy already: a move takes about one, and claims come in bursts."""
 
 RICHER_BY: Final = 4
-"""A set that is not dry yet receives only from one with so many times its slots: it may as well be the next to give."""
+"""A set that is not dry yet receives only from a set with this many times its slots: it may be the next to give."""
 
 DWELL_FIRST_US: Final = 200_000
 DWELL_MAX_US: Final = 5_000_000

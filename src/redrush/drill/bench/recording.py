@@ -86,7 +86,7 @@ class Database:
 
 
 def fill_log(address: Address, event: Event, grants: int) -> int:
-    """Grant so many slots of the event's round, in batches, to users in no order; return the seq of the last record."""
+    """Grant `grants` slots of the round, in batches, to users in no order; return the seq of the last record."""
     users = [f"user{k:09d}" for k in range(grants)]
     random.Random(SEED).shuffle(users)  # noqa: S311 - the same order in every run
 

@@ -44,7 +44,7 @@ CLUMP = 128
 """Users of the same set in a row. A clump is divided into two batches or so, as are the connections of a gate with one
 set: with these three numbers a batch has some 65 claims in every shape."""
 GRABS_PER_SECOND = 15_000
-"""A run is so many grabs for each second that it should last, however long they take: it is about CPU time."""
+"""A run has this many grabs for each second that it should last, however long they take: it is about CPU time."""
 WARM_UP_GRABS = 10_000
 SETTLED_S = 2.5
 """After their start, gates do no more by then than they do for ever where nobody asks."""
@@ -57,7 +57,7 @@ FILES_BESIDE = 1_000
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """So many gates over so many sets; the crowd comes in clumps of one set or in any order."""
+    """How many gates serve how many sets; the crowd comes in clumps of one set or in any order."""
 
     gates: int
     sets: int
@@ -102,7 +102,7 @@ class ShapeRun(msgspec.Struct, frozen=True):
 
 
 def make_crowd(setup: Setup, grabs: int) -> Crowd:
-    """Prepare users for a warm-up and so many grabs, and a packet for each."""
+    """Prepare users for a warm-up and `grabs` grabs, and a packet for each."""
     count = WARM_UP_GRABS + grabs
     setup.tell(f"scaling: preparing {count:,} users and packets")
     # A pot with something left: nobody has to find out that it is sold out.

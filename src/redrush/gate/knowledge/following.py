@@ -49,7 +49,7 @@ AWAY_S: Final = 0.5
 """Rest after the set could not be reached."""
 
 SHORT_READINGS_MAX: Final = 20
-"""Readings that find nothing though the store spoke of more; so many in a row mean that it was trimmed away."""
+"""Readings in a row that find nothing though the store spoke of more: then what it spoke of was trimmed away."""
 
 CLOCKS_APART_US: Final = 5_000_000
 """How much earlier than here a round may have opened at another gate, if clocks are not synchronised well."""

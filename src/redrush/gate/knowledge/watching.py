@@ -54,7 +54,7 @@ class RoundWatch:
         )
 
     async def look(self) -> None:
-        """Ask every set and draw the conclusions. Whoever calls while it is being done makes it be done once more."""
+        """Ask every set and draw the conclusions. A call during a look makes that look be followed by one more."""
         self._look_again = True
         if self._looking:
             return

@@ -29,7 +29,7 @@ class WinnersFilter:
     __slots__ = ("_array", "_cells", "_mask", "_shift")
 
     def __init__(self, packets: int) -> None:
-        """For about so many winners; more of them make it less sharp, never wrong."""
+        """`packets` is about how many winners there will be; more of them make the filter less sharp, never wrong."""
         self._shift = (min(CELLS_MAX, CELLS_PER_PACKET_MIN * max(packets, 1)) - 1).bit_length()
         self._mask = (1 << self._shift) - 1
         self._cells = bytearray()

@@ -84,7 +84,7 @@ class Packets(Rush):
         return pot.lane.park(waiter, user, pot, now_us)
 
     def set_pace(self, release_per_s: float | None) -> None:
-        """Let so many packets a second through the shake filter from now on; None lets every claim through."""
+        """Let `release_per_s` packets a second through the shake filter from now on; None lets every claim through."""
         if release_per_s is None:
             self._release = None
         elif self._release is None:

@@ -30,7 +30,7 @@ TIME_FRESH_US: Final = 10_000
 """How old a `server_time` may be when it is sent."""
 
 SLEEPS_AFTER_S: Final = 10
-"""A rush that nobody has claimed from for so many seconds has its prebuilt answers taken away."""
+"""A rush that has had no claim for this many seconds has its prebuilt answers taken away."""
 
 _NEVER_US: Final = 1 << 62
 
