@@ -145,7 +145,7 @@ class Requests:
         data = self._valid()
         if self._chance.random() < MUTATED_SHARE:
             for _ in range(self._chance.choice((1, 1, 1, 2, 4))):
-                data = self._mutated(data)
+                data = self.mutated(data)
         self._last = data
         return data
 
@@ -180,7 +180,8 @@ class Requests:
         )
         return text.replace("@", str(chance.randrange(10))).encode("latin-1")
 
-    def _mutated(self, data: bytes) -> bytes:
+    def mutated(self, data: bytes) -> bytes:
+        """Return the request with something wrong, mostly."""
         chance = self._chance
         at, to = sorted((chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)))
         match chance.randrange(9):

@@ -1,15 +1,16 @@
-"""The two readers and llhttp, held against each other.
+"""The readers and llhttp, held against each other.
 
-Each request goes three ways. Read at once: what its head means was learned from an earlier one, its ticket and
-address are cut out. Read with care, by `RequestReader`. Through bare llhttp. Wherever the first way has an answer the
-second has the same, in every field; and the second refuses whatever llhttp refuses, and more only for the reasons of
-`STRICTER`.
+Each request goes four ways. Found without reading: its like came before. Read at once: what its head means was learned
+from an earlier one, its ticket and address are cut out. Read with care, by `RequestReader`. Through bare llhttp.
+Wherever one of the first ways has an answer the careful one has the same, in every field; and that refuses whatever
+llhttp refuses, and more only for the reasons of `STRICTER`.
 
 30,000 requests in `make test`, a million in `make soak`. `REDRUSH_FUZZ_SEED=n` replays a failure; the seed is in its
 message.
 """
 
 import os
+import random
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -24,14 +25,18 @@ from hypothesis import strategies as st
 from redrush.http.heads import HEAD, HEAD_BYTES_MAX, KnownHeads
 from redrush.http.reader import Broken, Limits, Request, RequestReader
 from redrush.http.route import Endpoint, Waiter
-from tests.http.requests_at_random import Requests
+from redrush.http.seen_heads import LEARN_EVERY, TEXT, SeenHeads
+from tests.http.requests_at_random import TICKET, Requests
 from tests.http.test_malformed import CORPUS
 
 LIMITS: Final = Limits()
 REQUESTS: Final = 30_000
+VARIANTS: Final = 10_000
 REQUESTS_IN_SOAK: Final = 1_000_000
 AT_ONCE_SHARE_MIN: Final = 0.1
 """Of the requests are read at once, at least: else the test would show nothing about that."""
+WITHOUT_READING_SHARE_MIN: Final = 0.2
+"""The same, of the variants of heads that came before, for those that are found without reading."""
 
 
 class Learned:
@@ -137,6 +142,7 @@ class Readers:
 
     def __init__(self) -> None:
         self.known = KnownHeads()
+        self.heads = SeenHeads()
         self.seen: Counter[str] = Counter()
 
     def read(self, data: bytes) -> None:
@@ -145,6 +151,7 @@ class Readers:
         reader.feed(data)
         careful = list(reader.ready)
         self._against_llhttp(data, careful, unfinished=reader.under_way)
+        self._without_reading(data, careful, unfinished=reader.under_way)
         found = HEAD.match(data, 0, HEAD_BYTES_MAX)
         if found is None:
             self.seen["for the careful reader"] += 1
@@ -170,6 +177,27 @@ class Readers:
             assert _value(data, found.end(head.ticket), head.ticket) == (request.ticket or b"")
             assert _value(data, found.end(head.forwarded), head.forwarded) == request.forwarded.strip(b" ")
             assert body == request.body
+            if head.ticket:
+                for _ in range(LEARN_EVERY):
+                    self.heads.learn(data, found.end(head.ticket), found.end(), head.endpoint)
+
+    def _without_reading(self, data: bytes, careful: list[Request | Broken], *, unfinished: bool) -> None:
+        found = self.heads.find(data)
+        if found is None:
+            return
+        head, values = found
+        if values[head.ticket].translate(TEXT) != values[head.ticket]:
+            return  # no ticket is genuine that is not text, and without one nothing is served
+        self.seen["without reading"] += 1
+        assert isinstance(head.endpoint.route, Learned)
+        learned = head.endpoint.route.request
+        (request,) = careful
+        assert isinstance(request, Request), "what the careful reader refuses is served"
+        assert not unfinished
+        for field in ("method", "path", "host", "origin", "content_type", "keep_alive", "body"):
+            assert getattr(learned, field) == getattr(request, field), field
+        assert values[head.ticket].strip(b" ") == request.ticket
+        assert (values[head.forwarded] if head.forwarded >= 0 else b"").strip(b" ") == request.forwarded.strip(b" ")
 
     def _against_llhttp(self, data: bytes, careful: list[Request | Broken], *, unfinished: bool) -> None:
         bare = Bare(data)
@@ -227,6 +255,44 @@ def test_30_000_requests_are_read_alike_by_both_readers_and_llhttp() -> None:
 @pytest.mark.soak
 def test_a_million_requests_are_read_alike_by_both_readers_and_llhttp() -> None:
     _hold_against_each_other(REQUESTS_IN_SOAK)
+
+
+KINDS: Final = (
+    "Host: x|Connection: keep-alive|Content-Length: 2|Content-Type: application/json|Authorization: Bearer %t|"
+    "User-Agent: y|Origin: http://x|Accept: */*|X-Request-Id: %o|traceparent: 00-%o-%o-01|",
+    "Host: redrush|Authorization: Bearer %t|X-Forwarded-For: 203.0.113.%o|Content-Type: application/json|"
+    "Content-Length: 2|",
+    "Host: redrush|X-Forwarded-For: 203.0.113.%o|CF-Ray: %o-SIN|Content-Length: 2|Authorization: Bearer %t|"
+    "Cookie: a=%o|",
+    "cf-ray: %o|x-request-id:%o|Host: x|Content-Length: 2|Authorization: Bearer %t|",
+)
+"""What clients and proxies write: %t is a ticket, %o another number each time."""
+
+
+def _variants_held_against_each_other(count: int) -> None:
+    seed = int(os.environ.get("REDRUSH_FUZZ_SEED") or secrets.randbelow(1 << 32))
+    requests, readers, chance = Requests(seed), Readers(), random.Random(seed)
+    for _ in range(count):
+        lines = chance.choice(KINDS).replace("%t", TICKET).replace("|", "\r\n").split("%o")
+        text = "".join(f"{line}{chance.randrange(1_000)}" for line in lines[:-1]) + lines[-1]
+        data = f"POST /grab HTTP/1.1\r\n{text}\r\n{{}}".encode()
+        while chance.random() < 0.4:
+            data = requests.mutated(data)
+        try:
+            readers.read(data)
+        except AssertionError as difference:
+            raise AssertionError(f"REDRUSH_FUZZ_SEED={seed}: {data!r}: {difference}") from difference
+    found = readers.seen["without reading"]
+    assert found > WITHOUT_READING_SHARE_MIN * count, f"REDRUSH_FUZZ_SEED={seed}: {readers.seen}"
+
+
+def test_10_000_variants_of_heads_that_came_before_are_read_alike() -> None:
+    _variants_held_against_each_other(VARIANTS)
+
+
+@pytest.mark.soak
+def test_a_million_variants_of_heads_that_came_before_are_read_alike() -> None:
+    _variants_held_against_each_other(REQUESTS_IN_SOAK)
 
 
 _CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redrush.core.identity.tickets import TICKET_BYTES_MAX, KeyRing, sign_ticket
-from redrush.http import connection, site
+from redrush.http import connection, seen_heads, site
 from redrush.http import heads as reading
 from redrush.http.reader import Request
 from redrush.http.route import Endpoint
-from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, request, running_gate
+from redrush.http.seen_heads import LEARN_EVERY
+from tests.gate.world import OPENS_US, SECOND_US, TICKET_RING, Client, RunningGate, request, running_gate
 
 GRAB = "/v1/rounds/r1/grab"
 TOKEN = st.text(
@@ -305,6 +306,63 @@ async def test_a_ticket_that_was_found_genuine_still_expires() -> None:
         gate.at(expires_s * SECOND_US)
         gate.site.tick()
         assert (await (await gate.connect()).ask(data)).status == 401
+
+
+def _through_a_proxy(gate: RunningGate, user: str, own: str) -> bytes:
+    data = gate.grab(user)
+    return data.replace(b"\r\n\r\n", f"\r\nX-Request-Id: {own}\r\ntraceparent: 00-{own}-01\r\n\r\n".encode())
+
+
+async def test_what_comes_again_but_for_its_own_values_is_found_without_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for number in range(2 + LEARN_EVERY):
+            assert (await client.ask(_through_a_proxy(gate, "alice", f"{number:09}"))).outcome == "granted"
+        assert len(gate.site.seen_heads) == 1
+        monkeypatch.setattr(connection, "HEAD", None)  # nothing is matched any more
+        for number, user in enumerate(("bob", "carol", "alice", "bob")):
+            receipt = (await client.ask(_through_a_proxy(gate, user, f"other-{number}"))).json["grant"]["receipt"]
+            assert receipt.split("~")[-3] == user
+        assert len(gate.site.seen_heads) == 1
+
+
+@pytest.mark.parametrize(
+    "own", ["1\r\nHost: y", "1\n", "\x00", "1\r", "1\x7f", "1\r\n folded", "1\r\nTransfer-Encoding: chunked"]
+)
+async def test_an_own_value_that_is_more_than_text_is_refused(own: str) -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for number in range(2 + LEARN_EVERY):
+            await client.ask(_through_a_proxy(gate, "alice", f"{number:09}"))
+        assert len(gate.site.seen_heads) == 1
+        assert (await client.ask(_through_a_proxy(gate, "alice", own))).status == 400
+        await gate.still_serves()
+
+
+async def test_a_wrong_ticket_is_refused_on_a_head_that_came_before() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for number in range(2 + LEARN_EVERY):
+            await client.ask(_through_a_proxy(gate, "alice", f"{number:09}"))
+        data = _through_a_proxy(gate, "alice", "1")
+        ticket = gate.ticket("alice").encode()
+        for wrong, status in ((ticket[:-1] + b"g", 401), (b"", 401), (ticket + b"\x0b", 400), (ticket + b"x", 401)):
+            assert (await (await gate.connect()).ask(data.replace(ticket, wrong))).status == status
+
+
+async def test_the_memory_of_heads_that_came_before_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen_heads, "LEARN_EVERY", 1)
+    monkeypatch.setattr(seen_heads, "SEEN_MAX", 10)
+    async with running_gate() as gate:
+        client = await gate.connect()
+        for number in range(40):
+            data = gate.grab("alice").replace(b"Accept:", f"X-Kind: {'y' * (number % 20)}{number}\r\nAccept:".encode())
+            assert (await client.ask(data)).status == 200
+            assert len(gate.site.seen_heads) <= 10
+        gate.site.announce_stop()
+        assert len(gate.site.seen_heads) == 0
 
 
 async def test_heads_that_differ_in_one_digit_are_told_apart_and_bounded() -> None:

@@ -1,7 +1,8 @@
 """One client's connection: bytes in, whole answers out, in order.
 
 The short way is for a request that came in one piece: one strict regular expression reads its head, and what such a
-head means was learned when one of its kind was read for the first time (`redrush.http.heads`). Nothing but a
+head means was learned when one of its kind was read for the first time (`redrush.http.heads`). What comes again, but
+for values that are another's each time, is not even read so (`redrush.http.seen_heads`). Nothing but a
 whole head, and a body as long as it says, is served by it. A request that comes again on the same connection needs
 no reading at all. Everything else is read by `RequestReader`.
 
@@ -22,6 +23,7 @@ from redrush.http.dress import Dressed
 from redrush.http.heads import HEAD, KnownHead
 from redrush.http.reader import Broken, Request, RequestReader
 from redrush.http.route import Endpoint, Route
+from redrush.http.seen_heads import Seen
 from redrush.http.site import NEVER_S, Site
 
 _FINE: Final = b"HTTP/1.1 200 "
@@ -132,6 +134,10 @@ class Connection(asyncio.Protocol):
         if data == self._head and self._expires_s > now_s:
             self._serve(self._route, self._user)
             return
+        if len(data) <= site.head_bytes_max:
+            seen = site.seen_heads.find(data)
+            if seen is not None and self._shortest_way(data, *seen):
+                return
         found = HEAD.match(data, 0, site.head_bytes_max)
         head = None if found is None else site.known_heads.get(found.groups())
         if found is None or head is None:
@@ -159,6 +165,15 @@ class Connection(asyncio.Protocol):
 
     # -- reading
 
+    def _shortest_way(self, data: bytes, seen: Seen, values: list[bytes]) -> bool:
+        """Serve a request whose like came before; returns False if something about its own values is not right."""
+        if self._proxy is not None:
+            address = self._site.asking.clients.of_forwarded(values[seen.forwarded]) if seen.forwarded >= 0 else None
+            if address is None:
+                return False
+            self._address = address
+        return self._serve_ticket(data, seen.endpoint, values[seen.ticket])
+
     def _short_way(self, data: bytes, found: re.Match[bytes], head: KnownHead) -> bool:
         """Serve a request whose head says nothing new; returns False if something else about it is not right."""
         body_bytes = len(data) - found.end()
@@ -173,9 +188,15 @@ class Connection(asyncio.Protocol):
         if not endpoint.needs_ticket:
             self._serve(endpoint.route, "")
             return True
-        site = self._site
         start = found.end(head.ticket)
-        credentials = data[start : data.find(b"\r", start)]
+        if not self._serve_ticket(data, endpoint, data[start : data.find(b"\r", start)]):
+            return False
+        self._site.seen_heads.learn(data, start, found.end(), endpoint)
+        return True
+
+    def _serve_ticket(self, data: bytes, endpoint: Endpoint, credentials: bytes) -> bool:
+        """Serve a request that is right but for its ticket, which may not be: False then."""
+        site = self._site
         ticket = known = site.known_tickets.get(credentials)
         if ticket is None:
             ticket = site.ticket(credentials)

@@ -21,6 +21,7 @@ from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.http.hosts import Hosts
 from redrush.http.reader import Limits, Request
 from redrush.http.route import Endpoint, Fixed, Route, TicketCounter
+from redrush.http.seen_heads import SeenHeads
 
 NEVER_S = 1 << 62
 
@@ -85,6 +86,7 @@ class Site:
         self.counts: Counter[str] = Counter()
         self.asking = asking or AskingLimits(AskingRules(), lambda: now_us() / 1e6)
         self.known_heads = KnownHeads()
+        self.seen_heads = SeenHeads()
         self.head_bytes_max = min(limits.head_bytes_max, HEAD_BYTES_MAX)
         """Of heads that are read at once; longer ones are read with care."""
         self.known_tickets: dict[bytes, Ticket] = {}
@@ -252,6 +254,7 @@ class Site:
         """Let every answer from now on say that its connection ends with it; end those that were quiet for long."""
         self.stopping = True
         self.known_heads.clear()
+        self.seen_heads.clear()
         for connection in tuple(self.connections):
             connection.announce_end()
 

@@ -1,0 +1,176 @@
+"""Heads that came before, byte for byte but for the values that are another's each time: found without reading them.
+
+Clients are of few kinds, and what their requests say is the same each time, but for the ticket and for what proxies
+write into every request: an id, a trace, an address. So a head that came before is remembered as the pieces of bytes
+between such values, and the next one of its kind is found by comparing these pieces and looking at the values alone:
+each must be text as a line may have. A request found here differs from one that `redrush.http.heads.HEAD` has matched,
+and whose meaning was known, in nothing but such values; so it means the same. A quarter of what matching it costs.
+
+The pieces stand in a tree: from the front (everything up to the first own value, mostly the ticket) on to the next
+value, and so on to the end of the body. A request with a body of its own is not remembered: it is matched, as ever.
+"""
+
+import re
+from typing import Final
+
+from redrush.http.route import Endpoint
+
+TICKET_MARK: Final = b"\nAuthorization: Bearer "
+
+OWN_NAMES: Final = (
+    "baggage",
+    "cdn-loop",
+    "cf-connecting-ip",
+    "cf-ray",
+    "cookie",
+    "request-id",
+    "traceparent",
+    "tracestate",
+    "true-client-ip",
+    "x-amz-cf-id",
+    "x-amzn-trace-id",
+    "x-b3-parentspanid",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-client-ip",
+    "x-cloud-trace-context",
+    "x-correlation-id",
+    "x-forwarded-port",
+    "x-real-ip",
+    "x-request-id",
+    "x-request-start",
+    "x-trace-id",
+)
+"""Lines whose value is another's each time, in lower case. None of them decides anything. One that is missing here is
+only slower; docs/figures.md says by how much."""
+
+SEEN_MAX: Final = 4_096
+"""Heads remembered; beyond it the memory starts anew."""
+
+LENGTHS_MAX: Final = 8
+"""Lengths of a piece that are tried at one place of a head."""
+
+BODY_BYTES_MAX: Final = 2
+"""Only empty bodies and `{}` are the same for many."""
+
+LEARN_EVERY: Final = 7
+"""Of the heads that were not found one in so many is remembered: those that never come again cost little."""
+
+_OWN_LINE: Final = re.compile(
+    f"\n(?i:(?:{'|'.join(OWN_NAMES)}):|x-forwarded-for: |authorization: bearer )".encode("ascii")
+)
+_FORWARDED: Final = b"\nx-forwarded-for: "
+
+TEXT: Final = bytes(code if 0x20 <= code < 0x7F else 0x20 for code in range(256))
+"""Turns a value into itself if it is text, as `HEAD` wants it, and into another one if it is not."""
+
+
+class Seen:
+    """What a head that came before means: what serves it, and which of its own values are its ticket and its
+    `X-Forwarded-For` (-1: it has none)."""
+
+    __slots__ = ("endpoint", "forwarded", "ticket")
+
+    def __init__(self, endpoint: Endpoint, ticket: int, forwarded: int) -> None:
+        self.endpoint = endpoint
+        self.ticket = ticket
+        self.forwarded = forwarded
+
+
+class _Place:
+    """A place where an own value begins, or the end of a request: the pieces that may follow the value."""
+
+    __slots__ = ("lengths", "pieces", "seen")
+
+    def __init__(self) -> None:
+        self.lengths: tuple[int, ...] = ()
+        self.pieces: dict[bytes, _Place] = {}
+        self.seen: Seen | None = None
+
+    def follow(self, piece: bytes) -> "_Place | None":
+        """Return the place behind the piece, made if it is new; None if there are too many others."""
+        found = self.pieces.get(piece)
+        if found is None:
+            if len(piece) not in self.lengths:
+                if len(self.lengths) >= LENGTHS_MAX:
+                    return None
+                self.lengths += (len(piece),)
+            found = self.pieces[piece] = _Place()
+        return found
+
+
+class SeenHeads:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._to_ticket: dict[bytes, _Place] = {}  # fronts that end at the ticket: its place is searched for
+        self._to_another = _Place()  # where the other fronts begin: their lengths are tried, few proxies write them
+        self._count = 0
+        self._missed = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, data: bytes) -> tuple[Seen, list[bytes]] | None:
+        """Return what a request means that came before, and its own values in order; None if it is new.
+
+        A ticket that comes first is not looked at: whoever verifies it knows more of it than that it is text.
+        """
+        start = data.find(TICKET_MARK) + len(TICKET_MARK)
+        place = self._to_ticket.get(data[:start])
+        values: list[bytes] = []
+        if place is not None:
+            end = data.find(b"\r", start)
+            values.append(data[start:end])
+        else:
+            place, end = self._to_another, 0
+        while True:
+            pieces = place.pieces
+            for length in place.lengths:
+                start = end + length
+                place = pieces.get(data[end:start])
+                if place is not None:
+                    break
+            else:
+                return None
+            if start == len(data):
+                return None if place.seen is None else (place.seen, values)
+            end = data.find(b"\r", start)
+            value = data[start:end]
+            if value.translate(TEXT) != value:
+                return None
+            values.append(value)
+
+    def learn(self, data: bytes, ticket_at: int, head_end: int, endpoint: Endpoint) -> None:
+        """Remember, now and then, a request that came whole and was found to be right: where its ticket begins, where
+        its head ends, and what serves it."""
+        self._missed += 1
+        if self._missed % LEARN_EVERY or len(data) - head_end > BODY_BYTES_MAX:
+            return
+        if self._count >= SEEN_MAX:
+            self.clear()
+        place: _Place | None = None
+        after, ticket, forwarded = 0, -1, -1
+        for number, line in enumerate(_OWN_LINE.finditer(data, 0, head_end)):
+            start = line.end()
+            if start == ticket_at:
+                ticket = number
+            elif line[0].lower() == _FORWARDED:
+                forwarded = number
+            if number == 0 and line[0] == TICKET_MARK:
+                place = self._to_ticket.setdefault(data[:start], _Place())
+            else:
+                place = (place or self._to_another).follow(data[after:start])
+            if place is None:
+                return
+            after = data.find(b"\r", start)
+        last = None if place is None or ticket < 0 else place.follow(data[after:])
+        if last is not None and last.seen is None:
+            last.seen = Seen(endpoint, ticket, forwarded)
+            self._count += 1
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._to_ticket.clear()
+        self._to_another = _Place()
+        self._count = 0
