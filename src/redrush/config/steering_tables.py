@@ -11,7 +11,7 @@ import msgspec
 from redrush.config.toml_file import Wrong, check_id, wrong_at
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.steering.rules import READINGS, Rule
-from redrush.core.steering.switches import Playbook, Registry, WrongSetting, checked
+from redrush.core.steering.switches import Playbook, Registry, WrongSetting, check_settings
 
 PLAYBOOKS_MAX: Final = 100
 RULES_MAX: Final = 100
@@ -63,7 +63,7 @@ def _playbook(at: str, table: PlaybookTable, registry: Registry) -> Playbook:
     if not settings:
         raise Wrong(f"{at}.settings", "sets no switch")
     try:
-        return Playbook(name=table.name, description=table.description, settings=checked(registry, settings))
+        return Playbook(name=table.name, description=table.description, settings=check_settings(registry, settings))
     except WrongSetting as fault:
         raise Wrong(f"{at}.settings", str(fault)) from None
 

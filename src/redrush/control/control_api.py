@@ -104,7 +104,7 @@ class ControlApi:
         yield Operation("POST", "/v1/switches/watch", self._watch, waits=True)
         yield Operation("GET", "/v1/playbooks", partial(self._ask, ListPlaybooks()))
         if self._tell is not None:
-            yield Operation("POST", "/v1/readings", partial(self._told, self._tell))
+            yield Operation("POST", "/v1/readings", partial(self._take_readings, self._tell))
         for name in self._board.registry:
             yield Operation("PUT", f"/v1/switches/{name}", partial(self._set, name))
         for row in self._board.describe_playbooks():
@@ -142,7 +142,7 @@ class ControlApi:
         }
 
     async def _ask(self, order: BoardOrder, _fields: Fields, who: str) -> tuple[int, dict[str, Any]]:
-        return await self._done(order, Given(who))
+        return await self._do(order, Given(who))
 
     async def _watch(self, fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
         """Answer as soon as there is another version than the one that is known: for gates, which follow."""
@@ -156,7 +156,7 @@ class ControlApi:
         except TimeoutError:
             return 200, msgspec.to_builtins(self._board.snapshot)
 
-    async def _told(self, tell: Tell, fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
+    async def _take_readings(self, tell: Tell, fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
         """Take what a process says of itself, for the automatic rules; answer how many there are of its kind."""
         try:
             telling = msgspec.convert(fields, _Telling)
@@ -172,7 +172,7 @@ class ControlApi:
             return 400, {"detail": f'send {{"value": …, "why": "…"}}, null to release: {fault}'}
         released = ReleaseSwitch(name, body.why)
         order = released if body.value is None else SetSwitch(name, body.value, body.why)
-        return await self._done(order, Given(who, body.who))
+        return await self._do(order, Given(who, body.who))
 
     async def _play(
         self, order: type[ApplyPlaybook | UndoPlaybook], playbook: str, fields: Fields, who: str
@@ -181,9 +181,9 @@ class ControlApi:
             body = msgspec.convert(fields, _Doing)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"why": "…"}} or nothing: {fault}'}
-        return await self._done(order(playbook, body.why), Given(who, body.who))
+        return await self._do(order(playbook, body.why), Given(who, body.who))
 
-    async def _done(self, order: BoardOrder, given: Given) -> tuple[int, dict[str, Any]]:
+    async def _do(self, order: BoardOrder, given: Given) -> tuple[int, dict[str, Any]]:
         try:
             return 200, await self.carry_out(order, given)
         except WrongSetting as refusal:

@@ -252,7 +252,7 @@ def _is_directory(path: Path, inode: int) -> bool:
         return False
 
 
-def mended(fault: StoreCorrupt, data_dir: DataDir) -> JournalLost:
+def with_remedy(fault: StoreCorrupt, data_dir: DataDir) -> JournalLost:
     """Return the fault with the commands that help."""
     return JournalLost(f"{data_dir.journal}: {fault}; {commands_that_mend(data_dir)}")
 

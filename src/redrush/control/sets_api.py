@@ -66,7 +66,7 @@ class SetsApi:
         yield Operation("GET", "/v1/sets", self._list)
         yield Operation("POST", "/v1/sets/known", self._known)
         for set_id, watched in self._sets.items():
-            yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._of_set, watched, "lower", self._lowered))
+            yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._of_set, watched, "lower", self._lower))
             heard = partial(self._of_set, watched, "heard", self._heard_out)
             yield Operation("POST", f"/v1/sets/{set_id}/heard", heard)
             yield Operation("POST", f"/v1/sets/{set_id}/promote", partial(self._at, watched, "promote", self._promote))
@@ -124,7 +124,7 @@ class SetsApi:
         ordered = SetOrdered(watched.servers.id, name, order.address)
         return await self._carried_out(ordered, Given(who, order.who), order.why, partial(act, watched, order.address))
 
-    async def _lowered(self, watched: Watched) -> dict[str, Any]:
+    async def _lower(self, watched: Watched) -> dict[str, Any]:
         await watched.warden.lower()
         return {}
 

@@ -25,7 +25,7 @@ from redrush.drill import figures
 from redrush.drill.audit import read_sealed
 from redrush.drill.event_figures import read_campaign
 from redrush.drill.event_report import EventReport, RoundFigures
-from redrush.drill.rehearsal import REDRUSH, audited, reconciled
+from redrush.drill.rehearsal import REDRUSH, audit_event, reconcile_event
 from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
 from redrush.errors import ConfigError
@@ -41,8 +41,8 @@ def own_event_report(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> EventR
 
     Raises RehearsalFailed, with the words of the command that failed, or AuditFailed where nothing was ever sealed.
     """
-    ledger = reconciled(data_dir, redrush)
-    audit, exported = audited(data_dir, redrush, (), {})
+    ledger = reconcile_event(data_dir, redrush)
+    audit, exported = audit_event(data_dir, redrush, (), {})
     campaign = read_campaign(data_dir)
     amounts = np.asarray(read_sealed(data_dir, exponent_of(campaign.currency)).amounts)
     made_us = time.time_ns() // 1_000

@@ -138,20 +138,20 @@ class Rehearsal:
 
     def reconcile(self) -> Verdict:
         """Return whether the ledger balances and equals the journal."""
-        return reconciled(self.directory, self._redrush_command)
+        return reconcile_event(self.directory, self._redrush_command)
 
     def audit(
         self, acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
     ) -> tuple[Audit, list[dict[str, Any]]]:
         """Return what the auditor finds, and the grants that were exported."""
-        return audited(self.directory, self._redrush_command, acknowledged, breaches)
+        return audit_event(self.directory, self._redrush_command, acknowledged, breaches)
 
     def redrush(self, *arguments: str) -> str:
         """Run a redrush command on the data directory and return what it printed."""
         return run_redrush(self._redrush_command, self.directory, *arguments)
 
 
-def reconciled(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> Verdict:
+def reconcile_event(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> Verdict:
     """Return whether the ledger of the data directory balances and equals the journal."""
     text = run_redrush(redrush, data_dir, "reconcile", "--json", may_fail=True)
     try:
@@ -163,7 +163,7 @@ def reconciled(data_dir: Path, redrush: Sequence[str] = REDRUSH) -> Verdict:
     return Verdict("ledger", False, text.strip()[:500])
 
 
-def audited(
+def audit_event(
     data_dir: Path, redrush: Sequence[str], acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
 ) -> tuple[Audit, list[dict[str, Any]]]:
     """Return what the auditor finds in the data directory, and the grants that were exported."""

@@ -51,7 +51,7 @@ class RoundView:
         }
         self._answer = answers.json_answer(self.fields, _public_head(now_us))
 
-    def renewed(self) -> bool:
+    def renew(self) -> bool:
         """Renew the answer if the state has changed, or its time is out of date; returns whether it had."""
         rush = self._rush
         if (
@@ -67,7 +67,7 @@ class RoundView:
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the state of the round, as of TIME_FRESH_US ago at most, and never past an opening or a close."""
-        self.renewed()
+        self.renew()
         return self._answer
 
 
@@ -81,7 +81,7 @@ class RoundsView:
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the list, as fresh as the states of the rounds are."""
-        changed = [view.renewed() for view in self._views]
+        changed = [view.renew() for view in self._views]
         if self._answer is None or any(changed):
             states = [view.fields for view in self._views]
             now_us = self._now_us()

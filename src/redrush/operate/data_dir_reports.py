@@ -8,7 +8,7 @@ from typing import Final, TextIO
 
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
-from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, mended, witnessed_by
+from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, with_remedy, witnessed_by
 from redrush.control.keys import load_keys
 from redrush.control.sealing import SealedCampaign
 from redrush.errors import ConfigError, RedrushError
@@ -46,7 +46,7 @@ def _journal_of(data_dir: DataDir) -> Iterator[LogReader]:
         with LogReader(data_dir.journal) as log:
             yield log
     except StoreCorrupt as fault:
-        raise RedrushError(str(mended(fault, data_dir))) from fault
+        raise RedrushError(str(with_remedy(fault, data_dir))) from fault
     except ConfigError as fault:
         if witnessed_by(data_dir) is None:  # there was no journal yet, or it is of a newer version
             raise

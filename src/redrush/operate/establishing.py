@@ -107,13 +107,13 @@ async def _servers(spec: SetSpec, campaign_id: str, access: Access) -> AsyncIter
         for address in spec.addresses:
             link, _ = await Link.connect(address, access)
             links.append(link)
-        yield [await _examined(link, SetKeys(campaign_id, spec.id)) for link in links]
+        yield [await _examine(link, SetKeys(campaign_id, spec.id)) for link in links]
     finally:
         for link in links:
             await link.close()
 
 
-async def _examined(link: Link, keys: SetKeys) -> _Server:
+async def _examine(link: Link, keys: SetKeys) -> _Server:
     held = await _command(link, ("HGET", keys.meta, "epoch"), but="MOVED")
     return _Server(link, int(held or 0), await _command(link, ("DBSIZE",)))
 

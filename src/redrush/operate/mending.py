@@ -19,7 +19,7 @@ import msgspec
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.generations import note_generation
-from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended, witnessed_by
+from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy, witnessed_by
 from redrush.control.keys import check_known_keys, key_digests, load_keys
 from redrush.control.sealing import seal_sha256
 from redrush.control.witness import OTHERS, Witness, Witnessed
@@ -271,7 +271,7 @@ async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[in
     try:
         store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
     except StoreCorrupt as fault:
-        raise mended(fault, data_dir) from fault
+        raise with_remedy(fault, data_dir) from fault
     keeper.records.close()
     campaign = sealed.campaign
 

@@ -94,11 +94,11 @@ def rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder, *, 
         raise ConfigError("a set in a Valkey Cluster cannot be rebuilt: give it servers of its own first")
     target = _server(spec, address)
     return asyncio.run(
-        _rebuild(deployment, spec, target, lambda: _expected(path, set_id, address, why, holder), yes=yes)
+        _rebuild(deployment, spec, target, lambda: _order_rebuild(path, set_id, address, why, holder), yes=yes)
     )
 
 
-def _expected(path: Path, set_id: str, address: str, why: str, holder: Holder) -> Expected:
+def _order_rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder) -> Expected:
     return expect_rebuilt(path, set_id, address, why or "all copies are lost", holder)
 
 

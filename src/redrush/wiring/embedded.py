@@ -13,7 +13,7 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.event import doubts_before, prepare_event
-from redrush.control.journal_keeper import JournalKeeper, SealedUp, mended
+from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
 from redrush.control.sealing import seal_sha256
 from redrush.control.user_list import read_users
@@ -192,7 +192,7 @@ class Embedded:
         try:
             self._store = await self._open_store(self._data_dir.journal, keeper=keeper, on_failure=self._fail)
         except StoreCorrupt as fault:
-            raise mended(fault, self._data_dir) from fault
+            raise with_remedy(fault, self._data_dir) from fault
         self._records = keeper.records
         self._is_open = True
 

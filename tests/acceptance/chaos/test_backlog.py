@@ -23,7 +23,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_or_create_keys
 from redrush.control.sealing import seal
 from redrush.core.rush.campaign import Slots
-from redrush.core.sets.division import divided
+from redrush.core.sets.division import divide
 from redrush.ports.store import PotTerms, claims_of
 from redrush.processes.loopback import free_port
 from redrush.processes.postgres_server import PostgresServer
@@ -109,7 +109,7 @@ class Deployment:
     def shares(self, set_id: str) -> dict[str, Slots]:
         """Return what the set has of each round."""
         place = SETS.index(set_id)
-        return {round_.id: divided(round_.slots, len(SETS))[place] for round_ in self.sealed.campaign.rounds}
+        return {round_.id: divide(round_.slots, len(SETS))[place] for round_ in self.sealed.campaign.rounds}
 
     async def _claim(self, set_id: str) -> None:
         store = await ValkeyStore.connect([self.servers[set_id].address], "backlog", set_id)

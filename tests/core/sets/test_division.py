@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
-from redrush.core.sets.division import Division, SetPlace, Share, divided, home, slots_in_play
+from redrush.core.sets.division import Division, SetPlace, Share, divide, home, slots_in_play
 
 
 def campaign(*packets: int) -> Campaign:
@@ -33,7 +33,7 @@ def campaign(*packets: int) -> Campaign:
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(1, 200))
 def test_shares_cover_every_slot_once_in_order_and_are_as_equal_as_can_be(first: int, count: int, sets: int) -> None:
-    shares = divided(Slots(first, count), sets)
+    shares = divide(Slots(first, count), sets)
     assert len(shares) == sets
     assert shares[0].first == first
     assert all(left.end == right.first for left, right in pairwise(shares))

@@ -9,7 +9,7 @@ from redrush.core.steering.switches import (
     Type,
     Value,
     WrongSetting,
-    checked,
+    check_settings,
     enabled_of,
     ended_of,
     pace_of,
@@ -110,7 +110,7 @@ def test_a_wrong_name_is_answered_with_names_like_it() -> None:
     with pytest.raises(WrongSetting, match=r"there are release\.r20\.per_second, release\.r21\.per_second$"):
         switch_of(REGISTRY, "release.r22.per_second")
     with pytest.raises(WrongSetting, match=r"there are answer_ended, .*, …$"):
-        checked(REGISTRY, {"answer_ended": True, "nothing": 1})
+        check_settings(REGISTRY, {"answer_ended": True, "nothing": 1})
 
 
 def test_a_snapshot_is_read_by_type() -> None:

@@ -53,14 +53,14 @@ class Division:
             sets = [p.id for p in places if p.from_round is None or order[p.from_round] <= number]
             if not sets:
                 raise ValueError(f'the round "{round_.id}" has no set: every set joins after it')
-            self._shares[round_.id] = tuple(map(Share, sets, divided(round_.slots, len(sets))))
+            self._shares[round_.id] = tuple(map(Share, sets, divide(round_.slots, len(sets))))
 
     def shares(self, round_id: str) -> tuple[Share, ...]:
         """Return the round's shares in the order of the sets. Raises KeyError for an unknown round."""
         return self._shares[round_id]
 
 
-def divided(slots: Slots, count: int) -> list[Slots]:
+def divide(slots: Slots, count: int) -> list[Slots]:
     """Return the run cut into `count` runs in order, which differ by one slot at most; the longer ones come first."""
     size, longer = divmod(slots.count, count)
     runs = []

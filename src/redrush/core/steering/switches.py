@@ -320,7 +320,7 @@ _ALIKE_MAX: Final = 8
 """Names in an error: it must stay one sentence in a campaign of a thousand rounds."""
 
 
-def checked(registry: Registry, settings: Mapping[str, object]) -> dict[str, Value]:
+def check_settings(registry: Registry, settings: Mapping[str, object]) -> dict[str, Value]:
     """Return the settings with each value as its switch has it. Raises WrongSetting for the first that is wrong."""
     return {name: switch_of(registry, name).check(value) for name, value in settings.items()}
 

@@ -113,7 +113,7 @@ def failures(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def connected(dsn: str, name: str) -> Iterator[tuple[psycopg.Connection[Row], dict[str, str]]]:
+def connection_to(dsn: str, name: str) -> Iterator[tuple[psycopg.Connection[Row], dict[str, str]]]:
     """Connect, and close at the end. Raises RedrushError, `name` in it, if that fails or a query in the block does."""
     with (
         failures(name),
@@ -125,7 +125,7 @@ def connected(dsn: str, name: str) -> Iterator[tuple[psycopg.Connection[Row], di
 @contextmanager
 def recorders_held(dsn: str, name: str) -> Iterator[None]:
     """Let no recorder commit anything to the database in the block. Raises RedrushError."""
-    with connected(dsn, name) as (connection, sql), connection.transaction():
+    with connection_to(dsn, name) as (connection, sql), connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{HOLD_MAX_S}s'".encode())
         connection.execute(sql["hold_recorders"].encode())
         yield
@@ -135,6 +135,6 @@ def recorders_held(dsn: str, name: str) -> Iterator[None]:
 def one_state_of(dsn: str, name: str, campaign: str) -> Iterator[Database]:
     """Read what the database has of a campaign now, whatever is written meanwhile. Raises RedrushError, in the block
     too."""
-    with connected(dsn, name) as (connection, sql):
+    with connection_to(dsn, name) as (connection, sql):
         connection.execute(sql["begin"].encode())
         yield Database(connection, sql, campaign)
