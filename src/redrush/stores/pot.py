@@ -102,15 +102,19 @@ class Pot:
 
     # -- claims
 
-    def claim(self, users: Sequence[str], at_us: int) -> tuple[list[ClaimResult], list[Run]]:
+    def claim(self, users: list[str], at_us: int) -> tuple[list[ClaimResult], list[Run]]:
         """Give each user their slot, in a pot that is not special; return the results and the new grants as runs."""
         grants, first = self.grants, self._slot
         stop = first + len(users)
-        if stop <= self._end and grants.keys().isdisjoint(users) and len(frozenset(users)) == len(users):
-            self._slot = stop
+        if stop <= self._end and grants.keys().isdisjoint(users):
+            before = len(grants)
             slots = range(first, stop)
             grants.update(zip(users, map(Claimed, slots, repeat(at_us), repeat(True)), strict=True))
-            return list(map(Claimed, slots, repeat(at_us), repeat(False))), [(first, list(users))] if users else []
+            if len(grants) == before + len(users):
+                self._slot = stop
+                return list(map(Claimed, slots, repeat(at_us), repeat(False))), [(first, users)] if users else []
+            for user in users:  # one of them stands there twice
+                grants.pop(user, None)
         return self._claim_one_by_one(users, at_us)
 
     def _claim_one_by_one(self, users: Sequence[str], at_us: int) -> tuple[list[ClaimResult], list[Run]]:

@@ -12,7 +12,6 @@ Long, because every rule of a claim, and its inverse after a restart, is here an
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain, islice, repeat
-from operator import attrgetter
 from typing import Final
 
 from redrush.core.rush.campaign import Slots
@@ -39,6 +38,7 @@ from redrush.ports.store import (
     Taken,
     Transfer,
     Transfers,
+    claims_of,
 )
 from redrush.stores.pot import Pot
 
@@ -52,8 +52,6 @@ more than the claims."""
 
 RUN_USERS_MIN: Final = 4
 """A run of fewer users is a short one."""
-
-_pot_of, _user_of, _request_of = attrgetter("pot"), attrgetter("user"), attrgetter("request")
 
 WITHHELD: Final = "withheld:"
 """Transfers that begin so take single slots out of a pot, wherever they are, because somebody may hold them already: a
@@ -150,15 +148,21 @@ class Pots:
 
         A run of consecutive slots of a pot is a record of its own, many short ones together are one.
         """
+        users = users_of_one_pot(claims)
+        if users is None:
+            _check_instant(at_us)
+            return self._claim_from_any(claims, at_us)
+        return self.claim_for(claims[0].pot, users, at_us)
+
+    def claim_for(self, pot: str, users: list[str], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
+        """The same for claims without requests on one pot."""
         _check_instant(at_us)
-        names = set(map(_pot_of, claims))
-        if len(names) == 1 and not any(map(_request_of, claims)):
-            pot = self._pot(names.pop())
-            if pot.special is None:
-                results, runs = pot.claim(list(map(_user_of, claims)), at_us)
-                name = pot.terms.pot
-                return results, [Granted(self._next_seq(), name, first, tuple(users), at_us) for first, users in runs]
-        return self._claim_from_any(claims, at_us)
+        target = self._pot(pot)
+        if target.special is not None:
+            return self._claim_from_any(claims_of(pot, users), at_us)
+        results, runs = target.claim(users, at_us)
+        name = target.terms.pot
+        return results, [Granted(self._next_seq(), name, first, tuple(winners), at_us) for first, winners in runs]
 
     def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
         places: dict[str, list[int]] = {}
@@ -170,8 +174,8 @@ class Pots:
         scattered: list[Grant] = []
         for name, target in targets.items():
             of_pot = [claims[place] for place in places[name]]
-            if target.special is None and not any(map(_request_of, of_pot)):
-                found, new = target.claim(list(map(_user_of, of_pot)), at_us)
+            if target.special is None and not any(claim.request for claim in of_pot):
+                found, new = target.claim([claim.user for claim in of_pot], at_us)
                 runs += [(name, first, users) for first, users in new]
             else:
                 found, grants = target.claim_special(of_pot, at_us)
@@ -391,6 +395,16 @@ class Pots:
             raise KeyError(f"pot {pot!r} was never opened")
         awake = self._pots[pot] = Pot(known)
         return awake
+
+
+def users_of_one_pot(claims: Sequence[Claim]) -> list[str] | None:
+    """Return the users, if all claims are on one pot and none has a request; else None."""
+    if not claims:
+        return None
+    pot = claims[0].pot
+    # One pass, and a comprehension: this is on the way of every claim.
+    users = [claim.user for claim in claims if claim.pot == pot and not claim.request]
+    return users if len(users) == len(claims) else None
 
 
 def _check_slots(slots: tuple[Slots, ...]) -> None:

@@ -11,7 +11,6 @@ Decisions of a failed batch stay in memory, but no call succeeds any more, so no
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import attrgetter
 from pathlib import Path
 from typing import Final, Self
 
@@ -36,7 +35,7 @@ from redrush.ports.store import (
     StoreFailed,
     Transfers,
 )
-from redrush.stores.pots import EntryRefused, Pots
+from redrush.stores.pots import EntryRefused, Pots, users_of_one_pot
 from redrush.stores.sqlite.guard import GUARD_S, Guard
 from redrush.stores.sqlite.journal import LogReader, Recovered, keep_identity, open_journal
 from redrush.stores.sqlite.lock import JournalLock
@@ -44,8 +43,6 @@ from redrush.stores.sqlite.writer import WAL_PAGES_MAX, JournalWriter
 
 OPENED_MAX: Final = 1_000
 """Pots opened in one transaction: some milliseconds of the loop's time."""
-
-_user_of, _request_of = attrgetter("user"), attrgetter("request")
 
 
 class SqliteStore:
@@ -114,12 +111,18 @@ class SqliteStore:
 
     async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         # Text that cannot be written must fail before it is granted anything.
-        text = users_text(list(map(_user_of, claims)))
-        if any(requests := list(map(_request_of, claims))):
-            users_text(requests)
+        users = users_of_one_pot(claims)
+        if users is None:
+            users_text([claim.user for claim in claims])
+            users_text([claim.request for claim in claims])
+            await self._writer.room()
+            results, records = self._pots.claim(claims, at_us)
+            await self._append(records)
+            return results
+        text = users_text(users)
         await self._writer.room()
-        results, records = self._pots.claim(claims, at_us)
-        if len(records) == 1 and isinstance(record := records[0], Granted) and len(record.users) == len(claims):
+        results, records = self._pots.claim_for(claims[0].pot, users, at_us)
+        if len(records) == 1 and isinstance(record := records[0], Granted) and len(record.users) == len(users):
             await self._writer.append([granted_row(record, text)])
         else:
             await self._append(records)

@@ -620,7 +620,7 @@ local function claim(keys, args)
   if not seq then
     return chain
   end
-  local users = cjson.decode(names)
+  local users = names ~= '' and cjson.decode(names) or {}
   local requests = names_of_requests ~= '' and cjson.decode(names_of_requests)
   local is_one = #keys == 3
   local pots, found = {}, false

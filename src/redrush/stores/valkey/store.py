@@ -49,6 +49,7 @@ from redrush.ports.store import (
     StoreUnavailable,
     Transfers,
 )
+from redrush.stores.pots import users_of_one_pot
 from redrush.stores.valkey.calls import Build, Calls
 from redrush.stores.valkey.entries import (
     GRANT_INTEGER_BYTES,
@@ -78,7 +79,7 @@ CLAIMS_MAX: Final = 16_384
 OPENED_MAX: Final = 256
 """Pots opened in one call, some milliseconds of the server's time."""
 
-_pot_of, _user_of, _request_of = attrgetter("pot"), attrgetter("user"), attrgetter("request")
+_pot_of = attrgetter("pot")
 
 _STATES: Final = {"c": HoldState.CONFIRMED, "r": HoldState.RELEASED, "u": HoldState.UNKNOWN}
 
@@ -206,20 +207,22 @@ class ValkeyStore:
             raise ValueError(f"at_us must be 0 to {INTEGER_MAX}, not {at_us}")
         if len(claims) > CLAIMS_MAX:
             raise ValueError(f"at most {CLAIMS_MAX} claims in one call, not {len(claims)}")
-        names = set(map(_pot_of, claims))
-        named = any(map(_request_of, claims))
-        if len(names) == 1:
-            pot, users = names.pop(), list(map(_user_of, claims))
-            requests = list(map(_request_of, claims)) if named else None
-            _, _, answer = await self._claim((pot,), users_text(users), users_text(requests) if requests else "", at_us)
-            return self._results(pot, users, requests, at_us, answer)
+        users = users_of_one_pot(claims)
+        if users is not None:
+            pot = claims[0].pot
+            _, _, answer = await self._claim((pot,), users_text(users), "", at_us)
+            return self._results(pot, users, None, at_us, answer)
+        return await self._claim_from_any(claims, at_us)
+
+    async def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        named = any(claim.request for claim in claims)
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.pot, []).append(place)
         by_pot = [[claims[place].user for place in at] for at in places.values()]
         requests_by_pot = [[claims[place].request for place in at] for at in places.values()] if named else []
-        texts = [msgspec.json.encode(lists).decode() if lists else "" for lists in (by_pot, requests_by_pot)]
-        _, _, *answers = await self._claim(tuple(places), texts[0] or "[]", texts[1], at_us)
+        names, requests_text = _lists_text(by_pot), _lists_text(requests_by_pot)
+        _, _, *answers = await self._claim(tuple(places), names, requests_text, at_us)
         results: list[ClaimResult] = [EMPTY] * len(claims)
         for number, (pot, at) in enumerate(places.items()):
             requests = requests_by_pot[number] if named else None
@@ -532,6 +535,11 @@ def _check_slots(slots: tuple[Slots, ...]) -> None:
 def _run(detail: str) -> Slots:
     first, count = detail.split()
     return Slots(int(first), int(count))
+
+
+def _lists_text(lists: list[list[str]]) -> str:
+    """Return lists as the library's `claim` wants them: of one pot only the one; "" for none."""
+    return msgspec.json.encode(lists[0] if len(lists) == 1 else lists).decode() if lists else ""
 
 
 def _opened(pot: str, detail: str) -> str:
