@@ -1,8 +1,9 @@
 """The control port of the embedded form, which runs here whole: readiness and metrics, and nothing for participants."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +14,7 @@ from redrush.control.issuing import plan_tickets
 from redrush.core.rush.instants import http_date
 from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
+from redrush.wiring.readings import rules_of_reconciling
 from tests.campaigns import a_round, campaign
 from tests.gate.world import Answer, read_answer, request, to_this_machine
 
@@ -105,3 +107,21 @@ async def test_each_port_serves_its_own(tmp_path: Path) -> None:
 
 def test_the_date_of_an_answer_is_an_http_date() -> None:
     assert http_date(1_800_000_000_999_999) == "Fri, 15 Jan 2027 08:00:00 GMT"
+
+
+async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_within_ten_seconds(tmp_path: Path) -> None:
+    async with _embedded(tmp_path / "d") as (embedded, ports):
+        (line,) = plan_tickets(DataDir(tmp_path / "d"), ["alice"], None, "2h", FAR_S).lines()
+        await _ask(ports["gate"], request("POST", "/v1/rounds/r1/grab", line.split("\t")[1]))
+        await embedded._recorder.caught_up()
+        problems = ("redrush_reconcile_problems", ())
+        async with asyncio.timeout(20):
+            while (await _samples(ports["control"]))["redrush_reconcile_compared_total", ()] < 1:
+                await asyncio.sleep(0.05)
+        assert (await _samples(ports["control"]))[problems] == 0
+        with closing(sqlite3.connect(tmp_path / "d" / "records.db", isolation_level=None)) as outside:
+            assert outside.execute("UPDATE grants SET amount_minor = 1").rowcount == 1
+        async with asyncio.timeout(10):
+            while (await _samples(ports["control"]))[problems] == 0:
+                await asyncio.sleep(0.05)
+        assert rules_of_reconciling(embedded._reconciling)["reconcile.problems"] >= 1

@@ -21,6 +21,7 @@ import msgspec
 
 from redrush.core.money.ledger import GrantRule, Posting
 from redrush.errors import RedrushError
+from redrush.ports.examined import Examinable
 from redrush.ports.store import Confirmed, Given, Offered, Opened, Released, Scattered, Taken
 
 
@@ -174,7 +175,7 @@ class RecordsMark(msgspec.Struct, frozen=True):
     chain: str
 
 
-class JournalRecords(Records, Protocol):
+class JournalRecords(Records, Examinable, Protocol):
     """Records beside the one journal that they are made from, of which they hold every row."""
 
     def mark(self) -> RecordsMark:

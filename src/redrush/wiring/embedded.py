@@ -32,6 +32,8 @@ from redrush.ports.journal import Identity
 from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
 from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.settle.closing import Closer
+from redrush.settle.reconcile.vigil import Vigil
+from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
@@ -42,7 +44,7 @@ from redrush.wiring.control_tls import Shown
 from redrush.wiring.dependencies import breaker_readings
 from redrush.wiring.files import limits_of
 from redrush.wiring.gate_of_event import gate_of_event
-from redrush.wiring.readings import gate_readings, recorder_readings
+from redrush.wiring.readings import gate_readings, reconcile_readings, recorder_readings, rules_of_reconciling
 from redrush.wiring.role import add_probes, ready_unless
 from redrush.wiring.steering import ControlPort, Steering, operation_failed
 
@@ -154,6 +156,7 @@ class Embedded:
         ports = await self._listen(clock)
         # Last, and nothing is awaited after it: what is recorded now would only hold up who waits for the server.
         self._run("recorder", self._record())
+        self._reconciles = self._run("reconciliation", self._reconciling.run())
         return ports
 
     def _read_audience(self, now_us: int) -> Audience | None:
@@ -207,6 +210,12 @@ class Embedded:
             grants_per_s_max=lambda: self._operating.board.snapshot.number(GRANTS_PER_SECOND_MAX),
             on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
         )
+        campaign, amounts = self._sealed.campaign.id, self._sealed.amounts
+        self._reconciling = Watch(
+            Vigil(self._records, campaign, amounts, asyncio.get_running_loop().time),
+            tell=lambda problem: self._log.critical("the records disagree, see `redrush reconcile`", problem=problem),
+            busy=self._rushing,
+        )
         self._closer = Closer(
             self._store,
             self._sealed.campaign,
@@ -246,7 +255,7 @@ class Embedded:
         now_s = asyncio.get_running_loop().time
         gate = GateReadings(self._gate, now_s)
         self._operating.run_rules(
-            lambda: {**gate(), **recorder_readings(self._recorder)},
+            lambda: {**gate(), **recorder_readings(self._recorder), **rules_of_reconciling(self._reconciling)},
             lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
         )
 
@@ -297,6 +306,7 @@ class Embedded:
     def _settlement_readings(self) -> Iterator[Reading]:
         yield from self._clocks.readings()
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self._recorder.lag)
+        yield from reconcile_readings(self._reconciling)
         yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
 
     def _fail(self, fault: StoreFailed) -> None:
@@ -314,6 +324,7 @@ class Embedded:
         self._closer.stop()
         await self._recorder.stop(drain=self._store.log_is_readable)
         self._clock_watch.cancel()
+        self._reconciles.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
         self._records.close()

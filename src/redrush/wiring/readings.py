@@ -6,6 +6,7 @@ import msgspec
 
 from redrush.gate.admission import Admission
 from redrush.gate.assembly import Gate
+from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.watch.metrics import Reading
 from redrush.wiring.dependencies import bulkhead_readings
@@ -91,3 +92,25 @@ def _admission_readings(admission: Admission) -> Iterator[Reading]:
 def recorder_readings(recorder: Recorder) -> dict[str, float]:
     """Return what automatic rules can read of a recorder."""
     return {"records.behind": float(recorder.lag), "records.away_seconds": recorder.records_away_s()}
+
+
+def rules_of_reconciling(watch: Watch) -> dict[str, float]:
+    """Return what automatic rules can read of the running reconciliation."""
+    return {
+        "reconcile.problems": float(watch.problems),
+        "reconcile.behind": float(watch.behind),
+        "reconcile.unswept_seconds": watch.unswept_s(),
+    }
+
+
+def reconcile_readings(watch: Watch, labels: tuple[tuple[str, str], ...] = ()) -> Iterator[Reading]:
+    """Yield what the running reconciliation found, and how far it is."""
+    disagree = "What disagrees in the records now, 0: all agrees"
+    yield Reading("redrush_reconcile_problems", disagree, "gauge", labels, watch.problems)
+    behind = "Log records that are recorded and not reconciled yet"
+    yield Reading("redrush_reconcile_behind", behind, "gauge", labels, watch.behind)
+    yield Reading("redrush_reconcile_compared", "Grants reconciled, again and again", "counter", labels, watch.compared)
+    unswept = "Time since everything was reconciled"
+    yield Reading("redrush_reconcile_unswept_seconds", unswept, "gauge", labels, watch.unswept_s())
+    took = "What the last reconciliation of everything took"
+    yield Reading("redrush_reconcile_sweep_seconds", took, "gauge", labels, watch.sweep_took_s)

@@ -22,10 +22,13 @@ from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.ports.set_servers import Held
 from redrush.query.site import QUERY_MAX_S, Queries
+from redrush.records.postgres import ExaminedDatabase
 from redrush.settle.anew import again_whenever_anew
 from redrush.settle.chained import ChainedLog
 from redrush.settle.opening import PotOpener
 from redrush.settle.rebalance import Rebalancer
+from redrush.settle.reconcile.vigil import Vigil
+from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.settle.sweeping import SetsCloser
 from redrush.settle.trimming import LateTrim
@@ -40,7 +43,7 @@ from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
 from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
-from redrush.wiring.readings import recorder_readings
+from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
 from redrush.wiring.steering import Steering, operation_failed
@@ -80,9 +83,22 @@ class RecorderRole:
             trim=LateTrim(self._store.trim, time.monotonic),
             on_fault=self._troubles.listener("recording"),
         )
-        recorder = self._recorder
+        self._examined = ExaminedDatabase(self._spec.records.read(), self._spec.id)
+        now_s = asyncio.get_running_loop().time
+        log, set_id = self._around.log, self._spec.id
+        self._reconciling = Watch(
+            Vigil(self._examined, sealed.campaign.id, sealed.amounts, now_s, set_id),
+            tell=lambda problem: log.critical(
+                "the records disagree, see `redrush reconcile`", set=set_id, problem=problem
+            ),
+        )
+        recorder, watch = self._recorder, self._reconciling
         self._parts.add("recorder", recorder.run())
-        self._parts.add("readings", self._reporting.run(lambda: recorder_readings(recorder)))
+        self._parts.add("reconciliation", watch.run())
+        self._parts.add(
+            "readings",
+            self._reporting.run(lambda: {**recorder_readings(recorder), **rules_of_reconciling(watch)}),
+        )
         return {}
 
     async def _prove(self, link: Link, keys: SetKeys, held: Held) -> str | None:
@@ -104,6 +120,7 @@ class RecorderRole:
         labels = (("set", self._spec.id),)
         behind = self._recorder.lag
         yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", labels, behind)
+        yield from reconcile_readings(self._reconciling, labels)
         yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
         yield from self._reporting.readings()
         yield from self._troubles.readings()
@@ -118,6 +135,7 @@ class RecorderRole:
         await self._parts.cancel()
         await self._store.close()
         self._records.close()
+        await asyncio.to_thread(self._examined.close)
 
 
 class SettleRole:

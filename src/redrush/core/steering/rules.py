@@ -25,6 +25,9 @@ READINGS: Final[Mapping[str, str]] = {
     "gate.queueing_ms": "mean time that claims wait in a gate for the store, in milliseconds",
     "gate.loop_late_ms": "how late a gate is for its own timers on average, in milliseconds: it is short of processor",
     "records.behind": "log records that are not in the records yet",
+    "reconcile.problems": "what disagrees in the records by the running reconciliation; 0: all agrees",
+    "reconcile.behind": "log records that are recorded and were not reconciled yet",
+    "reconcile.unswept_seconds": "for how long the running reconciliation has not been through everything",
     "records.away_seconds": "for how long the records have answered nothing, 0 while they do",
 }
 """What a rule can be about. Whoever runs the rules gives the values it has; a rule without its reading stands still."""

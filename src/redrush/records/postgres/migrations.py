@@ -45,6 +45,7 @@ def migrate(
     patience = connection.patient(STEP_MAX_S) if isinstance(connection, ImpatientConnection) else nullcontext()
     with patience, _notices_told(connection, name, tell), connection.transaction():
         connection.execute(sql["lock_migrations"])
+        connection.execute(sql["say_recorder"])
         version = _version(connection, sql)
         if version > len(scripts):
             raise ConfigError(f"{name} has records of version {version}, this redrush knows {len(scripts)}: update it")

@@ -19,6 +19,10 @@ INSERT INTO schema_version (version) VALUES (%(version)s);
 -- Whatever the server's default is: the log is trimmed when a commit has returned.
 SET synchronous_commit = on;
 
+-- name: say_recorder
+-- Whoever does not say so and writes is noted (see alarms).
+SELECT set_config('redrush.recorder', 'yes', false);
+
 -- name: end_abandoned
 -- Only between statements, so never a commit.
 SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, false);

@@ -370,6 +370,7 @@ class PostgresRecords:
         if in_recovery:
             raise RecordsFailed(f"{self._writer.name} is a standby now: nothing can be recorded there")
         connection.execute(self._statement("commit_durably"))
+        connection.execute(self._statement("say_recorder"))
         connection.execute(self._statement("end_abandoned"), {"milliseconds": str(ABANDONED_S * 1_000)})
         migrate(connection, self._writer.name, self._tell)
 

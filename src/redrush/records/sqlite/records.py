@@ -14,7 +14,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -39,7 +39,8 @@ from redrush.ports.records import (
     ends_of,
 )
 from redrush.ports.store import Confirmed, Granted, Released
-from redrush.records.sqlite.file import PACKAGE, failures, open_file, set_aside, transaction
+from redrush.records.sqlite.examining import ExaminedFile
+from redrush.records.sqlite.file import BUSY_WAIT_MS, PACKAGE, failures, open_file, set_aside, transaction
 from redrush.records.sqlite.migrations import Tell
 from redrush.sqlfiles import load_statements
 
@@ -64,6 +65,8 @@ class SqliteRecords:
         self._writer = writer
         self._reader = reader
         self._sql = load_statements(PACKAGE, "queries.sql")
+        self._examining = load_statements(PACKAGE, "examining.sql")
+        self._data_version: int | None = None
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
 
@@ -146,6 +149,25 @@ class SqliteRecords:
         with self._read_lock, failures(self._path):
             return Totals(*self._row(self._reader, "totals"))
 
+    @contextmanager
+    def examined(self, campaign: str) -> Iterator[ExaminedFile]:
+        """See `redrush.ports.examined`. On a connection of its own, so that nobody waits for anybody."""
+        with (
+            failures(self._path),
+            closing(apsw.Connection(os.fspath(self._path), apsw.SQLITE_OPEN_READONLY)) as reading,
+        ):
+            reading.set_busy_timeout(BUSY_WAIT_MS)
+            reading.execute("BEGIN")
+            yield ExaminedFile(reading, self._examining, campaign)
+
+    def changed_by_others(self) -> list[str]:
+        """See `redrush.ports.examined`. SQLite tells a connection of commits that were made through others, and the
+        writer's is the only one that ever writes."""
+        with self._write_lock, failures(self._path):
+            version = int(self._writer.pragma("data_version"))
+        seen, self._data_version = self._data_version, version
+        return [] if seen in (None, version) else [f"{self._path} was written to by somebody else than its recorder"]
+
     def is_sound(self) -> bool:
         """Whether the file is a whole one, page for page: reads all of it, beside whoever uses it."""
         try:
@@ -171,6 +193,7 @@ class SqliteRecords:
             aside = set_aside(self._path)
             self._writer, self._reader = open_file(self._path, ignore)
             self._forget_numbers()
+            self._data_version = None
         self.belong_to(log)
         return aside
 

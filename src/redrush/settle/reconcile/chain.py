@@ -38,6 +38,17 @@ class Mark(msgspec.Struct, frozen=True):
     whose: str
 
 
+def linked(chain: str, row: tuple[Any, ...], *, digests_users: bool) -> str:
+    """Return the fingerprint up to the row, `chain` being that of all before it.
+
+    `digests_users`: the users of a run stand in it by a fingerprint of their own, as they do in a set's log.
+    """
+    columns = list(row[1:])
+    if digests_users and row[USERS] is not None and row[SLOTS] is None:
+        columns[USERS - 1] = _digits(row[USERS])
+    return _digits(" ".join([chain, *(str(column) for column in columns if column is not None)]))
+
+
 def followed(
     set_: str, rows: Iterable[tuple[Any, ...]], marks: Iterable[Mark], problems: Problems
 ) -> Iterator[tuple[Any, ...]]:
@@ -46,10 +57,7 @@ def followed(
     chain, seq = "", 0
     for row in rows:
         seq = row[0]
-        columns = list(row[1:])
-        if row[USERS] is not None and row[SLOTS] is None:
-            columns[USERS - 1] = _digits(row[USERS])
-        chain = _digits(" ".join([chain, *(str(column) for column in columns if column is not None)]))
+        chain = linked(chain, row, digests_users=True)
         for mark in waiting:
             if mark.seq == seq and mark.chain != chain:
                 problems.add(f"set {set_}: its log up to record {seq} is not the one that {mark.whose} noted")

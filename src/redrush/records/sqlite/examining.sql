@@ -1,0 +1,53 @@
+-- name: examined_cursor
+SELECT seq, chain FROM cursor;
+
+-- name: examined_journal
+SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
+  FROM journal
+ WHERE seq > :after
+ ORDER BY seq
+ LIMIT :limit;
+
+-- name: examined_grants
+-- :places is [[pot's name, first slot, count], …].
+SELECT pots.name, grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number
+  FROM json_each(:places)
+  JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
+  JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2);
+
+-- name: examined_unposted
+SELECT pots.name, grants.slot
+  FROM json_each(:places)
+  JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
+  JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2)
+ WHERE grants.number = 0
+   AND grants.amount_minor > 0
+   AND NOT EXISTS (
+       SELECT 1 FROM postings
+        WHERE postings.campaign = :campaign
+          AND postings.id = 'grant:' || :name || '-' || pots.name || '-' || grants.slot
+          AND postings.debit_account = 'round:' || pots.name
+          AND postings.credit_account = 'user:' || grants."user"
+          AND postings.amount_minor = grants.amount_minor
+          AND postings.at_us IS grants.at_us);
+
+-- name: examined_postings
+SELECT postings.id, debit_account, credit_account, amount_minor
+  FROM json_each(:ids) JOIN postings ON postings.campaign = :campaign AND postings.id = value;
+
+-- name: examined_counts
+-- Of single grants, the fourth column has the numbers of holds (redrush.ports.log_rows).
+SELECT (SELECT count(*) FROM grants),
+       (SELECT coalesce(sum(iif(kind = 'released', -count, count)), 0)
+          FROM journal WHERE kind IN ('granted', 'scattered', 'released')),
+       (SELECT count(*) FROM postings),
+       (SELECT coalesce(sum(CASE
+               WHEN kind = 'granted' THEN count
+               WHEN kind IN ('scattered', 'confirmed', 'released') THEN count
+               WHEN kind = 'opened' THEN count > 0 AND pot <> '$returned'
+               WHEN kind IN ('taken', 'given') THEN slots <> '[]'
+               ELSE 0 END), 0)
+          FROM journal);
+
+-- name: campaign_number
+SELECT campaign FROM campaigns WHERE id = :name;

@@ -1,0 +1,259 @@
+"""Reconciliation that goes on while the event does: what is recorded is compared with the log soon after, and all of it
+again and again.
+
+Three ways to notice, each for what the others would tell late. What is new is compared at the next look (`_fresh`).
+The records tell of changes that no recorder made, at once, and then everything is looked at anew without much rest. And
+a sweep (`_sweep`) goes through everything from the first record on, slowly, for ever: it finds what was done behind the
+records' back, and it adds up the fingerprint of their copy of the log. At its end rows are counted, so that one too
+many is noticed, which no record of the log leads to.
+
+Memory is that of one slice, whatever the event's size; `redrush reconcile` knows more, for it holds all of it at once:
+whether balances that were kept are the sums of their postings, and where a slot is.
+
+A problem stands until a sweep that began after it was found is through without it.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
+from redrush.settle.reconcile.chain import linked
+from redrush.settle.reconcile.journal import RETURNED
+from redrush.settle.reconcile.named import Named, named_in
+
+SLICE_RECORDS: Final = 64
+"""Log records that are compared at a time; each holds up to a few hundred grants."""
+
+PROBLEMS_MAX: Final = 100
+"""Problems that are remembered. One damaged page can make a million."""
+
+Row = tuple[Any, ...]
+
+
+class Amounts(Protocol):
+    """Minor units by slot: a list, or an array of any kind."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, run: slice, /) -> Any: ...
+
+
+class Slice(msgspec.Struct):
+    """What some records of the log say that the records must hold."""
+
+    places: list[Place] = []
+    grants: dict[GrantAt, GrantRow] = {}
+    postings: dict[str, PostingRow] = {}
+
+
+class Walk:
+    """A way through the log, from a record on whose fingerprint is known, or is not."""
+
+    def __init__(self, seq: int = 0, chain: str | None = "") -> None:
+        self.seq = seq
+        self.chain = chain
+        self.grants = 0
+
+    def step(self, rows: Sequence[Row], *, digests_users: bool) -> None:
+        """Go on over these rows."""
+        for row in rows:
+            self.seq = row[0]
+            if self.chain is not None:
+                self.chain = linked(self.chain, row, digests_users=digests_users)
+
+
+class Vigil:
+    """See the module. Not to be used by two threads at once."""
+
+    def __init__(
+        self,
+        records: Examinable,
+        campaign: str,
+        amounts: Amounts,
+        now_s: Callable[[], float],
+        set_id: str | None = None,
+    ) -> None:
+        """`campaign` is its id, `amounts` are minor units by slot, as they were sealed. `set_id` names the set whose
+        log it is, where rounds are divided over several."""
+        self._records = records
+        self._campaign = campaign
+        self._amounts = amounts
+        self._now_s = now_s
+        self._set_id = set_id
+        self._fresh: Walk | None = None
+        self._sweep = Walk()
+        self._sweep_number = 1
+        self._sweep_began_s = now_s()
+        self._problems: dict[str, int] = {}  # with the sweep during which each was found last
+        self._count_at_once = False
+        self.urgent = False
+        """Whether everything is to be looked at without much rest, after a change by others."""
+        self.behind = 0
+        """Log records that are recorded and were not compared yet, as of the last look."""
+        self.compared = 0
+        """Grants that were compared so far, again and again."""
+        self.swept_at_s: float | None = None
+        self.sweep_took_s = 0.0
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What stands, the oldest first."""
+        return list(self._problems)
+
+    def look(self, *, sweep: bool = True) -> bool:
+        """Compare the next slice of what is new and, if `sweep`, of the rest; return whether there is more to do now.
+
+        Raises RecordsFailed.
+        """
+        for change in self._records.changed_by_others():
+            self._begin_sweep(urgent=True)
+            self._tell(change)
+            self._count_at_once = True
+        with self._records.examined(self._campaign) as state:
+            if self._fresh is None or self._fresh.seq > state.cursor or self._sweep.seq > state.cursor:
+                self._fresh = Walk(state.cursor, state.chain)  # the start, or records that were made anew
+                self._begin_sweep(urgent=self.urgent)
+            if self._count_at_once:
+                self._check_counts(state)
+            more = self._compare(self._fresh, state)
+            self.behind = state.cursor - self._fresh.seq
+            if not sweep:
+                return more
+            if self._compare(self._sweep, state):
+                return True
+            self._check_counts(state)
+        self._end_sweep()
+        return more
+
+    def _compare(self, walk: Walk, state: Examined) -> bool:
+        """Compare a slice of the log with the records; return whether there is more of it."""
+        rows = state.journal(walk.seq, SLICE_RECORDS)
+        if rows:
+            walk.step(rows, digests_users=state.digests_users)
+            self._check(self._expected(rows), state)
+        if walk.seq < state.cursor and len(rows) == SLICE_RECORDS:
+            return True
+        if walk.seq < state.cursor:
+            self._tell(f"the records' copy of the log ends at record {walk.seq}, they are said to be at {state.cursor}")
+        elif None not in (walk.chain, state.chain) and walk.chain != state.chain:
+            self._tell(f"the records' copy of the log up to record {walk.seq} is not what was written")
+            walk.chain = state.chain  # told once a walk
+        return False
+
+    # -- what must be
+
+    def _expected(self, rows: Iterable[Row]) -> Slice:
+        expected = Slice()
+        for row in rows:
+            try:
+                self._expect(row, expected)
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                self._tell(f"record {row[0]} of the records' copy of the log cannot be read: {error!r}")
+        return expected
+
+    def _expect(self, row: Row, expected: Slice) -> None:
+        _, kind, pot, first_slot, count, at_us, users, slots, transfer = row
+        if kind == "granted":
+            expected.places.append((pot, first_slot, count))
+            amounts = amounts_in(self._amounts, first_slot, count)
+            for slot, user, amount_minor in zip(
+                range(first_slot, first_slot + count), json.loads(users), amounts, strict=True
+            ):
+                expected.grants[pot, slot] = (user, amount_minor, at_us, 0)
+        elif kind in ("scattered", "confirmed", "released"):
+            for grant in named_in(tuple(row[3:])):
+                self._expect_named(kind, grant, at_us, expected)
+        elif kind == "opened" and pot != RETURNED and count:
+            worth = sum(amounts_in(self._amounts, first_slot, count))
+            of_set = "" if self._set_id is None else f"/{self._set_id}"
+            expected.postings[f"fund:{pot}{of_set}"] = ("sponsor", f"round:{pot}", worth)
+        elif kind in ("taken", "given"):
+            worth = sum(sum(amounts_in(self._amounts, *run)) for run in json.loads(slots))
+            account = "sponsor" if pot == RETURNED else f"round:{pot}"
+            sides = (account, "transit") if kind == "taken" else ("transit", account)
+            if worth:
+                expected.postings[f"{'take' if kind == 'taken' else 'give'}:{transfer}"] = (*sides, worth)
+
+    def _expect_named(self, kind: str, grant: Named, at_us: int, expected: Slice) -> None:
+        (worth,) = amounts_in(self._amounts, grant.slot, 1)
+        if kind == "scattered":
+            expected.places.append((grant.pot, grant.slot, 1))
+            expected.grants[grant.pot, grant.slot] = (grant.user, worth, at_us, grant.number)
+        if grant.number:
+            pot, held = f"round:{grant.pot}", f"held:{grant.pot}"
+            sides = {"scattered": (pot, held), "confirmed": (held, f"user:{grant.user}"), "released": (held, pot)}[kind]
+            name = {"scattered": "hold", "confirmed": "confirm", "released": "release"}[kind]
+            expected.postings[f"{name}:{self._hold_id(grant.pot, grant.slot, grant.number)}"] = (*sides, worth)
+
+    def _hold_id(self, pot: str, slot: int, number: int) -> str:
+        of_set = "" if self._set_id is None else f"{self._set_id}/"
+        return f"{self._campaign}-{pot}-{slot}#{of_set}{number}"
+
+    # -- what is
+
+    def _check(self, expected: Slice, state: Examined) -> None:
+        found = state.grants(expected.places) if expected.places else {}
+        self.compared += len(expected.grants)
+        if found != expected.grants:
+            self._check_grants(expected, found, state)
+        for pot, slot in state.unposted(expected.places) if expected.places else ():
+            self._tell(f"slot {slot} of {pot}: its grant has no posting of just what it says")
+        if expected.postings:
+            kept = state.postings(expected.postings)
+            for posting, agreed in expected.postings.items():
+                if kept.get(posting) != agreed:
+                    self._tell(f"posting {posting} is {kept.get(posting)}, it must be {agreed}")
+
+    def _check_grants(self, expected: Slice, found: dict[GrantAt, GrantRow], state: Examined) -> None:
+        ended = [
+            (at, f"release:{self._hold_id(*at, grant[3])}")
+            for at, grant in expected.grants.items()
+            if grant[3] and found.get(at) != grant
+        ]
+        releases = state.postings([posting for _, posting in ended]) if ended else {}
+        over = {at for at, posting in ended if posting in releases}  # and the slot is nobody's, or somebody else's
+        for at, grant in expected.grants.items():
+            if at not in over and (kept := found.get(at)) != grant:
+                pot, slot = at
+                self._tell(f"slot {slot} of {pot}: the records say {kept}, the log says {grant}")
+
+    def _check_counts(self, state: Examined) -> None:
+        self._count_at_once = False
+        counts = state.counts()
+        if counts.grants != counts.grants_due:
+            self._tell(
+                f"the records hold {counts.grants} grants, by their copy of the log there are {counts.grants_due}"
+            )
+        if counts.postings != counts.postings_due:
+            self._tell(
+                f"the records hold {counts.postings} postings, by their copy of the log there are {counts.postings_due}"
+            )
+
+    # -- sweeps
+
+    def _tell(self, problem: str) -> None:
+        if problem in self._problems or len(self._problems) < PROBLEMS_MAX:
+            self._problems[problem] = self._sweep_number
+
+    def _begin_sweep(self, *, urgent: bool) -> None:
+        self._sweep = Walk()
+        self._sweep_number += 1
+        self._sweep_began_s = self._now_s()
+        self.urgent = urgent
+
+    def _end_sweep(self) -> None:
+        self.swept_at_s = self._now_s()
+        self.sweep_took_s = self.swept_at_s - self._sweep_began_s
+        self._problems = {problem: number for problem, number in self._problems.items() if number >= self._sweep_number}
+        self._begin_sweep(urgent=False)
+
+
+def amounts_in(amounts: Amounts, first_slot: int, count: int) -> list[int]:
+    """Return the amounts of a run. Raises IndexError for a slot that there is not."""
+    if first_slot < 0 or count < 0 or first_slot + count > len(amounts):
+        raise IndexError(f"no slots {first_slot} to {first_slot + count}")
+    part = amounts[first_slot : first_slot + count]
+    tolist = getattr(part, "tolist", None)  # of arrays of any kind, whose elements need not be int
+    return list(part) if tolist is None else tolist()
