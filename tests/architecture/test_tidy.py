@@ -75,6 +75,30 @@ def test_no_module_imports_what_is_private_to_another() -> None:
     assert not wrong
 
 
+def test_no_module_reaches_into_another() -> None:
+    """`module._name`, where the module was imported under that name and nothing else in the file has it."""
+    wrong = []
+    for path, tree in parsed(PACKAGE, REPOSITORY / "tests"):
+        modules = set(_imported_modules(tree)) - {
+            node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        wrong += [
+            (path.name, ast.unparse(node))
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and _is_private(node.attr) and ast.unparse(node.value) in modules
+        ]
+    assert not wrong
+
+
+def _imported_modules(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("redrush"):
+            package = PACKAGE.parent.joinpath(*str(node.module).split("."))
+            for alias in node.names:
+                if (package / f"{alias.name}.py").is_file() or (package / alias.name).is_dir():
+                    yield alias.asname or alias.name
+
+
 def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 

@@ -213,7 +213,7 @@ def test_every_sentence_of_the_page_has_its_chinese(made: EventReport, monkeypat
             missing.update({key} - self.keys())
             return super().get(key) or str(default)
 
-    monkeypatch.setattr(report_texts, "_ZH", Watched(report_texts._ZH))
+    monkeypatch.setattr(report_texts, "CHINESE", Watched(report_texts.CHINESE))
     html = event_page(made, "zh")
     assert missing == set()
     assert 'lang="zh"' in html

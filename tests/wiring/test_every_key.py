@@ -28,6 +28,7 @@ from redrush.core.rush.clocks import ClockCheck
 from redrush.core.sets.address import Address
 from redrush.gate.assembly import Event, Gate, build_gate
 from redrush.gate.manners import Home
+from redrush.gate.open_files import limits_of
 from redrush.http.asking_limits import AskingLimits
 from redrush.http.reader import Limits
 from redrush.stack.options import StackOptions, deployment_text, plan_stack
@@ -37,7 +38,6 @@ from redrush.watch.log import server_log
 from redrush.wiring import gate_of_event as made
 from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded import Embedded, Ports
-from redrush.wiring.files import limits_of
 from redrush.wiring.role import surroundings
 from redrush.wiring.steering import Steering
 

@@ -10,7 +10,7 @@ Language = Literal["en", "zh"]
 Translate = Callable[[str], str]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 
-_ZH: Final = {
+CHINESE: Final = {
     # the page
     "redrush event report": "redrush 活动报告",
     "{rounds} rounds, {packets} packets, {total}": "{rounds} 个场次，{packets} 个红包，共 {total}",
@@ -131,4 +131,4 @@ def translator(language: Language) -> Translate:
     """Return what turns an English sentence of the report into one of the language."""
     if language == "en":
         return str
-    return lambda sentence: _ZH.get(sentence, sentence)
+    return lambda sentence: CHINESE.get(sentence, sentence)

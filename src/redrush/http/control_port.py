@@ -17,6 +17,9 @@ from redrush.http.connection import Connection
 from redrush.http.route import Route
 from redrush.http.site import Site
 
+OPERATOR_CONNECTIONS_MAX: Final = 32
+"""Connections of operators and their programs, as many as there are surely files for."""
+
 GUESTS_MAX: Final = 64
 """Connections to one control port that have shown no token."""
 

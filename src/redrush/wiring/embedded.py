@@ -24,6 +24,7 @@ from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAU
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.assembly import Gate
 from redrush.gate.manners import Home
+from redrush.gate.open_files import limits_of
 from redrush.gate.readings import GateReadings
 from redrush.http.ending import when_told_to_stop
 from redrush.http.server import Server
@@ -42,7 +43,6 @@ from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.dependencies import breaker_readings
-from redrush.wiring.files import limits_of
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import gate_readings, reconcile_readings, recorder_readings, rules_of_reconciling
 from redrush.wiring.role import add_probes, ready_unless

@@ -18,6 +18,7 @@ from redrush.core.sets.address import Address
 from redrush.core.steering.switches import Snapshot
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
+from redrush.gate.open_files import limits_of
 from redrush.gate.readings import GateReadings
 from redrush.http.server import Server
 from redrush.http.site import Site
@@ -26,7 +27,6 @@ from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
-from redrush.wiring.files import limits_of
 from redrush.wiring.following import Knowing, Reporting, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import gate_readings

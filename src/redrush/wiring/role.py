@@ -17,6 +17,7 @@ from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
+from redrush.gate.open_files import raise_files_max
 from redrush.gate.views import Computed
 from redrush.http import answers
 from redrush.http.ending import when_told_to_stop
@@ -25,7 +26,6 @@ from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
-from redrush.wiring.files import raise_files_max
 from redrush.wiring.steering import ControlPort
 
 TROUBLED_S: Final = 5.0

@@ -17,6 +17,7 @@ from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
+from redrush.gate.open_files import limits_of
 from redrush.http.ask import is_ok
 from redrush.http.server import Server
 from redrush.http.site import Site
@@ -41,7 +42,6 @@ from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
-from redrush.wiring.files import limits_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings

@@ -32,9 +32,6 @@ from redrush.http.sockets import Reserved
 from redrush.watch.metrics import Reading
 from redrush.wiring.control_tls import Shown, control_address
 
-OPERATORS_MAX: Final = 32
-"""Connections of operators and their programs, as many as there are surely files for."""
-
 CONTROL_LIMITS: Final = Limits(connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0)
 """Of a control port: guests, and whoever has the token: operators, and processes that wait for the next change for
 longer than a claim may take."""

@@ -225,7 +225,7 @@ def test_before_shuffling_double_mean_has_equal_means_and_the_variances_of_theor
     chains, packets, low, mean = 40_000, 12, 100, 10_100
     rng = np.random.default_rng(3)
     totals = np.full(chains, mean * packets)
-    drawn = splitting._double_mean(rng, totals, packets, low, 10**9)[::-1]  # in the order of drawing
+    drawn = splitting.split_double_mean(rng, totals, packets, low, 10**9)[::-1]  # in the order of drawing
     # The excess over `low`: a draw is uniform to twice the mean m of what is left, so E x² = 4/3 E m², and m then
     # gains the factor (n² - 2n + 4/3) / (n - 1)². The last packet is m itself.
     square_of_rest = float(mean - low) ** 2
@@ -244,7 +244,7 @@ def test_before_shuffling_double_mean_has_equal_means_and_the_variances_of_theor
 @pytest.mark.parametrize("total", [20, 23, 30, 37])
 def test_double_mean_draws_of_a_few_units_have_no_rounding_bias(total: int, high: int) -> None:
     chains, packets = 40_000, 12
-    drawn = splitting._double_mean(np.random.default_rng(9), np.full(chains, total), packets, 1, high)
+    drawn = splitting.split_double_mean(np.random.default_rng(9), np.full(chains, total), packets, 1, high)
     errors = drawn.std(axis=1) / math.sqrt(chains)
     assert np.all(np.abs(drawn.mean(axis=1) - total / packets) < STANDARD_ERRORS * errors)
 
@@ -293,7 +293,7 @@ def test_the_first_tenth_of_a_pot_gets_a_fair_share(kind: Kind) -> None:
 @settings(deadline=None)
 def test_parts_share_packets_and_money_in_proportion(demand: tuple[int, int, int, int, int], most: int) -> None:
     total, packets, low, high, _ = demand
-    parts = [(columns, part) for totals, columns in splitting._blocks(total, packets, most) for part in totals.tolist()]
+    parts = [(columns, part) for totals, columns in splitting.blocks(total, packets, most) for part in totals.tolist()]
     assert sum(columns for columns, _ in parts) == packets
     assert sum(part for _, part in parts) == total
     for columns, part in parts:
@@ -304,13 +304,13 @@ def test_parts_share_packets_and_money_in_proportion(demand: tuple[int, int, int
 
 def test_a_pot_above_the_limit_is_split_in_parts_that_keep_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
-    whole = splitting._lucky
+    whole = splitting.split_lucky
 
     def watched(rng: np.random.Generator, totals: Ints, packets: int, low: int, high: int) -> Ints:
         seen.extend((total, packets) for total in totals.tolist())
         return whole(rng, totals, packets, low, high)
 
-    monkeypatch.setattr(splitting, "_lucky", watched)
+    monkeypatch.setattr(splitting, "split_lucky", watched)
     split(Kind.LUCKY, 25_000_001, 99_999, 50, 20_000, b"parts")
     assert len(seen) == 3
     assert max(total for total, _ in seen) <= splitting.PART_TOTAL_MINOR_MAX

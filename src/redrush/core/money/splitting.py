@@ -11,7 +11,7 @@ thousand the bare minimum.
 `lucky_double_mean` (二倍均值): draw after draw, uniform from min to twice the mean of what is left, less min. Near the
 upper bound the range is mirrored (twice the mean less max … max), so that the mean of a draw is always the mean of what
 is left. Cutting the range at max instead would starve the first draws and leave a heap of maximal packets for the last
-ones. What is left stays feasible by itself; `_double_mean` shows why.
+ones. What is left stays feasible by itself; `split_double_mean` shows why.
 
 How `lucky` reaches the exact sum: the draws are rounded and miss the total by some D. Each packet then takes a share of
 D in proportion to its own way to the bound, in integers, with running remainders: one rule for everybody, nobody is
@@ -85,12 +85,12 @@ def split(
         amounts = _equal(total_minor, packets)
     else:
         part_packets = max(PART_PACKETS_MIN, part_total_minor_max * packets // total_minor)
-        splitter: _Splitter = _lucky
+        splitter: _Splitter = split_lucky
         if kind is Kind.LUCKY_DOUBLE_MEAN:
-            part_packets, splitter = min(part_packets, CHAIN_PACKETS_MAX), _double_mean
+            part_packets, splitter = min(part_packets, CHAIN_PACKETS_MAX), split_double_mean
         amounts = np.empty(packets, np.int64)
         done = 0
-        for totals, columns in _blocks(total_minor, packets, part_packets):
+        for totals, columns in blocks(total_minor, packets, part_packets):
             block = splitter(rng, totals, columns, min_minor, max_minor)
             amounts[done : done + block.size] = block.reshape(-1)
             done += block.size
@@ -99,7 +99,7 @@ def split(
     return amounts
 
 
-def _blocks(total_minor: int, packets: int, part_packets_max: int) -> Iterator[tuple[Amounts, int]]:
+def blocks(total_minor: int, packets: int, part_packets_max: int) -> Iterator[tuple[Amounts, int]]:
     """Yield (totals of some parts, packets of each of them); all yields together are the whole pot.
 
     Parts differ by at most one packet. Part totals are differences of the rounded-down running share, so each is its
@@ -127,7 +127,7 @@ def _equal(total_minor: int, packets: int) -> Amounts:
     return amounts
 
 
-def _lucky(rng: np.random.Generator, totals: Amounts, packets: int, low: int, high: int) -> Amounts:
+def split_lucky(rng: np.random.Generator, totals: Amounts, packets: int, low: int, high: int) -> Amounts:
     """Return amounts of shape (len(totals), packets), row k adding up to totals[k]; see the module for the law."""
     # The bounds that the sum leaves free: with two packets and a total of 10, a maximum of 200 means 10 - min.
     largest, least = int(totals.max()), int(totals.min())
@@ -203,7 +203,7 @@ def _share_up_to(ways_up_to: Amounts, missing: Amounts) -> Amounts:
     return np.asarray(wide.astype(np.int64))
 
 
-def _double_mean(rng: np.random.Generator, totals: Amounts, packets: int, low: int, high: int) -> Amounts:
+def split_double_mean(rng: np.random.Generator, totals: Amounts, packets: int, low: int, high: int) -> Amounts:
     """Return amounts of shape (packets, len(totals)), column k adding up to totals[k]; all columns draw at once.
 
     In terms of what lies above `low`: of an excess e over n packets, one packet gets a uniform integer from 0 to t,

@@ -13,10 +13,9 @@ import msgspec
 from redrush.config import GateSpec
 from redrush.errors import ConfigError
 from redrush.http.connection import REFUSALS_MAX
-from redrush.http.control_port import GUESTS_MAX
+from redrush.http.control_port import GUESTS_MAX, OPERATOR_CONNECTIONS_MAX
 from redrush.http.reader import Limits
 from redrush.http.sockets import BACKLOG_MAX, backlog
-from redrush.wiring.steering import OPERATORS_MAX
 
 OWN_FILES: Final = 64
 """The process's own: journal, records, logs, listening ports, the loop; and what threads open for a moment."""
@@ -37,7 +36,7 @@ def raise_files_max() -> int | None:
 
 def files_beside(sets: int) -> int:
     """Return how many files are set aside for what is no connection of a participant."""
-    return OWN_FILES + LINKS_OF_A_SET * sets + GUESTS_MAX + OPERATORS_MAX + REFUSALS_MAX + backlog()
+    return OWN_FILES + LINKS_OF_A_SET * sets + GUESTS_MAX + OPERATOR_CONNECTIONS_MAX + REFUSALS_MAX + backlog()
 
 
 def limits_of(spec: GateSpec, log: Any, sets: int = 0) -> Limits:
