@@ -113,7 +113,7 @@ async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_wit
     async with _embedded(tmp_path / "d") as (embedded, ports):
         (line,) = plan_tickets(DataDir(tmp_path / "d"), ["alice"], None, "2h", FAR_S).lines()
         await _ask(ports["gate"], request("POST", "/v1/rounds/r1/grab", line.split("\t")[1]))
-        await embedded._recorder.caught_up()
+        await embedded.event.recorder.caught_up()
         problems = ("redrush_reconcile_problems", ())
         async with asyncio.timeout(20):
             while (await _samples(ports["control"]))["redrush_reconcile_compared_total", ()] < 1:
@@ -124,4 +124,4 @@ async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_wit
         async with asyncio.timeout(10):
             while (await _samples(ports["control"]))[problems] == 0:
                 await asyncio.sleep(0.05)
-        assert rules_of_reconciling(embedded._reconciling)["reconcile.problems"] >= 1
+        assert rules_of_reconciling(embedded.event.reconciling)["reconcile.problems"] >= 1

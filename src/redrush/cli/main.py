@@ -14,11 +14,12 @@ import typer
 from redrush import __version__
 from redrush.cli import background, backups, beginning, drills, outermost, roles
 from redrush.cli.audience import audience_app
+from redrush.cli.campaigns import campaign_app
 from redrush.cli.login_keys import login_key_app
 from redrush.cli.operators import operator_app
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
-from redrush.cli.shared_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn
+from redrush.cli.shared_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn, who_is
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
@@ -46,6 +47,7 @@ app.add_typer(set_app, name="set")
 app.add_typer(login_key_app, name="login-key")
 app.add_typer(audience_app, name="audience")
 app.add_typer(operator_app, name="operator")
+app.add_typer(campaign_app, name="campaign")
 beginning.add_to(app)
 background.add_to(app)
 backups.add_to(app)
@@ -121,7 +123,7 @@ def seal_campaign(file: FileArgument, data: DataOption, keys_from: KeysFromOptio
 
 @app.command()
 def serve(  # noqa: PLR0913, PLR0917 - options of one command
-    file: FileArgument,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files (TOML), the first one first.")],
     data: DataOption,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
     control_port: Annotated[
@@ -142,13 +144,18 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     keys_from: KeysFromOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
-    """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM."""
+    """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM.
+
+    Several files are several campaigns on one port; more can be added while it runs (redrush campaign add).
+    """
     if detach:
         background.serve_detached(data)
         return
     from redrush.config import load_campaign_file
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
+    from redrush.operate.campaigns import add_campaign, check_addition
+    from redrush.operate.switching import Holder
     from redrush.wiring.control_tls import Shown
     from redrush.wiring.embedded import Ports, run_embedded
 
@@ -166,7 +173,16 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         raise typer.BadParameter("--control-cert goes with --control-key: give both files or neither")
     shown = None if control_cert is None or control_key is None else Shown(control_cert, control_key)
     ports = Ports(host, port, control_port, control_host, tuple(control_name or ()), shown)
-    run_embedded(load_campaign_file(file), DataDir(data), ports, announce, keys_from=keys_source(keys_from))
+    directory, source = DataDir(data), keys_source(keys_from)
+    first, *others = map(load_campaign_file, files)
+    for campaign in others:
+        check_addition(campaign, directory, first.id)
+
+    def add_others() -> None:
+        for campaign in others:
+            warn(add_campaign(campaign, directory, Holder(who_is(None)), "serve", source).doubts)
+
+    run_embedded(first, directory, ports, announce, keys_from=source, sealed=add_others)
 
 
 @app.command()

@@ -15,6 +15,7 @@
 | `control-token` | whoever has it may switch, under the name of the event |
 | `operators.json` | who may switch under a name of their own, each with the hash of a token |
 | `operators-used.json` | when those tokens were used last; nothing rests on it |
+| `campaigns/ID`, `campaigns.json`, `campaigns.jsonl` | more campaigns, each a directory like this; their list; a log |
 | `control-port.json` | where the control port of the running server is |
 | `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
 """
@@ -52,6 +53,10 @@ OURS: Final = (
     "founded.json",
     "processes.json",
     "stack.lock",
+    "campaigns",
+    "campaigns.json",
+    "campaigns.jsonl",
+    "campaigns.lock",
     "valkey",
     "control",
     "sets",
@@ -140,6 +145,21 @@ class DataDir(msgspec.Struct, frozen=True):
     def operators_used(self) -> Path:
         """When the tokens of operators were used last."""
         return self.root / "operators-used.json"
+
+    @property
+    def campaigns(self) -> Path:
+        """Where more campaigns are, each in a directory of its own."""
+        return self.root / "campaigns"
+
+    @property
+    def campaign_list(self) -> Path:
+        """Which those are."""
+        return self.root / "campaigns.json"
+
+    @property
+    def campaign_log(self) -> Path:
+        """Who has added and ended them."""
+        return self.root / "campaigns.jsonl"
 
     @property
     def control_port(self) -> Path:

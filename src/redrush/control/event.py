@@ -25,7 +25,7 @@ from redrush.control.control_access import load_or_create_token
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
 from redrush.control.durable_file import write_durably
-from redrush.control.keys import Keys, check_keys, load_or_create_keys
+from redrush.control.keys import Keys, check_keys, load_keys, load_or_create_keys
 from redrush.control.plans import Plans
 from redrush.control.sealing import SealedCampaign, is_sealed, seal
 from redrush.core.identity.proof_of_work import ProofOfWork
@@ -164,6 +164,14 @@ def load_event(data_dir: DataDir) -> Event:
     """Return the event of the directory. ConfigError if there is none, or if it is not as it was written."""
     sealed, terms = sealing.load_sealed(data_dir), load_open_terms(data_dir)
     return Event(_served(sealed, terms), terms)
+
+
+def load_prepared(data_dir: DataDir, accept_keys: Callable[[Keys], None]) -> Prepared:
+    """Return an event that was prepared before, once its keys are accepted. ConfigError if it is not whole."""
+    keys = load_keys(data_dir)
+    accept_keys(keys)
+    require_open_terms(data_dir)
+    return Prepared(load_event(data_dir), keys)
 
 
 def load_campaign(data_dir: DataDir) -> Campaign:

@@ -75,6 +75,12 @@ def limits_of(spec: GateSpec, log: Any, sets: int = 0) -> Limits:
     return msgspec.structs.replace(limits, connections_max=possible)
 
 
+def limits_within(spec: GateSpec, limits: Limits) -> Limits:
+    """Return the limits of one campaign among several of a process: how many claims may wait is its own, connections
+    and pages of other origins are the process's."""
+    return limits if spec.parked_max is None else msgspec.structs.replace(limits, parked_max=spec.parked_max)
+
+
 def files_beside_of_any(sets: int) -> int:
     """Return the most that is set aside, however high the limit of open files is."""
     return files_beside(sets) - backlog() + BACKLOG_MAX

@@ -39,6 +39,8 @@ class ControlAddress(msgspec.Struct, frozen=True):
     """A file with who must have signed what is shown there; None: it speaks plainly."""
     pinned: bool = False
     """The file has the very certificate, whatever name stands in it."""
+    prefix: str = "/v1"
+    """What its paths begin with: a server has the control API of each of its campaigns."""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ async def ask(
     try:
         async with asyncio.timeout(deadline_s):
             context = None if address.trusted is None else _context_for(address.trusted, pinned=address.pinned)
-            request = _request(address, token, method, path, fields)
+            request = _request(address, token, method, address.prefix + path.removeprefix("/v1"), fields)
             head, body = await _exchange(address.host, address.port, request, ANSWER_BYTES_MAX, context)
         if len(body) != (_length(head) or 0):
             raise ControlUnreachable(f"{where}: the connection ended before the answer did")

@@ -60,6 +60,10 @@ class Verifier(Protocol):
         """Return what the ticket states if it is genuine, else None, whatever the bytes are."""
 
 
+Found = tuple[Endpoint, str] | bytes
+"""What serves a request, and for which user ("" if public); or the refusal to send instead."""
+
+
 class Site:
     """See the module. Not thread-safe: everything happens on the event loop."""
 
@@ -90,6 +94,8 @@ class Site:
         self.head_bytes_max = min(limits.head_bytes_max, HEAD_BYTES_MAX)
         """Of heads that are read at once; longer ones are read with care."""
         self.known_tickets: dict[bytes, Ticket] = {}
+        self.elsewhere: Callable[[Request], Found | None] | None = None
+        """Asked for paths that this site does not have; None: nobody has others."""
         self._origins = Origins(limits.origins)
         self._hosts = hosts
         self._endpoints: dict[bytes, Endpoint] = {}
@@ -129,7 +135,7 @@ class Site:
             self.known_tickets.clear()
         self.known_tickets[credentials] = ticket
 
-    def resolve(self, request: Request) -> tuple[Endpoint, str] | bytes:
+    def resolve(self, request: Request) -> Found:
         """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
         found = self._find(request)
         dress = self.dress_of(request)
@@ -137,6 +143,16 @@ class Site:
             return found
         endpoint, user = found
         return msgspec.structs.replace(endpoint, route=Dressed(endpoint.route, dress)), user
+
+    def serve_for(self, other: "Site", request: Request, path: bytes) -> Found:
+        """Return what serves at `path` here a request that came to another site. Tickets are those of this site, so no
+        head is remembered with it there."""
+        self.now_s, self.date = other.now_s, other.date
+        found = self._find(msgspec.structs.replace(request, path=path))
+        if isinstance(found, bytes):
+            return found
+        endpoint, user = found
+        return msgspec.structs.replace(endpoint, once=True), user
 
     def dress_of(self, request: Request) -> Dress:
         """Return what is put on the answer to this request."""
@@ -151,10 +167,12 @@ class Site:
         """Return a refusal that is the same for everybody as a page of any origin may read it, where any may ask."""
         return self._origins.readable_by_all(answer) if self._origins else answer
 
-    def _find(self, request: Request) -> tuple[Endpoint, str] | bytes:
+    def _find(self, request: Request) -> Found:
         if self._hosts is not None and not self._hosts.has(request.host):
             return answers.FOREIGN_HOST
         endpoint = self._endpoints.get(request.path) or self._counters.get(request.path)
+        if endpoint is None and self.elsewhere is not None and (found := self.elsewhere(request)) is not None:
+            return found
         if endpoint is None and not (request.path == ROOT and request.method == OPTIONS):
             return answers.NOT_FOUND
         allowed = self._methods(endpoint)
@@ -165,7 +183,7 @@ class Site:
         assert endpoint is not None
         return self._open(request, endpoint)
 
-    def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> tuple[Endpoint, str] | bytes:
+    def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> Found:
         """Return what serves a request with a right method, if its body and its ticket are right too."""
         if request.body:
             if request.content_type.partition(b";")[0].strip().lower() != b"application/json":
@@ -198,7 +216,7 @@ class Site:
         answer = answers.no_content(f"Allow: {_listed(allowed)}\r\n{lines}")
         return Endpoint(OPTIONS, Fixed(answer), needs_ticket=False, once=True)
 
-    def _at_counter(self, counter: TicketCounter, request: Request) -> tuple[Endpoint, str] | bytes:
+    def _at_counter(self, counter: TicketCounter, request: Request) -> Found:
         ticket = _verified(self._unproven, request.ticket)
         if ticket is None:
             return self._no_ticket

@@ -155,7 +155,7 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
     try:
         board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
         api = ControlApi(board, lambda last: entries_of(board_dir.switches, last))
-        return await api.carry_out(order, Given(_name_of(data_dir, holder), holder.said))
+        return await api.carry_out(order, Given(name_of(data_dir, holder), holder.said))
     except WrongSetting as refusal:
         raise ConfigError(str(refusal)) from None
     except (NotInForce, SwitchLogFailed) as refusal:
@@ -164,7 +164,8 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
         log.close()
 
 
-def _name_of(data_dir: DataDir, holder: Holder) -> str:
+def name_of(data_dir: DataDir, holder: Holder) -> str:
+    """Return under which name the order of a holder stands in the log. ConfigError for a token that is not good."""
     if holder.token is None:
         return EVENTS_OWN
     found = OperatorVerifier(data_dir, system_clock().now_us).verify(_token_of(data_dir, holder).encode("ascii"))

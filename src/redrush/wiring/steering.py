@@ -7,6 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
 
+import msgspec
+
 from redrush.control.control_access import (
     forget_address,
     keep_address,
@@ -127,12 +129,13 @@ class Steering:
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")
             site.add(method, path, route, needs_ticket=True, reads=route.reads)
 
-    def announce(self, host: str, port: int | None, shown: Shown | None = None) -> None:
-        """Let commands find the control port, and what it shows of itself; or know that there is none."""
+    def announce(self, host: str, port: int | None, shown: Shown | None = None, prefix: str = "/v1") -> None:
+        """Let commands find the control port, and what it shows of itself; or know that there is none. `prefix` is what
+        its paths begin with instead of /v1."""
         if port is None:
             forget_address(self._data_dir)
         else:
-            keep_address(self._data_dir, control_address(host, port, shown))
+            keep_address(self._data_dir, msgspec.structs.replace(control_address(host, port, shown), prefix=prefix))
 
     def run_rules(self, readings: Callable[[], Mapping[str, float]], on_fault: Callable[[RedrushError], None]) -> None:
         """Let the automatic rules act from now on: on the readings of this process, and what others tell of theirs."""

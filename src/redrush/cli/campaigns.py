@@ -1,0 +1,89 @@
+"""`redrush campaign`: more campaigns on one server, added and ended while it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from redrush.cli.shared_options import (
+    JsonOption,
+    KeysFromOption,
+    TokenOption,
+    WhoOption,
+    WhyOption,
+    holder_of,
+    keys_source,
+    show,
+    warn,
+)
+
+campaign_app = typer.Typer(no_args_is_help=True, help="Several campaigns on one server, by file.")
+
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the server.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The campaign's id.")]
+
+
+@campaign_app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
+    data: DataOption,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    token: TokenOption = None,
+    keys_from: KeysFromOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal a campaign and have it served, by a running server within a second, else from its next start on."""
+    from redrush.config import load_campaign_file
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.campaigns import add_campaign
+
+    done = add_campaign(load_campaign_file(file), DataDir(data), holder_of(who, token), why, keys_source(keys_from))
+    warn(done.doubts)
+    what = "is added" if done.new else "was there already; what is open of it is as the file says"
+    paths = f"/v1/campaigns/{done.campaign}/rounds/…"
+    fields = {"campaign": done.campaign, "new": done.new, "directory": str(done.directory), "paths": paths}
+    show(fields, [f"{done.campaign}: {what}; it is served at {paths}, and kept in {done.directory}"], as_json=as_json)
+
+
+@campaign_app.command("list")
+def list_all(data: DataOption, as_json: JsonOption = False) -> None:
+    """Show every campaign of the directory, and whether it is open, ahead, over or ended."""
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.campaigns import list_campaigns
+
+    rows = list_campaigns(DataDir(data))
+    show({"campaigns": rows}, [f"{row['campaign']}: {row['state']}, {row['name']}" for row in rows], as_json=as_json)
+
+
+@campaign_app.command("show")
+def show_one(campaign: IdArgument, data: DataOption, as_json: JsonOption = False) -> None:
+    """Show one campaign: its rounds, and where it is kept."""
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.campaigns import show_campaign
+
+    row = show_campaign(campaign, DataDir(data))
+    lines = [f"{campaign}: {row['state']}, {row['name']}", f"  kept in {row['directory']}"]
+    lines += [
+        f"  round {one['round']}: {one['opens_at']} to {one['closes_at']}, {one['packets']:,} {one['kind']} packets, "
+        f"{one['total']} {row['currency']}"
+        for one in row["rounds"]
+    ]
+    show(row, lines, as_json=as_json)
+
+
+@campaign_app.command("end")
+def end(
+    campaign: IdArgument,
+    data: DataOption,
+    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    who: WhoOption = None,
+    token: TokenOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Also while a round is open, or to come.")] = False,
+) -> None:
+    """Serve a campaign no more. What it has granted stays in its directory."""
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.campaigns import end_campaign
+
+    end_campaign(campaign, DataDir(data), holder_of(who, token), why, yes=yes)
+    show({}, [f"{campaign}: is ended; its directory keeps what it has granted"], as_json=False)

@@ -1,0 +1,129 @@
+"""The campaigns of one directory besides its first: which there are, and when each has a round.
+
+Each is a whole event with a directory of its own, `campaigns/ID`: seal, keys, journal, records, switches. What one does
+cannot reach another. `campaigns.json` lists them with the instants of their rounds, so that a server that starts reads
+one file, and opens none that has no round for long. Who has added or ended one stands in `campaigns.jsonl`, durably,
+before it is so.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import write_durably
+from redrush.core.rush.campaign import Campaign
+from redrush.errors import ConfigError
+
+CAMPAIGNS_MAX: Final = 10_000
+"""Of one directory: the list is read and written as a whole."""
+VERSION: Final = 1
+
+
+class RoundTimes(msgspec.Struct, frozen=True):
+    """When a round is open."""
+
+    id: str
+    opens_us: int
+    closes_us: int
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """One campaign of the list."""
+
+    id: str
+    name: str
+    rounds: tuple[RoundTimes, ...]
+    added_at: str
+    ended_at: str | None = None
+    """Since when it is served no more; None: it is."""
+
+    def state(self, now_us: int) -> str:
+        """Return "ended", "open", "ahead" (a round is to come), or "over"."""
+        if self.ended_at is not None:
+            return "ended"
+        if any(one.opens_us <= now_us < one.closes_us for one in self.rounds):
+            return "open"
+        return "ahead" if any(now_us < one.opens_us for one in self.rounds) else "over"
+
+
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `campaigns.jsonl`."""
+
+    at: str
+    who: str
+    said: str
+    what: str
+    campaign: str
+    why: str
+
+
+class _File(msgspec.Struct, frozen=True):
+    version: int
+    campaigns: tuple[Listing, ...]
+
+
+def times_of(campaign: Campaign) -> tuple[RoundTimes, ...]:
+    """Return when the rounds of a campaign are open."""
+    return tuple(RoundTimes(round_.id, round_.opens_us, round_.closes_us) for round_ in campaign.rounds)
+
+
+def directory_of(data_dir: DataDir, campaign_id: str) -> DataDir:
+    """Return the directory of one of them."""
+    return DataDir(data_dir.campaigns / campaign_id)
+
+
+def load_listings(data_dir: DataDir) -> tuple[Listing, ...]:
+    """Return the list, in the order in which they were added. ConfigError if it cannot be read."""
+    path = data_dir.campaign_list
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_File)
+    except FileNotFoundError:
+        return ()
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+    except ValueError as fault:
+        raise ConfigError(f"{path}: is not a list of campaigns: {fault}") from fault
+    if found.version != VERSION:
+        raise ConfigError(f"{path}: has version {found.version}; this redrush reads version {VERSION}")
+    return found.campaigns
+
+
+@contextmanager
+def changing_listings(data_dir: DataDir) -> Iterator[list[Listing]]:
+    """Yield the list to be changed; it is written when the block ends well. One process at a time.
+
+    ConfigError if the disk refuses, or there are too many.
+    """
+    lock = os.open(data_dir.root / "campaigns.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        listings = list(load_listings(data_dir))
+        yield listings
+        if len(listings) > CAMPAIGNS_MAX:
+            raise ConfigError(f"{data_dir.root}: has {CAMPAIGNS_MAX:,} campaigns, no more are possible")
+        content = msgspec.json.format(msgspec.json.encode(_File(VERSION, tuple(listings))))
+        try:
+            write_durably(data_dir.campaign_list, content)
+        except OSError as fault:
+            raise ConfigError(f"{data_dir.campaign_list}: cannot be written: {fault.strerror}") from fault
+    finally:
+        os.close(lock)
+
+
+def note(data_dir: DataDir, line: Noted) -> None:
+    """Write down who does what, durably, before it is done. ConfigError if the disk refuses."""
+    path = data_dir.campaign_log
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, msgspec.json.encode(line) + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be written, nothing was done: {fault.strerror}") from fault

@@ -1,0 +1,146 @@
+"""More campaigns in one directory: added, listed and ended by commands, whether a server runs there or not.
+
+What takes long (splitting a total, reading a list of users, fsyncs) is done here, in the command's own process. A
+running server sees the list change and takes the campaign up, or lets it go, within a second; no other's claims wait.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from redrush.config import CampaignFile
+from redrush.control.campaigns import (
+    Listing,
+    Noted,
+    changing_listings,
+    directory_of,
+    load_listings,
+    note,
+    times_of,
+)
+from redrush.control.data_dir import DataDir
+from redrush.control.doubts import look_at_audience
+from redrush.control.event import doubts_before, load_campaign, load_event, prepare_event
+from redrush.control.sealing import is_sealed
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.instants import rfc3339
+from redrush.errors import ConfigError
+from redrush.operate.switching import Holder, name_of
+from redrush.wiring.clock import system_clock
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What became of a campaign that was to be added."""
+
+    campaign: str
+    new: bool
+    """False: it was there already, and what is open of it is now as the file says."""
+    directory: Path
+    doubts: tuple[str, ...]
+
+
+def add_campaign(
+    file: CampaignFile, data_dir: DataDir, holder: Holder, why: str = "", keys_from: DataDir | None = None
+) -> Added:
+    """Seal the campaign in a directory of its own, and list it. ConfigError if its id is taken, or the disk refuses."""
+    _refuse_stack(data_dir)
+    clock, who = system_clock(), name_of(data_dir, holder)
+    check_addition(file, data_dir, load_campaign(data_dir).id)
+    own = directory_of(data_dir, file.id)
+    with changing_listings(data_dir) as listings:
+        before = next((index for index, one in enumerate(listings) if one.id == file.id), None)
+        doubts = doubts_before(file, own, look_at_audience(file), clock.now_us(), keys_from)
+        at = rfc3339(clock.now_us())
+        what = "add" if before is None else "prepare again"
+        note(data_dir, Noted(at=at, who=who, said=holder.said, what=what, campaign=file.id, why=why))
+        campaign = prepare_event(file, own, clock.now_us, keys_from).event.sealed.campaign
+        listing = Listing(id=campaign.id, name=campaign.name, rounds=times_of(campaign), added_at=at)
+        if before is None:
+            listings.append(listing)
+        else:
+            listings[before] = msgspec.structs.replace(listing, added_at=listings[before].added_at)
+    return Added(file.id, before is None, own.root, tuple(doubts))
+
+
+def check_addition(file: CampaignFile, data_dir: DataDir, first_id: str) -> None:
+    """ConfigError if the campaign cannot be added to a directory whose first campaign has this id."""
+    if first_id == file.id:
+        raise ConfigError(f'{data_dir.root}: "{file.id}" is the first campaign of this directory; choose another id')
+    if any(one.id == file.id and one.ended_at is not None for one in load_listings(data_dir)):
+        raise ConfigError(f'{data_dir.root}: campaign "{file.id}" has been ended; choose another id')
+    is_sealed(file, directory_of(data_dir, file.id))
+
+
+def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, *, yes: bool) -> None:
+    """Serve a campaign no more; what it has granted stays in its directory. ConfigError for a round that is open or to
+    come, unless `yes`, and where there is no such campaign."""
+    _refuse_stack(data_dir)
+    clock, who = system_clock(), name_of(data_dir, holder)
+    with changing_listings(data_dir) as listings:
+        index = next((index for index, one in enumerate(listings) if one.id == campaign_id), None)
+        if index is None:
+            raise ConfigError(_no_such(data_dir, campaign_id, listings))
+        listing, at = listings[index], rfc3339(clock.now_us())
+        if listing.ended_at is not None:
+            raise ConfigError(f'campaign "{campaign_id}" was ended at {listing.ended_at}')
+        if (state := listing.state(clock.now_us())) != "over" and not yes:
+            doing = "has a round open now" if state == "open" else "has a round to come"
+            raise ConfigError(f'campaign "{campaign_id}" {doing}, and nobody could win any more; add --yes to end it')
+        note(data_dir, Noted(at=at, who=who, said=holder.said, what="end", campaign=campaign_id, why=why))
+        listings[index] = msgspec.structs.replace(listing, ended_at=at)
+
+
+def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:
+    """Return every campaign of the directory, the first one first, as JSON has it."""
+    first, now_us = load_campaign(data_dir), system_clock().now_us()
+    listings = (
+        Listing(id=first.id, name=first.name, rounds=times_of(first), added_at=""),
+        *load_listings(data_dir),
+    )
+    return [
+        {
+            "campaign": one.id,
+            "name": one.name,
+            "state": one.state(now_us),
+            "rounds": [
+                {"round": round_.id, "opens_at": rfc3339(round_.opens_us), "closes_at": rfc3339(round_.closes_us)}
+                for round_ in one.rounds
+            ],
+            "directory": str(data_dir.root if one.id == first.id else directory_of(data_dir, one.id).root),
+            "ended_at": one.ended_at,
+        }
+        for one in listings
+    ]
+
+
+def show_campaign(campaign_id: str, data_dir: DataDir) -> dict[str, Any]:
+    """Return one campaign with its rounds' packets and totals. ConfigError if there is none."""
+    found = next((row for row in list_campaigns(data_dir) if row["campaign"] == campaign_id), None)
+    if found is None:
+        raise ConfigError(_no_such(data_dir, campaign_id, load_listings(data_dir)))
+    campaign = load_event(DataDir(Path(found["directory"]))).sealed.campaign
+    rounds = [
+        {
+            **times,
+            "kind": str(round_.kind),
+            "packets": round_.slots.count,
+            "total": format_amount(round_.total_minor, campaign.currency),
+        }
+        for times, round_ in zip(found["rounds"], campaign.rounds, strict=True)
+    ]
+    return {**found, "currency": campaign.currency, "timezone": campaign.timezone, "rounds": rounds}
+
+
+def _refuse_stack(data_dir: DataDir) -> None:
+    data_dir.require()
+    if data_dir.deployment.exists():
+        raise ConfigError(
+            f"{data_dir.root}: is the directory of a stack, which serves one campaign; several are served by "
+            "`redrush serve`, or give each a stack of its own"
+        )
+
+
+def _no_such(data_dir: DataDir, campaign_id: str, listings: tuple[Listing, ...] | list[Listing]) -> str:
+    known = ", ".join(one.id for one in listings) or "none"
+    return f'{data_dir.root}: there is no campaign "{campaign_id}" besides the first; there are {known}'

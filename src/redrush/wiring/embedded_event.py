@@ -1,0 +1,241 @@
+"""One campaign in the serving process, on a directory of its own: gate, store, recorder, closer, switchboard.
+
+What belongs to the process (ports, ticks, signals, its clock) is in `redrush.wiring.embedded`. Two walls stand between
+the parts although they share a process: a store that failed stops the whole process, for nobody may be told anything
+that is not durable; and the recorder rests while claims wait.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
+
+from redrush.control.audience_additions import AudienceFollower
+from redrush.control.data_dir import DataDir
+from redrush.control.event import OpenTerms, Prepared
+from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
+from redrush.control.keys import Keys, check_known_keys, key_digests
+from redrush.control.sealing import SealedCampaign, seal_sha256
+from redrush.core.identity.audience import Audience
+from redrush.core.rush.campaign import RETURNED_POT, Slots
+from redrush.core.rush.phase import SteadyClock
+from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
+from redrush.errors import RedrushError
+from redrush.gate.assembly import Gate
+from redrush.gate.manners import Home
+from redrush.gate.readings import GateReadings
+from redrush.http.reader import Limits
+from redrush.ports.journal import Identity
+from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
+from redrush.records.sqlite import SQLITE_RECORDS
+from redrush.settle.closing import Closer
+from redrush.settle.reconcile.vigil import Vigil
+from redrush.settle.reconcile.watch import Watch
+from redrush.settle.recorder import Recorder
+from redrush.stores.sqlite import SqliteStore
+from redrush.watch.clocks import ClockWatch
+from redrush.watch.metrics import Reading
+from redrush.wiring.dependencies import breaker_readings
+from redrush.wiring.gate_of_event import gate_of_event
+from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
+from redrush.wiring.steering import Steering, operation_failed
+
+EMBEDDED_SET = "embedded"
+"""The one set of the embedded form."""
+
+OpenStore = Callable[..., Awaitable[SqliteStore]]
+"""Opens the store at a path, with the options of `SqliteStore.open_path`."""
+
+Prepare = Callable[[Callable[[Keys], None]], Prepared]
+"""Returns the event of the directory, sealed by then; may ask whether its keys are those that are known."""
+
+
+class EmbeddedEvent:
+    """See the module. `open`, then `begin`, then `stop`."""
+
+    def __init__(
+        self,
+        data_dir: DataDir,
+        clock: SteadyClock,
+        clocks: ClockWatch,
+        log: Any,
+        failed: Callable[[StoreFailed], None],
+        open_store: OpenStore | None = None,
+    ) -> None:
+        """`failed` hears that the store has failed for good, or that the gate met what nobody thought of."""
+        self.data_dir = data_dir
+        self.additions: AudienceFollower | None = None
+        self._clock = clock
+        self._clocks = clocks
+        self._log = log
+        self._failed = failed
+        self._open_store = open_store or SqliteStore.open_path
+        self._is_open = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, prepare: Prepare, audience: Audience | None, limits: Limits) -> None:
+        """Make it ready to serve. ConfigError or a fault if it cannot be; then nothing of it is left open."""
+        try:
+            await self._open(prepare, audience, limits)
+        except BaseException:
+            await self.abort()
+            raise
+
+    async def abort(self) -> None:
+        """Close what a start that failed has left open."""
+        for task in self._tasks:
+            task.cancel()
+        if self._is_open:
+            await self._store.close()
+            self._records.close()
+
+    async def _open(self, prepare: Prepare, audience: Audience | None, limits: Limits) -> None:
+        await self._open_journal(prepare, audience)
+        self.gate: Gate = gate_of_event(
+            self.sealed,
+            self.terms,
+            self._keys,
+            audience,
+            limits,
+            lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
+            now_us=self._clock.now_us,
+            failed=self._failed,
+            clock_check=self._clocks.check,
+        )
+        self.steering = Steering.open(
+            self.data_dir,
+            self.terms.plans,
+            self.sealed.campaign,
+            self._clock.now_us,
+            operation_failed(self._log),
+        )
+        self.steering.board.follow(self.gate.switches.apply)
+        for rush in self.gate.rounds.values():
+            await rush.warm_up()
+        await self._store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
+        self._settle()
+        self._run_rules()
+
+    def begin(self) -> None:
+        """Let the recorder begin: what is recorded while others wait for the start would only hold them up."""
+        self._run("recorder", self._record())
+        self._reconciles = self._run("reconciliation", self.reconciling.run())
+
+    async def _open_journal(self, prepare: Prepare, audience: Audience | None) -> None:
+        """Open store and records, once they were compared with each other and with what is sealed; seal what is new."""
+
+        def seal_up(identity: Identity) -> SealedUp:
+            def accept(keys: Keys) -> None:
+                check_known_keys(self.data_dir, identity.keys, keys)
+                if audience is not None:
+                    self.additions = AudienceFollower(self.data_dir, audience.add)
+                    self.additions.look_at_all()
+
+            prepared = prepare(accept)
+            self.sealed: SealedCampaign = prepared.event.sealed
+            self.terms: OpenTerms = prepared.event.open
+            self._keys = prepared.keys
+            return SealedUp(seal_sha256(self.data_dir), key_digests(self._keys))
+
+        keeper = JournalKeeper(self.data_dir, SQLITE_RECORDS, self._log.warning, seal_up)
+        try:
+            self._store = await self._open_store(self.data_dir.journal, keeper=keeper, on_failure=self._failed)
+        except StoreCorrupt as fault:
+            raise with_remedy(fault, self.data_dir) from fault
+        self._records = keeper.records
+        self._is_open = True
+
+    def _settle(self) -> None:
+        self.recorder = Recorder(
+            self._store,
+            self._records,
+            self.sealed.campaign,
+            self.sealed.amounts,
+            busy=self._rushing,
+            paused=self._settlement_paused,
+            grants_per_s_max=lambda: self.steering.board.snapshot.number(GRANTS_PER_SECOND_MAX),
+            on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
+        )
+        self.closer = Closer(
+            self._store,
+            self.sealed.campaign,
+            self._clock,
+            drain=self._drained,
+            moved=self._refilled,
+            paused=self._settlement_paused,
+            on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
+        )
+        self._run("closer", self.closer.run())
+        campaign, amounts = self.sealed.campaign.id, self.sealed.amounts
+        self.reconciling = Watch(
+            Vigil(self._records, campaign, amounts, asyncio.get_running_loop().time),
+            tell=lambda problem: self._log.critical("the records disagree, see `redrush reconcile`", problem=problem),
+            busy=self._rushing,
+        )
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have it done beside everything else, to the end of the event."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+        return task
+
+    async def _record(self) -> None:
+        """Follow the journal, into records that are sound: a damaged file is put aside, for they can be made anew."""
+        try:
+            if not await asyncio.to_thread(self._records.is_sound):
+                aside = await asyncio.to_thread(self._records.begin_anew, self._store.identity.journal)
+                path = self.data_dir.records
+                self._log.warning(f"{path}: is damaged; made anew from the journal, what was there is {aside}")
+        except RedrushError as fault:
+            self._log.error("the records cannot be checked, claims go on", fault=str(fault))
+        await self.recorder.run()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A settlement task that broke off is told at once; claims go on, and a restart records what is missing."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
+
+    def _run_rules(self) -> None:
+        gate = GateReadings(self.gate, asyncio.get_running_loop().time)
+        self.steering.run_rules(
+            lambda: {**gate(), **recorder_readings(self.recorder), **rules_of_reconciling(self.reconciling)},
+            lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
+        )
+
+    def _settlement_paused(self) -> bool:
+        return self.steering.board.snapshot.flag(SETTLEMENT_PAUSED)
+
+    def _rushing(self) -> bool:
+        return self.gate.gauge.parked > 0
+
+    async def _drained(self, round_id: str) -> None:
+        await self.gate.rounds[round_id].drained()
+
+    def _refilled(self, pot: str) -> None:
+        self._log.info("the leftover of a closed round was moved", to=pot)
+        if pot in self.gate.rounds:
+            knows = self.gate.rounds[pot].knows
+            knows.refilled()
+            self._counting = asyncio.ensure_future(knows.recount())
+
+    def tick(self) -> None:
+        """Renew what is prebuilt. Every second."""
+        self.gate.tick()
+        if self.additions is not None:
+            self.additions.look()
+
+    def settlement_readings(self) -> Iterator[Reading]:
+        """Yield how far recording is."""
+        yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self.recorder.lag)
+        yield from breaker_readings("records", self.recorder.records_breaker, self.recorder.records_away_s())
+        yield from reconcile_readings(self.reconciling)
+
+    async def stop(self) -> None:
+        """Bring the records up to date, and close. Nobody is served any more by now; `steering` has stopped."""
+        self.gate.close()
+        self.closer.stop()
+        await self.recorder.stop(drain=self._store.log_is_readable)
+        self._reconciles.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._store.close()
+        self._records.close()

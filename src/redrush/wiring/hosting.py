@@ -1,0 +1,278 @@
+"""The campaigns that a server has besides its first: awake while they have a round, asleep at all other times.
+
+Asleep, a campaign is a line of the list: no gate, no open file, no task, nothing per second. It wakes `AHEAD_S` before
+a round opens, or when somebody asks for it, who is told to ask again; and it sleeps again when nothing is open, all is
+recorded, and nobody has asked for `IDLE_S`. It is reached at `/v1/campaigns/ID/…`, and at `/v1/rounds/ROUND` where no
+other campaign has a round of that id. Requests come to the site of the first campaign; that of the campaign answers
+them, with its own tickets: what is good in one campaign is nothing in another.
+
+The list is a file that commands change (`redrush.operate.campaigns`); it is looked at every `LOOK_S`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+from redrush.control.campaigns import Listing, directory_of, load_listings
+from redrush.control.data_dir import DataDir
+from redrush.control.operators import OperatorVerifier
+from redrush.core.rush.phase import SteadyClock
+from redrush.errors import RedrushError
+from redrush.http import answers
+from redrush.http.reader import Request
+from redrush.http.site import Found, Site
+from redrush.watch.metrics import Reading
+from redrush.wiring.control_tls import Shown
+from redrush.wiring.embedded_event import EmbeddedEvent
+from redrush.wiring.steering import CONTROL_LIMITS
+
+LOOK_S: Final = 0.25
+"""How often the list is looked at, which is one `stat`."""
+AHEAD_S: Final = 60.0
+"""How long before an opening a campaign is awake."""
+IDLE_S: Final = 60.0
+"""How long nobody may have asked for a campaign that falls asleep."""
+ASKED_MAX: Final = 64
+"""Campaigns without a round now that are awake because somebody asked: each has open files and two threads."""
+RETRY_S: Final = 5.0
+"""After a wake-up that failed, before the next one is tried."""
+
+CAMPAIGNS: Final = b"/v1/campaigns/"
+ROUNDS: Final = b"/v1/rounds/"
+
+OpenHosted = Callable[[DataDir], Awaitable[EmbeddedEvent]]
+
+_BEING_OPENED = answers.problem(503, "this campaign sleeps and is being woken up; ask again", "Retry-After: 1\r\n")
+_TOO_MANY = answers.problem(503, "too many campaigns are awake; ask again later", "Retry-After: 5\r\n")
+
+
+class _Hosted:
+    """One campaign of the list."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self.event: EmbeddedEvent | None = None
+        self.control: Site | None = None
+        self.asked_s = 0.0
+        self.failed_s = float("-inf")
+        self.waking: asyncio.Task[None] | None = None
+
+    def is_due(self, now_us: int) -> bool:
+        """Whether a round is open, or opens soon."""
+        ahead_us = now_us + int(AHEAD_S * 1e6)
+        return any(one.opens_us <= ahead_us and now_us < one.closes_us for one in self.listing.rounds)
+
+
+class Hosting:
+    """See the module. `find` and `find_control` are called for paths that the first campaign does not have."""
+
+    def __init__(
+        self, data_dir: DataDir, first: EmbeddedEvent, clock: SteadyClock, open_hosted: OpenHosted, log: Any
+    ) -> None:
+        self.control: tuple[str, int | None, Shown | None] = ("", None, None)
+        """Where the control port is, for the directories of the campaigns."""
+        self._data_dir = data_dir
+        self._first = first
+        self._clock = clock
+        self._open = open_hosted
+        self._log = log
+        self._hosted: dict[str, _Hosted] = {}
+        self._of_round: dict[str, list[str]] = {}
+        self._awake: dict[str, _Hosted] = {}
+        self._seen: tuple[int, int] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._next_due_us = 0
+        self._look()
+
+    # -- requests
+
+    def find(self, request: Request) -> Found | None:
+        """Return what serves a participant's request; None if it is for no campaign of the list."""
+        site = self._first.gate.site
+        if (own := self._of_first(request)) is not None:
+            return site.serve_for(site, request, own)
+        if (found := self._named(request.path)) is None:
+            return None
+        hosted, path = found
+        event = self._awake_event(hosted)
+        return event if isinstance(event, bytes) else event.gate.site.serve_for(site, request, path)
+
+    def find_control(self, request: Request) -> Found | None:
+        """Return what serves an operator's request about a campaign of the list. One that sleeps has nothing here: its
+        commands do what they do without a server."""
+        if (found := self._named(request.path)) is None or found[0].control is None:
+            return None
+        hosted, path = found
+        hosted.asked_s = asyncio.get_running_loop().time()
+        assert hosted.control is not None
+        return hosted.control.serve_for(self._first.gate.site, request, path)
+
+    def _of_first(self, request: Request) -> bytes | None:
+        """Return the short path of a request that names the first campaign by its id."""
+        prefix = CAMPAIGNS + self._first.sealed.campaign.id.encode("ascii") + b"/"
+        return b"/v1/" + request.path.removeprefix(prefix) if request.path.startswith(prefix) else None
+
+    def _named(self, path: bytes) -> tuple[_Hosted, bytes] | None:
+        """Return the campaign that a path names, and the path in it."""
+        if path.startswith(CAMPAIGNS):
+            name, _, rest = path.removeprefix(CAMPAIGNS).partition(b"/")
+            hosted = self._hosted.get(name.decode("ascii", "replace"))
+            return None if hosted is None else (hosted, b"/v1/" + rest)
+        if path.startswith(ROUNDS):
+            name = path.removeprefix(ROUNDS).partition(b"/")[0]
+            owners = self._of_round.get(name.decode("ascii", "replace"), [])
+            return (self._hosted[owners[0]], path) if len(owners) == 1 else None
+        return None
+
+    def _awake_event(self, hosted: _Hosted) -> EmbeddedEvent | bytes:
+        now_s = hosted.asked_s = asyncio.get_running_loop().time()
+        if hosted.event is not None:
+            return hosted.event
+        if hosted.waking is None and now_s - hosted.failed_s >= RETRY_S:
+            if len(self._awake) >= ASKED_MAX:
+                return _TOO_MANY
+            self._wake(hosted)
+        return _BEING_OPENED
+
+    # -- time
+
+    async def run(self) -> None:
+        """Follow the list, wake who is due, and let sleep who is idle, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._stamp() != self._seen:
+                self._look()
+            self._wake_and_rest()
+
+    def tick(self) -> None:
+        """Renew what is prebuilt of who is awake. Every second."""
+        for hosted in self._awake.values():
+            if hosted.event is not None:
+                hosted.event.tick()
+
+    def beat(self, late_s: float) -> float:
+        """See to the admission of who is awake; returns how many seconds shall lie between the beats."""
+        pauses_s = [hosted.event.gate.beat(late_s) for hosted in self._awake.values() if hosted.event is not None]
+        return min(pauses_s, default=float("inf"))
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield how many campaigns there are."""
+        awake = sum(hosted.event is not None for hosted in self._awake.values())
+        for state, count in (("awake", awake), ("asleep", len(self._hosted) - awake)):
+            labels = (("state", state),)
+            yield Reading("redrush_campaigns", "Campaigns besides the first", "gauge", labels, count)
+
+    async def stop(self) -> None:
+        """Close everything that is awake. Nobody is served any more by now."""
+        waking = [hosted.waking for hosted in self._hosted.values() if hosted.waking is not None]
+        await asyncio.gather(*waking, *self._ending, return_exceptions=True)
+        await asyncio.gather(*(self._close(hosted) for hosted in tuple(self._awake.values())))
+
+    def _wake_and_rest(self) -> None:
+        now_us, now_s = self._clock.now_us(), asyncio.get_running_loop().time()
+        for hosted in self._due(now_us):
+            if hosted.waking is None and hosted.event is None and now_s - hosted.failed_s >= RETRY_S:
+                self._wake(hosted)
+        for hosted in tuple(self._awake.values()):
+            event = hosted.event
+            idle = event is not None and now_s - hosted.asked_s >= IDLE_S and not hosted.is_due(now_us)
+            if idle and event is not None and not event.recorder.lag and not event.gate.gauge.parked:
+                self._let_sleep(hosted)
+
+    def _due(self, now_us: int) -> list[_Hosted]:
+        """Return who has a round now or soon. Looked up only when the next instant of anybody has come."""
+        if now_us < self._next_due_us:
+            return []
+        due = [hosted for hosted in self._hosted.values() if hosted.is_due(now_us)]
+        ahead_us = int(AHEAD_S * 1e6)
+        openings_us = (one.opens_us - ahead_us for hosted in self._hosted.values() for one in hosted.listing.rounds)
+        if all(hosted.event is not None for hosted in due):
+            self._next_due_us = min((at_us for at_us in openings_us if at_us > now_us), default=_NEVER_US)
+        return due
+
+    # -- the list
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            stat = self._data_dir.campaign_list.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+    def _look(self) -> None:
+        """Take up what is new on the list, and let go of what has been ended."""
+        is_first, self._seen = not self._hosted, self._stamp()
+        try:
+            listings = {one.id: one for one in load_listings(self._data_dir) if one.ended_at is None}
+        except RedrushError as fault:
+            self._log.error("the list of campaigns cannot be read, those that are known go on", fault=str(fault))
+            return
+        for gone in [hosted for name, hosted in self._hosted.items() if name not in listings]:
+            del self._hosted[gone.listing.id]
+            self._let_sleep(gone)
+            self._log.info("a campaign was ended", campaign=gone.listing.id)
+        for name, listing in listings.items():
+            if name in self._hosted:
+                self._hosted[name].listing = listing
+            else:
+                self._hosted[name] = _Hosted(listing)
+                if not is_first:
+                    self._log.info("a campaign was taken up", campaign=name)
+        if is_first and listings:
+            self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
+        own = {round_.id for round_ in self._first.sealed.campaign.rounds}
+        self._of_round = {}
+        for name, listing in listings.items():
+            for one in listing.rounds:
+                if one.id not in own:
+                    self._of_round.setdefault(one.id, []).append(name)
+        self._next_due_us = 0
+
+    # -- waking
+
+    def _wake(self, hosted: _Hosted) -> None:
+        self._awake[hosted.listing.id] = hosted
+        hosted.waking = asyncio.create_task(self._woken(hosted), name=f"waking {hosted.listing.id}")
+
+    async def _woken(self, hosted: _Hosted) -> None:
+        name = hosted.listing.id
+        data_dir = directory_of(self._data_dir, name)
+        try:
+            event = await self._open(data_dir)
+        except Exception as fault:  # noqa: BLE001 - one campaign that cannot be opened must not take the others along
+            self._log.error("a campaign cannot be opened, the others go on", campaign=name, fault=str(fault))
+            hosted.failed_s = asyncio.get_running_loop().time()
+            self._awake.pop(name, None)
+        else:
+            hosted.control = self._control_site(data_dir, event)
+            hosted.asked_s = asyncio.get_running_loop().time()
+            hosted.event = event
+            event.steering.announce(*self.control, prefix=f"/v1/campaigns/{name}")
+            if self._hosted.get(name) is not hosted:  # ended meanwhile
+                self._let_sleep(hosted)
+        finally:
+            hosted.waking = None
+
+    def _control_site(self, data_dir: DataDir, event: EmbeddedEvent) -> Site:
+        verifier = OperatorVerifier(data_dir, self._clock.now_us, data_dir.operators_used)
+        site = Site(CONTROL_LIMITS, verifier, self._clock.now_us, answers.NO_TOKEN)
+        event.steering.serve_on(site)
+        return site
+
+    def _let_sleep(self, hosted: _Hosted) -> None:
+        """Serve it no more, and close it when what was accepted is decided."""
+        task = asyncio.create_task(self._close(hosted), name=f"closing {hosted.listing.id}")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _close(self, hosted: _Hosted) -> None:
+        event, hosted.event, hosted.control = hosted.event, None, None
+        if event is None:
+            return
+        await event.steering.stop()
+        await event.gate.drained()
+        await event.stop()
+        self._awake.pop(hosted.listing.id, None)
+
+
+_NEVER_US: Final = 1 << 62

@@ -1,0 +1,261 @@
+"""Many campaigns on one server: added, served, left asleep, and ended, each for itself."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.config import parse_campaign
+from redrush.control.campaigns import directory_of
+from redrush.control.data_dir import DataDir
+from redrush.control.issuing import plan_tickets
+from redrush.control.operators import add_operator
+from redrush.control.orders import ListSwitches, ReadLog, SetSwitch
+from redrush.errors import ConfigError
+from redrush.operate.campaigns import add_campaign, end_campaign, list_campaigns, show_campaign
+from redrush.operate.data_dir_reports import reconcile_data_dir
+from redrush.operate.switching import Holder, operate
+from redrush.wiring import hosting
+from redrush.wiring.embedded import Embedded, Ports
+from tests.gate.world import Answer, read_answer, request
+
+TEXT = """
+[campaign]
+id = "{id}"
+name = "Campaign {id}"
+currency = "CNY"
+[[round]]
+id = "{round}"
+opens = {opens}
+lasts = "1h"
+kind = "equal"
+total = "{packets}.00"
+packets = {packets}
+"""
+NOW = '"now"'
+FAR = "2040-01-01T00:00:00Z"
+WAIT_MAX_S = 10.0
+
+
+def _file(name: str, opens: str = NOW, round_: str = "r1", packets: int = 3) -> Any:
+    return parse_campaign(TEXT.format(id=name, opens=opens, round=round_, packets=packets), f"{name}.toml")
+
+
+class Server:
+    """A server on a directory, as participants and commands reach it."""
+
+    def __init__(self, data_dir: DataDir, ports: dict[str, int]) -> None:
+        self.data_dir = data_dir
+        self.ports = ports
+
+    async def ask(self, method: str, path: str, ticket: str | None = None, port: str = "gate") -> Answer:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[port])
+        try:
+            writer.write(request(method, path, ticket))
+            received = b""
+            while (found := read_answer(received)) is None:
+                more = await reader.read(65_536)
+                assert more, received
+                received += more
+            return found[0]
+        finally:
+            writer.close()
+
+    async def grab(self, path: str, ticket: str) -> Answer:
+        return await self.ask("POST", f"{path}/grab", ticket)
+
+    def ticket(self, campaign: str | None, user: str) -> str:
+        directory = self.data_dir if campaign is None else directory_of(self.data_dir, campaign)
+        now_s = int(time.time())
+        return next(plan_tickets(directory, [user], None, "2h", now_s).lines()).split("\t")[1]
+
+    async def until(self, path: str, status: int) -> Answer:
+        """Ask until the answer has this status."""
+        async with asyncio.timeout(WAIT_MAX_S):
+            while (answer := await self.ask("GET", path)).status != status:
+                await asyncio.sleep(0.02)
+        return answer
+
+
+@asynccontextmanager
+async def running(directory: Path, first: Any = None) -> AsyncIterator[Server]:
+    data_dir = DataDir(directory)
+    embedded = Embedded(first or _file("first"), data_dir, Ports("127.0.0.1", 0, 0, control_names=("hongbao.example",)))
+    ports = await embedded.start()
+    try:
+        yield Server(data_dir, ports)
+    finally:
+        await embedded.stop()
+
+
+async def _in_thread(work: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    return await asyncio.to_thread(work, *args, **named)
+
+
+async def test_a_campaign_is_added_to_a_running_server_within_a_second_while_grants_go_on(tmp_path: Path) -> None:
+    async with running(tmp_path, _file("first", packets=5_000)) as server:
+        granted, ended = [0], asyncio.Event()
+
+        async def rush(number: int) -> None:
+            count = 0
+            while not ended.is_set():
+                count += 1
+                answer = await server.grab("/v1/rounds/r1", tickets[number][count])
+                granted[0] += answer.outcome == "granted"
+
+        tickets = {
+            number: dict(enumerate(server.ticket(None, f"u{number}-{count}") for count in range(1_000)))
+            for number in range(4)
+        }
+        crowd = [asyncio.create_task(rush(number)) for number in range(4)]
+        await _in_thread(add_campaign, _file("spring"), server.data_dir, Holder())
+        before, began_s = granted[0], time.monotonic()
+        await server.until("/v1/campaigns/spring/rounds/r1", 200)
+        taken_s = time.monotonic() - began_s
+        assert granted[0] > before, "grants went on"
+        ended.set()
+        await asyncio.gather(*crowd)
+        assert taken_s <= 1.0, taken_s
+        won = await server.grab("/v1/campaigns/spring/rounds/r1", server.ticket("spring", "ann"))
+        assert (won.outcome, won.json["grant"]["id"]) == ("granted", "spring-r1-0")
+
+
+async def test_campaigns_are_apart_in_tickets_rounds_and_grants(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        for name, round_ in (("a", "r1"), ("b", "only-b")):
+            await _in_thread(add_campaign, _file(name, round_=round_), server.data_dir, Holder())
+        at_a, at_b = "/v1/campaigns/a/rounds/r1", "/v1/campaigns/b/rounds/only-b"
+        for path in (at_a, at_b):
+            await server.until(path, 200)
+        for _ in range(2):  # the second time the head is known
+            for path, others in ((at_a, "b"), (at_b, "a"), (at_a, None), ("/v1/rounds/r1", "a")):
+                assert (await server.grab(path, server.ticket(others, "ann"))).status == 401, (path, others)
+        ids = []
+        for path, own in ((at_a, "a"), (at_b, "b"), ("/v1/rounds/r1", None)):
+            ids.append((await server.grab(path, server.ticket(own, "ann"))).json["grant"]["id"])
+        assert ids == ["a-r1-0", "b-only-b-0", "first-r1-0"]
+        again = await server.grab("/v1/rounds/only-b", server.ticket("b", "ann"))
+        assert (again.outcome, again.json["repeat"]) == ("granted", True), "the short path, as the id is unique"
+        same = await server.grab("/v1/campaigns/first/rounds/r1", server.ticket(None, "ann"))
+        assert same.json["grant"]["id"] == "first-r1-0"
+        for path in ("/v1/campaigns/c/rounds/r1", "/v1/campaigns/a/rounds/only-b", "/v1/campaigns/a", "/v1/rounds/no"):
+            assert (await server.ask("GET", path)).status == 404, path
+    for directory in (tmp_path, *(directory_of(DataDir(tmp_path), name).root for name in ("a", "b"))):
+        assert (await _in_thread(reconcile_data_dir, DataDir(directory))).ok
+
+
+async def test_what_was_granted_is_there_after_a_restart_and_a_sleeping_campaign_is_woken(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await _in_thread(add_campaign, _file("a"), server.data_dir, Holder())
+        await server.until("/v1/campaigns/a/rounds/r1", 200)
+        won = (await server.grab("/v1/campaigns/a/rounds/r1", server.ticket("a", "ann"))).json["grant"]
+        await _in_thread(add_campaign, _file("late", FAR), server.data_dir, Holder())
+        assert (await server.until("/v1/campaigns/late/rounds/r1", 503)).headers["retry-after"] == "1"
+        assert (await server.until("/v1/campaigns/late/rounds/r1", 200)).json["state"] == "not_open"
+    async with running(tmp_path) as server:
+        await server.until("/v1/campaigns/a/rounds/r1", 200)
+        again = await server.grab("/v1/campaigns/a/rounds/r1", server.ticket("a", "ann"))
+        assert (again.json["grant"]["id"], again.json["repeat"]) == (won["id"], True)
+
+
+async def test_who_has_nothing_open_sleeps_and_costs_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "IDLE_S", 0.0)
+
+    def parts() -> list[str]:
+        names = (task.get_name() for task in asyncio.all_tasks())
+        return sorted(name for name in names if name in {"closer", "journal guard", "recorder", "rules"})
+
+    async with running(tmp_path):
+        pass
+    for number in range(30):
+        add_campaign(_file(f"c{number}", FAR), DataDir(tmp_path), Holder())
+    async with running(tmp_path) as server:
+        of_the_first = ["closer", "journal guard", "recorder", "rules"]
+        assert parts() == of_the_first, "nothing runs for a campaign that sleeps"
+        metrics = (await server.ask("GET", "/metrics", port="control")).body.decode()
+        assert 'redrush_campaigns{state="asleep"} 30.0' in metrics
+        assert 'redrush_campaigns{state="awake"} 0.0' in metrics
+        await server.until("/v1/campaigns/c7/rounds/r1", 200)
+        assert len(parts()) == 2 * len(of_the_first)
+        async with asyncio.timeout(WAIT_MAX_S):
+            while parts() != of_the_first:
+                await asyncio.sleep(0.05)
+        assert (await server.ask("GET", "/v1/campaigns/c7/rounds/r1")).status == 503, "it sleeps again"
+
+
+async def test_an_ended_campaign_is_served_no_more_and_keeps_what_it_has_granted(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        data_dir = server.data_dir
+        await _in_thread(add_campaign, _file("a"), data_dir, Holder())
+        await server.until("/v1/campaigns/a/rounds/r1", 200)
+        ticket = server.ticket("a", "ann")
+        assert (await server.grab("/v1/campaigns/a/rounds/r1", ticket)).outcome == "granted"
+        with pytest.raises(ConfigError, match="has a round open now, and nobody could win any more; add --yes"):
+            await _in_thread(end_campaign, "a", data_dir, Holder(), "w", yes=False)
+        token = tmp_path / "bob.token"
+        token.write_text(add_operator(data_dir, "bob", int(time.time())))
+        await _in_thread(end_campaign, "a", data_dir, Holder("Bob", token), "over early", yes=True)
+        await server.until("/v1/campaigns/a/rounds/r1", 404)
+        with pytest.raises(ConfigError, match="was ended at"):
+            await _in_thread(end_campaign, "a", data_dir, Holder(), "w", yes=True)
+        with pytest.raises(ConfigError, match="has been ended; choose another id"):
+            await _in_thread(add_campaign, _file("a"), data_dir, Holder())
+    lines = [json.loads(line) for line in data_dir.campaign_log.read_text().splitlines()]
+    assert [(line["what"], line["who"], line["said"], line["why"]) for line in lines] == [
+        ("add", "event", "", ""),
+        ("end", "bob", "Bob", "over early"),
+    ]
+    assert (await _in_thread(reconcile_data_dir, directory_of(data_dir, "a"))).ok
+
+
+async def test_each_campaign_has_switches_of_its_own(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await _in_thread(add_campaign, _file("a"), server.data_dir, Holder())
+        await server.until("/v1/campaigns/a/rounds/r1", 200)
+        own = directory_of(server.data_dir, "a")
+        done = await _in_thread(operate, own, SetSwitch("answer_ended", value=True), Holder("ann"))
+        assert done["live"] is True
+        closed = await server.grab("/v1/campaigns/a/rounds/r1", server.ticket("a", "ann"))
+        assert closed.outcome == "closed"
+        assert (await server.grab("/v1/rounds/r1", server.ticket(None, "ann"))).outcome == "granted"
+        first = await _in_thread(operate, server.data_dir, ListSwitches())
+        assert {row["name"]: row["value"] for row in first["switches"]}["answer_ended"] is False
+        assert len((await _in_thread(operate, own, ReadLog()))["entries"]) == 1
+
+
+def test_what_cannot_be_added_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no campaign"):
+        add_campaign(_file("a"), DataDir(tmp_path), Holder())
+
+    async def begin() -> None:
+        async with running(tmp_path):
+            pass
+
+    asyncio.run(begin())
+    with pytest.raises(ConfigError, match='"first" is the first campaign of this directory'):
+        add_campaign(_file("first"), DataDir(tmp_path), Holder())
+    assert add_campaign(_file("a", FAR), DataDir(tmp_path), Holder()).new is True
+    assert add_campaign(_file("a", FAR), DataDir(tmp_path), Holder()).new is False
+    with pytest.raises(ConfigError, match='round "r1", packets: sealed 3, in the file 4'):
+        add_campaign(_file("a", FAR, packets=4), DataDir(tmp_path), Holder())
+    rows = list_campaigns(DataDir(tmp_path))
+    assert [(row["campaign"], row["state"]) for row in rows] == [("first", "open"), ("a", "ahead")]
+    shown = show_campaign("a", DataDir(tmp_path))
+    assert [(one["packets"], one["total"]) for one in shown["rounds"]] == [(3, "3.00")]
+    with pytest.raises(ConfigError, match='no campaign "b" besides the first; there are a'):
+        show_campaign("b", DataDir(tmp_path))
+
+
+async def test_a_campaign_that_cannot_be_opened_takes_no_other_along(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        for name in ("broken", "fine"):
+            await _in_thread(add_campaign, _file(name, FAR), server.data_dir, Holder())
+        directory_of(server.data_dir, "broken").amounts.write_bytes(b"")
+        await server.until("/v1/campaigns/fine/rounds/r1", 200)
+        await server.until("/v1/campaigns/broken/rounds/r1", 503)
+        assert (await server.grab("/v1/rounds/r1", server.ticket(None, "ann"))).outcome == "granted"
