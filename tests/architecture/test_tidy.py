@@ -41,6 +41,28 @@ def test_every_path_that_architecture_names_is_there() -> None:
     assert not [name for name in sorted(named) if not exists(name)]
 
 
+def test_every_module_that_the_source_names_is_there() -> None:
+    """`redrush.a.b.Name` in a docstring or a comment, in what was moved since."""
+    named = re.compile(r"`redrush\.((?:\w+\.)*\w+)")
+    wrong = []
+    for root in (PACKAGE, REPOSITORY / "tests"):
+        for path in sorted(root.rglob("*.py")):
+            words = named.findall(path.read_text(encoding="utf-8"))
+            wrong += [(path.name, word) for word in words if not exists(word.replace(".", "/")) and not _has(word)]
+    assert not wrong
+
+
+def _has(word: str) -> bool:
+    """Whether `a.b.Name` or `a.b.Name.method` is in the module a.b, or in a package's front."""
+    parts = word.split(".")
+    for length in range(len(parts) - 1, -1, -1):
+        module = PACKAGE.joinpath(*parts[:length])
+        source = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+        if source.is_file():
+            return re.search(rf"\b{parts[length]}\b", source.read_text(encoding="utf-8")) is not None
+    return False
+
+
 def test_long_modules_say_why_they_are_one_thing() -> None:
     long = [path for path, _ in parsed(PACKAGE) if path.read_text(encoding="utf-8").count("\n") > LINES_MAX]
     unexplained = [path for path, tree in parsed(PACKAGE) if path in long and LONG_BECAUSE not in _opening(tree)]

@@ -23,7 +23,7 @@ from redrush.wiring.set_stores import access_of, open_records
 
 
 class MovesOfAway:
-    """Tells the moves of sets of this deployment without their stores. See `redrush.settle.rebuilding.Instead`."""
+    """Tells the moves of sets of this deployment without their stores. See `redrush.operate.set_rebuilding.Instead`."""
 
     def __init__(self, deployment: DeploymentFile, campaign_id: str) -> None:
         self._specs: Mapping[str, SetSpec] = {spec.id: spec for spec in deployment.sets}

@@ -47,7 +47,7 @@ class Answer:
         return not self._done.done()
 
     def send(self, answer: bytes) -> None:
-        """Take the answer (see `redrush.http.site.Waiter`)."""
+        """Take the answer (see `redrush.http.route.Waiter`)."""
         if not self._done.done():
             self._done.set_result(answer)
 
