@@ -28,6 +28,7 @@ from redrush.errors import RedrushError
 from redrush.processes.failure import ProcessFailed, last_line
 from redrush.processes.lowered import command_as
 from redrush.processes.names import ProcessName, process_name
+from redrush.resting import rest
 
 RESTART_FIRST_S: Final = 0.1
 RESTART_MAX_S: Final = 5.0
@@ -129,8 +130,7 @@ class Child:
                 raise ChildFailed(f"{self.spec.name} does not start: {self.last_words()}")
             if asyncio.get_running_loop().time() > deadline_s:
                 raise ChildFailed(f"{self.spec.name} was not ready after {START_MAX_S:g} s: {self.last_words()}")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._first_ready.wait(), POLL_S)
+            await rest(POLL_S, self._first_ready)
 
     async def stop(self) -> None:
         """End the process in good order, or at once after `stop_max_s`. Return when it has ended."""
@@ -218,8 +218,7 @@ class Child:
         failing = self._deaths >= DEATHS_FAILING
         self._show(State.FAILING if failing else State.RESTARTING)
         pause_s = min(RESTART_FIRST_S * 2 ** min(self._deaths - 1, 10), RESTART_MAX_S)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), pause_s)
+        await rest(pause_s, self._stopping)
 
     def _write(self, what: str) -> None:
         if self._stopping.is_set():

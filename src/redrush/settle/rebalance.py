@@ -18,7 +18,6 @@ move more than was needed. After any fault, and at the start, what is half done 
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -34,6 +33,7 @@ from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.news import NewsLine, Refilled, SoldOut
 from redrush.ports.store import PotState, Store
+from redrush.resting import rest
 from redrush.settle.moves import complete_moves, move_id, read_transfers
 from redrush.settle.telling import RoundNews, Teller
 
@@ -102,7 +102,7 @@ class Rebalancer:
                 for round_ in self._campaign.rounds:
                     if round_.id not in watching and phase_of(round_, now_us) is Phase.OPEN:
                         watching[round_.id] = asyncio.create_task(self._watch(round_), name=f"rebalance {round_.id}")
-                await _rest(LOOK_S, self._stopping)
+                await rest(LOOK_S, self._stopping)
                 for watched in watching.values():
                     if watched.done():
                         watched.result()  # a round that broke off ends all, loudly
@@ -130,7 +130,7 @@ class Rebalancer:
                 before = rebalancer.balance
                 await rebalancer.look()
                 rest_s = LOOK_S if rebalancer.balance != before else min(2 * rest_s, LOOK_IDLE_S)
-                await _rest(rest_s, self._stopping)
+                await rest(rest_s, self._stopping)
         finally:
             del self._rounds[round_.id]
             await rebalancer.close()
@@ -300,12 +300,6 @@ class RoundRebalancer:
             self._on_fault(fault)
         finally:
             self._completing = None
-
-
-async def _rest(duration_s: float, stopping: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(duration_s):
-            await stopping.wait()
 
 
 async def _cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:

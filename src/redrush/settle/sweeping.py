@@ -17,7 +17,6 @@ under its own id, so a crash at any point, or two closers at once, move everythi
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -27,6 +26,7 @@ from redrush.core.rush.leftover import LEFTOVER_PREFIX, sweep_id
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.store import PotState, Store, Transfers
+from redrush.resting import rest
 from redrush.settle.closing import close_round
 from redrush.settle.moves import complete_moves, half_moves, read_transfers
 
@@ -84,16 +84,16 @@ class SetsCloser:
         backoff_s = BACKOFF_FIRST_S
         while self._unsettled and not self._stopping.is_set():
             if self._paused():
-                await self._rest(LOOK_AGAIN_S)
+                await rest(LOOK_AGAIN_S, self._stopping)
                 continue
             closed = self._closed()
             if not closed:
-                await self._rest(min(LOOK_AGAIN_S, self._until_us(self._unsettled[0]) / 1e6))
+                await rest(min(LOOK_AGAIN_S, self._until_us(self._unsettled[0]) / 1e6), self._stopping)
                 continue
             settled = await self.settle_all(closed)
             backoff_s = BACKOFF_FIRST_S if settled else min(2 * backoff_s, BACKOFF_MAX_S)
             if not settled:
-                await self._rest(backoff_s)
+                await rest(backoff_s, self._stopping)
 
     def stop(self) -> None:
         """End `run` after the pass under way."""
@@ -173,11 +173,6 @@ class SetsCloser:
             and not any(_half_sweeps(held, round_) for held in before.values())
             and _of_round(before, round_) == _of_round(after, round_)
         )
-
-    async def _rest(self, duration_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(duration_s):
-                await self._stopping.wait()
 
 
 def _half_sweeps(held: Transfers, round_: Round) -> list[str]:

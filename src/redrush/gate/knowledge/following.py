@@ -15,13 +15,13 @@ through the old one holds. Winners of that stay in the filter, which costs a cal
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from redrush.gate.knowledge.knowledge import Others
 from redrush.gate.lanes import SetPot
 from redrush.ports.store import Granted, History, LogRecord, Opened, Scattered, Store, StoreUnavailable
+from redrush.resting import rest
 
 SLICE_RECORDS_MAX: Final = 128
 """Log records of one reading; each holds a batch of claims, up to a thousand winners."""
@@ -203,6 +203,4 @@ class LogFollower:
     async def _rest(self, duration_s: float) -> None:
         """Sleep, unless somebody waits for the log to be read."""
         self._wake.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(duration_s):
-                await self._wake.wait()
+        await rest(duration_s, self._wake)
