@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from redrush.control.comparing import Comparing, HeardOf
+from redrush.control.mending_orders import MendingOrders
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Policy, Sight, Terms
 from redrush.ports.records import RecordsFailed
@@ -36,7 +37,7 @@ def comparing(notes: WardenNotes, heard: HeardOf, recorded: Known | Exception | 
             raise recorded
         return recorded
 
-    return Comparing("s1", notes, ask, heard, heard.have_all_told)
+    return Comparing(MendingOrders("s1"), notes, ask, heard, heard.have_all_told)
 
 
 def test_all_is_known_where_every_gate_lives_and_tells(notes: WardenNotes) -> None:

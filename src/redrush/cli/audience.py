@@ -59,6 +59,29 @@ def list_(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOpt
     show(fields, lines or ["nobody was added"], as_json=as_json)
 
 
+@audience_app.command()
+def accept(
+    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    who: WhoOption = None,
+) -> None:
+    """Go on with a file of additions that was lost, cut, edited or wound back, as it is."""
+    from redrush.control.audience_additions import accept_additions
+    from redrush.control.generations import note_generation
+    from redrush.errors import ConfigError
+
+    directory = _directory(data, deploy)
+    count = accept_additions(directory)
+    try:
+        note_generation(
+            directory, {"what": "accept audience additions", "why": why, "who": who_is(who), "additions": count}
+        )
+    except OSError as fault:
+        raise ConfigError(f"{directory.generations}: cannot be written: {fault.strerror}") from fault
+    sys.stdout.write(f"{directory.root}: goes on with the {count:,} additions that are there\n")
+
+
 def _directory(data: Path | None, deploy: Path | None) -> Any:
     from redrush.config import load_deployment_file
     from redrush.control.data_dir import DataDir

@@ -289,9 +289,9 @@ def export_grants(
     write(DataDir(data), form, sys.stdout)
 
 
-@app.command("find")
+@app.command("find", context_settings={"ignore_unknown_options": True})
 def find_grants(
-    user: Annotated[str, typer.Argument(help="User id, exactly as in the ticket.")],
+    user: Annotated[str, typer.Argument(help="User id, exactly as in the ticket; -- before one with -h or --.")],
     data: OptionalDataOption = None,
     deploy: EvidenceOption = None,
     as_json: JsonOption = False,

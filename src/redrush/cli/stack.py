@@ -10,6 +10,7 @@ import typer
 
 from redrush.cli.background import announce_detached, without_detach
 from redrush.cli.shared_options import KeysFromOption, keys_source
+from redrush.errors import RedrushError
 from redrush.extras import require
 from redrush.stack.limits import GATES_MAX, REPLICAS_MAX, SETS_MAX
 
@@ -41,7 +42,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     from redrush.processes.detached import start_detached
     from redrush.stack.options import StackOptions
     from redrush.stack.stack_dir import StackDir
-    from redrush.stack.up import run_stack
+    from redrush.stack.up import run_stack, withheld_at_start
 
     campaign = load_campaign_file(file)
     if detach:
@@ -50,9 +51,16 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         stack.logs.mkdir(mode=0o700, exist_ok=True)
         told = start_detached(without_detach(), stack.logs / "stack.log")
         announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
+        _fail_if_withheld(withheld_at_start(stack))
         return
     options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
     run_stack(campaign, StackDir(data), options_, _announce, keys_source(keys_from))
+
+
+def _fail_if_withheld(withheld: dict[str, str]) -> None:
+    """Raise RedrushError if a set is withheld: the stack is up, and not all of it can grant."""
+    if withheld:
+        raise RedrushError("; ".join(f"set {set_id} is withheld: {why}" for set_id, why in withheld.items()))
 
 
 def _announce(plan: "StackPlan") -> None:
@@ -74,7 +82,7 @@ def status(
     data: DataOption,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Tell which processes of the stack run, and how they are."""
+    """Tell which processes of the stack run, and how they are. Exit code 1 while a set is withheld."""
     require("stack", "redrush stack")
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import status as find
@@ -82,6 +90,7 @@ def status(
     found = find(StackDir(data))
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        _fail_if_withheld(found["withheld"])
         return
     for process in found["processes"]:
         why = process["why"] or (f"cannot grant: {process['reason']}" if process.get("reason") else "")
@@ -93,6 +102,7 @@ def status(
         sys.stdout.write(f"{line.rstrip()}\n")
     if found["lacking"] is not None:
         sys.stdout.write(f"not all is well: {found['lacking']}\n")
+    _fail_if_withheld(found["withheld"])
 
 
 @stack_app.command()

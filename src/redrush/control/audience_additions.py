@@ -2,7 +2,9 @@
 
 Every line of `audience-additions.jsonl` says who was added, when, by whom and why. It is only appended to, by one
 command at a time, and every server of the directory looks at it once a second and reads what is new: nobody restarts.
-A server that starts reads the list of the campaign file first, and then all of this.
+A server that starts reads the list of the campaign file first, and then all of this. How long the file is stands in a
+mark beside it (`redrush.control.switch_mark`), so that one that was lost, cut, edited or wound back is told of, and not
+taken for all: those who were added and are missing in it would be turned away.
 
 Nobody is taken off an audience here. Gates answer from memory whom they have let in, on many machines at once, and
 what somebody has won stays theirs: a list with fewer people counts from the next start on, for what is not won yet.
@@ -17,6 +19,7 @@ from typing import Final
 import msgspec
 
 from redrush.control.data_dir import DataDir
+from redrush.control.switch_mark import SwitchMark, digest_of, keep_mark, mark_of, read_mark
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 
@@ -56,10 +59,50 @@ def additions_of(data_dir: DataDir) -> Iterator[Addition]:
         raise ConfigError(f"{path}: is not a file of additions: {fault}") from fault
 
 
+def check_additions(data_dir: DataDir) -> None:
+    """Raise ConfigError if the file lacks somebody who was added, by its mark, and say what helps."""
+    path = data_dir.audience_additions
+    try:
+        mark = read_mark(path)
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as fault:
+        raise ConfigError(f"{fault.filename or path}: cannot be read: {fault.strerror}") from fault
+    if mark is None or (len(content) >= mark.bytes and digest_of(content[: mark.bytes]) == mark.digest):
+        return
+    lines = content.count(b"\n")
+    what = f"has {lines} additions, and there were {mark.version}" if lines < mark.version else "was changed"
+    raise ConfigError(
+        f"{path}: {what}: people who may win would be turned away; put it back (`redrush restore BACKUP --data "
+        f"{data_dir.root} --only {path.name}`), or `redrush audience accept --data {data_dir.root} --why …` goes on "
+        "with it as it is"
+    )
+
+
+def accept_additions(data_dir: DataDir) -> int:
+    """Go on with the file as it is; return how many additions it has. ConfigError if that cannot be noted, or if nobody
+    was ever added."""
+    path = data_dir.audience_additions
+    if not path.exists() and not mark_of(path).exists():
+        raise ConfigError(f"{path}: nobody was ever added, nothing is to be accepted")
+    count = sum(1 for _ in additions_of(data_dir))
+    try:
+        content = path.read_bytes() if path.exists() else b""
+        _keep_mark(path, content)
+    except OSError as fault:
+        raise ConfigError(f"{fault.filename or path}: cannot be written: {fault.strerror}") from fault
+    return count
+
+
+def _keep_mark(path: Path, content: bytes) -> None:
+    whole = content[: content.rfind(b"\n") + 1]
+    keep_mark(path, SwitchMark(whole.count(b"\n"), len(whole), digest_of(whole)))
+
+
 def add_to_audience(data_dir: DataDir, users: Iterable[str], who: str, why: str, now_us: int) -> int:
     """Add users, ids in their normal form, durably; return how many were not added before.
 
-    Adding somebody again changes nothing. ConfigError for more than `ADDED_MAX`, or if the disk refuses.
+    Adding somebody again changes nothing. ConfigError for more than `ADDED_MAX`, if the disk refuses, and where earlier
+    additions are missing (`check_additions`).
     """
     data_dir.require()
     path = data_dir.audience_additions
@@ -69,6 +112,7 @@ def add_to_audience(data_dir: DataDir, users: Iterable[str], who: str, why: str,
         raise ConfigError(f"{path}: cannot be written: {fault.strerror}") from fault
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        check_additions(data_dir)
         known = {user for addition in additions_of(data_dir) for user in addition.users}
         new = [user for user in dict.fromkeys(users) if user not in known]
         if len(known) + len(new) > ADDED_MAX:
@@ -82,6 +126,7 @@ def add_to_audience(data_dir: DataDir, users: Iterable[str], who: str, why: str,
             line = msgspec.json.encode(Addition(at=rfc3339(now_us), who=who, why=why, users=some)) + b"\n"
             _write_all(descriptor, line)
         os.fsync(descriptor)
+        _keep_mark(path, path.read_bytes())
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be written: {fault.strerror}") from fault
     finally:
@@ -105,6 +150,7 @@ class AudienceFollower:
     """Tells a server whom the file has that it has not heard of yet. `look` is cheap where nothing is new."""
 
     def __init__(self, data_dir: DataDir, add: Callable[[Sequence[str]], None]) -> None:
+        self._data_dir = data_dir
         self._path: Path = data_dir.audience_additions
         self._add = add
         self._read_bytes = 0
@@ -114,7 +160,8 @@ class AudienceFollower:
         self._look()
 
     def look_at_all(self) -> None:
-        """Hear of everybody, at a start."""
+        """Hear of everybody, at a start. ConfigError if somebody is missing (`check_additions`)."""
+        check_additions(self._data_dir)
         while self._look():
             pass
 

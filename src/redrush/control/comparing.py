@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
+from redrush.control.mending_orders import MendingOrders
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Sight
 from redrush.errors import RedrushError
@@ -37,11 +38,6 @@ TELLERS_MAX: Final = 256
 
 THE_RECORDS: Final = "the records"
 THE_WITNESS: Final = "the control role's note"
-
-AFTERWARDS: Final = (
-    "`redrush switch set answer_ended on` before it keeps lost slots for their winners, and `redrush set honour` after "
-    "it enters their receipts"
-)
 
 Recorded = Callable[[], Awaitable[Known | None]]
 """Asks the records how far they know the log; None: they have nothing of it. Raises RedrushError if they are away."""
@@ -111,13 +107,13 @@ class Comparing:
 
     def __init__(
         self,
-        set_id: str,
+        orders: MendingOrders,
         notes: WardenNotes,
         recorded: Recorded | None,
         heard: Heard,
         all_told: AllTold = nobody_tells,
     ) -> None:
-        self._set_id = set_id
+        self._orders = orders
         self._all_told = all_told
         self._was_whole = False
         self._notes = notes
@@ -203,11 +199,10 @@ class Comparing:
         return known + list(self._heard())
 
     def _mend(self, server: SetServer, who: str) -> str:
+        orders = self._orders
         if who == THE_RECORDS:
-            order = f"redrush set rebuild {self._set_id} --address {server.address} --yes"
-            return f"`{order}` makes the set again from the records, {AFTERWARDS}"
-        order = f"redrush set promote {self._set_id} {server.address} --why … --yes"
-        return f"`{order}` goes on without what it lacks, {AFTERWARDS}"
+            return f"{orders.rebuild(server.address)} makes the set again from the records, {orders.afterwards}"
+        return f"{orders.promote(server.address)} goes on without what it lacks, {orders.afterwards}"
 
 
 def _durable(sight: Sight, primary: str, held: Mapping[str, Held]) -> Known | None:

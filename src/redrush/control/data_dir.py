@@ -7,6 +7,7 @@
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
+| `audience-additions.mark` | how far that file is, for the case that it is not there any more |
 | `journal.db` | the store: which slot belongs to whom. The authority |
 | `journal.witness` | how far the journal is, for the case that it is not there any more (`redrush.control.witness`) |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
@@ -36,6 +37,8 @@ OURS: Final = (
     "client_policy.json",
     "proof_of_work.json",
     "keys.json",
+    "audience-additions.jsonl",
+    "audience-additions.mark",
     "journal.db",
     "journal.witness",
     "generations.jsonl",

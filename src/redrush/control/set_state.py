@@ -2,7 +2,7 @@
 
 import msgspec
 
-from redrush.core.sets.failover import Seen
+from redrush.core.sets.failover import Seen, Sight
 
 
 class ReplicaState(msgspec.Struct, frozen=True):
@@ -30,9 +30,16 @@ class SetState(msgspec.Struct, frozen=True):
     durability: str
     since_us: int
     why: str | None
+    withheld: bool = False
+    """Whether its servers lack what is known of it: nothing is granted until an operator has given an order."""
 
 
 def replica_state(name: str, seen: Seen | None, *, in_step: bool) -> ReplicaState:
     """Return the state of a server by what it said last, None if it does not answer."""
     epoch = 0 if seen is None or seen.terms is None else seen.terms.epoch
     return ReplicaState(name, seen is not None, in_step, epoch)
+
+
+def is_bare(sight: Sight) -> bool:
+    """Return whether every server answers and none holds the set."""
+    return len(sight.seen) == len(sight.addresses) and not any(seen.terms for seen in sight.seen.values())

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 
 from redrush.control.comparing import (
-    AFTERWARDS,
     AllTold,
     Comparing,
     Heard,
@@ -24,8 +23,9 @@ from redrush.control.comparing import (
     nobody_tells,
     nothing_heard,
 )
+from redrush.control.mending_orders import ELSEWHERE, MendingOrders
 from redrush.control.server_probe import LOOK_S, Probe
-from redrush.control.set_state import SetState, replica_state
+from redrush.control.set_state import SetState, is_bare, replica_state
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.nobody import ignore
 from redrush.core.sets.address import Address
@@ -70,6 +70,7 @@ class Warden:
         heard: Heard = nothing_heard,
         all_told: AllTold = nobody_tells,
         told: Callable[[str], None] = ignore,
+        event: str = ELSEWHERE,
     ) -> None:
         """`recorded`, `heard` and `all_told` tell what is known of the log (`redrush.control.comparing`). `told` hears,
         in a sentence, of every step that is taken and of everything that fails."""
@@ -79,7 +80,8 @@ class Warden:
         self._clock = clock
         self._others = others
         self._told = told
-        self._comparing = Comparing(servers.id, notes, recorded, heard, all_told)
+        self._orders = MendingOrders(servers.id, event)
+        self._comparing = Comparing(self._orders, notes, recorded, heard, all_told)
         self._lacking: str | None = None
         self._probes = {str(address): Probe(address, servers) for address in servers.addresses}
         self._last_told = ""
@@ -219,7 +221,7 @@ class Warden:
             durability = "none"
         else:
             durability = "replica" if terms.replicas_needed else "disk"
-        step = next_step(sight)
+        why = self._lacking or self._waiting(next_step(sight), primary, sight)
         self._state = SetState(
             set=self._servers.id,
             primary=primary,
@@ -231,21 +233,25 @@ class Warden:
             epoch=terms.epoch if terms else sight.noted.epoch,
             durability=durability,
             since_us=self._state.since_us if durability == self._state.durability else self._clock.now_us(),
-            why=self._lacking or self._waiting(step, primary, sight),
+            why=why,
+            withheld=not proven and (self._lacking is not None or is_bare(sight)) and "`redrush set " in (why or ""),
         )
 
     def _waiting(self, step: Step, primary: str | None, sight: Sight) -> str | None:
         """Return what is done or waited for, and what an operator may do about it if it is waited for in vain."""
         if not isinstance(step, Wait):
             return _sentence(step)
-        if primary is not None or step.why is None:
-            return step.why
-        if len(sight.seen) == len(sight.addresses) and not any(seen.terms for seen in sight.seen.values()):
-            order = f"redrush set rebuild {self._servers.id} --address {sight.addresses[0]} --yes"
-            return f"its servers have lost their data; `{order}` makes it again from the records, {AFTERWARDS}"
+        if step.why is None:
+            return None
+        why, orders = self._orders.completed(step.why), self._orders
+        if primary is not None or why != step.why:  # it names the order itself
+            return why
+        if is_bare(sight):
+            order = orders.rebuild(sight.addresses[0])
+            return f"its servers have lost their data; {order} makes it again from the records, {orders.afterwards}"
         return (
-            f"{step.why}; if no more comes back: `redrush set promote {self._servers.id} ADDRESS` takes a copy that is "
-            f"there, `redrush set rebuild {self._servers.id} --address ADDRESS` makes the set again from the records"
+            f"{why}; if no more comes back: {orders.promote('ADDRESS', yes=False)} takes a copy that is there, "
+            f"{orders.rebuild('ADDRESS', yes=False)} makes the set again from the records"
         )
 
     def _since_us(self, since_s: float | None) -> int:

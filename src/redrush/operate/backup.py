@@ -136,6 +136,9 @@ def _copy_database(source: Path, target: Path, tell: Progress) -> None:
 
 def read_manifest(source: Path, only: Sequence[str] = ()) -> Manifest:
     """Return the manifest of a backup whose files (all, or `only` these) are as they were. ConfigError if not."""
+    if not source.is_dir():
+        what = "is no directory" if source.exists() else "does not exist"
+        raise ConfigError(f"{source}: {what}; give the directory that `redrush backup DIR --data …` has made")
     try:
         manifest = msgspec.json.decode((source / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
@@ -247,8 +250,8 @@ def _newer_receipt(source: Path, rows: list[Row], receipts: Iterable[str]) -> st
 def _put_back(source: Path, data_dir: DataDir, names: Iterable[str], tell: Progress) -> None:
     for name in names:
         try:
-            if name == data_dir.switches.name:
-                mark_of(data_dir.switches).unlink(missing_ok=True)  # it knows of changes that are taken back on purpose
+            if name in {data_dir.switches.name, data_dir.audience_additions.name}:
+                mark_of(data_dir.root / name).unlink(missing_ok=True)  # it knows of what is taken back on purpose
             write_durably(data_dir.root / name, (source / name).read_bytes())
         except OSError as fault:
             raise ConfigError(f"{data_dir.root / name}: cannot be put back: {fault.strerror}") from fault

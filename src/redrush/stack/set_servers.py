@@ -23,7 +23,8 @@ from typing import Final
 import msgspec
 
 from redrush.config.deployment_file import Duty
-from redrush.control.comparing import AFTERWARDS, Comparing, Lacking, nothing_heard
+from redrush.control.comparing import Comparing, Lacking, nothing_heard
+from redrush.control.mending_orders import MendingOrders, named_by
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Noted, Terms
@@ -193,13 +194,14 @@ class StackSet:
 
         ask = None if records is None else partial(recorded_by, records)
         notes = WardenNotes.open_path(self._stack.control, self.id)
+        orders = MendingOrders(self.id, named_by(self._stack.root.absolute()))
         try:
             address = self._addresses[index]
             servers = ValkeySetServers(self.id, self._addresses, self._keys, self._access)
             server = await servers.connect(address)
             try:
                 if standing.epoch:
-                    comparing = Comparing(self.id, notes, ask, nothing_heard)
+                    comparing = Comparing(orders, notes, ask, nothing_heard)
                     await comparing.check(server, await server.held())
                     return None
             finally:
@@ -207,8 +209,8 @@ class StackSet:
             recorded = None if ask is None else await ask()
             if self._was_founded or notes.noted.epoch or notes.witnessed or (recorded is not None and recorded.seq):
                 return (
-                    f"its servers have lost their data; `redrush set rebuild {self.id} --address {address} --yes` "
-                    f"makes it again from the records, {AFTERWARDS}"
+                    f"its servers have lost their data; {orders.rebuild(address)} makes it again from the records, "
+                    f"{orders.afterwards}"
                 )
         except Lacking as fault:
             return str(fault)

@@ -45,6 +45,8 @@ DOWN_MAX_S: Final = 240.0
 """Longest end of a stack in good order: gates, then recorders with the rest of their logs, then servers."""
 CONTROL_MAX_S: Final = 1.0
 """How long the status waits for the control role to say what the sets' grants rest on."""
+CONTROL_LOOKS_S: Final = 15.0
+"""How long a start in the background waits for the control role to say whether a set is withheld."""
 POLL_S: Final = 0.05
 ROLES_LATER: Final = "its servers are being started, the roles come after them"
 
@@ -227,7 +229,8 @@ def status(stack: StackDir) -> dict[str, Any]:
 
     A store's `durability` is what its set's grants rest on, and `reason` why that cannot grant (`Absence`), None where
     it can, and both None where the control role cannot be asked now. `why` is what a process lacks that is not ready;
-    `lacking` is why not every claim could be granted, and which share could, None if every one could.
+    `lacking` is why not every claim could be granted, and which share could, None if every one could. `withheld` says
+    of each set that grants nothing until an operator gives an order which order that is.
     """
     state = running_state(stack)
     told: dict[str, dict[str, Any]] = {}
@@ -242,4 +245,22 @@ def status(stack: StackDir) -> dict[str, Any]:
         rows.append(row)
     control = next((running.address for running in state.processes if running.role == "control"), None)
     why = ROLES_LATER if control is None else asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))
-    return {"processes": rows, "lacking": why}
+    withheld = {set_id: found["why"] for set_id, found in told.items() if found.get("withheld")}
+    return {"processes": rows, "lacking": why, "withheld": withheld}
+
+
+def withheld_at_start(stack: StackDir) -> dict[str, str]:
+    """Return what mends each set that is withheld, once the control role of the stack, which was just started, has
+    looked at all of them. RedrushError if it does not within CONTROL_LOOKS_S."""
+    until_s = time.monotonic() + CONTROL_LOOKS_S
+    while True:
+        try:
+            states = describe_sets(stack.deployment, CONTROL_MAX_S)
+        except RedrushError:
+            if time.monotonic() >= until_s:
+                raise
+        else:
+            is_told = all(state["durability"] != "none" or state["withheld"] for state in states)
+            if is_told or time.monotonic() >= until_s:
+                return {state["set"]: state["why"] for state in states if state["withheld"]}
+        time.sleep(POLL_S)

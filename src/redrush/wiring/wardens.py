@@ -8,6 +8,7 @@ from typing import Final
 
 from redrush.config.deployment_file import Duty
 from redrush.control.comparing import HeardOf
+from redrush.control.mending_orders import named_by
 from redrush.control.overview import Lack
 from redrush.control.sets_api import SetsApi, Watched
 from redrush.control.switchboard import Switchboard
@@ -72,6 +73,7 @@ class Wardens:
                 heard=heard,
                 all_told=heard.have_all_told,
                 told=told,
+                event=named_by(deployment.data),
             )
             self._watched.append(Watched(servers, warden, heard))
 

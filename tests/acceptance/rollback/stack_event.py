@@ -83,6 +83,11 @@ class Wound:
         with stack_up(self._campaign, self.data, *self._options) as stack:
             yield stack
 
+    def up_detached(self) -> Ran:
+        """Bring the stack up in the background."""
+        ports = ("--port", 0, "--control-port", 0)
+        return redrush("stack", "up", self._campaign, "--data", self.data, *self._options, *ports, "--detach")
+
     def rush(
         self, stack: RunningStack, count: int = BATCH, home: tuple[int, int] = (0, 1)
     ) -> dict[str, dict[str, Any]]:

@@ -58,7 +58,7 @@ def _mended(wound: Wound, stack: RunningStack, sets: int, *, recorded: bool) -> 
     rows = {row["user"]: row["slot"] for row in map(json.loads, exported.out.splitlines())}
     assert rows.items() <= wound.auditor.slot_of.items()
     assert len(rows) == told if recorded else BATCH <= len(rows) < told
-    _refused_while_a_server_hangs(wound, stack)
+    _refused_while_a_server_hangs(wound)
     for number in range(1, sets + 1):
         said = wound.withheld(f"s{number}")
         assert not wound.reconcile()["ok"]
@@ -73,13 +73,17 @@ def _mended(wound: Wound, stack: RunningStack, sets: int, *, recorded: bool) -> 
     assert report["grants"] == told + BATCH
 
 
-def _refused_while_a_server_hangs(wound: Wound, stack: RunningStack) -> None:
+def _refused_while_a_server_hangs(wound: Wound) -> None:
     """It might know of moves. An order that is refused has changed nothing."""
     said = wound.withheld("s1")
     if "set rebuild" not in said:
         return  # a promotion says whom it could not ask, and is done
     before = _generations(wound)
-    (pid,) = {found["pid"] for found in stack.processes() if found["name"] == "s2-a"}
+    status = redrush("stack", "status", "--data", wound.data, "--json")
+    assert status.code == 1, "it is no success while a set is withheld"
+    assert said in status.err
+    assert f"--data {wound.data}" in said
+    (pid,) = {found["pid"] for found in json.loads(status.out)["processes"] if found["name"] == "s2-a"}
     os.kill(pid, signal.SIGSTOP)
     try:
         address = re.findall(r"--address (\S+)", said)[0]

@@ -69,6 +69,10 @@ def test_a_loss_that_nobody_can_tell_the_extent_of_is_never_reconciled_silently(
         kill(stack.process.pid)
         wait_for_end(pids)
     wound.put_back("sets")
+    detached = wound.up_detached()
+    assert detached.code == 1, "it came up without the set"
+    assert "set s1 is withheld" in detached.err
+    wound.run("stack", "down")
     with wound.up() as stack:
         wound.mend(wound.withheld("s1"))
         wound.ask_again(stack)
