@@ -16,8 +16,7 @@ stands a `+`, which no key id contains, and its MAC is keyed for that purpose al
 """
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from hashlib import blake2b, sha256
 from hmac import compare_digest
 from typing import TYPE_CHECKING
@@ -97,25 +96,32 @@ class TicketVerifier:
     def __init__(self, ring: KeyRing, *, plain: bool = True, proven: bool = True) -> None:
         """Tickets are genuine only if they are of a kind that is wanted: `plain` ones, `proven` ones, or either."""
         kinds = [("", _PERSON)] * plain + [(_PROVEN, _PERSON_PROVEN)] * proven
-        self._macs: dict[bytes, Callable[[bytes], str]] = {
-            f"{key_id}{mark}".encode("ascii"): partial(_mac_by, mac_state(key, person))
+        self._states = {
+            f"{key_id}{mark}".encode("ascii"): mac_state(key, person)
             for key_id, key in ring.keys.items()
             for mark, person in kinds
         }
-        if plain:
-            for key_id, key in ring.logins.items():
-                self._macs[key_id.encode("ascii")] = partial(_login_mac, *_login_states(key))
+        logins = ring.logins if plain else {}
+        self._logins = {key_id.encode("ascii"): _login_states(key) for key_id, key in logins.items()}
 
     def verify(self, ticket: bytes) -> Ticket | None:
         """Return what the ticket states if it was signed with one of the keys, else None, whatever the bytes are."""
         body, _, mac = ticket.rpartition(b".")
         key_id, _, statement = body.partition(b".")
-        mac_of = self._macs.get(key_id)
-        if mac_of is None or not compare_digest(mac_of(body).encode(), mac):
+        state = self._states.get(key_id)
+        if state is not None:
+            # As `_mac_by` does: a crowd's tickets are all verified here, and a call less is a tenth of it.
+            state = state.copy()
+            state.update(body)
+            right = state.hexdigest()
+        elif (login := self._logins.get(key_id)) is not None:
+            right = _login_mac(*login, body)
+        else:
             return None
-        expires, _, user = statement.partition(b".")
-        name = user.decode()
-        return Ticket(unescaped(name), int(expires, 16))
+        if not compare_digest(right.encode(), mac):
+            return None
+        expires, _, name = statement.decode().partition(".")
+        return Ticket(unescaped(name) if "%" in name else name, int(expires, 16))
 
 
 def mac_state(key: bytes, person: bytes) -> blake2b:
