@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -25,18 +26,15 @@ from redrush.drill import recovery
 from redrush.drill.audit import Verdict
 from redrush.drill.behaviour import Behaviour, Manners
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target
-from redrush.drill.crowd_process import CrowdProcess
 from redrush.drill.drill_report import DrillReport, Figure
 from redrush.drill.event_figures import conditions
 from redrush.drill.figures import Mask
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
-from redrush.drill.stage import SEED, TAIL_S, plain_event, served_policy
+from redrush.drill.stage import SEED, plain_event, play_crowd, served_policy, starting_us
 from redrush.drill.time_plot import TimePlot
-
-LEAD_S = 2.5
-"""For the crowd's process to start and connect."""
+from redrush.processes.server import ServerProcess
 
 REQUESTS_PER_CLAIM_MAX = 1.1
 RECOVERED_WITHIN_S = 1.0
@@ -164,49 +162,54 @@ def _play(
     """Let people `users` (first, end) come at the shape's rate, and stop the server after `before_s`."""
     first, end = users
     planned_s = constant_rate(shape.rate_per_s, (end - first) / shape.rate_per_s)
-    starts_us = int((time.time() + LEAD_S) * 1e6)
     crowd_plan = CrowdPlan(
         target=Target(HOST, event.port, ("r1",)),
         tickets=tickets,
         schedule=plan([(0, planned_s, np.arange(first, end, dtype=np.int32))]),
-        starts_us=starts_us,
+        starts_us=starting_us(end - first),
         behaviour=behaviour,
         connections=shape.connections,
         answer_deadline_s=patience_s,
         seed=SEED,
     )
-    ends_s = LEAD_S + planned_s[-1] + TAIL_S
-    with CrowdProcess(crowd_plan) as crowd:
-        broken_s = _break(event, crowd, starts_us / 1e6, before_s, shape.outage_s)
-        until_s = time.monotonic() + ends_s
-        while time.monotonic() < until_s:
-            news = crowd.next_report(0.25)
-            event.server.check()
-            if isinstance(news, CrowdResult):
-                return Phase(news, planned_s, first, broken_s, shape.usual_delay_s)
-    raise RehearsalFailed(f"the crowd was not done {TAIL_S:g} s after its last planned claim")
+    with _Outage(event.server, before_s, shape.outage_s) as outage:
+        result = play_crowd(event, crowd_plan, None, outage.look)
+        return Phase(result, planned_s, first, outage.broken_s, shape.usual_delay_s)
 
 
-def _break(
-    event: Rehearsal, crowd: CrowdProcess, zero_s: float, before_s: float, outage_s: float
-) -> tuple[float, float]:
-    """Stop the server for a while; return from when to when that was, counted from `zero_s`."""
-    _watch(crowd, zero_s + before_s)
-    event.server.check()
-    event.server.pause()
-    try:
-        from_s = time.time() - zero_s
-        _watch(crowd, zero_s + from_s + outage_s)
-    finally:
-        event.server.resume()
-    return from_s, time.time() - zero_s
+class _Outage:
+    """Stops the server for a while as a crowd plays. A context: the server runs again after it, whatever happened."""
 
+    def __init__(self, server: ServerProcess, begins_s: float, lasts_s: float) -> None:
+        self._server = server
+        self._begins_s = begins_s
+        self._lasts_s = lasts_s
+        self._stopped_s: float | None = None
+        self._resumed_s: float | None = None
 
-def _watch(crowd: CrowdProcess, until_s: float) -> None:
-    """Take the crowd's progress until an instant of the wall clock, so that its pipe does not fill up."""
-    while (left_s := until_s - time.time()) > 0:
-        if isinstance(crowd.next_report(min(left_s, 0.05)), CrowdResult):
+    @property
+    def broken_s(self) -> tuple[float, float]:
+        """From when to when that was, on the crowd's axis. RehearsalFailed if the crowd was done before it was over."""
+        if self._stopped_s is None or self._resumed_s is None:
             raise RehearsalFailed("the crowd was done before the outage was over")
+        return self._stopped_s, self._resumed_s
+
+    def look(self, now_s: float) -> None:
+        """Stop the server, or let it go on, when it is time; `now_s` is on the crowd's axis."""
+        if self._stopped_s is None:
+            if now_s >= self._begins_s:
+                self._server.pause()
+                self._stopped_s = now_s
+        elif self._resumed_s is None and now_s - self._stopped_s >= self._lasts_s:
+            self._server.resume()
+            self._resumed_s = now_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stopped_s is not None and self._resumed_s is None:
+            self._server.resume()
 
 
 # From observations to figures
