@@ -87,6 +87,17 @@ def overloaded(interval_ms: int, *, elsewhere: bool = False) -> bytes:
     return problem(503, detail, headers, interval_ms=interval_ms)
 
 
+def unproven_ticket(prefix: str) -> bytes:
+    """Return the refusal of a ticket that has to be exchanged for a proven one, at the counter below this path."""
+    return problem(
+        401,
+        f"this event asks for proof of work: GET {prefix}/challenge with this ticket, solve it, POST the solution to "
+        f"{prefix}/ticket, and claim with the ticket that you are given",
+        'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
+        exchange={"challenge": f"{prefix}/challenge", "ticket": f"{prefix}/ticket"},
+    )
+
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """What comes before the answer, for whoever waits for it before they send the body."""
 
@@ -100,13 +111,7 @@ EXPIRED_TICKET = problem(
     "the ticket has expired; get a new one",
     'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
 )
-UNPROVEN_TICKET = problem(
-    401,
-    "this event asks for proof of work: GET /v1/challenge with this ticket, solve it, POST the solution to /v1/ticket, "
-    "and claim with the ticket that you are given",
-    'WWW-Authenticate: Bearer realm="redrush", error="invalid_token"\r\n',
-    exchange={"challenge": "/v1/challenge", "ticket": "/v1/ticket"},
-)
+UNPROVEN_TICKET = unproven_ticket("/v1")
 NO_TOKEN = problem(
     401,
     "send the token that is in the data directory: Authorization: Bearer TOKEN",

@@ -196,10 +196,10 @@ class Connection(asyncio.Protocol):
 
     def _serve_ticket(self, data: bytes, endpoint: Endpoint, credentials: bytes) -> bool:
         """Serve a request that is right but for its ticket, which may not be: False then."""
-        site = self._site
-        ticket = known = site.known_tickets.get(credentials)
+        site, tickets = self._site, endpoint.tickets
+        ticket = known = tickets.known.get(credentials)
         if ticket is None:
-            ticket = site.ticket(credentials)
+            ticket = tickets.ticket(credentials)
         if ticket is None or ticket.expires_s <= site.now_s:
             return False
         # Kept from the second request on: most connections of a crowd make one and stay. Behind a proxy the next one is
@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
         done = self._serve(endpoint.route, ticket.user)
         # A refusal asks its user to stay away for seconds: thousands of them each second would fill the memory in vain.
         if known is None and done is not None and done.startswith(_FINE):
-            site.remember_ticket(credentials, ticket)
+            site.remember_ticket(tickets, credentials, ticket)
         return True
 
     def _forwarded(self, data: bytes, start: int) -> bytes | None:
@@ -392,6 +392,10 @@ class Connection(asyncio.Protocol):
             self._user = ""
             if site.now_s - self._active_s > limits.idle_timeout_s:
                 self._close()
+
+    def forget_head(self) -> None:
+        """Look the path of the next request up."""
+        self._head = None
 
     def check_refusal(self) -> None:
         """End a connection that was turned away, when its second is over."""

@@ -1,11 +1,12 @@
 """What a site serves at a path, and who waits for its answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from redrush.core.identity.tickets import Ticket
+from redrush.http.ticket_check import NONE_GENUINE, TicketCheck
 
 
 class Waiter(Protocol):
@@ -47,6 +48,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Returns the route for a request's body, where the body matters; None where it is ignored."""
     once: bool = False
     """Made for one request: a head must not be remembered with it."""
+    tickets: TicketCheck = NONE_GENUINE
+    """Whose tickets are good here, where one is needed."""
 
 
 class TicketCounter(msgspec.Struct, frozen=True):
@@ -55,3 +58,29 @@ class TicketCounter(msgspec.Struct, frozen=True):
     method: bytes
     route_for: Callable[[Ticket, bytes], Route]
     """Returns the route for a genuine ticket that has not expired, and a request's body."""
+    tickets: TicketCheck
+
+
+RouteFor = Callable[..., Route | None]
+"""Returns the route for the segments of a path that a pattern leaves open, all bytes, or None if there is none."""
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """Paths that are alike but for some segments, for whoever has a ticket; see `Site.add_below`."""
+
+    method: bytes
+    segments: tuple[bytes, ...]
+    route_for: RouteFor
+    tickets: TicketCheck
+
+    def values(self, segments: Sequence[bytes]) -> list[bytes] | None:
+        """Return what stands where the pattern is open, None if the path is not like it. Nothing is no segment."""
+        if len(segments) != len(self.segments):
+            return None
+        values = []
+        for one, its in zip(segments, self.segments, strict=True):
+            if its == b"{}" and one:
+                values.append(one)
+            elif one != its:
+                return None
+        return values

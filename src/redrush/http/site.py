@@ -5,12 +5,12 @@ later (a claim that waits for its batch). The participants' port and the control
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from redrush.core.identity.tickets import TICKET_BYTES_MAX, Ticket
+from redrush.core.identity.tickets import Ticket
 from redrush.core.rush.instants import http_date
 from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
@@ -20,8 +20,9 @@ from redrush.http.dress import PLAIN, Dress, Dressed, Origins
 from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.http.hosts import Hosts
 from redrush.http.reader import Limits, Request
-from redrush.http.route import Endpoint, Fixed, Route, TicketCounter
+from redrush.http.route import Endpoint, Fixed, Pattern, Route, RouteFor, TicketCounter
 from redrush.http.seen_heads import SeenHeads
+from redrush.http.ticket_check import TicketCheck, Verifier
 
 NEVER_S = 1 << 62
 
@@ -51,13 +52,6 @@ Later = Callable[[float, Callable[[], None]], object]
 
 IDLE_MIN_S: Final = 3
 """Who was heard of more recently is not idle: clients that keep to the policy pause for about a second."""
-
-
-class Verifier(Protocol):
-    """Tells genuine tickets; see `redrush.core.identity.tickets.TicketVerifier`."""
-
-    def verify(self, ticket: bytes) -> Ticket | None:
-        """Return what the ticket states if it is genuine, else None, whatever the bytes are."""
 
 
 Found = tuple[Endpoint, str] | bytes
@@ -93,16 +87,17 @@ class Site:
         self.seen_heads = SeenHeads()
         self.head_bytes_max = min(limits.head_bytes_max, HEAD_BYTES_MAX)
         """Of heads that are read at once; longer ones are read with care."""
-        self.known_tickets: dict[bytes, Ticket] = {}
         self.elsewhere: Callable[[Request], Found | None] | None = None
         """Asked for paths that this site does not have; None: nobody has others."""
+        self.tickets = TicketCheck(verifier, unproven=unproven, no_ticket=no_ticket)
+        """Whose tickets are good where nothing else was said."""
+        self._remembered: list[TicketCheck] = []
+        """Of whose tickets some are remembered, one entry for each."""
         self._origins = Origins(limits.origins)
         self._hosts = hosts
         self._endpoints: dict[bytes, Endpoint] = {}
         self._counters: dict[bytes, TicketCounter] = {}
-        self._verifier = verifier
-        self._unproven = unproven
-        self._no_ticket = no_ticket
+        self._patterns: list[Pattern] = []
         self._now_us = now_us
         self.now_s = now_us() // 1_000_000
         self.date = http_date(now_us())
@@ -116,24 +111,57 @@ class Site:
         *,
         needs_ticket: bool,
         reads: Callable[[bytes], Route] | None = None,
+        tickets: TicketCheck | None = None,
     ) -> None:
-        """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path."""
-        self._endpoints[path] = Endpoint(method, route, needs_ticket, reads)
+        """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path, at any time.
+        `tickets`: whose are good there; None: those of the site."""
+        self._endpoints[path] = Endpoint(method, route, needs_ticket, reads, tickets=tickets or self.tickets)
 
-    def add_counter(self, method: bytes, path: bytes, route_for: Callable[[Ticket, bytes], Route]) -> None:
-        """Serve at `path` what `route_for` makes of an unproven ticket and a body."""
-        self._counters[path] = TicketCounter(method, route_for)
+    def add_counter(
+        self,
+        method: bytes,
+        path: bytes,
+        route_for: Callable[[Ticket, bytes], Route],
+        tickets: TicketCheck | None = None,
+    ) -> None:
+        """Serve at `path` what `route_for` makes of an unproven ticket and a body; `tickets` as in `add`."""
+        self._counters[path] = TicketCounter(method, route_for, tickets or self.tickets)
 
-    def ticket(self, credentials: bytes) -> Ticket | None:
-        """Return the ticket if it is genuine; whether it has expired is not checked here."""
-        return _verified(self._verifier, credentials)
+    def add_below(self, method: bytes, pattern: bytes, route_for: RouteFor, *, tickets: TicketCheck) -> None:
+        """Serve, for whoever has a ticket, what `route_for` makes of a path like `pattern`, in which each `{}` stands
+        for one segment; it gets these segments, and returns None where there is nothing. Exact paths go first."""
+        self._patterns.append(Pattern(method, tuple(pattern.split(b"/")), route_for, tickets))
 
-    def remember_ticket(self, credentials: bytes, ticket: Ticket) -> None:
-        """Let `known_tickets` have a genuine ticket whose user was answered at once: a loser will ask again, maybe over
+    def remove(self, paths: Iterable[bytes]) -> None:
+        """Serve nothing at these paths, or below patterns of that spelling, any more: whoever asks gets a 404."""
+        gone = set(paths)
+        for path in gone:
+            self._endpoints.pop(path, None)
+            self._counters.pop(path, None)
+        self._patterns = [one for one in self._patterns if b"/".join(one.segments) not in gone]
+        self.forget_heads()
+
+    def forget_heads(self) -> None:
+        """Look every path up again, from the next request on: something else is served there now."""
+        self.known_heads.clear()
+        self.seen_heads.clear()
+        for connection in self.connections:
+            connection.forget_head()
+
+    @property
+    def known_tickets(self) -> int:
+        """How many tickets are remembered."""
+        return len(self._remembered)
+
+    def remember_ticket(self, tickets: TicketCheck, credentials: bytes, ticket: Ticket) -> None:
+        """Let `tickets` know a genuine ticket whose user was answered at once: a loser will ask again, maybe over
         another connection, as behind a load balancer. Who is parked is a winner, mostly, and need not come back."""
-        if len(self.known_tickets) >= TICKETS_REMEMBERED_MAX:
-            self.known_tickets.clear()
-        self.known_tickets[credentials] = ticket
+        if len(self._remembered) >= TICKETS_REMEMBERED_MAX:
+            for one in set(self._remembered):
+                one.known.clear()
+            self._remembered.clear()
+        tickets.known[credentials] = ticket
+        self._remembered.append(tickets)
 
     def resolve(self, request: Request) -> Found:
         """Return what serves the request, and for which user ("" if public); or the refusal to send instead."""
@@ -194,12 +222,8 @@ class Site:
             return self._at_counter(endpoint, request)
         if not endpoint.needs_ticket:
             return endpoint, ""
-        ticket = _verified(self._verifier, request.ticket)
-        if ticket is None:
-            return self._no_ticket if _verified(self._unproven, request.ticket) is None else answers.UNPROVEN_TICKET
-        if ticket.expires_s <= self.now_s:
-            return answers.EXPIRED_TICKET
-        return endpoint, ticket.user
+        ticket = endpoint.tickets.admit(request.ticket, self.now_s)
+        return ticket if isinstance(ticket, bytes) else (endpoint, ticket.user)
 
     def _methods(self, endpoint: Endpoint | TicketCounter | None) -> tuple[bytes, ...]:
         """Return what may be asked at a path, the method that is meant first: what is public also without its body, and
@@ -217,11 +241,9 @@ class Site:
         return Endpoint(OPTIONS, Fixed(answer), needs_ticket=False, once=True)
 
     def _at_counter(self, counter: TicketCounter, request: Request) -> Found:
-        ticket = _verified(self._unproven, request.ticket)
-        if ticket is None:
-            return self._no_ticket
-        if ticket.expires_s <= self.now_s:
-            return answers.EXPIRED_TICKET
+        ticket = counter.tickets.admit_unproven(request.ticket, self.now_s)
+        if isinstance(ticket, bytes):
+            return ticket
         route = counter.route_for(ticket, request.body)
         return Endpoint(counter.method, route, needs_ticket=True, once=True), ticket.user
 
@@ -289,6 +311,9 @@ class Idler(Protocol):
     def check_deadlines(self) -> None:
         """Forget what an idle connection need not hold; end it when it is too slow or idle for too long."""
 
+    def forget_head(self) -> None:
+        """Look the path of the next request up."""
+
     def check_refusal(self) -> None:
         """End a connection that was turned away, when its second is over."""
 
@@ -311,9 +336,3 @@ class Idler(Protocol):
 
 def _listed(methods: Sequence[bytes]) -> str:
     return ", ".join(method.decode("ascii") for method in methods)
-
-
-def _verified(verifier: Verifier | None, credentials: bytes | None) -> Ticket | None:
-    if verifier is None or not credentials or len(credentials) > TICKET_BYTES_MAX:
-        return None
-    return verifier.verify(credentials)
