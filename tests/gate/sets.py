@@ -13,11 +13,12 @@ from typing import Any
 from redrush.core.rush.campaign import Campaign, Slots
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.errors import RedrushError
-from redrush.gate.assembly import Event, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.knowledge.knowledge import Others
 from redrush.gate.manners import Home
-from redrush.gate.rush.packets import Packets
+from redrush.gate.rush.rush import Rush
 from redrush.http.reader import Limits
 from redrush.ports.news import News
 from redrush.ports.store import (
@@ -213,7 +214,7 @@ class OneGate:
         self.gate = gate
 
     @property
-    def r1(self) -> Packets:
+    def r1(self) -> Rush:
         return self.gate.rounds["r1"]
 
     @property

@@ -19,7 +19,8 @@ from redrush.drill.crowd import Crowd, CrowdPlan, CrowdResult, Target
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.schedules import Seconds, constant_rate, plan
 from redrush.gate.admission import IDLE_WINDOWS_MAX, PRESET_LEAD_US, Valve
-from redrush.gate.assembly import Event, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
 from redrush.gate.manners import Home
 from redrush.http.reader import Limits
 from redrush.http.server import Server

@@ -20,7 +20,8 @@ import msgspec
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.identity.tickets import KeyRing, sign_ticket
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
-from redrush.gate.assembly import Event, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
 from redrush.gate.manners import Home
 from redrush.http.answers import CONTINUE
 from redrush.http.asking_limits import AskingLimits, AskingRules

@@ -10,7 +10,8 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import RedrushError
-from redrush.gate.assembly import Event, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
 from redrush.http.reader import Limits

@@ -9,7 +9,9 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.sets.division import Division, SetPlace
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
-from redrush.gate.assembly import Event, Gate, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
+from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
 from redrush.gate.views import GrantsView
 from redrush.http.reader import Limits

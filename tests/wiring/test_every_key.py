@@ -26,7 +26,9 @@ from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.sets.address import Address
-from redrush.gate.assembly import Event, Gate, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
+from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
 from redrush.gate.open_files import limits_of
 from redrush.http.asking_limits import AskingLimits

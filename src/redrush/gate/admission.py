@@ -15,6 +15,8 @@ kernel, unseen. What shows then is that the loop is late for its own timers (`Ad
 stores look slow, so the bound for their queues is never below a few times the lateness.
 """
 
+import contextlib
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -238,6 +240,7 @@ class Admission:
         self._interval_ms = interval_ms
         self._now_us = now_us
         self._openings: list[tuple[int, tuple[str, ...]]] = []
+        """When rounds open, in order, and in which sets."""
         self._rest_admitted = EVERYTHING
         self._window_began_us = now_us()
         self._late_sum_s = 0.0
@@ -253,7 +256,12 @@ class Admission:
 
     def opens(self, round_: Round, sets: Iterable[str]) -> None:
         """Have the level of these sets raised for the opening of the round."""
-        self._openings.append((round_.opens_us, tuple(sets)))
+        insort(self._openings, (round_.opens_us, tuple(sets)))
+
+    def opens_not(self, round_: Round, sets: Iterable[str]) -> None:
+        """Forget an opening."""
+        with contextlib.suppress(ValueError):
+            self._openings.remove((round_.opens_us, tuple(sets)))
 
     def set_floor(self, level: float) -> None:
         """Hold at least this level from now on, before every set."""
@@ -309,10 +317,10 @@ class Admission:
                 valve.key = self._rest_key
 
     def _preset(self, now_us: int) -> None:
-        for opens_us, sets in self._openings:
-            if now_us < opens_us <= now_us + PRESET_LEAD_US:
-                for set_id in sets:
-                    self.valve(set_id).preset(self.level_at_opening)
+        first = bisect_right(self._openings, now_us, key=_opens_us)
+        for _, sets in self._openings[first : bisect_right(self._openings, now_us + PRESET_LEAD_US, key=_opens_us)]:
+            for set_id in sets:
+                self.valve(set_id).preset(self.level_at_opening)
 
     def _find_advice(self) -> bool:
         self._rest_admitted = min((valve.levels.admitted for valve in self.valves.values()), default=EVERYTHING)
@@ -324,6 +332,10 @@ class Admission:
     def rest_waits(self, user: str) -> bool:
         """Whether what is no claim, but asks the stores too, has to wait now: it makes way for claims first."""
         return self._rest_admitted < EVERYTHING and GRADES + grade(user, self._rest_key) >= self._rest_admitted
+
+
+def _opens_us(opening: tuple[int, tuple[str, ...]]) -> int:
+    return opening[0]
 
 
 class MakesWay:

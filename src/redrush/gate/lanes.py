@@ -27,7 +27,7 @@ from redrush.gate.manners import Gauge, Manners
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import Claim, Claimed, ClaimResult, PotTerms, Store, StoreFailed, StoreUnavailable
+from redrush.ports.store import Claim, Claimed, ClaimResult, Store, StoreFailed, StoreUnavailable
 
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
@@ -78,14 +78,9 @@ class SetPot:
         self.dry_until_us = 0
         """Until then nobody is sent there in vain: it had nothing left a moment ago."""
 
-    async def warm_up(self) -> None:
-        """Open the pot with the set's share, learn who has won already, and take claims from now on.
-
-        Raises StoreUnavailable, StoreConflict (somebody divided otherwise) and StoreFailed.
-        """
-        store = self.lane.store
-        await store.open([PotTerms(self.id, self.share)])
-        self.known = store.known(self.id)
+    def opened(self) -> None:
+        """The store has the pot open: learn who has won already, and take claims from now on."""
+        self.known = self.lane.store.known(self.id)
         self.open = self.warm = True
         self.lane.opened(self)
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.gate.assembly import Gate
+from redrush.gate.gate import Gate
 
 WINDOW_S: Final = 1.0
 """What rates are taken over: long enough to count in, short next to the seconds that a rule waits."""

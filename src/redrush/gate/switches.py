@@ -60,57 +60,73 @@ class Sampled:
 
 
 class GateSwitches:
-    """Applies snapshots to the rounds of a gate. `apply` is what follows a switchboard or a switch line."""
+    """Applies snapshots to the rounds of a gate. `apply` is what follows a switchboard or a switch line.
 
-    def __init__(
-        self,
-        rounds: Iterable[Rush],
-        gauge: Gauge,
-        sampling: Sampling,
-        admission: Admission,
-        site: Site,
-        exchange: Exchange | None,
-    ) -> None:
-        self._rounds = tuple(rounds)
+    A snapshot that says nothing of a round, as that of another campaign's switchboard, leaves it as it is."""
+
+    def __init__(self, gauge: Gauge, sampling: Sampling, admission: Admission, site: Site) -> None:
+        self._rounds: dict[str, Rush] = {}
+        self._paces: dict[str, float | None] = {}
+        """By pot, of the whole event."""
+        self._exchanges: list[Exchange] = []
         self._gauge = gauge
         self._sampling = sampling
-        self._exchange = exchange
         self._admission = admission
         self._site = site
         self._configured_parked_max = gauge.parked_max
         self.gates = 1
         """How many gates share the release pace, as far as this one knows."""
-        self._paces = {rush.round.id: rush.round.release_per_s for rush in self._rounds}
+
+    def added(self, rushes: Iterable[Rush], exchange: Exchange | None) -> None:
+        """Switch these, too, from now on."""
+        for rush in rushes:
+            self._rounds[rush.knows.pot_id] = rush
+            self._paces[rush.knows.pot_id] = rush.round.release_per_s
+            self._set_pace(rush)
+        if exchange is not None:
+            self._exchanges.append(exchange)
+
+    def removed(self, rushes: Iterable[Rush], exchange: Exchange | None) -> None:
+        """Switch these no longer."""
+        for rush in rushes:
+            del self._rounds[rush.knows.pot_id], self._paces[rush.knows.pot_id]
+        if exchange is not None:
+            self._exchanges.remove(exchange)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Let the snapshot hold from the next request on."""
-        ended = snapshot.flag(ANSWER_ENDED)
-        for rush in self._rounds:
-            self._paces[rush.round.id] = snapshot.number(pace_of(rush.round.id))
-            rush.set_ended(ended or snapshot.flag(ended_of(rush.round.id)))
-        self._set_paces()
         self._gauge.parked_max = _least(snapshot.number(CLAIMS_WAITING_MAX), self._configured_parked_max)
         self._site.connections_max = _least(snapshot.number(CONNECTIONS_MAX), self._site.limits.connections_max)
         self._admission.set_level_at_opening(snapshot.number(LEVEL_AT_OPENING))
         self._admission.set_floor(snapshot.number(LEVEL_FLOOR) or 0.0)
-        for rush in self._rounds:
-            rush.advise()
         self._sampling.apply(snapshot)
         self._site.asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
         # A control role of an earlier start may not know yet that tickets are exchanged.
-        if self._exchange is not None and EXCHANGES_PER_SECOND in snapshot.values:
-            self._exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)
+        if EXCHANGES_PER_SECOND in snapshot.values:
+            for exchange in self._exchanges:
+                exchange.per_s = int(snapshot.number(EXCHANGES_PER_SECOND) or 0)
+        self.apply_to_rounds(snapshot)
+
+    def apply_to_rounds(self, snapshot: Snapshot) -> None:
+        """Let only that hold, from the next request on, which the snapshot says of rounds."""
+        ended = snapshot.flag(ANSWER_ENDED)
+        for pot_id, rush in self._rounds.items():
+            if pace_of(pot_id) in snapshot.values:
+                self._paces[pot_id] = snapshot.number(pace_of(pot_id))
+                rush.set_ended(ended or snapshot.flag(ended_of(pot_id)))
+                self._set_pace(rush)
+                rush.advise()
 
     def share_with(self, gates: int) -> None:
         """Release an equal share of every pace: there are `gates` gates, this one included."""
         if gates != self.gates:
             self.gates = gates
-            self._set_paces()
+            for rush in self._rounds.values():
+                self._set_pace(rush)
 
-    def _set_paces(self) -> None:
-        for rush in self._rounds:
-            pace = self._paces[rush.round.id]
-            rush.set_pace(None if pace is None else pace / self.gates)
+    def _set_pace(self, rush: Rush) -> None:
+        pace = self._paces[rush.knows.pot_id]
+        rush.set_pace(None if pace is None else pace / self.gates)
 
 
 def _least(switched: float | None, configured: int) -> int:

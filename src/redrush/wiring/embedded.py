@@ -18,7 +18,7 @@ from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.phase import SteadyClock
 from redrush.errors import ConfigError
-from redrush.gate.assembly import Gate
+from redrush.gate.gate import Gate
 from redrush.gate.open_files import limits_of, limits_within
 from redrush.http.ending import when_told_to_stop
 from redrush.http.reader import Limits

@@ -20,7 +20,7 @@ from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import RedrushError
-from redrush.gate.assembly import Gate
+from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.reader import Limits

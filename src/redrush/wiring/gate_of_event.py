@@ -8,7 +8,9 @@ from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.asking import asking_limits
-from redrush.gate.assembly import Event, Gate, build_gate
+from redrush.gate.assembly import build_gate
+from redrush.gate.campaign import Event
+from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
 from redrush.http.reader import Limits
 from redrush.ports.store import StoreFailed

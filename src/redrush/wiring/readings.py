@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from redrush.gate.admission import Admission
-from redrush.gate.assembly import Gate
+from redrush.gate.gate import Gate
 from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.watch.metrics import Reading

@@ -13,16 +13,19 @@ Each set has tasks of its own, so that one that hangs holds up nothing but itsel
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 import msgspec
 
 from redrush.errors import RedrushError
-from redrush.gate.assembly import Gate
+from redrush.gate.gate import Gate
 from redrush.gate.knowledge.following import LogFollower
 from redrush.gate.knowledge.knowledge import Knowledge, Others
 from redrush.gate.knowledge.watching import RoundWatch
 from redrush.gate.lanes import SetPot
+from redrush.gate.pots import warm_up
+from redrush.gate.rush.rush import Rush
 from redrush.http import answers
 from redrush.ports.news import News, NewsLine, Refilled, SoldOut
 from redrush.ports.store import Store, StoreConflict, StoreFailed
@@ -83,6 +86,15 @@ class AmongOthers:
             for name, one in sets.items()
         }
         self._watches: dict[str, RoundWatch] = {}
+        self._ahead: list[tuple[int, str]] = []
+        """When rounds open whose watch has not begun, the next one first, and their pots: those that sleep cost nothing
+        but their place here."""
+        self._watched: set[str] = set()
+        """Pots of rounds about which something is to be found out."""
+        self._cold: dict[str, list[tuple[int, str]]] = {name: [] for name in sets}
+        """By set, when the rounds open whose pots are to be opened, the next one first, and their pots."""
+        self._news = asyncio.Event()
+        """That there are more of them."""
         for rush in gate.rounds.values():
             self._follow(rush.knows)
         self._conflict: StoreConflict | None = None
@@ -94,9 +106,28 @@ class AmongOthers:
 
     def _follow(self, knows: Knowledge) -> None:
         assert isinstance(knows, Others)
+        opens = knows.round.opens_us, knows.pot_id
         for pot in knows.pots:
             self._pots[pot.lane.set][pot.id] = (knows, pot)
+            heappush(self._cold[pot.lane.set], opens)
+        knows.when_refilled = partial(self._watched.add, knows.pot_id)
         self._watches[knows.pot_id] = RoundWatch(knows, self._followers, self._now_us)
+        heappush(self._ahead, opens)
+        self._news.set()
+
+    def add(self, rushes: Iterable[Rush]) -> None:
+        """See to these rounds, too, from now on: their pots are opened when they are due, at once if they are."""
+        for rush in rushes:
+            self._follow(rush.knows)
+
+    def remove(self, rushes: Iterable[Rush]) -> None:
+        """See to these rounds no longer."""
+        for rush in rushes:
+            self._watches.pop(rush.knows.pot_id, None)
+            self._watched.discard(rush.knows.pot_id)
+            for pot in rush.pots:
+                self._pots[pot.lane.set].pop(pot.id, None)
+                self._tried.discard(pot)
 
     async def start(self) -> None:
         """Begin; returns when every set was asked to open what is due, and the rounds under way were looked at.
@@ -104,7 +135,7 @@ class AmongOthers:
         Raises StoreConflict if another role divides otherwise; then only `stop` may follow.
         """
         for name, one in self._sets.items():
-            self._warming[name] = self._begin(self._warm_up(self._pots[name].values()), f"warm-up of {name}")
+            self._warming[name] = self._begin(self._warm_up(name), f"warm-up of {name}")
             self._tasks.append(self._begin(self._followers[name].run(), f"log of {name}"))
             if one.news is not None:
                 self._tasks.append(self._begin(self._hear(one.news), f"news of {name}"))
@@ -177,8 +208,9 @@ class AmongOthers:
         for knows, pot in self._pots[name].values():
             pot.warm = False
             knows.began_anew()
+        self._cold[name] = sorted((knows.round.opens_us, pot_id) for pot_id, (knows, _) in self._pots[name].items())
         self._warming[name].cancel()
-        self._warming[name] = self._begin(self._warm_up(self._pots[name].values()), f"warm-up of {name} anew")
+        self._warming[name] = self._begin(self._warm_up(name), f"warm-up of {name} anew")
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -202,29 +234,39 @@ class AmongOthers:
             for pot in rush.pots
         ]
 
-    async def _warm_up(self, pots: Iterable[tuple[Others, SetPot]]) -> None:
-        """Warm up these pots of a set, each in its time, in order of their opening."""
-        for knows, pot in tuple(pots):
-            while self._now_us() < knows.round.opens_us - self._warm_up_us:
+    async def _warm_up(self, name: str) -> None:
+        """Open the pots of a set, each in its time, in order of their rounds' opening."""
+        cold = self._cold[name]
+        while True:
+            while not cold:
+                self._news.clear()
+                await self._news.wait()
+            opens_us, pot_id = cold[0]
+            if self._now_us() < opens_us - self._warm_up_us:
                 await self._sleep(WARM_UP_RETRY_S)
-            while not pot.warm:
-                try:
-                    await pot.warm_up()
-                except StoreConflict as conflict:
-                    self._conflict = conflict
-                    self._progress.set()
-                    self._on_conflict(conflict)
-                    return
-                except StoreFailed as fault:
-                    pot.lane.give_up()
-                    self._on_fault(fault)
-                    return
-                except RedrushError as fault:
-                    if pot not in self._tried:
-                        self._on_fault(fault)
-                    self._told(pot)
-                    await self._sleep(WARM_UP_RETRY_S)
+            elif pot_id not in self._pots[name] or await self._opened(self._pots[name][pot_id][1]):
+                cold.remove((opens_us, pot_id))
+                heapify(cold)
+
+    async def _opened(self, pot: SetPot) -> bool:
+        """Try to open the pot; return whether there is nothing more to try."""
+        try:
+            await warm_up([pot])
+        except StoreConflict as conflict:
+            self._conflict = conflict
+            self._progress.set()
+            self._on_conflict(conflict)
+        except StoreFailed as fault:
+            pot.lane.give_up()
+            self._on_fault(fault)
+        except RedrushError as fault:
+            if pot not in self._tried:
+                self._on_fault(fault)
             self._told(pot)
+            await self._sleep(WARM_UP_RETRY_S)
+            return False
+        self._told(pot)
+        return True
 
     def _told(self, pot: SetPot) -> None:
         self._tried.add(pot)
@@ -253,4 +295,9 @@ class AmongOthers:
             await self._look_at_all()
 
     async def _look_at_all(self) -> None:
-        await asyncio.gather(*(watch.look() for watch in self._watches.values() if watch.due))
+        now_us = self._now_us()
+        while self._ahead and self._ahead[0][0] <= now_us:
+            self._watched.add(heappop(self._ahead)[1])
+        due = [watch for pot_id in self._watched if (watch := self._watches.get(pot_id)) is not None and watch.due]
+        self._watched.intersection_update([watch.knows.pot_id for watch in due])
+        await asyncio.gather(*(watch.look() for watch in due))

@@ -126,6 +126,8 @@ class Others(Knowledge):
 
     def __init__(self, round_: Round, pots: Sequence[SetPot]) -> None:
         super().__init__(round_, pots, WinnersFilter(round_.slots.count))
+        self.when_refilled: Callable[[], None] = _nothing
+        """Called when there is something to find out again; set by whoever finds it out."""
 
     async def learn(self) -> None:
         """Learn nothing: whoever watches the round's sets tells."""
@@ -147,6 +149,7 @@ class Others(Knowledge):
         for pot in self.pots:
             pot.complete = False
             pot.dry_until_us = 0
+        self.when_refilled()
 
     def began_anew(self) -> None:
         """A set of the round may have lost grants: they, and what was concluded from them, have to be learned again."""

@@ -19,6 +19,7 @@ from redrush.dependency import Unanswered
 from redrush.gate.admission import Admission
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Parked, SetPot
+from redrush.gate.pots import warm_up
 from redrush.gate.queries import Queries, refused
 from redrush.gate.round_counts import RoundCounts
 from redrush.gate.rush.granted import GrantedAnswers
@@ -89,8 +90,7 @@ class Rush:
 
     async def warm_up(self) -> None:
         """Open the round's pots, and learn from the stores what a start has to know. Raises what stores raise."""
-        for pot in self.pots:
-            await pot.warm_up()
+        await warm_up(self.pots)
         await self.knows.learn()
 
     async def drained(self) -> None:

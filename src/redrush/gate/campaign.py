@@ -1,0 +1,128 @@
+"""A campaign as a gate serves it: its rounds, whose tickets are good for it, and what it offers at which path."""
+
+from collections.abc import Callable, Container, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from redrush.core.identity.proof_of_work import ProofOfWork
+from redrush.core.identity.tickets import KeyRing, TicketVerifier
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.load.levels import AdmissionTerms
+from redrush.core.rush.campaign import Campaign
+from redrush.gate.admission import MakesWay
+from redrush.gate.exchange import Exchange
+from redrush.gate.grants import GrantWriter
+from redrush.gate.knowledge.knowledge import Knowledge
+from redrush.gate.rush.granted import GrantedAnswers
+from redrush.gate.rush.packets import Packets
+from redrush.gate.rush.rush import Floor, Rush
+from redrush.gate.switches import Sampled, Sampling
+from redrush.gate.views import GrantsView, RoundsView, RoundView, policy_view
+from redrush.http import answers
+from redrush.http.route import Route
+from redrush.http.site import Site
+from redrush.http.ticket_check import TicketCheck
+
+
+class Event(msgspec.Struct, frozen=True):
+    """What a gate must know of an event: read-only, the same in every gate."""
+
+    campaign: Campaign
+    amounts: Sequence[int]
+    """By slot, in minor units."""
+    tickets: KeyRing
+    receipts: KeyRing
+    audience: Container[str] | None
+    """Who may win; None: everybody."""
+    policy: ClientPolicy = ClientPolicy()
+    """What participants' clients are told to keep to."""
+    proof_of_work: ProofOfWork | None = None
+    """What a ticket must be exchanged for, before the opening; None: tickets are good as they are."""
+    admission: AdmissionTerms = AdmissionTerms()
+
+
+CHALLENGE: Final = b"/challenge"
+"""Where, behind `/v1` or the campaign's prefix, challenges are given."""
+
+Offer = Callable[[Site, bytes], None]
+"""Serves something at a path of a site."""
+
+
+class ServedCampaign:
+    """See the module. `add_round` for each of its rounds, in order; then whoever serves it takes its `offers`."""
+
+    def __init__(self, event: Event, floor: Floor, sampling: Sampling) -> None:
+        self.event = event
+        self.rounds: list[Rush] = []
+        proves = event.proof_of_work is not None
+        self.tickets = TicketCheck(
+            TicketVerifier(event.tickets, plain=not proves),
+            unproven=TicketVerifier(event.tickets, proven=False) if proves else None,
+        )
+        """Tells the tickets of this campaign from all others."""
+        self.exchange = self._exchange(floor)
+        self.offers: dict[bytes, Offer] = {}
+        """What it has for participants, by what follows `/v1`, or `/v1/campaigns/{campaign}`, in the path."""
+        self._floor = floor
+        self._sampling = sampling
+        self._views: list[RoundView] = []
+        grants = MakesWay(self._sampled(GrantsView(self.rounds, floor.queries, floor.now_us)), floor.admission)
+        policy = policy_view(msgspec.structs.replace(event.policy, proof_of_work=proves))
+        self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us)))
+        self.offers[b"/grants"] = self._ticketed(b"GET", grants)
+        self.offers[b"/policy"] = self._public(policy)
+        if self.exchange is not None:
+            self._offer_exchange(self.exchange)
+
+    def add_round(self, knows: Knowledge) -> None:
+        """Have a rush in the pots of `knows`."""
+        event, floor = self.event, self._floor
+        granted = GrantedAnswers(GrantWriter(event.campaign, knows.round, event.amounts, event.receipts))
+        rush = Packets(knows, floor, granted, event.audience)
+        view = RoundView(rush, floor.now_us, event.policy.interval_ms)
+        self.rounds.append(rush)
+        self._views.append(view)
+        suffix = b"/rounds/" + knows.round.id.encode("ascii")
+        self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush)
+        self.offers[suffix] = self._public(self._sampled(view))
+
+    def exchange_at(self, prefix: str) -> None:
+        """Send whoever has to exchange their ticket to the counter below this path."""
+        self.tickets.must_exchange = answers.unproven_ticket(prefix)
+
+    def _sampled(self, route: Route) -> Route:
+        return Sampled(route, self._sampling)
+
+    def _public(self, route: Route) -> Offer:
+        return lambda site, path: site.add(b"GET", path, route, needs_ticket=False)
+
+    def _ticketed(self, method: bytes, route: Route) -> Offer:
+        return lambda site, path: site.add(method, path, route, needs_ticket=True, tickets=self.tickets)
+
+    def _exchange(self, floor: Floor) -> Exchange | None:
+        event = self.event
+        if event.proof_of_work is None:
+            return None
+        openings_us = [round_.opens_us for round_ in event.campaign.rounds]
+        return Exchange(event.tickets, event.proof_of_work, openings_us, floor.now_us)
+
+    def _offer_exchange(self, exchange: Exchange) -> None:
+        """Let tickets be exchanged: the event asks for proof of work. No claim waits for it, so it is sampled."""
+        for method, suffix, route_for in (
+            (b"GET", CHALLENGE, exchange.challenge_for),
+            (b"POST", b"/ticket", exchange.ticket_for),
+        ):
+            served = partial(_sampled_for, route_for, self._sampling)
+            self.offers[suffix] = partial(_serve_counter, method, served, self.tickets)
+
+
+def _sampled_for(route_for: Callable[..., Route], sampling: Sampling, *asked: object) -> Route:
+    return Sampled(route_for(*asked), sampling)
+
+
+def _serve_counter(
+    method: bytes, route_for: Callable[..., Route], tickets: TicketCheck, site: Site, path: bytes
+) -> None:
+    site.add_counter(method, path, route_for, tickets)

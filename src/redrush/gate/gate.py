@@ -1,0 +1,212 @@
+"""A gate: the participants' site, the lanes to the sets, and the campaigns that it serves, which may come and go.
+
+Each campaign has its own paths, `/v1/campaigns/{campaign}/…`, its own tickets and its own receipts. The short paths,
+`/v1/…`, are a campaign's as long as no other one offers the same: a client that knows no campaign must never end up in
+somebody else's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from redrush.core.rush.campaign import Round
+from redrush.errors import RedrushError
+from redrush.gate.campaign import CHALLENGE, Event, ServedCampaign
+from redrush.gate.exchange import Exchange
+from redrush.gate.knowledge.knowledge import Everything, Others
+from redrush.gate.lanes import Lane, SetPot
+from redrush.gate.manners import Gauge, Home, Manners, shared_manners
+from redrush.gate.pots import warm_up
+from redrush.gate.rush.rush import Floor, Rush
+from redrush.gate.switches import GateSwitches, Sampling
+from redrush.http import answers
+from redrush.http.asking_limits import AskingLimits
+from redrush.http.reader import Limits
+from redrush.http.route import Fixed
+from redrush.http.site import Site
+from redrush.ports.store import StoreFailed
+
+POTS_MAX: Final = 262_144
+"""Pots of rounds that a gate knows at a time, in all sets together: some thousand campaigns, 1 KB each."""
+
+
+class CannotServe(RedrushError):
+    """A campaign cannot be added to this gate. Nothing was changed."""
+
+
+class Gate:
+    """See the module. Not thread-safe: it lives on the event loop."""
+
+    def __init__(
+        self, limits: Limits, floor: Floor, failed: Callable[[StoreFailed], None], asking: AskingLimits | None
+    ) -> None:
+        """`failed` hears of stores that have failed for good; `asking`: how often one may ask (None: no limit)."""
+        self.site = Site(limits, None, floor.now_us, asking=asking)
+        self.campaigns: dict[str, ServedCampaign] = {}
+        """What is served, by the campaign's id, in the order in which it was added."""
+        self.rounds: dict[str, Rush] = {}
+        """All rounds of all campaigns, by the id of their pot."""
+        self.lanes: dict[str, Lane] = {}
+        """To each set, by its id."""
+        self.gauge = Gauge(parked=0, parked_max=limits.parked_max)
+        self.admission = floor.admission
+        self.queries = floor.queries
+        self.clock_check = floor.clock_check
+        self.awake = floor.awake
+        """Rounds that somebody has claimed from lately: of the others nothing is prebuilt."""
+        self._limits = limits
+        self._floor = floor
+        self._failed = failed
+        self._clock_in_doubt = False
+        self._sampling = Sampling(floor.draw)
+        self._owners: dict[bytes, list[ServedCampaign]] = {}
+        """Who offers what, by what follows `/v1` in a short path."""
+        self.switches = GateSwitches(self.gauge, self._sampling, self.admission, self.site)
+        self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The counter where the tickets of the first campaign that has one are exchanged."""
+        return next((one.exchange for one in self.campaigns.values() if one.exchange is not None), None)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The share of requests served that are no claims."""
+        return self._sampling
+
+    # -- campaigns
+
+    async def add(self, event: Event, homes: Callable[[Round], Sequence[Home]]) -> ServedCampaign:
+        """Serve one more campaign from now on, while others go on; `homes` are the sets of a round, in order.
+
+        Where this process knows all of a store, pots are opened before anything is served; otherwise `AmongOthers.add`
+        has to hear of it next. Raises CannotServe, and what stores raise: then nothing is served of it.
+        """
+        served = self.make(event, homes)
+        try:
+            known = [rush for rush in served.rounds if isinstance(rush.knows, Everything)]
+            await warm_up([pot for rush in known for pot in rush.pots])
+            for rush in known:
+                await rush.knows.learn()
+            self.serve(served)
+        except BaseException:
+            self._forget(served)
+            raise
+        return served
+
+    def make(self, event: Event, homes: Callable[[Round], Sequence[Home]]) -> ServedCampaign:
+        """Return a campaign that nobody can reach yet. Raises CannotServe."""
+        campaign = event.campaign
+        homes_of = {round_.id: homes(round_) for round_ in campaign.rounds}
+        pots = sum(map(len, homes_of.values()))
+        if sum(len(rush.pots) for rush in self.rounds.values()) + pots > POTS_MAX:
+            raise CannotServe(f'the campaign "{campaign.id}": a gate serves at most {POTS_MAX} pots; end some campaign')
+        self._lead_to([one for sets in homes_of.values() for one in sets])
+        served = ServedCampaign(event, self._floor, self._sampling)
+        for round_ in campaign.rounds:
+            sets = homes_of[round_.id]
+            form = Everything if all(one.store.knows_all for one in sets) else Others
+            here = [
+                SetPot(one.pot or round_.id, one.share, self.lanes[one.set], complete=form.COMPLETE) for one in sets
+            ]
+            served.add_round(form(round_, here))
+        return served
+
+    def serve(self, served: ServedCampaign) -> None:
+        """Let participants reach the campaign. Raises CannotServe if it, or a pot of it, is served already."""
+        campaign = served.event.campaign
+        pots = {rush.knows.pot_id: rush for rush in served.rounds}
+        taken = sorted(pots.keys() & self.rounds.keys())
+        if campaign.id in self.campaigns or taken:
+            what = f"its pot {taken[0]}" if taken and campaign.id not in self.campaigns else "it"
+            raise CannotServe(f'the campaign "{campaign.id}": {what} is served already')
+        self.campaigns[campaign.id] = served
+        self.rounds |= pots
+        for rush in served.rounds:
+            self.admission.opens(rush.round, [pot.lane.set for pot in rush.pots])
+            rush.doubt_clock(self._clock_in_doubt)
+        self.switches.added(served.rounds, served.exchange)
+        for suffix, offer in served.offers.items():
+            offer(self.site, b"/v1/campaigns/" + campaign.id.encode("ascii") + suffix)
+            self._owners.setdefault(suffix, []).append(served)
+            self._name(suffix)
+
+    def remove(self, campaign_id: str) -> None:
+        """Serve nothing of the campaign any more: whoever asks gets a 404. What is parked is decided. KeyError: there
+        is none such."""
+        served = self.campaigns.pop(campaign_id)
+        prefix = b"/v1/campaigns/" + campaign_id.encode("ascii")
+        self.site.remove([prefix + suffix for suffix in served.offers])
+        for suffix in served.offers:
+            self._owners[suffix].remove(served)
+            self._name(suffix)
+        for rush in served.rounds:
+            self.rounds.pop(rush.knows.pot_id)
+            self.admission.opens_not(rush.round, [pot.lane.set for pot in rush.pots])
+        self.switches.removed(served.rounds, served.exchange)
+        self._forget(served)
+
+    def _forget(self, served: ServedCampaign) -> None:
+        for rush in served.rounds:
+            rush.remove()
+
+    def _name(self, suffix: bytes) -> None:
+        """Let the short path lead to the only campaign that offers it, if there is one."""
+        path, owners = b"/v1" + suffix, self._owners[suffix]
+        self.site.remove([path])
+        if len(owners) == 1:
+            owners[0].offers[suffix](self.site, path)
+        if suffix == CHALLENGE:
+            for served in owners:
+                served.exchange_at("/v1" if len(owners) == 1 else f"/v1/campaigns/{served.event.campaign.id}")
+        if not owners:
+            del self._owners[suffix]
+
+    def _lead_to(self, homes: Sequence[Home]) -> None:
+        """Have a lane to each of these sets."""
+        stores = {one.set: one.store for one in homes}
+        share = -(-self._limits.parked_max // max(1, len(stores.keys() | self.lanes.keys())))
+        for name, store in stores.items():
+            if name not in self.lanes:
+                self.lanes[name] = Lane(
+                    name,
+                    store,
+                    Manners(share) if store.knows_all else shared_manners(share),
+                    self.gauge,
+                    admission=self.admission,
+                    now_us=self._floor.now_us,
+                    failed=self._failed,
+                )
+            elif self.lanes[name].store is not store:
+                raise CannotServe(f'the set "{name}" of this gate is another store')
+
+    # -- what goes on
+
+    def doubt_clock(self, in_doubt: bool) -> None:
+        """Grant nothing, because nobody knows what time it is here, or again."""
+        self._clock_in_doubt = in_doubt
+        for rush in self.rounds.values():
+            rush.doubt_clock(in_doubt)
+
+    def tick(self) -> None:
+        """Look after the lanes, and renew what is prebuilt. Every second."""
+        for lane in self.lanes.values():
+            lane.check()
+        for rush in tuple(self.awake):
+            rush.tick()
+
+    def beat(self, late_s: float) -> float:
+        """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
+        if self.admission.beat(late_s):
+            for rush in self.awake:
+                rush.advise()
+        return self.admission.beat_s
+
+    async def drained(self) -> None:
+        """Return when every claim parked so far is decided."""
+        for lane in self.lanes.values():
+            await lane.drained()
+
+    def close(self) -> None:
+        """Let no timer outlive the gate."""
+        for lane in self.lanes.values():
+            lane.close()
