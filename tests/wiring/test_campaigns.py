@@ -259,3 +259,27 @@ async def test_a_campaign_that_cannot_be_opened_takes_no_other_along(tmp_path: P
         await server.until("/v1/campaigns/fine/rounds/r1", 200)
         await server.until("/v1/campaigns/broken/rounds/r1", 503)
         assert (await server.grab("/v1/rounds/r1", server.ticket(None, "ann"))).outcome == "granted"
+
+
+async def test_a_connection_that_has_claimed_from_a_campaign_notices_that_it_was_ended(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await _in_thread(add_campaign, _file("spring"), server.data_dir, Holder())
+        await server.until("/v1/campaigns/spring/rounds/r1", 200)
+        claim = request("POST", "/v1/campaigns/spring/rounds/r1/grab", server.ticket("spring", "ann"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["gate"])
+
+        async def grab() -> Answer:
+            writer.write(claim)
+            received = b""
+            while (found := read_answer(received)) is None:
+                received += await reader.read(65_536)
+            return found[0]
+
+        try:
+            assert [(await grab()).json["repeat"] for _ in range(4)] == [False, True, True, True]
+            await _in_thread(end_campaign, "spring", server.data_dir, Holder(), "it is over", yes=True)
+            async with asyncio.timeout(WAIT_MAX_S):
+                while (await grab()).status != 404:
+                    await asyncio.sleep(0.02)
+        finally:
+            writer.close()

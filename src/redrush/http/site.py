@@ -173,14 +173,10 @@ class Site:
         return msgspec.structs.replace(endpoint, route=Dressed(endpoint.route, dress)), user
 
     def serve_for(self, other: "Site", request: Request, path: bytes) -> Found:
-        """Return what serves at `path` here a request that came to another site. Tickets are those of this site, so no
-        head is remembered with it there."""
+        """Return what serves at `path` here a request that came to another site. Heads are remembered with it there:
+        when this site serves no more, the other one has to `forget_heads`."""
         self.now_s, self.date = other.now_s, other.date
-        found = self._find(msgspec.structs.replace(request, path=path))
-        if isinstance(found, bytes):
-            return found
-        endpoint, user = found
-        return msgspec.structs.replace(endpoint, once=True), user
+        return self._find(msgspec.structs.replace(request, path=path))
 
     def dress_of(self, request: Request) -> Dress:
         """Return what is put on the answer to this request."""
@@ -198,7 +194,8 @@ class Site:
     def _find(self, request: Request) -> Found:
         if self._hosts is not None and not self._hosts.has(request.host):
             return answers.FOREIGN_HOST
-        endpoint = self._endpoints.get(request.path) or self._counters.get(request.path)
+        path = request.path
+        endpoint = self._endpoints.get(path) or self._counters.get(path) or self._below(path)
         if endpoint is None and self.elsewhere is not None and (found := self.elsewhere(request)) is not None:
             return found
         if endpoint is None and not (request.path == ROOT and request.method == OPTIONS):
@@ -210,6 +207,16 @@ class Site:
             return self._options(request, allowed), ""
         assert endpoint is not None
         return self._open(request, endpoint)
+
+    def _below(self, path: bytes) -> Endpoint | None:
+        """Return what serves a path that is like one of the patterns."""
+        segments = path.split(b"/") if self._patterns else ()
+        for pattern in self._patterns:
+            values = pattern.values(segments)
+            route = None if values is None else pattern.route_for(*values)
+            if route is not None:
+                return Endpoint(pattern.method, route, needs_ticket=True, once=True, tickets=pattern.tickets)
+        return None
 
     def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> Found:
         """Return what serves a request with a right method, if its body and its ticket are right too."""

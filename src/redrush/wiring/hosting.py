@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
+import msgspec
+
 from redrush.control.campaigns import Listing, directory_of, load_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.operators import OperatorVerifier
@@ -105,7 +107,11 @@ class Hosting:
         hosted, path = found
         hosted.asked_s = asyncio.get_running_loop().time()
         assert hosted.control is not None
-        return hosted.control.serve_for(self._first.gate.site, request, path)
+        found_there = hosted.control.serve_for(self._first.gate.site, request, path)
+        if isinstance(found_there, bytes):
+            return found_there
+        # Whose token it is, and whether it is good still, is looked up each time.
+        return msgspec.structs.replace(found_there[0], once=True), found_there[1]
 
     def _of_first(self, request: Request) -> bytes | None:
         """Return the short path of a request that names the first campaign by its id."""
@@ -176,7 +182,9 @@ class Hosting:
         for hosted in tuple(self._awake.values()):
             event = hosted.event
             idle = event is not None and now_s - hosted.asked_s >= IDLE_S and not hosted.is_due(now_us)
-            if idle and event is not None and not event.recorder.lag and not event.gate.gauge.parked:
+            # Whoever claims by a head that is remembered is not seen here, but keeps a round of the gate awake.
+            busy = event is not None and (event.recorder.lag or event.gate.gauge.parked or event.gate.awake)
+            if idle and not busy:
                 self._let_sleep(hosted)
 
     def _due(self, now_us: int) -> list[_Hosted]:
@@ -227,6 +235,7 @@ class Hosting:
                 if one.id not in own:
                     self._of_round.setdefault(one.id, []).append(name)
         self._next_due_us = 0
+        self._first.gate.site.forget_heads()  # whose a short path is may have changed
 
     # -- waking
 
@@ -261,6 +270,7 @@ class Hosting:
 
     def _let_sleep(self, hosted: _Hosted) -> None:
         """Serve it no more, and close it when what was accepted is decided."""
+        self._first.gate.site.forget_heads()
         task = asyncio.create_task(self._close(hosted), name=f"closing {hosted.listing.id}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
