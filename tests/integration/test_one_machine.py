@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event
 from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError, RedrushError
 from redrush.http import answers
@@ -232,6 +233,37 @@ def test_a_backup_is_whole_secret_and_restored_where_nothing_newer_is_known(
     (backup / "keys.json").write_bytes(b"{}")
     code, text = run("restore", str(backup), "--data", str(tmp_path / "new"), monkeypatch=monkeypatch)
     assert (code, "is not what was backed up" in text) == (2, True), text
+
+
+def test_slots_that_nobody_honours_go_on_when_an_operator_says_so(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    backup = tmp_path / "backup"
+    machine.serve(["a"], told)
+    assert run("backup", str(backup), "--data", str(machine.data), monkeypatch=monkeypatch)[0] == 0
+    machine.serve(["b", "c"], told)
+    release = ("set", "release", "--data", str(machine.data), "--why", "the hotline is closed")
+    code, text = run(*release, "--yes", monkeypatch=monkeypatch)
+    assert (code, "no slots are kept back" in text) == (1, True), text
+    restore = ("restore", str(backup), "--data", str(machine.data), "--as-new-generation")
+    assert run(*restore, monkeypatch=monkeypatch)[0] == 0
+    code, text = run(*release, monkeypatch=monkeypatch)
+    assert (code, "2 slots worth " in text, "add --yes" in text) == (2, True, True), text
+    code, text = run(*release, "--yes", monkeypatch=monkeypatch)
+    assert (code, "2 slots are kept back no more" in text) == (0, True), text
+    assert "the hotline is closed" in DataDir(machine.data).generations.read_text(encoding="utf-8")
+    left = machine_slots(machine)
+    later = Told({"a": told.grants["a"]})  # what b and c were told is given up
+    machine.serve(["a", *(f"n{number}" for number in range(left))], later)
+    assert {told.grants[user][0] for user in "bc"} <= {slot for slot, _, _ in later.grants.values()}
+    code, text = run("reconcile", "--data", str(machine.data), monkeypatch=monkeypatch)
+    assert code == 0, text
+
+
+def machine_slots(machine: Machine) -> int:
+    """How many slots the round has left after one grant."""
+    return load_event(DataDir(machine.data)).sealed.campaign.rounds[0].slots.count - 1
 
 
 def changed_row(path: Path) -> None:

@@ -22,6 +22,7 @@ from redrush.ports.store import (
     Claimed,
     Granted,
     HoldState,
+    Known,
     PotState,
     PotTerms,
     Store,
@@ -37,6 +38,7 @@ from redrush.stores.valkey import Access, ValkeyStore, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.rebuild import SetRebuild, enter_grant
+from redrush.stores.valkey.set_servers import ValkeySetServers
 from tests.conformance.hold_model import POTS as HOLD_POTS
 from tests.conformance.hold_model import HoldModel, replayed, said, singles
 from tests.conformance.store_model import POTS, USERS, Model
@@ -376,3 +378,34 @@ def test_a_grant_is_honoured_whose_slot_had_come_by_a_move_that_was_lost(tmp_pat
                 await store.close()
 
     asyncio.run(run())
+
+
+def test_what_nobody_has_a_receipt_of_is_waited_for_until_it_is_written_off(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with pair(tmp_path) as (store, _old, fresh):
+            await store.open([PotTerms(POT, Slots(0, 10))])
+            await store.claim(claims_of(POT, ["a"]), AT_US)
+            journal = await store.log(0, 100)
+            await store.claim(claims_of(POT, ["b", "c"]), AT_US)
+            known = Known(1, 3, None, 3)
+            await rebuild_set(CAMPAIGN, SET, fresh.address, journal, {}, epoch=9, known=known)
+            async with connected(fresh.address) as again:
+                assert (await again.log_end())[2:] == (2, 0, True, 0)
+                servers = ValkeySetServers(SET, (fresh.address,), SetKeys(CAMPAIGN, SET), Access())
+                server = await servers.connect(fresh.address)
+                await server.heard_out(write_off=False)
+                assert (await again.log_end())[2:] == (2, 0, False, 0)
+                entered = await enter_grant(
+                    await link_to(fresh), SetKeys(CAMPAIGN, SET), TERMS, Granted(0, POT, 1, ("b",), AT_US)
+                )
+                assert entered is None
+                await server.heard_out(write_off=True)
+                assert (await again.log_end())[2:] == (2, 1, False, 1)
+                server.cut("done")
+
+    asyncio.run(run())
+
+
+async def link_to(server: ValkeyServer) -> Link:
+    link, _ = await Link.connect(server.address, Access())
+    return link

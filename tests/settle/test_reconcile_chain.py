@@ -47,6 +47,8 @@ def test_what_a_set_went_on_without_is_told_until_as_much_was_honoured() -> None
     problems = Problems()
     check_losses("s1", LogEnd(4, "", 5, 5), problems)
     assert not problems.told
+    check_losses("s1", LogEnd(4, "", 5, 3, written_off=2), problems)
+    assert not problems.count
     check_losses("s1", LogEnd(4, "", 5, 4), problems)
     assert "went on without 5 grants that were acknowledged, 4 of them" in problems.told[0]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redrush.operate.switching import Holder
     from redrush.settle.honouring import Honoured
 
-set_app = typer.Typer(no_args_is_help=True, help="The sets of a deployment: see, lower, promote, rebuild, honour.")
+set_app = typer.Typer(no_args_is_help=True, help="The sets: see, lower, promote, rebuild, honour, release.")
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Id of the set in the deployment file.")]
 NeededWhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
@@ -148,6 +148,35 @@ def rebuild_lost_set(  # noqa: PLR0913, PLR0917 - options of one command
     rebuilt = rebuild(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
     _say(f"{set_id}: rebuilt on {address} up to log record {rebuilt.last_seq}, in epoch {rebuilt.epoch}")
     _say(AFTER_A_LOSS)
+
+
+@set_app.command("release")
+def release(
+    why: NeededWhyOption,
+    set_id: OptionalSetArgument = None,
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    who: WhoOption = None,
+    token: TokenOption = None,
+    yes: YesOption = False,
+) -> None:
+    """Wait no more for receipts of grants that were lost. Says how many, and does it only with --yes.
+
+    Of a single server (--data DIR alone): the slots that are kept back for their winners can be granted again.
+    """
+    if (directory := _single_server(data, deploy)) is not None:
+        from redrush.operate.releasing import release_data_dir
+
+        count = release_data_dir(directory, why, who_is(who), yes=yes)
+        _say(f"{directory.root}: {count} slots are kept back no more")
+        return
+    from redrush.operate.releasing import release_set
+    from redrush.operate.set_orders import deployment_path
+
+    if set_id is None:
+        raise typer.BadParameter("name the set: redrush set release SET")
+    count = release_set(deployment_path(data, deploy), set_id, why, holder_of(who, token), yes=yes)
+    _say(f"{set_id}: {count} lost grants are written off")
 
 
 AFTER_A_LOSS = (

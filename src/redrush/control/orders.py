@@ -79,6 +79,13 @@ class NoteHeard(msgspec.Struct, frozen=True):
     why: str
 
 
+class ReleaseSet(msgspec.Struct, frozen=True):
+    """Wait for nobody any more who may have been granted what a set lacks."""
+
+    set: str
+    why: str
+
+
 class PromoteServer(msgspec.Struct, frozen=True):
     """Make this server the primary of a set, whatever it lacks."""
 
@@ -96,7 +103,7 @@ class RebuildSet(msgspec.Struct, frozen=True):
 
 
 BoardOrder = ListSwitches | ListPlaybooks | ReadLog | SetSwitch | ReleaseSwitch | ApplyPlaybook | UndoPlaybook
-SetOrder = ListSets | LowerSet | NoteHeard | PromoteServer | RebuildSet
+SetOrder = ListSets | LowerSet | NoteHeard | ReleaseSet | PromoteServer | RebuildSet
 Order = BoardOrder | SetOrder
 
 
@@ -108,7 +115,7 @@ class Request(msgspec.Struct, frozen=True):
     fields: dict[str, Any] | None = None
 
 
-def request_of(order: Order, said: str = "") -> Request:  # noqa: C901 - one case for each order
+def request_of(order: Order, said: str = "") -> Request:  # noqa: C901, PLR0912 - one case for each order
     """Return the request that asks a control port for it."""
     who = {"who": said} if said else {}
     match order:
@@ -132,6 +139,8 @@ def request_of(order: Order, said: str = "") -> Request:  # noqa: C901 - one cas
             return Request("POST", f"/v1/sets/{set_id}/lower", {"why": why, **who})
         case NoteHeard(set_id, why):
             return Request("POST", f"/v1/sets/{set_id}/heard", {"why": why, **who})
+        case ReleaseSet(set_id, why):
+            return Request("POST", f"/v1/sets/{set_id}/release", {"why": why, **who})
         case PromoteServer(set_id, address, why):
             return Request("POST", f"/v1/sets/{set_id}/promote", {"address": address, "why": why, **who})
         case RebuildSet(set_id, address, why):

@@ -69,6 +69,8 @@ class SetsApi:
             yield Operation("POST", f"/v1/sets/{set_id}/lower", partial(self._of_set, watched, "lower", self._lower))
             heard = partial(self._of_set, watched, "heard", self._heard_out)
             yield Operation("POST", f"/v1/sets/{set_id}/heard", heard)
+            released = partial(self._of_set, watched, "release", self._released)
+            yield Operation("POST", f"/v1/sets/{set_id}/release", released)
             yield Operation("POST", f"/v1/sets/{set_id}/promote", partial(self._at, watched, "promote", self._promote))
             yield Operation("POST", f"/v1/sets/{set_id}/rebuild", partial(self._at, watched, "rebuild", self._rebuild))
 
@@ -131,6 +133,11 @@ class SetsApi:
     async def _heard_out(self, watched: Watched) -> dict[str, Any]:
         """Whoever may have been granted what the set lacks was heard."""
         await watched.warden.heard_out()
+        return {}
+
+    async def _released(self, watched: Watched) -> dict[str, Any]:
+        """Nobody is waited for any more who may have been granted what the set lacks."""
+        await watched.warden.heard_out(write_off=True)
         return {}
 
     async def _promote(self, watched: Watched, address: str) -> dict[str, Any]:

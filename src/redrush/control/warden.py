@@ -149,15 +149,15 @@ class Warden:
         """Return how far the set's log was, as far as is known without its servers."""
         return self._comparing.best_known()
 
-    async def heard_out(self) -> None:
-        """Whoever may have been granted what the set lacks was heard, or there is nobody: an operator's word. Raises
-        RedrushError if there is no primary that answers."""
+    async def heard_out(self, *, write_off: bool = False) -> None:
+        """Whoever may have been granted what the set lacks was heard; `write_off`: nobody is waited for any more. An
+        operator's word. Raises RedrushError if there is no primary that answers."""
         async with self._deciding:
             primary = primary_of(self._sight())
             if primary is None:
                 raise RedrushError(f"set {self._servers.id} has no primary that answers: mend it first")
             async with self._speaking_to(primary) as server:
-                await server.heard_out()
+                await server.heard_out(write_off=write_off)
 
     async def is_all_known(self) -> bool:
         """Return whether it is certain that nobody was told more than `best_known`."""

@@ -260,7 +260,11 @@ def honour_data_dir(data_dir: DataDir, receipts_file: Path, tell: Callable[[int,
     asyncio.run(_honour(data_dir, read_receipts(receipts_file), tell))
 
 
-async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+async def opened_journal(data_dir: DataDir) -> SqliteStore:
+    """Return the journal's store, compared with what else is known and with every pot of the campaign open.
+
+    Raises StoreInUse while a server runs, StoreCorrupt with what helps.
+    """
     sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
 
     def seal_up(identity: Identity) -> SealedUp:
@@ -273,13 +277,19 @@ async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[in
     except StoreCorrupt as fault:
         raise with_remedy(fault, data_dir) from fault
     keeper.records.close()
+    await store.open([PotTerms(round_.id, round_.slots) for round_ in sealed.campaign.rounds])
+    return store
+
+
+async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+    sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
+    store = await opened_journal(data_dir)
     campaign = sealed.campaign
 
     async def enter(_set_id: str, grant: Granted) -> str | None:
         return await store.enter(grant.pot, grant.first_slot, grant.users[0], grant.at_us)
 
     try:
-        await store.open([PotTerms(round_.id, round_.slots) for round_ in campaign.rounds])
         division = Division(campaign, [SetPlace(EMBEDDED_SET)])
         stores = {EMBEDDED_SET: store}
         honouring = Honouring(campaign, sealed.amounts, keys.receipts, division, stores, enter)

@@ -7,7 +7,7 @@ import msgspec
 
 from redrush.config import DeploymentFile, load_deployment_file
 from redrush.control.data_dir import DataDir
-from redrush.control.orders import ListSets, LowerSet, NoteHeard, PromoteServer, RebuildSet, SetOrder
+from redrush.control.orders import ListSets, LowerSet, NoteHeard, PromoteServer, RebuildSet, ReleaseSet, SetOrder
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlUnreachable
 from redrush.operate.switching import DEADLINE_S, Holder, ask_deployment, operate_deployment
@@ -100,6 +100,11 @@ def note_heard(path: Path, why: str, holder: Holder) -> None:
         _order(path, NoteHeard(spec.id, why), holder)
 
 
+def order_release(path: Path, set_id: str, why: str, holder: Holder) -> None:
+    """Let it be known of the set that nobody is waited for any more who may have been granted what it lacks."""
+    _order(path, ReleaseSet(set_id, why), holder)
+
+
 def what_is_lost(state: dict[str, Any], address: str) -> str:
     if state["primary"] == address:
         return f"{address} is the primary of set {state['set']}: grants that wait for a replica now may be lost"
@@ -121,7 +126,9 @@ def what_is_lost(state: dict[str, Any], address: str) -> str:
     return f"{address} may lack the last grants of set {state['set']}, and those are lost then"
 
 
-def _order(path: Path, order: LowerSet | NoteHeard | PromoteServer | RebuildSet, holder: Holder) -> dict[str, Any]:
+def _order(
+    path: Path, order: LowerSet | NoteHeard | ReleaseSet | PromoteServer | RebuildSet, holder: Holder
+) -> dict[str, Any]:
     load_deployment_file(path).set_named(order.set)
     return _ask(path, order, holder)
 

@@ -81,8 +81,9 @@ class SetServer(Protocol):
 
         Raises StoreConflict if its epoch is not lower."""
 
-    async def heard_out(self) -> None:
-        """Note, durably, that whoever may have been granted what the set lacks was heard."""
+    async def heard_out(self, *, write_off: bool) -> None:
+        """Note, durably, that whoever may have been granted what the set lacks was heard; `write_off`: and that nobody
+        is waited for any more."""
 
     async def settle_moves(self, epoch: int, others: Mapping[str, Transfers]) -> int:
         """Enter the halves of moves that other sets' transfers show this one must have done; return how many.

@@ -59,8 +59,10 @@ class RunningStack:
     def processes(self) -> list[dict[str, Any]]:
         """Return what `stack status --json` tells."""
         ran = redrush("stack", "status", "--data", self.data, "--json")
-        assert ran.code == 0, ran.err
-        found: list[dict[str, Any]] = json.loads(ran.out)["processes"]
+        assert ran.out, ran.err
+        status = json.loads(ran.out)
+        assert ran.code == bool(status["withheld"]), ran.err
+        found: list[dict[str, Any]] = status["processes"]
         return found
 
     def pids(self) -> list[int]:

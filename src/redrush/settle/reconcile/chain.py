@@ -21,13 +21,14 @@ SLOTS: Final = 7
 
 class LogEnd(msgspec.Struct, frozen=True):
     """Where a set's own log ends, and what an operator let it go on without: `lost` grants, of which `honoured` were
-    entered again by their receipts; if it `is_unsure`, maybe others besides."""
+    entered again by their receipts and `written_off` given up; if it `is_unsure`, maybe others besides."""
 
     seq: int
     chain: str
     lost: int = 0
     honoured: int = 0
     is_unsure: bool = False
+    written_off: int = 0
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -73,10 +74,11 @@ def _digits(text: str) -> str:
 
 def check_losses(set_: str, end: LogEnd, problems: Problems) -> None:
     """Tell what the set went on without, by an operator's order, and nobody has shown a receipt for."""
-    if end.lost > end.honoured:
+    if end.lost > end.honoured + end.written_off:
         problems.add(
             f"set {set_} went on without {end.lost} grants that were acknowledged, {end.honoured} of them were entered "
-            "again: `redrush set honour` takes the receipts of the others"
+            f"again: `redrush set honour` takes the receipts of the others, `redrush set release {set_} --why …` gives "
+            "them up"
         )
     if end.is_unsure:
         problems.add(

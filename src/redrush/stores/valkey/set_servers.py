@@ -11,7 +11,7 @@ from redrush.ports.store import Known, Transfers
 from redrush.stores.valkey import proof, rebuild, servers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Access, Link
-from redrush.stores.valkey.terms import clear_unsure
+from redrush.stores.valkey.terms import note_heard
 
 
 class ValkeySetServer:
@@ -54,8 +54,8 @@ class ValkeySetServer:
     async def put_under(self, terms: Terms, fork: ForkedOff | None = None) -> None:
         await servers.put_under(self._link, self._keys, terms, fork)
 
-    async def heard_out(self) -> None:
-        await clear_unsure(self._link, self._keys)
+    async def heard_out(self, *, write_off: bool) -> None:
+        await note_heard(self._link, self._keys, write_off=write_off)
 
     async def settle_moves(self, epoch: int, others: Mapping[str, Transfers]) -> int:
         return await rebuild.settle_moves(self._link, self._keys, self._set_id, str(epoch), others)

@@ -68,7 +68,7 @@ from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary, Prover
 from redrush.stores.valkey.reading import LogReading
 from redrush.stores.valkey.results import Decided, results_of
-from redrush.stores.valkey.terms import UNSURE, Terms, fence
+from redrush.stores.valkey.terms import UNSURE, WRITTEN_OFF, Terms, fence, lost_grants
 
 ATTACH_S: Final = 10.0
 """How long `connect` looks for the primary: a failover under way takes less."""
@@ -397,13 +397,14 @@ class ValkeyStore:
         finally:
             self._leave()
 
-    async def log_end(self) -> tuple[int, str, int, int, bool]:
+    async def log_end(self) -> tuple[int, str, int, int, bool, int]:
         """Return seq and fingerprint of the last log record, how many grants operators have let the set go on without,
-        how many of those were entered again, and whether there may be more that nobody knows of."""
-        asked = ("HMGET", self._keys.meta, "losses", "honoured", UNSURE)
-        (losses, honoured, unsure), (seq, chain) = await self._read(asked)
-        lost = sum(int(grants) for grants in (losses or b"").split()[3::4])
-        return seq, chain.decode(), lost, int(honoured or 0), unsure is not None
+        how many of those were entered again, whether there may be more that nobody knows of, and how many were written
+        off."""
+        asked = ("HMGET", self._keys.meta, "losses", "honoured", UNSURE, WRITTEN_OFF)
+        (losses, honoured, unsure, written_off), (seq, chain) = await self._read(asked)
+        counts = lost_grants(losses), int(honoured or 0)
+        return seq, chain.decode(), *counts, unsure is not None, int(written_off or 0)
 
     async def doubt(self) -> None:
         """Let nobody use the set until its log was compared anew: for whoever knows of records that it lacks."""

@@ -23,13 +23,15 @@ __all__ = [
     "FLUSH",
     "UNSURE",
     "WAIT_MS",
+    "WRITTEN_OFF",
     "Terms",
     "check_flushed",
-    "clear_unsure",
     "fence",
     "history_of",
     "is_named",
     "load",
+    "lost_grants",
+    "note_heard",
     "read_terms",
     "terms_of",
 ]
@@ -103,12 +105,29 @@ UNSURE: Final = "unsure"
 before; it stands until an operator says that whoever was told something was heard."""
 
 
-async def clear_unsure(link: Link, keys: SetKeys) -> None:
-    """Note that whoever may have been told something was heard. Raises StoreUnavailable if it is not durable."""
-    done, flushed = await link.call(pack(("HDEL", keys.meta, UNSURE)) + FLUSH, 2)
-    if isinstance(done, ReplyFault):
-        raise StoreUnavailable(f"{link.address}: {done}")
+WRITTEN_OFF: Final = "written_off"
+"""Field of a set's `meta`: how many lost grants nobody is waited for any more who would have a receipt."""
+
+
+async def note_heard(link: Link, keys: SetKeys, *, write_off: bool = False) -> None:
+    """Note that whoever may have been told something was heard; `write_off`: and that nobody is waited for any more.
+    Raises StoreUnavailable if it is not durable."""
+    (held,) = await link.call(pack(("HMGET", keys.meta, "losses", "honoured")))
+    if isinstance(held, ReplyFault):
+        raise StoreUnavailable(f"{link.address}: {held}")
+    left = max(0, lost_grants(held[0]) - int(held[1] or 0))
+    orders: tuple[Command, ...] = (("HDEL", keys.meta, UNSURE),)
+    orders += (("HSET", keys.meta, WRITTEN_OFF, left),) if write_off else ()
+    *done, flushed = await link.call(b"".join(map(pack, orders)) + FLUSH, len(orders) + 1)
+    for reply in done:
+        if isinstance(reply, ReplyFault):
+            raise StoreUnavailable(f"{link.address}: {reply}")
     check_flushed(link.address, flushed)
+
+
+def lost_grants(losses: bytes | None) -> int:
+    """Return how many grants a set went on without, by the field `losses` of its `meta`."""
+    return sum(int(grants) for grants in (losses or b"").split()[3::4])
 
 
 async def fence(link: Link, keys: SetKeys, terms: Terms, *, named: bool = False, fork: ForkedOff | None = None) -> None:
