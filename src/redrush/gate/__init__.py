@@ -1,1 +1,1 @@
-"""The access layer: HTTP, tickets, the shake filter and batches of claims."""
+"""The access layer: who may claim, the shake filter, lanes to the sets, batches. Its HTTP is `redrush.http`."""

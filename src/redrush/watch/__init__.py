@@ -1,1 +1,1 @@
-"""Metrics and probes: read from plain integers when asked, so that being watched costs a claim nothing."""
+"""Metrics and clocks: read from plain integers when asked, so that being watched costs a claim nothing."""

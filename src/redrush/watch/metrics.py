@@ -1,4 +1,4 @@
-"""Metrics of the embedded form in the Prometheus text format, collected from plain integers when scraped."""
+"""Metrics of every role in the Prometheus text format, collected from plain integers when scraped."""
 
 from collections.abc import Callable, Iterator, Sequence
 
