@@ -72,6 +72,42 @@ def show_one(campaign: IdArgument, data: DataOption, as_json: JsonOption = False
     show(row, lines, as_json=as_json)
 
 
+@campaign_app.command("change")
+def change(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file as it is to be.")],
+    data: DataOption,
+    why: WhyOption = "",
+    who: WhoOption = None,
+    token: TokenOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Make it so.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a changed file would change of its campaign, and with --yes make it so: all of it, or nothing."""
+    import msgspec
+
+    from redrush.config import load_campaign_file
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.campaigns import change_campaign
+
+    found = change_campaign(load_campaign_file(file), DataDir(data), holder_of(who, token), why, yes=yes)
+    refused = any(one.refused for one in found.changes)
+    lines = [
+        f"{one.what}: {one.before} -> {one.after}"
+        + ("" if one.refused is None else f"; NOT POSSIBLE: {one.refused}")
+        + ("" if one.at_once or one.refused else "; from the next start on")
+        for one in found.changes
+    ]
+    if not found.changes:
+        lines = [f"{found.campaign}: the file says what the campaign is"]
+    elif found.done:
+        lines.append("changed" + ("; the running server follows within two seconds" if found.live else ""))
+    else:
+        lines.append("nothing was changed" + ("" if refused else "; add --yes to make it so"))
+    show(msgspec.to_builtins(found), lines, as_json=as_json)
+    if refused:
+        raise SystemExit(1)
+
+
 @campaign_app.command("end")
 def end(
     campaign: IdArgument,

@@ -79,12 +79,13 @@ def _between(round_id: str, before: Written, now: Written, currencies: tuple[str
     for key, name in NAMES.items():
         if before[key] == now[key] or (name in {"min", "max"} and before["kind"] == now["kind"] == Kind.EQUAL):
             continue
-        was, is_ = (_shown(key, written, currency) for written, currency in zip((before, now), currencies, strict=True))
+        was, is_ = (shown(key, written, currency) for written, currency in zip((before, now), currencies, strict=True))
         told.append(f'round "{round_id}", {name}: sealed {was}, in the file {is_}')
     return told
 
 
-def _shown(key: str, written: Written, currency: str) -> str:
+def shown(key: str, written: Written, currency: str) -> str:
+    """Return a value of a round in words."""
     value = written[key]
     if key == "opens_us":
         return str(written["opens_text"])

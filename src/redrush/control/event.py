@@ -10,7 +10,7 @@ Earlier releases kept the open part in `client_policy.json`, `proof_of_work.json
 nowhere. They are read where there is no `event.json`, and deleted once there is one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,7 +27,7 @@ from redrush.control.doubts import Listed, doubts_about
 from redrush.control.durable_file import write_durably
 from redrush.control.keys import Keys, check_keys, load_keys, load_or_create_keys
 from redrush.control.plans import Plans
-from redrush.control.sealing import SealedCampaign, is_sealed, seal
+from redrush.control.sealing import SealedCampaign, is_sealed, seal, source_sha256
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
@@ -40,6 +40,14 @@ VERSION: Final = 1
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 _Kept = TypeVar("_Kept")
+
+
+class RoundTimes(msgspec.Struct, frozen=True):
+    """What of a round may be amended (`redrush.control.amending`)."""
+
+    opens_us: int
+    closes_us: int
+    release_per_s: float | None
 
 
 class _Open(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +64,10 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     proof_of_work: ProofOfWork | None = None
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
+    rounds: dict[str, RoundTimes] = {}
+    """Of rounds whose times are other ones than those that were sealed."""
+    amended_sha256: str | None = None
+    """Of the rounds of the campaign file as last amended; None: it is as it was sealed."""
 
 
 class OpenTerms(_Open, frozen=True, kw_only=True):
@@ -119,9 +131,27 @@ def doubts_before(
 
     `listed` is who may win, as the caller has read it.
     """
-    is_new = not is_sealed(file, data_dir)
+    is_new = not is_current(file, data_dir)
     check_keys(data_dir, keys_from)
     return doubts_about(file, listed, now_us, is_new=is_new)
+
+
+def is_current(file: CampaignFile, data_dir: DataDir) -> bool:
+    """Whether the event of the directory is that of the file, as it was sealed or last amended; False if there is none.
+
+    ConfigError, with what can be done, if it is another one.
+    """
+    if not data_dir.campaign.exists() or not data_dir.event.exists():
+        return is_sealed(file, data_dir)
+    expected = load_open_terms(data_dir).amended_sha256
+    if expected is None:
+        return is_sealed(file, data_dir)
+    if source_sha256(file) == expected:
+        return True
+    raise ConfigError(
+        f"{data_dir.root}: the campaign was amended, and its file says otherwise; use the file it was amended by, or "
+        f"amend it again: `redrush campaign change FILE --data {data_dir.root}` shows what that would change"
+    )
 
 
 def prepare_event(
@@ -137,15 +167,18 @@ def prepare_event(
     `accept_keys` may raise against the keys before anything rests on them. ConfigError if another campaign is sealed
     there, or if the disk refuses.
     """
-    is_sealed(file, data_dir)
+    is_new = not is_current(file, data_dir)
     data_dir.create()
     keys = load_or_create_keys(data_dir, keys_from)
     if accept_keys is not None:
         accept_keys(keys)
     load_or_create_token(data_dir)
     terms = open_terms_of(file)
+    if not is_new:
+        before = load_open_terms(data_dir)
+        terms = msgspec.structs.replace(terms, rounds=before.rounds, amended_sha256=before.amended_sha256)
     keep_open_terms(terms, data_dir)
-    sealed = seal(file, data_dir, now_us())
+    sealed = seal(file, data_dir, now_us()) if is_new else sealing.load_sealed(data_dir)
     return Prepared(Event(_served(sealed, terms), terms), keys)
 
 
@@ -227,10 +260,25 @@ def _served(sealed: SealedCampaign, terms: OpenTerms) -> SealedCampaign:
 
 
 def _named(campaign: Campaign, terms: OpenTerms) -> Campaign:
-    """Return what is sealed under the name, and in the zone, that the campaign has now."""
+    """Return what is sealed under the name, in the zone, and at the times that the campaign has now."""
     return msgspec.structs.replace(
-        campaign, name=terms.name or campaign.name, timezone=terms.timezone or campaign.timezone
+        amended(campaign, terms.rounds),
+        name=terms.name or campaign.name,
+        timezone=terms.timezone or campaign.timezone,
     )
+
+
+def amended(campaign: Campaign, times: Mapping[str, RoundTimes]) -> Campaign:
+    """Return the campaign with these times of its rounds, in order of their opening."""
+    rounds = [
+        round_
+        if (now := times.get(round_.id)) is None
+        else msgspec.structs.replace(
+            round_, opens_us=now.opens_us, closes_us=now.closes_us, release_per_s=now.release_per_s
+        )
+        for round_ in campaign.rounds
+    ]
+    return msgspec.structs.replace(campaign, rounds=tuple(sorted(rounds, key=lambda round_: round_.opens_us)))
 
 
 def _over(table: _Table, own: _Table) -> _Table:

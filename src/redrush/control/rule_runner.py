@@ -42,9 +42,17 @@ class RuleRunner:
             await self.step()
             await self._sleep(STEP_S)
 
+    def _follow_plans(self) -> None:
+        """Let amended rules act; one that is as before goes on where it is."""
+        rules = self._board.plans.rules
+        if [state.rule for state in self._states] != list(rules):
+            known = {state.rule: state for state in self._states}
+            self._states = [known.get(rule) or RuleState(rule) for rule in rules]
+
     async def step(self) -> None:
         """Take the readings once, and do what every rule wishes."""
         await self._undo_orphans()
+        self._follow_plans()
         readings = self._readings()
         for state in self._states:
             rule = state.rule

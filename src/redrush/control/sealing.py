@@ -69,7 +69,7 @@ def is_sealed(file: CampaignFile, data_dir: DataDir) -> bool:
     if not data_dir.campaign.exists():
         return False
     sealed = _read_seal(data_dir)
-    if sealed.source_sha256 == _source_sha256(file):
+    if sealed.source_sha256 == source_sha256(file):
         return True
     differs = "".join(f"\n  {difference}" for difference in _differences(sealed, file))
     raise ConfigError(
@@ -79,7 +79,8 @@ def is_sealed(file: CampaignFile, data_dir: DataDir) -> bool:
     )
 
 
-def _source_sha256(file: CampaignFile) -> str:
+def source_sha256(file: CampaignFile) -> str:
+    """Return the SHA-256 of what may not change in the file by itself: id, currency, rounds."""
     rounds = rounds_of(file)
     for round_ in rounds:
         del round_["opens_text"]  # one instant may be written in several ways
@@ -181,7 +182,7 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
         campaign=campaign,
         seed=seed.hex(),
         amounts_sha256=hashlib.sha256(raw).hexdigest(),
-        source_sha256=_source_sha256(file),
+        source_sha256=source_sha256(file),
         rounds_as_written=rounds_of(file),
     )
     try:

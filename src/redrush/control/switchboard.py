@@ -58,6 +58,14 @@ class Switchboard:
         self._followers.append(follower)
         follower(self.snapshot)
 
+    def amend(self, plans: Plans, campaign: Campaign) -> None:
+        """Let other plans and defaults hold, of a campaign that was amended; what is set stays set."""
+        self.plans = plans
+        self.registry = plans.registry(campaign)
+        self.snapshot = self._log.layers.snapshot(self.registry)
+        for follower in self._followers:
+            follower(self.snapshot)
+
     async def newer_than(self, version: int) -> Snapshot:
         """Return what holds as soon as it has another version than this one, or as the board ends.
 

@@ -55,6 +55,10 @@ class Exchange:
         self.counts: Counter[str] = Counter()
         """By verdict; what was not checked is under "busy"."""
 
+    def rest_around(self, openings_us: Iterable[int]) -> None:
+        """Rest around these openings from now on."""
+        self._openings_us = sorted(openings_us)
+
     def challenge_for(self, ticket: Ticket, body: bytes) -> Route:
         """Return the route of `GET /v1/challenge` for whoever has this ticket."""
         return Computed(partial(self._challenge, ticket))

@@ -8,7 +8,7 @@ somebody else's.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from redrush.core.rush.campaign import Round
+from redrush.core.rush.campaign import Campaign, Round
 from redrush.errors import RedrushError
 from redrush.gate.campaign import CHALLENGE, Event, ServedCampaign
 from redrush.gate.exchange import Exchange
@@ -129,6 +129,20 @@ class Gate:
             offer(self.site, b"/v1/campaigns/" + campaign.id.encode("ascii") + suffix)
             self._owners.setdefault(suffix, []).append(served)
             self._name(suffix)
+
+    def amend(self, campaign: Campaign) -> None:
+        """Open and close a campaign's rounds at the instants of this one, which has the same rounds. KeyError: there is
+        none such."""
+        served = self.campaigns[campaign.id]
+        for rush in served.rounds:
+            round_ = campaign.round(rush.round.id)
+            if round_ is not None and rush.round != round_:
+                sets = [pot.lane.set for pot in rush.pots]
+                self.admission.opens_not(rush.round, sets)
+                self.admission.opens(round_, sets)
+                rush.amend(round_)
+        if served.exchange is not None:
+            served.exchange.rest_around(round_.opens_us for round_ in campaign.rounds)
 
     def remove(self, campaign_id: str) -> None:
         """Serve nothing of the campaign any more: whoever asks gets a 404. What is parked is decided. KeyError: there

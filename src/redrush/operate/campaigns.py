@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from redrush.config import CampaignFile
+from redrush.config import CampaignFile, load_deployment_file
+from redrush.control.amending import Change, amended_terms, changes_between
 from redrush.control.campaigns import (
     Listing,
     Noted,
@@ -21,8 +22,8 @@ from redrush.control.campaigns import (
 )
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import look_at_audience
-from redrush.control.event import doubts_before, load_campaign, load_event, prepare_event
-from redrush.control.sealing import is_sealed
+from redrush.control.event import doubts_before, is_current, keep_open_terms, load_campaign, load_event, prepare_event
+from redrush.control.switch_log import SwitchLog, SwitchLogInUse
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
@@ -69,7 +70,7 @@ def check_addition(file: CampaignFile, data_dir: DataDir, first_id: str) -> None
         raise ConfigError(f'{data_dir.root}: "{file.id}" is the first campaign of this directory; choose another id')
     if any(one.id == file.id and one.ended_at is not None for one in load_listings(data_dir)):
         raise ConfigError(f'{data_dir.root}: campaign "{file.id}" has been ended; choose another id')
-    is_sealed(file, directory_of(data_dir, file.id))
+    is_current(file, directory_of(data_dir, file.id))
 
 
 def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, *, yes: bool) -> None:
@@ -89,6 +90,62 @@ def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, 
             raise ConfigError(f'campaign "{campaign_id}" {doing}, and nobody could win any more; add --yes to end it')
         note(data_dir, Noted(at=at, who=who, said=holder.said, what="end", campaign=campaign_id, why=why))
         listings[index] = msgspec.structs.replace(listing, ended_at=at)
+
+
+class Amended(msgspec.Struct, frozen=True):
+    """What a changed file changes, or would."""
+
+    campaign: str
+    changes: tuple[Change, ...]
+    done: bool
+    live: bool
+    """Whether a server runs, which follows within a second or two."""
+
+
+def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: str, *, yes: bool) -> Amended:
+    """Tell what would change if the campaign of the directory that has the file's id became what the file says; with
+    `yes` make it so, written down first. ConfigError where there is no such campaign.
+
+    Nothing is changed where anything is refused.
+    """
+    data_dir.require()
+    clock, who = system_clock(), name_of(data_dir, holder)
+    own = data_dir
+    if load_campaign(data_dir).id != file.id:
+        if not any(one.id == file.id and one.ended_at is None for one in load_listings(data_dir)):
+            raise ConfigError(_no_such(data_dir, file.id, load_listings(data_dir)))
+        own = directory_of(data_dir, file.id)
+    with changing_listings(data_dir) as listings:
+        event = load_event(own)
+        changes = tuple(changes_between(event, file, clock.now_us()))
+        live = _is_served(own)
+        if live and own.deployment.exists():
+            raise ConfigError(f"{own.root}: its stack runs, and its roles read this at their start: stop it first")
+        if not yes or not changes or any(change.refused for change in changes):
+            return Amended(file.id, changes, done=False, live=live)
+        told = "; ".join(f"{change.what}: {change.before} -> {change.after}" for change in changes)
+        at = rfc3339(clock.now_us())
+        note(data_dir, Noted(at=at, who=who, said=holder.said, what=f"change {told}", campaign=file.id, why=why))
+        keep_open_terms(amended_terms(event, file), own)
+        campaign = load_campaign(own)
+        for index, one in enumerate(listings):
+            if one.id == file.id:
+                listings[index] = msgspec.structs.replace(one, name=campaign.name, rounds=times_of(campaign))
+    return Amended(file.id, changes, done=True, live=live)
+
+
+def _is_served(data_dir: DataDir) -> bool:
+    """Whether a process has the campaign open: it holds the lock of its switches."""
+    board_dir = data_dir
+    if data_dir.deployment.exists():
+        board_dir = DataDir(load_deployment_file(data_dir.deployment).control.notes)
+    if not board_dir.switches.exists():
+        return False
+    try:
+        SwitchLog.open(board_dir.switches).close()
+    except SwitchLogInUse:
+        return True
+    return False
 
 
 def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:

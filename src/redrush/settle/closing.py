@@ -104,15 +104,24 @@ class Closer:
 
         A fault of the store is reported and ends it: what is not moved then is moved after the next start.
         """
-        # sorted() is stable: rounds that close together keep the order of their opening.
-        for round_ in sorted(self._campaign.rounds, key=lambda round_: round_.closes_us):
+        closed: set[str] = set()
+        while pending := [round_ for round_ in self._campaign.rounds if round_.id not in closed]:
+            # min() takes the first of several: rounds that close together keep the order of their opening.
+            round_ = min(pending, key=lambda round_: round_.closes_us)
             if not await self._wait_until(round_.closes_us):
-                return
+                if self._stopping.is_set():
+                    return
+                continue  # amended meanwhile
             try:
                 await self._close(round_)
             except RedrushError as fault:
                 self._on_fault(fault)
                 return
+            closed.add(round_.id)
+
+    def amend(self, campaign: Campaign) -> None:
+        """Close by the instants of this campaign from now on. What is closed already has the same ones in it."""
+        self._campaign = campaign
 
     def stop(self) -> None:
         """End `run` at the next instant at which nothing is half moved."""
@@ -131,10 +140,12 @@ class Closer:
             self._moved(move.destination)
 
     async def _wait_until(self, instant_us: int) -> bool:
-        """Return True at the instant, or later when it is not paused any more; False if told to stop before."""
+        """Return True at the instant, or later when it is not paused any more; False if told to stop before, or if the
+        campaign was amended, within `LOOK_AGAIN_S`."""
+        campaign = self._campaign
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._campaign is campaign:
                 remaining_s = (instant_us - self._clock.now_us()) / 1e6
                 if remaining_s <= 0:
                     if not self._paused():

@@ -16,9 +16,8 @@ from redrush.config import CampaignFile
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.durable_file import write_durably
-from redrush.control.event import doubts_before, load_event, prepare_event
+from redrush.control.event import doubts_before, is_current, load_event, prepare_event
 from redrush.control.private import make_private
-from redrush.control.sealing import is_sealed
 from redrush.control.user_list import read_users
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import lacking
@@ -118,7 +117,7 @@ class _Stack:
 
     async def _start(self, announce: Announce) -> None:
         # A directory that holds another campaign is refused before anything is started on it.
-        sealed = load_event(self._stack.event).sealed if is_sealed(self._file, self._stack.event) else None
+        sealed = load_event(self._stack.event).sealed if is_current(self._file, self._stack.event) else None
         plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
         write_durably(self._stack.deployment, deployment_text(plan, self._stack).encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)

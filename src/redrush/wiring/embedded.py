@@ -197,6 +197,7 @@ class Embedded:
                 self._data_dir, clock.now_us, names, self._control_tls, used=self._data_dir.operators_used
             )
             event.steering.serve_on(control.site)
+            event.control_sites.append(control.site)
             control.site.elsewhere = self._hosting.find_control
             sources = [
                 lambda: gate_readings(event.gate),

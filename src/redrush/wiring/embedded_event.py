@@ -11,7 +11,7 @@ from typing import Any
 
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
-from redrush.control.event import OpenTerms, Prepared
+from redrush.control.event import OpenTerms, Prepared, load_event
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
 from redrush.control.sealing import SealedCampaign, seal_sha256
@@ -24,6 +24,7 @@ from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.reader import Limits
+from redrush.http.site import Site
 from redrush.ports.journal import Identity
 from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
 from redrush.records.sqlite import SQLITE_RECORDS
@@ -71,6 +72,9 @@ class EmbeddedEvent:
         self._open_store = open_store or SqliteStore.open_path
         self._is_open = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._seen: int | None = None
+        self.control_sites: list[Site] = []
+        """Where its control API is served."""
 
     async def open(self, prepare: Prepare, audience: Audience | None, limits: Limits) -> None:
         """Make it ready to serve. ConfigError or a fault if it cannot be; then nothing of it is left open."""
@@ -134,6 +138,7 @@ class EmbeddedEvent:
             self.sealed: SealedCampaign = prepared.event.sealed
             self.terms: OpenTerms = prepared.event.open
             self._keys = prepared.keys
+            self._seen = self._stamp()
             return SealedUp(seal_sha256(self.data_dir), key_digests(self._keys))
 
         keeper = JournalKeeper(self.data_dir, SQLITE_RECORDS, self._log.warning, seal_up)
@@ -220,9 +225,36 @@ class EmbeddedEvent:
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
+        if (stamp := self._stamp()) != self._seen:
+            self._seen = stamp
+            self._follow_amendments()
         self.gate.tick()
         if self.additions is not None:
             self.additions.look()
+
+    def _stamp(self) -> int | None:
+        try:
+            return self.data_dir.event.stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def _follow_amendments(self) -> None:
+        """Let hold what was amended while the campaign is served."""
+        try:
+            event = load_event(self.data_dir)
+        except RedrushError as fault:
+            self._log.error("an amended campaign cannot be read, it goes on as before", fault=str(fault))
+            return
+        if event.open == self.terms:
+            return
+        self.sealed, self.terms = event.sealed, event.open
+        campaign = event.sealed.campaign
+        self.gate.amend(campaign)
+        self.steering.board.amend(event.open.plans, campaign)
+        for site in self.control_sites:
+            self.steering.serve_on(site)  # there may be playbooks and rules that there were not
+        self.closer.amend(campaign)
+        self._log.info("the campaign was amended", campaign=campaign.id)
 
     def settlement_readings(self) -> Iterator[Reading]:
         """Yield how far recording is."""

@@ -266,6 +266,7 @@ class Hosting:
         verifier = OperatorVerifier(data_dir, self._clock.now_us, data_dir.operators_used)
         site = Site(CONTROL_LIMITS, verifier, self._clock.now_us, answers.NO_TOKEN)
         event.steering.serve_on(site)
+        event.control_sites.append(site)
         return site
 
     def _let_sleep(self, hosted: _Hosted) -> None:

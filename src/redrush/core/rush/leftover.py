@@ -27,7 +27,8 @@ def destination(campaign: Campaign, closed: Round, now_us: int, takes: Callable[
     if closed.leftover is Leftover.NEXT:
         place = campaign.rounds.index(closed)
         for other in campaign.rounds[place + 1 :] + campaign.rounds[:place]:
-            if now_us < other.closes_us and takes(other.id):
+            is_held = other.opens_us < other.closes_us  # one that was cancelled is never open
+            if is_held and now_us < other.closes_us and takes(other.id):
                 return other.id
     return RETURNED_POT
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.core.rush.campaign import Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.outcomes import Outcome
@@ -193,6 +194,13 @@ class Rush:
         """Refuse every claim because nobody knows what time it is here, or no longer. Who has won is still told."""
         self._clock_in_doubt = in_doubt
         self._hold_against()
+
+    def amend(self, round_: Round) -> None:
+        """Open and close at other instants from now on, neither of which anybody can have acted on."""
+        self.round = self.knows.round = round_
+        self._hold_against()
+        if self._awake:
+            self._renew(self._now_us())
 
     def remove(self) -> None:
         """Answer everybody, from now on, that there is nothing here. Claims that are parked already are decided."""

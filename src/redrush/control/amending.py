@@ -1,0 +1,167 @@
+"""Amendments: what of a prepared campaign may still be changed, and what a changed file would change, in sentences.
+
+What the packets hold is fixed at the seal, and nothing here touches that. When rounds open and close may be changed
+while nobody can have acted on it: an opening only while it lies ahead, a close only to a later instant, before it is
+reached. The change is kept beside the seal, in the open part (`redrush.control.event`), with the hash of the file it
+came from: from then on that file, and no older one, is the campaign's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from redrush.config import CampaignFile
+from redrush.control.differences import NAMES, rounds_of, shown
+from redrush.control.event import Event, OpenTerms, RoundTimes, amended, open_terms_of
+from redrush.control.sealing import source_sha256
+from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.leftover import destination
+
+AHEAD_US: Final = 5_000_000
+"""How far ahead an instant must lie, old and new, to be changed: every process must have heard of it by then."""
+
+FIXED: Final = "what the packets hold was fixed when the campaign was sealed"
+NOT_AHEAD: Final = f"it must lie {AHEAD_US // 1_000_000} seconds ahead, before and after the change"
+
+AT_ONCE: Final = frozenset({"name", "timezone", "playbooks", "rules"})
+"""Of the open part: what a running server follows. The rest is for its next start, or a sleeping campaign's next
+waking."""
+KEYS: Final = {"proof_of_work": "tickets", "client": "client", "playbooks": "playbook", "rules": "rule"}
+"""The tables of a campaign file, where they are called otherwise here."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that the file says otherwise than the event has it."""
+
+    what: str
+    before: str
+    after: str
+    refused: str | None = None
+    """Why it may not be changed; None: it may."""
+    at_once: bool = True
+    """Whether a running server follows; False: from its next start on."""
+
+
+def changes_between(event: Event, file: CampaignFile, now_us: int) -> list[Change]:
+    """Return what would change, at `now_us` (µs since the epoch), if the campaign became what the file says."""
+    campaign = event.sealed.campaign
+    found = [
+        Change(what=key, before=before, after=now, refused="start it as a campaign of its own: redrush campaign add")
+        for key, before, now in (("id", campaign.id, file.id), ("currency", campaign.currency, file.currency))
+        if before != now
+    ]
+    found += _in_rounds(campaign, file, now_us)
+    found += _in_the_open_part(event.open, open_terms_of(file))
+    if not any(change.refused for change in found):
+        found = [_with_leftover(change, campaign, _as_in(campaign, file), now_us) for change in found]
+    return found
+
+
+def amended_terms(event: Event, file: CampaignFile) -> OpenTerms:
+    """Return the open part after all changes, each of which must be possible."""
+    times = {
+        round_.id: RoundTimes(round_.opens_us, round_.closes_us, round_.release_per_s)
+        for round_ in _as_in(event.sealed.campaign, file).rounds
+    }
+    return msgspec.structs.replace(open_terms_of(file), rounds=times, amended_sha256=source_sha256(file))
+
+
+def _as_in(campaign: Campaign, file: CampaignFile) -> Campaign:
+    """Return the campaign with the times of the file; a round that the file does not have is never open."""
+    written = {spec.id: spec for spec in file.rounds}
+    times = {}
+    for round_ in campaign.rounds:
+        spec = written.get(round_.id)
+        if spec is None:
+            times[round_.id] = RoundTimes(round_.opens_us, round_.opens_us, round_.release_per_s)
+        else:
+            opens_us = round_.opens_us if spec.opens_us is None else spec.opens_us
+            times[round_.id] = RoundTimes(opens_us, opens_us + spec.lasts_us, spec.release_per_s)
+    return amended(campaign, times)
+
+
+def _in_rounds(campaign: Campaign, file: CampaignFile, now_us: int) -> Iterator[Change]:
+    before = {written["id"]: written for written in rounds_of(campaign)}
+    after = {written["id"]: written for written in rounds_of(file)}
+    for round_id, now in after.items():
+        if round_id not in before:
+            why = "its packets would have to be sealed now: redrush campaign add makes a campaign of its own of it"
+            yield Change(what=f'round "{round_id}"', before="not there", after="a new round", refused=why)
+            continue
+        round_ = campaign.round(round_id)
+        assert round_ is not None
+        for key, name in NAMES.items():
+            was, is_ = before[round_id][key], now[key]
+            if was == is_ or (key == "opens_us" and is_ is None) or (name in {"min", "max"} and now["kind"] == "equal"):
+                continue
+            what = f'round "{round_id}", {name}'
+            words = [
+                shown(key, written, currency)
+                for written, currency in ((before[round_id], campaign.currency), (now, file.currency))
+            ]
+            refused = _refusal(name, round_, was, is_, now_us)
+            yield Change(what=what, before=words[0], after=words[1], refused=refused)
+    for round_id in before.keys() - after.keys():
+        round_ = campaign.round(round_id)
+        assert round_ is not None
+        if round_.closes_us > round_.opens_us:
+            ahead = round_.opens_us > now_us + AHEAD_US
+            refused = None if ahead else "it has opened, or opens in a moment: somebody may have won in it"
+            yield Change(what=f'round "{round_id}"', before="to come", after="cancelled", refused=refused)
+
+
+def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str | None:
+    if name == "release_per_second":
+        return None
+    if name == "opens":
+        return None if min(was, is_) > now_us + AHEAD_US else NOT_AHEAD
+    if name == "lasts":
+        if is_ < was:
+            return "people were told that they have until then: a round may only last longer"
+        return None if round_.closes_us > now_us + AHEAD_US else "it is over, or ends in a moment"
+    return "where the leftover goes is worked out again after a crash" if name == "leftover" else FIXED
+
+
+def _with_leftover(change: Change, before: Campaign, after: Campaign, now_us: int) -> Change:
+    """Refuse a change of times that would send the leftover of a round that is over somewhere else than it went."""
+    if not change.what.startswith("round "):
+        return change
+    for round_ in before.rounds:
+        if round_.closes_us > now_us + AHEAD_US:
+            continue
+        now = after.round(round_.id)
+        assert now is not None
+        if destination(before, round_, round_.closes_us) != destination(after, now, now.closes_us):
+            why = f"the leftover of round {round_.id}, which is over, would have gone somewhere else"
+            return msgspec.structs.replace(change, refused=why)
+    return change
+
+
+def _in_the_open_part(before: OpenTerms, after: OpenTerms) -> Iterator[Change]:
+    for key in after.__struct_fields__:
+        if key in {"rounds", "amended_sha256"}:
+            continue
+        was, is_ = getattr(before, key), getattr(after, key)
+        if was != is_ and not (was is None and key in {"name", "timezone"}):
+            yield from _between(KEYS.get(key, key), was, is_, at_once=key in AT_ONCE)
+
+
+def _between(key: str, was: Any, is_: Any, *, at_once: bool) -> Iterator[Change]:
+    """Yield what differs between two tables, key by key, or between two values."""
+    if isinstance(was, msgspec.Struct) and isinstance(is_, msgspec.Struct):
+        for name in is_.__struct_fields__:
+            if getattr(was, name) != getattr(is_, name):
+                yield from _between(f"{key}.{name}", getattr(was, name), getattr(is_, name), at_once=at_once)
+        return
+    yield Change(what=key, before=_words(was), after=_words(is_), at_once=at_once)
+
+
+def _words(value: Any) -> str:
+    if value is None or value == ():
+        return "nothing"
+    if isinstance(value, tuple) and value and hasattr(value[0], "name"):
+        return ", ".join(one.name for one in value)
+    if isinstance(value, Mapping):
+        return ", ".join(map(str, value))
+    return str(value)

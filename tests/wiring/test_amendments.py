@@ -1,0 +1,171 @@
+"""A campaign is amended while it is served: what may change does, what may not is said with why, tickets stay good."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.config import CampaignFile, parse_campaign
+from redrush.control.amending import Change, changes_between
+from redrush.control.data_dir import DataDir
+from redrush.control.event import is_current, load_campaign, load_event, prepare_event
+from redrush.core.rush.instants import rfc3339
+from redrush.errors import ConfigError
+from redrush.operate.campaigns import add_campaign, change_campaign
+from redrush.operate.switching import Holder
+from tests.wiring.test_campaigns import Server, running
+
+NOW_US = 1_900_000_000_000_000
+SECOND_US = 1_000_000
+TEXT = """
+[campaign]
+id = "c"
+name = "{name}"
+currency = "CNY"
+[[round]]
+id = "r1"
+opens = {opens}
+lasts = "{lasts}"
+kind = "equal"
+total = "{total}"
+packets = 3
+{round_keys}
+{more}
+"""
+ROUND_2 = """
+[[round]]
+id = "r2"
+opens = 2040-01-01T00:00:00Z
+lasts = "1h"
+kind = "equal"
+total = "5.00"
+packets = 5
+"""
+
+
+def _file(**changed: str) -> CampaignFile:
+    usual = {
+        "name": "n",
+        "opens": rfc3339(NOW_US + 100 * SECOND_US),
+        "lasts": "60s",
+        "total": "3.00",
+        "round_keys": "",
+        "more": ROUND_2,
+    }
+    return parse_campaign(TEXT.format(**(usual | changed)), "c.toml")
+
+
+def _told(changes: list[Change]) -> list[tuple[str, str, str, bool]]:
+    return [(one.what, one.before, one.after, one.refused is None) for one in changes]
+
+
+CALM = '[[playbook]]\nname = "calm"\nsettings = { "sampling.non_core" = 0 }\n'
+AT = rfc3339
+
+CASES: list[tuple[dict[str, str], int, str, bool]] = [
+    # what the file says otherwise, seconds after NOW_US, what is told of, whether it may be
+    ({"name": "another"}, 0, "name", True),
+    ({"lasts": "90s"}, 0, 'round "r1", lasts', True),
+    ({"lasts": "90s"}, 130, 'round "r1", lasts', True),
+    ({"lasts": "90s"}, 158, 'round "r1", lasts', False),
+    ({"lasts": "90s"}, 200, 'round "r1", lasts', False),
+    ({"lasts": "30s"}, 0, 'round "r1", lasts', False),
+    ({"opens": AT(NOW_US + 50 * SECOND_US)}, 0, 'round "r1", opens', True),
+    ({"opens": AT(NOW_US + 500 * SECOND_US)}, 0, 'round "r1", opens', True),
+    ({"opens": AT(NOW_US + 3 * SECOND_US)}, 0, 'round "r1", opens', False),
+    ({"opens": AT(NOW_US + 500 * SECOND_US)}, 97, 'round "r1", opens', False),
+    ({"opens": AT(NOW_US + 500 * SECOND_US)}, 120, 'round "r1", opens', False),
+    ({"round_keys": "release_per_second = 2.0"}, 130, 'round "r1", release_per_second', True),
+    ({"total": "6.00"}, 0, 'round "r1", total', False),
+    ({"round_keys": 'leftover = "next"'}, 0, 'round "r1", leftover', False),
+    ({"more": ""}, 0, 'round "r2"', True),
+    ({"more": ROUND_2 + ROUND_2.replace("r2", "r3")}, 0, 'round "r3"', False),
+    ({"more": ROUND_2 + CALM}, 0, "playbook", True),
+    ({"more": ROUND_2 + "[limits]\nuser_per_second = 9\n"}, 0, "limits.user_per_second", True),
+]
+
+
+@pytest.mark.parametrize(("changed", "after_s", "what", "possible"), CASES)
+def test_what_may_change_and_what_may_not(
+    tmp_path: Path, changed: dict[str, str], after_s: int, what: str, possible: bool
+) -> None:
+    event = prepare_event(_file(), DataDir(tmp_path), lambda: NOW_US).event
+    assert changes_between(event, _file(), NOW_US) == [], "the same file changes nothing"
+    told = _told(changes_between(event, _file(**changed), NOW_US + after_s * SECOND_US))
+    assert [(one[0], one[3]) for one in told] == [(what, possible)], told
+
+
+def test_a_change_that_would_send_a_leftover_elsewhere_is_refused(tmp_path: Path) -> None:
+    first = _file(round_keys='leftover = "next"')
+    event = prepare_event(first, DataDir(tmp_path), lambda: NOW_US).event
+    cancelled = _file(round_keys='leftover = "next"', more="")
+    (before,) = changes_between(event, cancelled, NOW_US)
+    assert before.refused is None
+    (after,) = changes_between(event, cancelled, NOW_US + 170 * SECOND_US)
+    assert after.refused == "the leftover of round r1, which is over, would have gone somewhere else"
+
+
+def test_an_amended_campaign_is_that_of_the_new_file_and_of_no_older_one(tmp_path: Path) -> None:
+    data_dir, now_us = DataDir(tmp_path), time.time_ns() // 1_000
+    old = _file(opens=rfc3339(now_us + 3_600 * SECOND_US))
+    new = _file(opens=rfc3339(now_us + 7_200 * SECOND_US), name="later", more="")
+    sealed = prepare_event(old, data_dir, lambda: now_us).event.sealed
+    shown = change_campaign(new, data_dir, Holder(), "w", yes=False)
+    assert (shown.done, len(shown.changes)) == (False, 3)
+    assert load_campaign(data_dir).name == "n", "shown, not made so"
+    assert change_campaign(new, data_dir, Holder("ann"), "hall not ready", yes=True).done is True
+    campaign = load_campaign(data_dir)
+    times = {round_.id: (round_.opens_us, round_.closes_us) for round_ in campaign.rounds}
+    assert times["r1"] == (now_us + 7_200 * SECOND_US, now_us + 7_260 * SECOND_US)
+    assert times["r2"][0] == times["r2"][1], "a cancelled round is never open"
+    assert list(load_event(data_dir).sealed.amounts) == list(sealed.amounts), "what packets hold stays"
+    assert is_current(new, data_dir) is True
+    with pytest.raises(ConfigError, match="the campaign was amended, and its file says otherwise"):
+        prepare_event(old, data_dir, lambda: now_us)
+    again = prepare_event(new, data_dir, lambda: now_us).event
+    assert again.sealed.campaign == campaign, "a start with the new file keeps what was amended"
+    assert change_campaign(new, data_dir, Holder(), "w", yes=True).changes == ()
+    (line,) = [json.loads(one) for one in data_dir.campaign_log.read_text().splitlines()]
+    assert (line["who"], line["said"], line["why"]) == ("event", "ann", "hall not ready")
+    assert line["what"].startswith('change round "r1", opens: ')
+
+
+async def _in_thread(work: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    return await asyncio.to_thread(work, *args, **named)
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+async def test_a_running_server_follows_without_a_restart(tmp_path: Path, hosted: bool) -> None:
+    now_us = time.time_ns() // 1_000
+    far = rfc3339(now_us + 3_600 * SECOND_US)
+    first = None if hosted else _file(opens=far)
+    async with running(tmp_path, first) as server:
+        if hosted:
+            await _in_thread(add_campaign, _file(opens=far), server.data_dir, Holder())
+        path, own = "/v1/campaigns/c/rounds", "c" if hosted else None
+        await server.until(f"{path}/r1", 200)
+        ticket = server.ticket(own, "ann")
+        assert (await server.grab(f"{path}/r1", ticket)).outcome == "not_open"
+        opens_us = time.time_ns() // 1_000 + 6 * SECOND_US
+        soon = _file(opens=rfc3339(opens_us), lasts="1h", more=CALM)
+        done = await _in_thread(change_campaign, soon, server.data_dir, Holder(), "sooner", yes=True)
+        assert (done.done, done.live) == (True, True), done
+        await _until(server, f"{path}/r1", "opens_at", rfc3339(opens_us))
+        assert (await server.grab(f"{path}/r1", ticket)).outcome == "not_open"
+        await _until(server, f"{path}/r1", "state", "open")
+        assert time.time_ns() // 1_000 >= opens_us
+        won = await server.grab(f"{path}/r1", ticket)
+        assert won.outcome == "granted", "the ticket from before is good"
+        await _until(server, f"{path}/r2", "state", "not_open")  # 2040: it is cancelled, and will be closed then
+        control = "/v1/campaigns/c/playbooks" if hosted else "/v1/playbooks"
+        assert (await server.ask("GET", control, None, "control")).status == 401, "the path is there"
+
+
+async def _until(server: Server, path: str, key: str, value: str) -> None:
+    async with asyncio.timeout(20):
+        while (await server.ask("GET", path)).json.get(key) != value:
+            await asyncio.sleep(0.05)
