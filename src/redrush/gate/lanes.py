@@ -82,13 +82,12 @@ class SetPot:
         """The store has the pot open: learn who has won already, and take claims from now on."""
         self.known = self.lane.store.known(self.id)
         self.open = self.warm = True
-        self.lane.opened(self)
+        self.lane.answers_again()
 
     def close(self) -> None:
         """Take no claims any more, and know nobody."""
         self.known = {}
         self.open = self.warm = False
-        self.lane.pots.pop(self.id, None)
 
 
 Parked = tuple[str, Waiter, SetPot]
@@ -102,7 +101,7 @@ class Lane:
 
     __slots__ = ("_admission", "_asked_under_way", "_batches_max", "_failed", "_gathering", "_gauge", "_manners",
                  "_now_us", "_patience_us", "_queue", "_retry", "_senders", "_sending", "_trying", "away", "batches",
-                 "busy", "doubtful", "failures", "pots", "refusal", "set", "store", "valve")  # fmt: skip
+                 "busy", "doubtful", "failures", "refusal", "set", "store", "valve")  # fmt: skip
 
     def __init__(
         self,
@@ -118,9 +117,7 @@ class Lane:
         """`failed` hears that the store has failed for good, and of faults that nobody thought of."""
         self.set = set_id
         self.store = store
-        self.pots: dict[str, SetPot] = {}
-        """Those that are warm, by id."""
-        self.doubtful: set[tuple[str, str]] = set()
+        self.doubtful: set[tuple[SetPot, str]] = set()
         """Pots and users of claims whose fate is unknown."""
         self.batches = 0
         self.failures = 0
@@ -139,7 +136,7 @@ class Lane:
         self._patience_us = manners.patience_s * 1e6
         self._batches_max = manners.batches_max
         self._queue = Queue[Parked](manners.parked_max, manners.batches_max)
-        self._asked_under_way: frozenset[tuple[str, str]] | None = None
+        self._asked_under_way: frozenset[tuple[SetPot, str]] | None = None
         """Pots and users of claims under way; None until somebody asks who is known to have won."""
         self._senders: set[asyncio.Task[None]] = set()
         self._sending = 0
@@ -182,7 +179,7 @@ class Lane:
         """Whether what the store knows of the user may not be durable."""
         if self._asked_under_way is None:
             self._asked_under_way = frozenset().union(*map(_asked, self.under_way))
-        claim = (pot.id, user)
+        claim = (pot, user)
         return claim in self._asked_under_way or claim in self.doubtful
 
     def _count_busy(self, pot: SetPot) -> None:
@@ -332,7 +329,7 @@ class Lane:
         self._asked_under_way = None
         self.doubtful.update(_asked(batch))
         if len(self.doubtful) > DOUBTFUL_MAX:
-            for pot in self.pots.values():
+            for pot in {pot for pot, _ in self.doubtful}:
                 pot.known = {}
             self.doubtful.clear()
         self._fate_unknown(batch, answers.SET_AWAY)
@@ -369,9 +366,8 @@ class Lane:
             self._trying = True
             self.refusal = None
 
-    def opened(self, pot: SetPot) -> None:
+    def answers_again(self) -> None:
         """A pot was opened, so the set is there: take claims from now on."""
-        self.pots[pot.id] = pot
         self.refusal = None
 
     def check(self) -> None:
@@ -391,5 +387,5 @@ class Lane:
             self._retry.cancel()
 
 
-def _asked(batch: Batch) -> set[tuple[str, str]]:
-    return {(pot.id, user) for user, _, pot in batch.claims}
+def _asked(batch: Batch) -> set[tuple[SetPot, str]]:
+    return {(pot, user) for user, _, pot in batch.claims}
