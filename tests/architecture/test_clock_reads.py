@@ -14,6 +14,7 @@ ALLOWED = {
     ("cli/beginning.py", "init"),  # "in 2 minutes", in a file that a person is about to read
     ("cli/outermost.py", "_write"),  # when a command broke off, in the file with the details
     ("control/generations.py", "note_generation"),  # an operator's command on a set, in the log of such commands
+    ("watch/log.py", "_write"),  # when a line of the log was written, for people who hold several logs side by side
     ("operate/backup.py", "backup"),  # when a backup was made, in its manifest
     ("client/issue.py", "ticket"),  # a login service's own program, not a process of the event
 }
