@@ -148,24 +148,35 @@ class Pot:
         self._slot = slot
         return results, runs
 
-    def claim_special(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[Grant]]:
-        """Decide on each claim in order, in any pot; return the results and the new grants."""
-        results: list[ClaimResult] = []
-        new: list[Grant] = []
-        for claim in claims:
-            known = self.find(claim.user, claim.request)
-            if known is not None:
-                results.append(known)
-                continue
-            refusal = self._refusal(claim.user)
-            if refusal is not None:
-                results.append(refusal)
-                continue
-            grant = self._new_grant(claim, self._slot, at_us)
-            self._slot += 1
-            new.append(grant)
-            results.append(self.keep(grant, at_us))
-        return results, new
+    def claim_one(self, claim: Claim, at_us: int, new: list[Grant]) -> ClaimResult:
+        """Decide on one claim, in any pot; append the grant to `new` if it is one."""
+        if self.special is not None or claim.request:
+            return self._claim_specially(claim, at_us, new)
+        user = claim.user
+        known = self.grants.get(user)
+        if known is not None:
+            return known
+        slot = self._slot
+        if slot == self._end:
+            if not self._next_run():
+                return EMPTY
+            slot = self._slot
+        self._slot = slot + 1
+        self.grants[user] = Claimed(slot, at_us, True)
+        new.append(Grant(self.terms.pot, user, slot))
+        return Claimed(slot, at_us, False)
+
+    def _claim_specially(self, claim: Claim, at_us: int, new: list[Grant]) -> ClaimResult:
+        known = self.find(claim.user, claim.request)
+        if known is not None:
+            return known
+        refusal = self._refusal(claim.user)
+        if refusal is not None:
+            return refusal
+        grant = self._new_grant(claim, self._slot, at_us)
+        self._slot += 1
+        new.append(grant)
+        return self.keep(grant, at_us)
 
     def _refusal(self, user: str) -> ClaimResult | None:
         special = self.special

@@ -47,11 +47,11 @@ INTEGER_MAX: Final = 2**63 - 1
 
 
 SCATTERED_MIN: Final = 8
-"""Short runs of one batch that become one record instead of one each: with a thousand small pots the records would cost
-more than the claims."""
+"""Single grants of one batch that become one record instead of one each: with a thousand small pots the records would
+cost more than the claims."""
 
 RUN_USERS_MIN: Final = 4
-"""A run of fewer users is a short one."""
+"""With so many claims on each pot of a batch, or more, runs are looked for."""
 
 WITHHELD: Final = "withheld:"
 """Transfers that begin so take single slots out of a pot, wherever they are, because somebody may hold them already: a
@@ -165,44 +165,49 @@ class Pots:
         return results, [Granted(self._next_seq(), name, first, tuple(winners), at_us) for first, winners in runs]
 
     def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> tuple[list[ClaimResult], list[LogRecord]]:
+        targets = self._targets(claims)  # before anything is granted
+        if len(set(targets)) * RUN_USERS_MIN <= len(claims):
+            return self._claim_in_runs(claims, targets, at_us)
+        new: list[Grant] = []
+        results = [target.claim_one(claim, at_us, new) for target, claim in zip(targets, claims, strict=True)]
+        return results, self._records_of(new, at_us)
+
+    def _targets(self, claims: Sequence[Claim]) -> list[Pot]:
+        """Return the pot of each claim; wake those that are asleep. KeyError for one that was never opened."""
+        pots = self._pots
+        found = [pots.get(claim.pot) for claim in claims]
+        return [
+            target if isinstance(target, Pot) else self._pot(claim.pot)
+            for target, claim in zip(found, claims, strict=True)
+        ]
+
+    def _claim_in_runs(
+        self, claims: Sequence[Claim], targets: Sequence[Pot], at_us: int
+    ) -> tuple[list[ClaimResult], list[LogRecord]]:
+        """Decide pot by pot: so many claims are on each that their slots make runs."""
         places: dict[str, list[int]] = {}
         for place, claim in enumerate(claims):
             places.setdefault(claim.pot, []).append(place)
-        targets = {name: self._pot(name) for name in places}  # before anything is granted
         results: list[ClaimResult] = [EMPTY] * len(claims)
-        runs: list[tuple[str, int, list[str]]] = []
-        scattered: list[Grant] = []
-        for name, target in targets.items():
-            of_pot = [claims[place] for place in places[name]]
-            if target.special is None and not any(claim.request for claim in of_pot):
-                found, new = target.claim([claim.user for claim in of_pot], at_us)
-                runs += [(name, first, users) for first, users in new]
-            else:
-                found, grants = target.claim_special(of_pot, at_us)
-                scattered += grants
-            for place, result in zip(places[name], found, strict=True):
+        records: list[LogRecord] = []
+        singles: list[Grant] = []
+        for name, at in places.items():
+            target = targets[at[0]]
+            if target.special is not None or any(claims[place].request for place in at):
+                for place in at:
+                    results[place] = target.claim_one(claims[place], at_us, singles)
+                continue
+            found, runs = target.claim([claims[place].user for place in at], at_us)
+            for place, result in zip(at, found, strict=True):
                 results[place] = result
-        return results, self._grant_records(runs, scattered, at_us)
+            records += [Granted(self._next_seq(), name, first, tuple(users), at_us) for first, users in runs]
+        return results, records + self._records_of(singles, at_us)
 
-    def _grant_records(
-        self, runs: list[tuple[str, int, list[str]]], scattered: list[Grant], at_us: int
-    ) -> list[LogRecord]:
-        if sum(len(users) < RUN_USERS_MIN for _, _, users in runs) >= SCATTERED_MIN:
-            # Every run of a pot goes the same way: a pot's slots stand in the log in the order of their granting.
-            short = {name for name, _, users in runs if len(users) < RUN_USERS_MIN}
-            scattered += [
-                Grant(name, user, slot)
-                for name, first, users in runs
-                if name in short
-                for slot, user in enumerate(users, first)
-            ]
-            runs = [run for run in runs if run[0] not in short]
-        records: list[LogRecord] = [
-            Granted(self._next_seq(), name, first, tuple(users), at_us) for name, first, users in runs
-        ]
-        if scattered:
-            records.append(Scattered(self._next_seq(), tuple(scattered), at_us))
-        return records
+    def _records_of(self, new: list[Grant], at_us: int) -> list[LogRecord]:
+        """Return one record of single grants, or, where each is all that a record of runs can say, one for each."""
+        if len(new) < SCATTERED_MIN and not any(grant.request or grant.number for grant in new):
+            return [Granted(self._next_seq(), grant.pot, grant.slot, (grant.user,), at_us) for grant in new]
+        return [Scattered(self._next_seq(), tuple(new), at_us)] if new else []
 
     def confirm(self, holds: Sequence[Grant], at_us: int) -> tuple[list[HoldState], list[LogRecord]]:
         """Make the holds permanent that are still some; return what each is now, and the record."""

@@ -17,7 +17,7 @@ GRANT_INTEGER_BYTES: Final = 7
 """Of a slot, and of an instant, in the value of a grant: enough for INTEGER_MAX."""
 
 SHORT_STATE: Final = 3
-"""How many values the state of a small pot has where nothing but claims has happened; see `library.lua`, small_pot."""
+"""How many values the state of a small pot has where nothing but claims has happened; see `pots.lua`, small_pot."""
 
 _decode_state = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_runs = msgspec.json.Decoder(tuple[Slots, ...]).decode

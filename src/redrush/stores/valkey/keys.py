@@ -8,8 +8,13 @@ from typing import Final, NamedTuple
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 
 
+PARTS: Final = ("library", "pots", "claims", "holds", "moves", "entering", "calls")
+"""Files of the library in their order: one text for the server, in which each uses what is before it."""
+
+
 def _library() -> tuple[bytes, str]:
-    source = importlib.resources.files(__package__).joinpath("library.lua").read_text(encoding="utf-8")
+    folder = importlib.resources.files(__package__)
+    source = "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in PARTS)
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     return source.replace("@{digest}", digest).encode(), digest
 
@@ -22,6 +27,7 @@ class Library(NamedTuple):
 
     source: bytes
     claim: bytes
+    claim_any: bytes
     open: bytes
     take: bytes
     give: bytes

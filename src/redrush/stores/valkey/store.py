@@ -44,6 +44,7 @@ from redrush.ports.store import (
     LogRecord,
     PotState,
     PotTerms,
+    Refusal,
     StoreConflict,
     StoreFailed,
     StoreUnavailable,
@@ -67,7 +68,7 @@ from redrush.stores.valkey.link import Access, Command, Reply, ReplyFault, pack
 from redrush.stores.valkey.news import encode, listen
 from redrush.stores.valkey.primary import Primary, Prover
 from redrush.stores.valkey.reading import LogReading
-from redrush.stores.valkey.results import Decided, results_of
+from redrush.stores.valkey.results import remember, result_of, results_of
 from redrush.stores.valkey.terms import UNSURE, WRITTEN_OFF, Terms, fence, lost_grants
 
 ATTACH_S: Final = 10.0
@@ -78,6 +79,9 @@ CLAIMS_MAX: Final = 16_384
 
 OPENED_MAX: Final = 256
 """Pots opened in one call, some milliseconds of the server's time."""
+
+CLAIMED_ONE_BY_ONE: Final = 4
+"""How long the library's answer is then; see `claim_each` there."""
 
 _pot_of = attrgetter("pot")
 
@@ -208,56 +212,64 @@ class ValkeyStore:
         if len(claims) > CLAIMS_MAX:
             raise ValueError(f"at most {CLAIMS_MAX} claims in one call, not {len(claims)}")
         users = users_of_one_pot(claims)
-        if users is not None:
-            pot = claims[0].pot
-            _, _, answer = await self._claim((pot,), users_text(users), "", at_us)
-            return self._results(pot, users, None, at_us, answer)
-        return await self._claim_from_any(claims, at_us)
-
-    async def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
-        named = any(claim.request for claim in claims)
-        places: dict[str, list[int]] = {}
-        for place, claim in enumerate(claims):
-            places.setdefault(claim.pot, []).append(place)
-        by_pot = [[claims[place].user for place in at] for at in places.values()]
-        requests_by_pot = [[claims[place].request for place in at] for at in places.values()] if named else []
-        names, requests_text = _lists_text(by_pot), _lists_text(requests_by_pot)
-        _, _, *answers = await self._claim(tuple(places), names, requests_text, at_us)
-        results: list[ClaimResult] = [EMPTY] * len(claims)
-        for number, (pot, at) in enumerate(places.items()):
-            requests = requests_by_pot[number] if named else None
-            of_pot = self._results(pot, by_pot[number], requests, at_us, answers[number])
-            for place, result in zip(at, of_pot, strict=True):
-                results[place] = result
-        return results
-
-    async def _claim(self, pots: Sequence[str], users: str, requests: str, at_us: int) -> list[Reply]:
-        """Return what the library's `claim` says. `users` and `requests` are JSON: a list for each pot, or the list of
-        the one pot; no `requests` where none has a name."""
-        keys = [self._key_of(pot) for pot in pots]
+        if users is None:
+            return await self._claim_from_any(claims, at_us)
+        pot, text = claims[0].pot, users_text(users)
         (reply,) = await self._change(
             self._library.claim,
-            (self._keys.meta, self._keys.log, *keys),
+            (self._keys.meta, self._keys.log, self._key_of(pot)),
             at_us,
             at_us.to_bytes(GRANT_INTEGER_BYTES),
-            users,
-            fingerprint(users) if len(pots) == 1 else "",
-            requests,
-            *self._within(pots),
+            text,
+            fingerprint(text),
+            *self._within(pot),
         )
         if isinstance(reply, ReplyFault):
-            raise _never_opened(pots[int(reply.detail)])
-        self._saw(reply[0], reply[1])
-        return list(reply)
+            raise _never_opened(pot)
+        if len(reply) == CLAIMED_ONE_BY_ONE:  # the pot has limits or holds
+            return self._results_of_each(claims, at_us, reply)
+        seq, log_end, runs, repeats, shut_us = reply
+        self._saw(seq, log_end)
+        nothing = EMPTY if shut_us is None else self._shut(pot, shut_us)
+        return results_of(users, at_us, runs, repeats, self._remember(pot).grants, nothing)
 
-    def _results(
-        self, pot: str, users: Sequence[str], requests: Sequence[str] | None, at_us: int, answer: list[Reply]
-    ) -> list[ClaimResult]:
-        decided = Decided(*answer)
-        shut = None
-        if decided.shut_us is not None:
-            shut = EARLY if decided.shut_us < self._times[pot][0] - self.slack_us else LATE
-        return results_of(users, requests, at_us, decided, self._remember(pot).grants, shut)
+    async def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        named = [claim.request for claim in claims]
+        place_of = {pot: place for place, pot in enumerate(dict.fromkeys(claim.pot for claim in claims))}
+        bounds: list[int | str] = []
+        if self._times:
+            for pot in place_of:
+                bounds += self._within(pot) or ("ever", "")
+        (reply,) = await self._change(
+            self._library.claim_any,
+            (self._keys.meta, self._keys.log, *map(self._key_of, place_of)),
+            at_us,
+            at_us.to_bytes(GRANT_INTEGER_BYTES),
+            users_text([claim.user for claim in claims]),
+            users_text(named) if any(named) else "",
+            msgspec.json.encode([place_of[claim.pot] for claim in claims]),
+            *bounds,
+        )
+        if isinstance(reply, ReplyFault):
+            raise _never_opened(list(place_of)[int(reply.detail)])
+        return self._results_of_each(claims, at_us, reply)
+
+    def _results_of_each(self, claims: Sequence[Claim], at_us: int, reply: Reply) -> list[ClaimResult]:
+        seq, log_end, shut_us, answers = reply
+        self._saw(seq, log_end)
+        results: list[ClaimResult] = []
+        for claim, answer in zip(claims, answers, strict=True):
+            result = result_of(answer, at_us)
+            if result is None:
+                results.append(self._shut(claim.pot, shut_us))
+                continue
+            results.append(result)
+            if type(result) is Claimed and not claim.request:
+                remember(self._remember(claim.pot).grants, claim.user, result)
+        return results
+
+    def _shut(self, pot: str, shut_us: int) -> Refusal:
+        return EARLY if shut_us < self._times[pot][0] - self.slack_us else LATE
 
     async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
         return await self._finish("confirmed", holds, at_us)
@@ -306,14 +318,9 @@ class ValkeyStore:
         the set's server as well: claims beyond are EARLY or LATE there, and grants are still found."""
         self._times.update(times)
 
-    def _within(self, pots: Sequence[str]) -> list[int | str]:
-        if not self._times:
-            return ["ever", ""] * len(pots)
-        bounds: list[int | str] = []
-        for pot in pots:
-            times = self._times.get(pot)
-            bounds += ("ever", "") if times is None else (times[0] - self.slack_us, times[1] + self.slack_us)
-        return bounds
+    def _within(self, pot: str) -> tuple[int, ...]:
+        times = self._times.get(pot)
+        return () if times is None else (times[0] - self.slack_us, times[1] + self.slack_us)
 
     def time_heard(self) -> TimeHeard | None:
         """Return what the primary's clock said last: about once a second. None if it was not heard for long."""
@@ -536,11 +543,6 @@ def _check_slots(slots: tuple[Slots, ...]) -> None:
 def _run(detail: str) -> Slots:
     first, count = detail.split()
     return Slots(int(first), int(count))
-
-
-def _lists_text(lists: list[list[str]]) -> str:
-    """Return lists as the library's `claim` wants them: of one pot only the one; "" for none."""
-    return msgspec.json.encode(lists[0] if len(lists) == 1 else lists).decode() if lists else ""
 
 
 def _opened(pot: str, detail: str) -> str:
