@@ -30,6 +30,7 @@ from redrush.wiring.roles import ControlRole
 from redrush.wiring.steering import ControlPort
 from tests.campaigns import a_round, campaign
 from tests.gate.world import read_answer, request
+from tests.integration.valkey_sets import follow
 
 HOST: Final = "127.0.0.1"
 USERS: Final = 4_000
@@ -42,6 +43,7 @@ records = "host=nowhere"
 [[set]]
 id = "s1"
 addresses = ["{set}"]
+replicas_needed = {replicas}
 
 [control]
 control_port = {control}
@@ -158,6 +160,7 @@ class Running(msgspec.Struct):
     closes_s: float
     gates: list[Process]
     control: Process
+    replicas: list[ValkeyServer] = []
 
     def everybody(self) -> list[Process]:
         return [*self.gates, self.control]
@@ -184,20 +187,28 @@ async def get(port: int, path: str) -> tuple[int, str]:
 
 @asynccontextmanager
 async def running(
-    directory: Path, opens_in_s: float, lasts_s: float, ahead_s: Mapping[str, float]
+    directory: Path, opens_in_s: float, lasts_s: float, ahead_s: Mapping[str, float], replicas: int = 0
 ) -> AsyncIterator[Running]:
-    """Bring the event up; it opens then by the clocks that are right.
+    """Bring the event up; it opens then by the clocks that are right. The set has so many replicas.
 
     `ahead_s`: of "gate", the first of the two, "control", or "set"."""
     others_s = -ahead_s.get("set", 0.0)
-    server = ValkeyServer(directory / "valkey")
+    server, *others = servers = [ValkeyServer(directory / f"valkey-{number}") for number in range(1 + replicas)]
     async with AsyncExitStack() as stack:
-        stack.callback(server.kill)
-        await server.start()
-        await establish_set([server.address], "clocks", "s1", replicas_needed=0)
+        for one in servers:
+            stack.callback(one.kill)
+            await one.start()
+        for replica in others:
+            await follow(replica, server)
+        await establish_set([one.address for one in servers], "clocks", "s1", replicas_needed=replicas)
         control_port = free_port()
         path = directory / "deployment.toml"
-        deployment = parse_deployment(DEPLOYMENT.format(set=server.address, control=control_port), path)
+        deployment = parse_deployment(
+            DEPLOYMENT.format(
+                set='", "'.join(str(one.address) for one in servers), replicas=replicas, control=control_port
+            ),
+            path,
+        )
         data = DataDir(deployment.data)
         text = campaign(a_round("r1", "100.00", 10_000, lasts=f"{round(lasts_s * 1e3)}ms"), id="clocks")
         file = parse_campaign(text, str(directory / "c.toml"))
@@ -231,7 +242,7 @@ async def running(
         control = await begin(ControlRole, control_port, ahead_s.get("control", 0.0))
         gates = [await begin(gate_of, 0, ahead_s.get("gate", 0.0)), await begin(gate_of, 0, 0.0)]
         round_ = sealed.campaign.rounds[0]
-        yield Running(server, data, round_.opens_us / 1e6, round_.closes_us / 1e6, gates, control)
+        yield Running(server, data, round_.opens_us / 1e6, round_.closes_us / 1e6, gates, control, others)
 
 
 def tickets_for(data: DataDir, name: str) -> list[str]:

@@ -3,12 +3,16 @@ set's time, and who deviates is named in readiness, log and metrics within two s
 
 import asyncio
 import re
+import time
 from itertools import product
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from redrush.ports.store import StoreUnavailable
+from redrush.processes.valkey_server import ValkeyServer
+from redrush.wiring.gate_role import GateRole
 from tests.clocks.event import Running, running, tickets_for
 
 OFFSETS_S: Final = (-600.0, -30.0, -1.0, 1.0, 30.0, 600.0)
@@ -17,6 +21,8 @@ SHORT: Final = [("gate", 30.0, "start"), ("gate", -30.0, "amid"), ("set", -1.0, 
 OPENS_IN_S: Final = 1.2
 LASTS_S: Final = 3.0
 AFTER_S: Final = 0.7
+FAILOVER_LASTS_S: Final = 8.0
+FAILOVER_MAX_S: Final = 20.0
 
 
 async def case(directory: Path, who: str, offset_s: float, when: str) -> None:
@@ -97,3 +103,49 @@ def test_a_wrong_clock_grants_nothing_outside_the_round_and_is_named(tmp_path: P
 @pytest.mark.parametrize(("who", "offset_s", "when"), MATRIX)
 def test_the_whole_matrix_of_wrong_clocks(who: str, offset_s: float, when: str, tmp_path: Path) -> None:
     asyncio.run(case(tmp_path, who, offset_s, when))
+
+
+async def failover(directory: Path, offset_s: float) -> None:
+    """The primary is killed, and the replica that takes its place is on a machine whose clock is off."""
+    async with running(directory, OPENS_IN_S, FAILOVER_LASTS_S, {}, replicas=1) as event:
+        claims = [
+            asyncio.create_task(gate.claim(tickets_for(event.data, f"u{number}-")))
+            for number, gate in enumerate(event.gates)
+        ]
+        while not any(asked.outcome == "granted" for asked in event.gates[1].asked):
+            await asyncio.sleep(0.01)
+        go_wrong(event, "set", offset_s)
+        event.server.kill()
+        (replica,) = event.replicas
+        async with asyncio.timeout(FAILOVER_MAX_S):
+            for gate in event.gates:
+                assert isinstance(gate.role, GateRole)
+                while not _uses(gate.role, replica):
+                    await asyncio.sleep(0.01)
+        await named(event, "set", offset_s)
+        granted = len([asked for asked in event.gates[1].asked if asked.outcome == "granted"])
+        await asyncio.sleep(max(0.0, event.closes_s + AFTER_S - time.time()))
+        for task in claims:
+            assert not task.done(), task
+            task.cancel()
+        assert event.outside() == []
+        assert granted
+
+
+def _uses(role: GateRole, server: ValkeyServer) -> bool:
+    try:
+        return role._stores["s1"].address == server.address
+    except StoreUnavailable:
+        return False
+
+
+def test_a_failover_to_a_server_of_another_clock_grants_nothing_outside_the_round_and_it_is_named(
+    tmp_path: Path,
+) -> None:
+    async def all_of_them() -> None:
+        async with asyncio.TaskGroup() as cases:
+            for number, offset_s in enumerate((-600.0, -30.0, 30.0, 600.0)):
+                (directory := tmp_path / str(number)).mkdir()
+                cases.create_task(failover(directory, offset_s), name=str(offset_s))
+
+    asyncio.run(all_of_them())
