@@ -34,6 +34,7 @@ from redrush.wiring.hosting import Hosting, OpenHosted
 from redrush.wiring.readings import gate_readings
 from redrush.wiring.role import add_probes, ready_unless
 from redrush.wiring.steering import ControlPort
+from redrush.wiring.troubles import Troubles
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ class Embedded:
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
+        self._troubles = Troubles(self._log)
         self._event: EmbeddedEvent | None = None
 
     @property
@@ -121,7 +123,7 @@ class Embedded:
         audience = self._read_audience(clock.now_us())
         self._reserve()
         self._data_dir.create()
-        event = EmbeddedEvent(self._data_dir, clock, self._clocks, self._log, self._fail, self._open_store)
+        event = self._new_event(self._data_dir, clock)
         prepare = partial(prepare_event, self._file, self._data_dir, clock.now_us, self._keys_from)
         await event.open(prepare, audience, limits)
         self._event = event
@@ -147,6 +149,11 @@ class Embedded:
         if not task.cancelled() and (fault := task.exception()) is not None:
             self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
 
+    def _new_event(self, data_dir: DataDir, clock: SteadyClock) -> EmbeddedEvent:
+        return EmbeddedEvent(
+            data_dir, clock, self._clocks, self._log, self._troubles, self._fail, open_store=self._open_store
+        )
+
     def _open_hosted(self, clock: SteadyClock, limits: Limits) -> OpenHosted:
         """Return what opens another campaign of the directory. Its connections are counted with everybody's."""
 
@@ -154,7 +161,7 @@ class Embedded:
             terms = load_open_terms(data_dir)
             own = limits_within(terms.gate, limits)
             users = None if terms.audience is None else await asyncio.to_thread(read_users, terms.audience)
-            event = EmbeddedEvent(data_dir, clock, self._clocks, self._log, self._fail, self._open_store)
+            event = self._new_event(data_dir, clock)
             audience = None if users is None else Audience(users.digests)
             await event.open(partial(load_prepared, data_dir), audience, own)
             event.begin()
@@ -205,6 +212,7 @@ class Embedded:
                 event.settlement_readings,
                 control.readings,
                 self._hosting.readings,
+                self._troubles.readings,
             ]
             add_probes(control.site, self._readiness, sources)
             ports["control"] = await control.serve(self._server, reserved)
@@ -216,8 +224,13 @@ class Embedded:
         return min(self.gate.beat(late_s), self._hosting.beat(late_s))
 
     def _readiness(self) -> bytes:
+        """Return whether claims are decided here. What does not stop them, such as records that are away, is told, and
+        takes nobody's traffic away."""
         failing = self._fault is not None or self._stopping.is_set()
-        return ready_unless("the store has failed or the server is stopping" if failing else self._clocks.doubt)
+        troubled = self._troubles.current()
+        told = {} if troubled is None else {"troubled": troubled}
+        why = "the store has failed or the server is stopping" if failing else self._clocks.doubt
+        return ready_unless(why, **told)
 
     def _fail(self, fault: StoreFailed) -> None:
         self._fault = fault

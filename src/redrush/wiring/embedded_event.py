@@ -39,6 +39,7 @@ from redrush.wiring.dependencies import breaker_readings
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
 from redrush.wiring.steering import Steering, operation_failed
+from redrush.wiring.troubles import Troubles
 
 EMBEDDED_SET = "embedded"
 """The one set of the embedded form."""
@@ -59,6 +60,7 @@ class EmbeddedEvent:
         clock: SteadyClock,
         clocks: ClockWatch,
         log: Any,
+        troubles: Troubles,
         failed: Callable[[StoreFailed], None],
         open_store: OpenStore | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class EmbeddedEvent:
         self._clock = clock
         self._clocks = clocks
         self._log = log
+        self._troubles = troubles
         self._failed = failed
         self._open_store = open_store or SqliteStore.open_path
         self._is_open = False
@@ -158,7 +161,7 @@ class EmbeddedEvent:
             busy=self._rushing,
             paused=self._settlement_paused,
             grants_per_s_max=lambda: self.steering.board.snapshot.number(GRANTS_PER_SECOND_MAX),
-            on_fault=lambda fault: self._log.error("recording failed, claims go on", fault=str(fault)),
+            on_fault=self._troubles.listener("recording"),
         )
         self.closer = Closer(
             self._store,
@@ -167,7 +170,7 @@ class EmbeddedEvent:
             drain=self._drained,
             moved=self._refilled,
             paused=self._settlement_paused,
-            on_fault=lambda fault: self._log.error("closing a round failed", fault=str(fault)),
+            on_fault=self._troubles.listener("closing"),
         )
         self._run("closer", self.closer.run())
         campaign, amounts = self.sealed.campaign.id, self.sealed.amounts
@@ -204,7 +207,7 @@ class EmbeddedEvent:
         gate = GateReadings(self.gate, asyncio.get_running_loop().time)
         self.steering.run_rules(
             lambda: {**gate(), **recorder_readings(self.recorder), **rules_of_reconciling(self.reconciling)},
-            lambda fault: self._log.error("an automatic rule failed, claims go on", fault=str(fault)),
+            self._troubles.listener("rules"),
         )
 
     def _settlement_paused(self) -> bool:

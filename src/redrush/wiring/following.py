@@ -19,7 +19,8 @@ from redrush.ports.switch_line import SwitchLine
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.metrics import Reading
 from redrush.wiring.control_tls import control_address, shown_by
-from redrush.wiring.role import Parts, Surroundings, Troubles
+from redrush.wiring.role import Parts, Surroundings
+from redrush.wiring.troubles import Troubles
 
 TELL_S: Final = 0.5
 """How often a process tells its readings: rules wait for seconds."""

@@ -30,8 +30,9 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.following import Knowing, Reporting, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import gate_readings
-from redrush.wiring.role import Announce, Parts, Surroundings, Troubles, ready_unless, run_role, surroundings
+from redrush.wiring.role import Announce, Parts, Surroundings, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_stores, times_of
+from redrush.wiring.troubles import Troubles
 
 
 class GateRole:

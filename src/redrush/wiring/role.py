@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import uvloop
@@ -16,7 +16,7 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import ConfigError
 from redrush.gate.open_files import raise_files_max
 from redrush.gate.views import Computed
 from redrush.http import answers
@@ -27,9 +27,6 @@ from redrush.http.site import Site
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
 from redrush.wiring.steering import ControlPort
-
-TROUBLED_S: Final = 5.0
-"""How long after its last fault a part still counts as troubled: parts that go on by themselves report each try."""
 
 Announce = Callable[[dict[str, Address]], None]
 
@@ -139,40 +136,6 @@ class Parts:
             while isinstance(fault, BaseExceptionGroup):
                 fault = fault.exceptions[0]
             self.fail(fault)
-
-
-class Troubles:
-    """The faults that parts report while they go on: logged when they begin, counted, and asked about for readiness."""
-
-    def __init__(self, log: Any) -> None:
-        self._log = log
-        self._last: dict[str, tuple[float, str]] = {}
-        self._counts: dict[str, int] = {}
-
-    def listener(self, part: str) -> Callable[[RedrushError], None]:
-        """Return what a part calls at a fault."""
-        return lambda fault: self._hear(part, str(fault))
-
-    def current(self) -> str | None:
-        """Return a fault of the last seconds, or None."""
-        now_s = asyncio.get_running_loop().time()
-        for part, (at_s, fault) in self._last.items():
-            if now_s - at_s < TROUBLED_S:
-                return f"{part}: {fault}"
-        return None
-
-    def readings(self) -> Iterator[Reading]:
-        """Yield how many faults each part has had."""
-        for part, count in self._counts.items():
-            yield Reading("redrush_faults", "Faults that were outlived", "counter", (("part", part),), count)
-
-    def _hear(self, part: str, fault: str) -> None:
-        now_s = asyncio.get_running_loop().time()
-        at_s, before = self._last.get(part, (-TROUBLED_S, ""))
-        self._counts[part] = self._counts.get(part, 0) + 1
-        self._last[part] = (now_s, fault)
-        if before != fault or now_s - at_s >= TROUBLED_S:
-            self._log.warning("trouble, goes on", part=part, fault=fault)
 
 
 def ready_unless(why: str | None, **told: object) -> bytes:

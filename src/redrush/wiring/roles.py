@@ -44,9 +44,10 @@ from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
-from redrush.wiring.role import Announce, Parts, Role, Surroundings, Troubles, ready_unless, run_role, surroundings
+from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
 from redrush.wiring.steering import Steering, operation_failed
+from redrush.wiring.troubles import Troubles
 from redrush.wiring.wardens import Wardens
 
 
