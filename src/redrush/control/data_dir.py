@@ -111,7 +111,7 @@ class DataDir(msgspec.Struct, frozen=True):
 
     @property
     def witness(self) -> Path:
-        """What says how far the journal is, apart from it."""
+        """The file that says how far the journal is, apart from the journal."""
         return self.root / "journal.witness"
 
     @property

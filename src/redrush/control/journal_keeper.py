@@ -33,7 +33,7 @@ class JournalLost(ConfigError):
 
 
 class SealedUp(msgspec.Struct, frozen=True):
-    """What the journal remembers of the sealed files: the campaign's SHA-256, and a digest of each key."""
+    """The sealed files as the journal remembers them: the campaign's SHA-256, a digest of each key."""
 
     sha256: str
     keys: dict[str, str]

@@ -371,7 +371,7 @@ class Warden:
             server.cut("told")
 
     async def _ask_again(self) -> None:
-        """What was just changed is seen at the next look."""
+        """Ask the servers anew, so that the next look sees what was just changed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_S):
                 await asyncio.gather(*(probe.ask() for probe in self._probes.values() if probe.seen is not None))

@@ -59,7 +59,7 @@ class Mark(msgspec.Struct):
 
 
 class Witnessed(msgspec.Struct, frozen=True):
-    """What a witness says."""
+    """The content of a witness: which journal, and how far."""
 
     identity: Identity
     mark: Mark

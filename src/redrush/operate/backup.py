@@ -56,7 +56,7 @@ class CopiedFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup has, and up to where."""
+    """The files of a backup, with the log record up to which it goes."""
 
     version: int
     campaign: str

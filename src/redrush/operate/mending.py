@@ -116,7 +116,7 @@ def promote_data_dir(data_dir: DataDir, why: str, who: str, *, yes: bool) -> Men
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What somebody wants done with a journal, of what it is made, and why."""
+    """An operator's order about a journal: what to do, what to make the journal of, why, and who wants it."""
 
     what: str
     made_of: str

@@ -52,7 +52,7 @@ class OperationRefused(RedrushError):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who gives an order: with which token, and under which name besides."""
+    """The person or program that gives an order: its token, and the name that it gives besides."""
 
     said: str = ""
     token: Path | None = None

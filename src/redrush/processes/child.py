@@ -45,7 +45,7 @@ LOG_BYTES_MAX: Final = 8_000_000
 
 
 class State(StrEnum):
-    """What a child does now."""
+    """The state of a child, as the status shows it."""
 
     STARTING = "starting"
     READY = "ready"
@@ -60,7 +60,7 @@ class ChildFailed(ProcessFailed):
 
 
 class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `name` is also that of its log; `address` is where it is found."""
+    """A process to run. `name` is also the name of its log; `address` is where it is found."""
 
     name: str
     role: str

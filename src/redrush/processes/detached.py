@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"[a-z]+ http://\S+")
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    """What is read of an entry of the log."""
+    """The fields that are read of an entry of the log."""
 
     event: str
     level: str

@@ -90,7 +90,9 @@ def _program(path: str) -> Program | None:
 
 
 class Guard(NamedTuple):
-    """Who may do what with a server. `users` are lines of its configuration, `access` is one of them who may look
+    """The users of a server.
+
+    `users` are lines of its configuration, `access` is one of them who may look
     how it is, and `runs_as` is whom it runs as itself; None: as this process does."""
 
     users: str

@@ -19,7 +19,7 @@ from redrush.stack.stack_dir import StackDir
 
 
 class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for. Ports of 0 mean any free one."""
+    """The options of `redrush stack up`. A port of 0 means any free one."""
 
     sets: int
     replicas: int

@@ -65,7 +65,7 @@ class SetWithheld(RedrushError):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What a server says of itself. `follows` is None for a primary; epoch and seq are 0 where there is no set."""
+    """A server's answer about itself. `follows` is None for a primary; epoch and seq are 0 where there is no set."""
 
     follows: Address | None
     in_sync: bool

@@ -34,7 +34,7 @@ class StackDir(msgspec.Struct, frozen=True):
 
     @property
     def event(self) -> DataDir:
-        """What a stack's directory has in common with every other."""
+        """The directory as that of an event: the files that every event has."""
         return DataDir(self.root)
 
     @property

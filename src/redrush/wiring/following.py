@@ -134,7 +134,7 @@ async def _follow(heard: AsyncIterator[Snapshot], apply: Callable[[Snapshot], No
 
 
 class Reporting:
-    """Tells the control role how this process is: sent and forgotten, and not sent while operators want it so."""
+    """Tells the control role the readings of this process: sent and forgotten, not sent while operators want that."""
 
     def __init__(self, around: Surroundings, source: str) -> None:
         self._address = control_of(around)

@@ -46,7 +46,7 @@ async def _transfers_of_others(
 
 
 class Wardens:
-    """They watch from `run` on, and are done with once their parts are cancelled and `close` was called."""
+    """The wardens watch from `run` on, until their parts are cancelled and `close` was called."""
 
     def __init__(self, around: Surroundings, stores: Mapping[str, Store], told: Callable[[str], None]) -> None:
         """`stores` of all sets, by set. Raises ConfigError if another control process watches over one of the sets."""
