@@ -46,3 +46,22 @@ def test_memory_grows_with_grants_only(tmp_path: Path) -> None:
             assert after_losers - sold_out < GRANTS  # not a byte for each of as many losers: nothing is kept of them
 
     asyncio.run(run())
+
+
+SMALL_POTS: Final = 100_000
+
+SMALL_POT_BYTES_MAX: Final = 300
+"""Of an open pot of ten slots whose opening is recorded."""
+
+
+def test_an_open_small_pot_costs_little(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with servers(tmp_path, 1) as (server,), store_on(server) as store:
+            before = await _used_bytes(server)
+            await store.open([PotTerms(f"packet{k:09d}", Slots(10 * k, 10)) for k in range(SMALL_POTS)])
+            await store.trim(store.last_seq())
+            per_pot = (await _used_bytes(server) - before) / SMALL_POTS
+            print(f"{per_pot:.0f} bytes per open small pot")  # noqa: T201 - the figure
+            assert per_pot < SMALL_POT_BYTES_MAX
+
+    asyncio.run(run())

@@ -20,6 +20,7 @@ from redrush.drill.bench.registered import REGISTERED
 from redrush.drill.bench.report import Report
 from redrush.drill.bench.restart import RESTART
 from redrush.drill.bench.scaling import SCALING
+from redrush.drill.bench.small_pots import SMALL_POTS
 from redrush.drill.bench.splitting import SPLITTING
 from redrush.drill.bench.tools import find_tools
 from redrush.drill.bench.valkey_grabs import VALKEY_GRABS
@@ -33,6 +34,7 @@ MEASUREMENTS = (
     MEMORY,
     RESTART,
     SPLITTING,
+    SMALL_POTS,
     REGISTERED,
     OPEN_LOOP,
     VALKEY_GRABS,
