@@ -17,6 +17,7 @@ set's absence, and its answers.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from redrush.core.load import queue
@@ -31,6 +32,8 @@ from redrush.ports.store import Claim, Claimed, ClaimResult, Store, StoreFailed,
 
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
+
+NOBODY: Final[Mapping[str, Claimed]] = MappingProxyType({})
 
 DOUBTFUL_MAX: Final = 65_536
 """Claims of batches whose fate is unknown that are remembered as such; beyond it the store's memory is not used."""
@@ -67,7 +70,7 @@ class SetPot:
         self.lane = lane
         self.desk: Desk
         """Whose pot it is; set by the desk itself."""
-        self.known: Mapping[str, Claimed] = {}
+        self.known = NOBODY
         """Grants that the store knows of in this process; those of claims under way or doubtful may not be durable."""
         self.open = False
         """Whether claims may be sent there: it was opened once."""
@@ -86,7 +89,7 @@ class SetPot:
 
     def close(self) -> None:
         """Take no claims any more, and know nobody."""
-        self.known = {}
+        self.known = NOBODY
         self.open = self.warm = False
 
 
@@ -330,7 +333,7 @@ class Lane:
         self.doubtful.update(_asked(batch))
         if len(self.doubtful) > DOUBTFUL_MAX:
             for pot in {pot for pot, _ in self.doubtful}:
-                pot.known = {}
+                pot.known = NOBODY
             self.doubtful.clear()
         self._fate_unknown(batch, answers.SET_AWAY)
         self.close()
