@@ -13,7 +13,7 @@ from redrush.dependency import Unanswered
 from redrush.gate.queries import Queries, refused
 from redrush.gate.rush.rush import TIME_FRESH_US, Rush
 from redrush.http import answers
-from redrush.http.route import Fixed, Waiter
+from redrush.http.route import Tagged, Waiter
 
 POLICY_CACHED_S = 60
 """How long the client policy may be cached: it is fetched once a visit, and a change need not be quicker than that."""
@@ -134,10 +134,10 @@ async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, str]) ->
     return None
 
 
-def policy_view(policy: ClientPolicy) -> Fixed:
+def policy_view(policy: ClientPolicy) -> Tagged:
     """Return the route of `GET /v1/policy`: the client policy as data."""
     head = f"Cache-Control: public, max-age={POLICY_CACHED_S}\r\n"
-    return Fixed(answers.answer(200, msgspec.json.encode(policy), headers=head))
+    return Tagged(msgspec.json.encode(policy), head)
 
 
 class Computed:

@@ -6,14 +6,13 @@ prebuilt head and its own JSON.
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 
-_REASONS = {
-    200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
-    408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type",
-    417: "Expectation Failed", 421: "Misdirected Request", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable",
-}  # fmt: skip
+_REASONS = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",  # as RFC 9110 has it, which is newer than the phrases of Python 3.11
+}
+"""What stands behind a status: every one that there is."""
 
 
 ELSEWHERE = "X-Redrush-Elsewhere: 1\r\n"
@@ -32,6 +31,11 @@ def answer(status: int, body: bytes, content_type: str = "application/json", hea
 def no_content(headers: str) -> bytes:
     """Return a 204 answer with these header lines. It has no length (RFC 9110, 8.6)."""
     return f"HTTP/1.1 204 {_REASONS[204]}\r\n{headers}\r\n".encode("ascii")
+
+
+def not_modified(headers: str) -> bytes:
+    """Return a 304 answer with these header lines, its ETag among them. It has no body (RFC 9110, 15.4.5)."""
+    return f"HTTP/1.1 304 {_REASONS[304]}\r\n{headers}\r\n".encode("ascii")
 
 
 def json_answer(fields: dict[str, Any], headers: str = "Cache-Control: no-store\r\n") -> bytes:

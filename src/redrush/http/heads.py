@@ -49,13 +49,15 @@ only those are possessive that give up at their first sign, and a look back sees
 def _expression() -> str:
     name = f"{_token_but('')}*+"
     text = "[ -~]*+"  # tabs and bytes above ASCII are fine too, and rare
-    usual = f"{_token_but('acehoptx')}{name}"
+    usual = f"{_token_but('acehioptx')}{name}"
     # What deciding names begin with, and how else names may go on from there.
     others = "|".join(
         (
             f"[Aa]cc{name}",
             f"[Xx]-(?:{_token_but('f')}{name}|[Ff]orwarded-[HhPpSs]{name})",
             f"[Cc](?:oo|{_token_but('o')}){name}",
+            # Whether it has the answer already is for the careful reader: who asks so asks seldom.
+            f"[Ii](?:{_token_but('f')}|[Ff]-{_token_but('n')}){name}",
             f"[Tt](?:race|{_token_but('r')}){name}",
             f"[Pp](?:ri|ra|{_token_but('r')}){name}",
         )

@@ -52,6 +52,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     host: bytes = b""
     origin: bytes = b""
     """Of the page that asks, as its browser says; empty where it says nothing."""
+    if_none_match: bytes = b""
+    """Tags of what the client, or a cache before it, has already (RFC 9110, 13.1.2); lines of several joined."""
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
@@ -66,8 +68,8 @@ class RequestReader:
     that it may send the body (RFC 9110, 10.1.1); whoever tells it sets that back."""
 
     __slots__ = ("_body", "_broken", "_content_type", "_decided", "_expectations", "_forwarded", "_framing",
-                 "_head_bytes", "_host", "_in_head", "_length", "_limits", "_origin", "_parser", "_pieces_bytes",
-                 "_ticket", "_url", "expects", "ready", "under_way")  # fmt: skip
+                 "_head_bytes", "_host", "_if_none_match", "_in_head", "_length", "_limits", "_origin", "_parser",
+                 "_pieces_bytes", "_ticket", "_url", "expects", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -85,6 +87,7 @@ class RequestReader:
         self._forwarded = b""
         self._host = b""
         self._origin = b""
+        self._if_none_match = b""
         self._decided: set[bytes] = set()
         self._expectations: list[bytes] = []
         self._length = 0
@@ -155,6 +158,8 @@ class RequestReader:
         elif name == b"origin":
             self._once(name)
             self._origin = value
+        elif name == b"if-none-match":
+            self._if_none_match = self._if_none_match + b"," + value if self._if_none_match else value
         elif name == b"x-forwarded-for":
             self._forwarded = self._forwarded + b"," + value if self._forwarded else value
         elif name == b"expect":
@@ -236,6 +241,7 @@ class RequestReader:
                 forwarded=self._forwarded,
                 host=self._host,
                 origin=self._origin,
+                if_none_match=self._if_none_match,
             )
         )
         self._begin()

@@ -1,11 +1,13 @@
 """What a site serves at a path, and who waits for its answers."""
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 import msgspec
 
 from redrush.core.identity.tickets import Ticket
+from redrush.http import answers
 from redrush.http.ticket_check import NONE_GENUINE, TicketCheck
 
 
@@ -36,6 +38,23 @@ class Fixed:
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the answer."""
         return self._answer
+
+
+class Tagged(Fixed):
+    """A public answer that is always the same, and that whoever has it already is not sent again."""
+
+    def __init__(self, body: bytes, headers: str) -> None:
+        """`body` is JSON; `headers` say how long it may be kept."""
+        self.etag = b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode("ascii")
+        lines = f"ETag: {self.etag.decode('ascii')}\r\n{headers}"
+        super().__init__(answers.answer(200, body, headers=lines))
+        self._not_modified = Fixed(answers.not_modified(lines))
+
+    def unless_had(self, if_none_match: bytes) -> Fixed:
+        """Return the route for whoever has what these tags name (`If-None-Match`): tags are compared weakly (RFC 9110,
+        8.8.3.2), `*` is any."""
+        tags = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
+        return self._not_modified if self.etag in tags or if_none_match.strip() == b"*" else self
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from redrush.http.dress import PLAIN, Dress, Dressed, Origins
 from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.http.hosts import Hosts
 from redrush.http.reader import Limits, Request
-from redrush.http.route import Endpoint, Fixed, Pattern, Route, RouteFor, TicketCounter
+from redrush.http.route import Endpoint, Fixed, Pattern, Route, RouteFor, Tagged, TicketCounter
 from redrush.http.seen_heads import SeenHeads
 from redrush.http.ticket_check import TicketCheck, Verifier
 
@@ -228,7 +228,7 @@ class Site:
         if isinstance(endpoint, TicketCounter):
             return self._at_counter(endpoint, request)
         if not endpoint.needs_ticket:
-            return endpoint, ""
+            return _conditional(endpoint, request.if_none_match), ""
         ticket = endpoint.tickets.admit(request.ticket, self.now_s)
         return ticket if isinstance(ticket, bytes) else (endpoint, ticket.user)
 
@@ -339,6 +339,13 @@ class Idler(Protocol):
 
     def abort(self) -> None:
         """End the connection now."""
+
+
+def _conditional(endpoint: Endpoint, if_none_match: bytes) -> Endpoint:
+    """Return what serves whoever has an answer already, as far as answers of this endpoint have tags."""
+    if not if_none_match or not isinstance(endpoint.route, Tagged):
+        return endpoint
+    return msgspec.structs.replace(endpoint, route=endpoint.route.unless_had(if_none_match), once=True)
 
 
 def _listed(methods: Sequence[bytes]) -> str:
