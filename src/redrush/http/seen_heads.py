@@ -4,7 +4,8 @@ Clients are of few kinds, and what their requests say is the same each time, but
 write into every request: an id, a trace, an address. So a head that came before is remembered as the pieces of bytes
 between such values, and the next one of its kind is found by comparing these pieces and looking at the values alone:
 each must be text as a line may have. A request found here differs from one that `redrush.http.heads.HEAD` has matched,
-and whose meaning was known, in nothing but such values; so it means the same. A quarter of what matching it costs.
+and whose meaning was known, in nothing but such values; so it means the same, for less than half of what
+matching costs.
 
 The pieces stand in a tree: from the front (everything up to the first own value, mostly the ticket) on to the next
 value, and so on to the end of the body. A request with a body of its own is not remembered: it is matched, as ever.
