@@ -151,8 +151,8 @@ def test_orders_are_carried_out_and_in_the_audit_log(stack: RunningStack) -> Non
     _healthy(stack)
     assert _listed(stack)[SET]["epoch"] > before["epoch"]
     lines = redrush("switch", "log", "--data", stack.data).out.splitlines()
-    assert lines[-2].endswith(f" ann: promote set s2 {replica} [disk is dying]")
-    assert lines[-1].endswith(" bob: lower set s1 [no spare]")
+    assert lines[-2].endswith(f" event (ann, as said): promote set s2 {replica} [disk is dying]")
+    assert lines[-1].endswith(" event (bob, as said): lower set s1 [no spare]")
 
 
 def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured(stack: RunningStack) -> None:
