@@ -1,5 +1,6 @@
 """Who asks too often: advice first, then a refusal, and nobody else notices. Time passes when the test says so."""
 
+import json
 import random
 import re
 import secrets
@@ -10,6 +11,7 @@ import pytest
 
 from redrush.core.load.buckets import Rate
 from redrush.core.steering.switches import ADDRESS_PER_SECOND, USER_PER_SECOND, Snapshot, registry_of
+from redrush.http import answers
 from redrush.http.asking_limits import QUOTA_EXCEEDED, AskingRules
 from redrush.http.client_address import ClientAddresses
 from tests.gate.world import CLOSES_US, OPENS_US, Answer, Client, RunningGate, request, running_gate
@@ -384,3 +386,13 @@ async def test_every_form_of_an_answer_with_advice_is_whole() -> None:
             plain, advised = [await client.ask(request("POST", path, gate.ticket(user))) for _ in range(2)]
             assert advised.json == plain.json | {"interval_ms": 4_000}
             assert int(advised.headers["content-length"]) == len(advised.body)
+
+
+def test_who_is_slowed_under_overload_is_told_one_interval_the_longer_one() -> None:
+    advice = f"RateLimit: x\r\n{answers.INTERVAL_HEADER}: 2000\r\n"
+    for overloaded_ms, told_ms in ((5_000, 5_000), (1_000, 2_000)):
+        head, _, body = answers.advising(answers.overloaded(overloaded_ms), 2_000, advice).partition(b"\r\n\r\n")
+        lines = [line for line in head.decode().split("\r\n") if line.startswith(answers.INTERVAL_HEADER)]
+        assert lines == [f"{answers.INTERVAL_HEADER}: {told_ms}"]
+        assert json.loads(body)["interval_ms"] == told_ms
+        assert head.count(b"\r\nRateLimit: x") == 1

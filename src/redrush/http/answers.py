@@ -63,7 +63,12 @@ def advising(complete: bytes, interval_ms: int, headers: str) -> bytes:
     head = re.sub(
         rb"\r\nContent-Length: \d+\r\n", b"\r\nContent-Length: %d\r\n" % len(body), head_of(complete), count=1
     )
-    return head.replace(b"\r\n", f"\r\n{headers}".encode("ascii"), 1) + body
+    # An answer that asks for more already, as under overload, says so in a header of its own: it stands once.
+    name, advice = INTERVAL_HEADER.encode("ascii"), headers.encode("ascii")
+    line = name + b": %d\r\n" % fields["interval_ms"]
+    head = re.sub(name + rb": \d+\r\n", b"", head)
+    advice = re.sub(name + rb": \d+\r\n", line, advice)
+    return head.replace(b"\r\n", b"\r\n" + advice, 1) + body
 
 
 def closing(complete: bytes) -> bytes:
