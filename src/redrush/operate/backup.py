@@ -28,7 +28,7 @@ from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.mending import Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
 from redrush.ports.log_rows import Row, record_of
-from redrush.ports.store import Granted
+from redrush.ports.store import grants_of
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.salvage import salvage
 
@@ -237,9 +237,7 @@ def _newer_receipt(source: Path, rows: list[Row], receipts: Iterable[str]) -> st
     keys = load_keys(DataDir(source)).receipts
     granted = set()
     for row in rows:
-        record = record_of(row)
-        if isinstance(record, Granted):
-            granted |= {(record.pot, slot, user) for slot, user in enumerate(record.users, record.first_slot)}
+        granted |= {(grant.pot, grant.slot, grant.user) for grant in grants_of(record_of(row))}
     for text in texts:
         found = verify_receipt(keys, text)
         if found is not None and (found.round, found.slot, found.user) not in granted:

@@ -21,7 +21,7 @@ from redrush.control.event import load_event
 from redrush.control.issuing import plan_tickets
 from redrush.control.sealing import seal
 from redrush.drill.bench.browser import ask
-from redrush.ports.store import Granted, PotTerms, claims_of
+from redrush.ports.store import PotTerms, claims_of, grants_of
 from redrush.processes.failure import ProcessFailed
 from redrush.processes.loopback import free_port
 from redrush.processes.pinned import Child, Cores, Target
@@ -128,7 +128,7 @@ def grant_in_bulk(event: Event, users: Sequence[str], round_id: str = "rush") ->
 def granted(event: Event) -> int:
     """Return how many slots the journal says are granted. For a server that has ended: what is on the disk counts."""
     with LogReader(event.data.journal) as journal:
-        return sum(len(record.users) for record in journal.records() if isinstance(record, Granted))
+        return sum(1 for record in journal.records() for _ in grants_of(record))
 
 
 def expect(port: int, ticket: str, outcome: str, *, repeat: bool | None = None, round_id: str = "rush") -> bytes:
