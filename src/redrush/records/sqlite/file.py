@@ -41,6 +41,7 @@ def open_file(path: Path, tell: Tell) -> tuple[apsw.Connection, apsw.Connection]
             _create_or_migrate(writer, path, sql["tables"], tell)
         _tune(writer)
         writer.execute(sql["create_fresh_grants"])
+        writer.execute(sql["create_fresh_rules"])
         writer.execute(sql["create_fresh_postings"])
         reader = _connect(path, apsw.SQLITE_OPEN_READWRITE)
         opened.callback(reader.close, force=True)

@@ -11,7 +11,17 @@ CREATE TEMP TABLE fresh_grants (
     until_us     INTEGER
 ) STRICT;
 
+-- name: create_fresh_rules
+-- How the grants of each pot are posted, holds aside.
+CREATE TEMP TABLE fresh_rules (
+    pot           INTEGER PRIMARY KEY,
+    id_prefix     TEXT NOT NULL,
+    debit_account TEXT NOT NULL,
+    credit_prefix TEXT NOT NULL
+) STRICT;
+
 -- name: create_fresh_postings
+-- Of everything that has no rule.
 CREATE TEMP TABLE fresh_postings (
     id             TEXT    NOT NULL,
     debit_account  TEXT    NOT NULL,
@@ -59,24 +69,14 @@ INSERT INTO fresh_grants (pot, slot, "user", amount_minor, at_us)
 SELECT :pot, :first_slot + key, value ->> 0, value ->> 1, :at_us
   FROM json_each(:grants);
 
--- name: load_grant_postings
-INSERT INTO fresh_postings
-SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_minor, at_us
-  FROM fresh_grants
- WHERE rowid > :after_row;
+-- name: load_rule
+INSERT INTO fresh_rules VALUES (:pot, :id_prefix, :debit_account, :credit_prefix) ON CONFLICT DO NOTHING;
 
 -- name: load_scattered
 -- :grants is [[pot's number, slot, user, amount_minor, request, number, until_us], …].
 INSERT INTO fresh_grants
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :at_us, value ->> 4, value ->> 5, value ->> 6
   FROM json_each(:grants);
-
--- name: load_scattered_postings
--- By the rule of one pot, of the rows that were loaded last.
-INSERT INTO fresh_postings
-SELECT :id_prefix || slot, :debit_account, :credit_prefix || "user", amount_minor, at_us
-  FROM fresh_grants
- WHERE rowid > :after_row AND pot = :pot AND number = 0;
 
 -- name: confirm
 UPDATE grants SET until_us = NULL WHERE pot = :pot AND slot = :slot AND number = :number;
@@ -94,19 +94,44 @@ SELECT pot, slot, "user", amount_minor, at_us, request, number, until_us FROM fr
 -- name: keep_postings
 INSERT INTO postings SELECT :campaign, id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
 
+-- name: post_grants
+INSERT INTO postings
+SELECT :campaign, id_prefix || slot, debit_account, credit_prefix || "user", amount_minor, at_us
+  FROM fresh_grants JOIN fresh_rules USING (pot)
+ WHERE number = 0 AND amount_minor > 0;
+
+-- name: debit_pots
+INSERT INTO accounts
+SELECT :campaign, debit_account, sum(amount_minor), 0
+  FROM fresh_grants JOIN fresh_rules USING (pot)
+ WHERE number = 0 AND amount_minor > 0
+ GROUP BY debit_account
+ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
+
+-- name: credit_users
+-- Grouping also sorts, so that neighbouring accounts are written together: half the pages of arrival order.
+INSERT INTO accounts
+SELECT :campaign, credit_prefix || "user" AS account, 0, sum(amount_minor)
+  FROM fresh_grants JOIN fresh_rules USING (pot)
+ WHERE number = 0 AND amount_minor > 0
+ GROUP BY account
+ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
+
 -- name: debit_accounts
 INSERT INTO accounts
 SELECT :campaign, debit_account, sum(amount_minor), 0 FROM fresh_postings GROUP BY debit_account
 ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
 
 -- name: credit_accounts
--- Grouping also sorts, so that neighbouring accounts are written together: half the pages of arrival order.
 INSERT INTO accounts
 SELECT :campaign, credit_account, 0, sum(amount_minor) FROM fresh_postings GROUP BY credit_account
 ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
 
 -- name: clear_fresh_grants
 DELETE FROM fresh_grants;
+
+-- name: clear_fresh_rules
+DELETE FROM fresh_rules;
 
 -- name: clear_fresh_postings
 DELETE FROM fresh_postings;

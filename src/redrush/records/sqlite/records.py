@@ -22,6 +22,7 @@ from typing import Any, Self
 import apsw
 import msgspec
 
+from redrush.core.money.ledger import GrantRule
 from redrush.core.nobody import ignore
 from redrush.ports.log_rows import Row, chain_after, granted_row, row_of, users_text
 from redrush.ports.records import (
@@ -62,6 +63,7 @@ class SqliteRecords:
         self._path = path
         self._campaigns: dict[str, int] = {}
         self._pots: dict[tuple[int, str], int] = {}
+        self._ruled: set[int] = set()  # pots whose rule is among the fresh ones
         self._writer = writer
         self._reader = reader
         self._sql = load_statements(PACKAGE, "queries.sql")
@@ -239,42 +241,43 @@ class SqliteRecords:
             raise
 
     def _forget_numbers(self) -> None:
+        self._ruled.clear()
         self._campaigns.clear()
         self._pots.clear()
 
     def _load(self, changes: Iterable[Change], campaign: int) -> None:
-        """Fill the connection's own tables of fresh grants and postings from the changes."""
-        grants_loaded = 0
+        """Fill the connection's own tables of fresh grants, rules and postings from the changes."""
         for change in changes:
             if isinstance(change, GrantRun):
-                self._load_run(change, self._pot(campaign, change.pot), after_row=grants_loaded)
-                grants_loaded += len(change.users)
+                self._load_run(change, campaign)
                 continue
             if isinstance(change, ScatteredGrants):
-                self._load_scattered(change, campaign, after_row=grants_loaded)
-                grants_loaded += len(change.record.grants)
+                self._load_scattered(change, campaign)
             for posting in change.postings:
                 self._writer.execute(self._sql["load_posting"], msgspec.structs.asdict(posting))
 
-    def _load_run(self, run: GrantRun, pot: int, after_row: int) -> None:
+    def _load_run(self, run: GrantRun, campaign: int) -> None:
+        pot = self._load_rule(campaign, run.pot, run.rule)
         worth = _encode(list(zip(run.users, run.amounts_minor, strict=True))).decode()
         placed = {"first_slot": run.first_slot, "pot": pot, "at_us": run.at_us, "grants": worth}
         self._writer.execute(self._sql["load_grants"], placed)
-        self._writer.execute(
-            self._sql["load_grant_postings"], {**msgspec.structs.asdict(run.rule), "after_row": after_row}
-        )
 
-    def _load_scattered(self, change: ScatteredGrants, campaign: int, after_row: int) -> None:
-        pots = {name: self._pot(campaign, name) for name in change.rules}
+    def _load_scattered(self, change: ScatteredGrants, campaign: int) -> None:
+        pots = {name: self._load_rule(campaign, name, rule) for name, rule in change.rules.items()}
         rows = [
             (pots[grant.pot], grant.slot, grant.user, amount_minor, grant.request, grant.number, grant.until_us)
             for grant, amount_minor in zip(change.record.grants, change.amounts_minor, strict=True)
         ]
         placed = {"at_us": change.record.at_us, "grants": _encode(rows).decode()}
         self._writer.execute(self._sql["load_scattered"], placed)
-        for name, rule in change.rules.items():
-            of_pot = {**msgspec.structs.asdict(rule), "pot": pots[name], "after_row": after_row}
-            self._writer.execute(self._sql["load_scattered_postings"], of_pot)
+
+    def _load_rule(self, campaign: int, name: str, rule: GrantRule) -> int:
+        """Say how the pot's grants are posted; return its number."""
+        pot = self._pot(campaign, name)
+        if pot not in self._ruled:
+            self._ruled.add(pot)
+            self._writer.execute(self._sql["load_rule"], {"pot": pot, **msgspec.structs.asdict(rule)})
+        return pot
 
     def _end_holds(self, changes: Sequence[Change], campaign: int) -> None:
         """Make holds permanent, or take them away."""
@@ -291,10 +294,16 @@ class SqliteRecords:
                     )
 
     def _keep(self, campaign: int) -> None:
-        self._writer.execute(self._sql["keep_grants"])
+        of_campaign = {"campaign": campaign}
+        if self._ruled:
+            self._writer.execute(self._sql["keep_grants"])
+            for name in ("post_grants", "debit_pots", "credit_users"):
+                self._writer.execute(self._sql[name], of_campaign)
+            self._writer.execute(self._sql["clear_fresh_grants"])
+            self._writer.execute(self._sql["clear_fresh_rules"])
+            self._ruled.clear()
         for name in ("keep_postings", "debit_accounts", "credit_accounts"):
-            self._writer.execute(self._sql[name], {"campaign": campaign})
-        self._writer.execute(self._sql["clear_fresh_grants"])
+            self._writer.execute(self._sql[name], of_campaign)
         self._writer.execute(self._sql["clear_fresh_postings"])
 
     def _row(self, connection: apsw.Connection, name: str, /, **values: Any) -> tuple[Any, ...]:
