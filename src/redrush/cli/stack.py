@@ -93,7 +93,8 @@ def status(
         _fail_if_withheld(found["withheld"])
         return
     for process in found["processes"]:
-        why = process["why"] or (f"cannot grant: {process['reason']}" if process.get("reason") else "")
+        cannot = f"cannot grant: {process['reason']}" if process.get("reason") else ""
+        why = process["why"] or cannot or process.get("disagrees") or ""
         remarks = f"{process.get('durability') or '':<8} {why}"
         line = (
             f"{process['name']:<14} {process['role']:<9} {process['set'] or '-':<6} {process['pid'] or '-':>8} "

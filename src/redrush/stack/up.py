@@ -227,7 +227,8 @@ def status(stack: StackDir) -> dict[str, Any]:
     """Return who runs, as `stack status --json` prints it. NotRunning if nothing does.
 
     A store's `durability` is what its set's grants rest on, and `reason` why that cannot grant (`Absence`), None where
-    it can, and both None where the control role cannot be asked now. `why` is what a process lacks that is not ready;
+    it can, and both None where the control role cannot be asked now. A recorder's `disagrees` is what the running
+    reconciliation finds wrong in the records, None if nothing. `why` is what a process lacks that is not ready;
     `lacking` is why not every claim could be granted, and which share could, None if every one could. `withheld` says
     of each set that grants nothing until an operator gives an order which order that is.
     """
@@ -241,6 +242,9 @@ def status(stack: StackDir) -> dict[str, Any]:
         if running.role == STORE:
             found = told.get(str(running.set), {})
             row |= {"durability": found.get("durability"), "reason": found.get("reason")}
+        elif running.role == "recorder" and running.process is not None and running.process.alive:
+            port = int(running.address.rpartition(":")[2])
+            row["disagrees"] = asyncio.run(lacking(HOST, port, "/reconcile"))
         rows.append(row)
     control = next((running.address for running in state.processes if running.role == "control"), None)
     why = ROLES_LATER if control is None else asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))

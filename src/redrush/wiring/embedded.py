@@ -32,6 +32,7 @@ from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
 from redrush.wiring.readings import gate_readings
+from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import add_probes, ready_unless
 from redrush.wiring.steering import ControlPort
 from redrush.wiring.troubles import Troubles
@@ -205,6 +206,7 @@ class Embedded:
             )
             event.steering.serve_on(control.site)
             event.control_sites.append(control.site)
+            serve_agreement(control.site, event.reconciling)
             control.site.elsewhere = self._hosting.find_control
             sources = [
                 lambda: gate_readings(event.gate),

@@ -44,6 +44,7 @@ from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import breaker_readings, dependency_readings
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
+from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
 from redrush.wiring.steering import Steering, operation_failed
@@ -96,6 +97,7 @@ class RecorderRole:
         recorder, watch = self._recorder, self._reconciling
         self._parts.add("recorder", recorder.run())
         self._parts.add("reconciliation", watch.run())
+        serve_agreement(control, watch)
         self._parts.add(
             "readings",
             self._reporting.run(lambda: {**recorder_readings(recorder), **rules_of_reconciling(watch)}),

@@ -102,19 +102,23 @@ SELECT :campaign, id_prefix || slot, debit_account, credit_prefix || "user", amo
 
 -- name: debit_pots
 INSERT INTO accounts
-SELECT :campaign, debit_account, sum(amount_minor), 0
-  FROM fresh_grants JOIN fresh_rules USING (pot)
- WHERE number = 0 AND amount_minor > 0
- GROUP BY debit_account
+SELECT :campaign, debit_account, of_pot, 0
+  FROM (SELECT pot, sum(amount_minor) AS of_pot
+          FROM fresh_grants
+         WHERE number = 0 AND amount_minor > 0
+         GROUP BY pot)
+  JOIN fresh_rules USING (pot)
+ WHERE true
 ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
 
 -- name: credit_users
 -- Grouping also sorts, so that neighbouring accounts are written together: half the pages of arrival order.
 INSERT INTO accounts
-SELECT :campaign, credit_prefix || "user" AS account, 0, sum(amount_minor)
-  FROM fresh_grants JOIN fresh_rules USING (pot)
+SELECT :campaign, (SELECT credit_prefix FROM fresh_rules WHERE fresh_rules.pot = fresh_grants.pot) || "user",
+       0, sum(amount_minor)
+  FROM fresh_grants
  WHERE number = 0 AND amount_minor > 0
- GROUP BY account
+ GROUP BY pot, "user"
 ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
 
 -- name: debit_accounts

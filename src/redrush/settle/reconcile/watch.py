@@ -1,7 +1,7 @@
 """Runs a vigil beside everything else: in a thread, at a bounded share of a processor, and out of the way of a rush."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -43,6 +43,11 @@ class Watch:
         self._busy = busy
         self._told: set[str] = set()
         self._began_s = 0.0
+
+    @property
+    def stands(self) -> Sequence[str]:
+        """What disagrees now, in words, the oldest first."""
+        return self._vigil.problems
 
     @property
     def problems(self) -> int:
