@@ -9,17 +9,17 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
  LIMIT :limit;
 
 -- name: examined_grants
--- :places is [[pot's name, first slot, count], …].
+-- :places is [[pot's name, first slot, count], …]. CROSS JOIN: SQLite would go through a whole pot for each slice otherwise.
 SELECT pots.name, grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number
   FROM json_each(:places)
-  JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
-  JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2);
+ CROSS JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
+ CROSS JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2);
 
 -- name: examined_unposted
 SELECT pots.name, grants.slot
   FROM json_each(:places)
-  JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
-  JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2)
+ CROSS JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
+ CROSS JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2)
  WHERE grants.number = 0
    AND grants.amount_minor > 0
    AND NOT EXISTS (
