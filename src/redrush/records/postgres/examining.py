@@ -97,3 +97,4 @@ class ExaminedDatabase:
     def _greet(self, connection: psycopg.Connection[Any]) -> None:
         bound = {"milliseconds": str(int(EXAMINED_MAX_S * 1_000))}
         connection.execute(self._sql["bound_examination"].encode(), bound)
+        connection.execute(self._sql["by_index"].encode())
