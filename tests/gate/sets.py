@@ -27,6 +27,7 @@ from redrush.ports.store import (
     Claimed,
     ClaimResult,
     Grant,
+    Held,
     History,
     HoldState,
     LogRecord,
@@ -150,6 +151,30 @@ class RemoteStore:
 
     async def close(self) -> None:
         """The set stays."""
+
+
+class HoldingStore(MemoryStore):
+    """Opens every pot as one of holds, and counts how often it is asked for a state."""
+
+    HOLD_US = 600_000_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states = 0
+
+    async def open(self, pots: Sequence[PotTerms]) -> None:
+        await super().open([PotTerms(terms.pot, terms.slots, hold_us=self.HOLD_US) for terms in pots])
+
+    async def state(self, pot: str) -> PotState:
+        self.states += 1
+        return await super().state(pot)
+
+    async def give_back(self, pot: str, user: str, at_us: int) -> None:
+        """End the user's hold, and offer the slot at once."""
+        hold = await self.find(pot, user)
+        assert isinstance(hold, Held)
+        assert await self.release([Grant(pot, user, hold.slot, number=hold.number)], at_us) == [HoldState.RELEASED]
+        assert await self.offer([pot]) == 1
 
 
 class Line:

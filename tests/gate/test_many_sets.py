@@ -15,7 +15,7 @@ from redrush.http.reader import Limits
 from redrush.ports.news import NewTerms, Refilled, SoldOut
 from redrush.ports.store import PotTerms, StoreConflict, StoreFailed, claims_of
 from redrush.stores.memory import MemoryStore
-from tests.gate.sets import Asking, ManySets, OneGate, many_sets
+from tests.gate.sets import Asking, HoldingStore, ManySets, OneGate, many_sets
 from tests.gate.world import SECOND_US, until
 
 ROUND_R2_S = 3_600
@@ -245,6 +245,64 @@ async def test_slots_that_came_and_went_without_news_are_noticed() -> None:
         assert gate.r1.refills >= 1
         await until(gate.complete)
         assert (await gate.grab(winner))["outcome"] == "granted"
+
+
+async def _hold_all_but_one(event: ManySets, gate: OneGate) -> tuple[HoldingStore, HoldingStore]:
+    """Make the two sets hold what they grant, and grant every slot of r1 but the last of s2."""
+    first, second = HoldingStore(), HoldingStore()
+    event.sets.update(s1=first, s2=second)
+    gate.stores["s1"].inner, gate.stores["s2"].inner = first, second
+    await gate.among.start()
+    event.running.append(gate)
+    for user in (*event.users_of(0, 3), *event.users_of(1, 2)):
+        assert (await gate.grab(user))["outcome"] == "granted"
+    return first, second
+
+
+async def test_a_hold_that_came_back_and_was_granted_again_leaves_the_round_sold_out() -> None:
+    async with many_sets(("s1", "s2")) as event:
+        gate = OneGate(event, [SetPlace("s1"), SetPlace("s2")], Limits(), None)
+        first, _ = await _hold_all_but_one(event, gate)
+        await first.give_back("r1", event.users_of(0, 1)[0], event.clock.now_us)
+        event.at(1)
+        for user in (event.users_of(0, 4)[3], event.users_of(1, 3)[2]):
+            assert (await gate.grab(user))["outcome"] == "granted"
+        assert (await first.state("r1")).returned_ever == 1
+        await until(lambda: gate.r1.sold_out)
+
+
+async def test_a_hold_that_came_back_does_not_stand_for_a_slot_on_its_way() -> None:
+    async with many_sets(("s1", "s2")) as event:
+        gate = OneGate(event, [SetPlace("s1"), SetPlace("s2")], Limits(), None)
+        first, second = await _hold_all_but_one(event, gate)
+        await first.give_back("r1", event.users_of(0, 1)[0], event.clock.now_us)
+        event.at(1)
+        assert (await gate.grab(event.users_of(0, 4)[3]))["outcome"] == "granted"
+        slots = await second.take("r1", 1, "rebalance:r1:1:s1")
+        await gate.among._watches["r1"].look()
+        assert not gate.r1.sold_out
+        await first.give("r1", slots, "rebalance:r1:1:s1")
+        assert (await gate.grab(event.users_of(0, 5)[4]))["outcome"] == "granted"
+        await until(lambda: gate.r1.sold_out)
+
+
+async def test_a_hold_that_comes_back_behind_the_reader_and_is_granted_before_it_does_not_count_twice() -> None:
+    async with many_sets(("s1", "s2")) as event:
+        gate = OneGate(event, [SetPlace("s1"), SetPlace("s2")], Limits(), None)
+        first, second = await _hold_all_but_one(event, gate)
+        refills, looks = gate.r1.refills, first.states
+        gate.stores["s2"].hang()
+        await until(lambda: first.states > looks)  # its claims are counted, those of s2 are not yet
+        await second.take("r1", 1, "rebalance:r1:1:s1")  # and stays on its way
+        await first.give_back("r1", event.users_of(0, 1)[0], event.clock.now_us)
+        slots = await first.take("r1", 1, "rebalance:r1:2:s2")
+        await second.give("r1", slots, "rebalance:r1:2:s2")
+        await second.claim(claims_of("r1", event.users_of(1, 3)), event.clock.now_us)
+        looks = first.states
+        gate.stores["s2"].let_go()
+        await until(lambda: first.states > looks + 3)
+        assert not gate.r1.sold_out
+        assert gate.r1.refills == refills, "it was not said and taken back either"
 
 
 async def test_nobody_is_told_empty_from_memory_before_the_log_of_their_set_was_read_to_its_end() -> None:

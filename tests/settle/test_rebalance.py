@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.campaign import Campaign, Slots
 from redrush.errors import RedrushError
 from redrush.ports.news import Refilled, SoldOut
+from redrush.ports.store import Grant, Held, PotTerms
+from redrush.settle import rebalance
 from redrush.settle.rebalance import COMPLETE_AGAIN_US, LAST_MOVE_US, TELL_AGAIN_US, Rebalancer, RoundRebalancer
 from redrush.stores.memory import MemoryStore
 from tests.settle.breakable import BreakableStore, HeardLine
@@ -123,6 +125,82 @@ async def test_sold_out_is_not_told_while_slots_are_in_transit(world: World) -> 
     await world.look(3)
     assert SoldOut("r1") not in world.told
     assert sum((await world.left()).values()) == sum(run.count for run in slots)
+
+
+async def held_world(world: World) -> None:
+    """Make every grant of r1 a hold, and grant all but one slot of s3."""
+    for set_id, store in list(world.sets.items()):
+        holding = MemoryStore()
+        share = Slots(10 * (int(set_id[1:]) - 1), 10)
+        await holding.open([PotTerms("r1", share, hold_us=1_000_000)])
+        store.store = holding
+        await claim_all(store, world.round, set_id, 9 if set_id == "s3" else 10)
+
+
+async def give_back(store: BreakableStore, user: str) -> None:
+    """End the user's hold, and offer the slot at once."""
+    hold = await store.store.find("r1", user)
+    assert isinstance(hold, Held)
+    await store.store.release([Grant("r1", user, hold.slot, number=hold.number)], 1)
+    assert await store.store.offer(["r1"]) == 1
+
+
+def sold_out_with_holds(scenario: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
+    def test() -> None:
+        async def run() -> None:
+            campaign, _ = campaign_of(30, 6)
+            async with asyncio.timeout(TIMEOUT_S), opened_sets(campaign, 3) as sets:
+                world = World(campaign, sets)
+                await held_world(world)
+                await scenario(world)
+                await world.rebalancer.close()
+
+        asyncio.run(run())
+
+    test.__name__ = scenario.__name__
+    return test
+
+
+@sold_out_with_holds
+async def test_sold_out_is_told_though_a_hold_came_back_and_was_granted_again(world: World) -> None:
+    await give_back(world.sets["s1"], "s10")
+    await claim_all(world.sets["s1"], world.round, "again")
+    await world.look()
+    assert SoldOut("r1") not in world.told
+    await claim_all(world.sets["s3"], world.round, "last")
+    await world.look(3)
+    assert world.told[-1] == SoldOut("r1")
+    assert world.rebalancer.balance.sold_out
+
+
+@sold_out_with_holds
+async def test_a_hold_that_came_back_does_not_stand_for_a_slot_in_transit(world: World) -> None:
+    await give_back(world.sets["s1"], "s10")
+    await claim_all(world.sets["s1"], world.round, "again")
+    assert await world.sets["s3"].store.take("r1", 1, "rebalance:r1:x:s9")
+    assert not any((await world.left()).values())
+    await world.look(3)
+    assert SoldOut("r1") not in world.told
+
+
+@sold_out_with_holds
+async def test_a_hold_that_comes_back_between_two_readings_does_not_count_twice(world: World) -> None:
+    first, third = world.sets["s1"], world.sets["s3"]
+    assert await third.store.take("r1", 1, "rebalance:r1:x:s9")
+    go_on = third.stand_still("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rebalance, "LOOK_WAIT_S", TIMEOUT_S)
+        looking = asyncio.create_task(world.rebalancer.look())
+        while first.calls[-1:] != ["state"]:
+            await asyncio.sleep(0)
+        await give_back(first, "s10")
+        slots = await first.store.take("r1", 1, "rebalance:r1:y:s3")
+        await third.store.give("r1", slots, "rebalance:r1:y:s3")
+        await claim_all(third, world.round, "again")
+        go_on.set()
+        await looking
+    assert world.rebalancer.balance.stocks.keys() == world.sets.keys()
+    assert not world.rebalancer.balance.sold_out
 
 
 @in_world

@@ -4,10 +4,7 @@ It looks at every set many times a second, moves slots by the rules of `redrush.
 gates through the news of every set. Nothing waits for a set that does not answer: its look goes on in the background,
 and until that is back the set is left out, and so is one that a move is under way at.
 
-*Sold out* is exact although the sets are asked one after the other. What was claimed only grows, and so does what the
-round has (its own slots and leftover that was given to it; nothing leaves it before it closes). Where the claims add up
-to what the round has, and that was read *after* the claims, every slot was granted at that instant. Slots in transit,
-and those of a set out of reach, are not among the claims, so they keep it from being said.
+*Sold out* is exact although the sets are asked one after the other (`redrush.core.sets.stock`).
 
 A move must not end in a round that has closed, where nobody can claim any more. Asking the clock before a take makes
 that rare (`LAST_MOVE_US`), not impossible: the process or a store may be stopped for any time between two instructions.
@@ -27,8 +24,8 @@ import msgspec
 from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.phase import Phase, phase_of
-from redrush.core.sets.division import slots_in_play
 from redrush.core.sets.rebalancing import Balancer, Move, Stock
+from redrush.core.sets.stock import is_sold_out, slots_in_play
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.news import NewsLine, Refilled, SoldOut
@@ -164,7 +161,8 @@ class RoundRebalancer:
         self._busy: dict[str, set[str]] = {}  # by transfer: the sets that a move is under way at
         self._moving: set[asyncio.Task[None]] = set()
         self._stocks: dict[str, Stock] = {}
-        self._sold_out_at_claims: int | None = None
+        self._sold_out_at: tuple[int, int] | None = None
+        """How many slots were ever claimed, and had come back, when the round was found sold out; None: it is not."""
         self._told: RoundNews | None = None
         self._told_at_us = 0
         self._unsure = True  # a move of an earlier life may be half done
@@ -174,12 +172,12 @@ class RoundRebalancer:
     @property
     def balance(self) -> RoundBalance:
         """What the last look saw."""
-        return RoundBalance(self._stocks, self._sold_out_at_claims is not None)
+        return RoundBalance(self._stocks, self._sold_out_at is not None)
 
     async def look(self) -> None:
         """Look once at every set, tell what has changed, and begin the moves that are due."""
         self._stocks = await self._ask()
-        self._sold_out_at_claims = await self._claims_if_sold_out()
+        self._sold_out_at = await self._counts_if_sold_out()
         self._tell()
         now_us = self._clock.now_us()
         if now_us + LAST_MOVE_US < self._round.closes_us:
@@ -209,7 +207,7 @@ class RoundRebalancer:
             if self._asking[set_id].done():
                 state = self._answer(set_id, self._asking.pop(set_id))
                 if state is not None:
-                    stocks[set_id] = Stock(state.left, state.claimed_ever)
+                    stocks[set_id] = Stock(state.left, state.claimed_ever, state.returned_ever)
         return stocks
 
     def _answer(self, set_id: str, asked: "asyncio.Task[PotState]") -> PotState | None:
@@ -225,34 +223,27 @@ class RoundRebalancer:
         self._away.discard(set_id)
         return state
 
-    async def _claims_if_sold_out(self) -> int | None:
-        """Return the claims if every slot of the round is granted, in whatever set, else None. See the module."""
+    async def _counts_if_sold_out(self) -> tuple[int, int] | None:
+        """Return what was ever claimed, and came back, if every slot of the round is granted, in whatever set."""
         stocks = self._stocks.values()
         claimed = sum(stock.claimed for stock in stocks)
-        if len(stocks) < len(self._stores) or any(stock.left for stock in stocks) or claimed < self._round.slots.count:
+        returned = sum(stock.returned for stock in stocks)
+        own_slots = self._round.slots.count
+        if len(stocks) < len(self._stores) or any(stock.left for stock in stocks) or claimed - returned < own_slots:
             return None
-        if claimed == self._sold_out_at_claims:
-            return claimed
+        if (claimed, returned) == self._sold_out_at:
+            return self._sold_out_at
         transfers = await read_transfers(self._stores)
-        given = [
-            (transfer, run.count)
-            for held in transfers.values()
-            for transfer, half in held.given.items()
-            if half.pot == self._round.id
-            for run in half.slots
-        ]
-        taken = {
-            transfer
-            for held in transfers.values()
-            for transfer, half in held.taken.items()
-            if half.pot == self._round.id
-        }
-        complete = len(transfers) == len(self._stores)
-        return claimed if complete and claimed == slots_in_play(self._round.slots.count, given, taken) else None
+        stocks_now = (await self._ask()).values()  # what came back has to be read after all claims
+        if len(transfers) < len(self._stores) or len(stocks_now) < len(self._stores):
+            return None
+        in_play = slots_in_play(own_slots, self._round.id, transfers.values())
+        returned = sum(stock.returned for stock in stocks_now)
+        return (claimed, returned) if is_sold_out(claimed, in_play=in_play, returned_ever=returned) else None
 
     def _tell(self) -> None:
         """Tell the gates what has changed; and that all is granted again and again, for news may be lost."""
-        if self._sold_out_at_claims is not None:
+        if self._sold_out_at is not None:
             news: RoundNews = SoldOut(self._round.id)
         elif any(stock.left for stock in self._stocks.values()):
             news = Refilled(self._round.id)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
-from redrush.core.sets.division import Division, SetPlace, Share, divide, home, slots_in_play
+from redrush.core.sets.division import Division, SetPlace, Share, divide, home
 
 
 def campaign(*packets: int) -> Campaign:
@@ -91,8 +91,3 @@ def test_homes_are_spread_evenly(sets: int) -> None:
         counts[home(f"user-{number:07}", sets)] += 1
     assert max(counts) < 1.25 * users / sets
     assert min(counts) > 0.75 * users / sets
-
-
-def test_a_move_within_the_round_does_not_change_what_is_in_play() -> None:
-    given_moves = [("within", 7), ("leftover:r1", 3), ("leftover:r1", 2)]
-    assert slots_in_play(100, given_moves, {"within", "on its way"}) == 105

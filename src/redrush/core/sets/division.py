@@ -12,7 +12,7 @@ on every machine and in every language, and even enough (rebalancing has to foll
 an id chooses the set, but ids are not for users to choose.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
@@ -75,13 +75,3 @@ def divide(slots: Slots, count: int) -> list[Slots]:
 def home(user: str, count: int) -> int:
     """Return the place, below `count`, of the user's home among the sets of a round."""
     return crc32(user.encode()) % count
-
-
-def slots_in_play(own_slots: int, given: Iterable[tuple[str, int]], taken: Container[str]) -> int:
-    """Return how many slots a round has in all its sets together, whether granted, unclaimed or on their way.
-
-    `given` are the moves into its pots, by transfer id and number of slots, `taken` the ids of moves out of them: a
-    move that is in both stays within the round. Where as many slots are claimed as this returns, the round is sold
-    out, provided that the claims were counted first: both numbers only grow.
-    """
-    return own_slots + sum(count for transfer, count in given if transfer not in taken)

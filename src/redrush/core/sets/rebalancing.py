@@ -34,10 +34,12 @@ between two tries, to more than its longest."""
 
 
 class Stock(msgspec.Struct, frozen=True):
-    """What a set holds of a round: `left` slots can still be claimed there, `claimed` were."""
+    """What a set holds of a round: `left` slots can still be claimed there, `claimed` were ever, of which `returned`
+    came back."""
 
     left: int
     claimed: int
+    returned: int = 0
 
 
 class Move(msgspec.Struct, frozen=True):

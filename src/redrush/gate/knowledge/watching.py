@@ -1,16 +1,16 @@
 """Watches a round in all its sets: is it sold out, has it slots again, can nobody win any more?
 
 *Sold out* is final for the crowd, so it is not taken from news, which may be late or cross other news: news only makes
-the gate look. It is so when as many slots are claimed as are in play, those on their way between two sets included. The
-claims are counted before the slots; both only grow, so they cannot meet by looking at different times. A set that
-cannot be reached may have slots, therefore nothing is said as long as it is away.
+the gate look. It is so when as many slots were ever claimed as are in play, those on their way between two sets
+included, and have ever come back (`redrush.core.sets.stock`). A set that cannot be reached may have slots, therefore
+nothing is said as long as it is away.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from redrush.core.sets.division import slots_in_play
+from redrush.core.sets.stock import is_sold_out, slots_in_play
 from redrush.gate.knowledge.following import LogFollower
 from redrush.gate.knowledge.knowledge import Others
 from redrush.gate.lanes import SetPot
@@ -37,8 +37,8 @@ class RoundWatch:
         self.knows = knows
         self._followers = followers
         self._now_us = now_us
-        self._claimed = 0
-        """How many slots were claimed when the round was found sold out."""
+        self._sold_out_at = (0, 0)
+        """How many slots were ever claimed, and had come back, when the round was found sold out."""
         self._looking = False
         self._look_again = False
 
@@ -73,6 +73,7 @@ class RoundWatch:
         closed = self._now_us() >= knows.round.closes_us
         states = await asyncio.gather(*(_state(pot) for pot in knows.pots))
         claimed = sum(state.claimed_ever for state in states if state is not None)
+        returned = sum(state.returned_ever for state in states if state is not None)
         self._count(states)
         if closed:
             self._conclude_close(states)
@@ -84,16 +85,17 @@ class RoundWatch:
                 knows.refilled()
         elif None in states:
             return
-        elif knows.sold_out and claimed == self._claimed:
+        elif knows.sold_out and (claimed, returned) == self._sold_out_at:
             self._want_logs()
         else:
             if knows.sold_out:  # slots came and went without news
                 knows.refilled()
                 refills = knows.refills
             # Where a set has begun anew meanwhile, not all that was counted is of the same course of events.
-            if claimed == await self._in_play() and histories == self._histories():
+            came_back = await self._returned_if_sold_out(claimed)
+            if came_back is not None and histories == self._histories():
                 knows.sell_out(refills)
-                self._claimed = claimed
+                self._sold_out_at = claimed, came_back
                 self._want_logs()
 
     def _count(self, states: Sequence[PotState | None]) -> None:
@@ -117,19 +119,21 @@ class RoundWatch:
             if not pot.complete and (empty or since_us >= SETTLED_US):
                 self._followers[pot.lane.set].want(pot.id)
 
-    async def _in_play(self) -> int | None:
-        """Return how many slots the round has, wherever they are; None while that cannot be known."""
-        pot_id = self.knows.pot_id
-        given: list[tuple[str, int]] = []
-        taken: set[str] = set()
-        for moves in await asyncio.gather(*(_transfers(pot) for pot in self.knows.pots)):
-            if moves is None:
-                return None
-            for transfer, move in moves.given.items():
-                if move.pot == pot_id:
-                    given.append((transfer, sum(run.count for run in move.slots)))
-            taken |= {transfer for transfer, move in moves.taken.items() if move.pot == pot_id}
-        return slots_in_play(self.knows.round.slots.count, given, taken)
+    async def _returned_if_sold_out(self, claimed: int) -> int | None:
+        """Return how many slots have ever come back, if all are granted, wherever they are; None while some are not, or
+        that cannot be known. `claimed` was read before this call."""
+        knows = self.knows
+        moves, states = await asyncio.gather(
+            asyncio.gather(*(_transfers(pot) for pot in knows.pots)),
+            asyncio.gather(*(_state(pot) for pot in knows.pots)),
+        )
+        if None in moves or None in states:
+            return None
+        returned = sum(state.returned_ever for state in states if state is not None)
+        in_play = slots_in_play(
+            knows.round.slots.count, knows.pot_id, (of_set for of_set in moves if of_set is not None)
+        )
+        return returned if is_sold_out(claimed, in_play=in_play, returned_ever=returned) else None
 
 
 def _history(pot: SetPot) -> History | None:
