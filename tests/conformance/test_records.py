@@ -287,3 +287,54 @@ def test_the_end_of_a_hold_that_is_not_recorded_is_refused_with_its_whole_batch(
         with pytest.raises(RecordsConflict, match="hold"):
             records.apply([run(2, 9, ["cy"], [1]), end(3, other)])
     assert everything(records) == before
+
+
+def moneyless_run(seq: int, first_slot: int, users: Sequence[str], holds: Sequence[str | None]) -> GrantRun:
+    return GrantRun(
+        seq=seq,
+        campaign="c",
+        pot="r1",
+        first_slot=first_slot,
+        at_us=seq * 10,
+        users=users,
+        amounts_minor=[0 if held else 7 for held in holds],
+        holds=holds,
+        rule=GrantRule("grant:c-r1-", "round:r1", "user:"),
+    )
+
+
+def test_what_holds_no_money_is_granted_without_a_posting(records: Records) -> None:
+    odd = "item:A\t1\\N"
+    records.apply([moneyless_run(1, 0, ["ann", "bo\tb", "cy"], ["code:4", odd, None])])
+    assert records.grants_of("ann") == [RecordedGrant(0, "r1", "ann", 0, 10, "c", None, "code:4")]
+    assert records.grants_of("bo\tb") == [RecordedGrant(1, "r1", "bo\tb", 0, 10, "c", None, odd)]
+    assert records.grants_of("cy") == [RecordedGrant(2, "r1", "cy", 7, 10, "c")]
+    assert records.balance("c", "user:ann") == Balance(0, 0)
+    assert records.totals() == Totals(3, 7, 1, 7, 7)
+
+
+def test_a_hold_of_what_is_no_money_is_confirmed_or_released_without_a_posting(records: Records) -> None:
+    one, other = (Grant("r1", user, slot, "", slot + 1, 99) for slot, user in enumerate(("ann", "bob")))
+    rule = GrantRule("grant:c-r1-", "round:r1", "user:")
+    records.apply(
+        [
+            ScatteredGrants(
+                record=Scattered(1, (one, other), 10),
+                campaign="c",
+                amounts_minor=[0, 0],
+                holds=["unit", "unit"],
+                rules={"r1": rule},
+                postings=(),
+            )
+        ]
+    )
+    assert records.grants_of("ann") == [RecordedGrant(0, "r1", "ann", 0, 10, "c", 99, "unit")]
+    records.apply(
+        [
+            Posted(record=Confirmed(2, (one,), 20), campaign="c", postings=()),
+            Posted(record=Released(3, (other,), 30), campaign="c", postings=()),
+        ]
+    )
+    assert records.grants_of("ann") == [RecordedGrant(0, "r1", "ann", 0, 10, "c", None, "unit")]
+    assert records.grants_of("bob") == []
+    assert records.totals() == Totals(1, 0, 0, 0, 0)

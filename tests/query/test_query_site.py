@@ -36,7 +36,7 @@ CAMPAIGN, AMOUNTS = campaign_of(10, 5)
 def record(dsn: str, set_: str, seq: int, round_id: str, first_slot: int, users: Sequence[str]) -> None:
     records = PostgresRecords(dsn, set_)
     amounts = list(AMOUNTS[first_slot : first_slot + len(users)])
-    rule = grant_rule(CAMPAIGN, round_id)
+    rule = grant_rule(CAMPAIGN.id, round_id)
     run = GrantRun(
         seq=seq,
         campaign=CAMPAIGN.id,

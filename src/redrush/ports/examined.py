@@ -18,8 +18,9 @@ Place = tuple[str, int, int]
 GrantAt = tuple[str, int]
 """A slot of a pot."""
 
-GrantRow = tuple[str, int, int, int]
-"""User, amount in minor units, instant in µs, and the number among the pot's holds, 0 for none."""
+GrantRow = tuple[str, int, int, int, str | None]
+"""User, amount in minor units, instant in µs, the number among the pot's holds, 0 for none, and what the slot holds,
+None for money."""
 
 PostingRow = tuple[str, str, int]
 """Debit account, credit account, amount in minor units."""

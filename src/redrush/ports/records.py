@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from redrush.core.money.ledger import GrantRule, Posting
+from redrush.core.rush.campaign import RETURNED_POT
 from redrush.errors import RedrushError
 from redrush.ports.examined import Examinable
 from redrush.ports.store import Confirmed, Given, Offered, Opened, Released, Scattered, Taken
@@ -44,8 +45,11 @@ class RecordsConflict(RedrushError):
 class GrantRun(msgspec.Struct, frozen=True, kw_only=True):
     """One `granted` log record, priced: `users[k]` has slot `first_slot` + k of the pot, worth `amounts_minor[k]`.
 
-    `rule` says how each of these grants is posted. It is handed on as data, not as one Posting per grant, so that an
-    adapter can post a whole run inside the database.
+    `holds[k]` says what the slot holds where that is no money, worth 0 (`redrush.core.rush.holding.text_of`); None in
+    place of all of them: all hold money.
+
+    `rule` says how each of these grants is posted, if it is worth anything. It is handed on as data, not as one Posting
+    per grant, so that an adapter can post a whole run inside the database.
     """
 
     seq: int
@@ -56,10 +60,11 @@ class GrantRun(msgspec.Struct, frozen=True, kw_only=True):
     users: Sequence[str]
     amounts_minor: Sequence[int]
     rule: GrantRule
+    holds: Sequence[str | None] | None = None
 
 
 class ScatteredGrants(msgspec.Struct, frozen=True, kw_only=True):
-    """One `scattered` log record, priced: the k-th of its grants is worth `amounts_minor[k]`.
+    """One `scattered` log record, priced: the k-th of its grants is worth `amounts_minor[k]`, and `holds[k]` as above.
 
     `rules` say by pot how its grants are posted, all but the holds: their postings, and none of others, are `postings`.
     """
@@ -69,6 +74,7 @@ class ScatteredGrants(msgspec.Struct, frozen=True, kw_only=True):
     amounts_minor: Sequence[int]
     rules: Mapping[str, GrantRule]
     postings: tuple[Posting, ...]
+    holds: Sequence[str | None] | None = None
 
     @property
     def seq(self) -> int:
@@ -100,9 +106,43 @@ def ends_of(change: Change) -> bool:
     return isinstance(change, Posted) and isinstance(change.record, Confirmed | Released)
 
 
+class Unposted(msgspec.Struct, frozen=True):
+    """How much of a change is without a posting, for it moves nothing that is money: grants that the rule of their pot
+    would post, and everything else."""
+
+    grants: int
+    others: int
+
+
+def unposted_of(change: Change) -> Unposted:
+    """Return what of the change is without a posting. Records keep the sums, so that postings can be counted."""
+    if isinstance(change, GrantRun):
+        return Unposted(0 if change.holds is None else sum(worth == 0 for worth in change.amounts_minor), 0)
+    if isinstance(change, ScatteredGrants):
+        if change.holds is None:
+            return Unposted(0, 0)
+        worths = zip(change.record.grants, change.amounts_minor, strict=True)
+        numbers = [grant.number for grant, worth in worths if worth == 0]
+        return Unposted(numbers.count(0), len(numbers) - numbers.count(0))
+    return Unposted(0, _due(change.record) - len(change.postings))
+
+
+def _due(record: Opened | Confirmed | Released | Offered | Taken | Given) -> int:
+    """Return how many postings the record would have if all slots held money."""
+    match record:
+        case Opened():
+            return int(record.slots.count > 0 and record.pot != RETURNED_POT)
+        case Confirmed() | Released():
+            return len(record.holds)
+        case Taken() | Given():
+            return int(bool(record.slots))
+        case Offered():
+            return 0
+
+
 class RecordedGrant(msgspec.Struct, frozen=True):
     """A grant as the records hold it. `at_us` is microseconds since the Unix epoch, and so is `until_us`, the deadline
-    of one that is held; None: it is permanent."""
+    of one that is held; None: it is permanent. `holds` says what the slot holds if it is no money, and worth 0."""
 
     slot: int
     pot: str
@@ -111,6 +151,7 @@ class RecordedGrant(msgspec.Struct, frozen=True):
     at_us: int
     campaign: str
     until_us: int | None = None
+    holds: str | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):

@@ -15,8 +15,9 @@ from typing import Final, Literal, TextIO
 import msgspec
 
 from redrush.core.money.currency import format_amount
-from redrush.core.money.ledger import SlotAmounts, amounts_of
+from redrush.core.money.ledger import amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
+from redrush.core.rush.holding import SlotAmounts
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered, Store, StoreUnavailable
 from redrush.settle.whole_log import Journalled, WholeLog, permanent_of, read_to_end

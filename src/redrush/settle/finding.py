@@ -12,8 +12,8 @@ import msgspec
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.money.currency import format_amount
-from redrush.core.money.ledger import SlotAmounts
 from redrush.core.rush.campaign import Campaign, grant_id
+from redrush.core.rush.holding import SlotAmounts
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered
 from redrush.settle.whole_log import permanent_of

@@ -1,8 +1,9 @@
-"""What a log record of a store means in the records: the link between slots and money."""
+"""What a log record of a store means in the records: the link between slots and what they hold."""
 
 from redrush.core.money import ledger
-from redrush.core.money.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.core.money.ledger import GrantRule, HoldRule, LedgerFault, Posting
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
+from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, no_pots, table_of
 from redrush.ports.records import Change, GrantRun, Posted, ScatteredGrants
 from redrush.ports.store import (
     Confirmed,
@@ -19,18 +20,26 @@ from redrush.ports.store import (
 
 
 class Interpreter:
-    """Reads log records with the campaign's amounts table; `amounts[slot]` is in minor units.
+    """Reads log records with the table of what the campaign's slots hold, and those of its pots that are no rounds.
 
     `set_id` names the set whose log it is, where rounds are divided over several; None where one store has them whole.
     Every method raises LedgerFault for a record that names a pot or a slot which the campaign does not have.
     """
 
-    def __init__(self, campaign: Campaign, amounts: SlotAmounts, set_id: str | None = None) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        slots: SlotAmounts,
+        set_id: str | None = None,
+        pots: PotTables = no_pots,
+    ) -> None:
+        """`pots` finds the table of a pot that is no round: whoever opens one has written its table down before."""
         self._rounds = {round_.id: round_ for round_ in campaign.rounds}
-        self._rules = {round_id: ledger.grant_rule(campaign, round_id) for round_id in self._rounds}
+        self._rules = {round_id: ledger.grant_rule(campaign.id, round_id) for round_id in self._rounds}
         self._hold_rules = {round_id: ledger.HoldRule(campaign.id, round_id, set_id) for round_id in self._rounds}
         self._campaign = campaign.id
-        self._amounts = amounts
+        self._slots = table_of(slots)
+        self._pots = pots
         self._set_id = set_id
 
     def change(self, record: LogRecord) -> Change:
@@ -42,54 +51,64 @@ class Interpreter:
     def _posted(self, record: Opened | Confirmed | Released | Offered | Taken | Given) -> Posted:
         postings: tuple[Posting, ...] = ()
         if isinstance(record, Confirmed | Released):
-            postings = tuple(self._end_of(hold, record) for hold in record.holds)
+            ends = (self._end_of(hold, record) for hold in record.holds)
+            postings = tuple(posting for posting in ends if posting is not None)
         elif isinstance(record, Opened):
-            self._check(record.pot, record)
             postings = self._funding(record)
         elif not isinstance(record, Offered):
-            self._check(record.pot, record)
             rule = ledger.taken if isinstance(record, Taken) else ledger.given
-            posting = rule(record.pot, record.slots, record.transfer, self._amounts)
+            posting = rule(record.pot, record.slots, record.transfer, self._table(record.pot, record))
             postings = () if posting is None else (posting,)
         return Posted(record=record, campaign=self._campaign, postings=postings)
 
-    def _check(self, pot: str, record: LogRecord) -> None:
-        if pot not in self._rounds and pot != RETURNED_POT:
+    def _table(self, pot: str, record: LogRecord) -> SlotTable:
+        if pot in self._rounds or pot == RETURNED_POT:
+            return self._slots
+        table = self._pots(pot)
+        if table is None:
             raise LedgerFault(f"log record {record.seq} names pot {pot!r}, which the campaign does not have")
+        return table
 
-    def _check_granting(self, pot: str, record: LogRecord) -> None:
-        self._check(pot, record)
+    def _granting(self, pot: str, record: LogRecord) -> SlotTable:
+        """Return the table of a pot that may grant."""
         if pot == RETURNED_POT:
             raise LedgerFault(f"log record {record.seq} grants slots that were returned to the sponsor")
+        return self._table(pot, record)
 
-    def _worth(self, slot: int) -> int:
-        return ledger.amounts_of(Slots(slot, 1), self._amounts)[0]
+    def _rule(self, pot: str) -> GrantRule:
+        return self._rules.get(pot) or ledger.grant_rule(self._campaign, pot)
 
-    def _end_of(self, hold: Grant, record: Confirmed | Released) -> Posting:
-        self._check_granting(hold.pot, record)
-        rule, worth = self._hold_rules[hold.pot], self._worth(hold.slot)
+    def _hold_rule(self, pot: str) -> HoldRule:
+        return self._hold_rules.get(pot) or HoldRule(self._campaign, pot, self._set_id)
+
+    def _end_of(self, hold: Grant, record: Confirmed | Released) -> Posting | None:
+        (worth,) = ledger.amounts_of(Slots(hold.slot, 1), self._granting(hold.pot, record))
+        rule = self._hold_rule(hold.pot)
+        if not worth:
+            return None
         if isinstance(record, Confirmed):
             return rule.confirmed(hold.slot, hold.number, hold.user, worth, record.at_us)
         return rule.released(hold.slot, hold.number, worth, record.at_us)
 
     def _scattered(self, record: Scattered) -> ScatteredGrants:
-        for grant in record.grants:
-            self._check_granting(grant.pot, record)
-        worths = [self._worth(grant.slot) for grant in record.grants]
+        tables = {pot: self._granting(pot, record) for pot in {grant.pot for grant in record.grants}}
+        worths = [ledger.amounts_of(Slots(grant.slot, 1), tables[grant.pot])[0] for grant in record.grants]
+        texts = [tables[grant.pot].text(grant.slot) for grant in record.grants]
         return ScatteredGrants(
             record=record,
             campaign=self._campaign,
             amounts_minor=worths,
-            rules={grant.pot: self._rules[grant.pot] for grant in record.grants},
+            holds=texts if any(text is not None for text in texts) else None,
+            rules={pot: self._rule(pot) for pot in tables},
             postings=tuple(
-                self._hold_rules[grant.pot].held(grant.slot, grant.number, worth, record.at_us)
+                self._hold_rule(grant.pot).held(grant.slot, grant.number, worth, record.at_us)
                 for grant, worth in zip(record.grants, worths, strict=True)
-                if grant.number
+                if grant.number and worth
             ),
         )
 
     def _grants(self, record: Granted) -> GrantRun:
-        self._check_granting(record.pot, record)
+        table, run = self._granting(record.pot, record), Slots(record.first_slot, len(record.users))
         return GrantRun(
             seq=record.seq,
             campaign=self._campaign,
@@ -97,19 +116,23 @@ class Interpreter:
             first_slot=record.first_slot,
             at_us=record.at_us,
             users=record.users,
-            amounts_minor=ledger.amounts_of(Slots(record.first_slot, len(record.users)), self._amounts),
-            rule=self._rules[record.pot],
+            amounts_minor=ledger.amounts_of(run, table),
+            holds=table.texts(run),
+            rule=self._rule(record.pot),
         )
 
     def _funding(self, record: Opened) -> tuple[Posting, ...]:
         round_ = self._rounds.get(record.pot)
-        if round_ is None:
+        if record.pot == RETURNED_POT:
             return ()
+        if round_ is None:
+            posting = ledger.fund_pot(record.pot, self._set_id, record.slots, self._table(record.pot, record))
+            return () if posting is None else (posting,)
         if self._set_id is not None:
-            share = ledger.fund_share(round_, self._set_id, record.slots, self._amounts)
+            share = ledger.fund_share(round_, self._set_id, record.slots, self._slots)
             return () if share is None else (share,)
         if record.slots != round_.slots:
             raise LedgerFault(
                 f"log record {record.seq} opens {record.pot} with {record.slots}, but its campaign says {round_.slots}"
             )
-        return (ledger.fund(round_),)
+        return (ledger.fund(round_),) if round_.total_minor else ()

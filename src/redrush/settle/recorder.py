@@ -29,9 +29,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, Protocol, TypeVar
 
 from redrush.core.load.breaker import Breaker, Rule
-from redrush.core.money.ledger import SlotAmounts
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots
 from redrush.errors import RedrushError
 from redrush.ports.records import Change
 from redrush.ports.store import Granted, History, LogRecord, Scattered, StoreFailed
@@ -115,9 +115,10 @@ class Recorder:
         store: Followed,
         records: Recorded,
         campaign: Campaign,
-        amounts: SlotAmounts,
+        slots: SlotAmounts,
         *,
         set_id: str | None = None,
+        pots: PotTables = no_pots,
         begin: Callable[[History], int] | None = None,
         trim: Callable[[int], Awaitable[object]] | None = None,
         busy: Callable[[], bool] = never,
@@ -125,7 +126,8 @@ class Recorder:
         grants_per_s_max: Callable[[], float | None] = _no_pace,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`set_id` names the set, where rounds are divided over several. `begin` has the records follow a history of
+        """`slots` says what the campaign's slots hold, `pots` finds the tables of its pots that are no rounds.
+        `set_id` names the set, where rounds are divided over several. `begin` has the records follow a history of
         the log and returns their cursor, where the log may have more than one. `trim(seq)` removes log records up to
         `seq`, all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the
         gate is in a rush, `paused` whether operators want nothing recorded now, `grants_per_s_max` how much of it,
@@ -135,7 +137,7 @@ class Recorder:
             raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
         self._store = store
         self._records = records
-        self._interpreter = Interpreter(campaign, amounts, set_id)
+        self._interpreter = Interpreter(campaign, slots, set_id, pots)
         self._begin = begin or (lambda _history: records.cursor())
         self._history: History | None = None  # that of the cursor
         self._trim = _keep_all if trim is None else trim

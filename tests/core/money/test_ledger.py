@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from redrush.core.money import ledger
-from redrush.core.money.ledger import LedgerFault, Posting, SlotAmounts
+from redrush.core.money.ledger import LedgerFault, Posting
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Kind, Leftover, Round, Slots, grant_id
+from redrush.core.rush.holding import SlotAmounts
 
 AMOUNTS = [100, 200, 300, 400, 500, 600]
 

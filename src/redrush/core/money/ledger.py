@@ -17,30 +17,26 @@ A posting's id is derived from the thing that it records, never drawn: recording
 amount is looked up in the campaign's amounts table, wherever the slot was moved, so a leftover that travels through
 several rounds keeps its worth. The rules take plain values because the store's records are above the core.
 
+A pot that is no round is funded in the same way, when it is opened; its slots are numbered, and looked up, for itself.
+What holds no money moves none: it is granted, held and released without a posting.
+
 Rejected: one posting per moved slot (a million lines for one leftover; the sum of a transfer is fixed by its slots),
 and moving leftover straight from round to round (between take and give a crash may last; the money must be somewhere).
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id, grant_id_prefix
+from redrush.core.rush.holding import SlotAmounts, SlotTable
 from redrush.errors import RedrushError
-
-if TYPE_CHECKING:  # a server that restarts splits nothing and should not wait for numpy
-    import numpy as np
-    import numpy.typing as npt
 
 SPONSOR = "sponsor"
 """The account that the event's budget comes from and that returned leftover goes back to."""
 
 TRANSIT = "transit"
 """The account of slots that were taken from one pot and not yet given to another."""
-
-SlotAmounts: TypeAlias = "Sequence[int] | npt.NDArray[np.int64]"
-"""Minor units by slot of the campaign: element k is what slot k is worth (a list, a memoryview, a numpy array)."""
 
 
 class LedgerFault(RedrushError):
@@ -77,9 +73,9 @@ class GrantRule(msgspec.Struct, frozen=True):
         )
 
 
-def grant_rule(campaign: Campaign, round_id: str) -> GrantRule:
-    """Return the rule by which the grants of the pot `round_id` are posted."""
-    return GrantRule(f"grant:{grant_id_prefix(campaign.id, round_id)}", pot_account(round_id), user_account(""))
+def grant_rule(campaign: str, pot: str) -> GrantRule:
+    """Return the rule by which the grants of the pot are posted; `campaign` is its campaign's id."""
+    return GrantRule(f"grant:{grant_id_prefix(campaign, pot)}", pot_account(pot), user_account(""))
 
 
 def user_account(user: str) -> str:
@@ -154,12 +150,24 @@ def grant_postings(
     `round_id` is the pot that granted, which pays even for a slot that came from an earlier round.
     Raises LedgerFault if a slot is outside the amounts table or worth nothing.
     """
-    rule = grant_rule(campaign, round_id)
+    rule = grant_rule(campaign.id, round_id)
     worths = amounts_of(Slots(first_slot, len(users)), amounts)
     return [
         rule.posting(slot, user, worth, at_us)
         for slot, (user, worth) in enumerate(zip(users, worths, strict=True), start=first_slot)
     ]
+
+
+def fund_pot(pot: str, set_id: str | None, slots: Slots, table: SlotTable) -> Posting | None:
+    """Return the posting that puts what a pot holds, which is no round, into its account; None where that is no money.
+
+    Raises LedgerFault if the slots are not all that the table has.
+    """
+    if slots != Slots(0, len(table)):
+        raise LedgerFault(f"pot {pot} opens with {slots}, but its table has {len(table)} slots from 0 on")
+    worth = _sum_of((slots,), table)
+    of_set = "" if set_id is None else f"/{set_id}"
+    return _posting(f"fund:{pot}{of_set}", SPONSOR, pot_account(pot), worth, None) if worth else None
 
 
 def taken(
@@ -191,9 +199,9 @@ def _posting(posting_id: str, debit_account: str, credit_account: str, amount_mi
 
 
 def amounts_of(run: Slots, amounts: SlotAmounts) -> list[int]:
-    """Return what the slots of the run are worth, in minor units.
+    """Return what the slots of the run are worth, in minor units: 0 for what holds no money.
 
-    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
+    Raises LedgerFault if a slot is outside the amounts table, or holds money and is worth nothing.
     """
     # Checked by hand: a slice would silently stop at the end of the table, or count a negative slot from there.
     if run.first < 0 or run.count < 0 or run.end > len(amounts):
@@ -203,9 +211,15 @@ def amounts_of(run: Slots, amounts: SlotAmounts) -> list[int]:
     part = amounts[run.first : run.end]
     tolist = getattr(part, "tolist", None)  # of arrays of any kind, whose elements need not be int
     worths: list[int] = list(part) if tolist is None else tolist()
-    if worths and min(worths) <= 0:
+    if worths and min(worths) <= 0 and not _are_no_money(run, worths, amounts):
         raise LedgerFault(f"a slot of {run.first}…{run.end - 1} is worth {min(worths)} minor units; at least 1 is due")
     return worths
+
+
+def _are_no_money(run: Slots, worths: Sequence[int], amounts: SlotAmounts) -> bool:
+    """Whether all of these slots that are worth nothing hold something else."""
+    texts = amounts.texts(run) if isinstance(amounts, SlotTable) else None
+    return texts is not None and all(worth > 0 or text for worth, text in zip(worths, texts, strict=True))
 
 
 def _sum_of(slots: Iterable[Slots], amounts: SlotAmounts) -> int:

@@ -43,9 +43,7 @@ class ExaminedLog:
         """See the port."""
         pots, firsts, counts = ([place[column] for place in places] for column in range(3))
         rows = self._rows("examined_grants", pots=pots, firsts=firsts, counts=counts)
-        return {
-            (pot, slot): (user, amount_minor, at_us, number) for pot, slot, user, amount_minor, at_us, number in rows
-        }
+        return {(pot, slot): tuple(grant) for pot, slot, *grant in rows}
 
     def unposted(self, places: Sequence[Place]) -> list[GrantAt]:
         """See the port. A grant's row is its posting."""

@@ -26,7 +26,7 @@ SELECT pots.name, held.*
   JOIN campaigns ON campaigns.id = %(campaign)s
   JOIN pots ON pots.campaign = campaigns.campaign AND pots.name = place.pot
  CROSS JOIN LATERAL (
-       SELECT grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number
+       SELECT grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number, grants.holds
          FROM grants
         WHERE grants.pot = pots.pot AND grants.slot >= place.first AND grants.slot < place.first + place.count
         ORDER BY grants.pot, grants.slot
@@ -50,7 +50,8 @@ SELECT (SELECT count(*) FROM grants),
                WHEN kind IN ('confirmed', 'released') THEN count
                WHEN kind = 'opened' THEN (count > 0 AND pot <> '$returned')::integer
                ELSE (slots <> '[]')::integer END), 0)::bigint
-          FROM journal WHERE kind NOT IN ('granted', 'offered'));
+          FROM journal WHERE kind NOT IN ('granted', 'offered'))
+       - (SELECT coalesce(sum(unposted), 0)::bigint FROM cursors);
 
 -- name: alarms
 SELECT count(*) FROM alarms;

@@ -44,7 +44,7 @@ INSERT INTO cursors (log, seq) VALUES (%(log)s, 0) ON CONFLICT DO NOTHING;
 SELECT seq, generation, chain, campaign FROM cursors WHERE log = %(log)s FOR UPDATE;
 
 -- name: move_cursor
-UPDATE cursors SET seq = %(seq)s, chain = %(chain)s, campaign = %(campaign)s WHERE log = %(log)s;
+UPDATE cursors SET seq = %(seq)s, chain = %(chain)s, campaign = %(campaign)s, unposted = unposted + %(unposted)s WHERE log = %(log)s;
 
 -- name: known
 SELECT generation, seq, chain, (SELECT coalesce(sum(grants), 0)::bigint FROM pot_totals WHERE log = %(log)s)
@@ -79,7 +79,8 @@ SELECT name, pot, id_prefix, debit_account, credit_prefix
 COPY grants (pot, slot, "user", amount_minor, at_us) FROM STDIN;
 
 -- name: copy_scattered
-COPY grants (pot, slot, "user", amount_minor, at_us, request, number, until_us) FROM STDIN;
+-- And runs of what is no money.
+COPY grants (pot, slot, "user", amount_minor, at_us, request, number, until_us, holds) FROM STDIN;
 
 -- name: confirm
 UPDATE grants SET until_us = NULL WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s
@@ -104,7 +105,7 @@ INSERT INTO postings (campaign, id, debit_account, credit_account, amount_minor,
 VALUES (%(campaign)s, %(id)s, %(debit_account)s, %(credit_account)s, %(amount_minor)s, %(at_us)s);
 
 -- name: grants_of
-SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id, grants.until_us
+SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id, grants.until_us, grants.holds
   FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
  WHERE grants."user" = %(user)s
  ORDER BY campaign, slot, pot;

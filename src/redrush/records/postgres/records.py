@@ -40,9 +40,10 @@ from redrush.ports.records import (
     ScatteredGrants,
     Totals,
     ends_of,
+    unposted_of,
 )
 from redrush.ports.store import Confirmed, Granted, History, Known, LogRecord, Released
-from redrush.records.postgres.copying import grant_lines, scattered_lines
+from redrush.records.postgres.copying import grant_lines, lines_with_holds, scattered_lines
 from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
 from redrush.records.postgres.migrations import Tell, migrate
 from redrush.sqlfiles import load_statements
@@ -199,7 +200,14 @@ class PostgresRecords:
             postings = [posting for change in new if not isinstance(change, GrantRun) for posting in change.postings]
             rows = [{"campaign": campaign, **msgspec.structs.asdict(posting)} for posting in postings]
             cursor.executemany(self._statement("keep_posting"), rows)
-            moved = {"log": self._log, "seq": new[-1].seq, "chain": chain, "campaign": campaign}
+            unposted = sum(unposted_of(change).others for change in new)
+            moved = {
+                "log": self._log,
+                "seq": new[-1].seq,
+                "chain": chain,
+                "campaign": campaign,
+                "unposted": unposted,
+            }
             cursor.execute(self._statement("move_cursor"), moved)
         return new[-1].seq
 
@@ -301,7 +309,8 @@ class PostgresRecords:
                 copy.write_row((self._log, *_journal_row(change)))
 
     def _keep_grants(self, cursor: Cursor, campaign: int, changes: Sequence[Change]) -> None:
-        runs = [change for change in changes if isinstance(change, GrantRun)]
+        runs = [change for change in changes if isinstance(change, GrantRun) and change.holds is None]
+        others = [change for change in changes if isinstance(change, GrantRun) and change.holds is not None]
         scattered = [change for change in changes if isinstance(change, ScatteredGrants)]
         added = _Sums()
         if runs:
@@ -310,13 +319,17 @@ class PostgresRecords:
                     pot, _ = self._pots[campaign, run.pot]
                     copy.write(grant_lines(run, pot))
                     added.add(pot, len(run.users), sum(run.amounts_minor))
-        if scattered:
+        if scattered or others:
             with cursor.copy(self._statement("copy_scattered")) as copy:
                 for change in scattered:
                     pots = {name: self._pots[campaign, name][0] for name in change.rules}
                     copy.write(scattered_lines(change, pots))
                     for grant, amount_minor in zip(change.record.grants, change.amounts_minor, strict=True):
                         added.add(pots[grant.pot], 1, amount_minor)
+                for run in others:
+                    pot, _ = self._pots[campaign, run.pot]
+                    copy.write(lines_with_holds(run, pot))
+                    added.add(pot, len(run.users), sum(run.amounts_minor))
         self._add_to_totals(cursor, added)
 
     def _end_holds(self, cursor: Cursor, campaign: int, changes: Sequence[Change]) -> None:

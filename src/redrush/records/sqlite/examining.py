@@ -35,9 +35,7 @@ class ExaminedFile:
     def grants(self, places: Sequence[Place]) -> dict[GrantAt, GrantRow]:
         """See the port."""
         rows = self._rows("examined_grants", places=_encode(places).decode())
-        return {
-            (pot, slot): (user, amount_minor, at_us, number) for pot, slot, user, amount_minor, at_us, number in rows
-        }
+        return {(pot, slot): tuple(grant) for pot, slot, *grant in rows}
 
     def unposted(self, places: Sequence[Place]) -> list[GrantAt]:
         """See the port."""

@@ -10,7 +10,7 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
 
 -- name: examined_grants
 -- :places is [[pot's name, first slot, count], …]. CROSS JOIN: SQLite would go through a whole pot for each slice otherwise.
-SELECT pots.name, grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number
+SELECT pots.name, grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number, grants.holds
   FROM json_each(:places)
  CROSS JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
  CROSS JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2);
@@ -36,7 +36,7 @@ SELECT postings.id, debit_account, credit_account, amount_minor
   FROM json_each(:ids) JOIN postings ON postings.campaign = :campaign AND postings.id = value;
 
 -- name: examined_counts
--- Of single grants, the fourth column has the numbers of holds (redrush.ports.log_rows).
+-- What is no money has no postings, and the cursor says how many there are less for it.
 SELECT (SELECT count(*) FROM grants),
        (SELECT coalesce(sum(iif(kind = 'released', -count, count)), 0)
           FROM journal WHERE kind IN ('granted', 'scattered', 'released')),
@@ -47,7 +47,7 @@ SELECT (SELECT count(*) FROM grants),
                WHEN kind = 'opened' THEN count > 0 AND pot <> '$returned'
                WHEN kind IN ('taken', 'given') THEN slots <> '[]'
                ELSE 0 END), 0)
-          FROM journal);
+          FROM journal) - (SELECT unposted FROM cursor);
 
 -- name: campaign_number
 SELECT campaign FROM campaigns WHERE id = :name;

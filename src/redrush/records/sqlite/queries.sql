@@ -8,7 +8,8 @@ CREATE TEMP TABLE fresh_grants (
     at_us        INTEGER NOT NULL,
     request      TEXT    NOT NULL DEFAULT '',
     number       INTEGER NOT NULL DEFAULT 0,
-    until_us     INTEGER
+    until_us     INTEGER,
+    holds        TEXT
 ) STRICT;
 
 -- name: create_fresh_rules
@@ -57,6 +58,9 @@ SELECT seq, chain, log, digest FROM cursor;
 -- name: move_cursor
 UPDATE cursor SET seq = :seq, chain = :chain, log = :log, digest = :digest;
 
+-- name: add_unposted
+UPDATE cursor SET unposted = unposted + :unposted;
+
 -- name: keep_log
 INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
@@ -64,18 +68,18 @@ INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer FROM journal ORDER BY seq;
 
 -- name: load_grants
--- :grants is [[user, amount_minor], …]; the k-th has slot :first_slot + k.
-INSERT INTO fresh_grants (pot, slot, "user", amount_minor, at_us)
-SELECT :pot, :first_slot + key, value ->> 0, value ->> 1, :at_us
+-- :grants is [[user, amount_minor, holds], …], the last only where it is no money; the k-th has slot :first_slot + k.
+INSERT INTO fresh_grants (pot, slot, "user", amount_minor, at_us, holds)
+SELECT :pot, :first_slot + key, value ->> 0, value ->> 1, :at_us, value ->> 2
   FROM json_each(:grants);
 
 -- name: load_rule
 INSERT INTO fresh_rules VALUES (:pot, :id_prefix, :debit_account, :credit_prefix) ON CONFLICT DO NOTHING;
 
 -- name: load_scattered
--- :grants is [[pot's number, slot, user, amount_minor, request, number, until_us], …].
+-- :grants is [[pot's number, slot, user, amount_minor, request, number, until_us, holds], …].
 INSERT INTO fresh_grants
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :at_us, value ->> 4, value ->> 5, value ->> 6
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :at_us, value ->> 4, value ->> 5, value ->> 6, value ->> 7
   FROM json_each(:grants);
 
 -- name: confirm
@@ -88,8 +92,8 @@ DELETE FROM grants WHERE pot = :pot AND slot = :slot AND number = :number;
 INSERT INTO fresh_postings VALUES (:id, :debit_account, :credit_account, :amount_minor, :at_us);
 
 -- name: keep_grants
-INSERT INTO grants (pot, slot, "user", amount_minor, at_us, request, number, until_us)
-SELECT pot, slot, "user", amount_minor, at_us, request, number, until_us FROM fresh_grants;
+INSERT INTO grants (pot, slot, "user", amount_minor, at_us, request, number, until_us, holds)
+SELECT pot, slot, "user", amount_minor, at_us, request, number, until_us, holds FROM fresh_grants;
 
 -- name: keep_postings
 INSERT INTO postings SELECT :campaign, id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
@@ -141,7 +145,7 @@ DELETE FROM fresh_rules;
 DELETE FROM fresh_postings;
 
 -- name: grants_of
-SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id, grants.until_us
+SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us, campaigns.id, grants.until_us, grants.holds
   FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
  WHERE grants."user" = :user
  ORDER BY campaign, slot, pot;

@@ -38,6 +38,7 @@ from redrush.ports.records import (
     ScatteredGrants,
     Totals,
     ends_of,
+    unposted_of,
 )
 from redrush.ports.store import Confirmed, Granted, Released
 from redrush.records.sqlite.examining import ExaminedFile
@@ -132,6 +133,8 @@ class SqliteRecords:
                 chain = chain_after(chain, row)
             self._writer.executemany(self._sql["keep_log"], rows)
             self._move_cursor(new[-1].seq, chain, log)
+            if unposted := sum(part.grants + part.others for part in map(unposted_of, new)):
+                self._writer.execute(self._sql["add_unposted"], {"unposted": unposted})
             return new[-1].seq
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
@@ -258,15 +261,19 @@ class SqliteRecords:
 
     def _load_run(self, run: GrantRun, campaign: int) -> None:
         pot = self._load_rule(campaign, run.pot, run.rule)
-        worth = _encode(list(zip(run.users, run.amounts_minor, strict=True))).decode()
+        columns = (run.users, run.amounts_minor) if run.holds is None else (run.users, run.amounts_minor, run.holds)
+        worth = _encode(list(zip(*columns, strict=True))).decode()
         placed = {"first_slot": run.first_slot, "pot": pot, "at_us": run.at_us, "grants": worth}
         self._writer.execute(self._sql["load_grants"], placed)
 
     def _load_scattered(self, change: ScatteredGrants, campaign: int) -> None:
         pots = {name: self._load_rule(campaign, name, rule) for name, rule in change.rules.items()}
+        grants = change.record.grants
         rows = [
-            (pots[grant.pot], grant.slot, grant.user, amount_minor, grant.request, grant.number, grant.until_us)
-            for grant, amount_minor in zip(change.record.grants, change.amounts_minor, strict=True)
+            (pots[grant.pot], grant.slot, grant.user, amount_minor, grant.request, grant.number, grant.until_us, holds)
+            for grant, amount_minor, holds in zip(
+                grants, change.amounts_minor, change.holds or [None] * len(grants), strict=True
+            )
         ]
         placed = {"at_us": change.record.at_us, "grants": _encode(rows).decode()}
         self._writer.execute(self._sql["load_scattered"], placed)

@@ -14,11 +14,12 @@ A problem stands until a sweep that began after it was found is through without 
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from redrush.core.rush.campaign import Slots
 from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
 from redrush.settle.reconcile.chain import linked
 from redrush.settle.reconcile.journal import RETURNED
@@ -34,10 +35,18 @@ Row = tuple[Any, ...]
 
 
 class Amounts(Protocol):
-    """Minor units by slot: a list, or an array of any kind."""
+    """Minor units by slot: a list, or an array of any kind. A slot table also says what holds no money."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, run: slice, /) -> Any: ...
+
+
+Tables = Callable[[str], Amounts | None]
+"""Finds the table of a pot that is no round; None: there is no such pot."""
+
+AWAITED_MAX: Final = 100_000
+"""Holds that are not recorded as they were granted, and whose release the walk has yet to come to. More are told of at
+the end by the count alone."""
 
 
 class Slice(msgspec.Struct):
@@ -46,6 +55,8 @@ class Slice(msgspec.Struct):
     places: list[Place] = []
     grants: dict[GrantAt, GrantRow] = {}
     postings: dict[str, PostingRow] = {}
+    released: set[tuple[str, int, int]] = set()
+    """Holds by pot, slot and number that ended."""
 
 
 class Walk:
@@ -54,7 +65,9 @@ class Walk:
     def __init__(self, seq: int = 0, chain: str | None = "") -> None:
         self.seq = seq
         self.chain = chain
-        self.grants = 0
+        self.awaited: dict[tuple[str, int, int], str] = {}
+        """Holds by pot, slot and number that the records have no more, or have otherwise, in words. A release that is
+        still to come explains one: the records are further on than the walk."""
 
     def step(self, rows: Sequence[Row], *, digests_users: bool) -> None:
         """Go on over these rows."""
@@ -74,14 +87,20 @@ class Vigil:
         amounts: Amounts,
         now_s: Callable[[], float],
         set_id: str | None = None,
+        *,
+        rounds: Collection[str] | None = None,
+        pots: Tables | None = None,
     ) -> None:
         """`campaign` is its id, `amounts` are minor units by slot, as they were sealed. `set_id` names the set whose
-        log it is, where rounds are divided over several."""
+        log it is, where rounds are divided over several. `pots` finds the tables of those that are not among `rounds`;
+        None: all pots are rounds."""
         self._records = records
         self._campaign = campaign
         self._amounts = amounts
         self._now_s = now_s
         self._set_id = set_id
+        self._rounds = rounds
+        self._pots = pots
         self._fresh: Walk | None = None
         self._sweep = Walk()
         self._sweep_number = 1
@@ -132,9 +151,12 @@ class Vigil:
         rows = state.journal(walk.seq, SLICE_RECORDS)
         if rows:
             walk.step(rows, digests_users=state.digests_users)
-            self._check(self._expected(rows), state)
+            self._check(self._expected(rows), state, walk)
         if walk.seq < state.cursor and len(rows) == SLICE_RECORDS:
             return True
+        for problem in walk.awaited.values():
+            self._tell(problem)
+        walk.awaited.clear()
         if walk.seq < state.cursor:
             self._tell(f"the records' copy of the log ends at record {walk.seq}, they are said to be at {state.cursor}")
         elif None not in (walk.chain, state.chain) and walk.chain != state.chain:
@@ -143,6 +165,15 @@ class Vigil:
         return False
 
     # -- what must be
+
+    def _table(self, pot: str) -> Amounts:
+        """Return what the pot's slots hold. Raises KeyError for one that there is not."""
+        if self._pots is None or self._rounds is None or pot in self._rounds or pot == RETURNED:
+            return self._amounts
+        table = self._pots(pot)
+        if table is None:
+            raise KeyError(pot)
+        return table
 
     def _expected(self, rows: Iterable[Row]) -> Slice:
         expected = Slice()
@@ -157,33 +188,42 @@ class Vigil:
         _, kind, pot, first_slot, count, at_us, users, slots, transfer = row
         if kind == "granted":
             expected.places.append((pot, first_slot, count))
-            amounts = amounts_in(self._amounts, first_slot, count)
-            for slot, user, amount_minor in zip(
-                range(first_slot, first_slot + count), json.loads(users), amounts, strict=True
+            table = self._table(pot)
+            amounts, holds = amounts_in(table, first_slot, count), held_in(table, first_slot, count)
+            for slot, user, amount_minor, held in zip(
+                range(first_slot, first_slot + count), json.loads(users), amounts, holds, strict=True
             ):
-                expected.grants[pot, slot] = (user, amount_minor, at_us, 0)
+                expected.grants[pot, slot] = (user, amount_minor, at_us, 0, held)
         elif kind in ("scattered", "confirmed", "released"):
             for grant in named_in(tuple(row[3:])):
                 self._expect_named(kind, grant, at_us, expected)
         elif kind == "opened" and pot != RETURNED and count:
-            worth = sum(amounts_in(self._amounts, first_slot, count))
+            worth = sum(amounts_in(self._table(pot), first_slot, count))
             of_set = "" if self._set_id is None else f"/{self._set_id}"
-            expected.postings[f"fund:{pot}{of_set}"] = ("sponsor", f"round:{pot}", worth)
+            if worth:
+                expected.postings[f"fund:{pot}{of_set}"] = ("sponsor", f"round:{pot}", worth)
         elif kind in ("taken", "given"):
-            worth = sum(sum(amounts_in(self._amounts, *run)) for run in json.loads(slots))
+            worth = sum(sum(amounts_in(self._table(pot), *run)) for run in json.loads(slots))
             account = "sponsor" if pot == RETURNED else f"round:{pot}"
             sides = (account, "transit") if kind == "taken" else ("transit", account)
             if worth:
                 expected.postings[f"{'take' if kind == 'taken' else 'give'}:{transfer}"] = (*sides, worth)
 
     def _expect_named(self, kind: str, grant: Named, at_us: int, expected: Slice) -> None:
-        (worth,) = amounts_in(self._amounts, grant.slot, 1)
+        table = self._table(grant.pot)
+        (worth,), (held,) = amounts_in(table, grant.slot, 1), held_in(table, grant.slot, 1)
         if kind == "scattered":
             expected.places.append((grant.pot, grant.slot, 1))
-            expected.grants[grant.pot, grant.slot] = (grant.user, worth, at_us, grant.number)
-        if grant.number:
-            pot, held = f"round:{grant.pot}", f"held:{grant.pot}"
-            sides = {"scattered": (pot, held), "confirmed": (held, f"user:{grant.user}"), "released": (held, pot)}[kind]
+            expected.grants[grant.pot, grant.slot] = (grant.user, worth, at_us, grant.number, held)
+        elif kind == "released":
+            expected.released.add((grant.pot, grant.slot, grant.number))
+        if grant.number and worth:
+            pot, aside = f"round:{grant.pot}", f"held:{grant.pot}"
+            sides = {
+                "scattered": (pot, aside),
+                "confirmed": (aside, f"user:{grant.user}"),
+                "released": (aside, pot),
+            }[kind]
             name = {"scattered": "hold", "confirmed": "confirm", "released": "release"}[kind]
             expected.postings[f"{name}:{self._hold_id(grant.pot, grant.slot, grant.number)}"] = (*sides, worth)
 
@@ -193,11 +233,13 @@ class Vigil:
 
     # -- what is
 
-    def _check(self, expected: Slice, state: Examined) -> None:
+    def _check(self, expected: Slice, state: Examined, walk: Walk) -> None:
+        for hold in expected.released:
+            walk.awaited.pop(hold, None)
         found = state.grants(expected.places) if expected.places else {}
         self.compared += len(expected.grants)
         if found != expected.grants:
-            self._check_grants(expected, found, state)
+            self._check_grants(expected, found, walk)
         for pot, slot in state.unposted(expected.places) if expected.places else ():
             self._tell(f"slot {slot} of {pot}: its grant has no posting of just what it says")
         if expected.postings:
@@ -206,18 +248,16 @@ class Vigil:
                 if kept.get(posting) != agreed:
                     self._tell(f"posting {posting} is {kept.get(posting)}, it must be {agreed}")
 
-    def _check_grants(self, expected: Slice, found: dict[GrantAt, GrantRow], state: Examined) -> None:
-        ended = [
-            (at, f"release:{self._hold_id(*at, grant[3])}")
-            for at, grant in expected.grants.items()
-            if grant[3] and found.get(at) != grant
-        ]
-        releases = state.postings([posting for _, posting in ended]) if ended else {}
-        over = {at for at, posting in ended if posting in releases}  # and the slot is nobody's, or somebody else's
-        for at, grant in expected.grants.items():
-            if at not in over and (kept := found.get(at)) != grant:
-                pot, slot = at
-                self._tell(f"slot {slot} of {pot}: the records say {kept}, the log says {grant}")
+    def _check_grants(self, expected: Slice, found: dict[GrantAt, GrantRow], walk: Walk) -> None:
+        for (pot, slot), grant in expected.grants.items():
+            hold, kept = (pot, slot, grant[3]), found.get((pot, slot))
+            if kept == grant or hold in expected.released:
+                continue
+            problem = f"slot {slot} of {pot}: the records say {_said(kept)}, the log says {_said(grant)}"
+            if not grant[3]:
+                self._tell(problem)
+            elif len(walk.awaited) < AWAITED_MAX:
+                walk.awaited[hold] = problem
 
     def _check_counts(self, state: Examined) -> None:
         self._count_at_once = False
@@ -257,3 +297,14 @@ def amounts_in(amounts: Amounts, first_slot: int, count: int) -> list[int]:
     part = amounts[first_slot : first_slot + count]
     tolist = getattr(part, "tolist", None)  # of arrays of any kind, whose elements need not be int
     return list(part) if tolist is None else tolist()
+
+
+def _said(grant: GrantRow | None) -> tuple[Any, ...] | None:
+    """Return the row for people: what holds money does not say that it holds nothing else."""
+    return grant[:4] if grant is not None and grant[4] is None else grant
+
+
+def held_in(amounts: Amounts, first_slot: int, count: int) -> Sequence[str | None]:
+    """Return what the slots of a run hold, None for money."""
+    texts = getattr(amounts, "texts", None)
+    return (None if texts is None else texts(Slots(first_slot, count))) or [None] * count
