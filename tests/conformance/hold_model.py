@@ -55,6 +55,9 @@ class ModelPot:
     def state(self) -> PotState:
         return PotState(len(self.queue) + len(self.waiting), self.ever, self.returned)
 
+    def is_held(self, hold: Grant) -> bool:
+        return self.grants[hold.user, hold.request][3] is not None
+
     def some_held(self) -> bool:
         return bool(self.waiting) or any(until is not None for _, _, _, until in self.grants.values())
 
@@ -95,6 +98,10 @@ class HoldModel:
             for name, pot in self.pots.items()
             for (user, request), (slot, _, number, _) in pot.grants.items()
         ]
+
+    def live(self, pot: str) -> list[Grant]:
+        """The grants of the pot that are still held, as who holds them would name them."""
+        return [hold for hold in self.holds() if hold.pot == pot and self.pots[pot].is_held(hold)]
 
     def finish(self, hold: Grant, end: HoldState) -> HoldState:
         pot = self.pots[hold.pot]
@@ -157,11 +164,12 @@ def replayed(records: list[LogRecord]) -> dict[str, ModelPot]:
     """Return what the log alone adds up to."""
     pots: dict[str, ModelPot] = {}
     for record in records:
-        _replay(pots, record)
+        replay(pots, record)
     return pots
 
 
-def _replay(pots: dict[str, ModelPot], record: LogRecord) -> None:
+def replay(pots: dict[str, ModelPot], record: LogRecord) -> None:
+    """Change what the log alone adds up to by its next record."""
     if isinstance(record, Scattered | Granted):
         for grant in grants_of(record):
             _grant(pots[grant.pot], grant, record.at_us)
