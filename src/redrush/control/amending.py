@@ -1,6 +1,7 @@
 """Amendments: what of a prepared campaign may still be changed, and what a changed file would change, in sentences.
 
-What the packets hold is fixed at the seal, and nothing here touches that. When rounds open and close may be changed
+What the packets hold is fixed at the seal, and nothing here touches that: packets are added behind them, as is a round
+(`redrush.control.adding`). When rounds open and close may be changed
 while nobody can have acted on it: an opening only while it lies ahead, a close only to a later instant, before it is
 reached. The change is kept beside the seal, in the open part (`redrush.control.event`), with the hash of the file it
 came from: from then on that file, and no older one, is the campaign's.
@@ -13,15 +14,21 @@ import msgspec
 
 from redrush.config import CampaignFile
 from redrush.control.differences import NAMES, rounds_of, shown
-from redrush.control.event import Event, OpenTerms, RoundTimes, amended, open_terms_of
-from redrush.control.sealing import source_sha256
-from redrush.core.rush.campaign import Campaign, Round
+from redrush.control.event import KEPT, Event, OpenTerms, RoundTimes, amended, open_terms_of
+from redrush.control.sealing import round_of, source_sha256
+from redrush.core.money.currency import format_amount
+from redrush.core.money.feasibility import ImpossibleSplit, check_feasible
+from redrush.core.rush.additions import ADDED_MAX, Added, budget_of, with_added_rounds
+from redrush.core.rush.campaign import Campaign, Kind, Round, Slots
 from redrush.core.rush.leftover import destination
 
 AHEAD_US: Final = 5_000_000
 """How far ahead an instant must lie, old and new, to be changed: every process must have heard of it by then."""
 
 FIXED: Final = "what the packets hold was fixed when the campaign was sealed"
+MORE: Final = "what the packets hold was fixed when they were sealed: more packets, with a higher total, may be added"
+FULL: Final = f"{ADDED_MAX} additions were made to this campaign, which is the most"
+NEW_NOT_AHEAD: Final = f"a round that is added must open more than {AHEAD_US // 1_000_000} seconds from now"
 NOT_AHEAD: Final = f"it must lie {AHEAD_US // 1_000_000} seconds ahead, before and after the change"
 
 AT_ONCE: Final = frozenset({"name", "timezone", "playbooks", "rules"})
@@ -41,6 +48,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Why it may not be changed; None: it may."""
     at_once: bool = True
     """Whether a running server follows; False: from its next start on."""
+    adds: bool = False
+    """Whether packets are added."""
 
 
 def changes_between(event: Event, file: CampaignFile, now_us: int) -> list[Change]:
@@ -51,25 +60,31 @@ def changes_between(event: Event, file: CampaignFile, now_us: int) -> list[Chang
         for key, before, now in (("id", campaign.id, file.id), ("currency", campaign.currency, file.currency))
         if before != now
     ]
-    found += _in_rounds(campaign, file, now_us)
+    found += _in_rounds(event, file, now_us)
+    if len(event.open.added) + sum(change.adds for change in found) > ADDED_MAX:
+        found = [msgspec.structs.replace(change, refused=FULL) if change.adds else change for change in found]
     found += _in_the_open_part(event.open, open_terms_of(file))
     if not any(change.refused for change in found):
-        found = [_with_leftover(change, campaign, _as_in(campaign, file), now_us) for change in found]
+        after = _as_in(campaign, file)
+        found = [_with_leftover(change, campaign, after, now_us) for change in found]
     return found
 
 
-def amended_terms(event: Event, file: CampaignFile) -> OpenTerms:
-    """Return the open part after all changes, each of which must be possible."""
+def amended_terms(event: Event, file: CampaignFile, added: tuple[Added, ...]) -> OpenTerms:
+    """Return the open part after all changes, each of which must be possible; `added` are all additions by then."""
+    campaign = with_added_rounds(event.sealed.campaign, added)
     times = {
         round_.id: RoundTimes(round_.opens_us, round_.closes_us, round_.release_per_s)
-        for round_ in _as_in(event.sealed.campaign, file).rounds
+        for round_ in _as_in(campaign, file).rounds
     }
-    return msgspec.structs.replace(open_terms_of(file), rounds=times, amended_sha256=source_sha256(file))
+    return msgspec.structs.replace(open_terms_of(file), rounds=times, added=added, amended_sha256=source_sha256(file))
 
 
 def _as_in(campaign: Campaign, file: CampaignFile) -> Campaign:
-    """Return the campaign with the times of the file; a round that the file does not have is never open."""
+    """Return the campaign with the rounds and times of the file; a round that the file does not have is never open."""
     written = {spec.id: spec for spec in file.rounds}
+    new = [round_of(spec, 0, Slots(0, 0)) for spec in file.rounds if campaign.round(spec.id) is None]
+    campaign = msgspec.structs.replace(campaign, rounds=(*campaign.rounds, *new))
     times = {}
     for round_ in campaign.rounds:
         spec = written.get(round_.id)
@@ -81,16 +96,21 @@ def _as_in(campaign: Campaign, file: CampaignFile) -> Campaign:
     return amended(campaign, times)
 
 
-def _in_rounds(campaign: Campaign, file: CampaignFile, now_us: int) -> Iterator[Change]:
+def _in_rounds(event: Event, file: CampaignFile, now_us: int) -> Iterator[Change]:
+    campaign = event.sealed.campaign
     before = {written["id"]: written for written in rounds_of(campaign)}
     after = {written["id"]: written for written in rounds_of(file)}
     for round_id, now in after.items():
         if round_id not in before:
-            why = "its packets would have to be sealed now: redrush campaign add makes a campaign of its own of it"
-            yield Change(what=f'round "{round_id}"', before="not there", after="a new round", refused=why)
+            yield _new_round(now, file.currency, now_us)
             continue
         round_ = campaign.round(round_id)
         assert round_ is not None
+        packets, total_minor = budget_of(round_, event.open.added)
+        before[round_id] |= {"packets": packets, "total_minor": total_minor}
+        if now["packets"] > packets and file.currency == campaign.currency:
+            yield _more_packets(round_, before[round_id], now, file.currency, now_us)
+            now.update(packets=packets, total_minor=total_minor)
         for key, name in NAMES.items():
             was, is_ = before[round_id][key], now[key]
             if was == is_ or (key == "opens_us" and is_ is None) or (name in {"min", "max"} and now["kind"] == "equal"):
@@ -111,6 +131,37 @@ def _in_rounds(campaign: Campaign, file: CampaignFile, now_us: int) -> Iterator[
             yield Change(what=f'round "{round_id}"', before="to come", after="cancelled", refused=refused)
 
 
+def _new_round(written: dict[str, Any], currency: str, now_us: int) -> Change:
+    opens_us = written["opens_us"]
+    refused = None if opens_us is not None and opens_us > now_us + AHEAD_US else NEW_NOT_AHEAD
+    return Change(
+        what=f'round "{written["id"]}"',
+        before="not there",
+        after=f"a new round of {written['packets']} packets, {shown('total_minor', written, currency)} {currency}",
+        refused=refused,
+        adds=True,
+    )
+
+
+def _more_packets(round_: Round, before: dict[str, Any], now: dict[str, Any], currency: str, now_us: int) -> Change:
+    more, total_minor = now["packets"] - before["packets"], now["total_minor"] - before["total_minor"]
+    told = [f"{one['packets']} of {shown('total_minor', one, currency)} {currency}" for one in (before, now)]
+    refused = None
+    if round_.closes_us <= now_us + AHEAD_US:
+        refused = "it is over, or ends in a moment"
+    elif now["kind"] != round_.kind:
+        refused = FIXED
+    else:
+        try:
+            check_feasible(
+                total_minor, more, round_.min_minor, round_.max_minor, lambda minor: format_amount(minor, currency)
+            )
+        except ImpossibleSplit as impossible:
+            alike = "; those of an equal round are worth the same" if round_.kind is Kind.EQUAL else ""
+            refused = f"what is added is split by itself, by the rules of the round{alike}: {impossible}"
+    return Change(what=f'round "{round_.id}", packets', before=told[0], after=told[1], refused=refused, adds=True)
+
+
 def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str | None:
     if name == "release_per_second":
         return None
@@ -120,7 +171,7 @@ def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str |
         if is_ < was:
             return "people were told that they have until then: a round may only last longer"
         return None if round_.closes_us > now_us + AHEAD_US else "it is over, or ends in a moment"
-    return "where the leftover goes is worked out again after a crash" if name == "leftover" else FIXED
+    return "where the leftover goes is worked out again after a crash" if name == "leftover" else MORE
 
 
 def _with_leftover(change: Change, before: Campaign, after: Campaign, now_us: int) -> Change:
@@ -140,7 +191,7 @@ def _with_leftover(change: Change, before: Campaign, after: Campaign, now_us: in
 
 def _in_the_open_part(before: OpenTerms, after: OpenTerms) -> Iterator[Change]:
     for key in after.__struct_fields__:
-        if key in {"rounds", "amended_sha256"}:
+        if key in KEPT:
             continue
         was, is_ = getattr(before, key), getattr(after, key)
         if was != is_ and not (was is None and key in {"name", "timezone"}):

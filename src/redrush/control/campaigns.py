@@ -8,7 +8,7 @@ before it is so.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -104,15 +104,20 @@ def changing_listings(data_dir: DataDir) -> Iterator[list[Listing]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         listings = list(load_listings(data_dir))
         yield listings
-        if len(listings) > CAMPAIGNS_MAX:
-            raise ConfigError(f"{data_dir.root}: has {CAMPAIGNS_MAX:,} campaigns, no more are possible")
-        content = msgspec.json.format(msgspec.json.encode(_File(VERSION, tuple(listings))))
-        try:
-            write_durably(data_dir.campaign_list, content)
-        except OSError as fault:
-            raise ConfigError(f"{data_dir.campaign_list}: cannot be written: {fault.strerror}") from fault
+        keep_listings(data_dir, listings)
     finally:
         os.close(lock)
+
+
+def keep_listings(data_dir: DataDir, listings: Sequence[Listing]) -> None:
+    """Write the list, which is locked (`changing_listings`). ConfigError as there."""
+    if len(listings) > CAMPAIGNS_MAX:
+        raise ConfigError(f"{data_dir.root}: has {CAMPAIGNS_MAX:,} campaigns, no more are possible")
+    content = msgspec.json.format(msgspec.json.encode(_File(VERSION, tuple(listings))))
+    try:
+        write_durably(data_dir.campaign_list, content)
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.campaign_list}: cannot be written: {fault.strerror}") from fault
 
 
 def note(data_dir: DataDir, line: Noted) -> None:

@@ -4,6 +4,7 @@
 |---|---|
 | `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
+| `amounts-1.i64` … | the amounts of slots that amendments have added (`redrush.control.adding`) |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -83,6 +84,10 @@ class DataDir(msgspec.Struct, frozen=True):
     def amounts(self) -> Path:
         """The amounts table."""
         return self.root / "amounts.i64"
+
+    def added_amounts(self, number: int) -> Path:
+        """The amounts table of the campaign's addition of that number, from 1."""
+        return self.root / f"amounts-{number}.i64"
 
     @property
     def event(self) -> Path:
@@ -195,4 +200,4 @@ class DataDir(msgspec.Struct, frozen=True):
 
 
 def _is_ours(name: str) -> bool:
-    return name in OURS or name.startswith(("journal.db-", "journal.db.", "records.db-", "records.db."))
+    return name in OURS or name.startswith(("journal.db-", "journal.db.", "records.db-", "records.db.", "amounts-"))

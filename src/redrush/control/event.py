@@ -10,6 +10,7 @@ Earlier releases kept the open part in `client_policy.json`, `proof_of_work.json
 nowhere. They are read where there is no `event.json`, and deleted once there is one.
 """
 
+from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +22,7 @@ from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.limits_table import LimitsTable, limits_of_table
 from redrush.config.toml_file import Wrong
 from redrush.control import sealing
+from redrush.control.adding import load_added_amounts
 from redrush.control.control_access import load_or_create_token
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
@@ -31,12 +33,16 @@ from redrush.control.sealing import SealedCampaign, is_sealed, seal, source_sha2
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
+from redrush.core.rush.additions import Added, with_added_rounds
 from redrush.core.rush.campaign import Campaign
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook
 from redrush.errors import ConfigError
 
 VERSION: Final = 1
+
+KEPT: Final = ("rounds", "added", "amended_sha256")
+"""Of the open part: what no campaign file says, and only an amendment changes."""
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
 _Kept = TypeVar("_Kept")
@@ -66,6 +72,8 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     rounds: dict[str, RoundTimes] = {}
     """Of rounds whose times are other ones than those that were sealed."""
+    added: tuple[Added, ...] = ()
+    """What amendments have added, in order: packets, and rounds."""
     amended_sha256: str | None = None
     """Of the rounds of the campaign file as last amended; None: it is as it was sealed."""
 
@@ -141,7 +149,7 @@ def is_current(file: CampaignFile, data_dir: DataDir) -> bool:
 
     ConfigError, with what can be done, if it is another one.
     """
-    if not data_dir.campaign.exists() or not data_dir.event.exists():
+    if not data_dir.campaign.exists() or not (data_dir.event.exists() or data_dir.added_amounts(1).exists()):
         return is_sealed(file, data_dir)
     expected = load_open_terms(data_dir).amended_sha256
     if expected is None:
@@ -176,10 +184,11 @@ def prepare_event(
     terms = open_terms_of(file)
     if not is_new:
         before = load_open_terms(data_dir)
-        terms = msgspec.structs.replace(terms, rounds=before.rounds, amended_sha256=before.amended_sha256)
+        kept = {key: getattr(before, key) for key in KEPT}
+        terms = msgspec.structs.replace(terms, **kept)
     keep_open_terms(terms, data_dir)
     sealed = seal(file, data_dir, now_us()) if is_new else sealing.load_sealed(data_dir)
-    return Prepared(Event(_served(sealed, terms), terms), keys)
+    return Prepared(Event(_served(sealed, terms, data_dir), terms), keys)
 
 
 def keep_open_terms(terms: OpenTerms, data_dir: DataDir) -> None:
@@ -196,7 +205,7 @@ def keep_open_terms(terms: OpenTerms, data_dir: DataDir) -> None:
 def load_event(data_dir: DataDir) -> Event:
     """Return the event of the directory. ConfigError if there is none, or if it is not as it was written."""
     sealed, terms = sealing.load_sealed(data_dir), load_open_terms(data_dir)
-    return Event(_served(sealed, terms), terms)
+    return Event(_served(sealed, terms, data_dir), terms)
 
 
 def load_prepared(data_dir: DataDir, accept_keys: Callable[[Keys], None]) -> Prepared:
@@ -209,7 +218,7 @@ def load_prepared(data_dir: DataDir, accept_keys: Callable[[Keys], None]) -> Pre
 
 def load_campaign(data_dir: DataDir) -> Campaign:
     """Return the campaign of the directory, without its amounts. ConfigError if there is none."""
-    return _named(sealing.load_campaign(data_dir), load_open_terms(data_dir))
+    return as_served(sealing.load_campaign(data_dir), load_open_terms(data_dir))
 
 
 def load_open_terms(data_dir: DataDir) -> OpenTerms:
@@ -217,6 +226,11 @@ def load_open_terms(data_dir: DataDir) -> OpenTerms:
     try:
         raw = data_dir.event.read_bytes()
     except FileNotFoundError:
+        if data_dir.added_amounts(1).exists():
+            raise ConfigError(
+                f"{data_dir.event}: is missing, and it says what was added to the campaign; `redrush restore BACKUP "
+                f"--data {data_dir.root} --only {data_dir.event.name}` puts it back from any later backup"
+            ) from None
         return _of_earlier_releases(data_dir)
     except OSError as fault:
         raise ConfigError(f"{data_dir.event}: cannot be read: {fault.strerror}") from fault
@@ -255,14 +269,18 @@ def placed(terms: OpenTerms, deployment: DeploymentFile) -> OpenTerms:
     )
 
 
-def _served(sealed: SealedCampaign, terms: OpenTerms) -> SealedCampaign:
-    return SealedCampaign(_named(sealed.campaign, terms), sealed.amounts)
+def _served(sealed: SealedCampaign, terms: OpenTerms, data_dir: DataDir) -> SealedCampaign:
+    amounts = sealed.amounts
+    if terms.added:
+        amounts = array("q", amounts)
+        amounts.extend(load_added_amounts(terms.added, data_dir))
+    return SealedCampaign(as_served(sealed.campaign, terms), amounts)
 
 
-def _named(campaign: Campaign, terms: OpenTerms) -> Campaign:
+def as_served(campaign: Campaign, terms: OpenTerms) -> Campaign:
     """Return what is sealed under the name, in the zone, and at the times that the campaign has now."""
     return msgspec.structs.replace(
-        amended(campaign, terms.rounds),
+        amended(with_added_rounds(campaign, terms.added), terms.rounds),
         name=terms.name or campaign.name,
         timezone=terms.timezone or campaign.timezone,
     )

@@ -198,12 +198,13 @@ def _rounds(file: CampaignFile, now_us: int) -> tuple[Round, ...]:
     rounds = []
     first = 0
     for spec in file.rounds:
-        rounds.append(_round(spec, now_us, Slots(first, spec.packets)))
+        rounds.append(round_of(spec, now_us, Slots(first, spec.packets)))
         first += spec.packets
     return tuple(sorted(rounds, key=lambda round_: round_.opens_us))
 
 
-def _round(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
+def round_of(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
+    """Return the round as it is sealed with these slots; `now_us` is what "now" means."""
     opens_us = now_us if spec.opens_us is None else spec.opens_us
     return Round(
         id=spec.id,

@@ -76,8 +76,8 @@ class ServedCampaign:
         if self.exchange is not None:
             self._offer_exchange(self.exchange)
 
-    def add_round(self, knows: Knowledge) -> None:
-        """Have a rush in the pots of `knows`."""
+    def add_round(self, knows: Knowledge) -> Rush:
+        """Have a rush in the pots of `knows`, and return it."""
         event, floor = self.event, self._floor
         granted = GrantedAnswers(GrantWriter(event.campaign, knows.round, event.amounts, event.receipts))
         rush = Packets(knows, floor, granted, event.audience)
@@ -87,6 +87,7 @@ class ServedCampaign:
         suffix = b"/rounds/" + knows.round.id.encode("ascii")
         self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush)
         self.offers[suffix] = self._public(self._sampled(view))
+        return rush
 
     def exchange_at(self, prefix: str) -> None:
         """Send whoever has to exchange their ticket to the counter below this path."""

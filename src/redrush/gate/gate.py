@@ -96,20 +96,27 @@ class Gate:
     def make(self, event: Event, homes: Callable[[Round], Sequence[Home]]) -> ServedCampaign:
         """Return a campaign that nobody can reach yet. Raises CannotServe."""
         campaign = event.campaign
-        homes_of = {round_.id: homes(round_) for round_ in campaign.rounds}
+        homes_of = self._homes_of(campaign, campaign.rounds, homes)
+        served = ServedCampaign(event, self._floor, self._sampling)
+        for round_ in campaign.rounds:
+            served.add_round(self._knowledge(round_, homes_of[round_.id]))
+        return served
+
+    def _knowledge(self, round_: Round, sets: Sequence[Home]) -> Everything | Others:
+        form = Everything if all(one.store.knows_all for one in sets) else Others
+        here = [SetPot(one.pot or round_.id, one.share, self.lanes[one.set], complete=form.COMPLETE) for one in sets]
+        return form(round_, here)
+
+    def _homes_of(
+        self, campaign: Campaign, rounds: Sequence[Round], homes: Callable[[Round], Sequence[Home]]
+    ) -> dict[str, Sequence[Home]]:
+        """Return the sets of these rounds, with a lane to each. Raises CannotServe."""
+        homes_of = {round_.id: homes(round_) for round_ in rounds}
         pots = sum(map(len, homes_of.values()))
         if sum(len(rush.pots) for rush in self.rounds.values()) + pots > POTS_MAX:
             raise CannotServe(f'the campaign "{campaign.id}": a gate serves at most {POTS_MAX} pots; end some campaign')
         self._lead_to([one for sets in homes_of.values() for one in sets])
-        served = ServedCampaign(event, self._floor, self._sampling)
-        for round_ in campaign.rounds:
-            sets = homes_of[round_.id]
-            form = Everything if all(one.store.knows_all for one in sets) else Others
-            here = [
-                SetPot(one.pot or round_.id, one.share, self.lanes[one.set], complete=form.COMPLETE) for one in sets
-            ]
-            served.add_round(form(round_, here))
-        return served
+        return homes_of
 
     def serve(self, served: ServedCampaign) -> None:
         """Let participants reach the campaign. Raises CannotServe if it, or a pot of it, is served already."""
@@ -120,15 +127,42 @@ class Gate:
             what = f"its pot {taken[0]}" if taken and campaign.id not in self.campaigns else "it"
             raise CannotServe(f'the campaign "{campaign.id}": {what} is served already')
         self.campaigns[campaign.id] = served
-        self.rounds |= pots
-        for rush in served.rounds:
+        self._reach(served, served.rounds, tuple(served.offers))
+        if served.exchange is not None:
+            self.switches.added((), served.exchange)
+
+    def _reach(self, served: ServedCampaign, rushes: Sequence[Rush], suffixes: Sequence[bytes]) -> None:
+        """Let participants reach these rounds, at what the campaign offers under these paths."""
+        for rush in rushes:
+            self.rounds[rush.knows.pot_id] = rush
             self.admission.opens(rush.round, [pot.lane.set for pot in rush.pots])
             rush.doubt_clock(self._clock_in_doubt)
-        self.switches.added(served.rounds, served.exchange)
-        for suffix, offer in served.offers.items():
-            offer(self.site, b"/v1/campaigns/" + campaign.id.encode("ascii") + suffix)
+        self.switches.added(rushes, None)
+        for suffix in suffixes:
+            served.offers[suffix](self.site, b"/v1/campaigns/" + served.event.campaign.id.encode("ascii") + suffix)
             self._owners.setdefault(suffix, []).append(served)
             self._name(suffix)
+
+    async def add_rounds(self, campaign: Campaign, homes: Callable[[Round], Sequence[Home]]) -> None:
+        """Serve, from now on, those rounds of this campaign that it did not have. Raises CannotServe, and what stores
+        raise. KeyError: there is no such campaign."""
+        served = self.campaigns[campaign.id]
+        known = {rush.round.id for rush in served.rounds}
+        new = [round_ for round_ in campaign.rounds if round_.id not in known]
+        if not new:
+            return
+        homes_of = self._homes_of(campaign, new, homes)
+        if taken := sorted(
+            {one.pot or round_id for round_id, sets in homes_of.items() for one in sets} & set(self.rounds)
+        ):
+            raise CannotServe(f'the campaign "{campaign.id}": its pot {taken[0]} is served already')
+        knows = [self._knowledge(round_, homes_of[round_.id]) for round_ in new]
+        await warm_up([pot for one in knows for pot in one.pots])
+        for one in knows:
+            await one.learn()
+        suffixes = set(served.offers)
+        rushes = [served.add_round(one) for one in knows]
+        self._reach(served, rushes, [suffix for suffix in served.offers if suffix not in suffixes])
 
     def amend(self, campaign: Campaign) -> None:
         """Open and close a campaign's rounds at the instants of this one, which has the same rounds. KeyError: there is

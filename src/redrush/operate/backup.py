@@ -80,6 +80,7 @@ def backup(data_dir: DataDir, to: Path, tell: Progress) -> Manifest:
         if any(to.iterdir()):
             raise ConfigError(f"{to}: is not empty; name a new directory for each backup")
         names = [name for name in (*SEALED, *OPTIONAL) if (data_dir.root / name).exists()]
+        names += sorted(path.name for path in data_dir.root.glob("amounts-*.i64"))
         for name in ("records.db", "journal.db"):
             if (data_dir.root / name).exists():
                 _copy_database(data_dir.root / name, to / name, tell)

@@ -10,21 +10,32 @@ from typing import Any
 import msgspec
 
 from redrush.config import CampaignFile, load_deployment_file
+from redrush.control.adding import seal_additions
 from redrush.control.amending import Change, amended_terms, changes_between
 from redrush.control.campaigns import (
     Listing,
     Noted,
     changing_listings,
     directory_of,
+    keep_listings,
     load_listings,
     note,
     times_of,
 )
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import look_at_audience
-from redrush.control.event import doubts_before, is_current, keep_open_terms, load_campaign, load_event, prepare_event
+from redrush.control.event import (
+    as_served,
+    doubts_before,
+    is_current,
+    keep_open_terms,
+    load_campaign,
+    load_event,
+    prepare_event,
+)
 from redrush.control.switch_log import SwitchLog, SwitchLogInUse
 from redrush.core.money.currency import format_amount
+from redrush.core.rush.additions import budget_of
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 from redrush.operate.switching import Holder, name_of
@@ -119,19 +130,31 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
         event = load_event(own)
         changes = tuple(changes_between(event, file, clock.now_us()))
         live = _is_served(own)
-        if live and own.deployment.exists():
-            raise ConfigError(f"{own.root}: its stack runs, and its roles read this at their start: stop it first")
+        if own.deployment.exists():
+            if live:
+                raise ConfigError(f"{own.root}: its stack runs, and its roles read this at their start: stop it first")
+            changes = tuple(map(_on_a_stack, changes))
         if not yes or not changes or any(change.refused for change in changes):
             return Amended(file.id, changes, done=False, live=live)
         told = "; ".join(f"{change.what}: {change.before} -> {change.after}" for change in changes)
         at = rfc3339(clock.now_us())
         note(data_dir, Noted(at=at, who=who, said=holder.said, what=f"change {told}", campaign=file.id, why=why))
-        keep_open_terms(amended_terms(event, file), own)
-        campaign = load_campaign(own)
-        for index, one in enumerate(listings):
-            if one.id == file.id:
-                listings[index] = msgspec.structs.replace(one, name=campaign.name, rounds=times_of(campaign))
+        added = seal_additions(event.sealed.campaign, event.open.added, len(event.sealed.amounts), file, own)
+        terms = amended_terms(event, file, added)
+        place = next((index for index, one in enumerate(listings) if one.id == file.id), None)
+        if place is not None:
+            # With both times: whoever is killed between here and the end leaves a campaign that is awake too often.
+            before, after = times_of(event.sealed.campaign), times_of(as_served(event.sealed.campaign, terms))
+            listings[place] = msgspec.structs.replace(listings[place], rounds=(*before, *after))
+            keep_listings(data_dir, listings)
+            listings[place] = msgspec.structs.replace(listings[place], name=file.name, rounds=after)
+        keep_open_terms(terms, own)
     return Amended(file.id, changes, done=True, live=live)
+
+
+def _on_a_stack(change: Change) -> Change:
+    why = "nothing is added to the rounds of a stack: their packets are divided over its sets; `redrush serve` can"
+    return msgspec.structs.replace(change, refused=why) if change.adds and change.refused is None else change
 
 
 def _is_served(data_dir: DataDir) -> bool:
@@ -176,16 +199,13 @@ def show_campaign(campaign_id: str, data_dir: DataDir) -> dict[str, Any]:
     found = next((row for row in list_campaigns(data_dir) if row["campaign"] == campaign_id), None)
     if found is None:
         raise ConfigError(_no_such(data_dir, campaign_id, load_listings(data_dir)))
-    campaign = load_event(DataDir(Path(found["directory"]))).sealed.campaign
-    rounds = [
-        {
-            **times,
-            "kind": str(round_.kind),
-            "packets": round_.slots.count,
-            "total": format_amount(round_.total_minor, campaign.currency),
-        }
-        for times, round_ in zip(found["rounds"], campaign.rounds, strict=True)
-    ]
+    event = load_event(DataDir(Path(found["directory"])))
+    campaign = event.sealed.campaign
+    rounds = []
+    for times, round_ in zip(found["rounds"], campaign.rounds, strict=True):
+        packets, total_minor = budget_of(round_, event.open.added)
+        total = format_amount(total_minor, campaign.currency)
+        rounds.append({**times, "kind": str(round_.kind), "packets": packets, "total": total})
     return {**found, "currency": campaign.currency, "timezone": campaign.timezone, "rounds": rounds}
 
 

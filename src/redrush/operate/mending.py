@@ -265,7 +265,7 @@ async def opened_journal(data_dir: DataDir) -> SqliteStore:
 
     Raises StoreInUse while a server runs, StoreCorrupt with what helps.
     """
-    sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
+    event, keys = load_event(data_dir), load_keys(data_dir)
 
     def seal_up(identity: Identity) -> SealedUp:
         check_known_keys(data_dir, identity.keys, keys)
@@ -277,7 +277,11 @@ async def opened_journal(data_dir: DataDir) -> SqliteStore:
     except StoreCorrupt as fault:
         raise with_remedy(fault, data_dir) from fault
     keeper.records.close()
-    await store.open([PotTerms(round_.id, round_.slots) for round_ in sealed.campaign.rounds])
+    campaign = event.sealed.campaign
+    await store.open([PotTerms(round_.id, round_.slots) for round_ in campaign.rounds])
+    for added in event.open.added:
+        if added.new is None:
+            await store.give(added.round, (added.slots,), added.transfer)
     return store
 
 

@@ -42,6 +42,10 @@ class Interpreter:
         self._pots = pots
         self._set_id = set_id
 
+    def amended(self, campaign: Campaign) -> "Interpreter":
+        """Return one that knows the rounds of this campaign, with the same table."""
+        return Interpreter(campaign, self._slots, self._set_id, self._pots)
+
     def change(self, record: LogRecord) -> Change:
         """Return what the record changes."""
         if isinstance(record, Scattered):

@@ -161,6 +161,10 @@ class Recorder:
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
 
+    def amend(self, campaign: Campaign) -> None:
+        """Know the rounds of this campaign from now on. The amounts table has grown in its place."""
+        self._interpreter = self._interpreter.amended(campaign)
+
     @property
     def lag(self) -> int:
         """Log records that the store has and the records do not have yet."""

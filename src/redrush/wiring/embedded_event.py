@@ -6,17 +6,19 @@ that is not durable; and the recorder rests while claims wait.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from array import array
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
-from redrush.control.event import OpenTerms, Prepared, load_event
+from redrush.control.event import Event, OpenTerms, Prepared, load_event
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
 from redrush.control.sealing import SealedCampaign, seal_sha256
 from redrush.core.identity.audience import Audience
-from redrush.core.rush.campaign import RETURNED_POT, Slots
+from redrush.core.rush.additions import Added
+from redrush.core.rush.campaign import RETURNED_POT, Round, Slots
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import RedrushError
@@ -29,6 +31,7 @@ from redrush.ports.journal import Identity
 from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
 from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.settle.closing import Closer
+from redrush.settle.joining import join
 from redrush.settle.reconcile.vigil import Vigil
 from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
@@ -76,6 +79,7 @@ class EmbeddedEvent:
         self._is_open = False
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: int | None = None
+        self._following: asyncio.Task[None] | None = None
         self.control_sites: list[Site] = []
         """Where its control API is served."""
 
@@ -103,7 +107,7 @@ class EmbeddedEvent:
             self._keys,
             audience,
             limits,
-            lambda round_: [Home(EMBEDDED_SET, self._store, round_.slots)],
+            self._homes,
             now_us=self._clock.now_us,
             failed=self._failed,
             clock_check=self._clocks.check,
@@ -119,6 +123,9 @@ class EmbeddedEvent:
         for rush in self.gate.rounds.values():
             await rush.warm_up()
         await self._store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
+        for pot in await self._join(self.terms.added):
+            if pot in self.gate.rounds:
+                await self.gate.rounds[pot].knows.learn()
         self._settle()
         self._run_rules()
 
@@ -168,11 +175,11 @@ class EmbeddedEvent:
             self.sealed.campaign,
             self._clock,
             drain=self._drained,
-            moved=self._refilled,
+            moved=self._leftover_moved,
             paused=self._settlement_paused,
             on_fault=self._troubles.listener("closing"),
         )
-        self._run("closer", self.closer.run())
+        self._closing = self._run("closer", self.closer.run())
         campaign, amounts = self.sealed.campaign.id, self.sealed.amounts
         self.reconciling = Watch(
             Vigil(self._records, campaign, amounts, asyncio.get_running_loop().time),
@@ -216,11 +223,20 @@ class EmbeddedEvent:
     def _rushing(self) -> bool:
         return self.gate.gauge.parked > 0
 
+    def _homes(self, round_: Round) -> list[Home]:
+        return [Home(EMBEDDED_SET, self._store, round_.slots)]
+
     async def _drained(self, round_id: str) -> None:
+        self._look()  # what was added before the close is there before the leftover is counted
+        if self._following is not None:
+            await asyncio.wait([self._following])
         await self.gate.rounds[round_id].drained()
 
-    def _refilled(self, pot: str) -> None:
+    def _leftover_moved(self, pot: str) -> None:
         self._log.info("the leftover of a closed round was moved", to=pot)
+        self._refilled(pot)
+
+    def _refilled(self, pot: str) -> None:
         if pot in self.gate.rounds:
             knows = self.gate.rounds[pot].knows
             knows.refilled()
@@ -228,9 +244,7 @@ class EmbeddedEvent:
 
     def tick(self) -> None:
         """Renew what is prebuilt. Every second."""
-        if (stamp := self._stamp()) != self._seen:
-            self._seen = stamp
-            self._follow_amendments()
+        self._look()
         self.gate.tick()
         if self.additions is not None:
             self.additions.look()
@@ -241,22 +255,50 @@ class EmbeddedEvent:
         except OSError:
             return None
 
-    def _follow_amendments(self) -> None:
+    def _look(self) -> None:
+        """Begin to follow an amendment, if there is one that is not followed yet."""
+        following = self._following is not None and not self._following.done()
+        if not following and (stamp := self._stamp()) != self._seen:
+            self._seen = stamp
+            self._following = self._run("following of an amendment", self._follow_amendments())
+
+    async def _follow_amendments(self) -> None:
         """Let hold what was amended while the campaign is served."""
         try:
-            event = load_event(self.data_dir)
+            event = await asyncio.to_thread(load_event, self.data_dir)
+            if event.open != self.terms:
+                await self._amend(event)
         except RedrushError as fault:
-            self._log.error("an amended campaign cannot be read, it goes on as before", fault=str(fault))
-            return
-        if event.open == self.terms:
-            return
-        self.sealed, self.terms = event.sealed, event.open
-        campaign = event.sealed.campaign
+            self._log.error("an amendment cannot be followed yet, it is tried again", fault=str(fault))
+            self._seen = None
+
+    async def _join(self, added: Sequence[Added]) -> list[str]:
+        """Give added packets to the rounds that were there; return the pots that were given any."""
+        given: list[str] = []
+        for one in added:
+            if one.new is None:
+                given += await join(self._store, self.sealed.campaign, one, self._clock.now_us())
+        return given
+
+    async def _amend(self, event: Event) -> None:
+        """Go on as this event. What is done twice, because something failed in between, is done once."""
+        campaign, amounts, before = event.sealed.campaign, self.sealed.amounts, len(self.terms.added)
+        assert isinstance(amounts, array)
+        # One table for all: recorder, answers and reconciliation see it grow, and nothing in it ever changes.
+        amounts.extend(event.sealed.amounts[len(amounts) :])
+        self.sealed = SealedCampaign(campaign, amounts)
+        self.recorder.amend(campaign)
+        await self.gate.add_rounds(campaign, self._homes)
+        for pot in await self._join(event.open.added[before:]):
+            self._refilled(pot)
+        self.terms = event.open
         self.gate.amend(campaign)
         self.steering.board.amend(event.open.plans, campaign)
         for site in self.control_sites:
             self.steering.serve_on(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
+        if self._closing.done():  # all rounds were over, and one was added
+            self._closing = self._run("closer", self.closer.run())
         self._log.info("the campaign was amended", campaign=campaign.id)
 
     def settlement_readings(self) -> Iterator[Reading]:

@@ -9,6 +9,7 @@ transfer that was taken has been given.
     grant       round:<id> ─► user:<id>       grant:<grant id>
     take        round:<id> ─► transit         take:<transfer>
     give        transit ─► round:<id>         give:<transfer>     ─► sponsor, when the pot is `$returned`
+    added       sponsor ─► round:<id>         give:<transfer>     packets that an amendment has added
     hold        round:<id> ─► held:<id>       hold:<grant id>#<number>, the number of the grant among the pot's holds
     confirmed   held:<id> ─► user:<id>        confirm:<grant id>#<number>
     released    held:<id> ─► round:<id>       release:<grant id>#<number>
@@ -28,6 +29,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from redrush.core.rush.additions import ADDED_PREFIX
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id, grant_id_prefix
 from redrush.core.rush.holding import SlotAmounts, SlotTable
 from redrush.errors import RedrushError
@@ -189,7 +191,8 @@ def given(
     Raises LedgerFault if a slot is outside the amounts table or worth nothing.
     """
     worth = _sum_of(slots, amounts)
-    return _posting(f"give:{transfer}", TRANSIT, pot_account(pot), worth, at_us) if worth else None
+    source = SPONSOR if transfer.startswith(ADDED_PREFIX) else TRANSIT
+    return _posting(f"give:{transfer}", source, pot_account(pot), worth, at_us) if worth else None
 
 
 def _posting(posting_id: str, debit_account: str, credit_account: str, amount_minor: int, at_us: int | None) -> Posting:

@@ -16,6 +16,9 @@ from redrush.errors import ConfigError, RedrushError
 
 VERSIONS: Final = (1, 2)
 
+ADDED: Final = "added:"
+"""Transfers that begin so give slots to a round that an amendment has added: they come from nowhere."""
+
 CACHE_KIB: Final = 64 * 1024
 """Page cache of each file: the joins of a million grants stay in memory."""
 
@@ -29,6 +32,13 @@ class RoundTerms(msgspec.Struct, frozen=True):
     total_minor: int
     first_slot: int
     slot_count: int
+    added: tuple[tuple[int, int], ...] = ()
+    """First slot and count of what was added to it later; `total_minor` is with that."""
+
+    @property
+    def own(self) -> tuple[tuple[int, int], ...]:
+        """First slot and count of each run of the round's own slots, those that were added included."""
+        return ((self.first_slot, self.slot_count), *self.added)
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -39,11 +49,14 @@ class Terms(msgspec.Struct, frozen=True):
     rounds: dict[str, RoundTerms]
     amounts: "array[int]"
     amounts_match: bool
-    """Whether the amounts table is the one whose hash was sealed."""
+    """Whether the amounts tables are those whose hashes were sealed."""
+    added: dict[str, tuple[str, list[tuple[int, int]]]] = {}
+    """By transfer id, what joins rounds that were there: the pot, and runs of slots."""
 
 
 def read_terms(data_dir: Path) -> Terms:
-    """Read campaign.json and amounts.i64. Raises ConfigError if one is missing or is something else."""
+    """Read campaign.json and amounts.i64, and what amendments have made of it. Raises ConfigError if a file is missing,
+    or is something else."""
     raw = _read(data_dir / "amounts.i64")
     path = data_dir / "campaign.json"
     try:
@@ -60,13 +73,46 @@ def read_terms(data_dir: Path) -> Terms:
         sha256 = sealed["amounts_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a sealed campaign: {error!r}") from error
+    amounts_match = hashlib.sha256(raw).hexdigest() == sha256
+    event = data_dir / "event.json"
+    added: dict[str, tuple[str, list[tuple[int, int]]]] = {}
+    try:
+        amended = json.loads(_read(event))["open"] if event.exists() else {}
+        for number, addition in enumerate(amended.get("added", ()), start=1):
+            table = _read(data_dir / f"amounts-{number}.i64")
+            amounts_match &= hashlib.sha256(table).hexdigest() == addition["amounts_sha256"]
+            raw += table
+            _add(addition, rounds, added)
+        for round_id, times in amended.get("rounds", {}).items():
+            instants = {"opens_us": int(times["opens_us"]), "closes_us": int(times["closes_us"])}
+            rounds[round_id] = msgspec.structs.replace(rounds[round_id], **instants)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{event} is not what is open of the campaign: {error!r}") from error
     amounts = array("q")
     if len(raw) % amounts.itemsize:
         raise ConfigError(f"{data_dir / 'amounts.i64'} is not a table of 64-bit numbers: it has {len(raw)} bytes")
     amounts.frombytes(raw)
     if sys.byteorder == "big":
         amounts.byteswap()
-    return Terms(*terms, amounts, hashlib.sha256(raw).hexdigest() == sha256)
+    return Terms(*terms, amounts, amounts_match, added)
+
+
+def _add(
+    addition: dict[str, Any], rounds: dict[str, RoundTerms], added: dict[str, tuple[str, list[tuple[int, int]]]]
+) -> None:
+    """Add what one amendment has added: a round, or packets of one."""
+    if addition["new"] is not None:
+        rounds[addition["round"]] = _round_terms(addition["new"])
+        return
+    first_slot, slot_count = addition["slots"]
+    round_ = rounds[addition["round"]]
+    rounds[round_.id] = msgspec.structs.replace(
+        round_,
+        total_minor=round_.total_minor + int(addition["total_minor"]),
+        added=(*round_.added, (first_slot, slot_count)),
+    )
+    transfer = f"{ADDED}{round_.id}:{first_slot}:{addition['amounts_sha256'][:16]}"
+    added[transfer] = (round_.id, [(first_slot, slot_count)])
 
 
 def _round_terms(entry: dict[str, Any]) -> RoundTerms:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.settle.reconcile.evidence import RoundTerms, Terms
+from redrush.settle.reconcile.evidence import ADDED, RoundTerms, Terms
 from redrush.settle.reconcile.named import Held, Named, named_in
 from redrush.settle.reconcile.report import Problems
 
@@ -145,7 +145,7 @@ class Journal:
             forced = not moved  # all wait for what is in no log: the next is taken in all the same, and told of
 
     def _must_wait(self, row: tuple[Any, ...]) -> bool:
-        return row[1] == "given" and row[8] not in self._taken
+        return row[1] == "given" and row[8] not in self._taken and not row[8].startswith(ADDED)
 
     def _take_in(self, set_: str, row: tuple[Any, ...], cursor: int) -> None:
         self._seq, kind, pot, *columns = row
@@ -341,6 +341,9 @@ class Journal:
             self._problem(f"transfer {transfer} gives a second time")
             return
         self._given.add(transfer)
+        if transfer.startswith(ADDED):
+            self._add(number, runs, transfer)
+            return
         source, taken = self._taken.get(transfer, ("", []))
         if taken != runs:
             self._problem(f"transfer {transfer} gives other slots than it took")
@@ -351,6 +354,12 @@ class Journal:
         else:
             self.received_minor[pot] += worth
         self._expect(f"give:{transfer}", "transit", _account(pot), worth)
+
+    def _add(self, number: int, runs: list[Run], transfer: str) -> None:
+        pot = self.pots[number].pot
+        if self.terms.added.get(transfer) != (pot, runs):
+            self._problem(f"transfer {transfer} adds slots {runs} to {pot}, which no amendment says")
+        self._expect(f"give:{transfer}", "sponsor", _account(pot), self._move(runs, NOWHERE, number, "added"))
 
     def _expect(self, posting: str, debit_account: str, credit_account: str, worth: int) -> None:
         if worth:
@@ -374,10 +383,8 @@ class Journal:
         return worth
 
     def _describe(self, place: int) -> str:
-        if place == NOWHERE:
-            return "in no pot"
-        if place == IN_TRANSIT:
-            return "in transit between pots"
+        if place in {NOWHERE, IN_TRANSIT}:
+            return "in no pot" if place == NOWHERE else "in transit between pots"
         return f"unclaimed in pot {self.pots[place]}" if place > 0 else f"already granted in round {self.pots[-place]}"
 
 

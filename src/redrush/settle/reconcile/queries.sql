@@ -1,6 +1,9 @@
 -- name: journal
 SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer FROM log ORDER BY seq;
 
+-- name: last_seq
+SELECT max(seq) FROM log;
+
 -- name: cursor
 SELECT seq FROM cursor;
 

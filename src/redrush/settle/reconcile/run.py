@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 from redrush.errors import ConfigError
@@ -20,8 +21,7 @@ def reconcile(data_dir: Path) -> Report:
     """
     sql = load_statements(__package__, "queries.sql")
     problems = Problems()
-    terms = read_terms(data_dir)
-    check_terms(terms, problems)
+    read_terms(data_dir)  # what is wrong with them is told before anything else
     path = data_dir / "records.db"
     # The records' state is taken first: the journal, read afterwards, then holds at least all of it.
     with one_state_of(path, "the records") as records:
@@ -30,6 +30,9 @@ def reconcile(data_dir: Path) -> Report:
             raise ConfigError(f"{path} has no cursor: move it away, it is made anew from the journal")
         cursor = int(row[0])
         with one_state_of(data_dir / "journal.db", "a journal") as connection:
+            connection.execute(sql["last_seq"]).fetchone()  # one state from here on: amendments are read after it
+            terms = read_terms(data_dir)
+            check_terms(terms, problems)
             journal = Journal(terms, problems)
             journal.replay({WHOLE: Log(connection.execute(sql["journal"]), cursor)})
             check_history(data_dir, connection, records, problems)
@@ -43,8 +46,8 @@ def check_terms(terms: Terms, problems: Problems) -> None:
         problems.add("amounts.i64 is not the table whose hash was sealed in campaign.json")
     slots = 0
     for round_ in terms.rounds.values():
-        worth = sum(terms.amounts[round_.first_slot : round_.first_slot + round_.slot_count])
-        slots += round_.slot_count
+        worth = sum(sum(terms.amounts[first : first + count]) for first, count in round_.own)
+        slots += sum(count for _, count in round_.own)
         if worth != round_.total_minor:
             problems.add(
                 f"round {round_.id}: its slots are worth {worth} minor units, agreed were {round_.total_minor}"
@@ -97,7 +100,7 @@ def _round_report(journal: Journal, terms: RoundTerms, worth_at: Counter[int], p
     """Add up one round two ways: by the records that went in and out, and by where its slots are in the end."""
     pot = terms.id
     numbers = journal.numbers_of(pot)
-    own = range(terms.first_slot, terms.first_slot + terms.slot_count)
+    own = chain.from_iterable(range(first, first + count) for first, count in terms.own)
     unopened_minor = sum(journal.terms.amounts[slot] for slot in own if journal.place[slot] == NOWHERE)
     report = RoundReport(
         round=pot,

@@ -22,6 +22,7 @@ import msgspec
 from redrush.core.rush.campaign import Slots
 from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
 from redrush.settle.reconcile.chain import linked
+from redrush.settle.reconcile.evidence import ADDED
 from redrush.settle.reconcile.journal import RETURNED
 from redrush.settle.reconcile.named import Named, named_in
 
@@ -205,7 +206,8 @@ class Vigil:
         elif kind in ("taken", "given"):
             worth = sum(sum(amounts_in(self._table(pot), *run)) for run in json.loads(slots))
             account = "sponsor" if pot == RETURNED else f"round:{pot}"
-            sides = (account, "transit") if kind == "taken" else ("transit", account)
+            source = "sponsor" if transfer.startswith(ADDED) else "transit"
+            sides = (account, "transit") if kind == "taken" else (source, account)
             if worth:
                 expected.postings[f"{'take' if kind == 'taken' else 'give'}:{transfer}"] = (*sides, worth)
 

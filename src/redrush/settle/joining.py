@@ -1,0 +1,33 @@
+"""Packets that an amendment has added join the pot of their round, once, whenever that is done and however often.
+
+The amendment was made while the round lay ahead or was open, but whoever follows it may have been stopped for an hour.
+The leftover of the round has been moved then, and the packets that come too late go where it went: under an id of
+their own, and on from there where that round has closed meanwhile, too.
+"""
+
+from redrush.core.rush.additions import Added
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round
+from redrush.core.rush.leftover import LEFTOVER_PREFIX, transfer_id
+from redrush.ports.store import Store
+from redrush.settle.closing import close_round
+
+
+async def join(store: Store, campaign: Campaign, added: Added, now_us: int) -> list[str]:
+    """Give the added packets to their pot, which is open; return the pots that were given them, one after the other.
+
+    `now_us` is µs since the epoch. Raises what stores raise.
+    """
+    given = [added.round]
+    await store.give(added.round, (added.slots,), added.transfer)
+    closed = set((await store.transfers()).taken)
+    round_ = campaign.round(added.round)
+    while round_ is not None and transfer_id(round_) in closed:
+        moved = await close_round(store, campaign, round_, now_us, late_id(round_, added))
+        given.append(moved.destination)
+        round_ = None if moved.destination == RETURNED_POT else campaign.round(moved.destination)
+    return given
+
+
+def late_id(closed: Round, added: Added) -> str:
+    """Return the id under which packets move on that came after the leftover of the round had moved."""
+    return f"{LEFTOVER_PREFIX}{closed.id}:{added.transfer}"
