@@ -12,16 +12,18 @@ is full it starts anew."""
 _GRANTED: Final = '{"outcome":"granted","grant":'
 _NEW: Final = ',"repeat":false}'
 _REPEAT: Final = ',"repeat":true}'
+_AROUND_NEW: Final = len(_GRANTED) + len(_NEW)
 
 
 class GrantedAnswers:
     """The answers of one round's winners. `renew` it before the first one, and every second."""
 
-    __slots__ = ("head", "repeats", "write")
+    __slots__ = ("_head_text", "head", "repeats", "write")
 
     def __init__(self, writer: GrantWriter) -> None:
         self.repeats: dict[str, bytes] = {}
         """What follows the head of a repeated answer, by user, of those that have asked again."""
+        self._head_text = ""
         self.head = b""
         """What such an answer begins with, up to the name of the content's length."""
         self.write = writer.write
@@ -29,16 +31,21 @@ class GrantedAnswers:
 
     def renew(self, head: str) -> None:
         """Let answers have these header lines from now on; the date is among them."""
-        self.head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: ".encode()
+        self._head_text = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{head}Content-Length: "
+        self.head = self._head_text.encode()
 
     def forget(self) -> None:
         """Keep nothing in memory: the round sleeps."""
         self.repeats.clear()
-        self.head = b""
+        self._head_text, self.head = "", b""
 
     def answer(self, user: str, claimed: Claimed) -> bytes:
         """Return the answer to a claim that was decided just now."""
-        return self.head + self._rest(user, claimed, _REPEAT if claimed.repeat else _NEW)
+        if claimed.repeat:
+            return self.head + self._rest(user, claimed, _REPEAT)
+        # As `_rest` does, in one piece: every winner is answered here.
+        grant = self.write(user, claimed.slot, claimed.at_us)
+        return f"{self._head_text}{_AROUND_NEW + len(grant)}\r\n\r\n{_GRANTED}{grant}{_NEW}".encode()
 
     def repeat(self, user: str, claimed: Claimed) -> bytes:
         """Return the answer to somebody who has won before, and remember it."""

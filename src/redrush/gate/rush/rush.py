@@ -310,17 +310,19 @@ class Rush:
         self._wake()
         counts, answer = self.counts, self._granted.answer
         counts.batches += 1
+        granted = 0
         for (user, waiter, _), result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
                 if result.repeat:
                     counts.repeat += 1
                 else:
-                    counts.granted += 1
+                    granted += 1
                 waiter.send(answer(user, result))
             elif result is EARLY or result is LATE:
                 waiter.send(self._not_yet(self._now_us()) if result is EARLY else self._late_at_the_set())
             else:  # pots that hold, or have other limits, are of other kinds
                 waiter.send(self._nothing_left(pot, refills))
+        counts.granted += granted
 
     def _nothing_left(self, pot: SetPot, refills: int) -> bytes:
         """Return the answer to a claim that the store had no slot for."""
