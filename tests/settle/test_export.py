@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from redrush.core.money.ledger import LedgerFault
-from redrush.ports.store import claims_of
+from redrush.core.rush.campaign import Slots
+from redrush.core.rush.holding import Holds, Part, SlotTable
+from redrush.ports.store import Claim, PotTerms, Scattered, claims_of
 from redrush.settle.export import Format, grants, write_grants
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import LogReader, SqliteStore
@@ -48,6 +50,38 @@ def test_every_grant_is_a_line(file_format: Format) -> None:
     else:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
         assert rows == [line | {"slot": str(line["slot"])} for line in LINES]
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+def test_what_holds_no_money_has_a_column_and_is_worth_nothing(file_format: Format) -> None:
+    slots = SlotTable([1, 0, *AMOUNTS[2:]], [Part(Slots(1, 1), Holds.GOODS, ("phone",))])
+
+    async def export() -> str:
+        store = MemoryStore()
+        await fill(store)
+        await store.open([PotTerms("p1", Slots(0, 2), 1, 60_000_000)])
+        await store.claim([Claim("p1", "bob")], OPENS_US + 9)
+        out = io.StringIO(newline="")
+        units = SlotTable([0, 0], [Part(Slots(0, 2), Holds.UNIT)])
+        log = await store.log(0, 100)
+        held = next(record for record in log if isinstance(record, Scattered)).grants
+        await store.confirm(held, OPENS_US + 11)
+        write_grants(await store.log(0, 100), CAMPAIGN, slots, file_format, out, {"p1": units}.get)
+        return out.getvalue()
+
+    text = asyncio.run(export())
+    assert file_format == "jsonl" or text.startswith("grant,round,slot,user,amount,granted_at,holds\r\n")
+    rows = (
+        [json.loads(line) for line in text.splitlines()]
+        if file_format == "jsonl"
+        else list(csv.DictReader(io.StringIO(text, newline="")))
+    )
+    assert [(row["round"], row["user"], row["amount"], row.get("holds") or None) for row in rows] == [
+        ("r1", "张三", "0.01", None),
+        ("r1", 'a,"b"', "0.00", "goods:phone"),
+        ("r2", "张三", "0.05", None),
+        ("p1", "bob", "0.00", "unit"),
+    ]
 
 
 def test_a_journal_is_exported_while_its_server_writes_it(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@ import asyncio
 
 import pytest
 
-from redrush.core.identity.receipts import verify_receipt
+from redrush.core.identity.receipts import Receipt, verify_receipt
 from redrush.core.identity.tickets import KeyRing
-from redrush.ports.store import LogRecord, claims_of
+from redrush.core.money.ledger import LedgerFault
+from redrush.core.rush.campaign import Slots
+from redrush.core.rush.holding import Holds, Part, SlotTable
+from redrush.ports.store import Claim, LogRecord, PotTerms, claims_of
 from redrush.settle.finding import find_user
 from redrush.stores.memory import MemoryStore
 from tests.settle.event import OPENS_US, campaign_of, open_pots
@@ -40,6 +43,31 @@ def test_an_id_that_only_looks_the_same_has_nothing_and_the_other_is_named(log: 
     found = find_user(log, asked, CAMPAIGN, AMOUNTS, KEYS)
     assert (found.grants, found.similar, found.of) == ((), ("Carol",), 4)
     assert found.lines()[1].startswith('"Carol" has one')
+
+
+def test_what_holds_no_money_is_told_and_stated_as_what_it_is() -> None:
+    async def scenario() -> list[LogRecord]:
+        store = MemoryStore()
+        await open_pots(store, CAMPAIGN)
+        await store.open([PotTerms("seats", Slots(0, 2), 2)])
+        await store.claim([Claim("r1", "alice"), Claim("seats", "alice")], OPENS_US + 7)
+        return await store.log(0, 100)
+
+    log = asyncio.run(scenario())
+    slots = SlotTable([0, *AMOUNTS[1:]], [Part(Slots(0, 1), Holds.CODE)])
+    seats = SlotTable([0, 0], [Part(Slots(0, 2), Holds.ITEM, ("A-1", "A-2"))])
+    found = find_user(log, "alice", CAMPAIGN, slots, KEYS, {"seats": seats}.get)
+    assert [(grant.round, grant.slot, grant.holds) for grant in found.grants] == [
+        ("r1", 0, "code:0"),
+        ("seats", 0, "item:A-1"),
+    ]
+    assert [verify_receipt(KEYS, grant.receipt) for grant in found.grants] == [
+        Receipt(CAMPAIGN.id, "r1", 0, 0, "", "alice", OPENS_US + 7, "code:0"),
+        Receipt(CAMPAIGN.id, "seats", 0, 0, "", "alice", OPENS_US + 7, "item:A-1"),
+    ]
+    assert found.lines()[3].startswith("alice won item:A-1 in round seats at ")
+    with pytest.raises(LedgerFault, match="seats"):
+        find_user(log, "alice", CAMPAIGN, slots, KEYS)
 
 
 def test_nobody_is_named_for_a_user_who_has_nothing(log: list[LogRecord]) -> None:

@@ -356,6 +356,7 @@ def verify_receipt(
         if as_json:
             _print_json({"ok": False})
         raise RedrushError("the receipt was not signed with a key of this event, or it was changed")
+    amount = "" if found.holds is not None else format_amount(found.amount_minor, found.currency)
     statement = {
         "ok": True,
         "grant": grant_id(found.campaign, found.round, found.slot),
@@ -363,15 +364,14 @@ def verify_receipt(
         "round": found.round,
         "slot": found.slot,
         "user": found.user,
-        "amount": format_amount(found.amount_minor, found.currency),
-        "currency": found.currency,
+        **({"amount": amount, "currency": found.currency} if found.holds is None else {"holds": found.holds}),
         "granted_at": rfc3339(found.at_us),
     }
     if as_json:
         _print_json(statement)
     else:
         _print(
-            f"genuine: {found.user} won {statement['amount']} {found.currency} in round {found.round} "
+            f"genuine: {found.user} won {found.holds or f'{amount} {found.currency}'} in round {found.round} "
             f"(grant {statement['grant']}, {statement['granted_at']})"
         )
 

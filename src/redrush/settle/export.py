@@ -10,14 +10,15 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
+from itertools import repeat
 from typing import Final, Literal, TextIO
 
 import msgspec
 
 from redrush.core.money.currency import format_amount
-from redrush.core.money.ledger import amounts_of
+from redrush.core.money.ledger import TablesByPot, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
-from redrush.core.rush.holding import SlotAmounts
+from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots, table_of
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered, Store, StoreUnavailable
 from redrush.settle.whole_log import Journalled, WholeLog, permanent_of, read_to_end
@@ -38,8 +39,12 @@ Granting = Granted | Scattered | Confirmed
 """Log records by which somebody has a permanent grant."""
 
 
-class ExportedGrant(msgspec.Struct, frozen=True, gc=False):
-    """One line. `amount` is decimal text in the campaign's currency, `granted_at` RFC 3339 in UTC with microseconds."""
+class ExportedGrant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One line. `amount` is decimal text in the campaign's currency, `granted_at` RFC 3339 in UTC with microseconds.
+
+    `holds` says what the slot holds where that is no money, worth 0. An event of money alone has no such column; in
+    JSON it stands only where it says something. It is the last, for whoever reads columns by their place.
+    """
 
     grant: str
     round: str
@@ -47,46 +52,65 @@ class ExportedGrant(msgspec.Struct, frozen=True, gc=False):
     user: str
     amount: str
     granted_at: str
+    holds: str | None = None
 
 
 COLUMNS: Final = ExportedGrant.__struct_fields__
+MONEY_COLUMNS: Final = len(COLUMNS) - 1
+"""Columns of an event where all slots hold money."""
 
 
-def grants(log: Iterable[LogRecord], campaign: Campaign, amounts: SlotAmounts) -> Iterator[ExportedGrant]:
-    """Yield every permanent grant of the log, in its order; a hold is one from its confirmation on. Raises LedgerFault
-    for a slot that the campaign does not have."""
+def grants(
+    log: Iterable[LogRecord], campaign: Campaign, slots: SlotAmounts, pots: PotTables = no_pots
+) -> Iterator[ExportedGrant]:
+    """Yield every permanent grant of the log, in its order; a hold is one from its confirmation on. `slots` says what
+    the campaign's slots hold, `pots` finds the tables of its pots that are no rounds.
+
+    Raises LedgerFault for a slot that the campaign does not have.
+    """
+    tables = TablesByPot(campaign, slots, pots)
     for record in log:
         if isinstance(record, Granted):
-            worths = amounts_of(Slots(record.first_slot, len(record.users)), amounts)
+            run, table = Slots(record.first_slot, len(record.users)), tables.of(record.pot)
+            worths, texts = amounts_of(run, table), table.texts(run)
         elif isinstance(record, Scattered | Confirmed):
-            worths = [amounts_of(Slots(grant.slot, 1), amounts)[0] for grant in permanent_of(record)]
+            at = [(tables.of(grant.pot), grant.slot) for grant in permanent_of(record)]
+            worths = [amounts_of(Slots(slot, 1), table)[0] for table, slot in at]
+            texts = [table.text(slot) for table, slot in at]
         else:
             continue
         granted_at = rfc3339(record.at_us)
-        for grant, worth in zip(permanent_of(record), worths, strict=True):
+        for grant, worth, text in zip(permanent_of(record), worths, texts or repeat(None, len(worths)), strict=True):
             amount = format_amount(worth, campaign.currency)
             grant_of_slot = grant_id(campaign.id, grant.pot, grant.slot)
-            yield ExportedGrant(grant_of_slot, grant.pot, grant.slot, grant.user, amount, granted_at)
+            yield ExportedGrant(grant_of_slot, grant.pot, grant.slot, grant.user, amount, granted_at, text)
 
 
 def write_grants(
-    log: Iterable[LogRecord], campaign: Campaign, amounts: SlotAmounts, file_format: Format, out: TextIO
+    log: Iterable[LogRecord],
+    campaign: Campaign,
+    slots: SlotAmounts,
+    file_format: Format,
+    out: TextIO,
+    pots: PotTables = no_pots,
 ) -> None:
-    """Write a line per grant to `out`: a JSON object each, or CSV (RFC 4180) with a header."""
+    """Write a line per grant to `out`: a JSON object each, or CSV (RFC 4180) with a header. See `grants`."""
+    exported = grants(log, campaign, slots, pots)
     if file_format == "jsonl":
         encode = msgspec.json.Encoder().encode
-        out.writelines(encode(grant).decode() + "\n" for grant in grants(log, campaign, amounts))
+        out.writelines(encode(grant).decode() + "\n" for grant in exported)
         return
     if file_format == "spreadsheet":
         out.write(UTF8_MARK)
     writer = csv.writer(out)
-    writer.writerow(COLUMNS)
+    width = len(COLUMNS) if table_of(slots).parts or pots is not no_pots else MONEY_COLUMNS
+    writer.writerow(COLUMNS[:width])
     if file_format == "spreadsheet":
-        for grant in grants(log, campaign, amounts):
+        for grant in exported:
             kept = {name: as_text(getattr(grant, name)) for name in ("grant", "round", "user")}
-            writer.writerow(msgspec.structs.astuple(msgspec.structs.replace(grant, **kept)))
+            writer.writerow(msgspec.structs.astuple(msgspec.structs.replace(grant, **kept))[:width])
         return
-    writer.writerows(msgspec.structs.astuple(grant) for grant in grants(log, campaign, amounts))
+    writer.writerows(msgspec.structs.astuple(grant)[:width] for grant in exported)
 
 
 Away = Callable[[Store, StoreUnavailable], None]

@@ -4,7 +4,7 @@ A log is read through, some millions of grants a second; there is no index that 
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -12,8 +12,9 @@ import msgspec
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.money.currency import format_amount
-from redrush.core.rush.campaign import Campaign, grant_id
-from redrush.core.rush.holding import SlotAmounts
+from redrush.core.money.ledger import TablesByPot, amounts_of
+from redrush.core.rush.campaign import Campaign, Slots, grant_id
+from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered
 from redrush.settle.whole_log import permanent_of
@@ -33,6 +34,13 @@ class FoundGrant(msgspec.Struct, frozen=True):
     currency: str
     granted_at: str
     receipt: str
+    holds: str | None = None
+    """What the slot holds, where that is no money."""
+
+    @property
+    def prize(self) -> str:
+        """What was won, for people."""
+        return self.holds or f"{self.amount} {self.currency}"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -52,7 +60,7 @@ class Found(msgspec.Struct, frozen=True):
             line
             for grant in self.grants
             for line in (
-                f"{grant.user} won {grant.amount} {grant.currency} in round {grant.round} at {grant.granted_at}",
+                f"{grant.user} won {grant.prize} in round {grant.round} at {grant.granted_at}",
                 f"  grant {grant.grant}",
                 f"  receipt {grant.receipt}",
             )
@@ -60,12 +68,16 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def find_user(
-    log: Iterable[LogRecord], user: str, campaign: Campaign, amounts: SlotAmounts, receipt_keys: KeyRing
+    log: Iterable[LogRecord],
+    user: str,
+    campaign: Campaign,
+    slots: SlotAmounts,
+    receipt_keys: KeyRing,
+    pots: PotTables = no_pots,
 ) -> Found:
-    """Return what the log says of the user."""
-    signers: Mapping[str, ReceiptSigner] = {
-        round_.id: ReceiptSigner(receipt_keys, campaign.id, round_.id, campaign.currency) for round_ in campaign.rounds
-    }
+    """Return what the log says of the user. `slots` says what the campaign's slots hold, `pots` finds the tables of its
+    pots that are no rounds. Raises LedgerFault for a slot that the campaign does not have."""
+    tables = TablesByPot(campaign, slots, pots)
     wanted, of = _folded(user), 0
     found: list[FoundGrant] = []
     similar: dict[str, None] = {}
@@ -76,7 +88,9 @@ def find_user(
             of += 1
             holder, slot, pot = grant.user, grant.slot, grant.pot
             if holder == user:
-                worth = amounts[slot]
+                table = tables.of(pot)
+                (worth,), holds = amounts_of(Slots(slot, 1), table), table.text(slot)
+                signer = ReceiptSigner(receipt_keys, campaign.id, pot, campaign.currency)
                 found.append(
                     FoundGrant(
                         grant=grant_id(campaign.id, pot, slot),
@@ -86,7 +100,10 @@ def find_user(
                         amount=format_amount(worth, campaign.currency),
                         currency=campaign.currency,
                         granted_at=rfc3339(record.at_us),
-                        receipt=signers[pot].sign(slot, worth, user, record.at_us),
+                        receipt=signer.sign(slot, worth, user, record.at_us)
+                        if holds is None
+                        else signer.sign_holding(slot, holds, user, record.at_us),
+                        holds=holds,
                     )
                 )
             elif len(similar) < SIMILAR_MAX and _folded(holder) == wanted:

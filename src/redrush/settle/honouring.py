@@ -5,7 +5,7 @@ the slot has been granted to somebody else since, or has left the round's pot, o
 asks is told which, and a person decides.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from redrush.core.identity.receipts import Receipt, verify_receipt
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.holding import SlotAmounts, table_of
 from redrush.core.sets.division import Division, home
 from redrush.ports.store import Granted, Store
 
@@ -43,14 +44,14 @@ class Honouring:
     def __init__(
         self,
         campaign: Campaign,
-        amounts: Sequence[int],
+        slots: SlotAmounts,
         receipt_keys: KeyRing,
         division: Division,
         stores: Mapping[str, Store],
         enter: Enter,
     ) -> None:
         self._campaign = campaign
-        self._amounts = amounts
+        self._slots = table_of(slots)
         self._receipt_keys = receipt_keys
         self._division = division
         self._stores = stores
@@ -81,8 +82,10 @@ class Honouring:
 
     def _is_of_campaign(self, receipt: Receipt) -> bool:
         return (
-            (receipt.campaign, receipt.currency) == (self._campaign.id, self._campaign.currency)
+            receipt.campaign == self._campaign.id
             and self._campaign.round(receipt.round) is not None
-            and receipt.slot < len(self._amounts)
-            and int(self._amounts[receipt.slot]) == receipt.amount_minor
+            and receipt.slot < len(self._slots)
+            and int(self._slots[receipt.slot]) == receipt.amount_minor
+            and self._slots.text(receipt.slot) == receipt.holds
+            and receipt.currency == (self._campaign.currency if receipt.holds is None else "")
         )

@@ -1,9 +1,9 @@
 """What a log record of a store means in the records: the link between slots and what they hold."""
 
 from redrush.core.money import ledger
-from redrush.core.money.ledger import GrantRule, HoldRule, LedgerFault, Posting
+from redrush.core.money.ledger import GrantRule, HoldRule, LedgerFault, Posting, TablesByPot
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
-from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, no_pots, table_of
+from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, no_pots
 from redrush.ports.records import Change, GrantRun, Posted, ScatteredGrants
 from redrush.ports.store import (
     Confirmed,
@@ -38,13 +38,14 @@ class Interpreter:
         self._rules = {round_id: ledger.grant_rule(campaign.id, round_id) for round_id in self._rounds}
         self._hold_rules = {round_id: ledger.HoldRule(campaign.id, round_id, set_id) for round_id in self._rounds}
         self._campaign = campaign.id
-        self._slots = table_of(slots)
-        self._pots = pots
+        self._tables = TablesByPot(campaign, slots, pots)
+        self._of_pots = slots, pots
         self._set_id = set_id
 
     def amended(self, campaign: Campaign) -> "Interpreter":
-        """Return one that knows the rounds of this campaign, with the same table."""
-        return Interpreter(campaign, self._slots, self._set_id, self._pots)
+        """Return one that knows the rounds of this campaign, with the same tables."""
+        slots, pots = self._of_pots
+        return Interpreter(campaign, slots, self._set_id, pots)
 
     def change(self, record: LogRecord) -> Change:
         """Return what the record changes."""
@@ -66,12 +67,10 @@ class Interpreter:
         return Posted(record=record, campaign=self._campaign, postings=postings)
 
     def _table(self, pot: str, record: LogRecord) -> SlotTable:
-        if pot in self._rounds or pot == RETURNED_POT:
-            return self._slots
-        table = self._pots(pot)
-        if table is None:
-            raise LedgerFault(f"log record {record.seq} names pot {pot!r}, which the campaign does not have")
-        return table
+        try:
+            return self._tables.of(pot)
+        except LedgerFault:
+            raise LedgerFault(f"log record {record.seq} names pot {pot!r}, which the campaign does not have") from None
 
     def _granting(self, pot: str, record: LogRecord) -> SlotTable:
         """Return the table of a pot that may grant."""
@@ -133,7 +132,7 @@ class Interpreter:
             posting = ledger.fund_pot(record.pot, self._set_id, record.slots, self._table(record.pot, record))
             return () if posting is None else (posting,)
         if self._set_id is not None:
-            share = ledger.fund_share(round_, self._set_id, record.slots, self._slots)
+            share = ledger.fund_share(round_, self._set_id, record.slots, self._tables.of(record.pot))
             return () if share is None else (share,)
         if record.slots != round_.slots:
             raise LedgerFault(

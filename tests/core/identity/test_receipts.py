@@ -31,6 +31,26 @@ def test_a_receipt_is_ascii_that_urls_need_not_quote_whoever_won(user: str) -> N
     assert receipt.count("~") == 9
 
 
+NO_MONEY = ReceiptSigner(RING, "cny2027", "seats", "CNY").sign_holding(
+    4, "item:A~12/左", "bob~1", 1_800_000_000_000_001
+)
+
+
+def test_a_receipt_of_what_is_no_money_states_what_it_is() -> None:
+    assert NO_MONEY.startswith("rr2~k1~cny2027~seats~4~item:A%7E12%2F%E5%B7%A6~bob%7E1~1800000000000001~")
+    assert verify_receipt(RING, NO_MONEY) == Receipt(
+        "cny2027", "seats", 4, 0, "", "bob~1", 1_800_000_000_000_001, "item:A~12/左"
+    )
+
+
+def test_one_kind_of_receipt_cannot_be_made_the_other() -> None:
+    assert verify_receipt(RING, NO_MONEY.replace("rr2", "rr1")) is None
+    assert verify_receipt(RING, RECEIPT.replace("rr1", "rr2")) is None
+    assert verify_receipt(RING, NO_MONEY.replace("item:", "code:")) is None
+    for size in range(len(NO_MONEY)):
+        assert verify_receipt(RING, NO_MONEY[:size]) is None
+
+
 def test_receipts_of_earlier_releases_are_still_good() -> None:
     old = "rr1~k1~cny2027~r20~17~1234~CNY~al.ice:2@x-y_z~1800000000123456~a738a7441b06d2089013596493932ce5"
     stated = verify_receipt(RING, old)

@@ -3,6 +3,8 @@
 A receipt is ASCII text with fields between tildes, which URLs need not quote and no field contains, for a user's id is
 escaped as in URLs where it is not plain (`redrush.core.identity.user_ids`):
 `rr1~<key id>~<campaign>~<round>~<slot>~<amount in minor units>~<currency>~<user>~<granted at, µs>~<mac>`.
+One for a slot that holds no money says what it holds instead (`redrush.core.rush.holding.text_of`), escaped likewise:
+`rr2~<key id>~<campaign>~<pot>~<slot>~<what it holds>~<user>~<granted at, µs>~<mac>`.
 The MAC is keyed BLAKE2b-128 over everything before it, so checking one needs the receipt keys and nothing else: no
 store, no network. A public-key signature would let anybody check, at 30 µs a grant instead of 1; proof towards the
 public is the commitment to the amounts, not the receipt.
@@ -16,12 +18,16 @@ from redrush.core.identity.tickets import KeyRing, keyed_mac, mac_state
 from redrush.core.identity.user_ids import escaped, unescaped
 
 _PERSON = b"redrush.receipt"
-_VERSION = "rr1"
-_FIELDS = 10
+_MONEY = "rr1"
+_NO_MONEY = "rr2"
+_FIELDS = {_MONEY: 10, _NO_MONEY: 9}
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What a receipt states: this user got this slot, worth `amount_minor`, at `at_us` (µs since the epoch)."""
+    """What a receipt states: this user got this slot, worth `amount_minor`, at `at_us` (µs since the epoch).
+
+    One that holds no money is worth 0 in no currency (""), and `holds` says what it holds; None for money.
+    """
 
     campaign: str
     round: str
@@ -30,6 +36,7 @@ class Receipt(msgspec.Struct, frozen=True):
     currency: str
     user: str
     at_us: int
+    holds: str | None = None
 
 
 class ReceiptSigner:
@@ -37,7 +44,8 @@ class ReceiptSigner:
 
     def __init__(self, ring: KeyRing, campaign: str, round_id: str, currency: str) -> None:
         self._state = mac_state(ring.keys[ring.current], _PERSON)
-        self._prefix = f"{_VERSION}~{ring.current}~{campaign}~{round_id}~"
+        self._of_pot = f"~{ring.current}~{campaign}~{round_id}~"
+        self._prefix = f"{_MONEY}{self._of_pot}"
         self._currency = f"~{currency}~"
         self._at_us = 0
         self._ending = "~0"
@@ -53,15 +61,23 @@ class ReceiptSigner:
         mac.update(body.encode())
         return f"{body}~{mac.hexdigest()}"
 
+    def sign_holding(self, slot: int, holds: str, user: str, at_us: int) -> str:
+        """Return the receipt for the grant of a slot that holds no money but this."""
+        body = f"{_NO_MONEY}{self._of_pot}{slot}~{escaped(holds)}~{escaped(user)}~{at_us}"
+        return f"{body}~{keyed_mac(body.encode(), self._state)}"
+
 
 def verify_receipt(ring: KeyRing, text: str) -> Receipt | None:
     """Return what the receipt states if its MAC is right, else None, whatever the text is."""
     body, _, mac = text.rpartition("~")
     fields = text.split("~")
-    if len(fields) != _FIELDS or fields[0] != _VERSION or not text.isascii():
+    if len(fields) != _FIELDS.get(fields[0]) or not text.isascii():
         return None
     key = ring.keys.get(fields[1])
     if key is None or not compare_digest(keyed_mac(body.encode("ascii"), mac_state(key, _PERSON)), mac):
         return None
+    if fields[0] == _NO_MONEY:
+        _, _, campaign, pot, slot, holds, user, at_us, _ = fields
+        return Receipt(campaign, pot, int(slot), 0, "", unescaped(user), int(at_us), unescaped(holds))
     _, _, campaign, round_id, slot, amount_minor, currency, user, at_us, _ = fields
     return Receipt(campaign, round_id, int(slot), int(amount_minor), currency, unescaped(user), int(at_us))

@@ -31,7 +31,7 @@ import msgspec
 
 from redrush.core.rush.additions import ADDED_PREFIX
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id, grant_id_prefix
-from redrush.core.rush.holding import SlotAmounts, SlotTable
+from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, table_of
 from redrush.errors import RedrushError
 
 SPONSOR = "sponsor"
@@ -43,6 +43,23 @@ TRANSIT = "transit"
 
 class LedgerFault(RedrushError):
     """A record cannot be turned into money: it names slots or amounts that the campaign does not have."""
+
+
+class TablesByPot:
+    """What the slots of each pot of a campaign hold. Rounds share one table, for slots move from one to the next."""
+
+    def __init__(self, campaign: Campaign, slots: SlotAmounts, pots: PotTables) -> None:
+        """`slots` are the campaign's, `pots` finds the tables of pots that are no rounds."""
+        self._rounds = {RETURNED_POT, *(round_.id for round_ in campaign.rounds)}
+        self._slots = table_of(slots)
+        self._pots = pots
+
+    def of(self, pot: str) -> SlotTable:
+        """Return the pot's table. Raises LedgerFault for a pot that the campaign does not have."""
+        table = self._slots if pot in self._rounds else self._pots(pot)
+        if table is None:
+            raise LedgerFault(f"pot {pot!r} is none that the campaign has")
+        return table
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
