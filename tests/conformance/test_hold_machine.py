@@ -223,6 +223,28 @@ class HoldMachine(RuleBasedStateMachine):
         self._end(self.model.live(pot), HoldState.CONFIRMED)
         self.claim_for_a_crowd((pot, 1))
 
+    @rule(rng=RANDOMS)
+    def the_same_again(self, rng: Random) -> None:
+        """Somebody gives back the last slot there is, gets it again, and names the hold of before."""
+        pot = "sale"
+        self.offer([pot])
+        self.claim_for_a_crowd((pot, 30))
+        live = self.model.live(pot)
+        if live:
+            hold = rng.choice(live)
+            self._end([hold], HoldState.RELEASED)
+            self.offer([pot])
+            self.claim([Claim(pot, hold.user, hold.request)])
+            self._end([hold], rng.choice([HoldState.CONFIRMED, HoldState.RELEASED]))
+
+    @rule(user=st.sampled_from(USERS))
+    def use_the_limit_up(self, user: str) -> None:
+        """A user asks for as many as there may be and one more, gives them back, and asks for as many others."""
+        pot = "big sale"
+        self.claim([Claim(pot, user, request) for request in ("1", "2", "3", "4")])
+        self._end([hold for hold in self.model.live(pot) if hold.user == user], HoldState.RELEASED)
+        self.claim([Claim(pot, user, request) for request in ("5", "6", "7", "8")])
+
     # -- moves
 
     @rule(pot=POT_NAMES, count=st.integers(0, 9), transfer=TRANSFERS)
