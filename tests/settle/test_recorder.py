@@ -5,6 +5,7 @@ import sys
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ from redrush.core.money.ledger import LedgerFault
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.ports.records import Change, Records, RecordsFailed
-from redrush.ports.store import LogRecord, StoreFailed
+from redrush.ports.store import History, LogRecord, StoreFailed, StoreUnavailable
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle import recorder as recorder_module
 from redrush.settle.reconcile import reconcile
-from redrush.settle.recorder import Recorder
+from redrush.settle.recorder import RULE, Recorder
 from redrush.stores.memory import MemoryStore
 from redrush.stores.sqlite import SqliteStore
 from tests.settle.event import campaign_of, open_pots, rush, write_terms
@@ -190,6 +191,28 @@ def test_a_fault_of_the_records_is_reported_and_tried_again(records: SqliteRecor
             await within(recorder.caught_up())
         assert [type(fault) for fault in faults] == [RecordsFailed, RecordsFailed]
         assert records.totals().grants == 1000
+
+    asyncio.run(scenario())
+
+
+class NeverReached(MemoryStore):
+    """A set that no server may be used of: not even its history is known."""
+
+    def history(self) -> History:
+        raise StoreUnavailable("not reached yet")
+
+
+def test_a_set_that_was_never_reached_is_asked_with_growing_pauses(records: SqliteRecords, terms: Terms) -> None:
+    async def scenario() -> None:
+        now_s, faulted_at_s = asyncio.get_running_loop().time, list[float]()
+        recorder = Recorder(NeverReached(), records, *terms, on_fault=lambda _fault: faulted_at_s.append(now_s()))
+        async with running(recorder):
+            await until(lambda: len(faulted_at_s) == 3)
+            assert recorder.log_breaker.away_s(now_s()) > 0
+            assert not recorder.records_away_s()
+        pauses_s = [later - earlier for earlier, later in pairwise(faulted_at_s)]
+        assert pauses_s[0] >= 0.9 * RULE.pause_s
+        assert pauses_s[1] >= 0.9 * 2 * RULE.pause_s
 
     asyncio.run(scenario())
 

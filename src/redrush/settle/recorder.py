@@ -236,7 +236,9 @@ class Recorder:
                     return
                 self._cursor = None
                 now_s = asyncio.get_running_loop().time()
-                await self._back_off(max(self.records_breaker.retry_in_s(now_s), self.log_breaker.retry_in_s(now_s)))
+                # Never without a pause, whoever raised it: a fault that stays would take a whole core.
+                pauses_s = (breaker.retry_in_s(now_s) for breaker in (self.records_breaker, self.log_breaker))
+                await self._back_off(max(RULE.pause_s, *pauses_s))
                 continue
             self.records_breaker.succeeded()
             self.log_breaker.succeeded()
@@ -265,7 +267,7 @@ class Recorder:
         """Record the next slice of the log; return 0 when there is none, as far as is known."""
         loop = asyncio.get_running_loop()
         waiting = tuple(self._waiting)
-        history = self._store.history()
+        history = self._log_history()
         if self._cursor is None or history != self._history:
             self._recorded = await self._in_records(thread, self._begin, history)
             self._history = history
@@ -276,7 +278,7 @@ class Recorder:
         small = self._rushing() or self._grants_per_s_max() is not None
         limit = RUSH_SLICE_RECORDS_MAX if small else SLICE_RECORDS_MAX
         log_records = await self._from_log(self._store.log(self._cursor, limit))
-        if self._store.history() != history:  # the cursor was of another one
+        if self._log_history() != history:  # the cursor was of another one
             self._cursor = None
             return 1
         if not log_records:
@@ -316,6 +318,14 @@ class Recorder:
             self._asked_records_s = None
         self._answered_s = loop.time()
         return cursor
+
+    def _log_history(self) -> History:
+        """Return the log's history; that it is not known, as before a set is first reached, is the log's fault."""
+        try:
+            return self._store.history()
+        except RedrushError:
+            self.log_breaker.failed(asyncio.get_running_loop().time())
+            raise
 
     async def _from_log(self, answer: Awaitable[_T]) -> _T:
         """Return the answer; a fault is the log's."""
