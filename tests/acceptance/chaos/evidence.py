@@ -4,7 +4,6 @@ The journal of a set is what the database holds of its log and behind it what on
 both have a record it must be the same one, byte for byte: a failover that took back what was recorded shows here.
 """
 
-import json
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -13,13 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psycopg
 
-from tests.acceptance.crash.evidence import LogRow, Recorded, RecordedGrant
+from tests.acceptance.crash.evidence import LogRow, Recorded, RecordedGrant, log_rows
 
 REPLY_S: Final = 5.0
 RUN_BYTES: Final = 7
 """Of a slot, and of an instant, in the value of a grant."""
+
+SMALL: Final = b"\xff"
+"""Field of a small pot's hash that has all but its grants, packed; these are the other fields."""
 
 _COLUMNS: Final = ("seq", "kind", "pot", "first_slot", "count", "at_us", "users", "slots", "transfer")
 _INTEGERS: Final = frozenset({"seq", "first_slot", "count", "at_us"})
@@ -198,16 +201,25 @@ def _read_set(server: Resp, tag: str, recorded: list[Row]) -> SetEvidence:
         missing = set(range(1, found.last_seq + 1)) - rows.keys()
         beyond = rows.keys() - set(range(1, found.last_seq + 1))
         found.problems.append(f"the log ends at {found.last_seq}; missing {missing}, beyond its end {beyond}")
-    found.log = [_log_row(rows[seq]) for seq in sorted(rows)]
+    found.log = [said for seq in sorted(rows) for said in log_rows([rows[seq].get(name) for name in _COLUMNS])]
     for pot in {row.pot for row in found.log}:
-        values = _pairs(server.call("HGETALL", f"{tag}grants:{pot}"))
+        own = dict(_pairs(server.call("HGETALL", f"{tag}pot:{pot}")))
+        if (packed := own.pop(SMALL, None)) is None:
+            found.counts[pot] = int(own[b"left"]), int(own[b"claimed"])
+            values = _pairs(server.call("HGETALL", f"{tag}grants:{pot}"))
+        else:
+            found.counts[pot], values = _small_counts(packed), own
         found.holders[pot] = {
             user.decode(): (int.from_bytes(value[:RUN_BYTES]), int.from_bytes(value[RUN_BYTES:]))
             for user, value in values.items()
         }
-        left, claimed = server.call("HMGET", f"{tag}pot:{pot}", "left", "claimed")
-        found.counts[pot] = int(left), int(claimed)
     return found
+
+
+def _small_counts(packed: bytes) -> tuple[int, int]:
+    """Return how many slots a small pot has left, and how many were claimed."""
+    _, count, claimed, *more = msgspec.msgpack.decode(packed)
+    return (more[4] if more else count - claimed), claimed
 
 
 def _stream_row(entry: list[Any]) -> Row:
@@ -222,19 +234,3 @@ def _stream_row(entry: list[Any]) -> Row:
 
 def _pairs(values: list[bytes]) -> Mapping[bytes, bytes]:
     return dict(zip(values[::2], values[1::2], strict=True))
-
-
-def _log_row(row: Row) -> LogRow:
-    users = tuple(json.loads(row["users"])) if "users" in row else ()
-    slots = tuple((first, count) for first, count in json.loads(row.get("slots", "[]")))
-    return LogRow(
-        seq=row["seq"],
-        kind=row["kind"],
-        pot=row["pot"],
-        first_slot=row.get("first_slot", 0),
-        count=row.get("count", 0),
-        at_us=row.get("at_us", 0),
-        users=users,
-        slots=slots,
-        transfer=row.get("transfer", ""),
-    )

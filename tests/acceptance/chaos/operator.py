@@ -22,6 +22,8 @@ MENDED_DEADLINE_S: Final = 120.0
 CALM_S: Final = 1.0
 """After the release of the switch, until no gate answers under it any more."""
 POLL_S: Final = 0.5
+ORDERS_MAX: Final = 24
+"""Of one mending: three for each set that is lost, and as many once more."""
 ORDER: Final = re.compile(r"`redrush (set (?:promote|rebuild) [^`]*)`")
 
 
@@ -46,6 +48,7 @@ class Operator:
         """Return when every set can grant, and nothing that was acknowledged is missing. Raises NotMended."""
         deadline_s = time.monotonic() + MENDED_DEADLINE_S
         stood_since: dict[str, tuple[str, float]] = {}
+        for_this = len(self.did)
         while True:
             sets = await self._sets()
             if sets is not None and all(each["durability"] != "none" and not each["cannot_grant"] for each in sets):
@@ -61,6 +64,10 @@ class Operator:
                 elif time.monotonic() - since_s > SURE_S:
                     stood_since.pop(each["set"])
                     await self._follow(each, sentence)
+                    # What is there now is another state than that of before; and on a busy machine it took its time.
+                    deadline_s = time.monotonic() + MENDED_DEADLINE_S
+            if len(self.did) - for_this > ORDERS_MAX:
+                raise NotMended(f"the sentences go round in circles: {self.did[for_this:]}")
             if time.monotonic() > deadline_s:
                 raise NotMended(f"no set may be lost for good: {sets}; done was {self.did}")
             await asyncio.sleep(POLL_S)

@@ -36,9 +36,11 @@ class Books:
 def keep_books(seal: Seal, rows: Iterable[LogRow]) -> tuple[Books, list[str]]:
     """Read the journal from its first row; return what it adds up to and what is wrong with it."""
     books, problems = Books(), []
+    last = (0, 0)
     for row in rows:
-        if row.seq <= books.last_seq:
+        if (row.seq, row.part) <= last:
             problems.append(f"row {row.seq} follows row {books.last_seq}")
+        last = row.seq, row.part
         books.last_seq = row.seq
         problems += _ENTRIES[row.kind](books, seal, row)
     problems += conservation(books, seal)

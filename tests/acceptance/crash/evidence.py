@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from sys import byteorder
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,9 @@ class Seal:
         return sum(self.amounts_minor[slot] for slot in slots if 0 <= slot < len(self.amounts_minor))
 
 
+SCATTERED: Final = "scattered"
+
+
 @dataclass(frozen=True)
 class LogRow:
     """A row of the journal's table `log`; `slots` as (first, count) runs."""
@@ -71,6 +74,8 @@ class LogRow:
     users: tuple[str, ...] = ()
     slots: tuple[tuple[int, int], ...] = ()
     transfer: str = ""
+    part: int = 0
+    """Which one of the grants of one row it is."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,24 @@ def read_seal(directory: Path) -> Seal | None:
 def read_journal(directory: Path) -> list[LogRow]:
     """Return the rows of the journal in order of seq; none if there is no journal yet."""
     return [
-        LogRow(seq, kind, pot, first or 0, count or 0, at_us or 0, _texts(users), _runs(slots), transfer or "")
-        for seq, kind, pot, first, count, at_us, users, slots, transfer in _rows(
+        row
+        for columns in _rows(
             directory / "journal.db",
             'SELECT seq, kind, pot, first_slot, "count", at_us, users, slots, transfer FROM log ORDER BY seq',
         )
+        for row in log_rows(columns)
     ]
+
+
+def log_rows(columns: Sequence[Any]) -> list[LogRow]:
+    """Return what a row of the log says: of one about single grants of several pots, each as a run of its own."""
+    seq, kind, pot, first, count, at_us, users, slots, transfer = columns
+    if kind != SCATTERED:
+        return [LogRow(seq, kind, pot, first or 0, count or 0, at_us or 0, _texts(users), _runs(slots), transfer or "")]
+    pots, places, *more = json.loads(slots or "[[], []]")
+    assert not more, f"seq {seq} has holds or requests, which the campaign does not offer"
+    named = enumerate(zip(pots, places, _texts(users), strict=True))
+    return [LogRow(seq, "granted", of, slot, 1, at_us or 0, (user,), part=k) for k, (of, slot, user) in named]
 
 
 def read_records(directory: Path) -> Recorded:
