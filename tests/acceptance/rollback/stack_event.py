@@ -147,10 +147,22 @@ class Wound:
         assert ran.code == 0, ran.err
         return ran
 
-    def mend(self, said: str) -> Ran:
-        """Run the command that the sentence names. It must do what it says."""
+    def lacks_nothing(self) -> None:
+        """Return as soon as every set can grant."""
+        deadline_s = time.monotonic() + SAID_MAX_S
+        while lacking := [
+            state
+            for state in json.loads(self.run("set", "list", "--json").out)["sets"]
+            if state["durability"] == "none" or state["cannot_grant"]
+        ]:
+            assert time.monotonic() < deadline_s, lacking
+            time.sleep(POLL_S)
+
+    def mend(self, said: str, set_id: str = "") -> Ran:
+        """Run the command that the sentence names (about this set, where it is about several). It must do what it
+        says."""
         commands = re.findall(r"`redrush ([^`]*)`", said)
-        command = next(each for each in commands if each.startswith(("set rebuild", "set promote")))
+        command = next(each for each in commands if each.startswith((f"set rebuild {set_id}", f"set promote {set_id}")))
         ran = redrush(*command.replace("…", "mended").split(), "--data", self.data)
         assert ran.code == 0, ran.err
         return ran

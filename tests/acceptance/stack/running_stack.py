@@ -69,6 +69,15 @@ class RunningStack:
         """Return the ids of all that belongs to it, the supervisor first."""
         return [self.process.pid, *(process["pid"] for process in self.processes() if process["pid"])]
 
+    def cpu_shares(self, measured_s: float) -> dict[str, float]:
+        """Return which share of a core each process takes, by name, over this time."""
+        pids = {process["name"]: process["pid"] for process in self.processes() if process["pid"]}
+        pids["supervisor"] = self.process.pid
+        began_s, before_s = time.monotonic(), {name: _cpu_s(pid) for name, pid in pids.items()}
+        time.sleep(measured_s)
+        after_s, lasted_s = {name: _cpu_s(pid) for name, pid in pids.items()}, time.monotonic() - began_s
+        return {name: (after_s[name] - before_s[name]) / lasted_s for name in pids}
+
     def wait_until(self, holds: Callable[[dict[str, dict[str, Any]]], bool]) -> dict[str, dict[str, Any]]:
         """Return the processes, by name, as soon as it is so."""
         deadline_s = time.monotonic() + READY_MAX_S
@@ -134,6 +143,12 @@ def stack_up(campaign: Path, data: Path, *options: object) -> Iterator[RunningSt
                 process.kill()
                 process.wait()
         process.stdout.close()
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time of all threads of a process, as the scheduler counts it."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 def alive(pid: int) -> bool:
