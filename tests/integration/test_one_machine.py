@@ -257,8 +257,72 @@ def test_slots_that_nobody_honours_go_on_when_an_operator_says_so(
     later = Told({"a": told.grants["a"]})  # what b and c were told is given up
     machine.serve(["a", *(f"n{number}" for number in range(left))], later)
     assert {told.grants[user][0] for user in "bc"} <= {slot for slot, _, _ in later.grants.values()}
+    receipts = tmp_path / "receipts"
+    receipts.write_text(told.grants["b"][2], encoding="utf-8")
+    code, text = run("set", "honour", "--data", str(machine.data), "--receipts", str(receipts), monkeypatch=monkeypatch)
+    assert (code, "granted to somebody else since" in text) == (1, True), text
     code, text = run("reconcile", "--data", str(machine.data), monkeypatch=monkeypatch)
     assert code == 0, text
+
+
+def test_a_receipt_that_comes_after_the_release_is_honoured_while_its_slot_is_free(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    backup, receipts = tmp_path / "backup", tmp_path / "receipts"
+    machine.serve(["a"], told)
+    assert run("backup", str(backup), "--data", str(machine.data), monkeypatch=monkeypatch)[0] == 0
+    machine.serve(["b", "c"], told)
+    restore = ("restore", str(backup), "--data", str(machine.data), "--as-new-generation")
+    assert run(*restore, monkeypatch=monkeypatch)[0] == 0
+    release = ("set", "release", "--data", str(machine.data), "--why", "the hotline is closed", "--yes")
+    assert run(*release, monkeypatch=monkeypatch)[0] == 0
+    machine.serve(["d"], told)
+    receipts.write_text("".join(f"{told.grants[user][2]}\n" for user in "bc"), encoding="utf-8")
+    honour = ("set", "honour", "--data", str(machine.data), "--receipts", str(receipts), "--json")
+    code, text = run(*honour, monkeypatch=monkeypatch)
+    assert (code, [row["outcome"] for row in json.loads(text)["receipts"]]) == (0, ["entered"] * 2), text
+    machine.serve(["a", "b", "c", "d", "e"], told)
+    code, text = run("reconcile", "--data", str(machine.data), monkeypatch=monkeypatch)
+    assert code == 0, text
+    code, text = run(*honour, monkeypatch=monkeypatch)
+    assert (code, [row["outcome"] for row in json.loads(text)["receipts"]]) == (0, ["known"] * 2), text
+
+
+def test_a_journal_that_goes_on_without_its_witness_is_reconciled_after_an_operators_word_only(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def order(*words: str) -> tuple[int, str]:
+        return run(*words, "--data", str(machine.data), monkeypatch=monkeypatch)
+
+    data_dir, receipts = DataDir(machine.data), tmp_path / "receipts"
+    told = Told()
+    machine.serve(["a", "b"], told)
+    none = ("set", "honour", "--none", "--why", "the hotline had no calls")
+    code, text = order(*none)
+    assert (code, "knows how many grants it lacks" in text) == (1, True), text
+    receipts.write_text(told.grants["a"][2], encoding="utf-8")
+    for mend, word in (
+        (("promote",), none),
+        (("promote",), ("set", "honour", "--receipts", str(receipts))),
+        (("rebuild",), none),
+    ):
+        data_dir.witness.unlink()
+        data_dir.records.unlink()
+        if mend == ("rebuild",):
+            changed_row(data_dir.journal)
+            told.grants.pop("b")
+        assert order("set", *mend, "--why", "a test", "--yes")[0] == 0
+        machine.serve(["a"], told)
+        code, text = order("reconcile")
+        assert (code, "`redrush set honour --none --why …" in text) == (1, True), text
+        assert order("set", "honour", "--none")[0] == 2  # without a reason
+        assert order(*word)[0] == 0
+        code, text = order("reconcile")
+        assert code == 0, text
+    machine.serve(["a", "c"], told)
+    assert order("reconcile")[0] == 0
+    assert "the hotline had no calls" in data_dir.generations.read_text(encoding="utf-8")
 
 
 def machine_slots(machine: Machine) -> int:

@@ -21,7 +21,6 @@ from redrush.cli.shared_options import (
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
     from redrush.operate.mending import Mended
-    from redrush.operate.switching import Holder
     from redrush.settle.honouring import Honoured
 
 set_app = typer.Typer(no_args_is_help=True, help="The sets: see, lower, promote, rebuild, honour, release.")
@@ -179,6 +178,7 @@ def release(
     _say(f"{set_id}: {count} lost grants are written off")
 
 
+RECEIPTS_SHOWN = "receipts were shown"
 AFTER_A_LOSS = (
     "what was granted after its last record is to be had from receipts (redrush set honour); gates, recorder and "
     "settlement notice by themselves that the set begins anew"
@@ -205,7 +205,17 @@ def honour(  # noqa: PLR0913, PLR0917 - options of one command
     if (receipts is None) != none:
         raise typer.BadParameter("--receipts FILE with what winners show, or --none if nobody has a receipt")
     if receipts is None:
-        _nobody_has_one(data, deploy, why, holder_of(who, token), as_json=as_json)
+        if not why:
+            raise typer.BadParameter("--none needs --why: it is the last word about what was lost")
+        if (directory := _single_server(data, deploy)) is not None:
+            from redrush.operate.mending import nobody_has_one
+
+            nobody_has_one(directory, why, who_is(who))
+        else:
+            from redrush.operate.set_orders import deployment_path, note_heard
+
+            note_heard(deployment_path(data, deploy), why, holder_of(who, token))
+        show({"ok": True, "receipts": []}, ["noted: nobody has a receipt of what was lost"], as_json=as_json)
         return
     from redrush.settle.honouring import Honour
 
@@ -223,31 +233,17 @@ def honour(  # noqa: PLR0913, PLR0917 - options of one command
     if (directory := _single_server(data, deploy)) is not None:
         from redrush.operate.mending import honour_data_dir
 
-        honour_data_dir(directory, receipts, tell)
+        honour_data_dir(directory, receipts, why or RECEIPTS_SHOWN, who_is(who), tell)
     else:
         from redrush.operate.set_orders import deployment_path
         from redrush.operate.set_restoring import honour_receipts
 
-        honour_receipts(
-            deployment_path(data, deploy), receipts, why or "receipts were shown", holder_of(who, token), tell
-        )
+        honour_receipts(deployment_path(data, deploy), receipts, why or RECEIPTS_SHOWN, holder_of(who, token), tell)
     ok = all(row["outcome"] in {Honour.ENTERED, Honour.KNOWN} for row in found)
     if as_json:
         show({"ok": ok, "receipts": found}, [], as_json=True)
     if not ok:
         raise SystemExit(1)
-
-
-def _nobody_has_one(data: Path | None, deploy: Path | None, why: str, holder: "Holder", *, as_json: bool) -> None:
-    """Note that nobody has a receipt of what the sets lost."""
-    from redrush.operate.set_orders import deployment_path, note_heard
-
-    if _single_server(data, deploy) is not None:
-        raise typer.BadParameter("a single server knows how many grants it lost: there is nothing to say with --none")
-    if not why:
-        raise typer.BadParameter("--none needs --why: it is the last word about what was lost")
-    note_heard(deployment_path(data, deploy), why, holder)
-    show({"ok": True, "receipts": []}, ["noted: nobody has a receipt of what was lost"], as_json=as_json)
 
 
 def _single_server(data: Path | None, deploy: Path | None) -> "DataDir | None":

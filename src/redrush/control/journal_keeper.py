@@ -134,7 +134,8 @@ class JournalKeeper:
                 raise JournalLost(
                     f"{self._data_dir.journal}: {self._data_dir.witness.name} and the records are gone, so nobody can "
                     f"say whether it has all that was granted; `redrush set promote --data {self._data_dir.root} "
-                    "--why … --yes` goes on with it as it is"
+                    "--why … --yes` goes on with it as it is, then `redrush set honour --data "
+                    f"{self._data_dir.root} --receipts FILE` enters what winners have receipts of"
                 )
             if identity.home is not None:
                 self._tell(f"{self._data_dir.witness}: was missing or damaged, and is made anew")

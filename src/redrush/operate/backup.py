@@ -26,7 +26,7 @@ from redrush.control.switch_mark import mark_of
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
-from redrush.operate.mending import Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
+from redrush.operate.mending import RESTORED, Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
 from redrush.ports.log_rows import Row, record_of
 from redrush.ports.store import grants_of
 from redrush.stores.sqlite.lock import JournalLock
@@ -204,7 +204,7 @@ def restore(
             )
         _put_back(source, data_dir, [name for name in manifest.files if not name.endswith(".db")], tell)
         base = msgspec.structs.replace(left, journal=salvage(source / "journal.db"))
-        order = Order("restore", f"the backup of {manifest.made_at}", "restored from a backup", who)
+        order = Order(RESTORED, f"the backup of {manifest.made_at}", "restored from a backup", who)
         mended = begin_anew(data_dir, base, rows, order)
         tell("journal.db", 1, 1)
     except OSError as fault:

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -37,7 +38,7 @@ from redrush.stores.pots import Pots
 from redrush.stores.sqlite import SqliteStore
 from redrush.stores.sqlite.identity import new_identity
 from redrush.stores.sqlite.lock import JournalLock
-from redrush.stores.sqlite.salvage import REBUILT, Salvaged, replace_journal, salvage
+from redrush.stores.sqlite.salvage import REBUILT, Salvaged, note_heard, replace_journal, salvage
 from redrush.wiring.embedded_event import EMBEDDED_SET
 
 
@@ -115,6 +116,10 @@ def promote_data_dir(data_dir: DataDir, why: str, who: str, *, yes: bool) -> Men
         return begin_anew(data_dir, left, left.journal.rows, Order("promote", "the journal", why, who))
 
 
+RESTORED: Final = "restore"
+"""What is done where a backup was put back: how old that is was said before, and receipts were asked for."""
+
+
 class Order(msgspec.Struct, frozen=True):
     """An operator's order about a journal: what to do, what to make the journal of, why, and who wants it."""
 
@@ -132,8 +137,13 @@ def begin_anew(data_dir: DataDir, left: Left, rows: list[Row], order: Order) -> 
     generation = _next_generation(left)
     withheld = _withhold(pots, left.witnessed, generation)
     rows = [*rows, *withheld]
+    known = _identity_of(left) or new_identity()
     identity = msgspec.structs.replace(
-        _identity_of(left) or new_identity(), journal=new_identity().journal, generation=generation, home=None
+        known,
+        journal=new_identity().journal,
+        generation=generation,
+        home=None,
+        is_unsure=known.is_unsure or (order.what != RESTORED and left.witnessed is None),
     )
     old = replace_journal(data_dir.journal, identity, rows)
     _tell_the_others(data_dir, identity, rows, pots, left.recorded)
@@ -251,13 +261,39 @@ def _tell_the_others(data_dir: DataDir, identity: Identity, rows: list[Row], pot
     set_aside(data_dir.records)
 
 
-def honour_data_dir(data_dir: DataDir, receipts_file: Path, tell: Callable[[int, Honoured], None]) -> None:
+def honour_data_dir(
+    data_dir: DataDir, receipts_file: Path, why: str, who: str, tell: Callable[[int, Honoured], None]
+) -> None:
     """See to it that the grants are there which the receipts of the file state, one a line; `-` is stdin.
+
+    Then note that winners were heard.
 
     `tell` hears what became of each, by its line. Raises StoreInUse while a server runs; ConfigError if the file cannot
     be read: nothing was done.
     """
     asyncio.run(_honour(data_dir, read_receipts(receipts_file), tell))
+    _note_heard(data_dir, why, who)
+
+
+def nobody_has_one(data_dir: DataDir, why: str, who: str) -> None:
+    """Note that nobody has a receipt of what the journal may lack.
+
+    RedrushError where it knows how many grants it lacks. Raises StoreInUse while a server runs.
+    """
+    if not _note_heard(data_dir, why, who):
+        raise RedrushError(
+            f"{data_dir.root}: knows how many grants it lacks, so there is nothing to say with --none; `redrush set "
+            f"release --data {data_dir.root} --why …` lets slots go on that are kept back for winners"
+        )
+
+
+def _note_heard(data_dir: DataDir, why: str, who: str) -> bool:
+    """Note an operator's word about what may be lost; return whether one was needed."""
+    with held(data_dir):
+        was_unsure = note_heard(data_dir.journal)
+    if was_unsure:
+        note_generation(data_dir, {"what": "honour", "why": why, "who": who})
+    return was_unsure
 
 
 async def opened_journal(data_dir: DataDir) -> SqliteStore:

@@ -34,6 +34,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     keys: dict[str, str] = {}
     """A digest of each secret key, by ring and id: of the keys that receipts and tickets were signed with."""
     home: JournalHome | None = None
+    is_unsure: bool = False
+    """Whether it may lack grants of which nobody is left who knows, until an operator says that winners were heard."""
 
 
 class Recovered(Protocol):

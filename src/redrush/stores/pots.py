@@ -113,9 +113,8 @@ class Pots:
             transfer = found[-1]
         elif target.withhold(slot):
             transfer = f"{WITHHELD}{generation}:{slot}"
-            if transfer in self._taken:
-                target.give(run)
-                return EntryRefused.ABSENT
+            if transfer in self._taken:  # kept back once, and released since: it is granted now, and so for good
+                transfer += ":again"
             records.append(Taken(self._next_seq(), pot, run, transfer))
             self._taken[transfer] = records[0]  # type: ignore[assignment] # just made
         else:

@@ -20,8 +20,14 @@ def check_history(data_dir: Path, journal: sqlite3.Connection, records: sqlite3.
     """Add what the journal lacks, or has otherwise, to the problems; one of the version before has no fingerprints."""
     if not _has_column(journal, "log", "chain"):
         return
+    if _identity(journal).get("is_unsure"):
+        problems.add(
+            "the journal was made anew, or went on as it was, without its witness, and nobody is left who knows all "
+            f"that it had acknowledged: `redrush set honour --receipts FILE --data {data_dir}` enters what winners "
+            f"have receipts of, or `redrush set honour --none --why … --data {data_dir}` says that nobody has one"
+        )
     marks = [mark for mark in (_witness(data_dir / "journal.witness"), _cursor(records)) if mark is not None]
-    own = _own_id(journal)
+    own = str(_identity(journal).get("journal", ""))
     seen = {0: ""}
     chain, seq, changed = "", 0, False
     wanted = {known for _, _, known, _ in marks}
@@ -82,9 +88,10 @@ def _cursor(records: sqlite3.Connection) -> Mark | None:
     return "the records", log, seq, chain
 
 
-def _own_id(journal: sqlite3.Connection) -> str:
+def _identity(journal: sqlite3.Connection) -> dict[str, Any]:
     row = journal.execute("SELECT content FROM identity").fetchone()
-    return "" if row is None else str(json.loads(row[0])["journal"])
+    found: dict[str, Any] = {} if row is None else json.loads(row[0])
+    return found
 
 
 def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:

@@ -105,6 +105,25 @@ def replace_journal(path: Path, identity: Identity, rows: Sequence[Row]) -> Path
     return aside
 
 
+def note_heard(path: Path) -> bool:
+    """Note in the journal that the winners of what it may lack were heard; return whether it was unsure until now.
+
+    The caller holds the lock. Raises StoreCorrupt, StoreFailed if the disk refuses.
+    """
+    try:
+        connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.pragma("synchronous", "full")
+            with connection:
+                identity = read_identity(connection)
+                keep_identity(connection, msgspec.structs.replace(identity, is_unsure=False))
+        finally:
+            connection.close(True)
+    except (apsw.Error, OSError) as fault:
+        raise StoreFailed(f"{path}: cannot be written: {fault}") from fault
+    return identity.is_unsure
+
+
 def put_aside(path: Path) -> Path | None:
     """Move the journal away, under a name that is free; return that, None if there is no journal. Raises OSError."""
     if not any(path.with_name(path.name + end).exists() for end in FILES):
