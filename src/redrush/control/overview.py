@@ -15,7 +15,7 @@ from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.core.sets.absence import Absence
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
-from redrush.ports.store import Store, StoreUnavailable
+from redrush.ports.store import History, Store, StoreUnavailable
 
 LOOK_S: Final = 0.5
 ANSWER_MAX_S: Final = 2.0
@@ -66,6 +66,8 @@ class Overview:
         }
         """Why a set cannot grant, None if it can."""
         self._gates_lacking: tuple[str, ...] = ()
+        self._found_open: dict[str, tuple[History, set[str]]] = {}
+        """The pots that were found open in a set, in this history of it: there they stay so."""
 
     @property
     def lacking(self) -> str | None:
@@ -121,8 +123,12 @@ class Overview:
         ]
         for pot in pots:
             try:
+                found_open = self._open_in(set_id)
+                if pot in found_open:
+                    continue
                 async with asyncio.timeout(ANSWER_MAX_S):
                     await store.state(pot)
+                found_open.add(pot)
             except KeyError:
                 return Lack(Absence.NOT_OPEN, f"set {set_id}: pot {pot} is not open yet")
             except TimeoutError:
@@ -137,6 +143,17 @@ class Overview:
         except RedrushError as fault:
             return _lack(fault)
         return None
+
+    def _open_in(self, set_id: str) -> set[str]:
+        """Return the pots that were found open there; while its history is not known, none."""
+        try:
+            history = self._stores[set_id].history()
+        except StoreUnavailable:
+            return set()
+        found = self._found_open.get(set_id)
+        if found is None or found[0] != history:
+            found = self._found_open[set_id] = (history, set())
+        return found[1]
 
     async def _gate_lacks(self, address: str, probe: Probe) -> str | None:
         return None if await probe() else f"gate {address}: does not answer"

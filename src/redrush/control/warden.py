@@ -11,7 +11,7 @@ It is for sets of plain servers. A Valkey Cluster promotes by itself.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from redrush.control.comparing import (
@@ -24,6 +24,7 @@ from redrush.control.comparing import (
     nothing_heard,
 )
 from redrush.control.mending_orders import ELSEWHERE, MendingOrders
+from redrush.control.patience import Patience
 from redrush.control.server_probe import LOOK_S, Probe
 from redrush.control.set_state import SetState, is_bare, replica_state
 from redrush.control.warden_notes import WardenNotes
@@ -42,6 +43,7 @@ from redrush.core.sets.failover import (
     Wait,
     highest_epoch,
     in_step,
+    in_words,
     next_step,
     primary_of,
     wanted_replicas,
@@ -88,6 +90,7 @@ class Warden:
         self._short_since_s: float | None = None
         self._ample_since_s: float | None = None
         self._deciding = asyncio.Lock()
+        self._patience = Patience()
         self._state = SetState(servers.id, None, (), notes.noted.epoch, "none", clock.now_us(), "not looked at yet")
 
     @property
@@ -240,7 +243,7 @@ class Warden:
     def _waiting(self, step: Step, primary: str | None, sight: Sight) -> str | None:
         """Return what is done or waited for, and what an operator may do about it if it is waited for in vain."""
         if not isinstance(step, Wait):
-            return _sentence(step)
+            return in_words(step)
         if step.why is None:
             return None
         why, orders = self._orders.completed(step.why), self._orders
@@ -264,7 +267,11 @@ class Warden:
         if isinstance(step, Wait):
             self._tell_once(step.why or "")
             return
-        self._tell_once(_sentence(step))
+        holding = {name: probe.held for name, probe in self._probes.items()}
+        if self._patience.is_too_soon((step, holding), asyncio.get_running_loop().time()):
+            return
+        if self._patience.is_first:
+            self._tell_once(in_words(step))
         try:
             if isinstance(step, Fence):
                 await self._fence(step)
@@ -276,11 +283,12 @@ class Warden:
             else:
                 expected = {name: sight.seen[name].terms for name in step.candidates}
                 await self._promote(step, expected)
+            self._patience.done()
         except Lacking as fault:
             self._lacking = str(fault)
             self._tell_once(self._lacking)
         except RedrushError as fault:
-            self._tell_once(f"{_sentence(step)}: failed, to be tried again: {fault}")
+            self._tell_once(f"{in_words(step)}: failed, to be tried again: {fault}")
         await self._ask_again()
 
     async def _prove(self, step: Prove, sight: Sight) -> None:
@@ -380,19 +388,3 @@ class Warden:
         if what and what != self._last_told:
             self._told(f"set {self._servers.id}: {what}")
         self._last_told = what
-
-
-def _sentence(step: Step) -> str:
-    if isinstance(step, Fence):
-        return f"{step.address} goes under epoch {step.terms.epoch}, which needs {step.terms.replicas_needed} replicas"
-    if isinstance(step, Follow):
-        return f"{step.address} becomes a replica of {step.primary}"
-    if isinstance(step, Promote):
-        return f"{_names(step.candidates)} is to be the primary under epoch {step.epoch}"
-    if isinstance(step, Prove):
-        return f"{step.address} was started anew, and its log is compared with what is known of it"
-    return step.why or ""
-
-
-def _names(names: Iterable[str]) -> str:
-    return " or ".join(names)

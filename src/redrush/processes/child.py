@@ -28,7 +28,7 @@ from redrush.errors import RedrushError
 from redrush.processes.failure import ProcessFailed, last_line
 from redrush.processes.lowered import command_as
 from redrush.processes.names import ProcessName, process_name
-from redrush.resting import rest
+from redrush.resting import next_question_s, rest
 
 RESTART_FIRST_S: Final = 0.1
 RESTART_MAX_S: Final = 5.0
@@ -39,6 +39,8 @@ DEATHS_AT_START_MAX: Final = 3
 START_MAX_S: Final = 90.0
 """Longest from the first start to the first answer: creating a database takes seconds, reading a long log more."""
 POLL_S: Final = 0.05
+POLL_MAX_S: Final = 1.0
+"""From one question to the next whether a child is ready: of one that starts, and of one that cannot be for long."""
 HUNG_S: Final = 15.0
 """Silence after which a role is beyond help: an overloaded loop still answers its control port in tenths."""
 LOG_BYTES_MAX: Final = 8_000_000
@@ -207,9 +209,11 @@ class Child:
             self._write(f"ended with code {code}")
 
     async def _become_ready(self) -> None:
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
         while (why := await self.spec.lacking()) is not None:
             self._show(self.state, why)
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(next_question_s(now_s() - began_s, POLL_S, POLL_MAX_S))
         self._first_ready.set()
         self._answered_s = asyncio.get_running_loop().time()
         self._show(State.READY)

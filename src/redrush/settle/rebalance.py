@@ -99,7 +99,7 @@ class Rebalancer:
                 for round_ in self._campaign.rounds:
                     if round_.id not in watching and phase_of(round_, now_us) is Phase.OPEN:
                         watching[round_.id] = asyncio.create_task(self._watch(round_), name=f"rebalance {round_.id}")
-                await rest(LOOK_S, self._stopping)
+                await rest(self._until_next(now_us), self._stopping)
                 for watched in watching.values():
                     if watched.done():
                         watched.result()  # a round that broke off ends all, loudly
@@ -107,6 +107,11 @@ class Rebalancer:
         finally:
             await _cancel(watching.values())
             await _cancel(task for teller in self._tellers.values() for task in teller.tasks())
+
+    def _until_next(self, now_us: int) -> float:
+        """Return how long to rest before it is looked whether a round has opened."""
+        opens_us = min((round_.opens_us for round_ in self._campaign.rounds if round_.opens_us > now_us), default=None)
+        return LOOK_IDLE_S if opens_us is None else min(max(LOOK_S, (opens_us - now_us) / 1e6), LOOK_IDLE_S)
 
     def stop(self) -> None:
         """End `run` after the look under way. A move that is cut off is completed after the next start."""

@@ -269,3 +269,16 @@ def _promotion(sight: Sight, lost: str) -> Step:
     if len(fit) > 1 and any(seen.follows is None and not seen.is_detached for seen in fit.values()):
         return Wait(f"{lost} is away, and several servers claim to be primary under one epoch: an operator must decide")
     return Promote(tuple(fit), sight.noted.epoch + 1)
+
+
+def in_words(step: Step) -> str:
+    """Return what is done, as a sentence for the log and for operators."""
+    if isinstance(step, Fence):
+        return f"{step.address} goes under epoch {step.terms.epoch}, which needs {step.terms.replicas_needed} replicas"
+    if isinstance(step, Follow):
+        return f"{step.address} becomes a replica of {step.primary}"
+    if isinstance(step, Promote):
+        return f"{' or '.join(step.candidates)} is to be the primary under epoch {step.epoch}"
+    if isinstance(step, Prove):
+        return f"{step.address} was started anew, and its log is compared with what is known of it"
+    return step.why or ""

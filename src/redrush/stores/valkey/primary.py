@@ -19,6 +19,7 @@ from redrush.errors import ConfigError
 from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.set_servers import Held
 from redrush.ports.store import FIRST_HISTORY, History, Known, StoreUnavailable
+from redrush.resting import next_question_s
 from redrush.stores.valkey.absences import absence_of
 from redrush.stores.valkey.entries import chain_of
 from redrush.stores.valkey.keys import Library, SetKeys
@@ -33,6 +34,9 @@ PING_S: Final = 0.5
 PAUSE_MIN_S: Final = 0.02
 PAUSE_MAX_S: Final = 0.5
 """Between two searches; doubled each time. A promoted replica is found at most this late."""
+
+PAUSE_LONG_S: Final = 2.0
+"""The same where nothing was found for so long that some of that is no delay to speak of (`next_question_s`)."""
 
 
 ELSEWHERE: Final = frozenset(
@@ -187,17 +191,18 @@ class Primary:
         changed.set_result(None)
 
     async def _keep(self) -> None:
-        pause_s = PAUSE_MIN_S
+        now_s = asyncio.get_running_loop().time
+        pause_s, since_s = PAUSE_MIN_S, now_s()
         while True:
             if self._attached is not None:
-                pause_s = PAUSE_MIN_S
                 await self._watch(self._attached)
+                pause_s, since_s = PAUSE_MIN_S, now_s()
                 continue
             with contextlib.suppress(ConfigError):  # its text is in _why already
                 if await self._search():
                     continue
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            pause_s = next_question_s(now_s() - since_s, min(2 * pause_s, PAUSE_MAX_S), PAUSE_LONG_S)
 
     async def _watch(self, attached: Attached) -> None:
         """Return when the link is lost, dropped, or has been quiet for PING_S and answered."""
