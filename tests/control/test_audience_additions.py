@@ -1,5 +1,6 @@
 """Who was added to an audience and is missing in the file is missed: at a start, and before anybody else is added."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from redrush.control.audience_additions import (
     add_to_audience,
     additions_of,
     check_additions,
+    remove_from_audience,
 )
 from redrush.control.data_dir import DataDir
 from redrush.control.switch_mark import mark_of
+from redrush.core.identity.audience import Audience
 from redrush.errors import ConfigError
 
 AT_US = 1_800_000_000_000_000
@@ -52,7 +55,7 @@ def test_what_is_missing_is_told_and_nobody_is_taken_for_all(hurt: Callable[[Pat
     heard: list[Sequence[str]] = []
     for refused in (
         lambda: check_additions(data_dir),
-        lambda: AudienceFollower(data_dir, heard.append).look_at_all(),
+        lambda: AudienceFollower(data_dir, heard.append, heard.append).look_at_all(),
         lambda: add_to_audience(data_dir, ["cid"], "desk", "late", AT_US),
     ):
         with pytest.raises(ConfigError, match=r"audience-additions\.jsonl: .*`redrush audience accept --data"):
@@ -78,3 +81,21 @@ def test_a_line_that_a_crash_cut_and_one_that_has_no_mark_yet_are_no_loss(data_d
 def test_where_nobody_was_ever_added_nothing_is_to_be_accepted(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nobody was ever added"):
         accept_additions(DataDir(tmp_path))
+
+
+def test_the_last_line_about_a_person_counts(data_dir: DataDir) -> None:
+    audience = Audience(array("q", sorted(map(hash, ("ann", "dan")))))
+    follower = AudienceFollower(data_dir, audience.add, audience.remove)
+    follower.look_at_all()
+    assert [user in audience for user in ("ann", "bob", "dan", "eve")] == [True, True, True, False]
+    assert remove_from_audience(data_dir, ["bob", "dan"], "desk", "left", AT_US) == 2
+    assert remove_from_audience(data_dir, ["bob"], "desk", "left", AT_US) == 0
+    follower.look()
+    assert [user in audience for user in ("ann", "bob", "dan")] == [True, False, False]
+    assert add_to_audience(data_dir, ["dan"], "desk", "is back", AT_US) == 1
+    follower.look()
+    again = Audience(array("q", sorted(map(hash, ("ann", "dan")))))
+    AudienceFollower(data_dir, again.add, again.remove).look_at_all()
+    for one in (audience, again):
+        assert [user in one for user in ("ann", "bob", "dan")] == [True, False, True]
+    check_additions(data_dir)

@@ -1,4 +1,4 @@
-"""`redrush audience`: who may win besides those on the list, added while the event runs."""
+"""`redrush audience`: who may win besides those on the list, and who of them may not, while the event runs."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,9 @@ import typer
 
 from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, warn, who_is
 
-audience_app = typer.Typer(no_args_is_help=True, help="Add people to the audience of a running event.")
+audience_app = typer.Typer(
+    no_args_is_help=True, help="Add people to the audience of a running event, or take them off it."
+)
 
 
 @audience_app.command()
@@ -22,14 +24,42 @@ def add(
 ) -> None:
     """Let these users win too, within a second or two, without a restart. With gates elsewhere, run it there too."""
     from redrush.control.audience_additions import add_to_audience
+    from redrush.wiring.clock import system_clock
+
+    directory, named = _directory(data, deploy), _named(user, users, "add")
+    added = add_to_audience(directory, named, who_is(who), why, system_clock().now_us())
+    sys.stdout.write(f"{added:,} added, {len(set(named)) - added:,} had been added before\n")
+
+
+@audience_app.command()
+def remove(
+    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one user id a line.")] = None,
+    who: WhoOption = None,
+) -> None:
+    """Let these users win no more, within a second or two. What they have won stays theirs; their tickets stay good."""
+    from redrush.control.audience_additions import remove_from_audience
+    from redrush.control.event import load_open_terms
+    from redrush.wiring.clock import system_clock
+
+    directory, named = _directory(data, deploy), _named(user, users, "remove")
+    if deploy is None and load_open_terms(directory).audience is None:
+        warn(["everybody with a ticket may win: the campaign has no audience, so nobody can be taken off it"])
+    removed = remove_from_audience(directory, named, who_is(who), why, system_clock().now_us())
+    sys.stdout.write(f"{removed:,} removed, {len(set(named)) - removed:,} had been removed before\n")
+
+
+def _named(user: list[str] | None, users: Path | None, what: str) -> list[str]:
+    """Return the users that a command names. ConfigError if they are none, or no ids."""
     from redrush.control.user_list import read_users, users_of
     from redrush.core.identity.user_ids import checked_user
     from redrush.errors import ConfigError
-    from redrush.wiring.clock import system_clock
 
-    directory = _directory(data, deploy)
     if not user and users is None:
-        raise ConfigError("nobody to add: give --user U or --users FILE")
+        raise ConfigError(f"nobody to {what}: give --user U or --users FILE")
     try:
         named = [checked_user(text) for text in user or []]
     except ValueError as fault:
@@ -37,13 +67,12 @@ def add(
     if users is not None:
         warn(f"{users}: {doubt}" for doubt in read_users(users, with_lines=True).survey.warnings())
         named += [name for _, name in users_of(users)]
-    added = add_to_audience(directory, named, who_is(who), why, system_clock().now_us())
-    sys.stdout.write(f"{added:,} added, {len(set(named)) - added:,} had been added before\n")
+    return named
 
 
 @audience_app.command("list")
 def list_(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
-    """Tell who was added, when, by whom and why."""
+    """Tell who was added or removed, when, by whom and why."""
     import msgspec
 
     from redrush.control.audience_additions import additions_of
@@ -53,9 +82,10 @@ def list_(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOpt
     fields: dict[str, Any] = {"additions": msgspec.to_builtins(additions)}
     lines = []
     for addition in additions:
-        first = ", ".join(addition.users[:3])
-        more = f" and {len(addition.users) - 3:,} more" if len(addition.users) > 3 else ""
-        lines.append(visible(f"{addition.at}  {addition.who}: {first}{more}  {addition.why}".rstrip()))
+        named, what = (addition.removed, "removed ") if addition.removed else (addition.users, "")
+        first = ", ".join(named[:3])
+        more = f" and {len(named) - 3:,} more" if len(named) > 3 else ""
+        lines.append(visible(f"{addition.at}  {addition.who}: {what}{first}{more}  {addition.why}".rstrip()))
     show(fields, lines or ["nobody was added"], as_json=as_json)
 
 

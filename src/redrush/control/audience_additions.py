@@ -1,13 +1,14 @@
-"""People who are added to an audience while the event runs: a durable file beside the campaign, and the audit of it.
+"""People who are added to an audience, or taken off it, while the event runs: a durable file, and the audit of it.
 
-Every line of `audience-additions.jsonl` says who was added, when, by whom and why. It is only appended to, by one
+Every line of `audience-additions.jsonl` says who was added or removed, when, by whom and why; the last one about a
+person counts. It is only appended to, by one
 command at a time, and every server of the directory looks at it once a second and reads what is new: nobody restarts.
 A server that starts reads the list of the campaign file first, and then all of this. How long the file is stands in a
 mark beside it (`redrush.control.switch_mark`), so that one that was lost, cut, edited or wound back is told of, and not
 taken for all: those who were added and are missing in it would be turned away.
 
-Nobody is taken off an audience here. Gates answer from memory whom they have let in, on many machines at once, and
-what somebody has won stays theirs: a list with fewer people counts from the next start on, for what is not won yet.
+What somebody has won before they were removed stays theirs, and they are told of it as before; their ticket stays good
+for that, and everything else that they ask is answered with `not_eligible`.
 """
 
 import fcntl
@@ -37,7 +38,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     who: str
     why: str
-    users: tuple[str, ...]
+    users: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 _decode = msgspec.json.Decoder(Addition).decode
@@ -99,11 +101,24 @@ def _keep_mark(path: Path, content: bytes) -> None:
 
 
 def add_to_audience(data_dir: DataDir, users: Iterable[str], who: str, why: str, now_us: int) -> int:
-    """Add users, ids in their normal form, durably; return how many were not added before.
+    """Add users, ids in their normal form, durably; return how many were not added before, or were removed since.
 
-    Adding somebody again changes nothing. ConfigError for more than `ADDED_MAX`, if the disk refuses, and where earlier
+    Adding somebody again changes nothing. ConfigError as from `remove_from_audience`.
+    """
+    return _append(data_dir, users, "users", who, why, now_us)
+
+
+def remove_from_audience(data_dir: DataDir, users: Iterable[str], who: str, why: str, now_us: int) -> int:
+    """Take users off the audience, whether they are on the campaign's list or were added; return how many were not
+    removed before, or were added since.
+
+    ConfigError for more than `ADDED_MAX`, if the disk refuses, and where earlier
     additions are missing (`check_additions`).
     """
+    return _append(data_dir, users, "removed", who, why, now_us)
+
+
+def _append(data_dir: DataDir, users: Iterable[str], key: str, who: str, why: str, now_us: int) -> int:
     data_dir.require()
     path = data_dir.audience_additions
     try:
@@ -113,18 +128,20 @@ def add_to_audience(data_dir: DataDir, users: Iterable[str], who: str, why: str,
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         check_additions(data_dir)
-        known = {user for addition in additions_of(data_dir) for user in addition.users}
-        new = [user for user in dict.fromkeys(users) if user not in known]
+        known: dict[str, str] = {}
+        for addition in additions_of(data_dir):
+            known |= dict.fromkeys(addition.users, "users") | dict.fromkeys(addition.removed, "removed")
+        new = [user for user in dict.fromkeys(users) if known.get(user) != key]
         if len(known) + len(new) > ADDED_MAX:
             raise ConfigError(
-                f"{data_dir.root}: {len(known):,} people were added before, and {len(new):,} more are beyond the most, "
-                f"{ADDED_MAX:,}; put them into the audience's file and restart"
+                f"{data_dir.root}: {len(known):,} people were added or removed before, and {len(new):,} more are "
+                f"beyond the most, {ADDED_MAX:,}; put them into the audience's file and restart"
             )
         _cut_half_line(descriptor)
         for first in range(0, len(new), USERS_OF_A_LINE_MAX):
             some = tuple(new[first : first + USERS_OF_A_LINE_MAX])
-            line = msgspec.json.encode(Addition(at=rfc3339(now_us), who=who, why=why, users=some)) + b"\n"
-            _write_all(descriptor, line)
+            addition = msgspec.structs.replace(Addition(at=rfc3339(now_us), who=who, why=why), **{key: some})
+            _write_all(descriptor, msgspec.json.encode(addition) + b"\n")
         os.fsync(descriptor)
         _keep_mark(path, path.read_bytes())
     except OSError as fault:
@@ -147,12 +164,15 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 class AudienceFollower:
-    """Tells a server whom the file has that it has not heard of yet. `look` is cheap where nothing is new."""
+    """Tells a server of whom the file says what it has not heard of yet. `look` is cheap where nothing is new."""
 
-    def __init__(self, data_dir: DataDir, add: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self, data_dir: DataDir, add: Callable[[Sequence[str]], None], remove: Callable[[Sequence[str]], None]
+    ) -> None:
         self._data_dir = data_dir
         self._path: Path = data_dir.audience_additions
         self._add = add
+        self._remove = remove
         self._read_bytes = 0
 
     def look(self) -> None:
@@ -179,8 +199,10 @@ class AudienceFollower:
         whole = data[: data.rfind(b"\n") + 1]
         for line in whole.splitlines():
             try:
-                self._add(_decode(line).users)
+                addition = _decode(line)
             except msgspec.DecodeError:
                 continue  # `redrush audience list` tells of it
+            self._add(addition.users)
+            self._remove(addition.removed)
         self._read_bytes += len(whole)
         return bool(whole) and self._read_bytes < size

@@ -102,7 +102,7 @@ class GateRole:
         gc.freeze()
         ticks = [gate.tick]
         if self._audience is not None:
-            additions = AudienceFollower(data_dir, self._audience.add)
+            additions = AudienceFollower(data_dir, self._audience.add, self._audience.remove)
             additions.look_at_all()
             ticks.append(additions.look)
         self._server = Server(ticks, gate.beat)

@@ -22,19 +22,28 @@ _PREFIX_OFFSET: Final = 1 << (PREFIX_BITS - 1)
 class Audience:
     """A set of user ids; see the module."""
 
-    __slots__ = ("_added", "_digests", "_starts")
+    __slots__ = ("_added", "_digests", "_removed", "_starts")
 
     def __init__(self, digests: "array[int]") -> None:
         """From the sorted `hash(user)` of each member, as signed 64-bit integers. One may stand in it twice."""
         self._digests = digests
         self._added: set[int] = set()
+        self._removed: set[int] = set()
         firsts = ((prefix - _PREFIX_OFFSET) << _PREFIX_SHIFT for prefix in range(1 << PREFIX_BITS))
         self._starts = array("q", [bisect_left(digests, first) for first in firsts])
         self._starts.append(len(digests))
 
     def add(self, users: Iterable[str]) -> None:
         """Make these members too: some 60 bytes each, so for the few who are added while an event runs."""
-        self._added.update(map(hash, users))
+        digests = set(map(hash, users))
+        self._removed -= digests
+        self._added |= digests
+
+    def remove(self, users: Iterable[str]) -> None:
+        """Make these members no more, until they are added again."""
+        digests = set(map(hash, users))
+        self._added -= digests
+        self._removed |= digests
 
     def __contains__(self, user: object) -> bool:
         """Whether the user is a member."""
@@ -43,4 +52,6 @@ class Audience:
         starts, digests = self._starts, self._digests
         end = starts[prefix + 1]
         place = bisect_left(digests, digest, starts[prefix], end)
-        return (place < end and digests[place] == digest) or digest in self._added
+        if place < end and digests[place] == digest:
+            return digest not in self._removed
+        return digest in self._added

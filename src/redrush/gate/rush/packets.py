@@ -10,8 +10,10 @@ other gates is told by `redrush.gate.knowledge.knowledge`.
 from collections.abc import Container
 
 from redrush.core.rush.release import ReleaseFilter
+from redrush.dependency import Unanswered
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import SetPot
+from redrush.gate.queries import refused
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.http.route import Waiter
@@ -49,6 +51,8 @@ class Packets(Rush):
         if now_us >= self._closes_us:
             return self._after_the_close(pot, waiter, user)
         if self._audience is not None and user not in self._audience:
+            if user in self.knows.winners:  # who won at another gate, and was taken off the audience since, keeps it
+                return self._queries.answer(waiter, self._grant_or_not_eligible(pot, user))
             self.counts.not_eligible += 1
             return self._not_eligible
         if self.knows.sold_out:
@@ -65,6 +69,16 @@ class Packets(Rush):
             self.counts.empty += 1
             return self._empty
         return self._park(pot, waiter, user, now_us)
+
+    async def _grant_or_not_eligible(self, pot: SetPot, user: str) -> bytes:
+        claimed = await self._queries.claimed_by(pot, user)
+        if isinstance(claimed, Unanswered):
+            return refused(claimed)
+        if claimed is not None:
+            return self._repeat(user, claimed)
+        self.counts.not_eligible += 1
+        self._wake()
+        return self._not_eligible
 
     def _miss(self, pot: SetPot, waiter: Waiter, user: str, now_us: int) -> bytes | None:
         """Tell the user to try again, unless they may have won: that is for the store to tell."""
