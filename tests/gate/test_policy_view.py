@@ -3,7 +3,7 @@
 import msgspec
 
 from redrush.core.load.client_policy import ClientPolicy
-from redrush.gate.views import policy_view
+from redrush.gate.views import PolicyView
 from redrush.http.route import Waiter
 
 
@@ -17,7 +17,7 @@ class Nobody:
 def test_the_policy_is_served_as_cacheable_data_that_reads_back_the_same() -> None:
     policy = ClientPolicy(interval_ms=2_500, attempts_max=2)
     nobody: Waiter = Nobody()
-    head, _, body = policy_view(policy).serve(nobody, "").partition(b"\r\n\r\n")
+    head, _, body = PolicyView(policy).serve(nobody, "").partition(b"\r\n\r\n")
     assert b"HTTP/1.1 200 OK" in head
     assert b"Cache-Control: public, max-age=60" in head
     assert msgspec.json.decode(body, type=ClientPolicy) == policy

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from redrush.config import CampaignFile, parse_campaign
 from redrush.control.amending import Change, changes_between
+from redrush.control.audience_additions import remove_from_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.event import is_current, load_campaign, load_event, prepare_event
 from redrush.core.rush.instants import rfc3339
@@ -174,7 +176,50 @@ async def test_a_running_server_follows_without_a_restart(tmp_path: Path, hosted
         assert (await server.ask("GET", control, None, "control")).status == 401, "the path is there"
 
 
-async def _until(server: Server, path: str, key: str, value: str) -> None:
+async def _until(server: Server, path: str, key: str, value: object) -> None:
     async with asyncio.timeout(20):
         while (await server.ask("GET", path)).json.get(key) != value:
             await asyncio.sleep(0.05)
+
+
+async def test_who_is_taken_off_the_audience_keeps_what_they_won_and_their_ticket(tmp_path: Path) -> None:
+    users = tmp_path / "users.txt"
+    users.write_text("ann\nbob\n")
+    opens = rfc3339(time.time_ns() // 1_000 - SECOND_US)
+    file = _file(opens=opens, lasts="1h", packets="3")
+    file = msgspec.structs.replace(file, audience=users)
+    async with running(tmp_path / "event", file) as server:
+        tickets = {user: server.ticket(None, user) for user in ("ann", "bob")}
+        won = await server.grab("/v1/rounds/r1", tickets["ann"])
+        assert won.outcome == "granted"
+        await _in_thread(remove_from_audience, server.data_dir, ["ann", "bob"], "desk", "left", time.time_ns() // 1_000)
+        audience = server.embedded.gate.campaigns["c"].event.audience
+        assert audience is not None
+        async with asyncio.timeout(20):
+            while "bob" in audience:
+                await asyncio.sleep(0.02)
+        assert (await server.grab("/v1/rounds/r1", tickets["bob"])).outcome == "not_eligible"
+        again = await server.grab("/v1/rounds/r1", tickets["ann"])
+        assert (again.outcome, again.json["grant"]) == ("granted", won.json["grant"])
+        assert len((await server.ask("GET", "/v1/grants", tickets["ann"])).json["grants"]) == 1
+
+
+async def test_policy_limits_and_admission_hold_at_once_on_a_running_server(tmp_path: Path) -> None:
+    opens = rfc3339(time.time_ns() // 1_000 - SECOND_US)
+    told = '[client]\ninterval = "2s"\n[limits]\nuser_per_second = 3\nuser_burst = 4\n[admission]\nwait_max = "700ms"\n'
+    old, new = (_file(opens=opens, lasts="1h", total="1.00", packets="1", more=more) for more in ("", told))
+    async with running(tmp_path, old) as server:
+        before = (await server.ask("GET", "/v1/policy")).json
+        done = await _in_thread(change_campaign, new, server.data_dir, Holder(), "calmer", yes=True)
+        assert done.done, done
+        assert all(change.at_once for change in done.changes), done
+        await _until(server, "/v1/policy", "interval_ms", 2_000)
+        policy = (await server.ask("GET", "/v1/policy")).json
+        assert policy == before | {"interval_ms": 2_000}
+        await _until(server, "/v1/rounds/r1", "interval_ms", 2_000)
+        valves = server.embedded.gate.admission.valves
+        assert {valve.wait_max_us for valve in valves.values()} == {700_000}
+        ticket = server.ticket(None, "ann")
+        statuses = [(await server.grab("/v1/rounds/r1", ticket)).status for _ in range(6)]
+        assert statuses[:4] == [200] * 4
+        assert 429 in statuses[4:], statuses

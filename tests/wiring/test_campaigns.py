@@ -49,8 +49,9 @@ def _file(name: str, opens: str = NOW, round_: str = "r1", packets: int = 3) -> 
 class Server:
     """A server on a directory, as participants and commands reach it."""
 
-    def __init__(self, data_dir: DataDir, ports: dict[str, int]) -> None:
+    def __init__(self, data_dir: DataDir, ports: dict[str, int], embedded: Embedded) -> None:
         self.data_dir = data_dir
+        self.embedded = embedded
         self.ports = ports
 
     async def ask(self, method: str, path: str, ticket: str | None = None, port: str = "gate") -> Answer:
@@ -88,7 +89,7 @@ async def running(directory: Path, first: Any = None) -> AsyncIterator[Server]:
     embedded = Embedded(first or _file("first"), data_dir, Ports("127.0.0.1", 0, 0, control_names=("hongbao.example",)))
     ports = await embedded.start()
     try:
-        yield Server(data_dir, ports)
+        yield Server(data_dir, ports, embedded)
     finally:
         await embedded.stop()
 

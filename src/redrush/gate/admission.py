@@ -88,13 +88,12 @@ class Valve:
         """Whether claims have to ask `refuses`."""
         self.key = 1
         """Of the grades, in this hour."""
-        self.wait_max_us = terms.wait_max_ms * 1_000
-        self.gone_after_us = min(2 * terms.queueing_target_ms, terms.wait_max_ms) * 1_000
-        """Waits from which on it is looked whether somebody still wants the answer."""
+        self.wait_max_us = self.gone_after_us = 0
+        """Waits that are too long, and from which on it is looked whether somebody still wants the answer."""
+        self._keep_to(terms)
         self.queueing_ms = 0.0
         """Mean wait of the claims of the last window."""
         self.interval_ms = self._usual_interval_ms = interval_ms
-        self._terms = terms
         self._late_ms = 0.0
         self._usual_us = 0.0
         self._asked = [0] * COUNTS
@@ -102,6 +101,18 @@ class Valve:
         self._admitted = EVERYTHING
         self._idle_windows = 0
         self._told: tuple[int, bool] | None = None
+        self._follow()
+
+    def _keep_to(self, terms: AdmissionTerms) -> None:
+        self._terms = terms
+        self.wait_max_us = terms.wait_max_ms * 1_000
+        self.gone_after_us = min(2 * terms.queueing_target_ms, terms.wait_max_ms) * 1_000
+
+    def amend(self, terms: AdmissionTerms, interval_ms: int) -> None:
+        """Keep to other terms from now on; what was found out about the load stays."""
+        self._keep_to(terms)
+        self._usual_interval_ms = interval_ms
+        self._told = None
         self._follow()
 
     # -- claims
@@ -247,6 +258,15 @@ class Admission:
         self._beats = 0
         self._hour = -1
         self._rest_key = 1
+
+    def amend(self, terms: AdmissionTerms, interval_ms: int) -> None:
+        """Keep to other terms from now on, with what operators have switched over them until the next snapshot."""
+        self._terms, self._interval_ms = terms, interval_ms
+        self.level_at_opening = terms.level_at_opening
+        self.full = answers.overloaded(interval_ms, elsewhere=True)
+        for valve in self.valves.values():
+            valve.amend(terms, interval_ms)
+        self._find_advice()
 
     def valve(self, set_id: str) -> Valve:
         """Return the valve before the set."""

@@ -29,13 +29,17 @@ def asking_limits(spec: LimitsSpec, policy: ClientPolicy, connections_max: int) 
     """Return the limits of a gate that takes `connections_max` connections.
 
     How often an address may ask is limited only where that is configured: a school may be behind one address."""
-    rules = AskingRules(
+    return AskingLimits(asking_rules(spec, policy, connections_max), time.monotonic)
+
+
+def asking_rules(spec: LimitsSpec, policy: ClientPolicy, connections_max: int) -> AskingRules:
+    """Return what is configured, with what suits the clients where nothing is."""
+    return AskingRules(
         user=_user_rate(spec, policy),
         address=_address_rate(spec),
         connections_per_address_max=_share_of_an_address(spec, connections_max),
         trusted_proxies=spec.trusted_proxies,
     )
-    return AskingLimits(rules, time.monotonic)
 
 
 def _share_of_an_address(spec: LimitsSpec, connections_max: int) -> int | None:

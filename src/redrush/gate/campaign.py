@@ -19,7 +19,7 @@ from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.packets import Packets
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.switches import Sampled, Sampling
-from redrush.gate.views import GrantsView, RoundsView, RoundView, policy_view
+from redrush.gate.views import GrantsView, PolicyView, RoundsView, RoundView
 from redrush.http import answers
 from redrush.http.route import Route
 from redrush.http.site import Site
@@ -69,10 +69,10 @@ class ServedCampaign:
         self._sampling = sampling
         self._views: list[RoundView] = []
         grants = MakesWay(self._sampled(GrantsView(self.rounds, floor.queries, floor.now_us)), floor.admission)
-        policy = policy_view(msgspec.structs.replace(event.policy, proof_of_work=proves))
+        self._policy = PolicyView(msgspec.structs.replace(event.policy, proof_of_work=proves))
         self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us)))
         self.offers[b"/grants"] = self._ticketed(b"GET", grants)
-        self.offers[b"/policy"] = self._public(policy)
+        self.offers[b"/policy"] = self._public(self._policy)
         if self.exchange is not None:
             self._offer_exchange(self.exchange)
 
@@ -88,6 +88,13 @@ class ServedCampaign:
         self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush)
         self.offers[suffix] = self._public(self._sampled(view))
         return rush
+
+    def advise(self, policy: ClientPolicy) -> None:
+        """Tell clients to keep to this policy from now on; what tickets must be exchanged for stays as it is."""
+        self.event = msgspec.structs.replace(self.event, policy=policy)
+        self._policy.show(msgspec.structs.replace(policy, proof_of_work=self.event.proof_of_work is not None))
+        for view in self._views:
+            view.interval_ms = policy.interval_ms
 
     def exchange_at(self, prefix: str) -> None:
         """Send whoever has to exchange their ticket to the counter below this path."""

@@ -8,6 +8,8 @@ somebody else's.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.errors import RedrushError
 from redrush.gate.campaign import CHALLENGE, Event, ServedCampaign
@@ -19,7 +21,7 @@ from redrush.gate.pots import warm_up
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.switches import GateSwitches, Sampling
 from redrush.http import answers
-from redrush.http.asking_limits import AskingLimits
+from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.reader import Limits
 from redrush.http.route import Fixed
 from redrush.http.site import Site
@@ -177,6 +179,13 @@ class Gate:
                 rush.amend(round_)
         if served.exchange is not None:
             served.exchange.rest_around(round_.opens_us for round_ in campaign.rounds)
+
+    def retune(self, campaign_id: str, admission: AdmissionTerms, policy: ClientPolicy, asking: AskingRules) -> None:
+        """Keep to these terms of the campaign that decides what belongs to the gate. KeyError: there is none such."""
+        self.campaigns[campaign_id].advise(policy)
+        self.admission.amend(admission, policy.interval_ms)
+        self.site.asking.amend(asking)
+        self.site.forget_heads()  # one may be remembered with what is not modified
 
     def remove(self, campaign_id: str) -> None:
         """Serve nothing of the campaign any more: whoever asks gets a 404. What is parked is decided. KeyError: there

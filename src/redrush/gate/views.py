@@ -27,7 +27,7 @@ class RoundView:
         advised under overload goes before it."""
         self._rush = rush
         self._now_us = now_us
-        self._interval_ms = interval_ms
+        self.interval_ms = interval_ms
         self._fresh_until_us = 0
         self._answer = b""
         self.fields: dict[str, Any] = {}
@@ -47,7 +47,7 @@ class RoundView:
             "closes_at": rfc3339(round_.closes_us),
             "server_time": rfc3339(now_us),
             "packets": packets,
-            "interval_ms": self._advised_ms or self._interval_ms,
+            "interval_ms": self._advised_ms or self.interval_ms,
         }
         self._answer = answers.json_answer(self.fields, _public_head(now_us))
 
@@ -134,10 +134,15 @@ async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, str]) ->
     return None
 
 
-def policy_view(policy: ClientPolicy) -> Tagged:
-    """Return the route of `GET /v1/policy`: the client policy as data."""
-    head = f"Cache-Control: public, max-age={POLICY_CACHED_S}\r\n"
-    return Tagged(msgspec.json.encode(policy), head)
+class PolicyView(Tagged):
+    """The route of `GET /v1/policy`: the client policy as data."""
+
+    def __init__(self, policy: ClientPolicy) -> None:
+        self.show(policy)
+
+    def show(self, policy: ClientPolicy) -> None:
+        """Tell of this policy from now on."""
+        self.say(msgspec.json.encode(policy), f"Cache-Control: public, max-age={POLICY_CACHED_S}\r\n")
 
 
 class Computed:

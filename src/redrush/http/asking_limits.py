@@ -63,16 +63,23 @@ class Frequency:
         self._who = who
         self.rate: Rate | None = None
         self._configured = rate
+        self._overriding: float | None = None
         self._advised: dict[bytes, bytes] = {}
         self._set(rate)
 
     def override(self, per_second: float | None) -> None:
         """Let this rate hold instead of the configured one, with its burst; None: the configured one holds again."""
         configured = self._configured
+        self._overriding = per_second
         if per_second is None:
             self._set(configured)
         else:
             self._set(rate_of(per_second, None if configured is None else configured.burst))
+
+    def configure(self, rate: Rate | None) -> None:
+        """Let this be the configured rate from now on."""
+        self._configured = rate
+        self.override(self._overriding)
 
     def _set(self, rate: Rate | None) -> None:
         if rate == self.rate:
@@ -135,6 +142,14 @@ class AskingLimits:
         self.addresses.override(address_per_second)
         self._choose()
 
+    def amend(self, rules: AskingRules) -> None:
+        """Let these rules be the configured ones from now on, but for the proxies. Who has too many connections keeps
+        them, and gets no more."""
+        self.users.configure(rules.user)
+        self.addresses.configure(rules.address)
+        self._connections_max = rules.connections_per_address_max
+        self._choose()
+
     def _choose(self) -> None:
         """Let `check` do no more than it must: this is done once, that for every request."""
         if self.addresses.buckets is not None:
@@ -171,15 +186,13 @@ class AskingLimits:
 
     def enter(self, address: bytes) -> bool:
         """Whether the address may have one connection more; it is counted then, until it leaves."""
-        if self._connections_max is not None:
-            if self._connections[address] >= self._connections_max:
-                return False
-            self._connections[address] += 1
+        if self._connections_max is not None and self._connections[address] >= self._connections_max:
+            return False
+        self._connections[address] += 1
         return True
 
     def leave(self, address: bytes) -> None:
         """A connection that was counted has ended."""
-        if self._connections_max is not None:
-            self._connections[address] -= 1
-            if not self._connections[address]:
-                del self._connections[address]
+        self._connections[address] -= 1
+        if not self._connections[address]:
+            del self._connections[address]

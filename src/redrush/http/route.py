@@ -45,9 +45,13 @@ class Tagged(Fixed):
 
     def __init__(self, body: bytes, headers: str) -> None:
         """`body` is JSON; `headers` say how long it may be kept."""
+        self.say(body, headers)
+
+    def say(self, body: bytes, headers: str) -> None:
+        """Give this answer from now on, to whoever had another one, too."""
         self.etag = b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode("ascii")
         lines = f"ETag: {self.etag.decode('ascii')}\r\n{headers}"
-        super().__init__(answers.answer(200, body, headers=lines))
+        self._answer = answers.answer(200, body, headers=lines)
         self._not_modified = Fixed(answers.not_modified(lines))
 
     def unless_had(self, if_none_match: bytes) -> Fixed:

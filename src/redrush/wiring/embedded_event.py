@@ -22,6 +22,7 @@ from redrush.core.rush.campaign import RETURNED_POT, Round, Slots
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import RedrushError
+from redrush.gate.asking import asking_rules
 from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
@@ -141,7 +142,7 @@ class EmbeddedEvent:
             def accept(keys: Keys) -> None:
                 check_known_keys(self.data_dir, identity.keys, keys)
                 if audience is not None:
-                    self.additions = AudienceFollower(self.data_dir, audience.add)
+                    self.additions = AudienceFollower(self.data_dir, audience.add, audience.remove)
                     self.additions.look_at_all()
 
             prepared = prepare(accept)
@@ -291,8 +292,10 @@ class EmbeddedEvent:
         await self.gate.add_rounds(campaign, self._homes)
         for pot in await self._join(event.open.added[before:]):
             self._refilled(pot)
-        self.terms = event.open
+        self.terms = terms = event.open
         self.gate.amend(campaign)
+        asking = asking_rules(terms.limits, terms.client, self.gate.site.limits.connections_max)
+        self.gate.retune(campaign.id, terms.admission, terms.client, asking)
         self.steering.board.amend(event.open.plans, campaign)
         for site in self.control_sites:
             self.steering.serve_on(site)  # there may be playbooks and rules that there were not
