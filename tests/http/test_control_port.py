@@ -12,9 +12,9 @@ from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
 from redrush.core.rush.instants import http_date
+from redrush.core.steering.figure import readings_of
 from redrush.ports.store import StoreFailed
 from redrush.wiring.embedded import Embedded, Ports
-from redrush.wiring.readings import rules_of_reconciling
 from tests.campaigns import a_round, campaign
 from tests.gate.world import Answer, read_answer, request, to_this_machine
 
@@ -124,4 +124,4 @@ async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_wit
         async with asyncio.timeout(10):
             while (await _samples(ports["control"]))[problems] == 0:
                 await asyncio.sleep(0.05)
-        assert rules_of_reconciling(embedded.event.reconciling)["reconcile.problems"] >= 1
+        assert readings_of(embedded.event.settlement_readings())["reconcile.problems"] >= 1

@@ -17,7 +17,7 @@ stores look slow, so the bound for their queues is never below a few times the l
 
 import contextlib
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -35,6 +35,8 @@ from redrush.core.load.levels import (
     grade_key,
 )
 from redrush.core.rush.campaign import Round
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value, readings_of
 from redrush.http import answers
 from redrush.http.route import Route, Waiter
 
@@ -298,13 +300,16 @@ class Admission:
         """The highest level of all sets."""
         return max((valve.levels.level for valve in self.valves.values()), default=0.0)
 
+    def figures(self) -> Iterator[Value]:
+        """Yield the levels, and what they follow from."""
+        yield figures.LOOP_LATE(self.late_ms / 1e3)
+        for name, valve in self.valves.items():
+            yield figures.LEVEL(valve.levels.level, name)
+            yield figures.QUEUEING(valve.queueing_ms / 1e3, name)
+
     def readings(self) -> Mapping[str, float]:
         """Return what automatic rules can read of it."""
-        return {
-            "gate.level": self.level,
-            "gate.queueing_ms": max((valve.queueing_ms for valve in self.valves.values()), default=0.0),
-            "gate.loop_late_ms": self.late_ms,
-        }
+        return readings_of(self.figures())
 
     @property
     def beat_s(self) -> float:

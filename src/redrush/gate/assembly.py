@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from redrush.core.rush.campaign import Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.admission import Admission
+from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.campaign import Event
 from redrush.gate.gate import Gate
 from redrush.gate.manners import Home
@@ -40,7 +41,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
         interval_ms=event.policy.interval_ms,
         now_us=now_us,
     )
-    floor = Floor(admission, Queries(), now_us, draw, clock_check or ClockCheck(), set())
+    floor = Floor(admission, Queries(), now_us, draw, clock_check or ClockCheck(), set(), AnswerTimes(now_us))
     gate = Gate(limits, floor, failed, asking)
     gate.serve(gate.make(event, homes))
     return gate

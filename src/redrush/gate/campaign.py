@@ -68,9 +68,11 @@ class ServedCampaign:
         self._floor = floor
         self._sampling = sampling
         self._views: list[RoundView] = []
-        grants = MakesWay(self._sampled(GrantsView(self.rounds, floor.queries, floor.now_us)), floor.admission)
+        grants = MakesWay(
+            self._sampled(floor.times.of_grants(GrantsView(self.rounds, floor.queries, floor.now_us))), floor.admission
+        )
         self._policy = PolicyView(msgspec.structs.replace(event.policy, proof_of_work=proves))
-        self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us)))
+        self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us, floor.times)))
         self.offers[b"/grants"] = self._ticketed(b"GET", grants)
         self.offers[b"/policy"] = self._public(self._policy)
         if self.exchange is not None:
@@ -81,7 +83,7 @@ class ServedCampaign:
         event, floor = self.event, self._floor
         granted = GrantedAnswers(GrantWriter(event.campaign, knows.round, event.amounts, event.receipts))
         rush = Packets(knows, floor, granted, event.audience)
-        view = RoundView(rush, floor.now_us, event.policy.interval_ms)
+        view = RoundView(rush, floor.now_us, event.policy.interval_ms, floor.times)
         self.rounds.append(rush)
         self._views.append(view)
         suffix = b"/rounds/" + knows.round.id.encode("ascii")

@@ -5,12 +5,14 @@ Each campaign has its own paths, `/v1/campaigns/{campaign}/…`, its own tickets
 somebody else's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from redrush.core.load.client_policy import ClientPolicy
+from redrush.core.load.histogram import Histogram
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.steering.figures import Interface
 from redrush.errors import RedrushError
 from redrush.gate.campaign import CHALLENGE, Event, ServedCampaign
 from redrush.gate.exchange import Exchange
@@ -55,6 +57,9 @@ class Gate:
         self.clock_check = floor.clock_check
         self.awake = floor.awake
         """Rounds that somebody has claimed from lately: of the others nothing is prebuilt."""
+        self.times = floor.times
+        self._answered = 0
+        """Claims that rounds have counted, up to the last look, but for those that asked a set alone."""
         self._limits = limits
         self._floor = floor
         self._failed = failed
@@ -197,6 +202,7 @@ class Gate:
             self._owners[suffix].remove(served)
             self._name(suffix)
         for rush in served.rounds:
+            self._answered += rush.newly_answered()
             self.rounds.pop(rush.knows.pot_id)
             self.admission.opens_not(rush.round, [pot.lane.set for pot in rush.pots])
         self.switches.removed(served.rounds, served.exchange)
@@ -253,10 +259,22 @@ class Gate:
 
     def beat(self, late_s: float) -> float:
         """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
+        self.times.look(late_s, self._answered_at_once())
         if self.admission.beat(late_s):
             for rush in self.awake:
                 rush.advise()
         return self.admission.beat_s
+
+    def _answered_at_once(self) -> int:
+        """Return how many claims were so far, as far as rounds were awake: all that were answered, but for those that
+        were parked, or asked a set alone."""
+        self._answered += sum(rush.newly_answered() for rush in self.awake)
+        refused = sum(lane.away + lane.valve.counts.level for lane in self.lanes.values())
+        return self._answered + refused - sum(lane.times.count for lane in self.lanes.values())
+
+    def answer_times(self) -> Mapping[Interface, Histogram]:
+        """Return how long answers took, by interface."""
+        return self.times.histograms(lane.times for lane in self.lanes.values())
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""

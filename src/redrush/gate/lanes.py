@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from redrush.core.load import queue
-from redrush.core.load.queue import Queue
+from redrush.core.load.histogram import Histogram
 from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
 from redrush.gate.manners import Gauge, Manners
@@ -104,7 +104,7 @@ class Lane:
 
     __slots__ = ("_admission", "_asked_under_way", "_batches_max", "_failed", "_gathering", "_gauge", "_manners",
                  "_now_us", "_patience_us", "_queue", "_retry", "_senders", "_sending", "_trying", "away", "batches",
-                 "busy", "doubtful", "failures", "refusal", "set", "store", "valve")  # fmt: skip
+                 "busy", "doubtful", "failures", "refusal", "set", "store", "times", "valve")  # fmt: skip
 
     def __init__(
         self,
@@ -128,6 +128,8 @@ class Lane:
         self.away = 0
         """Claims that were told to come back, in these batches or because of them."""
         self.busy = 0
+        self.times = Histogram()
+        """From the coming of each claim that was parked to its answer."""
         self.valve = admission.valve(set_id)
         self.valve.queues.append(lambda: len(self._queue.claims))
         self.refusal: bytes | None = None
@@ -138,7 +140,7 @@ class Lane:
         self._failed = failed
         self._patience_us = manners.patience_s * 1e6
         self._batches_max = manners.batches_max
-        self._queue = Queue[Parked](manners.parked_max, manners.batches_max)
+        self._queue = queue.Queue[Parked](manners.parked_max, manners.batches_max)
         self._asked_under_way: frozenset[tuple[SetPot, str]] | None = None
         """Pots and users of claims under way; None until somebody asks who is known to have won."""
         self._senders: set[asyncio.Task[None]] = set()
@@ -293,8 +295,9 @@ class Lane:
         self._turn_away(self._queue.take_excess(), self.valve.no_place)
 
     def _turn_away(self, parked: Sequence[Parked], refusal: Callable[[], bytes]) -> None:
-        """Refuse those who had places."""
+        """Refuse those who had places and were taken from the queue just now."""
         self._gauge.parked -= len(parked)
+        self.times.add_ended(self._queue.left_since_us, self._now_us())
         for _, waiter, pot in parked:
             self._count_busy(pot)
             waiter.send(refusal())
@@ -303,8 +306,9 @@ class Lane:
 
     def _decided(self, batch: Batch) -> None:
         """The store has decided on these, durably."""
-        valve = self.valve
-        self._queue.decided(batch, self._now_us(), valve.bound_us, calm=not valve.shedding)
+        valve, now_us = self.valve, self._now_us()
+        self._queue.decided(batch, now_us, valve.bound_us, calm=not valve.shedding)
+        self.times.add_ended(batch.since_us, now_us)
         self._asked_under_way = None
         self._gauge.parked -= len(batch.claims)
         self.batches += 1
@@ -321,6 +325,7 @@ class Lane:
         self._queue.drop(batch)
         self._asked_under_way = None
         self._gauge.parked -= len(batch.claims)
+        self.times.add_ended(batch.since_us, now_us)
         if self._trying:  # the next batch is the trial then
             self.refusal = None
         for _, waiter, pot in batch.claims:
@@ -351,15 +356,16 @@ class Lane:
     def _fate_unknown(self, batch: Batch, refusal: bytes) -> None:
         self.failures += 1
         self._refuse_all(refusal)
-        self._send_away(batch.claims, refusal)
+        self._send_away(batch.claims, batch.since_us, refusal)
 
     def _refuse_all(self, refusal: bytes) -> None:
         """Refuse whoever is parked and whoever comes, but not the batch under way."""
         self.refusal = refusal
-        self._send_away(self._queue.take_all(), refusal)
+        self._send_away(self._queue.take_all(), self._queue.left_since_us, refusal)
 
-    def _send_away(self, claims: Sequence[Parked], refusal: bytes) -> None:
+    def _send_away(self, claims: Sequence[Parked], since_us: Sequence[int], refusal: bytes) -> None:
         self._gauge.parked -= len(claims)
+        self.times.add_ended(since_us, self._now_us())
         self.away += len(claims)
         for _, waiter, _ in claims:
             waiter.send(refusal)

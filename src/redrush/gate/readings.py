@@ -1,14 +1,20 @@
 """What automatic rules can read of a gate: figures of now, from the plain integers that are there anyway."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value, readings_of
+from redrush.core.steering.quantiles import WINDOW_S, LatelyTook
 from redrush.gate.gate import Gate
 
-WINDOW_S: Final = 1.0
-"""What rates are taken over: long enough to count in, short next to the seconds that a rule waits."""
+
+def figures_now(gate: Gate) -> Iterator[Value]:
+    """Yield what of a gate both metrics and rules read."""
+    yield figures.PARKED(gate.gauge.parked)
+    yield figures.CONNECTIONS(len(gate.site.connections))
+    yield from gate.admission.figures()
 
 
 class GateReadings:
@@ -19,7 +25,8 @@ class GateReadings:
         self._now_s = now_s
         self._began_s = now_s()
         self._counted = self._count()
-        self._rates: dict[str, float] = {}
+        self._rates: list[Value] = []
+        self._took = LatelyTook(gate.answer_times, now_s)
 
     def __call__(self) -> Mapping[str, float]:
         """Return the readings of now; those of rates only after the first window."""
@@ -27,20 +34,15 @@ class GateReadings:
         if passed_s >= WINDOW_S:
             counted = self._count()
             answered, busy, away, refused = (now - before for now, before in zip(counted, self._counted, strict=True))
-            self._rates = {
-                "gate.claims_per_second": answered / passed_s,
-                "gate.rejects_per_second": refused / passed_s,
-                "gate.busy_share": busy / answered if answered else 0.0,
-                "gate.away_share": away / answered if answered else 0.0,
-            }
+            self._rates = [
+                figures.CLAIMS_PER_SECOND(answered / passed_s),
+                figures.REJECTS_PER_SECOND(refused / passed_s),
+                figures.BUSY_SHARE(busy / answered if answered else 0.0),
+                figures.AWAY_SHARE(away / answered if answered else 0.0),
+            ]
             self._began_s += passed_s
             self._counted = counted
-        return {
-            "store.claims_waiting": float(self._gate.gauge.parked),
-            "gate.connections": float(len(self._gate.site.connections)),
-            **self._gate.admission.readings(),
-            **self._rates,
-        }
+        return readings_of([*figures_now(self._gate), *self._rates, *self._took()])
 
     def _count(self) -> tuple[int, int, int, int]:
         """Return how many claims were answered so far, how many as busy, how many because their set was away, and how

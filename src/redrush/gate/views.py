@@ -10,6 +10,7 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.phase import Phase
 from redrush.dependency import Unanswered
+from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.queries import Queries, refused
 from redrush.gate.rush.rush import TIME_FRESH_US, Rush
 from redrush.http import answers
@@ -22,12 +23,13 @@ POLICY_CACHED_S = 60
 class RoundView:
     """The route of `GET /v1/rounds/{round}`: built when asked for, once in TIME_FRESH_US, the same for everybody."""
 
-    def __init__(self, rush: Rush, now_us: Callable[[], int], interval_ms: int) -> None:
+    def __init__(self, rush: Rush, now_us: Callable[[], int], interval_ms: int, times: AnswerTimes) -> None:
         """`interval_ms` is the least time between two requests of a client, as the client policy has it; what is
         advised under overload goes before it."""
         self._rush = rush
         self._now_us = now_us
         self.interval_ms = interval_ms
+        self._times = times
         self._fresh_until_us = 0
         self._answer = b""
         self.fields: dict[str, Any] = {}
@@ -67,6 +69,7 @@ class RoundView:
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the state of the round, as of TIME_FRESH_US ago at most, and never past an opening or a close."""
+        self._times.states_told += 1
         self.renew()
         return self._answer
 
@@ -74,13 +77,15 @@ class RoundView:
 class RoundsView:
     """The route of `GET /v1/rounds`: the public states of all rounds, in their order; the same bytes for everybody."""
 
-    def __init__(self, views: Sequence[RoundView], now_us: Callable[[], int]) -> None:
+    def __init__(self, views: Sequence[RoundView], now_us: Callable[[], int], times: AnswerTimes) -> None:
         self._views = views
+        self._times = times
         self._now_us = now_us
         self._answer: bytes | None = None
 
     def serve(self, waiter: Waiter, user: str) -> bytes:
         """Return the list, as fresh as the states of the rounds are."""
+        self._times.states_told += 1
         changed = [view.renew() for view in self._views]
         if self._answer is None or any(changed):
             states = [view.fields for view in self._views]

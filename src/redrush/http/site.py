@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import msgspec
 
 from redrush.core.identity.tickets import Ticket
+from redrush.core.load.histogram import Histogram
 from redrush.core.rush.instants import http_date
 from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
@@ -23,6 +24,7 @@ from redrush.http.reader import Limits, Request
 from redrush.http.route import Endpoint, Fixed, Pattern, Route, RouteFor, Tagged, TicketCounter
 from redrush.http.seen_heads import SeenHeads
 from redrush.http.ticket_check import TicketCheck, Verifier
+from redrush.http.timed import Timed
 
 NEVER_S = 1 << 62
 
@@ -93,6 +95,8 @@ class Site:
         """Whose tickets are good where nothing else was said."""
         self._remembered: list[TicketCheck] = []
         """Of whose tickets some are remembered, one entry for each."""
+        self.times = Histogram()
+        """How long answers took of the routes that are timed."""
         self._origins = Origins(limits.origins)
         self._hosts = hosts
         self._endpoints: dict[bytes, Endpoint] = {}
@@ -116,6 +120,10 @@ class Site:
         """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path, at any time.
         `tickets`: whose are good there; None: those of the site."""
         self._endpoints[path] = Endpoint(method, route, needs_ticket, reads, tickets=tickets or self.tickets)
+
+    def timed(self, route: Route) -> Timed:
+        """Return the route as one whose answers are counted in `times`: for what is no rush."""
+        return Timed(route, self.times, self._now_us)
 
     def add_counter(
         self,

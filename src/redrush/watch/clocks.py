@@ -11,9 +11,10 @@ from typing import Any, Final
 from redrush.core.nobody import ignore
 from redrush.core.rush.clocks import OFFSET_MAX_US, SYSTEM, ClockCheck, Offset, Verdict, in_seconds, judge
 from redrush.core.rush.phase import SteadyClock
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.core.steering.switches import CLOCKS_APART_MAX, Snapshot
 from redrush.ports.clock import TimeHeard
-from redrush.watch.metrics import Reading
 
 LOOK_S: Final = 0.5
 
@@ -83,19 +84,13 @@ class ClockWatch:
         if (before.doubt is None) is not (self.verdict.doubt is None):
             self._doubted(self.verdict.doubt is not None)
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         """Yield the offsets, in seconds: how far each clock is ahead of this process's own."""
         for one in self.offsets:
-            labels = (("clock", "system" if one.name == SYSTEM else one.name),)
-            yield Reading(
-                "redrush_clock_ahead_seconds", "How far a clock is ahead of this process's", "gauge", labels,
-                one.offset_us / 1e6,
-            )  # fmt: skip
-            yield Reading(
-                "redrush_clock_error_seconds", "By how much that may be wrong", "gauge", labels, one.error_us / 1e6
-            )
-        in_doubt = self.verdict.doubt is not None
-        yield Reading("redrush_clock_in_doubt", "Whether this process doubts its own clock", "gauge", (), in_doubt)
+            name = "system" if one.name == SYSTEM else one.name
+            yield figures.CLOCK_AHEAD(one.offset_us / 1e6, name)
+            yield figures.CLOCK_ERROR(one.error_us / 1e6, name)
+        yield figures.CLOCK_IN_DOUBT(self.verdict.doubt is not None)
 
     def _measure(self) -> Iterator[Offset]:
         yield Offset(SYSTEM, self._clock.skew_us())

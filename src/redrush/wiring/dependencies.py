@@ -3,34 +3,27 @@
 from collections.abc import Iterator
 
 from redrush.core.load.breaker import Breaker
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.dependency import Bulkhead, Dependency
-from redrush.watch.metrics import Reading
 
 
-def dependency_readings(dependency: Dependency) -> Iterator[Reading]:
+def dependency_figures(dependency: Dependency) -> Iterator[Value]:
     """Yield the figures of a dependency with bulkhead and breaker."""
-    yield from breaker_readings(dependency.name, dependency.breaker, dependency.away_s)
-    yield from bulkhead_readings(dependency.bulkhead)
+    yield from breaker_figures(dependency.name, dependency.breaker, dependency.away_s)
+    yield from bulkhead_figures(dependency.bulkhead)
 
 
-def breaker_readings(name: str, breaker: Breaker, away_s: float) -> Iterator[Reading]:
+def breaker_figures(name: str, breaker: Breaker, away_s: float) -> Iterator[Value]:
     """Yield how long it has been away, and what that has cost. `name` is that of the dependency."""
-    labels = (("dependency", name),)
-    yield Reading(
-        "redrush_dependency_away_seconds", "How long it has answered nobody; 0: is up", "gauge", labels, away_s
-    )
-    yield Reading("redrush_dependency_failures", "Calls that failed or were late", "counter", labels, breaker.failures)
-    refused = (*labels, ("why", "away"))
-    yield Reading(
-        "redrush_dependency_refused", "Calls that were not made, or late", "counter", refused, breaker.refused
-    )
+    yield figures.DEPENDENCY_AWAY(away_s, name)
+    yield figures.DEPENDENCY_FAILURES(breaker.failures, name)
+    yield figures.DEPENDENCY_REFUSED(breaker.refused, name, "away")
 
 
-def bulkhead_readings(bulkhead: Bulkhead) -> Iterator[Reading]:
+def bulkhead_figures(bulkhead: Bulkhead) -> Iterator[Value]:
     """Yield the places taken of a bulkhead, and how many calls found none or were late."""
-    labels = (("dependency", bulkhead.name),)
-    yield Reading("redrush_dependency_under_way", "Calls under way", "gauge", labels, bulkhead.under_way)
-    yield Reading("redrush_dependency_waiting", "Calls that wait for a place", "gauge", labels, bulkhead.waiting)
+    yield figures.DEPENDENCY_UNDER_WAY(bulkhead.under_way, bulkhead.name)
+    yield figures.DEPENDENCY_WAITING(bulkhead.waiting, bulkhead.name)
     for why, count in bulkhead.refused.items():
-        refused = (*labels, ("why", str(why)))
-        yield Reading("redrush_dependency_refused", "Calls that were not made, or late", "counter", refused, count)
+        yield figures.DEPENDENCY_REFUSED(count, bulkhead.name, str(why))

@@ -31,7 +31,7 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
-from redrush.wiring.readings import gate_readings
+from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import add_probes, ready_unless
 from redrush.wiring.steering import ControlPort
@@ -209,7 +209,7 @@ class Embedded:
             serve_agreement(control.site, event.reconciling)
             control.site.elsewhere = self._hosting.find_control
             sources = [
-                lambda: gate_readings(event.gate),
+                lambda: gate_figures(event.gate),
                 self._clocks.readings,
                 event.settlement_readings,
                 control.readings,

@@ -17,9 +17,13 @@ from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
 from redrush.control.sealing import SealedCampaign, seal_sha256
 from redrush.core.identity.audience import Audience
+from redrush.core.load.histogram import summed
 from redrush.core.rush.additions import Added
 from redrush.core.rush.campaign import RETURNED_POT, Round, Slots
 from redrush.core.rush.phase import SteadyClock
+from redrush.core.steering.figure import Value, readings_of
+from redrush.core.steering.figures import Interface
+from redrush.core.steering.quantiles import LatelyTook
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import RedrushError
 from redrush.gate.asking import asking_rules
@@ -38,10 +42,8 @@ from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
-from redrush.watch.metrics import Reading
-from redrush.wiring.dependencies import breaker_readings
 from redrush.wiring.gate_of_event import gate_of_event
-from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
+from redrush.wiring.readings import settlement_figures
 from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.troubles import Troubles
 
@@ -212,9 +214,11 @@ class EmbeddedEvent:
             self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
 
     def _run_rules(self) -> None:
-        gate = GateReadings(self.gate, asyncio.get_running_loop().time)
+        now_s = asyncio.get_running_loop().time
+        gate = GateReadings(self.gate, now_s)
+        took = LatelyTook(lambda: {Interface.CONTROL: summed(site.times for site in self.control_sites)}, now_s)
         self.steering.run_rules(
-            lambda: {**gate(), **recorder_readings(self.recorder), **rules_of_reconciling(self.reconciling)},
+            lambda: {**gate(), **readings_of([*self.settlement_readings(), *took()])},
             self._troubles.listener("rules"),
         )
 
@@ -304,11 +308,9 @@ class EmbeddedEvent:
             self._closing = self._run("closer", self.closer.run())
         self._log.info("the campaign was amended", campaign=campaign.id)
 
-    def settlement_readings(self) -> Iterator[Reading]:
-        """Yield how far recording is."""
-        yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", (), self.recorder.lag)
-        yield from breaker_readings("records", self.recorder.records_breaker, self.recorder.records_away_s())
-        yield from reconcile_readings(self.reconciling)
+    def settlement_readings(self) -> Iterator[Value]:
+        """Yield how far recording is, and what the running reconciliation found."""
+        return settlement_figures(self.recorder, self.reconciling)
 
     async def stop(self) -> None:
         """Bring the records up to date, and close. Nobody is served any more by now; `steering` has stopped."""

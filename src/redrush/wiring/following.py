@@ -11,13 +11,14 @@ import msgspec
 from redrush.control.control_access import load_token_if_any
 from redrush.control.switch_follower import SwitchFollower
 from redrush.core.nobody import ignore
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, REPORTING_DROPPED, SETTLEMENT_PAUSED, Snapshot
 from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.store import Known
 from redrush.ports.switch_line import SwitchLine
 from redrush.stores.valkey import ValkeyStore
-from redrush.watch.metrics import Reading
 from redrush.wiring.control_tls import control_address, shown_by
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.troubles import Troubles
@@ -176,7 +177,7 @@ class Reporting:
         """Return what the clock of the control role said last; None if it was not heard for long."""
         return self._times.newest(time.monotonic_ns())
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         """Yield what became of the reports."""
         for fate, count in self._counts.items():
-            yield Reading("redrush_reports", "Readings for the control role", "counter", (("fate", fate),), count)
+            yield figures.REPORTS(count, fate)

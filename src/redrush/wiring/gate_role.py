@@ -15,6 +15,8 @@ from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Round
 from redrush.core.sets.address import Address
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.core.steering.switches import Snapshot
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
@@ -25,11 +27,10 @@ from redrush.http.site import Site
 from redrush.http.workers import run_workers
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
-from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
 from redrush.wiring.following import Knowing, Reporting, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
-from redrush.wiring.readings import gate_readings
+from redrush.wiring.readings import gate_figures
 from redrush.wiring.role import Announce, Parts, Surroundings, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_stores, times_of
 from redrush.wiring.troubles import Troubles
@@ -123,13 +124,10 @@ class GateRole:
         for store in self._stores.values():
             store.slack_us = self._clocks.accepted_us(snapshot)
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         assert self._among is not None
-        yield from gate_readings(self._among.gate)
-        gates = self._among.gate.switches.gates
-        yield Reading(
-            "redrush_release_gates", "Gates that share the release pace, as this one knows", "gauge", (), gates
-        )
+        yield from gate_figures(self._among.gate)
+        yield figures.RELEASE_GATES(self._among.gate.switches.gates)
         yield from self._clocks.readings()
         yield from self._reporting.readings()
         yield from self._troubles.readings()

@@ -19,11 +19,12 @@ from redrush.control.campaigns import Listing, directory_of, load_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.operators import OperatorVerifier
 from redrush.core.rush.phase import SteadyClock
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
-from redrush.watch.metrics import Reading
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
 from redrush.wiring.steering import CONTROL_LIMITS
@@ -161,12 +162,11 @@ class Hosting:
         pauses_s = [hosted.event.gate.beat(late_s) for hosted in self._awake.values() if hosted.event is not None]
         return min(pauses_s, default=float("inf"))
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         """Yield how many campaigns there are."""
         awake = sum(hosted.event is not None for hosted in self._awake.values())
         for state, count in (("awake", awake), ("asleep", len(self._hosted) - awake)):
-            labels = (("state", state),)
-            yield Reading("redrush_campaigns", "Campaigns besides the first", "gauge", labels, count)
+            yield figures.CAMPAIGNS(count, state)
 
     async def stop(self) -> None:
         """Close everything that is awake. Nobody is served any more by now."""

@@ -16,6 +16,7 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
+from redrush.core.steering.figure import Value
 from redrush.errors import ConfigError
 from redrush.gate.open_files import raise_files_max
 from redrush.gate.views import Computed
@@ -25,7 +26,7 @@ from redrush.http.route import Fixed
 from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.watch.log import server_log
-from redrush.watch.metrics import CONTENT_TYPE, Exposition, Reading
+from redrush.watch.metrics import CONTENT_TYPE, Exposition
 from redrush.wiring.steering import ControlPort
 
 Announce = Callable[[dict[str, Address]], None]
@@ -44,7 +45,7 @@ class Role(Protocol):
     def readiness(self) -> bytes:
         """Return the answer to `GET /readyz`: whether this process should be relied on now."""
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         """Yield the figures of its metrics."""
 
     def failed(self) -> Awaitable[None]:
@@ -145,13 +146,13 @@ def ready_unless(why: str | None, **told: object) -> bytes:
     return answers.json_answer({"status": "ready", **told})
 
 
-def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Reading]]]) -> None:
+def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Value]]]) -> None:
     """Let the site of a control port serve /livez, /readyz, /metrics."""
     exposition = Exposition(sources)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
-    site.add(b"GET", b"/readyz", Computed(readiness), needs_ticket=False)
+    site.add(b"GET", b"/readyz", site.timed(Computed(readiness)), needs_ticket=False)
     metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
-    site.add(b"GET", b"/metrics", metrics, needs_ticket=False)
+    site.add(b"GET", b"/metrics", site.timed(metrics), needs_ticket=False)
 
 
 def run_role(

@@ -15,6 +15,10 @@ from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.roles import RoleRow
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value, readings_of
+from redrush.core.steering.figures import Interface
+from redrush.core.steering.quantiles import LatelyTook
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
 from redrush.gate.open_files import limits_of
@@ -38,12 +42,11 @@ from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.proof import lack
 from redrush.watch.clocks import ClockWatch
-from redrush.watch.metrics import Reading
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import shown_by
-from redrush.wiring.dependencies import breaker_readings, dependency_readings
+from redrush.wiring.dependencies import dependency_figures
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
-from redrush.wiring.readings import reconcile_readings, recorder_readings, rules_of_reconciling
+from redrush.wiring.readings import settlement_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, run_role, surroundings
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
@@ -100,7 +103,7 @@ class RecorderRole:
         serve_agreement(control, watch)
         self._parts.add(
             "readings",
-            self._reporting.run(lambda: {**recorder_readings(recorder), **rules_of_reconciling(watch)}),
+            self._reporting.run(lambda: readings_of(settlement_figures(recorder, watch, set_id))),
         )
         return {}
 
@@ -118,13 +121,9 @@ class RecorderRole:
         away = f"the records have not answered for {away_s:.0f} s" if away_s else None
         return ready_unless("; ".join(why for why in (away, self._troubles.current()) if why) or None)
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         assert self._recorder is not None
-        labels = (("set", self._spec.id),)
-        behind = self._recorder.lag
-        yield Reading("redrush_records_behind", "Log records not yet in the records", "gauge", labels, behind)
-        yield from reconcile_readings(self._reconciling, labels)
-        yield from breaker_readings("records", self._recorder.records_breaker, self._recorder.records_away_s())
+        yield from settlement_figures(self._recorder, self._reconciling, self._spec.id)
         yield from self._reporting.readings()
         yield from self._troubles.readings()
 
@@ -187,12 +186,12 @@ class SettleRole:
     def readiness(self) -> bytes:
         return ready_unless(self._clocks.doubt or self._troubles.current())
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         yield from self._clocks.readings()
         unsettled = (
             len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.rounds)
         )
-        yield Reading("redrush_rounds_unsettled", "Rounds whose leftover may still move", "gauge", (), unsettled)
+        yield figures.ROUNDS_UNSETTLED(unsettled)
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:
@@ -255,7 +254,8 @@ class ControlRole:
         self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())
-        self._operating.run_rules(dict, self._troubles.listener("rules"))
+        took = LatelyTook(lambda: {Interface.CONTROL: control.times}, asyncio.get_running_loop().time)
+        self._operating.run_rules(lambda: readings_of(took()), self._troubles.listener("rules"))
         return {}
 
     def _lack(self, set_id: str) -> Lack | None:
@@ -275,16 +275,14 @@ class ControlRole:
         why = "; ".join([*doubts, *clocks, *filter(None, [self._overview.lacking])])
         return ready_unless(why or None, sets=self._overview.states())
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         assert self._overview is not None
         assert self._wardens is not None
         for set_id in self._stores:
-            labels = (("set", set_id),)
             lack = self._overview.sets[set_id]
-            yield Reading("redrush_set_ready", "Whether the set can grant", "gauge", labels, lack is None)
+            yield figures.SET_READY(lack is None, set_id)
             if lack is not None:
-                because = (*labels, ("reason", lack.reason))
-                yield Reading("redrush_set_absence", "Why the set cannot grant, if 1", "gauge", because, 1)
+                yield figures.SET_ABSENCE(1, set_id, lack.reason)
         yield from self._clocks.readings()
         yield from self._wardens.readings()
         yield from self._troubles.readings()
@@ -327,7 +325,11 @@ class QueryRole:
             limits=limits_of(self._around.terms.gate, self._around.log),
             now_us=now_us,
         )
-        await listen_to_switches(self._around, self._parts, self._troubles, self._queries.apply)
+        self._reporting = Reporting(self._around, "query")
+        await listen_to_switches(self._around, self._parts, self._troubles, self._queries.apply, self._reporting.apply)
+        times = self._queries.site.times
+        took = LatelyTook(lambda: {Interface.QUERY: times}, asyncio.get_running_loop().time)
+        self._parts.add("readings", self._reporting.run(lambda: readings_of(took())))
         self._parts.add("watch", self._queries.watch())
         port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
         return {"query": Address(self._address.host, port)}
@@ -336,11 +338,13 @@ class QueryRole:
         assert self._queries is not None
         return ready_unless(self._queries.why_not_ready())
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         assert self._queries is not None
-        yield Reading("redrush_connections", "Open connections", "gauge", (), len(self._queries.site.connections))
+        yield figures.CONNECTIONS(len(self._queries.site.connections))
+        yield figures.ANSWER_SECONDS.of(self._queries.site.times, Interface.QUERY)
+        yield from self._reporting.readings()
         for dependency in self._queries.dependencies:
-            yield from dependency_readings(dependency)
+            yield from dependency_figures(dependency)
         yield from self._troubles.readings()
 
     def failed(self) -> Awaitable[None]:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Self
@@ -22,16 +23,19 @@ from redrush.control.switch_log import SwitchLog, entries_of
 from redrush.control.switchboard import Switchboard
 from redrush.control.told_readings import ToldReadings
 from redrush.core.rush.campaign import Campaign
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
+from redrush.core.steering.figures import Interface
 from redrush.errors import RedrushError
 from redrush.http import answers
 from redrush.http.control_port import GUESTS_MAX, ControlConnection, Door, Guests
 from redrush.http.hosts import Hosts
-from redrush.http.operations import OPERATIONS_MAX, WATCHES_MAX, Operations
+from redrush.http.operations import OPERATIONS_MAX, WATCHES_MAX, OperationRoute, Operations
 from redrush.http.reader import Limits
 from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.http.sockets import Reserved
-from redrush.watch.metrics import Reading
+from redrush.http.timed import Timed
 from redrush.wiring.control_tls import Shown, control_address
 
 CONTROL_LIMITS: Final = Limits(connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0)
@@ -75,18 +79,16 @@ class ControlPort:
     def _make(self, site: Site) -> asyncio.BaseProtocol:
         return ControlConnection(site, self.guests) if self._tls is None else Door(site, self.guests, self._tls)
 
-    def readings(self) -> Iterator[Reading]:
-        """Yield who is on it."""
-        labels = (("who", "guests"),)
-        yield Reading(
-            "redrush_control_connections", "Connections of the control port", "gauge", labels, len(self.guests)
-        )
-        labels = (("who", "token"),)
-        others = max(0, len(self.site.connections) - len(self.guests))
-        yield Reading("redrush_control_connections", "Connections of the control port", "gauge", labels, others)
-        ended = self.guests.pushed_out + self.site.counts["guests_ended"]
-        help_ = "Connections without a token that took too long or made room for others"
-        yield Reading("redrush_control_guests_ended", help_, "counter", (), ended)
+    def readings(self) -> Iterator[Value]:
+        """Yield who is on it, and how long answers took."""
+        yield figures.ANSWER_SECONDS.of(self.site.times, Interface.CONTROL)
+        yield figures.CONTROL_CONNECTIONS(len(self.guests), "guests")
+        yield figures.CONTROL_CONNECTIONS(max(0, len(self.site.connections) - len(self.guests)), "token")
+        yield figures.CONTROL_GUESTS_ENDED(self.guests.pushed_out + self.site.counts["guests_ended"])
+
+
+def _timed(site: Site, route: OperationRoute, body: bytes) -> Timed:
+    return site.timed(route.reads(body))
 
 
 class Steering:
@@ -104,6 +106,7 @@ class Steering:
         self._data_dir = data_dir
         self._operations = Operations(failed)
         self._told = ToldReadings(asyncio.get_running_loop().time)
+        self._own: Callable[[], Mapping[str, float]] = dict
         self._rules: asyncio.Task[None] | None = None
 
     @classmethod
@@ -127,7 +130,10 @@ class Steering:
         for operation in chain(api.operations(), further):
             route = self._operations.route(operation.run, waits=operation.waits)
             method, path = operation.method.encode("ascii"), operation.path.encode("ascii")
-            site.add(method, path, route, needs_ticket=True, reads=route.reads)
+            if operation.waits:  # it is meant to take long
+                site.add(method, path, route, needs_ticket=True, reads=route.reads)
+            else:
+                site.add(method, path, route, needs_ticket=True, reads=partial(_timed, site, route))
 
     def announce(self, host: str, port: int | None, shown: Shown | None = None, prefix: str = "/v1") -> None:
         """Let commands find the control port, and what it shows of itself; or know that there is none. `prefix` is what
@@ -139,10 +145,13 @@ class Steering:
 
     def run_rules(self, readings: Callable[[], Mapping[str, float]], on_fault: Callable[[RedrushError], None]) -> None:
         """Let the automatic rules act from now on: on the readings of this process, and what others tell of theirs."""
-        runner = RuleRunner(
-            self.board, lambda: {**self._told(), **readings()}, asyncio.get_running_loop().time, on_fault=on_fault
-        )
+        self._own = readings
+        runner = RuleRunner(self.board, self.readings, asyncio.get_running_loop().time, on_fault=on_fault)
         self._rules = asyncio.create_task(runner.run(), name="rules")
+
+    def readings(self) -> Mapping[str, float]:
+        """Return what rules read now: the worst of what this process has, and others told lately."""
+        return {**self._told(), **self._own()}
 
     async def stop(self) -> None:
         """Change nothing any more; whoever waits for a change is answered, and the directory is free for others."""

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
-from redrush.watch.metrics import Reading
 
 TROUBLED_S: Final = 5.0
 """How long after its last fault a part still counts as troubled: parts that go on by themselves report each try."""
@@ -31,10 +32,10 @@ class Troubles:
                 return f"{part}: {fault}"
         return None
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         """Yield how many faults each part has had."""
         for part, count in self._counts.items():
-            yield Reading("redrush_faults", "Faults that were outlived", "counter", (("part", part),), count)
+            yield figures.FAULTS(count, part)
 
     def _hear(self, part: str, fault: str) -> None:
         now_s = asyncio.get_running_loop().time()

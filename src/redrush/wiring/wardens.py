@@ -15,12 +15,13 @@ from redrush.control.switchboard import Switchboard
 from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes
 from redrush.core.sets.failover import Policy
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.ports.store import Store, StoreUnavailable, Transfers
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.moves import read_transfers
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.set_servers import ValkeySetServers
-from redrush.watch.metrics import Reading
 from redrush.wiring.moves_of_away import MovesOfAway
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.set_stores import access_of, open_records
@@ -91,15 +92,12 @@ class Wardens:
         for watched in self._watched:
             parts.add(f"warden of {watched.servers.id}", watched.warden.run())
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Value]:
         """Yield the epoch and the durability of each set."""
         for state in (watched.warden.state for watched in self._watched):
-            labels = (("set", state.set),)
-            yield Reading("redrush_set_epoch", "Grows with every change of terms", "gauge", labels, state.epoch)
+            yield figures.SET_EPOCH(state.epoch, state.set)
             for durability in DURABILITIES:
-                held = (("set", state.set), ("durability", durability))
-                holds = state.durability == durability
-                yield Reading("redrush_set_durability", "What a grant rests on, if 1", "gauge", held, holds)
+                yield figures.SET_DURABILITY(state.durability == durability, state.set, durability)
 
     def close(self) -> None:
         """Let another control process watch over the sets."""

@@ -13,6 +13,7 @@ import pytest
 from redrush.cli.main import main
 from tests.acceptance.stack.running_stack import RunningStack, alive, kill, redrush, stack_up, wait_for_end
 from tests.campaigns import a_round, campaign, lucky
+from tests.figures import scraped, with_circumstances, without_circumstances
 
 PACKETS = 300
 CAMPAIGN = campaign(
@@ -98,6 +99,18 @@ def test_gates_serve_the_client_policy_of_the_campaign_file(stack: RunningStack)
 def test_the_control_port_tells_whether_the_whole_can_grant(stack: RunningStack) -> None:
     assert stack.get(stack.control_port, "/readyz").status == 200
     assert b'redrush_set_ready{set="s2"} 1.0' in stack.get(stack.control_port, "/metrics").body
+
+
+def test_every_role_exports_its_rows_of_the_table_and_no_others(stack: RunningStack) -> None:
+    roles = {"control", "query", "settle", "gate", "recorder"}
+    asked = {found["role"]: found["pid"] for found in stack.processes() if found["role"] in roles}
+    assert asked.keys() == roles
+    for role, pid in asked.items():
+        arguments = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        port = int(arguments[arguments.index("--control-port") + 1])
+        names = scraped(stack.get(port, "/metrics").body.decode())
+        assert (role, without_circumstances(role) - names) == (role, set())
+        assert (role, names - with_circumstances(role)) == (role, set())
 
 
 def test_whoever_is_killed_is_started_again(stack: RunningStack) -> None:

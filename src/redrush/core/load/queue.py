@@ -47,8 +47,8 @@ class Batch(Generic[Claim]):
 class Queue(Generic[Claim]):
     """See the module. Times are microseconds of one clock that does not go back."""
 
-    __slots__ = ("_batches_max", "_places", "_room", "_since_us", "_suspected_us", "claims", "parked", "parked_max",
-                 "under_way")  # fmt: skip
+    __slots__ = ("_batches_max", "_places", "_room", "_since_us", "_suspected_us", "claims", "left_since_us", "parked",
+                 "parked_max", "under_way")  # fmt: skip
 
     def __init__(self, places: int, batches_max: int = 1) -> None:
         """For at most `places` claims, those under way included, and as many batches under way at a time."""
@@ -60,6 +60,8 @@ class Queue(Generic[Claim]):
         """Claims that may have a place now: as many as there are, or as the store decides in good time."""
         self.under_way: list[Batch[Claim]] = []
         """Batches that the store has not decided, the oldest first."""
+        self.left_since_us: list[int] = []
+        """When those came whom `take_late`, `take_excess` or `take_all` returned last."""
         self._since_us: list[int] = []
         self._room = Room(BATCH_CLAIMS_MAX)
         self._suspected_us = 0
@@ -109,10 +111,10 @@ class Queue(Generic[Claim]):
         waiting_max = self._room.waiting_max
         if waiting_max is None:
             self.parked_max = self._places
-            return []
+            return self._take(0, 0)
         waiting = len(self.claims)
         self.parked_max = min(self._places, self.parked - waiting + waiting_max)
-        return self._take(waiting_max, waiting) if waiting > waiting_max else []
+        return self._take(min(waiting_max, waiting), waiting)
 
     def take_all(self) -> list[Claim]:
         """Return everybody who waits; they have no place any more."""
@@ -120,6 +122,7 @@ class Queue(Generic[Claim]):
 
     def _take(self, first: int, end: int) -> list[Claim]:
         claims = self.claims[first:end]
+        self.left_since_us = self._since_us[first:end]
         del self.claims[first:end], self._since_us[first:end]
         self.parked -= len(claims)
         return claims

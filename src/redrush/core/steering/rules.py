@@ -14,23 +14,11 @@ from typing import Final
 
 import msgspec
 
-READINGS: Final[Mapping[str, str]] = {
-    "store.claims_waiting": "claims that wait for the store now, in one gate",
-    "gate.connections": "open connections of one gate",
-    "gate.claims_per_second": "claims answered by one gate, of whatever outcome",
-    "gate.busy_share": "share of a gate's answers to claims that were 503 because too many waited, 0 to 1",
-    "gate.away_share": "share of a gate's answers to claims that were 503 because their set did not answer, 0 to 1",
-    "gate.rejects_per_second": "claims that one gate refuses with 503, for whatever reason",
-    "gate.level": "the highest level of a gate: share of the users whose claims it refuses, 0 to 1",
-    "gate.queueing_ms": "mean time that claims wait in a gate for the store, in milliseconds",
-    "gate.loop_late_ms": "how late a gate is for its own timers on average, in milliseconds: it is short of processor",
-    "records.behind": "log records that are not in the records yet",
-    "reconcile.problems": "what disagrees in the records by the running reconciliation; 0: all agrees",
-    "reconcile.behind": "log records that are recorded and were not reconciled yet",
-    "reconcile.unswept_seconds": "for how long the running reconciliation has not been through everything",
-    "records.away_seconds": "for how long the records have answered nothing, 0 while they do",
-}
-"""What a rule can be about. Whoever runs the rules gives the values it has; a rule without its reading stands still."""
+from redrush.core.steering.figures import FIGURES
+
+READINGS: Final[Mapping[str, str]] = {row.reading: row.help for row in FIGURES if row.reading is not None}
+"""What a rule can be about, and what it says. Whoever runs the rules gives the values it has; a rule without its
+reading stands still."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

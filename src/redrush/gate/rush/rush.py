@@ -18,6 +18,7 @@ from redrush.core.rush.phase import Phase, phase_of
 from redrush.core.sets.division import home
 from redrush.dependency import Unanswered
 from redrush.gate.admission import Admission
+from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Parked, SetPot
 from redrush.gate.pots import warm_up
@@ -49,15 +50,16 @@ class Floor(msgspec.Struct, frozen=True):
     """Asked once a batch: against which clock rounds are held besides `now_us`."""
     awake: "set[Rush]"
     """Rushes that have prebuilt answers, to be renewed every second."""
+    times: AnswerTimes
 
 
 class Rush:
     """See the module. The class of a kind has `serve`. Not thread-safe: it lives on the event loop."""
 
     __slots__ = ("_audience", "_awake", "_clock_in_doubt", "_closed", "_closes_us", "_counted", "_empty", "_ended",
-                 "_floor", "_granted", "_missed", "_not_eligible", "_not_open", "_not_open_until_us", "_now_us",
-                 "_only_pot", "_opens_us", "_queries", "_quiet_s", "_removed", "_repeats", "counts", "knows", "pots",
-                 "round")  # fmt: skip
+                 "_floor", "_granted", "_missed", "_newly_from", "_not_eligible", "_not_open", "_not_open_until_us",
+                 "_now_us", "_only_pot", "_opens_us", "_queries", "_quiet_s", "_removed", "_repeats", "counts", "knows",
+                 "later", "pots", "round")  # fmt: skip
 
     def __init__(
         self, knows: Knowledge, floor: Floor, granted: GrantedAnswers, audience: Container[str] | None
@@ -67,6 +69,8 @@ class Rush:
         self.round = knows.round
         self.pots = knows.pots
         self.counts = RoundCounts()
+        self.later = 0
+        """Of the answers in `counts`, those that a set was asked for alone."""
         self._only_pot = self.pots[0] if len(self.pots) == 1 else None
         self._floor = floor
         self._now_us = floor.now_us
@@ -74,6 +78,7 @@ class Rush:
         self._granted = granted
         self._repeats = granted.repeats
         self._audience = audience
+        self._newly_from = 0
         self._awake = False
         self._removed = False
         self._quiet_s = 0
@@ -113,6 +118,13 @@ class Rush:
     def advised_ms(self) -> int | None:
         """The interval that clients are told now; None while the policy's holds."""
         return self._floor.admission.advised_ms
+
+    def newly_answered(self) -> int:
+        """Return how many claims were answered since this was asked last, but for those that a set was asked for
+        alone."""
+        answered: int = sum(msgspec.structs.astuple(self.counts)) - self.counts.batches - self.later
+        newly, self._newly_from = answered - self._newly_from, answered
+        return newly
 
     def home(self, user: str) -> SetPot:
         """Return the pot that the user's claims ask: that of their home set."""
@@ -259,7 +271,7 @@ class Rush:
             # A round that operators have ended early must not send its whole crowd to the stores. For some seconds this
             # gate does not know all winners of others, and what is final may be said to none of them: ask again.
             if not self._ended or user in winners or self._now_us() >= self.round.closes_us:
-                return self._queries.answer(waiter, self._grant_or_closed(pot, user))
+                return self._queries.answer(self._floor.times.asks(waiter), self._grant_or_closed(pot, user))
             if self._now_us() >= self.round.opens_us:
                 self.counts.missed += 1
                 return self._missed
@@ -268,12 +280,13 @@ class Rush:
 
     async def _grant_or_closed(self, pot: SetPot, user: str) -> bytes:
         claimed = await self._queries.claimed_by(pot, user)
+        if isinstance(claimed, Unanswered):
+            return refused(claimed)
+        self.later += 1
         if claimed is None:
             self.counts.closed += 1
             self._wake()
             return self._closed
-        if isinstance(claimed, Unanswered):
-            return refused(claimed)
         return self._repeat(user, claimed)
 
     def _repeat(self, user: str, claimed: Claimed) -> bytes:
