@@ -42,6 +42,18 @@ async def test_slots_are_unique_in_the_round_whatever_the_set_and_the_gate() -> 
         assert sorted(grant["slot"] for grant in grants) == list(range(60))
 
 
+async def test_who_has_won_at_another_gate_and_is_taken_off_the_audience_keeps_it() -> None:
+    async with many_sets() as event:
+        members = {"alice", "bob"}
+        one = await event.gate(audience=members)
+        first = await one.grab("alice")
+        other = await event.gate(audience=members)
+        await until(lambda: "alice" in other.known.winners)
+        members.clear()
+        assert await other.grab("alice") == first | {"repeat": True}
+        assert (await other.grab("bob"))["outcome"] == "not_eligible"
+
+
 async def test_a_winner_gets_the_same_grant_from_another_gate_before_and_after_the_end() -> None:
     async with many_sets() as event:
         one, other = await event.gate(), await event.gate()
