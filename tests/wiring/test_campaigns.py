@@ -284,3 +284,15 @@ async def test_a_connection_that_has_claimed_from_a_campaign_notices_that_it_was
                     await asyncio.sleep(0.02)
         finally:
             writer.close()
+
+
+async def test_the_metrics_tell_of_each_campaign_that_is_awake(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await _in_thread(add_campaign, _file("two"), server.data_dir, Holder())
+        path = "/v1/campaigns/two/rounds/r1"
+        await server.until(path, 200)
+        assert (await server.grab(path, server.ticket("two", "alice"))).outcome == "granted"
+        metrics = (await server.ask("GET", "/metrics", port="control")).body.decode()
+    assert 'redrush_claims_total{campaign="two",outcome="granted",round="r1"} 1.0' in metrics
+    assert 'redrush_reconcile_problems{campaign="two"} 0.0' in metrics
+    assert "\nredrush_reconcile_problems 0.0" in metrics

@@ -27,6 +27,7 @@ from redrush.http.reader import Request
 from redrush.http.site import Found, Site
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
+from redrush.wiring.readings import rounds_figures
 from redrush.wiring.steering import CONTROL_LIMITS
 
 LOOK_S: Final = 0.25
@@ -37,6 +38,8 @@ IDLE_S: Final = 60.0
 """How long nobody may have asked for a campaign that falls asleep."""
 ASKED_MAX: Final = 64
 """Campaigns without a round now that are awake because somebody asked: each has open files and two threads."""
+CAMPAIGNS_TOLD_MAX: Final = 64
+"""Awake campaigns with metrics of their own, the first to wake: each is some thirty series. All are in the log."""
 RETRY_S: Final = 5.0
 """After a wake-up that failed, before the next one is tried."""
 
@@ -163,10 +166,15 @@ class Hosting:
         return min(pauses_s, default=float("inf"))
 
     def readings(self) -> Iterator[Value]:
-        """Yield how many campaigns there are."""
+        """Yield how many campaigns there are, and of those that are awake their answers, records and reconciliation."""
         awake = sum(hosted.event is not None for hosted in self._awake.values())
         for state, count in (("awake", awake), ("asleep", len(self._hosted) - awake)):
             yield figures.CAMPAIGNS(count, state)
+        for campaign in list(self._awake)[:CAMPAIGNS_TOLD_MAX]:
+            event = self._awake[campaign].event
+            if event is not None:
+                for one in (*rounds_figures(event.gate), *event.settlement_readings()):
+                    yield one.of_campaign(campaign)
 
     async def stop(self) -> None:
         """Close everything that is awake. Nobody is served any more by now."""

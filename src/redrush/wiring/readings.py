@@ -18,10 +18,7 @@ def gate_figures(gate: Gate) -> Iterator[Value]:
     yield from figures_now(gate)
     for interface, times in gate.answer_times().items():
         yield figures.ANSWER_SECONDS.of(times, interface)
-    for campaign, served in gate.campaigns.items():
-        for rush in served.rounds:
-            for one in _round_figures(rush.round.id, msgspec.structs.asdict(rush.counts)):
-                yield one.of_campaign(campaign) if len(gate.campaigns) > 1 else one
+    yield from rounds_figures(gate)
     yield from _set_figures(gate)
     for bulkhead in gate.queries.sets.values():
         yield from bulkhead_figures(bulkhead)
@@ -36,6 +33,14 @@ def gate_figures(gate: Gate) -> Iterator[Value]:
     for limit in (site.asking.users, site.asking.addresses):
         yield figures.REFUSALS(limit.refused, f"{limit.name}_limit")
         yield figures.SLOWED(limit.slowed, limit.name)
+
+
+def rounds_figures(gate: Gate) -> Iterator[Value]:
+    """Yield what became of claims, by round, and by campaign where the gate has several."""
+    for campaign, served in gate.campaigns.items():
+        for rush in served.rounds:
+            for one in _round_figures(rush.round.id, msgspec.structs.asdict(rush.counts)):
+                yield one.of_campaign(campaign) if len(gate.campaigns) > 1 else one
 
 
 def _round_figures(round_id: str, counts: dict[str, int]) -> Iterator[Value]:
