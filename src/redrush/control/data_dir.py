@@ -5,6 +5,7 @@
 | `campaign.json` | the sealed campaign: instants, rounds, seed, hash of the amounts |
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
 | `amounts-1.i64` … | the amounts of slots that amendments have added (`redrush.control.adding`) |
+| `pots.jsonl` | what the slots of pots that are no rounds hold (`redrush.control.pot_file`) |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -34,6 +35,7 @@ from redrush.errors import ConfigError
 OURS: Final = (
     "campaign.json",
     "amounts.i64",
+    "pots.jsonl",
     "event.json",
     "client_policy.json",
     "proof_of_work.json",
@@ -79,6 +81,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def campaign(self) -> Path:
         """The sealed campaign."""
         return self.root / "campaign.json"
+
+    @property
+    def pots(self) -> Path:
+        """The tables of pots that are no rounds."""
+        return self.root / "pots.jsonl"
 
     @property
     def amounts(self) -> Path:

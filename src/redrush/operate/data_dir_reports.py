@@ -10,6 +10,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, with_remedy, witnessed_by
 from redrush.control.keys import load_keys
+from redrush.control.pot_file import PotFile, pots_in
 from redrush.control.sealing import SealedCampaign
 from redrush.errors import ConfigError, RedrushError
 from redrush.ports.store import StoreCorrupt
@@ -28,7 +29,7 @@ def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
     sealed = load_event(data_dir).sealed
     with _journal_of(data_dir) as log:
-        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out)
+        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out, pots_in(data_dir.pots))
 
 
 def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
@@ -36,7 +37,7 @@ def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
     sealed = load_event(data_dir).sealed
     keys = load_keys(data_dir).receipts
     with _journal_of(data_dir) as log:
-        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys)
+        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys, pots_in(data_dir.pots))
 
 
 @contextmanager
@@ -80,7 +81,14 @@ async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
     store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
     records = keeper.records
     faulted = asyncio.Event()
-    recorder = Recorder(store, records, sealed.campaign, sealed.amounts, on_fault=lambda _fault: faulted.set())
+    recorder = Recorder(
+        store,
+        records,
+        sealed.campaign,
+        sealed.amounts,
+        pots=PotFile(data_dir.pots).table,
+        on_fault=lambda _fault: faulted.set(),
+    )
     running = asyncio.create_task(recorder.run())
     # The recorder tries again for ever; whoever reconciles wants to be told what the records lack.
     ends = [asyncio.create_task(recorder.caught_up()), asyncio.create_task(faulted.wait())]

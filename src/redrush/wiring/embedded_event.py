@@ -15,6 +15,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import Event, OpenTerms, Prepared, load_event
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
+from redrush.control.pot_file import PotFile
 from redrush.control.sealing import SealedCampaign, seal_sha256
 from redrush.core.identity.audience import Audience
 from redrush.core.load.histogram import summed
@@ -168,6 +169,7 @@ class EmbeddedEvent:
             self._records,
             self.sealed.campaign,
             self.sealed.amounts,
+            pots=PotFile(self.data_dir.pots).table,
             busy=self._rushing,
             paused=self._settlement_paused,
             grants_per_s_max=lambda: self.steering.board.snapshot.number(GRANTS_PER_SECOND_MAX),
@@ -185,7 +187,13 @@ class EmbeddedEvent:
         self._closing = self._run("closer", self.closer.run())
         campaign, amounts = self.sealed.campaign.id, self.sealed.amounts
         self.reconciling = Watch(
-            Vigil(self._records, campaign, amounts, asyncio.get_running_loop().time),
+            Vigil(
+                self._records,
+                campaign,
+                amounts,
+                asyncio.get_running_loop().time,
+                pots=PotFile(self.data_dir.pots).table,
+            ),
             tell=lambda problem: self._log.critical("the records disagree, see `redrush reconcile`", problem=problem),
             busy=self._rushing,
         )

@@ -11,6 +11,7 @@ from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
+from redrush.control.pot_file import PotFile
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.roles import RoleRow
 from redrush.core.rush.phase import SteadyClock
@@ -82,6 +83,7 @@ class RecorderRole:
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
+            pots=PotFile(self._around.data_dir.pots).table,
             paused=pause,
             grants_per_s_max=pause.grants_per_s_max,
             begin=chained.begin,
@@ -90,9 +92,9 @@ class RecorderRole:
         )
         self._examined = ExaminedDatabase(self._spec.records.read(), self._spec.id)
         now_s = asyncio.get_running_loop().time
-        log, set_id = self._around.log, self._spec.id
+        log, set_id, pots = self._around.log, self._spec.id, PotFile(self._around.data_dir.pots).table
         self._reconciling = Watch(
-            Vigil(self._examined, sealed.campaign.id, sealed.amounts, now_s, set_id),
+            Vigil(self._examined, sealed.campaign.id, sealed.amounts, now_s, set_id, pots=pots),
             tell=lambda problem: log.critical(
                 "the records disagree, see `redrush reconcile`", set=set_id, problem=problem
             ),

@@ -52,6 +52,29 @@ class Terms(msgspec.Struct, frozen=True):
     """Whether the amounts tables are those whose hashes were sealed."""
     added: dict[str, tuple[str, list[tuple[int, int]]]] = {}
     """By transfer id, what joins rounds that were there: the pot, and runs of slots."""
+    bases: dict[str, tuple[int, int]] = {}
+    """By pot that is no round: where its slots, which it numbers from 0, stand in `amounts`, and how many there are."""
+    holds: dict[int, str] = {}
+    """By place in `amounts`, what a slot holds that is no money."""
+
+    def base(self, pot: str) -> int:
+        """Return what to add to a slot of the pot for its place in `amounts`; 0 for rounds, which share numbers."""
+        return self.bases[pot][0] if pot in self.bases else 0
+
+    def place(self, pot: str, slot: int) -> int | None:
+        """Return the place of a slot in `amounts`, or None if the pot has no such slot."""
+        base, count = self.bases.get(pot, (0, len(self.amounts) - sum(count for _, count in self.bases.values())))
+        return base + slot if 0 <= slot < count else None
+
+    def placed(self, pot: str, slot: int, count: int) -> int:
+        """Return the place of the first of these slots of a pot. Raises ValueError if a pot that is no round lacks one;
+        of rounds nothing is asked."""
+        if pot not in self.bases:
+            return slot
+        base, so_many = self.bases[pot]
+        if slot < 0 or count < 0 or slot + count > so_many:
+            raise ValueError(f"pot {pot} has no slots {slot} to {slot + count - 1}")
+        return base + slot
 
 
 def read_terms(data_dir: Path) -> Terms:
@@ -94,7 +117,29 @@ def read_terms(data_dir: Path) -> Terms:
     amounts.frombytes(raw)
     if sys.byteorder == "big":
         amounts.byteswap()
-    return Terms(*terms, amounts, amounts_match, added)
+    bases, holds = _read_pots(data_dir / "pots.jsonl", amounts)
+    return Terms(*terms, amounts, amounts_match, added, bases, holds)
+
+
+def _read_pots(path: Path, amounts: "array[int]") -> tuple[dict[str, tuple[int, int]], dict[int, str]]:
+    """Read the tables of pots that are no rounds, each a line; their amounts join the others. A line that was cut short
+    is of a pot that was never opened."""
+    bases: dict[str, tuple[int, int]] = {}
+    holds: dict[int, str] = {}
+    for line in _read(path).splitlines(keepends=True) if path.exists() else ():
+        if not line.endswith(b"\n"):
+            break
+        try:
+            table = json.loads(line)
+            bases[table["pot"]] = base, _ = len(amounts), len(table["amounts"])
+            amounts.extend(table["amounts"])
+            for (first, count), kind, names in table["parts"]:
+                for at in range(count):
+                    named = {"code": f"code:{at}", "unit": "unit"}.get(kind)
+                    holds[base + first + at] = named or f"{kind}:{names[at if kind == 'item' else 0]}"
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise ConfigError(f"{path} has a line that is no table of a pot: {error!r}") from error
+    return bases, holds
 
 
 def _add(

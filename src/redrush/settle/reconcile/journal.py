@@ -6,6 +6,10 @@ slots where the story so far has left them. Runs are compared whole; slot by slo
 
 Where a campaign is spread over sets there is a log for each, and a pot has a number for each set. All of them move the
 same slots, so what one set has another cannot have.
+
+A pot that is no round numbers its slots for itself; here they stand behind the campaign's, each at a place of its own.
+
+Long, because each kind of record changes the same state of every slot, which no two modules should.
 """
 
 import json
@@ -30,8 +34,9 @@ DECIDED_LATE_MAX_US: Final = 30_000_000
 """A claim accepted before the closing may be decided after it, for as long as the closer waits for such claims."""
 
 Run = tuple[int, int]  # first slot, count
-Row = tuple[str, str, int, int]
-"""What the records must have of a granted slot: its pot, user, amount in minor units, and instant in µs."""
+Row = tuple[str, str, int, int] | tuple[str, str, int, int, str]
+"""What the records must have of a granted slot: its pot, user, amount in minor units, and instant in µs; and what it
+holds where that is no money."""
 
 
 class ExpectedPosting(msgspec.Struct, frozen=True):
@@ -84,7 +89,10 @@ class Journal:
         slot_count = len(terms.amounts)
         self.terms = terms
         self.heard = {set_: Heard() for set_ in sets}
-        self.pots = [Pot(WHOLE, ""), *(Pot(set_, pot) for set_ in self.heard for pot in (*terms.rounds, RETURNED))]
+        self.pots = [
+            Pot(WHOLE, ""),
+            *(Pot(set_, pot) for set_ in self.heard for pot in (*terms.rounds, RETURNED, *terms.bases)),
+        ]
         self.place = array("i", [NOWHERE]) * slot_count
         self.granted_by = array("i", [NOWHERE]) * slot_count
         self.user_of: list[str | None] = [None] * slot_count
@@ -130,6 +138,11 @@ class Journal:
         """Return the numbers of the pot's parts, one for each set."""
         return [number for number, part in enumerate(self.pots) if number and part.pot == pot]
 
+    def row_of(self, number: int, user: str, slot: int) -> Row:
+        """Return what the records must have of this slot, granted to the user by this part of a pot."""
+        row = (self.pots[number].pot, user, self.terms.amounts[slot], self.at_us[slot])
+        return (*row, self.terms.holds[slot]) if slot in self.terms.holds else row
+
     def replay(self, logs: Mapping[str, Log]) -> None:
         """Take in the logs, each in its own order; before a give its take, which is in another set's log, maybe."""
         waiting = {set_: (iter(log.rows), log.cursor) for set_, log in logs.items()}
@@ -156,7 +169,12 @@ class Journal:
         number = self._numbers.get(Pot(set_, pot))
         if kind in self._of_many:
             try:
-                self._of_many[kind](named_in(tuple(columns)), int(columns[2]))
+                named = named_in(tuple(columns))
+                if self.terms.bases:
+                    named = [
+                        msgspec.structs.replace(one, slot=self.terms.placed(one.pot, one.slot, 1)) for one in named
+                    ]
+                self._of_many[kind](named, int(columns[2]))
             except (ValueError, TypeError, KeyError) as error:
                 self._problem(f"the {kind} record cannot be read: {error}")
         elif kind not in self._kinds:
@@ -165,9 +183,19 @@ class Journal:
             self._problem(f"pot {pot!r} is not in the campaign")
         else:
             try:
+                if pot in self.terms.bases:
+                    columns = self._with_places(pot, columns)
                 self._kinds[kind](number, tuple(columns))
             except (ValueError, TypeError) as error:
                 self._problem(f"the {kind} record cannot be read: {error}")
+
+    def _with_places(self, pot: str, columns: list[Any]) -> list[Any]:
+        """Return the columns of a record about one pot that numbers its slots for itself, with places for slots."""
+        first_slot, count, at_us, users, slots, transfer = columns
+        if first_slot is not None:
+            return [self.terms.placed(pot, first_slot, count), count, at_us, users, slots, transfer]
+        runs = [[self.terms.placed(pot, *run), run[1]] for run in _runs(tuple(columns))]
+        return [first_slot, count, at_us, users, json.dumps(runs), transfer]
 
     @property
     def _at(self) -> str:
@@ -188,13 +216,13 @@ class Journal:
         terms = self.terms.rounds.get(part.pot)
         self._check_share(part, terms, (first_slot, count))
         worth = self._move([(first_slot, count)], NOWHERE, number, "opened")
-        if terms:
+        if terms or part.pot in self.terms.bases:
             share = f"/{part.set}" if part.set else ""
             self._expect(f"fund:{part.pot}{share}", "sponsor", f"round:{part.pot}", worth)
 
     def _check_share(self, part: Pot, terms: RoundTerms | None, run: Run) -> None:
         """Whether the pot was opened with what was agreed: the whole round, or the set's share of it."""
-        agreed = (terms.first_slot, terms.slot_count) if terms else (0, 0)
+        agreed = (terms.first_slot, terms.slot_count) if terms else self.terms.bases.get(part.pot, (0, 0))
         if terms and part.set:
             first_slot, count = run
             if count and not (agreed[0] <= first_slot and first_slot + count <= sum(agreed)):
@@ -210,7 +238,7 @@ class Journal:
             raise TypeError("slot and instant must be numbers")
         if not isinstance(users, list) or not all(isinstance(user, str) for user in users) or len(users) != count:
             raise TypeError(f"{count} users are announced, the list says otherwise")
-        self._check_instant(self.terms.rounds.get(pot), at_us)
+        self._check_instant(pot, at_us)
         self._check_users(pot, users)
         self.granted_minor[number] += self._move([(first_slot, count)], number, -number, "granted")
         self.grant_count[number] += count
@@ -222,7 +250,10 @@ class Journal:
             self.seq_of[first_slot:end] = array("q", [self._seq]) * count
             self.recorded[first_slot:end] = bytes([self._is_recorded]) * count
 
-    def _check_instant(self, terms: RoundTerms | None, at_us: int) -> None:
+    def _check_instant(self, pot: str, at_us: int) -> None:
+        terms = self.terms.rounds.get(pot)
+        if terms is None and pot in self.terms.bases:
+            return  # it has no opening but its own, which is a record
         if terms is None:
             self._problem("slots that were returned to the sponsor are granted")
         elif at_us < terms.opens_us:
@@ -233,7 +264,7 @@ class Journal:
     def _scatter(self, grants: list[Named], at_us: int) -> None:
         for grant in grants:
             number = self._numbers[Pot(self._set, grant.pot)]
-            self._check_instant(self.terms.rounds.get(grant.pot), at_us)
+            self._check_instant(grant.pot, at_us)
             if grant.pot in self._limits:
                 self._check_limit(grant)
             else:
@@ -295,7 +326,7 @@ class Journal:
             self.grant_count[number] -= 1
             self._waiting.add(hold.slot)
             if self.recorded[hold.slot] and not self._is_recorded:
-                row = (self.pots[number].pot, hold.user, self.terms.amounts[hold.slot], self.at_us[hold.slot])
+                row = self.row_of(number, hold.user, hold.slot)
                 self.released_later[hold.slot] = (number, row)
             self.recorded[hold.slot] = False
             self._expect_of(hold, "release", f"held:{hold.pot}", f"round:{hold.pot}", worth)
@@ -309,7 +340,7 @@ class Journal:
 
     def _expect_of(self, hold: Named, what: str, debit_account: str, credit_account: str, worth: int) -> None:
         counted = f"{self._set}/{hold.number}" if self._set else f"{hold.number}"
-        grant = f"{self.terms.campaign}-{hold.pot}-{hold.slot}"
+        grant = f"{self.terms.campaign}-{hold.pot}-{hold.slot - self.terms.base(hold.pot)}"
         self._expect(f"{what}:{grant}#{counted}", debit_account, credit_account, worth)
 
     def _check_users(self, pot: str, users: list[str]) -> None:

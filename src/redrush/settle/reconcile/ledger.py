@@ -25,35 +25,42 @@ class Granted(msgspec.Struct, frozen=True):
 
 
 def check_grants(rows: Iterable[Row], sets: Collection[str], journal: Journal, problems: Problems) -> Granted:
-    """Compare a database's grants (slot, pot, user, amount_minor, at_us, number, until_us) with its sets' logs up to
-    their cursors."""
+    """Compare a database's grants with its sets' logs up to their cursors.
+
+    `rows` are (slot, pot, user, amount_minor, at_us, number, until_us, holds).
+    """
     amounts, later = journal.terms.amounts, journal.released_later
     seen = bytearray(len(amounts))
     won_minor: Counter[str] = Counter()
     by_rule = by_rule_minor = 0
     ours = {number for number, part in enumerate(journal.pots) if part.set in sets}
-    for slot, pot, user, amount_minor, at_us, number, until_us in rows:
-        found = _agreed(slot, journal) if 0 <= slot < len(amounts) else None
+    for own_slot, pot, user, amount_minor, at_us, number, until_us, holds in rows:
+        place = journal.terms.place(pot, own_slot)
+        found = None if place is None else _agreed(place, journal)
+        slot = -1 if place is None else place
+        said = f"{own_slot} of {pot}" if pot in journal.terms.bases else f"{own_slot}"
         if found is None or found[0] not in ours:
-            problems.add(f"slot {slot}: the records grant it to {user}, the journal up to their cursor does not")
+            problems.add(f"slot {said}: the records grant it to {user}, the journal up to their cursor does not")
             continue
         if seen[slot]:
-            problems.add(f"slot {slot}: the records grant it more than once, to {user} too")
+            problems.add(f"slot {said}: the records grant it more than once, to {user} too")
         seen[slot] = 1
         if until_us is None:
             won_minor[user] += amount_minor
-        if not number:
+        if not number and amount_minor:
             by_rule += 1
             by_rule_minor += amount_minor
-        recorded = (pot, user, amount_minor, at_us)
+        recorded = (pot, user, amount_minor, at_us) if holds is None else (pot, user, amount_minor, at_us, holds)
         if recorded != found[1]:
-            problems.add(f"slot {slot}: the records say {recorded}, the journal says {found[1]}")
+            problems.add(f"slot {said}: the records say {recorded}, the journal says {found[1]}")
     for slot, is_recorded in enumerate(journal.recorded):
         if (is_recorded or slot in later) and not seen[slot]:
-            number, (_, user, _, _) = _agreed(slot, journal) or (0, ("", "", 0, 0))
+            number, (pot, user, *_) = _agreed(slot, journal) or (0, ("", "", 0, 0))
             if number in ours:
                 seq = journal.seq_of[slot]
-                problems.add(f"slot {slot}: granted to {user} at seq {seq}, but the records do not have it")
+                own_slot = slot - journal.terms.base(pot)
+                said = f"{own_slot} of {pot}" if pot in journal.terms.bases else f"{own_slot}"
+                problems.add(f"slot {said}: granted to {user} at seq {seq}, but the records do not have it")
     return Granted(won_minor, by_rule, by_rule_minor)
 
 
@@ -61,7 +68,7 @@ def _agreed(slot: int, journal: Journal) -> tuple[int, GrantRow] | None:
     """Return by which part of a pot the records must have the slot granted, and how; None: they must not have it."""
     if journal.recorded[slot]:
         number, user = journal.granted_by[slot], journal.user_of[slot] or ""
-        return number, (journal.pots[number].pot, user, journal.terms.amounts[slot], journal.at_us[slot])
+        return number, journal.row_of(number, user, slot)
     return journal.released_later.get(slot)
 
 

@@ -8,7 +8,7 @@ SELECT max(seq) FROM log;
 SELECT seq FROM cursor;
 
 -- name: grants
-SELECT slot, name, "user", amount_minor, at_us, number, until_us
+SELECT slot, name, "user", amount_minor, at_us, number, until_us, holds
   FROM grants LEFT JOIN pots USING (pot) LEFT JOIN campaigns USING (campaign)
  WHERE coalesce(campaigns.id, :campaign) = :campaign
  ORDER BY slot;
@@ -17,7 +17,7 @@ SELECT slot, name, "user", amount_minor, at_us, number, until_us
 -- Each grant must have exactly its posting: same amount, from the round, to the user, at the same instant.
 SELECT slot, name, "user"
   FROM grants JOIN pots USING (pot) JOIN campaigns ON campaigns.campaign = pots.campaign AND campaigns.id = :campaign
- WHERE grants.number = 0 AND NOT EXISTS (
+ WHERE grants.number = 0 AND grants.amount_minor > 0 AND NOT EXISTS (
        SELECT 1 FROM postings
         WHERE postings.campaign = pots.campaign
           AND postings.id = 'grant:' || :campaign || '-' || pots.name || '-' || grants.slot

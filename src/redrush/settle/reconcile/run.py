@@ -52,8 +52,9 @@ def check_terms(terms: Terms, problems: Problems) -> None:
             problems.add(
                 f"round {round_.id}: its slots are worth {worth} minor units, agreed were {round_.total_minor}"
             )
-    if slots != len(terms.amounts):
-        problems.add(f"the rounds have {slots} slots, the amounts table has {len(terms.amounts)}")
+    table = len(terms.amounts) - sum(count for _, count in terms.bases.values())
+    if slots != table:
+        problems.add(f"the rounds have {slots} slots, the amounts table has {table}")
 
 
 def report_of(journal: Journal, cursors: Mapping[str, int], problems: Problems) -> Report:
@@ -68,9 +69,13 @@ def report_of(journal: Journal, cursors: Mapping[str, int], problems: Problems) 
         worth_at[place] += amount_minor
     rounds = tuple(_round_report(journal, round_, worth_at, problems) for round_ in terms.rounds.values())
     returned_minor = sum(worth_at[number] for number in journal.numbers_of(RETURNED))
-    budget_minor = sum(round_.budget_minor for round_ in rounds)
-    granted_minor = sum(round_.granted_minor for round_ in rounds)
-    unclaimed_minor = sum(round_.unclaimed_minor for round_ in rounds)
+    pots = [number for number, part in enumerate(journal.pots) if part.pot in terms.bases]
+    opened = {journal.pots[number].pot for number in pots if number in journal.opened}
+    budget_minor = sum(round_.budget_minor for round_ in rounds) + sum(
+        sum(terms.amounts[base : base + count]) for pot, (base, count) in terms.bases.items() if pot in opened
+    )
+    granted_minor = sum(round_.granted_minor for round_ in rounds) + sum(journal.granted_minor[at] for at in pots)
+    unclaimed_minor = sum(round_.unclaimed_minor for round_ in rounds) + sum(worth_at[at] for at in pots)
     if budget_minor != granted_minor + unclaimed_minor + worth_at[IN_TRANSIT] + returned_minor:
         problems.add(
             f"the budget is {budget_minor} minor units, but {granted_minor} granted, {unclaimed_minor} unclaimed, "
@@ -80,7 +85,7 @@ def report_of(journal: Journal, cursors: Mapping[str, int], problems: Problems) 
         ok=problems.count == 0,
         campaign=terms.campaign,
         currency=terms.currency,
-        grants=sum(round_.grants for round_ in rounds),
+        grants=sum(round_.grants for round_ in rounds) + sum(journal.grant_count[at] for at in pots),
         budget_minor=budget_minor,
         granted_minor=granted_minor,
         unclaimed_minor=unclaimed_minor,

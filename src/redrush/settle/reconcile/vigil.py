@@ -14,12 +14,13 @@ A problem stands until a sweep that began after it was found is through without 
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from redrush.core.rush.campaign import Slots
+from redrush.core.rush.holding import no_pots
 from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
 from redrush.settle.reconcile.chain import linked
 from redrush.settle.reconcile.evidence import ADDED
@@ -43,7 +44,7 @@ class Amounts(Protocol):
 
 
 Tables = Callable[[str], Amounts | None]
-"""Finds the table of a pot that is no round; None: there is no such pot."""
+"""Finds the table of a pot that is no round; None: the pot is one."""
 
 AWAITED_MAX: Final = 100_000
 """Holds that are not recorded as they were granted, and whose release the walk has yet to come to. More are told of at
@@ -89,18 +90,16 @@ class Vigil:
         now_s: Callable[[], float],
         set_id: str | None = None,
         *,
-        rounds: Collection[str] | None = None,
-        pots: Tables | None = None,
+        pots: Tables = no_pots,
     ) -> None:
         """`campaign` is its id, `amounts` are minor units by slot, as they were sealed. `set_id` names the set whose
-        log it is, where rounds are divided over several. `pots` finds the tables of those that are not among `rounds`;
-        None: all pots are rounds."""
+        log it is, where rounds are divided over several. `pots` finds the tables of pots that are no
+        rounds."""
         self._records = records
         self._campaign = campaign
         self._amounts = amounts
         self._now_s = now_s
         self._set_id = set_id
-        self._rounds = rounds
         self._pots = pots
         self._fresh: Walk | None = None
         self._sweep = Walk()
@@ -168,13 +167,9 @@ class Vigil:
     # -- what must be
 
     def _table(self, pot: str) -> Amounts:
-        """Return what the pot's slots hold. Raises KeyError for one that there is not."""
-        if self._pots is None or self._rounds is None or pot in self._rounds or pot == RETURNED:
-            return self._amounts
-        table = self._pots(pot)
-        if table is None:
-            raise KeyError(pot)
-        return table
+        """Return what the pot's slots hold: a table of its own, or the campaign's."""
+        own = self._pots(pot)
+        return self._amounts if own is None else own
 
     def _expected(self, rows: Iterable[Row]) -> Slice:
         expected = Slice()
