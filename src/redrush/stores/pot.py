@@ -61,7 +61,9 @@ class Pot:
         self.grants: dict[str, Claimed] = {}
         """By user, those to the unnamed request."""
         self.special: Special | None = None if terms.hold_us is None and terms.limit_per_user == 1 else Special()
-        self._slot, self._end = terms.slots.first, terms.slots.end  # the run that slots are granted from
+        slots = terms.slots
+        self._slot = first = slots.first
+        self._end = first + slots.count
         self._following: deque[Slots] | None = None
         """The unclaimed runs after that one, none of them empty."""
         self._members: list[Slots] | None = None

@@ -174,11 +174,11 @@ class Pots:
     def _targets(self, claims: Sequence[Claim]) -> list[Pot]:
         """Return the pot of each claim; wake those that are asleep. KeyError for one that was never opened."""
         pots = self._pots
-        found = [pots.get(claim.pot) for claim in claims]
-        return [
-            target if isinstance(target, Pot) else self._pot(claim.pot)
-            for target, claim in zip(found, claims, strict=True)
-        ]
+        targets = []
+        for claim in claims:
+            target = pots.get(claim.pot)
+            targets.append(target if target.__class__ is Pot else self._pot(claim.pot))
+        return targets
 
     def _claim_in_runs(
         self, claims: Sequence[Claim], targets: Sequence[Pot], at_us: int
