@@ -1,7 +1,7 @@
 """`redrush campaign`: more campaigns on one server, added and ended while it runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,16 +17,40 @@ from redrush.cli.shared_options import (
     warn,
 )
 
+if TYPE_CHECKING:
+    from redrush.control.data_dir import DataDir
+
 campaign_app = typer.Typer(no_args_is_help=True, help="Several campaigns on one server, by file.")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the server.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the server, or of the stack.")
+]
+DeployOption = Annotated[
+    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for roles that run elsewhere.")
+]
+
+
+def _directory(data: Path | None, deploy: Path | None) -> "DataDir":
+    """Return the directory of the event. Wrong usage unless exactly one of the two is given."""
+    from redrush.config import load_deployment_file
+    from redrush.control.data_dir import DataDir
+
+    if (data is None) == (deploy is None):
+        raise typer.BadParameter("say where: --data DIR, or --deploy FILE for roles that run elsewhere")
+    if data is not None:
+        return DataDir(data)
+    assert deploy is not None
+    return DataDir(load_deployment_file(deploy).data)
+
+
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The campaign's id.")]
 
 
 @campaign_app.command("add")
-def add(
+def add(  # noqa: PLR0913, PLR0917 - options of one command
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
-    data: DataOption,
+    data: DataOption = None,
+    deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
     token: TokenOption = None,
@@ -35,10 +59,10 @@ def add(
 ) -> None:
     """Seal a campaign and have it served, by a running server within a second, else from its next start on."""
     from redrush.config import load_campaign_file
-    from redrush.control.data_dir import DataDir
     from redrush.operate.campaigns import add_campaign
 
-    done = add_campaign(load_campaign_file(file), DataDir(data), holder_of(who, token), why, keys_source(keys_from))
+    directory, holder = _directory(data, deploy), holder_of(who, token)
+    done = add_campaign(load_campaign_file(file), directory, holder, why, keys_source(keys_from), deploy)
     warn(done.doubts)
     what = "is added" if done.new else "was there already; what is open of it is as the file says"
     paths = f"/v1/campaigns/{done.campaign}/rounds/…"
@@ -47,22 +71,22 @@ def add(
 
 
 @campaign_app.command("list")
-def list_all(data: DataOption, as_json: JsonOption = False) -> None:
+def list_all(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show every campaign of the directory, and whether it is open, ahead, over or ended."""
-    from redrush.control.data_dir import DataDir
     from redrush.operate.campaigns import list_campaigns
 
-    rows = list_campaigns(DataDir(data))
+    rows = list_campaigns(_directory(data, deploy))
     show({"campaigns": rows}, [f"{row['campaign']}: {row['state']}, {row['name']}" for row in rows], as_json=as_json)
 
 
 @campaign_app.command("show")
-def show_one(campaign: IdArgument, data: DataOption, as_json: JsonOption = False) -> None:
+def show_one(
+    campaign: IdArgument, data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False
+) -> None:
     """Show one campaign: its rounds, and where it is kept."""
-    from redrush.control.data_dir import DataDir
     from redrush.operate.campaigns import show_campaign
 
-    row = show_campaign(campaign, DataDir(data))
+    row = show_campaign(campaign, _directory(data, deploy))
     lines = [f"{campaign}: {row['state']}, {row['name']}", f"  kept in {row['directory']}"]
     lines += [
         f"  round {one['round']}: {one['opens_at']} to {one['closes_at']}, {one['packets']:,} {one['kind']} packets, "
@@ -73,9 +97,10 @@ def show_one(campaign: IdArgument, data: DataOption, as_json: JsonOption = False
 
 
 @campaign_app.command("change")
-def change(
+def change(  # noqa: PLR0913, PLR0917 - options of one command
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file as it is to be.")],
-    data: DataOption,
+    data: DataOption = None,
+    deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
     token: TokenOption = None,
@@ -86,10 +111,9 @@ def change(
     import msgspec
 
     from redrush.config import load_campaign_file
-    from redrush.control.data_dir import DataDir
     from redrush.operate.campaigns import change_campaign
 
-    found = change_campaign(load_campaign_file(file), DataDir(data), holder_of(who, token), why, yes=yes)
+    found = change_campaign(load_campaign_file(file), _directory(data, deploy), holder_of(who, token), why, yes=yes)
     refused = any(one.refused for one in found.changes)
     lines = [
         f"{one.what}: {one.before} -> {one.after}"
@@ -111,15 +135,15 @@ def change(
 @campaign_app.command("end")
 def end(
     campaign: IdArgument,
-    data: DataOption,
     why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    data: DataOption = None,
+    deploy: DeployOption = None,
     who: WhoOption = None,
     token: TokenOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Also while a round is open, or to come.")] = False,
 ) -> None:
     """Serve a campaign no more. What it has granted stays in its directory."""
-    from redrush.control.data_dir import DataDir
     from redrush.operate.campaigns import end_campaign
 
-    end_campaign(campaign, DataDir(data), holder_of(who, token), why, yes=yes)
+    end_campaign(campaign, _directory(data, deploy), holder_of(who, token), why, yes=yes)
     show({}, [f"{campaign}: is ended; its directory keeps what it has granted"], as_json=False)

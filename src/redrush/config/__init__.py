@@ -17,9 +17,9 @@ from redrush.config.deployment_file import (
     DeploymentFile,
     SetSpec,
     is_deployment,
-    load_deployment_file,
     parse_deployment,
 )
+from redrush.config.hosted import load_deployment_file
 from redrush.config.limits_table import LimitsSpec
 from redrush.config.secret import Secret
 from redrush.config.toml_file import FILE_BYTES_MAX

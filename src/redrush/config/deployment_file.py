@@ -124,6 +124,8 @@ class ControlSection(msgspec.Struct, frozen=True, kw_only=True):
     """What the port of this role shows; None: it speaks plainly."""
     tls_ca: Path | None = None
     """Who must have signed that; None: it is known by the certificate itself."""
+    prefix: str = "/v1"
+    """What the paths of its control API begin with: the role has that of each of the deployment's campaigns."""
 
 
 class QuerySection(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     added_at: str
     ended_at: str | None = None
     """Since when it is served no more; None: it is."""
+    sets: tuple[str, ...] = ()
+    """On a deployment: the sets that it is divided over, in order."""
 
     def state(self, now_us: int) -> str:
         """Return "ended", "open", "ahead" (a round is to come), or "over"."""

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from redrush.config import CampaignFile, load_deployment_file
+from redrush.config.deployment_file import load_deployment_file as load_first
+from redrush.config.hosted import deployment_beside, text_beside
 from redrush.control.adding import seal_additions
 from redrush.control.amending import Change, amended_terms, changes_between
 from redrush.control.campaigns import (
@@ -24,6 +26,7 @@ from redrush.control.campaigns import (
 )
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import look_at_audience
+from redrush.control.durable_file import write_durably
 from redrush.control.event import (
     as_served,
     doubts_before,
@@ -38,6 +41,7 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.additions import budget_of
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
+from redrush.operate.establishing import establish_parts
 from redrush.operate.switching import Holder, name_of
 from redrush.wiring.clock import system_clock
 
@@ -53,10 +57,21 @@ class Added(msgspec.Struct, frozen=True):
 
 
 def add_campaign(
-    file: CampaignFile, data_dir: DataDir, holder: Holder, why: str = "", keys_from: DataDir | None = None
+    file: CampaignFile,
+    data_dir: DataDir,
+    holder: Holder,
+    why: str = "",
+    keys_from: DataDir | None = None,
+    deploy: Path | None = None,
 ) -> Added:
-    """Seal the campaign in a directory of its own, and list it. ConfigError if its id is taken, or the disk refuses."""
-    _refuse_stack(data_dir)
+    """Seal the campaign in a directory of its own, and list it. ConfigError if its id is taken, or the disk refuses.
+
+    `deploy` is the file of the deployment that serves the directory; None: that in the directory, if there is one. On a
+    deployment each set gets a part for the campaign first, so its servers must run. RedrushError if they do not.
+    """
+    data_dir.require()
+    deploy = deployment_file_of(data_dir) if deploy is None else deploy
+    deployment = None if deploy is None else load_first(deploy)
     clock, who = system_clock(), name_of(data_dir, holder)
     check_addition(file, data_dir, load_campaign(data_dir).id)
     own = directory_of(data_dir, file.id)
@@ -66,8 +81,15 @@ def add_campaign(
         at = rfc3339(clock.now_us())
         what = "add" if before is None else "prepare again"
         note(data_dir, Noted(at=at, who=who, said=holder.said, what=what, campaign=file.id, why=why))
+        sets: tuple[str, ...] = ()
+        if deployment is not None:
+            known = () if before is None else listings[before].sets
+            sets = known or tuple(spec.id for spec in deployment.sets)
+            establish_parts(deployment_beside(deployment, file.id, own.root, sets), file.id)
         campaign = prepare_event(file, own, clock.now_us, keys_from).event.sealed.campaign
-        listing = Listing(id=campaign.id, name=campaign.name, rounds=times_of(campaign), added_at=at)
+        if deploy is not None:
+            write_durably(own.deployment, text_beside(deploy.absolute(), file.id, sets).encode())
+        listing = Listing(id=campaign.id, name=campaign.name, rounds=times_of(campaign), added_at=at, sets=sets)
         if before is None:
             listings.append(listing)
         else:
@@ -87,7 +109,7 @@ def check_addition(file: CampaignFile, data_dir: DataDir, first_id: str) -> None
 def end_campaign(campaign_id: str, data_dir: DataDir, holder: Holder, why: str, *, yes: bool) -> None:
     """Serve a campaign no more; what it has granted stays in its directory. ConfigError for a round that is open or to
     come, unless `yes`, and where there is no such campaign."""
-    _refuse_stack(data_dir)
+    data_dir.require()
     clock, who = system_clock(), name_of(data_dir, holder)
     with changing_listings(data_dir) as listings:
         index = next((index for index, one in enumerate(listings) if one.id == campaign_id), None)
@@ -209,13 +231,9 @@ def show_campaign(campaign_id: str, data_dir: DataDir) -> dict[str, Any]:
     return {**found, "currency": campaign.currency, "timezone": campaign.timezone, "rounds": rounds}
 
 
-def _refuse_stack(data_dir: DataDir) -> None:
-    data_dir.require()
-    if data_dir.deployment.exists():
-        raise ConfigError(
-            f"{data_dir.root}: is the directory of a stack, which serves one campaign; several are served by "
-            "`redrush serve`, or give each a stack of its own"
-        )
+def deployment_file_of(data_dir: DataDir) -> Path | None:
+    """Return the deployment file in a directory; None for that of a single server."""
+    return data_dir.deployment if data_dir.deployment.exists() else None
 
 
 def _no_such(data_dir: DataDir, campaign_id: str, listings: tuple[Listing, ...] | list[Listing]) -> str:

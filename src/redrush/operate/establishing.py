@@ -53,7 +53,21 @@ def establish_sets(deployment: DeploymentFile) -> dict[str, bool]:
     return asyncio.run(establish_all())
 
 
+def establish_parts(beside: DeploymentFile, campaign_id: str) -> None:
+    """Give each set a part for a campaign beside the first (`redrush.config.hosted`), where it has none. Its servers
+    are not empty, and it is settled already which of them is the primary. Raises RedrushError at the first that cannot
+    be; it may be tried again."""
+    access = access_of(beside.valkey, Duty.WARDEN)
+
+    async def establish_all() -> None:
+        for spec in beside.sets:
+            await _found(spec, campaign_id, access, in_cluster=True)
+
+    asyncio.run(establish_all())
+
+
 async def _found(spec: SetSpec, campaign_id: str, access: Access, *, in_cluster: bool) -> bool:
+    """`in_cluster`: who is whose replica is settled, and the servers hold other things too."""
     async with _servers(spec, campaign_id, access) as servers:
         if any(server.epoch for server in servers):
             # What it is asked for also when there is nothing to found: the functions of this release.

@@ -41,7 +41,7 @@ from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlAddress, ask
 from redrush.wiring.clock import system_clock
-from redrush.wiring.control_tls import control_address, shown_by
+from redrush.wiring.control_tls import control_role_of
 
 DEADLINE_S: Final = 10.0
 """For a server to answer: a change is an fsync, and a log of a thousand entries some milliseconds."""
@@ -98,9 +98,8 @@ def ask_deployment(
     deadline_s: float = DEADLINE_S,
 ) -> dict[str, Any]:
     """See `operate_deployment`."""
-    data_dir, found = DataDir(deployment.data), deployment.control.found_at
+    data_dir, address = DataDir(deployment.data), control_role_of(deployment)
     data_dir.require()
-    address = control_address(found.host, found.port, shown_by(deployment))
     return {**asyncio.run(_ask(address, data_dir, order, holder, deadline_s)), "live": True}
 
 

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from redrush.config import CampaignFile
+from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
+from redrush.control.campaigns import directory_of, load_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.durable_file import write_durably
@@ -28,6 +29,7 @@ from redrush.processes.names import ProcessName, process_name
 from redrush.processes.postgres_server import PostgresServer
 from redrush.processes.valkey_server import find_program
 from redrush.stack import role_children
+from redrush.stack.hosted_parts import parts_of_sets
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack, refuse_taken_ports
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import STORE, SetWithheld, StackSet
@@ -121,6 +123,7 @@ class _Stack:
         plan = plan_stack(self._options, self._stack, sealed, self._clock.now_us())
         write_durably(self._stack.deployment, deployment_text(plan, self._stack).encode())
         sets = await start_servers(self._supervisor, self._stack, plan, self._file.id)
+        await begin_hosted(self._stack, load_deployment_file(self._stack.deployment))
         self._sets = sets
         refuse_taken_ports(plan)  # again: the servers took their time
         prepare_event(self._file, self._stack.event, self._clock.now_us, self._keys_from)
@@ -166,6 +169,19 @@ async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan
     await supervisor.start([role_children.postgres(database), *servers])
     await asyncio.gather(*(_begin(spec) for spec in sets))
     return sets
+
+
+async def begin_hosted(stack: StackDir, deployment: DeploymentFile) -> None:
+    """Let the campaigns besides the first have their parts of the sets where these are now. A part that is withheld is
+    told of, and the others go on."""
+    for listing in load_listings(stack.event):
+        if listing.ended_at is not None:
+            continue
+        for servers in parts_of_sets(deployment, listing, directory_of(stack.event, listing.id)):
+            try:
+                await servers.begin()
+            except RedrushError as fault:
+                server_log().error("a set is withheld, and grants nothing", set=servers.id, why=str(fault))
 
 
 async def _begin(servers: StackSet) -> None:

@@ -50,3 +50,10 @@ def control_address(host: str, port: int, shown: Shown | None) -> ControlAddress
         return ControlAddress(found, port)
     trusted = str((shown.ca or shown.cert).resolve())
     return ControlAddress(found, port, trusted, pinned=shown.ca is None)
+
+
+def control_role_of(deployment: DeploymentFile) -> ControlAddress:
+    """Return where the control role of the deployment is, with what its paths begin with."""
+    found = deployment.control.found_at
+    address = control_address(found.host, found.port, shown_by(deployment))
+    return msgspec.structs.replace(address, prefix=deployment.control.prefix)

@@ -19,7 +19,7 @@ from redrush.ports.clock import HeardTimes, TimeHeard
 from redrush.ports.store import Known
 from redrush.ports.switch_line import SwitchLine
 from redrush.stores.valkey import ValkeyStore
-from redrush.wiring.control_tls import control_address, shown_by
+from redrush.wiring.control_tls import control_role_of
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.troubles import Troubles
 
@@ -90,8 +90,7 @@ class SettlementPause:
 
 def control_of(around: Surroundings) -> ControlAddress:
     """Return where the control role of the deployment is."""
-    found = around.deployment.control.found_at
-    return control_address(found.host, found.port, shown_by(around.deployment))
+    return control_role_of(around.deployment)
 
 
 def switch_line(around: Surroundings, token: str, troubles: Troubles) -> SwitchLine:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -22,8 +22,9 @@ from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
 from redrush.gate.open_files import limits_of
 from redrush.gate.readings import GateReadings
+from redrush.http.reader import Request
 from redrush.http.server import Server
-from redrush.http.site import Site
+from redrush.http.site import Found, Site
 from redrush.http.workers import run_workers
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
@@ -31,7 +32,8 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.following import Knowing, Reporting, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import gate_figures
-from redrush.wiring.role import Announce, Parts, Surroundings, ready_unless, run_role, surroundings
+from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, surroundings
+from redrush.wiring.role_process import run_role
 from redrush.wiring.set_stores import close_all, open_stores, times_of
 from redrush.wiring.troubles import Troubles
 
@@ -39,8 +41,12 @@ from redrush.wiring.troubles import Troubles
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, audience: Audience | None, address: Address, gates: int) -> None:
-        """`gates` is how many there are, as far as is known before the control role has counted them."""
+    def __init__(self, around: Surroundings, audience: Audience | None, address: Address | None, gates: int) -> None:
+        """`gates` is how many there are, as far as is known before the control role has counted them. `address` None:
+        participants come by the port of another campaign's gate, and the audience is read at the start."""
+        self.beside: Callable[[], Sequence[Role]] = list
+        self.elsewhere: Callable[[Request], Found | None] | None = None
+        self.site: Site | None = None
         self._around = around
         self._audience = audience
         self._gates = gates
@@ -51,11 +57,14 @@ class GateRole:
         self._server: Server | None = None
         self._among: AmongOthers | None = None
         self._knowing: Knowing | None = None
+        self._additions: AudienceFollower | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         data_dir = DataDir(deployment.data)
         keys = load_keys(data_dir)
+        if self._address is None:
+            self._audience = await asyncio.to_thread(_audience_of, self._around)
         self._stores = await open_stores(deployment, sealed.campaign.id, Duty.GATE)
         self._reporting = Reporting(self._around, "gate")
         clocks = self._clocks = ClockWatch(
@@ -98,17 +107,37 @@ class GateRole:
         self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
         self._knowing = Knowing(self._around, self._stores)
         self._parts.add("knowing", self._knowing.run())
+        if self._audience is not None:
+            self._additions = AudienceFollower(data_dir, self._audience.add, self._audience.remove)
+            self._additions.look_at_all()
+        self.site = gate.site
+        if self._address is None:
+            return {}
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
-        ticks = [gate.tick]
-        if self._audience is not None:
-            additions = AudienceFollower(data_dir, self._audience.add, self._audience.remove)
-            additions.look_at_all()
-            ticks.append(additions.look)
-        self._server = Server(ticks, gate.beat)
+        gate.site.elsewhere = self.elsewhere
+        self._server = Server([self._tick_all], self._beat_all)
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
+
+    def tick(self) -> None:
+        """Renew what is prebuilt, and look for people who were added to the audience."""
+        self._gate.tick()
+        if self._additions is not None:
+            self._additions.look()
+
+    def beat(self, late_s: float) -> float:
+        """See to the admission of this campaign."""
+        return self._gate.beat(late_s)
+
+    def _tick_all(self) -> None:
+        self.tick()
+        for role in self.beside():
+            role.tick()
+
+    def _beat_all(self, late_s: float) -> float:
+        return min([self.beat(late_s), *(role.beat(late_s) for role in self.beside())])
 
     def readiness(self) -> bytes:
         assert self._among is not None
@@ -138,6 +167,8 @@ class GateRole:
     async def stop(self) -> None:
         if self._server is not None:
             await self._server.stop()
+        elif self.site is not None:
+            await self._gate.drained()
         if self._among is not None:
             await self._among.stop()
         await self._parts.cancel()
@@ -150,6 +181,10 @@ class GateRole:
         return [Home(share.set, self._stores[share.set], share.slots) for share in shares]
 
 
+def _audience_of(around: Surroundings) -> Audience | None:
+    return None if around.terms.audience is None else Audience(read_users(around.terms.audience).digests)
+
+
 def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:
     """Run a gate of `workers` processes until told to end; return the exit code.
 
@@ -158,12 +193,18 @@ def run_gates(deployment: DeploymentFile, address: Address, control: Address, wo
     clock = system_clock()
     around = surroundings(deployment, control, clock)
     # Loaded before the workers are forked, so that they share the memory.
-    audience = None if around.terms.audience is None else Audience(read_users(around.terms.audience).digests)
+    audience = _audience_of(around)
+    gates = deployment.gate.count * workers
 
     def work(number: int) -> None:
         own = Address(control.host, control.port + number if control.port else 0)
         ours = msgspec.structs.replace(around, control=own)
-        run_role(lambda around: GateRole(around, audience, address, deployment.gate.count * workers), ours, announce)
+        run_role(
+            lambda around: GateRole(around, audience, address, gates),
+            lambda around, _listing: GateRole(around, None, None, gates),
+            ours,
+            announce,
+        )
 
     if workers == 1:
         work(0)

@@ -25,6 +25,7 @@ from redrush.errors import RedrushError
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
+from redrush.wiring.campaign_paths import CAMPAIGNS, CampaignPaths
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
 from redrush.wiring.readings import rounds_figures
@@ -42,9 +43,6 @@ CAMPAIGNS_TOLD_MAX: Final = 64
 """Awake campaigns with metrics of their own, the first to wake: each is some thirty series. All are in the log."""
 RETRY_S: Final = 5.0
 """After a wake-up that failed, before the next one is tried."""
-
-CAMPAIGNS: Final = b"/v1/campaigns/"
-ROUNDS: Final = b"/v1/rounds/"
 
 OpenHosted = Callable[[DataDir], Awaitable[EmbeddedEvent]]
 
@@ -83,7 +81,7 @@ class Hosting:
         self._open = open_hosted
         self._log = log
         self._hosted: dict[str, _Hosted] = {}
-        self._of_round: dict[str, list[str]] = {}
+        self._paths = CampaignPaths()
         self._awake: dict[str, _Hosted] = {}
         self._seen: tuple[int, int] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -124,15 +122,8 @@ class Hosting:
 
     def _named(self, path: bytes) -> tuple[_Hosted, bytes] | None:
         """Return the campaign that a path names, and the path in it."""
-        if path.startswith(CAMPAIGNS):
-            name, _, rest = path.removeprefix(CAMPAIGNS).partition(b"/")
-            hosted = self._hosted.get(name.decode("ascii", "replace"))
-            return None if hosted is None else (hosted, b"/v1/" + rest)
-        if path.startswith(ROUNDS):
-            name = path.removeprefix(ROUNDS).partition(b"/")[0]
-            owners = self._of_round.get(name.decode("ascii", "replace"), [])
-            return (self._hosted[owners[0]], path) if len(owners) == 1 else None
-        return None
+        named = self._paths.named(path)
+        return None if named is None else (self._hosted[named[0]], named[1])
 
     def _awake_event(self, hosted: _Hosted) -> EmbeddedEvent | bytes:
         now_s = hosted.asked_s = asyncio.get_running_loop().time()
@@ -237,11 +228,7 @@ class Hosting:
         if is_first and listings:
             self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
         own = {round_.id for round_ in self._first.sealed.campaign.rounds}
-        self._of_round = {}
-        for name, listing in listings.items():
-            for one in listing.rounds:
-                if one.id not in own:
-                    self._of_round.setdefault(one.id, []).append(name)
+        self._paths = CampaignPaths(listings.values(), own)
         self._next_due_us = 0
         self._first.gate.site.forget_heads()  # whose a short path is may have changed
 

@@ -1,12 +1,10 @@
 """What every role process has: one deployment, one campaign, a control port, and an end in good order."""
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
-import uvloop
 
 from redrush.config import DeploymentFile
 from redrush.control.data_dir import DataDir
@@ -18,22 +16,35 @@ from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
 from redrush.core.steering.figure import Value
 from redrush.errors import ConfigError
-from redrush.gate.open_files import raise_files_max
 from redrush.gate.views import Computed
 from redrush.http import answers
-from redrush.http.ending import when_told_to_stop
+from redrush.http.reader import Request
 from redrush.http.route import Fixed
-from redrush.http.server import Server
-from redrush.http.site import Site
+from redrush.http.site import Found, Site
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition
-from redrush.wiring.steering import ControlPort
 
 Announce = Callable[[dict[str, Address]], None]
 
 
 class Role(Protocol):
-    """A role process. `start` is called once, then `stop`; in between it works by itself."""
+    """A role of one campaign. `start` is called once, then `stop`; in between it works by itself."""
+
+    @property
+    def site(self) -> Site | None:
+        """What participants are served by, once started; None: this role serves none."""
+
+    beside: "Callable[[], Sequence[Role]]"
+    """The roles of other campaigns whose participants come to the port of this one."""
+
+    elsewhere: Callable[[Request], Found | None] | None
+    """Asked for paths that are none of this campaign's."""
+
+    def tick(self) -> None:
+        """Renew what is prebuilt. Every second, of one that serves participants."""
+
+    def beat(self, late_s: float) -> float:
+        """See to admission; return how many seconds shall lie between the beats."""
 
     async def start(self, control: Site) -> dict[str, Address]:
         """Bring everything up that must be there before it is useful; return the addresses besides the control port's.
@@ -53,6 +64,22 @@ class Role(Protocol):
 
     async def stop(self) -> None:
         """Finish what was accepted and let go of everything. Also after a `start` that failed half way."""
+
+
+class Offstage:
+    """Of a role that serves no participants, or whose site needs nothing each second."""
+
+    site: Site | None = None
+    beside: Callable[[], Sequence[Role]] = staticmethod(list)
+    elsewhere: Callable[[Request], Found | None] | None = None
+
+    def tick(self) -> None:
+        """Renew nothing."""
+
+    def beat(self, late_s: float) -> float:
+        """See to nothing, ever again."""
+        del late_s
+        return float("inf")
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -153,43 +180,3 @@ def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Cal
     site.add(b"GET", b"/readyz", site.timed(Computed(readiness)), needs_ticket=False)
     metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
     site.add(b"GET", b"/metrics", site.timed(metrics), needs_ticket=False)
-
-
-def run_role(
-    make: Callable[[Surroundings], Role], around: Surroundings, announce: Announce, tls: ssl.SSLContext | None = None
-) -> None:
-    """Run a role until it is told to stop, or until it can go on no more, which is raised. `announce` gets where it
-    answers once it has started. `tls`: what its control port shows; None: it speaks plainly."""
-
-    async def main() -> None:
-        stopping = asyncio.Event()
-        when_told_to_stop(stopping.set)
-        role, control = make(around), around.control
-
-        def readiness() -> bytes:
-            return ready_unless("is stopping") if stopping.is_set() else role.readiness()
-
-        server = Server([])
-        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stopping.wait())]
-        try:
-            raise_files_max()
-            whole = around.deployment.control
-            names = (control.host, whole.found_at.host, *whole.names)
-            used = DataDir(whole.notes).operators_used
-            control_port = ControlPort(around.data_dir, around.clock.now_us, names, tls, used)
-            addresses = await role.start(control_port.site)
-            add_probes(control_port.site, readiness, [role.readings, control_port.readings])
-            port = await control_port.listen(server, control.host, control.port)
-            announce({**addresses, "control": Address(control.host, port)})
-            ends.append(asyncio.ensure_future(role.failed()))
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in done:
-                end.result()
-        finally:
-            for end in ends:
-                end.cancel()
-            await role.stop()
-            await server.stop()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())

@@ -8,12 +8,14 @@ from importlib import import_module
 
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
+from redrush.config.hosted import part_of_set
+from redrush.control.campaigns import Listing
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
 from redrush.control.pot_file import PotFile
 from redrush.core.identity.tickets import TicketVerifier
-from redrush.core.roles import RoleRow
+from redrush.core.roles import Per, RoleRow
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
@@ -49,14 +51,15 @@ from redrush.wiring.dependencies import dependency_figures
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.reconciling import serve_agreement
-from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, run_role, surroundings
+from redrush.wiring.role import Announce, Offstage, Parts, Role, Surroundings, ready_unless, surroundings
+from redrush.wiring.role_process import run_role
 from redrush.wiring.set_stores import close_all, open_records, open_store, open_stores, times_of
 from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.troubles import Troubles
 from redrush.wiring.wardens import Wardens
 
 
-class RecorderRole:
+class RecorderRole(Offstage):
     """Follows one set's log into its records."""
 
     def __init__(self, around: Surroundings, set_id: str) -> None:
@@ -142,7 +145,7 @@ class RecorderRole:
         await asyncio.to_thread(self._examined.close)
 
 
-class SettleRole:
+class SettleRole(Offstage):
     """Opens pots in time, and moves what closed rounds have left."""
 
     def __init__(self, around: Surroundings) -> None:
@@ -206,7 +209,7 @@ class SettleRole:
         await close_all(self._stores)
 
 
-class ControlRole:
+class ControlRole(Offstage):
     """Keeps slots where people ask, and knows whether the whole can grant."""
 
     def __init__(self, around: Surroundings) -> None:
@@ -229,7 +232,12 @@ class ControlRole:
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
         self._operating.serve_on(control, self._wardens.operations(self._operating.board, self._lack).operations())
-        self._operating.announce(around.control.host, around.control.port or None, shown_by(around.deployment))
+        self._operating.announce(
+            around.control.host,
+            around.control.port or None,
+            shown_by(around.deployment),
+            around.deployment.control.prefix,
+        )
         self._rebalancer = Rebalancer(
             self._stores,
             campaign,
@@ -301,10 +309,11 @@ class ControlRole:
         await close_all(self._stores)
 
 
-class QueryRole:
+class QueryRole(Offstage):
     """Serves "my grants" and totals from the records. No claim notices whether it runs."""
 
-    def __init__(self, around: Surroundings, address: Address) -> None:
+    def __init__(self, around: Surroundings, address: Address | None) -> None:
+        """`address` None: participants come by the port of another campaign's role."""
         self._around = around
         self._address = address
         self._troubles = Troubles(around.log)
@@ -327,12 +336,16 @@ class QueryRole:
             limits=limits_of(self._around.terms.gate, self._around.log),
             now_us=now_us,
         )
+        self.site = self._queries.site
         self._reporting = Reporting(self._around, "query")
         await listen_to_switches(self._around, self._parts, self._troubles, self._queries.apply, self._reporting.apply)
         times = self._queries.site.times
         took = LatelyTook(lambda: {Interface.QUERY: times}, asyncio.get_running_loop().time)
         self._parts.add("readings", self._reporting.run(lambda: readings_of(took())))
         self._parts.add("watch", self._queries.watch())
+        if self._address is None:
+            return {}
+        self.site.elsewhere = self.elsewhere
         port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
         return {"query": Address(self._address.host, port)}
 
@@ -361,12 +374,20 @@ class QueryRole:
 
 def run(row: RoleRow, deployment: DeploymentFile, control: Address, announce: Announce, **own: object) -> None:
     """Run a role of the deployment until it is told to end. `own` is what its class takes besides what is around it."""
+
+    def hosted(around: Surroundings, listing: Listing) -> Role | None:
+        if row.per is Per.SET:
+            set_id = str(own["set_id"])
+            return made_by(around, set_id=part_of_set(set_id, listing.id)) if set_id in listing.sets else None
+        return made_by(around, **dict.fromkeys(own))
+
     clock: SteadyClock = system_clock()
     module, _, name = row.made_by.partition(":")
     made_by: Callable[..., Role] = getattr(import_module(module), name)
     shown = shown_by(deployment) if made_by is ControlRole else None
     run_role(
         lambda around: made_by(around, **own),
+        hosted,
         surroundings(deployment, control, clock),
         announce,
         None if shown is None else shown.context(),

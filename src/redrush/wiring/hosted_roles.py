@@ -1,0 +1,227 @@
+"""The campaigns that a deployment has besides its first, in each of its roles: taken up and ended while it runs.
+
+A role process is one role for each campaign: each over parts of the sets that are that campaign's alone, with its own
+switches, wardens, recorders, keys (`redrush.config.hosted`). They share the process, its ports and its clock. What
+comes to the ports of the first for another campaign is answered by the site of that one's role.
+
+The list is a file in the directory of the event that commands change (`redrush.operate.campaigns`); every role looks at
+it each `LOOK_S`. Where machines have copies of the directory, the list is copied last.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from redrush.config.hosted import deployment_beside
+from redrush.control.campaigns import Listing, directory_of, load_listings
+from redrush.control.data_dir import DataDir
+from redrush.control.operators import OperatorVerifier
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
+from redrush.errors import RedrushError
+from redrush.http import answers
+from redrush.http.reader import Request
+from redrush.http.site import Found, Site
+from redrush.wiring.campaign_paths import CampaignPaths
+from redrush.wiring.role import Role, Surroundings, surroundings
+from redrush.wiring.steering import CONTROL_LIMITS
+
+LOOK_S: Final = 0.25
+"""How often the list is looked at, which is one `stat`."""
+RETRY_S: Final = 2.0
+"""After a campaign that could not be taken up, before it is tried again."""
+LINGER_S: Final = 10.0
+"""How long who serves nobody goes on after a campaign's end: for the last that gates have granted of it."""
+HOSTED_MAX: Final = 64
+"""Campaigns besides the first that a role serves: each has connections to every set, and tasks of its own."""
+
+_BEING_TAKEN_UP: Final = answers.problem(503, "this campaign is being taken up; ask again", "Retry-After: 1\r\n")
+
+MakeHosted = Callable[[Surroundings, Listing], Role | None]
+"""Makes the role of a campaign; None: this process has nothing to do for it."""
+
+
+class _Hosted:
+    """One campaign in this process."""
+
+    def __init__(self, listing: Listing, role: Role, control: Site) -> None:
+        self.listing = listing
+        self.role = role
+        self.control = control
+        self.watch: asyncio.Task[None] | None = None
+
+
+class HostedRoles:
+    """See the module. Made before the first campaign's role starts, so that nobody is told that a campaign does not
+    exist; `begin` when it has started; then `run` it as a task; then `stop`."""
+
+    def __init__(self, around: Surroundings, first: Role, make: MakeHosted) -> None:
+        self._around = around
+        self._first = first
+        self._make = make
+        self._data_dir = around.data_dir
+        self._own = {round_.id for round_ in around.sealed.campaign.rounds}
+        self._hosted: dict[str, _Hosted] = {}
+        self._paths = CampaignPaths(self._listed().values(), self._own)
+        self._seen: tuple[int, int] | None = None
+        self._retry_at_s: float | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        first.beside, first.elsewhere = self.roles, self.find
+
+    async def begin(self, control: Site) -> None:
+        """Take up who is on the list, and answer for them on the ports of the first."""
+        await self._look()
+        control.elsewhere = self.find_control
+
+    async def run(self) -> None:
+        """Follow the list for ever."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            is_due = self._retry_at_s is not None and asyncio.get_running_loop().time() >= self._retry_at_s
+            if is_due or self._stamp() != self._seen:
+                await self._look()
+
+    async def stop(self) -> None:
+        """End all. The first has ended: nobody is served any more."""
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await asyncio.gather(*(self._end(one, 0.0) for one in self._hosted.values()))
+
+    def roles(self) -> list[Role]:
+        """Return the roles of the campaigns besides the first."""
+        return [one.role for one in self._hosted.values()]
+
+    # -- requests
+
+    def find(self, request: Request) -> Found | None:
+        """Return what serves a participant's request; None if it is for no campaign of the list."""
+        if (named := self._named(request)) is None:
+            return None
+        hosted, path = named
+        if hosted is None:
+            return _BEING_TAKEN_UP
+        site = hosted.role.site
+        assert site is not None
+        assert self._first.site is not None
+        return site.serve_for(self._first.site, request, path)
+
+    def find_control(self, request: Request) -> Found | None:
+        """Return what serves the request of an operator or another role about a campaign of the list."""
+        if (named := self._named(request)) is None:
+            return None
+        hosted, path = named
+        if hosted is None:
+            return _BEING_TAKEN_UP
+        found = hosted.control.serve_for(hosted.control, request, path)
+        if isinstance(found, bytes):
+            return found
+        # Whose token it is, and whether it is good still, is looked up each time.
+        return msgspec.structs.replace(found[0], once=True), found[1]
+
+    def _named(self, request: Request) -> tuple[_Hosted | None, bytes] | None:
+        """Return the campaign that a path names, None while it is taken up, and the path in it."""
+        named = self._paths.named(request.path)
+        return None if named is None else (self._hosted.get(named[0]), named[1])
+
+    def readings(self) -> Iterator[Value]:
+        """Yield how many campaigns there are besides the first."""
+        yield figures.CAMPAIGNS(len(self._hosted), "awake")
+
+    # -- the list
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            stat = self._data_dir.campaign_list.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+    async def _look(self) -> None:
+        """Take up what is new on the list, and end what has ended."""
+        self._seen, self._retry_at_s = self._stamp(), None
+        try:
+            listings = self._listed()
+        except RedrushError as fault:
+            self._around.log.error("the list of campaigns cannot be read, those known go on", fault=str(fault))
+            return
+        self._paths = CampaignPaths(listings.values(), self._own)
+        for gone in [one for name, one in self._hosted.items() if name not in listings]:
+            del self._hosted[gone.listing.id]
+            self._around.log.info("a campaign was ended", campaign=gone.listing.id)
+            self._end_later(gone)
+        self._forget_heads()
+        await asyncio.gather(*(self._take_up(one) for name, one in listings.items() if name not in self._hosted))
+
+    def _listed(self) -> dict[str, Listing]:
+        """Return the campaigns that are to be served. ConfigError if the list cannot be read."""
+        return {one.id: one for one in load_listings(self._data_dir) if one.ended_at is None}
+
+    def _forget_heads(self) -> None:
+        """Let nobody's next request go where their last one went: what a path leads to may have changed."""
+        if self._first.site is not None:
+            self._first.site.forget_heads()
+
+    async def _take_up(self, listing: Listing) -> None:
+        log = self._around.log
+        if len(self._hosted) >= HOSTED_MAX:
+            log.error(
+                f"a campaign is not served: a stack serves {HOSTED_MAX} besides the first; end some with `redrush "
+                "campaign end`",
+                campaign=listing.id,
+            )
+            return
+        role: Role | None = None
+        try:
+            own = directory_of(self._data_dir, listing.id).root
+            deployment = deployment_beside(self._around.deployment, listing.id, own, listing.sets)
+            around = await asyncio.to_thread(surroundings, deployment, self._around.control, self._around.clock)
+            if (role := self._make(around, listing)) is None:
+                return
+            hosted = _Hosted(listing, role, self._control_site(around))
+            await role.start(hosted.control)
+        except Exception as fault:  # noqa: BLE001 - one campaign that cannot be opened must not take the others along
+            log.error("a campaign cannot be taken up, the others go on", campaign=listing.id, fault=str(fault))
+            self._retry_at_s = asyncio.get_running_loop().time() + RETRY_S
+            if role is not None:
+                await role.stop()
+            return
+        hosted.watch = asyncio.create_task(self._watch(hosted), name=f"campaign {listing.id}")
+        self._hosted[listing.id] = hosted
+        self._forget_heads()
+        log.info("a campaign was taken up", campaign=listing.id)
+
+    def _control_site(self, around: Surroundings) -> Site:
+        used = DataDir(around.deployment.control.notes).operators_used
+        verifier = OperatorVerifier(around.data_dir, around.clock.now_us, used)
+        return Site(CONTROL_LIMITS, verifier, around.clock.now_us, answers.NO_TOKEN)
+
+    async def _watch(self, hosted: _Hosted) -> None:
+        """A campaign that can go on no more is ended here, and taken up anew after a while."""
+        try:
+            await hosted.role.failed()
+        except Exception as fault:  # noqa: BLE001 - see above
+            name = hosted.listing.id
+            self._around.log.error("a campaign broke off, the others go on", campaign=name, fault=str(fault))
+            if self._hosted.get(name) is hosted:
+                del self._hosted[name]
+                self._retry_at_s = asyncio.get_running_loop().time() + RETRY_S
+                hosted.watch = None
+                self._forget_heads()
+                await hosted.role.stop()
+
+    def _end_later(self, hosted: _Hosted) -> None:
+        linger_s = LINGER_S if self._first.site is None else 0.0
+        task = asyncio.create_task(self._end(hosted, linger_s), name=f"ending {hosted.listing.id}")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, hosted: _Hosted, linger_s: float) -> None:
+        try:
+            await asyncio.sleep(linger_s)
+        finally:
+            if hosted.watch is not None:
+                hosted.watch.cancel()
+            await hosted.role.stop()

@@ -1,0 +1,178 @@
+"""Several campaigns on one real stack: added while another one is grabbed, each for itself, found again after a kill."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
+from tests.campaigns import a_round, campaign, lucky
+
+FIRST_PACKETS: Final = 600
+PACKETS: Final = 90
+FIRST: Final = campaign(lucky("spring-rush", "600.00", FIRST_PACKETS), id="spring")
+SECOND: Final = campaign(lucky("summer-rush", "200.00", PACKETS), id="summer")
+THIRD: Final = campaign(a_round("rush", "30.00", 30), id="autumn")
+CHUNK: Final = 50
+SERVED_MAX_S: Final = 1.0
+WAIT_MAX_S: Final = 30.0
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("campaigns")
+    for name, text in (("spring", FIRST), ("summer", SECOND), ("autumn", THIRD)):
+        (directory / f"{name}.toml").write_text(text)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def stack(directory: Path) -> Iterator[RunningStack]:
+    with stack_up(directory / "spring.toml", directory / "d", "--sets", 3, "--gates", 2) as running:
+        yield running
+
+
+def _tickets(data: Path, users: list[str]) -> dict[str, str]:
+    path = data.parent / f"{data.name}.users"
+    path.write_text("".join(f"{user}\n" for user in users))
+    ran = redrush("ticket", "--data", data, "--users", path)
+    assert ran.code == 0, ran.err
+    return dict(line.split("\t") for line in ran.out.splitlines())
+
+
+def _grants(decided: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {user: one["grant"] for user, one in decided.items() if one["outcome"] == "granted"}
+
+
+def _reconciled(where: object, option: str = "--data") -> dict[str, Any]:
+    ran = redrush("reconcile", option, where, "--json")
+    assert ran.code == 0, ran.out + ran.err
+    report: dict[str, Any] = json.loads(ran.out)
+    assert report["problems"] == []
+    return report
+
+
+def _wait_for(stack: RunningStack, path: str, status: int, within_s: float = WAIT_MAX_S) -> float:
+    """Return after how many seconds the path was answered so, ten times in a row: there are two gates on the port."""
+    began_s, alike = time.monotonic(), 0
+    while alike < 10:
+        alike = alike + 1 if stack.get(stack.port, path).status == status else 0
+        assert time.monotonic() - began_s < within_s, stack.get(stack.port, path).raw
+    return time.monotonic() - began_s
+
+
+def test_a_campaign_is_added_while_another_is_grabbed_and_each_is_whole(stack: RunningStack, directory: Path) -> None:
+    summer = stack.data / "campaigns" / "summer"
+    first = _tickets(stack.data, [f"u{k}" for k in range(FIRST_PACKETS + 100)])
+    decided: dict[str, dict[str, Any]] = {}
+    added = threading.Event()
+
+    def come() -> None:
+        """Half of the crowd before the campaign is there, half from the moment when it is being taken up."""
+        users = list(first)
+        for number, start in enumerate(range(0, len(users), CHUNK)):
+            if number == len(users) // CHUNK // 2:
+                added.wait(WAIT_MAX_S)
+            decided.update(stack.grab({user: first[user] for user in users[start : start + CHUNK]}, "spring-rush"))
+
+    crowd = threading.Thread(target=come)
+    crowd.start()
+    ran = redrush("campaign", "add", directory / "summer.toml", "--data", stack.data, "--why", "one more", "--json")
+    listed_s = time.monotonic()
+    added.set()
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["new"] is True
+    _wait_for(stack, "/v1/campaigns/summer/rounds/summer-rush", 200)
+    took_s = time.monotonic() - listed_s
+    second = _tickets(summer, [f"u{k}" for k in range(PACKETS + 30)])
+    others = stack.grab(second, "summer-rush")
+    crowd.join()
+    assert len(_grants(decided)) == FIRST_PACKETS
+    assert len(_grants(others)) == PACKETS
+    assert {one["outcome"] for one in others.values()} == {"granted", "empty"}
+    assert took_s <= SERVED_MAX_S
+
+    ticket = first["u0"]
+    assert stack.get(stack.port, "/v1/campaigns/summer/grants", ticket).status == 401
+    assert stack.get(stack.port, "/v1/grants", second["u0"]).status == 401
+
+    assert _reconciled(stack.data)["grants"] == FIRST_PACKETS
+    report = _reconciled(summer)
+    assert (report["campaign"], report["grants"]) == ("summer", PACKETS)
+    assert report["granted_minor"] == 200_00
+    assert _reconciled(summer / "deployment.toml", "--deploy")["grants"] == PACKETS
+
+
+def test_the_records_of_each_are_answered_by_the_query_role(stack: RunningStack) -> None:
+    summer = stack.data / "campaigns" / "summer"
+    (ticket,) = _tickets(summer, ["u0"]).values()
+    answer = stack.get(stack.query_port, "/v1/campaigns/summer/grants", ticket)
+    assert answer.status == 200, answer.raw
+    assert {grant["round"] for grant in answer.json["grants"]} <= {"summer-rush"}
+    totals = stack.get(stack.query_port, "/v1/campaigns/summer/totals")
+    assert totals.status == 200, totals.raw
+
+
+def test_a_switch_of_one_changes_nothing_of_another(stack: RunningStack) -> None:
+    summer = stack.data / "campaigns" / "summer"
+    ran = redrush("switch", "set", "answer_ended", "on", "--data", summer, "--why", "over")
+    assert ran.code == 0, ran.err
+    (own,) = _tickets(summer, ["late"]).values()
+    (other,) = _tickets(stack.data, ["late"]).values()
+    assert stack.grab({"late": own}, "summer-rush")["late"]["outcome"] in {"empty", "closed"}
+    assert stack.grab({"late": other}, "spring-rush")["late"]["outcome"] == "empty"
+    values = {}
+    for data in (stack.data, summer):
+        ran = redrush("switch", "list", "--data", data, "--json")
+        assert ran.code == 0, ran.err
+        shown = {one["name"]: one["value"] for one in json.loads(ran.out)["switches"]}
+        values[data] = shown["answer_ended"]
+    assert values == {stack.data: False, summer: True}
+
+
+def test_a_gate_that_was_killed_finds_both_and_says_of_neither_that_it_is_not_there(stack: RunningStack) -> None:
+    kill(next(one["pid"] for one in stack.processes() if one["name"] == "gate-1"))
+    for _ in range(100):
+        try:
+            assert stack.get(stack.port, "/v1/campaigns/summer/rounds/summer-rush").status in {200, 503}
+            assert stack.get(stack.port, "/v1/campaigns/spring/rounds/spring-rush").status in {200, 503}
+        except OSError:
+            continue
+    stack.wait_until(lambda now: all(one["state"] == "ready" for one in now.values()))
+    _wait_for(stack, "/v1/campaigns/summer/rounds/summer-rush", 200)
+
+
+def test_a_campaign_that_is_ended_is_served_no_more(stack: RunningStack, directory: Path) -> None:
+    deployment = stack.data / "deployment.toml"
+    ran = redrush("campaign", "add", directory / "autumn.toml", "--deploy", deployment)
+    assert ran.code == 0, ran.err
+    _wait_for(stack, "/v1/campaigns/autumn/rounds/rush", 200)
+    autumn = stack.data / "campaigns" / "autumn"
+    granted = _grants(stack.grab(_tickets(autumn, [f"u{k}" for k in range(10)]), "rush"))
+    assert len(granted) == 10
+    listed = json.loads(redrush("campaign", "list", "--deploy", deployment, "--json").out)["campaigns"]
+    assert [one["campaign"] for one in listed] == ["spring", "summer", "autumn"]
+    ran = redrush("campaign", "end", "autumn", "--deploy", deployment, "--why", "enough", "--yes")
+    assert ran.code == 0, ran.err
+    _wait_for(stack, "/v1/campaigns/autumn/rounds/rush", 404)
+    assert _reconciled(autumn)["grants"] == 10
+    _wait_for(stack, "/v1/campaigns/summer/rounds/summer-rush", 200)
+
+
+@pytest.mark.soak
+def test_a_stack_that_was_ended_has_all_of_them_again(stack: RunningStack, directory: Path) -> None:
+    stack.down()
+    assert _reconciled(stack.data / "campaigns" / "summer")["grants"] == PACKETS
+    with stack_up(directory / "spring.toml", directory / "d", "--sets", 3, "--gates", 2) as again:
+        _wait_for(again, "/v1/campaigns/summer/rounds/summer-rush", 200)
+        summer = again.data / "campaigns" / "summer"
+        (ticket,) = _tickets(summer, ["nobody"]).values()
+        ran = redrush("switch", "set", "answer_ended", "off", "--data", summer, "--why", "again")
+        assert ran.code == 0, ran.err
+        assert again.grab({"nobody": ticket}, "summer-rush")["nobody"]["outcome"] == "empty"
+        assert _reconciled(summer)["grants"] == PACKETS
+        assert _reconciled(again.data)["grants"] == FIRST_PACKETS
