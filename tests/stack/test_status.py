@@ -20,4 +20,5 @@ def test_before_the_roles_are_started_the_servers_are_told(tmp_path: Path) -> No
     assert status(stack) == {
         "processes": [{**row, "name": "s1-a", "durability": None, "reason": None}],
         "lacking": ROLES_LATER,
+        "withheld": {},
     }
