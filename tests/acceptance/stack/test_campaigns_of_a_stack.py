@@ -1,4 +1,4 @@
-"""Several campaigns on one real stack: added while another one is grabbed, each for itself, found again after a kill."""
+"""Several campaigns on one real stack: added while another is grabbed, each for itself, found again after a kill."""
 
 import json
 import threading
