@@ -20,8 +20,7 @@ import pytest
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_or_create_keys
-from redrush.control.sealing import seal
+from redrush.control.event import prepare_event
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.division import divide
 from redrush.ports.store import PotTerms, claims_of
@@ -62,9 +61,7 @@ class Deployment:
         ]
         file.write_text(campaign(*rounds, id="backlog", tables=OFF), encoding="utf-8")
         data = DataDir(self.directory)
-        data.create()
-        self.sealed = seal(load_campaign_file(file), data, time.time_ns() // 1_000)
-        load_or_create_keys(data)
+        self.sealed = prepare_event(load_campaign_file(file), data, lambda: time.time_ns() // 1_000).event.sealed
 
     async def start(self) -> None:
         """Start the servers, found the sets, open their shares, and write the deployment file."""
