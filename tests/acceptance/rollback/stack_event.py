@@ -50,6 +50,10 @@ class Auditor:
                 self.problems.append(f"{user} was told slot {self.slot_of[user]} and then slot {slot}")
             self.receipts[user] = decision["grant"]["receipt"]
 
+    def give_up(self, user: str) -> None:
+        """An operator waits for this user's receipt no more: the slot may go to anybody."""
+        del self._user_of[self.slot_of.pop(user)], self.receipts[user]
+
 
 def _status(port: int) -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port)
