@@ -150,3 +150,10 @@ def test_only_sealing_writes_what_is_sealed() -> None:
                 if target.endswith((".campaign", ".amounts")):
                     writers.add(path.relative_to(PACKAGE).as_posix())
     assert writers == {"control/sealing.py"}
+
+
+def test_no_two_modules_of_the_tests_have_one_name() -> None:
+    """pytest imports them by their names alone, and stops at the second."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name != "__init__.py"]
+    tests = [name for name in names if name.startswith("test_")]
+    assert sorted({name for name in tests if tests.count(name) > 1}) == []
