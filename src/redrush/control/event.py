@@ -48,6 +48,10 @@ _Table = TypeVar("_Table", bound=msgspec.Struct)
 _Kept = TypeVar("_Kept")
 
 
+class _Damaged(ConfigError):
+    """The open part is there and not whole."""
+
+
 class RoundTimes(msgspec.Struct, frozen=True):
     """What of a round may be amended (`redrush.control.amending`)."""
 
@@ -151,7 +155,8 @@ def is_current(file: CampaignFile, data_dir: DataDir) -> bool:
     """
     if not data_dir.campaign.exists() or not (data_dir.event.exists() or data_dir.added_amounts(1).exists()):
         return is_sealed(file, data_dir)
-    expected = load_open_terms(data_dir).amended_sha256
+    before = _terms_before(data_dir)
+    expected = None if before is None else before.amended_sha256
     if expected is None:
         return is_sealed(file, data_dir)
     if source_sha256(file) == expected:
@@ -183,12 +188,20 @@ def prepare_event(
     load_or_create_token(data_dir)
     terms = open_terms_of(file)
     if not is_new:
-        before = load_open_terms(data_dir)
-        kept = {key: getattr(before, key) for key in KEPT}
-        terms = msgspec.structs.replace(terms, **kept)
+        before = _terms_before(data_dir)
+        if before is not None:
+            terms = msgspec.structs.replace(terms, **{key: getattr(before, key) for key in KEPT})
     keep_open_terms(terms, data_dir)
     sealed = seal(file, data_dir, now_us()) if is_new else sealing.load_sealed(data_dir)
     return Prepared(Event(_served(sealed, terms, data_dir), terms), keys)
+
+
+def _terms_before(data_dir: DataDir) -> OpenTerms | None:
+    """Return the open part that was kept last; None if it is not whole, and the campaign file says all that it did."""
+    try:
+        return load_open_terms(data_dir)
+    except _Damaged:
+        return None
 
 
 def keep_open_terms(terms: OpenTerms, data_dir: DataDir) -> None:
@@ -228,8 +241,7 @@ def load_open_terms(data_dir: DataDir) -> OpenTerms:
     except FileNotFoundError:
         if data_dir.added_amounts(1).exists():
             raise ConfigError(
-                f"{data_dir.event}: is missing, and it says what was added to the campaign; `redrush restore BACKUP "
-                f"--data {data_dir.root} --only {data_dir.event.name}` puts it back from any later backup"
+                f"{data_dir.event}: is missing, and it says what was added to the campaign; {_put_back(data_dir)}"
             ) from None
         return _of_earlier_releases(data_dir)
     except OSError as fault:
@@ -242,10 +254,20 @@ def load_open_terms(data_dir: DataDir) -> OpenTerms:
         fields = {key: getattr(kept, key) for key in _Open.__struct_fields__}
         return OpenTerms(**fields, limits=limits_of_table(kept.limits))
     except (ValueError, Wrong) as fault:  # not JSON, not these fields, not UTF-8
-        raise ConfigError(
+        if data_dir.added_amounts(1).exists():
+            raise ConfigError(
+                f"{data_dir.event}: is not the open part of an event: {fault}; it says what was added to the campaign; "
+                f"{_put_back(data_dir)}"
+            ) from fault
+        raise _Damaged(
             f"{data_dir.event}: is not the open part of an event: {fault}; start the server with the campaign file, or "
             f"`redrush seal FILE --data {data_dir.root}`, to write it anew"
         ) from fault
+
+
+def _put_back(data_dir: DataDir) -> str:
+    only = data_dir.event.name
+    return f"`redrush restore BACKUP --data {data_dir.root} --only {only}` puts it back from any later backup"
 
 
 def require_open_terms(data_dir: DataDir) -> None:

@@ -114,13 +114,14 @@ def _close_untouched(connection: apsw.Connection) -> None:
 
 
 def check_identity(connection: apsw.Connection, path: Path) -> int:
-    """Return the version, 0 if the file is new (empty). ConfigError if it is no journal, or one of a newer version."""
+    """Return the version, 0 if the file is new (empty). ConfigError if it is another program's, or of a newer version;
+    StoreCorrupt if nothing can read it."""
     try:
         application_id = connection.pragma("application_id")
         version = connection.pragma("user_version")
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     except apsw.NotADBError:
-        raise ConfigError(f"{path} is not a journal of redrush, not even a SQLite file") from None
+        raise StoreCorrupt(0, f"{path} is not a journal of redrush, not even a SQLite file") from None
     if (application_id, version, tables) == (0, 0, 0):
         return 0
     if application_id != APPLICATION_ID:
