@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from redrush.core.rush.campaign import Slots
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 from redrush.ports.log_rows import chain_after
 from redrush.ports.store import Granted, PotTerms, StoreCorrupt, StoreFailed, claims_of
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse, read_log
@@ -97,8 +97,11 @@ def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         asyncio.run(open_and_close(path))
 
 
-@pytest.mark.parametrize("kind", ["text", "sqlite"])
-def test_a_file_of_something_else_is_refused_and_left_as_it_was(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "fault"), [("text", StoreCorrupt), ("sqlite", ConfigError)])
+def test_a_file_of_something_else_is_refused_and_left_as_it_was(
+    kind: str, fault: type[RedrushError], tmp_path: Path
+) -> None:
+    """One that nothing can read may be a journal whose first bytes are damaged: it is refused as such."""
     path = tmp_path / "journal.db"
     if kind == "text":
         path.write_text("certainly not a journal " * 100)
@@ -107,7 +110,7 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_was(kind: str, tmp_p
         connection.execute("CREATE TABLE theirs (x)")
         connection.close()
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="not a journal of redrush"):
+    with pytest.raises(fault, match="not a journal of redrush"):
         asyncio.run(open_and_close(path))
     assert path.read_bytes() == before
 
