@@ -179,7 +179,7 @@ AWAY_SHARE: Final = _row(
 RELEASE_GATES: Final = _row(
     Kind.GAUGE, "redrush_release_gates", "Gates that share the release pace, as this one knows", (GATE,)
 )
-CAMPAIGNS: Final = _row(Kind.GAUGE, "redrush_campaigns", "Campaigns besides the first", (EMBEDDED,), labels=("state",))
+CAMPAIGNS: Final = _row(Kind.GAUGE, "redrush_campaigns", "Campaigns besides the first", EVERYBODY, labels=("state",))
 RECORDS_BEHIND: Final = _row(
     Kind.GAUGE,
     "redrush_records_behind",
