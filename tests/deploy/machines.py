@@ -7,8 +7,8 @@ from pathlib import Path
 
 from redrush.config import DeploymentFile, load_deployment_file, parse_campaign
 from redrush.control.data_dir import DataDir
+from redrush.control.event import prepare_event
 from redrush.control.keys import load_or_create_keys
-from redrush.control.sealing import seal
 from redrush.processes.loopback import free_port
 from tests.deploy.servers import CAMPAIGN
 from tests.deploy.valkey_servers import prepare, running
@@ -39,7 +39,7 @@ class Machines:
         (directory / "records.dsn").write_text(dsn)
         data = self.data = DataDir(directory / "event")
         data.create()
-        seal(parse_campaign(CAMPAIGN, "event.toml"), data, time.time_ns() // 1_000)
+        prepare_event(parse_campaign(CAMPAIGN, "event.toml"), data, lambda: time.time_ns() // 1_000)
         load_or_create_keys(data)
         (directory / "deployment.toml").write_text(DEPLOYMENT.format(first=self.ports[0], second=self.ports[1]))
         self.file = directory / "deployment.toml"

@@ -17,9 +17,8 @@ import msgspec
 
 from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
-from redrush.control.event import load_event
+from redrush.control.event import load_event, prepare_event
 from redrush.control.issuing import plan_tickets
-from redrush.control.sealing import seal
 from redrush.drill.bench.browser import ask
 from redrush.ports.store import PotTerms, claims_of, grants_of
 from redrush.processes.failure import ProcessFailed
@@ -80,8 +79,7 @@ def make_event(directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[
     lines += ENDLESS_LIMITS
     event = Event(directory / "campaign.toml", DataDir(directory / "data"))
     event.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    event.data.create()
-    seal(load_campaign_file(event.file), event.data, time.time_ns() // 1_000)
+    prepare_event(load_campaign_file(event.file), event.data, lambda: time.time_ns() // 1_000)
     return event
 
 
