@@ -42,7 +42,7 @@ def test_clumps_hold_users_of_one_set_and_nobody_is_left_out() -> None:
 
 
 def test_a_gate_grants_on_sets_without_recorder_and_database_and_a_crash_takes_nothing_back(setup: Setup) -> None:
-    event = make_event(setup.scratch / "event", [RoundPlan(packets=100)])
+    event = make_event(setup.scratch / "event", [RoundPlan(packets=1_000)])
     tickets = issue(event, [f"user{k}" for k in range(10)])
     with (
         Sets(setup.scratch / "sets", setup.cores, 2) as sets,

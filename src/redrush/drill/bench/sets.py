@@ -112,7 +112,10 @@ class Sets:
             servers[0].crash()
 
     def granted(self, round_id: str = "rush") -> int:
-        """Return how many users hold a grant, over all sets. ProcessFailed if a replica does not come to as many."""
+        """Return how many users hold a grant, over all sets. ProcessFailed if a replica does not come to as many.
+
+        It counts in pots that are no small ones, as those of benchmarks are: grants of these are keys of their own.
+        """
         return sum(self._granted(set_id, round_id) for set_id in self.ids)
 
     def batches(self) -> int:
