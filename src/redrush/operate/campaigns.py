@@ -41,7 +41,6 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.additions import budget_of
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
-from redrush.operate.establishing import establish_parts
 from redrush.operate.switching import Holder, name_of
 from redrush.wiring.clock import system_clock
 
@@ -85,6 +84,8 @@ def add_campaign(
         if deployment is not None:
             known = () if before is None else listings[before].sets
             sets = known or tuple(spec.id for spec in deployment.sets)
+            from redrush.operate.establishing import establish_parts  # a server of one machine has no Valkey client
+
             establish_parts(deployment_beside(deployment, file.id, own.root, sets), file.id)
         campaign = prepare_event(file, own, clock.now_us, keys_from).event.sealed.campaign
         if deploy is not None:
