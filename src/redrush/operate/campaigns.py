@@ -84,7 +84,7 @@ def add_campaign(
         if deployment is not None:
             known = () if before is None else listings[before].sets
             sets = known or tuple(spec.id for spec in deployment.sets)
-            from redrush.operate.establishing import establish_parts  # a server of one machine has no Valkey client
+            from redrush.operate.establishing import establish_parts  # noqa: PLC0415 - one machine has no Valkey client
 
             establish_parts(deployment_beside(deployment, file.id, own.root, sets), file.id)
         campaign = prepare_event(file, own, clock.now_us, keys_from).event.sealed.campaign
