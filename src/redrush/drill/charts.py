@@ -81,6 +81,8 @@ def rush_chart(rounds: Sequence[RoundFigures], translate: Translate = str, *, na
             _left(left, round_, translate)
             answers.set_title(round_.id, loc="left", fontweight="bold", color=ROLES["ink"])
             answers.tick_params(labelbottom=False)
+        for axes in (axes for pair in pairs for axes in pair):
+            axes.set_ylim(bottom=0)  # once all are drawn: it fixes the top too, of every round beside it
         for answers, left in pairs if narrow else pairs[:1]:
             answers.set_ylabel(translate("answers per second"))
             left.set_ylabel(translate("packets left"))
@@ -172,7 +174,6 @@ def _answers(axes: Axes, round_: RoundFigures, translate: Translate) -> None:
     axes.axvline(0.0, color=ROLES["ink"], linewidth=0.9, linestyle=(0, (2, 2)))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
-    axes.set_ylim(bottom=0)
     axes.set_xlim(edges[0], edges[-1])
 
 
@@ -187,7 +188,6 @@ def _left(axes: Axes, round_: RoundFigures, translate: Translate) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     opens = translate("opens")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} s" if value else opens))
-    axes.set_ylim(bottom=0)
 
 
 def _edges(round_: RoundFigures) -> NDArray[np.float64]:
