@@ -161,8 +161,11 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
         raise ConfigError(f'there is no set "{set_id}" in the deployment, only {", ".join(s.id for s in self.sets)}')
 
 
-def load_deployment_file(path: Path) -> DeploymentFile:
-    """Return the deployment that the file states. ConfigError says file, line, key, and what to write instead."""
+def load_first_deployment(path: Path) -> DeploymentFile:
+    """Return the deployment that the file states itself: not one of a campaign beside another.
+
+    ConfigError says file, line, key, and what to write instead.
+    """
     return parse_deployment(read_text(path, "deployment"), path)
 
 

@@ -12,8 +12,7 @@ from typing import Final
 
 import msgspec
 
-from redrush.config.deployment_file import DeploymentFile
-from redrush.config.deployment_file import load_deployment_file as load_first
+from redrush.config.deployment_file import DeploymentFile, load_first_deployment
 from redrush.config.toml_file import read_text, tables_of
 from redrush.errors import ConfigError
 
@@ -74,8 +73,8 @@ def load_deployment_file(path: Path) -> DeploymentFile:
     """Return the deployment that a file states, or is beside. ConfigError says file, line, key, and what to write."""
     beside = read_beside(path)
     if beside is None:
-        return load_first(path)
-    first = load_first(path.parent / beside.deployment)
+        return load_first_deployment(path)
+    first = load_first_deployment(path.parent / beside.deployment)
     return deployment_beside(first, beside.campaign, path.parent, beside.sets)
 
 

@@ -95,9 +95,3 @@ def _known_in(path: Path) -> Known | None:
         return msgspec.json.decode(path.read_bytes(), type=Known)
     except (FileNotFoundError, msgspec.DecodeError):
         return None  # whoever compares has to ask others then
-
-
-def was_watched(directory: Path, set_id: str) -> bool:
-    """Return whether a warden has ever noted anything of the set: then the set was founded once."""
-    path = directory / f"warden-{set_id}.json"
-    return path.exists() or witness_of(path).exists()

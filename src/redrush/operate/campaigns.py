@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from redrush.config import CampaignFile, load_deployment_file
-from redrush.config.deployment_file import load_deployment_file as load_first
+from redrush.config.deployment_file import load_first_deployment
 from redrush.config.hosted import deployment_beside, text_beside
 from redrush.control.adding import seal_additions
 from redrush.control.amending import Change, amended_terms, changes_between
@@ -70,7 +70,7 @@ def add_campaign(
     """
     data_dir.require()
     deploy = deployment_file_of(data_dir) if deploy is None else deploy
-    deployment = None if deploy is None else load_first(deploy)
+    deployment = None if deploy is None else load_first_deployment(deploy)
     clock, who = system_clock(), name_of(data_dir, holder)
     check_addition(file, data_dir, load_campaign(data_dir).id)
     own = directory_of(data_dir, file.id)

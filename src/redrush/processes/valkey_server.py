@@ -43,9 +43,6 @@ STOP_S: Final = 10.0
 PORTS_TRIED_MAX: Final = 5
 """Somebody may take a free port before the server does."""
 
-APPEND_ONLY: Final = "appendonlydir"
-"""Where a server keeps its data, by default."""
-
 SETTINGS: Final = importlib.resources.files(__package__).joinpath("valkey.conf")
 """What all servers have in common."""
 
@@ -138,10 +135,6 @@ class ValkeyServer:
     @property
     def log_path(self) -> Path:
         return self.directory / "valkey.log"
-
-    def has_data(self) -> bool:
-        """Return whether there is an append-only file in its directory."""
-        return (self.directory / APPEND_ONLY).is_dir()
 
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
