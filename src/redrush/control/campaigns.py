@@ -16,6 +16,7 @@ import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
+from redrush.control.json_file import load_json
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import ConfigError
 
@@ -82,14 +83,7 @@ def directory_of(data_dir: DataDir, campaign_id: str) -> DataDir:
 def load_listings(data_dir: DataDir) -> tuple[Listing, ...]:
     """Return the list, in the order in which they were added. ConfigError if it cannot be read."""
     path = data_dir.campaign_list
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=_File)
-    except FileNotFoundError:
-        return ()
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
-    except ValueError as fault:
-        raise ConfigError(f"{path}: is not a list of campaigns: {fault}") from fault
+    found = load_json(path, _File, _File(VERSION, ()), "a list of campaigns")
     if found.version != VERSION:
         raise ConfigError(f"{path}: has version {found.version}; this redrush reads version {VERSION}")
     return found.campaigns

@@ -1,10 +1,13 @@
-"""Writing a file so that after a crash it is there whole, or not at all."""
+"""Writing a file so that after a crash it is there whole, or not at all; and noticing that it was."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+Stamp = tuple[int, int, int]
+"""When a file was written, in ns, its size in bytes, and its inode."""
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -50,6 +53,15 @@ def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     finally:
         beside.unlink()
     sync_directory(path.parent)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what changes whenever the file is replaced, for whoever follows it; None if it cannot be had."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

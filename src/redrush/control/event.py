@@ -13,7 +13,7 @@ nowhere. They are read where there is no `event.json`, and deleted once there is
 from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from redrush.control.control_access import load_or_create_token
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
 from redrush.control.durable_file import write_durably
+from redrush.control.json_file import load_json
 from redrush.control.keys import Keys, check_keys, load_keys, load_or_create_keys
 from redrush.control.plans import Plans
 from redrush.control.sealing import SealedCampaign, is_sealed, seal, source_sha256
@@ -45,7 +46,6 @@ KEPT: Final = ("rounds", "added", "amended_sha256")
 """Of the open part: what no campaign file says, and only an amendment changes."""
 
 _Table = TypeVar("_Table", bound=msgspec.Struct)
-_Kept = TypeVar("_Kept")
 
 
 class _Damaged(ConfigError):
@@ -349,22 +349,10 @@ def _decode(_kind: type, text: str) -> Path:
 
 def _of_earlier_releases(data_dir: DataDir) -> OpenTerms:
     policy, work, plans = data_dir.before_event_file
-    prepared = _load(plans, Plans, Plans(), "a file of plans")
+    prepared = load_json(plans, Plans, Plans(), "a file of plans")
     return OpenTerms(
-        client=_load(policy, ClientPolicy, ClientPolicy(), "a client policy"),
-        proof_of_work=_load(work, ProofOfWork | None, None, "what to ask for tickets"),
+        client=load_json(policy, ClientPolicy, ClientPolicy(), "a client policy"),
+        proof_of_work=load_json(work, ProofOfWork | None, None, "what to ask for tickets"),
         playbooks=prepared.playbooks,
         rules=prepared.rules,
     )
-
-
-def _load(path: Path, kind: Any, default: _Kept, meaning: str) -> _Kept:
-    try:
-        kept: _Kept = msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return default
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
-    except msgspec.DecodeError as fault:
-        raise ConfigError(f"{path}: is not {meaning}: {fault}") from fault
-    return kept

@@ -21,7 +21,8 @@ import msgspec
 
 from redrush.control.control_access import TOKEN_BYTES, load_token_if_any
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
+from redrush.control.durable_file import stamp_of, write_durably
+from redrush.control.json_file import load_json
 from redrush.core.identity.tickets import Ticket
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError
@@ -50,14 +51,7 @@ class _File(msgspec.Struct, frozen=True):
 
 def load_operators(data_dir: DataDir) -> tuple[Operator, ...]:
     """Return who has a token of their own. ConfigError if the file cannot be read."""
-    try:
-        return msgspec.json.decode(data_dir.operators.read_bytes(), type=_File).operators
-    except FileNotFoundError:
-        return ()
-    except OSError as fault:
-        raise ConfigError(f"{data_dir.operators}: cannot be read: {fault.strerror}") from fault
-    except ValueError as fault:
-        raise ConfigError(f"{data_dir.operators}: is not a list of operators: {fault}") from fault
+    return load_json(data_dir.operators, _File, _File(), "a list of operators").operators
 
 
 def add_operator(data_dir: DataDir, name: str, now_s: int, lasts_s: int | None = None) -> str:
@@ -125,8 +119,8 @@ class OperatorVerifier:
         self._used = used
         self._executor: ThreadPoolExecutor | None = None
         self._noted_s: dict[str, int] = {}
+        self._seen = stamp_of(data_dir.operators)  # before it is read: a change between the two is read again
         self._operators = load_operators(data_dir)
-        self._seen = self._stamp()
 
     def verify(self, ticket: bytes) -> Ticket | None:
         """Return the ticket of the token's holder, else None, in a time that does not tell how wrong it is."""
@@ -144,17 +138,10 @@ class OperatorVerifier:
         return found
 
     def _follow(self) -> None:
-        if (stamp := self._stamp()) != self._seen:
+        if (stamp := stamp_of(self._data_dir.operators)) != self._seen:
             with suppress(ConfigError):  # half a file, or none: what was read last holds, until it can be read
                 self._operators = load_operators(self._data_dir)
                 self._seen = stamp
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self._data_dir.operators.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
     def _note(self, name: str, now_s: int) -> None:
         """Note that a token was used: at most once in `USED_EVERY_S`, and off the loop, for a disk may be slow."""

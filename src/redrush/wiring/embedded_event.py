@@ -12,6 +12,7 @@ from typing import Any
 
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import Stamp, stamp_of
 from redrush.control.event import Event, OpenTerms, Prepared, load_event
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
@@ -82,7 +83,7 @@ class EmbeddedEvent:
         self._open_store = open_store or SqliteStore.open_path
         self._is_open = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._seen: int | None = None
+        self._seen: Stamp | None = None
         self._following: asyncio.Task[None] | None = None
         self.control_sites: list[Site] = []
         """Where its control API is served."""
@@ -152,7 +153,7 @@ class EmbeddedEvent:
             self.sealed: SealedCampaign = prepared.event.sealed
             self.terms: OpenTerms = prepared.event.open
             self._keys = prepared.keys
-            self._seen = self._stamp()
+            self._seen = stamp_of(self.data_dir.event)
             return SealedUp(seal_sha256(self.data_dir), key_digests(self._keys))
 
         keeper = JournalKeeper(self.data_dir, SQLITE_RECORDS, self._log.warning, seal_up)
@@ -262,16 +263,10 @@ class EmbeddedEvent:
         if self.additions is not None:
             self.additions.look()
 
-    def _stamp(self) -> int | None:
-        try:
-            return self.data_dir.event.stat().st_mtime_ns
-        except OSError:
-            return None
-
     def _look(self) -> None:
         """Begin to follow an amendment, if there is one that is not followed yet."""
         following = self._following is not None and not self._following.done()
-        if not following and (stamp := self._stamp()) != self._seen:
+        if not following and (stamp := stamp_of(self.data_dir.event)) != self._seen:
             self._seen = stamp
             self._following = self._run("following of an amendment", self._follow_amendments())
 

@@ -17,6 +17,7 @@ import msgspec
 from redrush.config.hosted import deployment_beside
 from redrush.control.campaigns import Listing, directory_of, load_listings
 from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import Stamp, stamp_of
 from redrush.control.operators import OperatorVerifier
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -65,7 +66,7 @@ class HostedRoles:
         self._own = {round_.id for round_ in around.sealed.campaign.rounds}
         self._hosted: dict[str, _Hosted] = {}
         self._paths = CampaignPaths(self._listed().values(), self._own)
-        self._seen: tuple[int, int] | None = None
+        self._seen: Stamp | None = None
         self._retry_at_s: float | None = None
         self._ending: set[asyncio.Task[None]] = set()
         first.beside, first.elsewhere = self.roles, self.find
@@ -80,7 +81,7 @@ class HostedRoles:
         while True:
             await asyncio.sleep(LOOK_S)
             is_due = self._retry_at_s is not None and asyncio.get_running_loop().time() >= self._retry_at_s
-            if is_due or self._stamp() != self._seen:
+            if is_due or stamp_of(self._data_dir.campaign_list) != self._seen:
                 await self._look()
 
     async def stop(self) -> None:
@@ -132,16 +133,9 @@ class HostedRoles:
 
     # -- the list
 
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            stat = self._data_dir.campaign_list.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_ino
-
     async def _look(self) -> None:
         """Take up what is new on the list, and end what has ended."""
-        self._seen, self._retry_at_s = self._stamp(), None
+        self._seen, self._retry_at_s = stamp_of(self._data_dir.campaign_list), None
         try:
             listings = self._listed()
         except RedrushError as fault:

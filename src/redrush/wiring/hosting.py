@@ -17,6 +17,7 @@ import msgspec
 
 from redrush.control.campaigns import Listing, directory_of, load_listings
 from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import Stamp, stamp_of
 from redrush.control.operators import OperatorVerifier
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering import figures
@@ -83,7 +84,7 @@ class Hosting:
         self._hosted: dict[str, _Hosted] = {}
         self._paths = CampaignPaths()
         self._awake: dict[str, _Hosted] = {}
-        self._seen: tuple[int, int] | None = None
+        self._seen: Stamp | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._next_due_us = 0
         self._look()
@@ -141,7 +142,7 @@ class Hosting:
         """Follow the list, wake who is due, and let sleep who is idle, for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if self._stamp() != self._seen:
+            if stamp_of(self._data_dir.campaign_list) != self._seen:
                 self._look()
             self._wake_and_rest()
 
@@ -199,16 +200,9 @@ class Hosting:
 
     # -- the list
 
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            stat = self._data_dir.campaign_list.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_ino
-
     def _look(self) -> None:
         """Take up what is new on the list, and let go of what has been ended."""
-        is_first, self._seen = not self._hosted, self._stamp()
+        is_first, self._seen = not self._hosted, stamp_of(self._data_dir.campaign_list)
         try:
             listings = {one.id: one for one in load_listings(self._data_dir) if one.ended_at is None}
         except RedrushError as fault:
