@@ -75,6 +75,11 @@ def times_of(campaign: Campaign) -> tuple[RoundTimes, ...]:
     return tuple(RoundTimes(round_.id, round_.opens_us, round_.closes_us) for round_ in campaign.rounds)
 
 
+def load_served(data_dir: DataDir) -> dict[str, Listing]:
+    """Return, by id, the campaigns that are to be served. ConfigError if the list cannot be read."""
+    return {one.id: one for one in load_listings(data_dir) if one.ended_at is None}
+
+
 def directory_of(data_dir: DataDir, campaign_id: str) -> DataDir:
     """Return the directory of one of them."""
     return DataDir(data_dir.campaigns / campaign_id)

@@ -180,11 +180,14 @@ class Site:
         endpoint, user = found
         return msgspec.structs.replace(endpoint, route=Dressed(endpoint.route, dress)), user
 
-    def serve_for(self, other: "Site", request: Request, path: bytes) -> Found:
-        """Return what serves at `path` here a request that came to another site. Heads are remembered with it there:
-        when this site serves no more, the other one has to `forget_heads`."""
+    def serve_for(self, other: "Site", request: Request, path: bytes, *, once: bool = False) -> Found:
+        """Return what serves at `path` here a request that came to another site. Heads are remembered with it there,
+        unless it is for `once`: when this site serves no more, the other one has to `forget_heads`."""
         self.now_s, self.date = other.now_s, other.date
-        return self._find(msgspec.structs.replace(request, path=path))
+        found = self._find(msgspec.structs.replace(request, path=path))
+        if once and not isinstance(found, bytes):
+            return msgspec.structs.replace(found[0], once=True), found[1]
+        return found
 
     def dress_of(self, request: Request) -> Dress:
         """Return what is put on the answer to this request."""

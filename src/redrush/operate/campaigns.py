@@ -21,6 +21,7 @@ from redrush.control.campaigns import (
     directory_of,
     keep_listings,
     load_listings,
+    load_served,
     note,
     times_of,
 )
@@ -146,7 +147,7 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
     clock, who = system_clock(), name_of(data_dir, holder)
     own = data_dir
     if load_campaign(data_dir).id != file.id:
-        if not any(one.id == file.id and one.ended_at is None for one in load_listings(data_dir)):
+        if file.id not in load_served(data_dir):
             raise ConfigError(_no_such(data_dir, file.id, load_listings(data_dir)))
         own = directory_of(data_dir, file.id)
     with changing_listings(data_dir) as listings:

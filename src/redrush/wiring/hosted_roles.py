@@ -12,13 +12,10 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import msgspec
-
 from redrush.config.hosted import deployment_beside
-from redrush.control.campaigns import Listing, directory_of, load_listings
+from redrush.control.campaigns import Listing, directory_of, load_served
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import Stamp, stamp_of
-from redrush.control.operators import OperatorVerifier
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
@@ -27,7 +24,7 @@ from redrush.http.reader import Request
 from redrush.http.site import Found, Site
 from redrush.wiring.campaign_paths import CampaignPaths
 from redrush.wiring.role import Role, Surroundings, surroundings
-from redrush.wiring.steering import CONTROL_LIMITS
+from redrush.wiring.steering import control_site
 
 LOOK_S: Final = 0.25
 """How often the list is looked at, which is one `stat`."""
@@ -65,7 +62,7 @@ class HostedRoles:
         self._data_dir = around.data_dir
         self._own = {round_.id for round_ in around.sealed.campaign.rounds}
         self._hosted: dict[str, _Hosted] = {}
-        self._paths = CampaignPaths(self._listed().values(), self._own)
+        self._paths = CampaignPaths(load_served(around.data_dir).values(), self._own)
         self._seen: Stamp | None = None
         self._retry_at_s: float | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -116,11 +113,8 @@ class HostedRoles:
         hosted, path = named
         if hosted is None:
             return _BEING_TAKEN_UP
-        found = hosted.control.serve_for(hosted.control, request, path)
-        if isinstance(found, bytes):
-            return found
         # Whose token it is, and whether it is good still, is looked up each time.
-        return msgspec.structs.replace(found[0], once=True), found[1]
+        return hosted.control.serve_for(hosted.control, request, path, once=True)
 
     def _named(self, request: Request) -> tuple[_Hosted | None, bytes] | None:
         """Return the campaign that a path names, None while it is taken up, and the path in it."""
@@ -137,7 +131,7 @@ class HostedRoles:
         """Take up what is new on the list, and end what has ended."""
         self._seen, self._retry_at_s = stamp_of(self._data_dir.campaign_list), None
         try:
-            listings = self._listed()
+            listings = load_served(self._data_dir)
         except RedrushError as fault:
             self._around.log.error("the list of campaigns cannot be read, those known go on", fault=str(fault))
             return
@@ -147,11 +141,14 @@ class HostedRoles:
             self._around.log.info("a campaign was ended", campaign=gone.listing.id)
             self._end_later(gone)
         self._forget_heads()
-        await asyncio.gather(*(self._take_up(one) for name, one in listings.items() if name not in self._hosted))
-
-    def _listed(self) -> dict[str, Listing]:
-        """Return the campaigns that are to be served. ConfigError if the list cannot be read."""
-        return {one.id: one for one in load_listings(self._data_dir) if one.ended_at is None}
+        new, room = [one for name, one in listings.items() if name not in self._hosted], HOSTED_MAX - len(self._hosted)
+        for left_out in new[room:]:
+            self._around.log.error(
+                f"a campaign is not served: a stack serves {HOSTED_MAX} besides the first; end some with `redrush "
+                "campaign end`",
+                campaign=left_out.id,
+            )
+        await asyncio.gather(*(self._take_up(one) for one in new[:room]))
 
     def _forget_heads(self) -> None:
         """Let nobody's next request go where their last one went: what a path leads to may have changed."""
@@ -160,13 +157,6 @@ class HostedRoles:
 
     async def _take_up(self, listing: Listing) -> None:
         log = self._around.log
-        if len(self._hosted) >= HOSTED_MAX:
-            log.error(
-                f"a campaign is not served: a stack serves {HOSTED_MAX} besides the first; end some with `redrush "
-                "campaign end`",
-                campaign=listing.id,
-            )
-            return
         role: Role | None = None
         try:
             own = directory_of(self._data_dir, listing.id).root
@@ -174,7 +164,8 @@ class HostedRoles:
             around = await asyncio.to_thread(surroundings, deployment, self._around.control, self._around.clock)
             if (role := self._make(around, listing)) is None:
                 return
-            hosted = _Hosted(listing, role, self._control_site(around))
+            used = DataDir(around.deployment.control.notes).operators_used
+            hosted = _Hosted(listing, role, control_site(around.data_dir, used, around.clock.now_us))
             await role.start(hosted.control)
         except Exception as fault:  # noqa: BLE001 - one campaign that cannot be opened must not take the others along
             log.error("a campaign cannot be taken up, the others go on", campaign=listing.id, fault=str(fault))
@@ -186,11 +177,6 @@ class HostedRoles:
         self._hosted[listing.id] = hosted
         self._forget_heads()
         log.info("a campaign was taken up", campaign=listing.id)
-
-    def _control_site(self, around: Surroundings) -> Site:
-        used = DataDir(around.deployment.control.notes).operators_used
-        verifier = OperatorVerifier(around.data_dir, around.clock.now_us, used)
-        return Site(CONTROL_LIMITS, verifier, around.clock.now_us, answers.NO_TOKEN)
 
     async def _watch(self, hosted: _Hosted) -> None:
         """A campaign that can go on no more is ended here, and taken up anew after a while."""

@@ -13,12 +13,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
-import msgspec
-
-from redrush.control.campaigns import Listing, directory_of, load_listings
+from redrush.control.campaigns import Listing, directory_of, load_served
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import Stamp, stamp_of
-from redrush.control.operators import OperatorVerifier
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -30,7 +27,7 @@ from redrush.wiring.campaign_paths import CAMPAIGNS, CampaignPaths
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
 from redrush.wiring.readings import rounds_figures
-from redrush.wiring.steering import CONTROL_LIMITS
+from redrush.wiring.steering import control_site
 
 LOOK_S: Final = 0.25
 """How often the list is looked at, which is one `stat`."""
@@ -110,11 +107,8 @@ class Hosting:
         hosted, path = found
         hosted.asked_s = asyncio.get_running_loop().time()
         assert hosted.control is not None
-        found_there = hosted.control.serve_for(self._first.gate.site, request, path)
-        if isinstance(found_there, bytes):
-            return found_there
         # Whose token it is, and whether it is good still, is looked up each time.
-        return msgspec.structs.replace(found_there[0], once=True), found_there[1]
+        return hosted.control.serve_for(self._first.gate.site, request, path, once=True)
 
     def _of_first(self, request: Request) -> bytes | None:
         """Return the short path of a request that names the first campaign by its id."""
@@ -204,7 +198,7 @@ class Hosting:
         """Take up what is new on the list, and let go of what has been ended."""
         is_first, self._seen = not self._hosted, stamp_of(self._data_dir.campaign_list)
         try:
-            listings = {one.id: one for one in load_listings(self._data_dir) if one.ended_at is None}
+            listings = load_served(self._data_dir)
         except RedrushError as fault:
             self._log.error("the list of campaigns cannot be read, those that are known go on", fault=str(fault))
             return
@@ -252,8 +246,7 @@ class Hosting:
             hosted.waking = None
 
     def _control_site(self, data_dir: DataDir, event: EmbeddedEvent) -> Site:
-        verifier = OperatorVerifier(data_dir, self._clock.now_us, data_dir.operators_used)
-        site = Site(CONTROL_LIMITS, verifier, self._clock.now_us, answers.NO_TOKEN)
+        site = control_site(data_dir, data_dir.operators_used, self._clock.now_us)
         event.steering.serve_on(site)
         event.control_sites.append(site)
         return site

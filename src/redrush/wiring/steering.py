@@ -48,6 +48,12 @@ def operation_failed(log: Any) -> Callable[[Exception], None]:
     return lambda fault: log.error("an operation of the control port broke off", exc_info=fault, fault=repr(fault))
 
 
+def control_site(data_dir: DataDir, used: Path | None, now_us: Callable[[], int], hosts: Hosts | None = None) -> Site:
+    """Return a site that needs the token of the event, or of an operator: it is refused to everybody where there is
+    none. `used`: the file to note in when operators' tokens were used; `hosts`: the names under which it answers."""
+    return Site(CONTROL_LIMITS, OperatorVerifier(data_dir, now_us, used), now_us, answers.NO_TOKEN, hosts=hosts)
+
+
 class ControlPort:
     """A control port: its site, and who is on it. `listen` when everything is on the site."""
 
@@ -59,13 +65,10 @@ class ControlPort:
         tls: ssl.SSLContext | None = None,
         used: Path | None = None,
     ) -> None:
-        """What needs a ticket on the site needs the token of the event or of an operator; it is refused to everybody
-        where there is none. `used`: the file to note in when operators' tokens were used.
-        `names` are those under which it answers, besides loopback's and every address. `tls`: what it shows; None: it
-        speaks plainly."""
+        """`names` are those under which it answers, besides loopback's and every address. `tls`: what it shows; None:
+        it speaks plainly. For the rest see `control_site`."""
         self._tls = tls
-        verifier = OperatorVerifier(data_dir, now_us, used)
-        self.site = Site(CONTROL_LIMITS, verifier, now_us, answers.NO_TOKEN, hosts=Hosts(names))
+        self.site = control_site(data_dir, used, now_us, Hosts(names))
         self.guests = Guests()
 
     async def listen(self, server: Server, host: str, port: int) -> int:
