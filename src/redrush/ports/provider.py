@@ -1,0 +1,334 @@
+"""Providers: who moves real money or goods outside. Pay-in, payout, the shop's orders, messages, notices, the bill.
+
+Every answer is a value, for each of them is normal life. The most important one is `Unknown`: the request may have had
+its effect and may not. It is never sent again under another number, nor taken for a refusal; it is *asked for*, with
+the same number. Only a query that says `Absent`, later than `Terms.longest_silence_s` after the request, allows it to
+be sent again, under the same number.
+
+A notice is a hint to look. What it says is checked beyond its signature (merchant, number, currency, amount, whether
+the state may follow) by whoever keeps the bills, and is booked once.
+
+Amounts are minor units, instants µs since the Unix epoch. All adapters pass one suite, which is in
+tests/conformance/test_providers.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider allows, and how patient one has to be with it."""
+
+    currency: str
+    min_minor: int = 1
+    max_minor: int = 10**15
+    calls_per_s: float = 100.0
+    """Requests that move money, of one merchant."""
+    queries_per_s: float = 100.0
+    """Requests that only ask: counted for themselves, and first."""
+    at_once_max: int = 16
+    deadline_s: float = 10.0
+    """Of one request; after that its outcome is unknown."""
+    longest_silence_s: float = 60.0
+    """So long after a request the provider certainly knows whether it had it."""
+    expires_min_s: float = 60.0
+    """The shortest time that a pay-in may be left open."""
+    confirms: bool = False
+    """Whether a winner has to confirm each payout at the provider."""
+    number_max: int = 32
+
+
+# -- answers
+
+
+class Unknown(msgspec.Struct, frozen=True, tag=True):
+    """Nobody knows whether it had an effect: no answer, one that cannot be verified, or one without meaning."""
+
+    why: str
+    retry_after_s: float | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """It had no effect, for certain. `final`: the same request will never be accepted; else it may be sent again, the
+    same, after a while."""
+
+    why: str
+    final: bool
+    retry_after_s: float | None = None
+
+
+class Absent(msgspec.Struct, frozen=True, tag=True):
+    """The provider knows no such number."""
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """Whoever pays can go on: `payload` is what a QR code shows, where to go, or what a page's script needs."""
+
+    kind: Literal["qr", "jsapi", "redirect", "form"]
+    payload: str
+    expires_us: int
+
+
+class Open(msgspec.Struct, frozen=True, tag=True):
+    """Nobody has paid yet."""
+
+
+class Paid(msgspec.Struct, frozen=True, tag=True):
+    """It was paid: final, but for refunds."""
+
+    amount_minor: int
+    paid_us: int
+    reference: str
+    currency: str
+    fee_minor: int = 0
+
+
+class Closed(msgspec.Struct, frozen=True, tag=True):
+    """Nobody paid and nobody can any more: final."""
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """The provider will do it, or has done it: ask for it."""
+
+    reference: str = ""
+
+
+class NeedsConfirmation(msgspec.Struct, frozen=True, tag=True):
+    """Accepted once the winner confirms it until then, with what `package` is given to their app."""
+
+    package: str
+    until_us: int
+    reference: str = ""
+
+
+class Pending(msgspec.Struct, frozen=True, tag=True):
+    """The provider has it and is about to do it."""
+
+
+class Confirming(msgspec.Struct, frozen=True, tag=True):
+    """The provider waits for the winner."""
+
+    package: str
+    until_us: int
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The money has moved: final."""
+
+    amount_minor: int
+    done_us: int
+    reference: str
+    currency: str
+    fee_minor: int = 0
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """It did not move and never will under this number: final."""
+
+    why: str
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
+    """It was taken back, or nobody confirmed it in time: final."""
+
+    why: str = ""
+
+
+class Cancelling(msgspec.Struct, frozen=True, tag=True):
+    """The provider has the wish; how it ends has to be asked for."""
+
+
+PayInStart = Started | Rejected | Unknown
+PayInState = Open | Paid | Closed | Absent | Unknown
+RefundStart = Accepted | Rejected | Unknown
+RefundState = Pending | Done | Failed | Absent | Unknown
+PayOutStart = NeedsConfirmation | Accepted | Rejected | Unknown
+PayOutState = Pending | Confirming | Done | Failed | Cancelled | Absent | Unknown
+State = Open | Paid | Closed | Pending | Confirming | Done | Failed | Cancelled
+"""What a notice may say of a bill."""
+
+
+# -- requests
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody is to pay this much until then. `how` is what their device can show; `payer` their id at the provider,
+    where it wants one."""
+
+    number: str
+    amount_minor: int
+    currency: str
+    subject: str
+    expires_us: int
+    how: Literal["qr", "jsapi", "redirect", "form"] = "qr"
+    payer: str = ""
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """This much is to go to a wallet. `to` is the receiver's id at the provider; `name` only where it wants one."""
+
+    number: str
+    amount_minor: int
+    currency: str
+    to: str
+    subject: str
+    name: str = ""
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """So much of what was paid under the number `of` goes back; in all, `paid_minor` at most."""
+
+    number: str
+    of: str
+    amount_minor: int
+    paid_minor: int
+    currency: str
+    reason: str
+
+
+class BillLine(msgspec.Struct, frozen=True):
+    """One line of a provider's daily bill: what has moved, as they have it."""
+
+    kind: Literal["payin", "payout", "refund"]
+    number: str
+    amount_minor: int
+    fee_minor: int
+    reference: str
+    at_us: int
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a genuine notice says. `id` is the provider's, the same in every repeat; `made_us` when it was made."""
+
+    id: str
+    kind: Literal["payin", "payout", "refund"]
+    number: str
+    state: State
+    amount_minor: int
+    currency: str
+    merchant: str
+    made_us: int
+
+
+class Forged(msgspec.Struct, frozen=True):
+    """Its signature is not that of the provider, or is of a key that nobody here knows."""
+
+    why: str
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """It is genuine and too old, or from the future: a repeat by somebody who listened."""
+
+    why: str
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """The provider tries whether signatures are verified here: it has to be refused."""
+
+
+# -- the ports
+
+
+class PayIn(Protocol):
+    """Takes money from people. Nothing raises for what the provider or the network does."""
+
+    @property
+    def terms(self) -> Terms:
+        """What the provider allows."""
+
+    async def start(self, order: Order) -> PayInStart:
+        """Let somebody pay. Twice with one number is once; with another amount it is Rejected."""
+
+    async def find(self, number: str) -> PayInState:
+        """Return what became of it."""
+
+    async def close(self, number: str) -> Closed | Paid | Unknown:
+        """Let nobody pay any more; Paid: somebody has. A number that the provider never had is Closed."""
+
+    async def refund(self, refund: Refund) -> RefundStart:
+        """Give money back. Twice with one number is once."""
+
+    async def find_refund(self, number: str) -> RefundState:
+        """Return what became of it."""
+
+
+class PayOut(Protocol):
+    """Gives money to people."""
+
+    @property
+    def terms(self) -> Terms:
+        """What the provider allows."""
+
+    async def start(self, bill: Bill) -> PayOutStart:
+        """Send money. Twice with one number is once; with another amount or receiver it is Rejected."""
+
+    async def find(self, number: str) -> PayOutState:
+        """Return what became of it."""
+
+    async def cancel(self, number: str) -> Cancelling | Done | Cancelled | Unknown:
+        """Take it back, if that is still possible."""
+
+
+class DailyBills(Protocol):
+    """The provider's own book, to be compared with ours."""
+
+    async def daily(self, day: str) -> Sequence[BillLine] | Unknown:
+        """Return what moved on that day (YYYY-MM-DD, in the provider's zone of time)."""
+
+
+Answer = tuple[int, bytes]
+"""A status, and a body as the provider wants it."""
+
+
+class Notices(Protocol):
+    """Pure: reads a notice from its bytes, and says how it is answered."""
+
+    def read(self, headers: Mapping[str, str], body: bytes, now_us: int) -> Notice | Forged | Stale | Probe:
+        """Return what it says, if it is the provider's. Names of headers are in small letters."""
+
+    def answer(self, how: Literal["kept", "later", "refused"]) -> Answer:
+        """Return what to answer: it is written down; come again; it is not yours."""
+
+
+class HandOver(msgspec.Struct, frozen=True, kw_only=True):
+    """Something granted that is no money goes to a shop's order system: goods, a code, a unit sold."""
+
+    number: str
+    event: str
+    """What happened, as "order.paid"."""
+    user: str
+    at_us: int
+    fields: dict[str, str | int | None]
+
+
+class Orders(Protocol):
+    """Hands things over to a shop, coupon or payroll system. At least once, and always under the same number."""
+
+    @property
+    def terms(self) -> Terms:
+        """What it allows."""
+
+    async def hand_over(self, what: HandOver) -> Accepted | Rejected | Unknown:
+        """Tell it. Accepted: they have it for good."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A few words to somebody; `to` is where the notifier reaches them."""
+
+    number: str
+    to: str
+    title: str
+    text: str
+
+
+class Notifier(Protocol):
+    """Tells people."""
+
+    @property
+    def terms(self) -> Terms:
+        """What it allows."""
+
+    async def tell(self, message: Message) -> Accepted | Rejected | Unknown:
+        """Send it. What is unknown is not sent again: people are told at most once, as far as anybody can know."""

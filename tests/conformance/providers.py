@@ -1,0 +1,58 @@
+"""The providers that pass the suite, each with somebody who pays and confirms at the other end, and a clock."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import msgspec
+
+from redrush.ports.provider import DailyBills, PayIn, PayOut
+from redrush.providers.sandbox.bank import Bank, BankTerms
+from redrush.providers.sandbox.direct import DirectBills, DirectPayIn, DirectPayOut
+
+NOON_US = 1_800_000_000_000_000
+DAY = "2027-01-15"
+"""The day of NOON_US, in UTC."""
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.us = NOON_US
+
+    def __call__(self) -> int:
+        return self.us
+
+
+class World(msgspec.Struct):
+    """A provider, and what goes on at its other end."""
+
+    pay_in: PayIn
+    pay_out: PayOut
+    bills: DailyBills
+    clock: Clock
+    pay: Callable[[str], Awaitable[object]]
+    """Somebody pays the order of this number."""
+    confirm: Callable[[str], Awaitable[object]]
+    """The receiver of this number confirms."""
+
+
+Opens = Callable[[BankTerms], AbstractAsyncContextManager[World]]
+
+
+@asynccontextmanager
+async def direct(terms: BankTerms) -> AsyncIterator[World]:
+    clock = Clock()
+    bank = Bank(terms=terms)
+
+    async def pay(number: str) -> object:
+        return bank.pay(number, clock())
+
+    async def confirm(number: str) -> object:
+        return bank.confirm(number, clock())
+
+    yield World(DirectPayIn(bank, clock), DirectPayOut(bank, clock), DirectBills(bank), clock, pay, confirm)
+    bank.close()
+
+
+ADAPTERS: dict[str, Opens] = {"direct": direct}
