@@ -237,7 +237,10 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
 def _keys_of_a_campaign_file() -> Iterator[str]:
     for table, shape in get_type_hints(CampaignTables).items():
         entry = (*get_args(shape), shape)[0]
-        yield from (f"{table}.{field.name}" for field in msgspec.structs.fields(entry))
+        kinds = get_args(entry) or (entry,)
+        tags = {kind.__struct_config__.tag_field for kind in kinds} - {None}
+        keys = {field.name for kind in kinds for field in msgspec.structs.fields(kind)} | tags
+        yield from (f"{table}.{key}" for key in keys)
 
 
 def test_every_key_of_a_campaign_file_has_a_row() -> None:

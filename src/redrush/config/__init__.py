@@ -2,14 +2,9 @@
 
 from redrush.config.campaign_file import (
     CAMPAIGN_PACKETS_MAX,
-    LASTS_US_MAX,
-    NOW,
-    OPENS_YEARS,
-    PACKETS_MAX,
     ROUNDS_MAX,
     CampaignFile,
     GateSpec,
-    RoundSpec,
     load_campaign_file,
     parse_campaign,
 )
@@ -21,6 +16,7 @@ from redrush.config.deployment_file import (
 )
 from redrush.config.hosted import load_deployment_file
 from redrush.config.limits_table import LimitsSpec
+from redrush.config.rounds import LASTS_US_MAX, NOW, OPENS_YEARS, PACKETS_MAX, RoundSpec
 from redrush.config.secret import Secret
 from redrush.config.toml_file import FILE_BYTES_MAX
 

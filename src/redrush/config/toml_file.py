@@ -6,8 +6,7 @@ either by msgspec, from the types, or by a rule, which raises `Wrong` with the k
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,9 +95,10 @@ def parse(
     name: str,
     shape: type[_File],
     build: Callable[[_File], _Value],
-    enums: Mapping[str, type[StrEnum]],
+    listed: Mapping[str, Sequence[str]],
 ) -> _Value:
-    """Return what `build` makes of the text, read as a `shape`; `enums` are the keys whose values are listed in errors.
+    """Return what `build` makes of the text, read as a `shape`; `listed` are the values of keys that have but
+    a few, for errors.
 
     ConfigError says file, line and key; `build` raises Wrong for what the types cannot say.
     """
@@ -109,7 +109,7 @@ def parse(
         sentence, _, position = str(fault).partition(" - at `")
         path = position.rstrip("`").removeprefix("$.")
         found = _value_at(tables, path)
-        raise ConfigError(_located(text, name, path, _plain(sentence, path, enums, found))) from None
+        raise ConfigError(_located(text, name, path, _plain(sentence, path, listed, found))) from None
     except Wrong as fault:
         raise ConfigError(_located(text, name, fault.path, str(fault))) from None
 
@@ -117,7 +117,7 @@ def parse(
 _AT_LINE = re.compile(r"line (\d+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.+)`")
 _MISSING = re.compile(r"Object missing required field `(.+)`")
-_ENUM = re.compile(r"Invalid enum value '?(.+?)'?")
+_ENUM = re.compile(r"Invalid (?:enum )?value '?(.+?)'?")
 
 
 _TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
@@ -146,7 +146,7 @@ def _quoted(key: str, number: float) -> str:
     return f'"{number}"' if key in _NAMES else f'"{number:g}s"'
 
 
-def _plain(sentence: str, path: str, enums: Mapping[str, type[StrEnum]], value: Any) -> str:
+def _plain(sentence: str, path: str, listed: Mapping[str, Sequence[str]], value: Any) -> str:
     """Say what msgspec found at `path`, where `value` stands, in the words of the file."""
     key = path.rpartition(".")[2]
     if (found := _TYPE.fullmatch(sentence)) and not isinstance(value, bool):
@@ -159,7 +159,7 @@ def _plain(sentence: str, path: str, enums: Mapping[str, type[StrEnum]], value: 
         return f'unknown key "{found[1]}"'
     if found := _MISSING.fullmatch(sentence):
         return f'the key "{found[1]}" is missing'
-    if (found := _ENUM.fullmatch(sentence)) and (values := enums.get(path.rpartition(".")[2])):
+    if (found := _ENUM.fullmatch(sentence)) and (values := listed.get(path.rpartition(".")[2])):
         allowed = ", ".join(f'"{value}"' for value in values)
         return f'"{found[1]}" is none of {allowed}'
     return sentence[:1].lower() + sentence[1:]

@@ -1,0 +1,94 @@
+"""What rounds of every kind have in common in a campaign file: an id, and when they open and close."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from redrush.config.toml_file import Wrong, check_id, wrong_at
+from redrush.config.toml_hints import INSTANT_FORM, instant_meant
+from redrush.core.rush.campaign import Kind, Leftover
+from redrush.core.rush.durations import parse_duration_us
+from redrush.core.rush.instants import to_us
+
+NOW: Literal["now"] = "now"
+
+LASTS_US_MAX = 366 * 86_400_000_000
+"""A rush lasts seconds, an offer weeks; what is longer than a year is a slip of the pen."""
+OPENS_YEARS = range(2000, 9001)
+"""Years a round may open in: so far from both ends of the calendar that no sum with an instant leaves it."""
+
+
+class RoundSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A round as written: `opens_us` is None for "now", which the start of the campaign turns into an instant.
+
+    What only some kinds have is a part with a default: left out it is not in the hash of the file that a seal keeps, so
+    files that were sealed before there was such a part stay good.
+    """
+
+    id: str
+    opens_us: int | None
+    lasts_us: int
+    kind: Kind
+    total_minor: int
+    packets: int
+    min_minor: int
+    max_minor: int
+    leftover: Leftover
+    release_per_s: float | None
+    opens_text: str
+    """The opening as it stands in the file, or "now"; what it means is `opens_us`."""
+
+
+class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of every round. A kind's table adds its own, with its name as the tag."""
+
+    id: str
+    opens: Any  # a TOML instant or "now": msgspec has no union of the two
+    lasts: str
+
+    def spec(self, at: str, currency: str, directory: Path) -> RoundSpec:
+        """Return the round that is written here. `at` is where, for errors; `directory` what paths are relative to.
+
+        Raises Wrong for what cannot be.
+        """
+        raise NotImplementedError
+
+    @property
+    def opens_text(self) -> str:
+        """The opening as it is written."""
+        return self.opens.isoformat() if isinstance(self.opens, datetime) else NOW
+
+    def check_id(self, at: str) -> None:
+        """Raise Wrong unless the round's id is one."""
+        check_id(f"{at}.id", self.id)
+
+    def lasts_us(self, at: str) -> int:
+        """Return how long the round is open. Raises Wrong for what is no duration, or more than a year."""
+        with wrong_at(f"{at}.lasts"):
+            lasts_us = parse_duration_us(self.lasts)
+        if lasts_us > LASTS_US_MAX:
+            raise Wrong(f"{at}.lasts", f'"{self.lasts}" is too long: a round lasts at most a year')
+        return lasts_us
+
+    def opens_us(self, at: str) -> int | None:
+        """Return when the round opens, None for "now". Raises Wrong for what is no instant."""
+        opens = self.opens
+        if opens == NOW:
+            return None
+        if not isinstance(opens, datetime):
+            raise Wrong(f"{at}.opens", _not_an_instant(opens))
+        if opens.tzinfo is None:
+            raise Wrong(f"{at}.opens", f"{opens.isoformat()} has no offset: write it like {opens.isoformat()}+08:00")
+        if opens.year not in OPENS_YEARS:
+            raise Wrong(f"{at}.opens", f"{opens.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
+        return to_us(opens)
+
+
+def _not_an_instant(opens: object) -> str:
+    if isinstance(opens, str) and "now" not in opens.lower():
+        return f'"{opens}" is not an instant: write {instant_meant(opens)} (no quotes)'
+    if isinstance(opens, date):
+        return f"{opens} is not an instant but a day: write {opens}T20:00:00+08:00"
+    return f'"{opens}" is not an instant: write {INSTANT_FORM}'
