@@ -207,7 +207,7 @@ def read_answer(received: bytes, *, to_head: bool = False) -> tuple[Answer, byte
         assert colon, line
         assert name.lower() not in headers, f"{name} stands twice"
         headers[name.lower()] = value
-    size = 0 if to_head else int(headers["content-length"])
+    size = 0 if to_head or int(status[1]) == 304 else int(headers["content-length"])
     if len(rest) < size:
         return None
     answer = Answer(int(status[1]), headers, rest[:size], head + blank + rest[:size])

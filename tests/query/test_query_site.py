@@ -25,6 +25,7 @@ from redrush.processes.postgres_server import PostgresServer
 from redrush.query import site as site_module
 from redrush.query.site import CONNECTIONS, QUERY_MAX_S, GrantsRoute, Pool, Queries, RoundSum, TotalsRoute
 from redrush.records.postgres import PostgresRecords
+from tests import openapi
 from tests.conftest import Databases
 from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
 from tests.settle.event import OPENS_US, campaign_of
@@ -123,7 +124,9 @@ def test_totals_are_added_up_over_databases(databases: Databases) -> None:
 
     async def scenario() -> None:
         async with serving(one, other) as site:
-            totals = (await site.ask("/v1/totals")).json
+            answer = await site.ask("/v1/totals")
+            openapi.check("GET", "/v1/totals", answer)
+            totals = answer.json
             assert (totals["campaign"], totals["grants"], totals["granted"]) == ("cny", 3, "0.09")
             assert totals["rounds"] == [
                 {"round": "r1", "grants": 3, "granted": "0.09"},
