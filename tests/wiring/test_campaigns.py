@@ -17,6 +17,7 @@ from redrush.control.issuing import plan_tickets
 from redrush.control.operators import add_operator
 from redrush.control.orders import ListSwitches, ReadLog, SetSwitch
 from redrush.errors import ConfigError
+from redrush.operate.backup import backup, restore
 from redrush.operate.campaigns import add_campaign, end_campaign, list_campaigns, show_campaign
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.operate.switching import Holder, operate
@@ -296,3 +297,35 @@ async def test_the_metrics_tell_of_each_campaign_that_is_awake(tmp_path: Path) -
     assert 'redrush_claims_total{campaign="two",outcome="granted",round="r1"} 1.0' in metrics
     assert 'redrush_reconcile_problems{campaign="two"} 0.0' in metrics
     assert "\nredrush_reconcile_problems 0.0" in metrics
+
+
+async def test_a_backup_has_every_campaign_and_brings_each_back_with_its_grants(tmp_path: Path) -> None:
+    won: dict[str, str] = {}
+    paths = {"first": "/v1/rounds/r1", "spring": "/v1/campaigns/spring/rounds/r1"}
+    async with running(tmp_path / "data", _file("first")) as server:
+        await _in_thread(add_campaign, _file("spring"), server.data_dir, Holder())
+        await server.until(paths["spring"], 200)
+        for name, path in paths.items():
+            campaign = None if name == "first" else name
+            won[name] = (await server.grab(path, server.ticket(campaign, "ann"))).json["grant"]["receipt"]
+        made = await _in_thread(backup, server.data_dir, tmp_path / "backup", _silent)
+        assert made.campaigns == ("spring",)
+        await server.grab(paths["spring"], server.ticket("spring", "bob"))
+
+    with pytest.raises(ConfigError, match="campaigns/spring: was made at"):
+        restore(tmp_path / "backup", server.data_dir, tell=_silent)
+
+    elsewhere = DataDir(tmp_path / "elsewhere")
+    restored = restore(tmp_path / "backup", elsewhere, tell=_silent)
+    assert [one.directory for one in restored] == [elsewhere.root, directory_of(elsewhere, "spring").root]
+    async with running(elsewhere.root, _file("first")) as server:
+        await server.until(paths["spring"], 200)
+        for name, path in paths.items():
+            again = await server.grab(path, server.ticket(None if name == "first" else name, "ann"))
+            assert (again.outcome, again.json["repeat"]) == ("granted", True)
+            assert again.json["grant"]["receipt"] == won[name]
+        assert (await server.grab(paths["spring"], server.ticket("spring", "cid"))).json["grant"]["slot"] == 1
+
+
+def _silent(_name: str, _done: int, _total: int) -> None:
+    """Nobody looks."""

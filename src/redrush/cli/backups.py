@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from redrush.cli.shared_options import JsonOption, WhoOption, show, who_is
+
+if TYPE_CHECKING:
+    from redrush.operate.backup import Restored
 
 DirectoryOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")]
 
@@ -30,9 +33,10 @@ def backup_directory(
 
     manifest = backup(DataDir(data), to, _tell)
     _end_progress()
+    others = f", and {len(manifest.campaigns)} more campaigns below campaigns/" if manifest.campaigns else ""
     lines = [
-        f"{to}: {len(manifest.files)} files, {manifest.grants} grants, up to log record {manifest.seq}; it has the "
-        "keys: keep it as secret as the directory"
+        f"{to}: {len(manifest.files)} files, {manifest.grants} grants, up to log record {manifest.seq}{others}; it has "
+        "the keys: keep it as secret as the directory"
     ]
     show(msgspec.to_builtins(manifest), lines, as_json=as_json)
 
@@ -68,7 +72,7 @@ def restore_directory(
         show(fields, [f"{data}: {', '.join(only)} is as it was at {manifest.made_at}"], as_json=as_json)
         return
     lines = [] if receipts is None else read_receipts(receipts)
-    manifest, mended = restore(
+    restored = restore(
         source,
         directory,
         receipts=lines,
@@ -77,17 +81,26 @@ def restore_directory(
         tell=_tell,
     )
     _end_progress()
+    first, *others = (
+        {"backup": msgspec.to_builtins(one.manifest), **msgspec.to_builtins(one.mended)} for one in restored
+    )
+    said = [line for one in restored for line in _restored_lines(one)]
+    show({**first, "campaigns": others}, said, as_json=as_json)
+
+
+def _restored_lines(restored: "Restored") -> list[str]:
+    at, manifest, mended = restored.directory, restored.manifest, restored.mended
     said = [
-        f"{data}: {manifest.grants} grants, up to log record {manifest.seq} of {manifest.made_at}, in generation "
+        f"{at}: {manifest.grants} grants, up to log record {manifest.seq} of {manifest.made_at}, in generation "
         f"{mended.generation}",
-        f"{data}: what was granted after {manifest.made_at} is not in it: before you serve it, "
-        f"`redrush set honour --data {data} --receipts FILE` enters it again by receipts",
+        f"{at}: what was granted after {manifest.made_at} is not in it: before you serve it, "
+        f"`redrush set honour --data {at} --receipts FILE` enters it again by receipts",
     ]
     if mended.kept_back:
-        said.append(f"{data}: {mended.kept_back} slots are kept back for these")
+        said.append(f"{at}: {mended.kept_back} slots are kept back for these")
     if mended.old is not None:
-        said.append(f"{data}: the journal that was there is kept as {mended.old}")
-    show({"backup": msgspec.to_builtins(manifest), **msgspec.to_builtins(mended)}, said, as_json=as_json)
+        said.append(f"{at}: the journal that was there is kept as {mended.old}")
+    return said
 
 
 def _tell(name: str, done: int, total: int) -> None:

@@ -4,20 +4,25 @@ Records first, then the journal, so that the journal has at least what is record
 transaction, which holds up neither claims nor the recorder. A manifest with the hash of every file is written last: a
 backup without one is not finished.
 
+The other campaigns of the directory, `campaigns/ID`, are backups of their own below it, with a manifest each.
+
 A restored journal is of a new generation, for nobody knows what was granted after the backup was made: what the
-directory still knows of that (its witness, its records, receipts) is compared first.
+directory still knows of that (its witness, its records, receipts) is compared first, for all campaigns before the first
+one is put back.
 """
 
 import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import apsw
 import msgspec
 
+from redrush.control.campaigns import directory_of, load_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import sync_directory, write_durably
 from redrush.control.event import load_campaign
@@ -41,8 +46,8 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 """They never change after the first start: any backup has them as they must be."""
 
 OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
-                   "audience-additions.jsonl", "pots.jsonl", "client_policy.json", "proof_of_work.json",
-                   "plans.json")  # fmt: skip
+                   "audience-additions.jsonl", "pots.jsonl", "campaigns.json", "campaigns.jsonl",
+                   "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 
 Progress = Callable[[str, int, int], None]
@@ -68,45 +73,88 @@ class Manifest(msgspec.Struct, frozen=True):
     chain: str
     grants: int
     files: dict[str, CopiedFile]
+    campaigns: tuple[str, ...] = ()
+    """The ids of the other campaigns; each is a backup of its own, `campaigns/ID`."""
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """A campaign that was put back, by its directory."""
+
+    directory: Path
+    manifest: Manifest
+    mended: Mended
 
 
 def backup(data_dir: DataDir, to: Path, tell: Progress) -> Manifest:
     """Copy the whole directory to `to`, a new or empty one; a server may be running. ConfigError if that cannot be."""
     if data_dir.deployment.exists():
         raise ConfigError(f"{data_dir.root}: is the directory of a stack; back up its database and its sets instead")
-    campaign = load_campaign(data_dir)
     try:
-        to.mkdir(mode=0o700, parents=True, exist_ok=True)
-        to.chmod(0o700)
-        if any(to.iterdir()):
-            raise ConfigError(f"{to}: is not empty; name a new directory for each backup")
-        names = [name for name in (*SEALED, *OPTIONAL) if (data_dir.root / name).exists()]
-        names += sorted(path.name for path in data_dir.root.glob("amounts-*.i64"))
-        for name in ("records.db", "journal.db"):
-            if (data_dir.root / name).exists():
-                _copy_database(data_dir.root / name, to / name, tell)
-                names.append(name)
-        for name in names:
-            if not name.endswith(".db"):
-                write_durably(to / name, (data_dir.root / name).read_bytes())
-                tell(name, 1, 1)
-        copied = salvage(to / "journal.db")
-        if copied.why is not None or copied.identity is None:
-            raise RedrushError(f"{data_dir.journal}: {copied.why}; it is not fit for a backup")
-        manifest = Manifest(
-            VERSION,
-            campaign.id,
-            rfc3339(time.time_ns() // 1_000),
-            copied.identity.journal,
-            copied.identity.generation,
-            copied.seq,
-            copied.chain,
-            sum(row[4] or 0 for row in copied.rows if row[1] == "granted"),
-            {name: CopiedFile((to / name).stat().st_size, _sha256(to / name)) for name in names},
-        )
-        write_durably(to / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        _make_empty(to)
+        # The list first: a campaign that is added meanwhile is in the next backup.
+        listed = [(one.id, directory_of(data_dir, one.id)) for one in load_listings(data_dir)]
+        others = tuple(id_ for id_, directory in listed if directory.journal.exists())
+        names = _copy_files(data_dir, to, ("campaigns.json",), tell)
+        made_at = rfc3339(time.time_ns() // 1_000)
+        for id_ in others:
+            copy = directory_of(DataDir(to), id_).root
+            _make_empty(copy)
+            _backup_one(directory_of(data_dir, id_), copy, made_at, tell)
+        return _backup_one(data_dir, to, made_at, tell, names, others)
     except OSError as fault:
         raise ConfigError(f"{fault.filename or to}: the backup cannot be written: {fault.strerror}") from fault
+
+
+def _make_empty(to: Path) -> None:
+    """Make a directory of its owner's alone, with nothing in it. ConfigError if there is something."""
+    to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    to.chmod(0o700)
+    if any(to.iterdir()):
+        raise ConfigError(f"{to}: is not empty; name a new directory for each backup")
+
+
+def _copy_files(data_dir: DataDir, to: Path, names: Iterable[str], tell: Progress) -> list[str]:
+    """Copy those of these files that there are, and return their names."""
+    copied = [name for name in names if (data_dir.root / name).exists()]
+    for name in copied:
+        write_durably(to / name, (data_dir.root / name).read_bytes())
+        tell(name, 1, 1)
+    return copied
+
+
+def _backup_one(
+    data_dir: DataDir,
+    to: Path,
+    made_at: str,
+    tell: Progress,
+    done: Sequence[str] = (),
+    others: tuple[str, ...] = (),
+) -> Manifest:
+    """Copy one campaign; `done` are files that are there already."""
+    campaign = load_campaign(data_dir)
+    names = list(done)
+    for name in ("records.db", "journal.db"):
+        if (data_dir.root / name).exists():
+            _copy_database(data_dir.root / name, to / name, tell)
+            names.append(name)
+    amounts = sorted(path.name for path in data_dir.root.glob("amounts-*.i64"))
+    names += _copy_files(data_dir, to, [name for name in (*SEALED, *OPTIONAL, *amounts) if name not in done], tell)
+    copied = salvage(to / "journal.db")
+    if copied.why is not None or copied.identity is None:
+        raise RedrushError(f"{data_dir.journal}: {copied.why}; it is not fit for a backup")
+    manifest = Manifest(
+        VERSION,
+        campaign.id,
+        made_at,
+        copied.identity.journal,
+        copied.identity.generation,
+        copied.seq,
+        copied.chain,
+        sum(row[4] or 0 for row in copied.rows if row[1] == "granted"),
+        {name: CopiedFile((to / name).stat().st_size, _sha256(to / name)) for name in names},
+        others,
+    )
+    write_durably(to / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
     return manifest
 
 
@@ -184,35 +232,59 @@ def restore(
     as_new_generation: bool = False,
     who: str = "",
     tell: Progress,
-) -> tuple[Manifest, Mended]:
-    """Put the whole backup back. No server may be running; what was there is kept aside.
+) -> list[Restored]:
+    """Put the whole backup back, and return its campaigns, the first one first. No server may be running; what was
+    there is kept aside.
 
-    ConfigError where the directory, or one of the receipts, knows of grants that the backup lacks, unless
-    `as_new_generation`.
+    ConfigError where a directory, or one of the receipts, knows of grants that the backup lacks, unless
+    `as_new_generation`; nothing is put back then.
     """
-    manifest = read_manifest(source)
-    rows = salvage(source / "journal.db").rows
-    data_dir.create()
-    lock = JournalLock(data_dir.journal)
-    try:
-        left = what_is_left(data_dir)
-        if not as_new_generation and (newer := _newer(left, rows) or _newer_receipt(source, rows, receipts)):
+    texts = [text.strip() for text in receipts if text.strip()]
+    with ExitStack() as locks:
+        first = _Restoring(source, data_dir, locks)
+        others = first.manifest.campaigns
+        places = [(directory_of(DataDir(source), id_).root, directory_of(data_dir, id_)) for id_ in others]
+        parts = [first, *(_Restoring(*place, locks) for place in places)]
+        if not as_new_generation:
+            for part in parts:
+                part.refuse_newer(texts)
+        try:
+            return [part.put_back(who, tell) for part in parts]
+        except OSError as fault:
+            raise ConfigError(f"{fault.filename or data_dir.root}: cannot be restored: {fault.strerror}") from fault
+
+
+class _Restoring:
+    """One campaign of a backup, and the directory that it is put back to, which no server has meanwhile."""
+
+    def __init__(self, source: Path, data_dir: DataDir, locks: ExitStack) -> None:
+        self.manifest = read_manifest(source)
+        self._source = source
+        self._data_dir = data_dir
+        self._rows = salvage(source / "journal.db").rows
+        data_dir.create()
+        locks.callback(JournalLock(data_dir.journal).release)
+        self._left = what_is_left(data_dir)
+
+    def refuse_newer(self, receipts: Sequence[str]) -> None:
+        """Raise ConfigError if the directory, or a receipt of its campaign, knows of more than the backup has."""
+        newer = _newer(self._left, self._rows) or _newer_receipt(self._source, self._rows, receipts)
+        if newer:
             raise ConfigError(
-                f"{source}: was made at {manifest.made_at} and goes up to log record {manifest.seq}, and {newer}: "
-                f"restored, that would be granted to others. `redrush set rebuild --data {data_dir.root} --why …` may "
-                "lose less; --as-new-generation goes on with the backup nevertheless, and keeps the slots back that "
-                "are known to be missing"
+                f"{self._source}: was made at {self.manifest.made_at} and goes up to log record {self.manifest.seq}, "
+                f"and {newer}: restored, that would be granted to others. `redrush set rebuild --data "
+                f"{self._data_dir.root} --why …` may lose less; --as-new-generation goes on with the backup "
+                "nevertheless, and keeps the slots back that are known to be missing"
             )
-        _put_back(source, data_dir, [name for name in manifest.files if not name.endswith(".db")], tell)
-        base = msgspec.structs.replace(left, journal=salvage(source / "journal.db"))
-        order = Order(RESTORED, f"the backup of {manifest.made_at}", "restored from a backup", who)
-        mended = begin_anew(data_dir, base, rows, order)
+
+    def put_back(self, who: str, tell: Progress) -> Restored:
+        """Put it back, as a new generation."""
+        _put_back(self._source, self._data_dir, [n for n in self.manifest.files if not n.endswith(".db")], tell)
+        base = msgspec.structs.replace(self._left, journal=salvage(self._source / "journal.db"))
+        order = Order(RESTORED, f"the backup of {self.manifest.made_at}", "restored from a backup", who)
+        mended = begin_anew(self._data_dir, base, self._rows, order)
         tell("journal.db", 1, 1)
-    except OSError as fault:
-        raise ConfigError(f"{fault.filename or data_dir.root}: cannot be restored: {fault.strerror}") from fault
-    finally:
-        lock.release()
-    return manifest, mended
+        return Restored(self._data_dir.root, self.manifest, mended)
 
 
 def _newer(left: Left, rows: list[Row]) -> str | None:
@@ -232,8 +304,7 @@ def _newer(left: Left, rows: list[Row]) -> str | None:
     return None
 
 
-def _newer_receipt(source: Path, rows: list[Row], receipts: Iterable[str]) -> str | None:
-    texts = [text.strip() for text in receipts if text.strip()]
+def _newer_receipt(source: Path, rows: list[Row], texts: Sequence[str]) -> str | None:
     if not texts:
         return None
     keys = load_keys(DataDir(source)).receipts
