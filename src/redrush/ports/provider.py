@@ -35,6 +35,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """So long after a request the provider certainly knows whether it had it."""
     expires_min_s: float = 60.0
     """The shortest time that a pay-in may be left open."""
+    looks_s: tuple[float, ...] = (5, 15, 60, 180, 600, 1_800, 7_200, 43_200, 90_000)
+    """How long after the last move a bill is asked for again, whatever notices say, and then at the last of these."""
     confirms: bool = False
     """Whether a winner has to confirm each payout at the provider."""
     number_max: int = 32

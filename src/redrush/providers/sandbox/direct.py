@@ -100,7 +100,7 @@ def terms_of(bank: Bank) -> Terms:
     its = bank.terms
     return Terms(
         currency=its.currency, min_minor=its.min_minor, max_minor=its.max_minor, confirms=its.confirms,
-        longest_silence_s=2.0, deadline_s=5.0,
+        longest_silence_s=2.0, deadline_s=2.0, looks_s=(0.2, 0.5, 1, 2, 5, 10, 30),
     )  # fmt: skip
 
 

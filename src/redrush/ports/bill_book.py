@@ -1,0 +1,267 @@
+"""The bill book: every bill that we have with a provider, where it is, and the double entry of what has moved.
+
+It is no projection: nothing else knows what a winner wanted to be paid, or what a provider was asked. So every commit
+is durable before its call returns, and a bill is in the book before its provider hears of it. What a user *won* is in
+the records (`redrush.ports.records`); what left, or came from elsewhere, is here; the balance is the sum of both.
+
+    payout made       user:<id> ─► payouts:<provider>                  payout:<source>#<attempt>
+    payout arrived    payouts:<provider> ─► clearing:<provider>        …:done
+    payout ended      payouts:<provider> ─► user:<id>                  …:back
+    … and came after  user:<id> ─► payouts:<provider>                  …:late
+    paid in           clearing:<provider> ─► the bill's account        payin:<source>#1:done
+    refund made       the bill's account ─► refunds:<provider>         refund:<source>#<attempt>
+    refund arrived    refunds:<provider> ─► clearing:<provider>        …:done
+    refund ended      refunds:<provider> ─► the bill's account         …:back
+    fee               fees:<provider> ─► clearing:<provider>           …:fee
+    paid by balance   user:<id> ─► an account                          spend:<source>
+    credited          an account ─► user:<id>                          credit:<source>
+
+`clearing:<provider>` is so what the provider's own book must say: what it paid out for us, less what it took in.
+All calls block. All adapters pass tests/conformance/test_bill_books.py.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import msgspec
+
+from redrush.core.money.clearing import Billed
+from redrush.core.money.ledger import Posting
+from redrush.errors import RedrushError
+from redrush.ports.provider import Notice
+from redrush.ports.records import Balance
+
+Kind = Literal["payin", "payout", "refund"]
+
+
+class BillState(StrEnum):
+    """Where a bill is."""
+
+    NEW = "new"
+    """The provider was not asked yet, or certainly has not heard of it."""
+    ASKED = "asked"
+    """It was asked, and nobody knows whether it heard: only queries may follow."""
+    OPEN = "open"
+    """Somebody may pay it in."""
+    CLOSING = "closing"
+    """Nobody shall pay it in any more; it may still turn out to be paid."""
+    PENDING = "pending"
+    """The provider has it."""
+    CONFIRMING = "confirming"
+    """The winner has to confirm it at the provider."""
+    HELD = "held"
+    """A person has to decide, and the provider is not asked."""
+    DONE = "done"
+    """The money has moved: final."""
+    PAID_LATE = "paid_late"
+    """It has moved although it was said to have ended: final. What was paid in so is given back by a refund."""
+    CLOSED = "closed"
+    """Nobody paid: final."""
+    FAILED = "failed"
+    """It did not move: final."""
+    CANCELLED = "cancelled"
+    """It was taken back, or not confirmed in time: final."""
+
+
+FINAL = frozenset({BillState.DONE, BillState.PAID_LATE, BillState.CLOSED, BillState.FAILED, BillState.CANCELLED})
+
+
+class NewBill(msgspec.Struct, frozen=True, kw_only=True):
+    """A bill that is to be made. `kind` and `source` make it count once; a refund gives back what the source `of` paid.
+
+    `account` is where a pay-in goes, and where its refunds come from. `to` is who gets it, or pays, at the provider.
+    """
+
+    kind: Kind
+    source: str
+    campaign: str
+    user: str
+    provider: str
+    currency: str
+    amount_minor: int
+    subject: str
+    to: str = ""
+    of: str = ""
+    account: str = ""
+    how: Literal["qr", "jsapi", "redirect", "form"] = "qr"
+    expires_us: int | None = None
+    covered_minor: int | None = None
+    """What the user has been granted in all: a payout that their balance does not cover is not made. None: it is."""
+    held: bool = False
+
+
+class KeptBill(msgspec.Struct, frozen=True, kw_only=True):
+    """A bill as it is in the book."""
+
+    id: int
+    kind: Kind
+    source: str
+    campaign: str
+    user: str
+    provider: str
+    currency: str
+    amount_minor: int
+    subject: str
+    to: str
+    of: str
+    account: str
+    how: Literal["qr", "jsapi", "redirect", "form"]
+    attempt: int
+    number: str
+    state: BillState
+    made_us: int
+    changed_us: int
+    asked_us: int | None
+    """When the provider was last asked to do it."""
+    next_us: int | None
+    """When there is something to do next; None: nothing."""
+    looks: int
+    """How often it was asked for since it last moved."""
+    expires_us: int | None
+    """When an open pay-in is closed; when a confirmation runs out."""
+    detail: str
+    """What to show to whoever pays or confirms; why it failed or is held."""
+    reference: str
+    fee_minor: int
+    done_us: int | None
+    version: int
+    """Counts changes: a change is made to what it was derived from, or not at all."""
+
+    @property
+    def billed(self) -> Billed:
+        """What its postings are made from."""
+        return Billed(self.kind, self.provider, self.user, self.account, self.source, self.attempt, self.amount_minor)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more can become of this attempt."""
+        return self.state in FINAL
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a bill that is still of this version, with what it posts; None leaves a value as it is."""
+
+    id: int
+    version: int
+    state: BillState
+    next_us: int | None
+    looks: int
+    changed_us: int
+    detail: str | None = None
+    expires_us: int | None = None
+    reference: str | None = None
+    fee_minor: int | None = None
+    done_us: int | None = None
+    number: str | None = None
+    attempt: int | None = None
+    postings: tuple[Posting, ...] = ()
+
+
+class BillConflict(RedrushError):
+    """The book has a bill of that kind and source with other terms. Nothing was made."""
+
+
+class NotCovered(RedrushError):
+    """The balance does not cover it. Nothing was made."""
+
+    def __init__(self, available_minor: int) -> None:
+        super().__init__(f"the balance is {available_minor} minor units")
+        self.available_minor = available_minor
+
+
+class KeptNotice(msgspec.Struct, frozen=True):
+    """A notice in the inbox."""
+
+    id: int
+    provider: str
+    notice: Notice
+
+
+class BillSum(msgspec.Struct, frozen=True):
+    """What the bills of a kind and state come to."""
+
+    provider: str
+    kind: Kind
+    state: BillState
+    count: int
+    amount_minor: int
+    fee_minor: int
+
+
+Step = Literal["start", "ask"]
+"""What a bill waits for: that the provider is asked to do it, or asked about it."""
+
+
+class BillBook(Protocol):
+    """See the module. Every call may raise RecordsFailed."""
+
+    def make(self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None) -> list[KeptBill]:
+        """Put bills into the book, all or none; return them, or those that are there already, in order.
+
+        `cursor` (a name and a number) is kept in the same step. Raises BillConflict, NotCovered.
+        """
+
+    def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:
+        """Move money between accounts without any provider, once: False, if it is posted already. The first posting's
+        debit account is a user's where `covered_minor` says what they were granted. Raises NotCovered."""
+
+    def cursor(self, name: str) -> int:
+        """Return the number kept under the name, 0 before the first."""
+
+    def take(self, provider: str, step: Step, now_us: int, hidden_until_us: int, limit: int) -> list[KeptBill]:
+        """Return bills for which it is time; none of them is due again before `hidden_until_us`, or a change.
+
+        Those that are to be started are ASKED from now on: they are returned once.
+        """
+
+    def change(self, changes: Sequence[Change]) -> list[KeptBill]:
+        """Make those changes that still apply; return the bills that were changed."""
+
+    def find(self, kind: Kind, source: str) -> KeptBill | None:
+        """Return the bill, or None."""
+
+    def numbered(self, number: str) -> KeptBill | None:
+        """Return the bill that has, or had, this number, or None."""
+
+    def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
+        """Look at the bill now, unless it is final, held or new; with `expires_us`, as if it expired then."""
+
+    def untold(self, limit: int) -> list[KeptBill]:
+        """Return pay-ins and refunds that have ended and whose owner has not heard of it."""
+
+    def told(self, bills: Sequence[KeptBill]) -> None:
+        """Their owners have heard."""
+
+    def keep_notices(self, notices: Sequence[tuple[str, Notice]], now_us: int) -> int:
+        """Put notices (provider, notice) into the inbox; return how many were not there yet."""
+
+    def inbox(self, limit: int) -> list[KeptNotice]:
+        """Return notices that nobody has looked into."""
+
+    def seen(self, notices: Sequence[KeptNotice]) -> None:
+        """They were looked into."""
+
+    def listed(
+        self,
+        *,
+        kind: Kind | None = None,
+        states: Sequence[BillState] = (),
+        user: str | None = None,
+        provider: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
+    ) -> list[KeptBill]:
+        """Return bills by id above `after`."""
+
+    def moved(self, provider: str, from_us: int, to_us: int) -> list[KeptBill]:
+        """Return the bills of a provider by which money moved in that time."""
+
+    def sums(self) -> list[BillSum]:
+        """Return what the bills come to. Reads them all."""
+
+    def balance(self, campaign: str, account: str) -> Balance:
+        """Return what was posted to an account here."""
+
+    def close(self) -> None:
+        """Release the files."""

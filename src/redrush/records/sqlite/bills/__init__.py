@@ -1,0 +1,5 @@
+"""The bill book of the embedded form: `payments.db`."""
+
+from redrush.records.sqlite.bills.book import SqliteBillBook
+
+__all__ = ["SqliteBillBook"]

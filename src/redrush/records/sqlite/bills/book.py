@@ -1,0 +1,330 @@
+"""The bill book in `payments.db`, in SQLite with a fsync for each commit: what it says is nowhere else.
+
+One connection, under a lock: the payments part writes in batches, people wait for theirs some milliseconds.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import apsw
+import msgspec
+
+from redrush.core.money.clearing import SALES
+from redrush.core.money.ledger import Posting, user_account
+from redrush.core.money.numbers import bill_number
+from redrush.errors import ConfigError
+from redrush.ports.bill_book import (
+    BillConflict,
+    BillState,
+    BillSum,
+    Change,
+    KeptBill,
+    KeptNotice,
+    Kind,
+    NewBill,
+    NotCovered,
+    Step,
+)
+from redrush.ports.provider import Notice
+from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
+from redrush.sqlfiles import load_numbered, load_statements
+
+APPLICATION_ID: Final = 0x52525042
+"""In the file's header ("RRPB")."""
+
+BUSY_WAIT_MS: Final = 5_000
+
+KINDS: Final[tuple[Kind, ...]] = ("payin", "refund", "payout")
+"""In this order they are looked after: somebody waits at a screen for the first."""
+
+
+class SqliteBillBook:
+    """Fulfils `redrush.ports.bill_book.BillBook`. Calls may come from any thread and take turns."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._sql = load_statements(__package__, "queries.sql")
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open_path(cls, path: Path) -> Self:
+        """Open the book, making it if the file is missing. ConfigError for a file of something else or of another
+        version, RecordsFailed if the disk fails."""
+        sql = load_statements(__package__, "queries.sql")
+        with _failures(path):
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            connection = apsw.Connection(os.fspath(path), apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            try:
+                connection.set_busy_timeout(BUSY_WAIT_MS)
+                connection.execute(sql["begin"])
+                _migrate(connection, path, sql["tables"])
+                connection.execute(sql["commit"])
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("synchronous", "full")
+            except BaseException:
+                connection.close(True)
+                raise
+        return cls(path, connection)
+
+    # -- making
+
+    def make(self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None) -> list[KeptBill]:
+        """See the port."""
+        with self._transaction():
+            kept = [self._make(bill, now_us) for bill in bills]
+            if cursor is not None:
+                self._run("move_cursor", name=cursor[0], seq=cursor[1])
+        return kept
+
+    def _make(self, bill: NewBill, now_us: int) -> KeptBill:
+        if (found := self._found(bill.kind, bill.source)) is not None:
+            same = (found.amount_minor, found.user, found.provider, found.currency, found.of)
+            if same != (bill.amount_minor, bill.user, bill.provider, bill.currency, bill.of):
+                raise BillConflict(f"{bill.kind} {bill.source} is in the book with other terms")
+            return found
+        if bill.covered_minor is not None:
+            self._check_covered(bill.campaign, user_account(bill.user), bill.amount_minor, bill.covered_minor)
+        account = bill.account or SALES
+        values = msgspec.structs.asdict(bill) | {
+            "account": account,
+            "number": bill_number(bill.kind, bill.source),
+            "state": "held" if bill.held else "new",
+            "next_us": None if bill.held else now_us,
+            "now_us": now_us,
+        }
+        for unstored in ("covered_minor", "held"):
+            del values[unstored]
+        self._run("make", **values)
+        kept = self._found(bill.kind, bill.source)
+        assert kept is not None
+        self._post(bill.campaign, kept.billed.made(now_us))
+        return kept
+
+    def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:
+        """See the port."""
+        with self._transaction():
+            if self._run("posted", campaign=campaign, id=postings[0].id).fetchone() is not None:
+                return False
+            if covered_minor is not None:
+                first = postings[0]
+                self._check_covered(campaign, first.debit_account, first.amount_minor, covered_minor)
+            self._post(campaign, postings)
+        return True
+
+    def _check_covered(self, campaign: str, account: str, amount_minor: int, covered_minor: int) -> None:
+        available = covered_minor + self._balance(campaign, account).net_minor
+        if amount_minor > available:
+            raise NotCovered(available)
+
+    def _post(self, campaign: str, postings: Sequence[Posting]) -> None:
+        for posting in postings:
+            self._run("post", campaign=campaign, **msgspec.structs.asdict(posting))
+            for side, account in (("debit", posting.debit_account), ("credit", posting.credit_account)):
+                self._run(side, campaign=campaign, account=account, amount_minor=posting.amount_minor)
+
+    # -- doing
+
+    def cursor(self, name: str) -> int:
+        """See the port."""
+        with self._reading():
+            row = self._run("cursor", name=name).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def take(self, provider: str, step: Step, now_us: int, hidden_until_us: int, limit: int) -> list[KeptBill]:
+        """See the port."""
+        taken: list[KeptBill] = []
+        with self._transaction():
+            for kind in KINDS:
+                wanted = {"provider": provider, "kind": kind, "now_us": now_us, "limit": limit - len(taken)}
+                for (bill_id,) in self._run(f"to_{step}", **wanted).fetchall():
+                    if step == "start":
+                        self._run("started", id=bill_id, now_us=now_us, hidden_until_us=hidden_until_us)
+                    else:
+                        self._run("hidden", id=bill_id, hidden_until_us=hidden_until_us)
+                    taken.append(self._of_id(bill_id))
+        return taken
+
+    def change(self, changes: Sequence[Change]) -> list[KeptBill]:
+        """See the port."""
+        changed = []
+        with self._transaction():
+            for change in changes:
+                if change.number is not None:
+                    self._run("keep_number", id=change.id)
+                values = msgspec.structs.asdict(change)
+                del values["postings"]
+                self._run("change", **values)
+                if self._connection.changes() != 1:
+                    continue
+                bill = self._of_id(change.id)
+                self._post(bill.campaign, change.postings)
+                changed.append(bill)
+        return changed
+
+    def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
+        """See the port."""
+        with self._transaction():
+            self._run("hurry", id=bill_id, now_us=now_us, expires_us=expires_us)
+            if expires_us is not None:
+                self._run("expire_new", id=bill_id, expires_us=expires_us)
+
+    def untold(self, limit: int) -> list[KeptBill]:
+        """See the port."""
+        with self._reading():
+            return self._bills("untold", limit=limit)
+
+    def told(self, bills: Sequence[KeptBill]) -> None:
+        """See the port."""
+        with self._transaction():
+            for bill in bills:
+                self._run("told", id=bill.id, version=bill.version)
+
+    def keep_notices(self, notices: Sequence[tuple[str, Notice]], now_us: int) -> int:
+        """See the port."""
+        fresh = 0
+        with self._transaction():
+            for provider, notice in notices:
+                said = msgspec.json.encode(notice).decode()
+                self._run("keep_notice", provider=provider, notice=notice.id, said=said, now_us=now_us)
+                fresh += self._connection.changes()
+        return fresh
+
+    def inbox(self, limit: int) -> list[KeptNotice]:
+        """See the port."""
+        with self._reading():
+            rows = self._run("inbox", limit=limit).fetchall()
+        return [KeptNotice(id_, provider, msgspec.json.decode(said, type=Notice)) for id_, provider, said in rows]
+
+    def seen(self, notices: Sequence[KeptNotice]) -> None:
+        """See the port."""
+        with self._transaction():
+            for notice in notices:
+                self._run("seen", id=notice.id)
+
+    # -- looking
+
+    def find(self, kind: Kind, source: str) -> KeptBill | None:
+        """See the port."""
+        with self._reading():
+            return self._found(kind, source)
+
+    def numbered(self, number: str) -> KeptBill | None:
+        """See the port."""
+        with self._reading():
+            row = self._run("numbered", number=number).fetchone()
+            return None if row is None else self._of_id(row[0])
+
+    def listed(
+        self,
+        *,
+        kind: Kind | None = None,
+        states: Sequence[BillState] = (),
+        user: str | None = None,
+        provider: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
+    ) -> list[KeptBill]:
+        """See the port."""
+        names = msgspec.json.encode([str(state) for state in states]).decode()
+        with self._reading():
+            return self._bills(
+                "listed", kind=kind, states=names, user=user, provider=provider, after=after, limit=limit
+            )
+
+    def moved(self, provider: str, from_us: int, to_us: int) -> list[KeptBill]:
+        """See the port."""
+        with self._reading():
+            return self._bills("moved", provider=provider, from_us=from_us, to_us=to_us)
+
+    def sums(self) -> list[BillSum]:
+        """See the port."""
+        with self._reading():
+            rows = self._run("sums").fetchall()
+        return [BillSum(provider, kind, BillState(state), *figures) for provider, kind, state, *figures in rows]
+
+    def balance(self, campaign: str, account: str) -> Balance:
+        """See the port."""
+        with self._reading():
+            return self._balance(campaign, account)
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._connection.close(True)
+
+    # -- rows
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, _failures(self._path):
+            self._run("begin")
+            try:
+                yield
+                self._run("commit")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._run("rollback")
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock, _failures(self._path):
+            yield
+
+    def _balance(self, campaign: str, account: str) -> Balance:
+        row = self._run("balance", campaign=campaign, account=account).fetchone()
+        return Balance(0, 0) if row is None else Balance(*row)
+
+    def _found(self, kind: Kind, source: str) -> KeptBill | None:
+        row = self._run("found", kind=kind, source=source).fetchone()
+        return None if row is None else bill_of_row(row)
+
+    def _of_id(self, bill_id: int) -> KeptBill:
+        return bill_of_row(self._run("of_id", id=bill_id).fetchone())
+
+    def _bills(self, query: str, /, **values: Any) -> list[KeptBill]:
+        return [self._of_id(bill_id) for (bill_id,) in self._run(query, **values).fetchall()]
+
+    def _run(self, query: str, /, **values: Any) -> Any:
+        return self._connection.execute(self._sql[query], values or None)
+
+
+FIELDS: Final = KeptBill.__struct_fields__
+
+
+def bill_of_row(row: Sequence[Any]) -> KeptBill:
+    """Return the bill that stands in a row, whose columns are in the order of its fields."""
+    values = dict(zip(FIELDS, row, strict=True))
+    return KeptBill(**values | {"state": BillState(values["state"])})
+
+
+def _migrate(connection: apsw.Connection, path: Path, tables_query: str) -> None:
+    scripts = load_numbered(__package__)
+    version = connection.pragma("user_version")
+    if connection.pragma("application_id") != APPLICATION_ID:
+        if version or connection.execute(tables_query).get:
+            raise ConfigError(f"{path} is not a bill book of redrush: move it away, or give another directory")
+        connection.pragma("application_id", APPLICATION_ID)
+    if version > max(scripts):
+        raise ConfigError(f"{path} has bills of version {version}, this redrush reads {max(scripts)}: update it")
+    for target, script in scripts.items():
+        if version < target:
+            connection.execute(script)
+            connection.pragma("user_version", target)
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except apsw.ConstraintError as error:
+        raise RecordsConflict(f"{path} contradicts itself ({error}): nothing was changed") from error
+    except apsw.NotADBError as error:
+        raise ConfigError(f"{path} is not a bill book of redrush: {error}") from error
+    except (apsw.Error, OSError) as error:
+        raise RecordsFailed(f"{path}: {error}") from error

@@ -1,0 +1,125 @@
+-- name: begin
+BEGIN IMMEDIATE;
+
+-- name: commit
+COMMIT;
+
+-- name: rollback
+ROLLBACK;
+
+-- name: tables
+SELECT count(*) FROM sqlite_schema;
+
+-- name: make
+INSERT INTO bills (kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account,
+                   how, attempt, number, state, made_us, changed_us, next_us, looks, expires_us, detail, reference, fee_minor,
+                   version)
+VALUES (:kind, :source, :campaign, :user, :provider, :currency, :amount_minor, :subject, :to, :of, :account,
+        :how, 1, :number, :state, :now_us, :now_us, :next_us, 0, :expires_us, '', '', 0, 0);
+
+-- name: found
+SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account, how,
+       attempt, number, state, made_us, changed_us, asked_us, next_us, looks, expires_us, detail, reference, fee_minor,
+       done_us, version
+  FROM bills WHERE kind = :kind AND source = :source;
+
+-- name: of_id
+SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account, how,
+       attempt, number, state, made_us, changed_us, asked_us, next_us, looks, expires_us, detail, reference, fee_minor,
+       done_us, version
+  FROM bills WHERE id = :id;
+
+-- name: numbered
+SELECT id FROM bills WHERE number = :number
+UNION ALL
+SELECT bill FROM numbers WHERE number = :number
+LIMIT 1;
+
+-- name: to_start
+SELECT id FROM bills
+ WHERE state = 'new' AND provider = :provider AND kind = :kind AND next_us <= :now_us
+ ORDER BY next_us LIMIT :limit;
+
+-- name: to_ask
+SELECT id FROM bills
+ WHERE next_us IS NOT NULL AND state <> 'new' AND provider = :provider AND kind = :kind AND next_us <= :now_us
+ ORDER BY next_us LIMIT :limit;
+
+-- name: started
+UPDATE bills SET state = 'asked', asked_us = :now_us, next_us = :hidden_until_us, looks = 0, version = version + 1
+ WHERE id = :id;
+
+-- name: hidden
+UPDATE bills SET next_us = :hidden_until_us, version = version + 1 WHERE id = :id;
+
+-- name: change
+UPDATE bills
+   SET state = :state, next_us = :next_us, looks = :looks, changed_us = :changed_us, version = version + 1,
+       detail = coalesce(:detail, detail), expires_us = coalesce(:expires_us, expires_us),
+       reference = coalesce(:reference, reference), fee_minor = coalesce(:fee_minor, fee_minor),
+       done_us = coalesce(:done_us, done_us), number = coalesce(:number, number), attempt = coalesce(:attempt, attempt),
+       is_told = 0
+ WHERE id = :id AND version = :version;
+
+-- name: keep_number
+INSERT INTO numbers SELECT number, id FROM bills WHERE id = :id ON CONFLICT DO NOTHING;
+
+-- name: hurry
+UPDATE bills SET next_us = :now_us, expires_us = coalesce(:expires_us, expires_us), version = version + 1
+ WHERE id = :id AND next_us IS NOT NULL AND state <> 'new';
+
+-- name: expire_new
+UPDATE bills SET expires_us = :expires_us, version = version + 1 WHERE id = :id AND state = 'new';
+
+-- name: untold
+SELECT id FROM bills
+ WHERE is_told = 0 AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled')
+ ORDER BY id LIMIT :limit;
+
+-- name: told
+UPDATE bills SET is_told = 1 WHERE id = :id AND version = :version;
+
+-- name: posted
+SELECT 1 FROM postings WHERE campaign = :campaign AND id = :id;
+
+-- name: post
+INSERT INTO postings VALUES (:campaign, :id, :debit_account, :credit_account, :amount_minor, :at_us);
+
+-- name: debit
+INSERT INTO accounts VALUES (:campaign, :account, :amount_minor, 0)
+ON CONFLICT DO UPDATE SET debits_minor = debits_minor + excluded.debits_minor;
+
+-- name: credit
+INSERT INTO accounts VALUES (:campaign, :account, 0, :amount_minor)
+ON CONFLICT DO UPDATE SET credits_minor = credits_minor + excluded.credits_minor;
+
+-- name: balance
+SELECT debits_minor, credits_minor FROM accounts WHERE campaign = :campaign AND account = :account;
+
+-- name: keep_notice
+INSERT INTO inbox (provider, notice, said, received_us) VALUES (:provider, :notice, :said, :now_us) ON CONFLICT DO NOTHING;
+
+-- name: inbox
+SELECT id, provider, said FROM inbox WHERE is_seen = 0 ORDER BY id LIMIT :limit;
+
+-- name: seen
+UPDATE inbox SET is_seen = 1 WHERE id = :id;
+
+-- name: cursor
+SELECT seq FROM cursors WHERE name = :name;
+
+-- name: move_cursor
+INSERT INTO cursors VALUES (:name, :seq) ON CONFLICT DO UPDATE SET seq = excluded.seq;
+
+-- name: listed
+SELECT id FROM bills
+ WHERE id > :after AND (:kind IS NULL OR kind = :kind) AND (:provider IS NULL OR provider = :provider)
+   AND (:user IS NULL OR "user" = :user) AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+ ORDER BY id LIMIT :limit;
+
+-- name: moved
+SELECT id FROM bills WHERE provider = :provider AND done_us >= :from_us AND done_us < :to_us ORDER BY done_us, id;
+
+-- name: sums
+SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM bills GROUP BY provider, kind, state
+ ORDER BY provider, kind, state;

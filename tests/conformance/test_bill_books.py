@@ -1,0 +1,218 @@
+"""What every adapter of `redrush.ports.bill_book` must do. A new adapter joins by one entry in `ADAPTERS`."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from redrush.core.money import clearing
+from redrush.core.money.numbers import bill_number
+from redrush.ports.bill_book import BillBook, BillConflict, BillState, NewBill, NotCovered
+from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
+from redrush.ports.records import Balance
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.settle.paying import steps
+
+Opener = Callable[[], BillBook]
+"""Opens the same book each time: what an earlier one kept, the next one finds."""
+
+TERMS = Terms(currency="CNY")
+HIDDEN_US = 10**9
+
+
+def sqlite_book(request: pytest.FixtureRequest) -> Opener:
+    directory: Path = request.getfixturevalue("tmp_path")
+    return lambda: SqliteBillBook.open_path(directory / "payments.db")
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {"sqlite": sqlite_book}
+
+
+@pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))
+def opener(request: pytest.FixtureRequest) -> Opener:
+    adapter: Callable[[pytest.FixtureRequest], Opener] = request.param
+    return adapter(request)
+
+
+@pytest.fixture
+def book(opener: Opener) -> Iterator[BillBook]:
+    opened = opener()
+    yield opened
+    opened.close()
+
+
+def payout(source: str = "g1", amount_minor: int = 100, user: str = "u1", covered_minor: int | None = None) -> NewBill:
+    return NewBill(
+        kind="payout", source=source, campaign="c", user=user, provider="bank", currency="CNY",
+        amount_minor=amount_minor, subject="red packet", to=user, covered_minor=covered_minor,
+    )  # fmt: skip
+
+
+def payin(source: str = "o1", amount_minor: int = 500) -> NewBill:
+    return NewBill(
+        kind="payin", source=source, campaign="c", user="u2", provider="bank", currency="CNY",
+        amount_minor=amount_minor, subject="a phone", account="sales", expires_us=9_000,
+    )  # fmt: skip
+
+
+def net(book: BillBook, account: str) -> int:
+    return book.balance("c", account).net_minor
+
+
+def test_a_bill_is_made_once_and_set_aside(opener: Opener, book: BillBook) -> None:
+    (kept,) = book.make([payout()], 10)
+    assert (kept.number, kept.state, kept.attempt, kept.next_us) == (bill_number("payout", "g1"), "new", 1, 10)
+    assert book.make([payout()], 20) == [kept]
+    assert book.balance("c", "user:u1") == Balance(100, 0)
+    assert book.balance("c", "payouts:bank") == Balance(0, 100)
+    book.close()
+    again = opener()
+    assert again.find("payout", "g1") == kept
+    assert again.numbered(kept.number) == kept
+    assert again.find("payin", "g1") is None
+    again.close()
+
+
+def test_a_bill_of_that_source_with_other_terms_is_a_conflict(book: BillBook) -> None:
+    book.make([payout()], 10)
+    with pytest.raises(BillConflict):
+        book.make([payout("g2"), payout(amount_minor=101)], 10)
+    assert book.find("payout", "g2") is None
+    assert net(book, "user:u1") == -100
+
+
+def test_nobody_is_paid_more_than_their_balance(book: BillBook) -> None:
+    book.make([payout("a", 60, covered_minor=100)], 10)
+    with pytest.raises(NotCovered) as refused:
+        book.make([payout("b", 41, covered_minor=100)], 10)
+    assert refused.value.available_minor == 40
+    book.make([payout("b", 40, covered_minor=100)], 10)
+    book.make([payout("a", 60, covered_minor=100)], 10)  # the same bill again needs no cover
+    assert net(book, "user:u1") == -100
+
+
+def test_a_balance_that_was_spent_is_spent_once(book: BillBook) -> None:
+    spending = clearing.spent("u1", "sponsor", "packet-1", 70, 5)
+    assert book.post("c", [spending], covered_minor=100)
+    assert not book.post("c", [spending], covered_minor=100)
+    with pytest.raises(NotCovered):
+        book.post("c", [clearing.spent("u1", "sponsor", "packet-2", 31, 5)], covered_minor=100)
+    assert book.post("c", [clearing.credited("u1", "sponsor", "packet-1", 20, 6)])
+    assert net(book, "user:u1") == -50
+    assert net(book, "sponsor") == 50
+
+
+def test_what_is_to_be_started_is_taken_once_and_asked_for_later(book: BillBook) -> None:
+    book.make([payout("g1"), payout("g2"), payin()], 10)
+    assert not book.take("bank", "start", 9, HIDDEN_US, 10)
+    assert not book.take("other", "start", 10, HIDDEN_US, 10)
+    taken = book.take("bank", "start", 10, HIDDEN_US, 2)
+    assert [bill.source for bill in taken] == ["o1", "g1"], "who waits at a screen goes first"
+    assert {bill.state for bill in taken} == {BillState.ASKED}
+    assert {bill.asked_us for bill in taken} == {10}
+    assert [bill.source for bill in book.take("bank", "start", 10, HIDDEN_US, 2)] == ["g2"]
+    assert not book.take("bank", "ask", HIDDEN_US - 1, HIDDEN_US, 10)
+    asked = book.take("bank", "ask", HIDDEN_US, 2 * HIDDEN_US, 10)
+    assert sorted(bill.source for bill in asked) == ["g1", "g2", "o1"]
+    assert not book.take("bank", "ask", HIDDEN_US, 2 * HIDDEN_US, 10)
+
+
+def test_a_payout_that_arrives_is_cleared_and_one_that_fails_goes_back(book: BillBook) -> None:
+    book.make([payout("g1", 100), payout("g2", 30)], 10)
+    good, bad = book.take("bank", "start", 10, HIDDEN_US, 10)
+    book.change([steps.after(good, Accepted("ref"), TERMS, 20)])
+    (good,) = book.take("bank", "ask", 10**8, HIDDEN_US, 10)
+    assert (good.state, good.reference) == (BillState.PENDING, "ref")
+    done = Done(100, 30, "ref", "CNY", fee_minor=2)
+    assert [bill.state for bill in book.change([steps.after(good, done, TERMS, 40)])] == [BillState.DONE]
+    book.change([steps.after(bad, Failed("no such wallet"), TERMS, 40)])
+    assert (net(book, "user:u1"), net(book, "payouts:bank")) == (-100, 0)
+    assert (net(book, "clearing:bank"), net(book, "fees:bank")) == (102, -2)
+    failed = book.find("payout", "g2")
+    assert failed is not None
+    assert (failed.state, failed.detail, failed.next_us) == (BillState.FAILED, "no such wallet", None)
+    (retried,) = book.change([steps.again(failed, 50)])
+    assert (retried.state, retried.attempt) == (BillState.NEW, 2)
+    assert retried.number == bill_number("payout", "g2", 2)
+    assert book.numbered(failed.number) == book.numbered(retried.number) == retried
+    assert net(book, "user:u1") == -130
+
+
+def test_a_change_that_was_overtaken_is_not_made(book: BillBook) -> None:
+    book.make([payout()], 10)
+    (bill,) = book.take("bank", "start", 10, HIDDEN_US, 1)
+    change = steps.after(bill, Done(100, 30, "r", "CNY"), TERMS, 40)
+    assert len(book.change([change])) == 1
+    assert not book.change([change])
+    assert net(book, "clearing:bank") == 100
+
+
+def test_owners_hear_of_pay_ins_until_they_say_so(book: BillBook) -> None:
+    book.make([payin()], 10)
+    (bill,) = book.take("bank", "start", 10, HIDDEN_US, 1)
+    assert not book.untold(10)
+    book.change([steps.after(bill, Paid(500, 20, "r", "CNY", 3), TERMS, 30)])
+    untold = book.untold(10)
+    assert [(one.source, one.state, one.fee_minor) for one in untold] == [("o1", BillState.DONE, 3)]
+    book.told(untold)
+    assert not book.untold(10)
+    assert (net(book, "sales"), net(book, "clearing:bank"), net(book, "fees:bank")) == (500, -497, -3)
+
+
+def test_a_hurried_bill_is_due_at_once(book: BillBook) -> None:
+    book.make([payin()], 10)
+    (bill,) = book.take("bank", "start", 10, HIDDEN_US, 1)
+    assert not book.take("bank", "ask", 11, HIDDEN_US, 1)
+    book.hurry(bill.id, 11, expires_us=11)
+    (hurried,) = book.take("bank", "ask", 11, HIDDEN_US, 1)
+    assert hurried.expires_us == 11
+
+
+def test_a_notice_is_kept_once(opener: Opener, book: BillBook) -> None:
+    notice = Notice(
+        id="n1", kind="payin", number="N", state=Paid(500, 20, "r", "CNY"), amount_minor=500, currency="CNY",
+        merchant="m", made_us=20,
+    )  # fmt: skip
+    other = msgspec.structs.replace(notice, id="n2")
+    assert book.keep_notices([("bank", notice), ("bank", notice), ("shop", notice)], 30) == 2
+    assert book.keep_notices([("bank", notice), ("bank", other)], 31) == 1
+    kept = book.inbox(10)
+    assert [(one.provider, one.notice) for one in kept] == [("bank", notice), ("shop", notice), ("bank", other)]
+    book.seen(kept[:2])
+    assert [one.notice.id for one in book.inbox(10)] == ["n2"]
+
+
+def test_a_cursor_moves_with_the_bills(opener: Opener, book: BillBook) -> None:
+    assert book.cursor("log") == 0
+    book.make([payout()], 10, ("log", 7))
+    with pytest.raises(BillConflict):
+        book.make([payout(amount_minor=1)], 10, ("log", 8))
+    book.close()
+    again = opener()
+    assert again.cursor("log") == 7
+    again.close()
+
+
+def test_bills_are_listed_and_summed(book: BillBook) -> None:
+    book.make([payout("g1"), payout("g2", 30, "u9"), payin()], 10)
+    taken = book.take("bank", "start", 10, HIDDEN_US, 10)
+    book.change([steps.after(bill, Done(bill.amount_minor, 30, "r", "CNY"), TERMS, 40) for bill in taken[1:2]])
+    assert [bill.source for bill in book.listed()] == ["g1", "g2", "o1"]
+    assert [bill.source for bill in book.listed(kind="payout", user="u9")] == ["g2"]
+    assert [bill.source for bill in book.listed(states=[BillState.DONE])] == ["g1"]
+    first = book.listed(limit=1)
+    assert [bill.source for bill in book.listed(after=first[0].id)] == ["g2", "o1"]
+    assert [bill.source for bill in book.moved("bank", 30, 31)] == ["g1"]
+    assert not book.moved("bank", 31, 99)
+    assert [(one.kind, str(one.state), one.count, one.amount_minor) for one in book.sums()] == [
+        ("payin", "asked", 1, 500), ("payout", "asked", 1, 30), ("payout", "done", 1, 100),
+    ]  # fmt: skip
+
+
+def test_a_held_bill_waits_for_a_person(book: BillBook) -> None:
+    (bill,) = book.make([msgspec.structs.replace(payout(), held=True)], 10)
+    assert bill.state is BillState.HELD
+    assert not book.take("bank", "start", 10**12, HIDDEN_US, 1)
+    book.change([steps.released(bill, 20)])
+    assert [one.source for one in book.take("bank", "start", 20, HIDDEN_US, 1)] == ["g1"]
