@@ -160,6 +160,28 @@ def test_owners_hear_of_pay_ins_until_they_say_so(book: BillBook) -> None:
     assert (net(book, "sales"), net(book, "clearing:bank"), net(book, "fees:bank")) == (500, -497, -3)
 
 
+def test_refunds_come_to_what_was_paid_in_at_most(book: BillBook) -> None:
+    def refund(source: str, amount_minor: int) -> NewBill:
+        return msgspec.structs.replace(
+            payin(source, amount_minor), kind="refund", of="o1", subject="late", expires_us=None
+        )
+
+    with pytest.raises(NotCovered):
+        book.make([refund("r1", 1)], 10)
+    book.make([payin()], 10)
+    (bill,) = book.take("bank", "start", 10, HIDDEN_US, 1)
+    book.change([steps.after(bill, Paid(500, 20, "r", "CNY"), TERMS, 30)])
+    book.make([refund("r1", 300)], 40)
+    book.make([refund("r1", 300)], 40)
+    with pytest.raises(NotCovered) as refused:
+        book.make([refund("r2", 201)], 40)
+    assert refused.value.available_minor == 200
+    (part,) = book.take("bank", "start", 40, HIDDEN_US, 1)
+    book.change([steps.after(part, Failed("account closed"), TERMS, 50)])
+    book.make([refund("r2", 500)], 60)
+    assert (net(book, "sales"), net(book, "refunds:bank")) == (0, 500)
+
+
 def test_a_hurried_bill_is_due_at_once(book: BillBook) -> None:
     book.make([payin()], 10)
     (bill,) = book.take("bank", "start", 10, HIDDEN_US, 1)

@@ -199,7 +199,8 @@ class BillBook(Protocol):
     def make(self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None) -> list[KeptBill]:
         """Put bills into the book, all or none; return them, or those that are there already, in order.
 
-        `cursor` (a name and a number) is kept in the same step. Raises BillConflict, NotCovered.
+        `cursor` (a name and a number) is kept in the same step. Raises BillConflict, and NotCovered for a payout that
+        the balance does not cover, and for refunds that would come to more than was paid in.
         """
 
     def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:

@@ -89,6 +89,10 @@ class SqliteBillBook:
             return found
         if bill.covered_minor is not None:
             self._check_covered(bill.campaign, user_account(bill.user), bill.amount_minor, bill.covered_minor)
+        if bill.kind == "refund":
+            row = self._run("refundable", of=bill.of).fetchone()
+            if row is None or bill.amount_minor > row[0]:
+                raise NotCovered(0 if row is None else row[0])
         account = bill.account or SALES
         values = msgspec.structs.asdict(bill) | {
             "account": account,

@@ -35,6 +35,12 @@ UNION ALL
 SELECT bill FROM numbers WHERE number = :number
 LIMIT 1;
 
+-- name: refundable
+-- What was paid in, less what goes back already.
+SELECT amount_minor - (SELECT coalesce(sum(amount_minor), 0) FROM bills
+                        WHERE kind = 'refund' AND of_source = :of AND state NOT IN ('failed', 'cancelled'))
+  FROM bills WHERE kind = 'payin' AND source = :of AND state IN ('done', 'paid_late');
+
 -- name: to_start
 SELECT id FROM bills
  WHERE state = 'new' AND provider = :provider AND kind = :kind AND next_us <= :now_us

@@ -36,6 +36,7 @@ CREATE INDEX bills_to_start ON bills (provider, kind, next_us) WHERE state = 'ne
 CREATE INDEX bills_to_ask ON bills (provider, kind, next_us) WHERE next_us IS NOT NULL AND state <> 'new';
 CREATE INDEX bills_untold ON bills (id)
     WHERE is_told = 0 AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled');
+CREATE INDEX refunds_of ON bills (of_source) WHERE kind = 'refund';
 CREATE INDEX bills_of_user ON bills ("user", id);
 CREATE INDEX bills_of_state ON bills (state, id);
 CREATE INDEX bills_moved ON bills (provider, done_us) WHERE done_us IS NOT NULL;

@@ -1,0 +1,365 @@
+"""The payments part over a real book and the sandbox's bank, by a provider that loses answers before and after."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from redrush.core.money.numbers import bill_number
+from redrush.errors import RedrushError
+from redrush.ports.bill_book import BillState, KeptBill, NewBill, NotCovered
+from redrush.ports.provider import Absent, Notice, Paid, Rejected, Terms, Unknown
+from redrush.ports.records import Balance
+from redrush.providers.sandbox.bank import Bank, BankTerms
+from redrush.providers.sandbox.direct import DirectPayIn, DirectPayOut
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.settle.paying.payments import Payments
+from redrush.settle.paying.teller import Provider
+
+TERMS = Terms(
+    currency="CNY", calls_per_s=5_000, queries_per_s=5_000, longest_silence_s=0.05, deadline_s=2.0,
+    looks_s=(0.02, 0.05, 0.1), expires_min_s=0.1,
+)  # fmt: skip
+
+
+class Clock:
+    """The loop's time as an instant; `ahead_us` can be moved."""
+
+    def __init__(self) -> None:
+        self.ahead_us = 1_800_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.ahead_us + int(asyncio.get_running_loop().time() * 1e6)
+
+
+class Lossy:
+    """Loses a share of all calls: half of them before they are heard, half of them after they had their effect."""
+
+    def __init__(self, inner: Any, share: float, seed: int) -> None:
+        self._inner = inner
+        self._share = share
+        self._draw = random.Random(seed)
+
+    @property
+    def terms(self) -> Terms:
+        return TERMS
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def call(argument: object) -> Any:
+            lost = self._draw.random()
+            if lost < self._share / 2:
+                return Unknown("lost before")
+            answer = await getattr(self._inner, name)(argument)
+            return Unknown("lost after") if lost < self._share else answer
+
+        return call
+
+
+class Won:
+    """Everybody was granted this much."""
+
+    def __init__(self, granted_minor: int = 0) -> None:
+        self.granted_minor = granted_minor
+
+    def balance(self, campaign: str, account: str) -> Balance:
+        return Balance(0, self.granted_minor)
+
+
+class World(msgspec.Struct):
+    payments: Payments
+    bank: Bank
+    book: SqliteBillBook
+    clock: Clock
+
+
+@asynccontextmanager
+async def world(
+    path: Path, *, lost: float = 0.0, seed: int = 1, bank: Bank | None = None, terms: BankTerms | None = None,
+    granted_minor: int = 0,
+) -> AsyncIterator[World]:  # fmt: skip
+    clock = Clock()
+    bank = bank or Bank(terms=terms)
+    book = SqliteBillBook.open_path(path / "payments.db")
+    pay_in: Any = Lossy(DirectPayIn(bank, clock), lost, seed)
+    pay_out: Any = Lossy(DirectPayOut(bank, clock), lost, seed + 1)
+    provider = Provider("bank", pay_in, pay_out)
+    payments = Payments(book, Won(granted_minor), {"bank": provider}, clock)
+    payments.start()
+    try:
+        yield World(payments, bank, book, clock)
+    finally:
+        await payments.stop()
+        book.close()
+
+
+def payout(source: str, amount_minor: int = 100, user: str = "u") -> NewBill:
+    return NewBill(
+        kind="payout", source=source, campaign="c", user=user, provider="bank", currency="CNY",
+        amount_minor=amount_minor, subject="red packet", to=user,
+    )  # fmt: skip
+
+
+async def charge(one: World, source: str = "hold:1", amount_minor: int = 500, lasts_s: float = 60.0) -> KeptBill:
+    return await one.payments.charge(
+        source, campaign="c", user="u", provider="bank", currency="CNY", amount_minor=amount_minor,
+        subject="a phone", expires_us=one.clock() + int(lasts_s * 1e6),
+    )  # fmt: skip
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await story()
+
+    asyncio.run(main())
+
+
+def sums(bank: Bank) -> dict[tuple[str, str], tuple[int, int, int]]:
+    return {(one.kind, one.state): (one.count, one.amount_minor, one.fee_minor) for one in bank.sums()}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_everybody_is_paid_once_whatever_gets_lost(tmp_path: Path, seed: int) -> None:
+    async def story() -> None:
+        async with world(tmp_path, lost=0.4, seed=seed) as one:
+            one.book.make([payout(f"g{number}", 100 + number) for number in range(60)], one.clock())
+            await until(lambda: len(one.book.listed(states=[BillState.DONE])) == 60)
+            total = sum(100 + number for number in range(60))
+            assert sums(one.bank) == {("payout", "done"): (60, total, 0)}
+            assert one.book.balance("c", "clearing:bank").net_minor == total
+            assert one.book.balance("c", "payouts:bank").net_minor == 0
+
+    run(story)
+
+
+def test_a_payment_is_shown_and_its_owner_hears_of_it_once_it_is_paid(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            heard: list[KeptBill] = []
+            failures = iter([RedrushError("not now")])
+
+            async def hear(bill: KeptBill) -> None:
+                if (fault := next(failures, None)) is not None:
+                    raise fault
+                heard.append(bill)
+
+            one.payments.on_ended("hold:", hear)
+            opened = await charge(one)
+            assert opened.state is BillState.OPEN
+            assert opened.detail == f"qr:sandbox://pay/{opened.number}"
+            assert (await charge(one)).number == opened.number
+            one.bank.pay(opened.number, one.clock())
+            paid = await one.payments.ask("hold:1")
+            assert paid is not None
+            await until(lambda: bool(heard))
+            assert [(bill.source, bill.state, bill.fee_minor) for bill in heard] == [("hold:1", BillState.DONE, 3)]
+            assert one.book.balance("c", "sales").net_minor == 500
+
+    run(story)
+
+
+def test_what_is_closed_is_closed_at_the_provider_first(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, lost=0.3) as one:
+            opened = await charge(one)
+            closed = await one.payments.close("hold:1", wait_s=10)
+            assert closed is not None
+            assert closed.state is BillState.CLOSED
+            assert one.bank.pay(opened.number, one.clock()) == one.bank.state(opened.number, one.clock())
+            assert sums(one.bank) == {("payin", "closed"): (1, 500, 0)}
+
+    run(story)
+
+
+def test_an_order_that_nobody_pays_is_closed_when_its_time_is_over(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            await charge(one, lasts_s=0.3)
+            await until(lambda: bool(one.book.listed(states=[BillState.CLOSED])))
+            assert one.book.balance("c", "sales").net_minor == 0
+
+    run(story)
+
+
+def test_who_pays_while_it_is_closed_has_paid(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            opened = await charge(one)
+            one.bank.pay(opened.number, one.clock())
+            ended = await one.payments.close("hold:1")
+            assert ended is not None
+            assert ended.state is BillState.DONE
+
+    run(story)
+
+
+def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path) -> None:
+    """No provider should do so: it is booked as it is, and refunded whole."""
+
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            opened = await charge(one)
+            await one.payments.close("hold:1")
+            one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
+            notice = Notice(
+                id="n1", kind="payin", number=opened.number, state=Paid(500, 1, "r", "CNY"), amount_minor=500,
+                currency="CNY", merchant="m", made_us=1,
+            )  # fmt: skip
+            await one.payments.notices_kept("bank", [notice])
+            await until(lambda: bool(one.book.listed(kind="refund", states=[BillState.DONE])))
+            late = one.book.find("payin", "hold:1")
+            assert late is not None
+            assert late.state is BillState.PAID_LATE
+            assert one.book.balance("c", "clearing:bank").net_minor == 0
+            assert sums(one.bank)["refund", "done"] == (1, 500, 0)
+
+    run(story)
+
+
+def test_a_notice_that_is_not_our_bill_is_not_believed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            opened = await charge(one)
+            right = Notice(
+                id="n1", kind="payin", number=opened.number, state=Paid(500, 1, "r", "CNY"), amount_minor=500,
+                currency="CNY", merchant="m", made_us=1,
+            )  # fmt: skip
+            wrong = [
+                msgspec.structs.replace(right, id="n2", amount_minor=501),
+                msgspec.structs.replace(right, id="n3", number=bill_number("payin", "other")),
+                msgspec.structs.replace(right, id="n4", kind="payout"),
+                msgspec.structs.replace(right, id="n5", currency="USD"),
+            ]
+            await one.payments.notices_kept("bank", [right, *wrong])
+            await until(lambda: not one.book.inbox(1))
+            assert one.payments.refused_notices == 4
+            assert (await one.payments.ask("hold:1", 0.3)) is not None
+            assert one.book.balance("c", "sales").net_minor == 0, "nobody has paid, whatever was said"
+
+    run(story)
+
+
+def test_refused_payouts_go_back_and_can_be_paid_out_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, terms=BankTerms(min_minor=50), granted_minor=200) as one:
+            one.book.make([payout("g1", 49)], one.clock())
+            await until(lambda: bool(one.book.listed(states=[BillState.FAILED])))
+            assert (await one.payments.owned("c", "u")).available_minor == 200
+            one.book.make([payout("g2", 150)], one.clock())
+            await until(lambda: bool(one.book.listed(states=[BillState.DONE])))
+            owned = await one.payments.owned("c", "u")
+            assert (owned.available_minor, owned.waiting_minor, owned.paid_minor) == (50, 0, 150)
+
+    run(story)
+
+
+def test_what_nobody_confirms_goes_back_to_the_balance(tmp_path: Path) -> None:
+    async def story() -> None:
+        terms = BankTerms(confirms=True, confirm_within_us=400_000)
+        async with world(tmp_path, terms=terms, granted_minor=200) as one:
+            one.book.make([payout("g1"), payout("g2")], one.clock())
+            await until(lambda: len(one.book.listed(states=[BillState.CONFIRMING])) == 2)
+            assert (await one.payments.owned("c", "u")).available_minor == 0
+            confirmed = one.book.find("payout", "g1")
+            assert confirmed is not None
+            assert confirmed.detail
+            one.bank.confirm(confirmed.number, one.clock())
+            await until(lambda: len(one.book.listed(states=[BillState.DONE, BillState.CANCELLED])) == 2)
+            owned = await one.payments.owned("c", "u")
+            assert (owned.available_minor, owned.paid_minor) == (100, 100)
+
+    run(story)
+
+
+def test_balances_are_spent_and_credited_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, granted_minor=100) as one:
+            paying = {"campaign": "c", "user": "u", "account": "sponsor"}
+            assert await one.payments.spend("packet:1", amount_minor=80, **paying)
+            assert not await one.payments.spend("packet:1", amount_minor=80, **paying)
+            with pytest.raises(NotCovered):
+                await one.payments.spend("packet:2", amount_minor=21, **paying)
+            assert await one.payments.credit("packet:1", amount_minor=30, **paying)
+            assert (await one.payments.owned("c", "u")).available_minor == 50
+
+    run(story)
+
+
+def test_a_provider_that_is_away_is_left_alone_and_then_everything_is_paid(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, lost=1.0) as one:
+            one.book.make([payout(f"g{number}") for number in range(40)], one.clock())
+            teller = one.payments.tellers["bank"]
+            await until(lambda: teller.away_s > 0.2)
+            asked = teller.counts.starts
+            assert asked < 40
+            lossy: Any = teller.provider.pay_out
+            lossy._share = 0.0
+            await until(lambda: len(one.book.listed(states=[BillState.DONE])) == 40)
+            assert sums(one.bank)["payout", "done"] == (40, 4_000, 0)
+
+    run(story)
+
+
+def test_a_payments_part_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Cut off in the midst, again and again: what was asked is asked for."""
+    bank = Bank(terms=BankTerms(takes_us=1_000))
+
+    async def life(seed: int) -> bool:
+        draw = random.Random(seed)
+        book = SqliteBillBook.open_path(tmp_path / "payments.db")
+        clock = Clock()
+        book.make([payout(f"g{number}") for number in range(50)], clock())
+        slow: Any = Lossy(DirectPayOut(bank, clock), 0.1, seed)
+        payments = Payments(book, Won(), {"bank": Provider("bank", None, slow)}, clock)
+        payments.start()
+        await asyncio.sleep(draw.uniform(0.0, 0.1))
+        done = len(book.listed(states=[BillState.DONE])) == 50
+        for task in payments._tasks:
+            task.cancel()
+        await asyncio.gather(*payments._tasks, return_exceptions=True)
+        payments._thread.shutdown()
+        book.close()
+        return done
+
+    lives = 0
+    while not asyncio.run(life(lives)):
+        lives += 1
+        assert lives < 200
+    assert lives > 1
+    assert sums(bank)["payout", "done"] == (50, 5_000, 0)
+
+
+def test_nobody_is_said_to_have_failed_on_one_refusal(tmp_path: Path) -> None:
+    """A refusal after an answer that was lost: the first try had been heard."""
+    bank = Bank()
+
+    class Strange(DirectPayOut):
+        async def start(self, bill: Any) -> Any:
+            await super().start(bill)
+            return Rejected("the number was used", final=True)
+
+    async def story() -> None:
+        book = SqliteBillBook.open_path(tmp_path / "payments.db")
+        clock = Clock()
+        strange = Strange(bank, clock, TERMS)
+        payments = Payments(book, Won(), {"bank": Provider("bank", None, strange)}, clock)
+        payments.start()
+        book.make([payout("g1")], clock())
+        await until(lambda: bool(book.listed(states=[BillState.DONE, BillState.FAILED])))
+        assert [bill.state for bill in book.listed()] == [BillState.DONE]
+        assert await strange.find(bill_number("payout", "g1", 2)) == Absent()
+        await payments.stop()
+        book.close()
+
+    run(story)
