@@ -111,9 +111,9 @@ def test_rounds_beside_each_other_show_the_leftover_that_they_really_got(
         await open_pots(store, sealed.campaign)
         await store.claim(claims_of("flash", ["a", "b", "c"]), flash.opens_us)
         for round_ in (flash, evening):
-            target = destination(sealed.campaign, round_, round_.closes_us)
-            moved = await store.take(round_.id, 9, transfer_id(round_))
-            await store.give(target, moved, transfer_id(round_))
+            target = destination(sealed.campaign, round_.pots[0], round_.closes_us)
+            moved = await store.take(round_.id, 9, transfer_id(round_.pots[0]))
+            await store.give(target, moved, transfer_id(round_.pots[0]))
         await store.claim(claims_of("morning", ["d", "e", "f"]), morning.closes_us - 1)
         await store.close()
 

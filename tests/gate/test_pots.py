@@ -15,6 +15,7 @@ from redrush.gate.gate import CannotServe, Gate
 from redrush.gate.lanes import SetPot
 from redrush.gate.manners import Home
 from redrush.gate.pots import OPENED_AT_ONCE_MAX, warm_up
+from redrush.ports.store import PotTerms
 from redrush.stores.memory import MemoryStore
 from tests.gate.sets import many_sets
 from tests.gate.world import OPENS_US, RECEIPT_RING, TICKET_RING, rounds_of, running_gate
@@ -63,7 +64,7 @@ async def test_an_open_small_pot_costs_a_gate_two_hundred_bytes_at_most() -> Non
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            pots = {name: SetPot(name, share, lane, complete=True) for name in names}
+            pots = {name: SetPot(PotTerms(name, share), lane, complete=True) for name in names}
             for pot in pots.values():
                 pot.desk = gate.rounds["r1"]
             taken = tracemalloc.get_traced_memory()[0] - before
@@ -87,7 +88,10 @@ async def test_pots_are_opened_in_calls_of_a_bounded_size_one_set_after_the_othe
                 await inner(terms)
 
             store.open = count  # type: ignore[method-assign, assignment]
-            pots += [SetPot(f"{name}/{n}", Slots(n, 1), lane, complete=False) for n in range(OPENED_AT_ONCE_MAX + 5)]
+            pots += [
+                SetPot(PotTerms(f"{name}/{n}", Slots(n, 1)), lane, complete=False)
+                for n in range(OPENED_AT_ONCE_MAX + 5)
+            ]
         await warm_up(pots)
         assert opened == [OPENED_AT_ONCE_MAX, 5] * 2
         assert all(pot.open and pot.warm for pot in pots)

@@ -74,7 +74,7 @@ class Site:
 
 @asynccontextmanager
 async def serving(*dsns: str, campaign: Campaign = CAMPAIGN, query_max_s: float = QUERY_MAX_S) -> AsyncIterator[Site]:
-    writers = {round_.id: GrantWriter(campaign, round_, AMOUNTS, RECEIPT_RING) for round_ in campaign.rounds}
+    writers = {pot.id: GrantWriter(campaign, pot, AMOUNTS, RECEIPT_RING) for pot in campaign.pots}
 
     queries = Queries(
         campaign,

@@ -7,7 +7,7 @@ import pytest
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Leftover, Slots
 from redrush.errors import RedrushError
 from redrush.ports.store import Given, StoreFailed, Taken
-from redrush.settle.closing import Closer, Moved, close_round
+from redrush.settle.closing import Closer, Moved, close_pot
 from redrush.stores.memory import MemoryStore
 from tests.settle.event import OPENS_US, campaign_of, open_pots, rush
 
@@ -104,7 +104,7 @@ def test_leftover_can_be_claimed_in_the_next_round() -> None:
     async def scenario() -> None:
         campaign, _ = campaign_of(10, 5)
         store = await opened_store(campaign, claims=(7,))
-        moved = await close_round(store, campaign, campaign.rounds[0], campaign.rounds[0].closes_us)
+        moved = await close_pot(store, campaign, campaign.pots[0], campaign.rounds[0].closes_us)
         assert moved == Moved("r1", "r2", (Slots(7, 3),))
         await rush(store, campaign.rounds[1], users=20)
         assert (await store.state("r2")).claimed_ever == 8
@@ -117,7 +117,7 @@ def test_a_round_is_not_closed_before_its_instant() -> None:
         campaign, _ = campaign_of(10)
         store = await opened_store(campaign)
         with pytest.raises(ValueError, match="open until"):
-            await close_round(store, campaign, campaign.rounds[0], campaign.rounds[0].closes_us - 1)
+            await close_pot(store, campaign, campaign.pots[0], campaign.rounds[0].closes_us - 1)
         assert await moves(store) == []
 
     asyncio.run(scenario())
@@ -127,9 +127,9 @@ def test_closing_again_changes_nothing_however_late() -> None:
     async def scenario() -> None:
         campaign, _ = campaign_of(10, 5, 4)
         store = await opened_store(campaign, claims=(7, 8, 0))
-        first = await close_round(store, campaign, campaign.rounds[0], campaign.rounds[0].closes_us)
+        first = await close_pot(store, campaign, campaign.pots[0], campaign.rounds[0].closes_us)
         before = await store.log(0, 1000)
-        again = await close_round(store, campaign, campaign.rounds[0], campaign.rounds[-1].closes_us + 10**12)
+        again = await close_pot(store, campaign, campaign.pots[0], campaign.rounds[-1].closes_us + 10**12)
         assert again == first
         assert await store.log(0, 1000) == before
 

@@ -8,7 +8,7 @@ import pytest
 from redrush.core.rush.additions import Added
 from redrush.core.rush.campaign import RETURNED_POT, Slots
 from redrush.ports.store import StoreFailed
-from redrush.settle.closing import close_round
+from redrush.settle.closing import close_pot
 from redrush.settle.joining import join
 from tests.settle.event import OPENS_US, SECOND_US, campaign_of
 from tests.settle.test_closing import DyingStore, opened_store
@@ -37,9 +37,9 @@ def test_added_packets_come_to_where_the_others_are_whatever_breaks_off(
         campaign, _ = campaign_of(10, 5)
         store = await opened_store(campaign, claims=())
         if closed_at_us is not None:
-            for round_ in campaign.rounds:
-                if round_.closes_us <= closed_at_us:
-                    await close_round(store, campaign, round_, closed_at_us)
+            for pot in campaign.pots:
+                if pot.closes_us <= closed_at_us:
+                    await close_pot(store, campaign, pot, closed_at_us)
         now_us = closed_at_us or OPENS_US
         store.operations_left = dies_after
         try:

@@ -10,7 +10,7 @@ from redrush.errors import RedrushError
 from redrush.ports.news import Refilled, SoldOut
 from redrush.ports.store import Grant, Held, PotTerms
 from redrush.settle import rebalance
-from redrush.settle.rebalance import COMPLETE_AGAIN_US, LAST_MOVE_US, TELL_AGAIN_US, Rebalancer, RoundRebalancer
+from redrush.settle.rebalance import COMPLETE_AGAIN_US, LAST_MOVE_US, TELL_AGAIN_US, PotRebalancer, Rebalancer
 from redrush.stores.memory import MemoryStore
 from tests.settle.breakable import BreakableStore, HeardLine
 from tests.settle.event import campaign_of
@@ -26,14 +26,15 @@ class World:
     def __init__(self, campaign: Campaign, sets: Sets) -> None:
         self.campaign = campaign
         self.round = campaign.rounds[0]
+        self.pot = campaign.pots[0]
         self.sets = sets
         self.clock = SetClock()
         self.told: list[object] = []
         self.faults: list[RedrushError] = []
         self.rebalancer = self.another()
 
-    def another(self) -> RoundRebalancer:
-        return RoundRebalancer(self.sets, self.round, self.clock, tell=self.told.append, on_fault=self.faults.append)
+    def another(self) -> PotRebalancer:
+        return PotRebalancer(self.sets, self.pot, self.clock, tell=self.told.append, on_fault=self.faults.append)
 
     async def look(self, looks: int = 1) -> None:
         for _ in range(looks):

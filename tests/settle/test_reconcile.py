@@ -14,7 +14,7 @@ import pytest
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import ConfigError, RedrushError
 from redrush.records.sqlite import SqliteRecords
-from redrush.settle.closing import close_round
+from redrush.settle.closing import close_pot
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
@@ -34,10 +34,10 @@ async def hold_event(data_dir: Path, campaign: Campaign, amounts: "array[int]", 
     first, second = campaign.rounds
     await open_pots(store, campaign)
     await rush(store, first, users=12, batch=4)
-    await close_round(store, campaign, first, first.closes_us)
+    await close_pot(store, campaign, first.pots[0], first.closes_us)
     await rush(store, second, users=20, batch=5)
     if not unrecorded_users:
-        await close_round(store, campaign, second, second.closes_us)
+        await close_pot(store, campaign, second.pots[0], second.closes_us)
     await recorder.stop()
     await recording
     await rush(store, second, users=unrecorded_users, batch=1, prefix="late")

@@ -75,7 +75,7 @@ class World:
         slots = await self.stores[source].take(round_id, count, transfer)
         await self.stores[target].give(round_id, slots, transfer)
 
-    async def close_round(self, set_: str, round_id: str, destination: str) -> None:
+    async def close_pot(self, set_: str, round_id: str, destination: str) -> None:
         store = self.stores[set_]
         transfer = f"leftover:{round_id}:{set_}"
         slots = await store.take(round_id, (await store.state(round_id)).left, transfer)
@@ -91,10 +91,10 @@ class World:
         await self.move("s1", "s3", "r1", 2, "rebalance:r1:c:s3")
         await self.claim("s1", "r1", 15)
         for set_ in SETS:
-            await self.close_round(set_, "r1", "r2")
+            await self.close_pot(set_, "r1", "r2")
         for set_ in SETS:
             await self.claim(set_, "r2", 7)
-            await self.close_round(set_, "r2", RETURNED_POT)
+            await self.close_pot(set_, "r2", RETURNED_POT)
 
     @asynccontextmanager
     async def recording(self, *, trim: bool = True) -> AsyncIterator[dict[str, Recorder]]:

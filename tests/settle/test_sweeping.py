@@ -7,7 +7,7 @@ import pytest
 
 from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.errors import RedrushError
-from redrush.settle.rebalance import RoundRebalancer
+from redrush.settle.rebalance import PotRebalancer
 from redrush.settle.sweeping import GRACE_US, SetsCloser
 from tests.settle.breakable import BreakableStore
 from tests.settle.event import campaign_of
@@ -40,7 +40,7 @@ class World:
     async def settle(self, rounds: int = 1) -> bool:
         """Let the closer go once through the first `rounds` rounds; return whether all are settled."""
         self.clock.instant_us = max(self.clock.instant_us, self.campaign.rounds[rounds - 1].closes_us + GRACE_US)
-        closed = [round_ for round_ in self.campaign.rounds[:rounds] if round_.id in self.closer.unsettled]
+        closed = [pot for pot in self.campaign.pots[:rounds] if pot.id in self.closer.unsettled]
         return not closed or await self.closer.settle_all(closed)
 
     async def left(self, pot: str) -> dict[str, int]:
@@ -162,8 +162,8 @@ async def test_a_rebalancer_that_slept_through_the_closing_leaves_nothing_behind
     """It is stopped between its take and its give, while somebody else completes the move and the round is closed."""
     round_ = world.campaign.rounds[0]
     seen_by_it = {set_id: BreakableStore(store.store) for set_id, store in world.sets.items()}
-    rebalancer = RoundRebalancer(
-        seen_by_it, round_, SetClock(round_.opens_us), tell=lambda _news: None, on_fault=world.faults.append
+    rebalancer = PotRebalancer(
+        seen_by_it, round_.pots[0], SetClock(round_.opens_us), tell=lambda _news: None, on_fault=world.faults.append
     )
     await claim_all(world.sets["s1"], round_, "a")
     goes_on = seen_by_it["s1"].stand_still("give")
@@ -195,8 +195,8 @@ def test_closers_and_rebalancers_at_once_under_random_faults_settle_every_round(
             for store in sets.values():
                 store.rng, store.fault_rate = random.Random(rng.random()), 0.15
             stuck = SetClock(campaign.rounds[0].opens_us)
-            rebalancer = RoundRebalancer(
-                sets, campaign.rounds[0], stuck, tell=lambda _news: None, on_fault=world.faults.append
+            rebalancer = PotRebalancer(
+                sets, campaign.pots[0], stuck, tell=lambda _news: None, on_fault=world.faults.append
             )
             granted = 0
             for step in range(60):

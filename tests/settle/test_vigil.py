@@ -14,7 +14,7 @@ from redrush.ports.examined import Examinable
 from redrush.ports.store import Claim, Grant, PotTerms
 from redrush.records.postgres import ExaminedDatabase, PostgresRecords
 from redrush.records.sqlite import SqliteRecords
-from redrush.settle.closing import close_round
+from redrush.settle.closing import close_pot
 from redrush.settle.reconcile.vigil import Vigil
 from redrush.settle.recorder import Recorder
 from redrush.stores.memory import MemoryStore
@@ -49,7 +49,7 @@ class Recorded:
         """Hold the first round, and record it."""
         await open_pots(self.store, CAMPAIGN)
         await rush(self.store, FIRST, users=190, batch=7)
-        await close_round(self.store, CAMPAIGN, FIRST, FIRST.closes_us)
+        await close_pot(self.store, CAMPAIGN, FIRST.pots[0], FIRST.closes_us)
         await self.record()
 
     def look_at_all(self) -> list[str]:
@@ -93,8 +93,8 @@ async def test_a_sound_event_has_no_problems_while_it_goes_on(recorded: Recorded
     await recorded.record()
     assert recorded.vigil.behind == 0, "nothing has been looked at since"
     assert recorded.look_at_all() == []
-    await close_round(recorded.store, CAMPAIGN, SECOND, SECOND.closes_us)
-    await close_round(recorded.store, CAMPAIGN, THIRD, THIRD.closes_us)
+    await close_pot(recorded.store, CAMPAIGN, SECOND.pots[0], SECOND.closes_us)
+    await close_pot(recorded.store, CAMPAIGN, THIRD.pots[0], THIRD.closes_us)
     await recorded.record()
     assert recorded.look_at_all() == []
     assert recorded.look_at_all() == []

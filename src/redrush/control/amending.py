@@ -177,16 +177,16 @@ def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str |
 
 
 def _with_leftover(change: Change, before: Campaign, after: Campaign, now_us: int) -> Change:
-    """Refuse a change of times that would send the leftover of a round that is over somewhere else than it went."""
+    """Refuse a change of times that would send the leftover of a pot that is over somewhere else than it went."""
     if not change.what.startswith("round "):
         return change
-    for round_ in before.rounds:
-        if round_.closes_us > now_us + AHEAD_US:
+    for pot in before.pots:
+        if pot.closes_us > now_us + AHEAD_US:
             continue
-        now = after.round(round_.id)
+        now = after.pot(pot.id)
         assert now is not None
-        if destination(before, round_, round_.closes_us) != destination(after, now, now.closes_us):
-            why = f"the leftover of round {round_.id}, which is over, would have gone somewhere else"
+        if destination(before, pot, pot.closes_us) != destination(after, now, now.closes_us):
+            why = f"the leftover of round {pot.round.id}, which is over, would have gone somewhere else"
             return msgspec.structs.replace(change, refused=why)
     return change
 

@@ -117,9 +117,9 @@ class Overview:
         store, now_us = self._stores[set_id], self._clock.now_us()
         pots = [RETURNED_POT]
         pots += [
-            round_.id
-            for round_ in self._campaign.rounds
-            if round_.opens_us - self._warm_up_us <= now_us < round_.closes_us and set_id in self._sets_of(round_.id)
+            pot.id
+            for pot in self._campaign.pots
+            if pot.opens_us - self._warm_up_us <= now_us < pot.closes_us and set_id in self._sets_of(pot.id)
         ]
         for pot in pots:
             try:

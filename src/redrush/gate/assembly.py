@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from redrush.core.rush.campaign import Round
+from redrush.core.rush.campaign import Pot
 from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.admission import Admission
 from redrush.gate.answer_times import AnswerTimes
@@ -20,7 +20,7 @@ from redrush.ports.store import StoreFailed
 def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, once, by the wiring
     event: Event,
     limits: Limits,
-    homes: Callable[[Round], Sequence[Home]],
+    homes: Callable[[Pot], Sequence[Home]],
     *,
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],
@@ -28,7 +28,7 @@ def build_gate(  # noqa: PLR0913 - everything a gate needs is handed in here, on
     asking: AskingLimits | None = None,
     clock_check: ClockCheck | None = None,
 ) -> Gate:
-    """Return the gate of an event; more of them may be added to it. `homes` are the sets of a round, in order.
+    """Return the gate of an event; more of them may be added to it. `homes` are the sets of a pot, in order.
 
     Whether other gates claim from the same sets is for their stores to say (`knows_all`). `failed` hears of each store
     that has failed for good, and of faults that nobody thought of; a set that is only away is not told. `asking`: how

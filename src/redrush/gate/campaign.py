@@ -78,15 +78,16 @@ class ServedCampaign:
         if self.exchange is not None:
             self._offer_exchange(self.exchange)
 
-    def add_round(self, knows: Knowledge) -> Rush:
-        """Have a rush in the pots of `knows`, and return it."""
+    def add_round(self, parts: Sequence[Knowledge]) -> Rush:
+        """Have a rush in the pots of a round, of which `parts` know, and return it."""
         event, floor = self.event, self._floor
-        granted = GrantedAnswers(GrantWriter(event.campaign, knows.round, event.amounts, event.receipts))
+        (knows,) = parts
+        granted = GrantedAnswers(GrantWriter(event.campaign, knows.pot, event.amounts, event.receipts))
         rush = Packets(knows, floor, granted, event.audience)
         view = RoundView(rush, floor.now_us, event.policy.interval_ms, floor.times)
         self.rounds.append(rush)
         self._views.append(view)
-        suffix = b"/rounds/" + knows.round.id.encode("ascii")
+        suffix = b"/rounds/" + rush.round.id.encode("ascii")
         self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush)
         self.offers[suffix] = self._public(self._sampled(view))
         return rush

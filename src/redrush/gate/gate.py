@@ -11,12 +11,12 @@ from typing import Final
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.histogram import Histogram
 from redrush.core.load.levels import AdmissionTerms
-from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.campaign import Campaign, Pot, Round
 from redrush.core.steering.figures import Interface
 from redrush.errors import RedrushError
 from redrush.gate.campaign import CHALLENGE, Event, ServedCampaign
 from redrush.gate.exchange import Exchange
-from redrush.gate.knowledge.knowledge import Everything, Others
+from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
 from redrush.gate.lanes import Lane, SetPot
 from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.pots import warm_up
@@ -27,7 +27,7 @@ from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.reader import Limits
 from redrush.http.route import Fixed
 from redrush.http.site import Site
-from redrush.ports.store import StoreFailed
+from redrush.ports.store import PotTerms, StoreFailed
 
 POTS_MAX: Final = 262_144
 """Pots of rounds that a gate knows at a time, in all sets together: some thousand campaigns, 1 KB each."""
@@ -48,7 +48,9 @@ class Gate:
         self.campaigns: dict[str, ServedCampaign] = {}
         """What is served, by the campaign's id, in the order in which it was added."""
         self.rounds: dict[str, Rush] = {}
-        """All rounds of all campaigns, by the id of their pot."""
+        """All rounds of all campaigns, by name."""
+        self.pots: dict[str, Knowledge] = {}
+        """What is known of all their pots, by the pots' ids."""
         self.lanes: dict[str, Lane] = {}
         """To each set, by its id."""
         self.gauge = Gauge(parked=0, parked_max=limits.parked_max)
@@ -82,45 +84,52 @@ class Gate:
 
     # -- campaigns
 
-    async def add(self, event: Event, homes: Callable[[Round], Sequence[Home]]) -> ServedCampaign:
-        """Serve one more campaign from now on, while others go on; `homes` are the sets of a round, in order.
+    async def add(self, event: Event, homes: Callable[[Pot], Sequence[Home]]) -> ServedCampaign:
+        """Serve one more campaign from now on, while others go on; `homes` are the sets of a pot, in order.
 
         Where this process knows all of a store, pots are opened before anything is served; otherwise `AmongOthers.add`
         has to hear of it next. Raises CannotServe, and what stores raise: then nothing is served of it.
         """
         served = self.make(event, homes)
         try:
-            known = [rush for rush in served.rounds if isinstance(rush.knows, Everything)]
-            await warm_up([pot for rush in known for pot in rush.pots])
-            for rush in known:
-                await rush.knows.learn()
+            known = [part for rush in served.rounds for part in rush.parts if isinstance(part, Everything)]
+            await warm_up([pot for part in known for pot in part.pots])
+            for part in known:
+                await part.learn()
             self.serve(served)
         except BaseException:
             self._forget(served)
             raise
         return served
 
-    def make(self, event: Event, homes: Callable[[Round], Sequence[Home]]) -> ServedCampaign:
+    def make(self, event: Event, homes: Callable[[Pot], Sequence[Home]]) -> ServedCampaign:
         """Return a campaign that nobody can reach yet. Raises CannotServe."""
         campaign = event.campaign
         homes_of = self._homes_of(campaign, campaign.rounds, homes)
         served = ServedCampaign(event, self._floor, self._sampling)
         for round_ in campaign.rounds:
-            served.add_round(self._knowledge(round_, homes_of[round_.id]))
+            served.add_round(self._parts(round_, homes_of))
         return served
 
-    def _knowledge(self, round_: Round, sets: Sequence[Home]) -> Everything | Others:
+    def _parts(self, round_: Round, homes_of: Mapping[str, Sequence[Home]]) -> list[Knowledge]:
+        """Return what is known of each pot of the round."""
+        return [self._knowledge(pot, homes_of[pot.id]) for pot in round_.pots]
+
+    def _knowledge(self, pot: Pot, sets: Sequence[Home]) -> Everything | Others:
         form = Everything if all(one.store.knows_all for one in sets) else Others
-        here = [SetPot(one.pot or round_.id, one.share, self.lanes[one.set], complete=form.COMPLETE) for one in sets]
-        return form(round_, here)
+        here = []
+        for one in sets:
+            terms = PotTerms(one.pot or pot.id, one.share, pot.limit_per_user, pot.hold_us)
+            here.append(SetPot(terms, self.lanes[one.set], complete=form.COMPLETE))
+        return form(pot, here)
 
     def _homes_of(
-        self, campaign: Campaign, rounds: Sequence[Round], homes: Callable[[Round], Sequence[Home]]
+        self, campaign: Campaign, rounds: Sequence[Round], homes: Callable[[Pot], Sequence[Home]]
     ) -> dict[str, Sequence[Home]]:
-        """Return the sets of these rounds, with a lane to each. Raises CannotServe."""
-        homes_of = {round_.id: homes(round_) for round_ in rounds}
+        """Return the sets of these rounds' pots, by pot, with a lane to each. Raises CannotServe."""
+        homes_of = {pot.id: homes(pot) for round_ in rounds for pot in round_.pots}
         pots = sum(map(len, homes_of.values()))
-        if sum(len(rush.pots) for rush in self.rounds.values()) + pots > POTS_MAX:
+        if sum(len(known.pots) for known in self.pots.values()) + pots > POTS_MAX:
             raise CannotServe(f'the campaign "{campaign.id}": a gate serves at most {POTS_MAX} pots; end some campaign')
         self._lead_to([one for sets in homes_of.values() for one in sets])
         return homes_of
@@ -128,8 +137,7 @@ class Gate:
     def serve(self, served: ServedCampaign) -> None:
         """Let participants reach the campaign. Raises CannotServe if it, or a pot of it, is served already."""
         campaign = served.event.campaign
-        pots = {rush.knows.pot_id: rush for rush in served.rounds}
-        taken = sorted(pots.keys() & self.rounds.keys())
+        taken = sorted({part.pot_id for rush in served.rounds for part in rush.parts} & self.pots.keys())
         if campaign.id in self.campaigns or taken:
             what = f"its pot {taken[0]}" if taken and campaign.id not in self.campaigns else "it"
             raise CannotServe(f'the campaign "{campaign.id}": {what} is served already')
@@ -141,7 +149,8 @@ class Gate:
     def _reach(self, served: ServedCampaign, rushes: Sequence[Rush], suffixes: Sequence[bytes]) -> None:
         """Let participants reach these rounds, at what the campaign offers under these paths."""
         for rush in rushes:
-            self.rounds[rush.knows.pot_id] = rush
+            self.rounds[rush.name] = rush
+            self.pots |= {part.pot_id: part for part in rush.parts}
             self.admission.opens(rush.round, [pot.lane.set for pot in rush.pots])
             rush.doubt_clock(self._clock_in_doubt)
         self.switches.added(rushes, None)
@@ -150,7 +159,7 @@ class Gate:
             self._owners.setdefault(suffix, []).append(served)
             self._name(suffix)
 
-    async def add_rounds(self, campaign: Campaign, homes: Callable[[Round], Sequence[Home]]) -> None:
+    async def add_rounds(self, campaign: Campaign, homes: Callable[[Pot], Sequence[Home]]) -> None:
         """Serve, from now on, those rounds of this campaign that it did not have. Raises CannotServe, and what stores
         raise. KeyError: there is no such campaign."""
         served = self.campaigns[campaign.id]
@@ -159,16 +168,15 @@ class Gate:
         if not new:
             return
         homes_of = self._homes_of(campaign, new, homes)
-        if taken := sorted(
-            {one.pot or round_id for round_id, sets in homes_of.items() for one in sets} & set(self.rounds)
-        ):
+        if taken := sorted({one.pot or pot_id for pot_id, sets in homes_of.items() for one in sets} & set(self.pots)):
             raise CannotServe(f'the campaign "{campaign.id}": its pot {taken[0]} is served already')
-        knows = [self._knowledge(round_, homes_of[round_.id]) for round_ in new]
-        await warm_up([pot for one in knows for pot in one.pots])
-        for one in knows:
-            await one.learn()
+        knows = [self._parts(round_, homes_of) for round_ in new]
+        await warm_up([pot for parts in knows for one in parts for pot in one.pots])
+        for parts in knows:
+            for one in parts:
+                await one.learn()
         suffixes = set(served.offers)
-        rushes = [served.add_round(one) for one in knows]
+        rushes = [served.add_round(parts) for parts in knows]
         self._reach(served, rushes, [suffix for suffix in served.offers if suffix not in suffixes])
 
     def amend(self, campaign: Campaign) -> None:
@@ -203,7 +211,9 @@ class Gate:
             self._name(suffix)
         for rush in served.rounds:
             self._answered += rush.newly_answered()
-            self.rounds.pop(rush.knows.pot_id)
+            self.rounds.pop(rush.name)
+            for part in rush.parts:
+                self.pots.pop(part.pot_id)
             self.admission.opens_not(rush.round, [pot.lane.set for pot in rush.pots])
         self.switches.removed(served.rounds, served.exchange)
         self._forget(served)

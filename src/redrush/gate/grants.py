@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.money.currency import format_amount
-from redrush.core.rush.campaign import Campaign, Round, grant_id
+from redrush.core.rush.campaign import Campaign, Pot, grant_id
 from redrush.core.rush.instants import rfc3339
 
 AMOUNTS_REMEMBERED_MAX = 65_536
@@ -29,14 +29,14 @@ class _AmountTexts(dict[int, str]):
 
 
 class GrantWriter:
-    """Writes the grants of one round. No value in it needs escaping: ids, numbers and receipts are plain ASCII."""
+    """Writes the grants of one pot. No value in it needs escaping: ids, numbers and receipts are plain ASCII."""
 
-    def __init__(self, campaign: Campaign, round_: Round, amounts: Sequence[int], receipt_keys: KeyRing) -> None:
+    def __init__(self, campaign: Campaign, pot: Pot, amounts: Sequence[int], receipt_keys: KeyRing) -> None:
         self._amounts = amounts
-        self._sign = ReceiptSigner(receipt_keys, campaign.id, round_.id, campaign.currency).sign
+        self._sign = ReceiptSigner(receipt_keys, campaign.id, pot.id, campaign.currency).sign
         self._amount_texts = _AmountTexts(campaign.currency)
-        self._id_prefix = f'{{"id":"{grant_id(campaign.id, round_.id, 0)[:-1]}'
-        self._round = f'","round":"{round_.id}","slot":'
+        self._id_prefix = f'{{"id":"{grant_id(campaign.id, pot.id, 0)[:-1]}'
+        self._round = f'","round":"{pot.round.id}","slot":'
         self._currency = f'","currency":"{campaign.currency}","granted_at":"'
         self._at_us = -1
         self._granted_at = ""

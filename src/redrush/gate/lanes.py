@@ -22,13 +22,12 @@ from typing import Final, Protocol
 
 from redrush.core.load import queue
 from redrush.core.load.histogram import Histogram
-from redrush.core.rush.campaign import Slots
 from redrush.gate.admission import Admission
 from redrush.gate.manners import Gauge, Manners
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
-from redrush.ports.store import Claim, Claimed, ClaimResult, Store, StoreFailed, StoreUnavailable
+from redrush.ports.store import Claim, Claimed, ClaimResult, PotTerms, Store, StoreFailed, StoreUnavailable
 
 RETRY_S: Final = 0.1
 """How long a set that could not be reached is left alone before a batch tries it again."""
@@ -61,12 +60,12 @@ class Desk(Protocol):
 class SetPot:
     """A pot in one set, as far as this gate knows it."""
 
-    __slots__ = ("complete", "desk", "dry_until_us", "id", "known", "lane", "open", "share", "warm")
+    __slots__ = ("complete", "desk", "dry_until_us", "id", "known", "lane", "open", "terms", "warm")
 
-    def __init__(self, pot: str, share: Slots, lane: "Lane", *, complete: bool) -> None:
-        """`share` is what the set has of the pot at its opening; see `complete` below."""
-        self.id = pot
-        self.share = share
+    def __init__(self, terms: PotTerms, lane: "Lane", *, complete: bool) -> None:
+        """`terms` are those on which the set opens it: its slots are the set's share; see `complete` below."""
+        self.id = terms.pot
+        self.terms = terms
         self.lane = lane
         self.desk: Desk
         """Whose pot it is; set by the desk itself."""

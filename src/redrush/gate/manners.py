@@ -24,13 +24,13 @@ class Gauge(msgspec.Struct):
 
 
 class Home(msgspec.Struct, frozen=True):
-    """A set of a round: its store, and the slots that it has at the opening."""
+    """A set of a pot: its store, and the slots that it has at the opening."""
 
     set: str
     store: Store
     share: Slots
     pot: str | None = None
-    """The id of the round's pot in the set; None: that of the round."""
+    """The id of the pot in the set; None: its own."""
 
 
 class Manners(msgspec.Struct, frozen=True):

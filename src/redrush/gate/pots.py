@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from redrush.gate.lanes import Lane, SetPot
-from redrush.ports.store import PotTerms
 
 OPENED_AT_ONCE_MAX: Final = 1_024
 """Pots in one call of a store: bounds how long claims wait behind it."""
@@ -21,6 +20,6 @@ async def warm_up(pots: Sequence[SetPot]) -> None:
     for lane, theirs in by_lane.items():
         for first in range(0, len(theirs), OPENED_AT_ONCE_MAX):
             part = theirs[first : first + OPENED_AT_ONCE_MAX]
-            await lane.store.open([PotTerms(pot.id, pot.share) for pot in part])
+            await lane.store.open([pot.terms for pot in part])
             for pot in part:
                 pot.opened()

@@ -67,7 +67,7 @@ class GateSwitches:
     def __init__(self, gauge: Gauge, sampling: Sampling, admission: Admission, site: Site) -> None:
         self._rounds: dict[str, Rush] = {}
         self._paces: dict[str, float | None] = {}
-        """By pot, of the whole event."""
+        """By round, of the whole event."""
         self._exchanges: list[Exchange] = []
         self._gauge = gauge
         self._sampling = sampling
@@ -80,8 +80,8 @@ class GateSwitches:
     def added(self, rushes: Iterable[Rush], exchange: Exchange | None) -> None:
         """Switch these, too, from now on."""
         for rush in rushes:
-            self._rounds[rush.knows.pot_id] = rush
-            self._paces[rush.knows.pot_id] = rush.round.release_per_s
+            self._rounds[rush.name] = rush
+            self._paces[rush.name] = rush.round.release_per_s
             self._set_pace(rush)
         if exchange is not None:
             self._exchanges.append(exchange)
@@ -89,7 +89,7 @@ class GateSwitches:
     def removed(self, rushes: Iterable[Rush], exchange: Exchange | None) -> None:
         """Switch these no longer."""
         for rush in rushes:
-            del self._rounds[rush.knows.pot_id], self._paces[rush.knows.pot_id]
+            del self._rounds[rush.name], self._paces[rush.name]
         if exchange is not None:
             self._exchanges.remove(exchange)
 
@@ -110,10 +110,10 @@ class GateSwitches:
     def apply_to_rounds(self, snapshot: Snapshot) -> None:
         """Let only that hold, from the next request on, which the snapshot says of rounds."""
         ended = snapshot.flag(ANSWER_ENDED)
-        for pot_id, rush in self._rounds.items():
-            if pace_of(pot_id) in snapshot.values:
-                self._paces[pot_id] = snapshot.number(pace_of(pot_id))
-                rush.set_ended(ended or snapshot.flag(ended_of(pot_id)))
+        for name, rush in self._rounds.items():
+            if pace_of(name) in snapshot.values:
+                self._paces[name] = snapshot.number(pace_of(name))
+                rush.set_ended(ended or snapshot.flag(ended_of(name)))
                 self._set_pace(rush)
                 rush.advise()
 
@@ -125,7 +125,7 @@ class GateSwitches:
                 self._set_pace(rush)
 
     def _set_pace(self, rush: Rush) -> None:
-        pace = self._paces[rush.knows.pot_id]
+        pace = self._paces[rush.name]
         rush.set_pace(None if pace is None else pace / self.gates)
 
 

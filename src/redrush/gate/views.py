@@ -36,7 +36,7 @@ class RoundView:
 
     def _renew(self) -> None:
         rush = self._rush
-        round_, now_us, packets = rush.round, self._now_us(), rush.knows.slots
+        round_, now_us, packets = rush.round, self._now_us(), rush.slots
         self._fresh_until_us = now_us + TIME_FRESH_US
         self._packets = packets
         self._phase = phase = rush.phase()
@@ -61,7 +61,7 @@ class RoundView:
             or rush.phase() is not self._phase
             or rush.sold_out is not self._sold_out
             or rush.advised_ms != self._advised_ms
-            or rush.knows.slots != self._packets
+            or rush.slots != self._packets
         ):
             self._renew()
             return True

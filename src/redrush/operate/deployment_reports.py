@@ -107,10 +107,10 @@ def reconcile_deployment(deployment: DeploymentFile) -> Report:
 async def _reconcile(deployment: DeploymentFile) -> Report:
     campaign = load_event(DataDir(deployment.data)).sealed.campaign
     division = division_of(deployment, campaign)
-    rounds: dict[str, set[str]] = {spec.id: set() for spec in deployment.sets}
-    for round_ in campaign.rounds:
-        for share in division.shares(round_.id):
-            rounds[share.set].add(round_.id)
+    pots: dict[str, set[str]] = {spec.id: set() for spec in deployment.sets}
+    for pot in campaign.pots:
+        for share in division.shares(pot.id):
+            pots[share.set].add(pot.id)
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     try:
         sources = [
@@ -118,7 +118,7 @@ async def _reconcile(deployment: DeploymentFile) -> Report:
                 spec.id,
                 spec.records.read(),
                 stores[spec.id],
-                frozenset(rounds[spec.id]),
+                frozenset(pots[spec.id]),
                 partial(_end_of, stores[spec.id]),
             )
             for spec in deployment.sets

@@ -38,12 +38,12 @@ _Enter = Callable[[Link, SetKeys, Terms], Awaitable[ReplyFault | None]]
 
 
 class Entrance:
-    """Enters grants into sets, by a link to the primary of each. `rounds` are ids of the campaign's, in its order."""
+    """Enters grants into sets, by a link to the primary of each. `pots` are ids of the campaign's, in its order."""
 
-    def __init__(self, sets: Sequence[SetSpec], campaign_id: str, access: Access, rounds: Sequence[str] = ()) -> None:
+    def __init__(self, sets: Sequence[SetSpec], campaign_id: str, access: Access, pots: Sequence[str] = ()) -> None:
         self._addresses: Mapping[str, Sequence[Address]] = {spec.id: spec.addresses for spec in sets}
         self._campaign_id = campaign_id
-        self._rounds = rounds
+        self._pots = pots
         self._access = access
         self._primaries: dict[str, tuple[Terms, Link]] = {}
 
@@ -105,9 +105,9 @@ class Entrance:
         return None
 
     def _places(self, set_id: str, pot: str) -> Iterator[tuple[str, str]]:
-        """Yield where the slot may have been left: the same round in other sets first, then other rounds anywhere."""
+        """Yield where the slot may have been left: the same pot in other sets first, then other pots anywhere."""
         yield from ((other, pot) for other in self._addresses if other != set_id)
-        yield from ((other, source) for source in self._rounds if source != pot for other in self._addresses)
+        yield from ((other, source) for source in self._pots if source != pot for other in self._addresses)
 
     async def _entered(self, set_id: str, enter: _Enter) -> ReplyFault | None:
         keys = SetKeys(self._campaign_id, set_id)

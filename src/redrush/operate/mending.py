@@ -30,8 +30,9 @@ from redrush.operate.receipts_file import read_receipts
 from redrush.operate.set_orders import NeedsYes
 from redrush.ports.journal import Identity
 from redrush.ports.log_rows import Row, chain_after, record_of, row_of
+from redrush.ports.pot_terms import terms_of
 from redrush.ports.records import RecordsDamaged
-from redrush.ports.store import Granted, PotTerms, StoreCorrupt
+from redrush.ports.store import Granted, StoreCorrupt
 from redrush.records.sqlite import SQLITE_RECORDS, SqliteRecords, set_aside
 from redrush.settle.honouring import Honoured, Honouring
 from redrush.stores.pots import Pots
@@ -314,7 +315,7 @@ async def opened_journal(data_dir: DataDir) -> SqliteStore:
         raise with_remedy(fault, data_dir) from fault
     keeper.records.close()
     campaign = event.sealed.campaign
-    await store.open([PotTerms(round_.id, round_.slots) for round_ in campaign.rounds])
+    await store.open([terms_of(pot, pot.slots) for pot in campaign.pots])
     for added in event.open.added:
         if added.new is None:
             await store.give(added.round, (added.slots,), added.transfer)

@@ -18,13 +18,14 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.generations import note_generation
 from redrush.core.money.currency import format_amount
-from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
+from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.core.rush.leftover import destination
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.mending import opened_journal
 from redrush.operate.set_orders import NeedsYes, order_release
 from redrush.operate.switching import Holder
-from redrush.ports.store import PotTerms, Transfer
+from redrush.ports.pot_terms import returned_pot
+from redrush.ports.store import Transfer
 from redrush.stores.pots import WITHHELD
 from redrush.wiring.clock import system_clock
 from redrush.wiring.set_stores import open_store
@@ -90,7 +91,7 @@ async def _release(data_dir: DataDir, why: str, who: str, *, yes: bool) -> int:
                 f"{data_dir.root}: {len(kept)} slots worth {worth} are kept back for winners who may still come with a "
                 "receipt; add --yes to let others have them"
             )
-        await store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
+        await store.open([returned_pot()])
         now_us = system_clock().now_us()
         for name, half in kept.items():
             await store.give(_where(sealed.campaign, half, now_us), half.slots, name)
@@ -105,11 +106,11 @@ async def _release(data_dir: DataDir, why: str, who: str, *, yes: bool) -> int:
 
 def _where(campaign: Campaign, half: Transfer, now_us: int) -> str:
     """Return the pot that such a slot goes on in: its own while that is open, else where its leftover went."""
-    pot = half.pot
-    while pot != RETURNED_POT:
-        round_ = campaign.round(pot)
-        assert round_ is not None, "a journal has pots of its campaign"
-        if now_us < round_.closes_us:
-            return pot
-        pot = destination(campaign, round_, round_.closes_us)
-    return pot
+    name = half.pot
+    while name != RETURNED_POT:
+        pot = campaign.pot(name)
+        assert pot is not None, "a journal has pots of its campaign"
+        if now_us < pot.closes_us:
+            return name
+        name = destination(campaign, pot, pot.closes_us)
+    return name

@@ -200,8 +200,8 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
     data_dir = DataDir(deployment.data)
     sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
     campaign = sealed.campaign
-    rounds = [round_.id for round_ in campaign.rounds]
-    entrance = Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN), rounds)
+    pots = [pot.id for pot in campaign.pots]
+    entrance = Entrance(deployment.sets, campaign.id, access_of(deployment.valkey, Duty.WARDEN), pots)
     stores = await open_stores(deployment, campaign.id, Duty.WARDEN)
     honouring = Honouring(
         campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter

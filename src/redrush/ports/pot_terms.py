@@ -2,10 +2,21 @@
 
 from typing import Final
 
+from redrush.core.rush.campaign import RETURNED_POT, Pot, Slots
 from redrush.ports.store import PotTerms
 
 HOLD_US_MAX: Final = 366 * 86_400 * 1_000_000
 """A hold ends within a year."""
+
+
+def terms_of(pot: Pot, share: Slots) -> PotTerms:
+    """Return the terms on which a set opens its share of a pot of the campaign."""
+    return PotTerms(pot.id, share, pot.limit_per_user, pot.hold_us)
+
+
+def returned_pot() -> PotTerms:
+    """Return the terms of the pot that leftover goes to on its way back to the sponsor."""
+    return PotTerms(RETURNED_POT, Slots(0, 0))
 
 
 def check_terms(terms: PotTerms, slot_max: int) -> None:

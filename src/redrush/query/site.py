@@ -90,9 +90,9 @@ Question = Callable[[Source], Sequence[RoundSum]]
 
 
 def sums_of(campaign: Campaign) -> Question:
-    """Return the question for the sums of the campaign's rounds."""
-    rounds = [round_.id for round_ in campaign.rounds]
-    return lambda source: source.round_totals(campaign.id, rounds)
+    """Return the question for the sums of the campaign's pots."""
+    pots = [pot.id for pot in campaign.pots]
+    return lambda source: source.round_totals(campaign.id, pots)
 
 
 class Pool:
@@ -145,7 +145,7 @@ class Queries:
         now_us: Callable[[], int],
         draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
     ) -> None:
-        """`writers` by round id, in the order to answer in; `connects` by name, one for each database, not each set."""
+        """`writers` by pot, in the order to answer in; `connects` by name, one for each database, not each set."""
         self._pools = [Pool(name, connect) for name, connect in connects.items()]
         self.site = Site(limits, verifier, now_us)
         self._sampling = Sampling(draw)
@@ -218,7 +218,7 @@ class GrantsRoute:
         self._campaign_id = campaign_id
         self._writers = writers
         self._now_us = now_us
-        self._order = {round_id: position for position, round_id in enumerate(writers)}
+        self._order = {pot: position for position, pot in enumerate(writers)}
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer when every database has been asked, or refuse at once."""
@@ -285,7 +285,8 @@ class TotalsRoute:
     def _write(self, totals: Sequence[RoundSum]) -> bytes:
         rounds = []
         for round_ in self._campaign.rounds:
-            of_round = [total for total in totals if total.round == round_.id]
+            pots = {pot.id for pot in round_.pots}
+            of_round = [total for total in totals if total.round in pots]
             granted_minor = sum(total.granted_minor for total in of_round)
             rounds.append({"round": round_.id, **self._sums(sum(total.grants for total in of_round), granted_minor)})
         now_us = self._now_us()

@@ -1,7 +1,7 @@
-"""The closer: when a round closes, its unclaimed slots go to the next round or back to the sponsor, exactly once.
+"""The closer: when a round closes, what its pots have left goes to the next round or back to the sponsor, exactly once.
 
-The move is `take` from the closed pot and `give` to the destination, under one id derived from the round. A crash may
-come between, or after both; the closer never asks which. At every start it closes all rounds that are past, in order
+The move is `take` from the closed pot and `give` to the destination, under one id derived from the pot. A crash may
+come between, or after both; the closer never asks which. At every start it closes all pots that are past, in order
 of their closing, and the store answers a repeated half with what it did the first time.
 
 For that the destination of a repeat must be the same, so it is computed for the instant of closing, never for the
@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from redrush.core.nobody import ignore, never
-from redrush.core.rush.campaign import Campaign, Round, Slots
+from redrush.core.rush.campaign import Campaign, Pot, Slots
 from redrush.core.rush.leftover import destination, transfer_id
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
@@ -32,32 +32,32 @@ DRAIN_MAX_S: Final = 30.0
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The leftover of a closed round: these slots are in the pot `destination` now. No slots when all were claimed."""
+    """The leftover of a closed pot: these slots are in the pot `destination` now. No slots when all were claimed."""
 
-    round: str
+    pot: str
     destination: str
     slots: tuple[Slots, ...]
 
 
-async def close_round(
+async def close_pot(
     store: Store,
     campaign: Campaign,
-    closed: Round,
+    closed: Pot,
     now_us: int,
     transfer: str | None = None,
     takes: Callable[[str], bool] | None = None,
 ) -> Moved:
-    """Move the leftover of a round that has closed by `now_us` (µs since the epoch). Repeating it changes nothing.
+    """Move the leftover of a pot that has closed by `now_us` (µs since the epoch). Repeating it changes nothing.
 
-    `transfer` is the id of the move, where it is not the only one of the round; `takes` tells which rounds the store
-    has pots of, where it has not all.
+    `transfer` is the id of the move, where it is not the only one of the pot; `takes` tells which pots the store has,
+    where it has not all.
 
-    The pots of these rounds and `RETURNED_POT` must have been opened. Raises ValueError before the closing, StoreFailed
+    These pots and `RETURNED_POT` must have been opened. Raises ValueError before the closing, StoreFailed
     when the store cannot say whether the move is done: then it is done again after a restart.
     """
     if now_us < closed.closes_us:
-        raise ValueError(f"round {closed.id} is open until {closed.closes_us}, it cannot be closed at {now_us}")
-    target = destination(campaign, closed, closed.closes_us, takes or (lambda _round_id: True))
+        raise ValueError(f"pot {closed.id} is open until {closed.closes_us}, it cannot be closed at {now_us}")
+    target = destination(campaign, closed, closed.closes_us, takes or (lambda _pot_id: True))
     left = (await store.state(closed.id)).left
     transfer = transfer or transfer_id(closed)
     slots = await store.take(closed.id, left, transfer)
@@ -66,12 +66,12 @@ async def close_round(
     return Moved(closed.id, target, slots)
 
 
-async def _nothing_to_drain(_round_id: str) -> None:
+async def _nothing_to_drain(_pot_id: str) -> None:
     """Nobody accepts claims here."""
 
 
 class Closer:
-    """Closes every round of a campaign at its instant. `run` it as a task; `stop` ends it."""
+    """Closes every pot of a campaign at its instant. `run` it as a task; `stop` ends it."""
 
     def __init__(  # noqa: PLR0913 - all but three have a default that suits whoever does not care
         self,
@@ -85,7 +85,7 @@ class Closer:
         on_fault: Callable[[RedrushError], None] = ignore,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`drain` returns when all claims that a round accepted are decided; it is awaited after the round closed and
+        """`drain` returns when all claims that a pot accepted are decided; it is awaited after the pot closed and
         before anything is taken. `moved` hears of each pot that was given slots, repeats included. While `paused`
         nothing is moved; it is asked every `LOOK_AGAIN_S`. `sleep` belongs to `clock`.
         """
@@ -100,24 +100,24 @@ class Closer:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Close the rounds in order of their closing, those first that are past; return after the last, or at `stop`.
+        """Close the pots in order of their closing, those first that are past; return after the last, or at `stop`.
 
         A fault of the store is reported and ends it: what is not moved then is moved after the next start.
         """
         closed: set[str] = set()
-        while pending := [round_ for round_ in self._campaign.rounds if round_.id not in closed]:
-            # min() takes the first of several: rounds that close together keep the order of their opening.
-            round_ = min(pending, key=lambda round_: round_.closes_us)
-            if not await self._wait_until(round_.closes_us):
+        while pending := [pot for pot in self._campaign.pots if pot.id not in closed]:
+            # min() takes the first of several: pots that close together keep the order of their opening.
+            pot = min(pending, key=lambda pot: pot.closes_us)
+            if not await self._wait_until(pot.closes_us):
                 if self._stopping.is_set():
                     return
                 continue  # amended meanwhile
             try:
-                await self._close(round_)
+                await self._close(pot)
             except RedrushError as fault:
                 self._on_fault(fault)
                 return
-            closed.add(round_.id)
+            closed.add(pot.id)
 
     def amend(self, campaign: Campaign) -> None:
         """Close by the instants of this campaign from now on. What is closed already has the same ones in it."""
@@ -127,15 +127,13 @@ class Closer:
         """End `run` at the next instant at which nothing is half moved."""
         self._stopping.set()
 
-    async def _close(self, round_: Round) -> None:
+    async def _close(self, pot: Pot) -> None:
         try:
             async with asyncio.timeout(DRAIN_MAX_S):
-                await self._drain(round_.id)
+                await self._drain(pot.id)
         except TimeoutError:
-            self._on_fault(
-                RedrushError(f"round {round_.id}: claims are still undecided {DRAIN_MAX_S:g} s after closing")
-            )
-        move = await close_round(self._store, self._campaign, round_, self._clock.now_us())
+            self._on_fault(RedrushError(f"pot {pot.id}: claims are still undecided {DRAIN_MAX_S:g} s after closing"))
+        move = await close_pot(self._store, self._campaign, pot, self._clock.now_us())
         if move.slots:
             self._moved(move.destination)
 

@@ -83,7 +83,7 @@ class Honouring:
     def _is_of_campaign(self, receipt: Receipt) -> bool:
         return (
             receipt.campaign == self._campaign.id
-            and self._campaign.round(receipt.round) is not None
+            and self._campaign.pot(receipt.round) is not None
             and receipt.slot < len(self._slots)
             and int(self._slots[receipt.slot]) == receipt.amount_minor
             and self._slots.text(receipt.slot) == receipt.holds

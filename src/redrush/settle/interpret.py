@@ -34,9 +34,9 @@ class Interpreter:
         pots: PotTables = no_pots,
     ) -> None:
         """`pots` finds the table of a pot that is no round: whoever opens one has written its table down before."""
-        self._rounds = {round_.id: round_ for round_ in campaign.rounds}
-        self._rules = {round_id: ledger.grant_rule(campaign.id, round_id) for round_id in self._rounds}
-        self._hold_rules = {round_id: ledger.HoldRule(campaign.id, round_id, set_id) for round_id in self._rounds}
+        self._known = {pot.id: pot for pot in campaign.pots}
+        self._rules = {pot: ledger.grant_rule(campaign.id, pot) for pot in self._known}
+        self._hold_rules = {pot: ledger.HoldRule(campaign.id, pot, set_id) for pot in self._known}
         self._campaign = campaign.id
         self._tables = TablesByPot(campaign, slots, pots)
         self._of_pots = slots, pots
@@ -125,17 +125,17 @@ class Interpreter:
         )
 
     def _funding(self, record: Opened) -> tuple[Posting, ...]:
-        round_ = self._rounds.get(record.pot)
+        known = self._known.get(record.pot)
         if record.pot == RETURNED_POT:
             return ()
-        if round_ is None:
+        if known is None:
             posting = ledger.fund_pot(record.pot, self._set_id, record.slots, self._table(record.pot, record))
             return () if posting is None else (posting,)
         if self._set_id is not None:
-            share = ledger.fund_share(round_, self._set_id, record.slots, self._tables.of(record.pot))
+            share = ledger.fund_share(known, self._set_id, record.slots, self._tables.of(record.pot))
             return () if share is None else (share,)
-        if record.slots != round_.slots:
+        if record.slots != known.slots:
             raise LedgerFault(
-                f"log record {record.seq} opens {record.pot} with {record.slots}, but its campaign says {round_.slots}"
+                f"log record {record.seq} opens {record.pot} with {record.slots}, but its campaign says {known.slots}"
             )
-        return (ledger.fund(round_),) if round_.total_minor else ()
+        return (ledger.fund(known),) if known.total_minor else ()

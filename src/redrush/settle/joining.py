@@ -6,10 +6,10 @@ their own, and on from there where that round has closed meanwhile, too.
 """
 
 from redrush.core.rush.additions import Added
-from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Pot
 from redrush.core.rush.leftover import LEFTOVER_PREFIX, transfer_id
 from redrush.ports.store import Store
-from redrush.settle.closing import close_round
+from redrush.settle.closing import close_pot
 
 
 async def join(store: Store, campaign: Campaign, added: Added, now_us: int) -> list[str]:
@@ -20,14 +20,14 @@ async def join(store: Store, campaign: Campaign, added: Added, now_us: int) -> l
     given = [added.round]
     await store.give(added.round, (added.slots,), added.transfer)
     closed = set((await store.transfers()).taken)
-    round_ = campaign.round(added.round)
-    while round_ is not None and transfer_id(round_) in closed:
-        moved = await close_round(store, campaign, round_, now_us, late_id(round_, added))
+    pot = campaign.pot(added.round)
+    while pot is not None and transfer_id(pot) in closed:
+        moved = await close_pot(store, campaign, pot, now_us, late_id(pot, added))
         given.append(moved.destination)
-        round_ = None if moved.destination == RETURNED_POT else campaign.round(moved.destination)
+        pot = None if moved.destination == RETURNED_POT else campaign.pot(moved.destination)
     return given
 
 
-def late_id(closed: Round, added: Added) -> str:
-    """Return the id under which packets move on that came after the leftover of the round had moved."""
+def late_id(closed: Pot, added: Added) -> str:
+    """Return the id under which packets move on that came after the leftover of the pot had moved."""
     return f"{LEFTOVER_PREFIX}{closed.id}:{added.transfer}"

@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.core.nobody import ignore
-from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.campaign import Campaign, Pot
 from redrush.core.rush.phase import Phase, phase_of
 from redrush.core.sets.rebalancing import Balancer, Move, Stock
 from redrush.core.sets.stock import is_sold_out, slots_in_play
@@ -62,7 +62,7 @@ class RoundBalance(msgspec.Struct, frozen=True):
 
 
 class Rebalancer:
-    """Balances every open round. `run` it as a task; `stop` ends it."""
+    """Balances every pot of every open round. `run` it as a task; `stop` ends it."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Rebalancer:
         lines: Mapping[str, NewsLine],
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`stores` and `lines` are by set; `sets_of` names the sets of a round, always in the same order. `on_fault`
+        """`stores` and `lines` are by set; `sets_of` names the sets of a pot, always in the same order. `on_fault`
         hears of each move that failed and each set that cannot be looked at, once until it can again.
         """
         self._stores = stores
@@ -83,12 +83,12 @@ class Rebalancer:
         self._sets_of = sets_of
         self._tellers = {set_id: Teller(line, on_fault) for set_id, line in lines.items()}
         self._on_fault = on_fault
-        self._rounds: dict[str, RoundRebalancer] = {}
+        self._pots: dict[str, PotRebalancer] = {}
         self._stopping = asyncio.Event()
 
     def balances(self) -> dict[str, RoundBalance]:
-        """Return what is known of each open round now, by id."""
-        return {round_id: rebalancer.balance for round_id, rebalancer in self._rounds.items()}
+        """Return what is known of the pots of each open round now, by id."""
+        return {pot_id: rebalancer.balance for pot_id, rebalancer in self._pots.items()}
 
     async def run(self) -> None:
         """Look, move and tell until `stop`. Faults of sets are reported and outlived."""
@@ -96,9 +96,9 @@ class Rebalancer:
         try:
             while not self._stopping.is_set():
                 now_us = self._clock.now_us()
-                for round_ in self._campaign.rounds:
-                    if round_.id not in watching and phase_of(round_, now_us) is Phase.OPEN:
-                        watching[round_.id] = asyncio.create_task(self._watch(round_), name=f"rebalance {round_.id}")
+                for pot in self._campaign.pots:
+                    if pot.id not in watching and phase_of(pot, now_us) is Phase.OPEN:
+                        watching[pot.id] = asyncio.create_task(self._watch(pot), name=f"rebalance {pot.id}")
                 await rest(self._until_next(now_us), self._stopping)
                 for watched in watching.values():
                     if watched.done():
@@ -110,31 +110,31 @@ class Rebalancer:
 
     def _until_next(self, now_us: int) -> float:
         """Return how long to rest before it is looked whether a round has opened."""
-        opens_us = min((round_.opens_us for round_ in self._campaign.rounds if round_.opens_us > now_us), default=None)
+        opens_us = min((pot.opens_us for pot in self._campaign.pots if pot.opens_us > now_us), default=None)
         return LOOK_IDLE_S if opens_us is None else min(max(LOOK_S, (opens_us - now_us) / 1e6), LOOK_IDLE_S)
 
     def stop(self) -> None:
         """End `run` after the look under way. A move that is cut off is completed after the next start."""
         self._stopping.set()
 
-    async def _watch(self, round_: Round) -> None:
-        set_ids = self._sets_of(round_.id)
-        rebalancer = self._rounds[round_.id] = RoundRebalancer(
+    async def _watch(self, pot: Pot) -> None:
+        set_ids = self._sets_of(pot.id)
+        rebalancer = self._pots[pot.id] = PotRebalancer(
             {set_id: self._stores[set_id] for set_id in set_ids},
-            round_,
+            pot,
             self._clock,
             tell=self._tell,
             on_fault=self._on_fault,
         )
         try:
             rest_s = LOOK_S
-            while not self._stopping.is_set() and phase_of(round_, self._clock.now_us()) is Phase.OPEN:
+            while not self._stopping.is_set() and phase_of(pot, self._clock.now_us()) is Phase.OPEN:
                 before = rebalancer.balance
                 await rebalancer.look()
                 rest_s = LOOK_S if rebalancer.balance != before else min(2 * rest_s, LOOK_IDLE_S)
                 await rest(rest_s, self._stopping)
         finally:
-            del self._rounds[round_.id]
+            del self._pots[pot.id]
             await rebalancer.close()
 
     def _tell(self, news: RoundNews) -> None:
@@ -142,21 +142,21 @@ class Rebalancer:
             teller.tell(news)
 
 
-class RoundRebalancer:
-    """Balances one round, look by look. `close` it after the last."""
+class PotRebalancer:
+    """Balances one pot, look by look. `close` it after the last."""
 
     def __init__(
         self,
         stores: Mapping[str, Store],
-        round_: Round,
+        pot: Pot,
         clock: Clock,
         *,
         tell: Callable[[RoundNews], None],
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """`stores` are those of the round's sets, by set, always in the same order."""
+        """`stores` are those of the pot's sets, by set, always in the same order."""
         self._stores = stores
-        self._round = round_
+        self._pot = pot
         self._clock = clock
         self._report = tell
         self._on_fault = on_fault
@@ -185,7 +185,7 @@ class RoundRebalancer:
         self._sold_out_at = await self._counts_if_sold_out()
         self._tell()
         now_us = self._clock.now_us()
-        if now_us + LAST_MOVE_US < self._round.closes_us:
+        if now_us + LAST_MOVE_US < self._pot.closes_us:
             busy = set().union(*self._busy.values())
             idle = {set_id: stock for set_id, stock in self._stocks.items() if set_id not in busy}
             for planned in self._balancer.plan(idle, now_us):
@@ -205,7 +205,7 @@ class RoundRebalancer:
         """Return the stocks of the sets that answer in time. Whoever is still being asked is not asked again."""
         for set_id, store in self._stores.items():
             if set_id not in self._asking:
-                self._asking[set_id] = asyncio.create_task(store.state(self._round.id), name=f"look at set {set_id}")
+                self._asking[set_id] = asyncio.create_task(store.state(self._pot.id), name=f"look at set {set_id}")
         await asyncio.wait(self._asking.values(), timeout=LOOK_WAIT_S)
         stocks = {}
         for set_id in self._stores:
@@ -222,7 +222,7 @@ class RoundRebalancer:
         except (RedrushError, KeyError) as fault:  # KeyError: its pot is not open yet
             if set_id not in self._away:
                 self._away.add(set_id)
-                reason = f"round {self._round.id}: set {set_id} is left out of rebalancing: {fault.args[0]}"
+                reason = f"round {self._pot.id}: set {set_id} is left out of rebalancing: {fault.args[0]}"
                 self._on_fault(RedrushError(reason))
             return None
         self._away.discard(set_id)
@@ -233,7 +233,7 @@ class RoundRebalancer:
         stocks = self._stocks.values()
         claimed = sum(stock.claimed for stock in stocks)
         returned = sum(stock.returned for stock in stocks)
-        own_slots = self._round.slots.count
+        own_slots = self._pot.slots.count
         if len(stocks) < len(self._stores) or any(stock.left for stock in stocks) or claimed - returned < own_slots:
             return None
         if (claimed, returned) == self._sold_out_at:
@@ -242,16 +242,16 @@ class RoundRebalancer:
         stocks_now = (await self._ask()).values()  # what came back has to be read after all claims
         if len(transfers) < len(self._stores) or len(stocks_now) < len(self._stores):
             return None
-        in_play = slots_in_play(own_slots, self._round.id, transfers.values())
+        in_play = slots_in_play(own_slots, self._pot.id, transfers.values())
         returned = sum(stock.returned for stock in stocks_now)
         return (claimed, returned) if is_sold_out(claimed, in_play=in_play, returned_ever=returned) else None
 
     def _tell(self) -> None:
         """Tell the gates what has changed; and that all is granted again and again, for news may be lost."""
         if self._sold_out_at is not None:
-            news: RoundNews = SoldOut(self._round.id)
+            news: RoundNews = SoldOut(self._pot.id)
         elif any(stock.left for stock in self._stocks.values()):
-            news = Refilled(self._round.id)
+            news = Refilled(self._pot.id)
         else:
             return
         now_us = self._clock.now_us()
@@ -261,14 +261,14 @@ class RoundRebalancer:
             self._report(news)
 
     def _begin(self, planned: Move) -> None:
-        transfer = move_id(self._round.id, secrets.token_hex(6), planned.target)
+        transfer = move_id(self._pot.id, secrets.token_hex(6), planned.target)
         self._busy[transfer] = {planned.source, planned.target}
         task = asyncio.create_task(self._move(planned, transfer), name=transfer)
         self._moving.add(task)
         task.add_done_callback(self._moving.discard)
 
     async def _move(self, planned: Move, transfer: str) -> None:
-        pot = self._round.id
+        pot = self._pot.id
         try:
             slots = await self._stores[planned.source].take(pot, planned.count, transfer)
             self._busy[transfer].discard(planned.source)
@@ -286,11 +286,11 @@ class RoundRebalancer:
         if self._unsure and self._completing is None and now_us - self._completed_at_us >= COMPLETE_AGAIN_US:
             self._unsure = False
             self._completed_at_us = now_us
-            self._completing = asyncio.create_task(self._complete_moves(), name=f"complete moves of {self._round.id}")
+            self._completing = asyncio.create_task(self._complete_moves(), name=f"complete moves of {self._pot.id}")
 
     async def _complete_moves(self) -> None:
         try:
-            await complete_moves(self._stores, self._round.id)
+            await complete_moves(self._stores, self._pot.id)
         except RedrushError as fault:
             self._unsure = True
             self._on_fault(fault)

@@ -21,13 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from redrush.core.nobody import ignore, never
-from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.campaign import Campaign, Pot
 from redrush.core.rush.leftover import LEFTOVER_PREFIX, sweep_id
 from redrush.errors import RedrushError
 from redrush.ports.clock import Clock
 from redrush.ports.store import PotState, Store, Transfers
 from redrush.resting import rest
-from redrush.settle.closing import close_round
+from redrush.settle.closing import close_pot
 from redrush.settle.moves import complete_moves, half_moves, read_transfers
 
 GRACE_US: Final = 2_000_000
@@ -46,7 +46,7 @@ SWEEPS_MAX: Final = 10_000
 
 
 class SetsCloser:
-    """Closes every round in every set. `run` it as a task; `stop` ends it."""
+    """Closes every pot in every set. `run` it as a task; `stop` ends it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class SetsCloser:
         paused: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`stores` are by set; `sets_of` names the sets of a round, among them those of every earlier one. `moved`
+        """`stores` are by set; `sets_of` names the sets of a pot, among them those of every earlier one. `moved`
         hears of each pot that was given slots; `on_fault` of what keeps a round from being settled, at every try. While
         `paused` no pass is begun; it is asked every `LOOK_AGAIN_S`.
         """
@@ -71,16 +71,16 @@ class SetsCloser:
         self._paused = paused
         self._on_fault = on_fault
         # sorted() is stable: rounds that close together keep the order of their opening.
-        self._unsettled = sorted(campaign.rounds, key=lambda round_: round_.closes_us)
+        self._unsettled = sorted(campaign.pots, key=lambda pot: pot.closes_us)
         self._stopping = asyncio.Event()
 
     @property
     def unsettled(self) -> list[str]:
-        """The rounds, closed or not, of which leftover may still move."""
-        return [round_.id for round_ in self._unsettled]
+        """The pots, closed or not, of which leftover may still move."""
+        return [pot.id for pot in self._unsettled]
 
     async def run(self) -> None:
-        """Close the rounds in order of their closing; return when all are settled, or at `stop`."""
+        """Close the pots in order of their closing; return when all are settled, or at `stop`."""
         backoff_s = BACKOFF_FIRST_S
         while self._unsettled and not self._stopping.is_set():
             if self._paused():
@@ -99,33 +99,33 @@ class SetsCloser:
         """End `run` after the pass under way."""
         self._stopping.set()
 
-    async def settle_all(self, closed: Sequence[Round]) -> bool:
-        """Go once through these rounds, the unsettled ones that closed first; return whether all are settled now."""
-        for round_ in closed:
-            is_settled = await self._settle(round_)
-            if is_settled and self._unsettled[0] is round_:
+    async def settle_all(self, closed: Sequence[Pot]) -> bool:
+        """Go once through these pots, the unsettled ones that closed first; return whether all are settled now."""
+        for pot in closed:
+            is_settled = await self._settle(pot)
+            if is_settled and self._unsettled[0] == pot:
                 del self._unsettled[0]
         return closed[-1] not in self._unsettled
 
-    def _closed(self) -> list[Round]:
-        return [round_ for round_ in self._unsettled if self._until_us(round_) <= 0]
+    def _closed(self) -> list[Pot]:
+        return [pot for pot in self._unsettled if self._until_us(pot) <= 0]
 
-    def _until_us(self, round_: Round) -> int:
-        return round_.closes_us + GRACE_US - self._clock.now_us()
+    def _until_us(self, pot: Pot) -> int:
+        return pot.closes_us + GRACE_US - self._clock.now_us()
 
-    async def _settle(self, round_: Round) -> bool:
-        """Complete the round's moves and sweep its pots, as far as its sets can be reached.
+    async def _settle(self, pot: Pot) -> bool:
+        """Complete the pot's moves and sweep it, as far as its sets can be reached.
 
-        Return whether the round is settled, provided that those before it are.
+        Return whether the pot is settled, provided that those before it are.
         """
-        stores = {set_id: self._stores[set_id] for set_id in self._sets_of(round_.id)}
+        stores = {set_id: self._stores[set_id] for set_id in self._sets_of(pot.id)}
         faults: list[RedrushError] = []
         try:
-            await complete_moves(stores, round_.id)
+            await complete_moves(stores, pot.id)
         except RedrushError as incomplete:
             faults.append(incomplete)
         transfers = await read_transfers(stores)
-        sweeps = [self._sweep(set_id, round_, transfers[set_id]) for set_id in transfers]
+        sweeps = [self._sweep(set_id, pot, transfers[set_id]) for set_id in transfers]
         for outcome in await asyncio.gather(*sweeps, return_exceptions=True):
             if isinstance(outcome, RedrushError):
                 faults.append(outcome)
@@ -133,66 +133,63 @@ class SetsCloser:
                 raise outcome
         for fault in faults:
             self._on_fault(fault)
-        return not faults and await self._is_settled(stores, round_)
+        return not faults and await self._is_settled(stores, pot)
 
-    async def _sweep(self, set_id: str, round_: Round, transfers: Transfers) -> None:
+    async def _sweep(self, set_id: str, pot: Pot, transfers: Transfers) -> None:
         """Finish the sweeps of this set's pot that were begun, and move what it has left under the next id."""
         store = self._stores[set_id]
         for sweep in range(SWEEPS_MAX):
-            transfer = sweep_id(round_, set_id, sweep)
+            transfer = sweep_id(pot, set_id, sweep)
             taken = transfers.taken.get(transfer)
             if taken is not None and (not taken.slots or transfer in transfers.given):
                 continue
             try:
-                if taken is None and (await store.state(round_.id)).left == 0:
+                if taken is None and (await store.state(pot.id)).left == 0:
                     return
                 now_us = self._clock.now_us()
-                moved = await close_round(store, self._campaign, round_, now_us, transfer, self._taken_by(set_id))
+                moved = await close_pot(store, self._campaign, pot, now_us, transfer, self._taken_by(set_id))
             except KeyError as unopened:
-                raise RedrushError(f"set {set_id} cannot close round {round_.id}: {unopened.args[0]}") from None
+                raise RedrushError(f"set {set_id} cannot close pot {pot.id}: {unopened.args[0]}") from None
             if moved.slots:
                 self._moved(moved.destination)
-        raise RedrushError(f"set {set_id}: pot {round_.id!r} was swept {SWEEPS_MAX} times and is not empty")
+        raise RedrushError(f"set {set_id}: pot {pot.id!r} was swept {SWEEPS_MAX} times and is not empty")
 
     def _taken_by(self, set_id: str) -> Callable[[str], bool]:
-        return lambda round_id: set_id in self._sets_of(round_id)
+        return lambda pot_id: set_id in self._sets_of(pot_id)
 
-    async def _is_settled(self, stores: Mapping[str, Store], round_: Round) -> bool:
+    async def _is_settled(self, stores: Mapping[str, Store], pot: Pot) -> bool:
         """Whether nothing can arrive any more.
 
         The transfers are read before and after the stocks. Where they are the same, there was an instant between at
         which no move was half done and every pot was empty.
         """
         before = await read_transfers(stores)
-        states = await asyncio.gather(*(store.state(round_.id) for store in stores.values()), return_exceptions=True)
+        states = await asyncio.gather(*(store.state(pot.id) for store in stores.values()), return_exceptions=True)
         after = await read_transfers(stores)
         return (
             len(before) == len(stores)
             and all(isinstance(state, PotState) and state.left == 0 for state in states)
-            and not half_moves(before, round_.id)
-            and not any(_half_sweeps(held, round_) for held in before.values())
-            and _of_round(before, round_) == _of_round(after, round_)
+            and not half_moves(before, pot.id)
+            and not any(_half_sweeps(held, pot) for held in before.values())
+            and _of_pot(before, pot) == _of_pot(after, pot)
         )
 
 
-def _half_sweeps(held: Transfers, round_: Round) -> list[str]:
-    """Return the ids of sweeps whose slots have left the round and did not arrive."""
+def _half_sweeps(held: Transfers, pot: Pot) -> list[str]:
+    """Return the ids of sweeps whose slots have left the pot and did not arrive."""
     return [
         transfer
         for transfer, taken in held.taken.items()
-        if taken.pot == round_.id
-        and taken.slots
-        and transfer.startswith(LEFTOVER_PREFIX)
-        and transfer not in held.given
+        if taken.pot == pot.id and taken.slots and transfer.startswith(LEFTOVER_PREFIX) and transfer not in held.given
     ]
 
 
-def _of_round(transfers: Mapping[str, Transfers], round_: Round) -> set[tuple[str, str, str]]:
-    """Return set, half and id of every transfer of the round."""
+def _of_pot(transfers: Mapping[str, Transfers], pot: Pot) -> set[tuple[str, str, str]]:
+    """Return set, half and id of every transfer of the pot."""
     return {
         (set_id, half, transfer)
         for set_id, held in transfers.items()
         for half, moves in (("taken", held.taken), ("given", held.given))
         for transfer, move in moves.items()
-        if move.pot == round_.id
+        if move.pot == pot.id
     }

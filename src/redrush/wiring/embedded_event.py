@@ -21,7 +21,7 @@ from redrush.control.sealing import SealedCampaign, seal_sha256
 from redrush.core.identity.audience import Audience
 from redrush.core.load.histogram import summed
 from redrush.core.rush.additions import Added
-from redrush.core.rush.campaign import RETURNED_POT, Round, Slots
+from redrush.core.rush.campaign import Pot
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.figure import Value, readings_of
 from redrush.core.steering.figures import Interface
@@ -35,7 +35,8 @@ from redrush.gate.readings import GateReadings
 from redrush.http.reader import Limits
 from redrush.http.site import Site
 from redrush.ports.journal import Identity
-from redrush.ports.store import PotTerms, StoreCorrupt, StoreFailed
+from redrush.ports.pot_terms import returned_pot
+from redrush.ports.store import StoreCorrupt, StoreFailed
 from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.settle.closing import Closer
 from redrush.settle.joining import join
@@ -127,10 +128,10 @@ class EmbeddedEvent:
         self.steering.board.follow(self.gate.switches.apply)
         for rush in self.gate.rounds.values():
             await rush.warm_up()
-        await self._store.open([PotTerms(RETURNED_POT, Slots(0, 0))])
+        await self._store.open([returned_pot()])
         for pot in await self._join(self.terms.added):
-            if pot in self.gate.rounds:
-                await self.gate.rounds[pot].knows.learn()
+            if pot in self.gate.pots:
+                await self.gate.pots[pot].learn()
         self._settle()
         self._run_rules()
 
@@ -237,22 +238,22 @@ class EmbeddedEvent:
     def _rushing(self) -> bool:
         return self.gate.gauge.parked > 0
 
-    def _homes(self, round_: Round) -> list[Home]:
-        return [Home(EMBEDDED_SET, self._store, round_.slots)]
+    def _homes(self, pot: Pot) -> list[Home]:
+        return [Home(EMBEDDED_SET, self._store, pot.slots)]
 
-    async def _drained(self, round_id: str) -> None:
+    async def _drained(self, pot: str) -> None:
         self._look()  # what was added before the close is there before the leftover is counted
         if self._following is not None:
             await asyncio.wait([self._following])
-        await self.gate.rounds[round_id].drained()
+        await self.gate.pots[pot].drained()
 
     def _leftover_moved(self, pot: str) -> None:
         self._log.info("the leftover of a closed round was moved", to=pot)
         self._refilled(pot)
 
     def _refilled(self, pot: str) -> None:
-        if pot in self.gate.rounds:
-            knows = self.gate.rounds[pot].knows
+        if pot in self.gate.pots:
+            knows = self.gate.pots[pot]
             knows.refilled()
             self._counting = asyncio.ensure_future(knows.recount())
 

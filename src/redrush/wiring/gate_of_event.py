@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Sequence
 from redrush.control.event import OpenTerms
 from redrush.control.keys import Keys
 from redrush.control.sealing import SealedCampaign
-from redrush.core.rush.campaign import Round
+from redrush.core.rush.campaign import Pot
 from redrush.core.rush.clocks import ClockCheck
 from redrush.gate.asking import asking_limits
 from redrush.gate.assembly import build_gate
@@ -22,7 +22,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
     keys: Keys,
     audience: Container[str] | None,
     limits: Limits,
-    homes: Callable[[Round], Sequence[Home]],
+    homes: Callable[[Pot], Sequence[Home]],
     *,
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],

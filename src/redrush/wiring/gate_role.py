@@ -13,7 +13,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
-from redrush.core.rush.campaign import Round
+from redrush.core.rush.campaign import Pot
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -96,7 +96,7 @@ class GateRole:
             warm_up_us=deployment.warm_up_us,
         )
         for store in self._stores.values():
-            store.hold_to({round_.id: (round_.opens_us, round_.closes_us) for round_ in sealed.campaign.rounds})
+            store.hold_to({pot.id: (pot.opens_us, pot.closes_us) for pot in sealed.campaign.pots})
         clocks.look()
         await among.start()
         gate.switches.share_with(self._gates)
@@ -176,8 +176,8 @@ class GateRole:
             await self._knowing.leave()
         await close_all(self._stores)
 
-    def _homes(self, round_: Round) -> list[Home]:
-        shares = self._around.division.shares(round_.id)
+    def _homes(self, pot: Pot) -> list[Home]:
+        shares = self._around.division.shares(pot.id)
         return [Home(share.set, self._stores[share.set], share.slots) for share in shares]
 
 

@@ -100,9 +100,9 @@ class Surroundings(msgspec.Struct, frozen=True):
         """The directory of the event."""
         return DataDir(self.deployment.data)
 
-    def sets_of(self, round_id: str) -> list[str]:
-        """Return the sets of a round, in the order of the deployment."""
-        return [share.set for share in self.division.shares(round_id)]
+    def sets_of(self, pot_id: str) -> list[str]:
+        """Return the sets of a pot, in the order of the deployment."""
+        return [share.set for share in self.division.shares(pot_id)]
 
 
 def surroundings(deployment: DeploymentFile, control: Address, clock: SteadyClock) -> Surroundings:
@@ -117,7 +117,7 @@ def surroundings(deployment: DeploymentFile, control: Address, clock: SteadyCloc
 
 
 def division_of(deployment: DeploymentFile, campaign: Campaign) -> Division:
-    """Return which slots of each round each set gets. ConfigError if a set joins from a round that does not exist."""
+    """Return which slots of each pot each set gets. ConfigError if a set joins from a round that does not exist."""
     try:
         return Division(campaign, [SetPlace(spec.id, spec.from_round) for spec in deployment.sets])
     except ValueError as fault:

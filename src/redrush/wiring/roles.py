@@ -193,9 +193,7 @@ class SettleRole(Offstage):
 
     def readings(self) -> Iterator[Value]:
         yield from self._clocks.readings()
-        unsettled = (
-            len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.rounds)
-        )
+        unsettled = len(self._closer.unsettled) if self._closer is not None else len(self._around.sealed.campaign.pots)
         yield figures.ROUNDS_UNSETTLED(unsettled)
         yield from self._troubles.readings()
 
@@ -327,10 +325,7 @@ class QueryRole(Offstage):
         databases = {spec.records.read(): spec for spec in deployment.sets}
         self._queries = Queries(
             sealed.campaign,
-            {
-                round_.id: GrantWriter(sealed.campaign, round_, sealed.amounts, keys.receipts)
-                for round_ in sealed.campaign.rounds
-            },
+            {pot.id: GrantWriter(sealed.campaign, pot, sealed.amounts, keys.receipts) for pot in sealed.campaign.pots},
             TicketVerifier(keys.tickets),
             {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
             limits=limits_of(self._around.terms.gate, self._around.log),

@@ -41,7 +41,7 @@ def balances(postings: Iterable[Posting | None]) -> dict[str, int]:
 
 
 def test_funding_moves_the_rounds_total_from_the_sponsor_at_the_opening() -> None:
-    assert ledger.fund(FIRST) == Posting("fund:r1", "sponsor", "round:r1", 1000, 1_000)
+    assert ledger.fund(FIRST.pots[0]) == Posting("fund:r1", "sponsor", "round:r1", 1000, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_a_transfer_of_no_slots_posts_nothing(slots: tuple[Slots, ...]) -> None:
 
 def test_a_whole_event_recorded_twice_balances_to_the_cent() -> None:
     postings = [
-        ledger.fund(FIRST),
-        ledger.fund(SECOND),
+        ledger.fund(FIRST.pots[0]),
+        ledger.fund(SECOND.pots[0]),
         *ledger.grant_postings(CAMPAIGN, "r1", 0, ["ann", "bob"], AMOUNTS, 1_500),
         ledger.taken("r1", (Slots(2, 2),), "leftover:r1", AMOUNTS),
         ledger.given("r2", (Slots(2, 2),), "leftover:r1", AMOUNTS),

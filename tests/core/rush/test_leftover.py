@@ -57,12 +57,12 @@ BESIDE = Campaign(
 def test_leftover_goes_to_a_round_that_is_still_open_if_no_other_comes(closed: str, pot: str) -> None:
     round_ = BESIDE.round(closed)
     assert round_ is not None
-    assert destination(BESIDE, round_, round_.closes_us) == pot
+    assert destination(BESIDE, round_.pots[0], round_.closes_us) == pot
 
 
 def test_a_set_that_was_added_later_gives_to_no_round_that_it_does_not_serve() -> None:
     hours = BESIDE.rounds[3]
-    assert destination(BESIDE, hours, hours.closes_us, {"hour", "hours"}.__contains__) == RETURNED_POT
+    assert destination(BESIDE, hours.pots[0], hours.closes_us, {"hour", "hours"}.__contains__) == RETURNED_POT
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_set_that_was_added_later_gives_to_no_round_that_it_does_not_serve() -
 def test_leftover_goes_to(closed: str, now_us: int, pot: str) -> None:
     round_ = CAMPAIGN.round(closed)
     assert round_ is not None
-    assert destination(CAMPAIGN, round_, now_us) == pot
+    assert destination(CAMPAIGN, round_.pots[0], now_us) == pot
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_what_returns_to_the_sponsor_is_carried_into_no_round() -> None:
 
 
 def test_a_transfer_has_one_id_for_ever() -> None:
-    assert transfer_id(CAMPAIGN.rounds[0]) == "leftover:long"
+    assert transfer_id(CAMPAIGN.pots[0]) == "leftover:long"
 
 
 def test_every_sweep_of_every_set_has_an_id_of_its_own() -> None:
-    ids = {sweep_id(round_, set_id, sweep) for round_ in CAMPAIGN.rounds for set_id in ("s1", "s2") for sweep in (0, 1)}
+    ids = {sweep_id(pot, set_id, sweep) for pot in CAMPAIGN.pots for set_id in ("s1", "s2") for sweep in (0, 1)}
     assert len(ids) == 4 * len(CAMPAIGN.rounds)
     assert "leftover:long:s1:0" in ids

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from redrush.core.rush.additions import ADDED_PREFIX
-from redrush.core.rush.campaign import RETURNED_POT, Campaign, Round, Slots, grant_id, grant_id_prefix
+from redrush.core.rush.campaign import RETURNED_POT, Campaign, Pot, Slots, grant_id, grant_id_prefix
 from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, table_of
 from redrush.errors import RedrushError
 
@@ -50,7 +50,7 @@ class TablesByPot:
 
     def __init__(self, campaign: Campaign, slots: SlotAmounts, pots: PotTables) -> None:
         """`slots` are the campaign's, `pots` finds the tables of pots that are no rounds."""
-        self._rounds = {RETURNED_POT, *(round_.id for round_ in campaign.rounds)}
+        self._rounds = {RETURNED_POT, *(pot.id for pot in campaign.pots)}
         self._slots = table_of(slots)
         self._pots = pots
 
@@ -141,24 +141,20 @@ class HoldRule(msgspec.Struct, frozen=True):
         return _posting(posting_id, debit_account, credit_account, amount_minor, at_us)
 
 
-def fund(round_: Round) -> Posting:
-    """Return the posting that puts the round's total into its account, dated with the round's opening instant."""
-    return _posting(f"fund:{round_.id}", SPONSOR, pot_account(round_.id), round_.total_minor, round_.opens_us)
+def fund(pot: Pot) -> Posting:
+    """Return the posting that puts the pot's total into its account, dated with its round's opening instant."""
+    return _posting(f"fund:{pot.id}", SPONSOR, pot_account(pot.id), pot.total_minor, pot.opens_us)
 
 
-def fund_share(round_: Round, set_id: str, share: Slots, amounts: SlotAmounts) -> Posting | None:
-    """Return the posting that puts a set's share of the round into its account, or None for a share without slots.
+def fund_share(pot: Pot, set_id: str, share: Slots, amounts: SlotAmounts) -> Posting | None:
+    """Return the posting that puts a set's share of the pot into its account, or None for a share without money.
 
-    Raises LedgerFault if the share is not of the round's slots, or a slot is worth nothing.
+    Raises LedgerFault if the share is not of the pot's slots, or a slot of money is worth nothing.
     """
-    if share.count and not round_.slots.first <= share.first < share.end <= round_.slots.end:
-        raise LedgerFault(f"set {set_id} opens {round_.id} with {share}, but the round's slots are {round_.slots}")
+    if share.count and not pot.slots.first <= share.first < share.end <= pot.slots.end:
+        raise LedgerFault(f"set {set_id} opens {pot.id} with {share}, but the pot's slots are {pot.slots}")
     worth = _sum_of((share,), amounts)
-    return (
-        _posting(f"fund:{round_.id}/{set_id}", SPONSOR, pot_account(round_.id), worth, round_.opens_us)
-        if worth
-        else None
-    )
+    return _posting(f"fund:{pot.id}/{set_id}", SPONSOR, pot_account(pot.id), worth, pot.opens_us) if worth else None
 
 
 def grant_postings(

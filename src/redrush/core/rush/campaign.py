@@ -1,4 +1,4 @@
-"""A campaign as the rules see it: rounds with exact instants, and one numbered row of slots.
+"""A campaign as the rules see it: rounds with exact instants, their pots, and one numbered row of slots.
 
 Slots are numbered through the whole campaign: round 1 holds 0…n1−1, round 2 n1…n1+n2−1, and so on. A slot therefore
 means one amount for ever, wherever it is moved (leftover to the next round, rebalancing between sets), and no table
@@ -6,6 +6,7 @@ is rewritten when it moves.
 """
 
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -40,8 +41,22 @@ class Slots(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.first + self.count
 
 
-class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """One rush. Instants are microseconds since the Unix epoch; the round is open for opens_us ≤ t < closes_us."""
+class Timed(Protocol):
+    """What is open for opens_us ≤ t < closes_us, in microseconds since the Unix epoch: a round, or a pot of one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def opens_us(self) -> int: ...
+    @property
+    def closes_us(self) -> int: ...
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One rush. Instants are microseconds since the Unix epoch; the round is open for opens_us ≤ t < closes_us.
+
+    The round is only a time; what is claimed from are its pots.
+    """
 
     id: str
     opens_us: int
@@ -54,6 +69,44 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     leftover: Leftover
     release_per_s: float | None = None
     """Packets per second that the shake filter lets through; None lets every claim through."""
+
+    @property
+    def pots(self) -> "tuple[Pot, ...]":
+        """The pots that are open while the round is, in order of their slots, which are all of the round's."""
+        return (Pot(id=self.id, round=self, slots=self.slots, total_minor=self.total_minor),)
+
+
+class Pot(msgspec.Struct, frozen=True, kw_only=True):
+    """A finite row of slots that is claimed from while its round is open. It is the unit of all that is opened, divided
+    over sets, closed, recorded and reconciled.
+
+    A round of packets has one, of the round's id.
+    """
+
+    id: str
+    round: Round
+    slots: Slots
+    limit_per_user: int = 1
+    """Grants that a user may have of it at a time."""
+    hold_us: int | None = None
+    """How long a grant is only held; None: it is permanent at once."""
+    total_minor: int = 0
+    """What its slots are worth together, in minor units."""
+
+    @property
+    def opens_us(self) -> int:
+        """When its round opens."""
+        return self.round.opens_us
+
+    @property
+    def closes_us(self) -> int:
+        """When its round closes."""
+        return self.round.closes_us
+
+    @property
+    def leftover(self) -> Leftover:
+        """Where its unclaimed slots go at the close."""
+        return self.round.leftover
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +123,21 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
         """Return the round of that id, or None."""
         return next((r for r in self.rounds if r.id == round_id), None)
 
+    @property
+    def pots(self) -> tuple[Pot, ...]:
+        """The pots of all rounds, in order of the rounds' opening."""
+        return tuple(pot for round_ in self.rounds for pot in round_.pots)
 
-def grant_id_prefix(campaign_id: str, round_id: str) -> str:
-    """Return what the ids of all grants of a round begin with; the slot follows."""
-    return f"{campaign_id}-{round_id}-"
+    def pot(self, pot_id: str) -> Pot | None:
+        """Return the pot of that id, or None."""
+        return next((pot for pot in self.pots if pot.id == pot_id), None)
 
 
-def grant_id(campaign_id: str, round_id: str, slot: int) -> str:
+def grant_id_prefix(campaign_id: str, pot_id: str) -> str:
+    """Return what the ids of all grants of a pot begin with; the slot follows."""
+    return f"{campaign_id}-{pot_id}-"
+
+
+def grant_id(campaign_id: str, pot_id: str, slot: int) -> str:
     """Return the id of the grant of `slot`: derived, so that every retry of anything names the same grant."""
-    return f"{grant_id_prefix(campaign_id, round_id)}{slot}"
+    return f"{grant_id_prefix(campaign_id, pot_id)}{slot}"

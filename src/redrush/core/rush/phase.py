@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 
-from redrush.core.rush.campaign import Round
+from redrush.core.rush.campaign import Timed
 
 
 class Phase(StrEnum):
@@ -14,11 +14,11 @@ class Phase(StrEnum):
     CLOSED = "closed"
 
 
-def phase_of(round_: Round, now_us: int) -> Phase:
-    """Return the phase of the round at `now_us` (µs since the epoch)."""
-    if now_us < round_.opens_us:
+def phase_of(timed: Timed, now_us: int) -> Phase:
+    """Return the phase of the round, or of a pot of it, at `now_us` (µs since the epoch)."""
+    if now_us < timed.opens_us:
         return Phase.NOT_OPEN
-    return Phase.OPEN if now_us < round_.closes_us else Phase.CLOSED
+    return Phase.OPEN if now_us < timed.closes_us else Phase.CLOSED
 
 
 class SteadyClock:

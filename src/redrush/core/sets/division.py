@@ -7,7 +7,7 @@ with another share: who divides differently is found out before the opening.
 A set that joins later says from which round on it takes part. Rounds before that one keep their division, because their
 grants are where it put them; so a set may be added between rounds, and none may be taken away or change its place.
 
-The amounts of a round are in random order, so contiguous shares are fair. A user's home is CRC-32 of the id: the same
+The slots of a pot are in random order, so contiguous shares are fair. A user's home is CRC-32 of the id: the same
 on every machine and in every language, and even enough (rebalancing has to follow the crowd anyway). A user who chooses
 an id chooses the set, but ids are not for users to choose.
 """
@@ -28,14 +28,14 @@ class SetPlace(msgspec.Struct, frozen=True):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """What a set has of a round at its opening."""
+    """What a set has of a pot at its opening."""
 
     set: str
     slots: Slots
 
 
 class Division:
-    """The shares of every round. A user's home in a round is `shares(round)[home(user, len(shares(round)))]`."""
+    """The shares of every pot. A user's home in a pot is `shares(pot)[home(user, len(shares(pot)))]`."""
 
     def __init__(self, campaign: Campaign, places: Sequence[SetPlace]) -> None:
         """Raises ValueError for a set named twice, a `from_round` that is no round, and a round that has no set."""
@@ -53,11 +53,12 @@ class Division:
             sets = [p.id for p in places if p.from_round is None or order[p.from_round] <= number]
             if not sets:
                 raise ValueError(f'the round "{round_.id}" has no set: every set joins after it')
-            self._shares[round_.id] = tuple(map(Share, sets, divide(round_.slots, len(sets))))
+            for pot in round_.pots:
+                self._shares[pot.id] = tuple(map(Share, sets, divide(pot.slots, len(sets))))
 
-    def shares(self, round_id: str) -> tuple[Share, ...]:
-        """Return the round's shares in the order of the sets. Raises KeyError for an unknown round."""
-        return self._shares[round_id]
+    def shares(self, pot_id: str) -> tuple[Share, ...]:
+        """Return the pot's shares in the order of the sets. Raises KeyError for an unknown pot."""
+        return self._shares[pot_id]
 
 
 def divide(slots: Slots, count: int) -> list[Slots]:

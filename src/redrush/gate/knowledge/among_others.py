@@ -95,8 +95,8 @@ class AmongOthers:
         """By set, when the rounds open whose pots are to be opened, the next one first, and their pots."""
         self._news = asyncio.Event()
         """That there are more of them."""
-        for rush in gate.rounds.values():
-            self._follow(rush.knows)
+        for knows in gate.pots.values():
+            self._follow(knows)
         self._conflict: StoreConflict | None = None
         self._tried: set[SetPot] = set()
         self._progress = asyncio.Event()
@@ -106,7 +106,7 @@ class AmongOthers:
 
     def _follow(self, knows: Knowledge) -> None:
         assert isinstance(knows, Others)
-        opens = knows.round.opens_us, knows.pot_id
+        opens = knows.pot.opens_us, knows.pot_id
         for pot in knows.pots:
             self._pots[pot.lane.set][pot.id] = (knows, pot)
             heappush(self._cold[pot.lane.set], opens)
@@ -118,13 +118,15 @@ class AmongOthers:
     def add(self, rushes: Iterable[Rush]) -> None:
         """See to these rounds, too, from now on: their pots are opened when they are due, at once if they are."""
         for rush in rushes:
-            self._follow(rush.knows)
+            for knows in rush.parts:
+                self._follow(knows)
 
     def remove(self, rushes: Iterable[Rush]) -> None:
         """See to these rounds no longer."""
         for rush in rushes:
-            self._watches.pop(rush.knows.pot_id, None)
-            self._watched.discard(rush.knows.pot_id)
+            for knows in rush.parts:
+                self._watches.pop(knows.pot_id, None)
+                self._watched.discard(knows.pot_id)
             for pot in rush.pots:
                 self._pots[pot.lane.set].pop(pot.id, None)
                 self._tried.discard(pot)
@@ -208,7 +210,7 @@ class AmongOthers:
         for knows, pot in self._pots[name].values():
             pot.warm = False
             knows.began_anew()
-        self._cold[name] = sorted((knows.round.opens_us, pot_id) for pot_id, (knows, _) in self._pots[name].items())
+        self._cold[name] = sorted((knows.pot.opens_us, pot_id) for pot_id, (knows, _) in self._pots[name].items())
         self._warming[name].cancel()
         self._warming[name] = self._begin(self._warm_up(name), f"warm-up of {name} anew")
 

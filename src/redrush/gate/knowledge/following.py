@@ -196,7 +196,7 @@ class LogFollower:
         """Records are gone that were never read: rounds that may have had grants by now stay incomplete."""
         begun_us = self._now_us() + CLOCKS_APART_US
         for pot_id, (knows, _) in self._pots.items():
-            if knows.round.opens_us <= begun_us:
+            if knows.pot.opens_us <= begun_us:
                 self._holed.add(pot_id)
                 self._wanted.pop(pot_id, None)
 

@@ -1,4 +1,4 @@
-"""What a gate may conclude about a round from its own memory: in which of two forms depends on the stores.
+"""What a gate may conclude about a pot from its own memory: in which of two forms depends on the stores.
 
 Where a store's process knows every grant (`Everything`), what the store says is empty is sold out, and whoever has no
 grant there has none. A gate among others (`Others`) knows less, and two rules make up for it:
@@ -19,7 +19,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from redrush.core.rush.campaign import Round
+from redrush.core.rush.campaign import Pot
 from redrush.core.rush.outcomes import Outcome
 from redrush.errors import RedrushError
 from redrush.gate.knowledge.winners import WinnersFilter
@@ -39,21 +39,21 @@ class Winners(Protocol):
 
 
 class Knowledge:
-    """What is known of one round, over all its sets. `Everything` and `Others` are its two forms."""
+    """What is known of one pot, over all its sets. `Everything` and `Others` are its two forms."""
 
     COMPLETE: bool
     """Whether the pots are complete from the beginning, and stay so."""
 
-    def __init__(self, round_: Round, pots: Sequence[SetPot], winners: Winners) -> None:
-        """`pots`: the round's pot in each of its sets, in the order of the division; of one id in all of them."""
-        self.round = round_
+    def __init__(self, pot: Pot, pots: Sequence[SetPot], winners: Winners) -> None:
+        """`pots`: the pot in each of its sets, in the order of the division; of one id in all of them."""
+        self.pot = pot
         self.pots = tuple(pots)
         self.winners = winners
         self.sold_out = False
         self.refills = 0
         """How often slots were given to the round: what was found out before the last time is void."""
-        self.slots = round_.slots.count
-        """Slots of the round: its own, and what is known to have joined it from rounds before."""
+        self.slots = pot.slots.count
+        """Slots of the pot: its own, and what is known to have joined it from rounds before."""
         self.ended_us: int | None = None
         """Since when operators have the round ended; None: they have not."""
         self.when_void: Callable[[], None] = _nothing
@@ -61,8 +61,13 @@ class Knowledge:
 
     @property
     def pot_id(self) -> str:
-        """The id of the round's pot in its sets."""
+        """The id of the pot in its sets."""
         return self.pots[0].id
+
+    async def drained(self) -> None:
+        """Return when every claim parked so far is decided."""
+        for pot in self.pots:
+            await pot.lane.drained()
 
     async def learn(self) -> None:
         """Find out from the stores what a start has to know, after the pots were opened. Raises what stores raise."""
@@ -94,8 +99,8 @@ class Everything(Knowledge):
 
     COMPLETE = True
 
-    def __init__(self, round_: Round, pots: Sequence[SetPot]) -> None:
-        super().__init__(round_, pots, frozenset())
+    def __init__(self, pot: Pot, pots: Sequence[SetPot]) -> None:
+        super().__init__(pot, pots, frozenset())
 
     async def learn(self) -> None:
         """Find out how many slots there are, and whether anything is left."""
@@ -124,8 +129,8 @@ class Others(Knowledge):
     COMPLETE = False
     winners: WinnersFilter
 
-    def __init__(self, round_: Round, pots: Sequence[SetPot]) -> None:
-        super().__init__(round_, pots, WinnersFilter(round_.slots.count))
+    def __init__(self, pot: Pot, pots: Sequence[SetPot]) -> None:
+        super().__init__(pot, pots, WinnersFilter(pot.slots.count))
         self.when_refilled: Callable[[], None] = _nothing
         """Called when there is something to find out again; set by whoever finds it out."""
 

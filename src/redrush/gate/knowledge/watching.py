@@ -45,7 +45,7 @@ class RoundWatch:
     @property
     def due(self) -> bool:
         """Whether there is anything to find out now."""
-        round_ = self.knows.round
+        round_ = self.knows.pot
         now_us = self._now_us()
         if now_us < round_.opens_us:
             return False
@@ -70,7 +70,7 @@ class RoundWatch:
         knows = self.knows
         refills = knows.refills
         histories = self._histories()
-        closed = self._now_us() >= knows.round.closes_us
+        closed = self._now_us() >= knows.pot.closes_us
         states = await asyncio.gather(*(_state(pot) for pot in knows.pots))
         claimed = sum(state.claimed_ever for state in states if state is not None)
         returned = sum(state.returned_ever for state in states if state is not None)
@@ -99,7 +99,7 @@ class RoundWatch:
                 self._want_logs()
 
     def _count(self, states: Sequence[PotState | None]) -> None:
-        if self._now_us() < self.knows.round.closes_us:  # later what is left goes elsewhere
+        if self._now_us() < self.knows.pot.closes_us:  # later what is left goes elsewhere
             self.knows.count_slots([state for state in states if state is not None])
 
     def _histories(self) -> list[History | None]:
@@ -112,7 +112,7 @@ class RoundWatch:
                 self._followers[pot.lane.set].want(pot.id)
 
     def _conclude_close(self, states: list[PotState | None]) -> None:
-        round_ = self.knows.round
+        round_ = self.knows.pot
         since_us = self._now_us() - round_.closes_us
         for pot, state in zip(self.knows.pots, states, strict=True):
             empty = state is not None and not state.left and since_us >= MOVES_END_US
@@ -130,9 +130,7 @@ class RoundWatch:
         if None in moves or None in states:
             return None
         returned = sum(state.returned_ever for state in states if state is not None)
-        in_play = slots_in_play(
-            knows.round.slots.count, knows.pot_id, (of_set for of_set in moves if of_set is not None)
-        )
+        in_play = slots_in_play(knows.pot.slots.count, knows.pot_id, (of_set for of_set in moves if of_set is not None))
         return returned if is_sold_out(claimed, in_play=in_play, returned_ever=returned) else None
 
 

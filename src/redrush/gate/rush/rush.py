@@ -59,15 +59,23 @@ class Rush:
     __slots__ = ("_audience", "_awake", "_clock_in_doubt", "_closed", "_closes_us", "_counted", "_empty", "_ended",
                  "_floor", "_granted", "_missed", "_newly_from", "_not_eligible", "_not_open", "_not_open_until_us",
                  "_now_us", "_only_pot", "_opens_us", "_queries", "_quiet_s", "_removed", "_repeats", "counts", "knows",
-                 "later", "pots", "round")  # fmt: skip
+                 "later", "parts", "pots", "round")  # fmt: skip
 
     def __init__(
-        self, knows: Knowledge, floor: Floor, granted: GrantedAnswers, audience: Container[str] | None
+        self,
+        knows: Knowledge,
+        floor: Floor,
+        granted: GrantedAnswers,
+        audience: Container[str] | None,
+        others: Sequence[Knowledge] = (),
     ) -> None:
-        """`knows` is what is known of the round, in its pots; `audience` who may win, None: everybody."""
+        """`knows` is what is known of the round's pot, and `others` of those that it has besides; `audience` who may
+        win, None: everybody."""
         self.knows = knows
-        self.round = knows.round
-        self.pots = knows.pots
+        self.parts = (knows, *others)
+        """What is known of each pot of the round, in order of their slots."""
+        self.round = knows.pot.round
+        self.pots = tuple(pot for part in self.parts for pot in part.pots)
         self.counts = RoundCounts()
         self.later = 0
         """Of the answers in `counts`, those that a set was asked for alone."""
@@ -86,7 +94,8 @@ class Rush:
         self._clock_in_doubt = False
         self._ended = False
         self._opens_us = self._closes_us = _NEVER_US
-        knows.when_void = granted.repeats.clear
+        for part in self.parts:
+            part.when_void = granted.repeats.clear
         for pot in self.pots:
             pot.desk = self
 
@@ -97,22 +106,33 @@ class Rush:
     async def warm_up(self) -> None:
         """Open the round's pots, and learn from the stores what a start has to know. Raises what stores raise."""
         await warm_up(self.pots)
-        await self.knows.learn()
+        for part in self.parts:
+            await part.learn()
 
     async def drained(self) -> None:
         """Return when every claim parked so far is decided."""
-        for pot in self.pots:
-            await pot.lane.drained()
+        for part in self.parts:
+            await part.drained()
+
+    @property
+    def name(self) -> str:
+        """What it is switched by: the round, or its pot where that has a name of its own in the sets."""
+        return self.knows.pot_id if len(self.parts) == 1 else self.round.id
+
+    @property
+    def slots(self) -> int:
+        """Slots of all its pots."""
+        return sum(part.slots for part in self.parts)
 
     @property
     def sold_out(self) -> bool:
         """Whether every slot is known to be granted."""
-        return self.knows.sold_out
+        return all(part.sold_out for part in self.parts)
 
     @property
     def refills(self) -> int:
         """How often slots were given to the round: what was found out before the last time is void."""
-        return self.knows.refills
+        return sum(part.refills for part in self.parts)
 
     @property
     def advised_ms(self) -> int | None:
@@ -197,9 +217,10 @@ class Rush:
         """Answer every claim as after the close, or no longer. Claims that are parked already are decided."""
         if ended != self._ended:
             self._ended = ended
-            self.knows.ended_us = self._now_us() if ended else None
-            if not ended:
-                self.knows.refilled()  # that nobody can win any more holds no longer
+            for part in self.parts:
+                part.ended_us = self._now_us() if ended else None
+                if not ended:
+                    part.refilled()  # that nobody can win any more holds no longer
         self._hold_against()
 
     def doubt_clock(self, in_doubt: bool) -> None:
@@ -209,7 +230,9 @@ class Rush:
 
     def amend(self, round_: Round) -> None:
         """Open and close at other instants from now on, neither of which anybody can have acted on."""
-        self.round = self.knows.round = round_
+        self.round = round_
+        for part, pot in zip(self.parts, round_.pots, strict=True):
+            part.pot = pot
         self._hold_against()
         if self._awake:
             self._renew(self._now_us())
