@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 from redrush.core.identity.tickets import (
     KEY_ID_PATTERN,
     TICKET_BYTES_MAX,
+    Admission,
     KeyRing,
     Ticket,
     TicketVerifier,
+    sign_admission,
+    sign_login_ticket,
     sign_ticket,
 )
+from redrush.core.identity.user_ids import USER_BYTES_MAX
 from tests.core.identity.any_user import NAMES, USERS
 
 RING = KeyRing("k1", {"k1": b"t" * 32})
@@ -115,3 +119,35 @@ def test_a_key_id_that_a_ticket_could_not_carry_is_refused(key_id: str) -> None:
 def test_a_ring_without_its_signing_key_is_refused() -> None:
     with pytest.raises(ValueError, match='"k2" is not among the keys'):
         KeyRing("k2", {"k1": b"t" * 32})
+
+
+def test_an_admission_is_good_for_its_round_and_campaign_alone() -> None:
+    ring = KeyRing("k1", {"k1": b"a" * 32, "k2": b"b" * 32})
+    into = Admission("cny", "r20")
+    ticket = sign_admission(ring, into, "张伟", 0x6B01E22D).encode()
+    assert ticket.startswith(b"k1@r20.6b01e22d.%E5%BC%A0%E4%BC%9F.")
+    assert TicketVerifier(ring, admitted=into).verify(ticket) == Ticket("张伟", 0x6B01E22D)
+    for other in (Admission("cny", "r21"), Admission("spring", "r20")):
+        assert TicketVerifier(ring, admitted=other).verify(ticket) is None
+    assert TicketVerifier(ring).verify(ticket) is None, "it is no ticket anywhere else"
+    forged = ticket.replace(b"@r20", b"@r21")
+    assert TicketVerifier(ring, admitted=Admission("cny", "r21")).verify(forged) is None
+
+
+def test_no_other_ticket_lets_into_a_round_with_a_line() -> None:
+    ring = KeyRing("k1", {"k1": b"a" * 32}, {"login": b"l" * 32})
+    verifier = TicketVerifier(ring, admitted=Admission("cny", "r20"))
+    for ticket in (
+        sign_ticket(ring, "ann", 99),
+        sign_ticket(ring, "ann", 99, proven=True),
+        sign_login_ticket("login", b"l" * 32, "ann", 99),
+    ):
+        assert verifier.verify(ticket.encode()) is None
+        assert verifier.verify(ticket.replace("k1", "k1@r20", 1).encode()) is None
+
+
+def test_the_longest_admission_may_be_read() -> None:
+    ring = KeyRing("k" * 16, {"k" * 16: b"a" * 32})
+    longest = "\U0001f9e7" * (USER_BYTES_MAX // 4)
+    ticket = sign_admission(ring, Admission("c" * 32, "r" * 32), longest, 1 << 63)
+    assert len(ticket) <= TICKET_BYTES_MAX

@@ -13,6 +13,10 @@ BLAKE2b few have. Whoever holds a login key can say who somebody is, and make no
 
 A *proven* ticket says besides that work was done for it (`redrush.core.identity.proof_of_work`). Behind its key id
 stands a `+`, which no key id contains, and its MAC is keyed for that purpose alone: neither can be made from the other.
+
+An *admission* says that its user has been let into one round, out of its line, for some minutes: behind the key id
+stand `@` and the round, and the MAC is keyed for that purpose and covers the campaign. A round with a line takes no
+other tickets, so a claim there checks one MAC as anywhere.
 """
 
 import re
@@ -32,8 +36,10 @@ _MAC_BYTES = 16
 _PERSON = b"redrush.ticket"
 _PERSON_PROVEN = b"redrush.proven"
 _PROVEN = "+"
-TICKET_BYTES_MAX = 96 + ESCAPED_BYTES_MAX
-"""No valid ticket is longer: key id 16 and its +, expiry 16, MAC 32, three dots, and room, beside the user."""
+_PERSON_ADMITTED = b"redrush.admitted"
+TICKET_BYTES_MAX = 112 + ESCAPED_BYTES_MAX
+"""No valid ticket is longer: key id 16, + or @ and a round 33, expiry 16, MAC 32, three dots, and room, beside the
+user."""
 
 KEY_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,16}", re.ASCII)
 
@@ -79,6 +85,30 @@ def sign_ticket(ring: KeyRing, user: str, expires_s: int, *, proven: bool = Fals
     return f"{body}.{keyed_mac(body.encode('ascii'), mac_state(ring.keys[ring.current], person))}"
 
 
+class Admission(msgspec.Struct, frozen=True):
+    """What an admission lets into."""
+
+    campaign: str
+    round: str
+
+    @property
+    def mark(self) -> str:
+        """What stands behind the key id."""
+        return f"@{self.round}"
+
+    def state(self, key: bytes) -> blake2b:
+        """Return the MAC's state, with the campaign taken in: one key may be that of several."""
+        state = mac_state(key, _PERSON_ADMITTED)
+        state.update(f"{self.campaign}~".encode("ascii"))
+        return state
+
+
+def sign_admission(ring: KeyRing, admission: Admission, user: str, expires_s: int) -> str:
+    """Return the ticket of a user, in its normal form, who was let in, valid before `expires_s`."""
+    body = f"{ring.current}{admission.mark}.{expires_s:x}.{escaped(user)}"
+    return f"{body}.{keyed_mac(body.encode('ascii'), admission.state(ring.keys[ring.current]))}"
+
+
 def sign_login_ticket(key_id: str, key: bytes, user: str, expires_s: int) -> str:
     """Return a ticket as a login signs it with its own key. ValueError for a bad user id."""
     body = f"{key_id}.{expires_s:x}.{escaped(checked_user(user))}"
@@ -93,15 +123,22 @@ def is_proven(ticket: str) -> bool:
 class TicketVerifier:
     """Checks tickets against a key ring; one call costs about a microsecond."""
 
-    def __init__(self, ring: KeyRing, *, plain: bool = True, proven: bool = True) -> None:
-        """Tickets are genuine only if they are of a kind that is wanted: `plain` ones, `proven` ones, or either."""
+    def __init__(
+        self, ring: KeyRing, *, plain: bool = True, proven: bool = True, admitted: Admission | None = None
+    ) -> None:
+        """Tickets are genuine only if they are of a kind that is wanted: `plain` ones, `proven` ones, or either; with
+        `admitted` only those that let into that round."""
         kinds = [("", _PERSON)] * plain + [(_PROVEN, _PERSON_PROVEN)] * proven
         self._states = {
             f"{key_id}{mark}".encode("ascii"): mac_state(key, person)
             for key_id, key in ring.keys.items()
             for mark, person in kinds
         }
-        logins = ring.logins if plain else {}
+        if admitted is not None:
+            self._states = {
+                f"{key_id}{admitted.mark}".encode("ascii"): admitted.state(key) for key_id, key in ring.keys.items()
+            }
+        logins = ring.logins if plain and admitted is None else {}
         self._logins = {key_id.encode("ascii"): _login_states(key) for key_id, key in logins.items()}
 
     def verify(self, ticket: bytes) -> Ticket | None:
