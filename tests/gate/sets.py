@@ -194,6 +194,8 @@ class Line:
 class Asking:
     """A client that waits for the gate's answer."""
 
+    address = b""
+
     def __init__(self) -> None:
         self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

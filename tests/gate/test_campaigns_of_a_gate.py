@@ -304,5 +304,40 @@ async def test_a_path_with_open_segments_is_served_to_whoever_has_a_ticket_and_a
         assert (await grab(client, ticket, "/v1/packets/p1/grab")).status == 404
 
 
+def saying(said: bytes) -> Fixed:
+    return Fixed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+
+
+class Echo(Fixed):
+    """Answers with the body that it was asked with."""
+
+    def reads(self, body: bytes) -> Fixed:
+        return saying(body)
+
+
+async def test_a_path_may_have_several_methods_each_with_a_route_of_its_own_and_a_body() -> None:
+    async with running_gate() as gate:
+        (served,) = gate.gate.campaigns.values()
+        client, ticket = await gate.connect(), gate.ticket("alice")
+        json_type = ("Content-Type: application/json",)
+        gate.site.add(b"GET", b"/v1/list", saying(b"all"), needs_ticket=True, tickets=served.tickets)
+        echo = Echo(b"")
+        gate.site.add(b"POST", b"/v1/list", echo, needs_ticket=True, tickets=served.tickets, reads=echo.reads)
+        gate.site.add_below(b"GET", b"/v1/list/{}", saying, tickets=served.tickets)
+        gate.site.add_below(b"DELETE", b"/v1/list/{}", lambda _name: echo, tickets=served.tickets)
+        for _ in range(2):  # what is remembered of a head is of its method
+            assert (await client.ask(request("GET", "/v1/list", ticket))).body == b"all"
+            assert (await client.ask(request("POST", "/v1/list", ticket, b'{"a":1}', json_type))).body == b'{"a":1}'
+            assert (await client.ask(request("GET", "/v1/list/p1", ticket))).body == b"p1"
+            assert (await client.ask(request("DELETE", "/v1/list/p1", ticket, b"{}", json_type))).body == b"{}"
+        refused = await client.ask(request("PUT", "/v1/list", ticket))
+        assert (refused.status, refused.headers["allow"]) == (405, "GET, POST")
+        assert "GET or POST" in refused.json["detail"]
+        assert (await client.ask(request("POST", "/v1/list/p1", ticket))).headers["allow"] == "GET, DELETE"
+        gate.site.remove([b"/v1/list", b"/v1/list/{}"])
+        for method, path in (("GET", "/v1/list"), ("POST", "/v1/list"), ("DELETE", "/v1/list/p1")):
+            assert (await client.ask(request(method, path, ticket))).status == 404
+
+
 def test_that_a_campaign_cannot_be_served_is_a_fault_with_a_sentence() -> None:
     assert issubclass(CannotServe, RedrushError)

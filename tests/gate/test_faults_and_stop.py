@@ -94,6 +94,7 @@ async def test_a_batch_is_bounded() -> None:
         class Listener:
             answers = 0
             waiting = True
+            address = b""
 
             def send(self, answer: bytes) -> None:
                 Listener.answers += 1

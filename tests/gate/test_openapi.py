@@ -80,7 +80,7 @@ def test_every_open_segment_of_a_path_is_a_parameter() -> None:
 
 async def test_every_path_of_a_gate_is_in_the_document() -> None:
     async with running_gate(proof_of_work=ProofOfWork()) as gate:
-        served = [(path, one.method) for path, one in gate.site._endpoints.items()]
+        served = [(path, one.method) for path, ways in gate.site._endpoints.items() for one in ways]
         served += [(path, one.method) for path, one in gate.site._counters.items()]
         for path, method in served:
             assert openapi.operation_of(method.decode(), path.decode()), path

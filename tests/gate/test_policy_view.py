@@ -9,6 +9,7 @@ from redrush.http.route import Waiter
 
 class Nobody:
     waiting = True
+    address = b""
 
     def send(self, answer: bytes) -> None:
         raise AssertionError("the policy is answered at once")

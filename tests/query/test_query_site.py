@@ -241,6 +241,8 @@ class SlowSource:
 class Told:
     """Whoever waits for an answer."""
 
+    address = b""
+
     def __init__(self) -> None:
         self.answer = asyncio.get_running_loop().create_future()
 

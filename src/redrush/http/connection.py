@@ -308,6 +308,11 @@ class Connection(asyncio.Protocol):
         """Whether a request waits for its answer, and somebody for that."""
         return self._waiting
 
+    @property
+    def address(self) -> bytes:
+        """Where the request under way came from, as it is counted."""
+        return self._address
+
     def _serve(self, route: Route, user: str) -> bytes | None:
         """Answer (what with), or wait for the route to (None)."""
         check = self._site.asking.check

@@ -66,6 +66,10 @@ class _Dressing:
     def waiting(self) -> bool:
         return self._waiter.waiting
 
+    @property
+    def address(self) -> bytes:
+        return self._waiter.address
+
     def send(self, answer: bytes) -> None:
         self._waiter.send(self._dress.put_on(answer))
 

@@ -18,6 +18,10 @@ class Waiter(Protocol):
     def waiting(self) -> bool:
         """Whether an answer would still be sent to somebody."""
 
+    @property
+    def address(self) -> bytes:
+        """Where the request came from, as it is counted: see `redrush.http.client_address`. Empty: not known."""
+
     def send(self, answer: bytes) -> None:
         """Take the answer to the request that was left unanswered."""
 

@@ -99,7 +99,8 @@ class Site:
         """How long answers took of the routes that are timed."""
         self._origins = Origins(limits.origins)
         self._hosts = hosts
-        self._endpoints: dict[bytes, Endpoint] = {}
+        self._endpoints: dict[bytes, tuple[Endpoint, ...]] = {}
+        """By path, one for each method."""
         self._counters: dict[bytes, TicketCounter] = {}
         self._patterns: list[Pattern] = []
         self._now_us = now_us
@@ -117,9 +118,11 @@ class Site:
         reads: Callable[[bytes], Route] | None = None,
         tickets: TicketCheck | None = None,
     ) -> None:
-        """Serve `route` at `path` for `method`, or what `reads` makes of a body; one method per path, at any time.
-        `tickets`: whose are good there; None: those of the site."""
-        self._endpoints[path] = Endpoint(method, route, needs_ticket, reads, tickets=tickets or self.tickets)
+        """Serve `route` at `path` for `method`, or what `reads` makes of a body, at any time; in the place of what was
+        served there for this method. `tickets`: whose are good there; None: those of the site."""
+        others = tuple(one for one in self._endpoints.get(path, ()) if one.method != method)
+        added = Endpoint(method, route, needs_ticket, reads, tickets=tickets or self.tickets)
+        self._endpoints[path] = (*others, added)
 
     def timed(self, route: Route) -> Timed:
         """Return the route as one whose answers are counted in `times`: for what is no rush."""
@@ -137,7 +140,8 @@ class Site:
 
     def add_below(self, method: bytes, pattern: bytes, route_for: RouteFor, *, tickets: TicketCheck) -> None:
         """Serve, for whoever has a ticket, what `route_for` makes of a path like `pattern`, in which each `{}` stands
-        for one segment; it gets these segments, and returns None where there is nothing. Exact paths go first."""
+        for one segment; it gets these segments, and returns None where there is nothing. Exact paths go first. A route
+        that has `reads`, as `redrush.http.operations.OperationRoute`, makes another one of the body."""
         self._patterns.append(Pattern(method, tuple(pattern.split(b"/")), route_for, tickets))
 
     def remove(self, paths: Iterable[bytes]) -> None:
@@ -205,29 +209,42 @@ class Site:
     def _find(self, request: Request) -> Found:
         if self._hosts is not None and not self._hosts.has(request.host):
             return answers.FOREIGN_HOST
-        path = request.path
-        endpoint = self._endpoints.get(path) or self._counters.get(path) or self._below(path)
-        if endpoint is None and self.elsewhere is not None and (found := self.elsewhere(request)) is not None:
+        ways = self._ways(request.path)
+        if not ways and self.elsewhere is not None and (found := self.elsewhere(request)) is not None:
             return found
-        if endpoint is None and not (request.path == ROOT and request.method == OPTIONS):
+        if not ways and not (request.path == ROOT and request.method == OPTIONS):
             return answers.NOT_FOUND
-        allowed = self._methods(endpoint)
+        allowed = self._methods(ways)
         if request.method not in allowed:
-            return answers.problem(405, f"use {allowed[0].decode()} here", f"Allow: {_listed(allowed)}\r\n")
+            use = " or ".join(way.method.decode() for way in ways)
+            return answers.problem(405, f"use {use} here", f"Allow: {_listed(allowed)}\r\n")
         if request.method == OPTIONS:
             return self._options(request, allowed), ""
-        assert endpoint is not None
-        return self._open(request, endpoint)
+        method = GET if request.method == HEAD else request.method
+        return self._open(request, next(way for way in ways if way.method == method))
 
-    def _below(self, path: bytes) -> Endpoint | None:
+    def _ways(self, path: bytes) -> "Sequence[Endpoint | TicketCounter]":
+        """Return what serves at a path, one for each method."""
+        counter = self._counters.get(path)
+        return self._endpoints.get(path) or (self._below(path) if counter is None else (counter,))
+
+    def _below(self, path: bytes) -> list[Endpoint]:
         """Return what serves a path that is like one of the patterns."""
         segments = path.split(b"/") if self._patterns else ()
+        found: dict[bytes, Endpoint] = {}
         for pattern in self._patterns:
-            values = pattern.values(segments)
+            values = None if pattern.method in found else pattern.values(segments)
             route = None if values is None else pattern.route_for(*values)
             if route is not None:
-                return Endpoint(pattern.method, route, needs_ticket=True, once=True, tickets=pattern.tickets)
-        return None
+                found[pattern.method] = Endpoint(
+                    pattern.method,
+                    route,
+                    needs_ticket=True,
+                    reads=getattr(route, "reads", None),
+                    once=True,
+                    tickets=pattern.tickets,
+                )
+        return list(found.values())
 
     def _open(self, request: Request, endpoint: Endpoint | TicketCounter) -> Found:
         """Return what serves a request with a right method, if its body and its ticket are right too."""
@@ -243,14 +260,13 @@ class Site:
         ticket = endpoint.tickets.admit(request.ticket, self.now_s)
         return ticket if isinstance(ticket, bytes) else (endpoint, ticket.user)
 
-    def _methods(self, endpoint: Endpoint | TicketCounter | None) -> tuple[bytes, ...]:
-        """Return what may be asked at a path, the method that is meant first: what is public also without its body, and
-        whether one may ask at all, where it is public or pages of other origins may."""
-        if endpoint is None:
-            return (OPTIONS,)
-        if isinstance(endpoint, Endpoint) and endpoint.method == GET and not endpoint.needs_ticket:
-            return GET, HEAD, OPTIONS
-        return (endpoint.method, OPTIONS) if self._origins else (endpoint.method,)
+    def _methods(self, ways: "Sequence[Endpoint | TicketCounter]") -> tuple[bytes, ...]:
+        """Return what may be asked at a path, the methods that are meant first: what is public also without its body,
+        and whether one may ask at all, where something is public or pages of other origins may."""
+        methods = tuple(way.method for way in ways)
+        if any(isinstance(way, Endpoint) and way.method == GET and not way.needs_ticket for way in ways):
+            return (*methods, HEAD, OPTIONS)
+        return (*methods, OPTIONS) if self._origins or not ways else methods
 
     def _options(self, request: Request, allowed: Sequence[bytes]) -> Endpoint:
         """Return what tells a browser whether its page may ask, and anybody else, a balancer say, what may be asked."""

@@ -22,6 +22,11 @@ class TimedWaiter:
         """Whether an answer would still be sent to somebody."""
         return self._waiter.waiting
 
+    @property
+    def address(self) -> bytes:
+        """Where the request came from."""
+        return self._waiter.address
+
     def send(self, answer: bytes) -> None:
         """Take the answer, and count how long it took."""
         self.answered()

@@ -37,6 +37,7 @@ class Answer:
     """Where the gate puts the answer to a parked claim; the coroutine of the request waits for it."""
 
     __slots__ = ("_done",)
+    address = b""
 
     def __init__(self) -> None:
         self._done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
