@@ -5,9 +5,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
+from redrush.http.fetch import Fetcher
+from redrush.http.sockets import Reserved
 from redrush.ports.provider import DailyBills, PayIn, PayOut
 from redrush.providers.sandbox.bank import Bank, BankTerms
 from redrush.providers.sandbox.direct import DirectBills, DirectPayIn, DirectPayOut
+from redrush.providers.sandbox.remote import SECRET, SandboxBills, SandboxLink, SandboxPayIn, SandboxPayOut
+from redrush.sandbox.server import Sandbox
 
 NOON_US = 1_800_000_000_000_000
 DAY = "2027-01-15"
@@ -55,4 +59,28 @@ async def direct(terms: BankTerms) -> AsyncIterator[World]:
     bank.close()
 
 
-ADAPTERS: dict[str, Opens] = {"direct": direct}
+@asynccontextmanager
+async def over_http(terms: BankTerms) -> AsyncIterator[World]:
+    """The sandbox as a server on loopback, with the same clock."""
+    clock = Clock()
+    bank = Bank(terms=terms)
+    sandbox = Sandbox(bank, clock)
+    url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}"
+    link, people = SandboxLink(url, [SECRET], clock), Fetcher()
+
+    async def pay(number: str) -> object:
+        return await people.fetch("POST", f"{url}/wallet/pay/{number}")
+
+    async def confirm(number: str) -> object:
+        return await people.fetch("POST", f"{url}/wallet/confirm/{number}")
+
+    try:
+        yield World(SandboxPayIn(link), SandboxPayOut(link), SandboxBills(link), clock, pay, confirm)
+    finally:
+        link.close()
+        people.close()
+        await sandbox.stop()
+        bank.close()
+
+
+ADAPTERS: dict[str, Opens] = {"direct": direct, "sandbox": over_http}

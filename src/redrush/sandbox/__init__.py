@@ -1,0 +1,1 @@
+"""`redrush sandbox`: a provider, wallet and shop over real HTTP that misbehaves on request. It moves no money."""

@@ -1,0 +1,293 @@
+"""The sandbox's HTTP: the provider's calls under /v1, people under /wallet, and what a tester looks at.
+
+    POST /v1/orders            GET /v1/orders/N       POST /v1/orders/N/close
+    POST /v1/refunds           GET /v1/refunds/N
+    POST /v1/transfers         GET /v1/transfers/N    POST /v1/transfers/N/cancel
+    POST /wallet/pay/N         POST /wallet/confirm/N
+    GET /faults, PUT /faults {"answer_lost": 0.1}     GET /book     GET /bill?day=2027-02-06     GET /livez
+
+Faults are in the way between the bank and whoever asks. The bank itself is never wrong: its book would prove nothing.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from redrush.http.fetch import Fetcher, Unfetched
+from redrush.http.small_server import Asked, Reply, SmallServer
+from redrush.http.sockets import Reserved
+from redrush.ports.provider import Bill, BillLine, Notice, Order, Refund
+from redrush.providers import signing
+from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
+from redrush.providers.sandbox.direct import bounds_of
+from redrush.providers.sandbox.remote import MERCHANT, PROBE_ID, SECRET
+from redrush.sandbox.faults import ALL, CALLS, NOTICES, Faults
+
+AGAIN_S: Final = (15, 15, 30, 180, 600, 1_200, 1_800, 1_800, 1_800, 3_600, 10_800, 10_800, 10_800, 21_600, 21_600)
+"""How long after each try a notice is sent again, as WeChat Pay does; shorter where an hour is."""
+
+LATE_S: Final = 25 * 3_600
+TICK_S: Final = 0.02
+NOTICES_AT_ONCE_MAX: Final = 64
+PEOPLE_AT_ONCE_MAX: Final = 200
+STRANGE_KEY: Final = b"a key that nobody else has"
+SLOW_US: Final = 2 * SECOND_US
+
+_JSON_HEADERS: Final = {"Content-Type": "application/json"}
+
+
+class Sandbox:
+    """See the module. `serve`, then `stop`."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        now_us: Callable[[], int],
+        *,
+        seed: int = 0,
+        notify: str | None = None,
+        secret: str = SECRET,
+        hour_s: float = 3_600.0,
+        calls_per_s_max: float | None = None,
+    ) -> None:
+        """`notify` is where notices go; `hour_s` how long an hour of delays lasts here; `calls_per_s_max` what is
+        answered in any second, 429 beyond."""
+        self.bank = bank
+        self.faults = Faults(seed)
+        self.notify = notify
+        self.calls_per_s_most = 0
+        """The most calls that came within a second."""
+        self._now_us = now_us
+        self._key = signing.key_of(secret)
+        self._scale = hour_s / 3_600.0
+        self._calls_per_s_max = calls_per_s_max
+        self._calls: deque[float] = deque()
+        self._fetcher = Fetcher()
+        self._server = SmallServer(self._handle)
+        self._sent = 0
+        self._sending: set[asyncio.Task[None]] = set()
+        bank.changed = self._changed
+        bank.ends = lambda _number: "failed" if self.faults.happens("transfer_fails") else "done"
+
+    async def serve(self, reserved: Reserved) -> int:
+        """Serve at a port that was taken before; returns the port."""
+        port = await self._server.serve(reserved)
+        self._living = asyncio.create_task(self._live())
+        return port
+
+    async def stop(self) -> None:
+        """End. The bank stays open."""
+        self._living.cancel()
+        await asyncio.gather(self._living, *self._sending, return_exceptions=True)
+        await self._server.stop()
+        self._fetcher.close()
+
+    # -- requests
+
+    async def _handle(self, asked: Asked) -> Reply:
+        parts = asked.path.strip("/").split("/")
+        try:
+            if parts[0] == "v1":
+                return await self._call(asked, parts[1:])
+            return self._other(asked, parts)
+        except (msgspec.MsgspecError, ValueError) as fault:
+            return _json({"detail": str(fault)}, 400)
+
+    async def _call(self, asked: Asked, parts: list[str]) -> Reply:
+        if self._too_many():
+            return Reply(429, headers=(("Retry-After", "1"),))
+        fault = self.faults.one_of(CALLS)
+        match fault:
+            case "request_lost":
+                return Reply(0)
+            case "error_before":
+                return Reply(500)
+            case "refused":
+                return Reply(429)
+            case "refused_after":
+                return Reply(429, headers=(("Retry-After", "1"),))
+        answer = self._do(asked, parts)
+        if answer is None:
+            return Reply(404)
+        if self.faults.shares["notice_early"] and self.faults.happens("notice_early"):
+            await self._send_due()
+        if fault == "answer_lost":
+            return Reply(0)
+        if fault == "error_after":
+            return Reply(500)
+        return self._signed(msgspec.json.encode(answer), fault)
+
+    def _do(self, asked: Asked, parts: list[str]) -> object | None:
+        now_us = self._now_us()
+        self.bank.terms = (
+            msgspec.structs.replace(self.bank.terms, takes_us=SLOW_US if self.faults.happens("slow") else 0)
+            if self.faults.shares["slow"]
+            else self.bank.terms
+        )
+        match asked.method, parts:
+            case "POST", ["orders"]:
+                return self.bank.order(msgspec.json.decode(asked.body, type=Order), now_us)
+            case "POST", ["orders", number, "close"]:
+                if self.faults.happens("paid_during_close"):
+                    self.bank.pay(number, now_us)
+                return self.bank.shut(number, now_us)
+            case "POST", ["refunds"]:
+                return self.bank.refund(msgspec.json.decode(asked.body, type=Refund), now_us)
+            case "POST", ["transfers"]:
+                return self.bank.transfer(msgspec.json.decode(asked.body, type=Bill), now_us)
+            case "POST", ["transfers", number, "cancel"]:
+                return self.bank.cancel(number, now_us)
+            case "GET", ["orders" | "refunds" | "transfers", number]:
+                return self.bank.state(number, now_us)
+        return None
+
+    def _signed(self, body: bytes, fault: str | None) -> Reply:
+        self._sent += 1
+        now_s = self._now_us() // SECOND_US - (600 if fault == "clock_off" else 0)
+        key = STRANGE_KEY if fault == "unknown_key" else self._key
+        headers = signing.signed_headers(key, f"a{self._sent}", now_s, body)
+        if fault == "unsigned":
+            headers = {}
+        if fault == "wrong_signature":
+            body += b" "
+        return Reply(200, body, headers=tuple(headers.items()), drips=fault == "drips")
+
+    def _too_many(self) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        while self._calls and self._calls[0] <= now_s - 1.0:
+            self._calls.popleft()
+        if self._calls_per_s_max is not None and len(self._calls) >= self._calls_per_s_max:
+            return True
+        self._calls.append(now_s)
+        self.calls_per_s_most = max(self.calls_per_s_most, len(self._calls))
+        return False
+
+    def _other(self, asked: Asked, parts: list[str]) -> Reply:
+        now_us = self._now_us()
+        match asked.method, parts:
+            case "POST", ["wallet", "pay", number]:
+                return _json(self.bank.pay(number, now_us))
+            case "POST", ["wallet", "confirm", number]:
+                return _json(self.bank.confirm(number, now_us))
+            case "GET", ["faults"]:
+                table = {
+                    name: {"share": share, "happened": self.faults.happened[name], "what": ALL[name]}
+                    for name, share in self.faults.shares.items()
+                }
+                return _json(table)
+            case "PUT", ["faults"]:
+                self.faults.set(msgspec.json.decode(asked.body, type=dict[str, float]))
+                return _json({name: share for name, share in self.faults.shares.items() if share})
+            case "GET", ["book"]:
+                self.bank.advance(now_us)
+                return _json({"bills": self.bank.sums(), "calls_per_s_most": self.calls_per_s_most})
+            case "GET", ["bill"]:
+                return _json(self._bill(asked.query.get("day", _day_of(now_us))))
+            case "GET", ["livez"]:
+                return _json({"status": "alive"})
+        return Reply(404)
+
+    def _bill(self, day: str) -> list[BillLine]:
+        lines = self.bank.lines(*bounds_of(day))
+        if lines and self.faults.happens("bill_missing"):
+            del lines[int(self.faults.uniform() * len(lines))]
+        if self.faults.happens("bill_extra"):
+            lines.append(BillLine("payout", "NOBODYKNOWSTHISNUMBER000", 1, 0, "sbextra", bounds_of(day)[0]))
+        return lines
+
+    # -- notices
+
+    def _changed(self, row: Row) -> None:
+        """Plan the notice of what has changed, in the transaction that changes it."""
+        if self.notify is None:
+            return
+        notice = Notice(
+            id=f"{row.number}-{row.state}", kind=row.kind, number=row.number, state=self.bank.state_of(row),
+            amount_minor=row.amount_minor, currency=self.bank.terms.currency, merchant=MERCHANT,
+            made_us=row.done_us or row.made_us,
+        )  # fmt: skip
+        now_us = self._now_us()
+        how = self.faults.one_of({name: "" for name in NOTICES if name != "notice_early"}) or ""
+        body = msgspec.json.encode(notice).decode()
+        due_us = now_us + int(LATE_S * self._scale * SECOND_US) if how == "notice_late" else now_us
+        if how == "notice_never":
+            return
+        for _ in range({"notice_twice": 2, "notice_20": 20}.get(how, 1)):
+            self.bank.keep_notice(notice.id, body, due_us, how)
+
+    async def _live(self) -> None:
+        """Let happen what is due: money arrives, people act, notices go out."""
+        while True:
+            self.bank.advance(self._now_us())
+            self._act()
+            await self._send_due()
+            await asyncio.sleep(TICK_S)
+
+    def _act(self) -> None:
+        now_us = self._now_us()
+        if self.faults.shares["pays"]:
+            for number, _, _ in self.bank.waiting(PEOPLE_AT_ONCE_MAX):
+                if self.faults.happens("pays"):
+                    self.bank.pay(number, now_us)
+        if self.faults.shares["confirms"]:
+            for number, _, until_us in self.bank.confirming(PEOPLE_AT_ONCE_MAX):
+                waits = int(number[-1], 36) % 2 and now_us < until_us - int(TICK_S * 2 * SECOND_US)
+                if not waits and self.faults.happens("confirms"):
+                    self.bank.confirm(number, now_us)
+
+    async def _send_due(self) -> None:
+        if self.notify is None:
+            return
+        due = self.bank.notices(self._now_us(), NOTICES_AT_ONCE_MAX)
+        await asyncio.gather(*(self._send(*one) for one in due))
+
+    async def _send(self, notice: int, body: str, notice_id: str, how: str, tries: int) -> None:
+        """Send it; it is wrong in its way at the first try, and right later."""
+        assert self.notify is not None
+        raw, key = body.encode(), self._key
+        wrong = how if tries == 0 else ""
+        said = msgspec.json.decode(raw, type=Notice)
+        match wrong:
+            case "notice_amount":
+                raw = msgspec.json.encode(msgspec.structs.replace(said, amount_minor=said.amount_minor + 1))
+            case "notice_foreign":
+                raw = msgspec.json.encode(msgspec.structs.replace(said, merchant="somebody else"))
+            case "notice_forged":
+                key = STRANGE_KEY
+            case "notice_probe":
+                await self._post(PROBE_ID, b"{}", STRANGE_KEY)
+        headers_of = raw
+        if wrong == "notice_reserialised":
+            raw = raw.replace(b",", b", ")
+        taken = await self._post(notice_id, raw, key, signed=headers_of)
+        if taken and wrong in ("", "notice_probe", "notice_twice", "notice_20", "notice_late", "notices_swapped"):
+            if wrong == "notices_swapped":
+                older = msgspec.structs.replace(said, id=f"{said.id}-older", made_us=said.made_us - 1)
+                await self._post(older.id, msgspec.json.encode(older), self._key)
+            self.bank.drop_notice(notice)
+        elif tries >= len(AGAIN_S):
+            self.bank.drop_notice(notice)
+        else:
+            self.bank.delay_notice(notice, self._now_us() + int(AGAIN_S[tries] * self._scale * SECOND_US))
+
+    async def _post(self, notice_id: str, body: bytes, key: bytes, *, signed: bytes | None = None) -> bool:
+        assert self.notify is not None
+        now_s = self._now_us() // SECOND_US
+        headers = _JSON_HEADERS | signing.signed_headers(key, notice_id, now_s, body if signed is None else signed)
+        with contextlib.suppress(Unfetched):
+            answer = await self._fetcher.fetch("POST", self.notify, headers=headers, body=body, deadline_s=5.0)
+            return 200 <= answer.status < 300
+        return False
+
+
+def _json(value: Any, status: int = 200) -> Reply:
+    return Reply(status, msgspec.json.encode(value))
+
+
+def _day_of(now_us: int) -> str:
+    return datetime.fromtimestamp(now_us / SECOND_US, UTC).strftime("%Y-%m-%d")
