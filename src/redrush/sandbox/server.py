@@ -21,7 +21,7 @@ import msgspec
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
-from redrush.ports.provider import Bill, BillLine, Notice, Order, Refund
+from redrush.ports.provider import Bill, BillLine, Notice, Open, Order, Pending, Refund, State
 from redrush.providers import signing
 from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
 from redrush.providers.sandbox.direct import bounds_of
@@ -267,7 +267,8 @@ class Sandbox:
         taken = await self._post(notice_id, raw, key, signed=headers_of)
         if taken and wrong in ("", "notice_probe", "notice_twice", "notice_20", "notice_late", "notices_swapped"):
             if wrong == "notices_swapped":
-                older = msgspec.structs.replace(said, id=f"{said.id}-older", made_us=said.made_us - 1)
+                before: State = Open() if said.kind == "payin" else Pending()
+                older = msgspec.structs.replace(said, id=f"{said.id}-older", state=before, made_us=said.made_us - 1)
                 await self._post(older.id, msgspec.json.encode(older), self._key)
             self.bank.drop_notice(notice)
         elif tries >= len(AGAIN_S):
