@@ -11,6 +11,7 @@ from redrush.config.toml_hints import INSTANT_FORM, instant_meant
 from redrush.core.rush.campaign import Kind, Leftover
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.rush.instants import to_us
+from redrush.core.rush.sale import SaleTerms
 
 NOW: Literal["now"] = "now"
 
@@ -39,6 +40,8 @@ class RoundSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     release_per_s: float | None
     opens_text: str
     """The opening as it stands in the file, or "now"; what it means is `opens_us`."""
+    sale: SaleTerms | None = None
+    """What is sold; None: it is no sale."""
 
 
 class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from redrush.core.rush.sale import SaleTerms
+
 RETURNED_POT = "$returned"
 """The pot that leftover slots are given to when they go back to the sponsor. No round can have this name."""
 
@@ -20,6 +22,7 @@ class Kind(StrEnum):
     EQUAL = "equal"
     LUCKY = "lucky"
     LUCKY_DOUBLE_MEAN = "lucky_double_mean"
+    SALE = "sale"
 
 
 class Leftover(StrEnum):
@@ -69,6 +72,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     leftover: Leftover
     release_per_s: float | None = None
     """Packets per second that the shake filter lets through; None lets every claim through."""
+    sale: SaleTerms | None = None
+    """What is sold; None: it is no sale."""
 
     @property
     def pots(self) -> "tuple[Pot, ...]":

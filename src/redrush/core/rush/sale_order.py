@@ -1,0 +1,214 @@
+"""What becomes of a unit that is held: a pure machine. Others ask the payments part, the store and the shop.
+
+```
+ hold ─pay─► PAYING ─paid─► SOLD ─shop has it─► DELIVERED
+   │            │ deadline, given back            │ shop refuses
+   │            ▼                                 │
+   │         CLOSING ─paid─► SOLD                 │
+   │            │ closed                          │
+   └─expired────┴─────────► RETURNING ◄───────────┘
+     given back                 │ released
+                                ├─ nothing was paid ─► RETURNED ─paid after all─► LATE ─a unit is left─► SOLD
+                                └─ money came ───────► REFUNDING ─► REFUNDED       └─ none is ─► REFUNDING
+```
+
+Nothing is released on our own clock alone: a payment that was begun is closed at the provider first, and the provider
+says whether money came before. Each state is written down before what it stands for is done, and each step may be done
+twice: whoever drives this may die between any two.
+
+The store's hold stays one until the shop has the order: until then a refusal can bring the unit back.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+LOOK_AGAIN_US: Final = tuple(s * 1_000_000 for s in (1, 2, 5, 10, 30))
+"""After how long it is looked again what became of a payment; the last holds for all that follow. Mostly it is heard
+before."""
+
+HAND_OVER_AGAIN_US: Final = tuple(s * 1_000_000 for s in (5, 10, 30, 60, 300, 900, 3_600, 7_200, 28_800, 86_400))
+"""After how long a shop that did not take an order is told again. After the last one the order is parked."""
+
+LATE_PREFIX: Final = "late:"
+"""What the names of requests begin with by which money that came late claims a unit."""
+
+
+class State(StrEnum):
+    """See the module."""
+
+    PAYING = "paying"
+    CLOSING = "closing"
+    RETURNING = "returning"
+    RETURNED = "returned"
+    LATE = "late"
+    SOLD = "sold"
+    DELIVERED = "delivered"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
+
+
+NEVER_US: Final = 1 << 62
+"""The instant at which an order is looked at that waits for nothing, or for an operator."""
+
+SETTLED: Final = frozenset({State.RETURNED, State.DELIVERED, State.REFUNDED})
+"""States in which nothing is to be done, as long as no money comes that nobody waits for."""
+
+
+class Why(StrEnum):
+    """Why a unit came back, or money did."""
+
+    EXPIRED = "expired"
+    GIVEN_BACK = "given_back"
+    NOT_PAID = "not_paid"
+    REFUSED_BY_SHOP = "refused_by_shop"
+    TOO_LATE = "too_late"
+
+
+class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One hold from the moment on at which somebody pays, gives back or comes too late.
+
+    Instants are µs since the epoch. `pot`, `user`, `slot`, `request` and `number` name the hold in its store
+    (`redrush.ports.store.Grant`).
+    """
+
+    id: str
+    """The grant's id and the number of the hold: a slot may be held by several people, one after the other. It names
+    the payment, its refund and what is handed to the shop."""
+    grant: str
+    pot: str
+    user: str
+    slot: int
+    number: int
+    request: str
+    until_us: int
+    price_minor: int
+    state: State
+    version: int = 0
+    """How often it was written down; 0: it is only a hold so far."""
+    due_us: int
+    """When it is looked at next."""
+    since_us: int
+    """When it came into this state."""
+    tries: int = 0
+    """How often what is to be done in this state was tried."""
+    why: Why | None = None
+    charged: bool = False
+    """Whether a payment may have been begun."""
+    paid_us: int | None = None
+    reference: str = ""
+    """The provider's own number of the payment."""
+    address: str | None = None
+    """How the buyer wants it sent, as the shop knows it; None: by their default."""
+    parked: bool = False
+    """Whether it waits for an operator."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be done any more."""
+        return self.state in SETTLED
+
+    @property
+    def late_request(self) -> str:
+        """The request by which money that came late claims a unit: the same however often it is tried."""
+        return f"{LATE_PREFIX}{self.id}"
+
+    def _to(self, state: State, now_us: int, **changes: Any) -> "SaleOrder":
+        fresh: dict[str, Any] = {"state": state, "since_us": now_us, "due_us": now_us, "tries": 0, "parked": False}
+        return msgspec.structs.replace(self, **(fresh | changes))
+
+    def again(self, now_us: int, retry_after_us: int = 0) -> "SaleOrder":
+        """Try once more what this state asks for, after the next pause, or what was asked for if that is longer."""
+        pauses_us = HAND_OVER_AGAIN_US if self.state is State.SOLD else LOOK_AGAIN_US
+        due_us = now_us + max(pauses_us[min(self.tries, len(pauses_us) - 1)], retry_after_us)
+        if self.state is State.PAYING:
+            due_us = min(due_us, max(now_us + LOOK_AGAIN_US[0], self.until_us))
+        return msgspec.structs.replace(self, tries=self.tries + 1, due_us=due_us)
+
+    def park(self) -> "SaleOrder":
+        """Leave it to an operator."""
+        return msgspec.structs.replace(self, parked=True, due_us=NEVER_US)
+
+    # -- what its buyer does, and time
+
+    def pays(self, address: str | None, now_us: int) -> "SaleOrder":
+        """The buyer begins to pay what was only held."""
+        return self._to(State.PAYING, now_us, charged=True, address=address, due_us=now_us + LOOK_AGAIN_US[0])
+
+    def returns(self, why: Why, now_us: int) -> "SaleOrder":
+        """What was only held comes back: nobody has begun to pay, and nobody can from now on."""
+        return self._to(State.RETURNING, now_us, why=why)
+
+    def given_back(self, now_us: int) -> "SaleOrder | None":
+        """The buyer does not want it any more; None: it is too late for that."""
+        if self.state is State.PAYING:
+            return self._to(State.CLOSING, now_us, why=Why.GIVEN_BACK)
+        return self if self.state in {State.CLOSING, State.RETURNING, State.RETURNED} else None
+
+    def overdue(self, now_us: int) -> "SaleOrder":
+        """Close the payment if its time is over."""
+        if self.state is State.PAYING and now_us >= self.until_us:
+            return self._to(State.CLOSING, now_us, why=Why.EXPIRED)
+        return self
+
+    # -- what became of the payment
+
+    def paid(self, paid_us: int, reference: str, now_us: int) -> "SaleOrder":
+        """Money came. What is paid once is paid: told again, it changes nothing."""
+        if self.paid_us is not None:
+            return self
+        if self.state in {State.PAYING, State.CLOSING}:
+            return self._to(State.SOLD, now_us, why=None, paid_us=paid_us, reference=reference)
+        if self.state is State.RETURNING:  # it is late money as soon as the unit is back
+            return msgspec.structs.replace(self, paid_us=paid_us, reference=reference)
+        return self._to(State.LATE, now_us, paid_us=paid_us, reference=reference)
+
+    def closed(self, now_us: int) -> "SaleOrder":
+        """Nobody can pay any more, and nobody has."""
+        if self.state in {State.PAYING, State.CLOSING}:
+            return self._to(State.RETURNING, now_us, why=self.why or Why.NOT_PAID)
+        return self
+
+    def refunded(self, now_us: int) -> "SaleOrder":
+        """The money is back."""
+        return self._to(State.REFUNDED, now_us, due_us=NEVER_US) if self.state is State.REFUNDING else self
+
+    # -- what the store says
+
+    def released(self, now_us: int) -> "SaleOrder":
+        """The unit is back in its pot."""
+        if self.state is not State.RETURNING:
+            return self
+        if self.paid_us is None:
+            return self._to(State.RETURNED, now_us, due_us=NEVER_US)
+        return self._to(State.REFUNDING if self.why is Why.REFUSED_BY_SHOP else State.LATE, now_us)
+
+    def got(self, slot: int, number: int, request: str, grant: str, now_us: int) -> "SaleOrder":
+        """There was a unit for money that came late: it is the buyer's, in another hold, perhaps of another slot."""
+        if self.state is not State.LATE:
+            return self
+        return self._to(State.SOLD, now_us, slot=slot, number=number, request=request, grant=grant, why=None)
+
+    def got_none(self, now_us: int) -> "SaleOrder":
+        """There was no unit for money that came late."""
+        return self._to(State.REFUNDING, now_us, why=Why.TOO_LATE) if self.state is State.LATE else self
+
+    def confirmed(self, now_us: int) -> "SaleOrder":
+        """The shop has the order, and the store has made the hold permanent."""
+        return self._to(State.DELIVERED, now_us, due_us=NEVER_US) if self.state is State.SOLD else self
+
+    # -- what the shop says
+
+    def refused(self, now_us: int) -> "SaleOrder":
+        """The shop will never take it: the unit comes back, and so does the money."""
+        return self._to(State.RETURNING, now_us, why=Why.REFUSED_BY_SHOP) if self.state is State.SOLD else self
+
+    def not_taken(self, now_us: int, retry_after_us: int = 0) -> "SaleOrder":
+        """The shop did not take it now. It is told again, for days; then the order waits for an operator."""
+        return self.park() if self.tries >= len(HAND_OVER_AGAIN_US) else self.again(now_us, retry_after_us)
+
+
+def order_id(grant: str, number: int, set_id: str | None = None) -> str:
+    """Return what names a hold for ever: its grant, the set whose store counts its holds, and its number there."""
+    return f"{grant}#{number}" if set_id is None else f"{grant}#{set_id}/{number}"

@@ -1,0 +1,251 @@
+"""Drives the orders of a campaign's sales: closes what is overdue, asks, releases, hands over, refunds, offers again.
+
+All it knows is in the book and in the records: whoever takes it up after a crash goes on where the last one was. Each
+order is led by one task at a time, and of those that wait for the same neighbour (payments, shop, store) only so many
+at once: a shop that hangs leaves payments and releases their places.
+
+A hold that nobody has begun to pay for is written down as coming back before it is released, by the same rule of the
+book by which a payment begins: of the two the first one counts.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from redrush.core.nobody import ignore, never
+from redrush.core.rush.campaign import Campaign, Round, grant_id
+from redrush.core.rush.sale import next_chance_us
+from redrush.core.rush.sale_order import LATE_PREFIX, SaleOrder, State, Why, order_id
+from redrush.errors import RedrushError
+from redrush.ports.bill_book import KeptBill
+from redrush.ports.sale_book import BookFailed, SaleBook
+from redrush.ports.store import Grant, StoreFailed
+from redrush.settle.selling.book_writer import BookWriter
+from redrush.settle.selling.steps import Steps
+
+LOOK_S: Final = 0.25
+"""How often it is looked for what is due."""
+
+DUE_AT_ONCE_MAX: Final = 500
+"""Orders, and holds, that one look takes up."""
+
+PAYMENTS_AT_ONCE_MAX: Final = 64
+SHOP_AT_ONCE_MAX: Final = 16
+STORE_AT_ONCE_MAX: Final = 256
+"""Orders that wait for the same neighbour at once."""
+
+KEPT_TRIES_MAX: Final = 10
+"""How often what became of a payment is written down anew, because its buyer was first."""
+
+
+class SaleStore(Protocol):
+    """The part of `redrush.ports.store.Store` that is needed to offer again."""
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        """See the port."""
+
+
+HoldsDue = Callable[[int, int, int], Sequence[Grant]]
+"""Returns live holds whose deadline is over by the first number: so many (the third) from a place (the second) on. It
+blocks."""
+
+
+class Selling:
+    """See the module. `run` it as a task; `stop` ends it."""
+
+    def __init__(  # noqa: PLR0913 - its neighbours, and who is told
+        self,
+        campaign: Campaign,
+        store: SaleStore,
+        book: SaleBook,
+        writer: BookWriter,
+        steps: Steps,
+        holds_due: HoldsDue,
+        now_us: Callable[[], int],
+        *,
+        set_id: str | None = None,
+        offered: Callable[[str], None] = ignore,
+        paused: Callable[[], bool] = never,
+        on_fault: Callable[[RedrushError], None] = ignore,
+    ) -> None:
+        """`offered` hears of each pot that units were offered in again. While `paused` nothing is done."""
+        self._campaign = campaign
+        self._store = store
+        self._book = book
+        self._writer = writer
+        self._steps = steps
+        self._holds_due = holds_due
+        self._now_us = now_us
+        self._set_id = set_id
+        self._offered = offered
+        self._paused = paused
+        self._on_fault = on_fault
+        self._led: dict[str, asyncio.Task[None]] = {}
+        self._waits_for: Counter[str] = Counter()
+        self._entered: set[tuple[str, int, int]] = set()
+        """Holds that are over and stand in the book."""
+        self._offer_at_us: dict[str, int] = {}
+        self._stopping = False
+        self._wake = asyncio.Event()
+
+    def amend(self, campaign: Campaign) -> None:
+        """Know the rounds of this campaign from now on."""
+        self._campaign = campaign
+
+    def nudge(self) -> None:
+        """Look at once: something has come to be due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Go on until `stop`, or until the store has failed."""
+        try:
+            while not self._stopping:
+                if not self._paused():
+                    try:
+                        await self.look()
+                    except StoreFailed as fault:
+                        self._on_fault(fault)
+                        return
+                    except RedrushError as fault:
+                        self._on_fault(fault)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._wake.wait()
+                self._wake.clear()
+        finally:
+            await self.quiet()
+
+    async def stop(self) -> None:
+        """End `run`, after the steps under way."""
+        self._stopping = True
+        self._wake.set()
+
+    async def heard(self, bill: KeptBill) -> None:
+        """A payment, or a refund, has ended: write down what follows. Raises BookFailed; it is to be told again."""
+        for _ in range(KEPT_TRIES_MAX):
+            order = await self._writer.ask(self._book.get, bill.source)
+            if order is None:
+                return
+            told = self._steps.told_of_refund if bill.kind == "refund" else self._steps.told
+            after = told(order, bill)
+            if after.state is order.state and after.paid_us == order.paid_us:
+                return
+            if await self._writer.keep(after) is not None:
+                self.nudge()
+                return
+        raise BookFailed(f"order {bill.source} is being changed all the time; what became of its payment is told again")
+
+    async def look(self) -> None:
+        """Take up what is due now. Its steps go on when this has returned; `quiet` waits for them."""
+        await self._enter_overdue()
+        for order in await self._writer.ask(self._book.due, self._now_us(), DUE_AT_ONCE_MAX):
+            self._lead(order)
+        for round_ in self._campaign.rounds:
+            if round_.sale is not None:
+                await self._offer(round_)
+
+    async def quiet(self) -> None:
+        """Return when no step is under way."""
+        while self._led:
+            await asyncio.wait(self._led.values())
+
+    # -- orders
+
+    def _lead(self, order: SaleOrder) -> None:
+        """Take the order's next steps, unless that is being done, or too many wait for the same neighbour."""
+        neighbour, at_once_max = _NEIGHBOURS.get(order.state, ("payments", PAYMENTS_AT_ONCE_MAX))
+        if order.id in self._led or self._waits_for[neighbour] >= at_once_max:
+            return
+        self._waits_for[neighbour] += 1
+        task = self._led[order.id] = asyncio.create_task(self._step(order), name=f"order {order.id}")
+        task.add_done_callback(lambda _: self._left(order.id, neighbour))
+
+    def _left(self, order: str, neighbour: str) -> None:
+        self._waits_for[neighbour] -= 1
+        self._led.pop(order, None)
+
+    async def _step(self, order: SaleOrder) -> None:
+        try:
+            stepped = await self._steps.take(order)
+            await self._writer.keep(stepped)  # None: its buyer was first; it is looked at again
+        except RedrushError as fault:
+            self._on_fault(fault)
+            await asyncio.sleep(LOOK_S)  # it is due still: not again at once
+        else:
+            if stepped.state is not order.state:
+                self._wake.set()
+
+    # -- holds that nobody has begun to pay for
+
+    async def _enter_overdue(self) -> None:
+        """Write down, as coming back, what is held beyond its time and stands in no order."""
+        now_us, place = self._now_us(), 0
+        still_due: set[tuple[str, int, int]] = set()
+        while holds := await self._writer.ask(self._holds_due, now_us, place, DUE_AT_ONCE_MAX):
+            place += len(holds)
+            still_due.update(_key(hold) for hold in holds)
+            fresh = [hold for hold in holds if _key(hold) not in self._entered]
+            if fresh:
+                known = await self._writer.ask(self._book.holds_known, [_key(hold) for hold in fresh])
+                self._entered |= known
+                await asyncio.gather(*(self._enter(hold) for hold in fresh if _key(hold) not in known))
+        self._entered &= still_due
+
+    async def _enter(self, hold: Grant) -> None:
+        round_ = self._campaign.round(hold.pot)
+        if round_ is None or round_.sale is None:
+            return
+        if hold.request.startswith(LATE_PREFIX) and await self._belongs_to_late_money(hold):
+            return
+        now_us = self._now_us()
+        grant = grant_id(self._campaign.id, hold.pot, hold.slot)
+        await self._writer.keep(
+            SaleOrder(
+                id=order_id(grant, hold.number, self._set_id),
+                grant=grant,
+                pot=hold.pot,
+                user=hold.user,
+                slot=hold.slot,
+                number=hold.number,
+                request=hold.request,
+                until_us=hold.until_us or 0,
+                price_minor=round_.sale.price_minor,
+                state=State.RETURNING,
+                due_us=now_us,
+                since_us=now_us,
+                why=Why.EXPIRED,
+            )
+        )
+
+    async def _belongs_to_late_money(self, hold: Grant) -> bool:
+        """Whether an order claimed the hold for money that came late, and has not been told so yet."""
+        order = await self._writer.ask(self._book.get, hold.request.removeprefix(LATE_PREFIX))
+        return order is not None and order.state is State.LATE
+
+    # -- units that came back
+
+    async def _offer(self, round_: Round) -> None:
+        """Offer what came back, at the instants of the sale. What comes back after its close stays in the pot."""
+        assert round_.sale is not None
+        now_us = self._now_us()
+        if now_us < round_.opens_us:
+            return
+        at_us = self._offer_at_us.setdefault(round_.id, now_us)
+        if now_us < at_us:
+            return
+        self._offer_at_us[round_.id] = next_chance_us(round_.opens_us, round_.sale.return_every_us, now_us)
+        if now_us < round_.closes_us and await self._store.offer([round_.id]):
+            self._offered(round_.id)
+
+
+def _key(hold: Grant) -> tuple[str, int, int]:
+    return hold.pot, hold.slot, hold.number
+
+
+_NEIGHBOURS: Final = {
+    State.SOLD: ("shop", SHOP_AT_ONCE_MAX),
+    State.RETURNING: ("store", STORE_AT_ONCE_MAX),
+    State.LATE: ("store", STORE_AT_ONCE_MAX),
+}

@@ -1,0 +1,204 @@
+"""One step of one order: what its state asks for is asked of the payments part, the store or the shop.
+
+The order comes back changed and is not written down yet. Every step may be taken twice, by whoever read the order
+before it was written: payment, refund and hand-over have the order's id, the store knows hold and request.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from redrush.core.rush.campaign import Campaign, grant_id
+from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
+from redrush.errors import RedrushError
+from redrush.ports.bill_book import BillState, KeptBill
+from redrush.ports.provider import Accepted, HandOver, Orders, Rejected
+from redrush.ports.store import Claim, ClaimResult, Grant, Held, HoldState
+
+PAY_WAIT_S: Final = 3.0
+"""How long a buyer's request waits for the provider to say how to pay; then they ask again."""
+
+CLOSE_WAIT_S: Final = 1.0
+
+SALES_ACCOUNT: Final = "sales"
+"""Where the money goes in the double entry."""
+
+
+class Till(Protocol):
+    """The part of `redrush.ports.cashier.Cashier` that a sale needs."""
+
+    async def charge(  # noqa: PLR0913 - a bill's plain values
+        self,
+        source: str,
+        *,
+        campaign: str,
+        user: str,
+        provider: str,
+        currency: str,
+        amount_minor: int,
+        subject: str,
+        expires_us: int,
+        account: str = "",
+        wait_s: float = 3.0,
+    ) -> KeptBill:
+        """See the port."""
+
+    async def look(self, source: str) -> KeptBill | None:
+        """See the port."""
+
+    async def close(self, source: str, wait_s: float = 3.0) -> KeptBill | None:
+        """See the port."""
+
+    async def refund(self, source: str, *, of: str, amount_minor: int, reason: str) -> KeptBill:
+        """See the port."""
+
+
+class Holds(Protocol):
+    """The part of `redrush.ports.store.Store` that a sale needs."""
+
+    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+        """See the port."""
+
+    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        """See the port."""
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        """See the port."""
+
+
+def hold_of(order: SaleOrder) -> Grant:
+    """Return the order's hold as its store knows it."""
+    return Grant(order.pot, order.user, order.slot, order.request, order.number)
+
+
+class Steps:
+    """See the module. `shop` None: nobody is handed anything, what is paid is sold."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        store: Holds,
+        till: Till,
+        provider: str,
+        shop: Orders | None,
+        now_us: Callable[[], int],
+    ) -> None:
+        """`provider` is the name of who takes the money."""
+        self._campaign = campaign
+        self._store = store
+        self._till = till
+        self._provider = provider
+        self._shop = shop
+        self._now_us = now_us
+
+    async def take(self, order: SaleOrder) -> SaleOrder:
+        """Do what the order's state asks for. Raises what store and payments raise."""
+        match order.state:
+            case State.PAYING:
+                return await self._paying(order)
+            case State.CLOSING:
+                return self.told(order, await self._till.close(order.id, CLOSE_WAIT_S))
+            case State.RETURNING:
+                return await self._returning(order)
+            case State.LATE:
+                return await self._late(order)
+            case State.SOLD:
+                return await self._sold(order)
+            case State.REFUNDING:
+                return await self._refunding(order)
+            case State.RETURNED | State.DELIVERED | State.REFUNDED:
+                return msgspec.structs.replace(order, due_us=NEVER_US)
+
+    # -- the payments part
+
+    async def charge(self, order: SaleOrder) -> KeptBill:
+        """Let the buyer pay, until the hold is over. Asking twice is asking once."""
+        return await self._till.charge(
+            order.id,
+            campaign=self._campaign.id,
+            user=order.user,
+            provider=self._provider,
+            currency=self._campaign.currency,
+            amount_minor=order.price_minor,
+            subject=self._campaign.name,
+            expires_us=order.until_us,
+            account=SALES_ACCOUNT,
+            wait_s=PAY_WAIT_S,
+        )
+
+    async def _paying(self, order: SaleOrder) -> SaleOrder:
+        overdue = order.overdue(self._now_us())
+        return overdue if overdue is not order else self.told(order, await self._till.look(order.id))
+
+    def told(self, order: SaleOrder, bill: KeptBill | None) -> SaleOrder:
+        """Return the order after this was said of its payment; None: it was never made, and never will be."""
+        now_us = self._now_us()
+        if bill is None:
+            return order.closed(now_us) if order.state is State.CLOSING else order.again(now_us)
+        if bill.state in {BillState.DONE, BillState.PAID_LATE}:
+            return order.paid(bill.done_us or now_us, bill.reference, now_us)
+        return order.closed(now_us) if bill.is_final else order.again(now_us)
+
+    async def _refunding(self, order: SaleOrder) -> SaleOrder:
+        bill = await self._till.refund(
+            order.id, of=order.id, amount_minor=order.price_minor, reason=str(order.why or "returned")
+        )
+        return self.told_of_refund(order, bill)
+
+    def told_of_refund(self, order: SaleOrder, bill: KeptBill) -> SaleOrder:
+        """Return the order after this was said of its refund."""
+        now_us = self._now_us()
+        if bill.state in {BillState.DONE, BillState.PAID_LATE}:
+            return order.refunded(now_us)
+        return order.park() if bill.is_final else order.again(now_us)
+
+    # -- the store
+
+    async def _returning(self, order: SaleOrder) -> SaleOrder:
+        now_us = self._now_us()
+        [state] = await self._store.release([hold_of(order)], now_us)
+        if state is HoldState.CONFIRMED:
+            raise RedrushError(f"order {order.id}: its unit was to come back, and is sold for good; look at it")
+        return order.released(now_us)
+
+    async def _late(self, order: SaleOrder) -> SaleOrder:
+        now_us = self._now_us()
+        request = order.late_request
+        [claimed] = await self._store.claim([Claim(order.pot, order.user, request)], now_us)
+        if not isinstance(claimed, Held):
+            return order.got_none(now_us)
+        grant = grant_id(self._campaign.id, order.pot, claimed.slot)
+        return order.got(claimed.slot, claimed.number, request, grant, now_us)
+
+    # -- the shop
+
+    async def _sold(self, order: SaleOrder) -> SaleOrder:
+        if self._shop is not None:
+            taken = await self._shop.hand_over(self._hand_over(order))
+            if isinstance(taken, Rejected) and taken.final:
+                return order.refused(self._now_us())
+            if not isinstance(taken, Accepted):
+                return order.not_taken(self._now_us(), int((taken.retry_after_s or 0) * 1e6))
+        now_us = self._now_us()
+        [state] = await self._store.confirm([hold_of(order)], now_us)
+        if state is HoldState.CONFIRMED:
+            return order.confirmed(now_us)
+        raise RedrushError(f"order {order.id}: is paid, and its unit is not held any more ({state.value}); look at it")
+
+    def _hand_over(self, order: SaleOrder) -> HandOver:
+        return HandOver(
+            number=order.id,
+            event="order.paid",
+            user=order.user,
+            at_us=order.paid_us or 0,
+            fields={
+                "grant": order.grant,
+                "round": order.pot,
+                "slot": order.slot,
+                "amount_minor": order.price_minor,
+                "currency": self._campaign.currency,
+                "address": order.address,
+                "reference": order.reference,
+            },
+        )

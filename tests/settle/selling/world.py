@@ -1,0 +1,313 @@
+"""A sale without a gate: a store, a bank and a shop that are real, or break as real ones do, and a clock that obeys."""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots, grant_id
+from redrush.core.rush.sale import SaleTerms
+from redrush.core.rush.sale_order import SaleOrder
+from redrush.ports.bill_book import BillState, KeptBill
+from redrush.ports.buying import Told, Wish
+from redrush.ports.provider import Accepted, HandOver, Rejected, Terms, Unknown
+from redrush.ports.sale_book import BookFailed
+from redrush.ports.store import Claim, Confirmed, Grant, Held, PotTerms, Released, grants_of
+from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.selling.book_writer import BookWriter
+from redrush.settle.selling.desk import Desk
+from redrush.settle.selling.selling import Selling
+from redrush.settle.selling.steps import Steps
+from redrush.stores.memory import MemoryStore
+
+OPENS_US = 1_800_000_000_000_000
+SECOND_US = 1_000_000
+HOLD_US = 60 * SECOND_US
+PRICE_MINOR = 4_999
+TERMS = SaleTerms(price_minor=PRICE_MINOR, hold_us=HOLD_US, return_every_us=30 * SECOND_US)
+
+
+def campaign(units: int, terms: SaleTerms = TERMS) -> Campaign:
+    sale = Round(
+        id="sale",
+        opens_us=OPENS_US,
+        closes_us=OPENS_US + 3_600 * SECOND_US,
+        kind=Kind.SALE,
+        total_minor=0,
+        min_minor=0,
+        max_minor=0,
+        slots=Slots(0, units),
+        leftover=Leftover.RETURN,
+        sale=terms,
+    )
+    return Campaign(id="c", name="a sale", currency="CNY", rounds=(sale,))
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.us = OPENS_US
+
+    def __call__(self) -> int:
+        return self.us
+
+
+class Shop:
+    """Takes each order once, refuses some for good, or is down: what it says depends on the lots that it draws."""
+
+    def __init__(self, lots: random.Random) -> None:
+        self.lots = lots
+        self.down_share = 0.0
+        self.refuse_share = 0.0
+        self.has: dict[str, HandOver] = {}
+        self.refused: set[str] = set()
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(currency="CNY")
+
+    async def hand_over(self, what: HandOver) -> Accepted | Rejected | Unknown:
+        if self.lots.random() < self.down_share / 2:
+            return Unknown("no answer")  # nothing of it has arrived
+        if what.number in self.refused:
+            return Rejected("refused", final=True)
+        if what.number not in self.has:
+            if self.lots.random() < self.refuse_share:
+                self.refused.add(what.number)
+                return Rejected("refused", final=True)
+            self.has[what.number] = what
+        if self.lots.random() < self.down_share / 2:
+            return Unknown("the answer was lost")
+        return Accepted(what.number)
+
+
+class ModelTill:
+    """A payments part in a few lines: what it promises (`redrush.ports.cashier`), at its most unpleasant.
+
+    Answers come before the provider has said how to pay, what has ended is told late and more than once, and some money
+    comes after it was said that none can.
+    """
+
+    def __init__(self, clock: Clock, lots: random.Random) -> None:
+        self._clock = clock
+        self.lots = lots
+        self.unsure_share = 0.0
+        self.lies_share = 0.0
+        self.bills: dict[str, KeptBill] = {}
+        self.refunds: dict[str, KeptBill] = {}
+        self.still_payable: set[str] = set()
+        self.untold: list[KeptBill] = []
+
+    async def charge(
+        self,
+        source: str,
+        *,
+        campaign: str,
+        user: str,
+        provider: str,
+        currency: str,
+        amount_minor: int,
+        subject: str,
+        expires_us: int,
+        account: str = "",
+        wait_s: float = 3.0,
+    ) -> KeptBill:
+        if source not in self.bills:
+            made = KeptBill(
+                id=len(self.bills), kind="payin", source=source, campaign=campaign, user=user, provider=provider,
+                currency=currency, amount_minor=amount_minor, subject=subject, to="", of="", account=account, how="qr",
+                attempt=1, number=source, state=BillState.OPEN, made_us=self._clock(), changed_us=self._clock(),
+                asked_us=self._clock(), next_us=None, looks=0, expires_us=expires_us, detail="qr:pay me", reference="",
+                fee_minor=0, done_us=None, version=1,
+            )  # fmt: skip
+            self.bills[source] = made
+        bill = self.bills[source]
+        if bill.state is BillState.OPEN and self.lots.random() < self.unsure_share:
+            return msgspec.structs.replace(bill, state=BillState.ASKED, detail="")
+        return bill
+
+    async def look(self, source: str) -> KeptBill | None:
+        return self.bills.get(source)
+
+    async def close(self, source: str, wait_s: float = 3.0) -> KeptBill | None:
+        bill = self.bills.get(source)
+        if bill is None or bill.is_final:
+            return bill
+        if self.lots.random() < self.unsure_share:
+            return msgspec.structs.replace(bill, state=BillState.CLOSING)
+        if self.lots.random() < self.lies_share:
+            self.still_payable.add(source)
+        self._end(bill, BillState.CLOSED)
+        return self.bills[source]
+
+    async def refund(self, source: str, *, of: str, amount_minor: int, reason: str) -> KeptBill:
+        paid = self.bills[of]
+        assert paid.state in {BillState.DONE, BillState.PAID_LATE}
+        if source not in self.refunds:
+            self.refunds[source] = msgspec.structs.replace(
+                paid, kind="refund", state=BillState.PENDING, amount_minor=amount_minor, of=of, done_us=None
+            )
+        return self.refunds[source]
+
+    # -- the other end
+
+    def pay(self, source: str) -> None:
+        """Somebody pays, if that is possible."""
+        bill = self.bills[source]
+        if bill.state is BillState.OPEN:
+            self._end(bill, BillState.DONE)
+        elif source in self.still_payable:
+            self.still_payable.discard(source)
+            self._end(bill, BillState.PAID_LATE)
+
+    def payable(self) -> list[str]:
+        return sorted(
+            source
+            for source, bill in self.bills.items()
+            if bill.state is BillState.OPEN or source in self.still_payable
+        )
+
+    async def tell(self, hear: Callable[[KeptBill], Awaitable[None]]) -> None:
+        """Tell of what has ended; what could not be heard is told again."""
+        for source, refund in self.refunds.items():
+            if refund.state is BillState.PENDING and self.lots.random() >= self.unsure_share:
+                self.refunds[source] = msgspec.structs.replace(refund, state=BillState.DONE, done_us=self._clock())
+                self.untold.append(self.refunds[source])
+        untold, self.untold = self.untold, []
+        for bill in untold:
+            try:
+                await hear(bill)
+            except BookFailed:
+                self.untold.append(bill)
+                continue
+            if self.lots.random() < self.unsure_share:
+                self.untold.append(bill)
+
+    def _end(self, bill: KeptBill, state: BillState) -> None:
+        paid = state is not BillState.CLOSED
+        ended = msgspec.structs.replace(bill, state=state, done_us=self._clock() if paid else None)
+        self.bills[bill.source] = ended
+        self.untold.append(ended)
+
+
+class MortalWriter(BookWriter):
+    """Dies, now and then, between what a step did and its being written down."""
+
+    def __init__(self, book: SqliteSaleBook, lots: random.Random) -> None:
+        super().__init__(book)
+        self.lots = lots
+        self.dies_share = 0.0
+
+    async def keep(self, order: SaleOrder) -> SaleOrder | None:
+        if self.lots.random() < self.dies_share:
+            return None
+        return await super().keep(order)
+
+
+class World:
+    """See the module."""
+
+    def __init__(self, directory: Path, units: int, lots: random.Random, *, shop: bool = True) -> None:
+        self.units = units
+        self.clock = Clock()
+        self.store = MemoryStore()
+        self.till = ModelTill(self.clock, lots)
+        self.shop = Shop(lots) if shop else None
+        self.book = SqliteSaleBook.open_path(directory / "sales.db")
+        self.writer = MortalWriter(self.book, lots)
+        self.campaign = campaign(units)
+        self.faults: list[str] = []
+        self.offered: list[int] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin as after a crash: nothing is remembered but what is in store and book."""
+        steps = Steps(self.campaign, self.store, self.till, "bank", self.shop, self.clock)
+        self.selling = Selling(
+            self.campaign,
+            self.store,
+            self.book,
+            self.writer,
+            steps,
+            self.holds_due,
+            self.clock,
+            offered=lambda _pot: self.offered.append(self.clock()),
+            on_fault=lambda fault: self.faults.append(str(fault)),
+        )
+        self.desk = Desk(self.campaign, self.store.find, self.book, self.writer, steps, self.clock, self.selling.nudge)
+
+    async def open(self) -> None:
+        await self.store.open([PotTerms("sale", Slots(0, self.units), hold_us=HOLD_US)])
+
+    async def close(self) -> None:
+        await self.selling.quiet()
+        await self.writer.close()
+        self.book.close()
+
+    # -- what people do
+
+    async def grab(self, user: str) -> str | None:
+        """Return the grant that the user holds, or None."""
+        [claimed] = await self.store.claim([Claim("sale", user)], self.clock())
+        return grant_id("c", "sale", claimed.slot) if isinstance(claimed, Held) else None
+
+    async def pay(self, user: str, grant: str) -> Told:
+        return await self.desk.pay(user, grant, Wish())
+
+    async def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.selling.look()
+            await self.selling.quiet()
+            await self.till.tell(self.selling.heard)
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.us += int(seconds * SECOND_US)
+
+    # -- the truth
+
+    def live(self) -> dict[tuple[str, int, int], Grant]:
+        """Return every hold and sold unit, from the log alone."""
+        found: dict[tuple[str, int, int], Grant] = {}
+        for record in self.store._log:
+            for grant in grants_of(record):
+                found[grant.pot, grant.slot, grant.number] = grant
+            if isinstance(record, Released):
+                for hold in record.holds:
+                    del found[hold.pot, hold.slot, hold.number]
+        return found
+
+    def sold(self) -> set[tuple[str, int, int]]:
+        return {
+            (hold.pot, hold.slot, hold.number)
+            for record in self.store._log
+            if isinstance(record, Confirmed)
+            for hold in record.holds
+        }
+
+    def holds_due(self, until_us: int, place: int, limit: int) -> Sequence[Grant]:
+        sold = self.sold()
+        due = [hold for key, hold in self.live().items() if key not in sold and (hold.until_us or 0) <= until_us]
+        return due[place : place + limit]
+
+    async def audit(self) -> None:
+        """Raise unless every cent that came has a unit or went back, and every unit is somebody's or left."""
+        state = await self.store.state("sale")
+        live, sold = self.live(), self.sold()
+        assert len({(pot, slot) for pot, slot, _ in live}) == len(live), "a slot is held twice"
+        assert state.left + len(live) == self.units
+        assert sold <= live.keys(), "what was sold came back"
+        orders = {order.id: order for order in self.book.all()}
+        paid = {key for key, bill in self.till.bills.items() if bill.state in {BillState.DONE, BillState.PAID_LATE}}
+        back = {key for key, refund in self.till.refunds.items() if refund.state is BillState.DONE}
+        for source in paid:
+            order = orders[source]
+            unit = order.pot, order.slot, order.number
+            has_unit = unit in sold and live[unit].user == order.user
+            assert has_unit != (source in back), f"{order}: has a unit: {has_unit}, went back: {source in back}"
+        assert back <= paid
+        assert len(sold) == len(paid) - len(back), "units sold are payments kept"
+
+
+__all__ = ["HOLD_US", "OPENS_US", "PRICE_MINOR", "SECOND_US", "World", "campaign"]
