@@ -110,3 +110,9 @@ class Buckets:
             return REFUSED
         self._second[cell] = full_s + self._cost_s
         return SLOWED
+
+    def has_room(self, digest: int, now_s: float) -> bool:
+        """Whether `take` would let a request of the key pass, without taking anything."""
+        if self._first[digest & self._mask] - now_s <= self._ahead_first_s:
+            return True
+        return self._second[digest >> _SECOND_SHIFT & self._mask] - now_s <= self._ahead_second_s

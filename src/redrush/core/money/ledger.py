@@ -9,6 +9,7 @@ transfer that was taken has been given.
     grant       round:<id> ─► user:<id>       grant:<grant id>
     take        round:<id> ─► transit         take:<transfer>
     give        transit ─► round:<id>         give:<transfer>     ─► sponsor, when the pot is `$returned`
+    rest        round:<id> ─► sponsor         take:rest:<packet>   what a pot that is no round gives back
     added       sponsor ─► round:<id>         give:<transfer>     packets that an amendment has added
     hold        round:<id> ─► held:<id>       hold:<grant id>#<number>, the number of the grant among the pot's holds
     confirmed   held:<id> ─► user:<id>        confirm:<grant id>#<number>
@@ -32,6 +33,7 @@ import msgspec
 from redrush.core.rush.additions import ADDED_PREFIX
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Pot, Slots, grant_id, grant_id_prefix
 from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, table_of
+from redrush.core.rush.leftover import REST_PREFIX
 from redrush.errors import RedrushError
 
 SPONSOR = "sponsor"
@@ -193,7 +195,8 @@ def taken(
     Raises LedgerFault if a slot is outside the amounts table or worth nothing.
     """
     worth = _sum_of(slots, amounts)
-    return _posting(f"take:{transfer}", pot_account(pot), TRANSIT, worth, at_us) if worth else None
+    target = SPONSOR if transfer.startswith(REST_PREFIX) else TRANSIT
+    return _posting(f"take:{transfer}", pot_account(pot), target, worth, at_us) if worth else None
 
 
 def given(

@@ -12,6 +12,8 @@ class Outcome(StrEnum):
     NOT_OPEN = "not_open"
     CLOSED = "closed"
     NOT_ELIGIBLE = "not_eligible"
+    WRONG_WORD = "wrong_word"
+    LIMIT = "limit"
 
     @property
     def final(self) -> bool:
@@ -19,4 +21,4 @@ class Outcome(StrEnum):
         return self not in _TRANSIENT
 
 
-_TRANSIENT = frozenset({Outcome.MISSED, Outcome.NOT_OPEN})
+_TRANSIENT = frozenset({Outcome.MISSED, Outcome.NOT_OPEN, Outcome.WRONG_WORD, Outcome.LIMIT})

@@ -48,3 +48,9 @@ def local_text(instant_us: int, zone: tzinfo) -> str:
     local = datetime.fromtimestamp(instant_us // 1_000_000, zone)
     offset = local.utcoffset()
     return f"{local:%Y-%m-%d %H:%M:%S} {_offset_text(offset) if offset else 'UTC'}"
+
+
+def day_begins_us(instant_us: int, zone: tzinfo) -> int:
+    """Return when the day began, on the clocks of the zone, that the instant is in; µs since the Unix epoch."""
+    local = datetime.fromtimestamp(instant_us // 1_000_000, zone)
+    return int(local.replace(hour=0, minute=0, second=0, fold=0).timestamp()) * 1_000_000

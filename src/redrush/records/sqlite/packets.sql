@@ -1,0 +1,48 @@
+-- name: create
+-- `content` is the packet; what stands beside it is what packets are looked for by.
+CREATE TABLE packets (
+    id          TEXT    PRIMARY KEY,
+    sender      TEXT    NOT NULL,
+    stage       INTEGER NOT NULL,
+    created_us  INTEGER NOT NULL,
+    paid_us     INTEGER,
+    closes_us   INTEGER NOT NULL,
+    total_minor INTEGER NOT NULL,
+    request     TEXT,
+    content     BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX by_request ON packets (sender, request) WHERE request IS NOT NULL;
+CREATE INDEX by_sender ON packets (sender, created_us);
+CREATE INDEX under_way ON packets (stage, closes_us) WHERE stage IN (1, 2);
+
+-- name: tables
+SELECT count(*) FROM sqlite_schema;
+
+-- name: add
+INSERT INTO packets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: keep
+UPDATE packets
+   SET sender = ?2, stage = ?3, created_us = ?4, paid_us = ?5, closes_us = ?6, total_minor = ?7, request = ?8, content = ?9
+ WHERE id = ?1;
+
+-- name: turn
+UPDATE packets SET stage = ? WHERE id = ?;
+
+-- name: find
+SELECT content, stage FROM packets WHERE id = :id;
+
+-- name: of_request
+SELECT content, stage FROM packets WHERE sender = :sender AND request = :request;
+
+-- name: of_sender
+SELECT content, stage FROM packets WHERE sender = :sender ORDER BY created_us DESC LIMIT :limit;
+
+-- name: given
+SELECT coalesce(sum(total_minor), 0) FROM packets WHERE sender = :sender AND stage > 0 AND paid_us >= :since_us;
+
+-- name: at_stage
+SELECT content, stage FROM packets WHERE stage = :stage AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: due
+SELECT content, stage FROM packets WHERE stage = 2 AND closes_us <= :now_us ORDER BY closes_us LIMIT :limit;
