@@ -21,7 +21,7 @@ All calls block. All adapters pass tests/conformance/test_bill_books.py.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Literal, Protocol
 
 import msgspec
@@ -193,6 +193,22 @@ Step = Literal["start", "ask"]
 """What a bill waits for: that the provider is asked to do it, or asked about it."""
 
 
+class Entered(Enum):
+    """What became of one entry among many: it was made now, or before; or the user has not so much."""
+
+    NOW = "now"
+    BEFORE = "before"
+    NOT_COVERED = "not_covered"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A posting that is to be made once. Its debit account is a user's where `covered_minor` says what they were
+    granted; else nobody asks whether there is enough."""
+
+    posting: Posting
+    covered_minor: int | None = None
+
+
 class BillBook(Protocol):
     """See the module. Every call may raise RecordsFailed."""
 
@@ -206,6 +222,13 @@ class BillBook(Protocol):
     def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:
         """Move money between accounts without any provider, once: False, if it is posted already. The first posting's
         debit account is a user's where `covered_minor` says what they were granted. Raises NotCovered."""
+
+    def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
+        """Move money without any provider for many at once, each once and for itself: who is not covered is left out.
+        All of it is durable in one step when this returns."""
+
+    def is_posted(self, campaign: str, posting: str) -> bool:
+        """Whether there is a posting of that id."""
 
     def cursor(self, name: str) -> int:
         """Return the number kept under the name, 0 before the first."""

@@ -5,12 +5,12 @@ is asking once, after any crash. A call returns when the wish is durable; what b
 `on_ended`, at least once, or asked for. None of this is done in a claim.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from redrush.ports.bill_book import KeptBill
+from redrush.ports.bill_book import Entered, KeptBill
 
 Hear = Callable[[KeptBill], Awaitable[None]]
 """Hears of a pay-in or refund that has ended. When it returns without raising, it has durably done what follows."""
@@ -22,6 +22,14 @@ class Owned(msgspec.Struct, frozen=True):
     available_minor: int
     waiting_minor: int
     paid_minor: int
+
+
+class Spending(msgspec.Struct, frozen=True):
+    """An amount, in minor units, that a user pays out of their balance, or gets into it, for what `source` names."""
+
+    source: str
+    user: str
+    amount_minor: int
 
 
 class Cashier(Protocol):
@@ -70,6 +78,16 @@ class Cashier(Protocol):
 
     async def spend(self, source: str, *, campaign: str, user: str, amount_minor: int, account: str) -> bool:
         """Take it out of the user's balance into an account; False: it was done before. Raises NotCovered."""
+
+    async def spend_each(self, spendings: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
+        """Take each of these out of its user's balance into an account, in one durable step; who has not so much is
+        left out and costs the others nothing."""
+
+    async def was_spent(self, source: str, *, campaign: str) -> bool:
+        """Return whether that was taken out of somebody's balance, ever."""
+
+    async def credit_each(self, credits_: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
+        """Put each of these into its user's balance, out of an account, in one durable step."""
 
     async def credit(self, source: str, *, campaign: str, user: str, amount_minor: int, account: str) -> bool:
         """Put it into the user's balance, out of an account; False: it was done before."""

@@ -6,7 +6,7 @@ neither a disk nor a provider that hangs is in anybody's way.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Literal, Protocol, TypeVar
 
@@ -14,8 +14,8 @@ from redrush.core.money.clearing import credited, spent
 from redrush.core.money.ledger import user_account
 from redrush.core.nobody import ignore
 from redrush.errors import RedrushError
-from redrush.ports.bill_book import BillBook, BillState, KeptBill, KeptNotice, NewBill, NotCovered
-from redrush.ports.cashier import Hear, Owned
+from redrush.ports.bill_book import BillBook, BillState, Entered, Entry, KeptBill, KeptNotice, NewBill, NotCovered
+from redrush.ports.cashier import Hear, Owned, Spending
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
 from redrush.settle.paying import steps
@@ -168,6 +168,30 @@ class Payments:
         """See the port."""
         posting = credited(user, account, source, amount_minor, self._now_us())
         return await self._in_thread(self.book.post, campaign, [posting])
+
+    async def spend_each(self, spendings: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
+        """See the port."""
+        now_us = self._now_us()
+        users = sorted({one.user for one in spendings})
+        granted = await asyncio.to_thread(self._granted_to, campaign, users)
+        entries = [
+            Entry(spent(one.user, account, one.source, one.amount_minor, now_us), granted[one.user])
+            for one in spendings
+        ]
+        return await self._in_thread(self.book.post_each, campaign, entries)
+
+    async def was_spent(self, source: str, *, campaign: str) -> bool:
+        """See the port."""
+        return await self._in_thread(self.book.is_posted, campaign, spent("", "", source, 0, 0).id)
+
+    async def credit_each(self, credits_: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
+        """See the port."""
+        now_us = self._now_us()
+        entries = [Entry(credited(one.user, account, one.source, one.amount_minor, now_us)) for one in credits_]
+        return await self._in_thread(self.book.post_each, campaign, entries)
+
+    def _granted_to(self, campaign: str, users: Sequence[str]) -> dict[str, int]:
+        return {user: self._winnings.balance(campaign, user_account(user)).net_minor for user in users}
 
     async def owned(self, campaign: str, user: str) -> Owned:
         """See the port."""

@@ -22,6 +22,8 @@ from redrush.ports.bill_book import (
     BillState,
     BillSum,
     Change,
+    Entered,
+    Entry,
     KeptBill,
     KeptNotice,
     Kind,
@@ -119,6 +121,28 @@ class SqliteBillBook:
                 self._check_covered(campaign, first.debit_account, first.amount_minor, covered_minor)
             self._post(campaign, postings)
         return True
+
+    def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
+        """See the port."""
+        with self._transaction():
+            return [self._enter(campaign, entry) for entry in entries]
+
+    def _enter(self, campaign: str, entry: Entry) -> Entered:
+        posting = entry.posting
+        if self._run("posted", campaign=campaign, id=posting.id).fetchone() is not None:
+            return Entered.BEFORE
+        if entry.covered_minor is not None:
+            try:
+                self._check_covered(campaign, posting.debit_account, posting.amount_minor, entry.covered_minor)
+            except NotCovered:
+                return Entered.NOT_COVERED
+        self._post(campaign, (posting,))
+        return Entered.NOW
+
+    def is_posted(self, campaign: str, posting: str) -> bool:
+        """See the port."""
+        with self._reading():
+            return self._run("posted", campaign=campaign, id=posting).fetchone() is not None
 
     def _check_covered(self, campaign: str, account: str, amount_minor: int, covered_minor: int) -> None:
         available = covered_minor + self._balance(campaign, account).net_minor
