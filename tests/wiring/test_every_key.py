@@ -109,6 +109,14 @@ loop_late_target = "12ms"
 wait_max = "1300ms"
 interval_max = "14s"
 level_at_opening = 0.15
+[group]
+kinds = ["equal", "lucky_double_mean"]
+count_max = 51
+share_max = "52"
+sender_day_max = "530"
+expires = "54m"
+pay = "bank"
+followers = "https://friends.example/"
 [[playbook]]
 name = "calm"
 settings = { "sampling.non_core" = 0.5 }
@@ -175,6 +183,10 @@ def _terms(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
     return lambda served: getattr(served.event.admission, key), value
 
 
+def _group(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
+    return lambda served: getattr(served.event.group, key, None), value
+
+
 ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "campaign.id": (lambda s: s.event.campaign.id, "other"),
     "campaign.name": (lambda s: s.event.campaign.name, "another name"),
@@ -221,6 +233,13 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "admission.wait_max": _terms("wait_max_ms", 1_300),
     "admission.interval_max": _terms("interval_max_ms", 14_000),
     "admission.level_at_opening": _terms("level_at_opening", 0.15),
+    "group.kinds": _group("kinds", (Kind.EQUAL, Kind.LUCKY_DOUBLE_MEAN)),
+    "group.count_max": _group("count_max", 51),
+    "group.share_max": _group("share_minor_max", 52),
+    "group.sender_day_max": _group("sender_day_minor_max", 530),
+    "group.expires": _group("expires_us", 54 * 60_000_000),
+    "group.pay": _group("pay", "bank"),
+    "group.followers": _group("followers", "https://friends.example/"),
     "playbook.name": (lambda s: getattr(_book(s), "name", None), "calm"),
     "playbook.settings": (lambda s: getattr(_book(s), "settings", None), {"sampling.non_core": 0.5}),
     "playbook.description": (lambda s: getattr(_book(s), "description", None), "quiet"),

@@ -11,6 +11,7 @@ import msgspec
 
 from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
+from redrush.config.group_table import GroupTable, group_terms
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.origins import check_origins
 from redrush.config.rounds import KINDS, RoundSpec, RoundTable, RoundTables
@@ -22,6 +23,7 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.money.currency import parse_amount
 from redrush.core.rush.campaign import Leftover
+from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.zones import parse_zone, zone_of_offset
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook, registry_of
@@ -57,6 +59,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     proof_of_work: ProofOfWork | None = None
     admission: AdmissionTerms = AdmissionTerms()
     limits: LimitsSpec = LimitsSpec()
+    group: GroupTerms | None = None
+    """What packets between people may be; None: there are none."""
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
 
@@ -79,6 +83,7 @@ class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     client: ClientTable = ClientTable()
     tickets: TicketsTable = TicketsTable()
     admission: AdmissionTable = AdmissionTable()
+    group: GroupTable | None = None
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
 
@@ -135,6 +140,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         client=client,
         proof_of_work=work,
         admission=admission_terms(file.admission),
+        group=group_terms(file.group, table.currency, directory),
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
     )

@@ -6,6 +6,8 @@
 | `amounts.i64` | the amount of every slot, minor units, little-endian int64 |
 | `amounts-1.i64` … | the amounts of slots that amendments have added (`redrush.control.adding`) |
 | `pots.jsonl` | what the slots of pots that are no rounds hold (`redrush.control.pot_file`) |
+| `packets.db` | group packets: who has created which, and what their shares hold (`redrush.records.sqlite.packets`) |
+| `payments.db` | bills with providers, and what was spent of balances (`redrush.records.sqlite.bills`) |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -36,6 +38,8 @@ OURS: Final = (
     "campaign.json",
     "amounts.i64",
     "pots.jsonl",
+    "packets.db",
+    "payments.db",
     "event.json",
     "client_policy.json",
     "proof_of_work.json",
@@ -86,6 +90,16 @@ class DataDir(msgspec.Struct, frozen=True):
     def pots(self) -> Path:
         """The tables of pots that are no rounds."""
         return self.root / "pots.jsonl"
+
+    @property
+    def packets(self) -> Path:
+        """The book of group packets."""
+        return self.root / "packets.db"
+
+    @property
+    def payments(self) -> Path:
+        """The bill book."""
+        return self.root / "payments.db"
 
     @property
     def amounts(self) -> Path:
@@ -206,5 +220,16 @@ class DataDir(msgspec.Struct, frozen=True):
             )
 
 
+_BEGINNINGS: Final = (
+    "journal.db-",
+    "journal.db.",
+    "records.db-",
+    "records.db.",
+    "amounts-",
+    "packets.db-",
+    "payments.db-",
+)
+
+
 def _is_ours(name: str) -> bool:
-    return name in OURS or name.startswith(("journal.db-", "journal.db.", "records.db-", "records.db.", "amounts-"))
+    return name in OURS or name.startswith(_BEGINNINGS)

@@ -36,6 +36,7 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.additions import Added, with_added_rounds
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.group import GroupTerms
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook
 from redrush.errors import ConfigError
@@ -70,6 +71,7 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     """The list of who may win, on the machine that prepared the event; None: everybody with a ticket."""
     gate: GateSpec = GateSpec()
     admission: AdmissionTerms = AdmissionTerms()
+    group: GroupTerms | None = None
     client: ClientPolicy = ClientPolicy()
     proof_of_work: ProofOfWork | None = None
     playbooks: tuple[Playbook, ...] = ()
@@ -128,6 +130,7 @@ def open_terms_of(file: CampaignFile) -> OpenTerms:
         gate=file.gate,
         limits=file.limits,
         admission=file.admission,
+        group=file.group,
         client=file.client,
         proof_of_work=file.proof_of_work,
         playbooks=file.playbooks,

@@ -11,17 +11,21 @@ from redrush.core.identity.tickets import KeyRing, TicketVerifier
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.group import GroupTerms
 from redrush.gate.admission import MakesWay
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
+from redrush.gate.group.asked import Asked
+from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.knowledge.knowledge import Knowledge
+from redrush.gate.lanes import Lane
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.packets import Packets
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.switches import Sampled, Sampling
 from redrush.gate.views import GrantsView, PolicyView, RoundsView, RoundView
 from redrush.http import answers
-from redrush.http.route import Route
+from redrush.http.route import Route, RouteFor
 from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
 
@@ -41,6 +45,10 @@ class Event(msgspec.Struct, frozen=True):
     proof_of_work: ProofOfWork | None = None
     """What a ticket must be exchanged for, before the opening; None: tickets are good as they are."""
     admission: AdmissionTerms = AdmissionTerms()
+    group: GroupTerms | None = None
+    """What packets between people may be; None: there are none."""
+    group_parts: GroupParts | None = None
+    """What they stand on; None: this gate does not serve them."""
 
 
 CHALLENGE: Final = b"/challenge"
@@ -63,14 +71,15 @@ class ServedCampaign:
         )
         """Tells the tickets of this campaign from all others."""
         self.exchange = self._exchange(floor)
+        self.group: ServedGroup | None = None
+        """Its packets between people; None: there are none."""
         self.offers: dict[bytes, Offer] = {}
         """What it has for participants, by what follows `/v1`, or `/v1/campaigns/{campaign}`, in the path."""
         self._floor = floor
         self._sampling = sampling
         self._views: list[RoundView] = []
-        grants = MakesWay(
-            self._sampled(floor.times.of_grants(GrantsView(self.rounds, floor.queries, floor.now_us))), floor.admission
-        )
+        view = GrantsView(self.rounds, floor.queries, floor.now_us, self._grants_of_packets)
+        grants = MakesWay(self._sampled(floor.times.of_grants(view)), floor.admission)
         self._policy = PolicyView(msgspec.structs.replace(event.policy, proof_of_work=proves))
         self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us, floor.times)))
         self.offers[b"/grants"] = self._ticketed(b"GET", grants)
@@ -91,6 +100,33 @@ class ServedCampaign:
         self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush)
         self.offers[suffix] = self._public(self._sampled(view))
         return rush
+
+    def add_group(self, parts: GroupParts, lanes: Sequence[Lane]) -> None:
+        """Have packets between people; `lanes` lead to the sets that they are at home in."""
+        event = self.event
+        assert event.group is not None
+        stage = GroupStage(event.campaign, event.group, event.receipts, lanes, self._floor.now_us)
+        group = self.group = ServedGroup(stage, parts)
+        for method, suffix, route in group.routes.exact():
+            self._offer_also(suffix, self._ticketed_reading(method, route))
+        for method, suffix, route_for in group.routes.below():
+            self._offer_also(suffix, self._ticketed_below(method, route_for))
+
+    async def _grants_of_packets(self, user: str) -> Sequence[str]:
+        return () if self.group is None else await self.group.grants_of(user)
+
+    def _offer_also(self, suffix: bytes, offer: Offer) -> None:
+        """Offer something more at a path, which may have other methods already."""
+        before = self.offers.get(suffix)
+        self.offers[suffix] = offer if before is None else _both(before, offer)
+
+    def _ticketed_reading(self, method: bytes, route: Asked) -> Offer:
+        return lambda site, path: site.add(
+            method, path, route, needs_ticket=True, tickets=self.tickets, reads=route.reads
+        )
+
+    def _ticketed_below(self, method: bytes, route_for: RouteFor) -> Offer:
+        return lambda site, path: site.add_below(method, path, route_for, tickets=self.tickets)
 
     def advise(self, policy: ClientPolicy) -> None:
         """Tell clients to keep to this policy from now on; what tickets must be exchanged for stays as it is."""
@@ -127,6 +163,14 @@ class ServedCampaign:
         ):
             served = partial(_sampled_for, route_for, self._sampling)
             self.offers[suffix] = partial(_serve_counter, method, served, self.tickets)
+
+
+def _both(first: Offer, second: Offer) -> Offer:
+    def offer(site: Site, path: bytes) -> None:
+        first(site, path)
+        second(site, path)
+
+    return offer
 
 
 def _sampled_for(route_for: Callable[..., Route], sampling: Sampling, *asked: object) -> Route:

@@ -109,6 +109,9 @@ class Gate:
         served = ServedCampaign(event, self._floor, self._sampling)
         for round_ in campaign.rounds:
             served.add_round(self._parts(round_, homes_of))
+        if event.group is not None and (parts := event.group_parts) is not None:
+            self._lead_to(parts.homes)
+            served.add_group(parts, [self.lanes[one.set] for one in parts.homes])
         return served
 
     def _parts(self, round_: Round, homes_of: Mapping[str, Sequence[Home]]) -> list[Knowledge]:
@@ -221,6 +224,8 @@ class Gate:
     def _forget(self, served: ServedCampaign) -> None:
         for rush in served.rounds:
             rush.remove()
+        if served.group is not None:
+            served.group.close()
 
     def _name(self, suffix: bytes) -> None:
         """Let the short path lead to the only campaign that offers it, if there is one."""
@@ -259,6 +264,9 @@ class Gate:
         self._clock_in_doubt = in_doubt
         for rush in self.rounds.values():
             rush.doubt_clock(in_doubt)
+        for served in self.campaigns.values():
+            if served.group is not None:
+                served.group.packets.clock_in_doubt = in_doubt
 
     def tick(self) -> None:
         """Look after the lanes, and renew what is prebuilt. Every second."""
@@ -292,6 +300,9 @@ class Gate:
             await lane.drained()
 
     def close(self) -> None:
-        """Let no timer outlive the gate."""
+        """Let no timer outlive the gate, and no thread."""
+        for served in self.campaigns.values():
+            if served.group is not None:
+                served.group.close()
         for lane in self.lanes.values():
             lane.close()

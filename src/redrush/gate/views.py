@@ -1,7 +1,7 @@
 """What participants can read: the public state of a round, and their own grants."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -102,9 +102,17 @@ def _public_head(now_us: int) -> str:
 class GrantsView:
     """The route of `GET /v1/grants`: the caller's grants in every round, in order of the rounds."""
 
-    def __init__(self, rounds: Sequence[Rush], queries: Queries, now_us: Callable[[], int]) -> None:
-        """`rounds` in the order to answer in."""
+    def __init__(
+        self,
+        rounds: Sequence[Rush],
+        queries: Queries,
+        now_us: Callable[[], int],
+        others: Callable[[str], Awaitable[Sequence[str]]] | None = None,
+    ) -> None:
+        """`rounds` in the order to answer in; `others` returns the user's grants of what is no round, as JSON: these
+        come last. None: there are none such."""
         self._rounds = rounds
+        self._others = others
         self._now_us = now_us
         self._queries = queries
 
@@ -123,7 +131,10 @@ class GrantsView:
         for refusal in await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values())):
             if refusal is not None:
                 return refused(refusal)
-        text = ",".join(grants[rush.round.id] for rush in self._rounds if rush.round.id in grants)
+        found = [grants[rush.round.id] for rush in self._rounds if rush.round.id in grants]
+        if self._others is not None:
+            found += await self._others(user)
+        text = ",".join(found)
         head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
         return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
 

@@ -3,18 +3,22 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final, TextIO
 
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, with_remedy, witnessed_by
 from redrush.control.keys import load_keys
-from redrush.control.pot_file import PotFile, pots_in
+from redrush.control.packet_tables import with_packets
+from redrush.control.pot_file import pots_in
 from redrush.control.sealing import SealedCampaign
+from redrush.core.rush.holding import PotTables
 from redrush.errors import ConfigError, RedrushError
+from redrush.ports.records import Records
 from redrush.ports.store import StoreCorrupt
 from redrush.records.sqlite import SQLITE_RECORDS
+from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.settle.export import Format, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
@@ -28,16 +32,27 @@ RECORDED_WITHIN_S: Final = 10.0
 def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     """Write every grant of the data directory's journal to `out`, a line each; a server may be running."""
     sealed = load_event(data_dir).sealed
-    with _journal_of(data_dir) as log:
-        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out, pots_in(data_dir.pots))
+    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
+        write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out, pots)
 
 
 def find_in_data_dir(data_dir: DataDir, user: str) -> Found:
     """Return what the user was granted, by the data directory's journal; a server may be running."""
     sealed = load_event(data_dir).sealed
     keys = load_keys(data_dir).receipts
-    with _journal_of(data_dir) as log:
-        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys, pots_in(data_dir.pots))
+    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
+        return find_user(log.records(), user, sealed.campaign, sealed.amounts, keys, pots)
+
+
+@contextmanager
+def _pots_of(data_dir: DataDir) -> Iterator[PotTables]:
+    """Yield what finds the tables of pots that are no rounds, group packets among them."""
+    others = pots_in(data_dir.pots)
+    if not data_dir.packets.exists():
+        yield others
+        return
+    with closing(SqlitePacketBook.open_path(data_dir.packets)) as book:
+        yield with_packets(book, others)
 
 
 @contextmanager
@@ -80,14 +95,16 @@ async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
     keeper = JournalKeeper(data_dir, SQLITE_RECORDS, lambda _what: None)
     store = await SqliteStore.open_path(data_dir.journal, keeper=keeper)
     records = keeper.records
+    with _pots_of(data_dir) as pots:
+        await _record_rest(store, records, sealed, pots)
+    records.close()
+    await store.close()
+
+
+async def _record_rest(store: SqliteStore, records: Records, sealed: SealedCampaign, pots: PotTables) -> None:
     faulted = asyncio.Event()
     recorder = Recorder(
-        store,
-        records,
-        sealed.campaign,
-        sealed.amounts,
-        pots=PotFile(data_dir.pots).table,
-        on_fault=lambda _fault: faulted.set(),
+        store, records, sealed.campaign, sealed.amounts, pots=pots, on_fault=lambda _fault: faulted.set()
     )
     running = asyncio.create_task(recorder.run())
     # The recorder tries again for ever; whoever reconciles wants to be told what the records lack.
@@ -99,5 +116,3 @@ async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:
             end.cancel()
         await recorder.stop(drain=False)
         await running
-        records.close()
-        await store.close()

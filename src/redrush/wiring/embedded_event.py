@@ -22,6 +22,7 @@ from redrush.core.identity.audience import Audience
 from redrush.core.load.histogram import summed
 from redrush.core.rush.additions import Added
 from redrush.core.rush.campaign import Pot
+from redrush.core.rush.holding import PotTables
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering.figure import Value, readings_of
 from redrush.core.steering.figures import Interface
@@ -45,6 +46,7 @@ from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
+from redrush.wiring.embedded_group import NO_SLOTS, EmbeddedGroup
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.steering import Steering, operation_failed
@@ -86,6 +88,7 @@ class EmbeddedEvent:
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: Stamp | None = None
         self._following: asyncio.Task[None] | None = None
+        self._group: EmbeddedGroup | None = None
         self.control_sites: list[Site] = []
         """Where its control API is served."""
 
@@ -107,6 +110,16 @@ class EmbeddedEvent:
 
     async def _open(self, prepare: Prepare, audience: Audience | None, limits: Limits) -> None:
         await self._open_journal(prepare, audience)
+        if self.terms.group is not None or self.data_dir.packets.exists():
+            self._group = EmbeddedGroup(
+                self.data_dir,
+                self.sealed.campaign.id,
+                Home(EMBEDDED_SET, self._store, NO_SLOTS),
+                self._records,
+                self._clock.now_us,
+                paused=self._settlement_paused,
+                on_fault=self._troubles.listener("packets"),
+            )
         self.gate: Gate = gate_of_event(
             self.sealed,
             self.terms,
@@ -117,6 +130,7 @@ class EmbeddedEvent:
             now_us=self._clock.now_us,
             failed=self._failed,
             clock_check=self._clocks.check,
+            group=None if self._group is None else self._group.parts,
         )
         self.steering = Steering.open(
             self.data_dir,
@@ -139,6 +153,8 @@ class EmbeddedEvent:
         """Let the recorder begin: what is recorded while others wait for the start would only hold them up."""
         self._run("recorder", self._record())
         self._reconciles = self._run("reconciliation", self.reconciling.run())
+        if self._group is not None:
+            self._group.start(self.gate, self._run)
 
     async def _open_journal(self, prepare: Prepare, audience: Audience | None) -> None:
         """Open store and records, once they were compared with each other and with what is sealed; seal what is new."""
@@ -171,7 +187,7 @@ class EmbeddedEvent:
             self._records,
             self.sealed.campaign,
             self.sealed.amounts,
-            pots=PotFile(self.data_dir.pots).table,
+            pots=self._tables(),
             busy=self._rushing,
             paused=self._settlement_paused,
             grants_per_s_max=lambda: self.steering.board.snapshot.number(GRANTS_PER_SECOND_MAX),
@@ -194,11 +210,16 @@ class EmbeddedEvent:
                 campaign,
                 amounts,
                 asyncio.get_running_loop().time,
-                pots=PotFile(self.data_dir.pots).table,
+                pots=self._tables(),
             ),
             tell=lambda problem: self._log.critical("the records disagree, see `redrush reconcile`", problem=problem),
             busy=self._rushing,
         )
+
+    def _tables(self) -> PotTables:
+        """Return what finds the tables of pots that are no rounds."""
+        pots = PotFile(self.data_dir.pots).table
+        return pots if self._group is None else self._group.tables(pots)
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have it done beside everything else, to the end of the event."""
@@ -303,6 +324,8 @@ class EmbeddedEvent:
         self.terms = terms = event.open
         self.gate.amend(campaign)
         asking = asking_rules(terms.limits, terms.client, self.gate.site.limits.connections_max)
+        if terms.group is not None and (group := self.gate.campaigns[campaign.id].group) is not None:
+            group.amend(terms.group)
         self.gate.retune(campaign.id, terms.admission, terms.client, asking)
         self.steering.board.amend(event.open.plans, campaign)
         for site in self.control_sites:
@@ -318,6 +341,8 @@ class EmbeddedEvent:
 
     async def stop(self) -> None:
         """Bring the records up to date, and close. Nobody is served any more by now; `steering` has stopped."""
+        if self._group is not None:
+            await self._group.stop()
         self.gate.close()
         self.closer.stop()
         await self.recorder.stop(drain=self._store.log_is_readable)
@@ -325,3 +350,5 @@ class EmbeddedEvent:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._store.close()
         self._records.close()
+        if self._group is not None:
+            self._group.close()

@@ -11,6 +11,7 @@ from redrush.gate.asking import asking_limits
 from redrush.gate.assembly import build_gate
 from redrush.gate.campaign import Event
 from redrush.gate.gate import Gate
+from redrush.gate.group.parts import GroupParts
 from redrush.gate.manners import Home
 from redrush.http.reader import Limits
 from redrush.ports.store import StoreFailed
@@ -27,6 +28,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
     now_us: Callable[[], int],
     failed: Callable[[StoreFailed], None],
     clock_check: ClockCheck,
+    group: GroupParts | None = None,
 ) -> Gate:
     """Return the gate, as `build_gate` does. `limits` are those of `terms.gate`, as far as this process has files."""
     event = Event(
@@ -38,6 +40,8 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
         policy=terms.client,
         proof_of_work=terms.proof_of_work,
         admission=terms.admission,
+        group=terms.group,
+        group_parts=group,
     )
     return build_gate(
         event,

@@ -19,6 +19,9 @@ VERSIONS: Final = (1, 2)
 ADDED: Final = "added:"
 """Transfers that begin so give slots to a round that an amendment has added: they come from nowhere."""
 
+REST: Final = "rest:"
+"""Transfers that begin so take slots out of a pot that is no round, and back to the sponsor: they join no other."""
+
 CACHE_KIB: Final = 64 * 1024
 """Page cache of each file: the joins of a million grants stay in memory."""
 
@@ -118,6 +121,7 @@ def read_terms(data_dir: Path) -> Terms:
     if sys.byteorder == "big":
         amounts.byteswap()
     bases, holds = _read_pots(data_dir / "pots.jsonl", amounts)
+    bases |= _read_packets(data_dir / "packets.db", amounts)
     return Terms(*terms, amounts, amounts_match, added, bases, holds)
 
 
@@ -140,6 +144,22 @@ def _read_pots(path: Path, amounts: "array[int]") -> tuple[dict[str, tuple[int, 
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise ConfigError(f"{path} has a line that is no table of a pot: {error!r}") from error
     return bases, holds
+
+
+def _read_packets(path: Path, amounts: "array[int]") -> dict[str, tuple[int, int]]:
+    """Read what the shares of group packets hold; their amounts join the others. One that was never split has none."""
+    bases: dict[str, tuple[int, int]] = {}
+    if not path.exists():
+        return bases
+    with one_state_of(path, "a book of packets") as book:
+        for packet, content in book.execute("SELECT id, content FROM packets WHERE paid_us IS NOT NULL"):
+            try:
+                shares = json.loads(content)["amounts"]
+                bases[f"packet:{packet}"] = len(amounts), len(shares)
+                amounts.extend(shares)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f"{path}: packet {packet} is not readable: {error!r}") from error
+    return bases
 
 
 def _add(

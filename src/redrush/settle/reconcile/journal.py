@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.settle.reconcile.evidence import ADDED, RoundTerms, Terms
+from redrush.settle.reconcile.evidence import ADDED, REST, RoundTerms, Terms
 from redrush.settle.reconcile.named import Held, Named, named_in
 from redrush.settle.reconcile.report import Problems
 
@@ -362,9 +362,20 @@ class Journal:
         self._taken[transfer] = (pot, runs)
         if self._waiting:
             self._waiting.difference_update(slot for first, count in runs for slot in range(first, first + count))
+        if transfer.startswith(REST):
+            self._give_back(number, runs, transfer)
+            return
         worth = self._move(runs, number, IN_TRANSIT, "taken")
         self.passed_on_minor[pot] += worth
         self._expect(f"take:{transfer}", _account(pot), "transit", worth)
+
+    def _give_back(self, number: int, runs: list[Run], transfer: str) -> None:
+        """What is left of a pot that is no round goes back to who paid: it is where leftover of rounds goes to."""
+        part = self.pots[number]
+        if part.pot not in self.terms.bases or transfer != f"{REST}{part.pot.rpartition(':')[2]}":
+            self._problem(f"transfer {transfer} takes the rest of {part}, and is not that pot's")
+        worth = self._move(runs, number, self._numbers[Pot(part.set, RETURNED)], "given back")
+        self._expect(f"take:{transfer}", _account(part.pot), "sponsor", worth)
 
     def _give(self, number: int, columns: tuple[Any, ...]) -> None:
         runs, transfer = _runs(columns), columns[5]

@@ -23,7 +23,7 @@ from redrush.core.rush.campaign import Slots
 from redrush.core.rush.holding import no_pots
 from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
 from redrush.settle.reconcile.chain import linked
-from redrush.settle.reconcile.evidence import ADDED
+from redrush.settle.reconcile.evidence import ADDED, REST
 from redrush.settle.reconcile.journal import RETURNED
 from redrush.settle.reconcile.named import Named, named_in
 
@@ -202,7 +202,8 @@ class Vigil:
             worth = sum(sum(amounts_in(self._table(pot), *run)) for run in json.loads(slots))
             account = "sponsor" if pot == RETURNED else f"round:{pot}"
             source = "sponsor" if transfer.startswith(ADDED) else "transit"
-            sides = (account, "transit") if kind == "taken" else (source, account)
+            target = "sponsor" if transfer.startswith(REST) else "transit"
+            sides = (account, target) if kind == "taken" else (source, account)
             if worth:
                 expected.postings[f"{'take' if kind == 'taken' else 'give'}:{transfer}"] = (*sides, worth)
 

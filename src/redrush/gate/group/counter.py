@@ -1,0 +1,348 @@
+"""The counter where group packets are created and paid.
+
+A packet passes it in steps, each for many at once. It is *created*: written into the book, with all that its sender has
+said, and answered as unpaid. It is *paid*: out of the balances of the senders of a batch, in one durable step that
+leaves out whoever has not enough; or, where a provider takes the money, when that has said so. Only then it is split,
+the book keeps what its shares hold, and its pot is opened: from now on there is something to be grabbed.
+
+Each step is named by the packet and done once, whoever asks and however often. So a crash in any gap loses nothing:
+what was under way is taken up again (`resume`) from the first step on.
+
+All of it is off the path of claims: the book is read and written in threads of the counter's own.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import tzinfo
+from enum import Enum
+from typing import Final, TypeVar
+
+import msgspec
+
+from redrush.core.money.ledger import SPONSOR
+from redrush.core.money.small_split import split_small
+from redrush.core.nobody import ignore
+from redrush.core.rush.campaign import Campaign, Slots
+from redrush.core.rush.group import BALANCE, GroupTerms, Packet
+from redrush.core.rush.zones import day_begins_us, parse_zone
+from redrush.dependency import Unanswered
+from redrush.errors import RedrushError
+from redrush.gate.group.together import Together
+from redrush.gate.lanes import Lane
+from redrush.ports.bill_book import BillState, Entered, KeptBill
+from redrush.ports.cashier import Cashier, Spending
+from redrush.ports.packets import Booked, PacketBook, Stage
+from redrush.ports.store import PotTerms
+
+AT_ONCE_MAX: Final = 512
+"""Packets in one batch: bounds how long claims wait behind the opening of their pots."""
+
+WAITING_MAX: Final = 16_384
+"""Packets that wait for a batch; at some thousands a second everybody is through within seconds."""
+
+RESUMED_MAX: Final = 1_000
+"""Packets read at a time when payments are taken up again."""
+
+LOOK_AGAIN_S: Final = 0.5
+"""How soon a payment is tried again that failed because something was away."""
+
+PAYING_MAX_US: Final = 900_000_000
+"""How long a provider may be paid for a packet: 15 minutes."""
+
+SOURCE: Final = "packet:"
+"""What payments part and packets call a packet's payment: this, and its id."""
+
+SEED_BYTES: Final = 32
+
+_T = TypeVar("_T")
+
+
+class Unpaid(Enum):
+    """Why a packet is not paid now."""
+
+    SHORT = "short"
+    DAY = "sender_day_max"
+    CANCELLED = "cancelled"
+
+
+class NotPaid(msgspec.Struct, frozen=True):
+    """The packet stays unpaid. `available_minor`: what the sender owns, or had left to give today."""
+
+    why: Unpaid
+    available_minor: int = 0
+
+
+Paying = Packet | NotPaid
+"""The packet as it is open now; or why it is not."""
+
+
+class Counter:
+    """See the module. Not thread-safe: it lives on the event loop."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        terms: GroupTerms,
+        book: PacketBook,
+        cashier: Cashier,
+        lane_of: Callable[[str], Lane],
+        now_us: Callable[[], int],
+        *,
+        failed: Callable[[RedrushError], None] = ignore,
+    ) -> None:
+        """`lane_of` leads to the set that a packet, by its id, is at home in; `failed` hears of what is tried again."""
+        self.terms = terms
+        self.book = book
+        self.cashier = cashier
+        self._campaign = campaign.id
+        self._currency = campaign.currency
+        self._zone: tzinfo = parse_zone(campaign.timezone)
+        self._lane_of = lane_of
+        self._now_us = now_us
+        self._failed = failed
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="redrush-packets")
+        self._reading = ThreadPoolExecutor(2, thread_name_prefix="redrush-packet-look")
+        self._adding = Together[Booked, Booked](self._add, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
+        self._paying = Together[Packet, Paying | Unanswered](
+            self._pay, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX
+        )
+        self._in_payment: set[str] = set()
+        self._cancelling: set[str] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.created = 0
+        self.paid = 0
+
+    # -- reading and writing the book
+
+    async def find(self, packet: str) -> Booked | None:
+        """Return the packet of that id as the book has it. Raises BookFailed."""
+        return await self._read(self.book.find, packet)
+
+    async def of_sender(self, user: str, limit: int) -> list[Booked]:
+        """Return the sender's last packets. Raises BookFailed."""
+        return await self._read(self.book.of_sender, user, limit)
+
+    async def may_give(self, user: str) -> tuple[int, int]:
+        """Return what the user may spend and what they may still give today, minor units. Raises RedrushError."""
+        owned = await self.cashier.owned(self._campaign, user)
+        given = await self._read(self._given, [user])
+        return owned.available_minor, max(0, self.terms.sender_day_minor_max - given[user])
+
+    async def write(self, call: Callable[..., _T], *arguments: object) -> _T:
+        """Return what a call of the book returns that writes. Raises BookFailed."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, call, *arguments)
+
+    async def _read(self, call: Callable[..., _T], *arguments: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, call, *arguments)
+
+    # -- creating
+
+    async def create(self, packet: Packet) -> Booked | Unanswered:
+        """Write a packet down, durably, and begin to pay it; return it, or the one that the same request has created
+        before. FULL if too many are under way. Raises BookFailed."""
+        booked = await self._adding.do(Booked(packet, Stage.PAYING if self.pays_at_once(packet) else Stage.UNPAID))
+        if isinstance(booked, Booked) and booked.packet.id == packet.id:
+            self.created += 1
+            if self.pays_at_once(packet):
+                self._begin(self._see_through(packet))
+        return booked
+
+    async def _add(self, packets: Sequence[Booked]) -> Sequence[Booked]:
+        return await self.write(self.book.add, packets)
+
+    def pays_at_once(self, packet: Packet) -> bool:
+        """Whether nobody has to do anything for the packet to be paid."""
+        return packet.sponsored or self.terms.pay == BALANCE
+
+    async def cancel(self, packet: Packet) -> bool:
+        """Let a packet that is not paid never be; return False if it is, or is about to be. Raises BookFailed and
+        RecordsFailed."""
+        if packet.id in self._in_payment or packet.sponsored:
+            return False
+        self._cancelling.add(packet.id)
+        try:
+            if not self.pays_at_once(packet):
+                bill = await self.cashier.close(SOURCE + packet.id)
+                if bill is not None and bill.state not in (BillState.CLOSED, BillState.FAILED, BillState.CANCELLED):
+                    return False
+            elif await self.cashier.was_spent(SOURCE + packet.id, campaign=self._campaign):
+                return False
+            await self.write(self.book.turn, [packet.id], Stage.OVER)
+        finally:
+            self._cancelling.discard(packet.id)
+        return True
+
+    # -- paying
+
+    async def charge(self, packet: Packet) -> KeptBill:
+        """Let the sender pay a packet at the provider, and return how. Raises RecordsFailed and RedrushError."""
+        return await self.cashier.charge(
+            SOURCE + packet.id,
+            campaign=self._campaign,
+            user=packet.sender,
+            provider=self.terms.pay,
+            currency=self._currency,
+            amount_minor=packet.total_minor,
+            subject=packet.greeting or packet.id,
+            expires_us=packet.created_us + PAYING_MAX_US,
+            account=SPONSOR,
+        )
+
+    async def heard(self, bill: KeptBill) -> None:
+        """A provider's pay-in has ended: see to a packet that it has paid. Raises what `pay` raises."""
+        booked = await self.find(bill.source.removeprefix(SOURCE))
+        if booked is None or bill.kind != "payin" or bill.state not in (BillState.DONE, BillState.PAID_LATE):
+            return
+        if booked.stage is Stage.OVER:
+            await self.cashier.refund(
+                f"{bill.source}:back", of=bill.source, amount_minor=bill.amount_minor, reason="the packet was cancelled"
+            )
+            return
+        await self.pay(booked.packet)
+
+    async def pay(self, packet: Packet) -> Paying | Unanswered:
+        """Pay a packet that is in the book, once, and open it. FULL if too many are under way. Raises BookFailed,
+        RecordsFailed and what stores raise: then it may be paid, and is asked for again."""
+        return await self._paying.do(packet)
+
+    async def _pay(self, packets: Sequence[Packet]) -> Sequence[Paying | Unanswered]:
+        """Pay for a batch. One that stands twice in it is paid once; one that somebody is about to cancel is asked for
+        again."""
+        wanted = {packet.id: packet for packet in packets}
+        self._in_payment.update(wanted)
+        try:
+            certain = [packet for packet in wanted.values() if packet.id not in self._cancelling]
+            done: dict[str, Paying | Unanswered] = dict.fromkeys(self._cancelling, Unanswered.FULL)
+            done |= await self._pay_each(certain)
+        finally:
+            self._in_payment.clear()
+        return [done.get(packet.id, NotPaid(Unpaid.CANCELLED)) for packet in packets]
+
+    async def _pay_each(self, packets: Sequence[Packet]) -> dict[str, Paying]:
+        """Return what became of each that the book still wants to be paid."""
+        booked, given = await self._read(self._look, packets)
+        done: dict[str, Paying] = {one.packet.id: one.packet for one in booked if one.stage is Stage.OPEN}
+        wanted = [one.packet for one in booked if one.stage in (Stage.PAYING, Stage.UNPAID)]
+        paid = [packet for packet in wanted if not self._is_spent_here(packet)]
+        spending = [packet for packet in wanted if self._is_spent_here(packet)]
+        allowed: list[Packet] = []
+        for packet in spending:
+            left_minor = self.terms.sender_day_minor_max - given[packet.sender]
+            if packet.paid_us is None and packet.total_minor > left_minor:
+                # Who was allowed to before a crash has paid, and is not refused now.
+                if not await self.cashier.was_spent(SOURCE + packet.id, campaign=self._campaign):
+                    done[packet.id] = NotPaid(Unpaid.DAY, max(0, left_minor))
+                    continue
+            elif packet.paid_us is None:
+                given[packet.sender] += packet.total_minor
+            allowed.append(packet)
+        entered = await self._spend(allowed)
+        for packet, became in zip(allowed, entered, strict=True):
+            if became is Entered.NOT_COVERED:
+                owned = await self.cashier.owned(self._campaign, packet.sender)
+                done[packet.id] = NotPaid(Unpaid.SHORT, owned.available_minor)
+            else:
+                paid.append(packet)
+        short = [packet for packet, became in done.items() if isinstance(became, NotPaid)]
+        split = await self.write(self._keep, paid, short, self._now_us())
+        await self._open(split)
+        return done | {packet.id: packet for packet in split}
+
+    def _is_spent_here(self, packet: Packet) -> bool:
+        """Whether the packet is paid out of its sender's balance, by this counter."""
+        return self.terms.pay == BALANCE and not packet.sponsored
+
+    async def _spend(self, packets: Sequence[Packet]) -> list[Entered]:
+        if not packets:
+            return []
+        spendings = [Spending(SOURCE + packet.id, packet.sender, packet.total_minor) for packet in packets]
+        return await self.cashier.spend_each(spendings, campaign=self._campaign, account=SPONSOR)
+
+    def _look(self, packets: Sequence[Packet]) -> tuple[list[Booked], dict[str, int]]:
+        """Return the packets as the book has them now, and what their senders gave today. Blocks."""
+        found = [self.book.find(packet.id) for packet in packets]
+        return [one for one in found if one is not None], self._given({packet.sender for packet in packets})
+
+    def _given(self, senders: Sequence[str] | set[str]) -> dict[str, int]:
+        since_us = day_begins_us(self._now_us(), self._zone)
+        return {user: self.book.given_minor(user, since_us) for user in senders}
+
+    def _keep(self, paid: Sequence[Packet], short: Sequence[str], now_us: int) -> list[Packet]:
+        """Split those that are paid, unless they were before, and write it all down. Blocks."""
+        split = [packet if packet.amounts else self._split(packet, now_us) for packet in paid]
+        if split:
+            self.book.keep([Booked(packet, Stage.PAYING) for packet in split])
+        if short:
+            self.book.turn(short, Stage.UNPAID)
+        return split
+
+    def _split(self, packet: Packet, now_us: int) -> Packet:
+        amounts = split_small(
+            packet.kind,
+            packet.total_minor,
+            packet.count,
+            secrets.token_bytes(SEED_BYTES),
+            share_minor_max=max(self.terms.share_minor_max, -(-packet.total_minor // packet.count)),
+        )
+        closes_us = now_us + self.terms.expires_us
+        return msgspec.structs.replace(packet, amounts=tuple(amounts), paid_us=now_us, closes_us=closes_us)
+
+    async def _open(self, split: Sequence[Packet]) -> None:
+        by_lane: dict[Lane, list[Packet]] = {}
+        for packet in split:
+            by_lane.setdefault(self._lane_of(packet.id), []).append(packet)
+        for lane, packets in by_lane.items():
+            await lane.store.open([PotTerms(packet.pot, Slots(0, packet.count)) for packet in packets])
+        if split:
+            self.paid += len(split)
+            await self.write(self.book.turn, [packet.id for packet in split], Stage.OPEN)
+
+    # -- beginning and ending
+
+    def start(self) -> None:
+        """Hear of what providers were paid, and take up payments that were under way when the last life ended."""
+        self.cashier.on_ended(SOURCE, self.heard)
+        self._begin(self.resume())
+
+    async def resume(self) -> None:
+        """Take up payments that were under way."""
+        after = ""
+        while booked := await self._read(self.book.at_stage, Stage.PAYING, after, RESUMED_MAX):
+            after = booked[-1].packet.id
+            for one in booked:
+                await self._see_through(one.packet)
+
+    async def _see_through(self, packet: Packet) -> None:
+        """Pay the packet, or find that it cannot be paid; ask again while that is not known."""
+        while True:
+            try:
+                if not isinstance(await self.pay(packet), Unanswered):
+                    return
+            except RedrushError as fault:
+                self._failed(fault)
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._told(work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _told(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except RedrushError as fault:
+            self._failed(fault)
+
+    async def drained(self) -> None:
+        """Return when what was begun is done."""
+        await self._adding.drained()
+        await self._paying.drained()
+
+    def close(self) -> None:
+        """Let no thread outlive the counter, and no task."""
+        for task in self._under_way:
+            task.cancel()
+        self._writing.shutdown(wait=True)
+        self._reading.shutdown(wait=True)

@@ -1,0 +1,57 @@
+"""Does for many at once what each asks for alone: while one batch is made durable the next gathers, as in a lane."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from redrush.dependency import Unanswered
+from redrush.errors import RedrushError
+
+_Asked = TypeVar("_Asked")
+_Done = TypeVar("_Done")
+
+
+class Together(Generic[_Asked, _Done]):
+    """See the module. Not thread-safe: it lives on the event loop."""
+
+    def __init__(
+        self, run: Callable[[Sequence[_Asked]], Awaitable[Sequence[_Done]]], *, at_once_max: int, waiting_max: int
+    ) -> None:
+        """`run` does it for up to `at_once_max`, and returns what came of each; when it raises it was done for none.
+        More than `waiting_max` do not wait."""
+        self._run = run
+        self._at_once_max = at_once_max
+        self._waiting_max = waiting_max
+        self._waiting: list[tuple[_Asked, asyncio.Future[_Done]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def do(self, asked: _Asked) -> _Done | Unanswered:
+        """Return what came of it; FULL if too many wait. Raises what `run` raises."""
+        if len(self._waiting) >= self._waiting_max:
+            return Unanswered.FULL
+        done: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, done))
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run_all())
+        return await done
+
+    async def _run_all(self) -> None:
+        while self._waiting:
+            batch = self._waiting[: self._at_once_max]
+            del self._waiting[: self._at_once_max]
+            try:
+                results = await self._run([asked for asked, _ in batch])
+            except Exception as fault:  # noqa: BLE001 - whoever waits hears of it, and the next batch is tried
+                told = fault if isinstance(fault, RedrushError) else RedrushError(f"this broke off: {fault!r}")
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(told)
+                continue
+            for (_, done), result in zip(batch, results, strict=True):
+                if not done.done():
+                    done.set_result(result)
+
+    async def drained(self) -> None:
+        """Return when nothing is under way."""
+        while self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])

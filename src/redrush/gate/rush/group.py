@@ -1,0 +1,274 @@
+"""Group packets as they are grabbed: each is a pot of its own, small, and gone from memory when nobody asks.
+
+A packet sleeps until somebody asks for it: then its terms come from the book, and its pot from the store, and it is
+*live*: one object and one pot of a lane. The last that woke stay live, up to LIVE_MAX. From then on a grab is a claim
+like any other: losers are answered from memory, whoever may win is parked in the lane of the packet's set, and
+a batch holds claims on as many packets as asked.
+"""
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import KeyRing
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.campaign import Campaign, Slots, grant_id
+from redrush.core.rush.group import For, Packet, is_word, packet_of
+from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.rush.outcomes import Outcome
+from redrush.gate.group.guesses import RETRY_S, Guesses
+from redrush.gate.lanes import Lane, Parked, SetPot
+from redrush.gate.round_counts import RoundCounts
+from redrush.http import answers
+from redrush.http.route import Waiter
+from redrush.ports.packets import Booked
+from redrush.ports.store import Claimed, ClaimResult, PotTerms
+
+LIVE_MAX: Final = 65_536
+"""Packets that are live at a gate; beyond it those that woke longest ago sleep again."""
+
+
+class Audiences(Protocol):
+    """Knows who follows whom."""
+
+    def knows(self, sender: str, user: str) -> bool | None:
+        """Return whether the user follows the sender, if that is known without waiting; None: ask."""
+
+    async def follows(self, sender: str, user: str) -> bool:
+        """Return whether the user follows the sender. Raises RedrushError if that cannot be found out now."""
+
+
+class LivePacket:
+    """A packet that is paid, as its gate knows it: the desk of its pot."""
+
+    __slots__ = ("_group", "counts", "ended", "packet", "pot", "sold_out")
+
+    def __init__(self, group: "GroupPackets", packet: Packet, lane: Lane, *, complete: bool) -> None:
+        self._group = group
+        self.counts = group.counts
+        """Those of all packets together."""
+        self.packet = packet
+        self.pot = SetPot(PotTerms(packet.pot, Slots(0, packet.count)), lane, complete=complete)
+        self.pot.desk = self
+        self.sold_out = False
+        """Whether every share is known to be granted."""
+        self.ended = False
+        """Whether what was left went back to whoever paid."""
+
+    @property
+    def refills(self) -> int:
+        """Nothing is ever given to a packet."""
+        return 0
+
+    def grants_at(self, now_us: int) -> int | None:
+        """See `redrush.gate.lanes.Desk`. Whoever is parked came before the deadline."""
+        return None if self._group.clock_in_doubt else min(now_us, self.packet.closes_us - 1)
+
+    def forbidden(self, now_us: int) -> bytes:
+        """See `redrush.gate.lanes.Desk`."""
+        self.counts.clock_in_doubt += 1
+        return answers.CLOCK_IN_DOUBT
+
+    def answered(self, pot: SetPot, claims: Sequence[Parked], results: Sequence[ClaimResult], refills: int) -> None:
+        """See `redrush.gate.lanes.Desk`."""
+        group, counts = self._group, self.counts
+        counts.batches += 1
+        for (user, waiter, _), result in zip(claims, results, strict=True):
+            if isinstance(result, Claimed):
+                if result.repeat:
+                    counts.repeat += 1
+                else:
+                    counts.granted += 1
+                waiter.send(group.granted(self.packet, user, result))
+            else:
+                waiter.send(self._nothing_left(group))
+
+    def _nothing_left(self, group: "GroupPackets") -> bytes:
+        if self.ended or group.now_us() >= self.packet.closes_us:
+            return group.said(Outcome.CLOSED)
+        self.sold_out = True
+        return group.said(Outcome.EMPTY)
+
+
+Find = Callable[[str], Awaitable[Booked | None]]
+
+
+class GroupPackets:
+    """All packets of a campaign, at one gate. Not thread-safe: it lives on the event loop."""
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        receipts: KeyRing,
+        lanes: Sequence[Lane],
+        find: Find,
+        audiences: Audiences | None,
+        now_us: Callable[[], int],
+    ) -> None:
+        """`lanes`: to the sets that packets are at home in, in order; `find` reads the book."""
+        self.counts = RoundCounts()
+        self.wrong_words = 0
+        self.limited = 0
+        self.now_us = now_us
+        self.clock_in_doubt = False
+        self.guesses = Guesses(lambda: now_us() / 1e6)
+        self.live: dict[str, LivePacket] = {}
+        self._campaign = campaign
+        self._currency = campaign.currency
+        self._receipts = receipts
+        self._lanes = tuple(lanes)
+        self._find = find
+        self._audiences = audiences
+        self._said: dict[Outcome, bytes] = {}
+        self._said_at_s = 0
+
+    # -- packets
+
+    def lane_of(self, packet: str) -> Lane:
+        """Return the lane to the set that a packet is at home in, the same at every gate and for ever."""
+        return self._lanes[zlib.crc32(packet.encode()) % len(self._lanes)]
+
+    async def wake(self, packet: str) -> LivePacket | None:
+        """Return the packet, live; None if there is none such, or it is not paid. Raises BookFailed and what stores
+        raise."""
+        found = self.live.get(packet)
+        if found is not None:
+            return found
+        booked = await self._find(packet)
+        if booked is None or not booked.packet.amounts:
+            return None
+        return await self._woken(booked.packet)
+
+    async def _woken(self, packet: Packet) -> LivePacket | None:
+        lane = self.lane_of(packet.id)
+        try:
+            state = await lane.store.state(packet.pot)
+        except KeyError:
+            return None
+        known = self.live.get(packet.id)
+        if known is not None:  # woken by somebody else meanwhile
+            return known
+        live = LivePacket(self, packet, lane, complete=lane.store.knows_all)
+        live.pot.known = lane.store.known(packet.pot)
+        live.pot.open = live.pot.warm = True
+        live.sold_out = state.claimed_ever >= packet.count
+        live.ended = not state.left and not live.sold_out
+        while len(self.live) >= LIVE_MAX:
+            del self.live[next(iter(self.live))]
+        self.live[packet.id] = live
+        return live
+
+    def ended(self, packet: str) -> None:
+        """What was left of the packet went back: nobody gets anything of it any more."""
+        live = self.live.get(packet)
+        if live is not None:
+            live.ended = True
+
+    # -- grabs
+
+    def grab(self, live: LivePacket, waiter: Waiter, user: str, word: str | None, *, may: bool = True) -> bytes | None:
+        """Answer a grab at once, or park it (None). The order of the checks is the order of certainty: what a user has
+        stays theirs; then time; then whether they `may`, as far as somebody else knows it, and by what the packet
+        says; then whether anything is left."""
+        packet, pot = live.packet, live.pot
+        known = pot.known.get(user)
+        if known is not None:
+            if pot.lane.undecided(pot, user):
+                return pot.lane.park(waiter, user, pot, self.now_us())
+            self.counts.repeat += 1
+            return self.granted(packet, user, known)
+        now_us = self.now_us()
+        if self.clock_in_doubt:
+            return live.forbidden(now_us)
+        if now_us >= packet.closes_us or live.ended:
+            return self._lost(live, waiter, user, now_us, Outcome.CLOSED)
+        if not may or (packet.named and user not in packet.named):
+            self.counts.not_eligible += 1
+            return self.said(Outcome.NOT_ELIGIBLE)
+        if packet.word is not None and (refused := self._wrong(packet, waiter, user, word)) is not None:
+            return refused
+        if live.sold_out:
+            return self._lost(live, waiter, user, now_us, Outcome.EMPTY)
+        valve = pot.lane.valve
+        if valve.shedding and (refusal := valve.refuses(user)) is not None:
+            return refusal
+        return pot.lane.park(waiter, user, pot, now_us)
+
+    def _lost(self, live: LivePacket, waiter: Waiter, user: str, now_us: int, outcome: Outcome) -> bytes | None:
+        """Say so where all winners are known here; else the set knows whether the user is one."""
+        if not live.pot.complete:
+            return live.pot.lane.park(waiter, user, live.pot, now_us)
+        if outcome is Outcome.EMPTY:
+            self.counts.empty += 1
+        else:
+            self.counts.closed += 1
+        return self.said(outcome)
+
+    def _wrong(self, packet: Packet, waiter: Waiter, user: str, word: str | None) -> bytes | None:
+        """Return why the word does not let the user in; None: it does."""
+        address = waiter.address
+        if not self.guesses.may_guess(user, address, packet.id):
+            self.limited += 1
+            return self.said(Outcome.LIMIT)
+        assert packet.word is not None
+        if word is not None and is_word(word, packet.id, self._receipts, packet.word):
+            return None
+        self.wrong_words += 1
+        if word is not None:
+            self.guesses.was_wrong(user, address, packet.id)
+        return self.said(Outcome.WRONG_WORD)
+
+    def may(self, live: LivePacket, user: str) -> bool | None:
+        """Return whether the user may grab, as far as somebody else knows it; None: they have to be asked."""
+        packet = live.packet
+        if packet.whom is not For.FOLLOWERS or user in live.pot.known:
+            return True
+        return False if self._audiences is None else self._audiences.knows(packet.sender, user)
+
+    async def ask_whether(self, live: LivePacket, user: str) -> bool:
+        """Return whether the user follows the sender. Raises RedrushError if that cannot be found out."""
+        assert self._audiences is not None
+        return await self._audiences.follows(live.packet.sender, user)
+
+    # -- answers
+
+    def granted(self, packet: Packet, user: str, claimed: Claimed) -> bytes:
+        """Return the answer that carries a grant."""
+        text = self.grant(packet, user, claimed)
+        body = f'{{"outcome":"granted","grant":{text},"repeat":{"true" if claimed.repeat else "false"}}}'
+        return answers.answer(200, body.encode("ascii"), headers=self._head())
+
+    def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
+        """Return the grant as JSON. No value in it needs escaping: ids, numbers and receipts are plain ASCII."""
+        return self.grant_of(packet.pot, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
+
+    def grant_of(self, pot: str, user: str, slot: int, amount_minor: int, at_us: int) -> str:
+        """Return a grant of the packet with this pot as JSON."""
+        signer = ReceiptSigner(self._receipts, self._campaign.id, pot, self._currency)
+        return (
+            f'{{"id":"{grant_id(self._campaign.id, pot, slot)}","packet":"{packet_of(pot)}","slot":{slot},'
+            f'"amount":"{format_amount(amount_minor, self._currency)}","currency":"{self._currency}",'
+            f'"granted_at":"{rfc3339(at_us)}","receipt":"{signer.sign(slot, amount_minor, user, at_us)}"}}'
+        )
+
+    def said(self, outcome: Outcome) -> bytes:
+        """Return the answer that says just this; built once a second."""
+        now_s = self.now_us() // 1_000_000
+        if now_s != self._said_at_s:
+            self._said.clear()
+            self._said_at_s = now_s
+        answer = self._said.get(outcome)
+        if answer is None:
+            more = {"retry_after_s": RETRY_S} if outcome is Outcome.LIMIT else {}
+            answer = self._said[outcome] = answers.json_answer({"outcome": outcome, **more}, self._head())
+        return answer
+
+    def _head(self) -> str:
+        return f"Date: {http_date(self.now_us())}\r\nCache-Control: no-store\r\n"
+
+    def winners(self, live: LivePacket) -> Mapping[str, Claimed]:
+        """Return who has which share, as far as it is known here, and durable."""
+        pot = live.pot
+        undecided = pot.lane.undecided
+        return {user: claimed for user, claimed in pot.known.items() if not undecided(pot, user)}

@@ -1,0 +1,96 @@
+"""Group packets in the serving process: their book, the payments part that they are paid through, and their expiry."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from redrush.control.data_dir import DataDir
+from redrush.control.packet_tables import with_packets
+from redrush.core.rush.campaign import Slots
+from redrush.core.rush.group import packet_of
+from redrush.core.rush.holding import PotTables
+from redrush.errors import RedrushError
+from redrush.gate.gate import Gate
+from redrush.gate.group.parts import GroupParts, ServedGroup, Won
+from redrush.gate.manners import Home
+from redrush.ports.records import Records
+from redrush.ports.store import Store
+from redrush.records.sqlite.bills.book import SqliteBillBook
+from redrush.records.sqlite.packets import SqlitePacketBook
+from redrush.settle.giving_back.expiry import Expiry, GivingBack
+from redrush.settle.paying.payments import Payments
+
+NO_SLOTS: Final = Slots(0, 0)
+"""Of the home of packets: each brings its own."""
+
+
+class EmbeddedGroup:
+    """See the module. `open` it, hand its `parts` to the gate, then `start`, then `stop`."""
+
+    def __init__(
+        self,
+        data_dir: DataDir,
+        campaign: str,
+        home: Home,
+        records: Records,
+        now_us: Callable[[], int],
+        *,
+        paused: Callable[[], bool],
+        on_fault: Callable[[RedrushError], None],
+    ) -> None:
+        """`home` is the one set of the embedded form. ConfigError for a book that is none."""
+        self._book = SqlitePacketBook.open_path(data_dir.packets)
+        self._bills = SqliteBillBook.open_path(data_dir.payments)
+        self._payments = Payments(self._bills, records, {}, now_us, paused=paused, on_fault=on_fault)
+        store: Store = home.store
+        self._campaign = campaign
+        self._records = records
+        self._group: ServedGroup | None = None
+        giving_back = GivingBack(campaign, self._book, self._payments, lambda _packet: store, ended=self._ended)
+        self._expiry = Expiry(self._book, giving_back, now_us, paused=paused, on_fault=on_fault)
+        self._expiring: asyncio.Task[None] | None = None
+        self.parts = GroupParts(
+            book=self._book,
+            cashier=self._payments,
+            homes=(home,),
+            give_back=giving_back.end,
+            won=self._won,
+            failed=on_fault,
+        )
+
+    def tables(self, others: PotTables) -> PotTables:
+        """Return what finds the tables of packets, and of other pots where `others` does."""
+        return with_packets(self._book, others)
+
+    async def _won(self, user: str) -> list[Won]:
+        return [
+            Won(grant.pot, grant.slot, grant.amount_minor, grant.at_us)
+            for grant in await asyncio.to_thread(self._records.grants_of, user)
+            if grant.campaign == self._campaign and packet_of(grant.pot) is not None
+        ]
+
+    def _ended(self, packet: str) -> None:
+        if self._group is not None:
+            self._group.packets.ended(packet)
+
+    def start(self, gate: Gate, run: Callable[[str, Any], asyncio.Task[None]]) -> None:
+        """Take up what was under way, and end packets at their deadlines; `run` has it done beside everything else."""
+        self._group = gate.campaigns[self._campaign].group
+        self._payments.start()
+        if self._group is not None:
+            self._group.start()
+        self._expiring = run("expiry of packets", self._expiry.run())
+
+    async def stop(self) -> None:
+        """End what was begun."""
+        self._expiry.stop()
+        if self._group is not None:
+            await self._group.counter.drained()
+        if self._expiring is not None:
+            await asyncio.wait([self._expiring])
+        await self._payments.stop()
+
+    def close(self) -> None:
+        """Let go of the files, once the recorder has ended."""
+        self._book.close()
+        self._bills.close()

@@ -1,0 +1,295 @@
+"""Packets between people, from creating to what comes back, over HTTP, on a real server with its store and books."""
+
+import asyncio
+import io
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.control.data_dir import DataDir
+from redrush.core.rush.campaign import Kind
+from redrush.operate.data_dir_reports import export_grants
+from redrush.ports.packets import Booked, Packet, Stage
+from redrush.records.sqlite.bills.book import SqliteBillBook
+from redrush.records.sqlite.packets import SqlitePacketBook
+from tests.wiring.group_world import Skipping, group_server
+
+
+async def test_a_packet_is_created_paid_grabbed_and_what_is_left_comes_back(tmp_path: Path) -> None:
+    clock = Skipping()
+    async with group_server(tmp_path, 'expires = "10m"', clock) as people:
+        await people.win("ann")
+        terms = (await people.ask("ann", "GET", "/packets/terms")).json
+        assert (terms["balance"], terms["share_max"], terms["expires_s"]) == ("100.00", "200.00", 600)
+        created = await people.ask("ann", "POST", "/packets", kind="lucky", total="10.00", count=3, greeting="恭喜发财")
+        assert created.json["state"] == "unpaid"
+        assert created.json["pay"]["from"] == "balance"
+        packet = created.json["id"]
+        told = await people.until("ann", packet, "open")
+        assert (told["left"], told["greeting"], told["total"]) == ("all", "恭喜发财", "10.00")
+        seen = await people.look("bob", packet)
+        assert {"total", "grants", "best_luck"} & seen.keys() == set()
+        bob = await people.grab("bob", packet)
+        carl = await people.grab("carl", packet)
+        assert (bob.outcome, carl.outcome) == ("granted", "granted")
+        again = await people.grab("bob", packet)
+        assert (again.json["repeat"], again.json["grant"]) == (True, bob.json["grant"])
+        assert "best_luck" not in await people.look("bob", packet), "shares are left"
+        assert await people.balance("ann") == "90.00"
+        assert (await people.ask("bob", "GET", "/grants")).json["grants"] == [bob.json["grant"]]
+        clock.skip(600)
+        assert (await people.grab("dora", packet)).outcome == "closed"
+        assert (await people.grab("bob", packet)).json["repeat"], "who has won keeps it"
+        given = Decimal(bob.json["grant"]["amount"]) + Decimal(carl.json["grant"]["amount"])
+        async with asyncio.timeout(1.0):  # within a second of the deadline
+            while await people.balance("ann") != str(100 - given):
+                await asyncio.sleep(0.01)
+        over = await people.look("carl", packet)
+        best = max((bob, carl), key=lambda one: Decimal(one.json["grant"]["amount"]))
+        assert (over["state"], over["best_luck"]["amount"]) == ("closed", best.json["grant"]["amount"])
+        assert {one["user"] for one in over["grants"]} == {"bob", "carl"}
+    lines = export_data_dir_text(tmp_path)
+    assert f"packet:{packet}" in lines
+
+
+def export_data_dir_text(directory: Path) -> str:
+    out = io.StringIO()
+    export_grants(DataDir(directory), "csv", out)
+    return out.getvalue()
+
+
+async def test_a_packet_is_empty_once_all_have_a_share_and_equal_ones_know_no_luck(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        packet = await people.send("ann", "0.05", 3, kind="equal")
+        answers = await asyncio.gather(*(people.grab(user, packet) for user in "abcdef"))
+        assert sorted(answer.outcome for answer in answers) == ["empty"] * 3 + ["granted"] * 3
+        amounts = [answer.json["grant"]["amount"] for answer in answers if answer.outcome == "granted"]
+        assert sorted(amounts) == ["0.01", "0.02", "0.02"]
+        told = await people.look("ann", packet)
+        assert (told["state"], told["left"]) == ("empty", "none")
+        assert "best_luck" not in told
+        assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["returned"] == "0.00"
+
+
+async def test_nobody_sees_or_grabs_what_is_not_paid_and_nobody_pays_what_they_do_not_have(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        packet = await people.create("ann", "100.01")
+        async with asyncio.timeout(5):
+            while (refused := await people.ask("ann", "POST", f"/packets/{packet}/pay")).status != 409:
+                await asyncio.sleep(0.01)
+        assert (refused.json["reason"], refused.json["available"]) == ("short", "100.00")
+        assert (await people.look("ann", packet))["state"] == "unpaid"
+        assert (await people.ask("bob", "GET", f"/packets/{packet}")).status == 404
+        assert (await people.grab("bob", packet)).status == 404
+        assert (await people.ask("bob", "POST", f"/packets/{packet}/pay")).status == 404
+        both = [await people.create("ann", "60.00"), await people.create("ann", "60.00")]
+        await decided(tmp_path, both)
+        states = {(await people.look("ann", one))["state"]: one for one in both}
+        assert sorted(states) == ["open", "unpaid"], "one of the two is more than the rest of the balance"
+        assert await people.balance("ann") == "40.00"
+        left = states["unpaid"]
+        assert (await people.ask("ann", "DELETE", f"/packets/{left}")).json["state"] == "cancelled"
+        assert (await people.ask("ann", "POST", f"/packets/{left}/pay")).json["state"] == "cancelled"
+
+
+async def test_a_balance_is_spent_once_however_many_packets_are_made_at_once(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann", "bob")
+        wanted = [(user, "7.00") for user in ("ann", "bob") for _ in range(20)]
+        packets = await asyncio.gather(*(people.create(user, total) for user, total in wanted))
+        await decided(tmp_path, packets)
+        for user in ("ann", "bob"):
+            states = [one["state"] for one in (await people.ask(user, "GET", "/packets")).json["packets"]]
+            assert sorted(states) == ["open"] * 14 + ["unpaid"] * 6
+            assert await people.balance(user) == "2.00"
+
+
+async def decided(directory: Path, packets: list[str]) -> None:
+    """Return when none of the packets is about to be paid."""
+    book = people_book(directory)
+    async with asyncio.timeout(10):
+        while any(one.stage is Stage.PAYING for one in map(book.find, packets) if one is not None):
+            await asyncio.sleep(0.05)
+    book.close()
+
+
+def people_book(directory: Path) -> SqlitePacketBook:
+    return SqlitePacketBook.open_path(directory / "packets.db")
+
+
+async def test_a_sender_gives_no_more_a_day_than_is_allowed(tmp_path: Path) -> None:
+    clock = Skipping()
+    async with group_server(
+        tmp_path, 'share_max = "10.00"\nsender_day_max = "15.00"\nexpires = "10d"', clock
+    ) as people:
+        await people.win("ann")
+        await people.send("ann", "10.00", 1)
+        second = await people.create("ann", "6.00", 1)
+        refused = await people.ask("ann", "POST", f"/packets/{second}/pay")
+        assert (refused.status, refused.json["reason"], refused.json["available"]) == (409, "sender_day_max", "5.00")
+        assert (await people.ask("ann", "GET", "/packets/terms")).json["sender_day_left"] == "5.00"
+        clock.skip(86_400)
+        assert (await people.ask("ann", "POST", f"/packets/{second}/pay")).json["state"] == "open"
+
+
+async def test_words_are_asked_for_and_guessing_them_ends_soon(tmp_path: Path) -> None:
+    clock = Skipping()
+    async with group_server(tmp_path, clock=clock) as people:
+        await people.win("ann")
+        packet = await people.send("ann", count=50, word="芝麻开门 Sesame")
+        other = await people.send("ann", count=5, word="sesame")
+        assert (await people.look("bob", packet))["needs_word"] is True
+        assert (await people.grab("bob", packet)).outcome == "wrong_word"
+        assert (await people.grab("bob", packet, word="芝麻开门ＳＥＳＡＭＥ")).outcome == "granted"
+        outcomes = [(await people.grab("eve", packet, word=f"guess{number}")).outcome for number in range(9)]
+        assert outcomes == ["wrong_word"] * 6 + ["limit"] * 3
+        assert (await people.grab("eve", packet, word="芝麻开门sesame")).outcome == "limit", (
+            "nor is the right one heard"
+        )
+        assert (await people.grab("eve", other, word="sesame")).outcome == "limit", "it is the user who guesses"
+        assert (await people.grab("carl", packet, word="芝麻开门sesame")).outcome == "granted"
+        clock.skip(60)
+        assert (await people.grab("eve", packet, word="芝麻开门sesame")).outcome == "granted"
+        raw = (tmp_path / "packets.db").read_bytes() + (tmp_path / "packets.db-wal").read_bytes()
+        assert b"esame" not in raw, "it is kept as a hash"
+
+
+async def test_a_crowd_of_accounts_cannot_go_on_guessing_at_one_packet(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        packet, other = await people.send("ann", word="abcd"), await people.send("ann", word="abcd")
+        outcomes = [(await people.grab(f"bot{number}", packet, word=f"a{number:03}")).outcome for number in range(70)]
+        assert outcomes.count("limit") >= 10, "fifty an address and sixty a packet"
+        assert outcomes[-1] == "limit"
+        assert (await people.grab("late", other, word="abcd")).outcome == "limit", "they come from one address"
+
+
+@pytest.mark.parametrize("named", [["bob", "张伟"], ["bob"]])
+async def test_a_packet_for_named_people_is_for_them_alone(tmp_path: Path, named: list[str]) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        fields: dict[str, Any] = {"for": named, "word": "hi"}
+        packet = await people.send("ann", **fields)
+        assert (await people.look("eve", packet))["for"] == "named"
+        assert (await people.grab("eve", packet, word="hi")).outcome == "not_eligible"
+        assert (await people.grab("ann", packet, word="hi")).outcome == "not_eligible"
+        for user in named:
+            assert (await people.grab(user, packet, word="HI")).outcome == "granted"
+
+
+async def test_a_sender_may_end_a_packet_early_once(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        packet = await people.send("ann", "9.00", 3, kind="equal")
+        assert (await people.grab("bob", packet)).outcome == "granted"
+        assert (await people.ask("bob", "DELETE", f"/packets/{packet}")).status == 404
+        for _ in range(2):
+            ended = (await people.ask("ann", "DELETE", f"/packets/{packet}")).json
+            assert (ended["state"], ended["returned"]) == ("closed", "6.00")
+        assert (await people.grab("carl", packet)).outcome == "closed"
+        assert await people.balance("ann") == "97.00"
+
+
+async def test_a_request_with_a_name_creates_one_packet(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        wanted = {"total": "10.00", "count": 2, "request": "once"}
+        first = await people.ask("ann", "POST", "/packets", **wanted)
+        await people.until("ann", first.json["id"], "open")
+        again = await people.ask("ann", "POST", "/packets", **wanted)
+        assert (again.json["id"], again.json["state"]) == (first.json["id"], "open")
+        assert (await people.ask("ann", "POST", "/packets", **(wanted | {"count": 3}))).status == 409
+        assert await people.balance("ann") == "90.00"
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"total": 10, "count": 1}, "total"),
+    ({"total": "10", "count": "1"}, "count"),
+    ({"total": "10", "count": True}, "count"),
+    ({"count": 1}, "total"),
+    ({"total": "1.001", "count": 1}, "total"),
+    ({"total": "1", "count": 101}, "count"),
+    ({"total": "1", "count": 1, "kind": "square"}, "kind"),
+    ({"total": "1", "count": 1, "word": "abc"}, "word"),
+    ({"total": "1", "count": 1, "for": []}, "for"),
+    ({"total": "1", "count": 1, "for": ["a b"]}, "for"),
+    ({"total": "1", "count": 1, "for": "followers"}, "for"),
+    ({"total": "1", "count": 1, "greeting": 5}, "greeting"),
+    ({"total": "1", "count": 1, "amount": "1"}, "amount"),
+]
+
+
+async def test_what_cannot_be_created_is_refused_with_the_field(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        for fields, field in REFUSED:
+            refused = await people.ask("ann", "POST", "/packets", **fields)
+            assert (refused.status, refused.json.get("field")) == (400, field), fields
+
+
+GAPS = {
+    "created": Booked(Packet(id="a" * 26, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3), Stage.PAYING),
+    "spent": Booked(Packet(id="b" * 26, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3), Stage.PAYING),
+    "split": Booked(
+        Packet(
+            id="c" * 26, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3,
+            paid_us=1, closes_us=2_000_000_000_000_000,
+            amounts=(50, 100, 150),
+        ),
+        Stage.PAYING,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", GAPS)
+async def test_a_payment_that_a_crash_cut_short_is_made_once(tmp_path: Path, gap: str) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+    booked = GAPS[gap]
+    book = people_book(tmp_path)
+    book.add([booked])
+    book.close()
+    if gap != "created":
+        await _spend(tmp_path, booked.packet)
+    for _ in range(2):
+        async with group_server(tmp_path) as people:
+            told = await people.until("ann", booked.packet.id, "open")
+            assert told["left"] in ("all", "many")
+            assert await people.balance("ann") == "97.00"
+            if gap == "split":
+                amount = (await people.grab("bob", booked.packet.id)).json["grant"]["amount"]
+                assert amount == "0.50", "what was split is not split again"
+
+
+async def _spend(directory: Path, packet: Packet) -> None:
+    from redrush.core.money.clearing import spent  # noqa: PLC0415
+    from redrush.ports.bill_book import Entered, Entry  # noqa: PLC0415
+
+    bills = SqliteBillBook.open_path(directory / "payments.db")
+    entry = Entry(spent("ann", "sponsor", f"packet:{packet.id}", packet.total_minor, 1), 10_000)
+    assert bills.post_each("c", [entry]) == [Entered.NOW]
+    bills.close()
+
+
+async def test_packets_sleep_through_a_restart_and_end_while_the_server_is_down(tmp_path: Path) -> None:
+    async with group_server(tmp_path, 'expires = "2h"') as people:
+        await people.win("ann")
+        packets = [await people.send("ann", "1.00", 2) for _ in range(3)]
+        mine = (await people.grab("bob", packets[0])).json["grant"]
+    clock = Skipping()
+    async with group_server(tmp_path, 'expires = "2h"', clock) as people:
+        assert (await people.grab("bob", packets[0])).json["grant"] == mine
+        assert (await people.grab("carl", packets[1])).outcome == "granted"
+    clock.skip(7_300)
+    async with group_server(tmp_path, 'expires = "2h"', clock) as people:
+        async with asyncio.timeout(5):
+            while not re.fullmatch(r"98\.\d\d|99\.\d\d", await people.balance("ann")):
+                await asyncio.sleep(0.02)
+        assert (await people.grab("eve", packets[2])).outcome == "closed"
+        shares = [(await people.grab(user, packet)).json["grant"]["amount"] for user, packet in
+                  (("bob", packets[0]), ("carl", packets[1]))]  # fmt: skip
+        assert Decimal(await people.balance("ann")) + sum(map(Decimal, shares)) == 100
