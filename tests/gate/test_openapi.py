@@ -10,6 +10,7 @@ import pytest
 
 from redrush.core.identity.proof_of_work import Challenge, ProofOfWork
 from redrush.core.load.buckets import Rate
+from redrush.core.rush.line import LineTerms, Order
 from redrush.core.steering.switches import NON_CORE_SHARE, Snapshot, registry_of
 from redrush.http.asking_limits import AskingRules
 from redrush.http.reader import Limits
@@ -79,7 +80,8 @@ def test_every_open_segment_of_a_path_is_a_parameter() -> None:
 
 
 async def test_every_path_of_a_gate_is_in_the_document() -> None:
-    async with running_gate(proof_of_work=ProofOfWork()) as gate:
+    line = LineTerms(opens_before_us=1, order=Order.RANDOM, pace_per_s=1.0, grace_us=1, admitted_us=1)
+    async with running_gate(proof_of_work=ProofOfWork(), line=line) as gate:
         served = [(path, one.method) for path, ways in gate.site._endpoints.items() for one in ways]
         served += [(path, one.method) for path, one in gate.site._counters.items()]
         for path, method in served:
@@ -92,6 +94,7 @@ async def test_every_answer_in_the_document_is_given_and_as_it_says() -> None:
     await _refusals_of_what_was_sent(seen)
     await _refusals_by_limits(seen)
     await _tickets(seen)
+    await _line(seen)
     expected = {
         (operation, status)
         for operation, statuses in openapi.operations().items()
@@ -193,6 +196,30 @@ async def _tickets(seen: Seen) -> None:
     async with running_gate(proof_of_work=terms, now_us=BEFORE_US, asking=RARELY) as gate, asking(gate, seen) as one:
         while (await one.ask("GET", "/v1/challenge", "ann")).status != 429:
             pass
+
+
+async def _line(seen: Seen) -> None:
+    """What these calls answer when all is well is held against the document in tests/gate/test_waiting_room.py."""
+    line = LineTerms(
+        opens_before_us=SECOND_US, order=Order.RANDOM, pace_per_s=1.0, grace_us=SECOND_US, admitted_us=SECOND_US
+    )
+    async with running_gate(line=line) as gate, asking(gate, seen) as one:
+        assert (await one.ask("POST", GRAB, "ann")).status == 409
+        joined = (await one.ask("POST", "/v1/rounds/r1/line", "ann")).json
+        await one.ask("POST", "/v1/rounds/r1/enter", "ann", json.dumps({"pass": joined["pass"]}).encode(), JSON)
+        for path, user, body, headers in (
+            ("/v1/rounds/r1/line", None, b"", ()),
+            ("/v1/rounds/r2/line", "ann", b"", ()),
+            ("/v1/rounds/r1/enter", "ann", b"{}", JSON),
+            ("/v1/rounds/r1/enter", None, b"{}", JSON),
+            ("/v1/rounds/r2/enter", "ann", b"{}", JSON),
+            ("/v1/rounds/r1/enter", "ann", b"{}", ("Content-Type: text/plain",)),
+        ):
+            assert (await one.ask("POST", path, user, body, headers)).status >= 400
+    async with running_gate(asking=RARELY, line=line) as gate, asking(gate, seen) as one:
+        for path in ("/v1/rounds/r1/line", "/v1/rounds/r1/enter"):
+            while (await one.ask("POST", path, "ann")).status != 429:
+                pass
 
 
 @pytest.mark.parametrize(

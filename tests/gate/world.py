@@ -20,6 +20,7 @@ import msgspec
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.identity.tickets import KeyRing, sign_ticket
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
+from redrush.core.rush.line import LineTerms
 from redrush.gate.assembly import build_gate
 from redrush.gate.campaign import Event
 from redrush.gate.manners import Home
@@ -52,6 +53,7 @@ SECOND_US = 1_000_000
 
 TICKET_RING = KeyRing("k1", {"k1": b"t" * 32})
 RECEIPT_RING = KeyRing("k1", {"k1": b"r" * 32})
+SEED = b"s" * 32
 AMOUNTS_MINOR = (120, 5, 33_300, 700, 20_000)
 
 BROWSER_HEADERS = (
@@ -312,6 +314,7 @@ class RunningGate:
         tickets: KeyRing,
         proof_of_work: ProofOfWork | None,
         asking: AskingRules,
+        line: LineTerms | None,
     ) -> None:
         self.clock = clock
         self.store = store
@@ -320,10 +323,10 @@ class RunningGate:
         self.unhandled: list[dict[str, Any]] = []
         self.bytes_seen = 0
         self.clients: set[Client] = set()
-        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s))
+        self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s, line))
         amounts = [AMOUNTS_MINOR[slot % len(AMOUNTS_MINOR)] for slot in range(2 * packets)]
         self.gate = build_gate(
-            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience, proof_of_work=proof_of_work),
+            Event(self.campaign, amounts, tickets, RECEIPT_RING, audience, proof_of_work=proof_of_work, seed=SEED),
             limits,
             lambda round_: [Home("only", store, round_.slots)],
             now_us=clock,
@@ -433,7 +436,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def rounds_of(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
+def rounds_of(packets: int, release_per_s: float | None, line: LineTerms | None = None) -> tuple[Round, ...]:
     return tuple(
         Round(
             id=f"r{index + 1}",
@@ -446,6 +449,7 @@ def rounds_of(packets: int, release_per_s: float | None) -> tuple[Round, ...]:
             slots=Slots(index * packets, packets),
             leftover=Leftover.RETURN,
             release_per_s=release_per_s,
+            line=line if index == 0 else None,
         )
         for index in range(2)
     )
@@ -464,8 +468,9 @@ async def running_gate(
     tickets: KeyRing = TICKET_RING,
     proof_of_work: ProofOfWork | None = None,
     asking: AskingRules = AskingRules(),  # noqa: B008 - frozen
+    line: LineTerms | None = None,
 ) -> AsyncIterator[RunningGate]:
-    """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later."""
+    """Run a gate with the rounds r1, open from `OPENS_US` for a minute, and r2 an hour later; `line` is before r1."""
     gate = RunningGate(
         limits=limits,
         store=store or ScriptedStore(),
@@ -477,6 +482,7 @@ async def running_gate(
         tickets=tickets,
         proof_of_work=proof_of_work,
         asking=asking,
+        line=line,
     )
     await gate.start()
     try:

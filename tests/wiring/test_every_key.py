@@ -25,6 +25,7 @@ from redrush.control.user_list import read_users
 from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
+from redrush.core.rush.line import LineTerms, Order
 from redrush.core.sets.address import Address
 from redrush.gate.assembly import build_gate
 from redrush.gate.campaign import Event
@@ -74,6 +75,14 @@ min = "3"
 max = "900"
 leftover = "next"
 release_per_second = 7.5
+[round.line]
+opens = "11m"
+order = "fifo"
+pace = 41.5
+grace = "43s"
+admitted = "44s"
+places_max = 4545
+soft_return = 46
 [gate]
 connections_max = 77
 parked_max = 88
@@ -203,6 +212,18 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "round.max": (lambda s: s.round.max_minor, 900),
     "round.leftover": (lambda s: s.round.leftover, Leftover.NEXT),
     "round.release_per_second": (lambda s: s.round.release_per_s, 7.5),
+    "round.line": (
+        lambda s: s.round.line,
+        LineTerms(
+            opens_before_us=660_000_000,
+            order=Order.FIFO,
+            pace_per_s=41.5,
+            grace_us=43_000_000,
+            admitted_us=44_000_000,
+            places_max=4_545,
+            soft_return=46,
+        ),
+    ),
     "gate.connections_max": (lambda s: s.limits.connections_max, 77),
     "gate.parked_max": (lambda s: s.limits.parked_max, 88),
     "gate.origins": (lambda s: s.limits.origins, ("https://page.example",)),

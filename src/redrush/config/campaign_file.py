@@ -108,7 +108,10 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         parse_amount("0", table.currency)
     if not 1 <= len(file.round) <= ROUNDS_MAX:
         raise Wrong("round", f"a campaign has 1 to {ROUNDS_MAX} rounds, this one {len(file.round)}")
-    rounds = tuple(entry.spec(f"round[{index}]", table.currency, directory) for index, entry in enumerate(file.round))
+    rounds = tuple(
+        entry.with_line(f"round[{index}]", entry.spec(f"round[{index}]", table.currency, directory))
+        for index, entry in enumerate(file.round)
+    )
     for index, round_ in enumerate(rounds):
         if any(round_.id == other.id for other in rounds[:index]):
             raise Wrong(f"round[{index}].id", f'the id "{round_.id}" is used twice')
@@ -123,6 +126,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         ((r.id, r.release_per_s) for r in rounds),
         (rule.name for rule in file.rule),
         None if work is None else work.exchanges_per_s,
+        ((r.id, r.line.pace_per_s) for r in rounds if r.line is not None),
     )
     client = client_policy(file.client)
     limits = limits_of_table(file.limits)

@@ -114,7 +114,7 @@ def _in_rounds(event: Event, file: CampaignFile, now_us: int) -> Iterator[Change
             yield _more_packets(round_, before[round_id], now, file.currency, now_us)
             now.update(packets=packets, total_minor=total_minor)
         for key, name in NAMES.items():
-            was, is_ = before[round_id][key], now[key]
+            was, is_ = before[round_id].get(key), now.get(key)
             if was == is_ or (key == "opens_us" and is_ is None) or (name in {"min", "max"} and now["kind"] == "equal"):
                 continue
             what = f'round "{round_id}", {name}'
@@ -173,6 +173,8 @@ def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str |
         if is_ < was:
             return "people were told that they have until then: a round may only last longer"
         return None if round_.closes_us > now_us + AHEAD_US else "it is over, or ends in a moment"
+    if name == "line":
+        return "the line was fixed when the campaign was sealed; its pace is a switch"
     return "where the leftover goes is worked out again after a crash" if name == "leftover" else MORE
 
 

@@ -15,6 +15,7 @@
 | `journal.db` | the store: which slot belongs to whom. The authority |
 | `journal.witness` | how far the journal is, for the case that it is not there any more (`redrush.control.witness`) |
 | `records.db` | grants and ledger: a projection of the journal, rebuilt at any time |
+| `line-ROUND.json`, `line-ROUND.tsv` | how far a round's line is; who stands in it (`redrush.control.line_files`) |
 | `switches.jsonl` | what operators and rules have switched: the audit log, and by replay the state |
 | `switches.mark` | how far that log is, for the case that it is not there any more (`redrush.control.switch_mark`) |
 | `control-token` | whoever has it may switch, under the name of the event |
@@ -155,6 +156,14 @@ class DataDir(msgspec.Struct, frozen=True):
         """Grants and ledger."""
         return self.root / "records.db"
 
+    def line(self, round_id: str) -> Path:
+        """How far the line of a round is."""
+        return self.root / f"line-{round_id}.json"
+
+    def line_list(self, round_id: str) -> Path:
+        """Who stands in the line of a round."""
+        return self.root / f"line-{round_id}.tsv"
+
     @property
     def switches(self) -> Path:
         """The audit log of switches."""
@@ -226,6 +235,7 @@ _BEGINNINGS: Final = (
     "records.db-",
     "records.db.",
     "amounts-",
+    "line-",
     "packets.db-",
     "payments.db-",
 )

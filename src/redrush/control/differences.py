@@ -20,8 +20,12 @@ NAMES: Final = {
     "max_minor": "max",
     "leftover": "leftover",
     "release_per_s": "release_per_second",
+    "line": "line",
 }
 """The keys of a campaign file, by what they are here."""
+
+PARTS: Final = ("line",)
+"""What only some rounds have: left out of the others, so that the hash of a file that has none stays what it was."""
 
 Written = dict[str, Any]
 """A round as the file has it: the fields of `redrush.config.RoundSpec`."""
@@ -47,6 +51,7 @@ def rounds_of(source: CampaignFile | Campaign) -> list[Written]:
             "leftover": str(round_.leftover),
             "release_per_s": round_.release_per_s,
             "opens_text": rfc3339(round_.opens_us),
+            **{part: msgspec.to_builtins(its) for part in PARTS if (its := getattr(round_, part)) is not None},
         }
         for round_ in sorted(source.rounds, key=lambda round_: round_.slots.first)
     ]
@@ -77,7 +82,7 @@ def differences_of(sealed: tuple[str, str], rounds: Sequence[Written], file: Cam
 def _between(round_id: str, before: Written, now: Written, currencies: tuple[str, str]) -> list[str]:
     told = []
     for key, name in NAMES.items():
-        if before[key] == now[key] or (name in {"min", "max"} and before["kind"] == now["kind"] == Kind.EQUAL):
+        if before.get(key) == now.get(key) or (name in {"min", "max"} and before["kind"] == now["kind"] == Kind.EQUAL):
             continue
         was, is_ = (shown(key, written, currency) for written, currency in zip((before, now), currencies, strict=True))
         told.append(f'round "{round_id}", {name}: sealed {was}, in the file {is_}')
@@ -86,11 +91,13 @@ def _between(round_id: str, before: Written, now: Written, currencies: tuple[str
 
 def shown(key: str, written: Written, currency: str) -> str:
     """Return a value of a round in words."""
-    value = written[key]
+    value = written.get(key)
     if key == "opens_us":
         return str(written["opens_text"])
     if value is None:
         return "nothing"
     if key == "lasts_us":
         return f"{value / 1e6:g} s"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {its}" for name, its in value.items())
     return format_amount(value, currency) if key.endswith("_minor") else str(value)

@@ -299,7 +299,7 @@ def _served(sealed: SealedCampaign, terms: OpenTerms, data_dir: DataDir) -> Seal
     if terms.added:
         amounts = array("q", amounts)
         amounts.extend(load_added_amounts(terms.added, data_dir))
-    return SealedCampaign(as_served(sealed.campaign, terms), amounts)
+    return msgspec.structs.replace(sealed, campaign=as_served(sealed.campaign, terms), amounts=amounts)
 
 
 def as_served(campaign: Campaign, terms: OpenTerms) -> Campaign:

@@ -29,4 +29,5 @@ class Plans(msgspec.Struct, frozen=True):
             ((round_.id, round_.release_per_s) for round_ in campaign.rounds),
             (rule.name for rule in self.rules),
             self.exchanges_per_s,
+            ((round_.id, round_.line.pace_per_s) for round_ in campaign.rounds if round_.line is not None),
         )

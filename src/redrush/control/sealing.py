@@ -49,6 +49,8 @@ class SealedCampaign(msgspec.Struct, frozen=True):
 
     campaign: Campaign
     amounts: Sequence[int]
+    seed: bytes = b""
+    """What everything of chance was drawn with, or is while the event runs. Secret until it is over."""
 
 
 def seal(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
@@ -113,7 +115,7 @@ def load_sealed(data_dir: DataDir) -> SealedCampaign:
     amounts = array("q", raw)
     if byteorder == "big":
         amounts.byteswap()
-    return SealedCampaign(sealed.campaign, amounts)
+    return SealedCampaign(sealed.campaign, amounts, bytes.fromhex(sealed.seed))
 
 
 def seal_sha256(data_dir: DataDir) -> str:
@@ -190,7 +192,7 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
         write_durably(data_dir.campaign, _sealed_text(sealed))
     except OSError as fault:
         raise ConfigError(f"{data_dir.root}: the campaign cannot be sealed: {fault.strerror}") from fault
-    return SealedCampaign(campaign, array("q", amounts.tolist()))
+    return SealedCampaign(campaign, array("q", amounts.tolist()), seed)
 
 
 def _rounds(file: CampaignFile, now_us: int) -> tuple[Round, ...]:
@@ -217,6 +219,7 @@ def round_of(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
         slots=slots,
         leftover=spec.leftover,
         release_per_s=spec.release_per_s,
+        line=spec.line,
     )
 
 

@@ -12,6 +12,7 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.group import GroupTerms
+from redrush.core.rush.line import line_key
 from redrush.gate.admission import MakesWay
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
@@ -20,6 +21,7 @@ from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Lane
 from redrush.gate.rush.granted import GrantedAnswers
+from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
 from redrush.gate.rush.packets import Packets
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.switches import Sampled, Sampling
@@ -49,6 +51,8 @@ class Event(msgspec.Struct, frozen=True):
     """What packets between people may be; None: there are none."""
     group_parts: GroupParts | None = None
     """What they stand on; None: this gate does not serve them."""
+    seed: bytes = b""
+    """What is drawn of places in a line; needed where a round has one."""
 
 
 CHALLENGE: Final = b"/challenge"
@@ -80,9 +84,11 @@ class ServedCampaign:
         self._views: list[RoundView] = []
         view = GrantsView(self.rounds, floor.queries, floor.now_us, self._grants_of_packets)
         grants = MakesWay(self._sampled(floor.times.of_grants(view)), floor.admission)
+        self.waiting_rooms: list[WaitingRoom] = []
+        """Of those rounds that have one."""
         self._policy = PolicyView(msgspec.structs.replace(event.policy, proof_of_work=proves))
         self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us, floor.times)))
-        self.offers[b"/grants"] = self._ticketed(b"GET", grants)
+        self.offers[b"/grants"] = self._ticketed(b"GET", grants, self.tickets)
         self.offers[b"/policy"] = self._public(self._policy)
         if self.exchange is not None:
             self._offer_exchange(self.exchange)
@@ -97,7 +103,8 @@ class ServedCampaign:
         self.rounds.append(rush)
         self._views.append(view)
         suffix = b"/rounds/" + rush.round.id.encode("ascii")
-        self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush)
+        tickets = self.tickets if rush.round.line is None else self._add_line(rush, view, suffix)
+        self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush, tickets)
         self.offers[suffix] = self._public(self._sampled(view))
         return rush
 
@@ -128,6 +135,19 @@ class ServedCampaign:
     def _ticketed_below(self, method: bytes, route_for: RouteFor) -> Offer:
         return lambda site, path: site.add_below(method, path, route_for, tickets=self.tickets)
 
+    def _add_line(self, rush: Rush, view: RoundView, suffix: bytes) -> TicketCheck:
+        """Have a waiting room before the round; returns what tells the tickets that the round takes then."""
+        event, floor = self.event, self._floor
+        key = line_key(event.seed, rush.round.id)
+        room = view.line = WaitingRoom(rush, event.campaign.id, key, event.tickets, floor.now_us, event.audience)
+        self.waiting_rooms.append(room)
+        self.offers[suffix + b"/line"] = self._ticketed(b"POST", Joining(room), self.tickets)
+        enter = Entering(room, b"")
+        self.offers[suffix + b"/enter"] = lambda site, path: site.add(
+            b"POST", path, enter, needs_ticket=True, reads=entering(room), tickets=self.tickets
+        )
+        return room.tickets()
+
     def advise(self, policy: ClientPolicy) -> None:
         """Tell clients to keep to this policy from now on; what tickets must be exchanged for stays as it is."""
         self.event = msgspec.structs.replace(self.event, policy=policy)
@@ -145,8 +165,8 @@ class ServedCampaign:
     def _public(self, route: Route) -> Offer:
         return lambda site, path: site.add(b"GET", path, route, needs_ticket=False)
 
-    def _ticketed(self, method: bytes, route: Route) -> Offer:
-        return lambda site, path: site.add(method, path, route, needs_ticket=True, tickets=self.tickets)
+    def _ticketed(self, method: bytes, route: Route, tickets: TicketCheck) -> Offer:
+        return lambda site, path: site.add(method, path, route, needs_ticket=True, tickets=tickets)
 
     def _exchange(self, floor: Floor) -> Exchange | None:
         event = self.event

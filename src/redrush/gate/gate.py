@@ -20,6 +20,7 @@ from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
 from redrush.gate.lanes import Lane, SetPot
 from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.pots import warm_up
+from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.switches import GateSwitches, Sampling
 from redrush.http import answers
@@ -81,6 +82,11 @@ class Gate:
     def sampling(self) -> Sampling:
         """The share of requests served that are no claims."""
         return self._sampling
+
+    @property
+    def waiting_rooms(self) -> list[WaitingRoom]:
+        """Of all rounds of all campaigns."""
+        return [room for served in self.campaigns.values() for room in served.waiting_rooms]
 
     # -- campaigns
 

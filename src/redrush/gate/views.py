@@ -12,6 +12,7 @@ from redrush.core.rush.phase import Phase
 from redrush.dependency import Unanswered
 from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.queries import Queries, refused
+from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import TIME_FRESH_US, Rush
 from redrush.http import answers
 from redrush.http.route import Tagged, Waiter
@@ -32,6 +33,8 @@ class RoundView:
         self._times = times
         self._fresh_until_us = 0
         self._answer = b""
+        self.line: WaitingRoom | None = None
+        """Where people wait for the round, if they must."""
         self.fields: dict[str, Any] = {}
 
     def _renew(self) -> None:
@@ -51,6 +54,8 @@ class RoundView:
             "packets": packets,
             "interval_ms": self._advised_ms or self.interval_ms,
         }
+        if self.line is not None:
+            self.fields["line"] = self.line.fields(now_us)
         self._answer = answers.json_answer(self.fields, _public_head(now_us))
 
     def renew(self) -> bool:

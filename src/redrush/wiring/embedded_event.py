@@ -10,12 +10,16 @@ from array import array
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import Stamp, stamp_of
 from redrush.control.event import Event, OpenTerms, Prepared, load_event
 from redrush.control.journal_keeper import JournalKeeper, SealedUp, with_remedy
 from redrush.control.keys import Keys, check_known_keys, key_digests
+from redrush.control.line_files import LineFiles
+from redrush.control.lines import Lines
 from redrush.control.pot_file import PotFile
 from redrush.control.sealing import SealedCampaign, seal_sha256
 from redrush.core.identity.audience import Audience
@@ -48,6 +52,7 @@ from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
 from redrush.wiring.embedded_group import NO_SLOTS, EmbeddedGroup
 from redrush.wiring.gate_of_event import gate_of_event
+from redrush.wiring.lines import OwnLines
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.troubles import Troubles
@@ -148,10 +153,21 @@ class EmbeddedEvent:
                 await self.gate.pots[pot].learn()
         self._settle()
         self._run_rules()
+        self.lines = OwnLines(
+            Lines(self.sealed.campaign),
+            LineFiles(self.data_dir),
+            lambda: self.gate.waiting_rooms,
+            self._clock.now_us,
+            lambda: self.steering.board.snapshot,
+            lambda: 1.0 - self.gate.admission.level,
+            self._troubles.listener("the lines"),
+        )
+        await asyncio.to_thread(self.lines.recall)
 
     def begin(self) -> None:
         """Let the recorder begin: what is recorded while others wait for the start would only hold them up."""
         self._run("recorder", self._record())
+        self._moves_lines = self._run("lines", self.lines.run())
         self._reconciles = self._run("reconciliation", self.reconciling.run())
         if self._group is not None:
             self._group.start(self.gate, self._run)
@@ -316,7 +332,7 @@ class EmbeddedEvent:
         assert isinstance(amounts, array)
         # One table for all: recorder, answers and reconciliation see it grow, and nothing in it ever changes.
         amounts.extend(event.sealed.amounts[len(amounts) :])
-        self.sealed = SealedCampaign(campaign, amounts)
+        self.sealed = msgspec.structs.replace(self.sealed, campaign=campaign, amounts=amounts)
         self.recorder.amend(campaign)
         await self.gate.add_rounds(campaign, self._homes)
         for pot in await self._join(event.open.added[before:]):
@@ -331,6 +347,7 @@ class EmbeddedEvent:
         for site in self.control_sites:
             self.steering.serve_on(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
+        self.lines.amend(campaign)
         if self._closing.done():  # all rounds were over, and one was added
             self._closing = self._run("closer", self.closer.run())
         self._log.info("the campaign was amended", campaign=campaign.id)
@@ -347,7 +364,9 @@ class EmbeddedEvent:
         self.closer.stop()
         await self.recorder.stop(drain=self._store.log_is_readable)
         self._reconciles.cancel()
+        self._moves_lines.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.lines.write(last=True)
         await self._store.close()
         self._records.close()
         if self._group is not None:

@@ -42,6 +42,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
         admission=terms.admission,
         group=terms.group,
         group_parts=group,
+        seed=sealed.seed,
     )
     return build_gate(
         event,

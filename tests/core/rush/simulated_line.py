@@ -4,7 +4,7 @@ from collections import deque
 from heapq import heappop, heappush
 from random import Random
 
-from redrush.core.rush.line import START, LineState, LineTerms, Order, drawn_place, late_place
+from redrush.core.rush.line import START, LineState, LineTerms, Order, drawn_place
 from redrush.core.rush.serving import MOVES_PER_S, Serving, Told, bucket_of, no_one_came
 from redrush.core.rush.turnout import age_of
 
@@ -79,7 +79,7 @@ class Room:
             self._join(drawn_place(KEY, f"u{self.number}"))
 
     def join_late(self, now_us: int) -> None:
-        self._join(late_place(self.serving.origin_us, now_us))
+        self._join(now_us)
 
     def _join(self, place: int) -> None:
         self.random.choice(self.gates).join(place)

@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from redrush.config.rounds.line import LineTable
 from redrush.config.toml_file import Wrong, check_id, wrong_at
 from redrush.config.toml_hints import INSTANT_FORM, instant_meant
 from redrush.core.rush.campaign import Kind, Leftover
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.rush.instants import to_us
+from redrush.core.rush.line import LineTerms
 from redrush.core.rush.sale import SaleTerms
 
 NOW: Literal["now"] = "now"
@@ -42,6 +44,8 @@ class RoundSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The opening as it stands in the file, or "now"; what it means is `opens_us`."""
     sale: SaleTerms | None = None
     """What is sold; None: it is no sale."""
+    line: LineTerms | None = None
+    """Where people wait before they may claim; None: they need not."""
 
 
 class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +54,7 @@ class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     id: str
     opens: Any  # a TOML instant or "now": msgspec has no union of the two
     lasts: str
+    line: LineTable | None = None
 
     def spec(self, at: str, currency: str, directory: Path) -> RoundSpec:
         """Return the round that is written here. `at` is where, for errors; `directory` what paths are relative to.
@@ -57,6 +62,12 @@ class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Raises Wrong for what cannot be.
         """
         raise NotImplementedError
+
+    def with_line(self, at: str, spec: RoundSpec) -> RoundSpec:
+        """Return the round with its waiting room, if it has one; the kinds know nothing of that."""
+        if self.line is None:
+            return spec
+        return msgspec.structs.replace(spec, line=self.line.terms(f"{at}.line"))
 
     @property
     def opens_text(self) -> str:

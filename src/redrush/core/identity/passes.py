@@ -1,10 +1,10 @@
 """Passes (号牌): signed places in the line of a round, so that a gate knows a place without remembering it.
 
 A pass is ASCII text, `rw1~<round>~<place>~<issued>~<expires>~<key id>.<mac>`. The place is `u` and the drawn number for
-who came before the start, `n` and the microseconds since for who came later (`redrush.core.rush.line`), with an `r`
-behind it for who stands there a second time, after coming too late. Instants are seconds since the epoch as hex. The
-MAC is keyed BLAKE2b of the campaign, the text before the MAC, and the user, whom the pass itself does not name: it is
-worth something beside the ticket of that user alone.
+who came before the start, `n` and the instant in microseconds for who came later (`redrush.core.rush.line`), with an
+`r` behind it for who stands there a second time, after coming too late. Instants are seconds since the epoch as hex.
+The MAC is keyed BLAKE2b of the campaign, the text before the MAC, and the user, whom the pass itself does not name: it
+is worth something beside the ticket of that user alone.
 """
 
 import re
@@ -60,9 +60,8 @@ class Passes:
 
     def sign(self, one: Pass, user: str) -> str:
         """Return the text of a pass for `user`."""
-        kind, number = ("u", one.place) if one.place < START else ("n", one.place - START)
-        again = "r" if one.again else ""
-        text = f"{VERSION}~{one.round}~{kind}{number}{again}~{one.issued_s:x}~{one.expires_s:x}~{self._ring.current}"
+        kind, again = "u" if one.place < START else "n", "r" if one.again else ""
+        text = f"{VERSION}~{one.round}~{kind}{one.place}{again}~{one.issued_s:x}~{one.expires_s:x}~{self._ring.current}"
         return f"{text}.{self._mac(self._ring.current, text, user)}"
 
     def read(self, text: str, round_id: str, user: str, now_s: int) -> Pass | Flaw:
@@ -79,7 +78,7 @@ class Passes:
             return Flaw.EXPIRED
         return Pass(
             round=round_id,
-            place=int(found["number"]) + (START if found["kind"] == "n" else 0),
+            place=int(found["number"]),
             issued_s=int(found["issued"], 16),
             expires_s=int(found["expires"], 16),
             again=bool(found["again"]),

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from redrush.core.rush.line import LineTerms
 from redrush.core.rush.sale import SaleTerms
 
 RETURNED_POT = "$returned"
@@ -74,6 +75,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Packets per second that the shake filter lets through; None lets every claim through."""
     sale: SaleTerms | None = None
     """What is sold; None: it is no sale."""
+    line: LineTerms | None = None
+    """Where people wait before they may claim; None: they need not."""
 
     @property
     def pots(self) -> "tuple[Pot, ...]":

@@ -2,9 +2,9 @@
 
 A *place* is one whole number, and the smaller one goes first. Who comes before the start has a place from 0 up to
 `START`, which a keyed function draws from the seed and the user: it is the same at every gate and each time, needs no
-memory, and can be computed again by anybody once the key is published. Who comes later has `START` and the microseconds
-since then: first come, first served, at all gates alike, as far as their clocks agree. With `order = "fifo"` nobody is
-early.
+memory, and can be computed again by anybody once the key is published. The place of who comes later is the instant at
+which they came: first come, first served, at all gates alike, as far as their clocks agree. With `order = "fifo"`
+nobody is early.
 
 One value on that line, `serving`, says who may go in: everybody up to it. It only grows, so one small answer, the same
 for all, tells a million people whether it is their turn; `LineState.ahead` tells how many are before them.
@@ -24,8 +24,9 @@ from typing import Final
 import msgspec
 
 START: Final = 1 << 40
-"""The first place that is not drawn. The drawn ones are 40 bits: of a million people hardly one shares a place with
-another, and who shares one goes in at the same moment. Late places stay below 2^53: JavaScript counts them exactly."""
+"""No drawn place is as large, and every instant is larger, in microseconds since the Unix epoch. Drawn places are 40
+bits: of a million people hardly one shares a place, and who shares one goes in at the same moment. All places stay
+below 2^53, so JavaScript counts them exactly."""
 
 DRAWN_BITS: Final = 40
 NEVER: Final = -1
@@ -76,11 +77,6 @@ def drawn_place(key: bytes, user: str) -> int:
     """Return the place of somebody who comes before the start."""
     drawn = blake2b(user.encode(), key=key, person=_PERSON, digest_size=8).digest()
     return int.from_bytes(drawn, "big") >> (64 - DRAWN_BITS)
-
-
-def late_place(origin_us: int, now_us: int) -> int:
-    """Return the place of who comes at `now_us`, where late places are counted from `origin_us`."""
-    return START + max(0, now_us - origin_us)
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,15 @@ class Outcome(StrEnum):
     NOT_ELIGIBLE = "not_eligible"
     WRONG_WORD = "wrong_word"
     LIMIT = "limit"
+    IN_LINE = "in_line"
+    """Of joining a line: here is the pass."""
+    LINE_CLOSED = "line_closed"
+    """Of joining a line: nobody more may."""
+    WAITING = "waiting"
+    """Of going in: it is not this place's turn yet."""
+    PASSED = "passed"
+    """Of going in: who was called has not come in time."""
+    ADMITTED = "admitted"
 
     @property
     def final(self) -> bool:
@@ -21,4 +30,14 @@ class Outcome(StrEnum):
         return self not in _TRANSIENT
 
 
-_TRANSIENT = frozenset({Outcome.MISSED, Outcome.NOT_OPEN, Outcome.WRONG_WORD, Outcome.LIMIT})
+_TRANSIENT = frozenset(
+    {
+        Outcome.MISSED,
+        Outcome.NOT_OPEN,
+        Outcome.WRONG_WORD,
+        Outcome.LIMIT,
+        Outcome.IN_LINE,
+        Outcome.WAITING,
+        Outcome.PASSED,
+    }
+)

@@ -35,8 +35,9 @@ CATCH_UP_S: Final = 1.0
 HASTE_MAX: Final = 2.0
 """Times the pace, that is called at most: also when much is to be caught up, or suddenly nobody comes any more."""
 MARKS_MAX: Final = 12
-BUCKETS_MAX: Final = 1 << 17
-"""Late buckets kept: seven hours in which somebody came at every moment; older people are counted with the newest."""
+BUCKETS_MAX: Final = 1 << 15
+"""Late buckets kept: nearly two hours in which somebody came at every moment; later people are counted with the last
+one."""
 CALLED_OVER_S: Final = 5.0
 """The time that `called_per_s` is a mean of."""
 
@@ -68,7 +69,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 def bucket_of(place: int) -> int:
     """Return the bucket that a late place is counted in."""
-    return (place - START) // BUCKET_US
+    return place // BUCKET_US
 
 
 class Serving:
@@ -94,8 +95,6 @@ class Serving:
     def set_times(self, opens_us: int, closes_us: int) -> None:
         """Let the round open and close at these instants; nobody was called yet."""
         self.opens_us, self.closes_us = opens_us, closes_us
-        self.origin_us = opens_us - (self.terms.opens_before_us if self.terms.order is Order.FIFO else 0)
-        """Where late places are counted from."""
 
     # -- what gates tell
 
@@ -125,7 +124,7 @@ class Serving:
             return
         if len(self._late) >= BUCKETS_MAX and bucket not in self._late:
             bucket = max(self._late)
-        if START + (bucket + 1) * BUCKET_US > self.serving:  # who is behind `serving` was called already
+        if (bucket + 1) * BUCKET_US > self.serving:  # who is behind `serving` was called already
             self._late[bucket] = self._late.get(bucket, 0) + people
 
     def forget(self, gate: str) -> None:
@@ -138,7 +137,7 @@ class Serving:
         """Call whose turn it is by now. `room` is the share of the pace that what is behind the line can take."""
         since_us = 0 if self._moved_us is None else max(0, now_us - self._moved_us)
         self._moved_us = now_us
-        self._turnout.pass_time((now_us - self.origin_us) / 1e6 if now_us > self.origin_us else 0.0)
+        self._turnout.pass_time(now_us / 1e6)
         if self.opens_us <= now_us < self.closes_us and not paused and room > 0 and pace_per_s > 0:
             pace = pace_per_s * min(1.0, room)
             # The first move is not one after a pause: what is due then is one move's worth.
@@ -162,7 +161,7 @@ class Serving:
     def _advance(self, people: float, now_us: int) -> float:
         """Move `serving` over so many people, or all that there are; returns how many they were."""
         left = people
-        if self.serving < START - 1:
+        if self.terms.order is Order.RANDOM and self.serving < START - 1:
             if now_us < self.opens_us + SETTLED_US and not self._early:
                 return 0.0  # nobody has told yet of whom there is
             there = self._early * (1 - self.serving / START)
@@ -174,9 +173,9 @@ class Serving:
             if now_us < self.opens_us + SETTLED_US:
                 self.serving = int((START - 1) * (1 - 1 / (self._early + 1)))  # there may be more of them
                 return people - left
-        horizon = START + max(0, now_us - SETTLED_US - self.origin_us)
+        horizon = now_us - SETTLED_US
         for bucket in sorted(self._late):
-            begins = START + bucket * BUCKET_US
+            begins = bucket * BUCKET_US
             ends = begins + BUCKET_US
             if ends > horizon:
                 return people - left
@@ -234,10 +233,12 @@ class Serving:
         each = -(-len(buckets) // (MARKS_MAX - len(marks))) if buckets else 1
         for first in range(0, len(buckets), each):
             piece = buckets[first : first + each]
-            begins = START + piece[0] * BUCKET_US
+            begins = piece[0] * BUCKET_US
             passed = max(0, self.serving + 1 - begins) / BUCKET_US
+            if first == 0 and begins > marks[-1].place:
+                marks.append(Mark(begins, int(ahead)))
             ahead += sum(self._late[bucket] for bucket in piece) - self._late[piece[0]] * min(1.0, passed)
-            marks.append(Mark(START + (piece[-1] + 1) * BUCKET_US, int(ahead)))
+            marks.append(Mark((piece[-1] + 1) * BUCKET_US, int(ahead)))
         return tuple(marks)
 
     def kept(self) -> Kept:

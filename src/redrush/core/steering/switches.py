@@ -7,6 +7,8 @@ emergency. To add one, add an entry here, and read its value where the snapshot 
 
 Values are a flag, a number, or "off" for a limit that does not hold. A *snapshot* is the value of every switch at one
 version; versions grow with every change, so whoever gets snapshots out of order keeps the newest.
+
+Long, because it is one table, and most of it is what its rows say to people.
 """
 
 import math
@@ -47,6 +49,21 @@ def ended_of(round_id: str) -> str:
 def pace_of(round_id: str) -> str:
     """Return the name of the switch for a round's release pace."""
     return f"release.{round_id}.per_second"
+
+
+def line_pace_of(round_id: str) -> str:
+    """Return the name of the switch for the pace of a round's line."""
+    return f"line.{round_id}.per_second"
+
+
+def line_paused_of(round_id: str) -> str:
+    """Return the name of the switch that lets a round's line stand."""
+    return f"line.{round_id}.paused"
+
+
+def line_closed_of(round_id: str) -> str:
+    """Return the name of the switch that lets nobody more into a round's line."""
+    return f"line.{round_id}.closed"
 
 
 def enabled_of(rule: str) -> str:
@@ -251,9 +268,13 @@ CAMPAIGN_WIDE: Final = (
 
 
 def registry_of(
-    rounds: Iterable[tuple[str, float | None]], rules: Iterable[str], exchanges_per_s: int | None = None
+    rounds: Iterable[tuple[str, float | None]],
+    rules: Iterable[str],
+    exchanges_per_s: int | None = None,
+    lines: Iterable[tuple[str, float]] = (),
 ) -> Registry:
-    """Return the switches of an event: those of the campaign, of each round (id, release pace), of each rule (name).
+    """Return the switches of an event: those of the campaign, of each round (id, release pace), of each rule (name), of
+    each line (its round's id, its pace).
 
     `exchanges_per_s` is None where tickets are not exchanged.
     """
@@ -293,6 +314,8 @@ def registry_of(
                 acts=Role.GATE,
             )
         )
+    for round_id, pace_per_s in lines:
+        switches += _of_a_line(round_id, pace_per_s)
     switches += [
         Switch(
             name=enabled_of(rule),
@@ -304,6 +327,32 @@ def registry_of(
         for rule in rules
     ]
     return {switch.name: switch for switch in switches}
+
+
+def _of_a_line(round_id: str, pace_per_s: float) -> Iterable[Switch]:
+    yield Switch(
+        name=line_pace_of(round_id),
+        type=Type.NUMBER,
+        default=pace_per_s,
+        unit="people per second",
+        most=PACE_MOST,
+        does="how many people go in from the line, over all gates; 0: nobody more is called",
+        acts=Role.CONTROL,
+    )
+    yield Switch(
+        name=line_paused_of(round_id),
+        type=Type.FLAG,
+        default=False,
+        does="the line stands, and people are told so; who was called may still go in",
+        acts=Role.CONTROL,
+    )
+    yield Switch(
+        name=line_closed_of(round_id),
+        type=Type.FLAG,
+        default=False,
+        does="nobody more may join the line; who has a place keeps it",
+        acts=Role.CONTROL,
+    )
 
 
 def switch_of(registry: Registry, name: str) -> Switch:

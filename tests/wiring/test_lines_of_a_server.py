@@ -1,0 +1,166 @@
+"""A waiting room in the embedded form: over real HTTP, with switches, and over a kill of the server."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from redrush.config import parse_campaign
+from redrush.control.data_dir import DataDir
+from redrush.control.line_files import LineFiles
+from redrush.control.orders import SetSwitch
+from redrush.control.sealing import load_sealed
+from redrush.core.rush.line import commitment, drawn_place, line_key
+from redrush.operate.switching import Holder, operate
+from redrush.processes.loopback import free_port
+from redrush.processes.server import ServerProcess
+from redrush.wiring.embedded import Embedded, Ports
+from tests.gate.world import Answer, read_answer, request
+from tests.wiring.test_campaigns import Server
+
+TEXT = """
+[campaign]
+id = "rush"
+name = "rush"
+currency = "CNY"
+[[round]]
+id = "r1"
+opens = {opens}
+lasts = "1h"
+kind = "equal"
+total = "500.00"
+packets = 500
+[round.line]
+pace = {pace}
+"""
+JSON = ("Content-Type: application/json",)
+WAIT_MAX_S = 20.0
+
+
+@asynccontextmanager
+async def running(directory: Path, opens: str = '"now"', pace: float = 200) -> AsyncIterator[Server]:
+    embedded = Embedded(
+        parse_campaign(TEXT.format(opens=opens, pace=pace), "rush.toml"),
+        DataDir(directory),
+        Ports("127.0.0.1", 0, 0, control_names=("hongbao.example",)),
+    )
+    ports = await embedded.start()
+    try:
+        yield Server(DataDir(directory), ports, embedded)
+    finally:
+        await embedded.stop()
+
+
+async def ask(server: Server, path: str, ticket: str, body: Any = None) -> Answer:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["gate"])
+    data = b"" if body is None else json.dumps(body).encode()
+    writer.write(request("POST", f"/v1/rounds/r1/{path}", ticket, data, JSON if data else ()))
+    received = b""
+    while (found := read_answer(received)) is None:
+        more = await reader.read(65_536)
+        assert more, received
+        received += more
+    writer.close()
+    return found[0]
+
+
+async def come_in(server: Server, user: str, pass_: str | None = None) -> str:
+    """Wait in line as a client does, and return the ticket that lets claim."""
+    ticket = server.ticket(None, user)
+    joined = (await ask(server, "line", ticket)).json
+    pass_ = pass_ or joined["pass"]
+    async with asyncio.timeout(WAIT_MAX_S):
+        while (await server.ask("GET", "/v1/rounds/r1")).json["line"]["serving"] < joined["place"]:
+            await asyncio.sleep(0.05)
+    entered = (await ask(server, "enter", ticket, {"pass": pass_})).json
+    assert entered["outcome"] == "admitted", entered
+    return str(entered["ticket"])
+
+
+async def test_people_come_in_through_the_line_and_claim(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        tickets = await asyncio.gather(*(come_in(server, f"u{number}") for number in range(20)))
+        outcomes = [(await ask(server, "grab", ticket)).outcome for ticket in tickets]
+        assert outcomes == ["granted"] * 20
+        assert (await ask(server, "grab", server.ticket(None, "u1"))).status == 409
+
+
+async def test_a_restart_keeps_places_counts_and_how_far_the_line_was(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await come_in(server, "ann")
+        before = (await server.ask("GET", "/v1/rounds/r1")).json["line"]
+        bob = (await ask(server, "line", server.ticket(None, "bob"))).json
+    async with running(tmp_path) as server:
+        after = (await server.ask("GET", "/v1/rounds/r1")).json["line"]
+        assert after["serving"] >= before["serving"]
+        assert after["joined"] == 2
+        assert (await ask(server, "line", server.ticket(None, "bob"))).json["pass"] == bob["pass"]
+        await come_in(server, "bob", bob["pass"])
+    given = list(LineFiles(DataDir(tmp_path)).given("r1"))
+    assert [user for _, user in given] == ["ann", "bob"]
+    assert given[1][0] == bob["place"]
+
+
+async def test_early_places_are_those_that_the_published_key_draws(tmp_path: Path) -> None:
+    opens = datetime.now(UTC) + timedelta(minutes=5)
+    async with running(tmp_path, opens=opens.isoformat()) as server:
+        joined = (await ask(server, "line", server.ticket(None, "ann"))).json
+        seed = load_sealed(DataDir(tmp_path)).seed
+        assert joined["place"] == drawn_place(line_key(seed, "r1"), "ann")
+        line = (await server.ask("GET", "/v1/rounds/r1")).json["line"]
+        assert line["commitment"] == commitment(line_key(seed, "r1"))
+        assert "key" not in line
+
+
+def test_killing_the_server_takes_nobodys_place(tmp_path: Path) -> None:
+    file = tmp_path / "rush.toml"
+    file.write_text(TEXT.format(opens='"now"', pace=200))
+    data_dir = DataDir(tmp_path / "data")
+
+    async def before(server: Server) -> tuple[Any, Any]:
+        await come_in(server, "ann")
+        bob = (await ask(server, "line", server.ticket(None, "bob"))).json
+        async with asyncio.timeout(WAIT_MAX_S):  # until the kernel has it
+            while len(list(LineFiles(data_dir).given("r1"))) < 2 or not data_dir.line("r1").exists():
+                await asyncio.sleep(0.02)
+        return bob, LineFiles(data_dir).load("r1")
+
+    async def after(server: Server, bob: Any, kept: Any) -> None:
+        line = (await server.ask("GET", "/v1/rounds/r1")).json["line"]
+        assert (line["joined"], line["serving"] >= kept.serving) == (2, True)
+        assert (await ask(server, "line", server.ticket(None, "bob"))).json["pass"] == bob["pass"]
+        assert (await ask(server, "grab", await come_in(server, "bob", bob["pass"]))).outcome == "granted"
+
+    port = free_port()
+    command = [sys.executable, "-m", "redrush", "serve", str(file), "--data", str(data_dir.root), "--port", str(port)]
+    process = ServerProcess(command, tmp_path / "log")
+    server = Server(data_dir, {"gate": port}, cast(Embedded, None))
+    process.start(WAIT_MAX_S)
+    try:
+        seen = asyncio.run(before(server))
+        process.kill()
+        process.start(WAIT_MAX_S)
+        asyncio.run(after(server, *seen))
+    finally:
+        process.kill()
+
+
+async def test_operators_stand_the_line_still_and_let_it_go_on(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        await come_in(server, "ann")
+        paused = SetSwitch("line.r1.paused", True, "a look at the shop")
+        await asyncio.to_thread(operate, DataDir(tmp_path), paused, Holder())
+        async with asyncio.timeout(WAIT_MAX_S):
+            while (await server.ask("GET", "/v1/rounds/r1")).json["line"]["state"] != "paused":
+                await asyncio.sleep(0.05)
+        bob = (await ask(server, "line", server.ticket(None, "bob"))).json
+        stood = (await server.ask("GET", "/v1/rounds/r1")).json["line"]["serving"]
+        assert stood < bob["place"]
+        assert (await ask(server, "enter", server.ticket(None, "bob"), {"pass": bob["pass"]})).outcome == "waiting"
+        go_on = SetSwitch("line.r1.paused", False, "")
+        await asyncio.to_thread(operate, DataDir(tmp_path), go_on, Holder())
+        await come_in(server, "bob", bob["pass"])
