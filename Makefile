@@ -11,7 +11,7 @@ ifneq ($(shell { $(BIN)/python -c '$(FITS)' && echo fits; } 2>/dev/null),fits)
 ANEW := --clear
 endif
 
-.PHONY: setup demo demo-stack test test-rules test-servers test-peers test-newcomer check bench soak format clean
+.PHONY: setup demo demo-stack test test-rules test-servers test-peers test-browser test-newcomer check bench soak format clean
 
 setup: $(READY)
 
@@ -29,7 +29,7 @@ demo: setup          ## a whole event on this machine, with a report
 demo-stack: setup    ## the same on many processes: sets on Valkey, records on PostgreSQL, several gates
 	$(BIN)/redrush demo --stack $(DEMO)
 
-QUICK := $(BIN)/python -m pytest -m "not soak and not peers and not newcomer"
+QUICK := $(BIN)/python -m pytest -m "not soak and not peers and not browser and not newcomer"
 WITH_SERVERS := tests/acceptance tests/conformance tests/integration tests/operate tests/processes tests/stack
 
 ifdef TEST
@@ -52,6 +52,9 @@ test-servers: setup  ## whole servers, stores and stacks
 
 test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks
 	$(BIN)/python -m pytest -m peers $(TEST)
+
+test-browser: setup  ## the participants' page in the system's Chromium (needs chromium and fonts-noto-cjk)
+	$(BIN)/python -m pytest -m "browser and not soak" $(TEST)
 
 test-newcomer: setup ## the README pasted line by line on an empty machine, and an installation without extras
 	$(BIN)/python -m pytest -m newcomer $(TEST)

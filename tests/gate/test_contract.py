@@ -206,7 +206,7 @@ def _assert_problem(answer: Answer, status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "method", "target", "body", "headers"),
     [
-        (404, "GET", "/", b"", ()),
+        (404, "GET", "/c", b"", ()),
         (404, "GET", "/v1/rounds/unknown", b"", ()),
         (404, "POST", "/v1/rounds/unknown/grab", b"", ()),
         (404, "POST", "/v1/rounds/r1/grab/", b"", ()),

@@ -126,6 +126,17 @@ sender_day_max = "530"
 expires = "54m"
 pay = "bank"
 followers = "https://friends.example/"
+[page]
+language = "en"
+title = { en = "The title" }
+greeting = { en = "The greeting" }
+rules = { en = "The rules" }
+login = "https://login.example/"
+colours = { red = "#010203" }
+dark = { red = "#040506" }
+texts = { en = { won = "Hooray" } }
+names = { rush = "The rush" }
+picture = "picture.svg"
 [[playbook]]
 name = "calm"
 settings = { "sampling.non_core" = 0.5 }
@@ -196,6 +207,10 @@ def _group(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
     return lambda served: getattr(served.event.group, key, None), value
 
 
+def _page(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
+    return lambda served: getattr(served.event.page, key), value
+
+
 ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "campaign.id": (lambda s: s.event.campaign.id, "other"),
     "campaign.name": (lambda s: s.event.campaign.name, "another name"),
@@ -261,6 +276,16 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "group.expires": _group("expires_us", 54 * 60_000_000),
     "group.pay": _group("pay", "bank"),
     "group.followers": _group("followers", "https://friends.example/"),
+    "page.language": _page("language", "en"),
+    "page.title": _page("title", {"en": "The title"}),
+    "page.greeting": _page("greeting", {"en": "The greeting"}),
+    "page.rules": _page("rules", {"en": "The rules"}),
+    "page.login": _page("login", "https://login.example/"),
+    "page.colours": _page("colours", {"red": "#010203"}),
+    "page.dark": _page("dark", {"red": "#040506"}),
+    "page.texts": _page("texts", {"en": {"won": "Hooray"}}),
+    "page.names": _page("names", {"rush": "The rush"}),
+    "page.picture": _page("picture", "data:image/svg+xml;base64,PHN2Zy8+"),
     "playbook.name": (lambda s: getattr(_book(s), "name", None), "calm"),
     "playbook.settings": (lambda s: getattr(_book(s), "settings", None), {"sampling.non_core": 0.5}),
     "playbook.description": (lambda s: getattr(_book(s), "description", None), "quiet"),
@@ -379,6 +404,7 @@ FORMS = {"serve": _serve, "seal": _seal, "stack": _stack}
 @pytest.mark.parametrize("form", FORMS)
 async def test_every_key_reaches_its_place(form: str, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("ann\n")
+    (tmp_path / "picture.svg").write_text("<svg/>")
     found = {}
     for name, text in (("plain", PLAIN), ("other", OTHER)):
         file = tmp_path / f"{name}.toml"

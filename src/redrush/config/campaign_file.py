@@ -14,6 +14,7 @@ from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.group_table import GroupTable, group_terms
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.origins import check_origins
+from redrush.config.page_table import PageTable, page_terms
 from redrush.config.rounds import KINDS, RoundSpec, RoundTable, RoundTables
 from redrush.config.steering_tables import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
@@ -27,6 +28,7 @@ from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.zones import parse_zone, zone_of_offset
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook, registry_of
+from redrush.page.terms import PageTerms
 
 CAMPAIGN_PACKETS_MAX = 50_000_000
 """Packets of all rounds together: a table of 400 MB."""
@@ -63,6 +65,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     """What packets between people may be; None: there are none."""
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
+    page: PageTerms = PageTerms()
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +89,7 @@ class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     group: GroupTable | None = None
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
+    page: PageTable = PageTable()
 
 
 def load_campaign_file(path: Path) -> CampaignFile:
@@ -147,6 +151,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         group=group_terms(file.group, table.currency, directory),
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
+        page=page_terms(file.page, directory, [round_.id for round_ in rounds]),
     )
 
 

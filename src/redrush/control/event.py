@@ -40,6 +40,7 @@ from redrush.core.rush.group import GroupTerms
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook
 from redrush.errors import ConfigError
+from redrush.page.terms import PageTerms
 
 VERSION: Final = 1
 
@@ -76,6 +77,7 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     proof_of_work: ProofOfWork | None = None
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
+    page: PageTerms = PageTerms()
     rounds: dict[str, RoundTimes] = {}
     """Of rounds whose times are other ones than those that were sealed."""
     added: tuple[Added, ...] = ()
@@ -135,6 +137,7 @@ def open_terms_of(file: CampaignFile) -> OpenTerms:
         proof_of_work=file.proof_of_work,
         playbooks=file.playbooks,
         rules=file.rules,
+        page=file.page,
     )
 
 

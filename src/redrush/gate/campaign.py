@@ -14,12 +14,14 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.line import line_key
 from redrush.gate.admission import MakesWay
+from redrush.gate.event_state import EventState
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
 from redrush.gate.group.asked import Asked
 from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Lane
+from redrush.gate.page_view import page_document
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
 from redrush.gate.rush.packets import Packets
@@ -30,6 +32,9 @@ from redrush.http import answers
 from redrush.http.route import Route, RouteFor
 from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
+from redrush.page.content import content_of
+from redrush.page.document import Page, page_of
+from redrush.page.terms import PageTerms
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ class Event(msgspec.Struct, frozen=True):
     """What they stand on; None: this gate does not serve them."""
     seed: bytes = b""
     """What is drawn of places in a line; needed where a round has one."""
+    page: PageTerms = PageTerms()
 
 
 CHALLENGE: Final = b"/challenge"
@@ -79,6 +85,11 @@ class ServedCampaign:
         """Its packets between people; None: there are none."""
         self.offers: dict[bytes, Offer] = {}
         """What it has for participants, by what follows `/v1`, or `/v1/campaigns/{campaign}`, in the path."""
+        self.page = page_document(self._page)
+        state = EventState(self.rounds, floor.now_us, lambda: self.event.policy.interval_ms, floor.times)
+        name = event.campaign.id.encode("ascii")
+        self.public: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
+        """What it has for everybody at paths of its own."""
         self._floor = floor
         self._sampling = sampling
         self._views: list[RoundView] = []
@@ -148,9 +159,16 @@ class ServedCampaign:
         )
         return room.tickets()
 
-    def advise(self, policy: ClientPolicy) -> None:
-        """Tell clients to keep to this policy from now on; what tickets must be exchanged for stays as it is."""
-        self.event = msgspec.structs.replace(self.event, policy=policy)
+    def amend(self, campaign: Campaign) -> None:
+        """Show the campaign as this from now on."""
+        self.event = msgspec.structs.replace(self.event, campaign=campaign)
+        self.page.forget()
+
+    def advise(self, policy: ClientPolicy, page: PageTerms) -> None:
+        """Tell clients to keep to this policy from now on, and show this page; what tickets must be exchanged for stays
+        as it is."""
+        self.event = msgspec.structs.replace(self.event, policy=policy, page=page)
+        self.page.forget()
         self._policy.show(msgspec.structs.replace(policy, proof_of_work=self.event.proof_of_work is not None))
         for view in self._views:
             view.interval_ms = policy.interval_ms
@@ -158,6 +176,11 @@ class ServedCampaign:
     def exchange_at(self, prefix: str) -> None:
         """Send whoever has to exchange their ticket to the counter below this path."""
         self.tickets.must_exchange = answers.unproven_ticket(prefix)
+
+    def _page(self) -> Page:
+        event = self.event
+        content = content_of(event.campaign, event.policy, event.page, proves=event.proof_of_work is not None)
+        return page_of(content, event.page)
 
     def _sampled(self, route: Route) -> Route:
         return Sampled(route, self._sampling)

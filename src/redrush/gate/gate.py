@@ -27,7 +27,8 @@ from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.reader import Limits
 from redrush.http.route import Fixed
-from redrush.http.site import Site
+from redrush.http.site import ROOT, Site
+from redrush.page.terms import PageTerms
 from redrush.ports.store import PotTerms, StoreFailed
 
 POTS_MAX: Final = 262_144
@@ -152,6 +153,9 @@ class Gate:
             raise CannotServe(f'the campaign "{campaign.id}": {what} is served already')
         self.campaigns[campaign.id] = served
         self._reach(served, served.rounds, tuple(served.offers))
+        for path, route in served.public.items():
+            self.site.add(b"GET", path, route, needs_ticket=False)
+        self._front()
         if served.exchange is not None:
             self.switches.added((), served.exchange)
 
@@ -192,6 +196,7 @@ class Gate:
         """Open and close a campaign's rounds at the instants of this one, which has the same rounds. KeyError: there is
         none such."""
         served = self.campaigns[campaign.id]
+        served.amend(campaign)
         for rush in served.rounds:
             round_ = campaign.round(rush.round.id)
             if round_ is not None and rush.round != round_:
@@ -202,9 +207,11 @@ class Gate:
         if served.exchange is not None:
             served.exchange.rest_around(round_.opens_us for round_ in campaign.rounds)
 
-    def retune(self, campaign_id: str, admission: AdmissionTerms, policy: ClientPolicy, asking: AskingRules) -> None:
+    def retune(
+        self, campaign_id: str, admission: AdmissionTerms, policy: ClientPolicy, page: PageTerms, asking: AskingRules
+    ) -> None:
         """Keep to these terms of the campaign that decides what belongs to the gate. KeyError: there is none such."""
-        self.campaigns[campaign_id].advise(policy)
+        self.campaigns[campaign_id].advise(policy, page)
         self.admission.amend(admission, policy.interval_ms)
         self.site.asking.amend(asking)
         self.site.forget_heads()  # one may be remembered with what is not modified
@@ -214,7 +221,8 @@ class Gate:
         is none such."""
         served = self.campaigns.pop(campaign_id)
         prefix = b"/v1/campaigns/" + campaign_id.encode("ascii")
-        self.site.remove([prefix + suffix for suffix in served.offers])
+        self.site.remove([*(prefix + suffix for suffix in served.offers), *served.public])
+        self._front()
         for suffix in served.offers:
             self._owners[suffix].remove(served)
             self._name(suffix)
@@ -226,6 +234,14 @@ class Gate:
             self.admission.opens_not(rush.round, [pot.lane.set for pot in rush.pots])
         self.switches.removed(served.rounds, served.exchange)
         self._forget(served)
+
+    def _front(self) -> None:
+        """Let the first campaign's page be that of the gate."""
+        first = next(iter(self.campaigns.values()), None)
+        if first is None:
+            self.site.remove([ROOT])
+        else:
+            self.site.add(b"GET", ROOT, first.page, needs_ticket=False)
 
     def _forget(self, served: ServedCampaign) -> None:
         for rush in served.rounds:

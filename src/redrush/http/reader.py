@@ -35,6 +35,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 _LENGTH_DIGITS_MAX = 20
 """Of a length that are looked at: as many as 2^64 has, and their number is never above that of all."""
 
+_LISTS = frozenset({b"if-none-match", b"accept-encoding", b"x-forwarded-for"})
+"""Headers whose lines belong together when there are several (RFC 9110, 5.3)."""
+
 _FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -54,6 +57,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """Of the page that asks, as its browser says; empty where it says nothing."""
     if_none_match: bytes = b""
     """Tags of what the client, or a cache before it, has already (RFC 9110, 13.1.2); lines of several joined."""
+    accept_encoding: bytes = b""
+    """Codings that an answer may come in (RFC 9110, 12.5.3); lines of several joined."""
 
 
 class Broken(msgspec.Struct, frozen=True, gc=False):
@@ -67,9 +72,9 @@ class RequestReader:
     `ready`. After a Broken nothing more is read. `expects`: the client of the request that is under way waits to hear
     that it may send the body (RFC 9110, 10.1.1); whoever tells it sets that back."""
 
-    __slots__ = ("_body", "_broken", "_content_type", "_decided", "_expectations", "_forwarded", "_framing",
-                 "_head_bytes", "_host", "_if_none_match", "_in_head", "_length", "_limits", "_origin", "_parser",
-                 "_pieces_bytes", "_ticket", "_url", "expects", "ready", "under_way")  # fmt: skip
+    __slots__ = ("_body", "_broken", "_content_type", "_decided", "_expectations", "_framing", "_head_bytes", "_host",
+                 "_in_head", "_length", "_limits", "_lists", "_origin", "_parser", "_pieces_bytes", "_ticket", "_url",
+                 "expects", "ready", "under_way")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -84,10 +89,9 @@ class RequestReader:
         self._url = b""
         self._ticket: bytes | None = None
         self._content_type = b""
-        self._forwarded = b""
         self._host = b""
         self._origin = b""
-        self._if_none_match = b""
+        self._lists: dict[bytes, bytes] = {}
         self._decided: set[bytes] = set()
         self._expectations: list[bytes] = []
         self._length = 0
@@ -158,10 +162,9 @@ class RequestReader:
         elif name == b"origin":
             self._once(name)
             self._origin = value
-        elif name == b"if-none-match":
-            self._if_none_match = self._if_none_match + b"," + value if self._if_none_match else value
-        elif name == b"x-forwarded-for":
-            self._forwarded = self._forwarded + b"," + value if self._forwarded else value
+        elif name in _LISTS:
+            before = self._lists.get(name)
+            self._lists[name] = before + b"," + value if before else value
         elif name == b"expect":
             self._expectations.append(value.lower())
         elif name in _FRAMING_HEADERS and value != b"0":
@@ -238,10 +241,11 @@ class RequestReader:
                 content_type=self._content_type,
                 body=self._body,
                 keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
-                forwarded=self._forwarded,
+                forwarded=self._lists.get(b"x-forwarded-for", b""),
                 host=self._host,
                 origin=self._origin,
-                if_none_match=self._if_none_match,
+                if_none_match=self._lists.get(b"if-none-match", b""),
+                accept_encoding=self._lists.get(b"accept-encoding", b""),
             )
         )
         self._begin()

@@ -59,10 +59,15 @@ class Tagged(Fixed):
         self._not_modified = Fixed(answers.not_modified(lines))
 
     def unless_had(self, if_none_match: bytes) -> Fixed:
-        """Return the route for whoever has what these tags name (`If-None-Match`): tags are compared weakly (RFC 9110,
-        8.8.3.2), `*` is any."""
-        tags = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
-        return self._not_modified if self.etag in tags or if_none_match.strip() == b"*" else self
+        """Return the route for whoever has what these tags name (`If-None-Match`)."""
+        return self._not_modified if names(if_none_match, self.etag) else self
+
+
+def names(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether the tags of an `If-None-Match` are those of an answer: they are compared weakly (RFC 9110, 8.8.3.2), `*`
+    is any."""
+    tags = [tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b",")]
+    return etag in tags or if_none_match.strip() == b"*"
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.bodies import json_object
 from redrush.http.crowding import Crowded, idlest_of_the_greediest
+from redrush.http.document import Document
 from redrush.http.dress import PLAIN, Dress, Dressed, Origins
 from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.http.hosts import Hosts
@@ -256,7 +257,7 @@ class Site:
         if isinstance(endpoint, TicketCounter):
             return self._at_counter(endpoint, request)
         if not endpoint.needs_ticket:
-            return _conditional(endpoint, request.if_none_match), ""
+            return _fitting(endpoint, request), ""
         ticket = endpoint.tickets.admit(request.ticket, self.now_s)
         return ticket if isinstance(ticket, bytes) else (endpoint, ticket.user)
 
@@ -368,11 +369,15 @@ class Idler(Protocol):
         """End the connection now."""
 
 
-def _conditional(endpoint: Endpoint, if_none_match: bytes) -> Endpoint:
-    """Return what serves whoever has an answer already, as far as answers of this endpoint have tags."""
-    if not if_none_match or not isinstance(endpoint.route, Tagged):
+def _fitting(endpoint: Endpoint, request: Request) -> Endpoint:
+    """Return what serves whoever has an answer already, as far as answers of this endpoint have tags; and in what
+    coding, as far as they have others."""
+    route, had = endpoint.route, request.if_none_match
+    if isinstance(route, Document):
+        return msgspec.structs.replace(endpoint, route=route.fitting(had, request.accept_encoding), once=True)
+    if not had or not isinstance(route, Tagged):
         return endpoint
-    return msgspec.structs.replace(endpoint, route=endpoint.route.unless_had(if_none_match), once=True)
+    return msgspec.structs.replace(endpoint, route=route.unless_had(had), once=True)
 
 
 def _listed(methods: Sequence[bytes]) -> str:

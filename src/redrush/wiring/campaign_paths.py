@@ -7,6 +7,9 @@ from redrush.control.campaigns import Listing
 
 CAMPAIGNS: Final = b"/v1/campaigns/"
 ROUNDS: Final = b"/v1/rounds/"
+PAGES: Final = b"/c/"
+STATES: Final = b"/state/"
+_STATE_END: Final = b".json"
 
 
 class CampaignPaths:
@@ -28,6 +31,10 @@ class CampaignPaths:
             name, _, rest = path.removeprefix(CAMPAIGNS).partition(b"/")
             campaign_id = name.decode("ascii", "replace")
             return (campaign_id, b"/v1/" + rest) if campaign_id in self._ids else None
+        if path.startswith(PAGES) or (path.startswith(STATES) and path.endswith(_STATE_END)):
+            name = path.removeprefix(PAGES).removeprefix(STATES).removesuffix(_STATE_END)
+            campaign_id = name.decode("ascii", "replace")
+            return (campaign_id, path) if campaign_id in self._ids else None
         if path.startswith(ROUNDS):
             name = path.removeprefix(ROUNDS).partition(b"/")[0]
             owners = self._of_round.get(name.decode("ascii", "replace"), [])

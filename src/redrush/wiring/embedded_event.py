@@ -342,7 +342,7 @@ class EmbeddedEvent:
         asking = asking_rules(terms.limits, terms.client, self.gate.site.limits.connections_max)
         if terms.group is not None and (group := self.gate.campaigns[campaign.id].group) is not None:
             group.amend(terms.group)
-        self.gate.retune(campaign.id, terms.admission, terms.client, asking)
+        self.gate.retune(campaign.id, terms.admission, terms.client, terms.page, asking)
         self.steering.board.amend(event.open.plans, campaign)
         for site in self.control_sites:
             self.steering.serve_on(site)  # there may be playbooks and rules that there were not

@@ -43,6 +43,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
         group=terms.group,
         group_parts=group,
         seed=sealed.seed,
+        page=terms.page,
     )
     return build_gate(
         event,

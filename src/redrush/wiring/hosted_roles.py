@@ -19,10 +19,11 @@ from redrush.control.durable_file import Stamp, stamp_of
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
+from redrush.gate.page_view import MOMENT
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
-from redrush.wiring.campaign_paths import CampaignPaths
+from redrush.wiring.campaign_paths import PAGES, CampaignPaths
 from redrush.wiring.role import Role, Surroundings, surroundings
 from redrush.wiring.steering import control_site
 
@@ -100,7 +101,7 @@ class HostedRoles:
             return None
         hosted, path = named
         if hosted is None:
-            return _BEING_TAKEN_UP
+            return MOMENT if path.startswith(PAGES) else _BEING_TAKEN_UP  # a person looks at the page
         site = hosted.role.site
         assert site is not None
         assert self._first.site is not None

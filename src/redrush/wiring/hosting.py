@@ -20,10 +20,11 @@ from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
+from redrush.gate.page_view import MOMENT
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
-from redrush.wiring.campaign_paths import CAMPAIGNS, CampaignPaths
+from redrush.wiring.campaign_paths import CAMPAIGNS, PAGES, CampaignPaths
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
 from redrush.wiring.readings import rounds_figures
@@ -97,6 +98,8 @@ class Hosting:
             return None
         hosted, path = found
         event = self._awake_event(hosted)
+        if event is _BEING_OPENED and path.startswith(PAGES):
+            return MOMENT  # a person looks at it
         return event if isinstance(event, bytes) else event.gate.site.serve_for(site, request, path)
 
     def find_control(self, request: Request) -> Found | None:

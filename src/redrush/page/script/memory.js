@@ -1,0 +1,60 @@
+// What the page keeps on this device: the ticket, what was won, and what its person has chosen. All of it may be gone at
+// any time, and a browser may refuse to keep anything: then it lasts as long as the page.
+
+export class Memory {
+  constructor(campaign, storage) {
+    this.prefix = `redrush:${campaign}:`;
+    this.storage = storage;
+    this.own = new Map();
+  }
+
+  get(name) {
+    try {
+      const kept = this.storage.getItem(this.prefix + name);
+      if (kept !== null) return JSON.parse(kept);
+    } catch {
+      // refused, or not ours
+    }
+    return this.own.get(name) ?? null;
+  }
+
+  set(name, value) {
+    this.own.set(name, value);
+    try {
+      this.storage.setItem(this.prefix + name, JSON.stringify(value));
+    } catch {
+      // full, or refused
+    }
+  }
+
+  // Whether a change that another tab has made is about this campaign.
+  concerns(event) {
+    return event.key === null || event.key.startsWith(this.prefix);
+  }
+}
+
+// Who a ticket is for, and until when it is good (seconds since the epoch). It is not verified here: a gate does that.
+export function readTicket(ticket) {
+  const parts = (ticket || "").split(".");
+  if (parts.length < 4) return null;
+  return {
+    user: parts.slice(2, -1).join("."),
+    expires: parseInt(parts[1], 16),
+    proven: parts[0].endsWith("+"),
+  };
+}
+
+// Take the ticket out of the address, where it would be seen, kept in histories and sent along: "#ticket=…", or a cookie
+// `redrush_ticket` of the site that the page stands on.
+export function ticketAtTheDoor(location, history, cookies) {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const ticket = fragment.get("ticket");
+  if (ticket) {
+    fragment.delete("ticket");
+    const rest = fragment.toString();
+    history.replaceState(history.state, "", location.pathname + location.search + (rest ? `#${rest}` : ""));
+    return ticket;
+  }
+  const cookie = /(?:^|;\s*)redrush_ticket=([^;]+)/.exec(cookies);
+  return cookie ? decodeURIComponent(cookie[1]) : null;
+}

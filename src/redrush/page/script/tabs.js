@@ -1,0 +1,27 @@
+// Two tabs of one person behave like one: the one that was used last asks, the others show what comes of it. Where a
+// browser has no locks each tab asks for itself, and the gate tells all of them the same.
+
+export class Tabs {
+  constructor(name, view, changed) {
+    this.name = name;
+    this.view = view;
+    this.changed = changed;
+    this.leads = !view.navigator.locks;
+  }
+
+  // Become the one that asks; with `steal` at once, else when no other one is left.
+  lead(steal = false) {
+    const { locks } = this.view.navigator;
+    if (!locks || (this.leads && !steal)) return;
+    const held = () => {
+      this.leads = true;
+      this.changed();
+      return new Promise(() => {}); // until the tab is closed, or another one takes it
+    };
+    locks.request(this.name, { steal }, held).catch(() => {
+      this.leads = false;
+      this.changed();
+      this.lead();
+    });
+  }
+}

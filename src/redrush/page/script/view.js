@@ -1,0 +1,139 @@
+// The page's elements. What is shown comes in as a plain object; nothing is decided here, and text is only ever text.
+
+const CONFETTI = 26;
+const COLOURS = ["#f8d58a", "#fff3cb", "#ff7a59", "#ffb347", "#e5383b"];
+
+export class View {
+  constructor(document) {
+    this.document = document;
+    this.element = Object.fromEntries([...document.querySelectorAll("[id]")].map((one) => [one.id, one]));
+    this.shown = "";
+  }
+
+  text(id, text) {
+    const element = this.element[id];
+    if (element.textContent !== text) element.textContent = text;
+    element.hidden = text === "";
+  }
+
+  make(tag, properties = {}, ...children) {
+    const made = this.document.createElement(tag);
+    for (const [name, value] of Object.entries(properties)) {
+      if (name === "onclick") made.addEventListener("click", value);
+      else if (name === "class") made.className = value;
+      else if (value !== null && value !== undefined) made.setAttribute(name, value);
+    }
+    made.append(...children);
+    return made;
+  }
+
+  // Tell whoever listens instead of looking.
+  announce(text) {
+    const said = this.element.said;
+    said.textContent = "";
+    this.document.defaultView.setTimeout(() => {
+      said.textContent = text;
+    }, 50);
+  }
+
+  timer(text) {
+    this.text("timer", text);
+  }
+
+  // `model`: screen, headline, line, small, coin {text, label, idle}, slip {greeting, sign, amount, note}, actions
+  show(model) {
+    const { body } = this.document;
+    body.dataset.screen = model.screen;
+    this.text("headline", model.headline);
+    this.text("line", model.line);
+    this.text("small", model.small || "");
+    const { go, hero } = this.element;
+    go.hidden = !model.coin;
+    if (model.coin) {
+      this.element.coin.textContent = model.coin.text;
+      go.setAttribute("aria-label", model.coin.label);
+      go.setAttribute("aria-disabled", String(model.coin.idle));
+    }
+    const slip = model.slip || {};
+    this.text("greeting", slip.greeting || "");
+    this.text("note", slip.note || "");
+    hero.hidden = !slip.amount;
+    hero.style.setProperty("--n", Math.max(4, (slip.amount || "").length));
+    this.element.sign.textContent = slip.sign || "";
+    this.element.amount.textContent = slip.amount || "";
+    const key = JSON.stringify([model.screen, (model.actions || []).map(({ act, ...rest }) => rest)]);
+    if (key !== this.shown) {
+      this.shown = key;
+      this.actions(model.actions || []);
+    }
+  }
+
+  // Rebuilt only when they change: whoever has the focus on one keeps it.
+  actions(actions) {
+    const focused = this.document.activeElement?.dataset?.name;
+    const made = actions.map(({ name, text, act, kind, checked, href, download }) => {
+      const properties = { "data-name": name, class: kind === "main" ? "main" : null, onclick: act };
+      if (href) return this.make("a", { ...properties, href, download }, text);
+      if (kind === "switch") Object.assign(properties, { role: "switch", "aria-checked": String(checked) });
+      return this.make("button", { type: "button", ...properties }, text);
+    });
+    this.element.actions.replaceChildren(...made);
+    made.find((one) => one.dataset.name === focused)?.focus();
+  }
+
+  rounds(label, entries, chosen, choose) {
+    const nav = this.element.rounds;
+    nav.hidden = entries.length < 2;
+    nav.setAttribute("aria-label", label);
+    const key = JSON.stringify([entries, chosen]);
+    if (nav.hidden || nav.dataset.key === key) return;
+    nav.dataset.key = key;
+    const focused = nav.contains(this.document.activeElement);
+    nav.replaceChildren(
+      ...entries.map(([id, text]) =>
+        this.make("button", { type: "button", "aria-current": String(id === chosen), onclick: () => choose(id) }, text),
+      ),
+    );
+    if (focused) nav.querySelector("[aria-current=true]")?.focus();
+  }
+
+  mine(title, entries, total) {
+    this.element.mine.hidden = entries.length === 0;
+    this.text("mine_title", title);
+    this.element.mine_list.replaceChildren(
+      ...entries.map(([what, amount, small]) =>
+        this.make("li", {}, this.make("span", {}, what), this.make("b", {}, amount), this.make("small", {}, small)),
+      ),
+    );
+    this.text("mine_total", total);
+  }
+
+  rules(title, paragraphs) {
+    this.text("rules_title", title);
+    this.element.rules_text.replaceChildren(...paragraphs.map((text) => this.make("p", {}, text)));
+  }
+
+  // The moment of opening: at most 1.2 s, gone with a tap, and not there for whoever wants less motion.
+  celebrate() {
+    const { body } = this.document;
+    const view = this.document.defaultView;
+    body.classList.add("fresh");
+    if (view.matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    view.navigator.vibrate?.(30);
+    const pieces = Array.from({ length: CONFETTI }, (_, number) => {
+      const piece = this.make("i");
+      const turn = (number / CONFETTI) * 2 * Math.PI;
+      const far = 7 + (number % 5) * 1.6;
+      piece.style.setProperty("--x", `${Math.cos(turn) * far}rem`);
+      piece.style.setProperty("--y", `${Math.sin(turn) * far - 3}rem`);
+      piece.style.setProperty("--r", `${number * 77}deg`);
+      piece.style.background = COLOURS[number % COLOURS.length];
+      return piece;
+    });
+    const { confetti } = this.element;
+    const clear = () => confetti.replaceChildren();
+    confetti.replaceChildren(...pieces);
+    this.document.addEventListener("pointerdown", clear, { once: true });
+    view.setTimeout(clear, 1200);
+  }
+}

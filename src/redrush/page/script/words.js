@@ -1,0 +1,268 @@
+// What the page says, in Chinese and English. `{x}` stands for a value. A campaign's own texts go before these.
+
+export const WORDS = {
+  zh: {
+    language: "English",
+    skip: "跳到主要内容",
+    loading: "正在连接……",
+    loading_line: "马上就好。",
+    unreached: "暂时连不上",
+    unreached_line: "页面会自己继续尝试，不用刷新。已经抢到的不会丢。",
+    nobody: "请从您的专属入口进入",
+    nobody_line: "抢红包需要知道您是谁。请点击下面的按钮登录，或打开发给您本人的链接。",
+    nobody_line_no_login: "抢红包需要知道您是谁。请打开发给您本人的链接。",
+    login: "登录",
+    expired: "登录已过期",
+    expired_line: "重新登录后会回到这里，已经抢到的不会丢。",
+    expired_line_no_login: "请重新打开发给您本人的链接，已经抢到的不会丢。",
+    before: "距离开抢",
+    before_auto: "到点自动帮您抢，不用抢着点。刷新也没关系。",
+    before_tap: "到点后点一下就行，人人机会相同，手快不会占便宜。",
+    before_shake: "到点后摇一摇手机，或者点按钮，机会一样。",
+    before_pressed: "还没开始，{time}后开抢。",
+    by_server_time: "按服务器时间，与您手机的时钟无关",
+    opens_at: "{when} 开抢",
+    moved: "开抢时间改为 {when}。",
+    auto: "到点自动帮我抢",
+    remind: "加到日历提醒",
+    remind_wechat: "微信里打不开日历，请用右上角菜单“在浏览器打开”。",
+    try_shake: "用手机摇一摇",
+    shake_on: "可以摇了，摇一摇试试。",
+    shake_felt: "感觉到了！",
+    shake_denied: "没有得到使用传感器的许可。没关系，点按钮效果一样。",
+    shake_absent: "没有感觉到摇动。没关系，点按钮效果一样。",
+    shake_off: "关闭摇一摇",
+    ready: "开抢啦！",
+    ready_line: "点一下金币。",
+    ready_shake: "摇一摇，或者点一下金币。",
+    asking: "正在抢……",
+    asking_line: "只问一次就够了，多点不会更快。",
+    missed: "这次没抢到",
+    missed_auto: "别急，马上自动再试。",
+    missed_tap: "再来一次，机会还在。",
+    waiting: "人太多啦",
+    given_up: "暂时没有结果",
+    again: "再试一次",
+    sealed: "您抢到了！",
+    sealed_line: "点一下，打开看看。",
+    won: "恭喜您！",
+    won_line: "已经记在您名下，刷新、换手机都在。",
+    empty: "红包抢完了",
+    empty_line: "这一场的红包都找到了主人。祝您新年快乐，好运常在！",
+    closed: "这一场结束了",
+    closed_line: "谢谢您来。祝您新年快乐！",
+    not_eligible: "这一场不在您的范围内",
+    not_eligible_line: "这一场只对部分朋友开放。如果您认为不对，请联系主办方。",
+    refused: "请求没有被接受",
+    refused_line: "请稍后再打开这个页面。已经抢到的不会丢。",
+    next: "下一场 {when}",
+    offline: "您现在离线。网络恢复后页面会自己继续，已经抢到的不会丢。",
+    proving: "正在为您做准备（{percent}%）……",
+    left_plenty: "红包还有很多",
+    left_few: "所剩不多了",
+    left_held: "都在别人手里，可能还会放出来",
+    left_none: "已经没有了",
+    mine: "我抢到的",
+    mine_total: "共 {amount}",
+    share: "晒一晒",
+    share_text: "我在“{name}”抢到了红包！",
+    copied: "链接已复制。",
+    receipt: "凭证号",
+    rounds: "场次",
+    rules: "活动规则",
+    rule_times: "{name}：{from} 至 {to}",
+    rule_packets: "共 {count} 个红包，合计 {total}",
+    rule_equal: "每个 {amount}。",
+    rule_lucky: "每个 {min} 到 {max}，金额随机，开抢前就已经分好，谁也改不了。",
+    rule_one: "每人每场最多一个。",
+    rule_fair: "请求在开抢后的 {window} 秒内随机送出，人人机会相同；手速、网速和刷新都不影响机会。",
+    rule_shake: "每次尝试都可能落空，可以一直试到抢完或结束。",
+    go_before: "还没开始",
+    go_ready: "抢红包",
+    go_asking: "正在抢",
+    go_again: "再抢一次",
+    go_sealed: "打开红包",
+    coin_before: "等",
+    coin_ready: "抢",
+    coin_asking: "抢",
+    coin_again: "再来",
+    coin_sealed: "开",
+    opens_in_words: "还有 {time}",
+    days: "{n} 天",
+    d: "{n} 天",
+    h: "{n} 小时",
+    m: "{n} 分钟",
+    s: "{n} 秒",
+    greeting: "恭喜发财，大吉大利",
+    close_mine: "场次 {round}",
+  },
+  en: {
+    language: "中文",
+    skip: "Skip to the main part",
+    loading: "Connecting …",
+    loading_line: "Just a moment.",
+    unreached: "Out of reach for now",
+    unreached_line: "This page keeps trying by itself, no need to reload. What you have won stays yours.",
+    nobody: "Please come in by your own door",
+    nobody_line: "We need to know who you are. Log in below, or open the link that was sent to you.",
+    nobody_line_no_login: "We need to know who you are. Please open the link that was sent to you.",
+    login: "Log in",
+    expired: "Your login has expired",
+    expired_line: "Log in again and you are back here. What you have won stays yours.",
+    expired_line_no_login: "Please open the link that was sent to you again. What you have won stays yours.",
+    before: "Opens in",
+    before_auto: "We ask for you at the opening: no need to be quick. Reloading does no harm.",
+    before_tap: "One tap once it is open. Everybody's chance is the same, fast fingers do not help.",
+    before_shake: "Once it is open, shake your phone or press the button: both count the same.",
+    before_pressed: "Not yet: opens in {time}.",
+    by_server_time: "By the server's time, whatever your own clock says",
+    opens_at: "Opens {when}",
+    moved: "The opening was moved to {when}.",
+    auto: "Ask for me at the opening",
+    remind: "Remind me (calendar)",
+    remind_wechat: "WeChat cannot open calendar files: choose “Open in Browser” in the menu above.",
+    try_shake: "Use shakes",
+    shake_on: "Ready: give it a shake.",
+    shake_felt: "Felt that!",
+    shake_denied: "Motion was not allowed. No matter: the button does just the same.",
+    shake_absent: "No shake was felt. No matter: the button does just the same.",
+    shake_off: "Turn shakes off",
+    ready: "It is open!",
+    ready_line: "Tap the coin.",
+    ready_shake: "Shake, or tap the coin.",
+    asking: "Asking for you …",
+    asking_line: "Asking once is enough; more taps are not faster.",
+    missed: "Not this time",
+    missed_auto: "Stay calm: we try again in a moment.",
+    missed_tap: "Try again, there is still a chance.",
+    waiting: "So many people!",
+    given_up: "No answer for now",
+    again: "Try again",
+    sealed: "You have got one!",
+    sealed_line: "Tap to open it.",
+    won: "Congratulations!",
+    won_line: "It is noted as yours: reload, or take another phone, it stays.",
+    empty: "All packets are taken",
+    empty_line: "Every packet of this round has found somebody. A happy and lucky New Year to you!",
+    closed: "This round is over",
+    closed_line: "Thank you for coming. A happy New Year!",
+    not_eligible: "This round is for others",
+    not_eligible_line: "It is open to some people only. If you think that is wrong, please ask the organisers.",
+    refused: "The request was not accepted",
+    refused_line: "Please open this page again later. What you have won stays yours.",
+    next: "Next: {when}",
+    offline: "You are offline. This page goes on by itself when the network is back; what you have won stays yours.",
+    proving: "Getting ready for you ({percent} %) …",
+    left_plenty: "Plenty left",
+    left_few: "Only few left",
+    left_held: "All are held by somebody, some may come back",
+    left_none: "None left",
+    mine: "What I have won",
+    mine_total: "{amount} in all",
+    share: "Share",
+    share_text: "I have won a red packet at “{name}”!",
+    copied: "The link is copied.",
+    receipt: "Number",
+    rounds: "Rounds",
+    rules: "Rules",
+    rule_times: "{name}: {from} to {to}",
+    rule_packets: "{count} packets, {total} in all",
+    rule_equal: "{amount} each.",
+    rule_lucky: "{min} to {max} each, at random. The amounts were fixed before the opening and nobody can change them.",
+    rule_one: "At most one packet a person and round.",
+    rule_fair: "Requests go out at random within {window} s of the opening, so everybody's chance is the same: fast fingers, fast networks and reloading do not help.",
+    rule_shake: "A try may miss; you may try until all are taken or the round is over.",
+    go_before: "Not open yet",
+    go_ready: "Get a packet",
+    go_asking: "Asking",
+    go_again: "Try again",
+    go_sealed: "Open the packet",
+    coin_before: "soon",
+    coin_ready: "GO",
+    coin_asking: "GO",
+    coin_again: "again",
+    coin_sealed: "open",
+    opens_in_words: "{time} to go",
+    days: "{n} d",
+    d: "{n} d",
+    h: "{n} h",
+    m: "{n} min",
+    s: "{n} s",
+    greeting: "Wishing you a prosperous New Year",
+    close_mine: "Round {round}",
+  },
+};
+
+export const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+
+export class Speech {
+  constructor(language, own, zone, currency) {
+    this.language = language;
+    this.words = { ...WORDS[language], ...((own || {})[language] || {}) };
+    this.locale = language === "zh" ? "zh-CN" : "en-GB";
+    this.zone = zone;
+    this.currency = currency;
+  }
+
+  say(key, values) {
+    return fill(this.words[key] ?? key, values);
+  }
+
+  // An instant (ms since the epoch) in the event's zone, which is named where the device has another one.
+  when(ms, options = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" }, zoned = true) {
+    const form = (more) => new Intl.DateTimeFormat(this.locale, { ...options, ...more });
+    let [zone, told] = [{ timeZone: this.zone }, ""];
+    try {
+      told = form(zone).format(ms);
+    } catch {
+      [zone, told] = [{}, form({}).format(ms)]; // the browser does not know the zone
+    }
+    const parts = form({ ...zone, timeZoneName: "short" }).formatToParts(ms);
+    const here = form({ timeZoneName: "short" }).formatToParts(ms);
+    const name = (from) => from.find((part) => part.type === "timeZoneName")?.value || "";
+    return !zoned || name(parts) === name(here) ? told : `${told} (${name(parts)})`;
+  }
+
+  money(amount, currency = this.currency) {
+    return this.parts(amount, currency).join("");
+  }
+
+  // The sign of the currency and the amount as it was told: text, never a float.
+  parts(amount, currency = this.currency) {
+    let sign = `${currency} `;
+    try {
+      const made = new Intl.NumberFormat(this.locale, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
+      sign = made.formatToParts(0).find((part) => part.type === "currency").value;
+    } catch {
+      // an old browser: the code will do
+    }
+    const [whole, places] = amount.split(".");
+    return [sign, whole.replace(/\B(?=(\d{3})+$)/g, ",") + (places ? `.${places}` : "")];
+  }
+
+  number(count) {
+    return new Intl.NumberFormat(this.locale).format(count);
+  }
+
+  // A span in the two largest units, for whoever listens.
+  span(ms) {
+    let seconds = Math.max(0, Math.ceil(ms / 1000));
+    const told = [];
+    for (const [unit, size] of [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]]) {
+      const n = Math.floor(seconds / size);
+      seconds -= n * size;
+      if (n) told.push(this.say(unit, { n }));
+    }
+    return told.slice(0, 2).join(" ") || this.say("s", { n: 0 });
+  }
+
+  // The same as digits: "2 d 03:04:05", "04:05".
+  digits(ms) {
+    const seconds = Math.max(0, Math.ceil(ms / 1000));
+    const days = Math.floor(seconds / 86400);
+    const two = (n) => String(n).padStart(2, "0");
+    const [h, m, s] = [Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60];
+    const clock = days || h ? `${two(h)}:${two(m)}:${two(s)}` : `${two(m)}:${two(s)}`;
+    return days ? `${this.say("days", { n: days })} ${clock}` : clock;
+  }
+}

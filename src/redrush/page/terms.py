@@ -1,0 +1,41 @@
+"""What a campaign says of its page: name, colours, picture, texts. All of it is optional, and none of it is sealed."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+LANGUAGES: Final = ("zh", "en")
+"""Languages that the page speaks."""
+
+COLOURS: Final = ("red", "red-deep", "red-dark", "gold", "gold-deep", "sky-top", "sky-mid", "sky-low", "hill-far",
+                  "hill-near", "cloud", "ink", "ink-soft", "paper", "paper-line", "card", "link", "edge")  # fmt: skip
+"""Names of the colours of page.css that a campaign may choose."""
+
+Texts = Mapping[str, str]
+"""One text by language."""
+
+
+class PageTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """See the module."""
+
+    language: str | None = None
+    """The language that people see who have chosen none; None: that of their browser."""
+    title: Texts = {}
+    """The event's name by language; without it the campaign's name."""
+    greeting: Texts = {}
+    """What stands above an amount that was won."""
+    rules: Texts = {}
+    """What is said before the rules that are made of the campaign; a line is a paragraph."""
+    login: str | None = None
+    """The address of the login that sends people back with a ticket; None: they have links of their own."""
+    colours: Mapping[str, str] = {}
+    """By name, of `COLOURS`."""
+    dark: Mapping[str, str] = {}
+    """The same for people who like it dark."""
+    texts: Mapping[str, Texts] = {}
+    """By language, texts of the page that are other ones than ours: see `script/words.js`."""
+    names: Mapping[str, str] = {}
+    """What rounds are called, by their ids."""
+    picture: str | None = None
+    """Over the sky, as a data: address; None: ours."""

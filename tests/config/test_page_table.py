@@ -1,0 +1,52 @@
+"""`[page]`: what a campaign may say of its page, and what it is told when it cannot be."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from redrush.config import parse_campaign
+from redrush.errors import ConfigError
+from tests.campaigns import a_round, campaign
+
+
+def test_a_campaign_that_says_nothing_has_our_page() -> None:
+    page = parse_campaign(campaign(), "c.toml").page
+    assert (page.language, page.colours, page.picture, page.login) == (None, {}, None, None)
+
+
+def test_a_picture_is_taken_into_the_page(tmp_path: Path) -> None:
+    (tmp_path / "goat.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    page = parse_campaign(campaign(tables='[page]\npicture = "goat.svg"\n'), str(tmp_path / "c.toml")).page
+    assert page.picture is not None
+    kind, _, data = page.picture.partition(",")
+    assert (kind, base64.b64decode(data)) == ("data:image/svg+xml;base64", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('language = "fr"', '"fr" is not a language of the page: zh or en'),
+        ('login = "login.example"', 'write it like "https://login.example/hongbao"'),
+        ('login = "javascript:alert(1)"', "is not an address"),
+        ('colours = { red = "crimson" }', 'write it like "#c9241b"'),
+        ('colours = { blue = "#00f" }', "page.colours.blue"),
+        ('dark = { red = "#00f;}" }', "page.dark.red"),
+        ('names = { r9 = "x" }', '"r9" is no round of this campaign; it has r1'),
+        ('title = { zh = "" }', "page.title.zh"),
+        ('texts.en = { wonn = "x" }', "is no text of the page; it has"),
+        ('picture = "there.gif"', "is not one of .svg, .png, .webp, .avif"),
+        ('picture = "there.png"', "cannot be read: No such file"),
+        ("rules.zh = 3", "page.rules"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key_and_what_to_write_instead(table: str, told: str) -> None:
+    with pytest.raises(ConfigError, match="page") as refused:
+        parse_campaign(campaign(a_round(), tables=f"[page]\n{table}\n"), "c.toml")
+    assert told in str(refused.value)
+
+
+def test_a_picture_that_is_too_heavy_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "big.png").write_bytes(b"x" * 20_001)
+    with pytest.raises(ConfigError, match="20,001 bytes; at most 20,000"):
+        parse_campaign(campaign(tables='[page]\npicture = "big.png"\n'), str(tmp_path / "c.toml"))
