@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from redrush.control.orders import ApplyPlaybook, Given, ReleaseSwitch, SetSwitch
 from redrush.control.plans import Plans
 from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, accept, entries_of
 from redrush.control.switch_mark import mark_of
@@ -44,8 +45,8 @@ def opened(path: Path) -> Iterator[SwitchLog]:
 async def test_every_line_says_who_did_what_when_why_and_what_that_changed(path: Path) -> None:
     with opened(path) as log:
         board = board_on(log)
-        await board.set_switch(SHARE, "0.5", "ann", "too many queries")
-        await board.apply("calm", "bob", "a line\nthat is none" + 1_000 * "!")
+        await board.change(SetSwitch(SHARE, "0.5", "too many queries"), Given("ann"))
+        await board.change(ApplyPlaybook("calm", "a line\nthat is none" + 1_000 * "!"), Given("bob"))
     first, second = entries_of(path)
     assert (first.version, first.at, first.who, first.why) == (
         1,
@@ -61,11 +62,11 @@ async def test_every_line_says_who_did_what_when_why_and_what_that_changed(path:
 
 async def test_what_was_set_holds_after_a_restart(path: Path) -> None:
     with opened(path) as log:
-        await board_on(log).set_switch(SHARE, 0.5, "ann", "")
+        await board_on(log).change(SetSwitch(SHARE, 0.5, ""), Given("ann"))
     with opened(path) as log:
         board = board_on(log)
         assert board.snapshot.number(SHARE) == 0.5
-        await board.release(SHARE, "bob", "")
+        await board.change(ReleaseSwitch(SHARE, ""), Given("bob"))
         assert board.snapshot.number(SHARE) == 1.0
         assert board.snapshot.version == 2
 
@@ -73,9 +74,9 @@ async def test_what_was_set_holds_after_a_restart(path: Path) -> None:
 async def test_a_line_that_a_crash_has_cut_never_took_effect(path: Path) -> None:
     with opened(path) as log:
         board = board_on(log)
-        await board.set_switch(SHARE, 0.5, "ann", "")
+        await board.change(SetSwitch(SHARE, 0.5, ""), Given("ann"))
         mark = mark_of(path).read_bytes()
-        await board.set_switch("answer_ended", True, "ann", "")
+        await board.change(SetSwitch("answer_ended", True, ""), Given("ann"))
     whole = path.read_bytes()
     first_bytes = whole.index(b"\n") + 1
     for cut in range(first_bytes, len(whole)):
@@ -91,7 +92,7 @@ async def test_a_line_that_a_crash_has_cut_never_took_effect(path: Path) -> None
 @pytest.mark.parametrize("broken", [b"nonsense\n", b"{}\n", b'{"version":1}\n', b"\n"])
 async def test_any_other_damage_is_for_a_person_to_look_at(path: Path, broken: bytes) -> None:
     with opened(path) as log:
-        await board_on(log).set_switch(SHARE, 0.5, "ann", "")
+        await board_on(log).change(SetSwitch(SHARE, 0.5, ""), Given("ann"))
     path.write_bytes(path.read_bytes() + broken)
     for read in (SwitchLog.open, entries_of):
         with pytest.raises(ConfigError, match=r"switches\.jsonl:2: is no entry of a switch log"):
@@ -102,7 +103,7 @@ async def test_a_missing_line_is_noticed(path: Path) -> None:
     with opened(path) as log:
         board = board_on(log)
         for value in (0.5, 0.6, 0.7):
-            await board.set_switch(SHARE, value, "ann", "")
+            await board.change(SetSwitch(SHARE, value, ""), Given("ann"))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[2])
     with pytest.raises(ConfigError, match="has version 3, a line is missing or was added"):
@@ -112,7 +113,7 @@ async def test_a_missing_line_is_noticed(path: Path) -> None:
 async def _switched(path: Path, *values: float) -> None:
     with opened(path) as log:
         for value in values:
-            await board_on(log).set_switch(SHARE, value, "ann", "")
+            await board_on(log).change(SetSwitch(SHARE, value, ""), Given("ann"))
 
 
 @pytest.mark.parametrize(
@@ -167,10 +168,10 @@ async def test_a_mark_that_the_disk_refuses_takes_the_change_back(path: Path, mo
     with opened(path) as log:
         monkeypatch.setattr(Path, "replace", full_disk)
         with pytest.raises(SwitchLogFailed, match="nothing was switched"):
-            await board_on(log).set_switch(SHARE, 0.6, "ann", "")
+            await board_on(log).change(SetSwitch(SHARE, 0.6, ""), Given("ann"))
         monkeypatch.setattr(Path, "replace", replace)
         assert [entry.version for entry in entries_of(path)] == [1]
-        await board_on(log).set_switch(SHARE, 0.7, "ann", "")
+        await board_on(log).change(SetSwitch(SHARE, 0.7, ""), Given("ann"))
     await _switched(path, 0.8)
     assert [entry.version for entry in entries_of(path)] == [1, 2, 3]
 
@@ -186,18 +187,18 @@ async def test_nothing_is_switched_that_the_disk_refuses_and_the_next_change_goe
         board = board_on(log)
         seen: list[float | None] = []
         board.follow(lambda snapshot: seen.append(snapshot.number(SHARE)))
-        await board.set_switch(SHARE, 0.5, "ann", "")
+        await board.change(SetSwitch(SHARE, 0.5, ""), Given("ann"))
         whole = path.read_bytes()
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         for room_bytes in (0, 20):  # nothing of the line fits, or a piece of it
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + room_bytes, hard))
             try:
                 with pytest.raises(SwitchLogFailed, match="nothing was switched"):
-                    await board.set_switch(SHARE, 0.1, "ann", "")
+                    await board.change(SetSwitch(SHARE, 0.1, ""), Given("ann"))
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             assert path.read_bytes() == whole
-        await board.set_switch(SHARE, 0.2, "ann", "")
+        await board.change(SetSwitch(SHARE, 0.2, ""), Given("ann"))
     assert seen == [1.0, 0.5, 0.2]
     assert [entry.version for entry in entries_of(path)] == [1, 2]
 
@@ -206,9 +207,9 @@ async def test_what_cannot_be_is_refused_and_leaves_no_line(path: Path) -> None:
     with opened(path) as log:
         board = board_on(log)
         for refused in (
-            board.set_switch("nothing", 1, "ann", ""),
-            board.set_switch(SHARE, 2, "ann", ""),
-            board.apply("storm", "ann", ""),
+            board.change(SetSwitch("nothing", 1, ""), Given("ann")),
+            board.change(SetSwitch(SHARE, 2, ""), Given("ann")),
+            board.change(ApplyPlaybook("storm", ""), Given("ann")),
         ):
             with pytest.raises(WrongSetting):
                 await refused

@@ -15,19 +15,22 @@ from typing import Any, Final
 
 import msgspec
 
+from redrush.control.operators import EVENTS_OWN
 from redrush.control.orders import (
     ApplyPlaybook,
     BoardOrder,
+    ChangeOrder,
     Given,
     ListPlaybooks,
     ListSwitches,
+    Preview,
     ReadLog,
     ReleaseSwitch,
     SetSwitch,
     UndoPlaybook,
     Value,
 )
-from redrush.control.switchboard import Switchboard
+from redrush.control.switchboard import ChangedMeanwhile, Switchboard
 from redrush.core.steering.switch_layers import NotInForce
 from redrush.core.steering.switches import WrongSetting
 from redrush.errors import RedrushError
@@ -56,17 +59,20 @@ class Operation(msgspec.Struct, frozen=True):
     """Whether it may take long because it waits for a change."""
 
 
-class _Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a PUT. `value` null releases what was set by hand."""
+class _Doing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of an order."""
+
+    why: str = ""
+    who: str = ""
+    by: str = ""
+    """For whom the event's own token signs: the console has checked who that is."""
+    expects: int | None = None
+
+
+class _Setting(_Doing, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That of a PUT. `value` null releases what was set by hand."""
 
     value: Value | None
-    why: str = ""
-    who: str = ""
-
-
-class _Doing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    why: str = ""
-    who: str = ""
 
 
 class _Watching(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,16 +112,20 @@ class ControlApi:
         if self._tell is not None:
             yield Operation("POST", "/v1/readings", partial(self._take_readings, self._tell))
         for name in self._board.registry:
-            yield Operation("PUT", f"/v1/switches/{name}", partial(self._set, name))
+            yield Operation("PUT", f"/v1/switches/{name}", partial(self._set, name, previewed=False))
+            yield Operation("POST", f"/v1/switches/{name}/preview", partial(self._set, name, previewed=True))
         for row in self._board.describe_playbooks():
             for verb, order in (("apply", ApplyPlaybook), ("undo", UndoPlaybook)):
-                yield Operation("POST", f"/v1/playbooks/{row['name']}/{verb}", partial(self._play, order, row["name"]))
+                path, play = f"/v1/playbooks/{row['name']}/{verb}", partial(self._play, order, row["name"])
+                yield Operation("POST", path, partial(play, previewed=False))
+                yield Operation("POST", f"{path}/preview", partial(play, previewed=True))
 
     async def carry_out(self, order: BoardOrder, given: Given) -> dict[str, Any]:
         """Do what is ordered, and return the fields of the answer.
 
-        Raises WrongSetting for a wrong name or value, NotInForce for what is not to be undone, SwitchLogFailed or
-        TooManyChanges if it cannot be written down now, ConfigError for a log that cannot be read.
+        Raises WrongSetting for a wrong name or value, NotInForce for what is not to be undone, ChangedMeanwhile where
+        the order expects another version, SwitchLogFailed or TooManyChanges if it cannot be written down now,
+        ConfigError for a log that cannot be read.
         """
         board = self._board
         match order:
@@ -127,16 +137,13 @@ class ControlApi:
                 return {"version": board.snapshot.version, "playbooks": listed, "rules": rules}
             case ReadLog():
                 return {"entries": msgspec.to_builtins(await asyncio.to_thread(self._entries, LOG_ENTRIES_MAX))}
-            case SetSwitch(name, value, why):
-                effect = await board.set_switch(name, value, given.who, why, given.said)
-            case ReleaseSwitch(name, why):
-                effect = await board.release(name, given.who, why, given.said)
-            case ApplyPlaybook(playbook, why):
-                effect = await board.apply(playbook, given.who, why, said=given.said)
-            case UndoPlaybook(playbook, why):
-                effect = await board.undo(playbook, given.who, why, said=given.said)
+            case Preview(previewed):
+                effect, version = board.preview(previewed, given.who), board.snapshot.version
+            case _:
+                effect = await board.change(order, given)
+                version = effect.layers.version
         return {
-            "version": effect.layers.version,
+            "version": version,
             "changes": msgspec.to_builtins(effect.changes),
             "kept": msgspec.to_builtins(effect.kept),
         }
@@ -165,30 +172,38 @@ class ControlApi:
         alike = tell(telling.source, telling.readings)
         return 200, {"alike": alike} if self._now_us is None else {"alike": alike, "now_us": self._now_us()}
 
-    async def _set(self, name: str, fields: Fields, who: str) -> tuple[int, dict[str, Any]]:
+    async def _set(self, name: str, fields: Fields, who: str, *, previewed: bool) -> tuple[int, dict[str, Any]]:
         try:
             body = msgspec.convert(fields, _Setting)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"value": …, "why": "…"}}, null to release: {fault}'}
         released = ReleaseSwitch(name, body.why)
         order = released if body.value is None else SetSwitch(name, body.value, body.why)
-        return await self._do(order, Given(who, body.who))
+        return await self._signed(order, body, who, previewed=previewed)
 
     async def _play(
-        self, order: type[ApplyPlaybook | UndoPlaybook], playbook: str, fields: Fields, who: str
+        self, order: type[ApplyPlaybook | UndoPlaybook], playbook: str, fields: Fields, who: str, *, previewed: bool
     ) -> tuple[int, dict[str, Any]]:
         try:
             body = msgspec.convert(fields, _Doing)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"why": "…"}} or nothing: {fault}'}
-        return await self._do(order(playbook, body.why), Given(who, body.who))
+        return await self._signed(order(playbook, body.why), body, who, previewed=previewed)
+
+    async def _signed(
+        self, order: ChangeOrder, body: _Doing, who: str, *, previewed: bool
+    ) -> tuple[int, dict[str, Any]]:
+        if body.by and who != EVENTS_OWN:
+            return 403, {"detail": f'only the event\'s own token gives orders for somebody else, "{who}" is not it'}
+        given = Given(body.by or who, body.who, body.expects)
+        return await self._do(Preview(order) if previewed else order, given)
 
     async def _do(self, order: BoardOrder, given: Given) -> tuple[int, dict[str, Any]]:
         try:
             return 200, await self.carry_out(order, given)
         except WrongSetting as refusal:
             return 400, {"detail": str(refusal)}
-        except NotInForce as refusal:
+        except (NotInForce, ChangedMeanwhile) as refusal:
             return 409, {"detail": str(refusal)}
         except RedrushError as fault:  # the log cannot be written, or read
             return 503, {"detail": str(fault)}

@@ -18,6 +18,8 @@ class Given(msgspec.Struct, frozen=True):
 
     who: str
     said: str = ""
+    expects: int | None = None
+    """The version of the switches that whoever gives it has seen: the order is refused at any other. None: at any."""
 
 
 class ListSwitches(msgspec.Struct, frozen=True):
@@ -61,6 +63,15 @@ class UndoPlaybook(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+ChangeOrder = SetSwitch | ReleaseSwitch | ApplyPlaybook | UndoPlaybook
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """Tell what the order would change now, and change nothing."""
+
+    order: ChangeOrder
+
+
 class ListSets(msgspec.Struct, frozen=True):
     """How each set is."""
 
@@ -102,7 +113,7 @@ class RebuildSet(msgspec.Struct, frozen=True):
     why: str
 
 
-BoardOrder = ListSwitches | ListPlaybooks | ReadLog | SetSwitch | ReleaseSwitch | ApplyPlaybook | UndoPlaybook
+BoardOrder = ListSwitches | ListPlaybooks | ReadLog | ChangeOrder | Preview
 SetOrder = ListSets | LowerSet | NoteHeard | ReleaseSet | PromoteServer | RebuildSet
 Order = BoardOrder | SetOrder
 
@@ -115,10 +126,18 @@ class Request(msgspec.Struct, frozen=True):
     fields: dict[str, Any] | None = None
 
 
-def request_of(order: Order, said: str = "") -> Request:  # noqa: C901, PLR0912 - one case for each order
-    """Return the request that asks a control port for it."""
-    who = {"who": said} if said else {}
+def request_of(order: Order, said: str = "", by: str = "", expects: int | None = None) -> Request:  # noqa: C901, PLR0912 - one case for each order
+    """Return the request that asks a control port for it. `by` is for whom the event's own token signs, "" for itself;
+    `expects`: see `Given`."""
+    who: dict[str, Any] = {"who": said} if said else {}
+    if by:
+        who["by"] = by
+    if expects is not None:
+        who["expects"] = expects
     match order:
+        case Preview(inner):
+            changing = request_of(inner, said, by)
+            return Request("POST", f"{changing.path}/preview", changing.fields)
         case ListSwitches():
             return Request("GET", "/v1/switches")
         case ListPlaybooks():

@@ -77,7 +77,7 @@ class RuleRunner:
     async def _do(self, move: Move, playbook: str, rule: str, why: str) -> bool:
         """Return whether it is done."""
         who = f"rule {rule}"
-        act = self._board.apply if move is Move.APPLY else self._board.undo
+        act = self._board.apply_by_rule if move is Move.APPLY else self._board.undo_by_rule
         try:
             await act(playbook, who, why, rule)
         except NotInForce:

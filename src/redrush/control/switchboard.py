@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from redrush.control.orders import ApplyPlaybook, ChangeOrder, Given, ReleaseSwitch, SetSwitch, UndoPlaybook
 from redrush.control.plans import Plans
 from redrush.control.switch_log import Entry, SwitchLog, SwitchLogFailed
 from redrush.core.rush.campaign import Campaign
@@ -35,6 +36,10 @@ CHANGES_WAITING_MAX: Final = 64
 
 class TooManyChanges(Exception):
     """More changes wait for the disk than anybody can mean."""
+
+
+class ChangedMeanwhile(Exception):
+    """The switches are not any more as whoever gives the order has seen them."""
 
 
 class Switchboard:
@@ -84,42 +89,59 @@ class Switchboard:
 
     # -- changes
 
-    async def set_switch(self, name: str, value: object, who: str, why: str, said: str = "") -> Effect:
-        """Set a switch by hand. Raises WrongSetting for a wrong name or value, SwitchLogFailed if the disk refuses."""
-        return await self._change(SetByHand(name, switch_of(self.registry, name).check(value)), who, why, said)
+    async def change(self, order: ChangeOrder, given: Given) -> Effect:
+        """Do what a person orders. Raises WrongSetting for a wrong name or value, NotInForce for what is not to be
+        undone, ChangedMeanwhile, SwitchLogFailed if the disk refuses."""
+        return await self._change(self._action(order), given.who, order.why, given.said, given.expects)
 
-    async def release(self, name: str, who: str, why: str, said: str = "") -> Effect:
-        """Take back what a person has set. Raises WrongSetting, NotInForce, SwitchLogFailed."""
-        return await self._change(Released(switch_of(self.registry, name).name), who, why, said)
+    def preview(self, order: ChangeOrder, who: str) -> Effect:
+        """Return what the order would do now, and do nothing. Raises WrongSetting and NotInForce as `change` does."""
+        return effect_of(self._log.layers, self._action(order), who, self.registry)
 
-    async def apply(self, playbook: str, who: str, why: str, rule: str | None = None, said: str = "") -> Effect:
-        """Apply a playbook, for a rule or for a person. Raises WrongSetting if there is none, SwitchLogFailed."""
-        return await self._change(Applied(playbook, self.playbook(playbook).settings, rule), who, why, said)
+    def _action(self, order: ChangeOrder) -> Action:
+        match order:
+            case SetSwitch(name, value):
+                return SetByHand(name, switch_of(self.registry, name).check(value))
+            case ReleaseSwitch(name):
+                return Released(switch_of(self.registry, name).name)
+            case ApplyPlaybook(playbook):
+                return Applied(playbook, self.playbook(playbook).settings)
+            case UndoPlaybook(playbook):  # also one that the campaign file no longer has
+                return Undone(playbook)
 
-    async def undo(self, playbook: str, who: str, why: str, rule: str | None = None, said: str = "") -> Effect:
-        """Undo a playbook, also one that the campaign file no longer has. Raises NotInForce, SwitchLogFailed."""
-        return await self._change(Undone(playbook, rule), who, why, said)
+    async def apply_by_rule(self, playbook: str, who: str, why: str, rule: str) -> Effect:
+        """Apply a playbook for a rule. Raises WrongSetting if there is none, SwitchLogFailed."""
+        return await self._change(Applied(playbook, self.playbook(playbook).settings, rule), who, why, "")
+
+    async def undo_by_rule(self, playbook: str, who: str, why: str, rule: str) -> Effect:
+        """Undo what the rule has applied. Raises NotInForce, SwitchLogFailed."""
+        return await self._change(Undone(playbook, rule), who, why, "")
 
     async def note_order(self, order: SetOrdered, who: str, why: str, said: str = "") -> None:
         """Write an order about a set down, before whoever calls carries it out. Raises SwitchLogFailed."""
         await self._change(order, who, why, said)
 
-    async def _change(self, action: Action, who: str, why: str, said: str) -> Effect:
+    async def _change(self, action: Action, who: str, why: str, said: str, expects: int | None = None) -> Effect:
         if self._waiting >= CHANGES_WAITING_MAX:
             raise TooManyChanges(f"{self._waiting} changes are waiting for the disk already")
         self._waiting += 1
         try:
             # A cancelled caller must not let the file and the memory part: the change is finished behind its back.
             return await asyncio.shield(
-                asyncio.ensure_future(self._in_turn(action, _words(who), _words(why), _words(said)))
+                asyncio.ensure_future(self._in_turn(action, _words(who), _words(why), _words(said), expects))
             )
         finally:
             self._waiting -= 1
 
-    async def _in_turn(self, action: Action, who: str, why: str, said: str) -> Effect:
+    async def _in_turn(self, action: Action, who: str, why: str, said: str, expects: int | None) -> Effect:
         async with self._changing:
             if self._ended:
                 raise SwitchLogFailed("the server is stopping, nothing was switched")
+            if expects not in {None, self.snapshot.version}:
+                raise ChangedMeanwhile(
+                    f"somebody has switched meanwhile (version {self.snapshot.version}, not {expects}), so nothing was "
+                    "changed; look again at what this would do"
+                )
             return await self._make(action, who, why, said)
 
     async def _make(self, action: Action, who: str, why: str, said: str) -> Effect:

@@ -25,6 +25,7 @@ from redrush.control.orders import (
     ListSwitches,
     LowerSet,
     Order,
+    Preview,
     PromoteServer,
     ReadLog,
     RebuildSet,
@@ -35,7 +36,7 @@ from redrush.control.orders import (
 )
 from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, accept, entries_of
 from redrush.control.switch_mark import mark_of
-from redrush.control.switchboard import Switchboard
+from redrush.control.switchboard import ChangedMeanwhile, Switchboard
 from redrush.core.steering.switch_layers import NotInForce
 from redrush.core.steering.switches import WrongSetting, switch_of
 from redrush.errors import ConfigError, RedrushError
@@ -57,6 +58,10 @@ class Holder(msgspec.Struct, frozen=True):
     said: str = ""
     token: Path | None = None
     """A file with an operator's own token; None: the event's own."""
+    by: str = ""
+    """For whom the event's own token signs, where somebody has checked who that is; "": for itself."""
+    expects: int | None = None
+    """The version of the switches that was seen: see `redrush.control.orders.Given`."""
 
 
 def operate(data_dir: DataDir, order: BoardOrder, holder: Holder = Holder()) -> dict[str, Any]:  # noqa: B008
@@ -115,7 +120,7 @@ def _token_of(data_dir: DataDir, holder: Holder) -> str:
 async def _ask(
     address: ControlAddress, data_dir: DataDir, order: Order, holder: Holder, deadline_s: float
 ) -> dict[str, Any]:
-    request = request_of(order, holder.said)
+    request = request_of(order, holder.said, holder.by, holder.expects)
     token = _token_of(data_dir, holder)
     answered = await ask(address, token, request.method, request.path, request.fields, deadline_s)
     if answered.status == 404:
@@ -130,16 +135,17 @@ async def _ask(
 def _no_such(data_dir: DataDir, order: Order) -> str:
     """Say why the server knows no such thing, from what the last start of a server has kept."""
     plans = load_open_terms(data_dir).plans
+    asked = order.order if isinstance(order, Preview) else order
     try:
-        match order:
+        match asked:
             case LowerSet() | PromoteServer() | RebuildSet() | ListSets():
                 return (
                     f"the control role of {data_dir.root} watches over no such set; a Valkey Cluster promotes by itself"
                 )
             case SetSwitch() | ReleaseSwitch():
-                switch_of(plans.registry(load_campaign(data_dir)), order.name)
+                switch_of(plans.registry(load_campaign(data_dir)), asked.name)
             case ApplyPlaybook() | UndoPlaybook():
-                plans.playbook(order.playbook)
+                plans.playbook(asked.playbook)
             case ListSwitches() | ListPlaybooks() | ReadLog():
                 pass
     except WrongSetting as fault:
@@ -154,10 +160,11 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
     try:
         board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
         api = ControlApi(board, lambda last: entries_of(board_dir.switches, last))
-        return await api.carry_out(order, Given(name_of(data_dir, holder), holder.said))
+        given = Given(holder.by or name_of(data_dir, holder), holder.said, holder.expects)
+        return await api.carry_out(order, given)
     except WrongSetting as refusal:
         raise ConfigError(str(refusal)) from None
-    except (NotInForce, SwitchLogFailed) as refusal:
+    except (NotInForce, ChangedMeanwhile, SwitchLogFailed) as refusal:
         raise OperationRefused(str(refusal)) from None
     finally:
         log.close()
