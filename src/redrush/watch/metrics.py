@@ -1,7 +1,7 @@
 """Metrics of every role in the Prometheus text format, collected from plain integers when scraped."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -43,6 +43,17 @@ class Exposition:
     def render(self) -> bytes:
         """Return the whole exposition."""
         return generate_latest(self._registry)
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return the same for a program that asks twice a second, and adds and subtracts by itself: each value with its
+        labels, histograms as counts by bucket (`redrush.core.load.histogram`)."""
+        rows: list[dict[str, Any]] = []
+        for one in (value for source in self._sources for value in source()):
+            if one.figure.kind is not Kind.WINDOW:
+                row: dict[str, Any] = {"name": one.figure.name, "labels": dict(one.labels)}
+                times = one.histogram
+                rows.append(row | ({"value": one.value} if times is None else {"counts": list(times.counts)}))
+        return rows
 
 
 def _family(figure: Figure) -> Metric:

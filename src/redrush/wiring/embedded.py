@@ -204,8 +204,7 @@ class Embedded:
             control = ControlPort(
                 self._data_dir, clock.now_us, names, self._control_tls, used=self._data_dir.operators_used
             )
-            event.steering.serve_on(control.site)
-            event.control_sites.append(control.site)
+            event.serve_control(control.site)
             serve_agreement(control.site, event.reconciling)
             control.site.elsewhere = self._hosting.find_control
             sources = [

@@ -22,6 +22,7 @@ from redrush.control.line_files import LineFiles
 from redrush.control.lines import Lines
 from redrush.control.pot_file import PotFile
 from redrush.control.sealing import SealedCampaign, seal_sha256
+from redrush.control.stock_api import StockApi
 from redrush.core.identity.audience import Audience
 from redrush.core.load.histogram import summed
 from redrush.core.rush.additions import Added
@@ -163,6 +164,15 @@ class EmbeddedEvent:
             self._troubles.listener("the lines"),
         )
         await asyncio.to_thread(self.lines.recall)
+
+    def serve_control(self, site: Site) -> None:
+        """Let a control port serve what operators ask of this campaign."""
+        stock = StockApi(
+            lambda: self.sealed.campaign, lambda: {EMBEDDED_SET: self._store}, lambda _round: (EMBEDDED_SET,)
+        )
+        self.steering.serve_on(site, stock.operations())
+        if site not in self.control_sites:
+            self.control_sites.append(site)
 
     def begin(self) -> None:
         """Let the recorder begin: what is recorded while others wait for the start would only hold them up."""
@@ -345,7 +355,7 @@ class EmbeddedEvent:
         self.gate.retune(campaign.id, terms.admission, terms.client, terms.page, asking)
         self.steering.board.amend(event.open.plans, campaign)
         for site in self.control_sites:
-            self.steering.serve_on(site)  # there may be playbooks and rules that there were not
+            self.serve_control(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
         self.lines.amend(campaign)
         if self._closing.done():  # all rounds were over, and one was added

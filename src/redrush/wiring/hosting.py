@@ -250,8 +250,7 @@ class Hosting:
 
     def _control_site(self, data_dir: DataDir, event: EmbeddedEvent) -> Site:
         site = control_site(data_dir, data_dir.operators_used, self._clock.now_us)
-        event.steering.serve_on(site)
-        event.control_sites.append(site)
+        event.serve_control(site)
         return site
 
     def _let_sleep(self, hosted: _Hosted) -> None:

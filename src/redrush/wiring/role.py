@@ -174,9 +174,11 @@ def ready_unless(why: str | None, **told: object) -> bytes:
 
 
 def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Value]]]) -> None:
-    """Let the site of a control port serve /livez, /readyz, /metrics."""
+    """Let the site of a control port serve /livez, /readyz, /metrics; and the figures, for who has a token."""
     exposition = Exposition(sources)
     site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
     site.add(b"GET", b"/readyz", site.timed(Computed(readiness)), needs_ticket=False)
     metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
     site.add(b"GET", b"/metrics", site.timed(metrics), needs_ticket=False)
+    told = Computed(lambda: answers.json_answer({"figures": exposition.told()}))
+    site.add(b"GET", b"/v1/figures", site.timed(told), needs_ticket=True)

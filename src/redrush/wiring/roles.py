@@ -14,6 +14,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
 from redrush.control.pot_file import PotFile
+from redrush.control.stock_api import StockApi
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.roles import Per, RoleRow
 from redrush.core.rush.phase import SteadyClock
@@ -229,7 +230,9 @@ class ControlRole(Offstage):
         )
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
-        self._operating.serve_on(control, self._wardens.operations(self._operating.board, self._lack).operations())
+        stock = StockApi(lambda: campaign, lambda: self._stores, around.sets_of)
+        of_sets = self._wardens.operations(self._operating.board, self._lack).operations()
+        self._operating.serve_on(control, [*of_sets, *stock.operations()])
         self._operating.announce(
             around.control.host,
             around.control.port or None,

@@ -1,0 +1,127 @@
+"""The stock of each round, as an equation that adds up: for the console, from the stores themselves.
+
+    own slots + joined = granted + in play + moved on + returned + on their way
+
+`granted` is what is somebody's now, holds included; `in play` what may still be claimed, or was released and waits. Who
+asks gets what was true a moment ago: the stores are asked when somebody asks, at most once in `FRESH_S`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from redrush.control.control_api import Fields, Operation
+from redrush.core.rush.campaign import RETURNED_POT, Campaign
+from redrush.core.rush.instants import rfc3339
+from redrush.errors import RedrushError
+from redrush.ports.store import PotState, Store, Transfers
+
+FRESH_S: Final = 0.4
+"""Somebody who looks twice a second finds it renewed each time."""
+ANSWER_MAX_S: Final = 0.8
+"""Longest wait for the stores: who asks gives up after a second."""
+
+
+class StockApi:
+    """The operation on one campaign's stores."""
+
+    def __init__(
+        self,
+        campaign: Callable[[], Campaign],
+        stores: Callable[[], Mapping[str, Store]],
+        sets_of: Callable[[str], Sequence[str]],
+    ) -> None:
+        """`sets_of` says over which sets a round is divided."""
+        self._campaign = campaign
+        self._stores = stores
+        self._sets_of = sets_of
+        self._looked_s = float("-inf")
+        self._rows: list[dict[str, Any]] = []
+        self._looking = asyncio.Lock()
+
+    def operations(self) -> Iterator[Operation]:
+        """Yield the operation."""
+        yield Operation("GET", "/v1/stock", self._tell)
+
+    async def _tell(self, _fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
+        async with self._looking:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._looked_s >= FRESH_S:
+                self._rows, self._looked_s = await self._look(), now_s
+        campaign = self._campaign()
+        return 200, {
+            "campaign": campaign.id,
+            "name": campaign.name,
+            "currency": campaign.currency,
+            "timezone": campaign.timezone,
+            "rounds": self._rows,
+        }
+
+    async def _look(self) -> list[dict[str, Any]]:
+        stores = self._stores()
+        found = await asyncio.gather(*(self._look_at(set_id, store) for set_id, store in stores.items()))
+        of_sets = dict(zip(stores, found, strict=True))
+        moves = [told[0] for told in of_sets.values() if told is not None]
+        rows = []
+        for round_ in self._campaign().rounds:
+            told = [of_sets.get(set_id) for set_id in self._sets_of(round_.id)]
+            states = [one[1].get(round_.id) for one in told if one is not None]
+            whole = all(one is not None for one in of_sets.values())
+            row = {
+                "round": round_.id,
+                "kind": str(round_.kind),
+                "opens_at": rfc3339(round_.opens_us),
+                "closes_at": rfc3339(round_.closes_us),
+                "slots": round_.slots.count,
+                "known": whole,
+            }
+            rows.append(row | _equation(round_.slots.count, round_.id, [one for one in states if one], moves))
+        return rows
+
+    async def _look_at(self, set_id: str, store: Store) -> tuple[Transfers, dict[str, PotState]] | None:
+        """Return what moved in a set, and the counts of its pots; None if it does not say so in time."""
+        states: dict[str, PotState] = {}
+        try:
+            async with asyncio.timeout(ANSWER_MAX_S):
+                for round_ in self._campaign().rounds:
+                    if set_id in self._sets_of(round_.id):
+                        try:
+                            states[round_.id] = await store.state(round_.id)
+                        except KeyError:
+                            continue  # not open yet: all of it is in play
+                return await store.transfers(), states
+        except (RedrushError, TimeoutError):
+            return None
+
+
+def _equation(own: int, pot: str, states: Sequence[PotState], of_sets: Sequence[Transfers]) -> dict[str, int]:
+    """Return the terms. The counts of several sets are of several moments, so while slots are claimed the last term may
+    be out by what was claimed in between."""
+    given = {transfer: half for moves in of_sets for transfer, half in moves.given.items()}
+    taken = {transfer: half for moves in of_sets for transfer, half in moves.taken.items()}
+    joined = moved = returned = on_the_way = 0
+    for transfer, half in taken.items():
+        if half.pot != pot:
+            continue
+        count, arrived = sum(run.count for run in half.slots), given.get(transfer)
+        if arrived is None:
+            on_the_way += count
+        elif arrived.pot == RETURNED_POT:
+            returned += count
+        elif arrived.pot != pot:
+            moved += count
+    for transfer, half in given.items():
+        left = taken.get(transfer)
+        if half.pot == pot and (left is None or left.pot != pot):
+            joined += sum(run.count for run in half.slots)
+    granted = sum(state.claimed_ever - state.returned_ever for state in states)
+    in_play = sum(state.left for state in states) if states else own
+    return {
+        "joined": joined,
+        "granted": granted,
+        "in_play": in_play,
+        "moved": moved,
+        "returned": returned,
+        "on_the_way": on_the_way,
+        "claimed_ever": sum(state.claimed_ever for state in states),
+    }
