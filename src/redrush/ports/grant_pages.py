@@ -1,0 +1,66 @@
+"""Grants as people look through them: a page at a time, by a key, from records that others write.
+
+A page costs what it shows, however many grants there are: it begins after a key, has at most `PAGE_MAX` rows, and
+counts nothing. Whoever asks for longer than `PATIENCE_S` is told so, and holds nobody up.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, Self
+
+import msgspec
+
+PAGE_MAX: Final = 200
+PATIENCE_S: Final = 2.0
+
+
+class GrantShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the records."""
+
+    pot: str
+    slot: int
+    user: str
+    amount_minor: int
+    holds: str | None
+    at_us: int
+    until_us: int | None = None
+    """The deadline of a hold that is not confirmed yet."""
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        """Return it for a row of a database, with the columns in the order of the fields."""
+        return cls(**dict(zip(cls.__struct_fields__, row, strict=True)))
+
+
+class PostingShown(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the ledger."""
+
+    id: str
+    debit_account: str
+    credit_account: str
+    amount_minor: int
+    at_us: int | None
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        """Return it for a row, as for a grant."""
+        return cls(**dict(zip(cls.__struct_fields__, row, strict=True)))
+
+
+class GrantPages(Protocol):
+    """The records of one campaign. Calls block, and come one at a time."""
+
+    def page(self, pot: str, after: int, limit: int) -> Sequence[GrantShown]:
+        """Return up to `limit` grants of the pot whose slot is greater than `after`, in order of their slots. Raises
+        RecordsFailed where that takes too long, or the records are away."""
+
+    def of_user(self, user: str, limit: int) -> Sequence[GrantShown]:
+        """Return up to `limit` grants of a user. Raises as `page`."""
+
+    def postings(self, user: str, ids: Sequence[str]) -> Sequence[PostingShown]:
+        """Return the postings that these grants of the user made. Raises as `page`."""
+
+    def balances(self, accounts: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return debits and credits of accounts, minor units; of those that there are. Raises as `page`."""
+
+    def close(self) -> None:
+        """Let go of the records."""

@@ -1,0 +1,24 @@
+-- Grants as people look through them. Each is answered from an index, and costs what it shows.
+
+-- name: page
+SELECT pots.name, slot, "user", amount_minor, holds, at_us, until_us
+  FROM grants JOIN pots USING (pot)
+ WHERE pots.pot = (SELECT pot FROM pots JOIN campaigns USING (campaign) WHERE campaigns.id = :campaign AND name = :pot)
+   AND slot > :after
+ ORDER BY slot LIMIT :limit
+
+-- name: of_user
+SELECT pots.name, slot, "user", amount_minor, holds, at_us, until_us
+  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE "user" = :user AND campaigns.id = :campaign
+ ORDER BY pots.pot, slot LIMIT :limit
+
+-- name: posting
+SELECT postings.id, debit_account, credit_account, amount_minor, at_us
+  FROM postings JOIN campaigns USING (campaign)
+ WHERE campaigns.id = :campaign AND postings.id = :id
+
+-- name: balance
+SELECT debits_minor, credits_minor
+  FROM accounts JOIN campaigns USING (campaign)
+ WHERE campaigns.id = :campaign AND account = :account
