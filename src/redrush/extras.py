@@ -19,6 +19,7 @@ from redrush.errors import ConfigError
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "report": ("matplotlib", "jinja2", "markupsafe"),
     "client": ("aiohttp",),
+    "console": ("litestar", "uvicorn", "jinja2", "argon2", "tomlkit"),
     "scaled": ("psycopg", "hiredis"),
     "stack": ("psycopg", "hiredis"),
     "dev": ("uvicorn",),

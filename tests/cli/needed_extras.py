@@ -7,6 +7,8 @@ NEEDS = {
     "demo --stack": "stack",
     "bench": "stack",
     "drill faults": "stack",
+    "console --data d": "console",
+    "user list --data d": "console",
     "gate --deploy d.toml": "scaled",
     "recorder --deploy d.toml --set s1": "scaled",
     "settle --deploy d.toml": "scaled",

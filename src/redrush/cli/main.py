@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from redrush import __version__
-from redrush.cli import background, backups, beginning, drills, outermost, paying, roles
+from redrush.cli import background, backups, beginning, console, drills, outermost, paying, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.campaigns import campaign_app
 from redrush.cli.login_keys import login_key_app
@@ -54,6 +54,7 @@ backups.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
 paying.add_to(app)
+console.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 OptionalDataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]

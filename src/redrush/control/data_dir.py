@@ -21,6 +21,10 @@
 | `control-token` | whoever has it may switch, under the name of the event |
 | `operators.json` | who may switch under a name of their own, each with the hash of a token |
 | `operators-used.json` | when those tokens were used last; nothing rests on it |
+| `accounts.json` | who may log in to the console, and its API keys, each with the hash of a secret |
+| `console.jsonl` | what people did in the console besides switching, each line with a fingerprint of all before it |
+| `console-sessions.json` | who is logged in there; nothing rests on it |
+| `console-proposals.json` | which changes wait there for a second person, or for their time |
 | `campaigns/ID`, `campaigns.json`, `campaigns.jsonl` | more campaigns, each a directory like this; their list; a log |
 | `control-port.json` | where the control port of the running server is |
 | `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
@@ -185,6 +189,11 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "operators-used.json"
 
     @property
+    def accounts(self) -> Path:
+        """Who may log in to the console, and its API keys."""
+        return self.root / "accounts.json"
+
+    @property
     def campaigns(self) -> Path:
         """Where more campaigns are, each in a directory of its own."""
         return self.root / "campaigns"
@@ -238,6 +247,8 @@ _BEGINNINGS: Final = (
     "line-",
     "packets.db-",
     "payments.db-",
+    "accounts.",
+    "console",
 )
 
 

@@ -1,0 +1,316 @@
+"""Everything the admin API stands on, made once: the parts, and what needs several of them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from redrush.api.access import Actor
+from redrush.api.accounts import Accounts, Role
+from redrush.api.diary import Diary
+from redrush.api.event_link import Links
+from redrush.api.live import Live
+from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
+from redrush.api.sessions import Sessions, Tries
+from redrush.api.steering import Refused, Steering
+from redrush.control.campaigns import Noted
+from redrush.control.data_dir import DataDir
+from redrush.core.rush.instants import rfc3339_s
+from redrush.errors import RedrushError
+from redrush.operate.data_dir_reports import find_in_data_dir, reconcile_data_dir
+from redrush.operate.looking import Lookup
+from redrush.watch.log import server_log
+
+_Result = TypeVar("_Result")
+
+ROOT_ADMIN: Final = "admin"
+MASK_KEEPS: Final = 2
+TICK_S: Final = 1.0
+LOOKUPS_MAX: Final = 16
+"""Campaigns whose records are open at a time."""
+
+
+def accounts_of(data_dir: DataDir) -> Accounts:
+    """Return the accounts of a directory. ConfigError if they cannot be read."""
+    return Accounts(data_dir.accounts)
+
+
+def first_admin(accounts: Accounts, now_s: int) -> str | None:
+    """Make the first account, if there is none, and return its password, which is told once; None: there are some."""
+    if accounts.people:
+        return None
+    password = new_password()
+    accounts.add(ROOT_ADMIN, Role.ADMIN, hash_password(password), now_s)
+    return password
+
+
+def masked(user: str) -> str:
+    """Return a user id as viewers see it: that it is the same one can be told, whose it is cannot."""
+    return f"{user[:MASK_KEEPS]}…{user[-MASK_KEEPS:]}" if len(user) > 2 * MASK_KEEPS + 1 else "…"
+
+
+class Desk:
+    """See the module. `start` it, then `stop`."""
+
+    def __init__(self, data_dir: DataDir, deploy: Path | None, now_us: Callable[[], int]) -> None:
+        """ConfigError for a directory without a campaign, or with files that cannot be read."""
+        data_dir.require()
+        self.data_dir = data_dir
+        self.now_us = now_us
+        self.links = Links(data_dir, deploy)
+        self.accounts = accounts_of(data_dir)
+        self.sessions = Sessions(data_dir.root / "console-sessions.json", self.now_s)
+        self.tries = Tries(self.now_s)
+        self.passwords = Passwords()
+        self.diary = Diary(data_dir.root / "console.jsonl", now_us)
+        self.steering = Steering(self.links, data_dir.root / "console-proposals.json", self.diary, self.now_s)
+        self.live = Live(self.links, now_us, self.steering.glass)
+        self._lookups: dict[str | None, Lookup] = {}
+        self._reader = ThreadPoolExecutor(1, "records")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._log = server_log()
+        self.reconciled: dict[str, Any] | None = None
+        """What the last reconciliation that somebody asked for found."""
+        self._reconciling: asyncio.Task[None] | None = None
+
+    def now_s(self) -> int:
+        """Return the time, in seconds since the epoch."""
+        return self.now_us() // 1_000_000
+
+    async def start(self) -> None:
+        """Begin to look, and to do what is due."""
+        self._tasks = [
+            asyncio.create_task(self._for_ever("live view", self.live.run), name="live"),
+            asyncio.create_task(self._for_ever("schedules", self._tick), name="schedules"),
+        ]
+
+    async def stop(self) -> None:
+        """End all that goes on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.passwords.close()
+        self._reader.shutdown(cancel_futures=True)
+        for lookup in self._lookups.values():
+            lookup.close()
+
+    async def _for_ever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """What breaks off for a reason that nobody thought of is told, and begun again."""
+        while True:
+            try:
+                await work()
+            except Exception as fault:  # noqa: BLE001 - one bad answer must not end the console
+                self._log.error(f"the console's {name} broke off, and begins again", fault=repr(fault))
+            await asyncio.sleep(TICK_S)
+
+    async def _tick(self) -> None:
+        await self.steering.tick()
+
+    # -- people
+
+    async def log_in(self, name: str, password: str, code: str, address: str, agent: str) -> str:
+        """Return what the cookie of a new session says. Refused, with the same answer whatever was wrong."""
+        rest_s = self.tries.rest_s(f"name {name}", f"address {address}")
+        if rest_s:
+            raise Refused(429, f"too many tries to log in; wait {rest_s} s")
+        person = self.accounts.person(name)
+        good = await self.passwords.check(None if person is None else person.password, password)
+        if good and person is not None and person.totp is not None:
+            good = self._second_factor(person.name, person.totp, person.totp_step, code)
+        if not good or person is None:
+            self.diary.note(name if person is not None else "somebody", "login refused", address=address)
+            raise Refused(401, "name, password or code is wrong")
+        self.tries.forgive(f"name {name}")
+        self.diary.note(person.name, "login", address=address)
+        return self.sessions.begin(person.name, address, agent)
+
+    def _second_factor(self, name: str, secret: str, last_step: int, code: str) -> bool:
+        from redrush.api.totp import step_of  # noqa: PLC0415 - few have one
+
+        step = step_of(secret, code, self.now_s())
+        if step is None or step <= last_step:
+            return False
+        self.accounts.change(name, totp_step=step)
+        return True
+
+    def log_out(self, actor: Actor) -> None:
+        """End the session that asks."""
+        if actor.session is not None:
+            self.sessions.end(actor.session)
+            self.diary.note(actor.name, "logout", address=actor.address)
+
+    async def add_person(self, actor: Actor, name: str, role: Role) -> str:
+        """Add somebody, and return their password, which is told once."""
+        password = new_password()
+        hashed = await self.passwords.hash(password)
+        self.diary.note(actor.name, "add person", f"{name} as {role}", address=actor.address)
+        self.accounts.add(name, role, hashed, self.now_s())
+        return password
+
+    def change_role(self, actor: Actor, name: str, role: Role) -> None:
+        """Give somebody another role; their sessions end."""
+        self.diary.note(actor.name, "change role", f"{name} to {role}", address=actor.address)
+        self.accounts.change(name, role=role)
+        self.sessions.end_of(name)
+
+    async def reset_person(self, actor: Actor, name: str) -> str:
+        """Give somebody a new password, told once, and no second factor; their sessions end."""
+        password = new_password()
+        hashed = await self.passwords.hash(password)
+        self.diary.note(actor.name, "reset password", name, address=actor.address)
+        self.accounts.change(name, password=hashed, totp=None)
+        self.sessions.end_of(name)
+        return password
+
+    def remove_person(self, actor: Actor, name: str) -> None:
+        """Remove somebody with their keys; their sessions end."""
+        self.diary.note(actor.name, "remove person", name, address=actor.address)
+        self.accounts.remove(name)
+        self.sessions.end_of(name)
+
+    async def change_password(self, actor: Actor, old: str, new: str) -> None:
+        """Give oneself another password; other sessions end. Refused for a wrong or short one."""
+        person = self.accounts.person(actor.name)
+        if person is None or actor.session is None:
+            raise Refused(403, "a program has no password")
+        if len(new) < LENGTH_MIN:
+            raise Refused(400, f"a password has {LENGTH_MIN} characters or more")
+        if self.tries.rest_s(f"name {actor.name}") or not await self.passwords.check(person.password, old):
+            raise Refused(403, "the password until now is another one")
+        self.diary.note(actor.name, "change password", address=actor.address)
+        self.accounts.change(actor.name, password=await self.passwords.hash(new))
+        for session in self.sessions.all():
+            if session.name == actor.name and session.id != actor.session:
+                self.sessions.end(session.id)
+
+    def begin_second_factor(self, actor: Actor, secret: str, code: str) -> None:
+        """Ask for a code at one's next login, once a first one was right. Refused for a wrong one."""
+        from redrush.api.totp import step_of  # noqa: PLC0415 - few have one
+
+        if actor.session is None:
+            raise Refused(403, "a program has no second factor")
+        try:
+            step = step_of(secret, code, self.now_s())
+        except ValueError:
+            step = None
+        if step is None:
+            raise Refused(400, "this code is not the one of now; look at the clock of the phone, and begin again")
+        self.diary.note(actor.name, "begin second factor", address=actor.address)
+        self.accounts.change(actor.name, totp=secret, totp_step=step)
+
+    def add_key(self, actor: Actor, role: Role, days: int | None, note: str) -> str:
+        """Give a program of one's own a key, told once."""
+        expires_s = None if days is None else self.now_s() + days * 86_400
+        self.diary.note(actor.name, "add key", f"{role}: {note}", address=actor.address)
+        return self.accounts.add_key(actor.name, role, self.now_s(), expires_s, note)
+
+    def remove_key(self, actor: Actor, key_id: str) -> None:
+        """Take a key back: one's own, or, as admin, anybody's. Refused otherwise."""
+        key = next((one for one in self.accounts.keys if one.id == key_id), None)
+        if key is None or (key.owner != actor.name and not actor.role.may(Role.ADMIN)):
+            raise Refused(404, f'there is no key "{key_id}" of yours')
+        self.diary.note(actor.name, "remove key", f"{key_id} of {key.owner}", address=actor.address)
+        self.accounts.remove_key(key_id)
+
+    # -- records
+
+    async def look_up(self, campaign: str | None, work: Callable[[Lookup], _Result]) -> _Result:
+        """Return what `work` finds in the records of a campaign, in a thread of its own."""
+        link = self.links.of(campaign)
+
+        def looked() -> _Result:
+            lookup = self._lookups.get(campaign)
+            if lookup is None:
+                while len(self._lookups) >= LOOKUPS_MAX:
+                    self._lookups.pop(next(iter(self._lookups))).close()
+                lookup = self._lookups[campaign] = Lookup(link.data_dir, link.deployment)
+            return work(lookup)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, looked)
+
+    async def from_journal(self, campaign: str | None, user: str) -> dict[str, Any]:
+        """Return what the logs themselves say of a user: the authority, read through."""
+        link = self.links.of(campaign)
+        deployment = link.deployment
+        if deployment is None:
+            found = await asyncio.to_thread(find_in_data_dir, link.data_dir, user)
+        else:
+            from redrush.operate.deployment_reports import find_in_deployment  # noqa: PLC0415 - needs the clients
+
+            found, _ = await asyncio.to_thread(find_in_deployment, deployment, user)
+        told: dict[str, Any] = msgspec.to_builtins(found)
+        return told
+
+    def reconcile(self, actor: Actor, campaign: str | None) -> None:
+        """Begin to reconcile, unless somebody has already; what it finds is in `reconciled`."""
+        if self._reconciling is not None and not self._reconciling.done():
+            return
+        self.diary.note(actor.name, "reconcile", campaign or "", address=actor.address)
+        self.reconciled = {"running": True, "by": actor.name, "at": rfc3339_s(self.now_s()), "report": None}
+        self._reconciling = asyncio.create_task(self._reconcile(campaign))
+
+    async def _reconcile(self, campaign: str | None) -> None:
+        assert self.reconciled is not None
+        try:
+            link = self.links.of(campaign)
+            deployment = link.deployment
+            if deployment is None:
+                report = await asyncio.to_thread(reconcile_data_dir, link.data_dir)
+            else:
+                from redrush.operate.deployment_reports import reconcile_deployment  # noqa: PLC0415 - as above
+
+                report = await asyncio.to_thread(reconcile_deployment, deployment)
+            self.reconciled = {**self.reconciled, "running": False, "report": report.to_json()}
+        except RedrushError as fault:
+            self.reconciled = {**self.reconciled, "running": False, "why": str(fault)}
+
+    # -- who did what
+
+    async def audit(self, campaign: str | None) -> list[dict[str, Any]]:
+        """Return what was done by whom, the newest first: switches, campaigns, and the console's own log. RedrushError
+        if a log cannot be read."""
+        link = self.links.of(campaign)
+        rows = [
+            {
+                "at": one["at"],
+                "who": one["who"],
+                "said": one.get("said", ""),
+                "what": _action(one["what"]),
+                "why": one["why"],
+                "changes": one["changes"],
+                "source": "switches",
+                "number": one["version"],
+                "chain": None,
+            }
+            for one in await link.audit()
+        ]
+        rows += [
+            {**_plain(line.at, line.who, f"{line.what} {line.about}".strip(), line.why), "source": "console",
+             "number": line.number, "chain": line.chain}
+            for line in await asyncio.to_thread(self.diary.lines)
+        ]  # fmt: skip
+        rows += [
+            {**_plain(line.at, line.who, f"{line.what} {line.campaign}", line.why), "said": line.said,
+             "source": "campaigns", "number": number, "chain": None}
+            for number, line in enumerate(await asyncio.to_thread(self._campaign_log), start=1)
+        ]  # fmt: skip
+        return sorted(rows, key=lambda row: str(row["at"]), reverse=True)
+
+    def _campaign_log(self) -> list[Noted]:
+        try:
+            lines = self.data_dir.campaign_log.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        return [msgspec.json.decode(line, type=Noted) for line in lines[-1_000:]]
+
+
+def _action(what: dict[str, Any]) -> str:
+    about = what.get("switch") or what.get("playbook") or what.get("set") or ""
+    return f"{what['action']} {about}"
+
+
+def _plain(at: str, who: str, what: str, why: str) -> dict[str, Any]:
+    return {"at": at, "who": who, "said": "", "what": what, "why": why, "changes": []}

@@ -1,0 +1,114 @@
+"""What people did in the console besides switching: one JSON object a line, each with a fingerprint of all before it.
+
+Logins, accounts, keys, approvals, and whose story somebody has read. Whoever takes a line out, or changes one, changes
+every fingerprint after it; whoever has written one down elsewhere can tell.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from redrush.core.rush.instants import rfc3339
+from redrush.errors import ConfigError
+
+NO_CHAIN: Final = "0" * 64
+TEXT_MAX: Final = 500
+TAIL_BYTES_MAX: Final = 1 << 20
+"""How much of the end is read for a list; the file has all."""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what when; `chain` is the fingerprint of this and all lines before it."""
+
+    number: int
+    at: str
+    who: str
+    what: str
+    about: str = ""
+    why: str = ""
+    address: str = ""
+    chain: str = NO_CHAIN
+
+
+class Diary:
+    """See the module. One process writes it."""
+
+    def __init__(self, path: Path, now_us: Callable[[], int]) -> None:
+        """ConfigError if what is there contradicts itself."""
+        self._path = path
+        self._now_us = now_us
+        self._number, self._chain = _checked(path)
+
+    def note(self, who: str, what: str, about: str = "", why: str = "", address: str = "") -> Line:
+        """Write down what is being done, durably, before it is. ConfigError if the disk refuses."""
+        line = Line(
+            number=self._number + 1,
+            at=rfc3339(self._now_us()),
+            who=who,
+            what=what,
+            about=about[:TEXT_MAX],
+            why=why[:TEXT_MAX],
+            address=address,
+        )
+        line = msgspec.structs.replace(line, chain=chain_after(self._chain, line))
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, msgspec.json.encode(line) + b"\n")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as fault:
+            raise ConfigError(f"{self._path}: cannot be written, nothing was done: {fault.strerror}") from fault
+        self._number, self._chain = line.number, line.chain
+        return line
+
+    def lines(self) -> list[Line]:
+        """Return the newest lines, oldest first. ConfigError if they cannot be read."""
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL_BYTES_MAX))
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        except OSError as fault:
+            raise ConfigError(f"{self._path}: cannot be read: {fault.strerror}") from fault
+        whole = content[: content.rfind(b"\n") + 1].splitlines()
+        return [msgspec.json.decode(one, type=Line) for one in whole[1 if size > TAIL_BYTES_MAX else 0 :]]
+
+
+def chain_after(chain: str, line: Line) -> str:
+    """Return the fingerprint of a line and of all before it, whose own is `chain`."""
+    plain = msgspec.structs.replace(line, chain=NO_CHAIN)
+    return hashlib.sha256(chain.encode() + msgspec.json.encode(plain)).hexdigest()
+
+
+def _checked(path: Path) -> tuple[int, str]:
+    """Return the number and the fingerprint of the last line. A line that a crash has cut never took effect."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return 0, NO_CHAIN
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) != len(content):
+        os.truncate(path, len(whole))
+    number, chain = 0, NO_CHAIN
+    for text in whole.splitlines():
+        try:
+            line = msgspec.json.decode(text, type=Line)
+        except msgspec.DecodeError as fault:
+            raise ConfigError(f"{path}:{number + 1}: is no line of a console's log: {fault}") from fault
+        number, chain = number + 1, chain_after(chain, line)
+        if line.number != number or line.chain != chain:
+            raise ConfigError(
+                f"{path}:{number}: does not follow from the lines before it, so somebody has changed the file; keep "
+                "it, and move it away for a new one to begin"
+            )
+    return number, chain

@@ -1,0 +1,15 @@
+"""The admin API, version 1: each path with what it takes, what it answers, and the role that it needs.
+
+The pages of the console call the same desk, so they can do nothing that a program cannot, and nothing less.
+"""
+
+from typing import Final
+
+from redrush.api.handlers.oneself import ONESELF
+from redrush.api.handlers.people import PEOPLE
+from redrush.api.handlers.proving import PROVING
+from redrush.api.handlers.steering import STEERING
+from redrush.api.handlers.watching import WATCHING
+
+HANDLERS: Final = (*ONESELF, *WATCHING, *STEERING, *PROVING, *PEOPLE)
+"""Every operation of the admin API."""

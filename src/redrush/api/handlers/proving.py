@@ -1,0 +1,122 @@
+"""What proves that all is right: the audit log, grants, stories, reconciliation."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import get, post
+from litestar.params import QueryParameter
+
+from redrush.api.desk import masked
+from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, TheDesk, actor_of
+from redrush.api.steering import Refused
+from redrush.core.identity.user_ids import normalised
+from redrush.operate.looking import GrantTold, Story
+from redrush.ports.grant_pages import PAGE_MAX
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """Who did what, the newest first."""
+
+    entries: list[dict[str, Any]]
+    more: bool
+
+
+@get("/audit", opt=VIEWER, summary="Who did what, when and why")
+async def audit(
+    desk: TheDesk,
+    campaign: Campaign = None,
+    who: Annotated[str, QueryParameter(max_length=200)] = "",
+    about: Annotated[str, QueryParameter(max_length=200)] = "",
+    before: Annotated[str, QueryParameter(max_length=40, description="An instant to begin below.")] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 100,
+) -> AuditPage:
+    found = [
+        row
+        for row in await desk.audit(campaign)
+        if (not who or row["who"] == who) and about in row["what"] and (not before or row["at"] < before)
+    ]
+    return AuditPage(found[:limit], len(found) > limit)
+
+
+class GrantPage(msgspec.Struct, frozen=True):
+    """Some grants, and the place to go on from; none: there are no more."""
+
+    grants: list[GrantTold]
+    next: str | None
+
+
+@get("/grants", opt=VIEWER, summary="Grants, a page at a time")
+async def grants(
+    request: AnyRequest,
+    desk: TheDesk,
+    campaign: Campaign = None,
+    pot: Annotated[str, QueryParameter(max_length=200, description="Of one round; of all by default.")] = "",
+    after: Annotated[str, QueryParameter(max_length=240)] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
+) -> GrantPage:
+    actor = actor_of(request)
+    pots = await desk.look_up(campaign, lambda lookup: lookup.pots())
+    wanted = [pot] if pot else pots
+    if any(one not in pots for one in wanted):
+        raise Refused(404, f'there is no round "{pot}"')
+    try:
+        rows, following = await desk.look_up(campaign, lambda lookup: lookup.page(wanted, after, limit))
+    except ValueError:
+        raise Refused(400, f'"{after}" is no place to go on from: take "next" of the page before') from None
+    if not actor.sees_people:
+        rows = [msgspec.structs.replace(row, user=masked(row.user)) for row in rows]
+    return GrantPage(rows, following)
+
+
+@get("/story", opt=OPERATOR, summary="What became of one user, or one grant; that somebody looked is logged")
+async def story(
+    request: AnyRequest,
+    desk: TheDesk,
+    user: Annotated[str, QueryParameter(max_length=512)] = "",
+    grant: Annotated[str, QueryParameter(max_length=512)] = "",
+    campaign: Campaign = None,
+) -> Story:
+    actor = actor_of(request)
+    if grant:
+        found = await desk.look_up(campaign, lambda lookup: lookup.user_of(grant))
+        if found is None:
+            raise Refused(404, f"grant {grant} is nobody's, or not recorded yet")
+        user = found
+    if not user:
+        raise Refused(400, "say whose story: user, or grant")
+    user = normalised(user)
+    desk.diary.note(actor.name, "read story", user, address=actor.address)
+    return await desk.look_up(campaign, lambda lookup: lookup.story(user))
+
+
+@get("/journal", opt=OPERATOR, summary="What the logs themselves say of a user, with receipts")
+async def journal(
+    request: AnyRequest,
+    desk: TheDesk,
+    user: Annotated[str, QueryParameter(min_length=1, max_length=512)],
+    campaign: Campaign = None,
+) -> dict[str, Any]:
+    actor = actor_of(request)
+    user = normalised(user)
+    desk.diary.note(actor.name, "read story", f"{user} in the journal", address=actor.address)
+    return await desk.from_journal(campaign, user)
+
+
+@get("/balances", opt=VIEWER, summary="What went through the campaign's accounts")
+async def balances(desk: TheDesk, campaign: Campaign = None) -> list[dict[str, str]]:
+    return await desk.look_up(campaign, lambda lookup: lookup.balances())
+
+
+@get("/reconciliation", opt=VIEWER, summary="What the last reconciliation found")
+async def reconciliation(desk: TheDesk) -> dict[str, Any]:
+    return desk.reconciled or {"running": False, "report": None}
+
+
+@post("/reconciliation", opt=OPERATOR, status_code=202, summary="Reconcile now")
+async def reconcile(request: AnyRequest, desk: TheDesk, campaign: Campaign = None) -> dict[str, Any]:
+    desk.reconcile(actor_of(request), campaign)
+    assert desk.reconciled is not None
+    return desk.reconciled
+
+
+PROVING: Final = (audit, grants, story, journal, balances, reconciliation, reconcile)

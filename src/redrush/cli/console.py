@@ -1,0 +1,174 @@
+"""`redrush console` and `redrush user`: the operators' pages, and who may log in to them."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, show
+from redrush.errors import ConfigError
+from redrush.extras import require
+
+if TYPE_CHECKING:
+    from redrush.api.accounts import Accounts
+    from redrush.control.data_dir import DataDir
+    from redrush.core.sets.address import Address
+
+user_app = typer.Typer(no_args_is_help=True, help="Who may log in to the console.")
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _: as the log will say it.")]
+RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", help="viewer, operator or admin.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(console)
+    app.add_typer(user_app, name="user")
+
+
+def console(  # noqa: PLR0913, PLR0917 - options of one command
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the pages; 0: any free one.")] = 8090,
+    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs TLS.")] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A name under which it answers besides; several times.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): it speaks TLS.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    behind_tls: Annotated[bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS.")] = False,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Run the operators' pages and the admin API, until SIGTERM. An event goes on without it, and notices nothing."""
+    require("console", "redrush console")
+    import os
+
+    from redrush.console.run import ConsoleOptions, run_console
+
+    options = ConsoleOptions(
+        host=host,
+        port=port,
+        names=tuple(name or ()),
+        cert=cert,
+        key=key,
+        behind_tls=behind_tls,
+        parent=os.getppid() if with_parent else None,
+    )
+
+    def announce(address: "Address", admin: str | None, password: str | None) -> None:
+        scheme = "http" if cert is None else "https"
+        if password is not None:
+            sys.stderr.write(f"first account, told only now: name {admin}, password {password}\n")
+        sys.stderr.write(f"console {scheme}://{address}\n")
+        sys.stderr.flush()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+    run_console(_directory(data, deploy), deploy, options, announce)
+
+
+def _directory(data: Path | None, deploy: Path | None) -> "DataDir":
+    from redrush.config import load_deployment_file
+    from redrush.control.data_dir import DataDir
+
+    if (data is None) == (deploy is None):
+        raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
+    return DataDir(data) if data is not None else DataDir(load_deployment_file(Path(str(deploy))).data)
+
+
+def _accounts(data: Path | None, deploy: Path | None) -> "Accounts":
+    require("console", "redrush user")
+    from redrush.api.accounts import Accounts
+
+    directory = _directory(data, deploy)
+    directory.require()
+    return Accounts(directory.accounts)
+
+
+def _password() -> tuple[str, str]:
+    """Return a new password, and its hash."""
+    from redrush.api.passwords import hash_password, new_password
+
+    password = new_password()
+    return password, hash_password(password)
+
+
+def _role(text: str) -> str:
+    from redrush.api.accounts import Role
+
+    if text not in list(Role):
+        raise ConfigError(f'"{text}" is no role; there are {", ".join(Role)}')
+    return text
+
+
+@user_app.command("add")
+def add(
+    name: NameArgument,
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
+    data: DataOption = None,
+    deploy: DeployOption = None,
+) -> None:
+    """Give somebody an account; prints the password, which is told now and never again."""
+    from redrush.api.accounts import Role
+    from redrush.wiring.clock import system_clock
+
+    accounts, wanted = _accounts(data, deploy), Role(_role(role))
+    password, hashed = _password()
+    accounts.add(name, wanted, hashed, system_clock().now_us() // 1_000_000)
+    sys.stdout.write(f"{password}\n")
+
+
+@user_app.command("list")
+def list_users(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
+    """Show who has an account, and the API keys."""
+    from redrush.core.rush.instants import rfc3339_s
+
+    accounts = _accounts(data, deploy)
+    people = [
+        {
+            "name": one.name,
+            "role": str(one.role),
+            "created_at": rfc3339_s(one.created_s),
+            "second_factor": one.totp is not None,
+        }
+        for one in accounts.people
+    ]
+    keys = [
+        {
+            "id": one.id,
+            "owner": one.owner,
+            "role": str(one.role),
+            "note": one.note,
+            "expires_at": None if one.expires_s is None else rfc3339_s(one.expires_s),
+        }
+        for one in accounts.keys
+    ]
+    lines = [f"{one['name']}: {one['role']}, since {one['created_at']}" for one in people] or ["nobody has an account"]
+    lines += [f"key {one['id']} of {one['owner']}: {one['role']}, until {one['expires_at'] or 'ever'}" for one in keys]
+    show({"people": people, "keys": keys}, lines, as_json=as_json)
+
+
+@user_app.command("role")
+def change_role(name: NameArgument, role: RoleArgument, data: DataOption = None, deploy: DeployOption = None) -> None:
+    """Give somebody another role. A running console follows at once."""
+    from redrush.api.accounts import Role
+
+    _accounts(data, deploy).change(name, role=Role(_role(role)))
+    show({}, [f"{name} is {role}"], as_json=False)
+
+
+@user_app.command("reset")
+def reset(name: NameArgument, data: DataOption = None, deploy: DeployOption = None) -> None:
+    """Give somebody a new password, which is printed now and never again, and take their second factor away."""
+    accounts = _accounts(data, deploy)
+    password, hashed = _password()
+    accounts.change(name, password=hashed, totp=None)
+    sys.stdout.write(f"{password}\n")
+
+
+@user_app.command("remove")
+def remove(name: NameArgument, data: DataOption = None, deploy: DeployOption = None) -> None:
+    """Remove somebody with their keys. A running console refuses them from the next request on."""
+    _accounts(data, deploy).remove(name)
+    show({}, [f"{name} has no account any more"], as_json=False)

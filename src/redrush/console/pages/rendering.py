@@ -1,0 +1,148 @@
+"""How a page comes about: the template, the language, who asks, and what a fault looks like to a person."""
+
+import datetime
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request
+from litestar.datastructures import Cookie
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+from litestar.response import Redirect, Response
+from litestar.types import ExceptionHandlersMap
+
+from redrush import __version__
+from redrush.api.access import actor_in
+from redrush.api.accounts import Role
+from redrush.api.app import told
+from redrush.api.desk import Desk
+from redrush.control.event import load_campaign
+from redrush.errors import RedrushError
+from redrush.watch.log import server_log
+
+HERE: Final = Path(__file__).parents[1]
+STATIC_DIR: Final = HERE / "static"
+LANGUAGES: Final = ("en", "zh")
+LANGUAGE_COOKIE: Final = "lang"
+THEME_COOKIE: Final = "theme"
+NOTE_MAX: Final = 300
+"""Characters of what a page is told to say after a form was sent."""
+
+AnyRequest = Request[Any, Any, Any]
+Page = Response[bytes]
+
+
+@cache
+def templates() -> Environment:
+    """Return the templates, which escape everything and know no name that is not given."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["figure"] = figure
+    environment.filters["plain"] = plain_value
+    return environment
+
+
+@cache
+def chinese() -> Mapping[str, str]:
+    """Return what the pages say in Chinese, by what they say in English."""
+    texts: dict[str, str] = tomllib.loads((HERE / "chinese.toml").read_text(encoding="utf-8"))
+    return texts
+
+
+def figure(value: float | None, digits: int = 0) -> str:
+    """Return a number for people, thousands apart; a dash for what is not known."""
+    if value is None:
+        return "–"
+    return f"{value:,.{digits}f}"
+
+
+def plain_value(value: object) -> str:
+    """Return the value of a switch as a person would write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def language_of(request: AnyRequest) -> str:
+    """Return the language that somebody has chosen, or else their browser's."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    if chosen in LANGUAGES:
+        return str(chosen)
+    return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
+
+
+def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 200, **values: Any) -> Page:
+    """Return the page."""
+    language = language_of(request)
+    actor = actor_in(request)
+    zone = _zone(desk)
+
+    def translated(text: str, **names: object) -> str:
+        said = chinese().get(text, text) if language == "zh" else text
+        return said.format(**names) if names else said
+
+    def when(instant: str | None) -> str:
+        if not instant:
+            return "–"
+        at = datetime.datetime.fromisoformat(instant).astimezone(zone)
+        return at.strftime("%Y-%m-%d %H:%M:%S %Z")
+
+    body = (
+        templates()
+        .get_template(template)
+        .render(
+            t=translated,
+            when=when,
+            language=language,
+            theme=request.cookies.get(THEME_COOKIE, "auto"),
+            actor=actor,
+            may=lambda role: actor is not None and actor.role.may(Role(role)),
+            glass=desk.steering.glass() if actor is not None else [],
+            here=request.url.path,
+            campaign=request.query_params.get("campaign"),
+            note=request.query_params.get("note", "")[:NOTE_MAX],
+            version=__version__,
+            encoded=quote,
+            **values,
+        )
+    )
+    return Response(body.encode(), media_type="text/html; charset=utf-8", status_code=status_code)
+
+
+def go_to(path: str, note: str = "", **query: str | None) -> Redirect:
+    """Return the answer to a form that was carried out: the page to look at next, which says so."""
+    told_there = {key: value for key, value in {**query, "note": note}.items() if value}
+    return Redirect(f"{path}?{urlencode(told_there)}" if told_there else path, status_code=303)
+
+
+def cookie_of(name: FromPath[str], value: str, *, secure: bool) -> Cookie:
+    """Return the cookie of a choice about looks, which lasts."""
+    return Cookie(key=name, value=value, path="/", secure=secure, httponly=True, samesite="lax", max_age=31_536_000)
+
+
+def _zone(desk: Desk) -> datetime.tzinfo:
+    try:
+        return ZoneInfo(load_campaign(desk.data_dir).timezone)
+    except (RedrushError, KeyError, ValueError):
+        return datetime.UTC
+
+
+def _fault(request: AnyRequest, fault: Exception) -> Response[Any]:
+    status, detail = told(fault)
+    if status == 401:
+        return Redirect(f"/login?{urlencode({'then': request.url.path})}", status_code=303)
+    if status == 500:
+        server_log().error("a page of the console broke off", exc_info=fault, fault=repr(fault))
+    desk: Desk = request.app.state.desk
+    return render(request, desk, "fault.html", status, status=status, detail=detail)
+
+
+FAULTS: Final[ExceptionHandlersMap] = {HTTPException: _fault, Exception: _fault}

@@ -1,0 +1,107 @@
+"""The console as a process: the admin API and its pages on one port, until it is told to end.
+
+It holds no truth and nobody waits for it: killing it changes nothing about an event. Whoever starts it as a child of a
+server gives it `parent`: then it ends with that.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvicorn
+
+from redrush.api.app import behind_door, make_app
+from redrush.api.desk import Desk, first_admin
+from redrush.console.pages import PAGES
+from redrush.control.data_dir import DataDir
+from redrush.core.sets.address import Address
+from redrush.errors import ConfigError
+from redrush.http.sockets import Reserved
+from redrush.wiring.clock import system_clock
+
+CONNECTIONS_MAX: Final = 256
+GRACE_S: Final = 1
+"""How long open streams may take to end; they begin anew at the next start."""
+PARENT_LOOK_S: Final = 1.0
+
+
+class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how the console answers."""
+
+    host: str = "127.0.0.1"
+    port: int = 8090
+    names: tuple[str, ...] = ()
+    """Under which it answers besides loopback's, its own, and every address."""
+    cert: Path | None = None
+    key: Path | None = None
+    behind_tls: bool = False
+    """A proxy in front of it speaks TLS."""
+    parent: int | None = None
+    """The process that it ends with."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach it by TLS."""
+        return self.cert is not None or self.behind_tls
+
+    def check(self) -> None:
+        """Raise ConfigError for what must not be."""
+        if (self.cert is None) != (self.key is None):
+            raise ConfigError("--cert goes with --key: give both files or neither")
+        if not self.secure and self.host not in {"127.0.0.1", "::1", "localhost"}:
+            raise ConfigError(
+                f"the console would send passwords in the clear over {self.host}: give it --cert and --key, or say "
+                "--behind-tls if a proxy in front of it speaks TLS; plain HTTP is for loopback"
+            )
+
+
+Announce = Callable[[Address, str | None, str | None], None]
+"""Hears where it answers, and the first admin's name and password, if they were made now."""
+
+
+def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions, announce: Announce) -> None:
+    """Run until SIGTERM or SIGINT. ConfigError if it cannot be started."""
+    options.check()
+    clock = system_clock()
+    desk = Desk(data_dir, deploy, clock.now_us)
+    reserved = Reserved.at(options.host, options.port)
+    password = first_admin(desk.accounts, desk.now_s())
+    app = behind_door(make_app(desk, secure=options.secure, further=PAGES), (options.host, *options.names))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=GRACE_S,
+            ssl_certfile=options.cert,
+            ssl_keyfile=options.key,
+            loop="uvloop",
+            http="httptools",
+        )
+    )
+
+    async def main() -> None:
+        watching = asyncio.create_task(_end_with(options.parent, server))
+        announce(Address(options.host, reserved.port), "admin" if password else None, password)
+        await server.serve(sockets=reserved.sockets)
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(main())
+
+
+async def _end_with(parent: int | None, server: uvicorn.Server) -> None:
+    """Tell the server to end once its parent is another one: then who started it is gone."""
+    while parent is not None and os.getppid() == parent:
+        await asyncio.sleep(PARENT_LOOK_S)
+    if parent is not None:
+        server.should_exit = True

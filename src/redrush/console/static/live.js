@@ -1,0 +1,219 @@
+// The overview as it goes on: one stream of snapshots, closed while nobody looks; charts with every change drawn on them.
+const CAP = 1200;
+const columns = ["at_ms", "claims_s", "grants_s", "refused_s", "p50_ms", "p99_ms", "level", "parked"];
+const points = Object.fromEntries(columns.map((name) => [name, []]));
+let marks = [];
+const charts = [];
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const language = document.documentElement.lang;
+
+const number = (value, digits) =>
+  value === null || value === undefined
+    ? "–"
+    : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const say = (element, text) => {
+  if (element && element.textContent !== text) element.textContent = text;
+};
+
+function add(point) {
+  for (const name of columns) {
+    points[name].push(point[name] ?? null);
+    if (points[name].length > CAP) points[name].shift();
+  }
+}
+
+function drawMarks(plot) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.strokeStyle = colour("--mark");
+  ctx.setLineDash([4, 3]);
+  for (const mark of marks) {
+    const x = plot.valToPos(Date.parse(mark.at) / 1000, "x", true);
+    if (x >= bbox.left && x <= bbox.left + bbox.width) {
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+  }
+  ctx.restore();
+}
+
+function makeChart(figure) {
+  const plot = figure.querySelector(".plot");
+  const series = figure.dataset.series.split("|").map((one) => one.split(":"));
+  const axis = () => ({ stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } });
+  const twoScales = figure.dataset.chart === "load";
+  const options = {
+    width: Math.max(240, plot.clientWidth),
+    height: document.body.classList.contains("wall") ? 240 : 170,
+    legend: { live: false },
+    cursor: { drag: { x: false, y: false } },
+    scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, Math.max(max ?? 0, 1) * 1.08] } },
+    series: [
+      {},
+      ...series.map(([, label], index) => ({
+        label,
+        stroke: colour(`--s${index + 1}`),
+        width: 2,
+        scale: twoScales && index === 1 ? "second" : "y",
+        spanGaps: false,
+        points: { show: false },
+      })),
+    ],
+    axes: [axis(), { ...axis(), size: 56, values: (_u, ticks) => ticks.map((tick) => number(tick, tick < 10 && tick % 1 ? 1 : 0)) }],
+    hooks: { draw: [drawMarks] },
+  };
+  if (twoScales) {
+    options.scales.second = { range: (_u, _min, max) => [0, Math.max(max ?? 0, 1) * 1.08] };
+    options.axes.push({ ...axis(), scale: "second", side: 1, size: 50, grid: { show: false } });
+  }
+  const data = () => [points.at_ms.map((at) => at / 1000), ...series.map(([key]) => points[key])];
+  const chart = { figure, series, data, plot: new uPlot(options, data(), plot) };
+  new ResizeObserver(() => chart.plot.setSize({ width: Math.max(240, plot.clientWidth), height: options.height })).observe(plot);
+  figure.querySelector("details").addEventListener("toggle", () => fillTable(chart));
+  return chart;
+}
+
+function remake() {
+  for (const chart of charts.splice(0)) {
+    chart.plot.destroy();
+  }
+  for (const figure of document.querySelectorAll("[data-chart]")) charts.push(makeChart(figure));
+}
+
+function fillTable(chart) {
+  if (!chart.figure.querySelector("details").open) return;
+  const rows = [];
+  for (let index = points.at_ms.length - 1; index >= 0 && rows.length < 30; index -= 1) {
+    const row = document.createElement("tr");
+    const at = document.createElement("td");
+    at.textContent = new Date(points.at_ms[index]).toLocaleTimeString(language);
+    row.append(at);
+    for (const [key] of chart.series) {
+      const cell = document.createElement("td");
+      cell.className = "n";
+      cell.textContent = number(points[key][index], 1);
+      row.append(cell);
+    }
+    rows.push(row);
+  }
+  chart.figure.querySelector("tbody").replaceChildren(...rows);
+}
+
+function draw() {
+  for (const chart of charts) {
+    chart.plot.setData(chart.data());
+    const now = chart.series.map(([key, label]) => `${label} ${number(points[key].at(-1), 1)}`);
+    say(chart.figure.querySelector(".said"), `${now.join(", ")} ${chart.figure.dataset.unit}`);
+    fillTable(chart);
+  }
+}
+
+function showRound(id, round) {
+  const element = document.querySelector(`[data-round="${CSS.escape(id)}"]`);
+  if (!element) return false;
+  const cell = (name, value, digits = 0) => say(element.querySelector(`[data-cell="${name}"]`), number(value, digits));
+  cell("claims_s", round.claims_s);
+  cell("grants_s", round.grants_s);
+  for (const [outcome, count] of Object.entries(round.outcomes ?? {})) {
+    const output = element.querySelector(`[data-outcome="${CSS.escape(outcome)}"]`);
+    if (output) {
+      say(output, number(count, 0));
+      output.closest("div").classList.toggle("none", !count);
+    }
+  }
+  if (round.slots !== undefined) {
+    const total = round.slots + round.joined;
+    cell("total", total);
+    for (const name of ["granted", "in_play", "moved", "returned", "on_the_way"]) cell(name, round[name]);
+    const way = element.querySelector(".way");
+    if (way) way.hidden = !round.on_the_way;
+    const meter = element.querySelector("meter");
+    if (meter) {
+      meter.max = Math.max(1, total);
+      meter.value = round.granted;
+    }
+  }
+  return true;
+}
+
+function showBanners(glass) {
+  const banners = document.getElementById("banners");
+  const known = new Set([...banners.querySelectorAll("time")].map((one) => one.dateTime));
+  for (const one of glass.filter((each) => !known.has(each.at))) {
+    const banner = document.createElement("p");
+    banner.className = "banner alarm";
+    const time = document.createElement("time");
+    time.dateTime = one.at;
+    time.textContent = new Date(one.at).toLocaleTimeString(language);
+    banner.append(`${one.who}: ${one.what} — ${one.why} `, time);
+    banners.append(banner);
+  }
+}
+
+function showMarks() {
+  const list = document.getElementById("marks");
+  if (!list) return;
+  const rows = marks.slice(-8).reverse().map((mark) => {
+    const row = document.createElement("li");
+    const time = document.createElement("time");
+    time.dateTime = mark.at;
+    time.textContent = new Date(mark.at).toLocaleTimeString(language);
+    row.append(time, `${mark.who}: ${mark.what}`);
+    return row;
+  });
+  list.replaceChildren(...rows);
+}
+
+function show({ now, marks: latest, glass }) {
+  say(document.getElementById("at"), new Date(now.at).toLocaleTimeString(language));
+  document.getElementById("pulse").classList.remove("late");
+  document.getElementById("away").hidden = !now.away;
+  say(document.getElementById("away-why"), now.away ?? "");
+  for (const output of document.querySelectorAll("[data-figure]")) {
+    say(output, number(now.figures[output.dataset.figure], Number(output.dataset.digits)));
+  }
+  document.getElementById("tile-problems")?.classList.toggle("bad", (now.figures.problems ?? 0) > 0);
+  let known = true;
+  for (const campaign of now.campaigns) {
+    for (const round of campaign.rounds) known = showRound(`${campaign.id}/${round.round}`, round) && known;
+  }
+  if (!known && !now.away) location.reload(); // a campaign or a round came: the page is made anew
+  const seen = new Set(marks.map((mark) => mark.version));
+  marks = [...marks, ...latest.filter((mark) => !seen.has(mark.version))].slice(-200);
+  showBanners(glass);
+  showMarks();
+  add({ at_ms: now.at_ms, ...now.figures });
+  draw();
+}
+
+let source = null;
+function look() {
+  if (source) return;
+  source = new EventSource("/api/v1/live/stream");
+  source.addEventListener("live", (event) => show(JSON.parse(event.data)));
+  source.addEventListener("error", () => document.getElementById("pulse").classList.add("late"));
+}
+function rest() {
+  source?.close();
+  source = null;
+}
+
+async function begin() {
+  const answer = await fetch("/api/v1/live/history");
+  if (answer.ok) {
+    const told = await answer.json();
+    for (const row of told.points) add(Object.fromEntries(told.columns.map((name, index) => [name, row[index]])));
+    marks = told.marks;
+  }
+  remake();
+  draw();
+  showMarks();
+  if (!document.hidden) look();
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : look()));
+  addEventListener("pagehide", rest);
+  dark.addEventListener("change", remake);
+}
+begin();

@@ -1,0 +1,164 @@
+"""Steering from the console, on a running gate: previews, two people, later times, and who stands in the log."""
+
+import json
+from pathlib import Path
+
+from redrush.api.access import Actor
+from redrush.api.accounts import Role
+from redrush.control.operators import add_operator
+from redrush.control.switch_log import entries_of
+from redrush.http.ask import ControlAddress, ask
+from tests.console.console_world import change, get, post, with_server, without_server
+
+PACE = "release.r1.per_second"
+
+
+async def test_a_switch_flipped_in_the_console_acts_on_the_gate(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as client:
+        assert await world.grab("u1") == "granted"
+        done = await change(client, verb="set", name="answer_ended.r1", value=True)
+        assert done["changes"] == [{"switch": "answer_ended.r1", "from": False, "to": True}]
+        assert await world.grab("u2") == "closed"
+        await change(client, verb="release", name="answer_ended.r1")
+        assert await world.grab("u2") == "granted"
+        entries = entries_of(world.data_dir.switches)
+        assert [(entry.who, entry.said, entry.why) for entry in entries] == [("olga", "in the console", "test")] * 2
+
+
+async def test_a_preview_tells_and_changes_nothing(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as client:
+        seen = await post(client, "/changes/preview", verb="apply", name="calm")
+        assert {one["switch"]: (one["from"], one["to"]) for one in seen["changes"]} == {
+            PACE: ("off", 0.0), "sampling.non_core": (1.0, 0.0)
+        }  # fmt: skip
+        assert entries_of(world.data_dir.switches) == []
+        assert await world.grab("u1") == "granted"
+
+
+async def test_what_was_seen_is_not_done_once_somebody_has_switched(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("otto") as otto:
+        seen = await post(olga, "/changes/preview", verb="set", name=PACE, value=5)
+        await change(otto, verb="set", name="sampling.non_core", value=0.5)
+        refused = await post(olga, "/changes", 409, token=seen["token"], why="late")
+        assert "meanwhile" in refused["detail"]
+        assert "seen" in (await post(otto, "/changes", 409, token=seen["token"], why="not mine"))["detail"]
+        assert "seen" in (await post(olga, "/changes", 409, token="forged", why=""))["detail"]
+        assert len(entries_of(world.data_dir.switches)) == 1
+
+
+async def test_an_end_is_confirmed_by_the_typed_name(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as client:
+        seen = await post(client, "/changes/preview", verb="set", name="answer_ended", value=True)
+        assert seen["type_name"] == "c"
+        await post(client, "/changes", 400, token=seen["token"], why="x", typed="r1")
+        assert await world.grab("u1") == "granted"
+        await post(client, "/changes", token=seen["token"], why="x", typed="c")
+        assert await world.grab("u2") == "closed"
+
+
+async def test_a_second_person_approves_and_an_edit_asks_anew(tmp_path: Path) -> None:
+    async with (
+        with_server(tmp_path) as world,
+        world.client("olga") as olga,
+        world.client("otto") as otto,
+        world.client("anna") as anna,
+    ):
+        assert (await anna.put("/api/v1/protected", json={"switches": ["release.*"]})).status_code == 200
+        seen = await post(olga, "/changes/preview", verb="set", name=PACE, value=5)
+        assert seen["needs_approval"]
+        await post(olga, "/changes", 409, token=seen["token"], why="alone")
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        made = await post(olga, "/proposals", 201, asked=asked, why="calmer")
+        await post(olga, f"/proposals/{made['id']}/approve", 403)
+        await post(olga, f"/proposals/{made['id']}/apply", 409)
+        assert (await post(otto, f"/proposals/{made['id']}/approve"))["state"] == "approved"
+        edited = await olga.put(
+            f"/api/v1/proposals/{made['id']}", json={"asked": {**asked, "value": 7}, "why": "calmer still"}
+        )
+        assert edited.json()["state"] == "in review"
+        await post(olga, f"/proposals/{made['id']}/apply", 409)
+        await post(otto, f"/proposals/{made['id']}/approve")
+        assert (await post(olga, f"/proposals/{made['id']}/apply"))["state"] == "applied"
+        (entry,) = entries_of(world.data_dir.switches)
+        assert (entry.who, entry.why) == ("olga", "calmer still (approved by otto)")
+        assert entry.changes[0].after == 7
+
+
+async def test_whoever_goes_ahead_alone_says_why_and_everybody_sees_it(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        world.desk.steering.protect(_anna(), ["answer_ended*"])
+        seen = await post(olga, "/changes/preview", verb="set", name="answer_ended.r1", value=True)
+        confirming = {"token": seen["token"], "typed": "r1", "break_glass": True}
+        await post(olga, "/changes", 400, **confirming)
+        await post(olga, "/changes", why="fire", **confirming)
+        assert await world.grab("u1") == "closed"
+        await world.desk.live.look()
+        shown = json.loads(world.desk.live.event.partition(b"data: ")[2])["glass"]
+        assert [(one["who"], one["why"]) for one in shown] == [("olga", "fire")]
+        assert "fire" in (await vera.get("/")).text
+        assert [line.what for line in world.desk.diary.lines()][-1] == "break glass"
+
+
+async def test_a_schedule_does_what_it_was_to_do_at_its_time(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        made = await post(
+            olga,
+            "/proposals",
+            201,
+            asked={"verb": "set", "name": PACE, "value": 5},
+            why="x",
+            due_s=world.desk.now_s() + 60,
+        )
+        await world.desk.steering.tick()
+        assert (await get(olga, "/proposals"))[0]["state"] == made["state"] == "waiting"
+        world.ahead_us = 61_000_000
+        await world.desk.steering.tick()
+        assert (await get(olga, "/proposals"))[0]["state"] == "applied"
+        assert entries_of(world.data_dir.switches)[0].changes[0].after == 5
+
+
+async def test_a_schedule_whose_base_has_changed_is_suspended(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("otto") as otto:
+        await post(
+            olga, "/proposals", 201, asked={"verb": "set", "name": PACE, "value": 5}, due_s=world.desk.now_s() + 60
+        )
+        await change(otto, verb="set", name=PACE, value=9)
+        world.ahead_us = 61_000_000
+        await world.desk.steering.tick()
+        (found,) = await get(olga, "/proposals")
+        assert found["state"] == "suspended"
+        assert "changed meanwhile" in found["said"]
+        assert len(entries_of(world.data_dir.switches)) == 1
+
+
+async def test_a_schedule_that_a_stopped_console_has_missed_is_suspended(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await post(
+            olga, "/proposals", 201, asked={"verb": "set", "name": PACE, "value": 5}, due_s=world.desk.now_s() + 60
+        )
+        world.ahead_us = 600_000_000
+        await world.desk.steering.tick()
+        assert "not running" in (await get(olga, "/proposals"))[0]["said"]
+        assert entries_of(world.data_dir.switches) == []
+
+
+async def test_only_the_events_own_token_signs_for_somebody_else(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world:
+        token = add_operator(world.data_dir, "mallory", 0)
+        address = ControlAddress("127.0.0.1", world.ports["control"])
+        fields = {"value": 5, "by": "olga"}
+        answered = await ask(address, token, "PUT", f"/v1/switches/{PACE}", fields, 5.0)
+        assert answered.status == 403
+        assert entries_of(world.data_dir.switches) == []
+
+
+async def test_without_a_server_what_is_set_holds_from_its_next_start_on(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as client:
+        assert (await get(client, "/switches"))["live"] is False
+        done = await change(client, verb="set", name=PACE, value=5)
+        assert done["live"] is False
+        assert entries_of(world.data_dir.switches)[0].who == "olga"
+
+
+def _anna() -> Actor:
+    return Actor(name="anna", role=Role.ADMIN, address="127.0.0.1", session="x")
