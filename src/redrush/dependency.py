@@ -17,7 +17,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -93,6 +93,10 @@ class Bulkhead:
     def _refuse(self, why: Unanswered) -> Unanswered:
         self.refused[why] += 1
         return why
+
+
+USUAL_RULE: Final = Rule(failures=5, window_s=10.0, pause_s=0.5, pause_max_s=5.0, trial_max_s=5.0)
+"""For what has no reason of its own: five failures within seconds are no accident, and a service is soon back."""
 
 
 class Dependency:

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from redrush.config import parse_campaign
+from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
 from redrush.core.rush.phase import SteadyClock
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.wiring.embedded import Embedded, Ports
+from tests import openapi
 from tests.campaigns import OFF, a_round, campaign
 from tests.gate.world import Answer, read_answer, request
 
@@ -52,6 +53,7 @@ class People:
                 more = await reader.read(65_536)
                 assert more, received
                 received += more
+            openapi.check(method, f"/v1{path}", found[0])
             return found[0]
         finally:
             writer.close()
@@ -116,15 +118,24 @@ class Skipping:
 async def group_server(
     directory: Path, group: str = "", clock: Skipping | None = None, **fields: Any
 ) -> AsyncIterator[People]:
-    """Run the server; at the end its records must agree with its journal, and its balances with its packets."""
-    file = parse_campaign(text(group, **fields), str(directory / "c.toml"))
+    """Run a server with this `[group]`, as `serving` does."""
+    file = directory / "c.toml"
+    file.write_text(text(group, **fields))
+    async with serving(file, directory, clock) as people:
+        yield people
+
+
+@asynccontextmanager
+async def serving(file: Path, directory: Path, clock: Skipping | None = None) -> AsyncIterator[People]:
+    """Run the server; at the end its records must agree with its journal."""
     clock = clock or Skipping()
     steady = SteadyClock(clock, (time.time_ns() + clock.ns) // 1_000)
-    embedded = Embedded(file, DataDir(directory), Ports("127.0.0.1", 0, None), clock=steady)
+    data_dir = DataDir(directory)
+    embedded = Embedded(load_campaign_file(file), data_dir, Ports("127.0.0.1", 0, None), clock=steady)
     ports = await embedded.start()
     try:
         yield People(directory, embedded, ports["gate"])
     finally:
         await embedded.stop()
-    report = await asyncio.to_thread(reconcile_data_dir, DataDir(directory))
+    report = await asyncio.to_thread(reconcile_data_dir, data_dir)
     assert report.ok, report.problems

@@ -3,19 +3,22 @@
 import asyncio
 import io
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from redrush.cli.beginning import opening_at
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.campaign import Kind
 from redrush.operate.data_dir_reports import export_grants
 from redrush.ports.packets import Booked, Packet, Stage
 from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
-from tests.wiring.group_world import Skipping, group_server
+from tests.wiring.group_world import Skipping, group_server, serving
 
 
 async def test_a_packet_is_created_paid_grabbed_and_what_is_left_comes_back(tmp_path: Path) -> None:
@@ -293,3 +296,42 @@ async def test_packets_sleep_through_a_restart_and_end_while_the_server_is_down(
         shares = [(await people.grab(user, packet)).json["grant"]["amount"] for user, packet in
                   (("bob", packets[0]), ("carl", packets[1]))]  # fmt: skip
         assert Decimal(await people.balance("ann")) + sum(map(Decimal, shares)) == 100
+
+
+async def test_a_packet_for_followers_is_for_them_alone(tmp_path: Path) -> None:
+    (tmp_path / "followers.csv").write_text("ann,bob\n")
+    async with group_server(tmp_path, 'followers = "followers.csv"') as people:
+        await people.win("ann")
+        fields: dict[str, Any] = {"for": "followers"}
+        packet = await people.send("ann", **fields)
+        assert (await people.look("bob", packet))["for"] == "followers"
+        assert (await people.grab("bob", packet)).outcome == "granted"
+        assert (await people.grab("eve", packet)).outcome == "not_eligible"
+        assert (await people.grab("ann", packet)).outcome == "not_eligible"
+
+
+async def test_where_nobody_can_be_asked_who_follows_whom_a_grab_may_be_tried_again(tmp_path: Path) -> None:
+    async with group_server(tmp_path, 'followers = "http://127.0.0.1:9/"') as people:
+        await people.win("ann")
+        fields: dict[str, Any] = {"for": "followers"}
+        packet = await people.send("ann", **fields)
+        refused = await people.grab("bob", packet)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples/group.toml"
+
+
+async def test_the_example_is_served_and_is_what_init_writes(tmp_path: Path) -> None:
+    sample = resources.files("redrush.cli").joinpath("sample_group.toml").read_text(encoding="utf-8")
+    assert EXAMPLE.read_text(encoding="utf-8") == sample.replace("{id}", "group2027")
+    file = tmp_path / "group.toml"
+    file.write_text(opening_at(EXAMPLE.read_text(encoding="utf-8"), "now", datetime.now(UTC)), encoding="utf-8")
+    async with serving(file, tmp_path / "data") as people:
+        for user in ("ann", "bob"):
+            assert (await people.ask(user, "POST", "/rounds/r20/grab")).outcome == "granted"
+        await people.recorded()
+        fields: dict[str, Any] = {"greeting": "恭喜发财", "word": "芝麻开门"}
+        packet = await people.send("ann", "10.00", 5, **fields)
+        assert (await people.grab("bob", packet, word="芝麻开门")).outcome == "granted"
+        assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["state"] == "closed"

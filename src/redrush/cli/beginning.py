@@ -16,6 +16,9 @@ NEXT_ROUND_AFTER: Final = timedelta(hours=1)
 """From the first round of the sample to the second."""
 SAMPLE_OPENS: Final = ("2027-02-06T20:00:00+08:00", "2027-02-06T21:00:00+08:00")
 
+SAMPLES: Final = {"packets": "sample.toml", "group": "sample_group.toml"}
+"""The sample of each kind of campaign."""
+
 _IN = re.compile(r"in\s+(\d{1,6})\s*(s|seconds?|m|minutes?|h|hours?|d|days?)", re.IGNORECASE | re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -30,6 +33,7 @@ def init(
     deployment: Annotated[
         bool, typer.Option("--deployment", help="A deployment file instead, for many machines.")
     ] = False,
+    kind: Annotated[str, typer.Option(metavar="KIND", help=f"What it is for: {', '.join(SAMPLES)}.")] = "packets",
     opens: Annotated[
         str | None,
         typer.Option(metavar="WHEN", help='When the first round opens: "in 2 minutes", "now", or an instant.'),
@@ -38,7 +42,9 @@ def init(
     """Write a commented campaign file (or deployment file) to start from."""
     if deployment and opens is not None:
         raise ConfigError("--opens is for campaign files: a deployment file says only where things run")
-    sample = "sample_deployment.toml" if deployment else "sample.toml"
+    if kind not in SAMPLES:
+        raise ConfigError(f'--kind: "{kind}" is none of {", ".join(SAMPLES)}')
+    sample = "sample_deployment.toml" if deployment else SAMPLES[kind]
     text = resources.files("redrush.cli").joinpath(sample).read_text(encoding="utf-8").replace("{id}", "cny2027")
     if opens is not None:
         text = opening_at(text, opens, datetime.now(UTC).astimezone())
@@ -59,7 +65,7 @@ def opening_at(sample: str, opens: str, now: datetime) -> str:
     second = (now.replace(microsecond=0) if isinstance(first, str) else first) + NEXT_ROUND_AFTER
     for written, instant in zip(SAMPLE_OPENS, (first, second), strict=True):
         value = f'"{instant}"' if isinstance(instant, str) else instant.isoformat()
-        assert sample.count(f"opens = {written}") == 1
+        assert sample.count(f"opens = {written}") == 1 or (written is not SAMPLE_OPENS[0] and written not in sample)
         sample = sample.replace(f"opens = {written}", f"opens = {value}")
     return sample
 

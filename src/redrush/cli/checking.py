@@ -11,6 +11,7 @@ from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_a
 from redrush.control.user_list import as_json, read_users
 from redrush.core.identity.user_ids import visible
 from redrush.core.money.currency import format_amount
+from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.instants import how_far, rfc3339
 from redrush.wiring.control_tls import ANY_HOST
 
@@ -46,6 +47,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "rounds": rounds,
         "audience": _audience_fields(listed),
         "warnings": warnings,
+        "group": None if campaign.group is None else msgspec.to_builtins(campaign.group),
         "client": msgspec.to_builtins(campaign.client),
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
     }
@@ -56,6 +58,8 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         for entry in rounds
     ]
     lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
+    if campaign.group is not None:
+        lines.append(_group_line(campaign.group, campaign.currency))
     client = campaign.client
     lines.append(
         f"  clients: start within {client.start_window_ms:,} ms, ask every {client.interval_ms:,} ms at most, wait "
@@ -69,6 +73,15 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         )
     lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return summary, lines
+
+
+def _group_line(terms: GroupTerms, currency: str) -> str:
+    kinds, after_s = " or ".join(terms.kinds), terms.expires_us / 1e6
+    share, day = (format_amount(minor, currency) for minor in (terms.share_minor_max, terms.sender_day_minor_max))
+    return (
+        f"  packets between people: {kinds}, up to {terms.count_max} shares of {share} {currency} each, {day} a sender "
+        f"and day, paid from {terms.pay}; what is left goes back after {after_s:,.0f} s"
+    )
 
 
 def _opening(campaign: CampaignFile, round_id: str, now_us: int) -> str:

@@ -69,7 +69,7 @@ def group_terms(table: GroupTable | None, currency: str, directory: Path) -> Gro
 
 def _followers(written: str | None, directory: Path) -> str | None:
     """Return the address, or the absolute path, at which it is asked who follows whom."""
-    if written is None or written.startswith(("http://", "https://")):
+    if written is None or written.startswith(("http://", "https://", "postgresql://")):
         return written
     if not written:
         raise Wrong(

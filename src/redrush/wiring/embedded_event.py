@@ -123,6 +123,7 @@ class EmbeddedEvent:
                 Home(EMBEDDED_SET, self._store, NO_SLOTS),
                 self._records,
                 self._clock.now_us,
+                followers=None if self.terms.group is None else self.terms.group.followers,
                 paused=self._settlement_paused,
                 on_fault=self._troubles.listener("packets"),
             )

@@ -15,6 +15,7 @@ from redrush.gate.group.parts import GroupParts, ServedGroup, Won
 from redrush.gate.manners import Home
 from redrush.ports.records import Records
 from redrush.ports.store import Store
+from redrush.providers.followers import followers_at
 from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
@@ -27,7 +28,7 @@ NO_SLOTS: Final = Slots(0, 0)
 class EmbeddedGroup:
     """See the module. `open` it, hand its `parts` to the gate, then `start`, then `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the process that it is a part of, by name
         self,
         data_dir: DataDir,
         campaign: str,
@@ -35,10 +36,14 @@ class EmbeddedGroup:
         records: Records,
         now_us: Callable[[], int],
         *,
+        followers: str | None,
         paused: Callable[[], bool],
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """`home` is the one set of the embedded form. ConfigError for a book that is none."""
+        """`home` is the one set of the embedded form, `followers` where it is asked who follows whom.
+        ConfigError for a book that is none."""
+        now_s = asyncio.get_running_loop().time
+        self._followers = None if followers is None else followers_at(followers, now_s)
         self._book = SqlitePacketBook.open_path(data_dir.packets)
         self._bills = SqliteBillBook.open_path(data_dir.payments)
         self._payments = Payments(self._bills, records, {}, now_us, paused=paused, on_fault=on_fault)
@@ -55,6 +60,7 @@ class EmbeddedGroup:
             homes=(home,),
             give_back=giving_back.end,
             won=self._won,
+            followers=self._followers,
             failed=on_fault,
         )
 
@@ -92,5 +98,7 @@ class EmbeddedGroup:
 
     def close(self) -> None:
         """Let go of the files, once the recorder has ended."""
+        if self._followers is not None:
+            self._followers.close()
         self._book.close()
         self._bills.close()

@@ -13,7 +13,8 @@ from redrush.gate.group.counter import Counter
 from redrush.gate.group.routes import GiveBack, PacketRoutes
 from redrush.gate.lanes import Lane
 from redrush.gate.manners import Home
-from redrush.gate.rush.group import Audiences, GroupPackets
+from redrush.gate.rush.group import GroupPackets
+from redrush.ports.audience import Followers
 from redrush.ports.cashier import Cashier
 from redrush.ports.packets import Booked, PacketBook
 
@@ -37,7 +38,7 @@ class GroupParts(msgspec.Struct, frozen=True):
     give_back: GiveBack
     won: Callable[[str], Awaitable[Sequence[Won]]]
     """Returns the user's grants of packets, as far as they are recorded. Raises RedrushError."""
-    audiences: Audiences | None = None
+    followers: Followers | None = None
     """Knows who follows whom; None: nobody does."""
     failed: Callable[[RedrushError], None] = ignore
     """Hears of payments that are tried again."""
@@ -60,7 +61,7 @@ class ServedGroup:
     def __init__(self, stage: GroupStage, parts: GroupParts) -> None:
         campaign, receipts, now_us = stage.campaign, stage.receipts, stage.now_us
         self._won = parts.won
-        self.packets = GroupPackets(campaign, receipts, stage.lanes, self._find, parts.audiences, now_us)
+        self.packets = GroupPackets(campaign, receipts, stage.lanes, self._find, parts.followers, now_us)
         self.counter = Counter(
             campaign, stage.terms, parts.book, parts.cashier, self.packets.lane_of, now_us, failed=parts.failed
         )

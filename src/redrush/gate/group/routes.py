@@ -277,7 +277,7 @@ class PacketRoutes:
             cancelled = await self._counter.cancel(booked.packet)
             if not cancelled:
                 return answers.problem(409, "this packet is being paid at this moment; ask again", id=packet)
-            return self._answer({"id": packet, "state": "cancelled"})
+            return self._answer(self._told_of_unpaid(Booked(booked.packet, Stage.OVER)))
         returned_minor = await self._give_back(live.packet)
         live.ended = True
         told = self._told_of_live(user, live)

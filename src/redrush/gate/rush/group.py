@@ -8,7 +8,7 @@ a batch holds claims on as many packets as asked.
 
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
@@ -22,21 +22,12 @@ from redrush.gate.lanes import Lane, Parked, SetPot
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
+from redrush.ports.audience import Followers
 from redrush.ports.packets import Booked
 from redrush.ports.store import Claimed, ClaimResult, PotTerms
 
 LIVE_MAX: Final = 65_536
 """Packets that are live at a gate; beyond it those that woke longest ago sleep again."""
-
-
-class Audiences(Protocol):
-    """Knows who follows whom."""
-
-    def knows(self, sender: str, user: str) -> bool | None:
-        """Return whether the user follows the sender, if that is known without waiting; None: ask."""
-
-    async def follows(self, sender: str, user: str) -> bool:
-        """Return whether the user follows the sender. Raises RedrushError if that cannot be found out now."""
 
 
 class LivePacket:
@@ -103,7 +94,7 @@ class GroupPackets:
         receipts: KeyRing,
         lanes: Sequence[Lane],
         find: Find,
-        audiences: Audiences | None,
+        followers: Followers | None,
         now_us: Callable[[], int],
     ) -> None:
         """`lanes`: to the sets that packets are at home in, in order; `find` reads the book."""
@@ -119,7 +110,7 @@ class GroupPackets:
         self._receipts = receipts
         self._lanes = tuple(lanes)
         self._find = find
-        self._audiences = audiences
+        self._followers = followers
         self._said: dict[Outcome, bytes] = {}
         self._said_at_s = 0
 
@@ -224,12 +215,12 @@ class GroupPackets:
         packet = live.packet
         if packet.whom is not For.FOLLOWERS or user in live.pot.known:
             return True
-        return False if self._audiences is None else self._audiences.knows(packet.sender, user)
+        return False if self._followers is None else self._followers.knows(packet.sender, user)
 
     async def ask_whether(self, live: LivePacket, user: str) -> bool:
         """Return whether the user follows the sender. Raises RedrushError if that cannot be found out."""
-        assert self._audiences is not None
-        return await self._audiences.follows(live.packet.sender, user)
+        assert self._followers is not None
+        return await self._followers.follows(live.packet.sender, user)
 
     # -- answers
 
