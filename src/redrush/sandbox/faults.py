@@ -39,11 +39,16 @@ BILLS: Final = {
     "bill_missing": "one line of the daily bill is missing",
     "bill_extra": "one line too many is in the daily bill",
 }
+SHOP: Final = {
+    "shop_refuses": "the shop refuses an order, for good",
+    "shop_down": "the shop answers 503, and has nothing",
+    "shop_answer_lost": "the shop has the order, and the connection is cut",
+}
 PEOPLE: Final = {
     "pays": "somebody pays what is open",
     "confirms": "the receiver confirms, and at the last moment in half of the cases",
 }
-ALL: Final = CALLS | NOTICES | MONEY | BILLS | PEOPLE
+ALL: Final = CALLS | NOTICES | MONEY | BILLS | SHOP | PEOPLE
 """What each is, by its name."""
 
 

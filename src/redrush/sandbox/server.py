@@ -4,6 +4,7 @@
     POST /v1/refunds           GET /v1/refunds/N
     POST /v1/transfers         GET /v1/transfers/N    POST /v1/transfers/N/cancel
     POST /wallet/pay/N         POST /wallet/confirm/N
+    POST /shop/orders          GET /shop/orders       (see `redrush.sandbox.shop`)
     GET /faults, PUT /faults {"answer_lost": 0.1}     GET /book     GET /bill?day=2027-02-06     GET /livez
 
 Faults are in the way between the bank and whoever asks. The bank itself is never wrong: its book would prove nothing.
@@ -14,6 +15,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +29,7 @@ from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
 from redrush.providers.sandbox.direct import bounds_of
 from redrush.providers.sandbox.remote import MERCHANT, PROBE_ID, SECRET
 from redrush.sandbox.faults import ALL, CALLS, NOTICES, Faults
+from redrush.sandbox.shop import Shop
 
 AGAIN_S: Final = (15, 15, 30, 180, 600, 1_200, 1_800, 1_800, 1_800, 3_600, 10_800, 10_800, 10_800, 21_600, 21_600)
 """How long after each try a notice is sent again, as WeChat Pay does; shorter where an hour is."""
@@ -44,7 +47,7 @@ _JSON_HEADERS: Final = {"Content-Type": "application/json"}
 class Sandbox:
     """See the module. `serve`, then `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how it behaves is all of its own
         self,
         bank: Bank,
         now_us: Callable[[], int],
@@ -54,9 +57,10 @@ class Sandbox:
         secret: str = SECRET,
         hour_s: float = 3_600.0,
         calls_per_s_max: float | None = None,
+        shop_book: Path | None = None,
     ) -> None:
-        """`notify` is where notices go; `hour_s` how long an hour of delays lasts here; `calls_per_s_max` what is
-        answered in any second, 429 beyond."""
+        """`shop_book` is the shop's; None: it is gone with the process. `notify` is where notices go; `hour_s` how long
+        an hour of delays lasts here; `calls_per_s_max` what is answered in any second, 429 beyond."""
         self.bank = bank
         self.faults = Faults(seed)
         self.notify = notify
@@ -64,6 +68,7 @@ class Sandbox:
         """The most calls that came within a second."""
         self._now_us = now_us
         self._key = signing.key_of(secret)
+        self.shop = Shop(shop_book, secret, self.faults, now_us)
         self._scale = hour_s / 3_600.0
         self._calls_per_s_max = calls_per_s_max
         self._calls: deque[float] = deque()
@@ -86,6 +91,7 @@ class Sandbox:
         await asyncio.gather(self._living, *self._sending, return_exceptions=True)
         await self._server.stop()
         self._fetcher.close()
+        self.shop.close()
 
     # -- requests
 
@@ -170,6 +176,8 @@ class Sandbox:
     def _other(self, asked: Asked, parts: list[str]) -> Reply:
         now_us = self._now_us()
         match asked.method, parts:
+            case _, ["shop", "orders"]:
+                return self.shop.handle(asked)
             case "POST", ["wallet", "pay", number]:
                 return _json(self.bank.pay(number, now_us))
             case "POST", ["wallet", "confirm", number]:

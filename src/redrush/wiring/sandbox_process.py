@@ -51,6 +51,7 @@ def run_sandbox(options: SandboxOptions, announce: Callable[[int], None]) -> Non
             notify=options.notify,
             hour_s=options.hour_s,
             calls_per_s_max=options.calls_per_s_max,
+            shop_book=None if options.book is None else options.book.with_name(f"{options.book.name}.shop"),
         )
         sandbox.faults.set(options.faults)
         announce(await sandbox.serve(reserved))
