@@ -206,8 +206,12 @@ def test_who_pays_while_it_is_closed_has_paid(tmp_path: Path) -> None:
 def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path) -> None:
     """No provider should do so: it is booked as it is, and refunded whole."""
 
+    async def hear(_bill: KeptBill) -> None:
+        pass
+
     async def story() -> None:
         async with world(tmp_path) as one:
+            one.payments.on_ended("hold:", hear)
             opened = await charge(one)
             await one.payments.close("hold:1")
             one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)

@@ -137,6 +137,11 @@ dark = { red = "#040506" }
 texts = { en = { won = "Hooray" } }
 names = { rush = "The rush" }
 picture = "picture.svg"
+[payout]
+provider = "bank"
+policy = "threshold"
+threshold = "40"
+approve = true
 [[playbook]]
 name = "calm"
 settings = { "sampling.non_core" = 0.5 }
@@ -286,6 +291,10 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "page.texts": _page("texts", {"en": {"won": "Hooray"}}),
     "page.names": _page("names", {"rush": "The rush"}),
     "page.picture": _page("picture", "data:image/svg+xml;base64,PHN2Zy8+"),
+    "payout.provider": (lambda s: getattr(s.event.payout, "provider", None), "bank"),
+    "payout.policy": (lambda s: getattr(s.event.payout, "policy", None), "threshold"),
+    "payout.threshold": (lambda s: getattr(s.event.payout, "threshold_minor", None), 40),
+    "payout.approve": (lambda s: getattr(s.event.payout, "approve", None), True),
     "playbook.name": (lambda s: getattr(_book(s), "name", None), "calm"),
     "playbook.settings": (lambda s: getattr(_book(s), "settings", None), {"sampling.non_core": 0.5}),
     "playbook.description": (lambda s: getattr(_book(s), "description", None), "quiet"),

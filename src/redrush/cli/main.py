@@ -144,6 +144,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     ] = None,
     control_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     keys_from: KeysFromOption = None,
+    payments: Annotated[Path | None, typer.Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM.
@@ -153,7 +154,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     if detach:
         background.serve_detached(data)
         return
-    from redrush.config import load_campaign_file
+    from redrush.config import load_campaign_file, load_payments_file
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
     from redrush.operate.campaigns import add_campaign, check_addition
@@ -161,7 +162,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     from redrush.wiring.control_tls import Shown
     from redrush.wiring.embedded import Ports, run_embedded
 
-    hosts = {"gate": host, "control": control_host}
+    hosts = {"gate": host, "control": control_host, "notices": "127.0.0.1"}
 
     def announce(bound: dict[str, int]) -> None:
         for name, number in bound.items():
@@ -184,7 +185,8 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         for campaign in others:
             warn(add_campaign(campaign, directory, Holder(who_is(None)), "serve", source).doubts)
 
-    run_embedded(first, directory, ports, announce, keys_from=source, sealed=add_others)
+    paying = None if payments is None else load_payments_file(payments)
+    run_embedded(first, directory, ports, announce, keys_from=source, sealed=add_others, payments=paying)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from redrush.config.deployment_file import (
 )
 from redrush.config.hosted import load_deployment_file
 from redrush.config.limits_table import LimitsSpec
+from redrush.config.payments_file import PaymentsFile, ProviderSpec, load_payments_file
 from redrush.config.rounds import LASTS_US_MAX, NOW, OPENS_YEARS, PACKETS_MAX, RoundSpec
 from redrush.config.secret import Secret
 from redrush.config.toml_file import FILE_BYTES_MAX
@@ -32,12 +33,15 @@ __all__ = [
     "DeploymentFile",
     "GateSpec",
     "LimitsSpec",
+    "PaymentsFile",
+    "ProviderSpec",
     "RoundSpec",
     "Secret",
     "SetSpec",
     "is_deployment",
     "load_campaign_file",
     "load_deployment_file",
+    "load_payments_file",
     "parse_campaign",
     "parse_deployment",
 ]

@@ -15,6 +15,7 @@ from redrush.config.group_table import GroupTable, group_terms
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
 from redrush.config.origins import check_origins
 from redrush.config.page_table import PageTable, page_terms
+from redrush.config.payout_table import PayoutTable, payout_terms
 from redrush.config.rounds import KINDS, RoundSpec, RoundTable, RoundTables
 from redrush.config.steering_tables import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
@@ -23,6 +24,7 @@ from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.money.currency import parse_amount
+from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.campaign import Leftover
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.zones import parse_zone, zone_of_offset
@@ -66,6 +68,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
     page: PageTerms = PageTerms()
+    payout: PayoutTerms | None = None
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +90,7 @@ class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tickets: TicketsTable = TicketsTable()
     admission: AdmissionTable = AdmissionTable()
     group: GroupTable | None = None
+    payout: PayoutTable | None = None
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
     page: PageTable = PageTable()
@@ -152,6 +156,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         playbooks=playbooks,
         rules=rules_of(file.rule, playbooks),
         page=page_terms(file.page, directory, [round_.id for round_ in rounds]),
+        payout=payout_terms(file.payout, table.currency),
     )
 
 

@@ -31,7 +31,7 @@ FULL: Final = f"{ADDED_MAX} additions were made to this campaign, which is the m
 NEW_NOT_AHEAD: Final = f"a round that is added must open more than {AHEAD_US // 1_000_000} seconds from now"
 NOT_AHEAD: Final = f"it must lie {AHEAD_US // 1_000_000} seconds ahead, before and after the change"
 
-AT_ONCE: Final = frozenset({"name", "timezone", "playbooks", "rules", "limits", "client", "admission"})
+AT_ONCE: Final = frozenset({"name", "timezone", "playbooks", "rules", "limits", "client", "admission", "payout"})
 """Of the open part: what a running server follows. The rest is for its next start, or a sleeping campaign's next
 waking."""
 AT_THE_START: Final = frozenset({"limits.trusted_proxies"})

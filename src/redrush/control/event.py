@@ -34,6 +34,7 @@ from redrush.control.sealing import SealedCampaign, is_sealed, seal, source_sha2
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
+from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.additions import Added, with_added_rounds
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.group import GroupTerms
@@ -78,6 +79,7 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     playbooks: tuple[Playbook, ...] = ()
     rules: tuple[Rule, ...] = ()
     page: PageTerms = PageTerms()
+    payout: PayoutTerms | None = None
     rounds: dict[str, RoundTimes] = {}
     """Of rounds whose times are other ones than those that were sealed."""
     added: tuple[Added, ...] = ()
@@ -138,6 +140,7 @@ def open_terms_of(file: CampaignFile) -> OpenTerms:
         playbooks=file.playbooks,
         rules=file.rules,
         page=file.page,
+        payout=file.payout,
     )
 
 

@@ -10,6 +10,7 @@ from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.identity.tickets import KeyRing, TicketVerifier
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
+from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.line import line_key
@@ -59,6 +60,8 @@ class Event(msgspec.Struct, frozen=True):
     seed: bytes = b""
     """What is drawn of places in a line; needed where a round has one."""
     page: PageTerms = PageTerms()
+    payout: PayoutTerms | None = None
+    """How winners are paid; None: by somebody else."""
 
 
 CHALLENGE: Final = b"/challenge"
@@ -158,6 +161,12 @@ class ServedCampaign:
             b"POST", path, enter, needs_ticket=True, reads=entering(room), tickets=self.tickets
         )
         return room.tickets()
+
+    def ticketed(self, method: bytes, route: Route, reads: Callable[[bytes], Route] | None = None) -> Offer:
+        """Return the offer of something that is no claim to whoever has a ticket; `reads` makes a route of a body."""
+        sampled = self._sampled(route)
+        read = None if reads is None else lambda body: self._sampled(reads(body))
+        return lambda site, path: site.add(method, path, sampled, needs_ticket=True, reads=read, tickets=self.tickets)
 
     def amend(self, campaign: Campaign) -> None:
         """Show the campaign as this from now on."""

@@ -14,7 +14,7 @@ from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign, Pot, Round
 from redrush.core.steering.figures import Interface
 from redrush.errors import RedrushError
-from redrush.gate.campaign import CHALLENGE, Event, ServedCampaign
+from redrush.gate.campaign import CHALLENGE, Event, Offer, ServedCampaign
 from redrush.gate.exchange import Exchange
 from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
 from redrush.gate.lanes import Lane, SetPot
@@ -171,6 +171,18 @@ class Gate:
             served.offers[suffix](self.site, b"/v1/campaigns/" + served.event.campaign.id.encode("ascii") + suffix)
             self._owners.setdefault(suffix, []).append(served)
             self._name(suffix)
+
+    def offer(self, campaign_id: str, suffix: bytes, *offers: Offer) -> None:
+        """Serve something more of a campaign at what follows `/v1` in its paths, one for each method. KeyError: there
+        is none such."""
+        served = self.campaigns[campaign_id]
+
+        def all_of(site: Site, path: bytes) -> None:
+            for one in offers:
+                one(site, path)
+
+        served.offers[suffix] = all_of
+        self._reach(served, (), (suffix,))
 
     async def add_rounds(self, campaign: Campaign, homes: Callable[[Pot], Sequence[Home]]) -> None:
         """Serve, from now on, those rounds of this campaign that it did not have. Raises CannotServe, and what stores

@@ -212,11 +212,14 @@ class Entry(msgspec.Struct, frozen=True):
 class BillBook(Protocol):
     """See the module. Every call may raise RecordsFailed."""
 
-    def make(self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None) -> list[KeptBill]:
+    def make(
+        self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None, *, lenient: bool = False
+    ) -> list[KeptBill]:
         """Put bills into the book, all or none; return them, or those that are there already, in order.
 
         `cursor` (a name and a number) is kept in the same step. Raises BillConflict, and NotCovered for a payout that
-        the balance does not cover, and for refunds that would come to more than was paid in.
+        the balance does not cover, and for refunds that would come to more than was paid in; `lenient`: those are
+        left out.
         """
 
     def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:
@@ -251,8 +254,8 @@ class BillBook(Protocol):
     def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
         """Look at the bill now, unless it is final, held or new; with `expires_us`, as if it expired then."""
 
-    def untold(self, limit: int) -> list[KeptBill]:
-        """Return pay-ins and refunds that have ended and whose owner has not heard of it."""
+    def untold(self, prefixes: Sequence[str], limit: int) -> list[KeptBill]:
+        """Return pay-ins and refunds that have ended, whose owner has not heard of it, and whose source begins so."""
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """Their owners have heard."""

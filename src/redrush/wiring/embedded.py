@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from redrush.config import CampaignFile
+from redrush.config import CampaignFile, PaymentsFile
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
@@ -25,12 +25,14 @@ from redrush.http.reader import Limits
 from redrush.http.server import Server
 from redrush.http.sockets import Reserved
 from redrush.ports.store import StoreFailed
+from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
+from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import add_probes, ready_unless
@@ -54,7 +56,7 @@ class Ports(msgspec.Struct, frozen=True):
 class Embedded:
     """The embedded form while it runs. `start`, then `wait`, then `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a server stands on
         self,
         file: CampaignFile,
         data_dir: DataDir,
@@ -63,10 +65,13 @@ class Embedded:
         keys_from: DataDir | None = None,
         clock: SteadyClock | None = None,
         sealed: Callable[[], None] | None = None,
+        *,
+        payments: PaymentsFile | None = None,
     ) -> None:
-        """`keys_from`: the event whose keys a new one gets, so that its tickets are good here too. `clock` is that of
-        the system, from the start on, unless another is given. `sealed` is called once the directory holds the event,
-        and before its other campaigns are looked for."""
+        """`payments` names who moves money; None: nobody does. `keys_from`: the event whose keys a new one gets, so
+        that its tickets are good here too. `clock` is that of the system, from the start on, unless another is given.
+        `sealed` is called once the directory holds the event, and before its other campaigns are looked for.
+        """
         self._file = file
         self._data_dir = data_dir
         self._ports = ports
@@ -75,6 +80,8 @@ class Embedded:
         self._reserved: list[Reserved] = []
         self._clock = clock
         self._sealed = sealed
+        self._payments_file = payments
+        self._paying: PaymentsPart | None = None
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
@@ -86,6 +93,12 @@ class Embedded:
         """The first campaign, once started."""
         assert self._event is not None
         return self._event
+
+    @property
+    def paying(self) -> PaymentsPart:
+        """The payments of all campaigns, once started."""
+        assert self._paying is not None
+        return self._paying
 
     @property
     def gate(self) -> Gate:
@@ -110,6 +123,8 @@ class Embedded:
                 reserved.close()
             if self._event is not None:
                 await self._event.abort()
+            if self._paying is not None:
+                self._paying.abort()
             raise
 
     async def _start(self, clock: SteadyClock) -> dict[str, int]:
@@ -124,6 +139,7 @@ class Embedded:
         audience = self._read_audience(clock.now_us())
         self._reserve()
         self._data_dir.create()
+        self._paying = self._open_payments(clock)
         event = self._new_event(self._data_dir, clock)
         prepare = partial(prepare_event, self._file, self._data_dir, clock.now_us, self._keys_from)
         await event.open(prepare, audience, limits)
@@ -136,8 +152,20 @@ class Embedded:
         self._tune()
         ports = await self._listen(clock, event)
         self._hosted = self._run("look at the list of campaigns", self._hosting.run())
+        ports |= await self._paying.listen()
         event.begin()  # last, and nothing is awaited after it
+        self._paying.start()  # once whoever hears of payments has said so
         return ports
+
+    def _open_payments(self, clock: SteadyClock) -> PaymentsPart:
+        return PaymentsPart(
+            self._payments_file,
+            SqliteBillBook.open_path(self._data_dir.payments),
+            clock.now_us,
+            self._log,
+            currency=self._file.currency,
+            on_fault=self._troubles.listener("payments"),
+        )
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have it done beside everything else, to the end of the server."""
@@ -152,7 +180,14 @@ class Embedded:
 
     def _new_event(self, data_dir: DataDir, clock: SteadyClock) -> EmbeddedEvent:
         return EmbeddedEvent(
-            data_dir, clock, self._clocks, self._log, self._troubles, self._fail, open_store=self._open_store
+            data_dir,
+            clock,
+            self._clocks,
+            self._log,
+            self._troubles,
+            self._fail,
+            open_store=self._open_store,
+            paying=self.paying,
         )
 
     def _open_hosted(self, clock: SteadyClock, limits: Limits) -> OpenHosted:
@@ -251,11 +286,13 @@ class Embedded:
         await self._server.stop()
         await self._hosting.stop()
         await self._event.stop()
+        if self._paying is not None:
+            await self._paying.stop()
         if self._fault is not None:
             raise self._fault
 
 
-def run_embedded(
+def run_embedded(  # noqa: PLR0913 - see Embedded
     file: CampaignFile,
     data_dir: DataDir,
     ports: Ports,
@@ -263,12 +300,14 @@ def run_embedded(
     open_store: OpenStore | None = None,
     keys_from: DataDir | None = None,
     sealed: Callable[[], None] | None = None,
+    *,
+    payments: PaymentsFile | None = None,
 ) -> None:
     """Run the embedded form until SIGTERM, SIGINT or SIGHUP; `announce` gets the ports once it answers. `sealed`: see
     `Embedded`."""
 
     async def main() -> None:
-        embedded = Embedded(file, data_dir, ports, open_store, keys_from, sealed=sealed)
+        embedded = Embedded(file, data_dir, ports, open_store, keys_from, sealed=sealed, payments=payments)
         announce(await embedded.start())
         await embedded.wait()
         await embedded.stop()

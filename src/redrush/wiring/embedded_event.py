@@ -54,6 +54,7 @@ from redrush.watch.clocks import ClockWatch
 from redrush.wiring.embedded_group import NO_SLOTS, EmbeddedGroup
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
+from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.troubles import Troubles
@@ -71,7 +72,7 @@ Prepare = Callable[[Callable[[Keys], None]], Prepared]
 class EmbeddedEvent:
     """See the module. `open`, then `begin`, then `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a campaign shares with its process
         self,
         data_dir: DataDir,
         clock: SteadyClock,
@@ -80,8 +81,11 @@ class EmbeddedEvent:
         troubles: Troubles,
         failed: Callable[[StoreFailed], None],
         open_store: OpenStore | None = None,
+        *,
+        paying: PaymentsPart,
     ) -> None:
-        """`failed` hears that the store has failed for good, or that the gate met what nobody thought of."""
+        """`paying` is the payments of the process. `failed` hears that the store has failed for good, or that the gate
+        met what nobody thought of."""
         self.data_dir = data_dir
         self.additions: AudienceFollower | None = None
         self._clock = clock
@@ -90,6 +94,7 @@ class EmbeddedEvent:
         self._troubles = troubles
         self._failed = failed
         self._open_store = open_store or SqliteStore.open_path
+        self._paying = paying
         self._is_open = False
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: Stamp | None = None
@@ -122,6 +127,7 @@ class EmbeddedEvent:
                 self.sealed.campaign.id,
                 Home(EMBEDDED_SET, self._store, NO_SLOTS),
                 self._records,
+                self._paying.payments,
                 self._clock.now_us,
                 followers=None if self.terms.group is None else self.terms.group.followers,
                 paused=self._settlement_paused,
@@ -154,6 +160,9 @@ class EmbeddedEvent:
             if pot in self.gate.pots:
                 await self.gate.pots[pot].learn()
         self._settle()
+        self._payouts = self._paying.serve(
+            self.gate, self.sealed, self.terms, self._records, self._store, self._tables(), self._rushing
+        )
         self._run_rules()
         self.lines = OwnLines(
             Lines(self.sealed.campaign),
@@ -182,6 +191,7 @@ class EmbeddedEvent:
         self._reconciles = self._run("reconciliation", self.reconciling.run())
         if self._group is not None:
             self._group.start(self.gate, self._run)
+        self._run("payouts", self._payouts.run())
 
     async def _open_journal(self, prepare: Prepare, audience: Audience | None) -> None:
         """Open store and records, once they were compared with each other and with what is sealed; seal what is new."""
@@ -358,6 +368,7 @@ class EmbeddedEvent:
         for site in self.control_sites:
             self.serve_control(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
+        self._payouts.amend(campaign)
         self.lines.amend(campaign)
         if self._closing.done():  # all rounds were over, and one was added
             self._closing = self._run("closer", self.closer.run())
@@ -374,6 +385,7 @@ class EmbeddedEvent:
         self.gate.close()
         self.closer.stop()
         await self.recorder.stop(drain=self._store.log_is_readable)
+        self._payouts.stop()
         self._reconciles.cancel()
         self._moves_lines.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

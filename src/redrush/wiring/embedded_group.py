@@ -1,4 +1,4 @@
-"""Group packets in the serving process: their book, the payments part that they are paid through, and their expiry."""
+"""Group packets in the serving process: their book, how they are paid, and their expiry."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from redrush.gate.manners import Home
 from redrush.ports.records import Records
 from redrush.ports.store import Store
 from redrush.providers.followers import followers_at
-from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
@@ -34,6 +33,7 @@ class EmbeddedGroup:
         campaign: str,
         home: Home,
         records: Records,
+        payments: Payments,
         now_us: Callable[[], int],
         *,
         followers: str | None,
@@ -45,8 +45,7 @@ class EmbeddedGroup:
         now_s = asyncio.get_running_loop().time
         self._followers = None if followers is None else followers_at(followers, now_s)
         self._book = SqlitePacketBook.open_path(data_dir.packets)
-        self._bills = SqliteBillBook.open_path(data_dir.payments)
-        self._payments = Payments(self._bills, records, {}, now_us, paused=paused, on_fault=on_fault)
+        self._payments = payments
         store: Store = home.store
         self._campaign = campaign
         self._records = records
@@ -82,7 +81,6 @@ class EmbeddedGroup:
     def start(self, gate: Gate, run: Callable[[str, Any], asyncio.Task[None]]) -> None:
         """Take up what was under way, and end packets at their deadlines; `run` has it done beside everything else."""
         self._group = gate.campaigns[self._campaign].group
-        self._payments.start()
         if self._group is not None:
             self._group.start()
         self._expiring = run("expiry of packets", self._expiry.run())
@@ -94,11 +92,9 @@ class EmbeddedGroup:
             await self._group.counter.drained()
         if self._expiring is not None:
             await asyncio.wait([self._expiring])
-        await self._payments.stop()
 
     def close(self) -> None:
         """Let go of the files, once the recorder has ended."""
         if self._followers is not None:
             self._followers.close()
         self._book.close()
-        self._bills.close()

@@ -44,6 +44,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
         group_parts=group,
         seed=sealed.seed,
         page=terms.page,
+        payout=terms.payout,
     )
     return build_gate(
         event,

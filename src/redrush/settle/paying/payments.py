@@ -197,7 +197,7 @@ class Payments:
         """See the port."""
         granted_minor = await self.granted(campaign, user)
         moved = await self._in_thread(self.book.balance, campaign, user_account(user))
-        bills = await self._in_thread(self._payouts_of, user)
+        bills = await self.payouts_of(user)
         ours = [bill for bill in bills if bill.campaign == campaign]
         paid = sum(bill.amount_minor for bill in ours if bill.state in (BillState.DONE, BillState.PAID_LATE))
         waiting = sum(bill.amount_minor for bill in ours if not bill.is_final)
@@ -219,8 +219,15 @@ class Payments:
 
     async def granted(self, campaign: str, user: str) -> int:
         """Return what the user was granted in all, as far as it is recorded."""
-        balance = await asyncio.to_thread(self._winnings.balance, campaign, user_account(user))
-        return balance.net_minor
+        return await asyncio.to_thread(self.granted_now, campaign, user)
+
+    def granted_now(self, campaign: str, user: str) -> int:
+        """Do the same. Blocks."""
+        return self._winnings.balance(campaign, user_account(user)).net_minor
+
+    async def payouts_of(self, user: str) -> list[KeptBill]:
+        """Return the user's payouts, the oldest first, up to `BILLS_OF_USER_MAX`."""
+        return await self._in_thread(self._payouts_of, user)
 
     async def notices_kept(self, provider: str, notices: list[Notice]) -> None:
         """Put genuine notices into the inbox; returns when they are durable."""
@@ -320,7 +327,7 @@ class Payments:
 
     async def _tell(self) -> int:
         """Tell the owners of what has ended; return how many were told."""
-        untold = await self._in_thread(self.book.untold, AT_ONCE_MAX)
+        untold = await self._in_thread(self.book.untold, list(self._hearers), AT_ONCE_MAX)
         told = []
         for bill in untold:
             if bill.state is BillState.PAID_LATE and bill.kind == "payin":
@@ -328,9 +335,7 @@ class Payments:
                     f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late"
                 )
             try:
-                hear = self._hearer(bill.source)
-                if hear is not None:
-                    await hear(bill)
+                await self._hearer(bill.source)(bill)
                 told.append(bill)
             except RedrushError as fault:
                 self._on_fault(fault)
@@ -338,9 +343,8 @@ class Payments:
             await self._in_thread(self.book.told, told)
         return len(told)
 
-    def _hearer(self, source: str) -> Hear | None:
-        prefixes = [prefix for prefix in self._hearers if source.startswith(prefix)]
-        return self._hearers[max(prefixes, key=len)] if prefixes else None
+    def _hearer(self, source: str) -> Hear:
+        return self._hearers[max((one for one in self._hearers if source.startswith(one)), key=len)]
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

@@ -75,10 +75,18 @@ class SqliteBillBook:
 
     # -- making
 
-    def make(self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None) -> list[KeptBill]:
+    def make(
+        self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None, *, lenient: bool = False
+    ) -> list[KeptBill]:
         """See the port."""
+        kept = []
         with self._transaction():
-            kept = [self._make(bill, now_us) for bill in bills]
+            for bill in bills:
+                try:
+                    kept.append(self._make(bill, now_us))
+                except NotCovered:
+                    if not lenient:
+                        raise
             if cursor is not None:
                 self._run("move_cursor", name=cursor[0], seq=cursor[1])
         return kept
@@ -201,10 +209,10 @@ class SqliteBillBook:
             if expires_us is not None:
                 self._run("expire_new", id=bill_id, expires_us=expires_us)
 
-    def untold(self, limit: int) -> list[KeptBill]:
+    def untold(self, prefixes: Sequence[str], limit: int) -> list[KeptBill]:
         """See the port."""
         with self._reading():
-            return self._bills("untold", limit=limit)
+            return self._bills("untold", prefixes=msgspec.json.encode(prefixes).decode(), limit=limit)
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""

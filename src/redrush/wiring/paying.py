@@ -1,0 +1,178 @@
+"""The payments of a process: the book, tellers for the providers of a payments file, and the port for notices.
+
+In the embedded form all campaigns of the process share one, which is the first campaign's directory's: a provider's
+pace is the merchant's, not a campaign's.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from redrush.config import PaymentsFile
+from redrush.control.event import OpenTerms
+from redrush.control.sealing import SealedCampaign
+from redrush.core.nobody import ignore
+from redrush.core.rush.holding import PotTables
+from redrush.errors import RedrushError
+from redrush.gate.gate import Gate
+from redrush.http.operations import Operations
+from redrush.http.small_server import Asked, Reply, SmallServer
+from redrush.http.sockets import Reserved
+from redrush.ports.bill_book import BillBook
+from redrush.ports.provider import Notice, Notices, Probe, Stale
+from redrush.ports.records import Balance, Records
+from redrush.ports.store import LogRecord, Store
+from redrush.settle.paying.payments import Payments, Winnings
+from redrush.settle.paying.payouts import AutoPayouts
+from redrush.settle.paying.purse import Purse
+from redrush.wiring.providers import Connected, connected
+from redrush.wiring.steering import operation_failed
+
+NOTICES_PATH: Final = "notices"
+
+
+class WinningsByCampaign:
+    """Asks the records of the campaign that is meant."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Winnings] = {}
+
+    def add(self, campaign: str, records: Winnings) -> None:
+        """Ask these for the campaign from now on."""
+        self._records[campaign] = records
+
+    def balance(self, campaign: str, account: str) -> Balance:
+        """See `redrush.ports.records.Records`. Raises RedrushError for a campaign that is not awake."""
+        if campaign not in self._records:
+            raise RedrushError(f"the campaign {campaign} is not served here now")
+        return self._records[campaign].balance(campaign, account)
+
+
+class PaymentsPart:
+    """See the module. `start` once everybody who is told of payments said so, then `stop`."""
+
+    def __init__(
+        self,
+        file: PaymentsFile | None,
+        book: BillBook,
+        now_us: Callable[[], int],
+        log: Any,
+        *,
+        currency: str = "",
+        paused: Callable[[], bool] = lambda: False,
+        on_fault: Callable[[RedrushError], None] = ignore,
+    ) -> None:
+        """Connects to nothing yet. ConfigError for a secret that is not there, or a port that is taken."""
+        self.winnings = WinningsByCampaign()
+        self.connected: dict[str, Connected] = {}
+        self.notices_refused = 0
+        """Notices that were forged, too old, or for nobody."""
+        self._reserved: Reserved | None = None
+        self._log = log
+        self._now_us = now_us
+        self._on_fault = on_fault
+        self._book = book
+        if file is not None:
+            self.connected = {spec.name: connected(spec, now_us, currency) for spec in file.providers}
+            if file.listen is not None:
+                self._reserved = Reserved.at(file.listen.host, file.listen.port)
+        self.payments = Payments(
+            book,
+            self.winnings,
+            {name: one.provider for name, one in self.connected.items()},
+            now_us,
+            paused=paused,
+            on_fault=on_fault,
+            on_broken=lambda fault: log.critical("the payments broke off, restart the server soon", fault=repr(fault)),
+        )
+        self._server = SmallServer(self._hear)
+
+    async def listen(self) -> dict[str, int]:
+        """Hear notices from now on; return the port, by "notices"."""
+        return {} if self._reserved is None else {"notices": await self._server.serve(self._reserved)}
+
+    def start(self) -> None:
+        """Look after bills from now on."""
+        self.payments.start()
+
+    def serve(
+        self,
+        gate: Gate,
+        sealed: SealedCampaign,
+        open_terms: OpenTerms,
+        records: Records,
+        store: Store,
+        pots: PotTables,
+        busy: Callable[[], bool],
+    ) -> AutoPayouts:
+        """Let a campaign's participants ask for their money; return what pays winners who need not ask."""
+        campaign, terms = sealed.campaign, open_terms.payout
+        self.winnings.add(campaign.id, records)
+        served = gate.campaigns[campaign.id]
+        purse = Purse(self.payments, campaign, terms, records.cursor)
+        operations = Operations(operation_failed(self._log))
+        balance, listed, paid = map(operations.route, (purse.balance, purse.payouts, purse.pay_out))
+        gate.offer(campaign.id, b"/balance", served.ticketed(b"GET", balance))
+        gate.offer(
+            campaign.id, b"/payouts", served.ticketed(b"GET", listed), served.ticketed(b"POST", paid, paid.reads)
+        )
+        if terms is not None and not self.payments.can_pay(terms.provider):
+            self._log.warning(
+                "nobody can be paid: the payments file (--payments) has no such provider", provider=terms.provider
+            )
+
+        async def recorded(after: int, limit: int) -> list[LogRecord]:
+            last = await asyncio.to_thread(records.cursor)
+            page = await store.log(after, limit) if last > after else []
+            return [record for record in page if record.seq <= last]
+
+        return AutoPayouts(
+            self.payments,
+            campaign,
+            sealed.amounts,
+            terms,
+            recorded,
+            self._now_us,
+            pots=pots,
+            busy=busy,
+            on_fault=self._on_fault,
+        )
+
+    async def stop(self) -> None:
+        """Write down what is under way, and close the book."""
+        await self._server.stop()
+        await self.payments.stop()
+        self.abort()
+
+    def abort(self) -> None:
+        """Let go of the port, the connections and the book, before or after anything was begun."""
+        if self._reserved is not None:
+            self._reserved.close()
+        for one in self.connected.values():
+            one.close()
+        self._book.close()
+
+    async def _hear(self, asked: Asked) -> Reply:
+        """Write a genuine notice into the inbox and answer; it is looked into afterwards."""
+        root, _, name = asked.path.strip("/").partition("/")
+        one = self.connected.get(name)
+        if asked.method != "POST" or root != NOTICES_PATH or one is None or one.notices is None:
+            return Reply(404)
+        said = one.notices.read(asked.headers, asked.body, self._now_us())
+        if not isinstance(said, Notice):
+            self.notices_refused += 1
+            if not isinstance(said, Probe):
+                how = "too old" if isinstance(said, Stale) else "not genuine"
+                self._log.warning("a notice was refused", provider=name, how=how, why=said.why)
+            return _reply(one.notices, "refused")
+        try:
+            await self.payments.notices_kept(name, [said])
+        except RedrushError as fault:
+            self._log.error("a notice cannot be kept, the provider sends it again", provider=name, fault=str(fault))
+            return _reply(one.notices, "later")
+        return _reply(one.notices, "kept")
+
+
+def _reply(notices: Notices, how: Any) -> Reply:
+    status, body = notices.answer(how)
+    return Reply(status, body)

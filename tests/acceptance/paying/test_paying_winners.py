@@ -1,0 +1,91 @@
+"""Winners of a real server are paid at a sandbox of its own process."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from redrush.ports.bill_book import BillState
+from redrush.records.sqlite.bills import SqliteBillBook
+from tests.acceptance.paying.stage import Stage, until
+
+
+def minor(text: str) -> int:
+    return int(Decimal(text) * 100)
+
+
+def test_every_winner_is_paid_what_was_won(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Stage(tmp_path, packets=40, total="80.00") as stage:
+            answers = await asyncio.gather(*(stage.grab_until_told(f"u{number}") for number in range(60)))
+            won = {
+                f"u{number}": minor(fields["grant"]["amount"])
+                for number, fields in enumerate(answers)
+                if fields["outcome"] == "granted"
+            }
+            assert len(won) == 40
+            assert sum(won.values()) == 8_000
+
+            async def all_paid() -> bool:
+                return (await stage.bank_sums()).get(("payout", "done")) == (40, 8_000)
+
+            await until(all_paid)
+            winner = next(iter(won))
+
+            async def told() -> bool:
+                status, balance = await stage.ask(winner, "GET", "/v1/balance")
+                assert status == 200
+                assert set(balance) == {
+                    "campaign", "currency", "available", "waiting", "paid", "recorded_to", "payout",
+                }  # fmt: skip
+                return (balance["available"], minor(balance["paid"])) == ("0.00", won[winner])
+
+            await until(told)
+            status, listed = await stage.ask(winner, "GET", "/v1/payouts")
+            assert status == 200
+            assert [(one["state"], minor(one["amount"])) for one in listed["payouts"]] == [("paid", won[winner])]
+            loser = next(f"u{number}" for number in range(60) if f"u{number}" not in won)
+            _, nothing = await stage.ask(loser, "GET", "/v1/balance")
+            assert (nothing["available"], nothing["paid"]) == ("0.00", "0.00")
+            await until(lambda: len(stage.bills(BillState.DONE)) == 40)
+            assert await stage.server.stop() == 0
+        book = SqliteBillBook.open_path(stage.data / "payments.db")
+        assert book.balance("gala", "clearing:bank").net_minor == 8_000
+        assert {bill.user: bill.amount_minor for bill in book.listed(states=[BillState.DONE])} == won
+        book.close()
+
+    asyncio.run(story())
+
+
+def test_a_winner_who_asks_is_paid_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Stage(tmp_path, payout='policy = "winner"', packets=1, total="10.00") as stage:
+            assert (await stage.grab_until_told("ann"))["outcome"] == "granted"
+
+            async def ask(fields: object | None = None) -> tuple[int, dict[str, Any]]:
+                return await stage.ask("ann", "POST", "/v1/payouts", fields)
+
+            async def credited() -> bool:
+                return bool((await stage.ask("ann", "GET", "/v1/balance"))[1]["available"] == "10.00")
+
+            await until(credited)
+            wrong: list[object] = [{"amount": "1.001"}, {"amount": 1}, {"key": ""}, {"x": 1}, {"key": "#1"}]
+            for number, fields in enumerate(wrong):
+                assert (await stage.ask(f"w{number}", "POST", "/v1/payouts", fields))[0] == 400, fields
+            status, part = await ask({"amount": "4.00", "key": "first"})
+            assert (status, part["amount"]) == (200, "4.00")
+            again = await ask({"amount": "4.00", "key": "first"})
+            assert (again[0], again[1]["payout"]) == (200, part["payout"])
+            assert (await ask({"amount": "5.00", "key": "first"}))[0] == 409
+            status, refused = await ask({"amount": "6.01"})
+            assert (status, refused["available"]) == (409, "6.00")
+            at_once = await asyncio.gather(*(ask() for _ in range(5)))
+            assert {answer["payout"] for status, answer in at_once if status < 400} != set()
+
+            async def paid() -> bool:
+                return (await stage.bank_sums()).get(("payout", "done")) == (2, 1_000)
+
+            await until(paid)
+            assert (await ask())[0] == 409
+
+    asyncio.run(story())
