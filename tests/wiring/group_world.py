@@ -23,9 +23,10 @@ JSON = ("Content-Type: application/json",)
 SECOND_US = 1_000_000
 
 
-def text(group: str = "", *, total: str = "1000.00", packets: int = 10) -> str:
-    """Return a campaign of one round, whose packets are alike, and a `[group]`."""
-    return campaign(a_round(total=total, packets=packets), tables=f"{OFF}[group]\n{group}\n")
+def text(group: str = "", *, total: str = "1000.00", packets: int = 10, share: str = "") -> str:
+    """Return a campaign of one round, whose packets are alike, and a `[group]`; `share`: what winners share."""
+    shared = f"[round.share]\n{share}\n" if share else ""
+    return campaign(a_round(total=total, packets=packets) + shared, tables=f"{OFF}[group]\n{group}\n")
 
 
 class People:

@@ -26,6 +26,7 @@ from redrush.core.identity.audience import Audience
 from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.rush.line import LineTerms, Order
+from redrush.core.rush.share import ShareTerms
 from redrush.core.sets.address import Address
 from redrush.gate.assembly import build_gate
 from redrush.gate.campaign import Event
@@ -118,6 +119,9 @@ loop_late_target = "12ms"
 wait_max = "1300ms"
 interval_max = "14s"
 level_at_opening = 0.15
+[round.share]
+total = "77"
+count = 7
 [group]
 kinds = ["equal", "lucky_double_mean"]
 count_max = 51
@@ -244,6 +248,7 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
             soft_return=46,
         ),
     ),
+    "round.share": (lambda s: s.round.share, ShareTerms(total_minor=77, count=7)),
     "gate.connections_max": (lambda s: s.limits.connections_max, 77),
     "gate.parked_max": (lambda s: s.limits.parked_max, 88),
     "gate.origins": (lambda s: s.limits.origins, ("https://page.example",)),

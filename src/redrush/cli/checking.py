@@ -58,6 +58,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         for entry in rounds
     ]
     lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
+    lines += _share_lines(campaign)
     if campaign.group is not None:
         lines.append(_group_line(campaign.group, campaign.currency))
     client = campaign.client
@@ -73,6 +74,21 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         )
     lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return summary, lines
+
+
+def _share_lines(campaign: CampaignFile) -> list[str]:
+    """Return what winners share, and how much that is at most: the sponsor pays it besides the rounds."""
+    lines = []
+    for round_ in campaign.rounds:
+        if (shares := round_.share) is None:
+            continue
+        each = format_amount(shares.total_minor, campaign.currency)
+        most = format_amount(shares.total_minor * round_.packets, campaign.currency)
+        lines.append(
+            f"  {round_.id}: each winner shares {each} {campaign.currency} with {shares.count} friends, besides "
+            f"the total of the round: {most} at most"
+        )
+    return lines
 
 
 def _group_line(terms: GroupTerms, currency: str) -> str:

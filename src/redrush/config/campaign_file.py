@@ -128,6 +128,9 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         raise Wrong(
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
+    for index, round_ in enumerate(rounds):
+        if round_.share is not None and file.group is None:
+            raise Wrong(f"round[{index}].share", "what is shared is a packet between people: add a [group], too")
     check_gate(file.gate)
     work = proof_of_work(file.tickets)
     switches = registry_of(

@@ -173,6 +173,8 @@ def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str |
         if is_ < was:
             return "people were told that they have until then: a round may only last longer"
         return None if round_.closes_us > now_us + AHEAD_US else "it is over, or ends in a moment"
+    if name == "share":
+        return "what winners share was fixed when the campaign was sealed"
     if name == "line":
         return "the line was fixed when the campaign was sealed; its pace is a switch"
     return "where the leftover goes is worked out again after a crash" if name == "leftover" else MORE

@@ -20,11 +20,12 @@ NAMES: Final = {
     "max_minor": "max",
     "leftover": "leftover",
     "release_per_s": "release_per_second",
+    "share": "share",
     "line": "line",
 }
 """The keys of a campaign file, by what they are here."""
 
-PARTS: Final = ("line",)
+PARTS: Final = ("share", "line")
 """What only some rounds have: left out of the others, so that the hash of a file that has none stays what it was."""
 
 Written = dict[str, Any]

@@ -219,6 +219,7 @@ def round_of(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
         slots=slots,
         leftover=spec.leftover,
         release_per_s=spec.release_per_s,
+        share=spec.share,
         line=spec.line,
     )
 

@@ -20,6 +20,7 @@ from redrush.gate.exchange import Exchange
 from redrush.gate.grants import GrantWriter
 from redrush.gate.group.asked import Asked
 from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
+from redrush.gate.group.sharing import ClosedGrantWriter, SharedRound, Sharing
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Lane
 from redrush.gate.page_view import page_document
@@ -93,6 +94,8 @@ class ServedCampaign:
         name = event.campaign.id.encode("ascii")
         self.public: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
         """What it has for everybody at paths of its own."""
+        self.sharing = Sharing(floor.queries, floor.now_us, lambda: self.group)
+        """What winners of rounds do who open and share what they won."""
         self._floor = floor
         self._sampling = sampling
         self._views: list[RoundView] = []
@@ -111,8 +114,12 @@ class ServedCampaign:
         """Have a rush in the pots of a round, of which `parts` know, and return it."""
         event, floor = self.event, self._floor
         (knows,) = parts
-        granted = GrantedAnswers(GrantWriter(event.campaign, knows.pot, event.amounts, event.receipts))
-        rush = Packets(knows, floor, granted, event.audience)
+        opened = GrantWriter(event.campaign, knows.pot, event.amounts, event.receipts)
+        shares = knows.pot.round.share is not None
+        writer = ClosedGrantWriter(event.campaign, knows.pot.id) if shares else opened
+        rush = Packets(knows, floor, GrantedAnswers(writer), event.audience)
+        if shares:
+            self._share(SharedRound(event.campaign, rush, opened))
         view = RoundView(rush, floor.now_us, event.policy.interval_ms, floor.times)
         self.rounds.append(rush)
         self._views.append(view)
@@ -121,6 +128,12 @@ class ServedCampaign:
         self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush, tickets)
         self.offers[suffix] = self._public(self._sampled(view))
         return rush
+
+    def _share(self, shared: SharedRound) -> None:
+        """Let winners of the round open and share."""
+        self.sharing.rounds.append(shared)
+        for suffix, route_for in ((b"/open", self.sharing.open), (b"/share", self.sharing.share)):
+            self.offers[b"/grants/{}" + suffix] = self._ticketed_below(b"POST", route_for)
 
     def add_group(self, parts: GroupParts, lanes: Sequence[Lane]) -> None:
         """Have packets between people; `lanes` lead to the sets that they are at home in."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from redrush.config.rounds.round_table import RoundSpec, RoundTable
+from redrush.config.rounds.share import ShareTable
 from redrush.config.toml_file import Wrong, wrong_at
 from redrush.core.money.currency import format_amount, parse_amount
 from redrush.core.money.feasibility import check_feasible
@@ -24,6 +25,7 @@ class PacketsTable(RoundTable, frozen=True, kw_only=True, forbid_unknown_fields=
     max: str | None = None
     leftover: Leftover = Leftover.RETURN
     release_per_second: float | None = None
+    share: ShareTable | None = None
 
     def spec(self, at: str, currency: str, directory: Path) -> RoundSpec:
         """See `RoundTable.spec`. The total must be possible within the bounds."""
@@ -57,6 +59,7 @@ class PacketsTable(RoundTable, frozen=True, kw_only=True, forbid_unknown_fields=
             leftover=self.leftover,
             release_per_s=release_per_s,
             opens_text=self.opens_text,
+            share=None if self.share is None else self.share.terms(f"{at}.share", currency),
         )
 
     def _bounds(self, at: str, total_minor: int, currency: str) -> tuple[int, int]:

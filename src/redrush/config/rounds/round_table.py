@@ -14,6 +14,7 @@ from redrush.core.rush.durations import parse_duration_us
 from redrush.core.rush.instants import to_us
 from redrush.core.rush.line import LineTerms
 from redrush.core.rush.sale import SaleTerms
+from redrush.core.rush.share import ShareTerms
 
 NOW: Literal["now"] = "now"
 
@@ -44,6 +45,8 @@ class RoundSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The opening as it stands in the file, or "now"; what it means is `opens_us`."""
     sale: SaleTerms | None = None
     """What is sold; None: it is no sale."""
+    share: ShareTerms | None = None
+    """What winners share with friends; None: nothing."""
     line: LineTerms | None = None
     """Where people wait before they may claim; None: they need not."""
 

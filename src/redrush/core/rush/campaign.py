@@ -12,6 +12,7 @@ import msgspec
 
 from redrush.core.rush.line import LineTerms
 from redrush.core.rush.sale import SaleTerms
+from redrush.core.rush.share import ShareTerms
 
 RETURNED_POT = "$returned"
 """The pot that leftover slots are given to when they go back to the sponsor. No round can have this name."""
@@ -75,6 +76,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Packets per second that the shake filter lets through; None lets every claim through."""
     sale: SaleTerms | None = None
     """What is sold; None: it is no sale."""
+    share: ShareTerms | None = None
+    """What winners share with friends; None: nothing."""
     line: LineTerms | None = None
     """Where people wait before they may claim; None: they need not."""
 

@@ -85,6 +85,8 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """By slot, once it was split."""
     sponsored: bool = False
     """Paid by the sponsor, not by the sender: what winners of a round share."""
+    lasts_us: int | None = None
+    """How long it can be grabbed once it is paid; None: as the terms say then."""
     request: str = ""
     """What the sender's client calls the creation: the same again is the same packet. Empty: it has no name."""
 

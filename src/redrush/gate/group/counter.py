@@ -286,7 +286,7 @@ class Counter:
             secrets.token_bytes(SEED_BYTES),
             share_minor_max=max(self.terms.share_minor_max, -(-packet.total_minor // packet.count)),
         )
-        closes_us = now_us + self.terms.expires_us
+        closes_us = now_us + (packet.lasts_us or self.terms.expires_us)
         return msgspec.structs.replace(packet, amounts=tuple(amounts), paid_us=now_us, closes_us=closes_us)
 
     async def _open(self, split: Sequence[Packet]) -> None:

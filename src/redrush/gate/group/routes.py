@@ -64,7 +64,7 @@ class PacketRoutes:
         self._counter = counter
         self._give_back = give_back
         self._now_us = now_us
-        self._late = LateAnswers(LATE_MAX, _told)
+        self._late = LateAnswers(LATE_MAX, told_of)
         self.creating = Asked(self._create)
         self.overview = Asked(self._later(self._overview))
         self.limits = Asked(self._later(self._limits))
@@ -186,6 +186,10 @@ class PacketRoutes:
         if booked is None or booked.packet.sender != user:
             return answers.NOT_FOUND  # others are told of what is paid alone
         return self._answer(self._told_of_unpaid(booked))
+
+    async def told(self, user: str, packet: Packet) -> bytes:
+        """Return what the user is told of a packet that is open. Raises BookFailed and what stores raise."""
+        return self._answer(await self._told_of(user, Booked(packet, Stage.OPEN)))
 
     async def _told_of(self, user: str, booked: Booked) -> dict[str, Any]:
         live = await self._group.wake(booked.packet.id)
@@ -321,5 +325,6 @@ def _alike(one: Packet, other: Packet) -> bool:
     ) and (one.word is None) == (other.word is None)
 
 
-def _told(fault: RedrushError) -> bytes:
+def told_of(fault: RedrushError) -> bytes:
+    """Return what whoever asked is told of a fault."""
     return answers.SET_AWAY if isinstance(fault, StoreUnavailable) else AWAY

@@ -12,6 +12,7 @@ from redrush.core.identity.user_ids import checked_user
 from redrush.core.money.currency import format_amount, parse_amount
 from redrush.core.rush.campaign import Kind
 from redrush.core.rush.group import For, GroupTerms, Packet, Unfit, check_packet, checked_word, hashed_word
+from redrush.core.rush.share import SHARE_PREFIX
 
 FIELDS: Final = frozenset({"kind", "total", "count", "greeting", "word", "for", "request"})
 
@@ -46,7 +47,7 @@ class Wishes:
             named=named,
             whom=whom,
             created_us=self._now_us(),
-            request=_text("request", fields.get("request", "")),
+            request=_request(fields.get("request", "")),
         )
         check_packet(packet, self.terms, self._amount)
         if fields.get("word") is None:
@@ -77,6 +78,13 @@ class Wishes:
 
     def _amount(self, minor: int) -> str:
         return format_amount(minor, self._currency)
+
+
+def _request(request: object) -> str:
+    name = _text("request", request)
+    if name.startswith(SHARE_PREFIX):
+        raise Unfit("request", f'a name that begins with "{SHARE_PREFIX}" is not for people')
+    return name
 
 
 def _count(count: object) -> int:

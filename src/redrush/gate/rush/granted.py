@@ -1,8 +1,7 @@
 """Answers that carry a grant, as bytes: those of a batch, and those that are asked for again."""
 
-from typing import Final
+from typing import Final, Protocol
 
-from redrush.gate.grants import GrantWriter
 from redrush.ports.store import Claimed
 
 REPEATS_REMEMBERED_MAX = 131_072
@@ -15,12 +14,19 @@ _REPEAT: Final = ',"repeat":true}'
 _AROUND_NEW: Final = len(_GRANTED) + len(_NEW)
 
 
+class Writer(Protocol):
+    """Writes the grants of a round; a `GrantWriter`, mostly."""
+
+    def write(self, user: str, slot: int, at_us: int, /) -> str:
+        """Return the grant as JSON, ASCII alone."""
+
+
 class GrantedAnswers:
     """The answers of one round's winners. `renew` it before the first one, and every second."""
 
     __slots__ = ("_head_text", "head", "repeats", "write")
 
-    def __init__(self, writer: GrantWriter) -> None:
+    def __init__(self, writer: Writer) -> None:
         self.repeats: dict[str, bytes] = {}
         """What follows the head of a repeated answer, by user, of those that have asked again."""
         self._head_text = ""
