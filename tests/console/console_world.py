@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from argon2 import PasswordHasher
 
 from redrush.api.accounts import Role
 from redrush.api.app import behind_door, make_app
 from redrush.api.desk import Desk
+from redrush.api.passwords import Passwords
 from redrush.config import parse_campaign
 from redrush.console.pages import PAGES
 from redrush.control.data_dir import DataDir
@@ -39,6 +41,8 @@ BASE: Final = "http://127.0.0.1:8090"
 OURS: Final = {"Sec-Fetch-Site": "same-origin"}
 FAR_S: Final = 4_000_000_000
 PEOPLE: Final = {"vera": Role.VIEWER, "olga": Role.OPERATOR, "otto": Role.OPERATOR, "anna": Role.ADMIN}
+QUICK: Final = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+"""Argon2 that takes a moment only; how strong it is elsewhere is its own default."""
 PASSWORD: Final = "correct-horse-battery"
 
 
@@ -50,6 +54,7 @@ class World:
         self.ports = ports
         self.ahead_us = 0
         self.desk = Desk(data_dir, None, lambda: system_clock().now_us() + self.ahead_us)
+        self.desk.passwords = Passwords(QUICK)
         for name, role in PEOPLE.items():
             if self.desk.accounts.person(name) is None:
                 self.desk.accounts.add(name, role, "no hash, so no password is right", self.desk.now_s())

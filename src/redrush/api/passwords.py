@@ -41,8 +41,9 @@ def hash_password(password: str) -> str:
 class Passwords:
     """Checks and hashes passwords beside the loop."""
 
-    def __init__(self) -> None:
-        self._hasher = PasswordHasher()
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        """`hasher`: with other costs than argon2's own."""
+        self._hasher = hasher or PasswordHasher()
         self._executor = ThreadPoolExecutor(1, "passwords")
         self._waiting = 0
         self._nobodys: str | None = None

@@ -1,0 +1,182 @@
+"""Accounts, sessions, tries, keys and second factors: who gets in, for how long, and what ends it."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from redrush.api.accounts import Accounts, Role
+from redrush.api.desk import first_admin, masked
+from redrush.api.diary import Diary
+from redrush.api.passwords import QUEUE_MAX, Passwords, TooManyLogins, new_password
+from redrush.api.sessions import IDLE_S, TRIES_MAX, TRIES_S, WHOLE_S, Sessions, Tries
+from redrush.api.totp import STEP_S, code_at, new_secret, step_of
+from redrush.errors import ConfigError
+from tests.console.console_world import PASSWORD, QUICK, World, get, post, without_server
+
+
+def with_password(world: World, name: str) -> None:
+    world.desk.accounts.change(name, password=QUICK.hash(PASSWORD))
+
+
+async def test_a_login_is_a_session_until_it_is_over(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client() as client:
+        with_password(world, "olga")
+        await get(client, "/live", 401)
+        answer = await client.post("/api/v1/session", json={"name": "olga", "password": PASSWORD})
+        assert answer.json() == {"name": "olga", "role": "operator"}
+        cookie = answer.headers["set-cookie"]
+        assert all(word in cookie for word in ("HttpOnly", "SameSite=lax", "Path=/"))
+        assert (await get(client, "/session"))["name"] == "olga"
+        assert (await client.delete("/api/v1/session")).status_code == 204
+        await get(client, "/session", 401)
+
+
+async def test_wrong_names_and_wrong_passwords_are_told_alike_and_slowed(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client() as client:
+        with_password(world, "olga")
+        told = [
+            (await post(client, "/session", 401, name=name, password="wrong"))["detail"] for name in ("olga", "nobody")
+        ]
+        assert told[0] == told[1]
+        for _ in range(TRIES_MAX - 2):
+            await post(client, "/session", 401, name="olga", password="wrong")
+        await post(client, "/session", 429, name="olga", password=PASSWORD)
+        world.ahead_us += (TRIES_S + 1) * 1_000_000
+        await post(client, "/session", name="olga", password=PASSWORD)
+        assert [line.what for line in world.desk.diary.lines()].count("login refused") == TRIES_MAX
+
+
+async def test_sessions_end_by_time_by_role_and_by_removal(tmp_path: Path) -> None:
+    now = [1_000_000]
+    sessions = Sessions(tmp_path / "s.json", lambda: now[0])
+    token = sessions.begin("olga", "127.0.0.1", "x")
+    now[0] += IDLE_S - 1
+    assert sessions.of(token) is not None
+    assert Sessions(tmp_path / "s.json", lambda: now[0]).of(token) is not None  # after a restart
+    now[0] += IDLE_S
+    assert sessions.of(token) is None
+    token = sessions.begin("olga", "127.0.0.1", "x")
+    for _ in range(WHOLE_S // (IDLE_S - 1) + 1):
+        now[0] += IDLE_S - 1
+        alive = sessions.of(token) is not None
+    assert not alive
+    assert token not in (tmp_path / "s.json").read_text()
+
+
+async def test_another_role_logs_out(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("anna") as anna:
+        assert (await anna.put("/api/v1/people/olga/role", json={"role": "viewer"})).status_code == 200
+        await get(olga, "/session", 401)
+        assert (await anna.delete("/api/v1/people/otto")).status_code == 204
+        assert world.desk.accounts.person("otto") is None
+
+
+async def test_somebody_stays_admin(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna") as anna:
+        refused = await anna.delete("/api/v1/people/anna")
+        assert refused.status_code == 400
+        assert "admin" in refused.json()["detail"]
+        assert world.desk.accounts.person("anna") is not None
+
+
+async def test_a_key_is_told_once_is_good_for_its_role_and_makes_no_keys(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        told = await post(olga, "/keys", 201, role="viewer", days=1, note="grafana")
+        await post(olga, "/keys", 400, role="admin")
+        assert told["secret"].startswith("rk1.")
+        assert told["secret"] not in (tmp_path / "accounts.json").read_text()
+        async with world.client(None, Authorization=f"Bearer {told['secret']}") as program:
+            program.headers.pop("Sec-Fetch-Site")
+            assert await get(program, "/session") == {"name": "olga", "role": "viewer"}
+            await post(program, "/changes/preview", 403, verb="apply", name="calm")
+            await post(program, "/keys", 403, role="viewer")
+            (listed,) = await get(olga, "/keys")
+            assert listed["last_used_at"] is not None
+            world.ahead_us = 2 * 86_400 * 1_000_000
+            await get(program, "/session", 401)
+
+
+def test_the_first_admin_is_told_once(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path / "accounts.json")
+    assert first_admin(accounts, 0)
+    assert first_admin(Accounts(tmp_path / "accounts.json"), 0) is None
+    assert [one.role for one in accounts.people] == [Role.ADMIN]
+
+
+def test_commands_and_the_console_follow_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.json"
+    console, command = Accounts(path), Accounts(path)
+    command.add("olga", Role.VIEWER, "x", 0)
+    found = console.person("olga")
+    assert found is not None
+    assert found.role is Role.VIEWER
+    with pytest.raises(ConfigError, match="has an account already"):
+        console.add("olga", Role.ADMIN, "x", 0)
+    with pytest.raises(ConfigError, match="no account"):
+        command.remove("nobody")
+
+
+async def test_no_more_logins_wait_than_there_are_places() -> None:
+    passwords, gate = Passwords(), threading.Event()
+    busy = [asyncio.ensure_future(passwords._in_turn(gate.wait)) for _ in range(QUEUE_MAX)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyLogins):
+        await passwords.check(None, "x")
+    gate.set()
+    await asyncio.gather(*busy)
+    passwords.close()
+
+
+def test_tries_are_counted_by_name_and_by_address() -> None:
+    now = [0]
+    tries = Tries(lambda: now[0])
+    for number in range(TRIES_MAX):
+        assert tries.rest_s(f"name {number}", "address a") == 0
+    assert tries.rest_s("name x", "address a") == TRIES_S
+    assert tries.rest_s("name x", "address b") == 0
+
+
+async def test_a_second_factor_is_asked_for_and_no_code_is_good_twice(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client() as client:
+        with_password(world, "olga")
+        secret = new_secret()
+        world.desk.accounts.change("olga", totp=secret)
+        fields = {"name": "olga", "password": PASSWORD}
+        await post(client, "/session", 401, **fields)
+        code = code_at(secret, world.desk.now_s() // STEP_S)
+        await post(client, "/session", code=code, **fields)
+        await post(client, "/session", 401, code=code, **fields)
+
+
+def test_codes_are_those_of_rfc_6238() -> None:
+    secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # "12345678901234567890", as in its appendix B
+    for at_s, code in [(59, "287082"), (1_111_111_109, "081804"), (2_000_000_000, "279037")]:
+        assert code_at(secret, at_s // STEP_S) == code
+        assert step_of(secret, code, at_s + STEP_S) == at_s // STEP_S
+        assert step_of(secret, code, at_s + 3 * STEP_S) is None
+
+
+def test_passwords_can_be_read_out() -> None:
+    found = {new_password() for _ in range(100)}
+    assert len(found) == 100
+    assert all(len(one) == 23 and not set(one) & set("il1o0O") for one in found)
+
+
+def test_users_are_masked_for_viewers() -> None:
+    assert masked("13800138000") == "13…00"
+    assert masked("bob") == "…"
+
+
+def test_a_changed_line_of_the_log_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "console.jsonl"
+    diary = Diary(path, lambda: 0)
+    for number in range(3):
+        diary.note("olga", "look", str(number))
+    assert [line.number for line in Diary(path, lambda: 0).lines()] == [1, 2, 3]
+    path.write_bytes(path.read_bytes() + b'{"half')  # a crash
+    assert Diary(path, lambda: 0).note("olga", "look").number == 4
+    path.write_text(path.read_text().replace('"about":"1"', '"about":"7"'))
+    with pytest.raises(ConfigError, match="somebody has changed the file"):
+        Diary(path, lambda: 0)

@@ -1,0 +1,114 @@
+"""Requests at random over every operation of the admin API's own document: no answer is a fault of the server."""
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from redrush.api.app import openapi_of
+from tests.console.console_world import World, with_server
+
+REQUESTS: Final = 1_000
+REQUESTS_SOAK: Final = 10_000
+STREAM: Final = "/api/v1/live/stream"
+WORDS: Final = (
+    "", "r1", "r2", "calm", "answer_ended", "release.r1.per_second", "set", "apply", "undo", "release", "olga", "c",
+    "viewer", "0", "-1", "1e309", "null", "true", "off", "中文", "\u202e", "a" * 400, "../../etc/passwd", "%00",
+    "'; DROP TABLE grants", "=cmd|x", "<script>", "r1:5", ":", "r1:-9", "r1:x", "2027-01-01T00:00:00Z", "\U0001f9e7",
+)  # fmt: skip
+VALUES: Final[tuple[Any, ...]] = (None, True, False, 0, -1, 1, 5, 2**63, 2**70, 1.5, [], {}, [1], {"a": 1}, *WORDS)
+
+
+def drawn(rng: random.Random, document: dict[str, Any], schema: dict[str, Any]) -> Any:
+    """Return a value of this schema as it may be sent, or, often, something else."""
+    if rng.random() < 0.25:
+        return rng.choice(VALUES)
+    if "$ref" in schema:
+        return drawn(rng, document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    for several in ("oneOf", "anyOf"):
+        if several in schema:
+            return drawn(rng, document, rng.choice(schema[several]))
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    match schema.get("type"):
+        case "object":
+            fields = schema.get("properties", {})
+            return {name: drawn(rng, document, one) for name, one in fields.items() if rng.random() < 0.9}
+        case "array":
+            return [drawn(rng, document, schema.get("items", {})) for _ in range(rng.randrange(4))]
+        case "boolean":
+            return rng.random() < 0.5
+        case "integer" | "number":
+            return rng.choice([0, 1, -1, 7, 200, 201, 2**31, 2**63, 1.5])
+        case _:
+            return rng.choice(WORDS)
+
+
+async def ask_at_random(world: World, client: httpx.AsyncClient, rng: random.Random, count: int) -> dict[int, int]:
+    """Return how often each status was answered."""
+    document = openapi_of(world.app)
+    operations = [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if path != STREAM and not (path == "/api/v1/session" and method != "get")
+    ]
+    statuses: dict[int, int] = {}
+    for number in range(count):
+        method, path, operation = rng.choice(operations)
+        query: dict[str, str] = {}
+        for parameter in operation.get("parameters", []):
+            value = str(drawn(rng, document, parameter["schema"]))
+            if parameter["in"] == "path":
+                path = path.replace(
+                    "{" + parameter["name"] + "}", httpx.URL("", params={"x": value}).query[2:].decode()
+                )
+            elif rng.random() < 0.6:
+                query[parameter["name"]] = value
+        body = operation.get("requestBody")
+        fields = None if body is None else drawn(rng, document, body["content"]["application/json"]["schema"])
+        content = None if body is None else encoded(rng, fields)
+        answer = await client.request(
+            method, path, params=query, content=content, headers={"Content-Type": "application/json"}
+        )
+        statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+        assert answer.status_code < 500, f"request {number}: {method} {path} {query} {content!r}: {answer.text}"
+        if answer.status_code >= 400:
+            assert answer.json()["detail"], (method, path)
+            assert "Traceback" not in answer.text
+    return statuses
+
+
+def encoded(rng: random.Random, fields: Any) -> bytes:
+    if rng.random() < 0.03:
+        return rng.randbytes(30)
+    return json.dumps(fields).encode()
+
+
+async def fuzz(directory: Path, count: int) -> None:
+    seed = random.randrange(1 << 32)
+    sys.stdout.write(f"seed {seed}\n")
+    rng = random.Random(seed)
+    async with with_server(directory) as world:
+        # Whoever asks must stay, whatever was asked: roles and accounts are changed by these requests too.
+        world.desk.accounts.add("root", world.desk.accounts.people[-1].role, "x", 0)
+        for _ in range(count // 100):
+            async with world.client("root") as client:
+                statuses = await ask_at_random(world, client, rng, 100)
+                assert statuses
+                if world.desk.accounts.person("root") is None:
+                    world.desk.accounts.add("root", world.desk.accounts.people[-1].role, "x", 0)
+        assert (await world.grab("u-after")) in {"granted", "closed", "missed"}
+
+
+async def test_requests_at_random_find_no_fault(tmp_path: Path) -> None:
+    await fuzz(tmp_path, REQUESTS)
+
+
+@pytest.mark.soak
+async def test_ten_thousand_requests_at_random_find_no_fault(tmp_path: Path) -> None:
+    await fuzz(tmp_path, REQUESTS_SOAK)
