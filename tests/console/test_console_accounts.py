@@ -143,11 +143,10 @@ async def test_a_second_factor_is_asked_for_and_no_code_is_good_twice(tmp_path: 
         with_password(world, "olga")
         secret = new_secret()
         world.desk.accounts.change("olga", totp=secret)
-        fields = {"name": "olga", "password": PASSWORD}
-        await post(client, "/session", 401, **fields)
+        await post(client, "/session", 401, name="olga", password=PASSWORD)
         code = code_at(secret, world.desk.now_s() // STEP_S)
-        await post(client, "/session", code=code, **fields)
-        await post(client, "/session", 401, code=code, **fields)
+        await post(client, "/session", name="olga", password=PASSWORD, code=code)
+        await post(client, "/session", 401, name="olga", password=PASSWORD, code=code)
 
 
 def test_codes_are_those_of_rfc_6238() -> None:

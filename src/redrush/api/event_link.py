@@ -17,7 +17,6 @@ from redrush.control.control_access import load_address, load_token
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.control.orders import BoardOrder, ReadLog, request_of
-from redrush.core.sets.address import Address
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import ControlAddress, ControlUnreachable, ask
 from redrush.operate.campaigns import list_campaigns
@@ -52,16 +51,11 @@ class EventLink:
         deployment = self.deployment
         if deployment is None:
             return {"server": msgspec.structs.replace(self.address(), prefix="/v1")}
-        found = {"control": msgspec.structs.replace(control_role_of(deployment), prefix="/v1")}
-        gate = deployment.gate.control
-        for number in range(max(deployment.gate.workers, deployment.gate.count)):
-            found[f"gate-{number + 1}"] = ControlAddress(gate.host, gate.port + number)
-        for role in ("settle", "query"):
-            found[role] = _plain(deployment.controls[role])
-        recorder = deployment.controls["recorder"]
-        for number, spec in enumerate(deployment.sets):
-            found[f"recorder-{spec.id}"] = ControlAddress(recorder.host, recorder.port + number)
-        return found
+        control = msgspec.structs.replace(control_role_of(deployment), prefix="/v1")
+        if deployment.processes:
+            named = {name: ControlAddress(one.host, one.port) for name, one in deployment.processes.items()}
+            return {**named, "control": control}
+        return {"control": control, **_by_the_tables(deployment)}
 
     async def get(self, path: str, address: ControlAddress | None = None) -> dict[str, Any]:
         """Return the fields of a GET, within a second. RedrushError if it is not answered, or refused."""
@@ -114,5 +108,11 @@ class Links:
         return EventLink(directory_of(self.data_dir, campaign))
 
 
-def _plain(address: Address) -> ControlAddress:
-    return ControlAddress(address.host, address.port)
+def _by_the_tables(deployment: DeploymentFile) -> dict[str, ControlAddress]:
+    """Return where the other roles' control ports are if all run on one machine: workers and recorders have the next
+    ones."""
+    gate, recorder = deployment.gate.control, deployment.controls["recorder"]
+    first = {f"gate-{number + 1}": (gate, number) for number in range(deployment.gate.workers)}
+    first |= {f"recorder-{spec.id}": (recorder, number) for number, spec in enumerate(deployment.sets)}
+    first |= {role: (deployment.controls[role], 0) for role in ("settle", "query")}
+    return {name: ControlAddress(at.host, at.port + number) for name, (at, number) in first.items()}

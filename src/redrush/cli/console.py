@@ -11,6 +11,8 @@ from redrush.errors import ConfigError
 from redrush.extras import require
 
 if TYPE_CHECKING:
+    import asyncio
+
     from redrush.api.accounts import Accounts
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
@@ -38,12 +40,9 @@ def console(  # noqa: PLR0913, PLR0917 - options of one command
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): it speaks TLS.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     behind_tls: Annotated[bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS.")] = False,
-    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Run the operators' pages and the admin API, until SIGTERM. An event goes on without it, and notices nothing."""
     require("console", "redrush console")
-    import os
-
     from redrush.console.run import ConsoleOptions, run_console
 
     options = ConsoleOptions(
@@ -53,19 +52,60 @@ def console(  # noqa: PLR0913, PLR0917 - options of one command
         cert=cert,
         key=key,
         behind_tls=behind_tls,
-        parent=os.getppid() if with_parent else None,
     )
 
-    def announce(address: "Address", admin: str | None, password: str | None) -> None:
+    def announce(address: "Address", password: str | None) -> None:
         scheme = "http" if cert is None else "https"
         if password is not None:
-            sys.stderr.write(f"first account, told only now: name {admin}, password {password}\n")
+            _tell(password)
         sys.stderr.write(f"console {scheme}://{address}\n")
         sys.stderr.flush()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 
     run_console(_directory(data, deploy), deploy, options, announce)
+
+
+def control_port_beside(port: int | None, control_port: int | None) -> int | None:
+    """Return the control port of a server beside which a console runs on `port`, which asks it: any, if none is given.
+    `port` None: no console runs. ConfigError, with what installs it, if there is none to run."""
+    if port is None:
+        return control_port
+    require("console", "a server with --console-port")
+    return 0 if control_port is None else control_port
+
+
+def tell_first_admin(data_dir: "DataDir", port: int | None) -> None:
+    """Make the first account of a directory if there is none, and tell its password: a child could tell it only to its
+    log. `port` as above."""
+    if port is None:
+        return
+    from redrush.api.accounts import Accounts
+    from redrush.api.desk import first_admin
+    from redrush.wiring.clock import system_clock
+
+    password = first_admin(Accounts(data_dir.accounts), system_clock().now_us() // 1_000_000)
+    if password is not None:
+        _tell(password)
+
+
+def begin_beside(data: Path, port: int | None) -> None:
+    """Keep the console of a directory running beside the server of this loop. `port` as above."""
+    if port is None:
+        return
+    from redrush.processes.console_child import console_child, keep_beside
+    from redrush.watch.log import server_log
+
+    _KEPT.extend(keep_beside(console_child(data, port), data, server_log()))
+    sys.stderr.write(f"console http://127.0.0.1:{port}\n")
+
+
+_KEPT: "list[asyncio.Task[None]]" = []
+"""What keeps consoles running: a loop holds its tasks by weak references."""
+
+
+def _tell(password: str) -> None:
+    sys.stderr.write(f"first account of the console, told only now: name admin, password {password}\n")
 
 
 def _directory(data: Path | None, deploy: Path | None) -> "DataDir":

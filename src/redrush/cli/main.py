@@ -19,7 +19,16 @@ from redrush.cli.login_keys import login_key_app
 from redrush.cli.operators import operator_app
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.sets import set_app
-from redrush.cli.shared_options import JsonOption, KeysFromOption, LanguageOption, keys_source, show, warn, who_is
+from redrush.cli.shared_options import (
+    ConsolePortOption,
+    JsonOption,
+    KeysFromOption,
+    LanguageOption,
+    keys_source,
+    show,
+    warn,
+    who_is,
+)
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
@@ -143,6 +152,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         Path | None, typer.Option(metavar="FILE", help="Certificate of the control port (PEM): it speaks TLS.")
     ] = None,
     control_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    console_port: ConsolePortOption = None,
     keys_from: KeysFromOption = None,
     payments: Annotated[Path | None, typer.Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
@@ -154,6 +164,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     if detach:
         background.serve_detached(data)
         return
+    control_port = console.control_port_beside(console_port, control_port)
     from redrush.config import load_campaign_file, load_payments_file
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
@@ -168,6 +179,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         for name, number in bound.items():
             scheme = "https" if name == "control" and control_cert is not None else "http"
             sys.stderr.write(f"{name} {scheme}://{Address(hosts[name], number)}\n")
+        console.begin_beside(data, console_port)
         sys.stderr.flush()
         _print("ready")
         sys.stdout.flush()
@@ -182,6 +194,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         check_addition(campaign, directory, first.id)
 
     def add_others() -> None:
+        console.tell_first_admin(directory, console_port)
         for campaign in others:
             warn(add_campaign(campaign, directory, Holder(who_is(None)), "serve", source).doubts)
 

@@ -31,6 +31,10 @@ KeysFromOption = Annotated[
         help="Directory of another event, or a deployment file: its keys, so that tickets issued there are good here.",
     ),
 ]
+ConsolePortOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, metavar="N", help="Run the operators' pages, too, on this port of the loopback."),
+]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 WhoOption = Annotated[
     str | None,

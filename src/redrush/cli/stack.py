@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redrush.cli.background import announce_detached, without_detach
-from redrush.cli.shared_options import KeysFromOption, keys_source
+from redrush.cli.console import control_port_beside, tell_first_admin
+from redrush.cli.shared_options import ConsolePortOption, KeysFromOption, keys_source
 from redrush.errors import RedrushError
 from redrush.extras import require
 from redrush.stack.limits import GATES_MAX, REPLICAS_MAX, SETS_MAX
@@ -33,6 +34,7 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     control_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the control role: /readyz, /metrics; 0: any free one.")
     ] = 0,
+    console_port: ConsolePortOption = None,
     keys_from: KeysFromOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
 ) -> None:
@@ -53,8 +55,18 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         _fail_if_withheld(withheld_at_start(stack))
         return
-    options_ = StackOptions(sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port)
-    run_stack(campaign, StackDir(data), options_, _announce, keys_source(keys_from))
+    control_port = control_port_beside(console_port, control_port) or 0
+    options_ = StackOptions(
+        sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port, console_port=console_port
+    )
+
+    def tell(plan: "StackPlan") -> None:
+        tell_first_admin(StackDir(data).event, console_port)
+        if console_port is not None:
+            sys.stderr.write(f"console http://127.0.0.1:{console_port}\n")
+        _announce(plan)
+
+    run_stack(campaign, StackDir(data), options_, tell, keys_source(keys_from))
 
 
 def _fail_if_withheld(withheld: dict[str, str]) -> None:

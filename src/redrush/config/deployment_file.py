@@ -150,6 +150,9 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     """Where the control port of each role is, by its name."""
     control: ControlSection
     query: QuerySection
+    processes: Mapping[str, Address] = {}
+    """Where the control port of each process is, by a name for people: for the console. Empty: as the roles' own tables
+    say, on one machine."""
     admission: AdmissionTable = AdmissionTable()
     """What these gates do otherwise than the campaign says, as `audience`, `gate.limits` and `limits` are."""
 
@@ -217,6 +220,9 @@ class _Reading:
                 address=_listening("query.port", file.query.host, file.query.port),
                 control=_control("query", file.query),
             ),
+            processes={
+                name: _address(f"console.processes.{name}", address) for name, address in file.console.processes.items()
+            },
             admission=file.admission,
         )
 

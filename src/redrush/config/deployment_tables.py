@@ -91,6 +91,10 @@ class QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     control_port: int = role_named("query").control_port
 
 
+class ConsoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    processes: dict[str, str] = {}
+
+
 class FixedTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     event: EventTable
     set: list[SetTable]
@@ -99,6 +103,7 @@ class FixedTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limits: LimitsTable = LimitsTable()
     control: ControlTable = ControlTable()
     query: QueryTable = QueryTable()
+    console: ConsoleTable = ConsoleTable()
     admission: AdmissionTable = AdmissionTable()
 
 

@@ -1,12 +1,9 @@
 """The console as a process: the admin API and its pages on one port, until it is told to end.
 
-It holds no truth and nobody waits for it: killing it changes nothing about an event. Whoever starts it as a child of a
-server gives it `parent`: then it ends with that.
+It holds no truth and nobody waits for it: killing it changes nothing about an event.
 """
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,7 +23,6 @@ from redrush.wiring.clock import system_clock
 CONNECTIONS_MAX: Final = 256
 GRACE_S: Final = 1
 """How long open streams may take to end; they begin anew at the next start."""
-PARENT_LOOK_S: Final = 1.0
 
 
 class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +36,6 @@ class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
     behind_tls: bool = False
     """A proxy in front of it speaks TLS."""
-    parent: int | None = None
-    """The process that it ends with."""
 
     @property
     def secure(self) -> bool:
@@ -59,8 +53,8 @@ class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-Announce = Callable[[Address, str | None, str | None], None]
-"""Hears where it answers, and the first admin's name and password, if they were made now."""
+Announce = Callable[[Address, str | None], None]
+"""Hears where it answers, and the first admin's password, if it was made now."""
 
 
 def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions, announce: Announce) -> None:
@@ -88,20 +82,8 @@ def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions,
     )
 
     async def main() -> None:
-        watching = asyncio.create_task(_end_with(options.parent, server))
-        announce(Address(options.host, reserved.port), "admin" if password else None, password)
+        announce(Address(options.host, reserved.port), password)
         await server.serve(sockets=reserved.sockets)
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
 
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(main())
-
-
-async def _end_with(parent: int | None, server: uvicorn.Server) -> None:
-    """Tell the server to end once its parent is another one: then who started it is gone."""
-    while parent is not None and os.getppid() == parent:
-        await asyncio.sleep(PARENT_LOOK_S)
-    if parent is not None:
-        server.should_exit = True

@@ -26,6 +26,8 @@ class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
     gates: int
     port: int
     control_port: int
+    console_port: int | None = None
+    """None: no console is run beside it."""
 
 
 class SetPlan(msgspec.Struct, frozen=True):
@@ -153,7 +155,18 @@ def deployment_text(plan: StackPlan, stack: StackDir) -> str:
         f"{duty} = {{ user = {_toml(user_of(duty))}, password = {{ file = {_toml(_relative(stack, duty))} }} }}\n"
         for duty in Duty
     )
-    return f"{head}{sets}\n[valkey]\n{logins}{''.join(_role_text(row, plan) for row in ROLES)}"
+    roles = "".join(_role_text(row, plan) for row in ROLES)
+    return f"{head}{sets}\n[valkey]\n{logins}{roles}{_console_text(plan)}"
+
+
+def _console_text(plan: StackPlan) -> str:
+    """Return where the console finds each process."""
+    named = {
+        f"{row.name}-{number}" if len(plan.controls[row.name]) > 1 else row.name: port
+        for row in ROLES
+        for number, port in enumerate(plan.controls[row.name], start=1)
+    }
+    return "\n[console.processes]\n" + "".join(f'{_toml(name)} = "{HOST}:{port}"\n' for name, port in named.items())
 
 
 def _role_text(row: RoleRow, plan: StackPlan) -> str:

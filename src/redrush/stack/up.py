@@ -24,6 +24,7 @@ from redrush.errors import ConfigError, RedrushError
 from redrush.http.ask import lacking
 from redrush.http.ending import when_told_to_stop
 from redrush.operate.set_orders import describe_sets
+from redrush.processes.console_child import console_child
 from redrush.processes.loopback import HOST
 from redrush.processes.names import ProcessName, process_name
 from redrush.processes.postgres_server import PostgresServer
@@ -136,6 +137,9 @@ class _Stack:
         if whole:
             await self._until_ready(plan)
         announce(plan)
+        if self._options.console_port is not None:
+            child = console_child(self._stack.root, self._options.console_port)
+            await self._supervisor.start([child], until_ready=False)
         await self._supervisor.watch()
 
     async def _note_ends(self) -> None:
