@@ -7,12 +7,12 @@ Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configura
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from redrush import __version__
-from redrush.cli import background, backups, beginning, console, drills, outermost, paying, roles
+from redrush.cli import background, backups, beginning, console, drills, outermost, paying, proving, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.campaigns import campaign_app
 from redrush.cli.login_keys import login_key_app
@@ -32,14 +32,10 @@ from redrush.cli.shared_options import (
 from redrush.cli.stack import stack_app
 from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
-from redrush.core.identity.user_ids import normalised
 from redrush.errors import RedrushError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from redrush.config import DeploymentFile
-    from redrush.settle.export import Format
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,8 +43,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
-app.add_typer(export_app, name="export")
 app.add_typer(switch_app, name="switch")
 app.add_typer(playbook_app, name="playbook")
 app.add_typer(stack_app, name="stack")
@@ -62,14 +56,11 @@ background.add_to(app)
 backups.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
+proving.add_to(app)
 paying.add_to(app)
 console.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-OptionalDataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-EvidenceOption = Annotated[
-    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
-]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
 
 
@@ -248,110 +239,6 @@ def ticket(
     finally:
         if kept is not None:
             kept.unlink()
-
-
-def _deployment_of(data: Path | None, deploy: Path | None) -> "Callable[[Callable[[DeploymentFile], Any]], Any] | None":
-    """Return what gives the evidence of a deployment to a function; None if `data` is of a single server.
-
-    Wrong usage unless exactly one of them is given.
-    """
-    from redrush.control.data_dir import DataDir
-
-    if (data is None) == (deploy is None):
-        raise typer.BadParameter("say where: --data DIR, or --deploy FILE for servers that run elsewhere")
-    if deploy is not None:
-        from redrush.config import load_deployment_file
-
-        deployment = load_deployment_file(deploy)
-        return lambda work: work(deployment)
-    assert data is not None
-    if not DataDir(data).deployment.is_file():
-        return None
-    from redrush.stack.evidence import with_servers
-    from redrush.stack.stack_dir import StackDir
-
-    return lambda work: with_servers(StackDir(data), work)
-
-
-@export_app.command("grants")
-def export_grants(
-    data: OptionalDataOption = None,
-    deploy: EvidenceOption = None,
-    format_: Annotated[
-        Literal["jsonl", "csv"] | None,
-        typer.Option("--format", help="A JSON object (the default) or a CSV row a grant."),
-    ] = None,
-    for_: Annotated[
-        Literal["programs", "spreadsheets"],
-        typer.Option("--for", help="Spreadsheets get CSV in which ids stay text and nothing is a formula."),
-    ] = "programs",
-) -> None:
-    """Write every grant, one a line, in order of being granted. Works while the event runs."""
-    print_data_as_utf8()
-    if for_ == "spreadsheets":
-        if format_ == "jsonl":
-            raise typer.BadParameter("--for spreadsheets is CSV; leave --format out")
-        form: Format = "spreadsheet"
-    else:
-        form = format_ or "jsonl"
-    if (deployment_of := _deployment_of(data, deploy)) is not None:
-        from redrush.operate.deployment_reports import export_deployment
-
-        deployment_of(lambda deployment: export_deployment(deployment, form, sys.stdout))
-        return
-    from redrush.control.data_dir import DataDir
-    from redrush.operate.data_dir_reports import export_grants as write
-
-    assert data is not None
-    write(DataDir(data), form, sys.stdout)
-
-
-@app.command("find", context_settings={"ignore_unknown_options": True})
-def find_grants(
-    user: Annotated[str, typer.Argument(help="User id, exactly as in the ticket; -- before one with -h or --.")],
-    data: OptionalDataOption = None,
-    deploy: EvidenceOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what a user was granted, with the receipts, for a help desk. Exit code 1 if nothing was."""
-    user = normalised(user)
-    if (deployment_of := _deployment_of(data, deploy)) is not None:
-        from redrush.operate.deployment_reports import find_in_deployment
-
-        found, doubts = deployment_of(lambda deployment: find_in_deployment(deployment, user))
-        warn(doubts)
-    else:
-        from redrush.control.data_dir import DataDir
-        from redrush.operate.data_dir_reports import find_in_data_dir
-
-        assert data is not None
-        found = find_in_data_dir(DataDir(data), user)
-    import msgspec
-
-    show(msgspec.to_builtins(found), found.lines(), as_json=as_json)
-    if not found.grants:
-        raise SystemExit(1)
-
-
-@app.command()
-def reconcile(data: OptionalDataOption = None, deploy: EvidenceOption = None, as_json: JsonOption = False) -> None:
-    """Re-derive every total from the journal alone and hold the ledger against it."""
-    if (deployment_of := _deployment_of(data, deploy)) is not None:
-        from redrush.operate.deployment_reports import reconcile_deployment
-
-        report = deployment_of(reconcile_deployment)
-    else:
-        from redrush.control.data_dir import DataDir
-        from redrush.operate.data_dir_reports import reconcile_data_dir
-
-        assert data is not None
-        report = reconcile_data_dir(DataDir(data))
-    if as_json:
-        _print_json(report.to_json())
-    else:
-        _print(report.to_text())
-    if not report.ok:
-        raise SystemExit(1)
 
 
 @app.command("verify-receipt")
