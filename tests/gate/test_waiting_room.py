@@ -322,8 +322,8 @@ async def test_a_crowd_goes_in_through_one_gate_at_the_pace_and_nobody_before_th
         entered: list[str] = []
         for step in range(5 * 10):
             gate.at(OPENS_US + step * SECOND_US // 5)
-            told = room.places.told()
-            room.places.heard(told, enough=serving.hear("g", told), serving=serving.serving)
+            told = room.places.told(gate.clock.now_us)
+            room.places.heard(told, enough=serving.hear("g", told, gate.clock.now_us), serving=serving.serving)
             serving.move(gate.clock.now_us, 20.0)
             room.show(serving.state())
             for user in order[len(entered) : len(entered) + 12]:
@@ -334,5 +334,5 @@ async def test_a_crowd_goes_in_through_one_gate_at_the_pace_and_nobody_before_th
                     entered.append(user)
         assert entered == order[: len(entered)]
         assert len(entered) == pytest.approx(20 * 10, rel=0.1)
-        serving.hear("g", room.places.told())
+        serving.hear("g", room.places.told(gate.clock.now_us), gate.clock.now_us)
         assert serving.entered == len(entered)

@@ -4,7 +4,7 @@ Whoever has the switchboard moves the lines, so there is one `serving` of each: 
 form, the control role of a stack. The rules are in `redrush.core.rush.serving`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +27,10 @@ class _Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Lines:
     """See the module. Lives on the event loop; no call waits for anything."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, now_us: Callable[[], int], stand_until_us: int = 0) -> None:
+        """The lines stand until then: by that time all gates must have told of whom they have."""
+        self._stand_until_us = stand_until_us
+        self._now_us = now_us
         self._lines: dict[str, Serving] = {}
         self._states: dict[str, LineState] = {}
         self._gates: dict[str, None] = {}
@@ -45,33 +48,38 @@ class Lines:
             else:
                 line.set_times(round_.opens_us, round_.closes_us)
 
-    def restore(self, kept: Mapping[str, Kept], now_us: int) -> None:
+    def restore(self, kept: Mapping[str, Kept]) -> None:
         """Go on where the lines stood when a life before this one ended."""
         for round_id, one in kept.items():
             if round_id in self._lines:
-                self._lines[round_id].restore(one, now_us)
+                self._lines[round_id].restore(one, self._now_us())
 
-    def __bool__(self) -> bool:
-        return bool(self._lines)
+    @property
+    def rounds(self) -> list[str]:
+        """Those that have a line."""
+        return list(self._lines)
 
     def hear(self, gate: str, told: Mapping[str, Told]) -> dict[str, bool]:
         """Take what a life of a gate has counted; return of which lines that was enough, and not the whole is wanted
         next time."""
+        now_us = self._now_us()
         self._gates.pop(gate, None)
         self._gates[gate] = None
         if len(self._gates) > GATES_MAX:
             self._forget(next(iter(self._gates)))
-        return {
-            round_id: self._lines[round_id].hear(gate, one) for round_id, one in told.items() if round_id in self._lines
-        }
+        known = {round_id: one for round_id, one in told.items() if round_id in self._lines}
+        return {round_id: self._lines[round_id].hear(gate, one, now_us) for round_id, one in known.items()}
 
     def _forget(self, gate: str) -> None:
         del self._gates[gate]
         for line in self._lines.values():
             line.forget(gate)
 
-    def move(self, now_us: int, snapshot: Snapshot, room: float = 1.0) -> None:
+    def move(self, snapshot: Snapshot, room: float = 1.0) -> None:
         """Call whose turn it is. `room` is the share of the pace that what is behind the lines can take."""
+        now_us = self._now_us()
+        if now_us < self._stand_until_us:
+            room = 0.0
         for round_id, line in self._lines.items():
             if line_pace_of(round_id) in snapshot.values:
                 pace = snapshot.number(line_pace_of(round_id)) or 0.0
@@ -98,7 +106,7 @@ class Lines:
 
     async def _take(self, fields: Fields, _who: str) -> tuple[int, dict[str, Any]]:
         try:
-            telling = msgspec.convert(fields, _Telling, strict=False)
+            telling = msgspec.convert(fields, _Telling, str_keys=True)
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"gate": "…", "lines": {{round: counts, …}}}}: {fault}'}
         enough = self.hear(telling.gate, telling.lines)

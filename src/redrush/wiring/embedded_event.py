@@ -165,7 +165,7 @@ class EmbeddedEvent:
         )
         self._run_rules()
         self.lines = OwnLines(
-            Lines(self.sealed.campaign),
+            Lines(self.sealed.campaign, self._clock.now_us),
             LineFiles(self.data_dir),
             lambda: self.gate.waiting_rooms,
             self._clock.now_us,

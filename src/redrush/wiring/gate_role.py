@@ -9,6 +9,7 @@ import msgspec
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.control.audience_additions import AudienceFollower
+from redrush.control.control_access import load_token_if_any
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.user_list import read_users
@@ -29,8 +30,9 @@ from redrush.http.workers import run_workers
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
 from redrush.wiring.clock import system_clock
-from redrush.wiring.following import Knowing, Reporting, listen_to_switches
+from redrush.wiring.following import Knowing, Reporting, control_of, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
+from redrush.wiring.lines import LinesElsewhere
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, surroundings
 from redrush.wiring.role_process import run_role
@@ -105,6 +107,16 @@ class GateRole:
         readings = GateReadings(gate, asyncio.get_running_loop().time)
         self._parts.add("clock watch", clocks.run())
         self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
+        token = load_token_if_any(data_dir)
+        if gate.waiting_rooms and token is not None:
+            lines = LinesElsewhere(
+                lambda: gate.waiting_rooms,
+                now_us,
+                control_of(self._around),
+                token,
+                self._troubles.listener("the lines"),
+            )
+            self._parts.add("lines", lines.run())
         self._knowing = Knowing(self._around, self._stores)
         self._parts.add("knowing", self._knowing.run())
         if self._audience is not None:

@@ -50,6 +50,7 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import shown_by
 from redrush.wiring.dependencies import dependency_figures
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
+from redrush.wiring.lines import LinesOfAll
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import Announce, Offstage, Parts, Role, Surroundings, ready_unless, surroundings
@@ -232,7 +233,8 @@ class ControlRole(Offstage):
         self._wardens = Wardens(around, self._stores, around.log.warning)
         stock = StockApi(lambda: campaign, lambda: self._stores, around.sets_of)
         of_sets = self._wardens.operations(self._operating.board, self._lack).operations()
-        self._operating.serve_on(control, [*of_sets, *stock.operations()])
+        lines = LinesOfAll(around, self._operating, board_dir, self._troubles.listener("the lines"))
+        self._operating.serve_on(control, [*of_sets, *stock.operations(), *lines.operations()])
         self._operating.announce(
             around.control.host,
             around.control.port or None,
@@ -262,6 +264,7 @@ class ControlRole(Offstage):
         self._clocks = ClockWatch("this control role", around.clock, times_of(self._stores), around.log)
         self._operating.board.follow(self._clocks.apply)
         self._parts.add("clock watch", self._clocks.run())
+        await lines.start(self._parts)
         self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())

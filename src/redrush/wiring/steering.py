@@ -38,9 +38,11 @@ from redrush.http.sockets import Reserved
 from redrush.http.timed import Timed
 from redrush.wiring.control_tls import Shown, control_address
 
-CONTROL_LIMITS: Final = Limits(connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0)
+CONTROL_LIMITS: Final = Limits(
+    connections_max=WATCHES_MAX + OPERATIONS_MAX + GUESTS_MAX, claim_deadline_s=30.0, body_bytes_max=65_536
+)
 """Of a control port: guests, and whoever has the token: operators, and processes that wait for the next change for
-longer than a claim may take."""
+longer than a claim may take. What a gate tells of a long line is some 44 KB (`redrush.gate.rush.places`)."""
 
 
 def operation_failed(log: Any) -> Callable[[Exception], None]:

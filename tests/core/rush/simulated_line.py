@@ -43,8 +43,9 @@ class Gate:
             bucket = bucket_of(place)
             self.late[bucket] = self.late.get(bucket, 0) + 1
 
-    def told(self) -> Told:
+    def told(self, now_us: int) -> Told:
         return Told(
+            until_us=now_us,
             whole=self.whole,
             early=len(self.early),
             joined_late=self.joined_late,
@@ -87,7 +88,7 @@ class Room:
 
     def step(self, now_us: int) -> None:
         for number, gate in enumerate(self.gates):
-            self.serving.hear(f"g{number}", gate.told())
+            self.serving.hear(f"g{number}", gate.told(now_us), now_us)
         self.serving.move(now_us, self.pace, paused=self.paused)
         self.state = self.serving.state(paused=self.paused)
         while self.waiting and self.waiting[0] <= self.state.serving:

@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from redrush.core.rush.line import NEVER, START, Order, drawn_place
-from redrush.core.rush.serving import HASTE_MAX, MOVES_PER_S, Serving, Told
+from redrush.core.rush.serving import HASTE_MAX, MOVES_PER_S, SILENT_US, Serving, Told
 from redrush.core.rush.turnout import SHARE_MIN
 from tests.core.rush.simulated_line import KEY, OPENS_US, SECOND_US, STEP_US, Room, terms
 
@@ -86,11 +87,12 @@ def test_the_pace_may_be_changed() -> None:
 
 def test_room_behind_the_line_slows_it() -> None:
     serving = Serving(terms(pace_per_s=100.0), OPENS_US, OPENS_US + 600 * SECOND_US)
-    serving.hear("g", Told(whole=True, early=100_000))
+    serving.hear("g", Told(whole=True, early=100_000), OPENS_US)
     for step in range(20 * MOVES_PER_S):
         serving.move(OPENS_US + step * STEP_US, 100.0, room=0.25)
         called = 100_000 * serving.serving / START
-        serving.hear("g", Told(early=100_000, came=(int(called),)))  # everybody comes at once
+        now_us = OPENS_US + step * STEP_US
+        serving.hear("g", Told(early=100_000, came=(int(called),)), now_us)  # everybody comes at once
     assert called == pytest.approx(25 * 20, rel=0.02)
     before = serving.serving
     serving.move(OPENS_US + 20 * SECOND_US, 100.0, room=0.0)
@@ -117,18 +119,35 @@ def test_a_restart_goes_on_where_the_line_stood() -> None:
     room.serving = Serving(room.terms, OPENS_US, OPENS_US + 7_200 * SECOND_US)
     room.serving.restore(kept, OPENS_US + 10 * SECOND_US)
     for gate in room.gates:
-        assert not room.serving.hear("g0", Told(early=len(gate.early))), "the whole is wanted of a gate that is new"
+        told = gate.told(OPENS_US + 10 * SECOND_US)
+        part = msgspec.structs.replace(told, whole=False)
+        assert not room.serving.hear("g0", part, told.until_us), "the whole is wanted of a gate that is new"
     room.run(10, 12)
     assert room.state.serving > served
     assert room.state.joined == 5_000
     assert room.rate(10, 12) <= 2 * 100
 
 
+def test_the_line_does_not_pass_what_a_gate_has_yet_to_tell_unless_it_is_silent_for_long() -> None:
+    serving = Serving(terms(order=Order.FIFO), OPENS_US, OPENS_US + 600 * SECOND_US)
+    silent_from_us = OPENS_US + SECOND_US
+    for step in range(30):
+        now_us = OPENS_US + step * STEP_US
+        serving.hear("a", Told(whole=True, until_us=now_us), now_us)
+        if now_us <= silent_from_us:
+            serving.hear("b", Told(whole=True, until_us=now_us), now_us)
+        serving.move(now_us, 100.0)
+        if now_us - silent_from_us <= SILENT_US:
+            assert serving.serving < silent_from_us
+    assert serving.serving > silent_from_us + SILENT_US
+
+
 def test_when_suddenly_nobody_comes_the_calls_are_bounded() -> None:
     serving = Serving(terms(pace_per_s=100.0), OPENS_US, OPENS_US + 600 * SECOND_US)
-    serving.hear("g", Told(whole=True, early=1_000_000))
+    serving.hear("g", Told(whole=True, early=1_000_000), OPENS_US)
     before = 0
     for step in range(60 * MOVES_PER_S):
+        serving.hear("g", Told(early=1_000_000), OPENS_US + step * STEP_US)
         serving.move(OPENS_US + step * STEP_US, 100.0)
         assert serving.serving - before <= 1.01 * HASTE_MAX * 100 / MOVES_PER_S / SHARE_MIN * START / 1_000_000
         before = serving.serving
@@ -142,9 +161,11 @@ def test_a_restart_that_has_heard_of_nobody_calls_nobody() -> None:
 
 def test_a_report_that_was_lost_is_made_up_for_and_one_told_twice_counts_once() -> None:
     serving = Serving(terms(), OPENS_US, OPENS_US + 600 * SECOND_US)
-    assert serving.hear("g", Told(whole=True, early=10, joined_late=3, late={9_000_000_007: 3}, came=(2, 0)))
+    assert serving.hear("g", Told(whole=True, early=10, joined_late=3, late={9_000_000_007: 3}, came=(2, 0)), OPENS_US)
     for _ in range(2):
-        assert serving.hear("g", Told(early=15, joined_late=5, late={9_000_000_007: 4, 9_000_000_008: 1}, came=(2, 4)))
+        assert serving.hear(
+            "g", Told(early=15, joined_late=5, late={9_000_000_007: 4, 9_000_000_008: 1}, came=(2, 4)), OPENS_US
+        )
     assert (serving.joined, serving.entered) == (20, 4)
     serving.forget("g")
     assert serving.joined == 20
@@ -152,9 +173,9 @@ def test_a_report_that_was_lost_is_made_up_for_and_one_told_twice_counts_once() 
 
 def test_the_line_is_closed_at_the_number_that_was_set() -> None:
     serving = Serving(terms(places_max=12), OPENS_US, OPENS_US + 600 * SECOND_US)
-    serving.hear("g", Told(whole=True, early=11))
+    serving.hear("g", Told(whole=True, early=11), OPENS_US)
     assert not serving.state().closed
-    serving.hear("g", Told(early=12))
+    serving.hear("g", Told(early=12), OPENS_US)
     assert serving.state().closed
 
 

@@ -28,8 +28,8 @@ from redrush.core.rush.turnout import AGES_S, Turnout
 MOVES_PER_S: Final = 5
 BUCKET_US: Final = 200_000
 """Late comers are counted by so much time."""
-SETTLED_US: Final = 600_000
-"""How long after a moment all gates have told of who came by then."""
+SILENT_US: Final = 3_000_000
+"""A gate that was not heard for so long is waited for no more: the line goes on over those whom it has not told of."""
 CATCH_UP_S: Final = 1.0
 """Of the pace, what is caught up at most."""
 HASTE_MAX: Final = 2.0
@@ -46,8 +46,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What one gate has counted since it began: told again it changes nothing, and a report that is lost is made up for
     by the next."""
 
+    until_us: int = 0
+    """Everybody who came before this instant is counted here."""
     whole: bool = False
-    """Whether `late` has every bucket, and not only those in which people came since the last report that was heard."""
+    """Whether `late` begins with the first bucket, and not with the last one of the last report that was heard."""
     early: int = 0
     """Who has a drawn place."""
     joined_late: int = 0
@@ -82,6 +84,7 @@ class Serving:
         self.serving = NEVER
         self._turnout = Turnout(terms.grace_us / 1e6)
         self._told: dict[str, Told] = {}
+        self._heard_us: dict[str, int] = {}
         self._early = self._early_told = 0
         self._late: dict[int, int] = {}
         self._joined_late = self._joined_late_told = 0
@@ -98,9 +101,10 @@ class Serving:
 
     # -- what gates tell
 
-    def hear(self, gate: str, told: Told) -> bool:
+    def hear(self, gate: str, told: Told, now_us: int) -> bool:
         """Take what a gate has counted since it began; `gate` names that life of it. Returns whether that was enough:
         of a gate that is new here the whole is wanted first."""
+        self._heard_us[gate] = now_us
         before = self._told.get(gate)
         if before is None:
             if not told.whole:
@@ -130,6 +134,12 @@ class Serving:
     def forget(self, gate: str) -> None:
         """A gate is no more. Whom it counted stays counted."""
         self._told.pop(gate, None)
+        self._heard_us.pop(gate, None)
+
+    def _told_until(self, now_us: int) -> int:
+        """Return the instant up to which everybody is counted, as far as gates are heard."""
+        lately = [gate for gate, heard_us in self._heard_us.items() if now_us - heard_us <= SILENT_US]
+        return min((self._told[gate].until_us if gate in self._told else 0 for gate in lately), default=0)
 
     # -- calling
 
@@ -138,7 +148,8 @@ class Serving:
         since_us = 0 if self._moved_us is None else max(0, now_us - self._moved_us)
         self._moved_us = now_us
         self._turnout.pass_time(now_us / 1e6)
-        if self.opens_us <= now_us < self.closes_us and not paused and room > 0 and pace_per_s > 0:
+        heard = any(now_us - heard_us <= SILENT_US for heard_us in self._heard_us.values())
+        if self.opens_us <= now_us < self.closes_us and heard and not paused and room > 0 and pace_per_s > 0:
             pace = pace_per_s * min(1.0, room)
             # The first move is not one after a pause: what is due then is one move's worth.
             due_s = min(since_us / 1e6, CATCH_UP_S) if self.serving != NEVER else 1 / MOVES_PER_S
@@ -160,9 +171,9 @@ class Serving:
 
     def _advance(self, people: float, now_us: int) -> float:
         """Move `serving` over so many people, or all that there are; returns how many they were."""
-        left = people
+        left, until_us = people, self._told_until(now_us)
         if self.terms.order is Order.RANDOM and self.serving < START - 1:
-            if now_us < self.opens_us + SETTLED_US and not self._early:
+            if until_us < self.opens_us and not self._early:
                 return 0.0  # nobody has told yet of whom there is
             there = self._early * (1 - self.serving / START)
             if left < there:
@@ -170,14 +181,13 @@ class Serving:
                 return people
             left -= there
             self.serving = START - 1
-            if now_us < self.opens_us + SETTLED_US:
+            if until_us < self.opens_us:
                 self.serving = int((START - 1) * (1 - 1 / (self._early + 1)))  # there may be more of them
                 return people - left
-        horizon = now_us - SETTLED_US
         for bucket in sorted(self._late):
             begins = bucket * BUCKET_US
             ends = begins + BUCKET_US
-            if ends > horizon:
+            if ends > until_us:
                 return people - left
             count = self._late[bucket]
             passed = max(0, self.serving + 1 - begins) / BUCKET_US
@@ -188,8 +198,8 @@ class Serving:
             left -= there
             self.serving = max(self.serving, ends - 1)
             del self._late[bucket]
-        # Nobody waits: who comes now is called with the next move, and who came while that was not known, now.
-        self.serving = max(self.serving, horizon - 1)
+        # Nobody waits. A bucket that is not over yet is for the next move: who comes in it is still to be counted.
+        self.serving = max(self.serving, until_us // BUCKET_US * BUCKET_US - 1)
         return people - left
 
     def _age(self, now_us: int) -> None:

@@ -6,10 +6,11 @@ twice gets the same one, and counted how many there are, which moves the line.
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from redrush.core.rush.line import NEVER, LineState, Order, drawn_place
-from redrush.core.rush.serving import Told, bucket_of, no_one_came
+from redrush.core.rush.serving import BUCKET_US, Told, bucket_of, no_one_came
 from redrush.core.rush.turnout import age_of
 
 REMEMBERED_MAX: Final = 1 << 21
@@ -21,6 +22,10 @@ ENTERED_MAX: Final = 1 << 20
 
 FRESH_MAX: Final = 1 << 18
 """Places that wait to be written down; beyond it they are not."""
+
+
+TOLD_MAX: Final = 2_000
+"""Buckets in one report, some 44 KB; the next report goes on with those behind them."""
 
 
 class Places:
@@ -118,12 +123,14 @@ class Places:
 
     # -- what whoever moves the line is told
 
-    def told(self) -> Told:
-        """Return what was counted so far."""
-        recent = {
-            bucket: people for bucket, people in self._buckets.items() if self._whole or bucket >= self._heard_up_to
-        }
+    def told(self, now_us: int) -> Told:
+        """Return what was counted so far, at `now_us`."""
+        first = 0 if self._whole else self._heard_up_to
+        # They are in order of time.
+        recent = dict(islice((one for one in self._buckets.items() if one[0] >= first), TOLD_MAX))
+        whole = len(recent) < TOLD_MAX
         return Told(
+            until_us=now_us if whole else max(recent) * BUCKET_US,
             whole=self._whole,
             early=self._joined_early,
             joined_late=self._joined_late,
