@@ -130,6 +130,7 @@ def test_a_payout_that_arrives_is_cleared_and_one_that_fails_goes_back(book: Bil
     book.change([steps.after(bad, Failed("no such wallet"), TERMS, 40)])
     assert (net(book, "user:u1"), net(book, "payouts:bank")) == (-100, 0)
     assert (net(book, "clearing:bank"), net(book, "fees:bank")) == (102, -2)
+    assert (book.net_of("clearing:bank"), book.net_of("nobody")) == (102, 0)
     failed = book.find("payout", "g2")
     assert failed is not None
     assert (failed.state, failed.detail, failed.next_us) == (BillState.FAILED, "no such wallet", None)

@@ -2,9 +2,20 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from redrush.cli.shared_options import JsonOption, show
+from redrush.core.identity.user_ids import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redrush.operate.paying import Shown
+    from redrush.ports.bill_book import BillBook, BillState, KeptBill
+
+    Order = Callable[[BillBook, KeptBill, int], KeptBill]
 
 
 def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
@@ -52,6 +63,156 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
         raise ConfigError(f"--fault: {wrong}") from None
 
 
+payout_app = typer.Typer(no_args_is_help=True, help="What winners are paid: look, try again, hold, release.")
+bills_app = typer.Typer(no_args_is_help=True, help="Our bills and the provider's.")
+
+BookOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+PaymentsOption = Annotated[Path, typer.Option("--payments", metavar="FILE", help="Payments file (TOML).")]
+NumbersArgument = Annotated[list[str] | None, typer.Argument(metavar="NUMBER…", help="Numbers of payouts.")]
+
+
+@payout_app.command("list")
+def list_(
+    data: BookOption,
+    state: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="Only those: new, asked, pending, held, done, failed …"),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell of each payout: whose, how much, and where it is."""
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.paying import Shown, book_of, payouts
+
+    states = _states(state or [])
+    with book_of(DataDir(data)) as book:
+        shown = [Shown.of(bill) for bill in payouts(book, states, user)]
+    lines = [
+        visible(f"{one.number}  {one.state:<10} {one.amount:>12} {one.currency}  {one.user}  {one.detail}".rstrip())
+        for one in shown
+    ]
+    _show_all("payouts", shown, lines or ["there is no such payout"], as_json=as_json)
+
+
+@payout_app.command()
+def retry(
+    data: BookOption,
+    numbers: NumbersArgument = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that have failed or were cancelled.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Pay once more what has failed, or ask now about what waits. What is paid is never paid again."""
+    from redrush.operate import paying as orders
+    from redrush.ports.bill_book import BillState
+
+    _order(data, numbers, [BillState.FAILED, BillState.CANCELLED] if failed else [], orders.retry, as_json=as_json)
+
+
+@payout_app.command()
+def hold(
+    data: BookOption,
+    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    numbers: NumbersArgument = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let payouts wait for a person, as long as the provider has not heard of them."""
+    from redrush.operate import paying as orders
+
+    _order(data, numbers, [], lambda book, bill, now_us: orders.hold(book, bill, why, now_us), as_json=as_json)
+
+
+@payout_app.command()
+def release(
+    data: BookOption,
+    numbers: NumbersArgument = None,
+    held: Annotated[bool, typer.Option("--all", help="All that are held.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let held payouts go on."""
+    from redrush.operate import paying as orders
+    from redrush.ports.bill_book import BillState
+
+    _order(data, numbers, [BillState.HELD] if held else [], orders.release, as_json=as_json)
+
+
+@bills_app.command()
+def compare(
+    data: BookOption,
+    payments: PaymentsOption,
+    provider: Annotated[str | None, typer.Option(help="Whose bill; the only provider of the file by default.")] = None,
+    day: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Which day's; today's by default.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the ledger, our bills and the provider's bill of a day against each other. Exit code 1 if they differ."""
+    import msgspec
+
+    from redrush.config import load_payments_file
+    from redrush.control.data_dir import DataDir
+    from redrush.core.rush.instants import rfc3339
+    from redrush.errors import ConfigError
+    from redrush.operate.paying import book_of, compare_bills
+    from redrush.wiring.clock import system_clock
+
+    file, now_us = load_payments_file(payments), system_clock().now_us
+    if provider is None and len(file.providers) > 1:
+        raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
+    with book_of(DataDir(data)) as book:
+        found = compare_bills(book, file, provider or file.providers[0].name, day or rfc3339(now_us())[:10], now_us)
+    lines = [
+        f"{found.provider} {found.day}: {found.ours:,} bills of ours, {found.theirs:,} lines of theirs, "
+        f"difference {found.difference_minor} minor units"
+    ]
+    lines += [
+        f"  {one.kind} {one.number}: ours {one.ours_minor}, theirs {one.theirs_minor}; {one.says}"
+        for one in found.differences
+    ]
+    lines += [f"  and {found.unnamed:,} more"] if found.unnamed else []
+    show({"ok": found.ok, **msgspec.to_builtins(found)}, lines, as_json=as_json)
+    if not found.ok:
+        raise SystemExit(1)
+
+
+def _states(names: list[str]) -> "list[BillState]":
+    from redrush.errors import ConfigError
+    from redrush.ports.bill_book import BillState
+
+    try:
+        return [BillState(name) for name in names]
+    except ValueError as wrong:
+        raise ConfigError(f"--state: {wrong}; there are {', '.join(BillState)}") from None
+
+
+def _order(data: Path, numbers: list[str] | None, states: "list[BillState]", order: "Order", *, as_json: bool) -> None:
+    """Give the order for each payout that is named, or is in one of the states; refusals are told at the end."""
+    from redrush.control.data_dir import DataDir
+    from redrush.errors import ConfigError, RedrushError
+    from redrush.operate.paying import Shown, book_of, named, payouts
+    from redrush.wiring.clock import system_clock
+
+    if not numbers and not states:
+        raise ConfigError("say which payouts: their numbers, as `redrush payout list` tells them")
+    now_us, done, refused = system_clock().now_us, [], []
+    with book_of(DataDir(data)) as book:
+        for bill in named(book, numbers) if numbers else list(payouts(book, states, None)):
+            try:
+                done.append(Shown.of(order(book, bill, now_us())))
+            except RedrushError as fault:
+                refused.append(str(fault))
+    lines = [visible(f"{one.number}  {one.state}  {one.amount} {one.currency}  {one.user}") for one in done]
+    _show_all("payouts", done, lines or ["nothing was done"], as_json=as_json)
+    if refused:
+        raise RedrushError("; ".join(refused))
+
+
+def _show_all(name: str, shown: "Sequence[Shown]", lines: list[str], *, as_json: bool) -> None:
+    import msgspec
+
+    show({name: msgspec.to_builtins(shown)}, lines, as_json=as_json)
+
+
 def add_to(app: typer.Typer) -> None:
     """Give the command line these commands."""
     app.command()(sandbox)
+    app.add_typer(payout_app, name="payout")
+    app.add_typer(bills_app, name="bills")

@@ -290,5 +290,8 @@ class BillBook(Protocol):
     def balance(self, campaign: str, account: str) -> Balance:
         """Return what was posted to an account here."""
 
+    def net_of(self, account: str) -> int:
+        """Return credits less debits of an account, over all campaigns. Reads it of each."""
+
     def close(self) -> None:
         """Release the files."""

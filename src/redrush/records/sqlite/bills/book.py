@@ -288,6 +288,11 @@ class SqliteBillBook:
         with self._reading():
             return self._balance(campaign, account)
 
+    def net_of(self, account: str) -> int:
+        """See the port."""
+        with self._reading():
+            return int(self._run("net_of", account=account).fetchone()[0])
+
     def close(self) -> None:
         """See the port."""
         with self._lock:

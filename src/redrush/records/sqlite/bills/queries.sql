@@ -130,3 +130,6 @@ SELECT id FROM bills WHERE provider = :provider AND done_us >= :from_us AND done
 -- name: sums
 SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM bills GROUP BY provider, kind, state
  ORDER BY provider, kind, state;
+
+-- name: net_of
+SELECT coalesce(sum(credits_minor - debits_minor), 0) FROM accounts WHERE account = :account;

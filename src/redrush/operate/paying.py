@@ -1,0 +1,168 @@
+"""What operators do about payouts and bills, on the book of a server that runs or is down.
+
+The book takes orders from several processes: each change is made to the version that it was derived from, or not at
+all, and a server finds what is due within a fraction of a second.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from redrush.config import PaymentsFile
+from redrush.control.data_dir import DataDir
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.instants import rfc3339
+from redrush.errors import ConfigError, RedrushError
+from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill
+from redrush.ports.provider import BillLine, Unknown
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.settle.paying import steps
+from redrush.settle.paying.comparing import Compared, compare
+from redrush.wiring.providers import connected
+
+PAGE: Final = 1_000
+DAY_US: Final = 86_400_000_000
+TRIES_MAX: Final = 5
+"""A bill may change while an order is given."""
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A bill as commands tell of it."""
+
+    number: str
+    kind: str
+    state: str
+    user: str
+    amount: str
+    currency: str
+    provider: str
+    source: str
+    attempt: int
+    made_at: str
+    paid_at: str | None
+    detail: str
+
+    @classmethod
+    def of(cls, bill: KeptBill) -> "Shown":
+        """Return it. What a winner confirms with is told to nobody else."""
+        detail = "" if bill.state in (BillState.CONFIRMING, BillState.OPEN) else bill.detail
+        return cls(
+            number=bill.number, kind=bill.kind, state=str(bill.state), user=bill.user,
+            amount=format_amount(bill.amount_minor, bill.currency), currency=bill.currency, provider=bill.provider,
+            source=bill.source, attempt=bill.attempt, made_at=rfc3339(bill.made_us),
+            paid_at=None if bill.done_us is None else rfc3339(bill.done_us), detail=detail,
+        )  # fmt: skip
+
+
+@contextmanager
+def book_of(data_dir: DataDir) -> Iterator[BillBook]:
+    """Open the book of a directory. ConfigError if it has none."""
+    data_dir.require()
+    if not data_dir.payments.exists():
+        raise ConfigError(f"{data_dir.root}: has no bills; `redrush serve --payments FILE` makes them")
+    book = SqliteBillBook.open_path(data_dir.payments)
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+def payouts(book: BillBook, states: Sequence[BillState], user: str | None) -> Iterator[KeptBill]:
+    """Yield the payouts in these states, all if there are none, the oldest first."""
+    after = 0
+    while page := book.listed(kind="payout", states=states, user=user, after=after, limit=PAGE):
+        yield from page
+        after = page[-1].id
+
+
+def retry(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
+    """Pay once more what has failed or was cancelled, under a new number; what waits is asked for now.
+
+    Raises RedrushError for what is paid or held.
+    """
+    if bill.state in (BillState.DONE, BillState.PAID_LATE):
+        raise RedrushError(f"{bill.number} is paid: nothing was done")
+    if bill.state is BillState.HELD:
+        raise RedrushError(f"{bill.number} is held: `redrush payout release` lets it go on")
+    if not bill.is_final:
+        book.hurry(bill.id, now_us)
+        return _again(book, bill)
+    return _changed(book, bill, lambda fresh: steps.again(fresh, now_us))
+
+
+def hold(book: BillBook, bill: KeptBill, why: str, now_us: int) -> KeptBill:
+    """Let it wait for a person. Raises RedrushError for what its provider has heard of already: that cannot be held."""
+
+    def wish(fresh: KeptBill) -> Change:
+        if fresh.state is not BillState.NEW:
+            raise RedrushError(f"{fresh.number} is {fresh.state}: only what the provider has not heard of can be held")
+        return steps.held(fresh, why, now_us)
+
+    return _changed(book, bill, wish)
+
+
+def release(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
+    """Let what is held go on. Raises RedrushError for what is not."""
+
+    def wish(fresh: KeptBill) -> Change:
+        if fresh.state is not BillState.HELD:
+            raise RedrushError(f"{fresh.number} is {fresh.state}: only what is held is released")
+        return steps.released(fresh, now_us)
+
+    return _changed(book, bill, wish)
+
+
+def named(book: BillBook, numbers: Sequence[str]) -> list[KeptBill]:
+    """Return the payouts of these numbers. ConfigError for one that there is not."""
+    found = []
+    for number in numbers:
+        bill = book.numbered(number.upper())
+        if bill is None or bill.kind != "payout":
+            raise ConfigError(f"there is no payout {number}; `redrush payout list` has their numbers")
+        found.append(bill)
+    return found
+
+
+def compare_bills(book: BillBook, file: PaymentsFile, provider: str, day: str, now_us: Callable[[], int]) -> Compared:
+    """Fetch a provider's bill of a day (YYYY-MM-DD) and compare. ConfigError for a provider or a day that is none,
+    RedrushError if the bill cannot be had."""
+    spec = next((one for one in file.providers if one.name == provider), None)
+    if spec is None:
+        raise ConfigError(f"{file.path}: has no provider {provider!r}")
+    try:
+        first_us = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
+    except ValueError:
+        raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
+
+    async def fetch() -> Sequence[BillLine] | Unknown:
+        one = connected(spec, now_us)
+        try:
+            if one.bills is None:
+                raise ConfigError(f"{provider}: a {spec.kind} has no daily bill that can be fetched")
+            return await one.bills.daily(day)
+        finally:
+            one.close()
+
+    ours = book.moved(provider, first_us, first_us + DAY_US)
+    theirs = asyncio.run(fetch())
+    if isinstance(theirs, Unknown):
+        raise RedrushError(f"the bill of {provider} for {day} cannot be had: {theirs.why}")
+    return compare(provider, day, ours, theirs, book)
+
+
+def _changed(book: BillBook, bill: KeptBill, wish: Callable[[KeptBill], Change]) -> KeptBill:
+    for _ in range(TRIES_MAX):
+        if changed := book.change([wish(bill)]):
+            return changed[0]
+        bill = _again(book, bill)
+    raise RedrushError(f"{bill.number} changes all the time, give the order again")
+
+
+def _again(book: BillBook, bill: KeptBill) -> KeptBill:
+    found = book.numbered(bill.number)
+    assert found is not None
+    return found

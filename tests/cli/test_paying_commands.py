@@ -1,0 +1,120 @@
+"""`redrush payout …` and the comparison of bills on a book, as an operator uses them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from redrush.ports.bill_book import NewBill
+from redrush.ports.provider import BillLine, Done, Failed, Terms
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.settle.paying import steps
+from redrush.settle.paying.comparing import Kind, compare
+from tests.cli.test_commands import Run, is_one_sentence, run
+from tests.cli.test_switch_commands import TEXT
+
+__all__ = ["run"]
+
+NOW_US = 1_800_000_000_000_000
+TERMS = Terms(currency="CNY")
+
+
+def payout(source: str, amount_minor: int, user: str) -> NewBill:
+    return NewBill(
+        kind="payout", source=source, campaign="c", user=user, provider="bank", currency="CNY",
+        amount_minor=amount_minor, subject="s", to=user,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def numbers(run: Run) -> dict[str, str]:
+    """An event with a payout that waits, one that was refused, and one that is paid; their numbers by user."""
+    Path("c.toml").write_text(TEXT, encoding="utf-8")
+    assert run("seal", "c.toml", "--data", "event").code == 0
+    book = SqliteBillBook.open_path(Path("event/payments.db"))
+    book.make([payout("g2", 200, "bob"), payout("g3", 300, "carl")], NOW_US)
+    taken = {one.user: one for one in book.take("bank", "start", NOW_US, NOW_US * 2, 9)}
+    book.change([steps.after(taken["bob"], Failed("no such wallet"), TERMS, NOW_US)])
+    book.change([steps.after(taken["carl"], Done(300, NOW_US, "r", "CNY"), TERMS, NOW_US)])
+    book.make([payout("g1", 100, "ann")], NOW_US)
+    found = {one.user: one.number for one in book.listed()}
+    book.close()
+    return found
+
+
+def listed(run: Run, *options: str) -> dict[str, str]:
+    answer = run("payout", "list", "--data", "event", "--json", *options)
+    return {one["user"]: one["state"] for one in json.loads(answer.out)["payouts"]}
+
+
+def test_payouts_are_listed_by_state_and_user(run: Run, numbers: dict[str, str]) -> None:
+    assert listed(run) == {"ann": "new", "bob": "failed", "carl": "done"}
+    assert listed(run, "--state", "failed", "--state", "done") == {"bob": "failed", "carl": "done"}
+    assert listed(run, "--user", "ann") == {"ann": "new"}
+    text = run("payout", "list", "--data", "event").out
+    assert f"{numbers['bob']}  failed" in text
+    assert "2.00 CNY  bob  no such wallet" in text
+    wrong = run("payout", "list", "--data", "event", "--state", "lost")
+    assert wrong.code == 2
+    assert is_one_sentence(wrong.err)
+
+
+def test_what_failed_is_paid_again_under_a_new_number_and_what_is_paid_is_not(
+    run: Run, numbers: dict[str, str]
+) -> None:
+    assert run("payout", "retry", "--data", "event", "--failed").code == 0
+    assert listed(run)["bob"] == "new"
+    again = json.loads(run("payout", "list", "--data", "event", "--json", "--user", "bob").out)["payouts"][0]
+    assert again["attempt"] == 2
+    assert again["number"] != numbers["bob"]
+    refused = run("payout", "retry", "--data", "event", numbers["carl"])
+    assert refused.code == 1
+    assert "is paid" in refused.err
+    assert listed(run)["carl"] == "done"
+
+
+def test_a_payout_is_held_until_it_is_released(run: Run, numbers: dict[str, str]) -> None:
+    assert run("payout", "hold", "--data", "event", numbers["ann"], "--why", "looks strange").code == 0
+    assert listed(run)["ann"] == "held"
+    late = run("payout", "hold", "--data", "event", numbers["carl"], "--why", "x")
+    assert late.code == 1
+    assert "only what the provider has not heard of" in late.err
+    assert run("payout", "release", "--data", "event", "--all").code == 0
+    assert listed(run)["ann"] == "new"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("payout", "retry", "--data", "event"), "say which payouts"),
+        (("payout", "retry", "--data", "event", "NOSUCH"), "there is no payout NOSUCH"),
+        (("payout", "list", "--data", "elsewhere"), "holds no campaign"),
+    ],
+)
+def test_a_wrong_order_is_told_in_a_sentence(
+    run: Run, numbers: dict[str, str], command: tuple[str, ...], says: str
+) -> None:
+    answer = run(*command)
+    assert answer.code == 2
+    assert is_one_sentence(answer.err)
+    assert says in answer.err
+
+
+def test_every_difference_between_the_books_is_named(run: Run, numbers: dict[str, str]) -> None:
+    book = SqliteBillBook.open_path(Path("event/payments.db"))
+    ours = book.moved("bank", NOW_US, NOW_US + 1)
+    right = BillLine("payout", numbers["carl"], 300, 0, "r", NOW_US)
+
+    def kinds(*lines: BillLine) -> list[str]:
+        return [str(one.kind) for one in compare("bank", "2027-01-15", ours, lines, book).differences]
+
+    assert kinds(right) == []
+    assert kinds() == [Kind.OURS_ONLY]
+    assert kinds(right, right) == [Kind.TWICE]
+    assert kinds(BillLine("payout", numbers["carl"], 301, 0, "r", NOW_US)) == [Kind.AMOUNT]
+    assert kinds(BillLine("payout", numbers["carl"], 300, 1, "r", NOW_US)) == [Kind.FEE]
+    assert kinds(right, BillLine("payout", "STRANGE", 5, 0, "r", NOW_US)) == [Kind.THEIRS_ONLY]
+    assert kinds(right, BillLine("payout", numbers["ann"], 100, 0, "r", NOW_US)) == [Kind.NOT_YET_OURS]
+    book._connection.execute("UPDATE accounts SET credits_minor = credits_minor + 1 WHERE account = 'clearing:bank'")
+    assert kinds(right) == [Kind.LEDGER]
+    book.close()
