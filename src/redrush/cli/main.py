@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from redrush import __version__
-from redrush.cli import background, backups, beginning, console, drills, outermost, paying, proving, roles
+from redrush.cli import background, backups, beginning, console, drills, outermost, paying, proving, publishing, roles
 from redrush.cli.audience import audience_app
 from redrush.cli.campaigns import campaign_app
 from redrush.cli.login_keys import login_key_app
@@ -52,6 +52,7 @@ app.add_typer(audience_app, name="audience")
 app.add_typer(operator_app, name="operator")
 app.add_typer(campaign_app, name="campaign")
 beginning.add_to(app)
+publishing.add_to(app)
 background.add_to(app)
 backups.add_to(app)
 roles.add_to(app)
@@ -207,6 +208,10 @@ def ticket(
     proven: Annotated[
         bool, typer.Option("--proven", help="Good without proof of work, where the campaign asks for it.")
     ] = False,
+    links: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Links to this page with a ticket each, to be sent to one person each."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Write them there: all of them, or no file."),
@@ -225,7 +230,9 @@ def ticket(
     kept = kept_stdin() if users == STDIN else None
     try:
         list_name = None if kept is None else "standard input"
-        plan = plan_tickets(DataDir(data), user or [], kept or users, ttl, now_s, proven=proven, list_name=list_name)
+        plan = plan_tickets(
+            DataDir(data), user or [], kept or users, ttl, now_s, proven=proven, list_name=list_name, links=links
+        )
         warn(plan.warnings)
         if out is None:
             for line in plan.lines():

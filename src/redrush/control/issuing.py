@@ -6,12 +6,14 @@ from pathlib import Path
 from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.control.keys import load_or_create_keys
+from redrush.control.urls import base_url
 from redrush.control.user_list import read_users, users_of
 from redrush.core.identity.tickets import KeyRing, sign_ticket
 from redrush.core.identity.user_ids import checked_user
@@ -35,9 +37,11 @@ class TicketPlan(msgspec.Struct, frozen=True):
     expires_s: int
     proven: bool
     warnings: tuple[str, ...]
+    links: str | None = None
+    """The page that people open with their tickets; None: tickets alone."""
 
     def lines(self) -> Iterator[str]:
-        """Yield "user<TAB>ticket" for each of `users` and each line of the file."""
+        """Yield "user<TAB>ticket", or link, for each of `users` and each line of the file."""
         for user in self.users:
             yield self._line(user)
         if self.file is not None:
@@ -45,10 +49,18 @@ class TicketPlan(msgspec.Struct, frozen=True):
                 yield self._line(user)
 
     def _line(self, user: str) -> str:
-        return f"{user}\t{sign_ticket(self.ring, user, self.expires_s, proven=self.proven)}"
+        ticket = sign_ticket(self.ring, user, self.expires_s, proven=self.proven)
+        return f"{user}\t{ticket if self.links is None else link_of(self.links, ticket)}"
 
 
-def plan_tickets(
+def link_of(page: str, ticket: str) -> str:
+    """Return the link that opens the page with the ticket. It stands in the fragment, which no browser sends and no
+    proxy logs; the page takes it out of the address at once."""
+    root = "" if urlsplit(page).path else "/"
+    return f"{page}{root}#ticket={quote(ticket, safe='')}"
+
+
+def plan_tickets(  # noqa: PLR0913 - for whom, how long, and in which form
     data_dir: DataDir,
     users: Sequence[str],
     users_file: Path | None,
@@ -57,11 +69,13 @@ def plan_tickets(
     *,
     proven: bool = False,
     list_name: str | None = None,
+    links: str | None = None,
 ) -> TicketPlan:
     """Return the tickets of `users` and of each line of `users_file`, valid for `ttl` from `now_s` (seconds since the
     epoch); without `ttl` until an hour after the last round closes.
 
     `proven` tickets are good at once where the campaign asks for proof of work; others must be exchanged there.
+    `links`: the address of the page that is opened with them.
     `list_name` stands for the file in what is told of it. Makes the keys if the directory has none yet. ConfigError,
     before anything is issued, for a directory that holds no campaign, a bad user id (with its line), a bad duration, or
     a file that cannot be read.
@@ -76,7 +90,8 @@ def plan_tickets(
             warnings.append(f"{list_name or users_file}: nobody is on the list")
         warnings += [f"{list_name or users_file}: {doubt}" for doubt in survey.warnings()]
     ring = load_or_create_keys(data_dir).tickets
-    return TicketPlan(names, users_file, ring, expires_s, proven, tuple(warnings))
+    page = None if links is None else base_url("--links", links)
+    return TicketPlan(names, users_file, ring, expires_s, proven, tuple(warnings), page)
 
 
 def kept_stdin() -> Path:

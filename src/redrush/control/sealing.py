@@ -176,9 +176,7 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
         ]
     )
     raw = amounts.astype("<i8").tobytes()
-    campaign = Campaign(
-        id=file.id, name=file.name, currency=file.currency, rounds=_rounds(file, now_us), timezone=file.timezone
-    )
+    campaign = campaign_of(file, now_us)
     sealed = Sealed(
         version=VERSION,
         campaign=campaign,
@@ -193,6 +191,13 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
     except OSError as fault:
         raise ConfigError(f"{data_dir.root}: the campaign cannot be sealed: {fault.strerror}") from fault
     return SealedCampaign(campaign, array("q", amounts.tolist()), seed)
+
+
+def campaign_of(file: CampaignFile, now_us: int) -> Campaign:
+    """Return the campaign of the file; `now_us` is what "now" means."""
+    return Campaign(
+        id=file.id, name=file.name, currency=file.currency, rounds=_rounds(file, now_us), timezone=file.timezone
+    )
 
 
 def _rounds(file: CampaignFile, now_us: int) -> tuple[Round, ...]:

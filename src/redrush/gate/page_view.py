@@ -6,16 +6,7 @@ from typing import Final
 from redrush.http import answers
 from redrush.http.document import Document, Made
 from redrush.page.document import Page
-
-CACHING: Final = "Cache-Control: public, max-age=30, stale-while-revalidate=86400, stale-if-error=604800\r\n"
-"""Of the page: a page that was opened yesterday opens still while everything here is away."""
-
-SECURITY: Final = (
-    "X-Content-Type-Options: nosniff\r\n"
-    "Referrer-Policy: no-referrer\r\n"
-    "Permissions-Policy: accelerometer=(self), gyroscope=(self)\r\n"
-    "Cross-Origin-Opener-Policy: same-origin\r\n"
-)
+from redrush.page.site import CACHING, headers_of
 
 HTML: Final = "text/html; charset=utf-8"
 
@@ -33,6 +24,7 @@ def page_document(make: Callable[[], Page]) -> Document:
 
     def made() -> Made:
         page = make()
-        return Made(page.html, HTML, f"{CACHING}Content-Security-Policy: {page.policy}\r\n{SECURITY}")
+        headers = {"Cache-Control": CACHING, **headers_of(page)}
+        return Made(page.html, HTML, "".join(f"{name}: {value}\r\n" for name, value in headers.items()))
 
     return Document(made)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from redrush.page.terms import LANGUAGES, PageTerms
+from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
 SCRIPTS: Final = ("policy", "clock", "alarms", "net", "memory", "words", "view", "state", "tabs", "rush", "rules",
                   "calendar", "shake", "proof", "screens", "main")  # fmt: skip
@@ -91,11 +91,12 @@ def _part(name: str) -> str:
 def _theme(terms: PageTerms) -> str:
     """Return what of the style is this campaign's; never empty, for its hash is named anyway."""
 
-    def chosen(colours: Mapping[str, str]) -> str:
-        return ":root{" + "".join(f"--{name}:{colour};" for name, colour in sorted(colours.items())) + "}"
+    def chosen(scheme: str, colours: Mapping[str, str]) -> str:
+        lines = "".join(f"--{name}:{colour};" for name, colour in sorted(colours.items()))
+        return f"@media(prefers-color-scheme:{scheme}){{:root{{{lines}}}}}"
 
-    dark = {**terms.colours, **terms.dark} if terms.dark else {}
-    return f"{chosen(terms.colours)}@media(prefers-color-scheme:dark){{{chosen(dark)}}}"
+    packet = {name: colour for name, colour in terms.colours.items() if name in PACKET_COLOURS}
+    return chosen("light", terms.colours) + chosen("dark", {**packet, **terms.dark})
 
 
 def _picture(terms: PageTerms) -> str:

@@ -12,6 +12,9 @@ COLOURS: Final = ("red", "red-deep", "red-dark", "gold", "gold-deep", "sky-top",
                   "hill-near", "cloud", "ink", "ink-soft", "paper", "paper-line", "card", "link", "edge")  # fmt: skip
 """Names of the colours of page.css that a campaign may choose."""
 
+PACKET_COLOURS: Final = frozenset({"red", "red-deep", "red-dark", "gold", "gold-deep"})
+"""Those of the packet itself, which are the same by day and by night unless a campaign says otherwise."""
+
 Texts = Mapping[str, str]
 """One text by language."""
 
@@ -32,7 +35,7 @@ class PageTerms(msgspec.Struct, frozen=True, kw_only=True):
     colours: Mapping[str, str] = {}
     """By name, of `COLOURS`."""
     dark: Mapping[str, str] = {}
-    """The same for people who like it dark."""
+    """Those for people who like it dark; those of the packet are as by day."""
     texts: Mapping[str, Texts] = {}
     """By language, texts of the page that are other ones than ours: see `script/words.js`."""
     names: Mapping[str, str] = {}

@@ -47,14 +47,23 @@ export function readTicket(ticket) {
 // Take the ticket out of the address, where it would be seen, kept in histories and sent along: "#ticket=…", or a cookie
 // `redrush_ticket` of the site that the page stands on.
 export function ticketAtTheDoor(location, history, cookies) {
-  const fragment = new URLSearchParams(location.hash.slice(1));
-  const ticket = fragment.get("ticket");
-  if (ticket) {
-    fragment.delete("ticket");
-    const rest = fragment.toString();
+  const parts = location.hash.slice(1).split("&");
+  const found = parts.find((part) => part.startsWith("ticket="));
+  if (found) {
+    const rest = parts.filter((part) => part !== found).join("&");
     history.replaceState(history.state, "", location.pathname + location.search + (rest ? `#${rest}` : ""));
-    return ticket;
+    return decoded(found.slice("ticket=".length));
   }
   const cookie = /(?:^|;\s*)redrush_ticket=([^;]+)/.exec(cookies);
-  return cookie ? decodeURIComponent(cookie[1]) : null;
+  return cookie ? decoded(cookie[1]) : null;
+}
+
+// A ticket has signs of its own that are escaped as in an address; it may stand there as it is, or escaped once more.
+function decoded(text) {
+  try {
+    const once = decodeURIComponent(text);
+    return /^[\x21-\x7e]+$/.test(once) ? once : text;
+  } catch {
+    return text;
+  }
 }

@@ -1,0 +1,60 @@
+"""Writing the participants' page of a campaign as static files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from redrush.config import CampaignFile
+from redrush.control.sealing import campaign_of
+from redrush.control.urls import base_url
+from redrush.errors import ConfigError
+from redrush.page.content import content_of
+from redrush.page.document import page_of
+from redrush.page.site import site_files
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What was written: the paths, and how many bytes the page is as it travels."""
+
+    out: str
+    files: tuple[str, ...]
+    compressed_bytes: int
+
+    def lines(self) -> list[str]:
+        """Return it in sentences."""
+        return [
+            f"{self.out}: {len(self.files)} files; the page is {self.compressed_bytes:,} bytes compressed",
+            f"serve them with {self.out}/nginx.conf, or put them on any CDN with the headers of _headers",
+        ]
+
+
+def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *, direct: bool = False) -> Published:
+    """Write the page of the campaign to the directory, over what was there of it; `gates` are base URLs of the gates.
+
+    `direct`: pages ask the gates themselves, by `gate.origins`; else what serves the page passes claims on to them.
+    `now_us` stands for "now" in the file; pages learn from the state file what it became. ConfigError if the disk
+    refuses.
+    """
+    campaign = campaign_of(file, now_us)
+    asked = tuple(base_url("--gate", gate) for gate in gates)
+    content = content_of(
+        campaign,
+        file.client,
+        file.page,
+        proves=file.proof_of_work is not None,
+        gates=asked if direct else ("",),
+        state=asked[0] if direct else "",
+    )
+    page = page_of(content, file.page, own=asked if direct else (), policy_inside=True)
+    made = site_files(page, campaign.id, str(out.absolute()), asked)
+    try:
+        for name, body in made.items():
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.name}.new")
+            beside.write_bytes(body)
+            beside.replace(path)  # a visitor gets the old page or the new one, never half of one
+    except OSError as fault:
+        raise ConfigError(f"{out}: the page cannot be written: {fault.strerror}") from fault
+    return Published(str(out), tuple(sorted(made)), len(made["index.html.gz"]))

@@ -1,0 +1,74 @@
+"""The page as files for any web server or CDN: what to put where, and with which headers.
+
+Everything is computed from the campaign, so the same campaign gives the same files, byte for byte.
+"""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha384
+from importlib.resources import files
+from typing import Final
+from urllib.parse import urlsplit
+
+from redrush.page.document import Page
+
+CACHING: Final = "public, max-age=30, stale-while-revalidate=86400, stale-if-error=604800"
+"""Of the page: what was opened yesterday opens still while everything else is away."""
+
+SECURITY: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "accelerometer=(self), gyroscope=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""Headers of the page besides its policy."""
+
+
+def headers_of(page: Page) -> dict[str, str]:
+    """Return the header lines of the page, by name, but for its type and its caching."""
+    return {"Content-Security-Policy": page.policy, **SECURITY}
+
+
+def site_files(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> dict[str, bytes]:
+    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are base URLs."""
+    zipped = gzip.compress(page.html, mtime=0)
+    return {
+        "index.html": page.html,
+        "index.html.gz": zipped,
+        f"c/{campaign_id}/index.html": page.html,
+        f"c/{campaign_id}/index.html.gz": zipped,
+        "manifest.json": _manifest({"index.html": page.html}),
+        "_headers": _header_file(page, campaign_id),
+        "nginx.conf": _nginx(page, campaign_id, root, gates),
+    }
+
+
+def _manifest(made: Mapping[str, bytes]) -> bytes:
+    """Return what there is, and what it has to be: whoever mirrors the page can compare."""
+    entries = [
+        {"url": url, "bytes": len(content), "sha384": base64.b64encode(sha384(content).digest()).decode()}
+        for url, content in made.items()
+    ]
+    return json.dumps(entries, indent=2).encode() + b"\n"
+
+
+def _header_file(page: Page, campaign_id: str) -> bytes:
+    """Return the headers as static hosts read them (a path, then its headers, indented)."""
+    lines = "".join(f"  {name}: {value}\n" for name, value in {"Cache-Control": CACHING, **headers_of(page)}.items())
+    return "".join(f"{path}\n{lines}" for path in ("/", "/index.html", f"/c/{campaign_id}/*")).encode()
+
+
+def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> bytes:
+    text = files("redrush.page").joinpath("site.nginx.conf").read_text(encoding="utf-8")
+    headers = "\n".join(f'        add_header {name} "{value}" always;' for name, value in headers_of(page).items())
+    servers = "\n".join(f"    server {_server(gate)} max_fails=0;" for gate in gates)
+    zone = re.sub(r"\W", "_", campaign_id)
+    return text.format(id=campaign_id, zone=zone, root=root, servers=servers, headers=headers).encode()
+
+
+def _server(gate: str) -> str:
+    parts = urlsplit(gate)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"

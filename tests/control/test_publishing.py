@@ -1,0 +1,79 @@
+"""`redrush publish` and `redrush ticket --links`: the page as files, and a link for each person."""
+
+import gzip
+import json
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from redrush.config import load_campaign_file
+from redrush.control.data_dir import DataDir
+from redrush.control.event import prepare_event
+from redrush.control.issuing import plan_tickets
+from redrush.control.publishing import publish
+from redrush.core.identity.tickets import TicketVerifier
+from redrush.errors import ConfigError
+from tests.campaigns import a_round, campaign
+
+NOW_US = 1_800_000_000_000_000
+GATES = ["http://10.0.0.1:8080", "http://10.0.0.2:8080"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "event.toml"
+    path.write_text(campaign(a_round(opens="2027-02-06T20:00:00+08:00"), name="春节"))
+    return path
+
+
+def test_the_page_is_written_whole_and_the_same_each_time(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    done = publish(load_campaign_file(file), out, GATES, NOW_US)
+    html = (out / "index.html").read_bytes()
+    assert gzip.decompress((out / "index.html.gz").read_bytes()) == html
+    assert (out / "c/c/index.html").read_bytes() == html
+    assert done.compressed_bytes < 50_000
+    [entry] = json.loads((out / "manifest.json").read_text())
+    assert (entry["url"], entry["bytes"]) == ("index.html", len(html))
+    before = {name: (out / name).read_bytes() for name in done.files}
+    publish(load_campaign_file(file), out, GATES, NOW_US + 5)
+    assert {name: (out / name).read_bytes() for name in done.files} == before
+
+
+def test_the_policy_is_in_the_document_and_in_the_headers(file: Path, tmp_path: Path) -> None:
+    publish(load_campaign_file(file), tmp_path / "site", GATES, NOW_US)
+    html = (tmp_path / "site/index.html").read_text()
+    headers = (tmp_path / "site/_headers").read_text()
+    assert "connect-src 'self'; manifest-src" in headers
+    assert html.index("Content-Security-Policy") < html.index("<style>")
+    for gate in ("10.0.0.1:8080", "10.0.0.2:8080"):
+        assert f"server {gate} " in (tmp_path / "site/nginx.conf").read_text()
+
+
+def test_pages_that_ask_the_gates_themselves_may_ask_nobody_else(file: Path, tmp_path: Path) -> None:
+    publish(load_campaign_file(file), tmp_path / "site", GATES, NOW_US, direct=True)
+    html = (tmp_path / "site/index.html").read_text()
+    assert '"gates":["http://10.0.0.1:8080","http://10.0.0.2:8080"]' in html
+    assert "connect-src &#x27;self&#x27; http://10.0.0.1:8080 http://10.0.0.2:8080;" in html
+
+
+@pytest.mark.parametrize("gate", ["foo", "ftp://x", "http://", "http://x?y", "http://x:99999", "http://a b"])
+def test_an_address_that_is_none_is_refused_before_anything_is_written(gate: str, file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not an address: write it like"):
+        publish(load_campaign_file(file), tmp_path / "site", [gate], NOW_US)
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("page", ["https://hongbao.example", "https://hongbao.example/c/c"])
+def test_a_link_carries_its_ticket_where_no_proxy_sees_it(page: str, file: Path, tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path / "event")
+    keys = prepare_event(load_campaign_file(file), data_dir, lambda: NOW_US).keys
+    plan = plan_tickets(data_dir, ["张 伟", "ann"], None, None, NOW_US // 1_000_000, proven=True, links=page)
+    for user, line in zip(["张 伟", "ann"], plan.lines(), strict=True):
+        name, link = line.split("\t")
+        parts = urlsplit(link)
+        assert (name, link.partition("#")[0].rstrip("/"), parts.query) == (user, page, "")
+        ticket = TicketVerifier(keys.tickets).verify(unquote(parts.fragment.removeprefix("ticket=")).encode())
+        assert ticket is not None
+        assert ticket.user == user
