@@ -45,11 +45,11 @@ class Event:
         self._ahead_ns = 0
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self, *rounds: str, tables: str = QUICK, opens_in_s: float | None = None) -> "Event":
+    def start(self, *rounds: str, tables: str = QUICK, head: str = "", opens_in_s: float | None = None) -> "Event":
         """Serve a campaign of these rounds, a plain one, or the same as before; its clock then shows that so much is
         left to the opening (negative: that it was so long ago)."""
         if rounds or not self.file.exists():
-            self.file.write_text(campaign(*(rounds or (rush(),)), tables=tables))
+            self.file.write_text(campaign(*(rounds or (rush(),)), tables=head + tables))
         words = [sys.executable, "-m", "tests.browser.server", self.file, self.directory, self._port, self._ahead_ns]
         self._process = subprocess.Popen(
             [*map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY

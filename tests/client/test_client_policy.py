@@ -1,8 +1,10 @@
 """The policy machine, with clock and chance in the test's hands."""
 
+import json
 import random
 from collections.abc import Iterator
 from itertools import count, pairwise, repeat
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from redrush.client.policy import RETRIED_STATUSES, Asking, Gates, Showing, Step, waiting_text
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.outcomes import Outcome
+from tests.client.policy_cases import TABLE, run
 
 POLICY = ClientPolicy()
 UNTHROTTLED = msgspec.structs.replace(POLICY, throttle_k=100.0, throttle_window_ms=1)
@@ -274,3 +277,8 @@ def test_without_a_token_who_is_sent_elsewhere_comes_back_there_within_half_the_
     machine = asking(UNTHROTTLED, 0.05, 0.5)
     machine.sending(0.0)
     assert pause_of(machine.refused(503, retry_after_s=60.0, another=True)) >= 60.0
+
+
+@pytest.mark.parametrize("case", json.loads(TABLE.read_text()))
+def test_the_machine_decides_as_the_table_says_that_the_page_keeps_to_too(case: dict[str, Any]) -> None:
+    assert run(case) == case["says"]

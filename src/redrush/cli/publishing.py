@@ -25,13 +25,12 @@ def publish(
     as_json: JsonOption = False,
 ) -> None:
     """Write the participants' page as static files for any CDN, with nginx configuration and cache rules."""
-    import time
-
     import msgspec
 
     from redrush.config import load_campaign_file
     from redrush.control.publishing import publish as write
+    from redrush.wiring.clock import system_clock
 
-    now_us = time.time_ns() // 1_000
+    now_us = system_clock().now_us()
     done = write(load_campaign_file(file), out, gate or ["http://127.0.0.1:8080"], now_us, direct=direct)
     show(msgspec.to_builtins(done), done.lines(), as_json=as_json)
