@@ -235,11 +235,11 @@ async def test_what_cannot_be_created_is_refused_with_the_field(tmp_path: Path) 
 
 
 GAPS = {
-    "created": Booked(Packet(id="a" * 26, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3), Stage.PAYING),
-    "spent": Booked(Packet(id="b" * 26, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3), Stage.PAYING),
+    "created": Booked(Packet(id="a" * 32, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3), Stage.PAYING),
+    "spent": Booked(Packet(id="b" * 32, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3), Stage.PAYING),
     "split": Booked(
         Packet(
-            id="c" * 26, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3,
+            id="c" * 32, sender="ann", kind=Kind.EQUAL, total_minor=300, count=3,
             paid_us=1, closes_us=2_000_000_000_000_000,
             amounts=(50, 100, 150),
         ),

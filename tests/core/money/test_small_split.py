@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redrush.core.money.small_split import SHARES_MAX, split_small
 from redrush.core.rush.campaign import Kind
 
-SEEDS = st.binary(min_size=1, max_size=64)
+SEEDS = st.binary(max_size=64)
 
 
 @st.composite
@@ -38,7 +38,7 @@ def test_amounts_are_those_of_the_seed_for_ever() -> None:
     assert split_small(Kind.LUCKY, 1_000, 5, b"seed", share_minor_max=900) == SEED_ROW
 
 
-SEED_ROW = [126, 41, 147, 45, 641]
+SEED_ROW = [110, 39, 41, 552, 258]
 
 
 def test_no_place_is_better_than_another_and_amounts_spread_as_people_know_it() -> None:

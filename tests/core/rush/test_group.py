@@ -28,7 +28,7 @@ from redrush.core.rush.group import (
 
 KEYS = KeyRing("k2", {"k1": b"1" * 32, "k2": b"2" * 32})
 TERMS = GroupTerms(count_max=100, share_minor_max=20_000, sender_day_minor_max=100_000)
-PACKET = Packet(id="a" * 26, sender="ann", kind=Kind.LUCKY, total_minor=1_000, count=10)
+PACKET = Packet(id="a" * 32, sender="ann", kind=Kind.LUCKY, total_minor=1_000, count=10)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_a_word_is_the_same_in_any_width_and_case(said: str) -> None:
 def test_a_word_is_kept_as_a_hash_of_its_own_packet_under_a_key_that_may_rotate() -> None:
     kept = hashed_word("sesame", PACKET.id, KEYS)
     assert "sesame" not in kept
-    assert kept != hashed_word("sesame", "b" * 26, KEYS)
+    assert kept != hashed_word("sesame", "b" * 32, KEYS)
     assert not is_word("sesam", PACKET.id, KEYS, kept)
-    assert not is_word("sesame", "b" * 26, KEYS, kept)
+    assert not is_word("sesame", "b" * 32, KEYS, kept)
     assert is_word("sesame", PACKET.id, msgspec.structs.replace(KEYS, current="k1"), kept)
     assert not is_word("sesame", PACKET.id, KeyRing("k1", {"k1": b"1" * 32}), kept), "its key is not there"
 
@@ -110,4 +110,4 @@ def test_pots_of_packets_are_told_by_their_names() -> None:
     assert packet_of(PACKET.pot) == PACKET.id
     assert packet_of("r1") is None
     assert is_packet_id(PACKET.id)
-    assert not any(map(is_packet_id, ("", "terms", "A" * 26, "a" * 25 + "1", "a" * 27)))
+    assert not any(map(is_packet_id, ("", "terms", "A" * 32, "a" * 31 + "g", "a" * 33)))

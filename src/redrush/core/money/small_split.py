@@ -2,15 +2,16 @@
 
 `lucky` is the law that people know from their chats: whoever comes k-th gets a uniform amount of 1 up to twice the mean
 of what is left, so everybody expects the same. It is `lucky_double_mean` of rounds (`redrush.core.money.splitting`) in
-integers drawn from a keyed BLAKE2b stream; the draws are then put in a random order, for the spread of the law grows
-with the place. `equal` gives everybody the same, and the odd minor units to some.
+integers drawn from a SHAKE-128 stream of the seed; the draws are then put in a random order, for the spread of the law
+grows with the place. `equal` gives everybody the same, and the odd minor units to some.
 
 The same seed gives the same amounts on every machine and with every version of anything: nothing of it is left to a
 library whose streams may change.
 """
 
 from collections.abc import Iterator
-from hashlib import blake2b
+from hashlib import shake_128
+from struct import unpack
 from typing import Final
 
 from redrush.core.rush.campaign import Kind
@@ -18,17 +19,18 @@ from redrush.core.rush.campaign import Kind
 SHARES_MAX: Final = 10_000
 """More are a round's, which numpy splits."""
 
-_DRAW_BYTES: Final = 8
+_DRAWS_A_SHARE: Final = 3
+"""At most: two for its amount, one for its place."""
 
 
 def split_small(kind: Kind, total_minor: int, shares: int, seed: bytes, *, share_minor_max: int) -> list[int]:
     """Return `shares` amounts of 1 to `share_minor_max` minor units, whose sum is exactly `total_minor`.
 
-    Raises ValueError if that cannot be. `seed`: any bytes, up to 64.
+    Raises ValueError if that cannot be. `seed`: any bytes.
     """
     if not 1 <= shares <= SHARES_MAX or not shares <= total_minor <= shares * share_minor_max:
         raise ValueError(f"{total_minor} minor units cannot be {shares} shares of 1 to {share_minor_max}")
-    lots = _lots(seed)
+    lots = _lots(seed, _DRAWS_A_SHARE * shares)
     if kind is Kind.EQUAL:
         each, odd = divmod(total_minor, shares)
         amounts = [each + (number < odd) for number in range(shares)]
@@ -56,14 +58,9 @@ def _double_mean(total_minor: int, shares: int, most: int, lots: Iterator[int]) 
     return amounts
 
 
-def _lots(seed: bytes) -> Iterator[int]:
-    """Yield uniform 64-bit integers, for ever."""
-    block = 0
-    while True:
-        digest = blake2b(block.to_bytes(8, "little"), key=seed, person=b"redrush.split").digest()
-        for first in range(0, len(digest), _DRAW_BYTES):
-            yield int.from_bytes(digest[first : first + _DRAW_BYTES], "little")
-        block += 1
+def _lots(seed: bytes, count: int) -> Iterator[int]:
+    """Return so many uniform 64-bit integers, the same for a seed."""
+    return iter(unpack(f"<{count}Q", shake_128(b"redrush.split" + seed).digest(8 * count)))
 
 
 def _below(bound: int, lots: Iterator[int]) -> int:

@@ -24,8 +24,8 @@ from redrush.core.rush.leftover import REST_PREFIX
 POT_PREFIX: Final = "packet:"
 """What the names of packets' pots begin with; no round has a colon in its id."""
 
-ID_SIGNS: Final = 26
-"""Of a packet's id: base32 of 128 bits. Whoever has the link may grab, so nobody may guess one."""
+ID_SIGNS: Final = 32
+"""Of a packet's id: 128 bits in hex. Whoever has the link may grab, so nobody may guess one."""
 
 GREETING_SIGNS_MAX: Final = 200
 WORD_SIGNS_MIN: Final = 4
@@ -38,7 +38,7 @@ NAMED_MAX: Final = 1_000
 BALANCE: Final = "balance"
 """`pay`: from what the sender has won, less what was spent."""
 
-_ID: Final = re.compile(f"[a-z2-7]{{{ID_SIGNS}}}", re.ASCII)
+_ID: Final = re.compile(f"[0-9a-f]{{{ID_SIGNS}}}", re.ASCII)
 
 
 class GroupTerms(msgspec.Struct, frozen=True, kw_only=True):

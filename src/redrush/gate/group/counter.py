@@ -13,7 +13,7 @@ All of it is off the path of claims: the book is read and written in threads of 
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import tzinfo
 from enum import Enum
@@ -33,7 +33,7 @@ from redrush.gate.group.together import Together
 from redrush.gate.lanes import Lane
 from redrush.ports.bill_book import BillState, Entered, KeptBill
 from redrush.ports.cashier import Cashier, Spending
-from redrush.ports.packets import Booked, PacketBook, Stage
+from redrush.ports.packets import Booked, BookFailed, PacketBook, Stage
 from redrush.ports.store import PotTerms
 
 AT_ONCE_MAX: Final = 512
@@ -104,11 +104,14 @@ class Counter:
         self._failed = failed
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="redrush-packets")
         self._reading = ThreadPoolExecutor(2, thread_name_prefix="redrush-packet-look")
+        self._finding = Together[str, Booked | None](self._find_each, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._adding = Together[Booked, Booked](self._add, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
         self._paying = Together[Packet, Paying | Unanswered](
             self._pay, at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX
         )
         self._in_payment: set[str] = set()
+        self._fresh: set[str] = set()
+        """Packets that were created in this life, and of which the book knows nothing more yet."""
         self._cancelling: set[str] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self.created = 0
@@ -117,8 +120,14 @@ class Counter:
     # -- reading and writing the book
 
     async def find(self, packet: str) -> Booked | None:
-        """Return the packet of that id as the book has it. Raises BookFailed."""
-        return await self._read(self.book.find, packet)
+        """Return the packet of that id as the book has it. Raises BookFailed; as such also where too many ask."""
+        found = await self._finding.do(packet)
+        if isinstance(found, Unanswered):
+            raise BookFailed("too many packets are looked for at once")
+        return found
+
+    async def _find_each(self, packets: Sequence[str]) -> Sequence[Booked | None]:
+        return await self._read(lambda: [self.book.find(packet) for packet in packets])
 
     async def of_sender(self, user: str, limit: int) -> list[Booked]:
         """Return the sender's last packets. Raises BookFailed."""
@@ -146,7 +155,8 @@ class Counter:
         if isinstance(booked, Booked) and booked.packet.id == packet.id:
             self.created += 1
             if self.pays_at_once(packet):
-                self._begin(self._see_through(packet))
+                self._fresh.add(packet.id)
+                self._paying.add(packet)
         return booked
 
     async def _add(self, packets: Sequence[Booked]) -> Sequence[Booked]:
@@ -216,9 +226,22 @@ class Counter:
             certain = [packet for packet in wanted.values() if packet.id not in self._cancelling]
             done: dict[str, Paying | Unanswered] = dict.fromkeys(self._cancelling, Unanswered.FULL)
             done |= await self._pay_each(certain)
+        except RedrushError as fault:
+            self._failed(fault)
+            self._again(wanted.values())
+            raise
+        else:
+            self._again([wanted[packet] for packet in wanted if packet in self._cancelling])
         finally:
             self._in_payment.clear()
+            self._fresh.difference_update(wanted)
         return [done.get(packet.id, NotPaid(Unpaid.CANCELLED)) for packet in packets]
+
+    def _again(self, packets: Iterable[Packet]) -> None:
+        """See to payments of which nobody waits to hear that they were not made."""
+        for packet in packets:
+            if packet.id in self._fresh:
+                self._begin(self._see_through(packet))
 
     async def _pay_each(self, packets: Sequence[Packet]) -> dict[str, Paying]:
         """Return what became of each that the book still wants to be paid."""
@@ -262,7 +285,10 @@ class Counter:
 
     def _look(self, packets: Sequence[Packet]) -> tuple[list[Booked], dict[str, int]]:
         """Return the packets as the book has them now, and what their senders gave today. Blocks."""
-        found = [self.book.find(packet.id) for packet in packets]
+        found = [
+            Booked(packet, Stage.PAYING) if packet.id in self._fresh else self.book.find(packet.id)
+            for packet in packets
+        ]
         return [one for one in found if one is not None], self._given({packet.sender for packet in packets})
 
     def _given(self, senders: Sequence[str] | set[str]) -> dict[str, int]:

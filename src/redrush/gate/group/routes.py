@@ -16,7 +16,7 @@ from redrush.core.rush.group import (
     coarsely,
     is_packet_id,
 )
-from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.rush.instants import rfc3339
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.group.asked import Asked, Parked
@@ -313,8 +313,7 @@ class PacketRoutes:
         return format_amount(minor, self._currency)
 
     def _answer(self, fields: Mapping[str, Any]) -> bytes:
-        head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
-        return answers.answer(200, msgspec.json.encode(fields), headers=head)
+        return answers.answer(200, msgspec.json.encode(fields), headers=self._group.head())
 
 
 def _alike(one: Packet, other: Packet) -> bool:

@@ -6,14 +6,13 @@ sponsor's, whose creation has the grant's id in its name, so every repeat finds 
 the grant and nothing else; sharing needs the book of packets too.
 """
 
-import base64
 import secrets
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from redrush.core.rush.campaign import Campaign, Kind, grant_id_prefix
-from redrush.core.rush.group import Packet
+from redrush.core.rush.group import ID_SIGNS, Packet
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.share import SHARE_PREFIX
 from redrush.dependency import Unanswered
@@ -102,7 +101,8 @@ class Sharing:
         if isinstance(claimed, bytes):
             return claimed
         body = f'{{"grant":{shared.opened.write(user, claimed.slot, claimed.at_us)}}}'
-        return answers.answer(200, body.encode("ascii"), headers=self._head())
+        head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
+        return answers.answer(200, body.encode("ascii"), headers=head)
 
     async def _shared(self, shared: SharedRound, user: str, slot: int) -> bytes:
         claimed = await self._claim(shared, user, slot)
@@ -112,7 +112,7 @@ class Sharing:
         if group is None or terms is None:
             return answers.NOT_FOUND
         packet = Packet(
-            id=base64.b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower(),
+            id=secrets.token_hex(ID_SIGNS // 2),
             sender=user,
             kind=Kind.EQUAL if terms.equal else Kind.LUCKY,
             total_minor=terms.total_minor,
@@ -129,6 +129,3 @@ class Sharing:
             if isinstance(paid, Packet):
                 return await group.routes.told(user, paid)
         return answers.QUERIES_BUSY
-
-    def _head(self) -> str:
-        return f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"

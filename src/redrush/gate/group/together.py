@@ -22,18 +22,27 @@ class Together(Generic[_Asked, _Done]):
         self._run = run
         self._at_once_max = at_once_max
         self._waiting_max = waiting_max
-        self._waiting: list[tuple[_Asked, asyncio.Future[_Done]]] = []
+        self._waiting: list[tuple[_Asked, asyncio.Future[_Done] | None]] = []
         self._running: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may wait."""
+        return len(self._waiting) >= self._waiting_max
 
     async def do(self, asked: _Asked) -> _Done | Unanswered:
         """Return what came of it; FULL if too many wait. Raises what `run` raises."""
-        if len(self._waiting) >= self._waiting_max:
+        if self.full:
             return Unanswered.FULL
         done: asyncio.Future[_Done] = asyncio.get_running_loop().create_future()
+        self.add(asked, done)
+        return await done
+
+    def add(self, asked: _Asked, done: "asyncio.Future[_Done] | None" = None) -> None:
+        """Have it done, and tell `done` what came of it; None: `run` sees to it that it is not lost."""
         self._waiting.append((asked, done))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run_all())
-        return await done
 
     async def _run_all(self) -> None:
         while self._waiting:
@@ -44,11 +53,11 @@ class Together(Generic[_Asked, _Done]):
             except Exception as fault:  # noqa: BLE001 - whoever waits hears of it, and the next batch is tried
                 told = fault if isinstance(fault, RedrushError) else RedrushError(f"this broke off: {fault!r}")
                 for _, done in batch:
-                    if not done.done():
+                    if done is not None and not done.done():
                         done.set_exception(told)
                 continue
             for (_, done), result in zip(batch, results, strict=True):
-                if not done.done():
+                if done is not None and not done.done():
                     done.set_result(result)
 
     async def drained(self) -> None:

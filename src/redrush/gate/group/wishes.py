@@ -1,6 +1,5 @@
 """The packet that somebody wants, read from the fields of a request; or what is wrong with which field."""
 
-import base64
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,7 +10,7 @@ from redrush.core.identity.tickets import KeyRing
 from redrush.core.identity.user_ids import checked_user
 from redrush.core.money.currency import format_amount, parse_amount
 from redrush.core.rush.campaign import Kind
-from redrush.core.rush.group import For, GroupTerms, Packet, Unfit, check_packet, checked_word, hashed_word
+from redrush.core.rush.group import ID_SIGNS, For, GroupTerms, Packet, Unfit, check_packet, checked_word, hashed_word
 from redrush.core.rush.share import SHARE_PREFIX
 
 FIELDS: Final = frozenset({"kind", "total", "count", "greeting", "word", "for", "request"})
@@ -38,7 +37,7 @@ class Wishes:
             raise Unfit("kind", f"packets here are {' or '.join(kinds)}")
         whom, named = self._audience_of(fields.get("for"))
         packet = Packet(
-            id=base64.b32encode(secrets.token_bytes(16)).decode("ascii").rstrip("=").lower(),
+            id=secrets.token_hex(ID_SIGNS // 2),
             sender=user,
             kind=kind,
             total_minor=self._total(fields.get("total")),

@@ -113,6 +113,8 @@ class GroupPackets:
         self._followers = followers
         self._said: dict[Outcome, bytes] = {}
         self._said_at_s = 0
+        self._head = ""
+        self._head_at_s = -1
 
     # -- packets
 
@@ -228,7 +230,7 @@ class GroupPackets:
         """Return the answer that carries a grant."""
         text = self.grant(packet, user, claimed)
         body = f'{{"outcome":"granted","grant":{text},"repeat":{"true" if claimed.repeat else "false"}}}'
-        return answers.answer(200, body.encode("ascii"), headers=self._head())
+        return answers.answer(200, body.encode("ascii"), headers=self.head())
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
         """Return the grant as JSON. No value in it needs escaping: ids, numbers and receipts are plain ASCII."""
@@ -252,11 +254,16 @@ class GroupPackets:
         answer = self._said.get(outcome)
         if answer is None:
             more = {"retry_after_s": RETRY_S} if outcome is Outcome.LIMIT else {}
-            answer = self._said[outcome] = answers.json_answer({"outcome": outcome, **more}, self._head())
+            answer = self._said[outcome] = answers.json_answer({"outcome": outcome, **more}, self.head())
         return answer
 
-    def _head(self) -> str:
-        return f"Date: {http_date(self.now_us())}\r\nCache-Control: no-store\r\n"
+    def head(self) -> str:
+        """Return the header lines of an answer; the date is renewed every second."""
+        now_us = self.now_us()
+        if now_us // 1_000_000 != self._head_at_s:
+            self._head_at_s = now_us // 1_000_000
+            self._head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
+        return self._head
 
     def winners(self, live: LivePacket) -> Mapping[str, Claimed]:
         """Return who has which share, as far as it is known here, and durable."""

@@ -105,6 +105,8 @@ class Journal:
         self.grant_count: Counter[int] = Counter()
         self.received_minor: Counter[str] = Counter()
         self.passed_on_minor: Counter[str] = Counter()
+        self.rests: Counter[str] = Counter()
+        """By pot that is no round, what of it went back to who paid."""
         self._problems = problems
         self._numbers = {pot: number for number, pot in enumerate(self.pots) if number}
         self._of_many: dict[str, Callable[[list[Named], int], None]] = {
@@ -375,6 +377,7 @@ class Journal:
         if part.pot not in self.terms.bases or transfer != f"{REST}{part.pot.rpartition(':')[2]}":
             self._problem(f"transfer {transfer} takes the rest of {part}, and is not that pot's")
         worth = self._move(runs, number, self._numbers[Pot(part.set, RETURNED)], "given back")
+        self.rests[part.pot] += worth
         self._expect(f"take:{transfer}", _account(part.pot), "sponsor", worth)
 
     def _give(self, number: int, columns: tuple[Any, ...]) -> None:

@@ -10,6 +10,7 @@ from redrush.settle.reconcile.evidence import RoundTerms, Terms, one_state_of, r
 from redrush.settle.reconcile.history import check_history
 from redrush.settle.reconcile.journal import IN_TRANSIT, NOWHERE, RETURNED, WHOLE, Journal, Log
 from redrush.settle.reconcile.ledger import LedgerCheck
+from redrush.settle.reconcile.packets import check_packets
 from redrush.settle.reconcile.report import Problems, Report, RoundReport, SetReport
 from redrush.sqlfiles import load_statements
 
@@ -36,6 +37,7 @@ def reconcile(data_dir: Path) -> Report:
             journal = Journal(terms, problems)
             journal.replay({WHOLE: Log(connection.execute(sql["journal"]), cursor)})
             check_history(data_dir, connection, records, problems)
+            check_packets(data_dir, journal, problems)
         LedgerCheck(records, sql, journal, problems).check()
     return report_of(journal, {WHOLE: cursor}, problems)
 
