@@ -20,6 +20,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "report": ("matplotlib", "jinja2", "markupsafe"),
     "client": ("aiohttp",),
     "console": ("litestar", "uvicorn", "jinja2", "argon2", "tomlkit"),
+    "codes": ("cryptography",),
     "scaled": ("psycopg", "hiredis"),
     "stack": ("psycopg", "hiredis"),
     "dev": ("uvicorn",),

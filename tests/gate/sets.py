@@ -125,6 +125,9 @@ class RemoteStore:
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self._known[pot]
 
+    def holders(self, pot: str) -> Container[str]:
+        return self._known[pot]
+
     async def state(self, pot: str) -> PotState:
         await self._reached()
         return await self.inner.state(pot)

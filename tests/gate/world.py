@@ -159,6 +159,9 @@ class ScriptedStore:
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self._winners[pot]
 
+    def holders(self, pot: str) -> Container[str]:
+        return self._winners[pot]
+
     async def state(self, pot: str) -> PotState:
         return PotState(left=len(self._left[pot]), claimed_ever=len(self._winners[pot]))
 

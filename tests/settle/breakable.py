@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 from typing import TypeVar
 
 from redrush.core.rush.campaign import Slots
@@ -84,6 +84,9 @@ class BreakableStore:
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self.store.known(pot)
+
+    def holders(self, pot: str) -> Container[str]:
+        return self.store.holders(pot)
 
     async def state(self, pot: str) -> PotState:
         return await self._call("state", lambda: self.store.state(pot))

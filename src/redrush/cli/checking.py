@@ -11,6 +11,7 @@ from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_a
 from redrush.control.user_list import as_json, read_users
 from redrush.core.identity.user_ids import visible
 from redrush.core.money.currency import format_amount
+from redrush.core.rush.draw import DrawTerms, Prize
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.instants import how_far, rfc3339
 from redrush.wiring.control_tls import ANY_HOST
@@ -34,6 +35,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
             "lasts_seconds": round_.lasts_us / 1_000_000,
             "packets": round_.packets,
             "total": format_amount(round_.total_minor, campaign.currency),
+            **({} if round_.draw is None else _draw_fields(round_.draw)),
         }
         for round_ in campaign.rounds
     ]
@@ -52,11 +54,13 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
     }
     lines = [f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}"]
-    lines += [
-        f"  {entry['id']}: opens {_opening(campaign, str(entry['id']), now_us)}, lasts {entry['lasts_seconds']:g} s, "
-        f"{entry['packets']:,} {entry['kind']} packets, {entry['total']} {campaign.currency}"
-        for entry in rounds
-    ]
+    for entry, round_ in zip(rounds, campaign.rounds, strict=True):
+        what = f"{entry['kind']} packets" if round_.draw is None else "prizes to be drawn"
+        lines.append(
+            f"  {entry['id']}: opens {_opening(campaign, str(entry['id']), now_us)}, lasts "
+            f"{entry['lasts_seconds']:g} s, {entry['packets']:,} {what}, {entry['total']} {campaign.currency}"
+        )
+        lines += [] if round_.draw is None else _draw_lines(round_.draw, campaign.currency)
     lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
     lines += _share_lines(campaign)
     if campaign.group is not None:
@@ -98,6 +102,55 @@ def _group_line(terms: GroupTerms, currency: str) -> str:
         f"  packets between people: {kinds}, up to {terms.count_max} shares of {share} {currency} each, {day} a sender "
         f"and day, paid from {terms.pay}; what is left goes back after {after_s:,.0f} s"
     )
+
+
+def _draw_fields(draw: DrawTerms) -> dict[str, Any]:
+    """Return what a draw adds to its round."""
+    return {
+        "plays": {"per_user": draw.per_user, "per_day": draw.per_day, "zone": draw.zone},
+        "floor": msgspec.to_builtins(draw.floor),
+        "prizes": [
+            {
+                "id": prize.id,
+                "name": prize.name,
+                "holds": str(prize.holds),
+                "count": prize.count,
+                "odds": None if prize.odds is None else f"{prize.odds[0]}/{prize.odds[1]}",
+                "release": "spread" if prize.spread else prize.per_second,
+                "per_user": prize.limit_per_user,
+                "otherwise": prize.otherwise,
+            }
+            for prize in draw.prizes
+        ],
+    }
+
+
+def _draw_lines(draw: DrawTerms, currency: str) -> list[str]:
+    in_all = "" if draw.per_user is None else f"{draw.per_user} plays a person"
+    a_day = "" if draw.per_day is None else f"{draw.per_day} a day, which lapse at midnight in {draw.zone}"
+    floor = "" if draw.floor is None else f"; at the latest in each {draw.floor.within}th play {draw.floor.prize}"
+    lines = [f"    {', '.join(filter(None, (in_all, a_day)))}{floor}"]
+    for prize in draw.prizes:
+        name = prize.id if prize.name == prize.id else f"{prize.id} ({visible(prize.name)})"
+        holds = {"money": f"times {format_amount(prize.each_minor, currency)} {currency}", "code": "codes"}.get(
+            prize.holds, str(prize.holds)
+        )
+        lines.append(f"    {name}: {prize.count:,} {holds}, {_way(prize)}, up to {prize.limit_per_user} a person")
+    lines.append("    what nobody has won goes back to the sponsor")
+    return lines
+
+
+def _way(prize: Prize) -> str:
+    """Return how a prize is won."""
+    if prize.odds is not None:
+        way = f"odds {prize.odds[0]}/{prize.odds[1]}"
+    elif prize.spread:
+        way = "spread over the round at sealed instants"
+    elif prize.per_second is not None:
+        way = f"{prize.per_second:g} a second"
+    else:
+        way = "for what has run out, or as the floor"
+    return way if prize.otherwise is None else f"{way}, then {prize.otherwise}"
 
 
 def _opening(campaign: CampaignFile, round_id: str, now_us: int) -> str:

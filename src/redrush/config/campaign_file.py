@@ -3,7 +3,8 @@
 Everything a person can get wrong is found here, before anything is created; what comes out needs no second look.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from redrush.core.load.levels import AdmissionTerms
 from redrush.core.money.currency import parse_amount
 from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.campaign import Leftover
+from redrush.core.rush.draw import PrizeKind
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.zones import parse_zone, zone_of_offset
 from redrush.core.steering.rules import Rule
@@ -36,7 +38,8 @@ CAMPAIGN_PACKETS_MAX = 50_000_000
 """Packets of all rounds together: a table of 400 MB."""
 ROUNDS_MAX = 1_000
 
-_LISTED = {"kind": KINDS, "leftover": tuple(Leftover)}
+_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
+_LISTED = {"holds": tuple(PrizeKind), "kind": KINDS, "leftover": tuple(Leftover)}
 
 
 class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +72,10 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     page: PageTerms = PageTerms()
     payout: PayoutTerms | None = None
+    jurisdiction: str | None = None
+    """Whose law the campaign has to keep to, as a country's two letters; only what it asks is told, nothing is done."""
+    codes: Mapping[str, Path] = {}
+    """Where the codes of prizes are, by pot. They are read once more when the campaign is sealed."""
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +84,7 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     currency: str
     timezone: str | None = None
     audience: str | None = None
+    jurisdiction: str | None = None
 
 
 class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,6 +139,13 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
     for index, round_ in enumerate(rounds):
         if round_.share is not None and file.group is None:
             raise Wrong(f"round[{index}].share", "what is shared is a packet between people: add a [group], too")
+    timezone = _timezone(table.timezone, file.round)
+    rounds = tuple(
+        entry.in_zone(f"round[{index}]", spec, timezone)
+        for index, (entry, spec) in enumerate(zip(file.round, rounds, strict=True))
+    )
+    if table.jurisdiction is not None and _COUNTRY.fullmatch(table.jurisdiction) is None:
+        raise Wrong("campaign.jurisdiction", f'"{table.jurisdiction}" is no country: write two letters, like "CN"')
     check_gate(file.gate)
     work = proof_of_work(file.tickets)
     switches = registry_of(
@@ -147,7 +162,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         id=table.id,
         name=table.name,
         currency=table.currency,
-        timezone=_timezone(table.timezone, file.round),
+        timezone=timezone,
         audience=None if table.audience is None else directory / table.audience,
         rounds=rounds,
         gate=file.gate,
@@ -160,6 +175,8 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         rules=rules_of(file.rule, playbooks),
         page=page_terms(file.page, directory, [round_.id for round_ in rounds]),
         payout=payout_terms(file.payout, table.currency),
+        jurisdiction=table.jurisdiction,
+        codes={pot: path for entry in file.round for pot, path in entry.code_files(directory).items()},
     )
 
 

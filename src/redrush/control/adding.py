@@ -11,10 +11,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from sys import byteorder
 
+import msgspec
+
 from redrush.config import CampaignFile, RoundSpec
+from redrush.control.code_file import seal_codes
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
-from redrush.control.sealing import SEED_BYTES, round_of
+from redrush.control.sealing import SEED_BYTES, amounts_of_round, round_of
 from redrush.core.rush.additions import Added, budget_of
 from redrush.core.rush.campaign import Campaign, Slots
 from redrush.errors import ConfigError
@@ -40,14 +43,21 @@ def seal_additions(
     `slot_count` is how many slots there are. Every addition must be possible (`redrush.control.amending`). ConfigError
     if the disk refuses.
     """
-    from redrush.core.money.splitting import split  # noqa: PLC0415 - numpy is loaded only where something is split
-
     done = list(added)
+    new = {spec.id: spec for spec, _, _ in additions_in(campaign, added, file) if campaign.round(spec.id) is None}
+    seal_codes(file, new, data_dir)
     for spec, packets, total_minor in additions_in(campaign, added, file):
         known = campaign.round(spec.id)
         bounds = spec if known is None else known
         seed = secrets.token_bytes(SEED_BYTES)
-        amounts = split(spec.kind, total_minor, packets, bounds.min_minor, bounds.max_minor, seed)
+        added_spec = msgspec.structs.replace(
+            spec,
+            packets=packets,
+            total_minor=total_minor,
+            min_minor=bounds.min_minor,
+            max_minor=bounds.max_minor,
+        )
+        amounts = amounts_of_round(added_spec, seed)
         raw = amounts.astype("<i8").tobytes()
         slots = Slots(slot_count, packets)
         slot_count = slots.end

@@ -45,6 +45,7 @@ OURS: Final = (
     "pots.jsonl",
     "packets.db",
     "payments.db",
+    "codes.jsonl",
     "event.json",
     "client_policy.json",
     "proof_of_work.json",
@@ -105,6 +106,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def payments(self) -> Path:
         """The bill book."""
         return self.root / "payments.db"
+
+    @property
+    def codes(self) -> Path:
+        """The codes of prizes, encrypted (`redrush.control.code_file`)."""
+        return self.root / "codes.jsonl"
 
     @property
     def amounts(self) -> Path:

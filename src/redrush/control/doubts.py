@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from redrush.config import CampaignFile, LimitsSpec
+from redrush.control.draw_doubts import draw_doubts
 from redrush.control.user_list import Survey, read_users
 from redrush.core.rush.instants import how_far, rfc3339_s
 from redrush.core.steering.switches import OFF
@@ -30,10 +31,11 @@ def look_at_audience(file: CampaignFile) -> Listed | None:
 def doubts_about(file: CampaignFile, listed: Listed | None, now_us: int, *, is_new: bool = True) -> list[str]:
     """Return a sentence for each doubt about a campaign at `now_us` (µs since the epoch).
 
-    Of one that is not new (it is sealed) rounds may well have begun.
+    Of one that is not new (it is sealed) rounds may well have begun. ConfigError for what cannot be kept to.
     """
     past = past_openings(file, now_us) if is_new else []
-    return [*past, *audience_doubts(file, listed), *limit_doubts(file.limits)]
+    eligible = None if listed is None or listed.survey is None else listed.survey.users
+    return [*past, *audience_doubts(file, listed), *draw_doubts(file, eligible), *limit_doubts(file.limits)]
 
 
 def past_openings(file: CampaignFile, now_us: int) -> list[str]:
@@ -76,7 +78,7 @@ def audience_doubts(file: CampaignFile, listed: Listed | None) -> list[str]:
             f"round {round_.id} has {round_.packets:,} packets, but only {people(survey.users)} may win, one packet "
             f"each: at least {round_.packets - survey.users:,} are left over"
             for round_ in file.rounds
-            if round_.packets > survey.users
+            if round_.draw is None and round_.packets > survey.users
         ]
     return told + [f"{listed.path}: {doubt}" for doubt in survey.warnings()]
 

@@ -37,7 +37,9 @@ from redrush.core.load.levels import AdmissionTerms
 from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.additions import Added, with_added_rounds
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.draw import draw_key
 from redrush.core.rush.group import GroupTerms
+from redrush.core.rush.holding import SlotTable, parts_of
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook
 from redrush.errors import ConfigError
@@ -301,11 +303,18 @@ def placed(terms: OpenTerms, deployment: DeploymentFile) -> OpenTerms:
 
 
 def _served(sealed: SealedCampaign, terms: OpenTerms, data_dir: DataDir) -> SealedCampaign:
-    amounts = sealed.amounts
-    if terms.added:
-        amounts = array("q", amounts)
-        amounts.extend(load_added_amounts(terms.added, data_dir))
-    return msgspec.structs.replace(sealed, campaign=as_served(sealed.campaign, terms), amounts=amounts)
+    campaign = as_served(sealed.campaign, terms)
+    if not terms.added:
+        return msgspec.structs.replace(sealed, campaign=campaign)
+    amounts = array("q", sealed.amounts)
+    amounts.extend(load_added_amounts(terms.added, data_dir))
+    keys = {
+        one.round: draw_key(bytes.fromhex(one.seed))
+        for one in terms.added
+        if one.new is not None and one.new.draw is not None
+    }
+    table = SlotTable(amounts, parts_of(campaign))
+    return msgspec.structs.replace(sealed, campaign=campaign, amounts=table, draw_keys={**sealed.draw_keys, **keys})
 
 
 def as_served(campaign: Campaign, terms: OpenTerms) -> Campaign:

@@ -23,6 +23,8 @@ class Keys(msgspec.Struct, frozen=True):
 
     tickets: KeyRing
     receipts: KeyRing
+    codes: bytes | None = None
+    """Encrypts the codes of prizes; None: there never were any."""
 
 
 class _RingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +36,7 @@ class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     tickets: _RingFile
     receipts: _RingFile
     logins: dict[str, str] = {}
+    codes: str | None = None
 
 
 def load_or_create_keys(data_dir: DataDir, source: DataDir | None = None) -> Keys:
@@ -83,7 +86,8 @@ def load_keys(data_dir: DataDir) -> Keys:
     """Return the keys of the directory. ConfigError if the file is missing or wrong."""
     try:
         file = msgspec.json.decode(data_dir.keys.read_bytes(), type=_KeysFile)
-        return Keys(_ring(file.tickets, file.logins), _ring(file.receipts))
+        codes = None if file.codes is None else _decoded({"codes": file.codes})["codes"]
+        return Keys(_ring(file.tickets, file.logins), _ring(file.receipts), codes)
     except OSError as fault:
         raise ConfigError(f"{data_dir.keys}: cannot be read: {fault.strerror}") from fault
     except ValueError as fault:  # not JSON, not these fields, not base64, not UTF-8
@@ -160,6 +164,22 @@ def remove_login_key(data_dir: DataDir, key_id: str) -> None:
         if logins.pop(key_id, None) is None:
             known = ", ".join(sorted(logins)) or "none"
             raise ConfigError(f'{data_dir.keys}: "{key_id}" is no login key; there are: {known}')
+
+
+def code_key(data_dir: DataDir) -> bytes:
+    """Return the key that encrypts the codes of the event, made if there is none yet. ConfigError if the disk
+    refuses."""
+    known = load_keys(data_dir).codes
+    if known is not None:
+        return known
+    file = msgspec.json.decode(data_dir.keys.read_bytes(), type=_KeysFile)
+    key = secrets.token_bytes(KEY_BYTES)
+    changed = msgspec.structs.replace(file, codes=base64.b64encode(key).decode("ascii"))
+    try:
+        write_durably(data_dir.keys, msgspec.json.format(msgspec.json.encode(changed)))
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.keys}: cannot be written: {fault.strerror}") from fault
+    return key
 
 
 @contextmanager

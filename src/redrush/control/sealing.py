@@ -8,18 +8,24 @@ grants may already have been given under the old one.
 import hashlib
 import secrets
 from array import array
-from collections.abc import Sequence
 from sys import byteorder
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from redrush.config import CampaignFile, RoundSpec
+from redrush.control.code_file import seal_codes
 from redrush.control.data_dir import DataDir
 from redrush.control.differences import differences_of, rounds_of
 from redrush.control.durable_file import write_durably
 from redrush.core.rush.campaign import Campaign, Round, Slots
+from redrush.core.rush.draw import draw_key
+from redrush.core.rush.holding import SlotTable, parts_of
 from redrush.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 VERSION = 2
 UNHASHED_VERSION = 1
@@ -45,12 +51,14 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SealedCampaign(msgspec.Struct, frozen=True):
-    """A campaign with its amounts table: `amounts[slot]` in minor units."""
+    """A campaign with the table of what its slots hold: `amounts[slot]` in minor units, 0 for no money."""
 
     campaign: Campaign
-    amounts: Sequence[int]
+    amounts: SlotTable
     seed: bytes = b""
     """What everything of chance was drawn with, or is while the event runs. Secret until it is over."""
+    draw_keys: dict[str, bytes] = {}
+    """Of each round that is a draw, the key of its lots (`redrush.core.rush.draw`). Secret until the event is over."""
 
 
 def seal(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
@@ -115,7 +123,16 @@ def load_sealed(data_dir: DataDir) -> SealedCampaign:
     amounts = array("q", raw)
     if byteorder == "big":
         amounts.byteswap()
-    return SealedCampaign(sealed.campaign, amounts, bytes.fromhex(sealed.seed))
+    return _sealed_campaign(sealed.campaign, amounts, bytes.fromhex(sealed.seed))
+
+
+def _sealed_campaign(campaign: Campaign, amounts: "array[int]", seed: bytes) -> SealedCampaign:
+    # The slots are numbered in order of the file, and so are the seeds.
+    in_file = sorted(campaign.rounds, key=lambda round_: round_.slots.first)
+    keys = {
+        round_.id: draw_key(_round_seed(seed, index)) for index, round_ in enumerate(in_file) if round_.draw is not None
+    }
+    return SealedCampaign(campaign, SlotTable(amounts, parts_of(campaign)), seed, keys)
 
 
 def seal_sha256(data_dir: DataDir) -> str:
@@ -166,14 +183,9 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
     # numpy is imported only where something is split: a restart, which reads the seal, is quicker without it.
     import numpy as np  # noqa: PLC0415
 
-    from redrush.core.money.splitting import split  # noqa: PLC0415
-
     seed = secrets.token_bytes(SEED_BYTES)
     amounts = np.concatenate(
-        [
-            split(spec.kind, spec.total_minor, spec.packets, spec.min_minor, spec.max_minor, _round_seed(seed, index))
-            for index, spec in enumerate(file.rounds)
-        ]
+        [amounts_of_round(spec, _round_seed(seed, index)) for index, spec in enumerate(file.rounds)]
     )
     raw = amounts.astype("<i8").tobytes()
     campaign = campaign_of(file, now_us)
@@ -185,12 +197,27 @@ def _seal_new(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampa
         source_sha256=source_sha256(file),
         rounds_as_written=rounds_of(file),
     )
+    seal_codes(file, {spec.id: spec for spec in file.rounds}, data_dir)
     try:
         write_durably(data_dir.amounts, raw)
         write_durably(data_dir.campaign, _sealed_text(sealed))
     except OSError as fault:
         raise ConfigError(f"{data_dir.root}: the campaign cannot be sealed: {fault.strerror}") from fault
-    return SealedCampaign(campaign, array("q", amounts.tolist()), seed)
+    return _sealed_campaign(campaign, array("q", amounts.tolist()), seed)
+
+
+def amounts_of_round(spec: RoundSpec, seed: bytes) -> "npt.NDArray[np.int64]":
+    """Return what the slots of a new round are worth, in their order, by a seed of its own."""
+    import numpy as np  # noqa: PLC0415 - see `_seal_new`
+
+    from redrush.core.money.splitting import split  # noqa: PLC0415
+
+    if spec.draw is not None:
+        return np.repeat(
+            np.array([prize.each_minor for prize in spec.draw.prizes], np.int64),
+            [prize.count for prize in spec.draw.prizes],
+        )
+    return split(spec.kind, spec.total_minor, spec.packets, spec.min_minor, spec.max_minor, seed)
 
 
 def campaign_of(file: CampaignFile, now_us: int) -> Campaign:
@@ -226,6 +253,7 @@ def round_of(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
         release_per_s=spec.release_per_s,
         share=spec.share,
         line=spec.line,
+        draw=spec.draw,
     )
 
 

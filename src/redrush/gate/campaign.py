@@ -1,6 +1,6 @@
 """A campaign as a gate serves it: its rounds, whose tickets are good for it, and what it offers at which path."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,18 +12,21 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.draw import Lots
 from redrush.core.rush.group import GroupTerms
+from redrush.core.rush.holding import SlotAmounts
 from redrush.core.rush.line import line_key
 from redrush.gate.admission import MakesWay
 from redrush.gate.event_state import EventState
 from redrush.gate.exchange import Exchange
-from redrush.gate.grants import GrantWriter
+from redrush.gate.grants import CodesOf, GrantWriter
 from redrush.gate.group.asked import Asked
 from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.group.sharing import ClosedGrantWriter, SharedRound, Sharing
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.lanes import Lane
 from redrush.gate.page_view import page_document
+from redrush.gate.rush.draw import Draw
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
 from redrush.gate.rush.packets import Packets
@@ -43,8 +46,8 @@ class Event(msgspec.Struct, frozen=True):
     """What a gate must know of an event: read-only, the same in every gate."""
 
     campaign: Campaign
-    amounts: Sequence[int]
-    """By slot, in minor units."""
+    amounts: SlotAmounts
+    """What each slot holds, in minor units where that is money."""
     tickets: KeyRing
     receipts: KeyRing
     audience: Container[str] | None
@@ -63,6 +66,10 @@ class Event(msgspec.Struct, frozen=True):
     page: PageTerms = PageTerms()
     payout: PayoutTerms | None = None
     """How winners are paid; None: by somebody else."""
+    draw_keys: Mapping[str, bytes] = {}
+    """Of each round that is a draw, the key of its lots."""
+    codes: CodesOf | None = None
+    """Finds the codes of pots that hold some."""
 
 
 CHALLENGE: Final = b"/challenge"
@@ -113,19 +120,13 @@ class ServedCampaign:
     def add_round(self, parts: Sequence[Knowledge]) -> Rush:
         """Have a rush in the pots of a round, of which `parts` know, and return it."""
         event, floor = self.event, self._floor
-        (knows,) = parts
-        opened = GrantWriter(event.campaign, knows.pot, event.amounts, event.receipts)
-        shares = knows.pot.round.share is not None
-        writer = ClosedGrantWriter(event.campaign, knows.pot.id) if shares else opened
-        rush = Packets(knows, floor, GrantedAnswers(writer), event.audience)
-        if shares:
-            self._share(SharedRound(event.campaign, rush, opened))
+        rush = self._rush(parts)
         view = RoundView(rush, floor.now_us, event.policy.interval_ms, floor.times)
         self.rounds.append(rush)
         self._views.append(view)
         suffix = b"/rounds/" + rush.round.id.encode("ascii")
         tickets = self.tickets if rush.round.line is None else self._add_line(rush, view, suffix)
-        self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush, tickets)
+        self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush, tickets, getattr(rush, "reads", None))
         self.offers[suffix] = self._public(self._sampled(view))
         return rush
 
@@ -181,6 +182,21 @@ class ServedCampaign:
         read = None if reads is None else lambda body: self._sampled(reads(body))
         return lambda site, path: site.add(method, path, sampled, needs_ticket=True, reads=read, tickets=self.tickets)
 
+    def _rush(self, parts: Sequence[Knowledge]) -> Rush:
+        """Return the rush of the kind that the round is."""
+        event, floor = self.event, self._floor
+        round_ = parts[0].pot.round
+        opened = [GrantWriter(event.campaign, part.pot, event.amounts, event.receipts, event.codes) for part in parts]
+        if round_.draw is not None:
+            lots = Lots(round_.draw, event.draw_keys[round_.id])
+            return Draw(parts, floor, [GrantedAnswers(writer) for writer in opened], event.audience, lots)
+        if round_.share is None:
+            return Packets(parts[0], floor, GrantedAnswers(opened[0]), event.audience)
+        closed = ClosedGrantWriter(event.campaign, parts[0].pot.id)
+        rush = Packets(parts[0], floor, GrantedAnswers(closed), event.audience)
+        self._share(SharedRound(event.campaign, rush, opened[0]))
+        return rush
+
     def amend(self, campaign: Campaign) -> None:
         """Show the campaign as this from now on."""
         self.event = msgspec.structs.replace(self.event, campaign=campaign)
@@ -210,8 +226,10 @@ class ServedCampaign:
     def _public(self, route: Route) -> Offer:
         return lambda site, path: site.add(b"GET", path, route, needs_ticket=False)
 
-    def _ticketed(self, method: bytes, route: Route, tickets: TicketCheck) -> Offer:
-        return lambda site, path: site.add(method, path, route, needs_ticket=True, tickets=tickets)
+    def _ticketed(
+        self, method: bytes, route: Route, tickets: TicketCheck, reads: Callable[[bytes], Route] | None = None
+    ) -> Offer:
+        return lambda site, path: site.add(method, path, route, needs_ticket=True, reads=reads, tickets=tickets)
 
     def _exchange(self, floor: Floor) -> Exchange | None:
         event = self.event

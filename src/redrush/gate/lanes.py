@@ -16,7 +16,7 @@ set's absence, and its answers.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -60,7 +60,7 @@ class Desk(Protocol):
 class SetPot:
     """A pot in one set, as far as this gate knows it."""
 
-    __slots__ = ("complete", "desk", "dry_until_us", "id", "known", "lane", "open", "terms", "warm")
+    __slots__ = ("complete", "desk", "dry_until_us", "holders", "id", "known", "lane", "open", "terms", "warm")
 
     def __init__(self, terms: PotTerms, lane: "Lane", *, complete: bool) -> None:
         """`terms` are those on which the set opens it: its slots are the set's share; see `complete` below."""
@@ -71,6 +71,8 @@ class SetPot:
         """Whose pot it is; set by the desk itself."""
         self.known = NOBODY
         """Grants that the store knows of in this process; those of claims under way or doubtful may not be durable."""
+        self.holders: Container[str] = NOBODY
+        """Who has any grant that the store knows of in this process, to whatever request."""
         self.open = False
         """Whether claims may be sent there: it was opened once."""
         self.warm = False
@@ -83,17 +85,18 @@ class SetPot:
     def opened(self) -> None:
         """The store has the pot open: learn who has won already, and take claims from now on."""
         self.known = self.lane.store.known(self.id)
+        self.holders = self.lane.store.holders(self.id)
         self.open = self.warm = True
-        self.lane.answers_again()
+        self.lane.refusal = None  # the set is there
 
     def close(self) -> None:
         """Take no claims any more, and know nobody."""
-        self.known = NOBODY
+        self.known = self.holders = NOBODY
         self.open = self.warm = False
 
 
-Parked = tuple[str, Waiter, SetPot]
-"""A claim that waits: whose it is, who gets the answer, and the pot that it asks."""
+Parked = tuple[str, Waiter, SetPot, str]
+"""A claim that waits: whose it is, who gets the answer, the pot that it asks, and the name of the request."""
 
 Batch = queue.Batch[Parked]
 
@@ -162,8 +165,8 @@ class Lane:
 
     # -- claims
 
-    def park(self, waiter: Waiter, user: str, pot: SetPot, now_us: int) -> bytes | None:
-        """Let the claim wait for a batch (None), or say why not. `now_us` is when it came."""
+    def park(self, waiter: Waiter, user: str, pot: SetPot, now_us: int, request: str = "") -> bytes | None:
+        """Let the claim wait for a batch (None), or say why not. `now_us` is when it came, `request` its name."""
         if self.refusal is not None or not pot.open:
             self.away += 1
             return self.refusal or answers.SET_AWAY
@@ -171,7 +174,7 @@ class Lane:
         if gauge.parked >= gauge.parked_max:
             self._count_busy(pot)
             return self._admission.full
-        if not self._queue.join((user, waiter, pot), now_us):
+        if not self._queue.join((user, waiter, pot, request), now_us):
             self._count_busy(pot)
             return self.valve.no_place()
         gauge.parked += 1
@@ -233,7 +236,7 @@ class Lane:
 
         A batch has one instant. Where its pots have several, as when a round closes while another opens, those behind
         the first claim with another one wait again."""
-        pots = [pot for _, _, pot in batch.claims]
+        pots = [pot for _, _, pot, _ in batch.claims]
         first = pots[0]
         at_us, refills = first.desk.grants_at(now_us), {first: first.desk.refills}
         if pots.count(first) == len(pots):
@@ -248,7 +251,9 @@ class Lane:
     async def _decide(self, batch: Batch, at_us: int, refills: dict[SetPot, int]) -> None:
         """Have the batch decided by the store, and its claims answered; raises nothing."""
         try:
-            results = await self.store.claim([Claim(pot.id, user) for user, _, pot in batch.claims], at_us)
+            results = await self.store.claim(
+                [Claim(pot.id, user, request) for user, _, pot, request in batch.claims], at_us
+            )
         except StoreUnavailable:
             self._went_away(batch)
         except StoreFailed as fault:
@@ -297,7 +302,7 @@ class Lane:
         """Refuse those who had places and were taken from the queue just now."""
         self._gauge.parked -= len(parked)
         self.times.add_ended(self._queue.left_since_us, self._now_us())
-        for _, waiter, pot in parked:
+        for _, waiter, pot, _ in parked:
             self._count_busy(pot)
             waiter.send(refusal())
 
@@ -327,7 +332,7 @@ class Lane:
         self.times.add_ended(batch.since_us, now_us)
         if self._trying:  # the next batch is the trial then
             self.refusal = None
-        for _, waiter, pot in batch.claims:
+        for _, waiter, pot, _ in batch.claims:
             waiter.send(pot.desk.forbidden(now_us))
 
     def _went_away(self, batch: Batch) -> None:
@@ -366,17 +371,13 @@ class Lane:
         self._gauge.parked -= len(claims)
         self.times.add_ended(since_us, self._now_us())
         self.away += len(claims)
-        for _, waiter, _ in claims:
+        for _, waiter, _, _ in claims:
             waiter.send(refusal)
 
     def _try_again(self) -> None:
         if self.refusal is answers.SET_AWAY:
             self._trying = True
             self.refusal = None
-
-    def answers_again(self) -> None:
-        """A pot was opened, so the set is there: take claims from now on."""
-        self.refusal = None
 
     def check(self) -> None:
         """Turn away whoever waits behind a batch that takes too long. Call every second."""
@@ -396,4 +397,4 @@ class Lane:
 
 
 def _asked(batch: Batch) -> set[tuple[SetPot, str]]:
-    return {(pot, user) for user, _, pot in batch.claims}
+    return {(pot, user) for user, _, pot, _ in batch.claims}

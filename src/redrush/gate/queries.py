@@ -33,8 +33,9 @@ class LateAnswers:
         self._told = told
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def promise(self, waiter: Waiter, answer: Coroutine[Any, Any, bytes]) -> bytes | None:
-        """Send the answer to the waiter once it is there; or return a refusal, now, if too many wait."""
+    def promise(self, waiter: Waiter, answer: Coroutine[Any, Any, bytes | None]) -> bytes | None:
+        """Send the answer to the waiter once it is there, unless it is None: then somebody else will. Or return a
+        refusal, now, if too many wait."""
         if len(self._under_way) >= self._at_once_max:
             answer.close()
             return answers.QUERIES_BUSY
@@ -43,12 +44,13 @@ class LateAnswers:
         task.add_done_callback(self._under_way.discard)
         return None
 
-    async def _send(self, waiter: Waiter, answer: Coroutine[Any, Any, bytes]) -> None:
+    async def _send(self, waiter: Waiter, answer: Coroutine[Any, Any, bytes | None]) -> None:
         try:
             sent = await answer
         except RedrushError as fault:
             sent = self._told(fault)
-        waiter.send(sent)
+        if sent is not None:
+            waiter.send(sent)
 
 
 class Queries:
@@ -59,17 +61,18 @@ class Queries:
         """By set, of those that were ever asked."""
         self._late = LateAnswers(QUERIES_MAX, _told)
 
-    def answer(self, waiter: Waiter, query: Coroutine[Any, Any, bytes]) -> bytes | None:
+    def answer(self, waiter: Waiter, query: Coroutine[Any, Any, bytes | None]) -> bytes | None:
         """Let the waiter have what the query returns, or the refusal that its fault comes to; busy is told at once."""
         return self._late.promise(waiter, query)
 
-    async def claimed_by(self, pot: SetPot, user: str) -> Claimed | Unanswered | None:
-        """Return the user's grant, or None, or why the set was not asked. Raises StoreUnavailable and StoreFailed."""
+    async def claimed_by(self, pot: SetPot, user: str, request: str = "") -> Claimed | Unanswered | None:
+        """Return the user's grant to that request, or None, or why the set was not asked. Raises StoreUnavailable and
+        StoreFailed."""
         lane = pot.lane
         bulkhead = self.sets.get(lane.set)
         if bulkhead is None:
             bulkhead = self.sets[lane.set] = Bulkhead(lane.set, SET_SHARE)
-        return await bulkhead.ask(lambda: lane.store.find(pot.id, user))
+        return await bulkhead.ask(lambda: lane.store.find(pot.id, user, request))
 
 
 def refused(refusal: Unanswered) -> bytes:

@@ -132,11 +132,11 @@ class GrantsView:
         for rush in self._rounds:
             if rush.round.opens_us <= now_us:
                 by_set.setdefault(rush.home(user).lane.set, []).append(rush)
-        grants: dict[str, str] = {}
+        grants: dict[str, list[str]] = {}
         for refusal in await asyncio.gather(*(_collect(rounds, user, grants) for rounds in by_set.values())):
             if refusal is not None:
                 return refused(refusal)
-        found = [grants[rush.round.id] for rush in self._rounds if rush.round.id in grants]
+        found = [grant for rush in self._rounds for grant in grants.get(rush.round.id, ())]
         if self._others is not None:
             found += await self._others(user)
         text = ",".join(found)
@@ -144,14 +144,13 @@ class GrantsView:
         return answers.answer(200, f'{{"grants":[{text}]}}'.encode("ascii"), headers=head)
 
 
-async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, str]) -> Unanswered | None:
+async def _collect(rounds: Sequence[Rush], user: str, grants: dict[str, list[str]]) -> Unanswered | None:
     """Add what the user has in these rounds of one set; or return why that is not known."""
     for rush in rounds:
-        grant = await rush.grant_of(user)
-        if isinstance(grant, Unanswered):
-            return grant
-        if grant is not None:
-            grants[rush.round.id] = grant
+        found = await rush.grants_of(user)
+        if isinstance(found, Unanswered):
+            return found
+        grants[rush.round.id] = found
     return None
 
 

@@ -46,7 +46,7 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 """They never change after the first start: any backup has them as they must be."""
 
 OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
-                   "audience-additions.jsonl", "pots.jsonl", "campaigns.json", "campaigns.jsonl",
+                   "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json", "campaigns.jsonl",
                    "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 

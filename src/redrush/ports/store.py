@@ -10,7 +10,7 @@ acknowledged. A store on another machine raises `StoreUnavailable` instead: it m
 All stores pass one suite, `tests/conformance/test_stores.py`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -367,6 +367,10 @@ class Store(Protocol):
         One in it is durable unless the `claim` that made it has not returned. A store that several processes share
         knows here what passed through this one, up to a bound. Raises KeyError for a pot this process does not know.
         """
+
+    def holders(self, pot: str) -> Container[str]:
+        """Return who has any grant of the pot that this process knows of, to whatever request: live. As with `known`,
+        one in it may have a grant that is not durable yet. Raises KeyError for a pot this process does not know."""
 
     async def state(self, pot: str) -> PotState:
         """Return the pot's counts. Raises KeyError for a pot that was never opened."""

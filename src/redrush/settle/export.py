@@ -42,8 +42,9 @@ Granting = Granted | Scattered | Confirmed
 class ExportedGrant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One line. `amount` is decimal text in the campaign's currency, `granted_at` RFC 3339 in UTC with microseconds.
 
-    `holds` says what the slot holds where that is no money, worth 0. An event of money alone has no such column; in
-    JSON it stands only where it says something. It is the last, for whoever reads columns by their place.
+    `holds` says what the slot holds where that is no money, worth 0, and `prize` which prize of a draw it is; a code is
+    told by its place in the list alone. An event of packets alone has no such columns; in JSON they stand only where
+    they say something. They are the last, for whoever reads columns by their place.
     """
 
     grant: str
@@ -53,11 +54,12 @@ class ExportedGrant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     amount: str
     granted_at: str
     holds: str | None = None
+    prize: str | None = None
 
 
 COLUMNS: Final = ExportedGrant.__struct_fields__
-MONEY_COLUMNS: Final = len(COLUMNS) - 1
-"""Columns of an event where all slots hold money."""
+MONEY_COLUMNS: Final = len(COLUMNS) - 2
+"""Columns of an event of packets alone; one more where something is held, and all where prizes are drawn."""
 
 
 def grants(
@@ -69,6 +71,7 @@ def grants(
     Raises LedgerFault for a slot that the campaign does not have.
     """
     tables = TablesByPot(campaign, slots, pots)
+    prizes = {pot.id: (pot.round.id, pot.prize) for pot in campaign.pots if pot.prize is not None}
     for record in log:
         if isinstance(record, Granted):
             run, table = Slots(record.first_slot, len(record.users)), tables.of(record.pot)
@@ -83,7 +86,8 @@ def grants(
         for grant, worth, text in zip(permanent_of(record), worths, texts or repeat(None, len(worths)), strict=True):
             amount = format_amount(worth, campaign.currency)
             grant_of_slot = grant_id(campaign.id, grant.pot, grant.slot)
-            yield ExportedGrant(grant_of_slot, grant.pot, grant.slot, grant.user, amount, granted_at, text)
+            round_id, prize = prizes.get(grant.pot, (grant.pot, None))
+            yield ExportedGrant(grant_of_slot, round_id, grant.slot, grant.user, amount, granted_at, text, prize)
 
 
 def write_grants(
@@ -103,7 +107,7 @@ def write_grants(
     if file_format == "spreadsheet":
         out.write(UTF8_MARK)
     writer = csv.writer(out)
-    width = len(COLUMNS) if table_of(slots).parts or pots is not no_pots else MONEY_COLUMNS
+    width = _columns_of(campaign, slots, pots)
     writer.writerow(COLUMNS[:width])
     if file_format == "spreadsheet":
         for grant in exported:
@@ -111,6 +115,12 @@ def write_grants(
             writer.writerow(msgspec.structs.astuple(msgspec.structs.replace(grant, **kept))[:width])
         return
     writer.writerows(msgspec.structs.astuple(grant)[:width] for grant in exported)
+
+
+def _columns_of(campaign: Campaign, slots: SlotAmounts, pots: PotTables) -> int:
+    if any(round_.draw is not None for round_ in campaign.rounds):
+        return len(COLUMNS)
+    return MONEY_COLUMNS + bool(table_of(slots).parts or pots is not no_pots)
 
 
 Away = Callable[[Store, StoreUnavailable], None]

@@ -1,6 +1,6 @@
 """A store that lives as long as its process: for simulations, tests and the measure of what durability costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.store import (
@@ -78,6 +78,9 @@ class MemoryStore:
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self._pots.known(pot)
+
+    def holders(self, pot: str) -> Container[str]:
+        return self._pots.holders(pot)
 
     async def state(self, pot: str) -> PotState:
         self._check_open()

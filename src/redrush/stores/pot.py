@@ -379,3 +379,16 @@ def _without(runs: Iterable[Slots], gone: Iterable[Slots]) -> list[Slots]:
                 cut += [part for part in (before, after) if part.count > 0]
         kept = cut
     return kept
+
+
+class Holders:
+    """Who has a grant of a pot, to whatever request, now."""
+
+    __slots__ = ("_pot",)
+
+    def __init__(self, pot: Pot) -> None:
+        self._pot = pot
+
+    def __contains__(self, user: object) -> bool:
+        special = self._pot.special
+        return user in self._pot.grants or (special is not None and user in special.of_user)

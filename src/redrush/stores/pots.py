@@ -9,7 +9,7 @@ A pot that nobody has asked for yet is kept as its terms alone: most of a millio
 Long, because every rule of a claim, and its inverse after a restart, is here and nowhere else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import chain, islice, repeat
 from typing import Final
@@ -40,7 +40,7 @@ from redrush.ports.store import (
     Transfers,
     claims_of,
 )
-from redrush.stores.pot import Pot
+from redrush.stores.pot import Holders, Pot
 
 INTEGER_MAX: Final = 2**63 - 1
 """Slots and instants end here: what 64 signed bits of SQLite, Lua-side streams and the amounts table can hold."""
@@ -286,6 +286,10 @@ class Pots:
     def known(self, pot: str) -> Mapping[str, Claimed]:
         """Return the pot's grants by user, live. Raises KeyError for a pot that was never opened."""
         return self._pot(pot).grants
+
+    def holders(self, pot: str) -> Container[str]:
+        """Return who has any grant of the pot, live. Raises KeyError for a pot that was never opened."""
+        return Holders(self._pot(pot))
 
     def state(self, pot: str) -> PotState:
         return self._pot(pot).state()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from redrush.control.audience_additions import AudienceFollower
+from redrush.control.code_file import codes_of
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import Stamp, stamp_of
 from redrush.control.event import Event, OpenTerms, Prepared, load_event
@@ -144,6 +145,7 @@ class EmbeddedEvent:
             failed=self._failed,
             clock_check=self._clocks.check,
             group=None if self._group is None else self._group.parts,
+            codes=codes_of(self.data_dir, self.sealed.campaign),
         )
         self.steering = Steering.open(
             self.data_dir,
@@ -349,11 +351,13 @@ class EmbeddedEvent:
 
     async def _amend(self, event: Event) -> None:
         """Go on as this event. What is done twice, because something failed in between, is done once."""
-        campaign, amounts, before = event.sealed.campaign, self.sealed.amounts, len(self.terms.added)
-        assert isinstance(amounts, array)
+        campaign, table, before = event.sealed.campaign, self.sealed.amounts, len(self.terms.added)
+        assert isinstance(table.amounts, array)
         # One table for all: recorder, answers and reconciliation see it grow, and nothing in it ever changes.
-        amounts.extend(event.sealed.amounts[len(amounts) :])
-        self.sealed = msgspec.structs.replace(self.sealed, campaign=campaign, amounts=amounts)
+        table.amounts.extend(event.sealed.amounts[len(table) :])
+        table.set_parts(event.sealed.amounts.parts)
+        self.sealed.draw_keys.update(event.sealed.draw_keys)
+        self.sealed = msgspec.structs.replace(self.sealed, campaign=campaign)
         self.recorder.amend(campaign)
         await self.gate.add_rounds(campaign, self._homes)
         for pot in await self._join(event.open.added[before:]):

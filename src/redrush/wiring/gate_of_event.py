@@ -11,6 +11,7 @@ from redrush.gate.asking import asking_limits
 from redrush.gate.assembly import build_gate
 from redrush.gate.campaign import Event
 from redrush.gate.gate import Gate
+from redrush.gate.grants import CodesOf
 from redrush.gate.group.parts import GroupParts
 from redrush.gate.manners import Home
 from redrush.http.reader import Limits
@@ -29,6 +30,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
     failed: Callable[[StoreFailed], None],
     clock_check: ClockCheck,
     group: GroupParts | None = None,
+    codes: CodesOf | None = None,
 ) -> Gate:
     """Return the gate, as `build_gate` does. `limits` are those of `terms.gate`, as far as this process has files."""
     event = Event(
@@ -45,6 +47,8 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
         seed=sealed.seed,
         page=terms.page,
         payout=terms.payout,
+        draw_keys=sealed.draw_keys,
+        codes=codes,
     )
     return build_gate(
         event,

@@ -9,6 +9,7 @@ import msgspec
 from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.control.audience_additions import AudienceFollower
+from redrush.control.code_file import codes_of
 from redrush.control.control_access import load_token_if_any
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
@@ -87,6 +88,7 @@ class GateRole:
             now_us=now_us,
             failed=self._troubles.listener("store"),
             clock_check=clocks.check,
+            codes=codes_of(data_dir, sealed.campaign),
         )
         self._gate = gate
         among = self._among = AmongOthers(

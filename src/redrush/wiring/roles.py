@@ -10,6 +10,7 @@ from redrush.config import DeploymentFile
 from redrush.config.deployment_file import Duty
 from redrush.config.hosted import part_of_set
 from redrush.control.campaigns import Listing
+from redrush.control.code_file import codes_of
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
@@ -328,10 +329,14 @@ class QueryRole(Offstage):
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         keys = load_keys(DataDir(deployment.data))
+        codes = codes_of(DataDir(deployment.data), sealed.campaign)
         databases = {spec.records.read(): spec for spec in deployment.sets}
         self._queries = Queries(
             sealed.campaign,
-            {pot.id: GrantWriter(sealed.campaign, pot, sealed.amounts, keys.receipts) for pot in sealed.campaign.pots},
+            {
+                pot.id: GrantWriter(sealed.campaign, pot, sealed.amounts, keys.receipts, codes)
+                for pot in sealed.campaign.pots
+            },
             TicketVerifier(keys.tickets),
             {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
             limits=limits_of(self._around.terms.gate, self._around.log),

@@ -10,6 +10,7 @@ from redrush.config.rounds.line import LineTable
 from redrush.config.toml_file import Wrong, check_id, wrong_at
 from redrush.config.toml_hints import INSTANT_FORM, instant_meant
 from redrush.core.rush.campaign import Kind, Leftover
+from redrush.core.rush.draw import DrawTerms
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.rush.instants import to_us
 from redrush.core.rush.line import LineTerms
@@ -49,6 +50,8 @@ class RoundSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What winners share with friends; None: nothing."""
     line: LineTerms | None = None
     """Where people wait before they may claim; None: they need not."""
+    draw: DrawTerms | None = None
+    """What a draw is about; None: it is none."""
 
 
 class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +74,14 @@ class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.line is None:
             return spec
         return msgspec.structs.replace(spec, line=self.line.terms(f"{at}.line"))
+
+    def in_zone(self, at: str, spec: RoundSpec, zone: str) -> RoundSpec:
+        """Return the round, with what depends on the zone of its campaign. Raises Wrong for what cannot be there."""
+        return spec
+
+    def code_files(self, directory: Path) -> dict[str, Path]:
+        """Return where the codes of the round's pots are, by pot."""
+        return {}
 
     @property
     def opens_text(self) -> str:

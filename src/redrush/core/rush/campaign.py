@@ -5,11 +5,13 @@ means one amount for ever, wherever it is moved (leftover to the next round, reb
 is rewritten when it moves.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from redrush.core.rush.draw import DrawTerms
 from redrush.core.rush.line import LineTerms
 from redrush.core.rush.sale import SaleTerms
 from redrush.core.rush.share import ShareTerms
@@ -19,12 +21,13 @@ RETURNED_POT = "$returned"
 
 
 class Kind(StrEnum):
-    """How a round's total is split over its packets (see `redrush.core.money.splitting`)."""
+    """What kind of rush a round is; of packets also how their total is split (see `redrush.core.money.splitting`)."""
 
     EQUAL = "equal"
     LUCKY = "lucky"
     LUCKY_DOUBLE_MEAN = "lucky_double_mean"
     SALE = "sale"
+    DRAW = "draw"
 
 
 class Leftover(StrEnum):
@@ -80,18 +83,41 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What winners share with friends; None: nothing."""
     line: LineTerms | None = None
     """Where people wait before they may claim; None: they need not."""
+    draw: DrawTerms | None = None
+    """What was agreed for a draw; None: it is none."""
+
+    @property
+    def is_of_packets(self) -> bool:
+        """Whether it is about packets, of whatever kind."""
+        return self.draw is None and self.sale is None
 
     @property
     def pots(self) -> "tuple[Pot, ...]":
         """The pots that are open while the round is, in order of their slots, which are all of the round's."""
+        if self.draw is not None:
+            return tuple(self._prize_pots(self.draw))
         return (Pot(id=self.id, round=self, slots=self.slots, total_minor=self.total_minor),)
+
+    def _prize_pots(self, draw: DrawTerms) -> "Iterator[Pot]":
+        first = self.slots.first
+        for prize in draw.prizes:
+            slots = Slots(first, prize.count)
+            first = slots.end
+            yield Pot(
+                id=prize_pot(self.id, prize.id),
+                round=self,
+                slots=slots,
+                limit_per_user=prize.limit_per_user,
+                total_minor=prize.count * prize.each_minor,
+                prize=prize.id,
+            )
 
 
 class Pot(msgspec.Struct, frozen=True, kw_only=True):
     """A finite row of slots that is claimed from while its round is open. It is the unit of all that is opened, divided
     over sets, closed, recorded and reconciled.
 
-    A round of packets has one, of the round's id.
+    A round of packets has one, of the round's id; a draw has one for each prize.
     """
 
     id: str
@@ -103,6 +129,8 @@ class Pot(msgspec.Struct, frozen=True, kw_only=True):
     """How long a grant is only held; None: it is permanent at once."""
     total_minor: int = 0
     """What its slots are worth together, in minor units."""
+    prize: str | None = None
+    """The prize of a draw that its slots are."""
 
     @property
     def opens_us(self) -> int:
@@ -118,6 +146,10 @@ class Pot(msgspec.Struct, frozen=True, kw_only=True):
     def leftover(self) -> Leftover:
         """Where its unclaimed slots go at the close."""
         return self.round.leftover
+
+    def takes_from(self, other: "Pot") -> bool:
+        """Whether leftover of the other pot may go on in this one: only packets are as good as others."""
+        return self.round.is_of_packets and other.round.is_of_packets
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +174,11 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     def pot(self, pot_id: str) -> Pot | None:
         """Return the pot of that id, or None."""
         return next((pot for pot in self.pots if pot.id == pot_id), None)
+
+
+def prize_pot(round_id: str, prize_id: str) -> str:
+    """Return the id of the pot of a draw's prize. No id has a dot, so it is no other's."""
+    return f"{round_id}.{prize_id}"
 
 
 def grant_id_prefix(campaign_id: str, pot_id: str) -> str:

@@ -9,13 +9,14 @@ amounts (all but a few of them would say "money").
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from redrush.core.rush.campaign import Slots
+from redrush.core.rush.campaign import Campaign, Round, Slots
+from redrush.core.rush.draw import PrizeKind
 
 if TYPE_CHECKING:  # a server that restarts splits nothing and should not wait for numpy
     import numpy as np
@@ -120,19 +121,28 @@ class SlotTable:
         """`amounts` is kept, not copied. Raises ValueError for parts that overlap, reach beyond the amounts, have wrong
         names, or lie over an amount that is not 0."""
         self.amounts = amounts
-        self.parts = tuple(sorted(parts, key=lambda part: part.slots.first))
-        self._firsts = [part.slots.first for part in self.parts]
+        self.set_parts(parts)
+
+    def set_parts(self, parts: Sequence[Part]) -> None:
+        """Have these parts from now on: the amounts have grown, and some of what was added holds no money. Raises
+        ValueError as the constructor does; then nothing is changed."""
+        parts = tuple(sorted(parts, key=lambda part: part.slots.first))
         end = 0
-        for part in self.parts:
+        for part in parts:
             part.check()
-            if part.slots.first < end or part.slots.end > len(amounts):
-                raise ValueError(f"{part.slots} overlaps another part, or reaches beyond {len(amounts)} slots")
-            if any(amounts[part.slots.first : part.slots.end]):
+            if part.slots.first < end or part.slots.end > len(self):
+                raise ValueError(f"{part.slots} overlaps another part, or reaches beyond {len(self)} slots")
+            if any(self.amounts[part.slots.first : part.slots.end]):
                 raise ValueError(f"{part.slots} holds no money, but an amount that is not 0")
             end = part.slots.end
+        self.parts = parts
+        self._firsts = [part.slots.first for part in parts]
 
     def __len__(self) -> int:
         return len(self.amounts)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.amounts)
 
     def __getitem__(self, at: Any) -> Any:
         return self.amounts[at]
@@ -164,6 +174,21 @@ class SlotTable:
 
 PotTables = Callable[[str], SlotTable | None]
 """Finds the table of a pot that is no round, by its name; None: there is no such pot. Its slots are numbered from 0."""
+
+
+def parts_of(campaign: Campaign) -> list[Part]:
+    """Return the parts of a campaign's slots that hold no money: they follow from what was agreed for its rounds."""
+    return [part for round_ in campaign.rounds for part in _parts_of(round_)]
+
+
+def _parts_of(round_: Round) -> Iterator[Part]:
+    if round_.draw is None:
+        return
+    for prize, pot in zip(round_.draw.prizes, round_.pots, strict=True):
+        if prize.holds is PrizeKind.CODE:
+            yield Part(pot.slots, Holds.CODE)
+        elif prize.holds is PrizeKind.GOODS:
+            yield Part(pot.slots, Holds.GOODS, (prize.id,))
 
 
 def table_of(amounts: SlotAmounts) -> SlotTable:

@@ -19,11 +19,11 @@ def _every_pot(_pot_id: str) -> bool:
 def destination(campaign: Campaign, closed: Pot, now_us: int, takes: Callable[[str], bool] = _every_pot) -> str:
     """Return the pot that takes the leftover of `closed`, a pot of the campaign, at `now_us` (µs since the epoch).
 
-    With `Leftover.NEXT` it is the first one after it, in order of opening, that has not closed yet. Rounds
-    may overlap: if none comes after it, it is the first of those before it that is still open. If there is none of
-    these either, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned. Either way it
-    closes later than `closed`. `takes` tells of a pot whether it can be given anything where this is asked: a set that
-    was added later has no pots of earlier rounds.
+    With `Leftover.NEXT` it is the first one after it, in order of opening, that may take it and has not closed yet.
+    Rounds may overlap: if none comes after it, it is the first of those before it that is still open. If there is none
+    of these either, as after the last round, and with `Leftover.RETURN`, it is the pot of what is returned. Either way
+    it closes later than `closed`. `takes` tells of a pot whether it can be given anything where this is asked: a set
+    that was added later has no pots of earlier rounds.
 
     After a crash in between ask with the same instant again, such as the round's closing: a later one may name
     another pot.
@@ -33,7 +33,7 @@ def destination(campaign: Campaign, closed: Pot, now_us: int, takes: Callable[[s
         place = [pot.id for pot in pots].index(closed.id)
         for other in pots[place + 1 :] + pots[:place]:
             is_held = other.opens_us < other.closes_us  # one that was cancelled is never open
-            if is_held and now_us < other.closes_us and takes(other.id):
+            if is_held and other.takes_from(closed) and now_us < other.closes_us and takes(other.id):
                 return other.id
     return RETURNED_POT
 

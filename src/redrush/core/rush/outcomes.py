@@ -14,6 +14,7 @@ class Outcome(StrEnum):
     NOT_ELIGIBLE = "not_eligible"
     WRONG_WORD = "wrong_word"
     LIMIT = "limit"
+    """The user has had all that one may have for now: every play, or as many grants as the pot allows."""
     IN_LINE = "in_line"
     """Of joining a line: here is the pass."""
     LINE_CLOSED = "line_closed"

@@ -16,11 +16,12 @@ always.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from redrush.core.rush.campaign import Pot
 from redrush.core.rush.outcomes import Outcome
+from redrush.core.sets.division import home
 from redrush.errors import RedrushError
 from redrush.gate.knowledge.winners import WinnersFilter
 from redrush.gate.lanes import SetPot
@@ -54,6 +55,8 @@ class Knowledge:
         """How often slots were given to the round: what was found out before the last time is void."""
         self.slots = pot.slots.count
         """Slots of the pot: its own, and what is known to have joined it from rounds before."""
+        self.claimed = 0
+        """Grants of the pot that are known to have been made."""
         self.ended_us: int | None = None
         """Since when operators have the round ended; None: they have not."""
         self.when_void: Callable[[], None] = _nothing
@@ -87,11 +90,25 @@ class Knowledge:
         self.refills += 1
         self.sold_out = False
 
-    def count_slots(self, states: Iterable[PotState]) -> None:
+    def count_slots(self, states: Sequence[PotState]) -> None:
         """The round's pots were seen in these states. Slots on their way between two sets are in none of them for a
         moment, so what was seen once is not taken back."""
         slots = sum(state.left + state.claimed_ever - state.returned_ever for state in states)
         self.slots = max(self.slots, slots)
+        self.claimed = max(self.claimed, sum(state.claimed_ever - state.returned_ever for state in states))
+
+    def home(self, user: str) -> SetPot:
+        """Return the pot in the user's home set."""
+        return self.pots[0] if len(self.pots) == 1 else self.pots[home(user, len(self.pots))]
+
+    def may_have(self, user: str) -> bool:
+        """Whether the user may have a grant of the pot, by whatever request; False is certain but for what other gates
+        have granted a moment ago."""
+        raise NotImplementedError
+
+    def won(self, user: str) -> None:
+        """The user was granted a slot by this gate."""
+        self.claimed += 1
 
 
 class Everything(Knowledge):
@@ -101,6 +118,10 @@ class Everything(Knowledge):
 
     def __init__(self, pot: Pot, pots: Sequence[SetPot]) -> None:
         super().__init__(pot, pots, frozenset())
+
+    def may_have(self, user: str) -> bool:
+        """See `Knowledge`: the stores know."""
+        return any(user in pot.holders for pot in self.pots)
 
     async def learn(self) -> None:
         """Find out how many slots there are, and whether anything is left."""
@@ -133,6 +154,15 @@ class Others(Knowledge):
         super().__init__(pot, pots, WinnersFilter(pot.slots.count))
         self.when_refilled: Callable[[], None] = _nothing
         """Called when there is something to find out again; set by whoever finds it out."""
+
+    def may_have(self, user: str) -> bool:
+        """See `Knowledge`: what follows from the sets' logs."""
+        return user in self.winners
+
+    def won(self, user: str) -> None:
+        """See `Knowledge`."""
+        super().won(user)
+        self.winners.add((user,))
 
     async def learn(self) -> None:
         """Learn nothing: whoever watches the round's sets tells."""

@@ -60,6 +60,11 @@ class GrantedAnswers:
         rest = self.repeats[user] = self._rest(user, claimed, _REPEAT)
         return self.head + rest
 
+    def of_play(self, user: str, claimed: Claimed, play: int, left: int) -> bytes:
+        """Return the answer to a play of a draw, after which so many are left."""
+        of_play = f',"play":{play},"plays_left":{left}'
+        return self.head + self._rest(user, claimed, f"{of_play}{_REPEAT if claimed.repeat else _NEW}")
+
     def _rest(self, user: str, claimed: Claimed, ending: str) -> bytes:
         """Return what follows the head of an answer that carries a grant, from the content's length on."""
         grant = self.write(user, claimed.slot, claimed.at_us)

@@ -65,7 +65,7 @@ class LivePacket:
         """See `redrush.gate.lanes.Desk`."""
         group, counts = self._group, self.counts
         counts.batches += 1
-        for (user, waiter, _), result in zip(claims, results, strict=True):
+        for (user, waiter, _, _), result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
                 if result.repeat:
                     counts.repeat += 1

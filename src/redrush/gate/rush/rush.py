@@ -57,9 +57,9 @@ class Rush:
     """See the module. The class of a kind has `serve`. Not thread-safe: it lives on the event loop."""
 
     __slots__ = ("_audience", "_awake", "_clock_in_doubt", "_closed", "_closes_us", "_counted", "_empty", "_ended",
-                 "_floor", "_granted", "_missed", "_newly_from", "_not_eligible", "_not_open", "_not_open_until_us",
-                 "_now_us", "_only_pot", "_opens_us", "_queries", "_quiet_s", "_removed", "_repeats", "counts", "knows",
-                 "later", "parts", "pots", "round")  # fmt: skip
+                 "_floor", "_granted", "_head", "_missed", "_newly_from", "_not_eligible", "_not_open",
+                 "_not_open_until_us", "_now_us", "_only_pot", "_opens_us", "_queries", "_quiet_s", "_removed",
+                 "_repeats", "counts", "knows", "later", "parts", "pots", "round")  # fmt: skip
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Rush:
     @property
     def name(self) -> str:
         """What it is switched by: the round, or its pot where that has a name of its own in the sets."""
-        return self.knows.pot_id if len(self.parts) == 1 else self.round.id
+        return self.knows.pot_id if self.knows.pot.prize is None else self.round.id
 
     @property
     def slots(self) -> int:
@@ -174,7 +174,7 @@ class Rush:
             self._renew(self._now_us())
 
     def _renew(self, now_us: int) -> None:
-        head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
+        head = self._head = f"Date: {http_date(now_us)}\r\nCache-Control: no-store\r\n"
         advised_ms = self.advised_ms
         advice = {} if advised_ms is None else {"interval_ms": advised_ms}
         self._missed = answers.json_answer({"outcome": Outcome.MISSED} | advice, head)
@@ -318,13 +318,12 @@ class Rush:
         self.counts.repeat += 1
         return self._granted.repeat(user, claimed)
 
-    async def grant_of(self, user: str) -> str | Unanswered | None:
-        """Return the user's grant as JSON, or None, or why the set was not asked. Raises StoreUnavailable and
-        StoreFailed."""
+    async def grants_of(self, user: str) -> list[str] | Unanswered:
+        """Return the user's grants as JSON, or why the set was not asked. Raises StoreUnavailable and StoreFailed."""
         claimed = await self._queries.claimed_by(self.home(user), user)
-        if claimed is None or isinstance(claimed, Unanswered):
+        if isinstance(claimed, Unanswered):
             return claimed
-        return self._granted.write(user, claimed.slot, claimed.at_us)
+        return [] if claimed is None else [self._granted.write(user, claimed.slot, claimed.at_us)]
 
     # -- the desk of its lanes
 
@@ -347,7 +346,7 @@ class Rush:
         counts, answer = self.counts, self._granted.answer
         counts.batches += 1
         granted = 0
-        for (user, waiter, _), result in zip(claims, results, strict=True):
+        for (user, waiter, _, _), result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
                 if result.repeat:
                     counts.repeat += 1

@@ -27,7 +27,8 @@ CACHE_KIB: Final = 64 * 1024
 
 
 class RoundTerms(msgspec.Struct, frozen=True):
-    """What was agreed for one round; its own slots are `first_slot` … `first_slot` + `slot_count` − 1."""
+    """What was agreed for one round, or for one prize of a draw; its own slots are `first_slot` … `first_slot` +
+    `slot_count` − 1."""
 
     id: str
     opens_us: int
@@ -37,6 +38,10 @@ class RoundTerms(msgspec.Struct, frozen=True):
     slot_count: int
     added: tuple[tuple[int, int], ...] = ()
     """First slot and count of what was added to it later; `total_minor` is with that."""
+    limit: int = 1
+    """Grants that a user may have of it."""
+    holds: str | None = None
+    """What each slot holds that is no money: "code", or the whole of it."""
 
     @property
     def own(self) -> tuple[tuple[int, int], ...]:
@@ -94,12 +99,35 @@ def read_terms(data_dir: Path) -> Terms:
         if before and hashlib.sha256(before).hexdigest() != sealed["sha256"]:
             raise ConfigError(f"{path} was changed since it was sealed: its hash is another one")
         campaign = sealed["campaign"]
-        rounds = {entry["id"]: _round_terms(entry) for entry in campaign["rounds"]}
+        rounds = {terms.id: terms for entry in campaign["rounds"] for terms in _round_terms(entry)}
         terms = (str(campaign["id"]), str(campaign["currency"]), rounds)
         sha256 = sealed["amounts_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a sealed campaign: {error!r}") from error
     amounts_match = hashlib.sha256(raw).hexdigest() == sha256
+    amounts_match, raw, added = _read_amended(data_dir, rounds, amounts_match, raw)
+    amounts = array("q")
+    if len(raw) % amounts.itemsize:
+        raise ConfigError(f"{data_dir / 'amounts.i64'} is not a table of 64-bit numbers: it has {len(raw)} bytes")
+    amounts.frombytes(raw)
+    if sys.byteorder == "big":
+        amounts.byteswap()
+    bases, holds = _read_pots(data_dir / "pots.jsonl", amounts)
+    bases |= _read_packets(data_dir / "packets.db", amounts)
+    for round_ in rounds.values():
+        if round_.holds is not None:
+            holds |= {
+                round_.first_slot + at: f"code:{at}" if round_.holds == "code" else round_.holds
+                for at in range(round_.slot_count)
+            }
+    return Terms(*terms, amounts, amounts_match, added, bases, holds)
+
+
+def _read_amended(
+    data_dir: Path, rounds: dict[str, RoundTerms], amounts_match: bool, raw: bytes
+) -> tuple[bool, bytes, dict[str, tuple[str, list[tuple[int, int]]]]]:
+    """Bring the rounds to what amendments have made of them; return whether all tables of amounts match, these, and
+    what joins rounds that were there."""
     event = data_dir / "event.json"
     added: dict[str, tuple[str, list[tuple[int, int]]]] = {}
     try:
@@ -111,18 +139,11 @@ def read_terms(data_dir: Path) -> Terms:
             _add(addition, rounds, added)
         for round_id, times in amended.get("rounds", {}).items():
             instants = {"opens_us": int(times["opens_us"]), "closes_us": int(times["closes_us"])}
-            rounds[round_id] = msgspec.structs.replace(rounds[round_id], **instants)
+            for pot in [pot for pot in rounds if pot == round_id or pot.startswith(f"{round_id}.")]:
+                rounds[pot] = msgspec.structs.replace(rounds[pot], **instants)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{event} is not what is open of the campaign: {error!r}") from error
-    amounts = array("q")
-    if len(raw) % amounts.itemsize:
-        raise ConfigError(f"{data_dir / 'amounts.i64'} is not a table of 64-bit numbers: it has {len(raw)} bytes")
-    amounts.frombytes(raw)
-    if sys.byteorder == "big":
-        amounts.byteswap()
-    bases, holds = _read_pots(data_dir / "pots.jsonl", amounts)
-    bases |= _read_packets(data_dir / "packets.db", amounts)
-    return Terms(*terms, amounts, amounts_match, added, bases, holds)
+    return amounts_match, raw, added
 
 
 def _read_pots(path: Path, amounts: "array[int]") -> tuple[dict[str, tuple[int, int]], dict[int, str]]:
@@ -167,7 +188,7 @@ def _add(
 ) -> None:
     """Add what one amendment has added: a round, or packets of one."""
     if addition["new"] is not None:
-        rounds[addition["round"]] = _round_terms(addition["new"])
+        rounds |= {terms.id: terms for terms in _round_terms(addition["new"])}
         return
     first_slot, slot_count = addition["slots"]
     round_ = rounds[addition["round"]]
@@ -180,16 +201,25 @@ def _add(
     added[transfer] = (round_.id, [(first_slot, slot_count)])
 
 
-def _round_terms(entry: dict[str, Any]) -> RoundTerms:
-    first_slot, slot_count = entry["slots"]
-    return RoundTerms(
-        entry["id"],
-        int(entry["opens_us"]),
-        int(entry["closes_us"]),
-        int(entry["total_minor"]),
-        int(first_slot),
-        int(slot_count),
-    )
+def _round_terms(entry: dict[str, Any]) -> Iterator[RoundTerms]:
+    """Yield what was agreed for a round, or for each prize of a draw."""
+    first_slot, slot_count = map(int, entry["slots"])
+    times = int(entry["opens_us"]), int(entry["closes_us"])
+    if entry.get("draw") is None:
+        yield RoundTerms(entry["id"], *times, int(entry["total_minor"]), first_slot, slot_count)
+        return
+    for prize in entry["draw"]["prizes"]:
+        count, kind = int(prize["count"]), prize["holds"]
+        yield RoundTerms(
+            f"{entry['id']}.{prize['id']}",
+            *times,
+            count * int(prize.get("each_minor", 0)),
+            first_slot,
+            count,
+            limit=int(prize.get("limit_per_user", 1)),
+            holds={"money": None, "code": "code"}.get(kind, f"{kind}:{prize['id']}"),
+        )
+        first_slot += count
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,7 @@ Decisions of a failed batch stay in memory, but no call succeeds any more, so no
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
@@ -190,6 +190,9 @@ class SqliteStore:
 
     def known(self, pot: str) -> Mapping[str, Claimed]:
         return self._pots.known(pot)
+
+    def holders(self, pot: str) -> Container[str]:
+        return self._pots.holders(pot)
 
     async def state(self, pot: str) -> PotState:
         self._writer.check()

@@ -17,7 +17,7 @@ Long, because it fulfils every call of the port, each of which is some lines abo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, Self
 
@@ -380,6 +380,10 @@ class ValkeyStore:
             return self._pots[pot].grants
         except KeyError:
             raise KeyError(f"pot {pot!r} was neither opened nor claimed from by this process") from None
+
+    def holders(self, pot: str) -> Container[str]:
+        """Return those that this process saw, as in `known`. Winners of named requests are in the log alone."""
+        return self.known(pot)
 
     async def state(self, pot: str) -> PotState:
         held, (seq, _) = await self._read(("HMGET", self._keys.pot(pot).pot, *STATE_FIELDS))

@@ -1,0 +1,150 @@
+"""A draw from its campaign file to the last record: served over HTTP, exported, found, reconciled, closed."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.config import CampaignFile, load_campaign_file
+from redrush.control.code_file import Codes
+from redrush.control.data_dir import DataDir
+from redrush.control.event import load_event, prepare_event
+from redrush.control.keys import receipt_keys
+from redrush.core.identity.receipts import verify_receipt
+from redrush.errors import ConfigError
+from redrush.operate.data_dir_reports import export_grants, find_in_data_dir, reconcile_data_dir
+from redrush.wiring.clock import system_clock
+from tests.gate.world import read_answer, request
+from tests.wiring.test_campaigns import Server, running
+
+TEXT = """
+[campaign]
+id = "fest"
+name = "n"
+currency = "CNY"
+[[round]]
+id = "draw"
+kind = "draw"
+opens = "now"
+lasts = "{lasts}"
+plays = {{ per_user = 5 }}
+[[round.prize]]
+id = "phone"
+name = "手机"
+holds = "goods"
+count = 2
+release = {{ per_second = 1000 }}
+[[round.prize]]
+id = "coupon"
+holds = "code"
+codes = "coupons.csv"
+odds = "1/2"
+otherwise = "red"
+per_user = 2
+[[round.prize]]
+id = "red"
+holds = "money"
+amount = "0.88"
+count = 30
+[limits]
+user_per_second = 1000
+address_per_second = 10000
+"""
+CODES = [f"RR-KEEP-SECRET-{number:03}" for number in range(12)]
+
+
+def _file(directory: Path, lasts: str = "1h") -> CampaignFile:
+    (directory / "coupons.csv").write_text("code\n" + "\n".join(CODES))
+    file = directory / "fest.toml"
+    file.write_text(TEXT.format(lasts=lasts))
+    return load_campaign_file(file)
+
+
+async def _play(server: Server, user: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    data = b"" if body is None else json.dumps(body).encode()
+    headers = ["Content-Type: application/json"] if data else []
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["gate"])
+    try:
+        writer.write(request("POST", "/v1/rounds/draw/grab", server.ticket(None, user), data, headers))
+        received = b""
+        while (found := read_answer(received)) is None:
+            received += await reader.read(65_536)
+        answer: dict[str, Any] = found[0].json
+        return answer
+    finally:
+        writer.close()
+
+
+async def test_a_draw_with_codes_goods_and_money_from_the_file_to_the_books(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with running(data, _file(tmp_path)) as server:
+        answers = {
+            (f"u{user}", play): await _play(server, f"u{user}", {"play": play})
+            for user in range(12)
+            for play in range(1, 6)
+        }
+        assert {answer["outcome"] for answer in answers.values()} == {"granted", "missed"}
+        won = {play: answer["grant"] for play, answer in answers.items() if answer["outcome"] == "granted"}
+        for play, grant in won.items():
+            again = await _play(server, play[0], {"play": play[1]})
+            assert again["grant"] == grant
+        assert (await _play(server, "u1"))["outcome"] == "limit"
+        mine = (await server.ask("GET", "/v1/grants", server.ticket(None, "u1"))).json["grants"]
+        assert sorted(grant["id"] for grant in mine) == sorted(
+            grant["id"] for (user, _), grant in won.items() if user == "u1"
+        )
+        counts = Counter(grant["prize"] for grant in won.values())
+        assert (counts["phone"], counts["coupon"]) == (2, 12)
+        assert 0 < counts["red"] <= 12, "who hits a coupon when it is gone gets money"
+        codes = [grant["code"] for grant in won.values() if "code" in grant]
+        assert sorted(codes) == CODES, "each is shown to one owner"
+        assert all(receipt is not None for receipt in (verify_receipt(receipt_keys(data), g["receipt"]) for g in mine))
+    report = await asyncio.to_thread(reconcile_data_dir, DataDir(data))
+    assert (report.ok, report.problems, report.grants) == (True, (), len(won))
+    assert {one.round: one.grants for one in report.rounds} == {f"draw.{name}": counts[name] for name in counts}
+    out = tmp_path / "grants.jsonl"
+    with out.open("w") as file:
+        export_grants(DataDir(data), "jsonl", file)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {(row["round"], row["prize"]) for row in rows} == {("draw", name) for name in counts}
+    assert {row["holds"] for row in rows if row["prize"] == "coupon"} == {f"code:{number}" for number in range(12)}
+    found = find_in_data_dir(DataDir(data), "u1")
+    assert sorted(grant.grant for grant in found.grants) == sorted(grant["id"] for grant in mine)
+    for path in data.rglob("*"):
+        assert path.is_dir() or b"KEEP-SECRET" not in path.read_bytes(), f"{path} has a code in it that all can read"
+
+
+async def test_what_nobody_has_won_goes_back_to_the_sponsor_at_the_close(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with running(data, _file(tmp_path, lasts="700ms")) as server:
+        assert (await _play(server, "u1", {"play": 1}))["outcome"] in {"granted", "missed"}
+        async with asyncio.timeout(10):
+            while (await server.ask("GET", "/v1/rounds/draw")).json["state"] != "closed":
+                await asyncio.sleep(0.02)
+        assert (await _play(server, "u2", {"play": 1}))["outcome"] == "closed"
+    report = await asyncio.to_thread(reconcile_data_dir, DataDir(data))
+    assert (report.ok, report.unclaimed_minor, report.returned_minor) == (True, 0, 30 * 88)
+
+
+def test_codes_are_encrypted_bound_to_their_place_and_told_to_be_damaged(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path / "data")
+    prepare_event(_file(tmp_path), data_dir, system_clock().now_us)
+    sealed = data_dir.codes.read_text()
+    codes = Codes(data_dir, "fest")
+    codes.check(load_event(data_dir).sealed.campaign)
+    assert [codes("draw.coupon", place) for place in (0, 11)] == [CODES[0], CODES[11]]
+    with pytest.raises(ConfigError, match=r"lacks a code of draw\.coupon"):
+        codes("draw.coupon", 12)
+    first, second = re.findall(r'"([A-Za-z0-9+/=]{40,})"', sealed)[:2]
+    data_dir.codes.write_text(sealed.replace(first, "x").replace(second, first).replace('"x"', f'"{second}"'))
+    with pytest.raises(ConfigError, match="cannot be decrypted"):
+        Codes(data_dir, "fest")("draw.coupon", 0)
+    with pytest.raises(ConfigError, match="cannot be decrypted"):
+        Codes(data_dir, "another")("draw.coupon", 5)
+    data_dir.codes.unlink()
+    with pytest.raises(ConfigError, match=r"restore BACKUP .* --only codes.jsonl"):
+        Codes(data_dir, "fest").check(load_event(data_dir).sealed.campaign)
