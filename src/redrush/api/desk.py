@@ -123,7 +123,7 @@ class Desk:
         if not good or person is None:
             self.diary.note(name if person is not None else "somebody", "login refused", address=address)
             raise Refused(401, "name, password or code is wrong")
-        self.tries.forgive(f"name {name}")
+        self.tries.forgive(f"name {name}", f"address {address}")
         self.diary.note(person.name, "login", address=address)
         return self.sessions.begin(person.name, address, agent)
 

@@ -1,0 +1,244 @@
+"""The operators' pages in a real browser: on a phone and at a desk, in both languages, over a real server."""
+
+import gzip
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from redrush.api.accounts import Accounts
+from redrush.control.data_dir import DataDir
+from redrush.control.switch_log import entries_of
+from redrush.processes.loopback import free_port
+from tests.browser.visitor import DESKTOP, PATIENCE_MS, PHONE
+from tests.console.console_world import PASSWORD, PEOPLE, QUICK, TEXT
+
+pytestmark = pytest.mark.browser
+
+AXE: Final = gzip.decompress(Path(__file__).with_name("axe.min.js.gz").read_bytes()).decode()
+VIOLATIONS: Final = """async () => {
+  const found = await axe.run(document, { resultTypes: ["violations"] });
+  const shown = (nodes) => nodes.slice(0, 3).map((one) => one.html.slice(0, 160)).join(" | ");
+  return found.violations.map(({ id, nodes }) => `${id}: ${shown(nodes)}`);
+}"""
+PAGES: Final = (
+    "/", "/wall", "/campaigns", "/steer", "/waiting", "/grants", "/audit", "/proof", "/fleet", "/story", "/people",
+    "/me",
+)  # fmt: skip
+BOTH: Final = pytest.mark.parametrize(
+    ("language", "size", "dark"), [("zh-CN", PHONE, True), ("en-GB", DESKTOP, False)], ids=["phone-zh", "desktop-en"]
+)
+
+
+class Console:
+    """A server and a console over it, each a process; people with passwords."""
+
+    def __init__(self, directory: Path) -> None:
+        self.data_dir = DataDir(directory / "d")
+        self.file = directory / "c.toml"
+        self.file.write_text(TEXT, encoding="utf-8")
+        self.port, self._control, self._gate = free_port(), free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server = self._run("serve", str(self.file), "--port", self._gate, "--control-port", self._control)
+        accounts = Accounts(self.data_dir.accounts)
+        for name, role in PEOPLE.items():
+            accounts.add(name, role, QUICK.hash(PASSWORD), 0)
+        self.start()
+
+    def start(self) -> None:
+        self._console = self._run("console", "--port", self.port)
+
+    def kill(self) -> None:
+        self._console.send_signal(signal.SIGKILL)
+        self._console.wait()
+
+    def stop(self) -> None:
+        for process in (self._console, self._server):
+            process.terminate()
+            process.wait(30)
+
+    def _run(self, *words: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "redrush", *map(str, words), "--data", str(self.data_dir.root)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert process.stdout is not None
+        with process.stdout as told:
+            assert told.readline() == "ready\n"
+        return process
+
+
+class Operator:
+    """Somebody at the console. What goes wrong in their browser fails the test."""
+
+    def __init__(self, browser: Browser, console: Console, name: str, **options: Any) -> None:
+        size = options.get("size", DESKTOP)
+        self.context: BrowserContext = browser.new_context(
+            viewport={"width": size["width"], "height": size["height"]},
+            locale=options.get("language", "en-GB"),
+            color_scheme="dark" if options.get("dark") else "light",
+            java_script_enabled=options.get("scripts", True),
+        )
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.page: Page = self.context.new_page()
+        self.troubles: list[str] = []
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.url = console.url
+        self.page.goto(f"{self.url}/login")
+        self.page.fill('[name="name"]', name)
+        self.page.fill('[name="password"]', PASSWORD)
+        self.page.click("button.main")
+        self.page.wait_for_selector("header.top")
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.troubles.append(message.text)
+
+    def goes_to(self, path: str) -> None:
+        self.page.goto(self.url + path)
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds on the page; it is put there past the page's own policy."""
+        self.page.evaluate(AXE)
+        found: list[str] = self.page.evaluate(VIOLATIONS)
+        return found
+
+    def leave(self) -> None:
+        self.context.close()
+        assert not self.troubles, self.troubles
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    running = Console(tmp_path_factory.mktemp("console"))
+    yield running
+    running.stop()
+
+
+@BOTH
+def test_every_page_is_for_everybody_and_breaks_no_rule(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool
+) -> None:
+    anna = Operator(browser, console, "anna", language=language, size=size, dark=dark)
+    for path in PAGES:
+        anna.goes_to(path)
+        anna.page.wait_for_load_state("load")
+        assert anna.violations() == [], path
+        wide = anna.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= size["width"], f"{path} is {wide} wide"
+        assert anna.page.get_attribute("html", "lang") == {"zh-CN": "zh-Hans", "en-GB": "en"}[language]
+    anna.leave()
+
+
+@BOTH
+def test_a_switch_is_previewed_confirmed_and_released(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool
+) -> None:
+    olga = Operator(browser, console, "olga", language=language, size=size, dark=dark)
+    before = len(entries_of(console.data_dir.switches))
+    olga.goes_to("/steer")
+    row = olga.page.locator("tr", has=olga.page.locator("code", has_text="release.r1.per_second"))
+    row.locator('input[name="value"]').fill("7")
+    row.locator('button[value="set"]').click()
+    confirm = olga.page.locator("#confirming #confirm")
+    expect(confirm).to_contain_text("off")
+    expect(confirm.locator("strong").first).to_have_text("7")
+    assert olga.violations() == []
+    assert len(entries_of(console.data_dir.switches)) == before, "a preview changes nothing"
+    confirm.locator('[name="why"]').fill("too fast")
+    confirm.locator("button.main").click()
+    expect(olga.page.locator(".note")).to_contain_text("1")
+    entry = entries_of(console.data_dir.switches)[-1]
+    assert (entry.who, entry.why, entry.changes[0].after) == ("olga", "too fast", 7)
+    row = olga.page.locator("tr", has=olga.page.locator("code", has_text="release.r1.per_second"))
+    row.locator('button[value="release"]').click()
+    olga.page.locator("#confirming #confirm button.main").click()
+    expect(olga.page.locator(".note")).to_be_visible()
+    assert len(entries_of(console.data_dir.switches)) == before + 2
+    olga.leave()
+
+
+def test_all_of_it_works_without_a_script(browser: Browser, console: Console) -> None:
+    olga = Operator(browser, console, "olga", scripts=False)
+    before = len(entries_of(console.data_dir.switches))
+    olga.goes_to("/steer")
+    olga.page.locator("article", has_text="calm").locator("button").first.click()
+    olga.page.wait_for_selector("#confirm")
+    olga.page.fill('[name="why"]', "no script")
+    olga.page.locator("#confirm button.main").click()
+    olga.page.locator("article", has_text="calm").locator("button").nth(1).click()
+    olga.page.locator("#confirm button.main").click()
+    assert len(entries_of(console.data_dir.switches)) == before + 2
+    olga.leave()
+
+
+def test_two_people_in_two_browsers_approve_and_apply(browser: Browser, console: Console) -> None:
+    olga, otto = (Operator(browser, console, name) for name in ("olga", "otto"))
+    olga.goes_to("/steer")
+    row = olga.page.locator("tr", has=olga.page.locator("code", has_text="sampling.non_core")).last
+    row.locator('input[name="value"]').fill("0.5")
+    row.locator('button[value="set"]').click()
+    olga.page.locator('#confirming button[value="propose"]').click()
+    expect(olga.page.locator("article").first).to_contain_text("sampling.non_core")
+    assert olga.page.locator('form[action$="/approve"]').count() == 0, "nobody approves their own"
+    otto.goes_to("/waiting")
+    otto.page.locator('form[action$="/approve"] button').first.click()
+    expect(otto.page.locator("article").first).to_contain_text("approved")
+    olga.goes_to("/waiting")
+    olga.page.locator('form[action$="/apply"] button').first.click()
+    expect(olga.page.locator("article").first).to_contain_text("applied")
+    entry = entries_of(console.data_dir.switches)[-1]
+    assert (entry.who, entry.why) == ("olga", " (approved by otto)")
+    olga.leave()
+    otto.leave()
+
+
+def test_the_overview_goes_on_by_itself_and_survives_the_consoles_death(browser: Browser, console: Console) -> None:
+    vera = Operator(browser, console, "vera")
+    vera.page.wait_for_selector(".plot canvas")
+    seen = vera.page.text_content("#at")
+    vera.page.wait_for_function("(seen) => document.querySelector('#at').textContent !== seen", arg=seen)
+    assert vera.violations() == []
+    console.kill()
+    vera.page.wait_for_selector("#pulse.late")
+    console.start()
+    vera.page.wait_for_selector("#pulse:not(.late)", state="attached")
+    vera.goes_to("/audit")  # who was logged in still is
+    assert vera.page.locator("header.top").count() == 1
+    vera.troubles = [one for one in vera.troubles if "ERR_" not in one]  # that it was away, Chromium says itself
+    vera.leave()
+
+
+def test_going_ahead_alone_is_seen_by_everybody_within_a_second(browser: Browser, console: Console) -> None:
+    anna, vera = Operator(browser, console, "anna"), Operator(browser, console, "vera")
+    anna.goes_to("/waiting")
+    anna.page.fill('[name="switches"]', "settlement.*")
+    anna.page.locator('form[action="/waiting/protected"] button').click()
+    vera.goes_to("/")
+    vera.page.wait_for_selector(".plot canvas")
+    anna.goes_to("/steer")
+    row = anna.page.locator("tr", has=anna.page.locator("code", has_text="settlement.paused"))
+    row.locator('button[value="set"]').click()
+    confirm = anna.page.locator("#confirming #confirm")
+    confirm.locator('[name="why"]').fill("the disk burns")
+    confirm.locator('button[value="glass"]').click()
+    expect(anna.page.locator(".note")).to_be_visible()
+    at_s = time.monotonic()
+    expect(vera.page.locator("#banners")).to_contain_text("the disk burns", timeout=PATIENCE_MS)
+    assert time.monotonic() - at_s < 3  # one on a machine that does nothing else
+    anna.leave()
+    vera.leave()
+
+
+def test_a_viewer_is_offered_nothing_to_change(browser: Browser, console: Console) -> None:
+    vera = Operator(browser, console, "vera")
+    for path in ("/steer", "/waiting", "/proof"):
+        vera.goes_to(path)
+        assert vera.page.locator("main form[method=post]").count() == 0, path
+    assert vera.page.locator('a[href="/people"]').count() == 0
+    vera.leave()
