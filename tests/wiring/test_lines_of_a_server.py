@@ -6,9 +6,11 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+from redrush.cli.beginning import opening_at
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.line_files import LineFiles
@@ -42,9 +44,9 @@ WAIT_MAX_S = 20.0
 
 
 @asynccontextmanager
-async def running(directory: Path, opens: str = '"now"', pace: float = 200) -> AsyncIterator[Server]:
+async def running(directory: Path, opens: str = '"now"', pace: float = 200, text: str = TEXT) -> AsyncIterator[Server]:
     embedded = Embedded(
-        parse_campaign(TEXT.format(opens=opens, pace=pace), "rush.toml"),
+        parse_campaign(text.replace("{opens}", opens).replace("{pace}", f"{pace:g}"), "rush.toml"),
         DataDir(directory),
         Ports("127.0.0.1", 0, 0, control_names=("hongbao.example",)),
     )
@@ -55,10 +57,13 @@ async def running(directory: Path, opens: str = '"now"', pace: float = 200) -> A
         await embedded.stop()
 
 
-async def ask(server: Server, path: str, ticket: str, body: Any = None) -> Answer:
+ROUND = "/v1/rounds/r1"
+
+
+async def ask(server: Server, path: str, ticket: str, body: Any = None, round_: str = ROUND) -> Answer:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["gate"])
     data = b"" if body is None else json.dumps(body).encode()
-    writer.write(request("POST", f"/v1/rounds/r1/{path}", ticket, data, JSON if data else ()))
+    writer.write(request("POST", f"{round_}/{path}", ticket, data, JSON if data else ()))
     received = b""
     while (found := read_answer(received)) is None:
         more = await reader.read(65_536)
@@ -68,15 +73,15 @@ async def ask(server: Server, path: str, ticket: str, body: Any = None) -> Answe
     return found[0]
 
 
-async def come_in(server: Server, user: str, pass_: str | None = None) -> str:
+async def come_in(server: Server, user: str, pass_: str | None = None, round_: str = ROUND) -> str:
     """Wait in line as a client does, and return the ticket that lets claim."""
     ticket = server.ticket(None, user)
-    joined = (await ask(server, "line", ticket)).json
+    joined = (await ask(server, "line", ticket, round_=round_)).json
     pass_ = pass_ or joined["pass"]
     async with asyncio.timeout(WAIT_MAX_S):
-        while (await server.ask("GET", "/v1/rounds/r1")).json["line"]["serving"] < joined["place"]:
+        while (await server.ask("GET", round_)).json["line"]["serving"] < joined["place"]:
             await asyncio.sleep(0.05)
-    entered = (await ask(server, "enter", ticket, {"pass": pass_})).json
+    entered = (await ask(server, "enter", ticket, {"pass": pass_}, round_)).json
     assert entered["outcome"] == "admitted", entered
     return str(entered["ticket"])
 
@@ -164,3 +169,16 @@ async def test_operators_stand_the_line_still_and_let_it_go_on(tmp_path: Path) -
         go_on = SetSwitch("line.r1.paused", False, "")
         await asyncio.to_thread(operate, DataDir(tmp_path), go_on, Holder())
         await come_in(server, "bob", bob["pass"])
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples/line.toml"
+
+
+async def test_the_example_is_served_and_is_what_init_writes(tmp_path: Path) -> None:
+    sample = resources.files("redrush.cli").joinpath("sample_line.toml").read_text(encoding="utf-8")
+    assert EXAMPLE.read_text(encoding="utf-8") == sample.replace("{id}", "line2027")
+    text = opening_at(EXAMPLE.read_text(encoding="utf-8"), "now", datetime.now(UTC))
+    async with running(tmp_path, text=text) as server:
+        round_ = "/v1/rounds/r20"
+        ticket = await come_in(server, "ann", round_=round_)
+        assert (await ask(server, "grab", ticket, round_=round_)).outcome == "granted"

@@ -14,6 +14,7 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.draw import DrawTerms, Prize
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.instants import how_far, rfc3339
+from redrush.core.rush.line import Order
 from redrush.wiring.control_tls import ANY_HOST
 
 
@@ -51,6 +52,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "warnings": warnings,
         "group": None if campaign.group is None else msgspec.to_builtins(campaign.group),
         "client": msgspec.to_builtins(campaign.client),
+        "lines": {round_.id: msgspec.to_builtins(round_.line) for round_ in campaign.rounds if round_.line is not None},
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
     }
     lines = [f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}"]
@@ -61,6 +63,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
             f"{entry['lasts_seconds']:g} s, {entry['packets']:,} {what}, {entry['total']} {campaign.currency}"
         )
         lines += [] if round_.draw is None else _draw_lines(round_.draw, campaign.currency)
+    lines += _line_lines(campaign)
     lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
     lines += _share_lines(campaign)
     if campaign.group is not None:
@@ -78,6 +81,23 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         )
     lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return summary, lines
+
+
+def _line_lines(campaign: CampaignFile) -> list[str]:
+    """Return where people wait, and how long that may take."""
+    lines = []
+    for round_ in campaign.rounds:
+        if (line := round_.line) is None:
+            continue
+        drawn = "early comers are drawn at the start" if line.order is Order.RANDOM else "first come, first served"
+        in_time = int(line.pace_per_s * round_.lasts_us / 1e6)
+        many = "" if line.places_max is None else f"; {line.places_max:,} people at most"
+        lines.append(
+            f"  {round_.id}: a line opens {line.opens_before_us / 1e6:g} s before, {drawn}; {line.pace_per_s:g} people "
+            f"go in a second, {in_time:,} while the round is open{many}; who is called has {line.grace_us / 1e6:g} s "
+            f"to come, and {line.admitted_us / 1e6:g} s to claim"
+        )
+    return lines
 
 
 def _share_lines(campaign: CampaignFile) -> list[str]:

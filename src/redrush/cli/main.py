@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from redrush import __version__
-from redrush.cli import background, backups, beginning, console, drills, outermost, paying, proving, publishing, roles
+from redrush.cli import (
+    background,
+    backups,
+    beginning,
+    console,
+    drills,
+    lines,
+    outermost,
+    paying,
+    proving,
+    publishing,
+    roles,
+)
 from redrush.cli.audience import audience_app
 from redrush.cli.campaigns import campaign_app
 from redrush.cli.login_keys import login_key_app
@@ -58,6 +70,7 @@ backups.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
 proving.add_to(app)
+lines.add_to(app)
 paying.add_to(app)
 console.add_to(app)
 

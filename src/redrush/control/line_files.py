@@ -7,6 +7,7 @@ seconds of it. Nothing but counting, and answering a second request alike, rests
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -53,18 +54,22 @@ class LineFiles:
             file.writelines(f"{place}\t{escaped(user)}\n" for place, user in given)
 
     def given(self, round_id: str) -> Iterator[tuple[int, str]]:
-        """Yield places with their users, in the order in which they were given."""
+        """Yield places with their users, in the order in which they were given; nothing if nobody has joined."""
         path = self._data_dir.line_list(round_id)
-        try:
-            with path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    place, tab, user = line.rstrip(b"\n").partition(b"\t")
-                    if not line.endswith(b"\n"):
-                        return  # its writer was killed
-                    if not tab or not place.isdigit():
-                        raise ConfigError(f"{path}:{number}: is not a place, a tab, and a user")
-                    yield int(place), unescaped(user.decode("ascii"))
-        except FileNotFoundError:
-            return
-        except OSError as fault:
-            raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+        if path.exists():
+            yield from read_list(path)
+
+
+def read_list(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the places and users of a list. ConfigError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                place, tab, user = line.rstrip(b"\n").partition(b"\t")
+                if not line.endswith(b"\n"):
+                    return  # its writer was killed
+                if not tab or not place.isdigit() or not user.isascii():
+                    raise ConfigError(f"{path}:{number}: is not a place, a tab, and a user")
+                yield int(place), unescaped(user.decode("ascii"))
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault

@@ -139,7 +139,9 @@ def _backup_one(
             _copy_database(data_dir.root / name, to / name, tell)
             names.append(name)
     amounts = sorted(path.name for path in data_dir.root.glob("amounts-*.i64"))
-    names += _copy_files(data_dir, to, [name for name in (*SEALED, *OPTIONAL, *amounts) if name not in done], tell)
+    lines = sorted(path.name for path in data_dir.root.glob("line-*") if path.suffix in {".json", ".tsv"})
+    wanted = (*SEALED, *OPTIONAL, *amounts, *lines)
+    names += _copy_files(data_dir, to, [name for name in wanted if name not in done], tell)
     copied = salvage(to / "journal.db")
     if copied.why is not None or copied.identity is None:
         raise RedrushError(f"{data_dir.journal}: {copied.why}; it is not fit for a backup")
