@@ -123,8 +123,8 @@ async def test_what_nobody_has_won_goes_back_to_the_sponsor_at_the_close(tmp_pat
     async with running(data, _file(tmp_path, lasts="700ms")) as server:
         assert (await _play(server, "u1", {"play": 1}))["outcome"] in {"granted", "missed"}
         async with asyncio.timeout(10):
-            while (await server.ask("GET", "/v1/rounds/draw")).json["state"] != "closed":
-                await asyncio.sleep(0.02)
+            while (await asyncio.to_thread(reconcile_data_dir, DataDir(data))).unclaimed_minor:
+                await asyncio.sleep(0.05)
         assert (await _play(server, "u2", {"play": 1}))["outcome"] == "closed"
     report = await asyncio.to_thread(reconcile_data_dir, DataDir(data))
     assert (report.ok, report.unclaimed_minor, report.returned_minor) == (True, 0, 30 * 88)
