@@ -18,6 +18,7 @@ from redrush.core.identity.receipts import verify_receipt
 from redrush.errors import ConfigError
 from redrush.operate.data_dir_reports import export_grants, find_in_data_dir, reconcile_data_dir
 from redrush.wiring.clock import system_clock
+from tests import openapi
 from tests.gate.world import read_answer, request
 from tests.wiring.test_campaigns import Server, running
 
@@ -73,6 +74,7 @@ async def _play(server: Server, user: str, body: dict[str, Any] | None = None) -
         received = b""
         while (found := read_answer(received)) is None:
             received += await reader.read(65_536)
+        openapi.check("POST", "/v1/rounds/draw/grab", found[0])
         answer: dict[str, Any] = found[0].json
         return answer
     finally:
@@ -93,7 +95,15 @@ async def test_a_draw_with_codes_goods_and_money_from_the_file_to_the_books(tmp_
             again = await _play(server, play[0], {"play": play[1]})
             assert again["grant"] == grant
         assert (await _play(server, "u1"))["outcome"] == "limit"
-        mine = (await server.ask("GET", "/v1/grants", server.ticket(None, "u1"))).json["grants"]
+        state = await server.ask("GET", "/v1/rounds/draw")
+        openapi.check("GET", "/v1/rounds/draw", state)
+        assert state.json["plays"] == {"first": 1, "last": 5, "per_user": 5}
+        assert [prize["id"] for prize in state.json["prizes"]] == ["phone", "coupon", "red"]
+        assert state.json["prizes"][1]["odds"] == "1/2"
+        assert len(state.json["commitment"]) == 64
+        told = await server.ask("GET", "/v1/grants", server.ticket(None, "u1"))
+        openapi.check("GET", "/v1/grants", told)
+        mine = told.json["grants"]
         assert sorted(grant["id"] for grant in mine) == sorted(
             grant["id"] for (user, _), grant in won.items() if user == "u1"
         )

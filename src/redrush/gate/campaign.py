@@ -189,7 +189,8 @@ class ServedCampaign:
         opened = [GrantWriter(event.campaign, part.pot, event.amounts, event.receipts, event.codes) for part in parts]
         if round_.draw is not None:
             lots = Lots(round_.draw, event.draw_keys[round_.id])
-            return Draw(parts, floor, [GrantedAnswers(writer) for writer in opened], event.audience, lots)
+            granted = [GrantedAnswers(writer) for writer in opened]
+            return Draw(parts, floor, granted, event.audience, lots, event.campaign.currency)
         if round_.share is None:
             return Packets(parts[0], floor, GrantedAnswers(opened[0]), event.audience)
         closed = ClosedGrantWriter(event.campaign, parts[0].pot.id)

@@ -54,6 +54,7 @@ class RoundView:
             "packets": packets,
             "interval_ms": self._advised_ms or self.interval_ms,
         }
+        self.fields |= rush.public_fields(now_us)
         if self.line is not None:
             self.fields["line"] = self.line.fields(now_us)
         self._answer = answers.json_answer(self.fields, _public_head(now_us))

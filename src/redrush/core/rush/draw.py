@@ -172,11 +172,13 @@ def commitment(key: bytes) -> str:
 class Lots:
     """The lots of one round's plays, and when its prizes are released. Costs a microsecond a play."""
 
-    __slots__ = ("_prizes", "_released", "_starts", "_state", "terms")
+    __slots__ = ("_prizes", "_released", "_starts", "_state", "commitment", "terms")
 
     def __init__(self, terms: DrawTerms, key: bytes) -> None:
         """`key` is from `draw_key`."""
         self.terms = terms
+        self.commitment = commitment(key)
+        """What is told of the key before the event is over."""
         self._starts: list[int] = []
         """The lots at which the prizes' intervals begin, in order, and behind them those of misses."""
         self._prizes: list[int | None] = []

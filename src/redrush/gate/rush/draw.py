@@ -14,6 +14,7 @@ up to a second, so a slot may then leave that much before its instant.
 """
 
 from collections.abc import Container, Iterator, Sequence
+from typing import Any
 
 from redrush.core.rush.campaign import Round
 from redrush.core.rush.draw import Lots, Window, window_at
@@ -26,7 +27,7 @@ from redrush.gate.queries import refused
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.plays import Play, PlayedHere, PlayRoutes
 from redrush.gate.rush.rush import Floor, Rush
-from redrush.gate.rush.stock import Stock
+from redrush.gate.rush.stock import Stock, told_of
 from redrush.http import answers
 from redrush.http.route import Route, Waiter
 from redrush.ports.store import EARLY, EMPTY, LATE, Claimed, ClaimResult
@@ -36,7 +37,7 @@ class Draw(Rush):
     """The route of `POST /v1/rounds/{round}/grab` for a draw, where no number is said: then it is the next one that was
     not played here."""
 
-    __slots__ = ("_lots", "_misses", "_played", "_routes", "_stocks", "_window")
+    __slots__ = ("_lots", "_misses", "_played", "_routes", "_stocks", "_told", "_window")
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Draw(Rush):
         granted: Sequence[GrantedAnswers],
         audience: Container[str] | None,
         lots: Lots,
+        currency: str,
     ) -> None:
         """`parts` and `granted` are by prize, in order."""
         super().__init__(parts[0], floor, granted[0], audience, parts[1:])
@@ -59,6 +61,8 @@ class Draw(Rush):
         self._window = Window(1, 0, 0)
         self._misses: dict[int, bytes] = {}
         self._routes = PlayRoutes(self, self.play)
+        self._told = told_of(terms, lots.commitment, currency)
+        """What the public state of the round says of prizes and odds."""
 
     def reads(self, body: bytes) -> Route:
         """Return the route for a request with this body, which is a JSON object or nothing."""
@@ -221,6 +225,16 @@ class Draw(Rush):
                 if claimed is not None:
                     grants.append(stock.granted.write(user, claimed.slot, claimed.at_us))
         return grants
+
+    def public_fields(self, now_us: int) -> dict[str, Any]:
+        """See `Rush.public_fields`: what promotion rules ask for, and the numbers that count."""
+        if now_us >= self._window.until_us:
+            opens_us, closes_us = self.round.opens_us, self.round.closes_us
+            self._turn(max(opens_us, min(now_us, closes_us - 1)))
+        terms, window = self._lots.terms, self._window
+        limits = {"per_user": terms.per_user, "per_day": terms.per_day}
+        plays = {"first": window.first, "last": window.last} | {k: v for k, v in limits.items() if v is not None}
+        return self._told | {"plays": plays}
 
     # -- the window, and prebuilt answers
 

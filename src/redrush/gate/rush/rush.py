@@ -6,7 +6,7 @@ if it never opened, and whoever asks before the opening is looked at twice.
 """
 
 from collections.abc import Callable, Container, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -155,6 +155,10 @@ class Rush:
         if self._ended:
             return Phase.CLOSED
         return phase_of(self.round, self._now_us())
+
+    def public_fields(self, now_us: int) -> dict[str, Any]:
+        """Return what the public state of the round says besides what it says of every kind."""
+        return {}
 
     # -- prebuilt answers
 

@@ -1,9 +1,10 @@
 """A prize of a draw as a gate sees it: its pot, and which of its slots are in play now."""
 
 from bisect import bisect_right
-from typing import Final
+from typing import Any, Final
 
-from redrush.core.rush.draw import Lots, Prize
+from redrush.core.money.currency import format_amount
+from redrush.core.rush.draw import DrawTerms, Lots, Prize
 from redrush.gate.knowledge.knowledge import Knowledge
 from redrush.gate.rush.granted import GrantedAnswers
 
@@ -60,3 +61,28 @@ class Stock:
     def decided(self) -> None:
         """A claim that was sent was decided, or could not be."""
         self._sent = max(0, self._sent - 1)
+
+
+def told_of(terms: DrawTerms, commitment: str, currency: str) -> dict[str, Any]:
+    """Return what the public state of a draw says of it: all that it promises, and the hash of its key."""
+    prizes = [
+        {
+            "id": prize.id,
+            "name": prize.name,
+            "holds": prize.holds,
+            "count": prize.count,
+            "amount": format_amount(prize.each_minor, currency) if prize.each_minor else None,
+            "odds": None if prize.odds is None else f"{prize.odds[0]}/{prize.odds[1]}",
+            "release": "spread" if prize.spread else prize.per_second,
+            "per_user": prize.limit_per_user,
+            "otherwise": prize.otherwise,
+        }
+        for prize in terms.prizes
+    ]
+    told: dict[str, Any] = {
+        "prizes": [{key: value for key, value in prize.items() if value is not None} for prize in prizes],
+        "commitment": commitment,
+    }
+    if terms.floor is not None:
+        told["floor"] = {"within": terms.floor.within, "prize": terms.floor.prize}
+    return told
