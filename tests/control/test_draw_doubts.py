@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from redrush.cli.checking import check_campaign
 from redrush.config import load_campaign_file
 from redrush.control.doubts import doubts_about, look_at_audience
 from redrush.errors import ConfigError
+from redrush.operate.checking import check_campaign
 
 HEAD = """
 [campaign]

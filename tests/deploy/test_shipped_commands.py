@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import typer.main
 
-from redrush.cli.checking import deployment_doubts
 from redrush.cli.main import app
 from redrush.config import load_campaign_file, load_deployment_file
 from redrush.config.deployment_file import Duty
 from redrush.core.roles import ROLES
+from redrush.operate.checking import deployment_doubts
 from tests.deploy.kubernetes import container, of_kind
 
 REPOSITORY = Path(__file__).resolve().parents[2]

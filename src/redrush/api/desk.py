@@ -10,7 +10,9 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
+from redrush.api.checklist import Checklists
 from redrush.api.diary import Diary
+from redrush.api.drafting import Drafting
 from redrush.api.event_link import Links
 from redrush.api.live import Live
 from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
@@ -67,7 +69,11 @@ class Desk:
         self.passwords = Passwords()
         self.diary = Diary(data_dir.root / "console.jsonl", now_us)
         self.steering = Steering(self.links, data_dir.root / "console-proposals.json", self.diary, self.now_s)
+        self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.live = Live(self.links, now_us, self.steering.glass)
+        self.checklists = Checklists(
+            self.links, self.live, data_dir.root / "console-checklists.json", self.diary, now_us
+        )
         self._lookups: dict[str | None, Lookup] = {}
         self._reader = ThreadPoolExecutor(1, "records")
         self._tasks: list[asyncio.Task[None]] = []

@@ -109,8 +109,8 @@ def _print_json(value: Any) -> None:
 @app.command()
 def check(file: FileArgument, as_json: JsonOption = False) -> None:
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
-    from redrush.cli.checking import check_campaign, check_deployment
     from redrush.config import is_deployment
+    from redrush.operate.checking import check_campaign, check_deployment
     from redrush.wiring.clock import system_clock
 
     now_us = system_clock().now_us()

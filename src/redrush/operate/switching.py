@@ -160,7 +160,7 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
     try:
         board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
         api = ControlApi(board, lambda last: entries_of(board_dir.switches, last))
-        given = Given(holder.by or name_of(data_dir, holder), holder.said, holder.expects)
+        given = Given(name_of(data_dir, holder), holder.said, holder.expects)
         return await api.carry_out(order, given)
     except WrongSetting as refusal:
         raise ConfigError(str(refusal)) from None
@@ -172,6 +172,8 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
 
 def name_of(data_dir: DataDir, holder: Holder) -> str:
     """Return under which name the order of a holder stands in the log. ConfigError for a token that is not good."""
+    if holder.by:
+        return holder.by
     if holder.token is None:
         return EVENTS_OWN
     found = OperatorVerifier(data_dir, system_clock().now_us).verify(_token_of(data_dir, holder).encode("ascii"))

@@ -6,6 +6,7 @@ from litestar import Router
 from litestar.static_files import create_static_files_router
 
 from redrush.api.access import OPEN
+from redrush.console.pages.drafting import DRAFTING
 from redrush.console.pages.own import OWN
 from redrush.console.pages.people import PEOPLE
 from redrush.console.pages.proving import PROVING
@@ -16,7 +17,7 @@ from redrush.console.pages.watching import WATCHING
 PAGES: Final = (
     Router(
         "/",
-        route_handlers=[*OWN, *WATCHING, *STEERING, *PROVING, *PEOPLE],
+        route_handlers=[*OWN, *WATCHING, *STEERING, *DRAFTING, *PROVING, *PEOPLE],
         exception_handlers=FAULTS,
         include_in_schema=False,
     ),

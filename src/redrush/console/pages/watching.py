@@ -7,7 +7,7 @@ from litestar import get
 from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import TheDesk
-from redrush.api.handlers.watching import campaigns, fleet, live
+from redrush.api.handlers.watching import fleet, live
 from redrush.console.pages.rendering import AnyRequest, Page, render
 from redrush.errors import RedrushError
 
@@ -33,9 +33,4 @@ async def fleet_page(request: AnyRequest, desk: TheDesk) -> Page:
     return render(request, desk, "fleet.html", fleet=found, why=why)
 
 
-@get("/campaigns", opt=VIEWER)
-async def campaigns_page(request: AnyRequest, desk: TheDesk) -> Page:
-    return render(request, desk, "campaigns.html", campaigns=await campaigns.fn(desk))
-
-
-WATCHING: Final = (overview, wall, fleet_page, campaigns_page)
+WATCHING: Final = (overview, wall, fleet_page)

@@ -35,3 +35,17 @@ document.addEventListener("htmx:after:swap", () => {
     found.focus();
   }
 });
+
+// A message of the validator leads to its line.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-line]");
+  const source = document.getElementById("source");
+  if (!link || !source) return;
+  event.preventDefault();
+  const lines = source.value.split("\n");
+  const number = Math.min(Number(link.dataset.line), lines.length);
+  const start = lines.slice(0, number - 1).join("\n").length + (number > 1 ? 1 : 0);
+  source.focus();
+  source.setSelectionRange(start, start + lines[number - 1].length);
+  source.scrollTop = (source.scrollHeight / lines.length) * Math.max(0, number - 6);
+});

@@ -1,0 +1,71 @@
+"""Campaigns being written and served: drafts by whoever steers, and what adding, amending and ending one does."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from redrush.api.access import Actor
+from redrush.api.diary import Diary
+from redrush.api.steering import IN_THE_CONSOLE, Refused
+from redrush.control.data_dir import DataDir
+from redrush.control.event import load_campaign
+from redrush.operate.campaigns import Amended, add_campaign, change_campaign, end_campaign, list_campaigns
+from redrush.operate.drafts import Checked, Drafts
+from redrush.operate.switching import Holder
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a draft that was to be served."""
+
+    campaign: str
+    new: bool
+    changes: list[dict[str, Any]]
+    """Of a campaign that is served already: what the draft changes, or would."""
+    done: bool
+    doubts: list[str]
+
+
+class Drafting:
+    """See the module."""
+
+    def __init__(self, data_dir: DataDir, deploy: Path | None, diary: Diary, now_us: Callable[[], int]) -> None:
+        self.drafts = Drafts(data_dir)
+        self._data_dir = data_dir
+        self._deploy = deploy
+        self._diary = diary
+        self._now_us = now_us
+
+    async def check(self, name: str) -> Checked:
+        """Return what a draft would do, or what is wrong with it."""
+        return await asyncio.to_thread(self.drafts.check, name, self._now_us())
+
+    async def place(self, actor: Actor, name: str, why: str, *, yes: bool) -> Placed:
+        """Let a draft be served: as a new campaign, or as an amendment of the one that has its id. Without `yes` only
+        told. ConfigError for what is wrong with it, or cannot be amended."""
+        file = await asyncio.to_thread(self.drafts.load, name)
+        holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
+        known = [one["campaign"] for one in list_campaigns(self._data_dir)]
+        if yes:
+            self._diary.note(actor.name, "serve draft", name, why, actor.address)
+        if file.id in known:
+            amended: Amended = await asyncio.to_thread(change_campaign, file, self._data_dir, holder, why, yes=yes)
+            changes = [msgspec.to_builtins(one) for one in amended.changes]
+            return Placed(campaign=file.id, new=False, changes=changes, done=amended.done, doubts=[])
+        checked = await self.check(name)
+        if not yes:
+            return Placed(campaign=file.id, new=True, changes=[], done=False, doubts=checked.warnings)
+        added = await asyncio.to_thread(add_campaign, file, self._data_dir, holder, why, None, self._deploy)
+        return Placed(campaign=added.campaign, new=added.new, changes=[], done=True, doubts=list(added.doubts))
+
+    async def end(self, actor: Actor, campaign: str, typed: str, why: str) -> None:
+        """Serve a campaign no more. Refused unless its id was typed; ConfigError for the first one."""
+        if typed.strip() != campaign:
+            raise Refused(400, f'type "{campaign}" to end it: nobody can win in it any more')
+        if campaign == load_campaign(self._data_dir).id:
+            raise Refused(409, "the first campaign of a server ends with it: redrush stop")
+        self._diary.note(actor.name, "end campaign", campaign, why, actor.address)
+        holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
+        await asyncio.to_thread(end_campaign, campaign, self._data_dir, holder, why, yes=True)

@@ -1,0 +1,170 @@
+"""Drafts of campaigns: written, checked, shown, and served."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import delete, get, post, put
+from litestar.params import JSONBody, QueryParameter
+
+from redrush.api.checklist import Checklist
+from redrush.api.drafting import Placed
+from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, Name, TheDesk, actor_of
+from redrush.operate.drafts import UPLOAD_BYTES_MAX, Checked, Field, Uploaded, fields_of, set_value, templates
+
+TEXT_MAX: Final = 1_000_000
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+Why = Annotated[str, msgspec.Meta(max_length=500)]
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A draft: its text, and the values of it that a form shows."""
+
+    name: str
+    text: str
+    fields: list[Field]
+
+
+class NewDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A draft from a template, or as a copy of another one."""
+
+    name: Id
+    kind: str = "packets"
+    of: str | None = None
+
+
+class NewText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another text."""
+
+    text: Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
+
+
+class NewValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another value at a key that the text has, such as round[0].packets."""
+
+    path: Annotated[str, msgspec.Meta(max_length=200)]
+    value: Annotated[str, msgspec.Meta(max_length=10_000)]
+
+
+class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Let it be served; without `yes` it is only told what that would do."""
+
+    why: Why = ""
+    yes: bool = False
+
+
+class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """End a campaign, whose id is typed."""
+
+    typed: Annotated[str, msgspec.Meta(max_length=64)]
+    why: Why = ""
+
+
+@get("/templates", opt=VIEWER, summary="A commented campaign file of each kind")
+async def kinds() -> dict[str, str]:
+    return templates()
+
+
+@get("/drafts", opt=VIEWER, summary="Campaign files that are being written")
+async def drafts(desk: TheDesk) -> list[dict[str, str]]:
+    return desk.drafting.drafts.list()
+
+
+@post("/drafts", opt=OPERATOR, summary="Begin a draft from a template, or as a copy")
+async def begin_draft(data: JSONBody[NewDraft], request: AnyRequest, desk: TheDesk) -> Draft:
+    kept = desk.drafting.drafts
+    desk.diary.note(actor_of(request).name, "begin draft", data.name)
+    text = kept.begin(data.name, data.kind) if data.of is None else kept.clone(data.name, data.of)
+    return Draft(data.name, text, fields_of(text))
+
+
+@get("/drafts/{name:str}", opt=VIEWER, summary="A draft, as text and as values")
+async def draft(name: Name, desk: TheDesk) -> Draft:
+    text = desk.drafting.drafts.read(name)
+    return Draft(name, text, fields_of(text))
+
+
+@put("/drafts/{name:str}", opt=OPERATOR, summary="Keep another text of it")
+async def write_draft(name: Name, data: JSONBody[NewText], request: AnyRequest, desk: TheDesk) -> Checked:
+    desk.diary.note(actor_of(request).name, "write draft", name)
+    desk.drafting.drafts.write(name, data.text)
+    return await desk.drafting.check(name)
+
+
+@put("/drafts/{name:str}/value", opt=OPERATOR, summary="Keep another value in it; comments stay")
+async def write_value(name: Name, data: JSONBody[NewValue], request: AnyRequest, desk: TheDesk) -> Draft:
+    desk.diary.note(actor_of(request).name, "write draft", f"{name}: {data.path}")
+    kept = desk.drafting.drafts
+    text = set_value(kept.read(name), data.path, data.value)
+    kept.write(name, text)
+    return Draft(name, text, fields_of(text))
+
+
+@get("/drafts/{name:str}/check", opt=VIEWER, summary="What it would do, or what is wrong with it and where")
+async def check_draft(name: Name, desk: TheDesk) -> Checked:
+    return await desk.drafting.check(name)
+
+
+@put(
+    "/drafts/{name:str}/files/{file:str}",
+    opt=OPERATOR,
+    summary="Bring a list of users or codes, as it is",
+    request_max_body_size=UPLOAD_BYTES_MAX,
+)
+async def upload(name: Name, file: Name, request: AnyRequest, desk: TheDesk) -> Uploaded:
+    desk.diary.note(actor_of(request).name, "upload", f"{name}: {file}")
+    return await desk.drafting.drafts.take(name, file, request.stream())
+
+
+@post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200, summary="Let it be served, or tell what that would do")
+async def serve_draft(name: Name, data: JSONBody[Serving], request: AnyRequest, desk: TheDesk) -> Placed:
+    return await desk.drafting.place(actor_of(request), name, data.why, yes=data.yes)
+
+
+@delete("/drafts/{name:str}", opt=OPERATOR, summary="Remove a draft, with its lists")
+async def remove_draft(name: Name, request: AnyRequest, desk: TheDesk) -> None:
+    desk.diary.note(actor_of(request).name, "remove draft", name)
+    desk.drafting.drafts.remove(name)
+
+
+@post("/campaigns/{name:str}/end", opt=OPERATOR, status_code=200, summary="Serve a campaign no more")
+async def end_campaign(name: Name, data: JSONBody[Ending], request: AnyRequest, desk: TheDesk) -> dict[str, Any]:
+    await desk.drafting.end(actor_of(request), name, data.typed, data.why)
+    return {"ended": name}
+
+
+class Signing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of a checklist is fine, for this reason."""
+
+    round: Id
+    item: Annotated[str, msgspec.Meta(max_length=40)]
+    why: Why
+    campaign: str | None = None
+
+
+@get("/checklist", opt=VIEWER, summary="What has to be right before a round opens")
+async def checklist(
+    desk: TheDesk, round_id: Annotated[str, QueryParameter(name="round", max_length=64)], campaign: Campaign = None
+) -> Checklist:
+    return await desk.checklists.of(campaign, round_id)
+
+
+@post("/checklist", opt=OPERATOR, status_code=200, summary="Sign a line of it, with a reason")
+async def sign(data: JSONBody[Signing], request: AnyRequest, desk: TheDesk) -> Checklist:
+    return await desk.checklists.sign(actor_of(request), data.campaign, data.round, data.item, data.why)
+
+
+DRAFTING: Final = (
+    checklist,
+    sign,
+    kinds,
+    drafts,
+    begin_draft,
+    draft,
+    write_draft,
+    write_value,
+    check_draft,
+    upload,
+    serve_draft,
+    remove_draft,
+    end_campaign,
+)

@@ -1,0 +1,310 @@
+"""Campaign files that are being written: in the directory of an event, checked as `redrush check` does, and added.
+
+The text is the truth. A form changes a value in it, and comments stay (tomlkit). What a draft would hand out is shown
+of a fresh split with another seed: the sealed amounts are nobody's to read before the opening.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import tomlkit
+from tomlkit.exceptions import ParseError
+from tomlkit.items import AoT, Table
+
+from redrush.config import CampaignFile, load_campaign_file
+from redrush.config.toml_file import FILE_BYTES_MAX, Wrong, check_id
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import sync_directory, write_durably
+from redrush.control.user_list import read_users
+from redrush.core.money.currency import format_amount
+from redrush.core.money.splitting import split
+from redrush.core.rush.campaign import Kind
+from redrush.core.rush.instants import rfc3339_s
+from redrush.errors import ConfigError, RedrushError
+from redrush.operate.checking import check_campaign
+
+DRAFTS_MAX: Final = 500
+FILES_MAX: Final = 50
+"""Lists beside one draft: of users, or of codes."""
+UPLOAD_BYTES_MAX: Final = 512 << 20
+"""Ten million ids are some 120 MB."""
+SHOWN_PACKETS_MAX: Final = 200_000
+"""A round with more is shown by a split of so many, with the same mean."""
+BARS: Final = 12
+_FAULT: Final = re.compile(r"^.*?\.toml(?::(?P<line>\d+))?: (?:(?P<key>[\w.\[\]\"-]+): )?(?P<said>.*)$", re.DOTALL)
+_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.(csv|txt)", re.ASCII)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong, where, in the validator's own words."""
+
+    line: int | None
+    key: str | None
+    said: str
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """How many packets of a fresh split are between two amounts."""
+
+    least: str
+    most: str
+    count: int
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a draft would do, or what is wrong with it."""
+
+    ok: bool
+    problems: list[Problem]
+    says: list[str]
+    warnings: list[str]
+    splits: dict[str, list[Bar]]
+    """Of each round of packets."""
+
+
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A list of users or codes that came."""
+
+    file: str
+    bytes: int
+    sha256: str
+    lines: int
+    problems: list[str]
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """A value of the text, as a form has it."""
+
+    path: str
+    key: str
+    value: str
+
+
+def templates() -> dict[str, str]:
+    """Return a commented campaign file for each kind of campaign."""
+    found = {}
+    for entry in resources.files("redrush.cli").iterdir():
+        name = re.fullmatch(r"sample(?:_(\w+))?\.toml", entry.name)
+        if name is not None and name[1] != "deployment":
+            found[name[1] or "packets"] = entry.read_text(encoding="utf-8")
+    return dict(sorted(found.items()))
+
+
+class Drafts:
+    """The drafts of one directory. Calls block."""
+
+    def __init__(self, data_dir: DataDir) -> None:
+        self._root = data_dir.root / "console-drafts"
+
+    def list(self) -> "list[dict[str, str]]":
+        """Return their names, the newest first."""
+        found = sorted(self._root.glob("*/*.toml"), key=lambda path: -path.stat().st_mtime)
+        return [{"name": path.stem, "changed_at": rfc3339_s(int(path.stat().st_mtime))} for path in found]
+
+    def begin(self, name: str, kind: str) -> str:
+        """Begin a draft from the template of a kind, and return its text. ConfigError if the name is taken."""
+        sample = templates().get(kind)
+        if sample is None:
+            raise ConfigError(f'"{kind}" is no kind of campaign; there are {", ".join(templates())}')
+        return self._new(name, sample.replace("{id}", name))
+
+    def clone(self, name: str, of: str) -> str:
+        """Begin a draft as a copy of another one, under its own id. ConfigError as for `begin`."""
+        text = self.read(of)
+        return self._new(name, set_value(text, "campaign.id", name))
+
+    def read(self, name: str) -> str:
+        """Return the text. ConfigError if there is no such draft."""
+        try:
+            return self.path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(f'there is no draft "{name}"') from None
+
+    def write(self, name: str, text: str) -> None:
+        """Keep another text. ConfigError if there is no such draft, or it is too long."""
+        self.read(name)
+        self._keep(name, text)
+
+    def remove(self, name: str) -> None:
+        """Remove a draft with its lists. ConfigError if there is none."""
+        self.read(name)
+        for path in self.path(name).parent.iterdir():
+            path.unlink()
+        self.path(name).parent.rmdir()
+
+    def check(self, name: str, now_us: int) -> Checked:
+        """Return what the draft would do, or what is wrong with it."""
+        path = self.path(name)
+        self.read(name)
+        try:
+            fields, lines = check_campaign(path, now_us)
+            splits = _splits(load_campaign_file(path))
+        except RedrushError as fault:
+            return Checked(ok=False, problems=[problem_of(str(fault))], says=[], warnings=[], splits={})
+        said = [line.replace(str(path), path.name) for line in lines]
+        return Checked(ok=True, problems=[], says=said, warnings=list(fields["warnings"]), splits=splits)
+
+    def load(self, name: str) -> CampaignFile:
+        """Return the campaign. ConfigError says what is wrong."""
+        return load_campaign_file(self.path(name))
+
+    async def take(self, name: str, file: str, pieces: AsyncIterator[bytes]) -> Uploaded:
+        """Keep a list that comes in pieces, beside the draft, and say what is in it. ConfigError for what is no name of
+        a list, and for one that is too long."""
+        self.read(name)
+        if _FILE.fullmatch(file) is None:
+            raise ConfigError(f'"{file}" is no name of a list: letters, digits, - _ and ., ending with .csv or .txt')
+        directory = self.path(name).parent
+        if len(list(directory.iterdir())) > FILES_MAX:
+            raise ConfigError(f'draft "{name}" has {FILES_MAX} lists, no more are possible')
+        beside, size, lines, digest = directory / f"{file}.{secrets.token_hex(4)}.new", 0, 0, hashlib.sha256()
+        try:
+            with beside.open("wb") as out:
+                async for piece in pieces:
+                    size, lines = size + len(piece), lines + piece.count(b"\n")
+                    if size > UPLOAD_BYTES_MAX:
+                        raise ConfigError(f"{file}: longer than {UPLOAD_BYTES_MAX >> 20} MiB; bring it as a file")
+                    digest.update(piece)
+                    out.write(piece)
+                out.flush()
+                os.fsync(out.fileno())
+            beside.replace(directory / file)
+            sync_directory(directory)
+        except OSError as fault:
+            raise ConfigError(f"{directory / file}: cannot be written: {fault.strerror}") from fault
+        finally:
+            beside.unlink(missing_ok=True)
+        return Uploaded(
+            file=file, bytes=size, sha256=digest.hexdigest(), lines=lines, problems=_faults(directory / file)
+        )
+
+    def path(self, name: str) -> Path:
+        """Return where a draft is. ConfigError for what is no name of one."""
+        try:
+            check_id("name", name)
+        except Wrong as fault:
+            raise ConfigError(str(fault)) from None
+        return self._root / name / f"{name}.toml"
+
+    def _new(self, name: str, text: str) -> str:
+        path = self.path(name)
+        if path.exists():
+            raise ConfigError(f'there is a draft "{name}" already')
+        if len(self.list()) >= DRAFTS_MAX:
+            raise ConfigError(f"there are {DRAFTS_MAX} drafts, no more are possible; remove some")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._keep(name, text)
+        return text
+
+    def _keep(self, name: str, text: str) -> None:
+        content = text.replace("\r\n", "\n").encode()
+        if len(content) > FILE_BYTES_MAX:
+            raise ConfigError(f"{name}.toml: larger than {FILE_BYTES_MAX} bytes")
+        path = self.path(name)
+        try:
+            write_durably(path, content)
+        except OSError as fault:
+            raise ConfigError(f"{path}: cannot be written: {fault.strerror}") from fault
+
+
+def problem_of(sentence: str) -> Problem:
+    """Return where a validator's sentence points to."""
+    found = _FAULT.match(sentence)
+    if found is None:
+        return Problem(line=None, key=None, said=sentence)
+    line = None if found["line"] is None else int(found["line"])
+    return Problem(line=line, key=found["key"], said=found["said"])
+
+
+def fields_of(text: str) -> list[Field]:
+    """Return the plain values of the text, in its order, for a form; none if it is no TOML."""
+    try:
+        document = tomlkit.parse(text)
+    except ParseError:
+        return []
+    found: list[Field] = []
+    _collect(document, "", found)
+    return found
+
+
+def _collect(table: Any, prefix: str, found: list[Field]) -> None:
+    for key, value in table.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, AoT):
+            for index, one in enumerate(value):
+                _collect(one, f"{path}[{index}].", found)
+        elif isinstance(value, Table):
+            _collect(value, f"{path}.", found)
+        elif isinstance(value, str):
+            found.append(Field(path=path, key=key, value=str(value)))
+        elif hasattr(value, "as_string"):
+            found.append(Field(path=path, key=key, value=value.as_string()))
+
+
+def set_value(text: str, path: str, value: str) -> str:
+    """Return the text with another value at a key that it has, of the same type; comments stay. ConfigError if there is
+    no such key, or the value is none of its type."""
+    try:
+        document = tomlkit.parse(text)
+    except ParseError as fault:
+        raise ConfigError(f"the text is no TOML, so no value of it can be changed: {fault}") from None
+    *steps, last = re.findall(r"[^.\[\]]+", path) or [path]
+    table: Any = document
+    try:
+        for step in steps:
+            table = table[int(step)] if isinstance(table, list) else table[step]
+        old = table[last]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ConfigError(f'the text has no "{path}"') from None
+    if isinstance(old, str):
+        table[last] = value
+        return tomlkit.dumps(document)
+    try:
+        new = tomlkit.value(value)
+    except ParseError:
+        raise ConfigError(f'{path}: "{value}" is no value as TOML has it') from None
+    table[last] = new
+    return tomlkit.dumps(document)
+
+
+def _splits(file: CampaignFile) -> dict[str, list[Bar]]:
+    """Return, for each round of packets, how its amounts would lie: of a split with a seed of its own."""
+    found = {}
+    for round_ in file.rounds:
+        if round_.kind not in {Kind.LUCKY, Kind.LUCKY_DOUBLE_MEAN, Kind.EQUAL} or not round_.packets:
+            continue
+        packets = min(round_.packets, SHOWN_PACKETS_MAX)
+        total = round_.total_minor * packets // round_.packets
+        try:
+            amounts = split(round_.kind, total, packets, round_.min_minor, round_.max_minor, secrets.token_bytes(16))
+        except ValueError:
+            continue
+        least, most = int(amounts.min()), int(amounts.max())
+        step = max(1, -(-(most - least + 1) // BARS))
+        found[round_.id] = [
+            Bar(
+                format_amount(low, file.currency),
+                format_amount(min(low + step - 1, most), file.currency),
+                int(((amounts >= low) & (amounts < low + step)).sum()),
+            )
+            for low in range(least, most + 1, step)
+        ]
+    return found
+
+
+def _faults(path: Path) -> list[str]:
+    """Return what is wrong with a list of users, as a start would tell it; codes are for the check."""
+    if path.suffix != ".txt" and "code" in path.name:
+        return []
+    try:
+        read_users(path)
+    except RedrushError as fault:
+        return [str(fault).replace(str(path), path.name)]
+    return []

@@ -1,0 +1,146 @@
+"""Campaigns written in the console: the validator at the key, comments that stay, lists that come, and serving one."""
+
+import hashlib
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from redrush.operate.campaigns import list_campaigns
+from redrush.operate.drafts import Problem, problem_of, set_value, templates
+from tests.campaigns import a_round, campaign
+from tests.console.console_world import change, get, post, with_server, without_server
+
+OTHER = campaign(a_round("x1", "10.00", 100), id="other", name="另一个")
+
+
+async def put(client: httpx.AsyncClient, where: str, **fields: Any) -> Any:
+    answer = await client.put(f"/api/v1{where}", json=fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_every_template_is_a_draft_that_is_fine(tmp_path: Path) -> None:
+    assert {"packets", "group"} <= set(templates())
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        for kind in templates():
+            await post(olga, "/drafts", 201, name=f"t-{kind}", kind=kind)
+            checked = await get(olga, f"/drafts/t-{kind}/check")
+            said = [one["said"] for one in checked["problems"]]
+            assert checked["ok"] or all("audience" in one or "codes" in one or ".csv" in one for one in said), said
+
+
+async def test_the_validator_speaks_at_the_line_and_the_key(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        text = OTHER.replace('total = "10.00"', 'total = "0.50"')
+        checked = await put(olga, "/drafts/d1", text=text)
+        (problem,) = checked["problems"]
+        line = problem["line"]
+        assert "total" in problem["key"] or "packets" in problem["key"] or "round" in problem["key"]
+        assert text.splitlines()[line - 1].strip()
+        page = (await olga.get("/drafts/d1")).text
+        assert f'data-line="{line}"' in page
+
+
+def test_a_sentence_of_the_validator_is_taken_apart() -> None:
+    assert problem_of('/x/d.toml:7: round[0].total: "5" is less') == Problem(
+        line=7, key="round[0].total", said='"5" is less'
+    )
+    assert problem_of("/x/d.toml: cannot be read").line is None
+    assert problem_of("something else").said == "something else"
+
+
+def test_a_form_changes_a_value_and_comments_stay() -> None:
+    text = (
+        '# first\n[campaign]\nid = "a" # its id\n\n[[round]]\n# how many\npackets = 5\nopens = 2027-01-01T00:00:00Z\n'
+    )
+    changed = set_value(set_value(text, "round[0].packets", "7"), "campaign.id", "b")
+    assert changed == text.replace("packets = 5", "packets = 7").replace('id = "a"', 'id = "b"')
+    for path, value in [("round[1].packets", "7"), ("nothing", "1"), ("round[0].packets", "seven")]:
+        with pytest.raises(Exception, match=r"text has no|no value"):
+            set_value(text, path, value)
+
+
+async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="other", kind="packets")
+        await put(olga, "/drafts/other", text=OTHER)
+        told = await post(olga, "/drafts/other/serve")
+        assert (told["new"], told["done"]) == (True, False)
+        assert len(list_campaigns(world.data_dir)) == 1, "what is only told changes nothing"
+        done = await post(olga, "/drafts/other/serve", yes=True, why="more")
+        assert done["done"]
+        assert [one["campaign"] for one in await get(olga, "/campaigns")] == ["c", "other"]
+        await put(olga, "/drafts/other/value", path="campaign.name", value="新名")
+        amended = await post(olga, "/drafts/other/serve")
+        assert not amended["new"]
+        assert [one["after"] for one in amended["changes"]] == ["新名"]
+        await post(olga, "/campaigns/other/end", 400, typed="wrong")
+        await post(olga, "/campaigns/other/end", typed="other", why="over")
+        assert (await get(olga, "/campaigns"))[1]["state"] == "ended"
+        log = (tmp_path / "campaigns.jsonl").read_text()
+        assert log.count('"who":"olga"') == 2
+
+
+async def test_a_list_comes_in_pieces_and_its_faults_are_told(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        content = b"".join(b"user%07d\n" % number for number in range(100_000))
+        answer = await olga.put("/api/v1/drafts/d1/files/users.txt", content=content)
+        told = answer.json()
+        assert (told["lines"], told["bytes"], told["problems"]) == (100_000, len(content), [])
+        assert told["sha256"] == hashlib.sha256(content).hexdigest()
+        bad = await olga.put("/api/v1/drafts/d1/files/users.txt", content=b"good\nbad\x00one\n")
+        assert ":2:" in bad.json()["problems"][0]
+        for name in ("..%2F..%2Faccounts.json", "users.exe", ".txt"):
+            assert (await olga.put(f"/api/v1/drafts/d1/files/{name}", content=b"x")).status_code in {400, 404}, name
+
+
+@pytest.mark.soak
+async def test_an_audience_of_a_million_takes_no_memory(tmp_path: Path) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, 1_000_000, 1_000):
+            yield b"".join(b"user%09d\n" % number for number in range(start, start + 1_000))
+
+    async with without_server(tmp_path) as world:
+        drafts = world.desk.drafting.drafts
+        drafts.begin("d1", "packets")
+        (tmp_path / "console-drafts" / "d1" / "ids-code.csv").touch()
+        tracemalloc.start()
+        told = await drafts.take("d1", "big-code.csv", pieces())
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert told.lines == 1_000_000
+        assert most < 2 << 20
+
+
+async def test_a_viewer_reads_drafts_and_writes_none(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("vera") as vera, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1", kind="packets")
+        page = (await vera.get("/drafts/d1")).text
+        assert "readonly" in page
+        assert 'action="/drafts/d1/serve"' not in page
+        await post(vera, "/drafts", 403, name="d2", kind="packets")
+
+
+async def test_a_checklist_is_green_or_signed_for_what_was_found(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        listed = await get(olga, "/checklist?round=r2")
+        found = {item["name"]: item["ok"] for item in listed["items"]}
+        assert not listed["ready"]
+        assert all(found[name] for name in ("sealed", "server", "stores", "clocks", "switches", "playbooks"))
+        await post(olga, "/checklist", 400, round="r2", item="page", why=" ")
+        for item in listed["items"]:
+            if not item["ok"]:
+                listed = await post(olga, "/checklist", round="r2", item=item["name"], why="seen myself")
+        assert listed["ready"]
+        await change(olga, verb="set", name="sampling.non_core", value=0.5)
+        later = await get(olga, "/checklist?round=r2")
+        assert not later["ready"], "a switch that was set since is another finding"
+        assert "sampling.non_core" in next(one["found"] for one in later["items"] if one["name"] == "switches")
+        assert "olga" in (await olga.get("/checklist?round=r2")).text
+        await get(olga, "/checklist?round=none", 404)
