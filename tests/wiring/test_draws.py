@@ -4,19 +4,26 @@ import asyncio
 import json
 import re
 from collections import Counter
+from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from redrush.cli.beginning import opening_at
 from redrush.config import CampaignFile, load_campaign_file
+from redrush.control.amending import DRAWN
 from redrush.control.code_file import Codes
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event, prepare_event
 from redrush.control.keys import receipt_keys
 from redrush.core.identity.receipts import verify_receipt
+from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
+from redrush.operate.campaigns import change_campaign
 from redrush.operate.data_dir_reports import export_grants, find_in_data_dir, reconcile_data_dir
+from redrush.operate.switching import Holder
 from redrush.wiring.clock import system_clock
 from tests import openapi
 from tests.gate.world import read_answer, request
@@ -158,3 +165,55 @@ def test_codes_are_encrypted_bound_to_their_place_and_told_to_be_damaged(tmp_pat
     data_dir.codes.unlink()
     with pytest.raises(ConfigError, match=r"restore BACKUP .* --only codes.jsonl"):
         Codes(data_dir, "fest").check(load_event(data_dir).sealed.campaign)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples/draw.toml"
+
+
+async def test_the_example_is_what_init_writes_and_its_plays_are_granted_and_missed(tmp_path: Path) -> None:
+    sample = resources.files("redrush.cli").joinpath("sample_draw.toml").read_text(encoding="utf-8")
+    assert EXAMPLE.read_text(encoding="utf-8") == sample.replace("{id}", "draw2027")
+    file = tmp_path / "draw.toml"
+    file.write_text(opening_at(EXAMPLE.read_text(encoding="utf-8"), "now", datetime.now(UTC)), encoding="utf-8")
+    async with running(tmp_path / "data", load_campaign_file(file)) as server:
+        outcomes = [(await _play(server, f"u{user}"))["outcome"] for user in range(10)]
+        for _ in range(4):
+            told = await _play(server, "u0")
+        assert (told["play"], told["outcome"]) == (5, "granted"), "the floor"
+    assert set(outcomes) <= {"granted", "missed"}
+    assert (await asyncio.to_thread(reconcile_data_dir, DataDir(tmp_path / "data"))).ok
+
+
+async def test_a_draw_is_added_to_a_running_server_and_what_one_promises_is_not_changed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    plain = '[[round]]\nid = "r1"\nkind = "equal"\nopens = "now"\nlasts = "1h"\ntotal = "1.00"\npackets = 1\n'
+    head = TEXT.partition("[[round]]")[0]
+    draw = TEXT.format(lasts="1h").partition("[[round]]")[2]
+    opens_us = system_clock().now_us() + 60_000_000
+    draw = "[[round]]" + draw.replace('"now"', rfc3339(opens_us).replace("Z", "+00:00"))
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    (tmp_path / "coupons.csv").write_text("code\n" + "\n".join(CODES))
+    first.write_text(head + plain)
+    second.write_text(head + plain + draw)
+    holder = Holder("a test")
+    async with running(data, load_campaign_file(first)) as server:
+        amended = await asyncio.to_thread(
+            change_campaign, load_campaign_file(second), DataDir(data), holder, "more", yes=True
+        )
+        assert (amended.done, [change.refused for change in amended.changes if change.refused]) == (True, [])
+        state = await server.until("/v1/rounds/draw", 200)
+        assert [prize["id"] for prize in state.json["prizes"]] == ["phone", "coupon", "red"]
+        assert (await _play(server, "u1", {"play": 1}))["outcome"] == "not_open"
+        event = load_event(DataDir(data)).sealed
+        added = event.campaign.pot("draw.coupon")
+        assert added is not None
+        assert [event.amounts.text(slot) for slot in (0, added.slots.first)] == [None, "code:0"]
+        text = second.read_text().replace('odds = "1/2"', 'odds = "1/3"').replace("count = 2\n", "count = 3\n")
+        second.write_text(text)
+        changed = await asyncio.to_thread(
+            change_campaign, load_campaign_file(second), DataDir(data), holder, "better", yes=True
+        )
+        assert not changed.done
+        assert {change.refused for change in changed.changes} == {DRAWN}
+    report = await asyncio.to_thread(reconcile_data_dir, DataDir(data))
+    assert report.ok, report.problems

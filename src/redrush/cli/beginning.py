@@ -16,7 +16,12 @@ NEXT_ROUND_AFTER: Final = timedelta(hours=1)
 """From the first round of the sample to the second."""
 SAMPLE_OPENS: Final = ("2027-02-06T20:00:00+08:00", "2027-02-06T21:00:00+08:00")
 
-SAMPLES: Final = {"packets": "sample.toml", "group": "sample_group.toml", "line": "sample_line.toml"}
+SAMPLES: Final = {
+    "packets": "sample.toml",
+    "draw": "sample_draw.toml",
+    "group": "sample_group.toml",
+    "line": "sample_line.toml",
+}
 """The sample of each kind of campaign."""
 
 _IN = re.compile(r"in\s+(\d{1,6})\s*(s|seconds?|m|minutes?|h|hours?|d|days?)", re.IGNORECASE | re.ASCII)

@@ -25,6 +25,7 @@ from redrush.core.rush.leftover import destination
 AHEAD_US: Final = 5_000_000
 """How far ahead an instant must lie, old and new, to be changed: every process must have heard of it by then."""
 
+DRAWN: Final = "what a draw promises was fixed when it was sealed: add another round to the file"
 FIXED: Final = "what the packets hold was fixed when the campaign was sealed"
 MORE: Final = "what the packets hold was fixed when they were sealed: more packets, with a higher total, may be added"
 FULL: Final = f"{ADDED_MAX} additions were made to this campaign, which is the most"
@@ -151,6 +152,8 @@ def _more_packets(round_: Round, before: dict[str, Any], now: dict[str, Any], cu
     refused = None
     if round_.closes_us <= now_us + AHEAD_US:
         refused = "it is over, or ends in a moment"
+    elif round_.draw is not None:
+        refused = DRAWN
     elif now["kind"] != round_.kind:
         refused = FIXED
     else:
@@ -167,6 +170,8 @@ def _more_packets(round_: Round, before: dict[str, Any], now: dict[str, Any], cu
 def _refusal(name: str, round_: Round, was: Any, is_: Any, now_us: int) -> str | None:
     if name == "release_per_second":
         return None
+    if name == NAMES["draw"]:
+        return DRAWN
     if name == "opens":
         return None if min(was, is_) > now_us + AHEAD_US else NOT_AHEAD
     if name == "lasts":

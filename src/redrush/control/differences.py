@@ -22,10 +22,11 @@ NAMES: Final = {
     "release_per_s": "release_per_second",
     "share": "share",
     "line": "line",
+    "draw": "prizes and plays",
 }
 """The keys of a campaign file, by what they are here."""
 
-PARTS: Final = ("share", "line")
+PARTS: Final = ("share", "line", "draw")
 """What only some rounds have: left out of the others, so that the hash of a file that has none stays what it was."""
 
 Written = dict[str, Any]
@@ -99,6 +100,17 @@ def shown(key: str, written: Written, currency: str) -> str:
         return "nothing"
     if key == "lasts_us":
         return f"{value / 1e6:g} s"
+    if key == "draw":
+        return _draw_in_words(value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {its}" for name, its in value.items())
     return format_amount(value, currency) if key.endswith("_minor") else str(value)
+
+
+def _draw_in_words(draw: dict[str, Any]) -> str:
+    prizes = (
+        " ".join(f"{key} {prize[key]}" for key in ("id", "count", *sorted(prize.keys() - {"id", "name", "count"})))
+        for prize in draw["prizes"]
+    )
+    rest = (f"{key} {its}" for key, its in draw.items() if key != "prizes")
+    return "; ".join((*prizes, *rest))
