@@ -64,3 +64,11 @@ def test_a_real_stack_gets_over_deaths_and_stops_and_nothing_is_lost(
     assert figures["served_share"] == 1
     for fault in FAULTS:
         assert f"{fault.name.replace(' ', '_')}_normal_after_s" in figures
+
+
+def test_packets_between_people_add_up_in_the_eyes_of_an_auditor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = played("group-packets", tmp_path, capsys, monkeypatch)
+    assert figures["packets"] == 36
+    assert figures["shares_granted"] > 100

@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from redrush.cli.shared_options import JsonOption, LanguageOption, show
+from redrush.errors import ConfigError
 from redrush.extras import require
+
+DRILLS_OF_KINDS: Final = {"group": "group-packets"}
+"""Kinds whose demo is a drill: an event with people of that kind, and the verdicts of an auditor."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,6 +61,9 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
         typer.Option(min=100, max=1_000_000, help="Registered users; by default 150,000, or 50,000 on a stack."),
     ] = None,
     stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="What people rush for: packets, or group (packets between people).")
+    ] = "packets",
     stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
     port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
     control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
@@ -64,6 +71,11 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    if kind in DRILLS_OF_KINDS:
+        drill(DRILLS_OF_KINDS[kind], data, short=False, as_json=as_json)
+        return
+    if kind != "packets":
+        raise ConfigError(f'--kind: "{kind}" is none of packets, {", ".join(DRILLS_OF_KINDS)}')
     if stack:
         require("stack", "redrush demo --stack")
     from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from redrush.drill.drill_report import DrillReport
+from redrush.drill.group_packets import group_packets
 from redrush.drill.hot_user import hot_user
 from redrush.drill.overload import overload
 from redrush.drill.rehearsal import REDRUSH, ending_by_sigterm
@@ -42,6 +43,7 @@ DRILLS = (
     Drill("retry-storm", "does an outage of seconds end when it ends, whatever the clients do?", retry_storm),
     Drill("slow-clients", "do thousands who hardly use their connections cost the others anything?", slow_clients),
     Drill("hot-user", "does one user with a hundred requests a second cost the others anything?", hot_user),
+    Drill("group-packets", "are many packets between people paid, shared and given back to the cent?", group_packets),
     Drill("faults", "what do people notice when processes of a deployment die or hang?", _faults),
 )  # fmt: skip
 
