@@ -88,10 +88,13 @@ class Visitor:
     @property
     def claims(self) -> list[Request]:
         """Claims that were sent."""
+        self.page.evaluate("0")  # what has happened is heard of during a call
         return [one for one in self.requests if "/grab" in one.url]
 
     @property
     def states(self) -> list[Request]:
+        """Looks at the state file."""
+        self.page.evaluate("0")
         return [one for one in self.requests if "/state/" in one.url]
 
     def opens_in(self, seconds: float) -> None:

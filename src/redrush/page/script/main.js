@@ -87,7 +87,7 @@ class Page {
     this.recall();
     this.render();
     this.tick();
-    this.follower.settle().then(() => this.lookLater());
+    afterPaint(view, () => this.follower.settle().then(() => this.lookLater()));
   }
 
   speak(language) {
@@ -484,6 +484,17 @@ class Page {
   roundName(id) {
     return this.rounds.find((round) => round.id === id)?.name || this.speech.say("close_mine", { round: id });
   }
+}
+
+// The page is seen before anything is asked; a page in the background is never painted, and asks all the same.
+function afterPaint(view, act) {
+  let done = false;
+  const once = () => {
+    if (!done) act();
+    done = true;
+  };
+  view.requestAnimationFrame(() => view.setTimeout(once, 0));
+  view.setTimeout(once, 500);
 }
 
 const minorOf = (amount, digits) => {
