@@ -90,10 +90,13 @@ class Event:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def ask(self, path: str, ticket: str | None = None, method: str = "GET") -> Any:
+    def ask(self, path: str, ticket: str | None = None, method: str = "GET", body: Any = None) -> Any:
         """Return the JSON of an answer."""
         headers = {"Authorization": f"Bearer {ticket}"} if ticket else {}
-        asked = urllib.request.Request(self.url + path, method=method, headers=headers)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        asked = urllib.request.Request(self.url + path, data, method=method, headers=headers)
         with urllib.request.urlopen(asked, timeout=10) as answer:
             return json.load(answer)
 

@@ -97,10 +97,6 @@ class ServedCampaign:
         self.offers: dict[bytes, Offer] = {}
         """What it has for participants, by what follows `/v1`, or `/v1/campaigns/{campaign}`, in the path."""
         self.page = page_document(self._page)
-        state = EventState(self.rounds, floor.now_us, lambda: self.event.policy.interval_ms, floor.times)
-        name = event.campaign.id.encode("ascii")
-        self.public: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
-        """What it has for everybody at paths of its own."""
         self.sharing = Sharing(floor.queries, floor.now_us, lambda: self.group)
         """What winners of rounds do who open and share what they won."""
         self._floor = floor
@@ -110,6 +106,10 @@ class ServedCampaign:
         grants = MakesWay(self._sampled(floor.times.of_grants(view)), floor.admission)
         self.waiting_rooms: list[WaitingRoom] = []
         """Of those rounds that have one."""
+        state = EventState(self.rounds, self.waiting_rooms, floor.now_us, self._interval_ms, floor.times)
+        name = event.campaign.id.encode("ascii")
+        self.public: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
+        """What it has for everybody at paths of its own."""
         self._policy = PolicyView(msgspec.structs.replace(event.policy, proof_of_work=proves))
         self.offers[b"/rounds"] = self._public(self._sampled(RoundsView(self._views, floor.now_us, floor.times)))
         self.offers[b"/grants"] = self._ticketed(b"GET", grants, self.tickets)
@@ -215,6 +215,9 @@ class ServedCampaign:
     def exchange_at(self, prefix: str) -> None:
         """Send whoever has to exchange their ticket to the counter below this path."""
         self.tickets.must_exchange = answers.unproven_ticket(prefix)
+
+    def _interval_ms(self) -> int:
+        return self.event.policy.interval_ms
 
     def _page(self) -> Page:
         event = self.event

@@ -11,6 +11,7 @@ from typing import Any, Final
 from redrush.core.rush.phase import Phase
 from redrush.errors import RedrushError
 from redrush.gate.answer_times import AnswerTimes
+from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import TIME_FRESH_US, Rush
 from redrush.http import answers
 from redrush.http.route import Waiter
@@ -66,10 +67,17 @@ class EventState:
     """The route. Built when asked for, once in TIME_FRESH_US, or when something has changed."""
 
     def __init__(
-        self, rounds: Sequence[Rush], now_us: Callable[[], int], interval_ms: Callable[[], int], times: AnswerTimes
+        self,
+        rounds: Sequence[Rush],
+        rooms: Sequence[WaitingRoom],
+        now_us: Callable[[], int],
+        interval_ms: Callable[[], int],
+        times: AnswerTimes,
     ) -> None:
-        """`rounds` may grow; `interval_ms` is the client policy's, what is advised under overload goes before it."""
+        """`rounds` and their waiting `rooms` may grow; `interval_ms` is the client policy's, what is advised under
+        overload goes before it."""
         self._rounds = rounds
+        self._rooms = rooms
         self._now_us = now_us
         self._interval_ms = interval_ms
         self._times = times
@@ -102,7 +110,7 @@ class EventState:
     def _round(self, rush: Rush) -> dict[str, Any]:
         round_ = rush.round
         stock = self._stocks.setdefault(round_.id, Stock(rush, self._now_us))
-        return {
+        told = {
             "round": round_.id,
             "phase": _PHASES[rush.phase()],
             "opens": round_.opens_us // 1_000,
@@ -111,3 +119,7 @@ class EventState:
             "left": stock.told(),
             "key": None,
         }
+        for room in self._rooms:
+            if room.rush is rush:
+                told["serving"] = room.state.serving
+        return told

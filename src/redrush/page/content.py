@@ -43,15 +43,33 @@ def content_of(
 
 
 def _round(campaign: Campaign, round_: Round, terms: PageTerms) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {
         "id": round_.id,
         "name": terms.names.get(round_.id),
-        "kind": "packets",
         "opens": round_.opens_us // 1_000,
         "closes": round_.closes_us // 1_000,
-        "packets": round_.slots.count,
-        "total": format_amount(round_.total_minor, campaign.currency),
-        "min": format_amount(round_.min_minor, campaign.currency),
-        "max": format_amount(round_.max_minor, campaign.currency),
         "shake": round_.release_per_s is not None,
+    }
+    if round_.line is not None:
+        told["line"] = {"opens_before_ms": round_.line.opens_before_us // 1_000, "order": round_.line.order}
+    return told | _of_kind(campaign, round_)
+
+
+def _of_kind(campaign: Campaign, round_: Round) -> dict[str, Any]:
+    def money(minor: int) -> str:
+        return format_amount(minor, campaign.currency)
+
+    if (draw := round_.draw) is not None:
+        prizes = [{"name": prize.name, "count": prize.count, "odds": prize.odds} for prize in draw.prizes]
+        return {"kind": "draw", "prizes": prizes, "plays": {"per_user": draw.per_user, "per_day": draw.per_day}}
+    if (sale := round_.sale) is not None:
+        held = {"limit": sale.limit_per_user, "hold_ms": sale.hold_us // 1_000}
+        return {"kind": "sale", "units": round_.slots.count, "price": money(sale.price_minor), **held}
+    return {
+        "kind": "packets",
+        "packets": round_.slots.count,
+        "total": money(round_.total_minor),
+        "min": money(round_.min_minor),
+        "max": money(round_.max_minor),
+        "share": round_.share is not None,
     }

@@ -9,6 +9,8 @@ import { View } from "./view.js";
 import { Follower, nextLook } from "./state.js";
 import { Tabs } from "./tabs.js";
 import { Rush } from "./rush.js";
+import { Line } from "./line.js";
+import { Unreached } from "./net.js";
 import { modelOf } from "./screens.js";
 import { rulesOf } from "./rules.js";
 import { calendarFile } from "./calendar.js";
@@ -36,6 +38,7 @@ class Page {
     this.bases = config.gates.map((gate) => `${gate}/v1/campaigns/${config.id}`);
     this.rounds = config.rounds.map((round) => ({ ...round }));
     this.rushes = new Map();
+    this.lines = new Map();
     this.chosen = null;
     this.told = null;
     this.shakes = "";
@@ -129,7 +132,7 @@ class Page {
   keep(grant, opened) {
     const wins = this.wins;
     const before = wins[grant.id];
-    wins[grant.id] = { grant, opened: opened || before?.opened === true };
+    wins[grant.id] = { grant: { ...before?.grant, ...grant }, opened: opened || before?.opened === true };
     this.memory.set(`wins:${this.who.user}`, wins);
   }
 
@@ -142,10 +145,16 @@ class Page {
     if (!this.chosen) this.chosen = current;
     const rush = this.rushes.get(this.chosen);
     // What is coming goes before what is over, unless somebody is looking at what they have just won.
+    if (rush?.round.packet) return this.after();
     if (current !== this.chosen && (!rush || (rush.decided && this.opensIn(current) < AHEAD_MS && rush.screen !== "sealed"))) {
       this.chosen = current;
     }
     this.enter(this.chosen);
+    this.after();
+  }
+
+  after() {
+    this.enterPacket();
     this.askForGrants();
     this.render();
   }
@@ -166,6 +175,7 @@ class Page {
       if (told.phase === "closed" && ["ready", "before", "again"].includes(rush.screen) && !rush.busy) rush.show("closed");
       if (told.phase === "open" && told.left === "none" && rush.screen === "ready") rush.show("empty");
     }
+    this.lines.get(round.id)?.serving(told.serving ?? -1);
     if (was !== told.opens) {
       round.opens = told.opens;
       rush?.moved(told.opens);
@@ -187,8 +197,10 @@ class Page {
     const told = this.told?.rounds?.find((one) => one.round === id);
     rush.key = told?.key ?? null;
     rush.auto = this.auto;
-    const won = Object.values(this.wins).find(({ grant }) => grant.round === id);
-    if (won) {
+    rush.play = this.memory.get(`play:${this.who?.user}:${id}`) ?? 1;
+    const wins = Object.values(this.wins).filter(({ grant }) => grant.round === id);
+    const won = wins[wins.length - 1];
+    if (won && (round.kind !== "draw" || !won.opened)) {
       rush.has(won.grant, won.opened);
       return;
     }
@@ -197,8 +209,20 @@ class Page {
     else if (round.phase === "closed") rush.show("closed");
     else {
       if (this.config.pow && !this.who.proven) this.prove();
+      if (round.line) this.lineUp(rush);
       rush.begin();
     }
+  }
+
+  lineOf(rush) {
+    return this.lines.get(rush.round.id);
+  }
+
+  lineUp(rush) {
+    const name = `pass:${this.who.user}:${rush.round.id}`;
+    const line = this.lines.get(rush.round.id) || new Line(rush, rush.house, this.memory.get(name), (pass) => this.memory.set(name, pass));
+    this.lines.set(rush.round.id, line);
+    line.begin();
   }
 
   house() {
@@ -214,6 +238,8 @@ class Page {
       expired: () => this.expired,
       leads: () => this.tabs.leads,
       prove: () => this.prove(),
+      lineUp: (rush) => this.lineUp(rush),
+      played: (rush) => this.memory.set(`play:${this.who.user}:${rush.round.id}`, rush.play),
       changed: (rush) => this.changed(rush),
       won: (rush, grant, repeat) => this.won(rush, grant, repeat),
     };
@@ -227,8 +253,8 @@ class Page {
 
   won(rush, grant, repeat) {
     // What was won before is shown as it is; what is new is opened by its person.
-    this.keep(grant, repeat);
-    rush.has(grant, this.wins[grant.id].opened);
+    this.keep(grant, repeat && !grant.open);
+    rush.has(this.wins[grant.id].grant, this.wins[grant.id].opened);
   }
 
   // What is known on this device, or was found out by another tab.
@@ -249,7 +275,7 @@ class Page {
     try {
       const { status, body } = await this.net.ask(`${this.bases[this.gates.at]}/grants`, { ticket: this.ticket });
       if (status !== 200) return;
-      for (const grant of body.grants || []) if (!this.wins[grant.id]) this.keep(grant, true);
+      for (const grant of body.grants || []) if (!this.wins[grant.id]) this.keep(grant, !grant.open);
       this.recall();
     } catch {
       // the next visit asks again; what is known here is shown
@@ -266,19 +292,92 @@ class Page {
     const rush = this.rushes.get(this.chosen);
     if (!rush) return;
     this.tabs.lead(true);
+    this.hint = "";
+    rush.word = this.screen.written("word");
     if (rush.screen === "sealed") this.unseal(rush);
     else if (rush.screen === "before") {
       this.screen.announce(this.speech.say("before_pressed", { time: this.speech.span(rush.opensIn) }));
     } else rush.go();
   }
 
-  unseal(rush) {
+  async unseal(rush) {
+    if (rush.grant.open && !rush.grant.amount) {
+      const opened = await this.order(rush, `/grants/${rush.grant.id}/open`);
+      if (!opened?.grant) return;
+      rush.grant = { ...rush.grant, ...opened.grant };
+    }
     this.keep(rush.grant, true);
     this.screen.celebrate();
     rush.show("won");
-    const [sign, amount] = this.speech.parts(rush.grant.amount, rush.grant.currency);
-    this.screen.announce(`${this.speech.say("won")} ${sign}${amount}`);
+    const { grant } = rush;
+    const told = grant.amount ? this.speech.money(grant.amount, grant.currency) : grant.prize_name || "";
+    this.screen.announce(`${this.speech.say("won")} ${told}`);
     this.screen.element.main.focus({ preventScroll: true });
+  }
+
+  // Something that is done with what was won; returns the answer, or null and says that it could not be.
+  async order(rush, path, method = "POST") {
+    try {
+      const answer = await this.net.ask(`${this.bases[this.gates.at]}${path}`, { method, ticket: this.ticket });
+      if (answer.status < 300) return answer.body;
+    } catch (fault) {
+      if (!(fault instanceof Unreached)) throw fault;
+    }
+    this.hint = this.speech.say("unreached");
+    this.render();
+    return null;
+  }
+
+  playAgain(rush) {
+    this.hint = "";
+    rush.playAgain();
+  }
+
+  // A packet for friends, paid by the sponsor: its link, to be sent to them.
+  async passOn(rush) {
+    const packet = await this.order(rush, `/grants/${rush.grant.id}/share`);
+    if (packet) await this.share(`${this.view.location.href.split("#")[0]}#packet=${packet.id}`, "passed_on");
+  }
+
+  async pay(rush) {
+    rush.pay = { said: "pay_wait" };
+    this.render();
+    const told = await this.order(rush, `/holds/${rush.grant.id}/pay`);
+    if (!told) rush.pay = { said: "pay_failed" };
+    else if (told.pay) {
+      const { payload } = told.pay;
+      rush.pay = /^https?:\/\//.test(payload) ? { url: payload } : { code: payload };
+    }
+    this.render();
+  }
+
+  async giveBack(rush) {
+    if ((await this.order(rush, `/holds/${rush.grant.id}`, "DELETE")) === null) return;
+    const wins = this.wins;
+    delete wins[rush.grant.id];
+    this.memory.set(`wins:${this.who.user}`, wins);
+    rush.grant = null;
+    this.screen.announce(this.speech.say("given_back"));
+    this.hint = this.speech.say("given_back");
+    rush.screen = "ready";
+    this.render();
+  }
+
+  // A packet between people that somebody has sent the link of: "#packet=…".
+  async enterPacket() {
+    const found = /(?:^#|&)packet=([0-9a-f]{32})(?:&|$)/.exec(this.view.location.hash);
+    const id = found ? `packet-${found[1]}` : null;
+    if (!id || this.rushes.has(id) || !this.ticket || this.expired) return;
+    const round = { id, kind: "group", packet: found[1], opens: 0, closes: Infinity, name: this.speech.say("packet_from", { name: "…" }) };
+    const rush = new Rush(round, this.config.policy, this.house());
+    this.rushes.set(id, rush);
+    this.chosen = id;
+    rush.startAt = 0;
+    rush.screen = "ready";
+    rush.packet = await this.order(rush, `/packets/${found[1]}`, "GET");
+    if (rush.packet?.grant) rush.has(rush.packet.grant, true);
+    else if (rush.packet && ["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
+    this.render();
   }
 
   setAuto(wanted) {
@@ -339,15 +438,14 @@ class Page {
     view.setTimeout(() => view.URL.revokeObjectURL(url), 10000);
   }
 
-  async share() {
-    const url = this.view.location.href.split("#")[0];
+  async share(url = this.view.location.href.split("#")[0], copied = "copied") {
     const text = this.speech.say("share_text", { name: this.title });
     try {
       if (this.view.navigator.share) await this.view.navigator.share({ title: this.title, text, url });
       else {
         await this.view.navigator.clipboard.writeText(`${text} ${url}`);
-        this.screen.announce(this.speech.say("copied"));
-        this.hint = this.speech.say("copied");
+        this.screen.announce(this.speech.say(copied));
+        this.hint = this.speech.say(copied);
         this.render();
       }
     } catch {
@@ -474,8 +572,8 @@ class Page {
     const minor = opened.reduce((sum, { grant }) => sum + (grant.amount ? minorOf(grant.amount, digits) : 0n), 0n);
     const entries = opened.map(({ grant }) => [
       `${this.roundName(grant.round)} · ${this.speech.when(Date.parse(grant.granted_at))}`,
-      grant.amount ? this.speech.money(grant.amount, grant.currency) : "",
-      `${this.speech.say("receipt")} ${grant.id}`,
+      grant.amount ? this.speech.money(grant.amount, grant.currency) : grant.prize_name || "",
+      grant.code ? this.speech.say("code", { code: grant.code }) : `${this.speech.say("receipt")} ${grant.id}`,
     ]);
     const total = entries.length > 1 ? this.speech.say("mine_total", { amount: this.speech.money(textOf(minor, digits)) }) : "";
     this.screen.mine(this.speech.say("mine"), entries, total);

@@ -8,7 +8,7 @@ export const GATE_DEADLINE_S = 3;
 export const COME_BACK_DOUBLINGS_MAX = 3;
 export const RETRIED_STATUSES = new Set([408, 429, 500, 502, 503, 504]);
 export const GATE_FAILED_STATUSES = new Set([500, 502, 503, 504]);
-const TRANSIENT = new Set(["missed", "not_open", "held_out"]);
+const TRANSIENT = new Set(["missed", "not_open", "held_out", "wrong_word", "limit", "in_line", "waiting", "passed"]);
 
 // Whether asking again cannot change the outcome.
 export const isFinal = (outcome) => !TRANSIENT.has(outcome);

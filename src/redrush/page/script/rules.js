@@ -7,10 +7,30 @@ export function rulesOf(config, speech) {
   for (const round of config.rounds) {
     const name = round.name || round.id;
     told.push(speech.say("rule_times", { name, from: speech.when(round.opens), to: speech.when(round.closes) }));
-    if (round.total) told.push(packets(round, speech));
+    told.push(...KINDS[round.kind](round, speech));
+    if (round.line) told.push(speech.say("rule_line"));
   }
-  told.push(speech.say("rule_one"), speech.say("rule_fair", { window }));
+  if (config.rounds.some((round) => round.kind === "packets")) told.push(speech.say("rule_one"));
+  told.push(speech.say("rule_fair", { window }));
   if (config.rounds.some((round) => round.shake)) told.push(speech.say("rule_shake"));
+  return told;
+}
+
+const KINDS = {
+  packets: (round, speech) => [packets(round, speech)],
+  draw: prizes,
+  sale: ({ units, price, limit, hold_ms }, speech) => [
+    speech.say("rule_sale", { count: speech.number(units), amount: speech.money(price), n: limit, time: speech.span(hold_ms) }),
+  ],
+};
+
+function prizes(round, speech) {
+  const told = round.prizes.map(({ name, count, odds }) => {
+    const chance = odds ? speech.say("rule_odds", { odds: `${odds[0]}/${odds[1]}` }) : "";
+    return speech.say("rule_prize", { name, count: speech.number(count), odds: chance });
+  });
+  if (round.plays.per_user) told.push(speech.say("rule_plays", { n: round.plays.per_user }));
+  if (round.plays.per_day) told.push(speech.say("rule_plays_day", { n: round.plays.per_day }));
   return told;
 }
 

@@ -1,10 +1,14 @@
-// One person asking one round, from before the opening to what became of it. When to ask is decided by the client policy
+// One person asking one round, whatever its kind, from before the opening to what became of it. When to ask is decided by the client policy
 // (policy.js); here is the asking. `screen` is what to show, and one of:
-//   before ready asking again waiting given_up | sealed won empty closed not_eligible refused expired
+//   before ready asking again waiting given_up inline held_out wrong_word | sealed won held played limit empty closed
+//   line_closed not_eligible refused expired
 import { Asking, GATE_DEADLINE_S, GATE_FAILED_STATUSES, RETRIED_STATUSES, isFinal } from "./policy.js";
 import { Unreached, retryAfter } from "./net.js";
 
 const LATE_MS = 1000;
+const FINAL = new Set([
+  "sealed", "won", "held", "played", "limit", "empty", "closed", "line_closed", "not_eligible", "refused", "expired",
+]);
 
 export class Rush {
   // `house`: net, alarms, clock, gates, bases (URLs of gates), view, draw, ticket(), expired(), leads(), prove(), changed(rush), won(rush, grant)
@@ -13,7 +17,7 @@ export class Rush {
     this.house = house;
     this.asking = new Asking(policy, house.draw);
     this.screen = "before";
-    this.auto = false;
+    this.wishesAuto = false;
     this.key = null;
     this.unsure = false; // the clock may have leapt: nothing opens before it is known again
     this.until = null; // performance.now() of the next request, for whoever waits
@@ -22,6 +26,31 @@ export class Rush {
     this.wanted = false;
     this.busy = false;
     this.startAt = null;
+    this.admitted = null; // the ticket of whoever has come through the line
+    this.play = 1; // of a draw: the number of the next play
+    this.playsLeft = round.plays ? (round.plays.per_user ?? round.plays.per_day) : null;
+    this.nextAt = null; // when asking may help again, ms of the server
+    this.word = null; // what has to be said for a packet between people
+  }
+
+  // Whether the page may ask by itself: never where a person spends something with it.
+  get auto() {
+    return this.wishesAuto && (this.round.kind ?? "packets") === "packets";
+  }
+
+  set auto(wanted) {
+    this.wishesAuto = wanted;
+  }
+
+  // Where this claims, below the base of the campaign.
+  get path() {
+    if (this.round.kind === "group") return `/packets/${this.round.packet}/grab`;
+    return `/rounds/${this.round.id}/grab${this.key ? `/${encodeURIComponent(this.key)}` : ""}`;
+  }
+
+  get body() {
+    if (this.round.kind === "draw") return { play: this.play };
+    return this.round.kind === "group" && this.word ? { word: this.word } : null;
   }
 
   get now() {
@@ -34,7 +63,7 @@ export class Rush {
   }
 
   get decided() {
-    return ["sealed", "won", "empty", "closed", "not_eligible", "refused", "expired"].includes(this.screen);
+    return FINAL.has(this.screen);
   }
 
   show(screen) {
@@ -58,6 +87,7 @@ export class Rush {
 
   open() {
     if (this.decided || this.busy) return;
+    if (this.round.line && !this.admitted) return; // the line opens it
     if (this.auto || this.wanted) this.go();
     else this.show("ready");
   }
@@ -84,7 +114,7 @@ export class Rush {
         if (late > LATE_MS) this.house.alarms.after(name, this.house.draw() * this.asking.policy.start_window_ms, () => this.ask());
         else this.ask();
       });
-    } else if (this.screen === "again") {
+    } else if (this.screen === "again" || this.screen === "wrong_word") {
       const wait = Math.max(0, this.until - this.now);
       this.show("asking");
       this.house.alarms.after(name, wait, () => this.ask());
@@ -126,11 +156,11 @@ export class Rush {
     const now = this.now / 1000;
     const another = gates.another(now);
     const deadline = this.asking.policy.answer_deadline_ms / 1000;
-    const key = this.key ? `/${encodeURIComponent(this.key)}` : "";
     try {
-      const answer = await net.ask(`${bases[gates.at]}/rounds/${this.round.id}/grab${key}`, {
+      const answer = await net.ask(`${bases[gates.at]}${this.path}`, {
         method: "POST",
-        ticket: this.house.ticket(),
+        ticket: this.admitted || this.house.ticket(),
+        body: this.body,
         deadline: another ? Math.min(deadline, GATE_DEADLINE_S) : deadline,
       });
       return answer.status === 200 && answer.ours ? this.answered(answer) : this.refused(answer);
@@ -150,11 +180,16 @@ export class Rush {
     const opens = body.opens_at ? Date.parse(body.opens_at) : null;
     const opensIn = opens === null || !clock.known ? null : (opens - clock.now(this.now)) / 1000;
     const step = this.asking.answered(body.outcome, { intervalMs: body.interval_ms ?? this.advised, opensIn });
+    if (this.round.kind === "draw") this.countPlay(body);
+    const special = SPECIAL[body.outcome];
     if (body.outcome === "granted" && body.grant) {
-      this.grant = body.grant;
-      this.house.won(this, body.grant, body.repeat === true);
+      const grant = body.hold ? { ...body.grant, hold: body.hold } : body.grant;
+      this.grant = grant;
+      this.house.won(this, grant, body.repeat === true);
+    } else if (special) {
+      return special(this, body, step);
     } else if (isFinal(body.outcome)) {
-      this.show(["empty", "closed", "not_eligible"].includes(body.outcome) ? body.outcome : "refused");
+      this.show(FINAL.has(body.outcome) ? body.outcome : "refused");
     } else if (body.outcome === "not_open" && opensIn > 0) {
       this.round.opens = opens;
       this.wanted = this.auto;
@@ -170,6 +205,16 @@ export class Rush {
     const now = this.now / 1000;
     // A portal or a proxy has spoken, not a gate: that must not end anybody's asking.
     if (!ours && !RETRIED_STATUSES.has(status)) return this.asking.failed({ another: gates.another(now) });
+    if (status === 409 && body.line) {
+      this.admitted = null;
+      this.house.lineUp(this);
+      return null;
+    }
+    if (status === 401 && this.admitted) {
+      this.admitted = null; // the time of whoever was let in is over
+      this.house.lineUp(this);
+      return null;
+    }
     if (status === 401) {
       if (body.exchange) this.house.prove().then((proven) => (proven ? this.retry() : this.show("given_up")));
       else this.show("expired");
@@ -203,11 +248,63 @@ export class Rush {
     }
   }
 
+  // What a play came to: its number is spent, and repeating it would tell the same.
+  countPlay(body) {
+    if (body.outcome === "limit") {
+      if (body.plays && this.play < body.plays.first) this.play = body.plays.first;
+      else this.playsLeft = 0;
+      this.nextAt = body.next_plays_at ? Date.parse(body.next_plays_at) : null;
+      return;
+    }
+    if (!["granted", "missed"].includes(body.outcome) || body.ask_again) return;
+    this.play = (body.play ?? this.play) + 1;
+    this.playsLeft = body.plays_left ?? this.playsLeft;
+    this.house.played(this);
+  }
+
+  // Once more, in a draw that has plays left, after a prize was looked at.
+  playAgain() {
+    this.until = this.now;
+    this.screen = "again";
+    this.go();
+  }
+
   // What was won is known from elsewhere: this device, another tab, or the list of grants.
   has(grant, opened) {
     this.house.alarms.clear(`ask ${this.round.id}`);
     this.house.alarms.clear(`open ${this.round.id}`);
     this.grant = grant;
-    this.show(opened ? "won" : "sealed");
+    if (grant.hold) this.show("held");
+    else this.show(opened ? "won" : "sealed");
   }
 }
+
+// Outcomes that some kinds have, and what follows them: a step of the policy, or null where the screen says it all.
+const SPECIAL = {
+  limit(rush, body, step) {
+    if (rush.round.kind === "group") return step;
+    if (rush.round.kind === "draw" && rush.playsLeft !== 0) return step;
+    rush.show(rush.round.kind === "draw" ? "played" : "limit");
+    return null;
+  },
+  missed(rush, body, step) {
+    if (rush.round.kind !== "draw" || rush.playsLeft !== 0) return step;
+    rush.show("played");
+    return null;
+  },
+  wrong_word(rush) {
+    rush.until = rush.now;
+    rush.show("wrong_word");
+    return null;
+  },
+  // Nothing is free before that instant: whoever waits for it comes back spread over the start window.
+  held_out(rush, body, step) {
+    if (!body.next_chance_at) return step;
+    rush.nextAt = Date.parse(body.next_chance_at);
+    const in_ms = rush.nextAt - rush.house.clock.now(rush.now) + rush.house.draw() * rush.asking.policy.start_window_ms;
+    rush.until = rush.now + Math.max(in_ms, step.pause * 1000);
+    rush.show("held_out");
+    rush.house.alarms.set(`ask ${rush.round.id}`, () => rush.until - rush.now, () => rush.ask());
+    return null;
+  },
+};

@@ -1,8 +1,8 @@
 // What each state looks like, in words: from where a person is in a round to what the view shows.
 
-const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed"]);
-const PRESSABLE = new Set(["ready", "again", "given_up", "sealed"]);
-const MARKS = { given_up: "again" };
+const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed", "wrong_word"]);
+const PRESSABLE = new Set(["ready", "again", "given_up", "sealed", "wrong_word"]);
+const MARKS = { given_up: "again", wrong_word: "again" };
 
 export function modelOf(page, rush) {
   const { speech } = page;
@@ -19,7 +19,7 @@ export function modelOf(page, rush) {
 }
 
 function screenOf(page, rush) {
-  if (rush && ["won", "sealed"].includes(rush.screen)) return rush.screen;
+  if (rush && ["won", "sealed", "held"].includes(rush.screen)) return rush.screen;
   if (!page.ticket) return "nobody";
   if (page.expired) return "expired";
   if (!rush) return page.follower.failures ? "unreached" : "loading";
@@ -36,25 +36,67 @@ const SCREENS = {
     model.line = speech.say(round.shake && !rush.auto ? "before_shake" : rush.auto ? "before_auto" : "before_tap");
     model.headline = speech.say("opens_at", { when: speech.when(round.opens) });
     model.small = speech.say("by_server_time");
-    model.actions.push({ name: "auto", kind: "switch", checked: rush.auto, text: speech.say("auto"), act: () => page.setAuto(!page.auto) });
-    shakes(model, page);
+    if (round.line) model.line = speech.say(lineOpens(page, round) > 0 ? "line_opens" : "inline_line", { when: speech.when(round.opens - round.line.opens_before_ms) });
+    if ((round.kind ?? "packets") === "packets") model.actions.push({ name: "auto", kind: "switch", checked: rush.auto, text: speech.say("auto"), act: () => page.setAuto(!page.auto) });
+    if (round.kind !== "sale") shakes(model, page);
     model.actions.push({ name: "remind", text: speech.say("remind"), act: () => page.remind() });
   },
 
   ready(model, page, rush) {
     if (page.shakes === "on") model.line = page.speech.say("ready_shake");
     model.small = leftOver(page, rush);
-    shakes(model, page);
+    if (rush.round.kind === "draw") tries(model, page, rush);
+    if (rush.round.kind === "group") packet(model, page, rush);
+    else if (rush.round.kind !== "sale") shakes(model, page);
   },
+
+  wrong_word: packet,
+
+  inline(model, page, rush) {
+    const { speech } = page;
+    const told = page.lineOf(rush)?.told || {};
+    if (told.paused) model.line = speech.say("inline_paused");
+    else if (told.serving >= told.place && rush.opensIn <= 0) model.line = speech.say("inline_turn");
+    else if (told.ahead !== undefined && told.wait_s) {
+      const [from, to] = told.wait_s.map((seconds) => speech.span(seconds * 1000));
+      model.line = speech.say("inline_ahead", { count: speech.number(told.ahead), from, to });
+    } else if (rush.round.line?.order === "random" && rush.opensIn > 0) model.line = speech.say("inline_drawn");
+    model.small = speech.say("inline_line");
+  },
+
+  played(model, page, rush) {
+    if (rush.nextAt) model.line = page.speech.say("played_next", { when: page.speech.when(rush.nextAt) });
+    next(model, page);
+  },
+
+  held(model, page, rush) {
+    const { speech } = page;
+    const { grant, pay } = rush;
+    model.slip = null;
+    if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
+    else model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.pay(rush) });
+    if (pay?.code) model.small = speech.say("pay_code", { code: pay.code });
+    else model.small = pay?.said ? speech.say(pay.said) : `${speech.say("receipt")} ${grant.id}`;
+    model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.giveBack(rush) });
+  },
+
+  held_out(model, page, rush) {
+    const when = page.speech.when(rush.nextAt, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    model.line = page.speech.say("held_out_line", { when });
+  },
+
+  limit: next,
+  line_closed: next,
 
   asking(model, page) {
     model.headline = policyText(page, "asking") || model.headline;
   },
 
   again(model, page, rush) {
-    model.headline = page.speech.say("missed");
+    model.headline = page.speech.say(rush.round.kind === "draw" ? "draw_missed" : "missed");
     model.line = page.speech.say(rush.auto ? "missed_auto" : "missed_tap");
     model.small = leftOver(page, rush);
+    if (rush.round.kind === "draw") tries(model, page, rush);
     shakes(model, page);
   },
 
@@ -74,9 +116,20 @@ const SCREENS = {
   won(model, page, rush) {
     const { speech } = page;
     const { grant } = rush;
-    const [sign, amount] = grant.amount ? speech.parts(grant.amount, grant.currency) : ["", ""];
-    model.slip = { greeting: page.config.page.greeting?.[speech.language] || speech.say("greeting"), sign, amount, note: page.title };
-    model.small = `${speech.say("receipt")} ${grant.id}`;
+    const [sign, amount] = grant.amount ? speech.parts(grant.amount, grant.currency) : ["", wordsOf(page, grant)];
+    const greeting = page.config.page.greeting?.[speech.language] || speech.say("greeting");
+    model.slip = { greeting, sign, amount, note: grant.prize_name && grant.amount ? grant.prize_name : page.title };
+    if (grant.prize) model.headline = speech.say("prize_won");
+    model.small = grant.code ? speech.say("code", { code: grant.code }) : `${speech.say("receipt")} ${grant.id}`;
+    if (rush.round.packet && rush.packet?.best_luck) {
+      const { user, amount: most } = rush.packet.best_luck;
+      model.line = speech.say("packet_luck", { name: user, amount: speech.money(most) });
+    }
+    if (rush.round.kind === "draw" && rush.playsLeft) {
+      const text = speech.say("play_again", { n: rush.playsLeft });
+      model.actions.push({ name: "play", kind: "main", text, act: () => page.playAgain(rush) });
+    }
+    if (rush.round.share) model.actions.push({ name: "pass_on", kind: "main", text: speech.say("pass_on"), act: () => page.passOn(rush) });
     model.actions.push({ name: "share", kind: "main", text: speech.say("share"), act: () => page.share() });
     next(model, page);
   },
@@ -97,6 +150,28 @@ function askToLogIn(model, page) {
   }
   model.actions.push({ name: "login", kind: "main", text: page.speech.say("login"), href: login });
 }
+
+function tries(model, page, rush) {
+  model.line = page.speech.say("draw_line");
+  if (rush.playsLeft !== null) model.small = page.speech.say("draw_left", { n: rush.playsLeft });
+}
+
+function packet(model, page, rush) {
+  const { speech } = page;
+  const told = rush.packet;
+  if (told && model.screen === "ready") {
+    model.headline = speech.say("packet_from", { name: told.from });
+    if (told.greeting) model.line = told.greeting;
+  }
+  if (told?.needs_word) model.actions.push({ name: "word", kind: "input", text: speech.say("say_word") });
+}
+
+const lineOpens = (page, round) => page.opensIn(round.id) - round.line.opens_before_ms;
+
+const priceOf = (page, rush) => (rush.round.price ? page.speech.money(rush.round.price) : "");
+
+// What a grant without an amount is, in words.
+const wordsOf = (page, grant) => grant.prize_name || page.roundName(grant.round);
 
 function shakes(model, page) {
   const { speech, shakes: state } = page;

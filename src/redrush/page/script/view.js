@@ -74,11 +74,20 @@ export class View {
     const made = actions.map(({ name, text, act, kind, checked, href, download }) => {
       const properties = { "data-name": name, class: kind === "main" ? "main" : null, onclick: act };
       if (href) return this.make("a", { ...properties, href, download }, text);
+      if (kind === "input") {
+        const field = this.make("input", { "data-name": name, id: name, autocomplete: "off", maxlength: 64 });
+        return this.make("label", { for: name }, text, field);
+      }
       if (kind === "switch") Object.assign(properties, { role: "switch", "aria-checked": String(checked) });
       return this.make("button", { type: "button", ...properties }, text);
     });
     this.element.actions.replaceChildren(...made);
     made.find((one) => one.dataset.name === focused)?.focus();
+  }
+
+  // What somebody has written into a field.
+  written(name) {
+    return this.document.getElementById(name)?.value.trim() || "";
   }
 
   rounds(label, entries, chosen, choose) {

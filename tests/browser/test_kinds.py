@@ -1,0 +1,141 @@
+"""The whole way of the other kinds of rush: a line, a draw, what is shared, and packets between people."""
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.event import OPENS_S, QUICK, Event, instant, rush, wait_until
+
+pytestmark = pytest.mark.browser
+
+LINE = '[round.line]\nopens = "10m"\norder = "{order}"\npace = {pace}\ngrace = "3m"\n'
+
+
+@pytest.mark.parametrize("order", ["random", "fifo"])
+def test_who_stands_in_line_is_let_in_when_it_is_their_turn(event: Event, visit: Visit, order: str) -> None:
+    event.start(rush() + LINE.format(order=order, pace=200), opens_in_s=900)
+    ann = visit("ann")
+    ann.sees("before")
+    assert "开始排队" in ann.page.inner_text("#line")
+    ann.opens_in(300)
+    ann.sees("inline")
+    assert ann.claims == []
+    joined = [one for one in ann.requests if one.url.endswith("/line")]
+    assert len(joined) == 1
+    ann.page.reload()  # which loses nothing
+    ann.sees("inline")
+    ann.opens_in(1)
+    ann.sees("sealed")
+    assert any(one.url.endswith("/enter") for one in ann.requests)
+
+
+def test_who_is_far_back_is_told_so_as_a_range_in_honest_words(event: Event, visit: Visit) -> None:
+    event.start(rush() + LINE.format(order="fifo", pace=0.05), opens_in_s=300)
+    for number in range(6):
+        event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
+    ann = visit("ann")
+    ann.sees("inline")
+    ann.opens_in(1)
+    wait_until(lambda: "您前面大约有" in ann.page.inner_text("#line"), "a number and a range")
+    assert "到" in ann.page.inner_text("#line")
+
+
+DRAW = f"""[[round]]
+id = "draw"
+kind = "draw"
+opens = {instant(OPENS_S)}
+lasts = "2h"
+plays = {{ per_user = 3 }}
+[[round.prize]]
+id = "phone"
+name = "手机"
+holds = "goods"
+count = 100
+odds = "%s"
+"""
+
+
+def test_a_draw_is_played_until_the_plays_are_over(event: Event, visit: Visit) -> None:
+    event.start(DRAW % "1/1000000", opens_in_s=-60)
+    ann = visit("ann")
+    ann.sees("ready")
+    assert "还能抽 3 次" in ann.text
+    assert ann.claims == [], "the page spends nobody's plays"
+    for left in ("还能抽 2 次", "还能抽 1 次"):
+        ann.press()
+        wait_until(lambda left=left: left in ann.text, left)  # type: ignore[misc]
+    ann.press()
+    ann.sees("played")
+    assert [one.post_data for one in ann.claims] == ['{"play":1}', '{"play":2}', '{"play":3}']
+    ann.page.reload()
+    ann.sees("ready")
+    ann.press()
+    ann.sees("played")
+
+
+def test_a_prize_is_shown_by_its_name_and_another_try_is_offered(event: Event, visit: Visit) -> None:
+    event.start(DRAW % "1/1", opens_in_s=-60)
+    ann = visit("ann")
+    ann.sees("ready")
+    ann.press()
+    ann.sees("sealed")
+    ann.press()
+    ann.sees("won")
+    assert ann.page.inner_text("#amount") == "手机"
+    assert "您中奖了" in ann.text
+    assert "还有 2 次" in ann.page.inner_text('[data-name="play"]')
+    ann.page.click("#rules summary")
+    assert "手机：共 100 份，每次中奖机会 1/1" in ann.text
+
+
+GROUP = f'{QUICK}[group]\npay = "balance"\n[limits]\nuser_per_second = "off"\n'
+SHARE = '[round.share]\ntotal = "3.00"\ncount = 3\n'
+
+
+def test_what_was_won_is_opened_and_a_packet_goes_to_a_friend_who_opens_its_link(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10) + SHARE, tables=GROUP, opens_in_s=-60)
+    ann = visit("ann", permissions=["clipboard-read", "clipboard-write"])
+    ann.sees("sealed")
+    ann.press()
+    ann.sees("won")
+    assert ann.page.inner_text("#amount") == "10.00"
+    ann.act("pass_on")
+    wait_until(lambda: "红包链接已复制" in ann.text, "it is copied")
+    link = ann.page.evaluate("navigator.clipboard.readText()").split()[-1]
+    assert link.startswith(f"{event.url}/#packet=")
+    bob = visit("bob", opened=False)
+    bob.page.goto(f"{link}&ticket={event.ticket('bob')}")
+    bob.sees("ready")
+    bob.press()
+    bob.sees("sealed", "won")
+
+
+def test_a_packet_with_a_word_takes_the_right_one(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    event.grab("ann")
+    ticket = event.ticket("ann")
+    wish = {"kind": "equal", "total": "4.00", "count": 2, "greeting": "新年好", "word": "芝麻开门"}
+    wait_until(lambda: event.ask("/v1/packets/terms", ticket)["balance"] == "10.00", "what was won is recorded")
+    packet = event.ask("/v1/packets", ticket, "POST", wish)["id"]
+    wait_until(lambda: event.ask(f"/v1/packets/{packet}", ticket)["state"] == "open", "it is paid")
+    bob = visit("bob", opened=False)
+    bob.page.goto(f"{event.url}/#packet={packet}&ticket={event.ticket('bob')}")
+    bob.sees("ready")
+    assert "ann" in bob.page.inner_text("#headline")
+    bob.page.fill("#word", "芝麻关门")
+    bob.press()
+    bob.sees("wrong_word")
+    bob.page.fill("#word", "芝麻开门")
+    bob.press()
+    bob.sees("sealed", "won")
+
+
+def test_rounds_of_several_kinds_are_chosen_from(event: Event, visit: Visit) -> None:
+    event.start(
+        rush(after_s=3_600), DRAW % "1/1", tables=f'{QUICK}[page.names]\nr1 = "红包雨"\ndraw = "抽奖"\n', opens_in_s=-60
+    )
+    ann = visit("ann")
+    ann.sees("ready")
+    ann.page.get_by_role("button", name="红包雨").click()
+    ann.sees("before")
+    ann.page.get_by_role("button", name="抽奖").click()
+    ann.sees("ready")
