@@ -23,7 +23,7 @@ SHAPE = EventShape(
 
 
 def options(data_dir: Path, *fault: str, **more: object) -> DemoOptions:
-    given = {"data_dir": data_dir, "users": 300, "shape": SHAPE, "lead_s": 2.5, "connections": 20}
+    given = {"data_dir": data_dir, "users": 300, "shape": SHAPE, "lead_s": 2.5, "connections": 20, "pays": False}
     return DemoOptions(**given, **more, redrush=(*STANDIN, *fault))  # type: ignore[arg-type]  # by name, checked at run
 
 

@@ -19,9 +19,10 @@ from redrush.drill.audit import Audit, Verdict, read_sealed
 from redrush.drill.behaviour import Behaviour
 from redrush.drill.crowd import CrowdPlan, CrowdResult, Target
 from redrush.drill.crowd_process import CrowdProcess
+from redrush.drill.demo_payments import PAYOUT_TABLE, DemoPayments, sum_of_grants
 from redrush.drill.demo_screen import Screen, screen_for
 from redrush.drill.event_figures import EventFacts, conditions, event_report, read_campaign
-from redrush.drill.event_report import EventReport
+from redrush.drill.event_report import EventReport, PayoutFigures
 from redrush.drill.rehearsal import HOST, REDRUSH, Rehearsal, RehearsalFailed, ending_by_sigterm, rehearsal_directory
 from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
@@ -74,6 +75,8 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     after_last_close_s: float = AFTER_LAST_CLOSE_S
     stack: StackShape | None = None
     """None: the embedded form."""
+    pays: bool = True
+    """Whether winners are paid at a sandbox; not yet on a stack."""
     language: Language = "en"
     """Of the report in the terminal; its pages are written in every language."""
 
@@ -138,6 +141,8 @@ class _Demo:
         """The sentence that says where the report is, once it is written."""
         self.data_dir = rehearsal_directory(options.data_dir, "demo")
         self._event = Rehearsal(self.data_dir, options.redrush, options.port, options.control_port)
+        pays = options.pays and options.stack is None
+        self._payments = DemoPayments(self.data_dir, options.redrush) if pays else None
 
     def play(self) -> EventReport:
         """Run everything up to the written report. The server is stopped unless it is to stay."""
@@ -146,6 +151,7 @@ class _Demo:
             tickets = self._tickets()
             event = self._serve()
             result = self._rush(event, tickets)
+            payouts = None if self._payments is None else self._pay(event, self._payments)
             settled_after_s, ledger = self._settle(event)
             audit_, exported = self._audit(result)
             self._screen.step("writing the report")
@@ -156,6 +162,7 @@ class _Demo:
                 exported=exported,
                 audit=audit_,
                 ledger=ledger,
+                payouts=payouts,
                 took_s=time.monotonic() - self._begun_s,
                 settled_after_s=settled_after_s,
                 conditions=conditions_,
@@ -191,8 +198,11 @@ class _Demo:
 
     def _serve(self) -> SampleEvent:
         event = sample_event(self._options.shape, int((time.time() + self._options.lead_s) * 1e6))
-        path = self._event.campaign_path(event.toml)
+        path = self._event.campaign_path(event.toml + ("" if self._payments is None else PAYOUT_TABLE))
         server: tuple[object, ...] = ("serve", path)
+        if self._payments is not None:
+            self._payments.start()
+            server = (*server, "--payments", self._payments.file)
         if (stack := self._options.stack) is not None:
             server = ("stack", "up", path, "--sets", stack.sets, "--replicas", stack.replicas, "--gates", stack.gates)
         arguments = tuple(map(str, server))
@@ -225,13 +235,24 @@ class _Demo:
                     self._screen.progress(event, news)
             raise RehearsalFailed(f"the crowd was not done after {CROWD_DEADLINE_S:g} s")
 
+    def _pay(self, event: SampleEvent, payments: DemoPayments) -> tuple[PayoutFigures, Verdict]:
+        """Let the last round close, and every winner be paid at the sandbox."""
+        self._sleep_until_over(event)
+        self._screen.step("paying every winner at the sandbox, a payment provider of our own over HTTP")
+        granted = self._event.redrush("export", "grants")
+        payments.wait(sum_of_grants(granted), self._screen.paid)
+        return payments.figures()
+
+    def _sleep_until_over(self, event: SampleEvent) -> None:
+        ends_s = event.opens_us / 1e6 + event.closes_s[-1] + self._options.after_last_close_s
+        time.sleep(max(0.0, ends_s - time.time()))
+
     def _settle(self, event: SampleEvent) -> tuple[float, Verdict]:
         """Let the last round close, stop the server gracefully (or let its records catch up), and reconcile.
 
         A stack goes on until the end: it would have to be started again to be asked.
         """
-        ends_s = event.opens_us / 1e6 + event.closes_s[-1] + self._options.after_last_close_s
-        time.sleep(max(0.0, ends_s - time.time()))
+        self._sleep_until_over(event)
         self._screen.step("settling: every grant into the ledger, then everything derived again from the journal")
         begun_s = time.monotonic()
         if not self._options.stay and self._options.stack is None:
@@ -250,5 +271,7 @@ class _Demo:
         return self._event.audit(result.acknowledged, result.breaches)
 
     def end_server(self) -> None:
-        """End the server if it still runs, at once."""
+        """End the server and the sandbox if they still run, at once."""
         self._event.end_server()
+        if self._payments is not None:
+            self._payments.end()

@@ -28,6 +28,9 @@ class Screen(Protocol):
     def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
         """Show how the rush goes."""
 
+    def paid(self, winners: int) -> None:
+        """Show how many winners were paid."""
+
     def __enter__(self) -> "Screen": ...
 
     def __exit__(
@@ -86,6 +89,11 @@ class PlainScreen:
         )
         self._console.print(line, highlight=False, soft_wrap=True)
 
+    def paid(self, winners: int) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + PLAIN_EVERY_S
+            self._console.print(f"  {count(winners)} winners paid", highlight=False, soft_wrap=True)
+
 
 class LiveScreen:
     """Steps as lines, and below them the rush as a table that renews itself."""
@@ -111,6 +119,9 @@ class LiveScreen:
     def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
         self._pace.update(progress)
         self._live.update(Group(Text(), self._headline(event, progress), Text(), _rounds(event, progress)))
+
+    def paid(self, winners: int) -> None:
+        self._live.update(Text.assemble((f"{count(winners):>8}", "bold"), (" winners paid", "dim")))
 
     def _headline(self, event: SampleEvent, progress: CrowdProgress) -> RenderableType:
         return Text.assemble(

@@ -16,7 +16,7 @@ from redrush.core.rush.leftover import carried_in
 from redrush.drill import figures
 from redrush.drill.audit import Audit, Verdict
 from redrush.drill.crowd import CrowdResult
-from redrush.drill.event_report import Conditions, CrowdFigures, EventReport, RoundFigures
+from redrush.drill.event_report import Conditions, CrowdFigures, EventReport, PayoutFigures, RoundFigures
 from redrush.drill.observations import Observations
 
 FSYNC_TRIES = 31
@@ -33,6 +33,8 @@ class EventFacts(msgspec.Struct, frozen=True, kw_only=True):
     exported: Sequence[Mapping[str, Any]]
     audit: Audit
     ledger: Verdict
+    payouts: tuple[PayoutFigures, Verdict] | None = None
+    """What was paid, and whether the books agree; None: nobody was paid."""
     took_s: float
     settled_after_s: float
     conditions: Conditions
@@ -51,7 +53,8 @@ def event_report(result: CrowdResult, facts: EventFacts) -> EventReport:
         made_us=time.time_ns() // 1_000,
         rounds=_rounds(result, facts),
         grants=traffic.grabs,
-        verdicts=(*facts.audit.verdicts, facts.ledger),
+        verdicts=(*facts.audit.verdicts, facts.ledger, *(() if facts.payouts is None else facts.payouts[1:])),
+        payouts=None if facts.payouts is None else facts.payouts[0],
         crowd=CrowdFigures(
             took_s=round(facts.took_s, 1),
             traffic=traffic,

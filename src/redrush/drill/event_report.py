@@ -129,6 +129,19 @@ class CrowdFigures(msgspec.Struct, frozen=True, kw_only=True):
     conditions: Conditions
 
 
+class PayoutFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the winners' money; refused is what went back to their balances. `difference_minor` is the
+    provider's bill less ours."""
+
+    paid: int
+    paid_minor: int
+    waiting: int
+    waiting_minor: int
+    refused: int
+    refused_minor: int
+    difference_minor: int
+
+
 class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     """The whole event. What only a simulated crowd can tell is None in the report of a real one."""
 
@@ -144,6 +157,8 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     grants: RateFigures
     verdicts: tuple[Verdict, ...]
     crowd: CrowdFigures | None = None
+    payouts: PayoutFigures | None = None
+    """None: nobody was paid by this event."""
 
     @property
     def traffic(self) -> TrafficFigures | None:

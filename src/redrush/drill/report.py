@@ -136,6 +136,12 @@ def _main_figures(report: EventReport) -> RenderableType:
     table.add_row("packets out", count(report.granted), f"of {count(report.packets)}")
     table.add_row("money out", money(report.granted_minor, report.currency), f"{left} left")
     table.add_row("grabs/s", count(report.grants.peak_per_s), "peak of any 100 ms, each durable first")
+    if (paid := report.payouts) is not None:
+        others = f"{count(paid.waiting)} waiting, {count(paid.refused)} refused, "
+        difference = f"difference to the provider's bill {amount(paid.difference_minor, report.currency)}"
+        table.add_row(
+            "paid out", money(paid.paid_minor, report.currency), f"to {count(paid.paid)}; {others}{difference}"
+        )
     traffic = report.traffic
     if traffic is None:
         return table

@@ -21,6 +21,9 @@ CHINESE: Final = {
     "{left} left": "剩余 {left}",
     "Money out": "已发金额",
     "{left} left of {total}": "剩余 {left}，总额 {total}",
+    "Paid out": "已付款",
+    "to {paid}; {waiting} waiting, {refused} refused, difference to the provider's bill {difference}":
+        "付给 {paid} 人；等待 {waiting}，被拒 {refused}，与支付方账单相差 {difference}",
     "Grabs per second": "每秒抢到",
     "Grants per second": "每秒发出",
     "peak": "峰值",
@@ -122,6 +125,9 @@ CHINESE: Final = {
     "{wrong} of {heard} answered and {written} written": "{heard} 笔答复和 {written} 笔记录中 {wrong} 笔",
     "{wrong} of {written} grants outside their round's time": "{written} 笔中 {wrong} 笔不在场次时间内",
     "{wrong} answers that contradict an earlier one": "{wrong} 个答复与先前的矛盾",
+    "payouts": "付款",
+    "{paid} winners paid, {waiting} waiting, {refused} refused; difference to the provider's bill {difference}":
+        "付给 {paid} 名中奖者，等待 {waiting}，被拒 {refused}；与支付方账单相差 {difference}",
     "balanced, and equal to the journal": "平衡，且与日志一致",
     "; such as {examples}": "；例如 {examples}",
 }  # fmt: skip

@@ -76,6 +76,8 @@ class _Answer:
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.is_whole = False
+        self.stays = False
+        self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -85,6 +87,7 @@ class _Answer:
 
     def on_message_complete(self) -> None:
         self.is_whole = True
+        self.stays = self.parser.should_keep_alive()  # it is asked for now, or never said
 
 
 class Fetcher:
@@ -183,7 +186,6 @@ def _request(method: str, place: _Place, target: str, headers: Mapping[str, str]
 async def _read(reader: asyncio.StreamReader, bytes_max: int) -> tuple[Fetched, bool]:
     """Return the answer, and whether the connection may be used again."""
     answer = _Answer()
-    parser = httptools.HttpResponseParser(answer)
     read = 0
     while not answer.is_whole:
         part = await reader.read(_CHUNK_BYTES)
@@ -192,9 +194,8 @@ async def _read(reader: asyncio.StreamReader, bytes_max: int) -> tuple[Fetched, 
         read += len(part)
         if read > bytes_max:
             raise ValueError(f"the answer has more than {bytes_max} bytes")
-        parser.feed_data(part)
-    fetched = Fetched(parser.get_status_code(), answer.headers, bytes(answer.body))
-    return fetched, parser.should_keep_alive()
+        answer.parser.feed_data(part)
+    return Fetched(answer.parser.get_status_code(), answer.headers, bytes(answer.body)), answer.stays
 
 
 async def _public_address(place: _Place) -> str:
