@@ -25,7 +25,7 @@ from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
 from redrush.core.money.currency import parse_amount
-from redrush.core.money.payout_terms import PayoutTerms
+from redrush.core.money.payout_terms import PayoutTerms, Policy
 from redrush.core.rush.campaign import Leftover
 from redrush.core.rush.draw import PrizeKind
 from redrush.core.rush.group import GroupTerms
@@ -39,7 +39,7 @@ CAMPAIGN_PACKETS_MAX = 50_000_000
 ROUNDS_MAX = 1_000
 
 _COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
-_LISTED = {"holds": tuple(PrizeKind), "kind": KINDS, "leftover": tuple(Leftover)}
+_LISTED = {"holds": tuple(PrizeKind), "kind": KINDS, "policy": tuple(Policy), "leftover": tuple(Leftover)}
 
 
 class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

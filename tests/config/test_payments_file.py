@@ -1,0 +1,82 @@
+"""Payments files and `[payout]`: what they say, and what is said of what they cannot mean."""
+
+from pathlib import Path
+
+import pytest
+
+from redrush.config import load_campaign_file, load_payments_file, parse_campaign
+from redrush.core.money.payout_terms import PayoutTerms, Policy
+from redrush.core.sets.address import Address
+from redrush.errors import ConfigError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROVIDER = '[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "http://127.0.0.1:1"\n'
+
+
+def test_the_examples_fit_together() -> None:
+    payments, campaign = load_payments_file(EXAMPLES / "payments.toml"), load_campaign_file(EXAMPLES / "paying.toml")
+    assert campaign.payout is not None
+    assert campaign.payout.provider in {one.name for one in payments.providers}
+    assert payments.listen == Address("127.0.0.1", 9105)
+    assert payments.providers[0].calls_per_s == 100
+
+
+def test_a_secret_is_named_and_read_when_it_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("whsec_x\n")
+    path = tmp_path / "payments.toml"
+    path.write_text(PROVIDER + 'secret = { file = "secret" }\n')
+    (provider,) = load_payments_file(path).providers
+    assert provider.secrets["secret"].read() == "whsec_x"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "provider"),
+        (PROVIDER + PROVIDER, 'payments.toml:6: provider[1].name: the name "bank" is used twice'),
+        (PROVIDER.replace("sandbox", "paypal"), '"paypal" is none of'),
+        (PROVIDER.replace("http:", "ftp:"), "must say where"),
+        (PROVIDER + "calls_per_second = 0\n", "must be above 0"),
+        (PROVIDER + "secret = {}\n", "say where it is"),
+        ('[notices]\nlisten = "9105"\n' + PROVIDER, "is no address"),
+        (PROVIDER + 'password = "x"\n', 'unknown key "password"'),
+    ],
+)
+def test_what_a_payments_file_cannot_mean_is_told_with_its_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "payments.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="payments") as told:
+        load_payments_file(path)
+    assert says in str(told.value)
+
+
+def campaign(payout: str) -> str:
+    return (EXAMPLES / "paying.toml").read_text(encoding="utf-8").partition("[payout]")[0] + payout
+
+
+def test_who_starts_a_payout() -> None:
+    def terms(payout: str) -> PayoutTerms | None:
+        return parse_campaign(campaign(payout), "c.toml").payout
+
+    assert terms("") is None
+    assert terms('[payout]\nprovider = "bank"\n') == PayoutTerms(policy=Policy.WINNER, provider="bank")
+    by_threshold = '[payout]\nprovider = "bank"\npolicy = "threshold"\nthreshold = "10.00"\napprove = true\n'
+    assert terms(by_threshold) == PayoutTerms(
+        policy=Policy.THRESHOLD, provider="bank", threshold_minor=1_000, approve=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("payout", "says"),
+    [
+        ('[payout]\nprovider = "a bank"\n', "is not an id"),
+        ('[payout]\nprovider = "bank"\npolicy = "threshold"\n', "payout.threshold: is missing"),
+        ('[payout]\nprovider = "bank"\nthreshold = "1.00"\n', "has no meaning"),
+        ('[payout]\nprovider = "bank"\npolicy = "end"\nthreshold = "1.001"\n', "decimal places"),
+        ('[payout]\nprovider = "bank"\npolicy = "never"\n', '"winner"'),
+    ],
+)
+def test_what_a_payout_cannot_mean(payout: str, says: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_campaign(campaign(payout), "c.toml")
+    assert says in str(told.value)
