@@ -21,11 +21,11 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
 from redrush.control.keys import load_keys
 from redrush.control.plans import Plans
-from redrush.control.user_list import read_users
-from redrush.core.identity.audience import Audience
+from redrush.control.user_list import eligible_of
 from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.rush.draw import DrawTerms, Floor, PrizeKind
+from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.line import LineTerms, Order
 from redrush.core.rush.share import ShareTerms
 from redrush.core.sets.address import Address
@@ -66,6 +66,8 @@ name = "another name"
 currency = "JPY"
 timezone = "Asia/Tokyo"
 audience = "users.txt"
+blocked = "blocked.txt"
+budget = "10000"
 jurisdiction = "CN"
 [[round]]
 id = "rush"
@@ -136,6 +138,15 @@ id = "lamp"
 holds = "goods"
 count = 40
 odds = "3/4"
+[[round]]
+id = "hour"
+opens = 2032-02-04T04:05:00Z
+lasts = "90s"
+kind = "equal"
+total = "30"
+packets = 3
+every = "1h"
+until = 2032-02-04T06:30:00Z
 [group]
 kinds = ["equal", "lucky_double_mean"]
 count_max = 51
@@ -252,6 +263,13 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "campaign.currency": (lambda s: s.event.campaign.currency, "JPY"),
     "campaign.timezone": (lambda s: s.event.campaign.timezone, "Asia/Tokyo"),
     "campaign.audience": (_listed, True),
+    "campaign.blocked": (lambda s: s.event.audience is None or "carl" in s.event.audience, False),
+    "campaign.budget": (lambda s: s.event.campaign.budget_minor, 10_000),
+    "round.every": (
+        lambda s: [one.id for one in s.event.campaign.rounds if one.id.startswith("hour")],
+        ["hour-0405", "hour-0505", "hour-0605"],
+    ),
+    "round.until": (lambda s: rfc3339(s.event.campaign.rounds[-1].opens_us), "2032-02-04T06:05:00.000000Z"),
     "round.id": (lambda s: s.round.id, "rush"),
     "round.opens": (lambda s: s.round.opens_us, 1_927_857_906_000_000),
     "round.lasts": (lambda s: s.round.closes_us - s.round.opens_us, 90_000_000),
@@ -405,13 +423,13 @@ def _broke(fault: Exception) -> None:
 async def _roles(deployment: Path) -> Served:
     """Make a gate and open the board as the roles do, over stores in memory."""
     around = surroundings(load_deployment_file(deployment), Address("127.0.0.1", 0), system_clock())
-    path, store = around.terms.audience, MemoryStore()
+    store = MemoryStore()
     async with _looking_on() as arrived:
         made.gate_of_event(
             around.sealed,
             around.terms,
             load_keys(around.data_dir),
-            None if path is None else Audience(read_users(path).digests),
+            eligible_of(around.terms.audience, around.terms.blocked)[0],
             limits_of(around.terms.gate, server_log(), 1),
             lambda round_: [Home("s1", store, round_.slots)],
             now_us=around.clock.now_us,
@@ -453,7 +471,8 @@ FORMS = {"serve": _serve, "seal": _seal, "stack": _stack}
 
 @pytest.mark.parametrize("form", FORMS)
 async def test_every_key_reaches_its_place(form: str, tmp_path: Path) -> None:
-    (tmp_path / "users.txt").write_text("ann\n")
+    (tmp_path / "users.txt").write_text("ann\ncarl\n")
+    (tmp_path / "blocked.txt").write_text("carl\n")
     (tmp_path / "picture.svg").write_text("<svg/>")
     found = {}
     for name, text in (("plain", PLAIN), ("other", OTHER)):

@@ -18,12 +18,14 @@ from redrush.config.origins import check_origins
 from redrush.config.page_table import PageTable, page_terms
 from redrush.config.payout_table import PayoutTable, payout_terms
 from redrush.config.rounds import KINDS, RoundSpec, RoundTable, RoundTables
+from redrush.config.rounds.schedule import written_out
 from redrush.config.steering_tables import PlaybookTable, RuleTable, playbooks_of, rules_of
 from redrush.config.tickets_table import TicketsTable, proof_of_work
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, wrong_at
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
+from redrush.core.money.budget import OverBudget, hold_to_budget
 from redrush.core.money.currency import parse_amount
 from redrush.core.money.payout_terms import PayoutTerms, Policy
 from redrush.core.rush.campaign import Leftover
@@ -72,6 +74,10 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     page: PageTerms = PageTerms()
     payout: PayoutTerms | None = None
+    budget_minor: int | None = None
+    """What may be granted in all; None: what the rounds hold."""
+    blocked: Path | None = None
+    """A file with one user id a line who may not win, whoever else may."""
     jurisdiction: str | None = None
     """Whose law the campaign has to keep to, as a country's two letters; only what it asks is told, nothing is done."""
     codes: Mapping[str, Path] = {}
@@ -84,6 +90,8 @@ class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     currency: str
     timezone: str | None = None
     audience: str | None = None
+    blocked: str | None = None
+    budget: str | None = None
     jurisdiction: str | None = None
 
 
@@ -122,28 +130,29 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         raise Wrong("campaign.name", f'"{table.name}" has a sign in it that cannot be seen')
     with wrong_at("campaign.currency"):
         parse_amount("0", table.currency)
-    if not 1 <= len(file.round) <= ROUNDS_MAX:
-        raise Wrong("round", f"a campaign has 1 to {ROUNDS_MAX} rounds, this one {len(file.round)}")
-    rounds = tuple(
-        entry.with_line(f"round[{index}]", entry.spec(f"round[{index}]", table.currency, directory))
+    entries = [
+        (f"round[{index}]", one)
         for index, entry in enumerate(file.round)
-    )
-    for index, round_ in enumerate(rounds):
-        if any(round_.id == other.id for other in rounds[:index]):
-            raise Wrong(f"round[{index}].id", f'the id "{round_.id}" is used twice')
+        for one in written_out(f"round[{index}]", entry, ROUNDS_MAX)
+    ]
+    if not 1 <= len(entries) <= ROUNDS_MAX:
+        raise Wrong("round", f"a campaign has 1 to {ROUNDS_MAX} rounds, this one {len(entries)}")
+    rounds = tuple(entry.with_line(at, entry.spec(at, table.currency, directory)) for at, entry in entries)
+    ids: set[str] = set()
+    for (at, _), round_ in zip(entries, rounds, strict=True):
+        if round_.id in ids:
+            raise Wrong(f"{at}.id", f'the id "{round_.id}" is used twice')
+        ids.add(round_.id)
     packets = sum(round_.packets for round_ in rounds)
     if packets > CAMPAIGN_PACKETS_MAX:
         raise Wrong(
             "round", f"the rounds have {packets:,} packets in all; at most {CAMPAIGN_PACKETS_MAX:,} are possible"
         )
-    for index, round_ in enumerate(rounds):
+    for (at, _), round_ in zip(entries, rounds, strict=True):
         if round_.share is not None and file.group is None:
-            raise Wrong(f"round[{index}].share", "what is shared is a packet between people: add a [group], too")
+            raise Wrong(f"{at}.share", "what is shared is a packet between people: add a [group], too")
     timezone = _timezone(table.timezone, file.round)
-    rounds = tuple(
-        entry.in_zone(f"round[{index}]", spec, timezone)
-        for index, (entry, spec) in enumerate(zip(file.round, rounds, strict=True))
-    )
+    rounds = tuple(entry.in_zone(at, spec, timezone) for (at, entry), spec in zip(entries, rounds, strict=True))
     if table.jurisdiction is not None and _COUNTRY.fullmatch(table.jurisdiction) is None:
         raise Wrong("campaign.jurisdiction", f'"{table.jurisdiction}" is no country: write two letters, like "CN"')
     check_gate(file.gate)
@@ -163,6 +172,8 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         name=table.name,
         currency=table.currency,
         timezone=timezone,
+        budget_minor=_budget(table, rounds),
+        blocked=None if table.blocked is None else directory / table.blocked,
         audience=None if table.audience is None else directory / table.audience,
         rounds=rounds,
         gate=file.gate,
@@ -176,8 +187,23 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         page=page_terms(file.page, directory, [round_.id for round_ in rounds]),
         payout=payout_terms(file.payout, table.currency),
         jurisdiction=table.jurisdiction,
-        codes={pot: path for entry in file.round for pot, path in entry.code_files(directory).items()},
+        codes={pot: path for _, entry in entries for pot, path in entry.code_files(directory).items()},
     )
+
+
+def _budget(table: _CampaignTable, rounds: Sequence[RoundSpec]) -> int | None:
+    """Return the budget. Raises Wrong if the rounds could grant more."""
+    if table.budget is None:
+        return None
+    with wrong_at("campaign.budget"):
+        budget_minor = parse_amount(table.budget, table.currency)
+    slots_minor = sum(round_.total_minor for round_ in rounds if round_.sale is None)
+    shared_minor = sum(r.packets * r.share.total_minor for r in rounds if r.share is not None)
+    try:
+        hold_to_budget(budget_minor, slots_minor, shared_minor, table.currency)
+    except OverBudget as over:
+        raise Wrong("campaign.budget", str(over)) from None
+    return budget_minor
 
 
 def _timezone(written: str | None, rounds: Sequence[RoundTable]) -> str:

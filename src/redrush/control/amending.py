@@ -15,7 +15,7 @@ import msgspec
 from redrush.config import CampaignFile
 from redrush.control.differences import NAMES, rounds_of, shown
 from redrush.control.event import KEPT, Event, OpenTerms, RoundTimes, amended, open_terms_of
-from redrush.control.sealing import round_of, source_sha256
+from redrush.control.sealing import BUDGET_FIXED, round_of, source_sha256
 from redrush.core.money.currency import format_amount
 from redrush.core.money.feasibility import ImpossibleSplit, check_feasible
 from redrush.core.rush.additions import ADDED_MAX, Added, budget_of, with_added_rounds
@@ -63,6 +63,12 @@ def changes_between(event: Event, file: CampaignFile, now_us: int) -> list[Chang
         for key, before, now in (("id", campaign.id, file.id), ("currency", campaign.currency, file.currency))
         if before != now
     ]
+    if campaign.budget_minor != file.budget_minor:
+        before, now = (
+            "none" if one is None else format_amount(one, campaign.currency)
+            for one in (campaign.budget_minor, file.budget_minor)
+        )
+        found.append(Change(what="budget", before=before, after=now, refused=BUDGET_FIXED))
     found += _in_rounds(event, file, now_us)
     if len(event.open.added) + sum(change.adds for change in found) > ADDED_MAX:
         found = [msgspec.structs.replace(change, refused=FULL) if change.adds else change for change in found]

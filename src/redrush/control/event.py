@@ -23,6 +23,7 @@ from redrush.config.limits_table import LimitsTable, limits_of_table
 from redrush.config.toml_file import Wrong
 from redrush.control import sealing
 from redrush.control.adding import load_added_amounts
+from redrush.control.budget_fuse import hold_table_to_budget
 from redrush.control.control_access import load_or_create_token
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed, doubts_about
@@ -73,6 +74,8 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str | None = None
     audience: Path | None = None
     """The list of who may win, on the machine that prepared the event; None: everybody with a ticket."""
+    blocked: Path | None = None
+    """The list of who may not, whoever else may; None: nobody."""
     gate: GateSpec = GateSpec()
     admission: AdmissionTerms = AdmissionTerms()
     group: GroupTerms | None = None
@@ -133,6 +136,7 @@ def open_terms_of(file: CampaignFile) -> OpenTerms:
         name=file.name,
         timezone=file.timezone,
         audience=None if file.audience is None else file.audience.absolute(),
+        blocked=None if file.blocked is None else file.blocked.absolute(),
         gate=file.gate,
         limits=file.limits,
         admission=file.admission,
@@ -303,6 +307,12 @@ def placed(terms: OpenTerms, deployment: DeploymentFile) -> OpenTerms:
 
 
 def _served(sealed: SealedCampaign, terms: OpenTerms, data_dir: DataDir) -> SealedCampaign:
+    served = _with_additions(sealed, terms, data_dir)
+    hold_table_to_budget(served.campaign, served.amounts, data_dir.root)
+    return served
+
+
+def _with_additions(sealed: SealedCampaign, terms: OpenTerms, data_dir: DataDir) -> SealedCampaign:
     campaign = as_served(sealed.campaign, terms)
     if not terms.added:
         return msgspec.structs.replace(sealed, campaign=campaign)

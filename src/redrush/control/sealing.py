@@ -33,6 +33,8 @@ UNHASHED_VERSION = 1
 
 SEED_BYTES = 32
 
+BUDGET_FIXED = "the budget was fixed when the campaign was sealed, and nothing changes it"
+
 _HASH_KEY = b',\n  "sha256": "'
 
 
@@ -94,12 +96,17 @@ def source_sha256(file: CampaignFile) -> str:
     rounds = rounds_of(file)
     for round_ in rounds:
         del round_["opens_text"]  # one instant may be written in several ways
-    return hashlib.sha256(msgspec.json.encode((file.id, file.currency, rounds))).hexdigest()
+    budget = () if file.budget_minor is None else (file.budget_minor,)
+    return hashlib.sha256(msgspec.json.encode((file.id, file.currency, rounds, *budget))).hexdigest()
 
 
 def _differences(sealed: Sealed, file: CampaignFile) -> list[str]:
     campaign = sealed.campaign
-    return differences_of((campaign.id, campaign.currency), sealed.rounds_as_written or rounds_of(campaign), file)
+    told = [] if campaign.budget_minor == file.budget_minor else [BUDGET_FIXED]
+    return [
+        *told,
+        *differences_of((campaign.id, campaign.currency), sealed.rounds_as_written or rounds_of(campaign), file),
+    ]
 
 
 def load_campaign(data_dir: DataDir) -> Campaign:
@@ -223,7 +230,12 @@ def amounts_of_round(spec: RoundSpec, seed: bytes) -> "npt.NDArray[np.int64]":
 def campaign_of(file: CampaignFile, now_us: int) -> Campaign:
     """Return the campaign of the file; `now_us` is what "now" means."""
     return Campaign(
-        id=file.id, name=file.name, currency=file.currency, rounds=_rounds(file, now_us), timezone=file.timezone
+        id=file.id,
+        name=file.name,
+        currency=file.currency,
+        rounds=_rounds(file, now_us),
+        timezone=file.timezone,
+        budget_minor=file.budget_minor,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
+from redrush.core.identity.audience import AllowedAudience, Audience, Eligible
 from redrush.core.identity.encodings import UTF8_MARK, encoding_around, other_encoding, saved_as
 from redrush.core.identity.user_ids import NOT_SEEN, USER_BYTES_MAX, checked_user, shortened
 from redrush.errors import ConfigError
@@ -343,3 +344,15 @@ def users_of(path: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
 def as_json(survey: Survey) -> dict[str, Any]:
     """Return the figures of a list for programs."""
     return {"users": survey.users, "lines": survey.lines, "repeated": survey.repeated.count}
+
+
+def eligible_of(audience: Path | None, blocked: Path | None) -> "tuple[Eligible | None, Survey | None]":
+    """Return who may win by these lists, None for everybody, and what was found in the first. ConfigError for a list
+    that is not there, or cannot be read."""
+    allowed, survey = None, None
+    if audience is not None:
+        users = read_users(audience)
+        allowed, survey = Audience(users.digests), users.survey
+    if blocked is None:
+        return allowed, survey
+    return AllowedAudience(allowed, Audience(read_users(blocked).digests)), survey

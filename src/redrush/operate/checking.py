@@ -65,6 +65,13 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         lines += [] if round_.draw is None else _draw_lines(round_.draw, campaign.currency)
     lines += _line_lines(campaign)
     lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
+    if campaign.budget_minor is not None:
+        budget = format_amount(campaign.budget_minor, campaign.currency)
+        lines.append(f"  budget: {budget} {campaign.currency}, which nothing can pass once the campaign is sealed")
+    if campaign.blocked is not None:
+        known = campaign.blocked.exists()
+        count = people(read_users(campaign.blocked, with_lines=True).survey.users) if known else "not there"
+        lines.append(f"  blocked: {count} ({campaign.blocked})")
     lines += _share_lines(campaign)
     if campaign.group is not None:
         lines.append(_group_line(campaign.group, campaign.currency))

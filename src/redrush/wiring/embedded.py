@@ -14,8 +14,8 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.event import doubts_before, load_open_terms, load_prepared, prepare_event
-from redrush.control.user_list import read_users
-from redrush.core.identity.audience import Audience
+from redrush.control.user_list import eligible_of
+from redrush.core.identity.audience import Eligible
 from redrush.core.rush.phase import SteadyClock
 from redrush.errors import ConfigError
 from redrush.gate.gate import Gate
@@ -196,21 +196,18 @@ class Embedded:
         async def open_hosted(data_dir: DataDir) -> EmbeddedEvent:
             terms = load_open_terms(data_dir)
             own = limits_within(terms.gate, limits)
-            users = None if terms.audience is None else await asyncio.to_thread(read_users, terms.audience)
             event = self._new_event(data_dir, clock)
-            audience = None if users is None else Audience(users.digests)
+            audience, _ = await asyncio.to_thread(eligible_of, terms.audience, terms.blocked)
             await event.open(partial(load_prepared, data_dir), audience, own)
             event.begin()
             return event
 
         return open_hosted
 
-    def _read_audience(self, now_us: int) -> Audience | None:
+    def _read_audience(self, now_us: int) -> Eligible | None:
         """Read who may win, and tell what is doubtful about the event."""
-        audience, survey = None, None
-        if (path := self._file.audience) is not None:
-            users = read_users(path)
-            audience, survey = Audience(users.digests), users.survey
+        path = self._file.audience
+        audience, survey = eligible_of(path, self._file.blocked)
         listed = None if path is None else Listed(path, survey)
         for doubt in doubts_before(self._file, self._data_dir, listed, now_us, self._keys_from):
             self._log.warning(doubt)

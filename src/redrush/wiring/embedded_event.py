@@ -24,7 +24,7 @@ from redrush.control.lines import Lines
 from redrush.control.pot_file import PotFile
 from redrush.control.sealing import SealedCampaign, seal_sha256
 from redrush.control.stock_api import StockApi
-from redrush.core.identity.audience import Audience
+from redrush.core.identity.audience import Eligible
 from redrush.core.load.histogram import summed
 from redrush.core.rush.additions import Added
 from redrush.core.rush.campaign import Pot
@@ -104,7 +104,7 @@ class EmbeddedEvent:
         self.control_sites: list[Site] = []
         """Where its control API is served."""
 
-    async def open(self, prepare: Prepare, audience: Audience | None, limits: Limits) -> None:
+    async def open(self, prepare: Prepare, audience: Eligible | None, limits: Limits) -> None:
         """Make it ready to serve. ConfigError or a fault if it cannot be; then nothing of it is left open."""
         try:
             await self._open(prepare, audience, limits)
@@ -120,7 +120,7 @@ class EmbeddedEvent:
             await self._store.close()
             self._records.close()
 
-    async def _open(self, prepare: Prepare, audience: Audience | None, limits: Limits) -> None:
+    async def _open(self, prepare: Prepare, audience: Eligible | None, limits: Limits) -> None:
         await self._open_journal(prepare, audience)
         if self.terms.group is not None or self.data_dir.packets.exists():
             self._group = EmbeddedGroup(
@@ -195,7 +195,7 @@ class EmbeddedEvent:
             self._group.start(self.gate, self._run)
         self._run("payouts", self._payouts.run())
 
-    async def _open_journal(self, prepare: Prepare, audience: Audience | None) -> None:
+    async def _open_journal(self, prepare: Prepare, audience: Eligible | None) -> None:
         """Open store and records, once they were compared with each other and with what is sealed; seal what is new."""
 
         def seal_up(identity: Identity) -> SealedUp:

@@ -13,8 +13,8 @@ from redrush.control.code_file import codes_of
 from redrush.control.control_access import load_token_if_any
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
-from redrush.control.user_list import read_users
-from redrush.core.identity.audience import Audience
+from redrush.control.user_list import eligible_of
+from redrush.core.identity.audience import Eligible
 from redrush.core.rush.campaign import Pot
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
@@ -44,7 +44,7 @@ from redrush.wiring.troubles import Troubles
 class GateRole:
     """Serves participants, over all sets."""
 
-    def __init__(self, around: Surroundings, audience: Audience | None, address: Address | None, gates: int) -> None:
+    def __init__(self, around: Surroundings, audience: Eligible | None, address: Address | None, gates: int) -> None:
         """`gates` is how many there are, as far as is known before the control role has counted them. `address` None:
         participants come by the port of another campaign's gate, and the audience is read at the start."""
         self.beside: Callable[[], Sequence[Role]] = list
@@ -195,8 +195,8 @@ class GateRole:
         return [Home(share.set, self._stores[share.set], share.slots) for share in shares]
 
 
-def _audience_of(around: Surroundings) -> Audience | None:
-    return None if around.terms.audience is None else Audience(read_users(around.terms.audience).digests)
+def _audience_of(around: Surroundings) -> Eligible | None:
+    return eligible_of(around.terms.audience, around.terms.blocked)[0]
 
 
 def run_gates(deployment: DeploymentFile, address: Address, control: Address, workers: int, announce: Announce) -> int:

@@ -72,6 +72,10 @@ class DrawTable(RoundTable, frozen=True, kw_only=True, tag_field="kind", tag="dr
     prize: list[PrizeTable]
     floor: FloorTable | None = None
 
+    @property
+    def only_once(self) -> str | None:
+        return "the codes of a list" if any(prize.codes is not None for prize in self.prize) else None
+
     def spec(self, at: str, currency: str, directory: Path) -> RoundSpec:
         """See `RoundTable.spec`. Lists of codes are read."""
         self.check_id(at)

@@ -61,6 +61,13 @@ class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     opens: Any  # a TOML instant or "now": msgspec has no union of the two
     lasts: str
     line: LineTable | None = None
+    every: str | None = None
+    until: Any = None  # an instant, as `opens`
+
+    @property
+    def only_once(self) -> str | None:
+        """What of the round is given once, and so by one round alone; None: nothing."""
+        return None
 
     def spec(self, at: str, currency: str, directory: Path) -> RoundSpec:
         """Return the round that is written here. `at` is where, for errors; `directory` what paths are relative to.
@@ -102,16 +109,19 @@ class RoundTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def opens_us(self, at: str) -> int | None:
         """Return when the round opens, None for "now". Raises Wrong for what is no instant."""
-        opens = self.opens
-        if opens == NOW:
+        return None if self.opens == NOW else self.instant_us(f"{at}.opens", self.opens)
+
+    def instant_us(self, at: str, written: object) -> int | None:
+        """Return the instant that is written at a key, None if there is none. Raises Wrong for what is no instant."""
+        if written is None:
             return None
-        if not isinstance(opens, datetime):
-            raise Wrong(f"{at}.opens", _not_an_instant(opens))
-        if opens.tzinfo is None:
-            raise Wrong(f"{at}.opens", f"{opens.isoformat()} has no offset: write it like {opens.isoformat()}+08:00")
-        if opens.year not in OPENS_YEARS:
-            raise Wrong(f"{at}.opens", f"{opens.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
-        return to_us(opens)
+        if not isinstance(written, datetime):
+            raise Wrong(at, _not_an_instant(written))
+        if written.tzinfo is None:
+            raise Wrong(at, f"{written.isoformat()} has no offset: write it like {written.isoformat()}+08:00")
+        if written.year not in OPENS_YEARS:
+            raise Wrong(at, f"{written.year} is not a year of {OPENS_YEARS.start} to {OPENS_YEARS.stop - 1}")
+        return to_us(written)
 
 
 def _not_an_instant(opens: object) -> str:

@@ -55,3 +55,40 @@ class Audience:
         if place < end and digests[place] == digest:
             return digest not in self._removed
         return digest in self._added
+
+
+class AllowedAudience:
+    """Who may win where some may not: members of an audience, or everybody, less those on a list of blocked users.
+
+    A look-up is two, so it is only used where there is such a list. Who is on it is not let in by being added to the
+    audience; without an audience, removing somebody blocks them, and adding them takes that back.
+    """
+
+    __slots__ = ("_audience", "_blocked")
+
+    def __init__(self, audience: Audience | None, blocked: Audience) -> None:
+        """`audience` None: everybody but those blocked."""
+        self._audience = audience
+        self._blocked = blocked
+
+    def add(self, users: Iterable[str]) -> None:
+        """Let these win too."""
+        if self._audience is None:
+            self._blocked.remove(users)
+        else:
+            self._audience.add(users)
+
+    def remove(self, users: Iterable[str]) -> None:
+        """Let these win no more."""
+        if self._audience is None:
+            self._blocked.add(users)
+        else:
+            self._audience.remove(users)
+
+    def __contains__(self, user: object) -> bool:
+        """Whether the user may win."""
+        return user not in self._blocked and (self._audience is None or user in self._audience)
+
+
+Eligible = Audience | AllowedAudience
+"""Who may win, where not everybody with a ticket may."""

@@ -161,6 +161,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[Round, ...]
     timezone: str = "UTC"
     """In which people read the event's instants (see `redrush.core.rush.zones`)."""
+    budget_minor: int | None = None
+    """What may be granted in all (`redrush.core.money.budget`); None: what the slots hold."""
 
     def round(self, round_id: str) -> Round | None:
         """Return the round of that id, or None."""
