@@ -11,15 +11,15 @@ from redrush.operate.data_dir_reports import reconcile_data_dir
 from tests.wiring.group_world import Skipping, group_server
 
 FAULTS: dict[str, tuple[str, str, str]] = {
-    "unpaid": ("payments.db", "DELETE FROM postings WHERE id = 'spend:packet:' || :open", "nobody has paid it"),
+    "unpaid": ("payments.db", "DELETE FROM postings WHERE id = 'spend:packet:c:' || :open", "nobody has paid it"),
     "paid by another": (
         "payments.db",
-        "UPDATE postings SET debit_account = 'user:eve' WHERE id = 'spend:packet:' || :open",
+        "UPDATE postings SET debit_account = 'user:eve' WHERE id = 'spend:packet:c:' || :open",
         "its sender ann owes 1000",
     ),
     "paid too little": (
         "payments.db",
-        "UPDATE postings SET amount_minor = 999 WHERE id = 'spend:packet:' || :open",
+        "UPDATE postings SET amount_minor = 999 WHERE id = 'spend:packet:c:' || :open",
         "its sender ann owes 1000",
     ),
     "given back twice": (

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from redrush.config import load_campaign_file
+from redrush.config import PaymentsFile, load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
 from redrush.core.rush.phase import SteadyClock
@@ -117,22 +117,25 @@ class Skipping:
 
 @asynccontextmanager
 async def group_server(
-    directory: Path, group: str = "", clock: Skipping | None = None, **fields: Any
+    directory: Path, group: str = "", clock: Skipping | None = None, payments: PaymentsFile | None = None, **fields: Any
 ) -> AsyncIterator[People]:
     """Run a server with this `[group]`, as `serving` does."""
     file = directory / "c.toml"
     file.write_text(text(group, **fields))
-    async with serving(file, directory, clock) as people:
+    async with serving(file, directory, clock, payments) as people:
         yield people
 
 
 @asynccontextmanager
-async def serving(file: Path, directory: Path, clock: Skipping | None = None) -> AsyncIterator[People]:
+async def serving(
+    file: Path, directory: Path, clock: Skipping | None = None, payments: PaymentsFile | None = None
+) -> AsyncIterator[People]:
     """Run the server; at the end its records must agree with its journal."""
     clock = clock or Skipping()
     steady = SteadyClock(clock, (time.time_ns() + clock.ns) // 1_000)
     data_dir = DataDir(directory)
-    embedded = Embedded(load_campaign_file(file), data_dir, Ports("127.0.0.1", 0, None), clock=steady)
+    ports_ = Ports("127.0.0.1", 0, None)
+    embedded = Embedded(load_campaign_file(file), data_dir, ports_, payments=payments, clock=steady)
     ports = await embedded.start()
     try:
         yield People(directory, embedded, ports["gate"])

@@ -273,7 +273,7 @@ async def _spend(directory: Path, packet: Packet) -> None:
     from redrush.ports.bill_book import Entered, Entry  # noqa: PLC0415
 
     bills = SqliteBillBook.open_path(directory / "payments.db")
-    entry = Entry(spent("ann", "sponsor", f"packet:{packet.id}", packet.total_minor, 1), 10_000)
+    entry = Entry(spent("ann", "sponsor", f"packet:c:{packet.id}", packet.total_minor, 1), 10_000)
     assert bills.post_each("c", [entry]) == [Entered.NOW]
     bills.close()
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from redrush.control.data_dir import DataDir
 from redrush.control.packet_tables import with_packets
 from redrush.core.rush.campaign import Slots
-from redrush.core.rush.group import packet_of
+from redrush.core.rush.group import BALANCE, packet_of
 from redrush.core.rush.holding import PotTables
 from redrush.errors import RedrushError
 from redrush.gate.gate import Gate
@@ -49,6 +49,7 @@ class EmbeddedGroup:
         store: Store = home.store
         self._campaign = campaign
         self._records = records
+        self._on_fault = on_fault
         self._group: ServedGroup | None = None
         giving_back = GivingBack(campaign, self._book, self._payments, lambda _packet: store, ended=self._ended)
         self._expiry = Expiry(self._book, giving_back, now_us, paused=paused, on_fault=on_fault)
@@ -83,6 +84,11 @@ class EmbeddedGroup:
         self._group = gate.campaigns[self._campaign].group
         if self._group is not None:
             self._group.start()
+            pay = self._group.counter.terms.pay
+            if pay != BALANCE and not self._payments.can_take(pay):
+                self._on_fault(
+                    RedrushError(f'packets cannot be paid: the payments file (--payments) has no provider "{pay}"')
+                )
         self._expiring = run("expiry of packets", self._expiry.run())
 
     async def stop(self) -> None:

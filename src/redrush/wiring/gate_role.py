@@ -91,6 +91,8 @@ class GateRole:
             codes=codes_of(data_dir, sealed.campaign),
         )
         self._gate = gate
+        if self._around.terms.group is not None:
+            self._around.log.warning("packets between people ([group]) are served by `redrush serve` alone, so far")
         among = self._among = AmongOthers(
             gate,
             {set_id: ConnectedSet(store, store) for set_id, store in self._stores.items()},

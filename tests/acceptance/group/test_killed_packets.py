@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
@@ -158,11 +157,10 @@ def test_a_server_that_is_killed_between_payment_and_packet_goes_on_where_it_was
 
 
 @pytest.mark.soak
-def test_every_gap_at_many_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", POINTS)
+def test_a_server_that_is_killed_in_any_gap_goes_on_where_it_was(tmp_path: Path, point: str) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)  # noqa: T201 - replays it
     lots = random.Random(seed)
-    plans = [(point, lots.randint(1, PACKETS)) for point in POINTS for _ in range(4)]
-    with ThreadPoolExecutor(2) as at_once:
-        died = list(at_once.map(lambda one: live_through(tmp_path / f"event{one[0]}", *one[1]), enumerate(plans)))
-    assert sum(died) >= len(plans) // 2
+    for number in range(3):
+        live_through(tmp_path / f"event{number}", point, lots.randint(1, PACKETS))

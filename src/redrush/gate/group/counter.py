@@ -51,8 +51,8 @@ LOOK_AGAIN_S: Final = 0.5
 PAYING_MAX_US: Final = 900_000_000
 """How long a provider may be paid for a packet: 15 minutes."""
 
-SOURCE: Final = "packet:"
-"""What payments part and packets call a packet's payment: this, and its id."""
+PAID: Final = (BillState.DONE, BillState.PAID_LATE)
+"""Bills that were paid."""
 
 SEED_BYTES: Final = 32
 
@@ -166,6 +166,10 @@ class Counter:
         """Whether nobody has to do anything for the packet to be paid."""
         return packet.sponsored or self.terms.pay == BALANCE
 
+    def can_be_paid(self, packet: Packet) -> bool:
+        """Whether there is anybody who would take the money for it."""
+        return self.pays_at_once(packet) or self.cashier.can_take(self.terms.pay)
+
     async def cancel(self, packet: Packet) -> bool:
         """Let a packet that is not paid never be; return False if it is, or is about to be. Raises BookFailed and
         RecordsFailed."""
@@ -174,10 +178,10 @@ class Counter:
         self._cancelling.add(packet.id)
         try:
             if not self.pays_at_once(packet):
-                bill = await self.cashier.close(SOURCE + packet.id)
+                bill = await self.cashier.close(self._source(packet.id))
                 if bill is not None and bill.state not in (BillState.CLOSED, BillState.FAILED, BillState.CANCELLED):
                     return False
-            elif await self.cashier.was_spent(SOURCE + packet.id, campaign=self._campaign):
+            elif await self.cashier.was_spent(self._source(packet.id), campaign=self._campaign):
                 return False
             await self.write(self.book.turn, [packet.id], Stage.OVER)
         finally:
@@ -186,10 +190,17 @@ class Counter:
 
     # -- paying
 
+    def _source(self, packet: str) -> str:
+        """Return what payments part and packets call the payment of a packet of this campaign."""
+        return f"packet:{self._campaign}:{packet}"
+
     async def charge(self, packet: Packet) -> KeptBill:
-        """Let the sender pay a packet at the provider, and return how. Raises RecordsFailed and RedrushError."""
+        """Let the sender pay a packet at the provider, and return how far that is. Asked again, the provider is asked,
+        too: a notice may be lost. Raises RecordsFailed, and RedrushError where nobody takes money."""
+        if (known := await self.cashier.look(self._source(packet.id))) is not None:
+            return known if known.is_final else await self.cashier.ask(self._source(packet.id)) or known
         return await self.cashier.charge(
-            SOURCE + packet.id,
+            self._source(packet.id),
             campaign=self._campaign,
             user=packet.sender,
             provider=self.terms.pay,
@@ -202,8 +213,8 @@ class Counter:
 
     async def heard(self, bill: KeptBill) -> None:
         """A provider's pay-in has ended: see to a packet that it has paid. Raises what `pay` raises."""
-        booked = await self.find(bill.source.removeprefix(SOURCE))
-        if booked is None or bill.kind != "payin" or bill.state not in (BillState.DONE, BillState.PAID_LATE):
+        booked = await self.find(bill.source.removeprefix(self._source("")))
+        if booked is None or bill.kind != "payin" or bill.state not in PAID:
             return
         if booked.stage is Stage.OVER:
             await self.cashier.refund(
@@ -255,7 +266,7 @@ class Counter:
             left_minor = self.terms.sender_day_minor_max - given[packet.sender]
             if packet.paid_us is None and packet.total_minor > left_minor:
                 # Who was allowed to before a crash has paid, and is not refused now.
-                if not await self.cashier.was_spent(SOURCE + packet.id, campaign=self._campaign):
+                if not await self.cashier.was_spent(self._source(packet.id), campaign=self._campaign):
                     done[packet.id] = NotPaid(Unpaid.DAY, max(0, left_minor))
                     continue
             elif packet.paid_us is None:
@@ -280,7 +291,7 @@ class Counter:
     async def _spend(self, packets: Sequence[Packet]) -> list[Entered]:
         if not packets:
             return []
-        spendings = [Spending(SOURCE + packet.id, packet.sender, packet.total_minor) for packet in packets]
+        spendings = [Spending(self._source(packet.id), packet.sender, packet.total_minor) for packet in packets]
         return await self.cashier.spend_each(spendings, campaign=self._campaign, account=SPONSOR)
 
     def _look(self, packets: Sequence[Packet]) -> tuple[list[Booked], dict[str, int]]:
@@ -329,7 +340,7 @@ class Counter:
 
     def start(self) -> None:
         """Hear of what providers were paid, and take up payments that were under way when the last life ended."""
-        self.cashier.on_ended(SOURCE, self.heard)
+        self.cashier.on_ended(self._source(""), self.heard)
         self._begin(self.resume())
 
     async def resume(self) -> None:

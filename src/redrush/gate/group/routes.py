@@ -20,12 +20,13 @@ from redrush.core.rush.instants import rfc3339
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.group.asked import Asked, Parked
-from redrush.gate.group.counter import Counter, NotPaid, Unpaid
+from redrush.gate.group.counter import PAID, Counter, NotPaid, Unpaid
 from redrush.gate.group.wishes import Wishes
 from redrush.gate.queries import LateAnswers
 from redrush.gate.rush.group import GroupPackets, LivePacket
 from redrush.http import answers
 from redrush.http.route import Route, RouteFor, Waiter
+from redrush.ports.bill_book import KeptBill
 from redrush.ports.packets import Booked, Stage
 from redrush.ports.store import StoreUnavailable
 
@@ -127,6 +128,8 @@ class PacketRoutes:
             packet = self._wishes.packet(fields, user)
         except Unfit as unfit:
             return answers.problem(400, f"{unfit.field}: {unfit}", field=unfit.field)
+        if not self._counter.can_be_paid(packet):
+            return answers.problem(503, f"{self.terms.pay} takes no money here now; ask again", "Retry-After: 5\r\n")
         return self._late.promise(waiter, self._created(packet))
 
     async def _created(self, packet: Packet) -> bytes:
@@ -135,10 +138,17 @@ class PacketRoutes:
             return answers.QUERIES_BUSY
         known = booked.packet
         if known.id == packet.id:
-            return self._answer({"id": known.id, "state": "unpaid", "pay": self._how_to_pay(known)})
+            return self._unpaid(known, None if self._counter.pays_at_once(known) else await self._counter.charge(known))
         if not _alike(known, packet):
             return answers.problem(409, f'the request "{packet.request}" has created another packet', id=known.id)
         return self._answer(await self._told_of(packet.sender, booked))
+
+    def _unpaid(self, packet: Packet, bill: KeptBill | None) -> bytes:
+        """Return the answer to whoever has a packet to pay; `bill` is the provider's."""
+        how = self._how_to_pay(packet)
+        if bill is not None:
+            how |= {"payment": bill.state, "with": bill.detail}
+        return self._answer({"id": packet.id, "state": "unpaid", "pay": how})
 
     def _how_to_pay(self, packet: Packet) -> dict[str, Any]:
         return {
@@ -156,8 +166,8 @@ class PacketRoutes:
             return self._answer(await self._told_of(user, booked))
         if not self._counter.pays_at_once(booked.packet) and booked.stage is Stage.UNPAID:
             bill = await self._counter.charge(booked.packet)
-            how = self._how_to_pay(booked.packet) | {"payment": bill.state, "with": bill.detail}
-            return self._answer({"id": packet, "state": "unpaid", "pay": how})
+            if bill.state not in PAID:
+                return self._unpaid(booked.packet, bill)
         paid = await self._counter.pay(booked.packet)
         if isinstance(paid, Unanswered):
             return answers.QUERIES_BUSY

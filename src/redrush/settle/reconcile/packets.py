@@ -48,8 +48,11 @@ def _check_one(row: tuple[Any, ...], journal: Journal, postings: dict[str, Posti
     if amounts and (sum(amounts) != total_minor or len(amounts) != fields["count"] or min(amounts) < 1):
         problems.add(f"packet {packet}: its shares come to {sum(amounts)} minor units, {total_minor} were paid")
     own = not fields.get("sponsored")
-    spent = postings.get(f"spend:{pot}")
-    if opened and own and spent is None and f"payin:{pot}#1:done" not in postings:
+    source = f"packet:{journal.terms.campaign}:{packet}"
+    spent, charged = postings.get(f"spend:{source}"), postings.get(f"payin:{source}#1:done")
+    if charged is not None and charged[1:] != ("sponsor", total_minor):
+        problems.add(f"packet {packet}: {charged} was paid in for it, its sender {sender} owed {total_minor}")
+    if opened and own and spent is None and charged is None:
         problems.add(f"packet {packet} is open, and nobody has paid it")
     if spent is not None and spent != (f"user:{sender}", "sponsor", total_minor):
         problems.add(f"packet {packet}: {spent} was spent for it, its sender {sender} owes {total_minor}")

@@ -1,0 +1,80 @@
+"""Packets that are paid at a provider, here a sandbox over HTTP: only what it has the money for is open to others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from redrush.config import PaymentsFile
+from redrush.config.payments_file import ProviderSpec
+from redrush.http.fetch import Fetcher
+from redrush.http.sockets import Reserved
+from redrush.providers.sandbox.bank import Bank
+from redrush.sandbox.server import Sandbox
+from redrush.wiring.clock import system_clock
+from tests.wiring.group_world import People, Skipping, group_server
+
+
+class Wallet:
+    """People who pay at the sandbox."""
+
+    def __init__(self, sandbox: Sandbox, url: str) -> None:
+        self.sandbox = sandbox
+        self._url = url
+        self._fetcher = Fetcher()
+
+    async def pay(self, created: Any) -> None:
+        """Pay what the answer asks for."""
+        number = created["pay"]["with"].rpartition("/")[2]
+        answer = await self._fetcher.fetch("POST", f"{self._url}/wallet/pay/{number}")
+        assert answer.status == 200, answer
+
+    def close(self) -> None:
+        self._fetcher.close()
+
+
+@asynccontextmanager
+async def paid_at_a_bank(directory: Path, clock: Skipping | None = None) -> AsyncIterator[tuple[People, Wallet]]:
+    sandbox = Sandbox(Bank(), system_clock().now_us)
+    url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}"
+    payments = PaymentsFile(path=directory / "p.toml", providers=(ProviderSpec(name="bank", kind="sandbox", url=url),))
+    wallet = Wallet(sandbox, url)
+    async with group_server(directory, 'pay = "bank"\nexpires = "1h"', clock, payments) as people:
+        yield people, wallet
+    wallet.close()
+    await sandbox.stop()
+
+
+async def test_a_packet_is_open_once_the_provider_has_its_money_and_what_is_left_is_the_senders(tmp_path: Path) -> None:
+    clock = Skipping()
+    async with paid_at_a_bank(tmp_path, clock) as (people, wallet):
+        created = (await people.ask("ann", "POST", "/packets", total="9.00", count=3, kind="equal")).json
+        assert (created["state"], created["pay"]["from"]) == ("unpaid", "bank")
+        packet = created["id"]
+        assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == "unpaid"
+        assert (await people.grab("bob", packet)).status == 404
+        await wallet.pay(created)
+        assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == "open", "it is asked for"
+        assert (await people.grab("bob", packet)).outcome == "granted"
+        clock.skip(3_600)
+        async with asyncio.timeout(10):
+            while await people.balance("ann") != "6.00":
+                await asyncio.sleep(0.02)
+
+
+async def test_a_packet_that_was_cancelled_is_closed_at_the_provider_and_never_opens(tmp_path: Path) -> None:
+    async with paid_at_a_bank(tmp_path) as (people, wallet):
+        created = (await people.ask("ann", "POST", "/packets", total="9.00", count=3)).json
+        packet = created["id"]
+        assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["state"] == "cancelled"
+        await wallet.pay(created)  # the bank takes nothing for what it has closed
+        assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == "cancelled"
+        assert (await people.grab("bob", packet)).status == 404
+
+
+async def test_where_no_provider_takes_money_nothing_can_be_paid_and_that_is_said(tmp_path: Path) -> None:
+    async with group_server(tmp_path, 'pay = "bank"') as people:
+        refused = await people.ask("ann", "POST", "/packets", total="9.00", count=3)
+        assert (refused.status, "bank" in refused.json["detail"]) == (503, True)
+        assert (await people.ask("ann", "GET", "/packets")).json["packets"] == []
