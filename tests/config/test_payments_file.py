@@ -9,6 +9,19 @@ from redrush.core.money.payout_terms import PayoutTerms, Policy
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
 
+WECHAT = """[[provider]]
+name = "wechat"
+kind = "wechat"
+appid = "wx1"
+mchid = "1900000001"
+serial = "5157"
+key = { file = "merchant.pem" }
+api_key = { env = "API_KEY" }
+public_keys = { PUB_KEY_ID_1 = { file = "wechat.pem" } }
+notify = "https://pay.example/notices/wechat"
+scene = "1000"
+reports = { "活动名称" = "gala", "奖励说明" = "red packet" }
+"""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROVIDER = '[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "http://127.0.0.1:1"\n'
 
@@ -36,6 +49,10 @@ def test_a_secret_is_named_and_read_when_it_is_needed(tmp_path: Path) -> None:
         (PROVIDER + PROVIDER, 'payments.toml:6: provider[1].name: the name "bank" is used twice'),
         (PROVIDER.replace("sandbox", "paypal"), '"paypal" is none of'),
         (PROVIDER.replace("http:", "ftp:"), "must say where"),
+        (PROVIDER.replace("url", "# url"), "provider[0].url: is missing"),
+        (PROVIDER + 'scene = "1000"\n', "has no meaning"),
+        (WECHAT.replace("https", "http"), "must be https://"),
+        (WECHAT.replace("scene", "# scene"), "provider[0].scene: is missing"),
         (PROVIDER + "calls_per_second = 0\n", "must be above 0"),
         (PROVIDER + "secret = {}\n", "say where it is"),
         ('[notices]\nlisten = "9105"\n' + PROVIDER, "is no address"),

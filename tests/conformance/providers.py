@@ -2,16 +2,23 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from redrush.http.fetch import Fetcher
+from redrush.http.small_server import SmallServer
 from redrush.http.sockets import Reserved
 from redrush.ports.provider import DailyBills, PayIn, PayOut
 from redrush.providers.sandbox.bank import Bank, BankTerms
 from redrush.providers.sandbox.direct import DirectBills, DirectPayIn, DirectPayOut
 from redrush.providers.sandbox.remote import SECRET, SandboxBills, SandboxLink, SandboxPayIn, SandboxPayOut
+from redrush.providers.wechat.adapters import WeChatPayIn, WeChatPayOut
+from redrush.providers.wechat.keys import KeyRing, Merchant
+from redrush.providers.wechat.link import WeChatLink
 from redrush.sandbox.server import Sandbox
+from redrush.sandbox.wechat import SERIAL, WeChatSandbox
 
 NOON_US = 1_800_000_000_000_000
 DAY = "2027-01-15"
@@ -33,12 +40,14 @@ class World(msgspec.Struct):
 
     pay_in: PayIn
     pay_out: PayOut
-    bills: DailyBills
+    bills: DailyBills | None
     clock: Clock
     pay: Callable[[str], Awaitable[object]]
     """Somebody pays the order of this number."""
     confirm: Callable[[str], Awaitable[object]]
     """The receiver of this number confirms."""
+    tells_fees: bool = True
+    """Whether a query says what was kept for the work."""
 
 
 Opens = Callable[[BankTerms], AbstractAsyncContextManager[World]]
@@ -83,4 +92,49 @@ async def over_http(terms: BankTerms) -> AsyncIterator[World]:
         bank.close()
 
 
-ADAPTERS: dict[str, Opens] = {"direct": direct, "sandbox": over_http}
+PLATFORM_KEY = rsa.generate_private_key(65_537, 2_048)
+MERCHANT_KEY = rsa.generate_private_key(65_537, 2_048)
+API_KEY = b"an APIv3 key has thirty-two sign"
+MCHID = "1900000001"
+
+
+def wechat_link(url: str, clock: Clock, **more: Any) -> WeChatLink:
+    """Return the link of a merchant to a sandbox that has the keys above."""
+    merchant = Merchant(MCHID, "5157F09EFDC096DE15EBE81A47057A7232F1B8E1", MERCHANT_KEY, API_KEY)
+    ring = KeyRing({SERIAL: PLATFORM_KEY.public_key()})
+    return WeChatLink(merchant, ring, "wx8888888888888888", clock, url=url, notify_url="https://n.example/", **more)
+
+
+def wechat_sandbox(bank: Bank, clock: Clock) -> WeChatSandbox:
+    """Return WeChat's API over the bank, with the keys above."""
+    return WeChatSandbox(
+        bank, clock, mchid=MCHID, merchant=MERCHANT_KEY.public_key(), platform=PLATFORM_KEY, api_key=API_KEY
+    )
+
+
+@asynccontextmanager
+async def wechat(terms: BankTerms) -> AsyncIterator[World]:
+    """WeChat Pay's adapter, against its API over the sandbox's bank."""
+    clock = Clock()
+    bank = Bank(terms=terms)
+    server = SmallServer(wechat_sandbox(bank, clock).handle)
+    link = wechat_link(f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}", clock)
+
+    async def pay(number: str) -> object:
+        return bank.pay(number, clock())
+
+    async def confirm(number: str) -> object:
+        return bank.confirm(number, clock())
+
+    pay_out = WeChatPayOut(link, scene="1000", reports={"活动名称": "gala", "奖励说明": "red packet"})
+    try:
+        yield World(WeChatPayIn(link), pay_out, None, clock, pay, confirm, tells_fees=False)
+    finally:
+        link.close()
+        await server.stop()
+        bank.close()
+
+
+ADAPTERS: dict[str, Opens] = {"direct": direct, "sandbox": over_http, "wechat": wechat}
+WITH_BILLS = ("direct", "sandbox")
+"""Those whose daily bill can be fetched."""

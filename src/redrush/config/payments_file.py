@@ -20,7 +20,7 @@ from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
 
-KINDS: Final = ("sandbox",)
+KINDS: Final = ("sandbox", "wechat")
 PROVIDERS_MAX: Final = 32
 CALLS_PER_S_MAX: Final = 100_000.0
 
@@ -34,6 +34,10 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     calls_per_s: float = 100.0
     options: dict[str, str] = {}
     secrets: dict[str, Secret] = {}
+    public_keys: dict[str, Secret] = {}
+    """Of the provider, by serial: the last one is what its answers are asked to be signed with."""
+    reports: dict[str, str] = {}
+    """What has to be stated of each transfer."""
 
 
 class PaymentsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,26 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     url: str = ""
     calls_per_second: float = 100.0
     secret: SecretTable | None = None
+    appid: str = ""
+    mchid: str = ""
+    serial: str = ""
+    key: SecretTable | None = None
+    api_key: SecretTable | None = None
+    public_keys: dict[str, SecretTable] = {}
+    notify: str = ""
+    scene: str = ""
+    perception: str = ""
+    reports: dict[str, str] = {}
+
+
+_OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception")
+_SECRETS: Final = ("secret", "key", "api_key")
+_NEEDED: Final = {
+    "sandbox": ("url",),
+    "wechat": ("appid", "mchid", "serial", "key", "api_key", "public_keys", "notify", "scene", "reports"),
+}
+_TAKEN: Final = {"sandbox": {"url", "secret"}, "wechat": {*_NEEDED["wechat"], "url", "perception"}}
+_COMMON: Final = {"name", "kind", "calls_per_second"}
 
 
 class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,14 +103,22 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
             raise Wrong(f"{where}.kind", f'"{table.kind}" is none of {", ".join(KINDS)}')
         if not 0 < table.calls_per_second <= CALLS_PER_S_MAX:
             raise Wrong(f"{where}.calls_per_second", f"must be above 0 and at most {CALLS_PER_S_MAX:,.0f}")
-        if not table.url.startswith(("http://", "https://")):
-            raise Wrong(f"{where}.url", 'must say where the sandbox answers, like "http://127.0.0.1:9400"')
-        secrets = (
-            {} if table.secret is None else {"secret": _secret(f"{path}: {where}.secret", where, table.secret, path)}
-        )
+        _check_keys(where, table)
+        written = {name: getattr(table, name) for name in _SECRETS}
         providers.append(
             ProviderSpec(
-                name=table.name, kind=table.kind, url=table.url, calls_per_s=table.calls_per_second, secrets=secrets
+                name=table.name,
+                kind=table.kind,
+                url=table.url,
+                calls_per_s=table.calls_per_second,
+                options={name: getattr(table, name) for name in _OPTIONS},
+                secrets={
+                    name: _secret(f"{where}.{name}", one, path) for name, one in written.items() if one is not None
+                },
+                public_keys={
+                    serial: _secret(f"{where}.public_keys", one, path) for serial, one in table.public_keys.items()
+                },
+                reports=table.reports,
             )
         )
     listen = None
@@ -98,9 +130,26 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
     return PaymentsFile(path=path, providers=tuple(providers), listen=listen)
 
 
-def _secret(said: str, where: str, table: SecretTable, path: Path) -> Secret:
+def _check_keys(where: str, table: _ProviderTable) -> None:
+    """Raise Wrong for what its kind needs and has not, or has and does not need."""
+    empty = _ProviderTable(name="", kind="")
+    written = {
+        name for name in table.__struct_fields__ if getattr(table, name) != getattr(empty, name)
+    } - _COMMON  # fmt: skip
+    for name in _NEEDED[table.kind]:
+        if name not in written:
+            raise Wrong(f"{where}.{name}", f"is missing: a provider of the kind {table.kind} needs it")
+    if strange := sorted(written - _TAKEN[table.kind]):
+        raise Wrong(f"{where}.{strange[0]}", f"has no meaning for a provider of the kind {table.kind}")
+    if table.url and not table.url.startswith(("http://", "https://")):
+        raise Wrong(f"{where}.url", 'must say where it answers, like "http://127.0.0.1:9400"')
+    if table.notify and (not table.notify.startswith("https://") or "?" in table.notify):
+        raise Wrong(f"{where}.notify", "must be https:// and without a query: WeChat Pay calls no other address")
+
+
+def _secret(where: str, table: SecretTable, path: Path) -> Secret:
     named = [one for one in (table.env, table.file, table.credential) if one is not None]
     if len(named) != 1:
-        raise Wrong(f"{where}.secret", 'say where it is: { file = "…" }, { env = "…" } or { credential = "…" }')
+        raise Wrong(where, 'say where it is: { file = "…" }, { env = "…" } or { credential = "…" }')
     file = None if table.file is None else path.parent / table.file
-    return Secret(said, env=table.env, file=file, credential=table.credential)
+    return Secret(f"{path}: {where}", env=table.env, file=file, credential=table.credential)

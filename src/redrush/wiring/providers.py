@@ -6,6 +6,8 @@ from typing import Final
 import msgspec
 
 from redrush.config import ProviderSpec
+from redrush.errors import ConfigError
+from redrush.extras import require
 from redrush.ports.provider import DailyBills, Notices
 from redrush.providers.sandbox.remote import (
     SECRET,
@@ -50,4 +52,26 @@ def _sandbox(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     return Connected(provider, SandboxNotices(secrets), SandboxBills(link), link.close)
 
 
-_BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {"sandbox": _sandbox}
+def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
+    require("payments", "WeChat Pay")
+    from redrush.providers.wechat.adapters import WeChatNotices, WeChatPayIn, WeChatPayOut  # noqa: PLC0415 - an extra
+    from redrush.providers.wechat.keys import KeyRing, merchant_of, public_key_of  # noqa: PLC0415
+    from redrush.providers.wechat.link import HOST, WeChatLink  # noqa: PLC0415
+    from redrush.providers.wechat.link import TERMS as WECHAT_TERMS  # noqa: PLC0415
+
+    options, secrets = spec.options, {name: secret.read() for name, secret in spec.secrets.items()}
+    if currency not in ("", WECHAT_TERMS.currency):
+        raise ConfigError(
+            f"provider {spec.name}: WeChat Pay moves {WECHAT_TERMS.currency}, the campaign is in {currency}"
+        )
+    merchant = merchant_of(options["mchid"], options["serial"], secrets["key"], secrets["api_key"])
+    ring = KeyRing({serial: public_key_of(secret.read()) for serial, secret in spec.public_keys.items()})
+    terms = msgspec.structs.replace(WECHAT_TERMS, calls_per_s=spec.calls_per_s, queries_per_s=spec.calls_per_s)
+    link = WeChatLink(
+        merchant, ring, options["appid"], now_us, url=spec.url or HOST, notify_url=options["notify"], terms=terms
+    )
+    pay_out = WeChatPayOut(link, scene=options["scene"], reports=spec.reports, perception=options["perception"])
+    return Connected(Provider(spec.name, WeChatPayIn(link), pay_out), WeChatNotices(merchant, ring), None, link.close)
+
+
+_BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {"sandbox": _sandbox, "wechat": _wechat}

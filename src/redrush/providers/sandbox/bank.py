@@ -230,10 +230,9 @@ class Bank:
                 return Failed("the wallet does not take it")
         return Cancelled("not confirmed in time")
 
-    def kind_of(self, number: str) -> str | None:
-        """Return what the number stands for, None for nothing."""
-        found = self._find(number)
-        return None if found is None else found.kind
+    def row(self, number: str) -> Row | None:
+        """Return the bill as it stands in the book, None if there is none."""
+        return self._find(number)
 
     def advance(self, now_us: int) -> int:
         """Let happen what is due by now, up to a few hundred bills; return how many they were."""

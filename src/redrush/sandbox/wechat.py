@@ -1,0 +1,194 @@
+"""WeChat Pay's API v3 over the sandbox's bank: the same bills, asked for and told as WeChat does.
+
+Requests are verified with the merchant's public key, answers signed with a platform key of our own, notices encrypted
+with the APIv3 key besides. It needs the extra `payments`, as the adapter does.
+"""
+
+import base64
+import re
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from redrush.core.rush.instants import rfc3339_s, to_us
+from redrush.http.small_server import Asked, Reply
+from redrush.ports.provider import Absent, Bill, Order, Refund, Rejected
+from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
+from redrush.providers.wechat.adapters import ORDERS, REFUNDS, TRANSFERS
+from redrush.providers.wechat.keys import SCHEME
+
+_FIELD: Final = re.compile(r'(\w+)="([^"]*)"')
+_TRADE: Final = {"open": "NOTPAY", "paid": "SUCCESS", "closed": "CLOSED"}
+_TRANSFER: Final = {
+    "pending": "PROCESSING", "confirming": "WAIT_USER_CONFIRM", "done": "SUCCESS", "failed": "FAIL",
+    "cancelled": "CANCELLED",
+}  # fmt: skip
+_REFUND: Final = {"pending": "PROCESSING", "done": "SUCCESS", "failed": "CLOSED"}
+SERIAL: Final = "PUB_KEY_ID_0100000000000000000000000000"
+
+
+class WeChatSandbox:
+    """Answers WeChat's paths; `notice_of` makes a notice's headers and body."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        now_us: Callable[[], int],
+        *,
+        mchid: str,
+        merchant: rsa.RSAPublicKey,
+        platform: rsa.RSAPrivateKey,
+        api_key: bytes,
+        serial: str = SERIAL,
+    ) -> None:
+        self._bank = bank
+        self._now_us = now_us
+        self._mchid = mchid
+        self._merchant = merchant
+        self._platform = platform
+        self._api_key = api_key
+        self.serial = serial
+
+    async def handle(self, asked: Asked) -> Reply:
+        """Answer a request, if the merchant has signed it."""
+        if not self._is_signed(asked):
+            return self._signed(401, {"code": "SIGN_ERROR", "message": "wrong signature"})
+        status, fields = self._do(asked, asked.path.strip("/").split("/"))
+        return self._signed(status, fields)
+
+    def _is_signed(self, asked: Asked) -> bool:
+        scheme, _, rest = asked.headers.get("authorization", "").partition(" ")
+        said = dict(_FIELD.findall(rest))
+        target = asked.path + ("?" + "&".join(f"{k}={v}" for k, v in asked.query.items()) if asked.query else "")
+        text = f"{asked.method}\n{target}\n{said.get('timestamp')}\n{said.get('nonce_str')}\n{asked.body.decode()}\n"
+        try:
+            signature = base64.b64decode(said.get("signature", ""))
+            self._merchant.verify(signature, text.encode(), padding.PKCS1v15(), SHA256())
+        except (InvalidSignature, ValueError):
+            return False
+        return scheme == SCHEME and said.get("mchid") == self._mchid
+
+    def _do(self, asked: Asked, parts: list[str]) -> tuple[int, dict[str, Any]]:
+        now_us, fields = self._now_us(), msgspec.json.decode(asked.body) if asked.body else {}
+        if asked.method == "POST" and parts[:3] == ["v3", "pay", "transactions"] and len(parts) == 4:
+            return self._order(fields, parts[3], now_us)
+        if asked.path.startswith(f"{ORDERS}/"):
+            if parts[-1] == "close":
+                self._bank.shut(parts[-2], now_us)
+                return 204, {}
+            return self._found(parts[-1], "payin", now_us)
+        if asked.path == REFUNDS:
+            return self._refund(fields, now_us)
+        if asked.path.startswith(f"{REFUNDS}/"):
+            return self._found(parts[-1], "refund", now_us)
+        if asked.path == TRANSFERS:
+            return self._transfer(fields, now_us)
+        if asked.path.startswith(f"{TRANSFERS}/out-bill-no/"):
+            if parts[-1] == "cancel":
+                self._bank.cancel(parts[-2], now_us)
+                return self._found(parts[-2], "payout", now_us)
+            return self._found(parts[-1], "payout", now_us)
+        return 404, {"code": "NO_SUCH_PATH", "message": asked.path}
+
+    def _order(self, fields: dict[str, Any], how: str, now_us: int) -> tuple[int, dict[str, Any]]:
+        amount = fields["amount"]
+        order = Order(
+            number=fields["out_trade_no"], amount_minor=amount["total"], currency=amount["currency"],
+            subject=fields["description"], expires_us=to_us(datetime.fromisoformat(fields["time_expire"])),
+        )  # fmt: skip
+        started = self._bank.order(order, now_us)
+        if isinstance(started, Rejected):
+            return 400, {"code": "INVALID_REQUEST", "message": started.why}
+        if how == "jsapi":
+            return 200, {"prepay_id": f"wx{order.number}"}
+        return 200, {"code_url": f"weixin://wxpay/bizpayurl?pr={order.number}"}
+
+    def _refund(self, fields: dict[str, Any], now_us: int) -> tuple[int, dict[str, Any]]:
+        amount = fields["amount"]
+        started = self._bank.refund(
+            Refund(
+                number=fields["out_refund_no"], of=fields["out_trade_no"], amount_minor=amount["refund"],
+                paid_minor=amount["total"], currency=amount["currency"], reason=fields["reason"],
+            ),
+            now_us,
+        )  # fmt: skip
+        if isinstance(started, Rejected):
+            return 400, {"code": "INVALID_REQUEST", "message": started.why}
+        return self._found(fields["out_refund_no"], "refund", now_us)
+
+    def _transfer(self, fields: dict[str, Any], now_us: int) -> tuple[int, dict[str, Any]]:
+        if not fields.get("transfer_scene_report_infos"):
+            return 400, {"code": "PARAM_ERROR", "message": "transfer_scene_report_infos is missing"}
+        bill = Bill(
+            number=fields["out_bill_no"], amount_minor=fields["transfer_amount"], currency="CNY", to=fields["openid"],
+            subject=fields["transfer_remark"],
+        )  # fmt: skip
+        started = self._bank.transfer(bill, now_us)
+        if isinstance(started, Rejected):
+            return 400, {"code": "INVALID_REQUEST", "message": started.why}
+        return self._found(bill.number, "payout", now_us)
+
+    def _found(self, number: str, kind: str, now_us: int) -> tuple[int, dict[str, Any]]:
+        absent = {"payin": "ORDER_NOT_EXIST", "refund": "RESOURCE_NOT_EXISTS", "payout": "NOT_FOUND"}[kind]
+        if isinstance(self._bank.state(number, now_us), Absent):
+            return 404, {"code": absent, "message": "there is no such number"}
+        row = self._bank.row(number)
+        assert row is not None
+        return 200, self.fields_of(row)
+
+    def fields_of(self, row: Row, *, in_notice: bool = False) -> dict[str, Any]:
+        """Return the bill as WeChat tells of it; a notice names the status of a refund in a field of its own."""
+        at = None if row.done_us is None else rfc3339_s(row.done_us // SECOND_US)
+        if row.kind == "payin":
+            moved = {"transaction_id": row.reference, "success_time": at} if row.state == "paid" else {}
+            return {
+                "mchid": self._mchid, "out_trade_no": row.number, "trade_state": _TRADE[row.state],
+                "amount": {"total": row.amount_minor, "currency": "CNY"}, **moved,
+            }  # fmt: skip
+        if row.kind == "refund":
+            return {
+                "mchid": self._mchid, "out_refund_no": row.number, "out_trade_no": row.party,
+                "refund_status" if in_notice else "status": _REFUND[row.state], "refund_id": row.reference,
+                "amount": {"refund": row.amount_minor, "currency": "CNY"}, "success_time": at,
+            }  # fmt: skip
+        made = rfc3339_s(row.made_us // SECOND_US)
+        return {
+            "mch_id": self._mchid, "out_bill_no": row.number, "transfer_bill_no": row.reference,
+            "state": _TRANSFER[row.state], "transfer_amount": row.amount_minor, "openid": row.party,
+            "create_time": made, "update_time": at or made, "package_info": f"confirm-{row.number}",
+            "fail_reason": "" if row.state != "failed" else "ACCOUNT_NOT_EXIST",
+        }  # fmt: skip
+
+    def notice_of(self, row: Row, notice_id: str) -> tuple[dict[str, str], bytes]:
+        """Return headers and body of the notice of what has become of a bill."""
+        nonce = secrets.token_hex(6)
+        opened = msgspec.json.encode(self.fields_of(row, in_notice=True))
+        sealed = AESGCM(self._api_key).encrypt(nonce.encode(), opened, b"transaction")
+        resource = {
+            "algorithm": "AEAD_AES_256_GCM", "associated_data": "transaction", "nonce": nonce,
+            "ciphertext": base64.b64encode(sealed).decode(),
+        }  # fmt: skip
+        made = rfc3339_s(self._now_us() // SECOND_US)
+        said = {"id": notice_id, "create_time": made, "resource_type": "encrypt-resource", "resource": resource}
+        body = msgspec.json.encode(said | {"event_type": f"{row.kind.upper()}.{row.state.upper()}"})
+        return self._headers(body), body
+
+    def _signed(self, status: int, fields: dict[str, Any]) -> Reply:
+        body = b"" if status == 204 else msgspec.json.encode(fields)
+        return Reply(status, body, headers=tuple(self._headers(body).items()))
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        timestamp, nonce = str(self._now_us() // SECOND_US), secrets.token_hex(16)
+        text = f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
+        signature = base64.b64encode(self._platform.sign(text, padding.PKCS1v15(), SHA256())).decode("ascii")
+        return {
+            "wechatpay-timestamp": timestamp, "wechatpay-nonce": nonce, "wechatpay-signature": signature,
+            "wechatpay-serial": self.serial,
+        }  # fmt: skip
