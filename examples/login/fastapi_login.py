@@ -1,12 +1,15 @@
 """A ticket for whoever is logged in at your own system, as a FastAPI application.
 
-Run it beside your login:  uvicorn fastapi_login:app  (with REDRUSH_LOGIN_KEY naming the file)
+Run it beside your login:  uvicorn fastapi_login:app
+with REDRUSH_LOGIN_KEY naming the file, and REDRUSH_PAGE the address of the participants' page.
 """
 
 import os
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi.responses import RedirectResponse
 
 from redrush import Issuer
 
@@ -25,3 +28,10 @@ def employee(session: Annotated[str | None, Header(alias="X-Employee")] = None) 
 def ticket(user: Annotated[str, Depends(employee)]) -> dict[str, str]:
     """Return a ticket that lasts two hours."""
     return {"ticket": issuer.ticket(user, lasts_s=7_200)}
+
+
+@app.get("/redrush")
+def enter(user: Annotated[str, Depends(employee)]) -> RedirectResponse:
+    """Send somebody who is logged in to the page, with a ticket in the fragment: no server or proxy is sent that."""
+    page = os.environ.get("REDRUSH_PAGE", "http://127.0.0.1:8080/")
+    return RedirectResponse(f"{page}#ticket={quote(issuer.ticket(user, lasts_s=7_200), safe='')}", 303)

@@ -60,6 +60,12 @@ class Event:
             self.opens_in(opens_in_s)
         return self
 
+    def serve(self, file: Path, now: str) -> "Event":
+        """Serve this campaign file, at this time."""
+        self.file = file
+        self._ahead_ns = int((datetime.datetime.fromisoformat(now).timestamp() - time.time()) * 1e9)
+        return self.start()
+
     def _line(self) -> str:
         assert self._process is not None
         assert self._process.stdout is not None

@@ -183,3 +183,18 @@ def test_all_of_it_goes_by_keyboard(event: Event, visit: Visit) -> None:
             break
     ann.page.keyboard.press("Enter")
     ann.sees("won")
+
+
+THEMES: Final = sorted((Path(__file__).parents[2] / "examples/themes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda path: path.stem)
+def test_the_themes_of_the_examples_can_be_read_by_day_and_by_night(event: Event, visit: Visit, theme: Path) -> None:
+    event.serve(theme, "2027-01-01T12:00:00Z")
+    someone = visit("ann")
+    someone.sees("before")
+    for scheme in ("light", "dark"):
+        someone.page.emulate_media(color_scheme=scheme)
+        assert faults(someone) == [], scheme
+    size = someone.page.evaluate("performance.getEntriesByType('navigation')[0].encodedBodySize")
+    assert size < 50_000

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,53 @@ def _ask(port: int, headers: dict[str, str]) -> dict[str, str]:
         except OSError:
             assert time.monotonic() < deadline_s, "the login did not come up"
             time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "uvicorn", "fastapi_login:app", "--log-level", "error", "--port"],
+        ["-m", "flask", "--app", "flask_login", "run", "--port"],
+        ["django_login.py", "runserver", "--noreload", "--verbosity", "0"],
+    ],
+    ids=["fastapi", "flask", "django"],
+)
+def test_who_is_logged_in_is_sent_to_the_page_with_a_ticket_where_nobody_logs_it(
+    command: list[str], key_file: Path
+) -> None:
+    port = free_port()
+    environ = os.environ | {"REDRUSH_LOGIN_KEY": str(key_file), "REDRUSH_PAGE": "https://hongbao.example/"}
+    login = subprocess.Popen(
+        [sys.executable, *command, str(port)],
+        cwd=LOGIN,
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert _sent_to(port, {})[0] == 401
+        status, address = _sent_to(port, {"X-Employee": "zhang.wei+1"})
+    finally:
+        login.terminate()
+        login.wait()
+    page, _, fragment = address.partition("#ticket=")
+    seen = TicketVerifier(RING).verify(urllib.parse.unquote(fragment).encode())
+    assert (status in {302, 303}, page) == (True, "https://hongbao.example/")
+    assert seen is not None
+    assert seen.user == "zhang.wei+1"
+
+
+def _sent_to(port: int, headers: dict[str, str]) -> tuple[int, str]:
+    """Return the status, and where one is sent."""
+    deadline_s = time.monotonic() + READY_WITHIN_S
+    while True:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/redrush", headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers.get("Location", "")
+        except OSError:
+            assert time.monotonic() < deadline_s, "the login did not come up"
+            time.sleep(0.05)
+        finally:
+            connection.close()

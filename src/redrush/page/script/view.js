@@ -37,6 +37,7 @@ export class View {
   }
 
   timer(text) {
+    this.element.timer.style.setProperty("--n", Math.max(8, text.length));
     this.text("timer", text);
   }
 
