@@ -51,6 +51,7 @@ def test_a_secret_is_named_and_read_when_it_is_needed(tmp_path: Path) -> None:
         (PROVIDER.replace("http:", "ftp:"), "must say where"),
         (PROVIDER.replace("url", "# url"), "provider[0].url: is missing"),
         (PROVIDER + 'scene = "1000"\n', "has no meaning"),
+        ('[[provider]]\nname = "f"\nkind = "csv"\n', "provider[0].directory: is missing"),
         (WECHAT.replace("https", "http"), "must be https://"),
         (WECHAT.replace("scene", "# scene"), "provider[0].scene: is missing"),
         (PROVIDER + "calls_per_second = 0\n", "must be above 0"),

@@ -20,7 +20,7 @@ from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
 
-KINDS: Final = ("sandbox", "wechat")
+KINDS: Final = ("sandbox", "wechat", "csv")
 PROVIDERS_MAX: Final = 32
 CALLS_PER_S_MAX: Final = 100_000.0
 
@@ -38,6 +38,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Of the provider, by serial: the last one is what its answers are asked to be signed with."""
     reports: dict[str, str] = {}
     """What has to be stated of each transfer."""
+    directory: Path | None = None
+    """Where files of payouts are written."""
 
 
 class PaymentsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     scene: str = ""
     perception: str = ""
     reports: dict[str, str] = {}
+    directory: str = ""
 
 
 _OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception")
@@ -75,8 +78,13 @@ _SECRETS: Final = ("secret", "key", "api_key")
 _NEEDED: Final = {
     "sandbox": ("url",),
     "wechat": ("appid", "mchid", "serial", "key", "api_key", "public_keys", "notify", "scene", "reports"),
+    "csv": ("directory",),
 }
-_TAKEN: Final = {"sandbox": {"url", "secret"}, "wechat": {*_NEEDED["wechat"], "url", "perception"}}
+_TAKEN: Final = {
+    "sandbox": {"url", "secret"},
+    "wechat": {*_NEEDED["wechat"], "url", "perception"},
+    "csv": {"directory"},
+}
 _COMMON: Final = {"name", "kind", "calls_per_second"}
 
 
@@ -119,6 +127,7 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
                     serial: _secret(f"{where}.public_keys", one, path) for serial, one in table.public_keys.items()
                 },
                 reports=table.reports,
+                directory=path.parent / table.directory if table.directory else None,
             )
         )
     listen = None

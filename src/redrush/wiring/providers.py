@@ -8,7 +8,8 @@ import msgspec
 from redrush.config import ProviderSpec
 from redrush.errors import ConfigError
 from redrush.extras import require
-from redrush.ports.provider import DailyBills, Notices
+from redrush.ports.provider import DailyBills, Notices, Terms
+from redrush.providers.batches import CsvPayOut
 from redrush.providers.sandbox.remote import (
     SECRET,
     TERMS,
@@ -28,6 +29,14 @@ class Connected(msgspec.Struct, frozen=True):
     notices: Notices | None
     bills: DailyBills | None
     close: Callable[[], None]
+
+
+CSV_LOOKS_S: Final = (10.0, 60.0, 300.0)
+"""How soon the answers of finance are looked at: in the first minutes, and then every five."""
+
+
+def nothing() -> None:
+    """Nothing is open that has to be closed."""
 
 
 NowUs = Callable[[], int]
@@ -74,4 +83,14 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     return Connected(Provider(spec.name, WeChatPayIn(link), pay_out), WeChatNotices(merchant, ring), None, link.close)
 
 
-_BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {"sandbox": _sandbox, "wechat": _wechat}
+def _csv(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
+    assert spec.directory is not None
+    terms = Terms(currency=currency or "CNY", longest_silence_s=1.0, looks_s=CSV_LOOKS_S, at_once_max=8)
+    return Connected(Provider(spec.name, None, CsvPayOut(spec.directory, terms, now_us)), None, None, nothing)
+
+
+_BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {
+    "sandbox": _sandbox,
+    "wechat": _wechat,
+    "csv": _csv,
+}
