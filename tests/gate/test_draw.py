@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from redrush.core.identity.tickets import sign_ticket
 from redrush.core.rush.draw import Floor
+from redrush.http.connection import Connection
 from redrush.http.route import Fixed
 from redrush.stores.memory import MemoryStore
 from tests.gate.draws import OPENS_US, SECOND_US, DrawGate, Gone, body_of, draw_campaign, prize
+from tests.gate.world import TICKET_RING, request
 
 HALF = (1, 2)
 DAY_US = 86_400 * SECOND_US
@@ -207,3 +210,41 @@ async def test_nothing_is_given_beyond_its_stock_nor_twice_for_a_play_whatever_c
         assert len(of_prize) <= (await store.state(f"d.{one.id}")).claimed_ever <= one.count
         assert max(Counter(of_prize).values(), default=0) <= one.limit_per_user
     assert (await store.state("d.cup")).claimed_ever == 10
+
+
+class Connected:
+    """A connection of a site over a transport that only keeps what is written."""
+
+    def __init__(self, gate: DrawGate) -> None:
+        self.written: list[bytes] = []
+        self.connection = Connection(gate.gate.site)
+        self.connection.connection_made(self)  # type: ignore[arg-type] # as far as it is asked
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_extra_info(self, _name: str) -> tuple[str, int]:
+        return "10.0.0.1", 5
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_args: None
+
+    def play(self, user: str, play: int) -> int:
+        """Return the number of the play that was answered."""
+        body = b'{"play":%d}' % play
+        headers = ("Content-Type: application/json",)
+        ticket = sign_ticket(TICKET_RING, user, OPENS_US // SECOND_US + 3_600)
+        self.connection.data_received(request("POST", "/v1/rounds/d/grab", ticket, body, headers))
+        answered: int = body_of(self.written[-1])["play"]
+        return answered
+
+
+async def test_a_body_is_remembered_with_its_head_and_no_play_is_served_as_another() -> None:
+    gate = await DrawGate(draw_campaign([prize("lamp", 5, (1, 10**9))], per_user=50)).start()
+    connected = Connected(gate)
+    for turn in range(40):
+        for user in ("alice", "bob", "carol"):
+            for play in (1, 2, 12, 2):
+                assert connected.play(user, play) == play, turn
+    assert len(gate.gate.site.seen_heads) > 0
+    assert gate.rush.counts.missed == 40 * 3 * 4

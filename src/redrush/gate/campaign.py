@@ -233,7 +233,9 @@ class ServedCampaign:
     def _ticketed(
         self, method: bytes, route: Route, tickets: TicketCheck, reads: Callable[[bytes], Route] | None = None
     ) -> Offer:
-        return lambda site, path: site.add(method, path, route, needs_ticket=True, reads=reads, tickets=tickets)
+        return lambda site, path: site.add(
+            method, path, route, needs_ticket=True, reads=reads, tickets=tickets, steady=reads is not None
+        )
 
     def _exchange(self, floor: Floor) -> Exchange | None:
         event = self.event

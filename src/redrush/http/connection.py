@@ -23,7 +23,7 @@ from redrush.http.dress import Dressed
 from redrush.http.heads import HEAD, KnownHead
 from redrush.http.reader import Broken, Request, RequestReader
 from redrush.http.route import Endpoint, Route
-from redrush.http.seen_heads import Seen
+from redrush.http.seen_heads import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, Seen
 from redrush.http.site import NEVER_S, Site
 
 _FINE: Final = b"HTTP/1.1 200 "
@@ -184,14 +184,16 @@ class Connection(asyncio.Protocol):
             if address is None:
                 return False
             self._address = address
-        endpoint = head.endpoint
+        endpoint, longest = head.endpoint, BODY_BYTES_MAX
+        if endpoint.reads is not None:
+            endpoint, longest = endpoint.of_body(data[found.end() :]), READ_BODY_BYTES_MAX
         if not endpoint.needs_ticket:
             self._serve(endpoint.route, "")
             return True
         start = found.end(head.ticket)
         if not self._serve_ticket(data, endpoint, data[start : data.find(b"\r", start)]):
             return False
-        self._site.seen_heads.learn(data, start, found.end(), endpoint)
+        self._site.seen_heads.learn(data, start, found.end(), endpoint, longest)
         return True
 
     def _serve_ticket(self, data: bytes, endpoint: Endpoint, credentials: bytes) -> bool:
@@ -230,7 +232,7 @@ class Connection(asyncio.Protocol):
     def _learn(self, found: re.Match[bytes], request: Request, endpoint: Endpoint) -> None:
         """Remember what the head means of a request that came alone, in one piece, and was fine."""
         whole = found.end() + len(request.body) == len(found.string)
-        if whole and not self._closing and not endpoint.once and endpoint.reads is None:
+        if whole and not self._closing and not endpoint.once and (endpoint.reads is None or endpoint.steady):
             self._site.known_heads.learn(found.groups(), len(request.body), endpoint)
 
     def _receive_more(self, data: bytes) -> None:

@@ -78,10 +78,18 @@ class Endpoint(msgspec.Struct, frozen=True):
     needs_ticket: bool
     reads: Callable[[bytes], Route] | None = None
     """Returns the route for a request's body, where the body matters; None where it is ignored."""
+    steady: bool = False
+    """Whether `reads` makes the same of a body each time, so that a head may be remembered with its body."""
     once: bool = False
     """Made for one request: a head must not be remembered with it."""
     tickets: TicketCheck = NONE_GENUINE
     """Whose tickets are good here, where one is needed."""
+
+    def of_body(self, body: bytes) -> "Endpoint":
+        """Return the endpoint for requests with this body."""
+        if self.reads is None:
+            return self
+        return msgspec.structs.replace(self, route=self.reads(body), reads=None)
 
 
 class TicketCounter(msgspec.Struct, frozen=True):

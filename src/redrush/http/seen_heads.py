@@ -54,6 +54,9 @@ LENGTHS_MAX: Final = 8
 BODY_BYTES_MAX: Final = 2
 """Only empty bodies and `{}` are the same for many."""
 
+READ_BODY_BYTES_MAX: Final = 16
+"""The same where bodies matter, and each has a route of its own: `{"play":12}`."""
+
 LEARN_EVERY: Final = 7
 """Of the heads that were not found one in so many is remembered: those that never come again cost little."""
 
@@ -154,11 +157,13 @@ class SeenHeads:
             place = behind
             end = start + place.width
 
-    def learn(self, data: bytes, ticket_at: int, head_end: int, endpoint: Endpoint) -> None:
+    def learn(
+        self, data: bytes, ticket_at: int, head_end: int, endpoint: Endpoint, body_bytes_max: int = BODY_BYTES_MAX
+    ) -> None:
         """Remember, now and then, a request that came whole and was found to be right: where its ticket begins, where
         its head ends, and what serves it."""
         self._missed += 1
-        if self._missed % LEARN_EVERY or len(data) - head_end > BODY_BYTES_MAX:
+        if self._missed % LEARN_EVERY or len(data) - head_end > body_bytes_max:
             return
         if self._count >= SEEN_MAX:
             self.clear()

@@ -118,11 +118,13 @@ class Site:
         needs_ticket: bool,
         reads: Callable[[bytes], Route] | None = None,
         tickets: TicketCheck | None = None,
+        steady: bool = False,
     ) -> None:
         """Serve `route` at `path` for `method`, or what `reads` makes of a body, at any time; in the place of what was
-        served there for this method. `tickets`: whose are good there; None: those of the site."""
+        served there for this method. `tickets`: whose are good there; None: those of the site. `steady`: that `reads`
+        makes the same of a body each time."""
         others = tuple(one for one in self._endpoints.get(path, ()) if one.method != method)
-        added = Endpoint(method, route, needs_ticket, reads, tickets=tickets or self.tickets)
+        added = Endpoint(method, route, needs_ticket, reads, steady, tickets=tickets or self.tickets)
         self._endpoints[path] = (*others, added)
 
     def timed(self, route: Route) -> Timed:
