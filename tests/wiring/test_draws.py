@@ -1,6 +1,7 @@
 """A draw from its campaign file to the last record: served over HTTP, exported, found, reconciled, closed."""
 
 import asyncio
+import io
 import json
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ from redrush.control.event import load_event, prepare_event
 from redrush.control.keys import receipt_keys
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.rush.instants import rfc3339
+from redrush.drill.draw_audit import SealedDraw, Told, audit_draw
 from redrush.errors import ConfigError
 from redrush.operate.campaigns import change_campaign
 from redrush.operate.data_dir_reports import export_grants, find_in_data_dir, reconcile_data_dir
@@ -176,11 +178,16 @@ async def test_the_example_is_what_init_writes_and_its_plays_are_granted_and_mis
     file = tmp_path / "draw.toml"
     file.write_text(opening_at(EXAMPLE.read_text(encoding="utf-8"), "now", datetime.now(UTC)), encoding="utf-8")
     async with running(tmp_path / "data", load_campaign_file(file)) as server:
-        outcomes = [(await _play(server, f"u{user}"))["outcome"] for user in range(10)]
-        for _ in range(4):
-            told = await _play(server, "u0")
-        assert (told["play"], told["outcome"]) == (5, "granted"), "the floor"
-    assert set(outcomes) <= {"granted", "missed"}
+        told = []
+        for user, play in [(f"u{number}", 1) for number in range(10)] + [("u0", play) for play in range(1, 6)]:
+            answer = await _play(server, user, {"play": play})
+            told.append(Told(user, play, system_clock().now_us(), answer.get("grant")))
+    assert told[-1].grant is not None, "the floor"
+    out = io.StringIO()
+    export_grants(DataDir(tmp_path / "data"), "jsonl", out)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    verdicts = audit_draw(told, rows, SealedDraw(tmp_path / "data", "draw"))
+    assert [one.name for one in verdicts if not one.holds] == [], verdicts
     assert (await asyncio.to_thread(reconcile_data_dir, DataDir(tmp_path / "data"))).ok
 
 

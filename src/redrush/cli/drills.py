@@ -10,7 +10,7 @@ from redrush.cli.shared_options import JsonOption, LanguageOption, show
 from redrush.errors import ConfigError
 from redrush.extras import require
 
-DRILLS_OF_KINDS: Final = {"group": "group-packets"}
+DRILLS_OF_KINDS: Final = {"draw": "draw", "group": "group-packets"}
 """Kinds whose demo is a drill: an event with people of that kind, and the verdicts of an auditor."""
 
 
@@ -62,7 +62,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     ] = None,
     stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="What people rush for: packets, or group (packets between people).")
+        str, typer.Option(metavar="KIND", help=f"What people rush for: {', '.join(('packets', *DRILLS_OF_KINDS))}.")
     ] = "packets",
     stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
     port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from redrush.drill.draw import draw_drill
 from redrush.drill.drill_report import DrillReport
 from redrush.drill.group_packets import group_packets
 from redrush.drill.hot_user import hot_user
@@ -44,6 +45,7 @@ DRILLS = (
     Drill("slow-clients", "do thousands who hardly use their connections cost the others anything?", slow_clients),
     Drill("hot-user", "does one user with a hundred requests a second cost the others anything?", hot_user),
     Drill("group-packets", "are many packets between people paid, shared and given back to the cent?", group_packets),
+    Drill("draw", "does every play come to what its sealed key says, and no prize beyond its stock?", draw_drill),
     Drill("faults", "what do people notice when processes of a deployment die or hang?", _faults),
 )  # fmt: skip
 
