@@ -100,6 +100,24 @@ def test_a_wrong_order_is_told_in_a_sentence(
     assert says in answer.err
 
 
+def test_check_asks_the_providers_and_says_how_long_it_takes(run: Run) -> None:
+    Path("c.toml").write_text(TEXT + '[payout]\nprovider = "files"\npolicy = "auto"\n', encoding="utf-8")
+    Path("p.toml").write_text('[[provider]]\nname = "files"\nkind = "csv"\ndirectory = "out"\n')
+    answer = run("check", "c.toml", "--payments", "p.toml")
+    assert answer.code == 0, answer.err
+    assert "provider files (csv): answers" in answer.out
+    assert "payouts: auto, by files; " in answer.out
+    Path("q.toml").write_text('[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "http://127.0.0.1:1"\n')
+    wrong = run("check", "c.toml", "--payments", "q.toml")
+    assert wrong.code == 2
+    assert "has no provider 'files'" in wrong.err
+    Path("r.toml").write_text(Path("q.toml").read_text().replace("bank", "files"))
+    silent = run("check", "c.toml", "--payments", "r.toml")
+    assert silent.code == 1
+    assert is_one_sentence(silent.err)
+    assert "provider files (sandbox): 127.0.0.1:1" in silent.err
+
+
 def test_every_difference_between_the_books_is_named(run: Run, numbers: dict[str, str]) -> None:
     book = SqliteBillBook.open_path(Path("event/payments.db"))
     ours = book.moved("bank", NOW_US, NOW_US + 1)

@@ -107,14 +107,23 @@ def _print_json(value: Any) -> None:
 
 
 @app.command()
-def check(file: FileArgument, as_json: JsonOption = False) -> None:
+def check(
+    file: FileArgument,
+    payments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Payments file: asks its providers, and moves nothing.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
     from redrush.config import is_deployment
-    from redrush.operate.checking import check_campaign, check_deployment
+    from redrush.operate.checking import check_campaign, check_deployment, check_payments
     from redrush.wiring.clock import system_clock
 
-    now_us = system_clock().now_us()
-    fields, lines = check_deployment(file) if is_deployment(file) else check_campaign(file, now_us)
+    now_us = system_clock().now_us
+    fields, lines = check_deployment(file) if is_deployment(file) else check_campaign(file, now_us())
+    if payments is not None:
+        fields["payments"], more = check_payments(file, payments, now_us)
+        lines += more
     show(fields, lines, as_json=as_json)
 
 
