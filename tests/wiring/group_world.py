@@ -35,7 +35,7 @@ class People:
     def __init__(self, directory: Path, embedded: Embedded, port: int) -> None:
         self.embedded = embedded
         self._data_dir = DataDir(directory)
-        self._port = port
+        self.port = port
         self._tickets: dict[str, str] = {}
 
     def ticket(self, user: str) -> str:
@@ -46,7 +46,7 @@ class People:
 
     async def ask(self, user: str, method: str, path: str, **fields: Any) -> Answer:
         body = json.dumps(fields).encode() if fields else b""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(request(method, f"/v1{path}", self.ticket(user), body, JSON if body else ()))
             received = b""
