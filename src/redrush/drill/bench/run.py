@@ -15,6 +15,7 @@ from redrush.drill.bench.measuring import Measured, Measurement, Setup
 from redrush.drill.bench.memory import MEMORY
 from redrush.drill.bench.open_loop import OPEN_LOOP
 from redrush.drill.bench.own_http import OWN_HTTP
+from redrush.drill.bench.packets import PACKETS
 from redrush.drill.bench.planner import PLANNER
 from redrush.drill.bench.registered import REGISTERED
 from redrush.drill.bench.report import Report
@@ -35,6 +36,7 @@ MEASUREMENTS = (
     RESTART,
     SPLITTING,
     SMALL_POTS,
+    PACKETS,
     REGISTERED,
     OPEN_LOOP,
     VALKEY_GRABS,
