@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from redrush.api.accounts import Accounts
 from redrush.control.data_dir import DataDir
 from redrush.control.switch_log import entries_of
+from redrush.operate.drafts import Drafts
 from redrush.processes.loopback import free_port
 from tests.browser.visitor import DESKTOP, PATIENCE_MS, PHONE
 from tests.console.console_world import PASSWORD, PEOPLE, QUICK, TEXT
@@ -29,7 +30,7 @@ VIOLATIONS: Final = """async () => {
 }"""
 PAGES: Final = (
     "/", "/wall", "/campaigns", "/steer", "/waiting", "/grants", "/audit", "/proof", "/fleet", "/story", "/people",
-    "/me",
+    "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
 )  # fmt: skip
 BOTH: Final = pytest.mark.parametrize(
     ("language", "size", "dark"), [("zh-CN", PHONE, True), ("en-GB", DESKTOP, False)], ids=["phone-zh", "desktop-en"]
@@ -49,6 +50,7 @@ class Console:
         accounts = Accounts(self.data_dir.accounts)
         for name, role in PEOPLE.items():
             accounts.add(name, role, QUICK.hash(PASSWORD), 0)
+        Drafts(self.data_dir).begin("first", "packets")
         self.start()
 
     def start(self) -> None:

@@ -128,9 +128,9 @@ async def with_server(directory: Path, text: str = TEXT) -> AsyncIterator[World]
     """Yield a console over a running server."""
     embedded = Embedded(parse_campaign(text, "c.toml"), DataDir(directory), Ports("127.0.0.1", 0, 0))
     ports = await embedded.start()
-    world = World(DataDir(directory), ports)
     try:
+        world = World(DataDir(directory), ports)
         yield world
-    finally:
         await world.desk.stop()
+    finally:
         await embedded.stop()

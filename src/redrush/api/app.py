@@ -19,7 +19,7 @@ from redrush.api.desk import Desk
 from redrush.api.door import Door
 from redrush.api.handlers import HANDLERS
 from redrush.api.passwords import TooManyLogins
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.hosts import Hosts
 from redrush.operate.switching import OperationRefused

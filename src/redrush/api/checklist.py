@@ -15,7 +15,7 @@ from redrush.api.access import Actor
 from redrush.api.diary import Diary
 from redrush.api.event_link import EventLink, Links
 from redrush.api.live import Live
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.control.durable_file import write_durably
 from redrush.control.event import Event, load_event
 from redrush.control.json_file import load_json
@@ -138,8 +138,8 @@ class Checklists:
             stock = await link.get("/v1/stock")
         except RedrushError as fault:
             return [Item(name="server", ok=False, found=str(fault))]
-        row = next((one for one in stock["rounds"] if one["round"] == round_id), None)
-        known = row is not None and row["known"]
+        rows = [one for one in stock["rounds"] if one["round"] == round_id]
+        known = bool(rows) and all(one["known"] for one in rows)
         items = [
             Item(name="server", ok=True, found="the control port answers"),
             Item(name="stores", ok=known, found="every store answers" if known else "a store does not answer"),

@@ -16,8 +16,10 @@ from redrush.api.drafting import Drafting
 from redrush.api.event_link import Links
 from redrush.api.live import Live
 from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
+from redrush.api.payouts import Payouts
+from redrush.api.seals import Refused
 from redrush.api.sessions import Sessions, Tries
-from redrush.api.steering import Refused, Steering
+from redrush.api.steering import Steering
 from redrush.control.campaigns import Noted
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339_s
@@ -69,6 +71,7 @@ class Desk:
         self.passwords = Passwords()
         self.diary = Diary(data_dir.root / "console.jsonl", now_us)
         self.steering = Steering(self.links, data_dir.root / "console-proposals.json", self.diary, self.now_s)
+        self.payouts = Payouts(data_dir, self.diary, now_us)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.live = Live(self.links, now_us, self.steering.glass)
         self.checklists = Checklists(

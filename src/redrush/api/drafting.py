@@ -9,7 +9,8 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.diary import Diary
-from redrush.api.steering import IN_THE_CONSOLE, Refused
+from redrush.api.seals import Refused
+from redrush.api.steering import IN_THE_CONSOLE
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.operate.campaigns import Amended, add_campaign, change_campaign, end_campaign, list_campaigns

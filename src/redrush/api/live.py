@@ -208,7 +208,7 @@ class Live:
             stock = await self._links.of(listed["campaign"]).get("/v1/stock")
             rounds, away = stock["rounds"], None
         except RedrushError as fault:
-            rounds, away = [{**one, "known": False} for one in listed["rounds"]], str(fault)
+            rounds, away = [{**one, "pot": one["round"], "known": False} for one in listed["rounds"]], str(fault)
         # A process with one campaign does not say which; of several, the first may be without its name too.
         names = {listed["campaign"], None} if is_first else {listed["campaign"]}
         return Campaign(

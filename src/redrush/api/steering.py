@@ -6,11 +6,7 @@ Switches that are protected need a second person, whom any change of the proposa
 may go ahead with a reason, which everybody is shown.
 """
 
-import base64
-import binascii
 import fnmatch
-import hashlib
-import hmac
 import secrets
 from collections.abc import Callable
 from enum import StrEnum
@@ -23,6 +19,7 @@ from redrush.api.access import Actor
 from redrush.api.accounts import Role
 from redrush.api.diary import Diary
 from redrush.api.event_link import Links
+from redrush.api.seals import Refused, Seals
 from redrush.control.durable_file import write_durably
 from redrush.control.event import load_campaign
 from redrush.control.json_file import load_json
@@ -74,14 +71,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
                 return ApplyPlaybook(self.name, why)
             case Verb.UNDO:
                 return UndoPlaybook(self.name, why)
-
-
-class Refused(Exception):
-    """Something that is not done, with the status that says why."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
 
 
 class Previewed(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +144,7 @@ class Steering:
         self._path = path
         self._diary = diary
         self._now_s = now_s
-        self._key = secrets.token_bytes(32)
+        self._seals = Seals()
         self._file = load_json(path, _File, _File(), "a list of proposals")
 
     # -- a second look
@@ -171,7 +160,7 @@ class Steering:
             version=version,
             changes=told["changes"],
             kept=told["kept"],
-            token=self._token(_Seen(actor.name, asked, version, self._now_s() + SEEN_MAX_S)),
+            token=self._seals.seal(_Seen(actor.name, asked, version, self._now_s() + SEEN_MAX_S)),
             type_name=self._to_type(asked, told["changes"]),
             needs_approval=self.is_protected(changed or [asked.name]),
             live=told["live"],
@@ -367,22 +356,8 @@ class Steering:
                 return of_round or load_campaign(self._links.of(asked.campaign).data_dir).id
         return None
 
-    # -- tokens
-
-    def _token(self, seen: _Seen) -> str:
-        body = msgspec.json.encode(seen)
-        signed = hmac.digest(self._key, body, hashlib.sha256) + body
-        return base64.urlsafe_b64encode(signed).decode("ascii")
-
     def _seen(self, actor: Actor, token: str) -> _Seen:
-        try:
-            signed = base64.urlsafe_b64decode(token.encode("ascii"))
-        except (binascii.Error, UnicodeEncodeError, ValueError):
-            signed = b""
-        mac, body = signed[:32], signed[32:]
-        if not body or not hmac.compare_digest(mac, hmac.digest(self._key, body, hashlib.sha256)):
-            raise Refused(409, "this was not seen here, or the console was started again since; look again")
-        seen = msgspec.json.decode(body, type=_Seen)
+        seen = self._seals.opened(token, _Seen)
         if seen.who != actor.name or seen.expires_s <= self._now_s():
             raise Refused(409, "this was seen too long ago, or by somebody else; look again")
         return seen

@@ -1,4 +1,4 @@
-"""The stock of each round, as an equation that adds up: for the console, from the stores themselves.
+"""The stock of each pot, as an equation that adds up: for the console, from the stores themselves.
 
     own slots + joined = granted + in play + moved on + returned + on their way
 
@@ -31,7 +31,7 @@ class StockApi:
         stores: Callable[[], Mapping[str, Store]],
         sets_of: Callable[[str], Sequence[str]],
     ) -> None:
-        """`sets_of` says over which sets a round is divided."""
+        """`sets_of` says over which sets a pot is divided."""
         self._campaign = campaign
         self._stores = stores
         self._sets_of = sets_of
@@ -63,19 +63,21 @@ class StockApi:
         of_sets = dict(zip(stores, found, strict=True))
         moves = [told[0] for told in of_sets.values() if told is not None]
         rows = []
-        for round_ in self._campaign().rounds:
-            told = [of_sets.get(set_id) for set_id in self._sets_of(round_.id)]
-            states = [one[1].get(round_.id) for one in told if one is not None]
-            whole = all(one is not None for one in of_sets.values())
-            row = {
-                "round": round_.id,
-                "kind": str(round_.kind),
-                "opens_at": rfc3339(round_.opens_us),
-                "closes_at": rfc3339(round_.closes_us),
-                "slots": round_.slots.count,
+        whole = all(one is not None for one in of_sets.values())
+        for pot in self._campaign().pots:
+            told = [of_sets.get(set_id) for set_id in self._sets_of(pot.id)]
+            states = [one[1].get(pot.id) for one in told if one is not None]
+            row: dict[str, Any] = {
+                "round": pot.round.id,
+                "pot": pot.id,
+                "prize": pot.prize,
+                "kind": str(pot.round.kind),
+                "opens_at": rfc3339(pot.opens_us),
+                "closes_at": rfc3339(pot.closes_us),
+                "slots": pot.slots.count,
                 "known": whole,
             }
-            rows.append(row | _equation(round_.slots.count, round_.id, [one for one in states if one], moves))
+            rows.append(row | _equation(pot.slots.count, pot.id, [one for one in states if one], moves))
         return rows
 
     async def _look_at(self, set_id: str, store: Store) -> tuple[Transfers, dict[str, PotState]] | None:
@@ -83,10 +85,10 @@ class StockApi:
         states: dict[str, PotState] = {}
         try:
             async with asyncio.timeout(ANSWER_MAX_S):
-                for round_ in self._campaign().rounds:
-                    if set_id in self._sets_of(round_.id):
+                for pot in self._campaign().pots:
+                    if set_id in self._sets_of(pot.id):
                         try:
-                            states[round_.id] = await store.state(round_.id)
+                            states[pot.id] = await store.state(pot.id)
                         except KeyError:
                             continue  # not open yet: all of it is in play
                 return await store.transfers(), states

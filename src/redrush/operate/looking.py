@@ -75,7 +75,7 @@ class Lookup:
 
     def pots(self) -> list[str]:
         """Return the names of the campaign's pots, in order."""
-        return [pot.id for pot in self._campaign.rounds]
+        return [pot.id for pot in self._campaign.pots]
 
     def story(self, user: str) -> Story:
         """Return what became of a user. RedrushError if the records do not answer in time."""

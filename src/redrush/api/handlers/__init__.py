@@ -7,10 +7,11 @@ from typing import Final
 
 from redrush.api.handlers.drafting import DRAFTING
 from redrush.api.handlers.oneself import ONESELF
+from redrush.api.handlers.paying import PAYING
 from redrush.api.handlers.people import PEOPLE
 from redrush.api.handlers.proving import PROVING
 from redrush.api.handlers.steering import STEERING
 from redrush.api.handlers.watching import WATCHING
 
-HANDLERS: Final = (*ONESELF, *WATCHING, *STEERING, *DRAFTING, *PROVING, *PEOPLE)
+HANDLERS: Final = (*ONESELF, *WATCHING, *STEERING, *DRAFTING, *PAYING, *PROVING, *PEOPLE)
 """Every operation of the admin API."""

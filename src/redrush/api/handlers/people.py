@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import ADMIN, VIEWER, AnyRequest, Name, TheDesk, actor_of
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.core.rush.instants import rfc3339_s
 
 

@@ -8,7 +8,7 @@ from litestar.params import QueryParameter
 
 from redrush.api.desk import masked
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, TheDesk, actor_of
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.core.identity.user_ids import normalised
 from redrush.operate.looking import GrantTold, Story
 from redrush.ports.grant_pages import PAGE_MAX

@@ -8,7 +8,7 @@ from litestar.response import Stream
 
 from redrush.api.handlers.asking import VIEWER, TheDesk
 from redrush.api.live import Snapshot
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 
 STREAMS_MAX: Final = 32
 """Pages that look at once, over everybody."""

@@ -8,6 +8,7 @@ from litestar.static_files import create_static_files_router
 from redrush.api.access import OPEN
 from redrush.console.pages.drafting import DRAFTING
 from redrush.console.pages.own import OWN
+from redrush.console.pages.paying import PAYING
 from redrush.console.pages.people import PEOPLE
 from redrush.console.pages.proving import PROVING
 from redrush.console.pages.rendering import FAULTS, STATIC_DIR
@@ -17,7 +18,7 @@ from redrush.console.pages.watching import WATCHING
 PAGES: Final = (
     Router(
         "/",
-        route_handlers=[*OWN, *WATCHING, *STEERING, *DRAFTING, *PROVING, *PEOPLE],
+        route_handlers=[*OWN, *WATCHING, *STEERING, *DRAFTING, *PAYING, *PROVING, *PEOPLE],
         exception_handlers=FAULTS,
         include_in_schema=False,
     ),

@@ -10,7 +10,7 @@ from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.watching import campaigns
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 from redrush.errors import RedrushError

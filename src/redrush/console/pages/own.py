@@ -13,7 +13,7 @@ from redrush.api.handlers.asking import CookieName, Secure, TheDesk, actor_of
 from redrush.api.handlers.oneself import session_cookie
 from redrush.api.handlers.people import NewKey, keys
 from redrush.api.passwords import TooManyLogins
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.api.totp import address_of, new_secret
 from redrush.console.pages.rendering import LANGUAGE_COOKIE, THEME_COOKIE, AnyRequest, Page, cookie_of, go_to, render
 

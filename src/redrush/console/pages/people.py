@@ -12,7 +12,7 @@ from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.people import end_session, keys, sessions
 from redrush.api.handlers.people import people as listed
-from redrush.api.steering import Refused
+from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 

@@ -11,7 +11,8 @@ from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.steering import decide, playbooks, switches
-from redrush.api.steering import Asked, Refused, State, Verb
+from redrush.api.seals import Refused
+from redrush.api.steering import Asked, State, Verb
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 

@@ -178,7 +178,7 @@ function show({ now, marks: latest, glass }) {
   document.getElementById("tile-problems")?.classList.toggle("bad", (now.figures.problems ?? 0) > 0);
   let known = true;
   for (const campaign of now.campaigns) {
-    for (const round of campaign.rounds) known = showRound(`${campaign.id}/${round.round}`, round) && known;
+    for (const round of campaign.rounds) known = showRound(`${campaign.id}/${round.pot}`, round) && known;
   }
   if (!known && !now.away) location.reload(); // a campaign or a round came: the page is made anew
   const seen = new Set(marks.map((mark) => mark.version));

@@ -1,0 +1,162 @@
+"""What winners are paid, for people: a page at a time, and orders about some of them.
+
+An order about many is bound to how many there were when it was looked at: if there are more or fewer, nothing is done.
+Nothing is ever paid twice, whatever is ordered (`redrush.operate.paying`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import msgspec
+
+from redrush.api.access import Actor
+from redrush.api.diary import Diary
+from redrush.api.seals import Refused, Seals
+from redrush.control.data_dir import DataDir
+from redrush.errors import RedrushError
+from redrush.operate import paying
+from redrush.operate.paying import Shown
+from redrush.ports.bill_book import BillBook, BillState, KeptBill
+
+_Result = TypeVar("_Result")
+
+AT_ONCE_MAX: Final = 1_000
+"""Payouts of one order; a provider is asked no faster for more."""
+SEEN_MAX_S: Final = 300
+
+
+class Verb(StrEnum):
+    """What is ordered."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order about payouts: those of these numbers, or all in a state."""
+
+    verb: Verb
+    numbers: tuple[str, ...] = ()
+    state: BillState | None = None
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """How many an order is about now, and the token that confirms it."""
+
+    wanted: Wanted
+    count: int
+    first: list[Shown]
+    token: str
+
+
+class PayoutPage(msgspec.Struct, frozen=True):
+    """Some payouts, and the place to go on from; none: there are no more."""
+
+    payouts: list[Shown]
+    next: int | None
+
+
+class Ordered(msgspec.Struct, frozen=True):
+    """What became of an order."""
+
+    done: list[Shown]
+    refused: list[str]
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    who: str
+    wanted: Wanted
+    count: int
+    expires_s: int
+
+
+class Payouts:
+    """See the module."""
+
+    def __init__(self, data_dir: DataDir, diary: Diary, now_us: Callable[[], int]) -> None:
+        self._data_dir = data_dir
+        self._diary = diary
+        self._now_us = now_us
+        self._seals = Seals()
+
+    @property
+    def there_are(self) -> bool:
+        """Whether this event pays anybody."""
+        return self._data_dir.payments.exists()
+
+    async def page(self, state: BillState | None, user: str | None, after: int, limit: int) -> PayoutPage:
+        """Return up to `limit` payouts after a place. ConfigError where nobody is paid."""
+
+        def listed(book: BillBook) -> PayoutPage:
+            states = [] if state is None else [state]
+            found = book.listed(kind="payout", states=states, user=user, after=after, limit=limit + 1)
+            shown = [Shown.of(bill) for bill in found[:limit]]
+            return PayoutPage(shown, found[limit - 1].id if len(found) > limit else None)
+
+        return await self._in_book(listed)
+
+    async def count(self, actor: Actor, wanted: Wanted) -> Counted:
+        """Return how many an order would be about. Refused for none, or too many."""
+        found = await self._in_book(lambda book: self._found(book, wanted))
+        if not found:
+            raise Refused(409, "there is no such payout now, so there is nothing to do")
+        seen = _Seen(actor.name, wanted, len(found), self._now_us() // 1_000_000 + SEEN_MAX_S)
+        return Counted(
+            wanted=wanted,
+            count=len(found),
+            first=[Shown.of(bill) for bill in found[:10]],
+            token=self._seals.seal(seen),
+        )
+
+    async def order(self, actor: Actor, token: str, why: str) -> Ordered:
+        """Do what was counted. Refused if there are more or fewer now, or it was somebody else's to do."""
+        seen = self._seals.opened(token, _Seen)
+        if seen.who != actor.name or seen.expires_s <= self._now_us() // 1_000_000:
+            raise Refused(409, "this was counted too long ago, or by somebody else; count again")
+        if seen.wanted.verb is Verb.HOLD and not why.strip():
+            raise Refused(400, "say why they shall wait, for whoever looks into it later")
+
+        def done(book: BillBook) -> Ordered:
+            found = self._found(book, seen.wanted)
+            if len(found) != seen.count:
+                raise Refused(409, f"there are {len(found)} now, not {seen.count}, so nothing was done; count again")
+            about = f"{seen.count} payouts: {seen.wanted.verb} {seen.wanted.state or ' '.join(seen.wanted.numbers)}"
+            self._diary.note(actor.name, "payouts", about, why, actor.address)
+            ordered = Ordered([], [])
+            for bill in found:
+                try:
+                    ordered.done.append(Shown.of(self._one(book, bill, seen.wanted.verb, why)))
+                except RedrushError as fault:
+                    ordered.refused.append(str(fault))
+            return ordered
+
+        return await self._in_book(done)
+
+    def _one(self, book: BillBook, bill: KeptBill, verb: Verb, why: str) -> KeptBill:
+        match verb:
+            case Verb.RETRY:
+                return paying.retry(book, bill, self._now_us())
+            case Verb.HOLD:
+                return paying.hold(book, bill, why, self._now_us())
+            case Verb.RELEASE:
+                return paying.release(book, bill, self._now_us())
+
+    def _found(self, book: BillBook, wanted: Wanted) -> list[KeptBill]:
+        if wanted.numbers:
+            return paying.named(book, wanted.numbers[:AT_ONCE_MAX])
+        if wanted.state is None:
+            raise Refused(400, "say which payouts: their numbers, or a state")
+        found = book.listed(kind="payout", states=[wanted.state], user=None, after=0, limit=AT_ONCE_MAX + 1)
+        if len(found) > AT_ONCE_MAX:
+            raise Refused(409, f"there are more than {AT_ONCE_MAX}; `redrush payout` orders about any number")
+        return list(found)
+
+    async def _in_book(self, work: Callable[[BillBook], _Result]) -> _Result:
+        def worked() -> _Result:
+            with paying.book_of(self._data_dir) as book:
+                return work(book)
+
+        return await asyncio.to_thread(worked)

@@ -1,0 +1,157 @@
+"""What the console proves: grants and their stories, tables that are safe, payouts, and a live view for many."""
+
+import asyncio
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Final
+
+from redrush.console.pages.proving import cell
+from redrush.control.issuing import plan_tickets
+from redrush.ports.bill_book import NewBill
+from redrush.records.sqlite.bills import SqliteBillBook
+from tests.console.console_world import FAR_S, World, get, post, with_server, without_server
+from tests.gate.world import request
+
+NOW_US: Final = 1_000_000_000_000
+
+
+async def win(world: World, *users: str) -> None:
+    """Let these users win, and wait until it is recorded."""
+    for user in users:
+        ticket = next(plan_tickets(world.data_dir, [user], None, "2h", FAR_S).lines()).split("\t")[1]
+        answer = await world.ask(request("POST", "/v1/rounds/r1/grab", ticket))
+        assert answer.json["outcome"] == "granted"
+    async with asyncio.timeout(10):
+        while len((await world.desk.look_up(None, lambda found: found.page(["r1"], "", 200)))[0]) < len(users):
+            await asyncio.sleep(0.02)
+
+
+async def test_grants_are_paged_by_key_and_masked_for_viewers(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        users = [f"user-{number:03}" for number in range(7)]
+        await win(world, *users)
+        seen: list[str] = []
+        place: str | None = ""
+        while place is not None:
+            page = await get(olga, f"/grants?limit=3&after={place}")
+            assert len(page["grants"]) <= 3
+            seen += [one["user"] for one in page["grants"]]
+            place = page["next"]
+        assert sorted(seen) == users
+        masked = {one["user"] for one in (await get(vera, "/grants"))["grants"]}
+        assert all("…" in user and len(user) < 7 for user in masked)
+        assert "user-003" not in (await vera.get("/grants")).text
+
+
+async def test_a_story_goes_from_claim_to_ledger_and_that_somebody_read_it_is_noted(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await win(world, "ann")
+        story = await get(olga, "/story?user=ann")
+        (grant,) = story["grants"]
+        assert [step["what"] for step in story["steps"]] == ["granted", "posted"]
+        assert story["steps"][1]["raw"]["id"] == f"grant:{grant['grant']}"
+        assert story["receipts"][grant["grant"]].startswith("rr1~")
+        assert (await get(olga, f"/story?grant={grant['grant']}"))["user"] == "ann"
+        await get(olga, "/story?grant=c-r1-999", 404)
+        journal = await get(olga, "/journal?user=ann")
+        assert journal["grants"][0]["receipt"] == story["receipts"][grant["grant"]]
+        noted = [(line.who, line.what, line.about) for line in world.desk.diary.lines()]
+        assert noted.count(("olga", "read story", "ann")) == 2
+        assert ("olga", "read story", "ann in the journal") in noted
+
+
+async def test_the_stock_adds_up_and_rates_are_of_what_happened(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("vera") as vera:
+        await world.desk.live.look()
+        await win(world, "ann", "bob", "carl")
+        await asyncio.sleep(0.45)  # the stores are asked no more often
+        await world.desk.live.look()
+        snapshot = await get(vera, "/live")
+        rows = {row["pot"]: row for row in snapshot["campaigns"][0]["rounds"]}
+        assert {pot: row["granted"] for pot, row in rows.items()} == {"r1": 3, "r2": 0}
+        for row in rows.values():
+            parts = ("granted", "in_play", "moved", "returned", "on_the_way")
+            assert row["slots"] + row["joined"] == sum(row[part] for part in parts)
+        assert rows["r1"]["outcomes"]["granted"] == 3
+        assert rows["r1"]["grants_s"] > 0
+        assert snapshot["figures"]["p99_ms"] > 0
+        assert snapshot["away"] is None
+
+
+async def test_an_event_that_is_away_is_told_and_comes_back(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("vera") as vera:
+        snapshot = await get(vera, "/live")
+        assert "without a control port" in snapshot["away"]
+        assert (await vera.get("/")).status_code == 200
+
+
+async def test_everybody_gets_the_same_bytes_and_who_leaves_is_forgotten(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world:
+        live = world.desk.live
+        await live.look()
+        streams = [live.stream() for _ in range(20)]
+        first = [await anext(one) for one in streams]
+        assert len(set(first)) == 1
+        assert live.streams == 20
+        following = [asyncio.ensure_future(anext(one)) for one in streams]
+        await asyncio.sleep(0)
+        await live.look()
+        bodies = await asyncio.gather(*following)
+        assert all(one is bodies[0] for one in bodies), "one snapshot, made once"
+        assert json.loads(bodies[0].partition(b"data: ")[2])["now"]["id"] == live.latest.id  # type: ignore[union-attr]
+        for one in streams:
+            await one.aclose()  # type: ignore[attr-defined]
+        assert live.streams == 0
+
+
+async def test_a_table_for_a_spreadsheet_has_no_formula(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await win(world, "=1+1", "@sum", "plain")
+        answer = await olga.get("/grants.csv")
+        assert answer.content.startswith(b"\xef\xbb\xbf")
+        rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+        assert sorted(row["user"] for row in rows) == ["'=1+1", "'@sum", "plain"]
+    for text in ("=1", "+1", "-1", "@x", "\t=1", " =1"):
+        assert cell(text).lstrip('"').startswith("'")
+    assert cell('a"b,c') == '"a""b,c"'
+
+
+async def test_an_order_about_payouts_is_bound_to_how_many_there_were(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        assert "--payments" in (await olga.get("/payouts")).text
+        book = SqliteBillBook.open_path(world.data_dir.payments)
+        book.make([payout("g1", "ann"), payout("g2", "bobby-tables")], NOW_US)
+        counted = await post(olga, "/payouts/count", verb="hold", state="new")
+        assert counted["count"] == 2
+        book.make([payout("g3", "carl")], NOW_US)
+        refused = await post(olga, "/payouts", 409, token=counted["token"], why="look")
+        assert "not 2" in refused["detail"]
+        assert {one.state for one in book.listed()} == {"new"}
+        counted = await post(olga, "/payouts/count", verb="hold", state="new")
+        await post(olga, "/payouts", 400, token=counted["token"])
+        done = await post(olga, "/payouts", token=counted["token"], why="look into it")
+        assert [one["state"] for one in done["done"]] == ["held"] * 3
+        await post(vera, "/payouts/count", 403, verb="release", state="held")
+        assert "bobby-tables" not in (await vera.get("/payouts")).text
+        assert "bobby-tables" in (await olga.get("/payouts")).text
+        book.close()
+
+
+def payout(source: str, user: str) -> NewBill:
+    return NewBill(
+        kind="payout", source=source, campaign="c", user=user, provider="bank", currency="CNY",
+        amount_minor=100, subject="s", to=user,
+    )  # fmt: skip
+
+
+async def test_a_reconciliation_is_begun_and_told(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await win(world, "ann")
+        assert (await post(olga, "/reconciliation", 202))["running"]
+        async with asyncio.timeout(15):
+            while (found := await get(olga, "/reconciliation"))["running"]:
+                await asyncio.sleep(0.05)
+        assert found["report"]["ok"]
+        assert found["report"]["grants"] == 1
