@@ -289,6 +289,17 @@ def test_the_end_of_a_hold_that_is_not_recorded_is_refused_with_its_whole_batch(
     assert everything(records) == before
 
 
+def test_holds_are_found_by_their_deadline_until_they_end(records: Records) -> None:
+    holds = [Grant("p1", f"u{slot}", slot, "x" * slot, slot + 1, 5_000 - slot) for slot in range(4)]
+    records.apply([scattered(1, *holds, Grant("p2", "ann", 0))])
+    assert records.holds_due("c", 4_996, 0, 10) == []
+    assert records.holds_due("c", 4_999, 0, 10) == [holds[3], holds[2], holds[1]]
+    assert records.holds_due("c", 9_999, 1, 2) == [holds[2], holds[1]]
+    assert records.holds_due("other", 9_999, 0, 10) == []
+    records.apply([confirmed(2, holds[3]), released(3, holds[1])])
+    assert records.holds_due("c", 9_999, 0, 10) == [holds[2], holds[0]]
+
+
 def moneyless_run(seq: int, first_slot: int, users: Sequence[str], holds: Sequence[str | None]) -> GrantRun:
     return GrantRun(
         seq=seq,

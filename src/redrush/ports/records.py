@@ -23,7 +23,7 @@ from redrush.core.money.ledger import GrantRule, Posting
 from redrush.core.rush.campaign import RETURNED_POT
 from redrush.errors import RedrushError
 from redrush.ports.examined import Examinable
-from redrush.ports.store import Confirmed, Given, Offered, Opened, Released, Scattered, Taken
+from redrush.ports.store import Confirmed, Given, Grant, Offered, Opened, Released, Scattered, Taken
 
 
 class RecordsFailed(RedrushError):
@@ -197,6 +197,10 @@ class Records(Protocol):
 
     def grants_of(self, user: str) -> list[RecordedGrant]:
         """Return the user's grants of all campaigns, by campaign and slot."""
+
+    def holds_due(self, campaign: str, until_us: int, skip: int, limit: int) -> list[Grant]:
+        """Return the campaign's holds, as far as they are recorded, whose deadline is over by then: `limit` of them
+        after the first `skip`, the earliest first. Those that were confirmed or released are none any more."""
 
     def balance(self, campaign: str, account: str) -> Balance:
         """Return the account's balance in the campaign's books; an account that nothing was posted to has zeros."""

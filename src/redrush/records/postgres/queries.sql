@@ -110,6 +110,13 @@ SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us,
  WHERE grants."user" = %(user)s
  ORDER BY campaign, slot, pot;
 
+-- name: holds_due
+SELECT pots.name, grants."user", grants.slot, grants.request, grants.number, grants.until_us
+  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE grants.until_us <= %(until_us)s AND campaigns.id = %(campaign)s
+ ORDER BY grants.until_us, grants.pot, grants.slot
+ LIMIT %(limit)s OFFSET %(skip)s;
+
 -- name: balance
 -- Grants are looked up by their pots' rules, not through the view, so that a user's balance is one look-up.
 WITH ours AS (SELECT campaign FROM campaigns WHERE id = %(campaign)s)

@@ -15,6 +15,8 @@ default, and a server without fsync is refused: when `apply` has returned, the l
 
 The Protocol blocks and is called from a thread, so this is psycopg and not asyncpg, which would need an event loop
 there.
+
+Long, because every read and write of the records is a few lines over one statement, and they share its transaction.
 """
 
 from collections import Counter
@@ -42,7 +44,7 @@ from redrush.ports.records import (
     ends_of,
     unposted_of,
 )
-from redrush.ports.store import Confirmed, Granted, History, Known, LogRecord, Released
+from redrush.ports.store import Confirmed, Grant, Granted, History, Known, LogRecord, Released
 from redrush.records.postgres.copying import grant_lines, lines_with_holds, scattered_lines
 from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
 from redrush.records.postgres.migrations import Tell, migrate
@@ -215,6 +217,12 @@ class PostgresRecords:
         """See the port."""
         with self._reader.transaction() as cursor:
             return [RecordedGrant(*row) for row in cursor.execute(self._statement("grants_of"), {"user": user})]
+
+    def holds_due(self, campaign: str, until_us: int, skip: int, limit: int) -> list[Grant]:
+        """See the port."""
+        asked = {"campaign": campaign, "until_us": until_us, "skip": skip, "limit": limit}
+        with self._reader.transaction() as cursor:
+            return [Grant(*row) for row in cursor.execute(self._statement("holds_due"), asked)]
 
     def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""

@@ -150,6 +150,13 @@ SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us,
  WHERE grants."user" = :user
  ORDER BY campaign, slot, pot;
 
+-- name: holds_due
+SELECT pots.name, grants."user", grants.slot, grants.request, grants.number, grants.until_us
+  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE grants.until_us <= :until_us AND campaigns.id = :campaign
+ ORDER BY grants.until_us, grants.pot, grants.slot
+ LIMIT :limit OFFSET :skip;
+
 -- name: balance
 SELECT debits_minor, credits_minor
   FROM accounts JOIN campaigns USING (campaign)

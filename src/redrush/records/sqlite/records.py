@@ -40,7 +40,7 @@ from redrush.ports.records import (
     ends_of,
     unposted_of,
 )
-from redrush.ports.store import Confirmed, Granted, Released
+from redrush.ports.store import Confirmed, Grant, Granted, Released
 from redrush.records.sqlite.examining import ExaminedFile
 from redrush.records.sqlite.file import BUSY_WAIT_MS, PACKAGE, failures, open_file, set_aside, transaction
 from redrush.records.sqlite.migrations import Tell
@@ -141,6 +141,12 @@ class SqliteRecords:
         """See the port."""
         with self._read_lock, failures(self._path):
             return [RecordedGrant(*row) for row in self._reader.execute(self._sql["grants_of"], {"user": user})]
+
+    def holds_due(self, campaign: str, until_us: int, skip: int, limit: int) -> list[Grant]:
+        """See the port."""
+        asked = {"campaign": campaign, "until_us": until_us, "skip": skip, "limit": limit}
+        with self._read_lock, failures(self._path):
+            return [Grant(*row) for row in self._reader.execute(self._sql["holds_due"], asked)]
 
     def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""
