@@ -25,8 +25,10 @@ from redrush.control.user_list import eligible_of
 from redrush.core.rush.campaign import Kind, Leftover, Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.rush.draw import DrawTerms, Floor, PrizeKind
+from redrush.core.rush.holding import table_of
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.line import LineTerms, Order
+from redrush.core.rush.sale import SaleTerms
 from redrush.core.rush.share import ShareTerms
 from redrush.core.sets.address import Address
 from redrush.gate.assembly import build_gate
@@ -171,6 +173,27 @@ provider = "bank"
 policy = "threshold"
 threshold = "40"
 approve = true
+[[round]]
+id = "seats"
+opens = 2031-02-05T04:05:06Z
+lasts = "90s"
+kind = "sale"
+price = "49"
+units = 9
+hold = "46s"
+return_every = "4s"
+limit_per_user = 3
+admit_first = 33
+secret_url = true
+pay = "bank"
+shop = "store"
+[[round]]
+id = "listed"
+opens = 2031-02-05T04:05:06Z
+lasts = "90s"
+kind = "sale"
+price = "49"
+items = "seats.csv"
 [[playbook]]
 name = "calm"
 settings = { "sampling.non_core" = 0.5 }
@@ -209,6 +232,26 @@ class Served(msgspec.Struct):
         """That of the second round; one without prizes where there is none."""
         rounds = self.event.campaign.rounds[1:]
         return (rounds[0].draw if rounds else None) or DrawTerms(prizes=())
+
+    def _of(self, round_id: str) -> Round | None:
+        return self.event.campaign.round(round_id)
+
+    @property
+    def sale(self) -> SaleTerms:
+        """That of the third round; another one where there is none."""
+        seats = self._of("seats")
+        return (seats and seats.sale) or SaleTerms(price_minor=1, hold_us=1, return_every_us=1)
+
+    @property
+    def units(self) -> int:
+        seats = self._of("seats")
+        return 0 if seats is None else seats.slots.count
+
+    @property
+    def items(self) -> tuple[str | None, ...]:
+        """What the slots of the fourth round hold."""
+        listed = self._of("listed")
+        return () if listed is None else tuple(table_of(self.event.amounts).texts(listed.slots) or ())
 
 
 def _listed(served: Served) -> bool:
@@ -299,6 +342,16 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
         [("lamp", PrizeKind.GOODS, 40, (3, 4))],
     ),
     "round.floor": (lambda s: s.draw.floor, Floor(2, "lamp")),
+    "round.price": (lambda s: s.sale.price_minor, 49),
+    "round.units": (lambda s: s.units, 9),
+    "round.items": (lambda s: s.items, ("item:A-1", "item:B-2")),
+    "round.hold": (lambda s: s.sale.hold_us, 46_000_000),
+    "round.return_every": (lambda s: s.sale.return_every_us, 4_000_000),
+    "round.limit_per_user": (lambda s: s.sale.limit_per_user, 3),
+    "round.admit_first": (lambda s: s.sale.admit_first, 33),
+    "round.secret_url": (lambda s: s.sale.secret_url, True),
+    "round.pay": (lambda s: s.sale.pay, "bank"),
+    "round.shop": (lambda s: s.sale.shop, "store"),
     "gate.connections_max": (lambda s: s.limits.connections_max, 77),
     "gate.parked_max": (lambda s: s.limits.parked_max, 88),
     "gate.origins": (lambda s: s.limits.origins, ("https://page.example",)),
@@ -473,6 +526,7 @@ FORMS = {"serve": _serve, "seal": _seal, "stack": _stack}
 async def test_every_key_reaches_its_place(form: str, tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("ann\ncarl\n")
     (tmp_path / "blocked.txt").write_text("carl\n")
+    (tmp_path / "seats.csv").write_text("A-1\nB-2\n")
     (tmp_path / "picture.svg").write_text("<svg/>")
     found = {}
     for name, text in (("plain", PLAIN), ("other", OTHER)):

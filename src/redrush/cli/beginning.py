@@ -21,6 +21,7 @@ SAMPLES: Final = {
     "draw": "sample_draw.toml",
     "group": "sample_group.toml",
     "line": "sample_line.toml",
+    "sale": "sample_sale.toml",
 }
 """The sample of each kind of campaign."""
 

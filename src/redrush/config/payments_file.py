@@ -8,6 +8,12 @@ name = "sandbox"                     # as in the campaign's [payout], sale or gr
 kind = "sandbox"
 url = "http://127.0.0.1:9400"
 calls_per_second = 100               # what the contract with it allows
+
+[[provider]]
+name = "store"                       # a shop's order system, which is told what was sold (Standard Webhooks)
+kind = "webhook"
+url = "https://shop.example/orders"
+secret = { file = "shop.key" }       # whsec_…
 """
 
 from pathlib import Path
@@ -20,7 +26,7 @@ from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
 
-KINDS: Final = ("sandbox", "wechat", "csv")
+KINDS: Final = ("sandbox", "wechat", "csv", "webhook")
 PROVIDERS_MAX: Final = 32
 CALLS_PER_S_MAX: Final = 100_000.0
 
@@ -77,11 +83,13 @@ _OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception")
 _SECRETS: Final = ("secret", "key", "api_key")
 _NEEDED: Final = {
     "sandbox": ("url",),
+    "webhook": ("url", "secret"),
     "wechat": ("appid", "mchid", "serial", "key", "api_key", "public_keys", "notify", "scene", "reports"),
     "csv": ("directory",),
 }
 _TAKEN: Final = {
     "sandbox": {"url", "secret"},
+    "webhook": {"url", "secret"},
     "wechat": {*_NEEDED["wechat"], "url", "perception"},
     "csv": {"directory"},
 }

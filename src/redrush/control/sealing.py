@@ -224,6 +224,8 @@ def amounts_of_round(spec: RoundSpec, seed: bytes) -> "npt.NDArray[np.int64]":
             np.array([prize.each_minor for prize in spec.draw.prizes], np.int64),
             [prize.count for prize in spec.draw.prizes],
         )
+    if spec.sale is not None:
+        return np.zeros(spec.packets, np.int64)
     return split(spec.kind, spec.total_minor, spec.packets, spec.min_minor, spec.max_minor, seed)
 
 
@@ -266,6 +268,7 @@ def round_of(spec: RoundSpec, now_us: int, slots: Slots) -> Round:
         share=spec.share,
         line=spec.line,
         draw=spec.draw,
+        sale=spec.sale,
     )
 
 

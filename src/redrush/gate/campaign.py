@@ -17,6 +17,7 @@ from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.holding import SlotAmounts
 from redrush.core.rush.line import line_key
 from redrush.gate.admission import MakesWay
+from redrush.gate.buying import BuyingRoutes
 from redrush.gate.event_state import EventState
 from redrush.gate.exchange import Exchange
 from redrush.gate.grants import CodesOf, GrantWriter
@@ -28,9 +29,11 @@ from redrush.gate.lanes import Lane
 from redrush.gate.page_view import page_document
 from redrush.gate.rush.draw import Draw
 from redrush.gate.rush.granted import GrantedAnswers
+from redrush.gate.rush.held import Held
 from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
 from redrush.gate.rush.packets import Packets
 from redrush.gate.rush.rush import Floor, Rush
+from redrush.gate.rush.sale import Sale
 from redrush.gate.switches import Sampled, Sampling
 from redrush.gate.views import GrantsView, PolicyView, RoundsView, RoundView
 from redrush.http import answers
@@ -99,6 +102,8 @@ class ServedCampaign:
         self.page = page_document(self._page)
         self.sharing = Sharing(floor.queries, floor.now_us, lambda: self.group)
         """What winners of rounds do who open and share what they won."""
+        self._claim_tickets: dict[str, TicketCheck] = {}
+        """Whose tickets are good for claims, by the name of the round."""
         self._floor = floor
         self._sampling = sampling
         self._views: list[RoundView] = []
@@ -127,6 +132,9 @@ class ServedCampaign:
         suffix = b"/rounds/" + rush.round.id.encode("ascii")
         tickets = self.tickets if rush.round.line is None else self._add_line(rush, view, suffix)
         self.offers[suffix + b"/grab"] = self._ticketed(b"POST", rush, tickets, getattr(rush, "reads", None))
+        self._claim_tickets[rush.name] = tickets
+        if isinstance(rush, Sale) and rush.has_key:
+            self.offers[suffix + b"/grab/{}"] = partial(_serve_wrong_keys, rush, tickets)
         self.offers[suffix] = self._public(self._sampled(view))
         return rush
 
@@ -147,6 +155,15 @@ class ServedCampaign:
         for method, suffix, route_for in group.routes.below():
             self._offer_also(suffix, self._ticketed_below(method, route_for))
 
+    def add_buying(self, routes: BuyingRoutes) -> list[bytes]:
+        """Let buyers ask about what is held for them; return at which paths behind the prefix."""
+        before = set(self.offers)
+        for method, suffix, route in routes.exact():
+            self._offer_also(suffix, self._ticketed_reading(method, route))
+        for method, suffix, route_for in routes.below():
+            self._offer_also(suffix, self._ticketed_below(method, route_for))
+        return [suffix for suffix in self.offers if suffix not in before]
+
     async def _grants_of_packets(self, user: str) -> Sequence[str]:
         return () if self.group is None else await self.group.grants_of(user)
 
@@ -162,6 +179,16 @@ class ServedCampaign:
 
     def _ticketed_below(self, method: bytes, route_for: RouteFor) -> Offer:
         return lambda site, path: site.add_below(method, path, route_for, tickets=self.tickets)
+
+    def unlock(self, sale: Sale, key: str) -> bytes | None:
+        """Let claims in below this key; return where, if nobody could claim there before."""
+        suffix = b"/rounds/" + sale.round.id.encode("ascii") + b"/grab/" + key.encode("ascii")
+        sale.unlock(key)
+        if suffix in self.offers:
+            return None
+        tickets = self._claim_tickets[sale.name]
+        self.offers[suffix] = self._ticketed(b"POST", sale.keyed(), tickets, sale.keyed_reads)
+        return suffix
 
     def _add_line(self, rush: Rush, view: RoundView, suffix: bytes) -> TicketCheck:
         """Have a waiting room before the round; returns what tells the tickets that the round takes then."""
@@ -191,6 +218,9 @@ class ServedCampaign:
             lots = Lots(round_.draw, event.draw_keys[round_.id])
             granted = [GrantedAnswers(writer) for writer in opened]
             return Draw(parts, floor, granted, event.audience, lots, event.campaign.currency)
+        if round_.sale is not None:
+            held = Held(opened[0], event.campaign, round_.sale)
+            return Sale(parts[0], floor, GrantedAnswers(opened[0]), event.audience, held)
         if round_.share is None:
             return Packets(parts[0], floor, GrantedAnswers(opened[0]), event.audience)
         closed = ClosedGrantWriter(event.campaign, parts[0].pot.id)
@@ -252,6 +282,10 @@ class ServedCampaign:
         ):
             served = partial(_sampled_for, route_for, self._sampling)
             self.offers[suffix] = partial(_serve_counter, method, served, self.tickets)
+
+
+def _serve_wrong_keys(sale: Sale, tickets: TicketCheck, site: Site, path: bytes) -> None:
+    site.add_below(b"POST", path, lambda _key: sale, tickets=tickets)
 
 
 def _both(first: Offer, second: Offer) -> Offer:

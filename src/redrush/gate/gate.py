@@ -14,6 +14,7 @@ from redrush.core.load.levels import AdmissionTerms
 from redrush.core.rush.campaign import Campaign, Pot, Round
 from redrush.core.steering.figures import Interface
 from redrush.errors import RedrushError
+from redrush.gate.buying import BuyingRoutes
 from redrush.gate.campaign import CHALLENGE, Event, Offer, ServedCampaign
 from redrush.gate.exchange import Exchange
 from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
@@ -22,6 +23,7 @@ from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.pots import warm_up
 from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import Floor, Rush
+from redrush.gate.rush.sale import Sale
 from redrush.gate.switches import GateSwitches, Sampling
 from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
@@ -203,6 +205,20 @@ class Gate:
         suffixes = set(served.offers)
         rushes = [served.add_round(parts) for parts in knows]
         self._reach(served, rushes, [suffix for suffix in served.offers if suffix not in suffixes])
+
+    def add_buying(self, campaign_id: str, routes: BuyingRoutes) -> None:
+        """Let buyers of a campaign ask about what is held for them. KeyError: there is no such campaign."""
+        served = self.campaigns[campaign_id]
+        self._reach(served, (), served.add_buying(routes))
+
+    def unlock(self, campaign_id: str, keys: Mapping[str, str]) -> None:
+        """Let claims into these sales (by round) below these keys, from now on. KeyError: there is no such campaign."""
+        served = self.campaigns[campaign_id]
+        for rush in served.rounds:
+            if isinstance(rush, Sale) and (key := keys.get(rush.round.id)) is not None:
+                suffix = served.unlock(rush, key)
+                if suffix is not None:
+                    self._reach(served, (), (suffix,))
 
     def amend(self, campaign: Campaign) -> None:
         """Open and close a campaign's rounds at the instants of this one, which has the same rounds. KeyError: there is

@@ -13,6 +13,7 @@ class RoundCounts(msgspec.Struct):
     not_open: int = 0
     closed: int = 0
     not_eligible: int = 0
+    held_out: int = 0
     limit: int = 0
     clock_in_doubt: int = 0
     busy: int = 0

@@ -82,6 +82,7 @@ class GateSwitches:
         for rush in rushes:
             self._rounds[rush.name] = rush
             self._paces[rush.name] = rush.round.release_per_s
+            rush.share_with(self.gates)
             self._set_pace(rush)
         if exchange is not None:
             self._exchanges.append(exchange)
@@ -122,6 +123,7 @@ class GateSwitches:
         if gates != self.gates:
             self.gates = gates
             for rush in self._rounds.values():
+                rush.share_with(gates)
                 self._set_pace(rush)
 
     def _set_pace(self, rush: Rush) -> None:

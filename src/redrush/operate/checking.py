@@ -10,6 +10,7 @@ import msgspec
 from redrush.config import (
     CampaignFile,
     DeploymentFile,
+    RoundSpec,
     load_campaign_file,
     load_deployment_file,
     load_payments_file,
@@ -22,6 +23,7 @@ from redrush.core.rush.draw import DrawTerms, Prize
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.instants import how_far, rfc3339
 from redrush.core.rush.line import Order
+from redrush.core.rush.sale import SaleTerms
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.paying import payouts_last_s, prove
 from redrush.wiring.control_tls import ANY_HOST
@@ -70,6 +72,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
             "packets": round_.packets,
             "total": format_amount(round_.total_minor, campaign.currency),
             **({} if round_.draw is None else _draw_fields(round_.draw)),
+            **({} if round_.sale is None else _sale_fields(round_.sale, campaign.currency)),
         }
         for round_ in campaign.rounds
     ]
@@ -90,12 +93,12 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
     }
     lines = [f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}"]
     for entry, round_ in zip(rounds, campaign.rounds, strict=True):
-        what = f"{entry['kind']} packets" if round_.draw is None else "prizes to be drawn"
         lines.append(
             f"  {entry['id']}: opens {_opening(campaign, str(entry['id']), now_us)}, lasts "
-            f"{entry['lasts_seconds']:g} s, {entry['packets']:,} {what}, {entry['total']} {campaign.currency}"
+            f"{entry['lasts_seconds']:g} s, {round_.packets:,} {_what(round_, campaign.currency)}"
         )
         lines += [] if round_.draw is None else _draw_lines(round_.draw, campaign.currency)
+        lines += [] if round_.sale is None else _sale_lines(round_.sale)
     lines += _line_lines(campaign)
     lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
     if campaign.budget_minor is not None:
@@ -121,6 +124,41 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         )
     lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return summary, lines
+
+
+def _what(round_: RoundSpec, currency: str) -> str:
+    """Return what there is so much of in the round, and what it is worth."""
+    if round_.sale is not None:
+        kind = "listed items" if round_.sale.items else "units"
+        return f"{kind} for sale at {format_amount(round_.sale.price_minor, currency)} {currency} each"
+    what = f"{round_.kind} packets" if round_.draw is None else "prizes to be drawn"
+    return f"{what}, {format_amount(round_.total_minor, currency)} {currency}"
+
+
+def _sale_fields(sale: SaleTerms, currency: str) -> dict[str, Any]:
+    """Return what a sale adds to its round."""
+    return {
+        "price": format_amount(sale.price_minor, currency),
+        "hold_seconds": sale.hold_us / 1e6,
+        "return_every_seconds": sale.return_every_us / 1e6,
+        "per_user": sale.limit_per_user,
+        "admit_first": sale.admit_first,
+        "secret_url": sale.secret_url,
+        "pay": sale.pay,
+        "shop": sale.shop,
+        "items": len(sale.items),
+    }
+
+
+def _sale_lines(sale: SaleTerms) -> list[str]:
+    admitted = "" if sale.admit_first is None else f"; only the first {sale.admit_first:,} people are let through"
+    secret = "; at a URL that is drawn at the opening" if sale.secret_url else ""
+    shop = "nobody is told" if sale.shop is None else f"{sale.shop} is told"
+    return [
+        f"    held for {sale.hold_us / 1e6:g} s to be paid, offered again every {sale.return_every_us / 1e6:g} s, up "
+        f"to {sale.limit_per_user} a person{admitted}{secret}",
+        f"    {sale.pay or 'the only provider of the payments file'} takes the money; {shop} of what is sold",
+    ]
 
 
 def _line_lines(campaign: CampaignFile) -> list[str]:

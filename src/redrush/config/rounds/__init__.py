@@ -9,8 +9,9 @@ from typing import Final, TypeAlias, get_args
 from redrush.config.rounds.draw import DrawTable
 from redrush.config.rounds.packets import PACKETS_MAX, DoubleMeanTable, EqualTable, LuckyTable
 from redrush.config.rounds.round_table import LASTS_US_MAX, NOW, OPENS_YEARS, RoundSpec, RoundTable
+from redrush.config.rounds.sale import SaleTable
 
-RoundTables: TypeAlias = EqualTable | LuckyTable | DoubleMeanTable | DrawTable
+RoundTables: TypeAlias = EqualTable | LuckyTable | DoubleMeanTable | DrawTable | SaleTable
 
 KINDS: Final = tuple(str(table.__struct_config__.tag) for table in get_args(RoundTables))
 """What may stand for `kind`."""

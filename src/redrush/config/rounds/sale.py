@@ -5,13 +5,14 @@ from typing import Final
 
 from redrush.config.rounds.items import read_items
 from redrush.config.rounds.round_table import RoundSpec, RoundTable
-from redrush.config.toml_file import Wrong, wrong_at
+from redrush.config.toml_file import Wrong, check_id, wrong_at
 from redrush.core.money.currency import format_amount, parse_amount
 from redrush.core.rush.campaign import Kind, Leftover
 from redrush.core.rush.durations import parse_duration_us
 from redrush.core.rush.sale import HOLD_GRACE_US, LIMIT_PER_USER_MAX, SaleTerms
 
 UNITS_MAX: Final = 10_000_000
+ADMIT_MAX: Final = 10_000_000
 HOLD_US_MIN: Final = 1_000_000
 RETURN_US_MIN: Final = 100_000
 """Ten times a second; what is offered more often would be a queue of those who ask most often."""
@@ -28,6 +29,8 @@ class SaleTable(RoundTable, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     limit_per_user: int = 1
     admit_first: int | None = None
     secret_url: bool = False
+    pay: str | None = None
+    shop: str | None = None
 
     def spec(self, at: str, currency: str, directory: Path) -> RoundSpec:
         """See `RoundTable.spec`."""
@@ -92,6 +95,11 @@ class SaleTable(RoundTable, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 f"lets {self.admit_first:,} people through, who may have {self.limit_per_user} each, but there are "
                 f"{units:,} units: some would be left; let more through, also for those who will not pay",
             )
+        if self.admit_first is not None and self.admit_first > ADMIT_MAX:
+            raise Wrong(f"{at}.admit_first", f"must be at most {ADMIT_MAX:,}: each gate remembers whom it let through")
+        for key, name in (("pay", self.pay), ("shop", self.shop)):
+            if name is not None:
+                check_id(f"{at}.{key}", name)
         return SaleTerms(
             price_minor=price_minor,
             hold_us=hold_us,
@@ -99,6 +107,8 @@ class SaleTable(RoundTable, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             limit_per_user=self.limit_per_user,
             admit_first=self.admit_first,
             secret_url=self.secret_url,
+            pay=self.pay,
+            shop=self.shop,
             items=items,
         )
 

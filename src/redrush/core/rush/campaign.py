@@ -96,6 +96,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The pots that are open while the round is, in order of their slots, which are all of the round's."""
         if self.draw is not None:
             return tuple(self._prize_pots(self.draw))
+        if self.sale is not None:
+            limit, hold_us = self.sale.limit_per_user, self.sale.hold_us
+            return (Pot(id=self.id, round=self, slots=self.slots, limit_per_user=limit, hold_us=hold_us),)
         return (Pot(id=self.id, round=self, slots=self.slots, total_minor=self.total_minor),)
 
     def _prize_pots(self, draw: DrawTerms) -> "Iterator[Pot]":

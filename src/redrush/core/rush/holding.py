@@ -182,6 +182,9 @@ def parts_of(campaign: Campaign) -> list[Part]:
 
 
 def _parts_of(round_: Round) -> Iterator[Part]:
+    if round_.sale is not None:
+        items = round_.sale.items
+        yield Part(round_.slots, Holds.ITEM if items else Holds.UNIT, items)
     if round_.draw is None:
         return
     for prize, pot in zip(round_.draw.prizes, round_.pots, strict=True):

@@ -13,6 +13,8 @@ class Outcome(StrEnum):
     CLOSED = "closed"
     NOT_ELIGIBLE = "not_eligible"
     WRONG_WORD = "wrong_word"
+    HELD_OUT = "held_out"
+    """Nothing can be had now, but what others only hold may come back."""
     LIMIT = "limit"
     """The user has had all that one may have for now: every play, or as many grants as the pot allows."""
     IN_LINE = "in_line"
@@ -40,5 +42,6 @@ _TRANSIENT = frozenset(
         Outcome.IN_LINE,
         Outcome.WAITING,
         Outcome.PASSED,
+        Outcome.HELD_OUT,
     }
 )

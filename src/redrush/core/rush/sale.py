@@ -26,6 +26,10 @@ class SaleTerms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """So many users are let through to the store; all others are told that it has ended. None: everybody."""
     secret_url: bool = False
     """Whether claims have to name a key that is drawn at the opening."""
+    pay: str | None = None
+    """Who takes the money, as a payments file names them; None: the only one that is named there."""
+    shop: str | None = None
+    """Whose order system is handed what is sold, by the same file; None: nobody's."""
     items: tuple[str, ...] = ()
     """The ids of what is sold, one for each slot; none: the units are all alike."""
 
@@ -40,3 +44,8 @@ def request_of(unit: int) -> str:
     """Return the name of the request by which a user claims their `unit`-th unit, from 1. The first has none, as the
     claim of whoever may have but one."""
     return "" if unit == 1 else str(unit)
+
+
+def units_of(terms: SaleTerms) -> list[str]:
+    """Return the requests that a user may have claimed units by."""
+    return [request_of(unit) for unit in range(1, terms.limit_per_user + 1)]

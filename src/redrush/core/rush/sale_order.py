@@ -167,7 +167,8 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
     def closed(self, now_us: int) -> "SaleOrder":
         """Nobody can pay any more, and nobody has."""
         if self.state in {State.PAYING, State.CLOSING}:
-            return self._to(State.RETURNING, now_us, why=self.why or Why.NOT_PAID)
+            why = Why.EXPIRED if now_us >= self.until_us else Why.NOT_PAID
+            return self._to(State.RETURNING, now_us, why=self.why or why)
         return self
 
     def refunded(self, now_us: int) -> "SaleOrder":

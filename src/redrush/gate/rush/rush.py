@@ -139,6 +139,9 @@ class Rush:
         """The interval that clients are told now; None while the policy's holds."""
         return self._floor.admission.advised_ms
 
+    def share_with(self, gates: int) -> None:
+        """There are so many gates, this one included: what is for all of them is shared equally."""
+
     def newly_answered(self) -> int:
         """Return how many claims were answered since this was asked last, but for those that a set was asked for
         alone."""
