@@ -7,6 +7,8 @@
 | `amounts-1.i64` … | the amounts of slots that amendments have added (`redrush.control.adding`) |
 | `pots.jsonl` | what the slots of pots that are no rounds hold (`redrush.control.pot_file`) |
 | `packets.db` | group packets: who has created which, and what their shares hold (`redrush.records.sqlite.packets`) |
+| `sales.db` | orders of flash sales: who pays for what is held (`redrush.records.sqlite.sales`) |
+| `sale-keys.json` | the secret keys of sales, each from its opening on (`redrush.control.sale_keys`) |
 | `payments.db` | bills with providers, and what was spent of balances (`redrush.records.sqlite.bills`) |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
@@ -45,6 +47,8 @@ OURS: Final = (
     "pots.jsonl",
     "packets.db",
     "payments.db",
+    "sales.db",
+    "sale-keys.json",
     "codes.jsonl",
     "event.json",
     "client_policy.json",
@@ -101,6 +105,16 @@ class DataDir(msgspec.Struct, frozen=True):
     def packets(self) -> Path:
         """The book of group packets."""
         return self.root / "packets.db"
+
+    @property
+    def sales(self) -> Path:
+        """The book of sales' orders."""
+        return self.root / "sales.db"
+
+    @property
+    def sale_keys(self) -> Path:
+        """The secret keys of sales that have opened."""
+        return self.root / "sale-keys.json"
 
     @property
     def payments(self) -> Path:
@@ -255,6 +269,7 @@ _BEGINNINGS: Final = (
     "payments.db-",
     "accounts.",
     "console",
+    "sales.db-",
 )
 
 

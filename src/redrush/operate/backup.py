@@ -134,7 +134,7 @@ def _backup_one(
     campaign = load_campaign(data_dir)
     names = list(done)
     # A packet is in its book before it is paid, and paid before it is in the journal: what is copied later has it all.
-    for name in ("records.db", "journal.db", "payments.db", "packets.db"):
+    for name in ("records.db", "journal.db", "payments.db", "packets.db", "sales.db"):
         if (data_dir.root / name).exists():
             _copy_database(data_dir.root / name, to / name, tell)
             names.append(name)

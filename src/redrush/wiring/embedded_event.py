@@ -3,6 +3,8 @@
 What belongs to the process (ports, ticks, signals, its clock) is in `redrush.wiring.embedded`. Two walls stand between
 the parts although they share a process: a store that failed stops the whole process, for nobody may be told anything
 that is not durable; and the recorder rests while claims wait.
+
+Long, because all parts of an event are put together, begun and ended here, in an order that matters.
 """
 
 import asyncio
@@ -53,6 +55,7 @@ from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
 from redrush.wiring.embedded_group import NO_SLOTS, EmbeddedGroup
+from redrush.wiring.embedded_sale import EmbeddedSale
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
 from redrush.wiring.paying import PaymentsPart
@@ -101,6 +104,7 @@ class EmbeddedEvent:
         self._seen: Stamp | None = None
         self._following: asyncio.Task[None] | None = None
         self._group: EmbeddedGroup | None = None
+        self._sale: EmbeddedSale | None = None
         self.control_sites: list[Site] = []
         """Where its control API is served."""
 
@@ -165,6 +169,7 @@ class EmbeddedEvent:
         self._payouts = self._paying.serve(
             self.gate, self.sealed, self.terms, self._records, self._store, self._tables(), self._rushing
         )
+        self._sale = self._sell()
         self._run_rules()
         self.lines = OwnLines(
             Lines(self.sealed.campaign, self._clock.now_us),
@@ -176,6 +181,25 @@ class EmbeddedEvent:
             self._troubles.listener("the lines"),
         )
         await asyncio.to_thread(self.lines.recall)
+
+    def _sell(self) -> EmbeddedSale | None:
+        """Return what settles the campaign's sales, if it has any."""
+        campaign, sells = self.sealed.campaign, any(one.sale is not None for one in self.sealed.campaign.rounds)
+        if not (sells or self.data_dir.sales.exists()):
+            return None
+        sale = EmbeddedSale(
+            self.data_dir,
+            campaign,
+            self._store,
+            self._records,
+            self._paying.payments,
+            self._paying.partners,
+            self._clock,
+            paused=self._settlement_paused,
+            on_fault=self._troubles.listener("sales"),
+        )
+        sale.offer_in(self.gate)
+        return sale
 
     def serve_control(self, site: Site) -> None:
         """Let a control port serve what operators ask of this campaign."""
@@ -193,6 +217,8 @@ class EmbeddedEvent:
         self._reconciles = self._run("reconciliation", self.reconciling.run())
         if self._group is not None:
             self._group.start(self.gate, self._run)
+        if self._sale is not None:
+            self._sale.start(self._run)
         self._run("payouts", self._payouts.run())
 
     async def _open_journal(self, prepare: Prepare, audience: Eligible | None) -> None:
@@ -373,6 +399,11 @@ class EmbeddedEvent:
             self.serve_control(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
         self._payouts.amend(campaign)
+        if self._sale is not None:
+            self._sale.amend(campaign)
+        elif (sale := self._sell()) is not None:
+            self._sale = sale
+            sale.start(self._run)
         self.lines.amend(campaign)
         if self._closing.done():  # all rounds were over, and one was added
             self._closing = self._run("closer", self.closer.run())
@@ -386,6 +417,8 @@ class EmbeddedEvent:
         """Bring the records up to date, and close. Nobody is served any more by now; `steering` has stopped."""
         if self._group is not None:
             await self._group.stop()
+        if self._sale is not None:
+            await self._sale.stop()
         self.gate.close()
         self.closer.stop()
         await self.recorder.stop(drain=self._store.log_is_readable)
@@ -398,3 +431,5 @@ class EmbeddedEvent:
         self._records.close()
         if self._group is not None:
             self._group.close()
+        if self._sale is not None:
+            self._sale.close()

@@ -12,6 +12,7 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.code_file import codes_of
 from redrush.control.control_access import load_token_if_any
 from redrush.control.data_dir import DataDir
+from redrush.control.doubts import refuse_sales
 from redrush.control.keys import load_keys
 from redrush.control.user_list import eligible_of
 from redrush.core.identity.audience import Eligible
@@ -65,6 +66,7 @@ class GateRole:
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         data_dir = DataDir(deployment.data)
+        refuse_sales(any(round_.sale is not None for round_ in sealed.campaign.rounds))
         keys = load_keys(data_dir)
         if self._address is None:
             self._audience = await asyncio.to_thread(_audience_of, self._around)

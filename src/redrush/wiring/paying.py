@@ -25,6 +25,7 @@ from redrush.ports.store import LogRecord, Store
 from redrush.settle.paying.payments import Payments, Winnings
 from redrush.settle.paying.payouts import AutoPayouts
 from redrush.settle.paying.purse import Purse
+from redrush.settle.selling.steps import Partners
 from redrush.wiring.providers import Connected, connected
 from redrush.wiring.steering import operation_failed
 
@@ -79,13 +80,20 @@ class PaymentsPart:
         self.payments = Payments(
             book,
             self.winnings,
-            {name: one.provider for name, one in self.connected.items()},
+            {name: one.provider for name, one in self.connected.items() if one.provider.moves_money},
             now_us,
             paused=paused,
             on_fault=on_fault,
             on_broken=lambda fault: log.critical("the payments broke off, restart the server soon", fault=repr(fault)),
         )
         self._server = SmallServer(self._hear)
+
+    @property
+    def partners(self) -> Partners:
+        """Who takes the money of sales, and whose order systems are told."""
+        takers = [name for name in self.connected if self.payments.can_take(name)]
+        shops = {name: one.orders for name, one in self.connected.items() if one.orders is not None}
+        return Partners(takers[0] if len(takers) == 1 else None, shops)
 
     async def listen(self) -> dict[str, int]:
         """Hear notices from now on; return the port, by "notices"."""

@@ -8,7 +8,7 @@ import msgspec
 from redrush.config import ProviderSpec
 from redrush.errors import ConfigError
 from redrush.extras import require
-from redrush.ports.provider import DailyBills, Notices, Terms
+from redrush.ports.provider import DailyBills, Notices, Orders, Terms
 from redrush.providers.batches import CsvPayOut
 from redrush.providers.sandbox.remote import (
     SECRET,
@@ -19,6 +19,8 @@ from redrush.providers.sandbox.remote import (
     SandboxPayIn,
     SandboxPayOut,
 )
+from redrush.providers.webhook import WebhookOrders
+from redrush.providers.webhook.orders import DEADLINE_S
 from redrush.settle.paying.teller import Provider
 
 
@@ -29,6 +31,8 @@ class Connected(msgspec.Struct, frozen=True):
     notices: Notices | None
     bills: DailyBills | None
     close: Callable[[], None]
+    orders: Orders | None = None
+    """The order system of its shop, if it has one."""
 
 
 CSV_LOOKS_S: Final = (10.0, 60.0, 300.0)
@@ -58,7 +62,13 @@ def _sandbox(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     )
     link = SandboxLink(spec.url, secrets, now_us, terms)
     provider = Provider(spec.name, SandboxPayIn(link), SandboxPayOut(link))
-    return Connected(provider, SandboxNotices(secrets), SandboxBills(link), link.close)
+    shop = WebhookOrders(f"{spec.url.rstrip('/')}/shop/orders", secrets[0], now_us, terms)
+
+    def close() -> None:
+        link.close()
+        shop.close()
+
+    return Connected(provider, SandboxNotices(secrets), SandboxBills(link), close, shop)
 
 
 def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
@@ -89,8 +99,15 @@ def _csv(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     return Connected(Provider(spec.name, None, CsvPayOut(spec.directory, terms, now_us)), None, None, nothing)
 
 
+def _webhook(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
+    terms = Terms(currency=currency, deadline_s=DEADLINE_S, calls_per_s=spec.calls_per_s)
+    shop = WebhookOrders(spec.url, spec.secrets["secret"].read(), now_us, terms)
+    return Connected(Provider(spec.name, None, None), None, None, shop.close, shop)
+
+
 _BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {
     "sandbox": _sandbox,
     "wechat": _wechat,
     "csv": _csv,
+    "webhook": _webhook,
 }

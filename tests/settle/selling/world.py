@@ -18,7 +18,7 @@ from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.desk import Desk
 from redrush.settle.selling.selling import Selling
-from redrush.settle.selling.steps import Steps
+from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.stores.memory import MemoryStore
 
 OPENS_US = 1_800_000_000_000_000
@@ -99,6 +99,9 @@ class ModelTill:
         self.refunds: dict[str, KeptBill] = {}
         self.still_payable: set[str] = set()
         self.untold: list[KeptBill] = []
+
+    def can_take(self, provider: str) -> bool:
+        return True
 
     async def charge(
         self,
@@ -217,14 +220,15 @@ class World:
         self.shop = Shop(lots) if shop else None
         self.book = SqliteSaleBook.open_path(directory / "sales.db")
         self.writer = MortalWriter(self.book, lots)
-        self.campaign = campaign(units)
+        self.campaign = campaign(units, msgspec.structs.replace(TERMS, shop="shop" if shop else None))
         self.faults: list[str] = []
         self.offered: list[int] = []
         self.begin()
 
     def begin(self) -> None:
         """Begin as after a crash: nothing is remembered but what is in store and book."""
-        steps = Steps(self.campaign, self.store, self.till, "bank", self.shop, self.clock)
+        partners = Partners("bank", {} if self.shop is None else {"shop": self.shop})
+        steps = Steps(self.campaign, self.store, self.till, partners, self.clock)
         self.selling = Selling(
             self.campaign,
             self.store,
@@ -302,7 +306,7 @@ class World:
         paid = {key for key, bill in self.till.bills.items() if bill.state in {BillState.DONE, BillState.PAID_LATE}}
         back = {key for key, refund in self.till.refunds.items() if refund.state is BillState.DONE}
         for source in paid:
-            order = orders[source]
+            order = orders[source.removeprefix(sources_of("c"))]
             unit = order.pot, order.slot, order.number
             has_unit = unit in sold and live[unit].user == order.user
             assert has_unit != (source in back), f"{order}: has a unit: {has_unit}, went back: {source in back}"

@@ -45,6 +45,11 @@ class Provider(msgspec.Struct, frozen=True):
     pay_out: PayOut | None
 
     @property
+    def moves_money(self) -> bool:
+        """Whether there is anything to be told to it: a shop has none."""
+        return self.pay_in is not None or self.pay_out is not None
+
+    @property
     def terms(self) -> Terms:
         """What it allows."""
         part = self.pay_out or self.pay_in

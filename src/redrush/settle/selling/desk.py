@@ -26,6 +26,7 @@ Find = Callable[[str, str, str], Awaitable[Claimed | None]]
 
 NOT_YOURS: Final = Told(404, {}, "no unit is held for you under this grant")
 ENDED: Final = Told(409, {"state": "returned"}, "the hold has ended and the unit is offered to others; claim again")
+NOBODY_TAKES_MONEY: Final = Told(503, {}, "nobody can take money here now; what you hold stays yours", 5)
 TOO_MANY_CHANGES: Final = Told(503, {}, "the order is being changed by somebody else; try again", 1)
 HANDED_OVER: Final = Told(409, {}, "the shop has the order already; change it there")
 TOO_LATE_TO_GIVE_BACK: Final = Told(409, {}, "it is paid; ask the shop to take it back")
@@ -70,6 +71,8 @@ class Desk:
         found = await self._order_or_hold(user, grant)
         if found is None:
             return NOT_YOURS
+        if not self._steps.can_charge(found.pot):
+            return NOBODY_TAKES_MONEY
         if found.version:
             return await self._go_on(found, wish)
         now_us = self._now_us()

@@ -93,6 +93,7 @@ class Selling:
     def amend(self, campaign: Campaign) -> None:
         """Know the rounds of this campaign from now on."""
         self._campaign = campaign
+        self._steps.amend(campaign)
 
     def nudge(self) -> None:
         """Look at once: something has come to be due."""
@@ -125,7 +126,7 @@ class Selling:
     async def heard(self, bill: KeptBill) -> None:
         """A payment, or a refund, has ended: write down what follows. Raises BookFailed; it is to be told again."""
         for _ in range(KEPT_TRIES_MAX):
-            order = await self._writer.ask(self._book.get, bill.source)
+            order = await self._writer.ask(self._book.get, self._steps.order_of(bill))
             if order is None:
                 return
             told = self._steps.told_of_refund if bill.kind == "refund" else self._steps.told

@@ -4,7 +4,7 @@ The order comes back changed and is not written down yet. Every step may be take
 before it was written: payment, refund and hand-over have the order's id, the store knows hold and request.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,7 +13,7 @@ from redrush.core.rush.campaign import Campaign, grant_id
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill
-from redrush.ports.provider import Accepted, HandOver, Orders, Rejected
+from redrush.ports.provider import Accepted, HandOver, Orders, Rejected, Unknown
 from redrush.ports.store import Claim, ClaimResult, Grant, Held, HoldState
 
 PAY_WAIT_S: Final = 3.0
@@ -27,6 +27,9 @@ SALES_ACCOUNT: Final = "sales"
 
 class Till(Protocol):
     """The part of `redrush.ports.cashier.Cashier` that a sale needs."""
+
+    def can_take(self, provider: str) -> bool:
+        """See the port."""
 
     async def charge(  # noqa: PLR0913 - a bill's plain values
         self,
@@ -72,25 +75,68 @@ def hold_of(order: SaleOrder) -> Grant:
     return Grant(order.pot, order.user, order.slot, order.request, order.number)
 
 
+def sources_of(campaign_id: str) -> str:
+    """Return what the sources of all payments of the campaign's sales begin with; the order's id follows."""
+    return f"sale:{campaign_id}:"
+
+
+class Partners(msgspec.Struct, frozen=True):
+    """Who takes money and whose order systems are told, by the names that a sale has for them."""
+
+    takes_money: str | None = None
+    """Who takes it where a sale names nobody; None: nobody does."""
+    shops: Mapping[str, Orders] = {}
+
+
+ABSENT: Final = Unknown("there is no shop of that name in the payments file")
+
+
 class Steps:
-    """See the module. `shop` None: nobody is handed anything, what is paid is sold."""
+    """See the module. A sale without a shop hands nobody anything: what is paid is sold."""
 
     def __init__(
         self,
         campaign: Campaign,
         store: Holds,
         till: Till,
-        provider: str,
-        shop: Orders | None,
+        partners: Partners,
         now_us: Callable[[], int],
     ) -> None:
-        """`provider` is the name of who takes the money."""
         self._campaign = campaign
         self._store = store
         self._till = till
-        self._provider = provider
-        self._shop = shop
+        self._partners = partners
         self._now_us = now_us
+        self._sources = sources_of(campaign.id)
+
+    def can_charge(self, pot: str) -> bool:
+        """Whether there is anybody who takes the money of this sale."""
+        return self._till.can_take(self._provider(pot))
+
+    def _provider(self, pot: str) -> str:
+        round_ = self._campaign.round(pot)
+        named = None if round_ is None or round_.sale is None else round_.sale.pay
+        return named or self._partners.takes_money or ""
+
+    async def _told_shop(self, order: SaleOrder) -> Accepted | Rejected | Unknown:
+        """Hand the order to the sale's shop; Accepted where there is none."""
+        round_ = self._campaign.round(order.pot)
+        named = None if round_ is None or round_.sale is None else round_.sale.shop
+        if named is None:
+            return Accepted()
+        shop = self._partners.shops.get(named)
+        return ABSENT if shop is None else await shop.hand_over(self._hand_over(order))
+
+    def amend(self, campaign: Campaign) -> None:
+        """Know this campaign from now on."""
+        self._campaign = campaign
+
+    def order_of(self, bill: KeptBill) -> str:
+        """Return the id of the order that a payment, or a refund, is of."""
+        return bill.source.removeprefix(self._sources)
+
+    def _source(self, order: SaleOrder) -> str:
+        return f"{self._sources}{order.id}"
 
     async def take(self, order: SaleOrder) -> SaleOrder:
         """Do what the order's state asks for. Raises what store and payments raise."""
@@ -98,7 +144,7 @@ class Steps:
             case State.PAYING:
                 return await self._paying(order)
             case State.CLOSING:
-                return self.told(order, await self._till.close(order.id, CLOSE_WAIT_S))
+                return self.told(order, await self._till.close(self._source(order), CLOSE_WAIT_S))
             case State.RETURNING:
                 return await self._returning(order)
             case State.LATE:
@@ -115,10 +161,10 @@ class Steps:
     async def charge(self, order: SaleOrder) -> KeptBill:
         """Let the buyer pay, until the hold is over. Asking twice is asking once."""
         return await self._till.charge(
-            order.id,
+            self._source(order),
             campaign=self._campaign.id,
             user=order.user,
-            provider=self._provider,
+            provider=self._provider(order.pot),
             currency=self._campaign.currency,
             amount_minor=order.price_minor,
             subject=self._campaign.name,
@@ -129,7 +175,7 @@ class Steps:
 
     async def _paying(self, order: SaleOrder) -> SaleOrder:
         overdue = order.overdue(self._now_us())
-        return overdue if overdue is not order else self.told(order, await self._till.look(order.id))
+        return overdue if overdue is not order else self.told(order, await self._till.look(self._source(order)))
 
     def told(self, order: SaleOrder, bill: KeptBill | None) -> SaleOrder:
         """Return the order after this was said of its payment; None: it was never made, and never will be."""
@@ -141,8 +187,9 @@ class Steps:
         return order.closed(now_us) if bill.is_final else order.again(now_us)
 
     async def _refunding(self, order: SaleOrder) -> SaleOrder:
+        source = self._source(order)
         bill = await self._till.refund(
-            order.id, of=order.id, amount_minor=order.price_minor, reason=str(order.why or "returned")
+            source, of=source, amount_minor=order.price_minor, reason=str(order.why or "returned")
         )
         return self.told_of_refund(order, bill)
 
@@ -174,12 +221,11 @@ class Steps:
     # -- the shop
 
     async def _sold(self, order: SaleOrder) -> SaleOrder:
-        if self._shop is not None:
-            taken = await self._shop.hand_over(self._hand_over(order))
-            if isinstance(taken, Rejected) and taken.final:
-                return order.refused(self._now_us())
-            if not isinstance(taken, Accepted):
-                return order.not_taken(self._now_us(), int((taken.retry_after_s or 0) * 1e6))
+        taken = await self._told_shop(order)
+        if isinstance(taken, Rejected) and taken.final:
+            return order.refused(self._now_us())
+        if not isinstance(taken, Accepted):
+            return order.not_taken(self._now_us(), int((taken.retry_after_s or 0) * 1e6))
         now_us = self._now_us()
         [state] = await self._store.confirm([hold_of(order)], now_us)
         if state is HoldState.CONFIRMED:

@@ -1,0 +1,128 @@
+"""Flash sales in the serving process: their book, the desk for buyers, who settles them, and keys of secret URLs."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from redrush.control.data_dir import DataDir
+from redrush.control.sale_keys import SaleKeys
+from redrush.core.rush.campaign import Campaign
+from redrush.errors import RedrushError
+from redrush.gate.buying import BuyingRoutes
+from redrush.gate.gate import Gate
+from redrush.gate.rush.sale import Sale
+from redrush.ports.cashier import Cashier
+from redrush.ports.clock import Clock
+from redrush.ports.records import Records
+from redrush.ports.store import Store
+from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.resting import rest
+from redrush.settle.selling.book_writer import BookWriter
+from redrush.settle.selling.desk import Desk
+from redrush.settle.selling.selling import Selling
+from redrush.settle.selling.steps import Partners, Steps, sources_of
+
+LOOK_AGAIN_S: Final = 0.5
+"""Longest sleep before the clock is asked again."""
+
+
+class EmbeddedSale:
+    """See the module. `offer_in` a gate, `start`, then `stop`, then `close`."""
+
+    def __init__(  # noqa: PLR0913 - what a sale stands on
+        self,
+        data_dir: DataDir,
+        campaign: Campaign,
+        store: Store,
+        records: Records,
+        cashier: Cashier,
+        partners: Partners,
+        clock: Clock,
+        *,
+        paused: Callable[[], bool],
+        on_fault: Callable[[RedrushError], None],
+    ) -> None:
+        """ConfigError for a book that is none."""
+        self._campaign = campaign
+        self._clock = clock
+        self._on_fault = on_fault
+        self._cashier = cashier
+        self._keys = SaleKeys(data_dir.sale_keys)
+        self.book = SqliteSaleBook.open_path(data_dir.sales)
+        self._writer = BookWriter(self.book)
+        steps = Steps(campaign, store, cashier, partners, clock.now_us)
+        self.selling = Selling(
+            campaign,
+            store,
+            self.book,
+            self._writer,
+            steps,
+            partial(records.holds_due, campaign.id),
+            clock.now_us,
+            offered=self._offered,
+            paused=paused,
+            on_fault=on_fault,
+        )
+        self._desk = Desk(campaign, store.find, self.book, self._writer, steps, clock.now_us, self.selling.nudge)
+        self._gate: Gate | None = None
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def offer_in(self, gate: Gate) -> None:
+        """Let buyers ask at this gate."""
+        self._gate = gate
+        gate.add_buying(self._campaign.id, BuyingRoutes(self._desk, self._on_fault))
+
+    def start(self, run: Callable[[str, Any], asyncio.Task[None]]) -> None:
+        """Take up what was under way; `run` has it done beside everything else."""
+        self._cashier.on_ended(sources_of(self._campaign.id), self.selling.heard)
+        self._tasks = [run("sales", self.selling.run()), run("keys of sales", self._draw_keys())]
+
+    def amend(self, campaign: Campaign) -> None:
+        """Know the rounds of this campaign from now on."""
+        self._campaign = campaign
+        self.selling.amend(campaign)
+        self._desk.amend(campaign)
+
+    def _offered(self, pot: str) -> None:
+        rush = None if self._gate is None else self._gate.rounds.get(pot)
+        if isinstance(rush, Sale):
+            rush.offered()
+
+    async def _draw_keys(self) -> None:
+        """Draw the key of each sale at its opening, and let people in below it."""
+        told: set[str] = set()
+        while not self._stopping.is_set():
+            now_us = self._clock.now_us()
+            locked = [
+                one
+                for one in self._campaign.rounds
+                if one.sale is not None and one.sale.secret_url and one.id not in told
+            ]
+            wait_s = LOOK_AGAIN_S
+            for round_ in locked:
+                if round_.opens_us > now_us:
+                    wait_s = min(wait_s, (round_.opens_us - now_us) / 1e6)
+                    continue
+                try:
+                    key = await asyncio.to_thread(self._keys.drawn, round_.id)
+                except RedrushError as fault:
+                    self._on_fault(fault)
+                    continue
+                if self._gate is not None:
+                    self._gate.unlock(self._campaign.id, {round_.id: key})
+                told.add(round_.id)
+            await rest(wait_s, self._stopping)
+
+    async def stop(self) -> None:
+        """End what was begun, after the steps under way."""
+        self._stopping.set()
+        await self.selling.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._writer.close()
+
+    def close(self) -> None:
+        """Let go of the book."""
+        self.book.close()
