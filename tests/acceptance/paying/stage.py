@@ -17,6 +17,8 @@ from redrush.http.fetch import Fetched, Fetcher, Unfetched
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.processes.loopback import free_port
 from redrush.records.sqlite.bills import SqliteBillBook
+from tests import openapi
+from tests.gate.world import Answer
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 COMMAND: Final = "from redrush.cli.main import main; main()"
@@ -113,6 +115,8 @@ class Stage:
             "--notify", f"http://127.0.0.1:{self.notices}/notices/bank", *sandbox,
         )  # fmt: skip
         self.payments = payments
+        self.seen: set[tuple[openapi.Operation, int]] = set()
+        """What was asked and answered, each as the document tells."""
         self._fetcher = Fetcher()
         self._tickets: dict[str, str] = {}
 
@@ -140,6 +144,8 @@ class Stage:
             answer = await self._fetcher.fetch(
                 method, f"http://127.0.0.1:{self.port}{path}", headers=headers, body=body, deadline_s=10
             )
+            told = Answer(answer.status, answer.headers, answer.body, answer.body)
+            self.seen.add(openapi.check(method, path, told))
             if answer.status != 429:
                 return answer.status, json.loads(answer.body)
             await asyncio.sleep(answer.retry_after_s() or 1)

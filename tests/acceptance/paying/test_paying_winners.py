@@ -87,5 +87,7 @@ def test_a_winner_who_asks_is_paid_once(tmp_path: Path) -> None:
 
             await until(paid)
             assert (await ask())[0] == 409
+            told = {status for operation, status in stage.seen if operation == ("POST", "/v1/payouts")}
+            assert told >= {200, 400, 409}
 
     asyncio.run(story())

@@ -126,7 +126,13 @@ class Purse:
         return format_amount(amount_minor, self._campaign.currency)
 
 
-AWAY: Final[Answered] = (503, {"detail": "the books cannot be read now; your money is safe, ask again in some seconds"})
+AWAY: Final[Answered] = (
+    503,
+    {
+        "detail": "the books cannot be read now; your money is safe, ask again in some seconds",
+        "headers": "Retry-After: 5\r\n",
+    },
+)
 
 SAID: Final = {
     "new": "waiting", "asked": "waiting", "pending": "waiting", "held": "waiting", "confirming": "confirm",
