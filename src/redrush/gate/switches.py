@@ -2,12 +2,14 @@
 
 Nothing asks a switch during a rush; a claim costs the same with and without them.
 
-A release pace is that of the event, and each gate lets its share of it go: an equal one, for a balancer gives all about
-as many requests. How many gates there are is counted by whoever they tell their readings to.
+A release pace is that of the event, and each gate lets its share of it go: what the control role says, which hears what
+each was asked for (`redrush.core.rush.pace_shares`), and an equal one while that is not known. How many gates there are
+is counted by whoever they tell their readings to.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from redrush.core.rush.pace_shares import Released
 from redrush.core.steering.switches import (
     ADDRESS_PER_SECOND,
     ANSWER_ENDED,
@@ -76,6 +78,8 @@ class GateSwitches:
         self._configured_parked_max = gauge.parked_max
         self.gates = 1
         """How many gates share the release pace, as far as this one knows."""
+        self.shares: Mapping[str, float] = {}
+        """What this gate may let go a second of which round, as it was told lately; of the others an equal share."""
 
     def added(self, rushes: Iterable[Rush], exchange: Exchange | None) -> None:
         """Switch these, too, from now on."""
@@ -113,7 +117,10 @@ class GateSwitches:
         ended = snapshot.flag(ANSWER_ENDED)
         for name, rush in self._rounds.items():
             if pace_of(name) in snapshot.values:
-                self._paces[name] = snapshot.number(pace_of(name))
+                pace = snapshot.number(pace_of(name))
+                if pace != self._paces[name]:
+                    self.shares = {other: share for other, share in self.shares.items() if other != name}
+                self._paces[name] = pace
                 rush.set_ended(ended or snapshot.flag(ended_of(name)))
                 self._set_pace(rush)
                 rush.advise()
@@ -126,9 +133,20 @@ class GateSwitches:
                 rush.share_with(gates)
                 self._set_pace(rush)
 
+    def share_out(self, shares: Mapping[str, float]) -> None:
+        """Release so much a second, by round; of rounds that are not named, an equal share of their pace."""
+        self.shares = shares
+        for rush in self._rounds.values():
+            self._set_pace(rush)
+
+    def released(self) -> dict[str, Released]:
+        """Return what was let go of those rounds that are released at a pace, and have been asked for lately."""
+        counted = {name: rush.released() for name, rush in self._rounds.items()}
+        return {name: one for name, one in counted.items() if one is not None}
+
     def _set_pace(self, rush: Rush) -> None:
         pace = self._paces[rush.name]
-        rush.set_pace(None if pace is None else pace / self.gates)
+        rush.set_pace(None if pace is None else self.shares.get(rush.name, pace / self.gates))
 
 
 def _least(switched: float | None, configured: int) -> int:

@@ -36,6 +36,7 @@ from redrush.wiring.following import Knowing, Reporting, control_of, listen_to_s
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import LinesElsewhere
 from redrush.wiring.readings import gate_figures
+from redrush.wiring.releases import SharedPaces
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, surroundings
 from redrush.wiring.role_process import run_role
 from redrush.wiring.set_stores import close_all, open_stores, times_of
@@ -114,6 +115,9 @@ class GateRole:
         self._parts.add("clock watch", clocks.run())
         self._parts.add("readings", self._reporting.run(readings, gate.switches.share_with))
         token = load_token_if_any(data_dir)
+        if token is not None:
+            told = self._troubles.listener("the release paces")
+            self._parts.add("paces", SharedPaces(gate.switches, control_of(self._around), token, told).run())
         if gate.waiting_rooms and token is not None:
             lines = LinesElsewhere(
                 lambda: gate.waiting_rooms,

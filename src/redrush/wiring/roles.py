@@ -1,4 +1,7 @@
-"""The roles of the scaled form behind the gates: each makes its parts, runs them, and ends them in order."""
+"""The roles of the scaled form behind the gates: each makes its parts, runs them, and ends them in order.
+
+Long, because the roles are alike, and are read beside each other.
+"""
 
 import asyncio
 import time
@@ -15,6 +18,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.control.overview import Lack, Overview
 from redrush.control.pot_file import PotFile
+from redrush.control.release_api import ReleaseApi
 from redrush.control.stock_api import StockApi
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.roles import Per, RoleRow
@@ -24,6 +28,7 @@ from redrush.core.steering import figures
 from redrush.core.steering.figure import Value, readings_of
 from redrush.core.steering.figures import Interface
 from redrush.core.steering.quantiles import LatelyTook
+from redrush.core.steering.switches import Snapshot
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
 from redrush.gate.open_files import limits_of
@@ -235,7 +240,8 @@ class ControlRole(Offstage):
         stock = StockApi(lambda: campaign, lambda: self._stores, around.sets_of)
         of_sets = self._wardens.operations(self._operating.board, self._lack).operations()
         lines = LinesOfAll(around, self._operating, board_dir, self._troubles.listener("the lines"))
-        self._operating.serve_on(control, [*of_sets, *stock.operations(), *lines.operations()])
+        others = (stock, lines, ReleaseApi(self._snapshot, around.clock.now_us))
+        self._operating.serve_on(control, [*of_sets, *(it for one in others for it in one.operations())])
         self._operating.announce(
             around.control.host,
             around.control.port or None,
@@ -272,6 +278,10 @@ class ControlRole(Offstage):
         took = LatelyTook(lambda: {Interface.CONTROL: control.times}, asyncio.get_running_loop().time)
         self._operating.run_rules(lambda: readings_of(took()), self._troubles.listener("rules"))
         return {}
+
+    def _snapshot(self) -> Snapshot:
+        assert self._operating is not None
+        return self._operating.board.snapshot
 
     def _lack(self, set_id: str) -> Lack | None:
         return None if self._overview is None else self._overview.sets[set_id]

@@ -15,6 +15,7 @@ Rejected: a token bucket alone (always the fastest client wins), a rate smoothed
 one), one window's count corrected within the window (more arithmetic per request for a tenth of a second).
 """
 
+import math
 from typing import Final
 
 WINDOW_US: Final = 100_000
@@ -33,7 +34,8 @@ _UNLIMITED_SHARE: Final = 1e15
 class ReleaseFilter:
     """See the module. One per round and gate; not thread-safe. `admit` costs some tenths of a microsecond."""
 
-    __slots__ = ("_cap", "_due", "_ends_us", "_expected", "_left", "_probability", "_seen", "_share")
+    __slots__ = ("_cap", "_due", "_ends_us", "_expected", "_left", "_probability", "_seen", "_share", "released",
+                 "seen")  # fmt: skip
 
     def __init__(self, release_per_s: float | None) -> None:
         """Release `release_per_s` packets a second; None lets everybody through. Raises ValueError below 0."""
@@ -43,6 +45,10 @@ class ReleaseFilter:
         self._expected = self._seen = 0
         self._probability = 1.0
         self._ends_us = 0
+        self.released = 0
+        """Requests that were let through, up to the window under way."""
+        self.seen = 0
+        """Requests in all, up to the window under way."""
 
     def set_pace(self, release_per_s: float | None, now_us: int) -> None:
         """Release `release_per_s` packets a second from now on; None lets every claim through. ValueError below 0.
@@ -59,9 +65,11 @@ class ReleaseFilter:
             self._due = share  # what was released without a pace is no debt
         else:
             self._due += share - self._share - (self._cap - self._left)
+        self.released += self._cap - self._left
         self._share = share
         self._due = min(max(self._due, -self._burst() / 2), share)
         self._aim()
+        self._cap = self._left = min(self._cap, int(max(0.0, self._due)))  # the window has had its overdraft
 
     def admit(self, now_us: int, draw: float) -> bool:
         """Whether the request that came at `now_us` may claim; `draw` is its lot, uniform in [0, 1)."""
@@ -78,6 +86,8 @@ class ReleaseFilter:
         first = self._ends_us == 0  # time has passed without end before it, but only one share is due
         passed, into = divmod(now_us - self._ends_us, WINDOW_US)
         shares = 1 if first else passed + 1
+        self.released += self._cap - self._left
+        self.seen += self._seen
         self._due = min(self._due - (self._cap - self._left) + shares * self._share, self._burst())
         self._expected = self._seen if passed == 0 else 0
         self._seen = 0
@@ -88,7 +98,8 @@ class ReleaseFilter:
         """Set the chance and the cap for what is due in this window."""
         if self._expected:
             self._probability = min(1.0, max(0.0, self._due) / self._expected)
-            overdraft = self._burst() / 2
+            # Two standard deviations of what chance does: more is needed by nobody but a crowd that has just grown.
+            overdraft = min(self._burst() / 2, 2 * math.sqrt(max(0.0, self._due)))
         else:
             self._probability = 1.0
             overdraft = 0.0

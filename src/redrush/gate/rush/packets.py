@@ -9,6 +9,7 @@ other gates is told by `redrush.gate.knowledge.knowledge`.
 
 from collections.abc import Container
 
+from redrush.core.rush.pace_shares import Released
 from redrush.core.rush.release import ReleaseFilter
 from redrush.dependency import Unanswered
 from redrush.gate.knowledge.knowledge import Knowledge
@@ -96,6 +97,11 @@ class Packets(Rush):
             if refusal is not None:
                 return refusal
         return pot.lane.park(waiter, user, pot, now_us)
+
+    def released(self) -> Released | None:
+        """See `Rush.released`."""
+        release = self._release
+        return Released(release.released, release.seen) if release is not None and self._awake else None
 
     def set_pace(self, release_per_s: float | None) -> None:
         """Let `release_per_s` packets a second through the shake filter from now on; None lets every claim through."""

@@ -14,6 +14,7 @@ from redrush.core.rush.campaign import Round
 from redrush.core.rush.clocks import ClockCheck
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.outcomes import Outcome
+from redrush.core.rush.pace_shares import Released
 from redrush.core.rush.phase import Phase, phase_of
 from redrush.core.sets.division import home
 from redrush.dependency import Unanswered
@@ -219,6 +220,11 @@ class Rush:
 
     def set_pace(self, release_per_s: float | None) -> None:
         """Release so much a second from now on, for kinds that release at a pace; None: as fast as they come."""
+
+    def released(self) -> Released | None:
+        """Return what was let go, and how much was asked for, for kinds that release at a pace; None while there is
+        none, or nobody asks."""
+        return None
 
     def set_ended(self, ended: bool) -> None:
         """Answer every claim as after the close, or no longer. Claims that are parked already are decided."""
