@@ -85,6 +85,11 @@ class Event:
         """What the server's clock shows."""
         return time.time() + self._ahead_ns / 1e9
 
+    @property
+    def opens_at_s(self) -> float:
+        """When it opens, by the clock of this machine."""
+        return OPENS_S - self._ahead_ns / 1e9
+
     def ticket(self, user: str, lasts_s: float = 36_000) -> str:
         """Return a ticket for somebody."""
         return sign_ticket(load_keys(DataDir(self.directory)).tickets, user, int(self.now_s + lasts_s))

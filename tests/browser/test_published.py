@@ -1,0 +1,107 @@
+"""The page as `redrush publish` writes it, behind a real nginx with the configuration that it writes."""
+
+import getpass
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from redrush.processes.loopback import free_port
+from tests.browser.conftest import Visit
+from tests.browser.event import Event, wait_until
+
+pytestmark = pytest.mark.browser
+
+LOOKS = 2_000
+"""As many as there are pages, each looking once."""
+
+
+class Edge:
+    """nginx in front of the gate of an event."""
+
+    def __init__(self, event: Event, directory: Path) -> None:
+        assert shutil.which("nginx"), "nginx is missing: apt-get install nginx-light"
+        site, port = directory / "site", free_port()
+        event.redrush("publish", event.file, "--out", site, "--gate", event.url)
+        written = (site / "nginx.conf").read_text()
+        own = written.replace("listen 80;", f"listen 127.0.0.1:{port};").replace("/var/cache/nginx/", f"{directory}/")
+        # The gate's clock is the test's, and nginx has that of the machine.
+        own = own.replace("add_header Redrush-Now $msec always;", "")
+        assert "Redrush-Now" not in own.replace("# One request", "")
+        self.origin_log = directory / "origin.log"
+        format_ = "log_format origin '$upstream_addr $upstream_status $request_uri';"
+        main = directory / "main.conf"
+        main.write_text(
+            f"pid {directory}/pid; error_log stderr; daemon off; worker_processes 1; user {getpass.getuser()};\n"
+            "events { worker_connections 4096; }\n"
+            f"http {{ types {{ }} {format_} access_log {self.origin_log} origin;\n{own} }}\n"
+        )
+        self.url = f"http://127.0.0.1:{port}"
+        self._process = subprocess.Popen(["nginx", "-p", directory, "-c", main], stderr=subprocess.DEVNULL)
+        wait_until(lambda: self._process.poll() is not None or (directory / "pid").exists(), "nginx is there")
+        assert self._process.poll() is None
+
+    def asked_of_the_origin(self) -> list[str]:
+        """Return what went on to the gate."""
+        return [line for line in self.origin_log.read_text().splitlines() if not line.startswith("- ")]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+@pytest.fixture
+def edge(event: Event, tmp_path: Path) -> Iterator[Edge]:
+    event.start(opens_in_s=600)
+    (tmp_path / "edge").mkdir()
+    edge = Edge(event, tmp_path / "edge")
+    yield edge
+    edge.stop()
+
+
+def test_the_way_of_a_packet_through_the_edge(event: Event, edge: Edge, visit: Visit) -> None:
+    ann = visit("ann", opened=False)
+    ann.page.goto(f"{edge.url}/#ticket={event.ticket('ann')}")
+    ann.sees("before")
+    event.opens_in(6)
+    time.sleep(1.5)  # what the edge keeps is a second old
+    ann.page.evaluate("dispatchEvent(new Event('focus'))")
+    ann.sees("sealed", "waiting", "again")
+    ann.sees("sealed")
+    headers = ann.page.request.get(edge.url).headers
+    assert headers["cache-control"].startswith("public, max-age=30")
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+    assert headers["content-encoding"] == "gzip"
+
+
+def test_two_thousand_looks_are_one_request_a_second_for_the_origin(event: Event, edge: Edge, visit: Visit) -> None:
+    started = time.monotonic()
+    address = f"{edge.url}/state/c.json"
+    each = LOOKS // 20
+    loads = [["curl", "-sf", "-o", "/dev/null", f"{address}?s=[{at}-{at + each - 1}]"] for at in range(0, LOOKS, each)]
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda words: subprocess.run(words, check=False).returncode, loads))
+    assert ended == [0] * 20
+    seconds = time.monotonic() - started
+    asked = edge.asked_of_the_origin()
+    lines = edge.origin_log.read_text().splitlines()
+    assert len(lines) == LOOKS
+    assert 1 <= len(asked) <= seconds + 2, f"{len(asked)} in {seconds:.1f} s"
+    assert set(Counter(line.split()[1] for line in asked)) == {"200"}
+
+
+def test_while_every_gate_is_away_the_page_opens_and_says_so(event: Event, edge: Edge, visit: Visit) -> None:
+    event.kill()
+    ann = visit("ann", opened=False, ticket="k1.ffffffff.ann.0")
+    ann.page.goto(f"{edge.url}/#ticket=k1.ffffffff.ann.{'0' * 32}")
+    ann.sees("unreached")
+    assert "页面会自己继续尝试" in ann.text
+    event.start()
+    event.opens_in(-60)
+    ann.page.goto(f"{edge.url}/#ticket={event.ticket('ann')}")
+    ann.sees("sealed", within_ms=30_000)
