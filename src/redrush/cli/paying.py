@@ -96,6 +96,34 @@ def list_(
 
 
 @payout_app.command()
+def make(
+    data: BookOption,
+    payments: PaymentsOption,
+    provider: Annotated[str | None, typer.Option(help="Who pays; by default the one of [payout].")] = None,
+    user: Annotated[list[str] | None, typer.Option("--user", help="Only these users.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Make them; else only say what would be paid.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find everything that was won and is not paid, and pay it. The same order again pays nothing twice."""
+    from redrush.config import load_payments_file
+    from redrush.control.data_dir import DataDir
+    from redrush.core.money.currency import format_amount
+    from redrush.operate.paying import book_of
+    from redrush.operate.paying_out import make_payouts, plan_payouts
+
+    with book_of(DataDir(data)) as book:
+        plan = plan_payouts(DataDir(data), book, load_payments_file(payments), provider, user or [])
+        made = make_payouts(book, plan) if yes else 0
+    total = format_amount(plan.total_minor, plan.currency)
+    what = f"{made:,} payouts are made" if yes else f"{len(plan.payouts):,} payouts would be made (--yes makes them)"
+    lines = [f"{what}: {total} {plan.currency} by {plan.provider}"]
+    if plan.too_small:
+        lines.append(f"{plan.too_small:,} users have less than {plan.provider} pays; it stays in their balances")
+    fields = {"made": made, "planned": len(plan.payouts), "total": total, "too_small": plan.too_small}
+    show({**fields, "currency": plan.currency, "provider": plan.provider}, lines, as_json=as_json)
+
+
+@payout_app.command()
 def retry(
     data: BookOption,
     numbers: NumbersArgument = None,

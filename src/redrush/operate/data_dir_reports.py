@@ -19,7 +19,7 @@ from redrush.ports.records import Records
 from redrush.ports.store import StoreCorrupt
 from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.records.sqlite.packets import SqlitePacketBook
-from redrush.settle.export import Format, write_grants
+from redrush.settle.export import ExportedGrant, Format, grants, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
@@ -34,6 +34,13 @@ def export_grants(data_dir: DataDir, file_format: Format, out: TextIO) -> None:
     sealed = load_event(data_dir).sealed
     with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
         write_grants(log.records(), sealed.campaign, sealed.amounts, file_format, out, pots)
+
+
+def exported_grants(data_dir: DataDir) -> Iterator[ExportedGrant]:
+    """Yield every grant of the data directory's journal; a server may be running."""
+    sealed = load_event(data_dir).sealed
+    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
+        yield from grants(log.records(), sealed.campaign, sealed.amounts, pots)
 
 
 def find_in_data_dir(data_dir: DataDir, user: str) -> Found:

@@ -1,13 +1,14 @@
 """Winners of a real server are paid at a sandbox of its own process."""
 
 import asyncio
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from redrush.ports.bill_book import BillState
 from redrush.records.sqlite.bills import SqliteBillBook
-from tests.acceptance.paying.stage import Stage, until
+from tests.acceptance.paying.stage import Stage, run_command, until
 
 
 def minor(text: str) -> int:
@@ -89,5 +90,30 @@ def test_a_winner_who_asks_is_paid_once(tmp_path: Path) -> None:
             assert (await ask())[0] == 409
             told = {status for operation, status in stage.seen if operation == ("POST", "/v1/payouts")}
             assert told >= {200, 400, 409}
+
+    asyncio.run(story())
+
+
+def test_finance_pays_what_is_left_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Stage(tmp_path, payout='policy = "winner"', packets=3, total="9.00") as stage:
+            for user in ("ann", "bob", "carl"):
+                assert (await stage.grab_until_told(user))["outcome"] == "granted"
+            order = ("payout", "make", "--json", "--data", str(stage.data), "--payments", str(stage.payments))
+
+            async def give(*options: str) -> dict[str, Any]:
+                code, out, err = await run_command(*order, *options)
+                assert code == 0, err
+                answer: dict[str, Any] = json.loads(out)
+                return answer
+
+            preview = await give()
+            assert (preview["planned"], preview["total"], preview["made"]) == (3, "9.00", 0)
+            assert not stage.bills()
+            assert (await give("--yes", "--user", "ann"))["made"] == 1
+            assert (await give("--yes"))["made"] == 2
+            assert (await give("--yes"))["planned"] == 0
+            await until(lambda: len(stage.bills(BillState.DONE)) == 3)
+            assert await stage.bank_sums() == {("payout", "done"): (3, 900)}
 
     asyncio.run(story())
