@@ -104,10 +104,15 @@ def test_what_was_given_counts_since_an_instant_what_was_split_to_be_paid(book: 
     assert book.given_minor("ann", 13) == 0
 
 
-def test_packets_of_a_stage_come_in_order_of_their_ids(book: PacketBook) -> None:
+def test_packets_that_are_being_paid_come_in_order_of_their_ids(book: PacketBook) -> None:
+    assert not book.any_under_way()
     book.add([booked(id_, Stage.PAYING) for id_ in ("c", "a", "b")] + [booked("d", Stage.OPEN)])
-    assert [one.packet.id for one in book.at_stage(Stage.PAYING, "", 2)] == ["a", "b"]
-    assert [one.packet.id for one in book.at_stage(Stage.PAYING, "b", 2)] == ["c"]
+    assert [one.packet.id for one in book.paying("", 2)] == ["a", "b"]
+    assert [one.packet.id for one in book.paying("b", 2)] == ["c"]
+    book.turn(["a", "b", "c"], Stage.UNPAID)
+    assert book.any_under_way(), "one is open"
+    book.turn(["d"], Stage.OVER)
+    assert not book.any_under_way()
 
 
 def test_open_packets_are_due_at_their_deadline_the_earliest_first(book: PacketBook) -> None:

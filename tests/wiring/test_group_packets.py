@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -335,3 +336,43 @@ async def test_the_example_is_served_and_is_what_init_writes(tmp_path: Path) -> 
         packet = await people.send("ann", "10.00", 5, **fields)
         assert (await people.grab("bob", packet, word="芝麻开门")).outcome == "granted"
         assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["state"] == "closed"
+
+
+async def test_whatever_people_do_what_was_won_is_owned_or_open_in_the_end(tmp_path: Path) -> None:
+    """Senders and friends act at random, and time goes on: no cent is made, and none is lost."""
+    seed = random.SystemRandom().randrange(10**6)
+    print("seed", seed)  # noqa: T201 - replays it
+    lots, clock = random.Random(seed), Skipping()
+    senders, friends, packets = ["ann", "bob", "carl"], ["dora", "emil", "finn", "gina"], []
+    async with group_server(tmp_path, 'expires = "60s"', clock) as people:
+        await people.win(*senders)
+
+        async def act() -> None:
+            user = lots.choice(senders)
+            match lots.choice(["create", "create", "grab", "grab", "grab", "end", "pay"]):
+                case "create":
+                    total, count = f"{lots.randint(1, 40)}.{lots.randint(0, 99):02}", lots.randint(1, 6)
+                    kind = lots.choice(["lucky", "equal"])
+                    answer = await people.ask(user, "POST", "/packets", total=total, count=count, kind=kind)
+                    assert answer.status == 200, answer.raw
+                    packets.append((user, answer.json["id"]))
+                case "grab" if packets:
+                    await people.grab(lots.choice(senders + friends), lots.choice(packets)[1])
+                case "end" | "pay" as what if packets:
+                    sender, packet = lots.choice(packets)
+                    method, path = ("DELETE", "") if what == "end" else ("POST", "/pay")
+                    await people.ask(sender, method, f"/packets/{packet}{path}")
+
+        for _ in range(12):
+            await asyncio.gather(*(act() for _ in range(8)))
+            clock.skip(lots.choice([0, 0.5, 5, 30]))  # while nobody waits, for whom it would be a slow server
+        await decided(tmp_path, [packet for _, packet in packets])
+        clock.skip(61)
+        book = people_book(tmp_path)
+        async with asyncio.timeout(10):
+            while book.any_under_way():
+                await asyncio.sleep(0.05)
+        book.close()
+        owned = [Decimal(await people.balance(user)) for user in senders + friends]
+        assert sum(owned) == 300, owned
+        assert min(owned) >= 0

@@ -66,8 +66,11 @@ class PacketBook(Protocol):
     def given_minor(self, user: str, since_us: int) -> int:
         """Return what the packets of the sender come to that were split to be paid since then."""
 
-    def at_stage(self, stage: Stage, after: str, limit: int) -> list[Booked]:
-        """Return up to so many packets of this stage whose ids are above `after`, in order of their ids."""
+    def paying(self, after: str, limit: int) -> list[Booked]:
+        """Return up to so many packets that are being paid and whose ids are above `after`, in order of their ids."""
+
+    def any_under_way(self) -> bool:
+        """Whether there is any packet that is being paid, or open."""
 
     def due(self, now_us: int, limit: int) -> list[Booked]:
         """Return up to so many open packets that nobody gets anything of by now, those that closed first first."""

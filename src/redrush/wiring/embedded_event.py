@@ -281,6 +281,10 @@ class EmbeddedEvent:
             busy=self._rushing,
         )
 
+    def has_packets(self) -> bool:
+        """Whether packets between people are under way, which end at deadlines of their own. Raises BookFailed."""
+        return self._group is not None and self._group.any_under_way()
+
     def _tables(self) -> PotTables:
         """Return what finds the tables of pots that are no rounds."""
         pots = PotFile(self.data_dir.pots).table

@@ -91,6 +91,10 @@ class EmbeddedGroup:
                 )
         self._expiring = run("expiry of packets", self._expiry.run())
 
+    def any_under_way(self) -> bool:
+        """Whether any packet is being paid, or open. Raises BookFailed."""
+        return self._book.any_under_way()
+
     async def stop(self) -> None:
         """End what was begun."""
         self._expiry.stop()

@@ -181,8 +181,15 @@ class Hosting:
             idle = event is not None and now_s - hosted.asked_s >= IDLE_S and not hosted.is_due(now_us)
             # Whoever claims by a head that is remembered is not seen here, but keeps a round of the gate awake.
             busy = event is not None and (event.recorder.lag or event.gate.gauge.parked or event.gate.awake)
-            if idle and not busy:
+            if idle and not busy and not self._has_packets(event):
                 self._let_sleep(hosted)
+
+    def _has_packets(self, event: EmbeddedEvent | None) -> bool:
+        """Whether packets between people have to be ended at their deadlines; where nobody knows, they may have to."""
+        try:
+            return event is not None and event.has_packets()
+        except RedrushError:
+            return True
 
     def _due(self, now_us: int) -> list[_Hosted]:
         """Return who has a round now or soon. Looked up only when the next instant of anybody has come."""
@@ -216,6 +223,9 @@ class Hosting:
                 self._hosted[name] = _Hosted(listing)
                 if not is_first:
                     self._log.info("a campaign was taken up", campaign=name)
+        for hosted in self._hosted.values() if is_first else ():
+            if directory_of(self._data_dir, hosted.listing.id).packets.exists():
+                self._wake(hosted)  # there may be packets to be ended; it sleeps again if there are none
         if is_first and listings:
             self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
         own = {round_.id for round_ in self._first.sealed.campaign.rounds}

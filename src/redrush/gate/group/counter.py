@@ -346,7 +346,7 @@ class Counter:
     async def resume(self) -> None:
         """Take up payments that were under way."""
         after = ""
-        while booked := await self._read(self.book.at_stage, Stage.PAYING, after, RESUMED_MAX):
+        while booked := await self._read(self.book.paying, after, RESUMED_MAX):
             after = booked[-1].packet.id
             for one in booked:
                 await self._see_through(one.packet)

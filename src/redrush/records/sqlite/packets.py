@@ -84,9 +84,14 @@ class SqlitePacketBook:
         ((given,),) = self._rows("given", sender=user, since_us=since_us)
         return int(given)
 
-    def at_stage(self, stage: Stage, after: str, limit: int) -> list[Booked]:
+    def paying(self, after: str, limit: int) -> list[Booked]:
         """See the port."""
-        return self._read("at_stage", stage=int(stage), after=after, limit=limit)
+        return self._read("paying", after=after, limit=limit)
+
+    def any_under_way(self) -> bool:
+        """See the port."""
+        ((found,),) = self._rows("under_way")
+        return bool(found)
 
     def due(self, now_us: int, limit: int) -> list[Booked]:
         """See the port."""

@@ -41,8 +41,11 @@ SELECT content, stage FROM packets WHERE sender = :sender ORDER BY created_us DE
 -- name: given
 SELECT coalesce(sum(total_minor), 0) FROM packets WHERE sender = :sender AND stage > 0 AND paid_us >= :since_us;
 
--- name: at_stage
-SELECT content, stage FROM packets WHERE stage = :stage AND id > :after ORDER BY id LIMIT :limit;
+-- name: paying
+SELECT content, stage FROM packets WHERE stage = 1 AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: under_way
+SELECT EXISTS (SELECT 1 FROM packets WHERE stage IN (1, 2));
 
 -- name: due
 SELECT content, stage FROM packets WHERE stage = 2 AND closes_us <= :now_us ORDER BY closes_us LIMIT :limit;
