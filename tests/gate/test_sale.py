@@ -159,6 +159,7 @@ async def test_while_all_is_held_there_is_an_instant_to_come_back_at_and_the_sto
         assert sale.gate.lanes["only"].batches == batches
         assert (await sale.state())["next_chance_at"] == told["next_chance_at"]
         assert (await sale.state())["state"] == "open"
+        assert (await sale.ask("GET", "/state/c.json")).json["left"] == "held"
         sale.now_us = OPENS_US + EVERY_US
         assert (await sale.grab("dan"))["next_chance_at"] == rfc3339(sale.now_us + 200_000), "the offer is under way"
         await sale.store.offer(["s"])
@@ -201,10 +202,12 @@ async def test_nobody_gets_in_without_the_key_and_it_is_told_only_while_the_sale
         key = "k" * 22
         sale.now_us = OPENS_US - SECOND_US
         assert "key" not in await sale.state()
+        assert (await sale.ask("GET", "/state/c.json")).json["key"] is None
         sale.now_us = OPENS_US
         assert (await sale.grab("ann", f"/{key}"))["outcome"] == "not_open", "it was not drawn yet"
         sale.gate.unlock("c", {"s": key})
         assert (await sale.state())["key"] == key
+        assert (await sale.ask("GET", "/state/c.json")).json["key"] == key
         assert [(await sale.grab("ann", part))["outcome"] for part in ("", "/wrong", f"/{key[:-1]}")] == [
             "not_open"
         ] * 3

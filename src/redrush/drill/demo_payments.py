@@ -38,7 +38,7 @@ class DemoPayments:
         self.file = directory / "payments.toml"
         self._directory = directory
         self._redrush = redrush
-        self._port = free_port()
+        self.port = self._port = free_port()
         command = (*redrush, "sandbox", "--port", str(self._port), "--book", str(directory / "sandbox.db"))
         self._sandbox = ServerProcess(command, directory / "sandbox.log")
 

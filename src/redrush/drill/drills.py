@@ -16,6 +16,7 @@ from redrush.drill.hot_user import hot_user
 from redrush.drill.overload import overload
 from redrush.drill.rehearsal import REDRUSH, ending_by_sigterm
 from redrush.drill.retry_storm import retry_storm
+from redrush.drill.sale import sale_drill
 from redrush.drill.slow_clients import slow_clients
 from redrush.errors import ConfigError
 from redrush.extras import require
@@ -46,6 +47,7 @@ DRILLS = (
     Drill("hot-user", "does one user with a hundred requests a second cost the others anything?", hot_user),
     Drill("group-packets", "are many packets between people paid, shared and given back to the cent?", group_packets),
     Drill("draw", "does every play come to what its sealed key says, and no prize beyond its stock?", draw_drill),
+    Drill("sale", "is every unit sold once, and every payment a unit or a refund, whoever dies?", sale_drill),
     Drill("faults", "what do people notice when processes of a deployment die or hang?", _faults),
 )  # fmt: skip
 

@@ -44,6 +44,8 @@ class Stock:
         rush, now_us = self._rush, self._now_us()
         if rush.sold_out:
             return "none"
+        if rush.held_out:
+            return "held"
         looking = self._looking is not None and not self._looking.done()
         if rush.phase() is Phase.OPEN and now_us >= self._look_again_us and not looking:
             self._look_again_us = now_us + LOOK_US
@@ -52,7 +54,7 @@ class Stock:
             return "plenty"
         if not self._left:
             # Another gate's store may be about to be given slots: nothing final before the round was found sold out.
-            return "none" if rush.knows.COMPLETE else "few"
+            return "none" if rush.knows.COMPLETE and rush.knows.pot.hold_us is None else "few"
         return "few" if self._left < FEW_SHARE * rush.knows.slots else "plenty"
 
     async def _look(self) -> None:
@@ -90,7 +92,9 @@ class EventState:
         """Return the state, as of TIME_FRESH_US ago at most, and never past an opening or a close."""
         self._times.states_told += 1
         now_us = self._now_us()
-        seen = tuple((rush.phase(), rush.sold_out, rush.round.opens_us, rush.advised_ms) for rush in self._rounds)
+        seen = tuple(
+            (rush.phase(), rush.sold_out, rush.open_key, rush.round.opens_us, rush.advised_ms) for rush in self._rounds
+        )
         if now_us >= self._fresh_until_us or seen != self._seen:
             self._fresh_until_us, self._seen = now_us + TIME_FRESH_US, seen
             self._answer = answers.json_answer(self._fields(now_us), CACHING)
@@ -117,7 +121,7 @@ class EventState:
             "closes": round_.closes_us // 1_000,
             "interval_ms": rush.advised_ms or self._interval_ms(),
             "left": stock.told(),
-            "key": None,
+            "key": rush.open_key,
         }
         for room in self._rooms:
             if room.rush is rush:

@@ -160,6 +160,16 @@ class Rush:
             return Phase.CLOSED
         return phase_of(self.round, self._now_us())
 
+    @property
+    def open_key(self) -> str | None:
+        """The secret part of the round's URL while it is open; None: it has none, or it is not to be told."""
+        return None
+
+    @property
+    def held_out(self) -> bool:
+        """Whether nothing can be had now because all that is left is only held."""
+        return False
+
     def public_fields(self, now_us: int) -> dict[str, Any]:
         """Return what the public state of the round says besides what it says of every kind."""
         return {}

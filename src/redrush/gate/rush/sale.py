@@ -203,15 +203,24 @@ class Sale(Rush):
         """The key was drawn: tell it while the sale is open."""
         self.key = key
 
+    @property
+    def open_key(self) -> str | None:
+        """See `Rush.open_key`: drawn at the opening."""
+        return self.key if self.phase() is Phase.OPEN else None
+
+    @property
+    def held_out(self) -> bool:
+        """See `Rush.held_out`."""
+        return self._now_us() < self._held_out_until_us
+
     def public_fields(self, now_us: int) -> dict[str, Any]:
         """See `Rush.public_fields`: what a unit costs, and where and when it can be had."""
         terms = self._terms
         fields: dict[str, Any] = {}
-        if self.phase() is Phase.OPEN:
-            if self.key is not None:
-                fields["key"] = self.key
-            if now_us < self._held_out_until_us:
-                fields["next_chance_at"] = rfc3339(self._held_out_until_us)
+        if (key := self.open_key) is not None:
+            fields["key"] = key
+        if self.held_out and self.phase() is Phase.OPEN:
+            fields["next_chance_at"] = rfc3339(self._held_out_until_us)
         return {**fields, "price": self._held.price, "currency": self._held.currency, "limit": terms.limit_per_user}
 
     # -- prebuilt answers

@@ -42,6 +42,8 @@ class RoundTerms(msgspec.Struct, frozen=True):
     """Grants that a user may have of it."""
     holds: str | None = None
     """What each slot holds that is no money: "code", or the whole of it."""
+    items: tuple[str, ...] = ()
+    """The same for each slot, where each holds something else."""
 
     @property
     def own(self) -> tuple[tuple[int, int], ...]:
@@ -115,6 +117,7 @@ def read_terms(data_dir: Path) -> Terms:
     bases, holds = _read_pots(data_dir / "pots.jsonl", amounts)
     bases |= _read_packets(data_dir / "packets.db", amounts)
     for round_ in rounds.values():
+        holds |= {round_.first_slot + at: f"item:{item}" for at, item in enumerate(round_.items)}
         if round_.holds is not None:
             holds |= {
                 round_.first_slot + at: f"code:{at}" if round_.holds == "code" else round_.holds
@@ -202,9 +205,14 @@ def _add(
 
 
 def _round_terms(entry: dict[str, Any]) -> Iterator[RoundTerms]:
-    """Yield what was agreed for a round, or for each prize of a draw."""
+    """Yield what was agreed for a round or a sale, or for each prize of a draw."""
     first_slot, slot_count = map(int, entry["slots"])
     times = int(entry["opens_us"]), int(entry["closes_us"])
+    if (sale := entry.get("sale")) is not None:
+        items, limit = tuple(sale.get("items", ())), int(sale.get("limit_per_user", 1))
+        holds = None if items else "unit"
+        yield RoundTerms(entry["id"], *times, 0, first_slot, slot_count, limit=limit, holds=holds, items=items)
+        return
     if entry.get("draw") is None:
         yield RoundTerms(entry["id"], *times, int(entry["total_minor"]), first_slot, slot_count)
         return

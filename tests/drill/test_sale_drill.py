@@ -1,0 +1,126 @@
+"""The auditor of a sale finds each kind of wrong that is planted; and the drill is played, with its kill, in `soak`."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from redrush.drill.drills import play_drill
+from redrush.drill.sale_audit import audit_sale, open_orders
+
+PRICE_MINOR = 4_999
+Log = list[tuple[str, list[str], list[int], list[int]]]
+
+
+class Books:
+    """Journal, bank and shop of a sale in which ann has bought unit 0, bob's money went back, and carl gave back."""
+
+    def __init__(self) -> None:
+        self.log: Log = [
+            ("scattered", ["ann", "bob", "carl"], [0, 1, 2], [1, 2, 3]),
+            ("confirmed", ["ann"], [0], [1]),
+            ("released", ["bob", "carl"], [1, 2], [2, 3]),
+        ]
+        self.bills = [
+            ("payin", "paid", "A", PRICE_MINOR, ""),
+            ("payin", "paid", "B", PRICE_MINOR, ""),
+            ("payin", "closed", "C", PRICE_MINOR, ""),
+            ("refund", "done", "R", PRICE_MINOR, "B"),
+        ]
+        self.shop = [("ann", 1), ("bob", 0)]
+
+    def write(self, root: Path) -> None:
+        journal = sqlite3.connect(root / "journal.db")
+        journal.execute("CREATE TABLE log (seq INTEGER PRIMARY KEY, kind, users, slots)")
+        for kind, users, slots, numbers in self.log:
+            columns = json.dumps([["sale"] * len(users), slots, [""] * len(users), numbers])
+            journal.execute("INSERT INTO log (kind, users, slots) VALUES (?, ?, ?)", (kind, json.dumps(users), columns))
+        bank = sqlite3.connect(root / "sandbox.db")
+        bank.execute("CREATE TABLE bills (kind, state, number, amount_minor, party)")
+        bank.executemany("INSERT INTO bills VALUES (?, ?, ?, ?, ?)", self.bills)
+        shop = sqlite3.connect(root / "sandbox.db.shop")
+        shop.execute("CREATE TABLE orders (taken, body)")
+        shop.executemany(
+            "INSERT INTO orders VALUES (?, ?)", [(taken, json.dumps({"user": u})) for u, taken in self.shop]
+        )
+        orders = sqlite3.connect(root / "sales.db")
+        orders.execute("CREATE TABLE orders (id, state)")
+        orders.executemany("INSERT INTO orders VALUES (?, ?)", [("a", "delivered"), ("b", "refunded"), ("c", "paying")])
+        for book in (journal, bank, shop, orders):
+            book.commit()
+            book.close()
+
+
+def failed(root: Path, units: int = 3) -> list[str]:
+    return [one.name for one in audit_sale(root, units, PRICE_MINOR)[0] if not one.holds]
+
+
+def test_books_that_agree_are_fine(tmp_path: Path) -> None:
+    Books().write(tmp_path)
+    verdicts, counts = audit_sale(tmp_path, 3, PRICE_MINOR)
+    assert [one.name for one in verdicts if not one.holds] == []
+    assert counts == {"units_sold": 1, "payments": 2, "given_back": 1, "shop_refused": 1}
+    assert open_orders(tmp_path) == [("c", "paying")]
+
+
+def _held_twice(books: Books) -> None:
+    books.log.insert(1, ("scattered", ["zoe"], [1], [4]))
+
+
+def _never_resolved(books: Books) -> None:
+    books.log[2] = ("released", ["carl"], [2], [3])
+
+
+def _sold_without_money(books: Books) -> None:
+    books.bills[0] = ("payin", "closed", "A", PRICE_MINOR, "")
+
+
+def _money_kept_without_a_unit(books: Books) -> None:
+    del books.bills[3]
+
+
+def _part_of_it_back(books: Books) -> None:
+    books.bills[3] = ("refund", "done", "R", PRICE_MINOR - 1, "B")
+
+
+def _not_at_the_shop(books: Books) -> None:
+    books.shop[0] = ("ann", 0)
+
+
+def _at_the_shop_alone(books: Books) -> None:
+    books.shop.append(("zoe", 1))
+
+
+@pytest.mark.parametrize(
+    ("plant", "names"),
+    [
+        (_held_twice, {"a unit of two", "holds"}),
+        (_never_resolved, {"holds"}),
+        (_sold_without_money, {"money"}),
+        (_money_kept_without_a_unit, {"money"}),
+        (_part_of_it_back, {"money"}),
+        (_not_at_the_shop, {"the shop"}),
+        (_at_the_shop_alone, {"the shop"}),
+    ],
+)
+def test_each_wrong_is_found(plant: Callable[[Books], None], names: set[str], tmp_path: Path) -> None:
+    books = Books()
+    plant(books)
+    books.write(tmp_path)
+    assert names <= set(failed(tmp_path))
+
+
+def test_more_than_there_were_is_found(tmp_path: Path) -> None:
+    Books().write(tmp_path)
+    assert failed(tmp_path, units=0) == ["oversold"]
+
+
+@pytest.mark.soak
+def test_a_sale_whose_server_dies_sells_every_unit_once(tmp_path: Path) -> None:
+    report = play_drill("sale", tmp_path, lambda _: None, short=True)
+    assert report.passed, report.verdicts
+    sold = report.figures["units_sold"]
+    assert isinstance(sold, int)
+    assert sold > 0
