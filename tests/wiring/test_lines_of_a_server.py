@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from redrush.cli.beginning import opening_at
+from redrush.client.participant import Participant, Result
 from redrush.config import parse_campaign
 from redrush.control.data_dir import DataDir
 from redrush.control.line_files import LineFiles
 from redrush.control.orders import SetSwitch
 from redrush.control.sealing import load_sealed
 from redrush.core.rush.line import commitment, drawn_place, line_key
+from redrush.core.rush.outcomes import Outcome
 from redrush.operate.switching import Holder, operate
 from redrush.processes.loopback import free_port
 from redrush.processes.server import ServerProcess
@@ -169,6 +171,24 @@ async def test_operators_stand_the_line_still_and_let_it_go_on(tmp_path: Path) -
         go_on = SetSwitch("line.r1.paused", False, "")
         await asyncio.to_thread(operate, DataDir(tmp_path), go_on, Holder())
         await come_in(server, "bob", bob["pass"])
+
+
+async def test_the_client_stands_in_line_by_itself(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        gate = f"http://127.0.0.1:{server.ports['gate']}"
+
+        async def grab(user: str) -> Result:
+            async with Participant([gate], server.ticket(None, user)) as participant:
+                return await participant.grab("r1")
+
+        results = await asyncio.gather(*(grab(f"u{number}") for number in range(5)))
+        assert [result.outcome for result in results] == [Outcome.GRANTED] * 5
+        closed = SetSwitch("line.r1.closed", True, "enough")
+        await asyncio.to_thread(operate, DataDir(tmp_path), closed, Holder())
+        async with asyncio.timeout(WAIT_MAX_S):
+            while (await server.ask("GET", ROUND)).json["line"]["state"] != "closed":
+                await asyncio.sleep(0.05)
+        assert (await grab("late")).outcome is Outcome.LINE_CLOSED
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples/line.toml"

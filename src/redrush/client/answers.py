@@ -43,12 +43,30 @@ class GrabAnswer(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: int | None = None
 
 
+class LineOfRound(msgspec.Struct, frozen=True, kw_only=True):
+    """How the line before a round stands, as far as a client needs it."""
+
+    serving: int
+    """Everybody up to this place may go in."""
+
+
 class RoundState(msgspec.Struct, frozen=True, kw_only=True):
     """A 200 of `GET /v1/rounds/{round}`, as far as a client needs it."""
 
     state: str
     opens_at: datetime
     server_time: datetime
+    interval_ms: int | None = None
+    line: LineOfRound | None = None
+
+
+class LineAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A 200 of `POST /v1/rounds/{round}/line` or `…/enter`."""
+
+    outcome: Outcome
+    pass_: str | None = msgspec.field(name="pass", default=None)
+    place: int | None = None
+    ticket: str | None = None
     interval_ms: int | None = None
 
 
@@ -68,6 +86,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Another gate may have room."""
     exchange: dict[str, str] | None = None
     """The ticket must be exchanged first."""
+    line: dict[str, str] | None = None
+    """The round has a waiting room, which comes first."""
     resting: bool = False
     """Nothing has failed: this is not served for as long as `Retry-After` says, and will be then."""
 
@@ -87,6 +107,14 @@ def read_grab(body: bytes) -> GrabAnswer:
     answer = _read(body, GrabAnswer)
     if (answer.outcome is Outcome.GRANTED) is (answer.grant is None):
         raise UnreadableAnswer("a grant without `granted`, or `granted` without a grant")
+    return answer
+
+
+def read_line(body: bytes) -> LineAnswer:
+    """Return what a waiting room says. Raises UnreadableAnswer, also for an admission without its ticket."""
+    answer = _read(body, LineAnswer)
+    if (answer.outcome is Outcome.ADMITTED) is (answer.ticket is None):
+        raise UnreadableAnswer("a ticket without `admitted`, or `admitted` without a ticket")
     return answer
 
 

@@ -42,14 +42,14 @@ async def exchange_ticket(
     `asking` decides whether and when something is sent again, and `wait` waits for that; `failed` is told why there was
     no answer, and says what follows.
     """
-    challenge = await _ask(request, asking, wait, failed, "GET", "/v1/challenge", None, read_challenge)
+    challenge = await ask_until_told(request, asking, wait, failed, "GET", "/v1/challenge", None, read_challenge)
     if isinstance(challenge, Step):
         return challenge
     solution = await solve(challenge)
     if solution is None:
         return asking.refused(400)
     body = msgspec.json.encode({"altcha": solution})
-    return await _ask(request, asking, wait, failed, "POST", "/v1/ticket", body, read_ticket)
+    return await ask_until_told(request, asking, wait, failed, "POST", "/v1/ticket", body, read_ticket)
 
 
 async def solve(challenge: Challenge) -> str | None:
@@ -63,7 +63,7 @@ async def solve(challenge: Challenge) -> str | None:
     return None
 
 
-async def _ask(  # noqa: PLR0913, PLR0917 - one request with all that belongs to it
+async def ask_until_told(  # noqa: PLR0913, PLR0917 - one request with all that belongs to it
     request: Request,
     asking: Asking,
     wait: Callable[[Step], Awaitable[None]],

@@ -40,6 +40,7 @@ from redrush.client.policy import (
     Step,
     waiting_text,
 )
+from redrush.client.queueing import InLine
 from redrush.core.identity.tickets import is_proven
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.outcomes import Outcome
@@ -57,6 +58,9 @@ SAMPLE_EVERY_S = 0.3
 """Times of the server before an opening, which a gate renews every second: one of them is at most 0.4 s old."""
 SHAKES_MAX = 1_000
 """Tries after which a program that keeps missing stops: at the interval of a second, a quarter of an hour."""
+
+LINES_MAX = 8
+"""Times that a program stands in one line: who is let in and does not claim in time may stand in it again."""
 
 PROBLEM = "application/problem+json"
 """What every refusal of a gate is; another one, from a captive portal or a redirect, must not end the asking."""
@@ -95,6 +99,8 @@ class _Asked(msgspec.Struct, frozen=True):
     status: int = 0
     unproven: bool = False
     """The ticket must be exchanged before it can claim."""
+    in_line: bool = False
+    """The round has a waiting room, out of which no ticket of ours leads, or no longer."""
 
 
 def unreached_why(fault: Exception) -> str:
@@ -129,6 +135,8 @@ class Participant:
         self._gates = [gate.rstrip("/") for gate in gates]
         self._chosen = Gates(len(self._gates), draw)
         self._ticket = ticket
+        self._admission: str | None = None
+        """The ticket that leads out of the line of the round that is asked, if it has one."""
         self._language = language
         self._show = show
         self._draw = draw
@@ -169,7 +177,8 @@ class Participant:
     async def _grab(self, round_id: str) -> Result:
         await self._refresh_policy()
         asking = self._asking
-        requests = 0
+        requests = lines = 0
+        self._admission = None
         ended = await self._prove() if self.policy.proof_of_work else None
         step = ended or asking.begin(await self._opens_in_s(round_id))
         asked = _Asked(step)
@@ -185,6 +194,10 @@ class Participant:
             step = asked.step
             if asked.unproven:
                 step = await self._prove() or Step(0.0, Showing.ASKING)
+            elif asked.in_line and lines < LINES_MAX:
+                lines += 1
+                asked = await self._stand_in_line(round_id)
+                step = asked.step
         self._tell(step)
         return Result(
             showing=step.showing, outcome=asked.outcome, grant=asked.grant, status=asked.status, requests=requests
@@ -197,7 +210,7 @@ class Participant:
         sent_s = loop.time()
         try:
             status, headers, body = await self._request(
-                "POST", f"/v1/rounds/{round_id}/grab", self._deadline_s(), signed=True
+                "POST", f"/v1/rounds/{round_id}/grab", self._deadline_s(), ticket=self._admission or self._ticket
             )
             if status != 200:
                 if status not in RETRIED_STATUSES and headers.get("Content-Type") != PROBLEM:
@@ -213,7 +226,8 @@ class Participant:
                 )
                 if problem.elsewhere or status in GATE_FAILED_STATUSES:
                     gates.failed(loop.time(), spoke=True)
-                return _Asked(step, status=status, unproven=unproven)
+                in_line = problem.line is not None or (status == 401 and self._admission is not None)
+                return _Asked(step, status=status, unproven=unproven, in_line=in_line)
             answer = read_grab(body)
         except UNREACHABLE as fault:
             return _Asked(self._gate_failed(fault))
@@ -241,12 +255,31 @@ class Participant:
 
     # Before the opening
 
+    async def _stand_in_line(self, round_id: str) -> _Asked:
+        """Wait in the round's line, and claim with what it gives from then on."""
+        self._admission = None
+        line = InLine(
+            lambda method, path, body: self._request(method, path, self._deadline_s(), body=body, ticket=self._ticket),
+            self._asking,
+            self._wait,
+            self._gate_failed,
+            self._draw,
+            round_id,
+        )
+        found = await line.stand()
+        if isinstance(found, Step):
+            return _Asked(found)
+        if isinstance(found, Outcome):
+            return _Asked(Step(None, Showing.DECIDED), found, status=200)
+        self._admission = found
+        return _Asked(Step(0.0, Showing.ASKING))
+
     async def _prove(self) -> Step | None:
         """Have the ticket exchanged, unless it is proven; return how the asking ended if that cannot be."""
         if is_proven(self._ticket):
             return None
         found = await exchange_ticket(
-            lambda method, path, body: self._request(method, path, self._deadline_s(), body=body, signed=True),
+            lambda method, path, body: self._request(method, path, self._deadline_s(), body=body, ticket=self._ticket),
             self._asking,
             self._wait,
             self._gate_failed,
@@ -312,11 +345,11 @@ class Participant:
     # Sockets and waiting
 
     async def _request(
-        self, method: str, path: str, deadline_s: float, *, body: bytes | None = None, signed: bool = False
+        self, method: str, path: str, deadline_s: float, *, body: bytes | None = None, ticket: str | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body; `signed` with the ticket. Raises one of UNREACHABLE."""
+        """Return status, headers and body; with this ticket, if any. Raises one of UNREACHABLE."""
         assert self._session is not None, "use the participant as a context: async with Participant(…) as participant"
-        headers = {"Authorization": f"Bearer {self._ticket}"} if signed else {}
+        headers = {} if ticket is None else {"Authorization": f"Bearer {ticket}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         gate = self._gates[self._chosen.at]
