@@ -139,3 +139,28 @@ def test_rounds_of_several_kinds_are_chosen_from(event: Event, visit: Visit) -> 
     ann.sees("before")
     ann.page.get_by_role("button", name="抽奖").click()
     ann.sees("ready")
+
+
+def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    event.grab("ann")
+    balance = "/v1/packets/terms"
+    wait_until(lambda: event.ask(balance, event.ticket("ann"))["balance"] == "10.00", "what was won is recorded")
+    ann = visit("ann", permissions=["clipboard-read", "clipboard-write"])
+    ann.sees("won")
+    ann.page.click("#send summary")
+    for name, text in (("total", "6.00"), ("count", "3"), ("greeting", "同喜")):
+        ann.page.fill(f"#send_{name}", text)
+    ann.page.select_option("#send_kind", "equal")
+    ann.page.click("#send_go")
+    wait_until(lambda: "红包好了" in ann.text, "it is paid and open")
+    link = ann.page.evaluate("navigator.clipboard.readText()").split()[-1]
+    bob = visit("bob", opened=False)
+    bob.page.goto(f"{link}&ticket={event.ticket('bob')}")
+    bob.sees("ready")
+    assert "同喜" in bob.text
+    bob.press()
+    bob.sees("sealed")
+    bob.press()
+    bob.sees("won")
+    assert bob.page.inner_text("#amount") == "2.00"

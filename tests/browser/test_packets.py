@@ -149,3 +149,14 @@ def test_offline_is_said_and_the_page_goes_on_by_itself(event: Event, visit: Vis
     ann.sees("waiting", "asking")
     ann.context.set_offline(False)
     ann.sees("sealed", within_ms=30_000)
+
+
+def test_a_ticket_that_costs_work_is_proven_before_the_opening(event: Event, visit: Visit) -> None:
+    event.start(tables=f'{QUICK}[tickets]\nproof_of_work = true\nmax_number = 3000\nrest = "0s"\n', opens_in_s=600)
+    ann = visit("ann")
+    ann.sees("before")
+    kept = "localStorage.getItem('redrush:c:ticket')"
+    wait_until(lambda: "+" in (ann.page.evaluate(kept) or ""), "the page has a proven ticket")
+    ann.opens_in(1)
+    ann.sees("sealed")
+    assert len(ann.claims) == 1

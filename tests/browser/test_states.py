@@ -57,7 +57,8 @@ def sealed(event: Event, visit: Visit, **how: Any) -> Visitor:
 
 
 def won(event: Event, visit: Visit, **how: Any) -> Visitor:
-    event.start(rush(total="12345678.00", packets=1), rush("r2", 3_600), opens_in_s=-60)
+    tables = f'{QUICK}[group]\npay = "balance"\n'
+    event.start(rush(total="12345678.00", packets=1), rush("r2", 3_600), tables=tables, opens_in_s=-60)
     event.grab("ann")
     return visit("ann", **how)
 
@@ -120,7 +121,7 @@ def test_a_state_is_kind_whole_and_without_a_fault_in_both_languages_and_both_li
             someone.page.click("#language")
     for text in ("undefined", "null", "NaN", "{", "_line"):
         assert text not in someone.text
-    someone.page.evaluate("document.getElementById('rules').open = true")
+    someone.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert faults(someone) == []
 
 

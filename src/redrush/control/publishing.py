@@ -43,6 +43,7 @@ def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *,
         file.client,
         file.page,
         proves=file.proof_of_work is not None,
+        group=file.group,
         gates=asked if direct else ("",),
         state=asked[0] if direct else "",
     )

@@ -251,7 +251,9 @@ class ServedCampaign:
 
     def _page(self) -> Page:
         event = self.event
-        content = content_of(event.campaign, event.policy, event.page, proves=event.proof_of_work is not None)
+        content = content_of(
+            event.campaign, event.policy, event.page, proves=event.proof_of_work is not None, group=event.group
+        )
         return page_of(content, event.page)
 
     def _sampled(self, route: Route) -> Route:

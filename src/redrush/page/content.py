@@ -6,6 +6,7 @@ from typing import Any
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.money.currency import exponent_of, format_amount
 from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.group import GroupTerms
 from redrush.page.terms import PageTerms
 
 
@@ -15,11 +16,14 @@ def content_of(
     terms: PageTerms,
     *,
     proves: bool = False,
+    group: GroupTerms | None = None,
     gates: Sequence[str] = ("",),
     state: str = "",
 ) -> dict[str, Any]:
     """Return the data of the page. `gates` are where claims go, the preferred one first, "" the page's own origin;
-    `state` is where the state file is; `proves`: tickets have to be exchanged for a proof of work."""
+    `state` is where the state file is; `proves`: tickets have to be exchanged for a proof of work; `group`: what
+    packets between people may be, None: there are none."""
+    sending = None if group is None else {"kinds": [str(kind) for kind in group.kinds]}
     return {
         "id": campaign.id,
         "name": campaign.name,
@@ -29,6 +33,7 @@ def content_of(
         "gates": list(gates),
         "state": state,
         "pow": proves,
+        "group": sending,
         "policy": policy,
         "rounds": [_round(campaign, round_, terms) for round_ in campaign.rounds],
         "page": {

@@ -16,6 +16,7 @@ import { rulesOf } from "./rules.js";
 import { calendarFile } from "./calendar.js";
 import { listenToShakes } from "./shake.js";
 import { prove } from "./proof.js";
+import { sendPacket } from "./sending.js";
 
 const AHEAD_MS = 60000;
 const MILESTONES_MS = [600000, 60000, 10000];
@@ -105,6 +106,35 @@ class Page {
     this.screen.element.language.lang = language === "zh" ? "en" : "zh";
     this.screen.text("skip", this.speech.say("skip"));
     this.screen.rules(this.speech.say("rules"), rulesOf(config, this.speech));
+    this.offerPackets();
+  }
+
+  // Where people may send packets to each other, and whoever is here is somebody.
+  offerPackets() {
+    const { group } = this.config;
+    if (!group || !this.ticket) return;
+    const say = (name) => this.speech.say(name);
+    const kinds = group.kinds.map((kind) => [kind, say(kind === "equal" ? "send_equal" : "send_lucky")]);
+    const fields = [
+      ["total", say("send_total"), "decimal"],
+      ["count", say("send_count"), "numeric"],
+      ["kind", say("send_kind"), kinds],
+      ["greeting", say("send_greeting"), "text"],
+      ["word", say("send_word"), "text"],
+    ];
+    this.screen.form(say("send"), fields, say("send_go"), (wish) => this.send(wish));
+  }
+
+  async send(wish) {
+    if (this.sending) return;
+    this.sending = true;
+    const { view } = this;
+    this.screen.text("send_said", this.speech.say("send_busy"));
+    const done = await sendPacket({ net: this.net, base: this.bases[this.gates.at], ticket: this.ticket, view, wish });
+    this.sending = false;
+    const link = `${view.location.href.split("#")[0]}#packet=${done.id}`;
+    this.screen.text("send_said", this.speech.say(done.outcome, { why: done.why, link }));
+    if (done.id) await this.share(link, "passed_on");
   }
 
   // -- who

@@ -118,6 +118,25 @@ export class View {
     this.text("mine_total", total);
   }
 
+  // A form whose fields are [name, label, options or type]; `sent` is called with what was written. Built once a language.
+  form(title, fields, button, sent) {
+    this.element.send.hidden = false;
+    this.text("send_title", title);
+    const made = fields.map(([name, label, kind]) => {
+      const id = `send_${name}`;
+      const field = Array.isArray(kind)
+        ? this.make("select", { id, name }, ...kind.map(([value, text]) => this.make("option", { value }, text)))
+        : this.make("input", { id, name, inputmode: kind, autocomplete: "off", maxlength: 40 });
+      return this.make("label", { for: id }, label, field);
+    });
+    const form = this.element.send_form;
+    form.replaceChildren(...made, this.make("button", { type: "submit", class: "main", id: "send_go" }, button));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      sent(Object.fromEntries(fields.map(([name]) => [name, form.elements[name].value.trim()])));
+    };
+  }
+
   rules(title, paragraphs) {
     this.text("rules_title", title);
     this.element.rules_text.replaceChildren(...paragraphs.map((text) => this.make("p", {}, text)));
