@@ -10,6 +10,7 @@
 | `sales.db` | orders of flash sales: who pays for what is held (`redrush.records.sqlite.sales`) |
 | `sale-keys.json` | the secret keys of sales, each from its opening on (`redrush.control.sale_keys`) |
 | `payments.db` | bills with providers, and what was spent of balances (`redrush.records.sqlite.bills`) |
+| `payments.mark` | there once people may be paid from here: then that book must not be begun anew |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -47,6 +48,7 @@ OURS: Final = (
     "pots.jsonl",
     "packets.db",
     "payments.db",
+    "payments.mark",
     "sales.db",
     "sale-keys.json",
     "codes.jsonl",
@@ -115,6 +117,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def sale_keys(self) -> Path:
         """The secret keys of sales that have opened."""
         return self.root / "sale-keys.json"
+
+    @property
+    def payments_mark(self) -> Path:
+        """There once people may be paid from here."""
+        return self.root / "payments.mark"
 
     @property
     def payments(self) -> Path:

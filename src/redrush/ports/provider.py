@@ -1,4 +1,4 @@
-"""Providers: who moves real money or goods outside. Pay-in, payout, the shop's orders, messages, notices, the bill.
+"""Providers: who moves real money or goods outside. Pay-in, payout, the shop's orders, notices, the bill.
 
 Every answer is a value, for each of them is normal life. The most important one is `Unknown`: the request may have had
 its effect and may not. It is never sent again under another number, nor taken for a refusal; it is *asked for*, with
@@ -314,23 +314,3 @@ class Orders(Protocol):
 
     async def hand_over(self, what: HandOver) -> Accepted | Rejected | Unknown:
         """Tell it. Accepted: they have it for good."""
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A few words to somebody; `to` is where the notifier reaches them."""
-
-    number: str
-    to: str
-    title: str
-    text: str
-
-
-class Notifier(Protocol):
-    """Tells people."""
-
-    @property
-    def terms(self) -> Terms:
-        """What it allows."""
-
-    async def tell(self, message: Message) -> Accepted | Rejected | Unknown:
-        """Send it. What is unknown is not sent again: people are told at most once, as far as anybody can know."""

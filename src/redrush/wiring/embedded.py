@@ -32,7 +32,7 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
-from redrush.wiring.paying import PaymentsPart
+from redrush.wiring.paying import PaymentsPart, check_book
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import add_probes, ready_unless
@@ -158,6 +158,7 @@ class Embedded:
         return ports
 
     def _open_payments(self, clock: SteadyClock) -> PaymentsPart:
+        check_book(self._data_dir, pays=self._payments_file is not None)
         return PaymentsPart(
             self._payments_file,
             SqliteBillBook.open_path(self._data_dir.payments),

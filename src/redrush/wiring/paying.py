@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from redrush.config import PaymentsFile
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import write_durably
 from redrush.control.event import OpenTerms
 from redrush.control.sealing import SealedCampaign
 from redrush.core.nobody import ignore
 from redrush.core.rush.holding import PotTables
-from redrush.errors import RedrushError
+from redrush.errors import ConfigError, RedrushError
 from redrush.gate.gate import Gate
 from redrush.http.operations import Operations
 from redrush.http.small_server import Asked, Reply, SmallServer
@@ -30,6 +32,19 @@ from redrush.wiring.providers import Connected, connected
 from redrush.wiring.steering import operation_failed
 
 NOTICES_PATH: Final = "notices"
+
+
+def check_book(data_dir: DataDir, *, pays: bool) -> None:
+    """Raise ConfigError if the bill book is gone from a directory that has paid people: one begun anew would not know
+    whom. `pays`: it may pay from now on, and that is written down."""
+    mark = data_dir.payments_mark
+    if mark.exists() and not data_dir.payments.exists():
+        raise ConfigError(
+            f"{data_dir.payments}: is gone, and people were paid from here; copy it back from a backup, or see in the "
+            f"provider's bill whom it has paid, settle that by hand, and delete {mark.name}"
+        )
+    if pays and not mark.exists():
+        write_durably(mark, b"people are paid from this directory: payments.db must not be begun anew\n")
 
 
 class WinningsByCampaign:

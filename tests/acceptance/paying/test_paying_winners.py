@@ -117,3 +117,18 @@ def test_finance_pays_what_is_left_once(tmp_path: Path) -> None:
             assert await stage.bank_sums() == {("payout", "done"): (3, 900)}
 
     asyncio.run(story())
+
+
+def test_a_book_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Stage(tmp_path, packets=1, total="1.00") as stage:
+            await stage.server.stop()
+            for path in stage.data.glob("payments.db*"):
+                path.unlink()
+            code, _, err = await run_command(*stage.server.arguments)
+            assert code == 2
+            assert "payments.db: is gone, and people were paid from here" in err
+            (stage.data / "payments.mark").unlink()
+            await stage.server.start()
+
+    asyncio.run(story())
