@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from redrush.cli.beginning import opening_at
 from redrush.client.participant import Participant, Result
 from redrush.config import parse_campaign
@@ -202,3 +204,26 @@ async def test_the_example_is_served_and_is_what_init_writes(tmp_path: Path) -> 
         round_ = "/v1/rounds/r20"
         ticket = await come_in(server, "ann", round_=round_)
         assert (await ask(server, "grab", ticket, round_=round_)).outcome == "granted"
+
+
+SALE = 'kind = "sale"\nunits = 20\nprice = "1.00"\nhold = "10m"\n'
+PRIZE = '[[round.prize]]\nid = "lamp"\nholds = "goods"\ncount = 90\nodds = "9/10"\n'
+KINDS = {
+    "draw": 'kind = "draw"\nplays = { per_user = 3 }\n' + PRIZE,
+    "sale": SALE,
+    "secret sale": SALE + "secret_url = true\n",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_line_may_stand_before_a_round_of_any_kind(kind: str, tmp_path: Path) -> None:
+    text = TEXT.replace('kind = "equal"\ntotal = "500.00"\npackets = 500\n', KINDS[kind])
+    assert text != TEXT
+    async with running(tmp_path, text=text) as server:
+        ticket = await come_in(server, "ann")
+        for path in ("grab", "grab/some-key") if kind == "secret sale" else ("grab",):
+            assert (await ask(server, path, server.ticket(None, "ann"))).status == 409
+        answer = await ask(server, "grab", ticket)
+        assert answer.status != 409
+        if kind != "secret sale":
+            assert answer.outcome in {"granted", "missed"}
