@@ -1,5 +1,6 @@
 """Steering from the console, on a running gate: previews, two people, later times, and who stands in the log."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -23,6 +24,21 @@ async def test_a_switch_flipped_in_the_console_acts_on_the_gate(tmp_path: Path) 
         assert await world.grab("u2") == "granted"
         entries = entries_of(world.data_dir.switches)
         assert [(entry.who, entry.said, entry.why) for entry in entries] == [("olga", "in the console", "test")] * 2
+
+
+async def test_the_audit_log_shows_what_was_done_with_a_fingerprint_of_all_before(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as client:
+        for value in (5, 6, 7):
+            await change(client, verb="set", name=PACE, value=value)
+        found = [row for row in (await get(client, "/audit"))["entries"] if row["source"] == "switches"]
+        assert [row["changes"][0]["to"] for row in found] == [7, 6, 5]
+        chain = ""
+        for line, row in zip(world.data_dir.switches.read_bytes().splitlines(), reversed(found), strict=True):
+            chain = hashlib.sha256(chain.encode() + line).hexdigest()
+            assert row["chain"] == chain
+        assert chain[:12] in (await client.get("/audit")).text
+        assert len((await get(client, "/audit?who=olga&about=release"))["entries"]) == 3
+        assert (await get(client, "/audit?who=otto"))["entries"] == []
 
 
 async def test_a_preview_tells_and_changes_nothing(tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ class Desk:
                 "changes": one["changes"],
                 "source": "switches",
                 "number": one["version"],
-                "chain": None,
+                "chain": one.get("chain"),
             }
             for one in await link.audit()
         ]

@@ -10,10 +10,11 @@ One process writes it, which the kernel's lock on the file sees to: the lock is 
 
 import contextlib
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -123,15 +124,33 @@ def entries_of(path: Path, last: int | None = None) -> list[Entry]:
 
     May be called while a server writes: a line that is under way is left out. Raises ConfigError for an unreadable one.
     """
+    lines = _whole_lines(path)
+    skipped = 0 if last is None else max(0, len(lines) - last)
+    return list(_decoded(path, lines[skipped:], skipped + 1))
+
+
+def chained_entries(path: Path, last: int) -> list[dict[str, Any]]:
+    """Return the same as JSON has it, each with "chain": a fingerprint of its line and all lines before it. Whoever
+    changes a line, or takes one out, changes the fingerprint of every line after it."""
+    lines, chain, chains = _whole_lines(path), "", []
+    for line in lines:
+        chain = hashlib.sha256(chain.encode("ascii") + line).hexdigest()
+        chains.append(chain)
+    skipped = max(0, len(lines) - last)
+    entries = _decoded(path, lines[skipped:], skipped + 1)
+    return [
+        {**msgspec.to_builtins(entry), "chain": chain} for entry, chain in zip(entries, chains[skipped:], strict=True)
+    ]
+
+
+def _whole_lines(path: Path) -> list[bytes]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    skipped = 0 if last is None else max(0, len(lines) - last)
-    return list(_decoded(path, lines[skipped:], skipped + 1))
+    return content[: content.rfind(b"\n") + 1].splitlines()
 
 
 def _decoded(path: Path, lines: Iterable[bytes], first: int) -> Iterator[Entry]:

@@ -34,7 +34,7 @@ from redrush.control.orders import (
     UndoPlaybook,
     request_of,
 )
-from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, accept, entries_of
+from redrush.control.switch_log import SwitchLog, SwitchLogFailed, SwitchLogInUse, accept, chained_entries
 from redrush.control.switch_mark import mark_of
 from redrush.control.switchboard import ChangedMeanwhile, Switchboard
 from redrush.core.steering.switch_layers import NotInForce
@@ -159,7 +159,7 @@ async def _offline(data_dir: DataDir, board_dir: DataDir, order: BoardOrder, hol
     log = SwitchLog.open(board_dir.switches)
     try:
         board = Switchboard(log, load_open_terms(data_dir).plans, load_campaign(data_dir), system_clock().now_us)
-        api = ControlApi(board, lambda last: entries_of(board_dir.switches, last))
+        api = ControlApi(board, lambda last: chained_entries(board_dir.switches, last))
         given = Given(name_of(data_dir, holder), holder.said, holder.expects)
         return await api.carry_out(order, given)
     except WrongSetting as refusal:

@@ -19,7 +19,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.operators import OperatorVerifier
 from redrush.control.plans import Plans
 from redrush.control.rule_runner import RuleRunner
-from redrush.control.switch_log import SwitchLog, entries_of
+from redrush.control.switch_log import SwitchLog, chained_entries
 from redrush.control.switchboard import Switchboard
 from redrush.control.told_readings import ToldReadings
 from redrush.core.rush.campaign import Campaign
@@ -130,7 +130,7 @@ class Steering:
     def serve_on(self, site: Site, further: Iterable[Operation] = ()) -> None:
         """Let a control port serve the control API, and what else this process has operations for."""
         api = ControlApi(
-            self.board, lambda last: entries_of(self._data_dir.switches, last), self._told.tell, self._now_us
+            self.board, lambda last: chained_entries(self._data_dir.switches, last), self._told.tell, self._now_us
         )
         for operation in chain(api.operations(), further):
             route = self._operations.route(operation.run, waits=operation.waits)
