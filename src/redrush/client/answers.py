@@ -20,16 +20,27 @@ class UnreadableAnswer(Exception):
     """Not an answer of the contract. Stays inside the client."""
 
 
-class Grant(msgspec.Struct, frozen=True):
-    """What was won. `amount` is in whole units of `currency`, as text, exact; keep the receipt."""
+class Hold(msgspec.Struct, frozen=True):
+    """Until when a unit waits for its buyer to pay."""
+
+    expires_at: datetime
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What was won. `amount` is in whole units of `currency`, as text, exact; keep the receipt.
+
+    What is no money has `holds` instead: "unit", "item:A-12". What is only held has no receipt yet.
+    """
 
     id: str
     round: str
     slot: int
-    amount: str
-    currency: str
+    amount: str = ""
+    currency: str = ""
+    holds: str | None = None
+    hold: Hold | None = None
     granted_at: datetime
-    receipt: str
+    receipt: str = ""
 
 
 class GrabAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +52,8 @@ class GrabAnswer(msgspec.Struct, frozen=True, kw_only=True):
     opens_at: datetime | None = None
     server_time: datetime | None = None
     interval_ms: int | None = None
+    next_chance_at: datetime | None = None
+    """When what others hold now may be had."""
 
 
 class LineOfRound(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +71,8 @@ class RoundState(msgspec.Struct, frozen=True, kw_only=True):
     server_time: datetime
     interval_ms: int | None = None
     line: LineOfRound | None = None
+    key: str | None = None
+    """The secret part of the URL of a sale that is open."""
 
 
 class LineAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +122,8 @@ def read_grab(body: bytes) -> GrabAnswer:
     answer = _read(body, GrabAnswer)
     if (answer.outcome is Outcome.GRANTED) is (answer.grant is None):
         raise UnreadableAnswer("a grant without `granted`, or `granted` without a grant")
+    if answer.grant is not None and not (answer.grant.amount and answer.grant.receipt) and answer.grant.holds is None:
+        raise UnreadableAnswer("a grant of nothing")
     return answer
 
 

@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
+from typing import Self
 
 import msgspec
 
@@ -147,6 +148,8 @@ class Participant:
         self._unreached: str | None = None
         """Why no gate can be reached, until one has answered for the first time: then all is as with any server."""
         self._reached = False
+        self._keys: dict[str, str] = {}
+        """Of rounds that have one, what follows the path of a claim."""
         # One for all grabs: whoever asks again by hand, or in a loop, has no fresh budget.
         self._asking = Asking(ClientPolicy(), draw)
 
@@ -155,7 +158,7 @@ class Participant:
         """The newest policy that could be fetched, until then the built-in one."""
         return self._asking.policy
 
-    async def __aenter__(self) -> "Participant":
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
         return self
 
@@ -209,8 +212,9 @@ class Participant:
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
         try:
+            path = f"/v1/rounds/{round_id}/grab{self._keys.get(round_id, '')}"
             status, headers, body = await self._request(
-                "POST", f"/v1/rounds/{round_id}/grab", self._deadline_s(), ticket=self._admission or self._ticket
+                "POST", path, self._deadline_s(), ticket=self._admission or self._ticket
             )
             if status != 200:
                 if status not in RETRIED_STATUSES and headers.get("Content-Type") != PROBLEM:
@@ -234,7 +238,10 @@ class Participant:
         gates.answered()
         if answer.server_time is not None:
             self._clock.observe(sent_s, loop.time(), answer.server_time.timestamp())
-        opens_in_s = self._until_s(answer.opens_at) if answer.opens_at is not None else None
+        instant = answer.opens_at or answer.next_chance_at
+        opens_in_s = None if instant is None else self._until_s(instant)
+        if answer.outcome is Outcome.NOT_OPEN and opens_in_s is not None and opens_in_s <= 0:
+            await self._sample(round_id)  # it is open, so there is a key, which the public state tells
         interval_ms = answer.interval_ms or self._advised_ms
         step = asking.answered(answer.outcome, interval_ms=interval_ms, opens_in_s=opens_in_s)
         return _Asked(step, answer.outcome, answer.grant, status)
@@ -335,6 +342,8 @@ class Participant:
             return 0.0
         self._clock.observe(sent_s, loop.time(), state.server_time.timestamp())
         self._advised_ms = state.interval_ms
+        if state.key is not None:
+            self._keys[round_id] = f"/{state.key}"
         return self._until_s(state.opens_at)
 
     def _until_s(self, instant: datetime) -> float:

@@ -162,13 +162,16 @@ class Asking:
 
     def answered(self, outcome: Outcome, *, interval_ms: int | None = None, opens_in_s: float | None = None) -> Step:
         """Return what follows an answer of the contract. `interval_ms` is what it advised, `opens_in_s` comes with
-        `not_open`."""
+        `not_open`, and says with `held_out` when there is a chance again."""
         self.served()
         if outcome.final:
             return _DECIDED
         if outcome is Outcome.NOT_OPEN and opens_in_s is not None and opens_in_s > 0:
             return self.begin(opens_in_s)
         interval_s = self._interval_s(interval_ms)
+        if outcome is Outcome.HELD_OUT and opens_in_s is not None and opens_in_s > interval_s:
+            # All who were held out hear the same instant: they come spread, as at an opening.
+            return Step(opens_in_s + self._draw() * self.policy.start_window_ms / 1e3, Showing.AGAIN)
         return Step(interval_s * (1 + self._draw() / 2), Showing.AGAIN)
 
     def served(self) -> None:

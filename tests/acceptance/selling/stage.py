@@ -66,7 +66,7 @@ class SaleStage:
             if process.runs:
                 await process.kill()
 
-    def _ticket(self, user: str) -> str:
+    def ticket(self, user: str) -> str:
         if user not in self._tickets:
             keys = load_keys(DataDir(self.data))
             self._tickets[user] = sign_ticket(keys.tickets, user, int(time.time()) + 86_400)
@@ -78,7 +78,7 @@ class SaleStage:
         """Return status and fields of an answer; raises Unfetched."""
         headers = {"Content-Type": "application/json"}
         if user is not None:
-            headers["Authorization"] = f"Bearer {self._ticket(user)}"
+            headers["Authorization"] = f"Bearer {self.ticket(user)}"
         body = b"" if fields is None else json.dumps(fields).encode()
         url = f"http://127.0.0.1:{self.port}{path}"
         answer = await self._fetcher.fetch(method, url, headers=headers, body=body, deadline_s=10)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from redrush.client.buying import Buyer, BuyingRefused
 from redrush.http.fetch import Unfetched
 from tests.acceptance.paying.stage import until
 from tests.acceptance.selling.audit import audit, units_in
@@ -160,3 +161,25 @@ async def test_units_sold_and_left_are_the_stock_and_no_money_is_without_a_unit(
 @pytest.mark.parametrize("seed", range(20))
 async def test_so_it_is_whatever_happens_when(seed: int, tmp_path: Path) -> None:
     await play(tmp_path, seed, units=60, people=400, kills=8)
+
+
+async def test_the_client_finds_the_key_and_buys(tmp_path: Path) -> None:
+    terms = 'units = 1\nhold = "5s"\nreturn_every = "300ms"\nsecret_url = true\n'
+    async with SaleStage(tmp_path, terms) as sale:
+        url = f"http://127.0.0.1:{sale.port}"
+        async with Buyer([url], sale.ticket("ann")) as ann, Buyer([url], sale.ticket("bob")) as bob:
+            first = await ann.grab("s")
+            assert first.grant is not None
+            assert (first.grant.holds, first.grant.hold is not None, first.grant.receipt) == ("unit", True, "")
+            waiting = asyncio.create_task(bob.grab("s"))
+            assert (await ann.give_back(first.grant.id))["state"] == "returned"
+            second = await waiting
+            assert second.grant is not None
+            with pytest.raises(BuyingRefused) as refused:
+                await ann.pay(first.grant.id)
+            assert refused.value.status == 409
+            order = await bob.pay(second.grant.id, "home")
+            await sale.pays_at_the_bank(order)
+            await sale.ends("bob", second.grant.id, "delivered")
+            assert [(one["state"], one["address"]) for one in await bob.orders()] == [("delivered", "home")]
+            assert (await ann.grab("s")).outcome == "empty"
