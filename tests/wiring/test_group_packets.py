@@ -15,10 +15,12 @@ import pytest
 from redrush.cli.beginning import opening_at
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.campaign import Kind
+from redrush.core.steering import figures
 from redrush.operate.data_dir_reports import export_grants
 from redrush.ports.packets import Booked, Packet, Stage
 from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
+from redrush.wiring.readings import gate_figures
 from tests.wiring.group_world import Skipping, group_server, serving
 
 
@@ -376,3 +378,25 @@ async def test_whatever_people_do_what_was_won_is_owned_or_open_in_the_end(tmp_p
         owned = [Decimal(await people.balance(user)) for user in senders + friends]
         assert sum(owned) == 300, owned
         assert min(owned) >= 0
+
+
+async def test_what_becomes_of_packets_and_grabs_is_counted(tmp_path: Path) -> None:
+    async with group_server(tmp_path) as people:
+        await people.win("ann")
+        packet = await people.send("ann", "1.00", 1, word="abcd")
+        for user, word in (("bob", "abcd"), ("bob", "abcd"), ("carl", "dcba"), ("dora", "abcd")):
+            await people.grab(user, packet, word=word)
+        found = {
+            (value.figure.name.removeprefix("redrush_"), label): value.value
+            for value in gate_figures(people.embedded.gate)
+            if value.figure in (figures.PACKETS, figures.PACKET_GRABS)
+            for _, label in value.labels
+        }
+        assert {what: count for what, count in found.items() if count} == {
+            ("packets", "created"): 1,
+            ("packets", "paid"): 1,
+            ("packet_grabs", "granted"): 1,
+            ("packet_grabs", "repeat"): 1,
+            ("packet_grabs", "wrong_word"): 1,
+            ("packet_grabs", "empty"): 1,
+        }

@@ -4,16 +4,38 @@ import asyncio
 import re
 from decimal import Decimal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from redrush.config import parse_campaign
 from redrush.control.sealing import source_sha256
 from redrush.errors import ConfigError
+from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.packets import SqlitePacketBook
 from tests.wiring.group_world import Skipping, group_server, text
 
 SHARE = 'total = "3.00"\ncount = 3\nexpires = "1h"\ngreeting = "同喜"'
+
+
+async def test_shaking_opening_and_sharing_go_on_while_the_records_are_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with group_server(tmp_path, share=SHARE) as people:
+        records = people.embedded.event._records
+
+        def away(*_args: object) -> NoReturn:
+            raise RecordsFailed("the disk of the records is gone")
+
+        for call in ("apply", "balance", "grants_of", "cursor", "totals"):
+            monkeypatch.setattr(records, call, away)
+        grant = (await people.ask("ann", "POST", "/rounds/r1/grab")).json["grant"]
+        assert (await people.ask("ann", "POST", f"/grants/{grant['id']}/open")).json["grant"]["amount"] == "100.00"
+        packet = (await people.ask("ann", "POST", f"/grants/{grant['id']}/share")).json
+        assert packet["state"] == "open"
+        assert [(await people.grab(friend, packet["id"])).outcome for friend in ("bob", "carl")] == ["granted"] * 2
+        monkeypatch.undo()
+        assert await people.balance("ann") == "100.00", "recorded once they are back"
 
 
 PLAIN_SHA256 = "df9df2cd2d6dbcb9d02434bfb897b510d90166373281694b1eef5b2afa0f96b3"

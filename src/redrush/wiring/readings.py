@@ -19,6 +19,7 @@ def gate_figures(gate: Gate) -> Iterator[Value]:
     for interface, times in gate.answer_times().items():
         yield figures.ANSWER_SECONDS.of(times, interface)
     yield from rounds_figures(gate)
+    yield from _packet_figures(gate)
     yield from _set_figures(gate)
     for bulkhead in gate.queries.sets.values():
         yield from bulkhead_figures(bulkhead)
@@ -50,6 +51,19 @@ def _round_figures(round_id: str, counts: dict[str, int]) -> Iterator[Value]:
             yield figures.BATCHES(count, round_id)
         else:
             yield figures.CLAIMS(count, round_id, outcome)
+
+
+def _packet_figures(gate: Gate) -> Iterator[Value]:
+    """Yield how many packets between people there were, and what became of grabs, all campaigns together."""
+    groups = [served.group for served in gate.campaigns.values() if served.group is not None]
+    if not groups:
+        return
+    yield figures.PACKETS(sum(group.counter.created for group in groups), "created")
+    yield figures.PACKETS(sum(group.counter.paid for group in groups), "paid")
+    for outcome in ("granted", "repeat", "empty", "closed", "not_eligible"):
+        yield figures.PACKET_GRABS(sum(getattr(group.packets.counts, outcome) for group in groups), outcome)
+    yield figures.PACKET_GRABS(sum(group.packets.wrong_words for group in groups), "wrong_word")
+    yield figures.PACKET_GRABS(sum(group.packets.limited for group in groups), "limit")
 
 
 def _set_figures(gate: Gate) -> Iterator[Value]:

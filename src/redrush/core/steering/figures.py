@@ -104,6 +104,22 @@ EXCHANGES: Final = _row(
     labels=("verdict",),
     when="an event with proof of work",
 )
+PACKETS: Final = _row(
+    Kind.COUNTER,
+    "redrush_packets",
+    "Packets between people that were created, and paid",
+    (EMBEDDED,),
+    labels=("step",),
+    when="a campaign with packets between people",
+)
+PACKET_GRABS: Final = _row(
+    Kind.COUNTER,
+    "redrush_packet_grabs",
+    "Answers to grabs of packets between people by outcome",
+    (EMBEDDED,),
+    labels=("outcome",),
+    when="a campaign with packets between people",
+)
 REFUSALS: Final = _row(Kind.COUNTER, "redrush_refusals", "Refusals before any claim", GATES, labels=("reason",))
 SLOWED: Final = _row(
     Kind.COUNTER, "redrush_slowed", "Requests that came so often that a pause was advised", GATES, labels=("limit",)

@@ -77,8 +77,10 @@ class LivePacket:
 
     def _nothing_left(self, group: "GroupPackets") -> bytes:
         if self.ended or group.now_us() >= self.packet.closes_us:
+            self.counts.closed += 1
             return group.said(Outcome.CLOSED)
         self.sold_out = True
+        self.counts.empty += 1
         return group.said(Outcome.EMPTY)
 
 
