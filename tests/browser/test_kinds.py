@@ -164,3 +164,41 @@ def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event:
     bob.press()
     bob.sees("won")
     assert bob.page.inner_text("#amount") == "2.00"
+
+
+SALE = f"""[[round]]
+id = "s"
+kind = "sale"
+opens = {instant(OPENS_S)}
+lasts = "2h"
+units = 1
+price = "99.00"
+hold = "10m"
+return_every = "30s"
+secret_url = true
+"""
+
+
+def test_a_unit_of_a_sale_is_kept_for_its_buyer_and_others_are_told_when_to_come_back(
+    event: Event, visit: Visit
+) -> None:
+    event.start(SALE, opens_in_s=600)
+    ann = visit("ann")
+    ann.sees("before")
+    assert ann.page.locator('[data-name="auto"]').count() == 0, "the page buys nothing by itself"
+    ann.opens_in(1)
+    ann.sees("ready")
+    assert ann.claims == []
+    ann.press()
+    ann.sees("held")
+    assert all("/grab/" in claim.url for claim in ann.claims), "with the key that the state file tells"
+    assert "99.00" in ann.page.inner_text('[data-name="pay"]')
+    wait_until(lambda: ann.page.inner_text("#timer") in {"10:00", "09:59", "09:58", "09:57"}, "the hold has its clock")
+    bob = visit("bob")
+    bob.sees("ready")
+    bob.press()
+    bob.sees("held_out")
+    ann.page.reload()
+    ann.sees("held")
+    ann.act("give_back")
+    wait_until(lambda: "已经退回" in ann.text, "it is given back")

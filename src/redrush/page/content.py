@@ -68,7 +68,7 @@ def _of_kind(campaign: Campaign, round_: Round) -> dict[str, Any]:
         prizes = [{"name": prize.name, "count": prize.count, "odds": prize.odds} for prize in draw.prizes]
         return {"kind": "draw", "prizes": prizes, "plays": {"per_user": draw.per_user, "per_day": draw.per_day}}
     if (sale := round_.sale) is not None:
-        held = {"limit": sale.limit_per_user, "hold_ms": sale.hold_us // 1_000}
+        held = {"limit": sale.limit_per_user, "hold_ms": sale.hold_us // 1_000, "secret": sale.secret_url}
         return {"kind": "sale", "units": round_.slots.count, "price": money(sale.price_minor), **held}
     return {
         "kind": "packets",

@@ -166,6 +166,12 @@ class Page {
     this.memory.set(`wins:${this.who.user}`, wins);
   }
 
+  drop(id) {
+    const wins = this.wins;
+    delete wins[id];
+    this.memory.set(`wins:${this.who.user}`, wins);
+  }
+
   // -- the event
 
   hear(state) {
@@ -267,6 +273,7 @@ class Page {
       ticket: () => this.ticket,
       expired: () => this.expired,
       leads: () => this.tabs.leads,
+      look: () => this.follower.look(),
       prove: () => this.prove(),
       lineUp: (rush) => this.lineUp(rush),
       played: (rush) => this.memory.set(`play:${this.who.user}:${rush.round.id}`, rush.play),
@@ -300,12 +307,18 @@ class Page {
   // What this person has won elsewhere, or before: asked once, and not in the rush of an opening.
   async askForGrants() {
     const began = this.rounds.some((round) => round.opens + GRANTS_AFTER_MS < this.now);
-    if (this.grantsAsked || !began || !this.ticket || this.expired) return;
+    const held = Object.values(this.wins).some(({ grant }) => grant.hold);
+    if ((this.grantsAsked && !held) || !began || !this.ticket || this.expired) return;
     this.grantsAsked = true;
     try {
       const { status, body } = await this.net.ask(`${this.bases[this.gates.at]}/grants`, { ticket: this.ticket });
       if (status !== 200) return;
-      for (const grant of body.grants || []) if (!this.wins[grant.id]) this.keep(grant, !grant.open);
+      const grants = body.grants || [];
+      for (const held of Object.values(this.wins).filter(({ grant }) => grant.hold)) {
+        const now = grants.find(({ id }) => id === held.grant.id);
+        if (!now?.hold) this.drop(held.grant.id); // it is paid for, and a grant like any other below; or it is gone
+      }
+      for (const grant of grants) if (!this.wins[grant.id]) this.keep(grant, !grant.open);
       this.recall();
     } catch {
       // the next visit asks again; what is known here is shown
@@ -383,12 +396,16 @@ class Page {
 
   async giveBack(rush) {
     if ((await this.order(rush, `/holds/${rush.grant.id}`, "DELETE")) === null) return;
-    const wins = this.wins;
-    delete wins[rush.grant.id];
-    this.memory.set(`wins:${this.who.user}`, wins);
-    rush.grant = null;
+    this.letGo(rush);
     this.screen.announce(this.speech.say("given_back"));
     this.hint = this.speech.say("given_back");
+    this.render();
+  }
+
+  // It is held no longer, as far as is known here; asking again tells.
+  letGo(rush) {
+    this.drop(rush.grant.id);
+    rush.grant = null;
     rush.screen = "ready";
     this.render();
   }
@@ -548,20 +565,28 @@ class Page {
     let edge = 1000;
     if (this.expired && this.view.document.body.dataset.screen === "before") this.render();
     if (this.waits(rush)) {
-      const left = rush.opensIn;
+      const left = this.left(rush);
       edge = (((left % 1000) + 1000) % 1000) + 5;
       this.tellMilestone(left);
+      if (rush.screen === "held" && left <= 0) this.letGo(rush);
       this.renderTimer(rush);
     } else if (rush && rush.screen === "waiting") this.render();
     this.view.setTimeout(() => this.tick(), edge);
   }
 
   waits(rush) {
-    return rush !== undefined && rush.screen === "before" && this.clock.known && this.ticket !== null && !this.expired;
+    const counts = rush !== undefined && (rush.screen === "before" || (rush.screen === "held" && rush.grant.hold));
+    return counts && this.clock.known && this.ticket !== null && !this.expired;
+  }
+
+  // Milliseconds to what somebody waits for: the opening, or the end of what is held for them.
+  left(rush) {
+    return rush.screen === "held" ? Date.parse(rush.grant.hold.expires_at) - this.now : rush.opensIn;
   }
 
   renderTimer(rush) {
-    this.screen.timer(this.waits(rush) && rush.opensIn > 0 ? this.speech.digits(rush.opensIn) : "");
+    const left = this.waits(rush) ? this.left(rush) : 0;
+    this.screen.timer(left > 0 ? this.speech.digits(left) : "");
   }
 
   tellMilestone(left) {

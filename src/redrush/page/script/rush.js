@@ -133,6 +133,12 @@ export class Rush {
       this.retry(); // another tab of this person asks; this one stands by
       return;
     }
+    if (this.round.secret && !this.key) {
+      // The secret part of the path is told by the state file from the opening on, a second late at an edge.
+      this.show("asking");
+      this.house.look().then(() => (this.key ? this.ask() : this.retry()));
+      return;
+    }
     const heldBack = this.asking.sending(this.now / 1000);
     if (heldBack) {
       this.follow(heldBack);
