@@ -14,7 +14,7 @@ from redrush.core.rush.serving import BUCKET_US, Told, bucket_of, no_one_came
 from redrush.core.rush.turnout import age_of
 
 REMEMBERED_MAX: Final = 1 << 21
-"""People whose place is remembered, some 70 bytes each early one, 130 each late one; who comes beyond that and asks
+"""People whose place is remembered, 80 bytes each early one, 160 each late one; who comes beyond that and asks
 twice has two places, of which the later is of no use."""
 
 ENTERED_MAX: Final = 1 << 20
