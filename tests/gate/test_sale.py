@@ -23,6 +23,7 @@ from redrush.http.reader import Limits
 from redrush.http.server import Server
 from redrush.ports.store import Grant, Held, HoldState
 from redrush.stores.memory import MemoryStore
+from tests import openapi
 from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
 
 OPENS_US = 1_800_000_000_000_000
@@ -77,6 +78,8 @@ class SaleGate:
             assert more, received
             received += more
         assert not found[1]
+        if openapi.operation_of(method, path) is not None:
+            openapi.check(method, path, found[0])
         return found[0]
 
     async def grab(self, user: str, key: str = "", unit: int | None = None) -> Any:
