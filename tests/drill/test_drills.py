@@ -71,4 +71,4 @@ def test_packets_between_people_add_up_in_the_eyes_of_an_auditor(
 ) -> None:
     figures = played("group-packets", tmp_path, capsys, monkeypatch)
     assert figures["packets"] == 36
-    assert figures["shares_granted"] > 100
+    assert 90 < figures["shares_granted"] < 36 * 4, "some packets are not emptied"

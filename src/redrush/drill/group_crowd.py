@@ -156,7 +156,9 @@ class People:
             packet = await self._sent(place, sender)
         if packet is None:
             return
-        friends = self._lots.sample(range(self._crowd.senders, len(self._tickets)), self._crowd.friends_each)
+        # Every fourth link reaches half as many as there are shares: what is left has to come back.
+        come = self._crowd.friends_each if place % 4 else self._crowd.count // 2
+        friends = self._lots.sample(range(self._crowd.senders, len(self._tickets)), come)
         guessers = self._lots.sample(range(self._crowd.senders, len(self._tickets)), self._crowd.guessers)
         word = WORD if packet in self.seen.worded else None
         async with asyncio.TaskGroup() as around:

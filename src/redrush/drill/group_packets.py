@@ -73,8 +73,8 @@ def group_packets(directory: Path, redrush: Sequence[str], short: bool, tell: Ca
         title=f"{len(seen.created):,} packets between people, with twice as many friends as shares",
         method=(
             f"{crowd.senders:,} people who had won {WON} each sent {crowd.packets_each} packets of {crowd.total}; "
-            f"{crowd.friends_each} friends followed each link, {crowd.guessers} people guessed words at every third, "
-            f"one packet in five was ended by its sender, the others after {shape.expires_s} s. "
+            f"{crowd.friends_each} friends followed each link but every fourth, {crowd.guessers} people guessed words "
+            f"at every third, one packet in five was ended by its sender, the others after {shape.expires_s} s. "
             f"{NOT_JUDGED if short else ''}"
         ),
         verdicts=(*judge(seen, exported, owned, crowd), _in_time(settled_s, short=short), ledger),
