@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from redrush.cli.beginning import opening_at
+from redrush.client.participant import Participant
+from redrush.client.policy import Showing
 from redrush.config import CampaignFile, load_campaign_file
 from redrush.control.amending import DRAWN
 from redrush.control.code_file import Codes
@@ -21,6 +23,7 @@ from redrush.control.event import load_event, prepare_event
 from redrush.control.keys import receipt_keys
 from redrush.core.identity.receipts import verify_receipt
 from redrush.core.rush.instants import rfc3339
+from redrush.core.rush.outcomes import Outcome
 from redrush.drill.draw_audit import SealedDraw, Told, audit_draw
 from redrush.errors import ConfigError
 from redrush.operate.campaigns import change_campaign
@@ -63,6 +66,9 @@ count = 30
 [limits]
 user_per_second = 1000
 address_per_second = 10000
+[client]
+start_window = "10ms"
+interval = "20ms"
 """
 CODES = [f"RR-KEEP-SECRET-{number:03}" for number in range(12)]
 
@@ -189,6 +195,24 @@ async def test_the_example_is_what_init_writes_and_its_plays_are_granted_and_mis
     verdicts = audit_draw(told, rows, SealedDraw(tmp_path / "data", "draw"))
     assert [one.name for one in verdicts if not one.holds] == [], verdicts
     assert (await asyncio.to_thread(reconcile_data_dir, DataDir(tmp_path / "data"))).ok
+
+
+async def test_the_client_plays_numbers_until_each_is_decided(tmp_path: Path) -> None:
+    async with running(tmp_path / "data", _file(tmp_path)) as server:
+        ticket = server.ticket(None, "carol")
+        async with Participant([f"http://127.0.0.1:{server.ports['gate']}"], ticket) as carol:
+            results = [await carol.play("draw", number) for number in range(1, 6)]
+            again = await carol.play("draw", 3)
+            beyond = await carol.play("draw")
+    assert [(result.showing, result.play, result.plays_left) for result in results] == [
+        (Showing.DECIDED, number, 5 - number) for number in range(1, 6)
+    ]
+    won = [result.grant for result in results if result.grant is not None]
+    assert {result.outcome for result in results} <= {Outcome.GRANTED, Outcome.MISSED}
+    assert all(grant.prize in {"phone", "coupon", "red"} for grant in won)
+    assert all((grant.code is not None) is (grant.prize == "coupon") for grant in won)
+    assert (again.outcome, again.grant) == (results[2].outcome, results[2].grant)
+    assert (beyond.outcome, beyond.showing) == (Outcome.LIMIT, Showing.DECIDED)
 
 
 async def test_a_draw_is_added_to_a_running_server_and_what_one_promises_is_not_changed(tmp_path: Path) -> None:

@@ -41,6 +41,11 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     hold: Hold | None = None
     granted_at: datetime
     receipt: str = ""
+    code: str | None = None
+    """The code itself."""
+    prize: str | None = None
+    prize_name: str | None = None
+    """Which prize of a draw it is, and what that is called."""
 
 
 class GrabAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +59,11 @@ class GrabAnswer(msgspec.Struct, frozen=True, kw_only=True):
     interval_ms: int | None = None
     next_chance_at: datetime | None = None
     """When what others hold now may be had."""
+    play: int | None = None
+    """The number of the play, in a draw."""
+    plays_left: int | None = None
+    ask_again: bool = False
+    """Nothing is decided of the play: ask again with its number."""
 
 
 class LineOfRound(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ from redrush.client.clock import ServerClock
 from redrush.client.exchanging import UNREACHABLE, exchange_ticket
 from redrush.client.http import aiohttp
 from redrush.client.policy import (
+    DECIDED,
     GATE_DEADLINE_S,
     GATE_FAILED_STATUSES,
     RETRIED_STATUSES,
@@ -89,6 +90,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Of the last claim; 0 if it got no answer, or if nothing was claimed as the ticket could not be exchanged."""
     requests: int
     """Claims that were sent."""
+    play: int | None = None
+    """The number of the play, in a draw."""
+    plays_left: int | None = None
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -102,6 +106,8 @@ class _Asked(msgspec.Struct, frozen=True):
     """The ticket must be exchanged before it can claim."""
     in_line: bool = False
     """The round has a waiting room, out of which no ticket of ours leads, or no longer."""
+    play: int | None = None
+    plays_left: int | None = None
 
 
 def unreached_why(fault: Exception) -> str:
@@ -177,7 +183,19 @@ class Participant:
         async with self._one:
             return await self._grab(round_id)
 
-    async def _grab(self, round_id: str) -> Result:
+    async def play(self, round_id: str, number: int | None = None) -> Result:
+        """Make one play of a draw, from before its opening if need be, until it is decided: granted, missed, or none.
+
+        `number` is that of the play; None: the next one that the gate knows of. What a number comes to never changes,
+        so after an answer that was lost the same number is asked again, and nobody loses a play by it. Raises nothing
+        for what networks and servers do.
+        """
+        body = b"{}" if number is None else b'{"play":%d}' % number
+        async with self._one:
+            return await self._grab(round_id, body)
+
+    async def _grab(self, round_id: str, body: bytes | None = None) -> Result:
+        """`body`: of a play, which a miss decides."""
         await self._refresh_policy()
         asking = self._asking
         requests = lines = 0
@@ -193,7 +211,7 @@ class Participant:
                 continue
             self._tell(Step(0.0, Showing.ASKING))
             requests += 1
-            asked = await self._ask(round_id)
+            asked = await self._ask(round_id, body)
             step = asked.step
             if asked.unproven:
                 step = await self._prove() or Step(0.0, Showing.ASKING)
@@ -203,23 +221,29 @@ class Participant:
                 step = asked.step
         self._tell(step)
         return Result(
-            showing=step.showing, outcome=asked.outcome, grant=asked.grant, status=asked.status, requests=requests
+            showing=step.showing,
+            outcome=asked.outcome,
+            grant=asked.grant,
+            status=asked.status,
+            requests=requests,
+            play=asked.play,
+            plays_left=asked.plays_left,
         )
 
-    async def _ask(self, round_id: str) -> _Asked:
+    async def _ask(self, round_id: str, body: bytes | None) -> _Asked:
         """Send one claim and return what came of it."""
         asking, gates = self._asking, self._chosen
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
         try:
             path = f"/v1/rounds/{round_id}/grab{self._keys.get(round_id, '')}"
-            status, headers, body = await self._request(
-                "POST", path, self._deadline_s(), ticket=self._admission or self._ticket
+            status, headers, said = await self._request(
+                "POST", path, self._deadline_s(), body=body, ticket=self._admission or self._ticket
             )
             if status != 200:
                 if status not in RETRIED_STATUSES and headers.get("Content-Type") != PROBLEM:
                     raise UnreadableAnswer("a refusal by something else than a gate")
-                problem = read_problem(body)
+                problem = read_problem(said)
                 unproven = status == 401 and problem.exchange is not None and not is_proven(self._ticket)
                 step = asking.refused(
                     status,
@@ -232,7 +256,7 @@ class Participant:
                     gates.failed(loop.time(), spoke=True)
                 in_line = problem.line is not None or (status == 401 and self._admission is not None)
                 return _Asked(step, status=status, unproven=unproven, in_line=in_line)
-            answer = read_grab(body)
+            answer = read_grab(said)
         except UNREACHABLE as fault:
             return _Asked(self._gate_failed(fault))
         gates.answered()
@@ -244,7 +268,9 @@ class Participant:
             await self._sample(round_id)  # it is open, so there is a key, which the public state tells
         interval_ms = answer.interval_ms or self._advised_ms
         step = asking.answered(answer.outcome, interval_ms=interval_ms, opens_in_s=opens_in_s)
-        return _Asked(step, answer.outcome, answer.grant, status)
+        if body is not None and answer.outcome in {Outcome.MISSED, Outcome.LIMIT} and not answer.ask_again:
+            step = DECIDED  # of a play: another one has another number
+        return _Asked(step, answer.outcome, answer.grant, status, play=answer.play, plays_left=answer.plays_left)
 
     def _deadline_s(self) -> float:
         """Return how long an answer is waited for: less where there is another gate to turn to."""

@@ -77,7 +77,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     """Ask another gate than the last one."""
 
 
-_DECIDED = Step(None, Showing.DECIDED)
+DECIDED = Step(None, Showing.DECIDED)
 _REFUSED = Step(None, Showing.REFUSED)
 _GIVEN_UP = Step(None, Showing.GIVEN_UP)
 
@@ -165,7 +165,7 @@ class Asking:
         `not_open`, and says with `held_out` when there is a chance again."""
         self.served()
         if outcome.final:
-            return _DECIDED
+            return DECIDED
         if outcome is Outcome.NOT_OPEN and opens_in_s is not None and opens_in_s > 0:
             return self.begin(opens_in_s)
         interval_s = self._interval_s(interval_ms)
