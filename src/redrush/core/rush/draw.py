@@ -219,14 +219,18 @@ class Lots:
             return None
         return next(number for number, prize in enumerate(self.terms.prizes) if prize.id == floor.prize)
 
-    def turn(self, user: str, play: int) -> int | None:
-        """Return the number of the released prize that a play is for which hits nothing, or None if none is released:
-        any of them is as likely."""
+    def way(self, user: str, play: int) -> tuple[int | None, bool]:
+        """Return the number of the prize that the play leads to, None for a miss, and whether it does so only by a
+        release: a play that hits nothing is for one of the prizes that are released, any of them as likely."""
+        lot = self.lot(user, play)
+        number = self._prizes[bisect_right(self._starts, lot) - 1]
+        if number is None and self.terms.floor is not None:
+            number = self._floor_of(user, play)
         released = self._released
-        if len(released) < 2:
-            return released[0] if released else None
+        if number is not None or not released:
+            return number, False
         # The upper bits say that it hits nothing, the lowest ones are free.
-        return released[self.lot(user, play) % len(released)]
+        return released[lot % len(released)], True
 
     def instants(self, prize: Prize, opens_us: int, closes_us: int) -> list[int]:
         """Return when each slot of a prize that is spread over the round is released, in order (µs since the epoch)."""

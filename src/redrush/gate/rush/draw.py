@@ -93,10 +93,15 @@ class Draw(Rush):
         if not window.first <= play <= window.last:
             self.counts.limit += 1
             return self._limit()
-        asked = [number for number in self._ways(user, play) if self._may_have(number, user)]
+        number, by_release = self._lots.way(user, play)
+        if number is None:
+            self._played.note(user, play)
+            self.counts.missed += 1
+            return self._misses.get(play) or self._miss(play)
+        asked = [way for way in self._along(number) if self._may_have(way, user)]
         if asked:
             return self._queries.answer(waiter, self._found_or_decided(waiter, user, play, asked))
-        return self._decide(waiter, user, play)
+        return self._decide(waiter, user, play, number, by_release)
 
     def _before_play(self, waiter: Waiter, user: str, play: int | None, now_us: int) -> bytes | None:
         if self._removed:
@@ -106,23 +111,19 @@ class Draw(Rush):
         self._wake()
         return self.play(waiter, user, play)
 
-    def _decide(self, waiter: Waiter, user: str, play: int) -> bytes | None:
-        """Answer a play that has won nothing as far as is known: by its lot, or else by what is released."""
+    def _decide(self, waiter: Waiter, user: str, play: int, number: int, by_release: bool) -> bytes | None:
+        """Answer a play that has won nothing as far as is known, and leads to this prize."""
         now_us = self._now_us()
         is_first = self._played.note(user, play)
-        number = self._lots.result(user, play)
-        if number is not None:
+        if not by_release:
             return self._go_on(waiter, user, play, number, now_us)
-        turn = self._lots.turn(user, play)
-        if turn is None:
-            return self._missed_play(play)
         if self._played.is_under_way(user, play, now_us):
-            return self._ask(Play(waiter, play, turn), user, now_us)
+            return self._ask(Play(waiter, play, number), user, now_us)
         # A number is played once, whatever is released later.
-        if not is_first or not self._stocks[turn].in_play(now_us):
+        if not is_first or not self._stocks[number].in_play(now_us):
             return self._missed_play(play)
-        self._stocks[turn].sent(now_us)
-        return self._ask(Play(waiter, play, turn, self._played.sent(user, play, now_us)), user, now_us)
+        self._stocks[number].sent(now_us)
+        return self._ask(Play(waiter, play, number, self._played.sent(user, play, now_us)), user, now_us)
 
     def _go_on(self, waiter: Waiter, user: str, play: int, number: int | None, now_us: int) -> bytes | None:
         """Ask for this prize, or for the first that is left of what follows it."""
@@ -158,11 +159,8 @@ class Draw(Rush):
 
     # -- what a play has won before
 
-    def _ways(self, user: str, play: int) -> Iterator[int]:
-        """Yield the prizes that the play may come to: what its lot hits, or else its turn is for, and what follows."""
-        number = self._lots.result(user, play)
-        if number is None:
-            number = self._lots.turn(user, play)
+    def _along(self, number: int | None) -> Iterator[int]:
+        """Yield this prize, and those that follow it."""
         while number is not None:
             yield number
             number = self._stocks[number].following
@@ -175,7 +173,11 @@ class Draw(Rush):
 
     async def _found_or_decided(self, waiter: Waiter, user: str, play: int, asked: Sequence[int]) -> bytes | None:
         found = await self._find(user, play, asked)
-        return self._decide(waiter, user, play) if found is None else found
+        if found is not None:
+            return found
+        number, by_release = self._lots.way(user, play)
+        assert number is not None
+        return self._decide(waiter, user, play, number, by_release)
 
     async def _find(self, user: str, play: int, numbers: Sequence[int]) -> bytes | None:
         """Return the answer to a play that has won one of these prizes; None: it has not."""
@@ -192,7 +194,7 @@ class Draw(Rush):
     def _after_the_end(self, waiter: Waiter, user: str, play: int | None) -> bytes | None:
         """Answer a play after the close: whoever repeats one that has won is told so."""
         if play is not None:
-            asked = [number for number in self._ways(user, play) if self._may_have(number, user)]
+            asked = [number for number in self._along(self._lots.way(user, play)[0]) if self._may_have(number, user)]
             if asked:
                 return self._queries.answer(self._floor.times.asks(waiter), self._found_or_closed(user, play, asked))
         self.counts.closed += 1
@@ -217,7 +219,7 @@ class Draw(Rush):
             if home.complete and not stock.knows.may_have(user):
                 continue
             for play in range(1, self._window.last + 1):
-                if stock.number not in self._ways(user, play):
+                if stock.number not in self._along(self._lots.way(user, play)[0]):
                     continue
                 claimed = await self._queries.claimed_by(home, user, str(play))
                 if isinstance(claimed, Unanswered):
