@@ -41,6 +41,8 @@ ROUNDS = {"sold": "empty", "missed": "missed", "won": "granted"}
 """Round ids and the outcome that each of their claims must have."""
 RELEASE_PER_S = 0.001
 """Packets a second of the round `missed`: one in a quarter of an hour."""
+DRAWN = "drawn"
+"""The round that is a draw: each of its plays misses. It is not asked by those who repeat, who have so many plays."""
 PEER = "nginx return 200"
 
 _TITLES = {"sold": "sold out", "missed": "missed", "won": "repeat"}
@@ -71,6 +73,17 @@ def _own_against_known(connections: int) -> Figure:
     )
 
 
+def _drawn(mode: str, connections: int) -> Figure:
+    return Figure(
+        name=f"losers.drawn.{mode}.{connections}",
+        title=f"CPU of a draw's miss / of sold out, {connections} connections, {_MODE_TITLES[mode]}",
+        unit=Unit.RATIO,
+        better=Better.LOWER,
+        bar=1.3,
+        aim=1.15,
+    )
+
+
 def make_losers(setup: Setup) -> tuple[Event, Path, str]:
     """Return an event with the three rounds, a file of tickets, and the first ticket in it."""
     event = make_event(
@@ -79,6 +92,7 @@ def make_losers(setup: Setup) -> tuple[Event, Path, str]:
             RoundPlan(id="sold", packets=1),
             RoundPlan(id="missed", packets=USERS, release_per_s=RELEASE_PER_S),
             RoundPlan(id="won", packets=USERS),
+            RoundPlan(id=DRAWN, packets=1, drawn=True),
         ],
     )
     users = [f"user{k:06d}" for k in range(USERS)]
@@ -112,6 +126,10 @@ def _measure(setup: Setup) -> Measured:
     for connections in CONNECTIONS:
         figure = _own_against_known(connections)
         pairs.append(Against(figure, runs[f"losers {connections}: sold {KNOWN}"], own[figure.name]))
+        for mode in (OWN, KNOWN):
+            drawn = _drawn(mode, connections)
+            own[drawn.name] = runs[f"losers {connections}: {DRAWN} {mode}"]
+            pairs.append(Against(drawn, runs[f"losers {connections}: sold {mode}"], own[drawn.name]))
     measured = compare(pairs)
     return msgspec.structs.replace(measured, ours={**measured.ours, **own}, runs=runs)
 
@@ -129,14 +147,15 @@ def _contenders(
         return setup.load(target, wanted)
 
     def ask_losers(round_id: str, mode: str) -> Run:
-        expect(ours.port, first_ticket, ROUNDS[round_id], round_id=round_id)
+        outcome = ROUNDS.get(round_id, "missed")
+        expect(ours.port, first_ticket, outcome, round_id=round_id)
         run = load(ours, round_id, mode, setup.seconds)
-        expect(ours.port, first_ticket, ROUNDS[round_id], round_id=round_id)
+        expect(ours.port, first_ticket, outcome, round_id=round_id)
         return run
 
     contenders: dict[str, Callable[[], Run]] = {}
     for mode in MODES:
-        for round_id in ROUNDS:
+        for round_id in (*ROUNDS, *((DRAWN,) if mode != SAME else ())):
             load(ours, round_id, mode, WARM_UP_SECONDS)
             contenders[f"{round_id} {mode}"] = partial(ask_losers, round_id, mode)
         load(nginx, "sold", mode, WARM_UP_SECONDS)
@@ -150,6 +169,7 @@ LOSERS = Measurement(
     figures=(
         *(_figure(r, m, c) for m in MODES for r in ROUNDS for c in CONNECTIONS),
         *(_own_against_known(c) for c in CONNECTIONS),
+        *(_drawn(m, c) for m in (OWN, KNOWN) for c in CONNECTIONS),
     ),
     measure=_measure,
 )

@@ -19,6 +19,7 @@ from redrush.config import load_campaign_file
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event, prepare_event
 from redrush.control.issuing import plan_tickets
+from redrush.core.rush.draw import PLAYS_MAX
 from redrush.drill.bench.browser import ask
 from redrush.ports.store import PotTerms, claims_of, grants_of
 from redrush.processes.failure import ProcessFailed
@@ -40,6 +41,8 @@ class RoundPlan(msgspec.Struct, frozen=True, kw_only=True):
     id: str = "rush"
     packets: int
     release_per_s: float | None = None
+    drawn: bool = False
+    """A draw, in which next to no play hits one of the packets."""
 
 
 ENDLESS_LIMITS: Final = (
@@ -72,7 +75,12 @@ def make_event(directory: Path, rounds: Sequence[RoundPlan], audience: Iterable[
             out.writelines(f"{user}\n" for user in audience)
         lines.append(f'audience = "{users}"')
     for plan in rounds:
-        lines += ["[[round]]", f'id = "{plan.id}"', 'opens = "now"', 'lasts = "24h"', 'kind = "lucky"']
+        lines += ["[[round]]", f'id = "{plan.id}"', 'opens = "now"', 'lasts = "24h"']
+        if plan.drawn:
+            lines += ['kind = "draw"', f"plays = {{ per_user = {PLAYS_MAX} }}", "[[round.prize]]", 'id = "packet"']
+            lines += ['holds = "goods"', f"count = {plan.packets}", 'odds = "1/1000000000000"']
+            continue
+        lines.append('kind = "lucky"')
         lines += [f'total = "{plan.packets}.00"', f"packets = {plan.packets}", 'min = "0.50"', 'max = "2.00"']
         if plan.release_per_s is not None:
             lines.append(f"release_per_second = {plan.release_per_s}")
