@@ -10,7 +10,6 @@ not httpx: both are well kept, and a program with many participants wants the on
 """
 
 import asyncio
-import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -28,6 +27,7 @@ from redrush.client.answers import (
     read_retry_after_s,
     read_round,
 )
+from redrush.client.asked import Asked, unreached_why
 from redrush.client.clock import ServerClock
 from redrush.client.exchanging import UNREACHABLE, exchange_ticket
 from redrush.client.http import aiohttp
@@ -93,32 +93,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     play: int | None = None
     """The number of the play, in a draw."""
     plays_left: int | None = None
-
-
-class _Asked(msgspec.Struct, frozen=True):
-    """What one request came to."""
-
-    step: Step
-    outcome: Outcome | None = None
-    grant: Grant | None = None
-    status: int = 0
-    unproven: bool = False
-    """The ticket must be exchanged before it can claim."""
-    in_line: bool = False
-    """The round has a waiting room, out of which no ticket of ours leads, or no longer."""
-    play: int | None = None
-    plays_left: int | None = None
-
-
-def unreached_why(fault: Exception) -> str:
-    """Return in a few words why no connection came to be."""
-    cause = fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else fault
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    if isinstance(cause, OSError) and cause.errno is not None:
-        # Those of a name that is not found are negative, and have no text in the system's table.
-        return os.strerror(cause.errno).lower() if cause.errno > 0 else str(cause.strerror).lower()
-    return str(cause)
 
 
 class Participant:
@@ -202,7 +176,7 @@ class Participant:
         self._admission = None
         ended = await self._prove() if self.policy.proof_of_work else None
         step = ended or asking.begin(await self._opens_in_s(round_id))
-        asked = _Asked(step)
+        asked = Asked(step)
         while step.pause_s is not None and requests < SHAKES_MAX:
             await self._wait(step)
             held_back = asking.sending(asyncio.get_running_loop().time())
@@ -230,7 +204,7 @@ class Participant:
             plays_left=asked.plays_left,
         )
 
-    async def _ask(self, round_id: str, body: bytes | None) -> _Asked:
+    async def _ask(self, round_id: str, body: bytes | None) -> Asked:
         """Send one claim and return what came of it."""
         asking, gates = self._asking, self._chosen
         loop = asyncio.get_running_loop()
@@ -255,10 +229,10 @@ class Participant:
                 if problem.elsewhere or status in GATE_FAILED_STATUSES:
                     gates.failed(loop.time(), spoke=True)
                 in_line = problem.line is not None or (status == 401 and self._admission is not None)
-                return _Asked(step, status=status, unproven=unproven, in_line=in_line)
+                return Asked(step, status=status, unproven=unproven, in_line=in_line)
             answer = read_grab(said)
         except UNREACHABLE as fault:
-            return _Asked(self._gate_failed(fault))
+            return Asked(self._gate_failed(fault))
         gates.answered()
         if answer.server_time is not None:
             self._clock.observe(sent_s, loop.time(), answer.server_time.timestamp())
@@ -270,7 +244,7 @@ class Participant:
         step = asking.answered(answer.outcome, interval_ms=interval_ms, opens_in_s=opens_in_s)
         if body is not None and answer.outcome in {Outcome.MISSED, Outcome.LIMIT} and not answer.ask_again:
             step = DECIDED  # of a play: another one has another number
-        return _Asked(step, answer.outcome, answer.grant, status, play=answer.play, plays_left=answer.plays_left)
+        return Asked(step, answer.outcome, answer.grant, status, play=answer.play, plays_left=answer.plays_left)
 
     def _deadline_s(self) -> float:
         """Return how long an answer is waited for: less where there is another gate to turn to."""
@@ -288,7 +262,7 @@ class Participant:
 
     # Before the opening
 
-    async def _stand_in_line(self, round_id: str) -> _Asked:
+    async def _stand_in_line(self, round_id: str) -> Asked:
         """Wait in the round's line, and claim with what it gives from then on."""
         self._admission = None
         line = InLine(
@@ -301,11 +275,11 @@ class Participant:
         )
         found = await line.stand()
         if isinstance(found, Step):
-            return _Asked(found)
+            return Asked(found)
         if isinstance(found, Outcome):
-            return _Asked(Step(None, Showing.DECIDED), found, status=200)
+            return Asked(Step(None, Showing.DECIDED), found, status=200)
         self._admission = found
-        return _Asked(Step(0.0, Showing.ASKING))
+        return Asked(Step(0.0, Showing.ASKING))
 
     async def _prove(self) -> Step | None:
         """Have the ticket exchanged, unless it is proven; return how the asking ended if that cannot be."""
