@@ -135,7 +135,9 @@ def _value_at(tables: dict[str, Any], path: str) -> Any:
     return value
 
 
-_AMOUNTS = frozenset({"total", "min", "max", "price"})
+_AMOUNTS = frozenset(
+    {"total", "min", "max", "price", "budget", "amount", "share_max", "sender_day_max", "threshold", "worth"}
+)
 _NAMES = frozenset({"id", "name", "currency"})
 
 

@@ -165,7 +165,7 @@ class SqliteRecords:
         """See `redrush.ports.examined`. On a connection of its own, so that nobody waits for anybody."""
         with (
             failures(self._path),
-            closing(apsw.Connection(os.fspath(self._path), apsw.SQLITE_OPEN_READONLY)) as reading,
+            closing(apsw.Connection(os.fspath(self._path), flags=apsw.SQLITE_OPEN_READONLY)) as reading,
         ):
             reading.set_busy_timeout(BUSY_WAIT_MS)
             reading.execute("BEGIN")

@@ -60,7 +60,7 @@ class SqliteBillBook:
         sql = load_statements(__package__, "queries.sql")
         with _failures(path):
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = apsw.Connection(os.fspath(path), apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            connection = apsw.Connection(os.fspath(path))
             try:
                 connection.set_busy_timeout(BUSY_WAIT_MS)
                 connection.execute(sql["begin"])
