@@ -2,10 +2,10 @@
 
 import os
 
-import aiohttp
 import msgspec
 
 from redrush.client.answers import Grant
+from redrush.client.http import aiohttp
 from redrush.client.policy import Step
 from redrush.core.rush.outcomes import Outcome
 
