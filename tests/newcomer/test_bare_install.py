@@ -16,8 +16,9 @@ from tests.newcomer.readme import checkout
 
 pytestmark = [pytest.mark.newcomer, pytest.mark.timeout(0)]
 
-SIZE_MAX_BYTES = 120_000_000
-"""Of everything that is installed, with the byte code that pip makes of it; pip itself and setuptools are not ours."""
+SIZE_MAX_BYTES = 125_000_000
+"""Of everything that is installed, with the byte code that pip makes of it; pip itself and setuptools are not ours. It
+was 120 MB before page, console and payments came into the package: numpy is 75 of it, what `rich` brings 13."""
 
 WITH_ARGUMENTS = {"demo": "demo --users 1", "bench": "bench --runs 0", "drill": "drill no-such-drill"}
 """Commands that would do something if they were called without arguments: their first errors."""

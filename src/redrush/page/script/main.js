@@ -639,15 +639,21 @@ class Page {
   }
 }
 
-// The page is seen before anything is asked; a page in the background is never painted, and asks all the same.
+// The page is seen before anything is asked. A page in the background is never painted, and asks all the same.
 function afterPaint(view, act) {
   let done = false;
   const once = () => {
     if (!done) act();
     done = true;
   };
-  view.requestAnimationFrame(() => view.setTimeout(once, 0));
-  view.setTimeout(once, 500);
+  if (view.PerformanceObserver?.supportedEntryTypes?.includes("paint")) {
+    new view.PerformanceObserver((list, observer) => {
+      if (!list.getEntriesByName("first-contentful-paint").length) return;
+      observer.disconnect();
+      once();
+    }).observe({ type: "paint", buffered: true });
+  } else view.requestAnimationFrame(() => view.setTimeout(once, 0));
+  view.setTimeout(once, view.document.hidden ? 500 : 2000);
 }
 
 const minorOf = (amount, digits) => {
