@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.control.durable_file import append_durably
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 
@@ -56,12 +57,7 @@ class Diary:
         )
         line = msgspec.structs.replace(line, chain=chain_after(self._chain, line))
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, msgspec.json.encode(line) + b"\n")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            append_durably(self._path, msgspec.json.encode(line) + b"\n")
         except OSError as fault:
             raise ConfigError(f"{self._path}: cannot be written, nothing was done: {fault.strerror}") from fault
         self._number, self._chain = line.number, line.chain

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
+from redrush.control.durable_file import append_durably, write_durably
 from redrush.control.json_file import load_json
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import ConfigError
@@ -125,11 +125,6 @@ def note(data_dir: DataDir, line: Noted) -> None:
     """Write down who does what, durably, before it is done. ConfigError if the disk refuses."""
     path = data_dir.campaign_log
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, msgspec.json.encode(line) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_durably(path, msgspec.json.encode(line) + b"\n")
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be written, nothing was done: {fault.strerror}") from fault

@@ -55,6 +55,16 @@ def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
+def append_durably(path: Path, line: bytes) -> None:
+    """Add the line to the end of `path`, its owner's alone; it is on the disk at the return. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def stamp_of(path: Path) -> Stamp | None:
     """Return what changes whenever the file is replaced, for whoever follows it; None if it cannot be had."""
     try:

@@ -52,9 +52,6 @@ OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.j
                    "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 
-NUMBERED: Final = ("amounts-*.i64", "line-*")
-"""Of additions, and of rounds that people stand in line for."""
-
 Progress = Callable[[str, int, int], None]
 """Hears of a file's name, how much of it is done, and how much it is."""
 
