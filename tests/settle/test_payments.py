@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from redrush.core.money.numbers import bill_number
+from redrush.core.nobody import never
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill, NewBill, NotCovered
 from redrush.ports.provider import Absent, Notice, Paid, Rejected, Terms, Unknown
@@ -19,7 +20,7 @@ from redrush.providers.sandbox.bank import Bank, BankTerms
 from redrush.providers.sandbox.direct import DirectPayIn, DirectPayOut
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying.payments import Payments
-from redrush.settle.paying.teller import Provider
+from redrush.settle.paying.teller import RUSH_CALLS_PER_S, Provider
 
 TERMS = Terms(
     currency="CNY", calls_per_s=5_000, queries_per_s=5_000, longest_silence_s=0.05, deadline_s=2.0,
@@ -80,7 +81,7 @@ class World(msgspec.Struct):
 @asynccontextmanager
 async def world(
     path: Path, *, lost: float = 0.0, seed: int = 1, bank: Bank | None = None, terms: BankTerms | None = None,
-    granted_minor: int = 0,
+    granted_minor: int = 0, busy: Callable[[], bool] = never,
 ) -> AsyncIterator[World]:  # fmt: skip
     clock = Clock()
     bank = bank or Bank(terms=terms)
@@ -88,7 +89,7 @@ async def world(
     pay_in: Any = Lossy(DirectPayIn(bank, clock), lost, seed)
     pay_out: Any = Lossy(DirectPayOut(bank, clock), lost, seed + 1)
     provider = Provider("bank", pay_in, pay_out)
-    payments = Payments(book, Won(granted_minor), {"bank": provider}, clock)
+    payments = Payments(book, Won(granted_minor), {"bank": provider}, clock, busy=busy)
     payments.start()
     try:
         yield World(payments, bank, book, clock)
@@ -367,3 +368,21 @@ def test_nobody_is_said_to_have_failed_on_one_refusal(tmp_path: Path) -> None:
         book.close()
 
     run(story)
+
+
+async def test_in_a_rush_who_waits_to_pay_is_served_and_payouts_go_on_at_a_trickle(tmp_path: Path) -> None:
+    rushing = [True]
+    async with world(tmp_path, granted_minor=100_000, busy=lambda: rushing[0]) as one:
+        one.book.make([payout(f"grant:{k}") for k in range(300)], one.clock())
+        one.payments.wake()
+        began_s = asyncio.get_running_loop().time()
+        for k in range(3):
+            assert (await charge(one, f"hold:{k}")).state is BillState.OPEN
+        await asyncio.sleep(0.5)
+        took_s = asyncio.get_running_loop().time() - began_s
+        begun = sum(bill.state is not BillState.NEW for bill in one.book.listed(kind="payout"))
+        assert 1 <= begun <= 1 + RUSH_CALLS_PER_S * took_s, "never at a standstill"
+        rushing[0] = False
+        async with asyncio.timeout(20):
+            while one.book.listed(kind="payout", states=[state for state in BillState if state is not BillState.DONE]):
+                await asyncio.sleep(0.05)

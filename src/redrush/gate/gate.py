@@ -37,6 +37,10 @@ POTS_MAX: Final = 262_144
 """Pots of rounds that a gate knows at a time, in all sets together: some thousand campaigns, 1 KB each."""
 
 
+RUSH_CLAIMS_PER_S: Final = 1_000
+"""So many claims a second that are answered from memory take a fiftieth of a core."""
+
+
 class CannotServe(RedrushError):
     """A campaign cannot be added to this gate. Nothing was changed."""
 
@@ -70,6 +74,8 @@ class Gate:
         self._floor = floor
         self._failed = failed
         self._clock_in_doubt = False
+        self._claims_per_s = 0.0
+        self._answered_before = 0
         self._sampling = Sampling(floor.draw)
         self._owners: dict[bytes, list[ServedCampaign]] = {}
         """Who offers what, by what follows `/v1` in a short path."""
@@ -325,9 +331,17 @@ class Gate:
         for rush in tuple(self.awake):
             rush.tick()
 
+    @property
+    def busy(self) -> bool:
+        """Whether claims wait, or many come: what can wait leaves the processor to them."""
+        return self.gauge.parked > 0 or self._claims_per_s > RUSH_CLAIMS_PER_S
+
     def beat(self, late_s: float) -> float:
         """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
-        self.times.look(late_s, self._answered_at_once())
+        answered = self._answered_at_once()
+        self._claims_per_s = (answered - self._answered_before) / (self.admission.beat_s + late_s)
+        self._answered_before = answered
+        self.times.look(late_s, answered)
         if self.admission.beat(late_s):
             for rush in self.awake:
                 rush.advise()

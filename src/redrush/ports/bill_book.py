@@ -22,7 +22,7 @@ All calls block. All adapters pass tests/conformance/test_bill_books.py.
 
 from collections.abc import Sequence
 from enum import Enum, StrEnum
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -33,6 +33,12 @@ from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
 
 Kind = Literal["payin", "payout", "refund"]
+
+WAITED_FOR: Final[tuple[Kind, ...]] = ("payin",)
+"""Somebody waits at a screen for these."""
+PATIENT: Final[tuple[Kind, ...]] = ("refund", "payout")
+KINDS: Final = WAITED_FOR + PATIENT
+"""In this order they are looked after."""
 
 
 class BillState(StrEnum):
@@ -236,8 +242,17 @@ class BillBook(Protocol):
     def cursor(self, name: str) -> int:
         """Return the number kept under the name, 0 before the first."""
 
-    def take(self, provider: str, step: Step, now_us: int, hidden_until_us: int, limit: int) -> list[KeptBill]:
-        """Return bills for which it is time; none of them is due again before `hidden_until_us`, or a change.
+    def take(
+        self,
+        provider: str,
+        step: Step,
+        now_us: int,
+        hidden_until_us: int,
+        limit: int,
+        kinds: Sequence[Kind] = KINDS,
+    ) -> list[KeptBill]:
+        """Return bills of these kinds for which it is time, those of the first kind before the others; none of them is
+        due again before `hidden_until_us`, or a change.
 
         Those that are to be started are ASKED from now on: they are returned once.
         """

@@ -165,6 +165,7 @@ class Embedded:
             clock.now_us,
             self._log,
             currency=self._file.currency,
+            busy=lambda: self._event is not None and self._event.gate.busy,
             on_fault=self._troubles.listener("payments"),
         )
 

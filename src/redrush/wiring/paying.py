@@ -13,7 +13,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
 from redrush.control.event import OpenTerms
 from redrush.control.sealing import SealedCampaign
-from redrush.core.nobody import ignore
+from redrush.core.nobody import ignore, never
 from redrush.core.rush.holding import PotTables
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.gate import Gate
@@ -75,7 +75,7 @@ class PaymentsPart:
         log: Any,
         *,
         currency: str = "",
-        paused: Callable[[], bool] = lambda: False,
+        busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
         """Connects to nothing yet. ConfigError for a secret that is not there, or a port that is taken."""
@@ -97,7 +97,7 @@ class PaymentsPart:
             self.winnings,
             {name: one.provider for name, one in self.connected.items() if one.provider.moves_money},
             now_us,
-            paused=paused,
+            busy=busy,
             on_fault=on_fault,
             on_broken=lambda fault: log.critical("the payments broke off, restart the server soon", fault=repr(fault)),
         )

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeVar
 
 from redrush.core.money.clearing import credited, spent
 from redrush.core.money.ledger import user_account
-from redrush.core.nobody import ignore
+from redrush.core.nobody import ignore, never
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillBook, BillState, Entered, Entry, KeptBill, KeptNotice, NewBill, NotCovered
 from redrush.ports.cashier import Hear, Owned, Spending
@@ -44,19 +44,20 @@ class Winnings(Protocol):
 class Payments:
     """See the module. `start`, then `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands on, and what it gives way to
         self,
         book: BillBook,
         winnings: Winnings,
         providers: Mapping[str, Provider],
         now_us: Callable[[], int],
         *,
-        paused: Callable[[], bool] = lambda: False,
+        paused: Callable[[], bool] = never,
+        busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
         on_broken: Callable[[BaseException], None] = ignore,
     ) -> None:
         """`winnings` says what users were granted; `on_fault` hears of faults before they are tried again, `on_broken`
-        of what nobody thought of, after which this part has to be started again."""
+        of what nobody thought of, after which this part has to be started again. `paused` and `busy`: see `Teller`."""
         self.book = book
         self.refused_notices = 0
         """Genuine ones that say something else than our bill, and are not believed."""
@@ -66,7 +67,9 @@ class Payments:
         self._on_broken = on_broken
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redrush-payments")
         self.tellers = {
-            name: Teller(book, provider, now_us, self._thread, changed=self._changed, paused=paused, on_fault=on_fault)
+            name: Teller(
+                book, provider, now_us, self._thread, changed=self._changed, paused=paused, busy=busy, on_fault=on_fault
+            )
             for name, provider in providers.items()
         }
         self._hearers: dict[str, Hear] = {}

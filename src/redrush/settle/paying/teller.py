@@ -3,11 +3,14 @@
 One loop. What is due is looked up in small pieces through an index; a bill is ASKED in the book before the provider
 hears of it, so a teller that was killed anywhere goes on by asking. Queries go before starts, and each at its own pace.
 Answers are written in batches, whatever has come in meanwhile: one fsync for many.
+
+A teller that shares its process with a gate yields to a rush. Whoever waits to pay is served as ever; payouts and
+refunds, for which nobody waits at a screen, go on at a trickle until it is over.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar
 
@@ -15,9 +18,9 @@ import msgspec
 
 from redrush.core.load.breaker import Breaker, Rule, State
 from redrush.core.load.pace import Pace
-from redrush.core.nobody import ignore
+from redrush.core.nobody import ignore, never
 from redrush.errors import RedrushError
-from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, Step
+from redrush.ports.bill_book import KINDS, PATIENT, WAITED_FOR, BillBook, BillState, Change, KeptBill, Kind, Step
 from redrush.ports.provider import Bill, Order, PayIn, PayOut, Refund, Terms, Unknown
 from redrush.settle.paying import steps
 from redrush.settle.paying.steps import SECOND_US, Answer
@@ -33,6 +36,12 @@ FAULT_PAUSE_S: Final = 1.0
 
 HIDDEN_SPARE_S: Final = 5.0
 """A bill that is under way is due again so long after the call's deadline, if nobody has written down its end."""
+
+CALM_S: Final = 1.0
+"""A rush is over when the gate has not been busy for this long."""
+
+RUSH_CALLS_PER_S: Final = 10.0
+"""Calls a second, in a rush, for what can wait: it goes on, however long the rush lasts."""
 
 _T = TypeVar("_T")
 
@@ -75,7 +84,7 @@ class Counts(msgspec.Struct):
 class Teller:
     """See the module. `run` it as a task; `stop` ends it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands on, and what it gives way to
         self,
         book: BillBook,
         provider: Provider,
@@ -83,11 +92,12 @@ class Teller:
         thread: Executor,
         *,
         changed: Callable[[KeptBill], None] = ignore,
-        paused: Callable[[], bool] = lambda: False,
+        paused: Callable[[], bool] = never,
+        busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
         """`thread` is where the book is called; `changed` hears of each change that is in the book; while `paused`
-        nothing is started, and what was started is asked for."""
+        nothing is started, and what was started is asked for. `busy` tells whether the gate beside it is."""
         self.provider = provider
         self.breaker = Breaker(RULE)
         self.counts = Counts()
@@ -96,6 +106,8 @@ class Teller:
         self._thread = thread
         self._changed = changed
         self._paused = paused
+        self._busy = busy
+        self._busy_at_s = float("-inf")
         self._on_fault = on_fault
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._answered: list[Change] = []
@@ -124,11 +136,12 @@ class Teller:
             "ask": Pace(terms.queries_per_s, now_s()),
             "start": Pace(terms.calls_per_s, now_s()),
         }
+        trickle = Pace(RUSH_CALLS_PER_S, now_s())
         while not (self._stopping and not self._under_way and not self._answered):
             self._wake.clear()
             try:
                 await self._write_down()
-                wait_s = IDLE_S if self._stopping else await self._begin(paces)
+                wait_s = IDLE_S if self._stopping else await self._begin(paces, trickle)
             except RedrushError as fault:
                 self._on_fault(fault)
                 if self._stopping:
@@ -150,9 +163,10 @@ class Teller:
             self.counts.ended += bill.is_final and bill.state is not BillState.DONE
             self._changed(bill)
 
-    async def _begin(self, paces: dict[Step, Pace]) -> float:
+    async def _begin(self, paces: dict[Step, Pace], trickle: Pace) -> float:
         """Ask about and for as many bills as there is room for; return how long there is nothing to do."""
         now_s = asyncio.get_running_loop().time()
+        rush = self._is_rush(now_s)
         wait_s = IDLE_S
         for step, pace in paces.items():
             room = min(pace.room(now_s), self._room(now_s))
@@ -161,9 +175,11 @@ class Teller:
             if room < 1:
                 wait_s = min(wait_s, max(pace.wait_s(), 0.005))
                 continue
-            now_us = self._now_us()
-            hidden_us = now_us + int((self.provider.terms.deadline_s + HIDDEN_SPARE_S) * SECOND_US)
-            bills = await self._in_thread(self._book.take, self.provider.name, step, now_us, hidden_us, room)
+            bills = await self._take(step, room, WAITED_FOR if rush else KINDS)
+            if rush and (patient := min(room - len(bills), trickle.room(now_s))) > 0:
+                late = await self._take(step, patient, PATIENT)
+                trickle.take(len(late))
+                bills += late
             pace.take(len(bills))
             for bill in bills:
                 if bill.id not in self._under_way:
@@ -172,6 +188,16 @@ class Teller:
             if len(bills) == room:
                 wait_s = min(wait_s, max(pace.wait_s(), 0.005))
         return wait_s
+
+    async def _take(self, step: Step, limit: int, kinds: Sequence[Kind]) -> list[KeptBill]:
+        now_us = self._now_us()
+        hidden_us = now_us + int((self.provider.terms.deadline_s + HIDDEN_SPARE_S) * SECOND_US)
+        return await self._in_thread(self._book.take, self.provider.name, step, now_us, hidden_us, limit, kinds)
+
+    def _is_rush(self, now_s: float) -> bool:
+        if self._busy():
+            self._busy_at_s = now_s
+        return now_s - self._busy_at_s < CALM_S
 
     def _room(self, now_s: float) -> int:
         """Return how many calls more may be under way: one, to a provider that was away."""

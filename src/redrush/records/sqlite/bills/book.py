@@ -18,6 +18,7 @@ from redrush.core.money.ledger import Posting, user_account
 from redrush.core.money.numbers import bill_number
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import (
+    KINDS,
     BillConflict,
     BillState,
     BillSum,
@@ -39,9 +40,6 @@ APPLICATION_ID: Final = 0x52525042
 """In the file's header ("RRPB")."""
 
 BUSY_WAIT_MS: Final = 5_000
-
-KINDS: Final[tuple[Kind, ...]] = ("payin", "refund", "payout")
-"""In this order they are looked after: somebody waits at a screen for the first."""
 
 
 class SqliteBillBook:
@@ -171,11 +169,19 @@ class SqliteBillBook:
             row = self._run("cursor", name=name).fetchone()
         return 0 if row is None else int(row[0])
 
-    def take(self, provider: str, step: Step, now_us: int, hidden_until_us: int, limit: int) -> list[KeptBill]:
+    def take(
+        self,
+        provider: str,
+        step: Step,
+        now_us: int,
+        hidden_until_us: int,
+        limit: int,
+        kinds: Sequence[Kind] = KINDS,
+    ) -> list[KeptBill]:
         """See the port."""
         taken: list[KeptBill] = []
         with self._transaction():
-            for kind in KINDS:
+            for kind in kinds:
                 wanted = {"provider": provider, "kind": kind, "now_us": now_us, "limit": limit - len(taken)}
                 for (bill_id,) in self._run(f"to_{step}", **wanted).fetchall():
                     if step == "start":
