@@ -8,7 +8,7 @@ import pytest
 
 from redrush.core.money import clearing
 from redrush.core.money.numbers import bill_number
-from redrush.ports.bill_book import BillBook, BillConflict, BillState, NewBill, NotCovered
+from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, NewBill, NotCovered
 from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -95,11 +95,11 @@ def test_nobody_is_paid_more_than_their_balance(book: BillBook) -> None:
 
 def test_a_balance_that_was_spent_is_spent_once(book: BillBook) -> None:
     spending = clearing.spent("u1", "sponsor", "packet-1", 70, 5)
-    assert book.post("c", [spending], covered_minor=100)
-    assert not book.post("c", [spending], covered_minor=100)
-    with pytest.raises(NotCovered):
-        book.post("c", [clearing.spent("u1", "sponsor", "packet-2", 31, 5)], covered_minor=100)
-    assert book.post("c", [clearing.credited("u1", "sponsor", "packet-1", 20, 6)])
+    assert book.post_each("c", [Entry(spending, 100)]) == [Entered.NOW]
+    assert book.post_each("c", [Entry(spending, 100)]) == [Entered.BEFORE]
+    too_much = clearing.spent("u1", "sponsor", "packet-2", 31, 5)
+    assert book.post_each("c", [Entry(too_much, 100)]) == [Entered.NOT_COVERED]
+    assert book.post_each("c", [Entry(clearing.credited("u1", "sponsor", "packet-1", 20, 6))]) == [Entered.NOW]
     assert net(book, "user:u1") == -50
     assert net(book, "sponsor") == 50
 

@@ -13,7 +13,8 @@ import pytest
 from redrush.core.money.numbers import bill_number
 from redrush.core.nobody import never
 from redrush.errors import RedrushError
-from redrush.ports.bill_book import BillState, KeptBill, NewBill, NotCovered
+from redrush.ports.bill_book import BillState, Entered, KeptBill, NewBill
+from redrush.ports.cashier import Spending
 from redrush.ports.provider import Absent, Notice, Paid, Rejected, Terms, Unknown
 from redrush.ports.records import Balance
 from redrush.providers.sandbox.bank import Bank, BankTerms
@@ -289,12 +290,13 @@ def test_what_nobody_confirms_goes_back_to_the_balance(tmp_path: Path) -> None:
 def test_balances_are_spent_and_credited_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with world(tmp_path, granted_minor=100) as one:
-            paying = {"campaign": "c", "user": "u", "account": "sponsor"}
-            assert await one.payments.spend("packet:1", amount_minor=80, **paying)
-            assert not await one.payments.spend("packet:1", amount_minor=80, **paying)
-            with pytest.raises(NotCovered):
-                await one.payments.spend("packet:2", amount_minor=21, **paying)
-            assert await one.payments.credit("packet:1", amount_minor=30, **paying)
+            paying = {"campaign": "c", "account": "sponsor"}
+            first, second = Spending("packet:1", "u", 80), Spending("packet:2", "u", 21)
+            assert await one.payments.spend_each([first], **paying) == [Entered.NOW]
+            assert await one.payments.spend_each([first], **paying) == [Entered.BEFORE]
+            assert await one.payments.spend_each([second], **paying) == [Entered.NOT_COVERED]
+            back = [Spending("packet:1", "u", 30)]
+            assert await one.payments.credit_each(back, **paying) == [Entered.NOW]
             assert (await one.payments.owned("c", "u")).available_minor == 50
 
     run(story)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from redrush.http import answers
-from redrush.http.route import Route, Waiter
+from redrush.http.route import Route, StandIn, Waiter
 
 READABLE_HEADERS: Final = (
     f"Date, Retry-After, RateLimit, RateLimit-Policy, {answers.INTERVAL_HEADER}, X-Redrush-Elsewhere"
@@ -53,25 +53,17 @@ class Dressed:
         return None if done is None else self.dress.put_on(done)
 
 
-class _Dressing:
+class _Dressing(StandIn):
     """Stands before a waiter, and dresses what comes for it."""
 
-    __slots__ = ("_dress", "_waiter")
+    __slots__ = ("_dress",)
 
     def __init__(self, waiter: Waiter, dress: Dress) -> None:
-        self._waiter = waiter
+        super().__init__(waiter)
         self._dress = dress
 
-    @property
-    def waiting(self) -> bool:
-        return self._waiter.waiting
-
-    @property
-    def address(self) -> bytes:
-        return self._waiter.address
-
     def send(self, answer: bytes) -> None:
-        self._waiter.send(self._dress.put_on(answer))
+        self.waiter.send(self._dress.put_on(answer))
 
 
 class Origins:

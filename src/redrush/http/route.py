@@ -26,6 +26,25 @@ class Waiter(Protocol):
         """Take the answer to the request that was left unanswered."""
 
 
+class StandIn:
+    """Waits in the place of a waiter, for what is done to an answer on its way: see `send` of those that derive."""
+
+    __slots__ = ("waiter",)
+
+    def __init__(self, waiter: Waiter) -> None:
+        self.waiter = waiter
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer would still be sent to somebody."""
+        return self.waiter.waiting
+
+    @property
+    def address(self) -> bytes:
+        """Where the request came from."""
+        return self.waiter.address
+
+
 class Route(Protocol):
     """One path of a site."""
 

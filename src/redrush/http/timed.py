@@ -3,34 +3,24 @@
 from collections.abc import Callable
 
 from redrush.core.load.histogram import Histogram
-from redrush.http.route import Route, Waiter
+from redrush.http.route import Route, StandIn, Waiter
 
 
-class TimedWaiter:
+class TimedWaiter(StandIn):
     """Whoever waits, and since when."""
 
-    __slots__ = ("_now_us", "_since_us", "_times", "_waiter")
+    __slots__ = ("_now_us", "_since_us", "_times")
 
     def __init__(self, waiter: Waiter, times: Histogram, now_us: Callable[[], int]) -> None:
-        self._waiter = waiter
+        super().__init__(waiter)
         self._times = times
         self._now_us = now_us
         self._since_us = now_us()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether an answer would still be sent to somebody."""
-        return self._waiter.waiting
-
-    @property
-    def address(self) -> bytes:
-        """Where the request came from."""
-        return self._waiter.address
-
     def send(self, answer: bytes) -> None:
         """Take the answer, and count how long it took."""
         self.answered()
-        self._waiter.send(answer)
+        self.waiter.send(answer)
 
     def answered(self) -> None:
         """Count how long the answer took, which is there now."""

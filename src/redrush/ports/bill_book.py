@@ -228,10 +228,6 @@ class BillBook(Protocol):
         left out.
         """
 
-    def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:
-        """Move money between accounts without any provider, once: False, if it is posted already. The first posting's
-        debit account is a user's where `covered_minor` says what they were granted. Raises NotCovered."""
-
     def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
         """Move money without any provider for many at once, each once and for itself: who is not covered is left out.
         All of it is durable in one step when this returns."""

@@ -32,8 +32,9 @@ class Spending(msgspec.Struct, frozen=True):
     amount_minor: int
 
 
-class Cashier(Protocol):
-    """Raises RecordsFailed while the book is away, BillConflict for a source that was used with other terms."""
+class Till(Protocol):
+    """Takes money and gives it back. Raises RecordsFailed while the book is away, BillConflict for a source that was
+    used with other terms."""
 
     def can_take(self, provider: str) -> bool:
         """Whether there is a provider of that name that takes money."""
@@ -63,9 +64,6 @@ class Cashier(Protocol):
     async def look(self, source: str) -> KeptBill | None:
         """Return the pay-in of this source as far as we know, without asking the provider."""
 
-    async def ask(self, source: str, wait_s: float = 3.0) -> KeptBill | None:
-        """Return it after the provider was asked now, or as it is after `wait_s`."""
-
     async def close(self, source: str, wait_s: float = 3.0) -> KeptBill | None:
         """Let nobody pay it any more; return it, CLOSED or DONE once that is certain, else as it is after `wait_s`.
 
@@ -76,8 +74,12 @@ class Cashier(Protocol):
         """Give back so much of what was paid in under the source `of`. Raises NotCovered beyond what is left of it,
         RedrushError if nothing was paid."""
 
-    async def spend(self, source: str, *, campaign: str, user: str, amount_minor: int, account: str) -> bool:
-        """Take it out of the user's balance into an account; False: it was done before. Raises NotCovered."""
+
+class Cashier(Till, Protocol):
+    """The same, with balances, and with who hears of what has ended."""
+
+    async def ask(self, source: str, wait_s: float = 3.0) -> KeptBill | None:
+        """Return it after the provider was asked now, or as it is after `wait_s`."""
 
     async def spend_each(self, spendings: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
         """Take each of these out of its user's balance into an account, in one durable step; who has not so much is
@@ -88,9 +90,6 @@ class Cashier(Protocol):
 
     async def credit_each(self, credits_: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
         """Put each of these into its user's balance, out of an account, in one durable step."""
-
-    async def credit(self, source: str, *, campaign: str, user: str, amount_minor: int, account: str) -> bool:
-        """Put it into the user's balance, out of an account; False: it was done before."""
 
     async def owned(self, campaign: str, user: str) -> Owned:
         """Return what the user has. Wins count as soon as they are recorded."""

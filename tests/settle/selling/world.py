@@ -115,6 +115,8 @@ class ModelTill:
         subject: str,
         expires_us: int,
         account: str = "",
+        how: str = "qr",
+        payer: str = "",
         wait_s: float = 3.0,
     ) -> KeptBill:
         if source not in self.bills:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from redrush.http.bodies import json_object
-from redrush.http.route import Waiter
+from redrush.http.route import StandIn, Waiter
 
 
 class Asked:
@@ -24,25 +24,12 @@ class Asked:
         return self._run(waiter, user, self._fields)
 
 
-class Parked:
+class Parked(StandIn):
     """Whoever waits for an answer that may come from a lane: nothing said is nothing sent."""
 
-    __slots__ = ("_waiter",)
-
-    def __init__(self, waiter: Waiter) -> None:
-        self._waiter = waiter
-
-    @property
-    def waiting(self) -> bool:
-        """Whether an answer would still be sent to somebody."""
-        return self._waiter.waiting
-
-    @property
-    def address(self) -> bytes:
-        """Where the request came from."""
-        return self._waiter.address
+    __slots__ = ()
 
     def send(self, answer: bytes) -> None:
         """Take the answer, if it is one."""
         if answer:
-            self._waiter.send(answer)
+            self.waiter.send(answer)

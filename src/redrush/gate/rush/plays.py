@@ -6,7 +6,7 @@ from typing import Final
 
 from redrush.gate.rush.stock import UNDECIDED_US
 from redrush.http import answers
-from redrush.http.route import Fixed, Route, Waiter
+from redrush.http.route import Fixed, Route, StandIn, Waiter
 
 PLAYERS_REMEMBERED_MAX: Final = 262_144
 """People of a round whose played numbers are remembered, some 40 MB; beyond it begins anew: a repeat is then told what
@@ -18,27 +18,17 @@ BODIES_REMEMBERED_MAX: Final = 4_096
 NO_PLAY: Final = Fixed(answers.problem(400, '"play" must be the number of a play, from 1 on, or be left out'))
 
 
-class Play:
+class Play(StandIn):
     """A play that is parked: whoever waits for it, its number, and for which prize it asks."""
 
-    __slots__ = ("number", "play", "unplayed", "waiter")
+    __slots__ = ("number", "play", "unplayed")
 
     def __init__(self, waiter: Waiter, play: int, number: int, unplayed: Callable[[], None] | None = None) -> None:
         """`unplayed`: what to do where nothing was decided, for a play of what is released."""
-        self.waiter = waiter
+        super().__init__(waiter)
         self.play = play
         self.number = number
         self.unplayed = unplayed
-
-    @property
-    def waiting(self) -> bool:
-        """See `redrush.http.route.Waiter`."""
-        return self.waiter.waiting
-
-    @property
-    def address(self) -> bytes:
-        """See `redrush.http.route.Waiter`."""
-        return self.waiter.address
 
     def send(self, answer: bytes) -> None:
         """See `redrush.http.route.Waiter`. It is a refusal: what was decided is told to the waiter itself."""

@@ -161,17 +161,6 @@ class Payments:
         )  # fmt: skip
         return await self.make(bill)
 
-    async def spend(self, source: str, *, campaign: str, user: str, amount_minor: int, account: str) -> bool:
-        """See the port."""
-        posting = spent(user, account, source, amount_minor, self._now_us())
-        granted_minor = await self.granted(campaign, user)
-        return await self._in_thread(self.book.post, campaign, [posting], granted_minor)
-
-    async def credit(self, source: str, *, campaign: str, user: str, amount_minor: int, account: str) -> bool:
-        """See the port."""
-        posting = credited(user, account, source, amount_minor, self._now_us())
-        return await self._in_thread(self.book.post, campaign, [posting])
-
     async def spend_each(self, spendings: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
         """See the port."""
         now_us = self._now_us()

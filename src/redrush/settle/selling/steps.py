@@ -13,6 +13,7 @@ from redrush.core.rush.campaign import Campaign, grant_id
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill
+from redrush.ports.cashier import Till
 from redrush.ports.provider import Accepted, HandOver, Orders, Rejected, Unknown
 from redrush.ports.store import Claim, ClaimResult, Grant, Held, HoldState
 
@@ -23,38 +24,6 @@ CLOSE_WAIT_S: Final = 1.0
 
 SALES_ACCOUNT: Final = "sales"
 """Where the money goes in the double entry."""
-
-
-class Till(Protocol):
-    """The part of `redrush.ports.cashier.Cashier` that a sale needs."""
-
-    def can_take(self, provider: str) -> bool:
-        """See the port."""
-
-    async def charge(  # noqa: PLR0913 - a bill's plain values
-        self,
-        source: str,
-        *,
-        campaign: str,
-        user: str,
-        provider: str,
-        currency: str,
-        amount_minor: int,
-        subject: str,
-        expires_us: int,
-        account: str = "",
-        wait_s: float = 3.0,
-    ) -> KeptBill:
-        """See the port."""
-
-    async def look(self, source: str) -> KeptBill | None:
-        """See the port."""
-
-    async def close(self, source: str, wait_s: float = 3.0) -> KeptBill | None:
-        """See the port."""
-
-    async def refund(self, source: str, *, of: str, amount_minor: int, reason: str) -> KeptBill:
-        """See the port."""
 
 
 class Holds(Protocol):

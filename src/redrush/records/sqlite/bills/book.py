@@ -117,17 +117,6 @@ class SqliteBillBook:
         self._post(bill.campaign, kept.billed.made(now_us))
         return kept
 
-    def post(self, campaign: str, postings: Sequence[Posting], covered_minor: int | None = None) -> bool:
-        """See the port."""
-        with self._transaction():
-            if self._run("posted", campaign=campaign, id=postings[0].id).fetchone() is not None:
-                return False
-            if covered_minor is not None:
-                first = postings[0]
-                self._check_covered(campaign, first.debit_account, first.amount_minor, covered_minor)
-            self._post(campaign, postings)
-        return True
-
     def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
         """See the port."""
         with self._transaction():
