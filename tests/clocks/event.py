@@ -24,9 +24,9 @@ from redrush.http.server import Server
 from redrush.processes.loopback import free_port
 from redrush.processes.valkey_server import ValkeyServer
 from redrush.stores.valkey import establish_set
+from redrush.wiring.control_role import ControlRole
 from redrush.wiring.gate_role import GateRole
 from redrush.wiring.role import Role, Surroundings, add_probes, division_of
-from redrush.wiring.roles import ControlRole
 from redrush.wiring.steering import ControlPort
 from tests.campaigns import a_round, campaign
 from tests.gate.world import read_answer, request

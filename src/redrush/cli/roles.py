@@ -81,7 +81,7 @@ def found(deploy: DeployOption, as_json: JsonOption = False) -> None:
 def _run(row: RoleRow, deploy: Path, control_port: int | None, **own: object) -> None:
     from redrush.config import load_deployment_file
     from redrush.core.sets.address import Address
-    from redrush.wiring.roles import run
+    from redrush.wiring.role_process import run
 
     deployment = load_deployment_file(deploy)
     control = deployment.controls[row.name]

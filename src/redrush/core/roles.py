@@ -38,6 +38,8 @@ class RoleRow(msgspec.Struct, frozen=True, kw_only=True):
     """Longest end in good order: a gate waits up to 10 s for clients to take their answers."""
     begun: str = "/readyz"
     """What answers 200 on the control port once the role has begun."""
+    shows_tls: bool = False
+    """Whether its control port shows the certificate of the deployment file, if that has one."""
 
 
 ROLES: Final = (
@@ -53,7 +55,7 @@ ROLES: Final = (
     RoleRow(
         name="recorder",
         does="Record the log of one set in the database, until SIGTERM; then what is left of it first.",
-        made_by="redrush.wiring.roles:RecorderRole",
+        made_by="redrush.wiring.recorder_role:RecorderRole",
         per=Per.SET,
         control_port=9101,
         ends=3,
@@ -62,7 +64,7 @@ ROLES: Final = (
     RoleRow(
         name="settle",
         does="Open pots in time and move what closed rounds have left, until SIGTERM.",
-        made_by="redrush.wiring.roles:SettleRole",
+        made_by="redrush.wiring.settle_role:SettleRole",
         per=Per.EVENT,
         control_port=9102,
         ends=2,
@@ -70,16 +72,17 @@ ROLES: Final = (
     RoleRow(
         name="control",
         does="Balance the sets while rounds are open, and tell whether the whole can grant, until SIGTERM.",
-        made_by="redrush.wiring.roles:ControlRole",
+        made_by="redrush.wiring.control_role:ControlRole",
         per=Per.EVENT,
         control_port=9103,
         ends=2,
         begun="/livez",  # it is ready when the whole is
+        shows_tls=True,
     ),
     RoleRow(
         name="query",
         does="Serve participants' grants and the totals from the records, until SIGTERM.",
-        made_by="redrush.wiring.roles:QueryRole",
+        made_by="redrush.wiring.query_role:QueryRole",
         per=Per.MACHINE,
         control_port=9104,
         port=8081,

@@ -3,18 +3,46 @@
 import asyncio
 import ssl
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import uvloop
 
+from redrush.config import DeploymentFile
+from redrush.config.hosted import part_of_set
+from redrush.control.campaigns import Listing
 from redrush.control.data_dir import DataDir
+from redrush.core.roles import Per, RoleRow
 from redrush.core.sets.address import Address
 from redrush.gate.open_files import raise_files_max
 from redrush.http.ending import when_told_to_stop
 from redrush.http.server import Server
+from redrush.wiring.clock import system_clock
+from redrush.wiring.control_tls import shown_by
 from redrush.wiring.hosted_roles import HostedRoles, MakeHosted
-from redrush.wiring.role import Announce, Role, Surroundings, add_probes, ready_unless
+from redrush.wiring.role import Announce, Role, Surroundings, add_probes, ready_unless, surroundings
 from redrush.wiring.steering import ControlPort
+
+
+def run(row: RoleRow, deployment: DeploymentFile, control: Address, announce: Announce, **own: object) -> None:
+    """Run a role of the deployment until it is told to end. `own` is what its class takes besides what is around it."""
+    module, _, name = row.made_by.partition(":")
+    made_by: Callable[..., Role] = getattr(import_module(module), name)
+
+    def hosted(around: Surroundings, listing: Listing) -> Role | None:
+        if row.per is Per.SET:
+            set_id = str(own["set_id"])
+            return made_by(around, set_id=part_of_set(set_id, listing.id)) if set_id in listing.sets else None
+        return made_by(around, **dict.fromkeys(own))
+
+    shown = shown_by(deployment) if row.shows_tls else None
+    run_role(
+        lambda around: made_by(around, **own),
+        hosted,
+        surroundings(deployment, control, system_clock()),
+        announce,
+        None if shown is None else shown.context(),
+    )
 
 
 def run_role(
