@@ -8,9 +8,11 @@ import pytest
 
 from redrush.core.money import clearing
 from redrush.core.money.numbers import bill_number
+from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, NewBill, NotCovered
 from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance
+from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
 
@@ -233,6 +235,13 @@ def test_bills_are_listed_and_summed(book: BillBook) -> None:
     assert [(one.kind, str(one.state), one.count, one.amount_minor) for one in book.sums()] == [
         ("payin", "asked", 1, 500), ("payout", "asked", 1, 30), ("payout", "done", 1, 100),
     ]  # fmt: skip
+
+
+def test_a_file_of_something_else_is_no_book(tmp_path: Path) -> None:
+    records = SqliteRecords.open_path(tmp_path / "payments.db")
+    records.close()
+    with pytest.raises(ConfigError, match=r"payments\.db is not a bill book"):
+        SqliteBillBook.open_path(tmp_path / "payments.db")
 
 
 def test_a_held_bill_waits_for_a_person(book: BillBook) -> None:

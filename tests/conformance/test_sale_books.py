@@ -118,7 +118,7 @@ def test_holds_that_stand_in_the_book_are_told_from_others(opens: Opens, tmp_pat
 
 def test_a_file_of_something_else_is_no_book(tmp_path: Path) -> None:
     (tmp_path / "sales.db").write_bytes(b"not a database" * 1000)
-    with pytest.raises(BookFailed, match=r"sales\.db"):
+    with pytest.raises(ConfigError, match=r"sales\.db"):
         SqliteSaleBook.open_path(tmp_path / "sales.db")
 
 

@@ -1,9 +1,13 @@
-"""The file of the records: opened for a writer and a reader, put aside, and what SQLite says of it in our words."""
+"""SQLite files of ours: the records', opened for a writer and a reader, put aside; and books, which keep each commit.
+
+What SQLite says of either is told in our words.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -49,6 +53,55 @@ def open_file(path: Path, tell: Tell) -> tuple[apsw.Connection, apsw.Connection]
         reader.pragma("query_only", True)
         opened.pop_all()
     return writer, reader
+
+
+class Book(NamedTuple):
+    """What a file is that is no projection: to whom money is due stands nowhere else."""
+
+    name: str
+    """What people are told that it is."""
+    application_id: int
+    """In the file's header, so that no other SQLite file is taken for one."""
+    versions: Mapping[int, str]
+    """The scripts that make the tables, each by the version that it leads to."""
+
+
+def open_durable(path: Path, book: Book) -> apsw.Connection:
+    """Open a book, or begin one, its owner's alone; each commit is synced (`synchronous=FULL`).
+
+    A file of an older version is brought to the newest one, all or none. Raises ConfigError for a file of something
+    else or of a newer version, and for one that cannot be opened at all.
+    """
+    with ExitStack() as opened:
+        try:
+            _make_private(path)
+            connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            opened.callback(connection.close, force=True)
+            with transaction(connection):
+                _begin(connection, path, book)
+            connection.pragma("journal_mode", "wal")
+            connection.pragma("synchronous", "full")
+        except apsw.Error as error:
+            raise ConfigError(f"{path}: cannot be opened as {book.name}: {error}") from error
+        opened.pop_all()
+    return connection
+
+
+def _begin(connection: apsw.Connection, path: Path, book: Book) -> None:
+    newest, version = max(book.versions), connection.pragma("user_version")
+    if connection.pragma("application_id") != book.application_id:
+        if version or connection.execute("SELECT count(*) FROM sqlite_schema").get:
+            raise ConfigError(f"{path} is not {book.name} of redrush: move it away, or give another directory")
+        connection.pragma("application_id", book.application_id)
+    if version > newest:
+        raise ConfigError(
+            f"{path} is {book.name} of version {version}, this redrush reads version {newest}: "
+            "use the redrush that wrote it"
+        )
+    for target, script in book.versions.items():
+        if version < target:
+            connection.execute(script)
+            connection.pragma("user_version", target)
 
 
 def set_aside(path: Path) -> Path:

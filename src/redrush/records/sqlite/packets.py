@@ -5,7 +5,6 @@ of packets. What sleeps costs no memory: whoever asks for a packet finds it by i
 the deadline, which is all the timing wheel that a million of them need.
 """
 
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,15 +13,11 @@ from typing import Any, Final, Self
 import apsw
 import msgspec
 
-from redrush.errors import ConfigError
 from redrush.ports.packets import Booked, BookFailed, Packet, Stage
-from redrush.records.sqlite.file import BUSY_WAIT_MS, PACKAGE, transaction
+from redrush.records.sqlite.file import PACKAGE, Book, open_durable, transaction
 from redrush.sqlfiles import load_statements
 
-APPLICATION_ID: Final = 0x5252504B
-"""In the file's header, so that no other SQLite file is taken for a book ("RRPK")."""
-
-VERSION: Final = 1
+BOOK: Final = Book("a book of packets", 0x5252504B, {1: load_statements(PACKAGE, "packets.sql")["create"]})
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Packet).decode
@@ -41,17 +36,10 @@ class SqlitePacketBook:
 
     @classmethod
     def open_path(cls, path: Path) -> Self:
-        """Open the book at `path`, an empty one where there is none. ConfigError for a file of something else."""
-        sql = load_statements(PACKAGE, "packets.sql")
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            writer = _connect(path)
-            with transaction(writer):
-                _create(writer, path, sql)
-            reader = _connect(path)
-            reader.pragma("query_only", True)
-        except (apsw.Error, OSError) as error:
-            raise ConfigError(f"{path}: cannot be opened as a book of packets: {error}") from error
+        """Open the book at `path`, an empty one where there is none. ConfigError as of `open_durable`."""
+        writer = open_durable(path, BOOK)
+        reader = open_durable(path, BOOK)
+        reader.pragma("query_only", True)
         return cls(path, writer, reader)
 
     def add(self, packets: Sequence[Booked]) -> list[Booked]:
@@ -135,22 +123,3 @@ def _row(booked: Booked) -> tuple[Any, ...]:
         packet.request or None,
         _encode(packet),
     )
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(os.fspath(path))
-    connection.set_busy_timeout(BUSY_WAIT_MS)
-    connection.pragma("journal_mode", "wal")
-    connection.pragma("synchronous", "full")
-    return connection
-
-
-def _create(writer: apsw.Connection, path: Path, sql: dict[str, str]) -> None:
-    application_id, version = writer.pragma("application_id"), writer.pragma("user_version")
-    if (application_id, version) == (APPLICATION_ID, VERSION):
-        return
-    if (application_id, version, writer.execute(sql["tables"]).get) != (0, 0, 0):
-        raise ConfigError(f"{path}: is not a book of packets of version {VERSION}")
-    writer.execute(sql["create"])
-    writer.pragma("application_id", APPLICATION_ID)
-    writer.pragma("user_version", VERSION)

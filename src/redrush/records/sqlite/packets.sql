@@ -15,9 +15,6 @@ CREATE UNIQUE INDEX by_request ON packets (sender, request) WHERE request IS NOT
 CREATE INDEX by_sender ON packets (sender, created_us);
 CREATE INDEX under_way ON packets (stage, closes_us) WHERE stage IN (1, 2);
 
--- name: tables
-SELECT count(*) FROM sqlite_schema;
-
 -- name: add
 INSERT INTO packets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 

@@ -3,7 +3,6 @@
 One connection, under a lock: the payments part writes in batches, people wait for theirs some milliseconds.
 """
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ import msgspec
 from redrush.core.money.clearing import SALES
 from redrush.core.money.ledger import Posting, user_account
 from redrush.core.money.numbers import bill_number
-from redrush.errors import ConfigError
 from redrush.ports.bill_book import (
     KINDS,
     BillConflict,
@@ -34,12 +32,10 @@ from redrush.ports.bill_book import (
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
+from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
-APPLICATION_ID: Final = 0x52525042
-"""In the file's header ("RRPB")."""
-
-BUSY_WAIT_MS: Final = 5_000
+BOOK: Final = Book("a bill book", 0x52525042, load_numbered(__package__))
 
 
 class SqliteBillBook:
@@ -53,23 +49,8 @@ class SqliteBillBook:
 
     @classmethod
     def open_path(cls, path: Path) -> Self:
-        """Open the book, making it if the file is missing. ConfigError for a file of something else or of another
-        version, RecordsFailed if the disk fails."""
-        sql = load_statements(__package__, "queries.sql")
-        with _failures(path):
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = apsw.Connection(os.fspath(path))
-            try:
-                connection.set_busy_timeout(BUSY_WAIT_MS)
-                connection.execute(sql["begin"])
-                _migrate(connection, path, sql["tables"])
-                connection.execute(sql["commit"])
-                connection.pragma("journal_mode", "wal")
-                connection.pragma("synchronous", "full")
-            except BaseException:
-                connection.close(True)
-                raise
-        return cls(path, connection)
+        """Open the book, making it if the file is missing. ConfigError as of `open_durable`."""
+        return cls(path, open_durable(path, BOOK))
 
     # -- making
 
@@ -339,28 +320,11 @@ def bill_of_row(row: Sequence[Any]) -> KeptBill:
     return KeptBill(**values | {"state": BillState(values["state"])})
 
 
-def _migrate(connection: apsw.Connection, path: Path, tables_query: str) -> None:
-    scripts = load_numbered(__package__)
-    version = connection.pragma("user_version")
-    if connection.pragma("application_id") != APPLICATION_ID:
-        if version or connection.execute(tables_query).get:
-            raise ConfigError(f"{path} is not a bill book of redrush: move it away, or give another directory")
-        connection.pragma("application_id", APPLICATION_ID)
-    if version > max(scripts):
-        raise ConfigError(f"{path} has bills of version {version}, this redrush reads {max(scripts)}: update it")
-    for target, script in scripts.items():
-        if version < target:
-            connection.execute(script)
-            connection.pragma("user_version", target)
-
-
 @contextmanager
 def _failures(path: Path) -> Iterator[None]:
     try:
         yield
     except apsw.ConstraintError as error:
         raise RecordsConflict(f"{path} contradicts itself ({error}): nothing was changed") from error
-    except apsw.NotADBError as error:
-        raise ConfigError(f"{path} is not a bill book of redrush: {error}") from error
-    except (apsw.Error, OSError) as error:
+    except apsw.Error as error:
         raise RecordsFailed(f"{path}: {error}") from error

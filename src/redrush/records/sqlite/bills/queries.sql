@@ -7,9 +7,6 @@ COMMIT;
 -- name: rollback
 ROLLBACK;
 
--- name: tables
-SELECT count(*) FROM sqlite_schema;
-
 -- name: make
 INSERT INTO bills (kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account,
                    how, attempt, number, state, made_us, changed_us, next_us, looks, expires_us, detail, reference, fee_minor,

@@ -4,24 +4,20 @@ Apart from `records.db`, which is a projection, synced at checkpoints only and p
 money is due stands nowhere else, so each commit here is synced (`synchronous=FULL`). One commit takes many orders.
 """
 
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import apsw
 import msgspec
 
-from redrush.errors import ConfigError
 from redrush.ports.sale_book import BookFailed, SaleOrder, State
+from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_statements
 
-APPLICATION_ID = 0x52525353
-"""In the file's header ("RRSS"): no other SQLite file is taken for a book of sales."""
-VERSION = 1
-BUSY_WAIT_MS = 5_000
+BOOK: Final = Book("a book of sales", 0x52525353, {1: load_statements(__package__, "queries.sql")["create"]})
 
 _decode = msgspec.json.Decoder(SaleOrder).decode
 
@@ -37,28 +33,8 @@ class SqliteSaleBook:
 
     @classmethod
     def open_path(cls, path: Path) -> Self:
-        """Open the book at `path`, or begin one. Raises ConfigError for a file of something else, BookFailed."""
-        with suppress(OSError):
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        sql = load_statements(__package__, "queries.sql")
-        with _failures(path):
-            connection = apsw.Connection(os.fspath(path))
-            connection.set_busy_timeout(BUSY_WAIT_MS)
-            found = connection.pragma("application_id"), connection.pragma("user_version")
-            if found == (0, 0) and not connection.execute("SELECT count(*) FROM sqlite_schema").get:
-                with connection:
-                    connection.execute(sql["create"])
-                    connection.pragma("application_id", APPLICATION_ID)
-                    connection.pragma("user_version", VERSION)
-            elif found != (APPLICATION_ID, VERSION):
-                connection.close()
-                raise ConfigError(
-                    f"{path} is no book of sales that this redrush reads (version {VERSION}): put back the right file "
-                    "from a backup, or use the redrush that wrote it"
-                )
-            connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
-        return cls(path, connection)
+        """Open the book at `path`, or begin one. ConfigError as of `open_durable`."""
+        return cls(path, open_durable(path, BOOK))
 
     def keep(self, orders: Sequence[SaleOrder]) -> list[SaleOrder | None]:
         """See the port."""
