@@ -2,6 +2,7 @@
 
 import gzip
 
+from redrush.core.steering.switches import NOTICES, Snapshot, registry_of
 from tests import openapi
 from tests.gate.world import CLOSES_US, OPENS_US, SECOND_US, RunningGate, request, running_gate
 
@@ -31,7 +32,6 @@ async def test_the_state_has_what_a_waiting_page_needs_and_may_be_kept_by_an_edg
             "interval_ms": 1_000,
             "left": "plenty",
             "key": None,
-            "notice": None,
         }
         assert [(one["round"], one["phase"]) for one in told["rounds"]] == [("r1", "before"), ("r2", "before")]
         assert len(answer.raw) < 1_200
@@ -65,6 +65,25 @@ async def test_a_rush_that_an_operator_ends_is_closed_in_the_state_at_once() -> 
     async with running_gate() as gate:
         gate.gate.rounds["r1"].set_ended(True)
         assert (await _state(gate))["round"] == "r2"
+
+
+async def test_a_notice_is_in_the_state_at_once_in_its_languages_and_gone_with_its_switches() -> None:
+    async with running_gate() as gate:
+        values = {name: switch.default for name, switch in registry_of([("r1", None), ("r2", None)], ()).items()}
+        assert "notice" not in await _state(gate)
+        ids = []
+        for version, texts in enumerate(
+            ({"en": "Back at 20:15"}, {"en": "Back at 20:15", "zh": "20:15 恢复"}, {"zh": "20:15 恢复"}), start=1
+        ):
+            set_ = {NOTICES[language]: text for language, text in texts.items()}
+            gate.gate.switches.apply(Snapshot(version, values | set_))
+            told = (await _state(gate))["notice"]
+            assert isinstance(told, dict)
+            ids.append(told.pop("id"))
+            assert told == texts
+        assert len(set(ids)) == len(ids)
+        gate.gate.switches.apply(Snapshot(9, values))
+        assert "notice" not in await _state(gate)
 
 
 async def test_the_page_is_at_the_root_and_at_its_campaign_gzipped_for_whoever_takes_it() -> None:

@@ -34,7 +34,7 @@ from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
 from redrush.gate.rush.packets import Packets
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.rush.sale import Sale
-from redrush.gate.switches import Sampled, Sampling
+from redrush.gate.switches import Notice, Sampled, Sampling
 from redrush.gate.views import GrantsView, PolicyView, RoundsView, RoundView
 from redrush.http import answers
 from redrush.http.route import Route, RouteFor
@@ -85,7 +85,7 @@ Offer = Callable[[Site, bytes], None]
 class ServedCampaign:
     """See the module. `add_round` for each of its rounds, in order; then whoever serves it takes its `offers`."""
 
-    def __init__(self, event: Event, floor: Floor, sampling: Sampling) -> None:
+    def __init__(self, event: Event, floor: Floor, sampling: Sampling, notice: Notice) -> None:
         self.event = event
         self.rounds: list[Rush] = []
         proves = event.proof_of_work is not None
@@ -111,7 +111,7 @@ class ServedCampaign:
         grants = MakesWay(self._sampled(floor.times.of_grants(view)), floor.admission)
         self.waiting_rooms: list[WaitingRoom] = []
         """Of those rounds that have one."""
-        state = EventState(self.rounds, self.waiting_rooms, floor.now_us, self._interval_ms, floor.times)
+        state = EventState(self.rounds, self.waiting_rooms, floor.now_us, self._interval_ms, floor.times, notice)
         name = event.campaign.id.encode("ascii")
         self.public: dict[bytes, Route] = {b"/c/" + name: self.page, b"/state/" + name + b".json": state}
         """What it has for everybody at paths of its own."""

@@ -13,6 +13,7 @@ from redrush.errors import RedrushError
 from redrush.gate.answer_times import AnswerTimes
 from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import TIME_FRESH_US, Rush
+from redrush.gate.switches import Notice
 from redrush.http import answers
 from redrush.http.route import Waiter
 
@@ -75,6 +76,7 @@ class EventState:
         now_us: Callable[[], int],
         interval_ms: Callable[[], int],
         times: AnswerTimes,
+        notice: Notice,
     ) -> None:
         """`rounds` and their waiting `rooms` may grow; `interval_ms` is the client policy's, what is advised under
         overload goes before it."""
@@ -83,6 +85,7 @@ class EventState:
         self._now_us = now_us
         self._interval_ms = interval_ms
         self._times = times
+        self._notice = notice
         self._stocks: dict[str, Stock] = {}
         self._fresh_until_us = 0
         self._seen: tuple[Any, ...] = ()
@@ -92,8 +95,9 @@ class EventState:
         """Return the state, as of TIME_FRESH_US ago at most, and never past an opening or a close."""
         self._times.states_told += 1
         now_us = self._now_us()
-        seen = tuple(
-            (rush.phase(), rush.sold_out, rush.open_key, rush.round.opens_us, rush.advised_ms) for rush in self._rounds
+        seen = (
+            self._notice.told,
+            *((one.phase(), one.sold_out, one.open_key, one.round.opens_us, one.advised_ms) for one in self._rounds),
         )
         if now_us >= self._fresh_until_us or seen != self._seen:
             self._fresh_until_us, self._seen = now_us + TIME_FRESH_US, seen
@@ -103,7 +107,8 @@ class EventState:
     def _fields(self, now_us: int) -> dict[str, Any]:
         told = self._told(now_us)
         rounds = [self._round(rush) for rush in told]
-        return {"v": VERSION, "now": now_us // 1_000, **rounds[0], "notice": None, "rounds": rounds}
+        notice = {} if self._notice.told is None else {"notice": self._notice.told}
+        return {"v": VERSION, "now": now_us // 1_000, **rounds[0], **notice, "rounds": rounds}
 
     def _told(self, now_us: int) -> list[Rush]:
         """Return the rounds to tell of, the current one first: that which is open, else the next, else the last."""

@@ -24,7 +24,7 @@ from redrush.gate.pots import warm_up
 from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.rush.sale import Sale
-from redrush.gate.switches import GateSwitches, Sampling
+from redrush.gate.switches import GateSwitches, Notice, Sampling
 from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.reader import Limits
@@ -77,9 +77,10 @@ class Gate:
         self._claims_per_s = 0.0
         self._answered_before = 0
         self._sampling = Sampling(floor.draw)
+        self._notice = Notice()
         self._owners: dict[bytes, list[ServedCampaign]] = {}
         """Who offers what, by what follows `/v1` in a short path."""
-        self.switches = GateSwitches(self.gauge, self._sampling, self.admission, self.site)
+        self.switches = GateSwitches(self.gauge, self._sampling, self._notice, self.admission, self.site)
         self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
 
     @property
@@ -121,7 +122,7 @@ class Gate:
         """Return a campaign that nobody can reach yet. Raises CannotServe."""
         campaign = event.campaign
         homes_of = self._homes_of(campaign, campaign.rounds, homes)
-        served = ServedCampaign(event, self._floor, self._sampling)
+        served = ServedCampaign(event, self._floor, self._sampling, self._notice)
         for round_ in campaign.rounds:
             served.add_round(self._parts(round_, homes_of))
         if event.group is not None and (parts := event.group_parts) is not None:

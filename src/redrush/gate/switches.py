@@ -7,6 +7,7 @@ each was asked for (`redrush.core.rush.pace_shares`), and an equal one while tha
 is counted by whoever they tell their readings to.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 
 from redrush.core.rush.pace_shares import Released
@@ -19,6 +20,7 @@ from redrush.core.steering.switches import (
     LEVEL_AT_OPENING,
     LEVEL_FLOOR,
     NON_CORE_SHARE,
+    NOTICES,
     USER_PER_SECOND,
     Snapshot,
     ended_of,
@@ -46,6 +48,20 @@ class Sampling:
         self.share = 1.0 if share is None else share
 
 
+class Notice:
+    """What the crowd is told now, as the state file has it; None: nothing."""
+
+    def __init__(self) -> None:
+        self.told: Mapping[str, str] | None = None
+        """The text by language, and the `id` of these texts: that of other gates for the same ones."""
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Let the snapshot hold from the next request on."""
+        texts = {language: text for language, name in NOTICES.items() if (text := snapshot.text(name)) is not None}
+        named = "\n".join(f"{language} {text}" for language, text in texts.items()).encode()
+        self.told = {**texts, "id": hashlib.sha256(named).hexdigest()[:12]} if texts else None
+
+
 class Sampled:
     """A route that is served in part only while the operators want it so."""
 
@@ -66,13 +82,14 @@ class GateSwitches:
 
     A snapshot that says nothing of a round, as that of another campaign's switchboard, leaves it as it is."""
 
-    def __init__(self, gauge: Gauge, sampling: Sampling, admission: Admission, site: Site) -> None:
+    def __init__(self, gauge: Gauge, sampling: Sampling, notice: Notice, admission: Admission, site: Site) -> None:
         self._rounds: dict[str, Rush] = {}
         self._paces: dict[str, float | None] = {}
         """By round, of the whole event."""
         self._exchanges: list[Exchange] = []
         self._gauge = gauge
         self._sampling = sampling
+        self._notice = notice
         self._admission = admission
         self._site = site
         self._configured_parked_max = gauge.parked_max
@@ -105,6 +122,7 @@ class GateSwitches:
         self._admission.set_level_at_opening(snapshot.number(LEVEL_AT_OPENING))
         self._admission.set_floor(snapshot.number(LEVEL_FLOOR) or 0.0)
         self._sampling.apply(snapshot)
+        self._notice.apply(snapshot)
         self._site.asking.override(snapshot.number(USER_PER_SECOND), snapshot.number(ADDRESS_PER_SECOND))
         # A control role of an earlier start may not know yet that tickets are exchanged.
         if EXCHANGES_PER_SECOND in snapshot.values:

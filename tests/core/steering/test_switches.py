@@ -35,6 +35,8 @@ def test_the_switches_of_an_event_are_those_of_the_campaign_its_rounds_and_its_r
         "flow.gate.connections_max",
         "flow.settle.grants_per_second_max",
         "clocks.apart_ms_max",
+        "notice.zh",
+        "notice.en",
         "release.r20.per_second",
         "answer_ended.r20",
         "release.r21.per_second",
@@ -70,6 +72,10 @@ def test_every_switch_says_what_it_does_and_takes_its_own_default(name: str) -> 
         (CLAIMS_WAITING_MAX, "1", 1.0),
         (CLAIMS_WAITING_MAX, 1_000_000, 1_000_000.0),
         (CLAIMS_WAITING_MAX, OFF, OFF),
+        ("notice.en", "  Back at\n20:15. ", "Back at 20:15."),
+        ("notice.zh", "系统稍忙，请勿离开", "系统稍忙，请勿离开"),
+        ("notice.en", "x" * 200, "x" * 200),
+        ("notice.en", "off", OFF),
     ],
 )
 def test_a_value_is_understood_as_a_person_the_file_or_json_writes_it(name: str, given: object, value: Value) -> None:
@@ -96,6 +102,12 @@ def test_a_value_is_understood_as_a_person_the_file_or_json_writes_it(name: str,
         ("sampling.non_core", OFF),
         (CLAIMS_WAITING_MAX, 0),
         (CLAIMS_WAITING_MAX, 1.5),
+        ("notice.en", "x" * 201),
+        ("notice.en", " \n "),
+        ("notice.en", ""),
+        ("notice.en", "\u202egpj.exe"),
+        ("notice.en", True),
+        ("notice.en", 5),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_would_be_right(name: str, given: object) -> None:
@@ -116,6 +128,8 @@ def test_a_wrong_name_is_answered_with_names_like_it() -> None:
 def test_a_snapshot_is_read_by_type() -> None:
     snapshot = Snapshot(3, {"flag": True, "pace": 5.0, "off": OFF})
     assert (snapshot.flag("flag"), snapshot.number("pace"), snapshot.number("off")) == (True, 5.0, None)
+    told = Snapshot(4, {"said": "hello", "off": OFF})
+    assert (told.text("said"), told.text("off"), told.text("of another version")) == ("hello", None, None)
 
 
 @pytest.mark.parametrize(("value", "text"), [(True, "true"), (5.0, "5"), (1e9, "1000000000"), (OFF, "off")])

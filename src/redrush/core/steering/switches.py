@@ -5,8 +5,9 @@ switch stands in the table only when something acts on it: a setting that does n
 emergency. To add one, add an entry here, and read its value where the snapshot is applied (for the gate that is
 `redrush.gate.switches`, for settlement the wiring).
 
-Values are a flag, a number, or "off" for a limit that does not hold. A *snapshot* is the value of every switch at one
-version; versions grow with every change, so whoever gets snapshots out of order keeps the newest.
+Values are a flag, a number, a text, or "off" for a limit that does not hold, and for no text. A *snapshot* is the value
+of every switch at one version; versions grow with every change, so whoever gets snapshots out of order keeps the
+newest.
 
 Long, because it is one table, and most of it is what its rows say to people.
 """
@@ -23,7 +24,7 @@ from redrush.core.load.buckets import PER_SECOND_MAX
 OFF: Final = "off"
 
 Value = bool | float | str
-"""A flag, a number, or `OFF`."""
+"""A flag, a number, a text, or `OFF`."""
 
 ANSWER_ENDED: Final = "answer_ended"
 CLAIMS_WAITING_MAX: Final = "flow.store.claims_waiting_max"
@@ -39,6 +40,10 @@ LEVEL_AT_OPENING: Final = "admission.level_at_opening"
 CONNECTIONS_MAX: Final = "flow.gate.connections_max"
 CLOCKS_APART_MAX: Final = "clocks.apart_ms_max"
 GRANTS_PER_SECOND_MAX: Final = "flow.settle.grants_per_second_max"
+NOTICES: Final = {"zh": "notice.zh", "en": "notice.en"}
+"""The switches of what the crowd is told, by language."""
+NOTICE_MAX: Final = 200
+"""Characters of it: a waiting page has place for some lines, and everybody fetches it once a second."""
 
 
 def ended_of(round_id: str) -> str:
@@ -77,6 +82,7 @@ class Type(StrEnum):
     FLAG = "flag"
     NUMBER = "number"
     WHOLE = "whole number"
+    TEXT = "text"
 
 
 class Role(StrEnum):
@@ -117,18 +123,24 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True):
                 return flag
         elif self.may_be_off and value == OFF:
             return OFF
+        elif self.type is Type.TEXT:
+            text = " ".join(value.split()) if isinstance(value, str) else ""
+            if self.least <= len(text) <= self.most and text.isprintable():
+                return text
         else:
             number = _number(value)
             whole = number is not None and (self.type is Type.NUMBER or number.is_integer())
             if number is not None and whole and self.least <= number <= self.most:
                 return number
-        raise WrongSetting(f'"{self.name}" cannot be {shown(value)}: set it to {self.accepts}')
+        raise WrongSetting(f'"{self.name}" cannot be {_briefly(value)}: set it to {self.accepts}')
 
     @property
     def accepts(self) -> str:
         """What it can be set to, in words."""
         if self.type is Type.FLAG:
             return "true or false"
+        if self.type is Type.TEXT:
+            return f'a text of {self.least:g} to {self.most:g} characters that can be seen, or "off"'
         unit = f" ({self.unit})" if self.unit else ""
         off = ' or "off"' if self.may_be_off else ""
         return f"a {self.type} from {self.least:g} to {self.most:g}{unit}{off}"
@@ -264,6 +276,19 @@ CAMPAIGN_WIDE: Final = (
         does='how far clocks may be apart, a set\'s too; "off": 100 ms, and a set grants by its own clock alone',
         acts=Role.CLOCKS,
     ),
+    *(
+        Switch(
+            name=name,
+            type=Type.TEXT,
+            default=OFF,
+            least=1,
+            most=NOTICE_MAX,
+            may_be_off=True,
+            does=f'what everybody who waits is told on the page, {language}; "off": nothing',
+            acts=Role.GATE,
+        )
+        for name, language in ((NOTICES["zh"], "in Chinese"), (NOTICES["en"], "in English"))
+    ),
 )
 
 
@@ -362,7 +387,7 @@ def switch_of(registry: Registry, name: str) -> Switch:
     head = name.partition(".")[0]
     alike = [known for known in registry if known.partition(".")[0] == head] or list(registry)
     listed = ", ".join(alike[:_ALIKE_MAX]) + (", …" if len(alike) > _ALIKE_MAX else "")
-    raise WrongSetting(f'"{shown(name)}" is no switch; there are {listed}')
+    raise WrongSetting(f'"{_briefly(name)}" is no switch; there are {listed}')
 
 
 _ALIKE_MAX: Final = 8
@@ -397,6 +422,11 @@ class Snapshot(msgspec.Struct, frozen=True):
         value = self.values[name]
         return None if isinstance(value, str) else float(value)
 
+    def text(self, name: str) -> str | None:
+        """Return the value of a text, or None if it is off, or not known to whoever made the snapshot."""
+        value = self.values.get(name, OFF)
+        return value if isinstance(value, str) and value != OFF else None
+
 
 def shown(value: object) -> str:
     """Return a value as a person would write it, cut where it becomes long."""
@@ -406,10 +436,15 @@ def shown(value: object) -> str:
         return f"{value:.12g}"
     if not isinstance(value, str | int):
         return f"of type {type(value).__name__}"
-    return in_one_line(str(value))[:_SHOWN_MAX]
+    return in_one_line(str(value))[:NOTICE_MAX]
 
 
-_SHOWN_MAX: Final = 64
+def _briefly(value: object) -> str:
+    """Return a wrong value as an error has it, which must stay one sentence."""
+    return shown(value)[:_BRIEF_MAX]
+
+
+_BRIEF_MAX: Final = 64
 
 
 def in_one_line(text: str) -> str:
