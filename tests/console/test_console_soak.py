@@ -23,7 +23,19 @@ RUN_S: Final = int(os.environ.get("REDRUSH_CONSOLE_SOAK_S", "120"))
 """How long they look. An hour of it is the same a hundred times over: REDRUSH_CONSOLE_SOAK_S=3600."""
 RSS_MAX_MIB: Final = 150
 GROWTH_MAX_MIB: Final = 8
-PAGES: Final = ("/", "/campaigns", "/steer", "/waiting", "/grants", "/payouts", "/audit", "/proof", "/fleet", "/me")
+PAGES: Final = (
+    "/",
+    "/campaigns",
+    "/steer",
+    "/notice",
+    "/waiting",
+    "/grants",
+    "/payouts",
+    "/audit",
+    "/proof",
+    "/fleet",
+    "/me",
+)
 
 
 def rss_mib(pid: int) -> float:

@@ -71,7 +71,8 @@ async def test_pages_need_the_same_roles(tmp_path: Path) -> None:
     needed: dict[str, Role] = {
         "/": Role.VIEWER, "/wall": Role.VIEWER, "/fleet": Role.VIEWER, "/campaigns": Role.VIEWER, "/steer": Role.VIEWER,
         "/waiting": Role.VIEWER, "/audit": Role.VIEWER, "/grants": Role.VIEWER, "/proof": Role.VIEWER,
-        "/me": Role.VIEWER, "/story": Role.OPERATOR, "/grants.csv": Role.OPERATOR, "/people": Role.ADMIN,
+        "/me": Role.VIEWER, "/notice": Role.VIEWER, "/story": Role.OPERATOR, "/grants.csv": Role.OPERATOR,
+        "/people": Role.ADMIN,
     }  # fmt: skip
     async with without_server(tmp_path) as world:
         for name, rank in WHO.items():
@@ -84,7 +85,15 @@ async def test_pages_need_the_same_roles(tmp_path: Path) -> None:
 
 async def test_a_viewer_sees_masked_users_and_changes_nothing(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("vera") as client:
-        for form in ("/steer/preview", "/steer/confirm", "/waiting/x/approve", "/proof", "/people"):
+        for form in (
+            "/notice/preview",
+            "/notice/confirm",
+            "/steer/preview",
+            "/steer/confirm",
+            "/waiting/x/approve",
+            "/proof",
+            "/people",
+        ):
             answer = await client.post(form, data={"verb": "set", "name": "answer_ended", "value": "true"})
             assert answer.status_code == 403, form
         assert not world.data_dir.switches.exists()

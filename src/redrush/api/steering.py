@@ -167,12 +167,14 @@ class Steering:
         )
 
     async def confirm(
-        self, actor: Actor, token: str, why: str, typed: str = "", *, break_glass: bool = False
+        self, actor: Actor, token: str, why: str, typed: str = "", *, break_glass: bool = False, ahead: int = 0
     ) -> dict[str, Any]:
-        """Do what was seen. Refused if it is not what it was, was not typed, or needs somebody else."""
+        """Do what was seen. Refused if it is not what it was, was not typed, or needs somebody else. `ahead`: so many
+        changes were confirmed just before that were seen together with this one."""
         seen = self._seen(actor, token)
+        version = seen.version + ahead
         previewed = await self.preview(actor, seen.asked)
-        if previewed.version != seen.version:
+        if previewed.version != version:
             raise Refused(
                 409, "somebody has switched meanwhile, so nothing was changed; look again at what it would do"
             )
@@ -184,7 +186,11 @@ class Steering:
             if not why.strip():
                 raise Refused(400, "say why you go ahead alone: everybody will see it")
             self._break_glass(actor, seen.asked, why)
-        return await self._do(seen.asked, actor.name, why, seen.version)
+        return await self._do(seen.asked, actor.name, why, version)
+
+    def seen(self, actor: Actor, token: str) -> Asked:
+        """Return what a preview was about. Refused for one that is too old, or somebody else's."""
+        return self._seen(actor, token).asked
 
     def is_protected(self, switches: list[str]) -> bool:
         """Whether a change of these needs a second person."""

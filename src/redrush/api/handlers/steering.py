@@ -42,12 +42,14 @@ class Confirming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: Annotated[str, msgspec.Meta(max_length=500)] = ""
     typed: Annotated[str, msgspec.Meta(max_length=200)] = ""
     break_glass: bool = False
+    ahead: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
+    """How many changes that were seen together with this one were confirmed just before it."""
 
 
 @post("/changes", opt=OPERATOR, status_code=200, summary="Make the change that was previewed")
 async def confirm(data: JSONBody[Confirming], request: AnyRequest, desk: TheDesk) -> dict[str, Any]:
     return await desk.steering.confirm(
-        actor_of(request), data.token, data.why, data.typed, break_glass=data.break_glass
+        actor_of(request), data.token, data.why, data.typed, break_glass=data.break_glass, ahead=data.ahead
     )
 
 

@@ -7,6 +7,7 @@ from litestar.static_files import create_static_files_router
 
 from redrush.api.access import OPEN
 from redrush.console.pages.drafting import DRAFTING
+from redrush.console.pages.notice import NOTICE
 from redrush.console.pages.own import OWN
 from redrush.console.pages.paying import PAYING
 from redrush.console.pages.people import PEOPLE
@@ -18,7 +19,7 @@ from redrush.console.pages.watching import WATCHING
 PAGES: Final = (
     Router(
         "/",
-        route_handlers=[*OWN, *WATCHING, *STEERING, *DRAFTING, *PAYING, *PROVING, *PEOPLE],
+        route_handlers=[*OWN, *WATCHING, *STEERING, *NOTICE, *DRAFTING, *PAYING, *PROVING, *PEOPLE],
         exception_handlers=FAULTS,
         include_in_schema=False,
     ),

@@ -22,6 +22,7 @@ from redrush.api.access import actor_in
 from redrush.api.accounts import Role
 from redrush.api.app import told
 from redrush.api.desk import Desk
+from redrush.api.seals import Refused
 from redrush.control.event import load_campaign
 from redrush.errors import RedrushError
 from redrush.watch.log import server_log
@@ -121,6 +122,17 @@ def go_to(path: str, note: str = "", **query: str | None) -> Redirect:
     """Return the answer to a form that was carried out: the page to look at next, which says so."""
     told_there = {key: value for key, value in {**query, "note": note}.items() if value}
     return Redirect(f"{path}?{urlencode(told_there)}" if told_there else path, status_code=303)
+
+
+def instant_s(text: str) -> int:
+    """Return an instant as a person wrote it, in seconds since the epoch. Refused for none, or one without a zone."""
+    try:
+        at = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(400, f'"{text}" is no instant: write it like 2027-02-06T20:00:00+08:00') from None
+    if at.tzinfo is None:
+        raise Refused(400, f'"{text}" says no zone: write it like 2027-02-06T20:00:00+08:00')
+    return int(at.timestamp())
 
 
 def cookie_of(name: FromPath[str], value: str, *, secure: bool) -> Cookie:

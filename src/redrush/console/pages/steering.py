@@ -14,7 +14,7 @@ from redrush.api.handlers.steering import decide, playbooks, switches
 from redrush.api.seals import Refused
 from redrush.api.steering import Asked, State, Verb
 from redrush.console.pages.own import Form
-from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
+from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
@@ -47,7 +47,7 @@ async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     asked = asked_in(data)
     match data.get("how", "now"):
         case "propose" | "schedule" as how:
-            due_s = _instant_s(data.get("due", "")) if how == "schedule" else None
+            due_s = instant_s(data.get("due", "")) if how == "schedule" else None
             if editing := data.get("proposal"):
                 await desk.steering.edit(actor, editing, asked, why)
             else:
@@ -96,16 +96,6 @@ def asked_in(data: dict[str, Any]) -> Asked:
         raise Refused(400, "this form asks for no change that there is") from None
     value = data.get("value") if verb is Verb.SET else None
     return Asked(verb=verb, name=data.get("name", "")[:200], value=value, campaign=data.get(CAMPAIGN) or None)
-
-
-def _instant_s(text: str) -> int:
-    try:
-        at = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(400, f'"{text}" is no instant: write it like 2027-02-06T20:00:00+08:00') from None
-    if at.tzinfo is None:
-        raise Refused(400, f'"{text}" says no zone: write it like 2027-02-06T20:00:00+08:00')
-    return int(at.timestamp())
 
 
 def _due_text(due_s: int | None) -> str | None:
