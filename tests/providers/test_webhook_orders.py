@@ -6,8 +6,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
+from redrush.config import ProviderSpec
+from redrush.config.secret import Secret
 from redrush.http.fetch import Fetcher
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
@@ -15,8 +18,10 @@ from redrush.ports.provider import Accepted, HandOver, Rejected, Terms, Unknown
 from redrush.providers import signing
 from redrush.providers.sandbox.bank import Bank
 from redrush.providers.sandbox.remote import SECRET
+from redrush.providers.signing_ed25519 import new_pair
 from redrush.providers.webhook import WebhookOrders
 from redrush.sandbox.server import Sandbox
+from redrush.wiring.providers import connected
 
 TERMS = Terms(currency="CNY", deadline_s=2.0)
 SOLD = HandOver(
@@ -38,7 +43,7 @@ async def shop() -> AsyncIterator[tuple[Sandbox, WebhookOrders, str]]:
     sandbox = Sandbox(bank, now_us)
     port = await sandbox.serve(Reserved.at("127.0.0.1", 0))
     url = f"http://127.0.0.1:{port}/shop/orders"
-    orders = WebhookOrders(url, SECRET, now_us, TERMS)
+    orders = WebhookOrders(url, SECRET, now_us, TERMS, public_only=False)
     try:
         yield sandbox, orders, url
     finally:
@@ -85,8 +90,8 @@ async def test_an_answer_that_was_lost_is_unknown_and_the_order_is_there() -> No
 
 async def test_an_order_that_somebody_else_has_signed_is_none() -> None:
     async with shop() as (_, _, url):
-        forger = WebhookOrders(url, signing.secret_of(b"x" * 32), now_us, TERMS)
-        late = WebhookOrders(url, SECRET, lambda: now_us() - 301_000_000, TERMS)
+        forger = WebhookOrders(url, signing.secret_of(b"x" * 32), now_us, TERMS, public_only=False)
+        late = WebhookOrders(url, SECRET, lambda: now_us() - 301_000_000, TERMS, public_only=False)
         assert isinstance(await forger.hand_over(SOLD), Unknown)
         assert isinstance(await late.hand_over(SOLD), Unknown)
         assert await listed(url) == []
@@ -115,7 +120,7 @@ async def test_what_each_answer_of_a_shop_means(reply: Reply, answer: object) ->
 
     server = SmallServer(handle)
     port = await server.serve(Reserved.at("127.0.0.1", 0))
-    orders = WebhookOrders(f"http://127.0.0.1:{port}/hook", SECRET, now_us, TERMS)
+    orders = WebhookOrders(f"http://127.0.0.1:{port}/hook", SECRET, now_us, TERMS, public_only=False)
     assert await orders.hand_over(SOLD) == answer
     assert heard[0].headers["webhook-id"] == SOLD.number
     assert json.loads(heard[0].body)["timestamp"] == "2027-01-15T08:00:00.123456Z"
@@ -130,7 +135,37 @@ async def test_a_shop_that_hangs_is_given_up() -> None:
 
     server = SmallServer(handle)
     port = await server.serve(Reserved.at("127.0.0.1", 0))
-    orders = WebhookOrders(f"http://127.0.0.1:{port}/", SECRET, now_us, Terms(currency="CNY", deadline_s=0.05))
+    orders = WebhookOrders(
+        f"http://127.0.0.1:{port}/", SECRET, now_us, Terms(currency="CNY", deadline_s=0.05), public_only=False
+    )
     assert isinstance(await orders.hand_over(SOLD), Unknown)
     orders.close()
     await server.stop()
+
+
+async def test_a_shop_that_can_only_check_takes_what_is_signed_with_the_other_half() -> None:
+    signs, checks = new_pair()
+    bank = Bank()
+    sandbox = Sandbox(bank, now_us, shop_keys=checks)
+    url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}/shop/orders"
+    both = WebhookOrders(url, f"{SECRET}\n{signs}", now_us, TERMS, public_only=False)
+    other = WebhookOrders(url, f"{SECRET} {new_pair()[0]}", now_us, TERMS, public_only=False)
+    assert await both.hand_over(SOLD) == Accepted(SOLD.number)
+    assert isinstance(await other.hand_over(SOLD), Unknown)
+    assert len(await listed(url)) == 1
+    for one in (both, other):
+        one.close()
+    await sandbox.stop()
+    bank.close()
+
+
+async def test_a_shop_in_a_private_network_is_told_nothing_unless_that_is_meant() -> None:
+    async with shop() as (_, _, url):
+        spec = ProviderSpec(name="store", kind="webhook", url=url, secrets={"secret": Secret("t", text=SECRET)})
+        for private in (False, True):
+            one = connected(msgspec.structs.replace(spec, private=private), now_us, "CNY")
+            assert one.orders is not None
+            said = await one.orders.hand_over(SOLD)
+            one.close()
+            assert len(await listed(url)) == private
+            assert private or "private network" in getattr(said, "why", "")

@@ -24,6 +24,7 @@ from redrush.cli import (
     proving,
     publishing,
     roles,
+    webhook_keys,
 )
 from redrush.cli.audience import audience_app
 from redrush.cli.campaigns import campaign_app
@@ -72,6 +73,7 @@ drills.add_to(app)
 proving.add_to(app)
 lines.add_to(app)
 paying.add_to(app)
+webhook_keys.add_to(app)
 console.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]

@@ -13,7 +13,8 @@ calls_per_second = 100               # what the contract with it allows
 name = "store"                       # a shop's order system, which is told what was sold (Standard Webhooks)
 kind = "webhook"
 url = "https://shop.example/orders"
-secret = { file = "shop.key" }       # whsec_…
+secret = { file = "shop.key" }       # whsk_… of `redrush webhook-key`, whsec_…, or both
+private = true                       # it is in a private network, which is refused else
 """
 
 from pathlib import Path
@@ -46,6 +47,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be stated of each transfer."""
     directory: Path | None = None
     """Where files of payouts are written."""
+    private: bool = False
+    """Whether its address may be in a private network."""
 
 
 class PaymentsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +80,7 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     perception: str = ""
     reports: dict[str, str] = {}
     directory: str = ""
+    private: bool = False
 
 
 _OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception")
@@ -89,7 +93,7 @@ _NEEDED: Final = {
 }
 _TAKEN: Final = {
     "sandbox": {"url", "secret"},
-    "webhook": {"url", "secret"},
+    "webhook": {"url", "secret", "private"},
     "wechat": {*_NEEDED["wechat"], "url", "perception"},
     "csv": {"directory"},
 }
@@ -136,6 +140,7 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
                 },
                 reports=table.reports,
                 directory=path.parent / table.directory if table.directory else None,
+                private=table.private,
             )
         )
     listen = None

@@ -38,7 +38,7 @@ LATE_S: Final = 25 * 3_600
 TICK_S: Final = 0.02
 NOTICES_AT_ONCE_MAX: Final = 64
 PEOPLE_AT_ONCE_MAX: Final = 200
-STRANGE_KEY: Final = b"a key that nobody else has"
+STRANGE_KEY: Final = signing.SharedKey(b"a key that nobody else has")
 SLOW_US: Final = 2 * SECOND_US
 
 _JSON_HEADERS: Final = {"Content-Type": "application/json"}
@@ -55,12 +55,14 @@ class Sandbox:
         seed: int = 0,
         notify: str | None = None,
         secret: str = SECRET,
+        shop_keys: str | None = None,
         hour_s: float = 3_600.0,
         calls_per_s_max: float | None = None,
         shop_book: Path | None = None,
     ) -> None:
-        """`shop_book` is the shop's; None: it is gone with the process. `notify` is where notices go; `hour_s` how long
-        an hour of delays lasts here; `calls_per_s_max` what is answered in any second, 429 beyond."""
+        """`shop_book` is the shop's; None: it is gone with the process. `shop_keys` are those that it believes, by
+        spaces; None: the sandbox's own. `notify` is where notices go; `hour_s` how long an hour of delays lasts here;
+        `calls_per_s_max` what is answered in any second, 429 beyond."""
         self.bank = bank
         self.faults = Faults(seed)
         self.notify = notify
@@ -68,7 +70,7 @@ class Sandbox:
         """The most calls that came within a second."""
         self._now_us = now_us
         self._key = signing.key_of(secret)
-        self.shop = Shop(shop_book, secret, self.faults, now_us)
+        self.shop = Shop(shop_book, shop_keys or secret, self.faults, now_us)
         self._scale = hour_s / 3_600.0
         self._calls_per_s_max = calls_per_s_max
         self._calls: deque[float] = deque()
@@ -156,7 +158,7 @@ class Sandbox:
         self._sent += 1
         now_s = self._now_us() // SECOND_US - (600 if fault == "clock_off" else 0)
         key = STRANGE_KEY if fault == "unknown_key" else self._key
-        headers = signing.signed_headers(key, f"a{self._sent}", now_s, body)
+        headers = signing.signed_headers([key], f"a{self._sent}", now_s, body)
         if fault == "unsigned":
             headers = {}
         if fault == "wrong_signature":
@@ -284,10 +286,10 @@ class Sandbox:
         else:
             self.bank.delay_notice(notice, self._now_us() + int(AGAIN_S[tries] * self._scale * SECOND_US))
 
-    async def _post(self, notice_id: str, body: bytes, key: bytes, *, signed: bytes | None = None) -> bool:
+    async def _post(self, notice_id: str, body: bytes, key: signing.Key, *, signed: bytes | None = None) -> bool:
         assert self.notify is not None
         now_s = self._now_us() // SECOND_US
-        headers = _JSON_HEADERS | signing.signed_headers(key, notice_id, now_s, body if signed is None else signed)
+        headers = _JSON_HEADERS | signing.signed_headers([key], notice_id, now_s, body if signed is None else signed)
         with contextlib.suppress(Unfetched):
             answer = await self._fetcher.fetch("POST", self.notify, headers=headers, body=body, deadline_s=5.0)
             return 200 <= answer.status < 300

@@ -44,7 +44,7 @@ class Shop:
         """`path` is its book; None: it is gone with the process."""
         self._book = apsw.Connection(":memory:" if path is None else os.fspath(path))
         self._book.execute(_CREATE)
-        self._keys = [signing.key_of(secret)]
+        self._keys = signing.keys_of(secret)
         self._faults = faults
         self._now_us = now_us
 

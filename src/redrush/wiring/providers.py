@@ -62,7 +62,7 @@ def _sandbox(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     )
     link = SandboxLink(spec.url, secrets, now_us, terms)
     provider = Provider(spec.name, SandboxPayIn(link), SandboxPayOut(link))
-    shop = WebhookOrders(f"{spec.url.rstrip('/')}/shop/orders", secrets[0], now_us, terms)
+    shop = WebhookOrders(f"{spec.url.rstrip('/')}/shop/orders", secrets[0], now_us, terms, public_only=False)
 
     def close() -> None:
         link.close()
@@ -101,7 +101,7 @@ def _csv(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
 
 def _webhook(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     terms = Terms(currency=currency, deadline_s=DEADLINE_S, calls_per_s=spec.calls_per_s)
-    shop = WebhookOrders(spec.url, spec.secrets["secret"].read(), now_us, terms)
+    shop = WebhookOrders(spec.url, spec.secrets["secret"].read(), now_us, terms, public_only=not spec.private)
     return Connected(Provider(spec.name, None, None), None, None, shop.close, shop)
 
 

@@ -4,7 +4,11 @@ A shop answers 2xx when it has the order, 409 when it had it already, and 422 wh
 money go back. Any other answer, and none, is no answer: it is told again, later.
 
 The body is `{"type": "order.paid", "timestamp": "…", "data": {…}}`, the header `webhook-id` the order's id, the same in
-every repeat. It is signed with HMAC-SHA256 (`v1`), which every language has a ready-made check for.
+every repeat. It is signed with each of the keys that are named: ed25519 (`v1a`), with which a shop can check and not
+sign, and HMAC-SHA256 (`v1`), which every language has a ready-made check for.
+
+An address in a private network is refused, for whoever can write a URL could reach what only our machines see; a file
+that means such a shop says so.
 """
 
 from collections.abc import Callable
@@ -33,13 +37,12 @@ NEVER: Final = 422
 class WebhookOrders:
     """Fulfils `redrush.ports.provider.Orders`."""
 
-    def __init__(
-        self, url: str, secret: str, now_us: Callable[[], int], terms: Terms, *, public_only: bool = False
-    ) -> None:
-        """`secret` is `whsec_…`; ConfigError if it is none. `public_only`: addresses in private networks are refused,
-        for a URL that somebody else has said."""
+    def __init__(self, url: str, secret: str, now_us: Callable[[], int], terms: Terms, *, public_only: bool) -> None:
+        """`secret` is `whsk_…` or `whsec_…`, or several by spaces; ConfigError if it is none that signs. `public_only`:
+        addresses in private networks are refused."""
         self._url = url
-        self._key = signing.key_of(secret)
+        self._keys = signing.keys_of(secret)
+        signing.signed_headers(self._keys, "", 0, b"")  # a key that only checks is told now
         self._now_us = now_us
         self._terms = terms
         self._fetcher = Fetcher(public_only=public_only)
@@ -53,7 +56,7 @@ class WebhookOrders:
         """See the port."""
         body = msgspec.json.encode({"type": what.event, "timestamp": _instant(what.at_us), "data": _data(what)})
         now_s = self._now_us() // 1_000_000
-        headers = {"Content-Type": "application/json"} | signing.signed_headers(self._key, what.number, now_s, body)
+        headers = {"Content-Type": "application/json"} | signing.signed_headers(self._keys, what.number, now_s, body)
         try:
             answer = await self._fetcher.fetch(
                 "POST", self._url, headers=headers, body=body, deadline_s=self._terms.deadline_s

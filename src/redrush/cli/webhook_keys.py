@@ -1,0 +1,35 @@
+"""`redrush webhook-key`: a pair of keys with which webhooks are signed, and checked by whoever gets them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from redrush.cli.shared_options import JsonOption, show
+
+
+def webhook_key(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the key goes; must not exist yet.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make an ed25519 pair: write what signs to a file for the payments file, print what the other side checks with."""
+    from redrush.control.durable_file import create_durably
+    from redrush.errors import ConfigError
+    from redrush.extras import require
+
+    require("payments", "redrush webhook-key")
+    from redrush.providers.signing_ed25519 import new_pair
+
+    if out.exists():
+        raise ConfigError(f"{out}: exists already; choose another file, a pair that is lost cannot be made again")
+    signs, checks = new_pair()
+    try:
+        create_durably(out, f"{signs}\n".encode())
+    except OSError as fault:
+        raise ConfigError(f"{out}: cannot be written: {fault.strerror}") from fault
+    show({"file": str(out), "public": checks}, [f"wrote {out}; give this to whoever checks:", checks], as_json=as_json)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the command line this command."""
+    app.command("webhook-key")(webhook_key)
