@@ -1,8 +1,9 @@
 """A log record as one flat row of plain columns, and back: how a journal in a database keeps it.
 
 `users` and `slots` are JSON. What `slots` says depends on the kind: of an opening its limit and hold, where they are
-not the usual ones; of single grants and of holds, by column, `[pots, slots]` or `[pots, slots, requests, numbers,
-until_us]` (their users are in `users`); else runs. A row about many pots names none.
+not the usual ones (its note, if it has one, is in `transfer`); of single grants and of holds, by column, `[pots,
+slots]` or `[pots, slots, requests, numbers, until_us]` (their users are in `users`); else runs. A row about many pots
+names none.
 
 One form for every journal (SQLite's own, PostgreSQL's copy), so that what was copied can be compared and read alike.
 """
@@ -115,7 +116,7 @@ def row_of(record: LogRecord) -> Row:
         return granted_row(record, users_text(record.users))
     if isinstance(record, Opened):
         opened = record.seq, "opened", record.pot, record.slots.first, record.slots.count
-        return *opened, None, None, terms_text(record.limit_per_user, record.hold_us), None
+        return *opened, None, None, terms_text(record.limit_per_user, record.hold_us), record.note or None
     if isinstance(record, Scattered):
         return _row_of_many(record.seq, "scattered", record.grants, record.at_us)
     if isinstance(record, Confirmed | Released):
@@ -164,7 +165,8 @@ def record_of(row: tuple[Any, ...]) -> LogRecord:
                 raise StoreCorrupt(seq, f"says that it grants {count} slots, but names {len(names)} users")
             return Granted(seq, pot, first_slot, names, at_us)
         if kind == "opened" and first_slot is not None and count is not None:
-            return Opened(seq, pot, Slots(first_slot, count), *(() if slots is None else _decode_terms(slots)))
+            limit, hold_us = (1, None) if slots is None else _decode_terms(slots)
+            return Opened(seq, pot, Slots(first_slot, count), limit, hold_us, transfer or "")
         if kind in _OF_MANY and at_us is not None:
             return _OF_MANY[kind](seq, _grants_of(seq, count, users, slots), at_us)
         if kind == "offered":

@@ -3,10 +3,13 @@
 from typing import Final
 
 from redrush.core.rush.campaign import RETURNED_POT, Pot, Slots
-from redrush.ports.store import PotTerms
+from redrush.ports.store import NotedTerms, PotTerms
 
 HOLD_US_MAX: Final = 366 * 86_400 * 1_000_000
 """A hold ends within a year."""
+
+NOTE_BYTES_MAX: Final = 1 << 18
+"""Of a pot's note: a thousand people by name are in it, however long their names are."""
 
 
 def terms_of(pot: Pot, share: Slots) -> PotTerms:
@@ -28,6 +31,25 @@ def check_terms(terms: PotTerms, slot_max: int) -> None:
         raise ValueError(f"pot {terms.pot!r}: a limit of {terms.limit_per_user} per user lets nobody claim")
     if terms.hold_us is not None and not 0 < terms.hold_us <= HOLD_US_MAX:
         raise ValueError(f"pot {terms.pot!r}: a hold of {terms.hold_us} us is none; up to {HOLD_US_MAX} can be")
+    if len(note_of(terms).encode()) > NOTE_BYTES_MAX:
+        raise ValueError(f"pot {terms.pot!r}: a note has up to {NOTE_BYTES_MAX:,} bytes, not {len(note_of(terms)):,}")
+
+
+def note_of(terms: PotTerms) -> str:
+    """Return the note that the pot is opened with; "": none."""
+    return terms.note if isinstance(terms, NotedTerms) else ""
+
+
+def are_alike(terms: PotTerms, others: PotTerms) -> bool:
+    """Whether a pot with the one terms is what the others ask for, whatever its note says."""
+    if terms == others:
+        return True
+    return (terms.pot, terms.slots, terms.limit_per_user, terms.hold_us) == (
+        others.pot,
+        others.slots,
+        others.limit_per_user,
+        others.hold_us,
+    )
 
 
 def said_of(terms: PotTerms) -> str:

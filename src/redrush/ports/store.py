@@ -8,6 +8,8 @@ call and for every later one (fail-stop): after a failed fsync nobody knows what
 acknowledged. A store on another machine raises `StoreUnavailable` instead: it may be back for the next call.
 
 All stores pass one suite, `tests/conformance/test_stores.py`.
+
+Long, because a store, what it is asked and what its log says are one contract, which is read as a whole.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -63,6 +65,14 @@ class PotTerms(msgspec.Struct, frozen=True, gc=False):
     slots: Slots
     limit_per_user: int = 1
     hold_us: int | None = None
+
+
+class NotedTerms(PotTerms, frozen=True, gc=False):
+    """The terms of a pot that something is written down with, for whoever shares its store (`ports/noted_pots.py`)."""
+
+    note: str = ""
+    """Whatever its opener wants kept: a store reads nothing in it. The pot keeps the one that it was opened with; to
+    open it again with another one changes nothing, and is no conflict."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -157,10 +167,13 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     slots: Slots
     limit_per_user: int = 1
     hold_us: int | None = None
+    note: str = ""
 
     @property
     def terms(self) -> PotTerms:
         """What the pot was opened with."""
+        if self.note:
+            return NotedTerms(self.pot, self.slots, self.limit_per_user, self.hold_us, self.note)
         return PotTerms(self.pot, self.slots, self.limit_per_user, self.hold_us)
 
 

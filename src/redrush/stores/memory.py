@@ -3,6 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 
 from redrush.core.rush.campaign import Slots
+from redrush.ports.noted_pots import NotedPot
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claim,
@@ -85,6 +86,14 @@ class MemoryStore:
     async def state(self, pot: str) -> PotState:
         self._check_open()
         return self._pots.state(pot)
+
+    async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
+        self._check_open()
+        return self._pots.noted(pots)
+
+    async def granted(self, pot: str) -> Mapping[str, Claimed]:
+        self._check_open()
+        return self._pots.known(pot)
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         self._check_open()

@@ -15,7 +15,8 @@ from itertools import chain, islice, repeat
 from typing import Final
 
 from redrush.core.rush.campaign import Slots
-from redrush.ports.pot_terms import check_terms, said_of
+from redrush.ports.noted_pots import NotedPot
+from redrush.ports.pot_terms import are_alike, check_terms, note_of, said_of
 from redrush.ports.store import (
     EMPTY,
     Claim,
@@ -134,11 +135,11 @@ class Pots:
             check_terms(terms, INTEGER_MAX)
             known = self._pots.get(terms.pot) or wanted.setdefault(terms.pot, terms)
             opened_with = known.terms if isinstance(known, Pot) else known
-            if opened_with != terms:
+            if not are_alike(opened_with, terms):
                 raise StoreConflict(f"pot {terms.pot!r} was opened with {said_of(opened_with)}, not {said_of(terms)}")
         self._pots.update(wanted)
         return [
-            Opened(self._next_seq(), terms.pot, terms.slots, terms.limit_per_user, terms.hold_us)
+            Opened(self._next_seq(), terms.pot, terms.slots, terms.limit_per_user, terms.hold_us, note_of(terms))
             for terms in wanted.values()
         ]
 
@@ -294,6 +295,10 @@ class Pots:
     def state(self, pot: str) -> PotState:
         return self._pot(pot).state()
 
+    def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
+        """Return the note and the counts of each pot, None for one that was never opened; those asleep sleep on."""
+        return [None if (known := self._pots.get(pot)) is None else _noted(known) for pot in pots]
+
     def restore(self, record: LogRecord) -> None:
         """Apply a record that was made durable in an earlier life. Raises StoreCorrupt where it contradicts others."""
         if record.seq <= self.seq:
@@ -419,6 +424,12 @@ def _check_slots(slots: tuple[Slots, ...]) -> None:
     for run in slots:
         if run.first < 0 or run.count < 0 or run.end > INTEGER_MAX:
             raise ValueError(f"{run} is not a run of slots")
+
+
+def _noted(pot: Pot | PotTerms) -> NotedPot:
+    if isinstance(pot, Pot):
+        return NotedPot(note_of(pot.terms), pot.state())
+    return NotedPot(note_of(pot), PotState(pot.slots.count, 0))
 
 
 def _check_instant(at_us: int) -> None:

@@ -20,6 +20,7 @@ from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.ports.journal import Identity, Keeper, NobodyElse
 from redrush.ports.log_rows import granted_row, row_of, users_text
+from redrush.ports.noted_pots import NotedPot
 from redrush.ports.store import (
     FIRST_HISTORY,
     Claim,
@@ -199,6 +200,18 @@ class SqliteStore:
         state = self._pots.state(pot)
         await self._writer.settled()
         return state
+
+    async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
+        self._writer.check()
+        noted = self._pots.noted(pots)
+        await self._writer.settled()
+        return noted
+
+    async def granted(self, pot: str) -> Mapping[str, Claimed]:
+        self._writer.check()
+        granted = dict(self._pots.known(pot))
+        await self._writer.settled()
+        return granted
 
     @property
     def log_is_readable(self) -> bool:

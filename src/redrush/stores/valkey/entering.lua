@@ -248,7 +248,7 @@ local function enter(keys, args)
     if pot_with(keys[5], {}) then
       return refuse('ALREADY', record.pot)
     end
-    write_opening(keys[5], record.pot, record.first, args[6], args[11], args[12])
+    write_opening(keys[5], record.pot, record.first, args[6], args[11], args[12], record.transfer)
   else
     local pots = pots_of(keys, 5)
     if not pots then

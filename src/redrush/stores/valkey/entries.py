@@ -32,7 +32,10 @@ def runs_of(text: bytes) -> tuple[Slots, ...]:
     return _decode_runs(text)
 
 
-STATE_FIELDS: Final = ("left", "claimed", "returned", b"\xff")
+SMALL_STATE: Final = b"\xff"
+"""The field of a small pot's hash that has all of it but its grants."""
+
+STATE_FIELDS: Final = ("left", "claimed", "returned", SMALL_STATE)
 """What `state_of` reads of a pot's hash: of a big pot, and of a small one."""
 
 
@@ -50,6 +53,11 @@ def state_of(held: Sequence[bytes | None]) -> PotState | None:
 def field_of(user: str, request: str) -> bytes:
     """Return under which name a pot's hash keeps the grant: no text in UTF-8 has the byte between the two."""
     return user.encode() if not request else user.encode() + b"\xff" + request.encode()
+
+
+def is_plain(field: bytes) -> bool:
+    """Whether a field of a small pot's hash is a grant to a request without a name."""
+    return b"\xff" not in field and not field.startswith(b"\xfe")
 
 
 def grant_of(value: bytes) -> tuple[int, int]:

@@ -56,6 +56,7 @@ class PotKeys(NamedTuple):
     unclaimed: bytes
     granted: bytes
     grants: bytes
+    note: bytes
 
 
 class SetKeys:
@@ -79,6 +80,5 @@ class SetKeys:
         """Return the keys of a pot. Raises UnicodeEncodeError for an id that is not Unicode text."""
         name = pot.encode()
         tag = self._tag
-        return PotKeys(
-            name, tag + b"pot:" + name, tag + b"unclaimed:" + name, tag + b"granted:" + name, tag + b"grants:" + name
-        )
+        kinds = (b"pot:", b"unclaimed:", b"granted:", b"grants:", b"note:")
+        return PotKeys(name, *(tag + kind + name for kind in kinds))

@@ -161,8 +161,11 @@ local function store_pot(pot)
   end
 end
 
--- Writes a pot that was not there before. `hold` is '' where it has none.
-local function write_opening(pot, name, first, count, limit, hold)
+-- Writes a pot that was not there before. `hold` and `note` are '' where it has none.
+local function write_opening(pot, name, first, count, limit, hold, note)
+  if note ~= '' then
+    redis.call('SET', list_of(pot_of(pot), 'note'), note)
+  end
   first, count, limit, hold = tonumber(first), tonumber(count), tonumber(limit), tonumber(hold)
   if 0 < count and count <= SMALL_SLOTS_MAX then
     redis.call('HSET', pot, STATE, state_of({opened = {first, count}, claimed = 0, limit = limit, hold = hold,
@@ -181,7 +184,7 @@ local function write_opening(pot, name, first, count, limit, hold)
 end
 
 -- KEYS: meta, log, and each pot. ARGV: epoch, replicas, and for each pot its id, first, count, limit, hold ('' for none) and
--- the last two as the log has them ('' where they are the usual ones). Opens those that are not open yet, or none:
+-- the last two as the log has them ('' where they are the usual ones), and its note ('': none). Opens those that are not open yet, or none:
 -- CONFLICT says at which of them, from 0, what it was opened with. Returns the seq of the set.
 local function open(keys, args)
   local meta, log = keys[1], keys[2]
@@ -191,7 +194,7 @@ local function open(keys, args)
   end
   local before, new, opened = seq, {}, {}
   for number = 3, #keys do
-    local key, at = keys[number], 6 * number - 15
+    local key, at = keys[number], 7 * number - 18
     local terms = table.concat({args[at + 1], args[at + 2], args[at + 3], args[at + 4]}, ' ')
     local held = opened[key]
     if not held then
@@ -207,18 +210,20 @@ local function open(keys, args)
     opened[key] = terms
   end
   for _, number in ipairs(new) do
-    local name, first, count, limit, hold, said = unpack(args, 6 * number - 15, 6 * number - 10)
-    seq = seq + 1
-    if said == '' then
-      redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
-        'before', chain)
-      chain = fingerprint(table.concat({chain, 'opened', name, first, count}, ' '))
-    else
-      redis.call('XADD', log, integer(seq) .. '-0', 'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count,
-        'slots', said, 'before', chain)
-      chain = fingerprint(table.concat({chain, 'opened', name, first, count, said}, ' '))
+    local name, first, count, limit, hold, said, note = unpack(args, 7 * number - 18, 7 * number - 12)
+    local fields, linked = {'kind', 'opened', 'pot', name, 'first_slot', first, 'count', count},
+      {chain, 'opened', name, first, count}
+    for _, column in ipairs({{'slots', said}, {'transfer', note}}) do
+      if column[2] ~= '' then
+        fields[#fields + 1], fields[#fields + 2] = column[1], column[2]
+        linked[#linked + 1] = column[2]
+      end
     end
-    write_opening(keys[number], name, first, count, limit, hold)
+    fields[#fields + 1], fields[#fields + 2] = 'before', chain
+    seq = seq + 1
+    redis.call('XADD', log, integer(seq) .. '-0', unpack(fields))
+    chain = fingerprint(table.concat(linked, ' '))
+    write_opening(keys[number], name, first, count, limit, hold, note)
   end
   if seq == before then
     return touch(keys, args)[1]

@@ -29,7 +29,8 @@ from redrush.ports.chained_log import LogPage
 from redrush.ports.clock import TimeHeard
 from redrush.ports.log_rows import fingerprint, terms_text, users_text
 from redrush.ports.news import News, NewTerms
-from redrush.ports.pot_terms import check_terms, said_of
+from redrush.ports.noted_pots import GRANTED_SLOTS_MAX, NotedPot
+from redrush.ports.pot_terms import check_terms, note_of, said_of
 from redrush.ports.store import (
     EARLY,
     EMPTY,
@@ -55,8 +56,10 @@ from redrush.stores.valkey.calls import Build, Calls
 from redrush.stores.valkey.entries import (
     GRANT_INTEGER_BYTES,
     INTEGER_MAX,
+    SMALL_STATE,
     STATE_FIELDS,
     field_of,
+    is_plain,
     known_grant_of,
     runs_of,
     runs_text,
@@ -195,8 +198,8 @@ class ValkeyStore:
         wanted: list[str | bytes | int] = []
         for terms, names in zip(pots, keys, strict=True):
             slots, hold_us = terms.slots, "" if terms.hold_us is None else terms.hold_us
-            said = terms_text(terms.limit_per_user, terms.hold_us)
-            wanted += (names.id, slots.first, slots.count, terms.limit_per_user, hold_us, said or "")
+            said, note = terms_text(terms.limit_per_user, terms.hold_us), note_of(terms)
+            wanted += (names.id, slots.first, slots.count, terms.limit_per_user, hold_us, said or "", note)
         (reply,) = await self._change(
             self._library.open, (self._keys.meta, self._keys.log, *(names.pot for names in keys)), *wanted
         )
@@ -392,6 +395,27 @@ class ValkeyStore:
             raise _never_opened(pot)
         self._saw_seq(seq)
         return state
+
+    async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
+        noted: list[NotedPot | None] = []
+        for start in range(0, len(pots), OPENED_MAX):
+            keys = [self._keys.pot(pot) for pot in pots[start : start + OPENED_MAX]]
+            asked: list[Command] = [("HMGET", names.pot, *STATE_FIELDS) for names in keys]
+            *counts, notes, (seq, _) = await self._read(*asked, ("MGET", *(names.note for names in keys)))
+            self._saw_seq(seq)
+            noted += [
+                None if (state := state_of(held)) is None else NotedPot((note or b"").decode(), state)
+                for held, note in zip(counts, notes, strict=True)
+            ]
+        return noted
+
+    async def granted(self, pot: str) -> Mapping[str, Claimed]:
+        (held, _) = await self._read(("HGETALL", self._keys.pot(pot).pot))
+        if not held:
+            raise _never_opened(pot)
+        if SMALL_STATE not in held:
+            raise ValueError(f"pot {pot!r} has more than {GRANTED_SLOTS_MAX} slots; only its log says who has them")
+        return {name.decode(): known_grant_of(value) for name, value in held.items() if is_plain(name)}
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         return (await self.log_page(after, limit)).records

@@ -1,0 +1,37 @@
+"""Pots that something is written down with: for gates that meet a pot which nobody told them of.
+
+A round is known to every gate before it opens. What people open among themselves is not, and a gate asks neither a
+database nor another process about it. So whoever opens such a pot gives its set a *note* with it
+(`redrush.ports.store.NotedTerms`): written in the same step as the opening, in the log as well, and so wherever the pot
+is, also in a set that was made anew from its journal.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from redrush.ports.store import Claimed, PotState, Store
+
+GRANTED_SLOTS_MAX: Final = 128
+"""Slots of a pot at its opening, so that a store which is shared tells who has any of it."""
+
+
+class NotedPot(msgspec.Struct, frozen=True):
+    """A pot that is open: its note, "" where it has none, and its counts."""
+
+    note: str
+    state: PotState
+
+
+class NotedStore(Store, Protocol):
+    """A store that is asked for pots by their names. See `redrush.ports.store.Store` for what its calls raise."""
+
+    async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
+        """Return what each of these pots was opened with and how much of it is left; None: it was never opened."""
+
+    async def granted(self, pot: str) -> Mapping[str, Claimed]:
+        """Return everybody who has a durable grant of the pot, those to requests that have a name left out.
+
+        Raises KeyError for a pot that was never opened, ValueError for one that was opened with more than
+        GRANTED_SLOTS_MAX slots, where the store is shared."""
