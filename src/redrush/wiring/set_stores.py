@@ -9,8 +9,8 @@ from redrush.config.deployment_file import DeploymentFile, Duty, SetSpec, Valkey
 from redrush.errors import ConfigError
 from redrush.ports.clock import TimeHeard
 from redrush.records.postgres import PostgresRecords
+from redrush.records.postgres.greeting import QUERY_MAX_S
 from redrush.records.postgres.link import ANSWER_MAX_S
-from redrush.records.postgres.records import QUERY_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
 from redrush.stores.valkey.primary import Prover
 from redrush.watch.log import server_log

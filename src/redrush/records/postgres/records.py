@@ -25,11 +25,9 @@ from itertools import groupby, pairwise
 from typing import Any, Final
 
 import msgspec
-import psycopg
 
 from redrush.core.money.ledger import GrantRule
 from redrush.core.nobody import ignore
-from redrush.errors import ConfigError
 from redrush.ports.log_rows import Row, granted_row, record_of, row_of, users_text
 from redrush.ports.records import (
     Balance,
@@ -46,25 +44,13 @@ from redrush.ports.records import (
 )
 from redrush.ports.store import Confirmed, Grant, Granted, History, Known, LogRecord, Released
 from redrush.records.postgres.copying import grant_lines, lines_with_holds, scattered_lines
-from redrush.records.postgres.link import ANSWER_MAX_S, Cursor, Link
-from redrush.records.postgres.migrations import Tell, migrate
+from redrush.records.postgres.greeting import PACKAGE, QUERY_MAX_S, reading, writing
+from redrush.records.postgres.link import ANSWER_MAX_S, Cursor
+from redrush.records.postgres.migrations import Tell
 from redrush.sqlfiles import load_statements
-
-QUERY_MAX_S: Final = 60.0
-"""Longest a read may take: `totals` reads every grant. Whoever serves people gives less."""
-
-QUERY_GRACE_S: Final = 0.5
-"""So much longer than the server gives itself a read is waited for: a server that lives gets to say it."""
-
-ABANDONED_S: Final = 30
-"""A transaction whose recorder says nothing for this long is ended by the server: a recorder whose machine is gone must
-not keep the lock on its log's cursor from its successor. Between two statements of a slice lie milliseconds."""
 
 FETCHED_ROWS: Final = 500
 """Rows of the journal that are fetched at a time; each holds up to a few hundred users."""
-
-_PACKAGE = "redrush.records.postgres"
-
 
 POTS_MAX: Final = 100_000
 """Numbers of pots that are remembered; one that is not is looked up again."""
@@ -115,14 +101,12 @@ class PostgresRecords:
         of the schema is.
 
         No statement of `cursor` and `apply` waits longer than `answer_max_s` for its answer, and none of the others
-        longer than `query_max_s`, which the server holds too, and QUERY_GRACE_S.
+        longer than `query_max_s`, which the server holds too, and a moment more.
         """
         self._log = log
-        self._query_max_s = query_max_s
-        self._sql = load_statements(_PACKAGE, "queries.sql")
-        self._writer = Link(dsn, self._greet_writer, answer_max_s)
-        self._reader = Link(dsn, self._greet_reader, query_max_s + QUERY_GRACE_S)
-        self._tell = tell
+        self._sql = load_statements(PACKAGE, "queries.sql")
+        self._writer = writing(dsn, answer_max_s, tell)
+        self._reader = reading(dsn, query_max_s, tell)
         self._campaigns: dict[str, int] = {}
         self._pots: dict[tuple[int, str], tuple[int, GrantRule]] = {}
         self._generation: int | None = None
@@ -381,24 +365,6 @@ class PostgresRecords:
 
     def _statement(self, name: str) -> bytes:
         return self._sql[name].encode()
-
-    def _greet_writer(self, connection: psycopg.Connection[Any]) -> None:
-        fsync, encoding, in_recovery = self._row(connection.cursor(), "conditions")
-        if fsync != "on":
-            raise ConfigError(f"{self._writer.name} runs with fsync={fsync}: what it commits may be lost; set it on")
-        if encoding != "UTF8":
-            raise ConfigError(f"{self._writer.name} has the encoding {encoding}; redrush needs UTF8")
-        if in_recovery:
-            raise RecordsFailed(f"{self._writer.name} is a standby now: nothing can be recorded there")
-        connection.execute(self._statement("commit_durably"))
-        connection.execute(self._statement("say_recorder"))
-        connection.execute(self._statement("end_abandoned"), {"milliseconds": str(ABANDONED_S * 1_000)})
-        migrate(connection, self._writer.name, self._tell)
-
-    def _greet_reader(self, connection: psycopg.Connection[Any]) -> None:
-        migrate(connection, self._reader.name, self._tell)
-        bound = {"milliseconds": str(int(self._query_max_s * 1_000))}
-        connection.execute(self._statement("bound_statements"), bound)
 
 
 def _journal_row(change: Change) -> Row:
