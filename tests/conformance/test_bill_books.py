@@ -12,9 +12,11 @@ from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, NewBill, NotCovered
 from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance
+from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
+from tests.conftest import Databases
 
 Opener = Callable[[], BillBook]
 """Opens the same book each time: what an earlier one kept, the next one finds."""
@@ -28,7 +30,13 @@ def sqlite_book(request: pytest.FixtureRequest) -> Opener:
     return lambda: SqliteBillBook.open_path(directory / "payments.db")
 
 
-ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {"sqlite": sqlite_book}
+def postgres_book(request: pytest.FixtureRequest) -> Opener:
+    databases: Databases = request.getfixturevalue("databases")
+    dsn = databases.fresh()
+    return lambda: PostgresBillBook(dsn)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {"sqlite": sqlite_book, "postgres": postgres_book}
 
 
 @pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))

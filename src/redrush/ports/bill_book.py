@@ -22,7 +22,7 @@ All calls block. All adapters pass tests/conformance/test_bill_books.py.
 
 from collections.abc import Sequence
 from enum import Enum, StrEnum
-from typing import Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, Self
 
 import msgspec
 
@@ -134,6 +134,12 @@ class KeptBill(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """Counts changes: a change is made to what it was derived from, or not at all."""
 
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Self:
+        """Return the bill that stands in a row, whose columns are in the order of its fields."""
+        values = dict(zip(cls.__struct_fields__, row, strict=True))
+        return cls(**values | {"state": BillState(values["state"])})
+
     @property
     def billed(self) -> Billed:
         """What its postings are made from."""
@@ -166,6 +172,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 class BillConflict(RedrushError):
     """The book has a bill of that kind and source with other terms. Nothing was made."""
+
+
+def check_same(found: KeptBill | NewBill, bill: NewBill) -> None:
+    """Raise BillConflict if a bill of that kind and source is for another amount, or for somebody else."""
+    same = (found.amount_minor, found.user, found.provider, found.currency, found.of)
+    if same != (bill.amount_minor, bill.user, bill.provider, bill.currency, bill.of):
+        raise BillConflict(f"{bill.kind} {bill.source} is in the book with other terms")
 
 
 class NotCovered(RedrushError):

@@ -17,7 +17,6 @@ from redrush.core.money.ledger import Posting, user_account
 from redrush.core.money.numbers import bill_number
 from redrush.ports.bill_book import (
     KINDS,
-    BillConflict,
     BillState,
     BillSum,
     Change,
@@ -29,6 +28,7 @@ from redrush.ports.bill_book import (
     NewBill,
     NotCovered,
     Step,
+    check_same,
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
@@ -72,9 +72,7 @@ class SqliteBillBook:
 
     def _make(self, bill: NewBill, now_us: int) -> KeptBill:
         if (found := self._found(bill.kind, bill.source)) is not None:
-            same = (found.amount_minor, found.user, found.provider, found.currency, found.of)
-            if same != (bill.amount_minor, bill.user, bill.provider, bill.currency, bill.of):
-                raise BillConflict(f"{bill.kind} {bill.source} is in the book with other terms")
+            check_same(found, bill)
             return found
         if bill.covered_minor is not None:
             self._check_covered(bill.campaign, user_account(bill.user), bill.amount_minor, bill.covered_minor)
@@ -299,25 +297,16 @@ class SqliteBillBook:
 
     def _found(self, kind: Kind, source: str) -> KeptBill | None:
         row = self._run("found", kind=kind, source=source).fetchone()
-        return None if row is None else bill_of_row(row)
+        return None if row is None else KeptBill.of_row(row)
 
     def _of_id(self, bill_id: int) -> KeptBill:
-        return bill_of_row(self._run("of_id", id=bill_id).fetchone())
+        return KeptBill.of_row(self._run("of_id", id=bill_id).fetchone())
 
     def _bills(self, query: str, /, **values: Any) -> list[KeptBill]:
         return [self._of_id(bill_id) for (bill_id,) in self._run(query, **values).fetchall()]
 
     def _run(self, query: str, /, **values: Any) -> Any:
         return self._connection.execute(self._sql[query], values or None)
-
-
-FIELDS: Final = KeptBill.__struct_fields__
-
-
-def bill_of_row(row: Sequence[Any]) -> KeptBill:
-    """Return the bill that stands in a row, whose columns are in the order of its fields."""
-    values = dict(zip(FIELDS, row, strict=True))
-    return KeptBill(**values | {"state": BillState(values["state"])})
 
 
 @contextmanager

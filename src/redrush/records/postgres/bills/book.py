@@ -1,0 +1,392 @@
+"""The bill book in PostgreSQL: a call is one transaction, and some statements however many bills it is about.
+
+Several processes may use a book, and none of them can pay anybody twice: a bill is taken under a lock of its row, and
+changed only from the version that was read. But two that took bills by turns would ask a provider at twice its pace. So
+one of them is the *teller*: only it is given bills to see to, until it has not asked for any for `LEASE_S`. A process
+that comes back under the same name goes on at once.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import psycopg
+
+from redrush.core.money.clearing import SALES
+from redrush.core.money.ledger import Posting, user_account
+from redrush.core.money.numbers import bill_number
+from redrush.core.nobody import ignore
+from redrush.ports.bill_book import (
+    KINDS,
+    BillState,
+    BillSum,
+    Change,
+    Entered,
+    Entry,
+    KeptBill,
+    KeptNotice,
+    Kind,
+    NewBill,
+    NotCovered,
+    Step,
+    check_same,
+)
+from redrush.ports.provider import Notice
+from redrush.ports.records import Balance
+from redrush.records.postgres.greeting import QUERY_MAX_S, reading, writing
+from redrush.records.postgres.link import ANSWER_MAX_S, Cursor
+from redrush.records.postgres.migrations import Tell
+from redrush.sqlfiles import load_statements
+
+LEASE_S: Final = 5.0
+"""How long a teller that says nothing keeps others away. One that is killed is back sooner, under its name."""
+
+RENEWED_S: Final = 2.5
+"""A lease that lapses within this is renewed, so most of the looks for bills write nothing."""
+
+
+class PostgresBillBook:
+    """Fulfils `redrush.ports.bill_book.BillBook`. Calls may come from any thread; reads wait for no write."""
+
+    def __init__(
+        self,
+        dsn: str,
+        teller: str | None = None,
+        *,
+        answer_max_s: float = ANSWER_MAX_S,
+        query_max_s: float = QUERY_MAX_S,
+        tell: Tell = ignore,
+    ) -> None:
+        """Connects to nothing yet. `teller` names who takes bills here, as long as it lives; None: whoever asks may."""
+        self._sql = {name: text.encode() for name, text in load_statements(__package__, "queries.sql").items()}
+        self._teller = teller
+        self._writer = writing(dsn, answer_max_s, tell, self._greet)
+        self._reader = reading(dsn, query_max_s, tell, self._greet)
+        self.is_standby = False
+        """Whether somebody else was the teller when bills were last asked for."""
+
+    # -- making
+
+    def make(
+        self, bills: Sequence[NewBill], now_us: int, cursor: tuple[str, int] | None = None, *, lenient: bool = False
+    ) -> list[KeptBill]:
+        """See the port."""
+        with self._writer.transaction() as at:
+            self._run(at, "lock_makers")
+            found = self._found(at, bills)
+            known: dict[tuple[str, str], KeptBill | NewBill] = dict(found)
+            owned = _Owned(self._nets(at, [(b.campaign, b.user) for b in bills if b.covered_minor is not None]))
+            refundable: dict[str, int] = {}
+            wanted: list[NewBill] = []
+            for bill in bills:
+                try:
+                    if self._is_new(at, bill, known, owned, refundable):
+                        wanted.append(bill)
+                except NotCovered:
+                    if not lenient:
+                        raise
+                    continue
+                known.setdefault((bill.kind, bill.source), bill)
+            found |= self._insert(at, wanted, now_us)
+            if cursor is not None:
+                self._run(at, "move_cursor", name=cursor[0], seq=cursor[1])
+        return [found[key] for bill in bills if (key := (bill.kind, bill.source)) in found]
+
+    def _is_new(
+        self,
+        at: Cursor,
+        bill: NewBill,
+        known: Mapping[tuple[str, str], KeptBill | NewBill],
+        owned: "_Owned",
+        refundable: dict[str, int],
+    ) -> bool:
+        """Whether the bill is to be made. Raises BillConflict and NotCovered."""
+        if (same := known.get((bill.kind, bill.source))) is not None:
+            check_same(same, bill)
+            return False
+        if bill.covered_minor is not None:
+            owned.check(bill.campaign, bill.user, bill.amount_minor, bill.covered_minor)
+        if bill.kind == "refund":
+            if bill.of not in refundable:
+                row = self._run(at, "refundable", of=bill.of).fetchone()
+                refundable[bill.of] = 0 if row is None else row[0]
+            if bill.amount_minor > refundable[bill.of]:
+                raise NotCovered(refundable[bill.of])
+            refundable[bill.of] -= bill.amount_minor
+        if bill.kind == "payout":
+            owned.take(bill.campaign, bill.user, bill.amount_minor)
+        return True
+
+    def _insert(self, at: Cursor, bills: Sequence[NewBill], now_us: int) -> dict[tuple[str, str], KeptBill]:
+        if not bills:
+            return {}
+        rows = [
+            msgspec.structs.asdict(bill)
+            | {"account": bill.account or SALES, "number": bill_number(bill.kind, bill.source)}
+            for bill in bills
+        ]
+        made = [KeptBill.of_row(row) for row in self._run(at, "make", bills=_json(rows), now_us=now_us)]
+        made.sort(key=lambda bill: bill.id)
+        self._post(at, ((bill.campaign, posting) for bill in made for posting in bill.billed.made(now_us)))
+        return {(bill.kind, bill.source): bill for bill in made}
+
+    def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
+        """See the port."""
+        became: list[Entered] = []
+        fresh: list[Posting] = []
+        with self._writer.transaction() as at:
+            self._run(at, "lock_makers")
+            ids = [entry.posting.id for entry in entries]
+            posted = {id_ for (id_,) in self._run(at, "posted", campaign=campaign, ids=ids)}
+            asked = [(campaign, one.posting.debit_account) for one in entries if one.covered_minor is not None]
+            owned = _Owned(self._balances(at, asked))
+            for entry in entries:
+                posting = entry.posting
+                if posting.id in posted:
+                    became.append(Entered.BEFORE)
+                    continue
+                if not owned.covers(campaign, entry):
+                    became.append(Entered.NOT_COVERED)
+                    continue
+                became.append(Entered.NOW)
+                fresh.append(posting)
+                posted.add(posting.id)
+                owned.move(campaign, posting)
+            self._post(at, ((campaign, posting) for posting in fresh))
+        return became
+
+    def is_posted(self, campaign: str, posting: str) -> bool:
+        """See the port."""
+        with self._reader.transaction() as at:
+            return self._run(at, "posted", campaign=campaign, ids=[posting]).fetchone() is not None
+
+    def _post(self, at: Cursor, postings: Iterable[tuple[str, Posting]]) -> None:
+        rows = [{"campaign": campaign, **msgspec.structs.asdict(posting)} for campaign, posting in postings]
+        if not rows:
+            return
+        sums: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for row in rows:
+            sums[row["campaign"], row["debit_account"]][0] += row["amount_minor"]
+            sums[row["campaign"], row["credit_account"]][1] += row["amount_minor"]
+        moved = [
+            {"campaign": campaign, "account": account, "debits_minor": debits, "credits_minor": credits_}
+            for (campaign, account), (debits, credits_) in sums.items()
+        ]
+        self._run(at, "post", postings=_json(rows))
+        self._run(at, "add_to_accounts", sums=_json(moved))
+
+    # -- doing
+
+    def cursor(self, name: str) -> int:
+        """See the port."""
+        with self._reader.transaction() as at:
+            row = self._run(at, "cursor", name=name).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def take(
+        self,
+        provider: str,
+        step: Step,
+        now_us: int,
+        hidden_until_us: int,
+        limit: int,
+        kinds: Sequence[Kind] = KINDS,
+    ) -> list[KeptBill]:
+        """See the port. Nothing, while somebody else is the teller."""
+        with self._writer.transaction() as at:
+            if not self._is_teller(at):
+                return []
+            wanted = {"provider": provider, "kinds": list(kinds), "now_us": now_us, "limit": limit}
+            rows = self._run(at, f"to_{step}", hidden_until_us=hidden_until_us, **wanted).fetchall()
+        rows.sort(key=lambda row: row[:3])  # in the order of the kinds, then of their times, then of their ids
+        return [KeptBill.of_row(row[2:]) for row in rows]
+
+    def _is_teller(self, at: Cursor) -> bool:
+        if self._teller is None:
+            return True
+        row = self._run(at, "hold_teller", teller=self._teller, spare_s=RENEWED_S).fetchone()
+        if row is None or row[0]:
+            row = self._run(at, "take_over", teller=self._teller, lease_s=LEASE_S).fetchone()
+        self.is_standby = row is None
+        return row is not None
+
+    def change(self, changes: Sequence[Change]) -> list[KeptBill]:
+        """See the port."""
+        changed: dict[int, KeptBill] = {}
+        made: list[Change] = []
+        with self._writer.transaction() as at:
+            renumbered = [change.id for change in changes if change.number is not None]
+            if renumbered:
+                self._run(at, "keep_numbers", ids=renumbered)
+            for batch in _one_each(changes):
+                rows = [{name: getattr(change, name) for name in _CHANGED} for change in batch]
+                found = [KeptBill.of_row(row) for row in self._run(at, "change", changes=_json(rows))]
+                changed |= {bill.id: bill for bill in found}
+                ids = {bill.id for bill in found}
+                made += [change for change in batch if change.id in ids]
+            self._post(at, ((changed[change.id].campaign, posting) for change in made for posting in change.postings))
+        return [changed[change.id] for change in made]
+
+    def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
+        """See the port."""
+        with self._writer.transaction() as at:
+            self._run(at, "hurry", id=bill_id, now_us=now_us, expires_us=expires_us)
+            if expires_us is not None:
+                self._run(at, "expire_new", id=bill_id, expires_us=expires_us)
+
+    def untold(self, prefixes: Sequence[str], limit: int) -> list[KeptBill]:
+        """See the port."""
+        return self._bills("untold", prefixes=list(prefixes), limit=limit)
+
+    def told(self, bills: Sequence[KeptBill]) -> None:
+        """See the port."""
+        with self._writer.transaction() as at:
+            self._run(at, "told", bills=_json([{"id": bill.id, "version": bill.version} for bill in bills]))
+
+    def keep_notices(self, notices: Sequence[tuple[str, Notice]], now_us: int) -> int:
+        """See the port."""
+        rows = [
+            {"provider": provider, "notice": notice.id, "said": msgspec.json.encode(notice).decode()}
+            for provider, notice in notices
+        ]
+        with self._writer.transaction() as at:
+            return self._run(at, "keep_notices", notices=_json(rows), now_us=now_us).rowcount
+
+    def inbox(self, limit: int) -> list[KeptNotice]:
+        """See the port."""
+        with self._reader.transaction() as at:
+            rows = self._run(at, "inbox", limit=limit).fetchall()
+        return [KeptNotice(id_, provider, msgspec.json.decode(said, type=Notice)) for id_, provider, said in rows]
+
+    def seen(self, notices: Sequence[KeptNotice]) -> None:
+        """See the port."""
+        with self._writer.transaction() as at:
+            self._run(at, "seen", ids=[notice.id for notice in notices])
+
+    # -- looking
+
+    def find(self, kind: Kind, source: str) -> KeptBill | None:
+        """See the port."""
+        return next(iter(self._bills("found_each", asked=_json([{"kind": kind, "source": source}]))), None)
+
+    def numbered(self, number: str) -> KeptBill | None:
+        """See the port."""
+        return next(iter(self._bills("numbered", number=number)), None)
+
+    def listed(
+        self,
+        *,
+        kind: Kind | None = None,
+        states: Sequence[BillState] = (),
+        user: str | None = None,
+        provider: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
+    ) -> list[KeptBill]:
+        """See the port."""
+        named = [str(state) for state in states]
+        return self._bills("listed", kind=kind, states=named, user=user, provider=provider, after=after, limit=limit)
+
+    def moved(self, provider: str, from_us: int, to_us: int) -> list[KeptBill]:
+        """See the port."""
+        return self._bills("moved", provider=provider, from_us=from_us, to_us=to_us)
+
+    def sums(self) -> list[BillSum]:
+        """See the port."""
+        with self._reader.transaction() as at:
+            rows = self._run(at, "sums").fetchall()
+        return [BillSum(provider, kind, BillState(state), *figures) for provider, kind, state, *figures in rows]
+
+    def balance(self, campaign: str, account: str) -> Balance:
+        """See the port."""
+        with self._reader.transaction() as at:
+            row = self._run(at, "balance", campaign=campaign, account=account).fetchone()
+        return Balance(0, 0) if row is None else Balance(*row)
+
+    def net_of(self, account: str) -> int:
+        """See the port."""
+        with self._reader.transaction() as at:
+            ((net_minor,),) = self._run(at, "net_of", account=account).fetchall()
+        return int(net_minor)
+
+    def close(self) -> None:
+        """See the port."""
+        self._writer.close()
+        self._reader.close()
+
+    # -- rows
+
+    def _bills(self, query: str, /, **values: Any) -> list[KeptBill]:
+        with self._reader.transaction() as at:
+            return [KeptBill.of_row(row) for row in self._run(at, query, **values)]
+
+    def _found(self, at: Cursor, bills: Sequence[NewBill]) -> dict[tuple[str, str], KeptBill]:
+        asked = _json([{"kind": bill.kind, "source": bill.source} for bill in bills])
+        found = [KeptBill.of_row(row) for row in self._run(at, "found_each", asked=asked)]
+        return {(bill.kind, bill.source): bill for bill in found}
+
+    def _nets(self, at: Cursor, owners: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        return self._balances(at, [(campaign, user_account(user)) for campaign, user in owners])
+
+    def _balances(self, at: Cursor, accounts: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        asked = _json([{"campaign": campaign, "account": account} for campaign, account in set(accounts)])
+        rows = self._run(at, "balances", asked=asked)
+        return {(campaign, account): credits_ - debits for campaign, account, debits, credits_ in rows}
+
+    def _run(self, at: Cursor, query: str, /, **values: Any) -> Cursor:
+        return at.execute(self._sql[query], values)
+
+    def _greet(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute(self._sql["by_index"])
+
+
+class _Owned:
+    """What accounts come to, as a batch that is not yet in the book takes from them."""
+
+    def __init__(self, nets_minor: Mapping[tuple[str, str], int]) -> None:
+        self._nets_minor = defaultdict(int, nets_minor)
+
+    def check(self, campaign: str, user: str, amount_minor: int, covered_minor: int) -> None:
+        """Raise NotCovered for more than there is."""
+        available = covered_minor + self._nets_minor[campaign, user_account(user)]
+        if amount_minor > available:
+            raise NotCovered(available)
+
+    def take(self, campaign: str, user: str, amount_minor: int) -> None:
+        """The user has so much less."""
+        self._nets_minor[campaign, user_account(user)] -= amount_minor
+
+    def covers(self, campaign: str, entry: Entry) -> bool:
+        """Whether an entry may be made."""
+        if entry.covered_minor is None:
+            return True
+        account = entry.posting.debit_account
+        return entry.posting.amount_minor <= entry.covered_minor + self._nets_minor[campaign, account]
+
+    def move(self, campaign: str, posting: Posting) -> None:
+        """It was made."""
+        self._nets_minor[campaign, posting.debit_account] -= posting.amount_minor
+        self._nets_minor[campaign, posting.credit_account] += posting.amount_minor
+
+
+_CHANGED: Final = tuple(name for name in Change.__struct_fields__ if name != "postings")
+
+
+def _one_each(changes: Sequence[Change]) -> Iterable[list[Change]]:
+    """Yield the changes in batches in which no bill is changed twice, in their order."""
+    rest = list(changes)
+    while rest:
+        batch: dict[int, Change] = {}
+        later = []
+        for change in rest:
+            if change.id in batch:
+                later.append(change)
+            else:
+                batch[change.id] = change
+        yield list(batch.values())
+        rest = later
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return msgspec.json.encode(rows).decode()
