@@ -223,3 +223,29 @@ async def test_policy_limits_and_admission_hold_at_once_on_a_running_server(tmp_
         statuses = [(await server.grab("/v1/rounds/r1", ticket)).status for _ in range(6)]
         assert statuses[:4] == [200] * 4
         assert 429 in statuses[4:], statuses
+
+
+STACK = """
+[event]
+data = "."
+records = { env = "REDRUSH_RECORDS" }
+[[set]]
+id = "s1"
+addresses = ["127.0.0.1:6371"]
+[[set]]
+id = "s2"
+addresses = ["127.0.0.1:6372"]
+from_round = "r2"
+"""
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_change_that_would_divide_packets_over_other_sets_is_refused(tmp_path: Path, refused: bool) -> None:
+    """Set s2 takes part from r2 on. Were r1 to open after r2, it would be over both, and its packets are in s1."""
+    now_us = time.time_ns() // 1_000
+    opens = rfc3339(now_us + 100 * SECOND_US)
+    prepare_event(_file(opens=opens), DataDir(tmp_path), lambda: now_us)
+    (tmp_path / "deployment.toml").write_text(STACK)
+    later = "2041-01-01T00:00:00Z" if refused else rfc3339(now_us + 200 * SECOND_US)
+    (change,) = change_campaign(_file(opens=later), DataDir(tmp_path), Holder("ann"), "", yes=True).changes
+    assert ("a set of the deployment takes part from some round on" in str(change.refused)) == refused

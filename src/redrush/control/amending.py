@@ -74,7 +74,7 @@ def changes_between(event: Event, file: CampaignFile, now_us: int) -> list[Chang
         found = [msgspec.structs.replace(change, refused=FULL) if change.adds else change for change in found]
     found += _in_the_open_part(event.open, open_terms_of(file))
     if not any(change.refused for change in found):
-        after = _as_in(campaign, file)
+        after = campaign_after(campaign, file)
         found = [_with_leftover(change, campaign, after, now_us) for change in found]
     return found
 
@@ -84,12 +84,12 @@ def amended_terms(event: Event, file: CampaignFile, added: tuple[Added, ...]) ->
     campaign = with_added_rounds(event.sealed.campaign, added)
     times = {
         round_.id: RoundTimes(round_.opens_us, round_.closes_us, round_.release_per_s)
-        for round_ in _as_in(campaign, file).rounds
+        for round_ in campaign_after(campaign, file).rounds
     }
     return msgspec.structs.replace(open_terms_of(file), rounds=times, added=added, amended_sha256=source_sha256(file))
 
 
-def _as_in(campaign: Campaign, file: CampaignFile) -> Campaign:
+def campaign_after(campaign: Campaign, file: CampaignFile) -> Campaign:
     """Return the campaign with the rounds and times of the file; a round that the file does not have is never open."""
     written = {spec.id: spec for spec in file.rounds}
     new = [round_of(spec, 0, Slots(0, 0)) for spec in file.rounds if campaign.round(spec.id) is None]

@@ -62,6 +62,16 @@ class SealedCampaign(msgspec.Struct, frozen=True):
     draw_keys: dict[str, bytes] = {}
     """Of each round that is a draw, the key of its lots (`redrush.core.rush.draw`). Secret until the event is over."""
 
+    def gone_on(self, amended: "SealedCampaign") -> "SealedCampaign":
+        """Return what is sealed with what an amendment has added, in the same tables: whoever reads them sees them
+        grow, and nothing in them ever changes."""
+        table = self.amounts
+        assert isinstance(table.amounts, array)
+        table.amounts.extend(amended.amounts[len(table) :])
+        table.set_parts(amended.amounts.parts)
+        self.draw_keys.update(amended.draw_keys)
+        return msgspec.structs.replace(self, campaign=amended.campaign)
+
 
 def seal(file: CampaignFile, data_dir: DataDir, now_us: int) -> SealedCampaign:
     """Return the sealed campaign of the directory, sealing `file` there if nothing is sealed yet.

@@ -27,6 +27,9 @@ RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 1.0
 """Wait after a failed poll, doubled up to the maximum: a control role restarts within a second."""
 
+SAME_S: Final = 0.1
+"""Wait after an answer that says nothing new."""
+
 UNKNOWN_VERSION: Final = -1
 
 
@@ -53,6 +56,7 @@ class SwitchFollower:
     async def snapshots(self) -> AsyncIterator[Snapshot]:
         """See `SwitchLine`. The first comes at once: what was kept, or the defaults."""
         yield self._remembered()
+        heard = Snapshot(UNKNOWN_VERSION, {})
         version = UNKNOWN_VERSION
         retry_s = RETRY_FIRST_S
         while True:
@@ -65,10 +69,15 @@ class SwitchFollower:
                 retry_s = min(2 * retry_s, RETRY_MAX_S)
                 continue
             retry_s = RETRY_FIRST_S
-            if snapshot.version != version:
-                version = snapshot.version
-                yield self._complete(snapshot)
-                self._keep(snapshot)
+            if snapshot == heard:
+                # The board has ended, or waited long enough. There may be another soon, that knows of rounds and
+                # rules which were added: ask for what it has.
+                version = UNKNOWN_VERSION if version == snapshot.version else snapshot.version
+                await asyncio.sleep(SAME_S)
+                continue
+            heard, version = snapshot, snapshot.version
+            yield self._complete(snapshot)
+            self._keep(snapshot)
 
     async def _poll(self, version: int) -> Snapshot:
         """Return what holds: another version, or after a while the same."""

@@ -5,7 +5,7 @@ Each campaign has its own paths, `/v1/campaigns/{campaign}/…`, its own tickets
 somebody else's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from redrush.core.load.client_policy import ClientPolicy
@@ -108,10 +108,7 @@ class Gate:
         """
         served = self.make(event, homes)
         try:
-            known = [part for rush in served.rounds for part in rush.parts if isinstance(part, Everything)]
-            await warm_up([pot for part in known for pot in part.pots])
-            for part in known:
-                await part.learn()
+            await _learn(part for rush in served.rounds for part in rush.parts)
             self.serve(served)
         except BaseException:
             self._forget(served)
@@ -193,25 +190,23 @@ class Gate:
         served.offers[suffix] = all_of
         self._reach(served, (), (suffix,))
 
-    async def add_rounds(self, campaign: Campaign, homes: Callable[[Pot], Sequence[Home]]) -> None:
-        """Serve, from now on, those rounds of this campaign that it did not have. Raises CannotServe, and what stores
-        raise. KeyError: there is no such campaign."""
+    async def add_rounds(self, campaign: Campaign, homes: Callable[[Pot], Sequence[Home]]) -> list[Rush]:
+        """Serve, from now on, those rounds of this campaign that it did not have, and return them; for their pots see
+        `add`. Raises CannotServe, and what stores raise. KeyError: there is no such campaign."""
         served = self.campaigns[campaign.id]
         known = {rush.round.id for rush in served.rounds}
         new = [round_ for round_ in campaign.rounds if round_.id not in known]
         if not new:
-            return
+            return []
         homes_of = self._homes_of(campaign, new, homes)
         if taken := sorted({one.pot or pot_id for pot_id, sets in homes_of.items() for one in sets} & set(self.pots)):
             raise CannotServe(f'the campaign "{campaign.id}": its pot {taken[0]} is served already')
         knows = [self._parts(round_, homes_of) for round_ in new]
-        await warm_up([pot for parts in knows for one in parts for pot in one.pots])
-        for parts in knows:
-            for one in parts:
-                await one.learn()
+        await _learn(one for parts in knows for one in parts)
         suffixes = set(served.offers)
         rushes = [served.add_round(parts) for parts in knows]
         self._reach(served, rushes, [suffix for suffix in served.offers if suffix not in suffixes])
+        return rushes
 
     def add_buying(self, campaign_id: str, routes: BuyingRoutes) -> None:
         """Let buyers of a campaign ask about what is held for them. KeyError: there is no such campaign."""
@@ -371,3 +366,11 @@ class Gate:
                 served.group.close()
         for lane in self.lanes.values():
             lane.close()
+
+
+async def _learn(parts: Iterable[Knowledge]) -> None:
+    """Open the pots of stores that this process knows all of, and learn of them what a start has to know."""
+    known = [part for part in parts if isinstance(part, Everything)]
+    await warm_up([pot for part in known for pot in part.pots])
+    for part in known:
+        await part.learn()

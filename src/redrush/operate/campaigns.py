@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from redrush.config import CampaignFile, load_deployment_file
+from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
 from redrush.config.deployment_file import load_first_deployment
 from redrush.config.hosted import deployment_beside, text_beside
 from redrush.control.adding import seal_additions
-from redrush.control.amending import Change, amended_terms, changes_between
+from redrush.control.amending import Change, amended_terms, campaign_after, changes_between
 from redrush.control.campaigns import (
     Listing,
     Noted,
@@ -29,6 +29,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.doubts import look_at_audience
 from redrush.control.durable_file import write_durably
 from redrush.control.event import (
+    Event,
     as_served,
     doubts_before,
     is_current,
@@ -44,6 +45,7 @@ from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 from redrush.operate.switching import Holder, name_of
 from redrush.wiring.clock import system_clock
+from redrush.wiring.role import division_of
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -154,10 +156,8 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
         event = load_event(own)
         changes = tuple(changes_between(event, file, clock.now_us()))
         live = _is_served(own)
-        if own.deployment.exists():
-            if live:
-                raise ConfigError(f"{own.root}: its stack runs, and its roles read this at their start: stop it first")
-            changes = tuple(map(_on_a_stack, changes))
+        if own.deployment.exists() and not any(change.refused for change in changes):
+            changes = _as_divided(changes, event, file, load_deployment_file(own.deployment))
         if not yes or not changes or any(change.refused for change in changes):
             return Amended(file.id, changes, done=False, live=live)
         told = "; ".join(f"{change.what}: {change.before} -> {change.after}" for change in changes)
@@ -176,9 +176,22 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
     return Amended(file.id, changes, done=True, live=live)
 
 
-def _on_a_stack(change: Change) -> Change:
-    why = "nothing is added to the rounds of a stack: their packets are divided over its sets; `redrush serve` can"
-    return msgspec.structs.replace(change, refused=why) if change.adds and change.refused is None else change
+def _as_divided(
+    changes: tuple[Change, ...], event: Event, file: CampaignFile, deployment: DeploymentFile
+) -> tuple[Change, ...]:
+    """Refuse changes of rounds by which a pot that is there would be divided over other sets than it is."""
+    before = event.sealed.campaign
+    now, after = (division_of(deployment, one) for one in (before, campaign_after(before, file)))
+    if all(now.shares(pot.id) == after.shares(pot.id) for pot in before.pots):
+        return changes
+    why = (
+        "a set of the deployment takes part from some round on, and with these rounds it would be another one: its "
+        "packets are where they are; add the round behind that one"
+    )
+    return tuple(
+        msgspec.structs.replace(change, refused=why) if change.what.startswith("round ") else change
+        for change in changes
+    )
 
 
 def _is_served(data_dir: DataDir) -> bool:

@@ -150,11 +150,18 @@ class Queries:
         self.site = Site(limits, verifier, now_us)
         self._sampling = Sampling(draw)
         self._sums = sums_of(campaign)
-        grants = Sampled(self.site.timed(GrantsRoute(self._pools, campaign.id, writers, now_us)), self._sampling)
-        totals = Sampled(self.site.timed(TotalsRoute(self._pools, campaign, now_us)), self._sampling)
+        self._grants = GrantsRoute(self._pools, campaign.id, writers, now_us)
+        self._totals = TotalsRoute(self._pools, campaign, now_us)
+        grants = Sampled(self.site.timed(self._grants), self._sampling)
+        totals = Sampled(self.site.timed(self._totals), self._sampling)
         self.site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
         self.site.add(b"GET", b"/v1/totals", totals, needs_ticket=False)
         self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+
+    def amend(self, campaign: Campaign, writers: Mapping[str, GrantWriter]) -> None:
+        """Answer for the rounds of this campaign from the next request on; `writers` by pot."""
+        self._grants.amend(writers)
+        self._totals.amend(campaign)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Let the switches hold from the next request on: nothing here is a claim, so all of it is sampled."""
@@ -216,8 +223,12 @@ class GrantsRoute:
         self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
         self._campaign_id = campaign_id
-        self._writers = writers
         self._now_us = now_us
+        self.amend(writers)
+
+    def amend(self, writers: Mapping[str, GrantWriter]) -> None:
+        """Write grants by these from now on."""
+        self._writers = writers
         self._order = {pot: position for position, pot in enumerate(writers)}
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
@@ -244,14 +255,18 @@ class TotalsRoute:
     def __init__(self, pools: Sequence[Pool], campaign: Campaign, now_us: Callable[[], int]) -> None:
         self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
-        self._campaign = campaign
-        self._question = sums_of(campaign)
+        self.amend(campaign)
         self._now_us = now_us
         self._totals: Sequence[RoundSum] = ()
         self._kept = b""
         self._fresh_until_us = 0
         self._kept_at_s = -TOTALS_KEPT_S
         self._asking: asyncio.Task[bytes] | None = None
+
+    def amend(self, campaign: Campaign) -> None:
+        """Tell of the rounds of this campaign from now on."""
+        self._campaign = campaign
+        self._question = sums_of(campaign)
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer from what was asked within `TOTALS_KEPT_S`, or when the databases have been asked."""

@@ -28,6 +28,7 @@ from redrush.ports.clock import Clock
 from redrush.ports.store import PotState, Store, Transfers
 from redrush.resting import rest
 from redrush.settle.closing import close_pot
+from redrush.settle.joining import Joining
 from redrush.settle.moves import complete_moves, half_moves, read_transfers
 
 GRACE_US: Final = 2_000_000
@@ -48,18 +49,20 @@ SWEEPS_MAX: Final = 10_000
 class SetsCloser:
     """Closes every pot in every set. `run` it as a task; `stop` ends it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but four have a default that suits whoever does not care
         self,
         stores: Mapping[str, Store],
         campaign: Campaign,
         clock: Clock,
         *,
         sets_of: Callable[[str], Sequence[str]],
+        joining: Sequence[Joining] = (),
         moved: Callable[[str], None] = ignore,
         paused: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`stores` are by set; `sets_of` names the sets of a pot, among them those of every earlier one. `moved`
+        """`stores` are by set; `sets_of` names the sets of a pot, among them those of every earlier one. `joining` is
+        what amendments have added: a pot is not settled before it was given that. `moved`
         hears of each pot that was given slots; `on_fault` of what keeps a round from being settled, at every try. While
         `paused` no pass is begun; it is asked every `LOOK_AGAIN_S`.
         """
@@ -67,6 +70,7 @@ class SetsCloser:
         self._clock = clock
         self._campaign = campaign
         self._sets_of = sets_of
+        self._joining = joining
         self._moved = moved
         self._paused = paused
         self._on_fault = on_fault
@@ -168,6 +172,7 @@ class SetsCloser:
         after = await read_transfers(stores)
         return (
             len(before) == len(stores)
+            and all(one.transfer in before[one.set].given for one in self._joining if one.pot == pot.id)
             and all(isinstance(state, PotState) and state.left == 0 for state in states)
             and not half_moves(before, pot.id)
             and not any(_half_sweeps(held, pot) for held in before.values())

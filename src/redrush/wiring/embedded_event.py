@@ -8,11 +8,8 @@ Long, because all parts of an event are put together, begun and ended here, in a
 """
 
 import asyncio
-from array import array
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any
-
-import msgspec
 
 from redrush.control.audience_additions import AudienceFollower
 from redrush.control.code_file import codes_of
@@ -381,13 +378,8 @@ class EmbeddedEvent:
 
     async def _amend(self, event: Event) -> None:
         """Go on as this event. What is done twice, because something failed in between, is done once."""
-        campaign, table, before = event.sealed.campaign, self.sealed.amounts, len(self.terms.added)
-        assert isinstance(table.amounts, array)
-        # One table for all: recorder, answers and reconciliation see it grow, and nothing in it ever changes.
-        table.amounts.extend(event.sealed.amounts[len(table) :])
-        table.set_parts(event.sealed.amounts.parts)
-        self.sealed.draw_keys.update(event.sealed.draw_keys)
-        self.sealed = msgspec.structs.replace(self.sealed, campaign=campaign)
+        campaign, before = event.sealed.campaign, len(self.terms.added)
+        self.sealed = self.sealed.gone_on(event.sealed)
         self.recorder.amend(campaign)
         await self.gate.add_rounds(campaign, self._homes)
         for pot in await self._join(event.open.added[before:]):

@@ -21,6 +21,7 @@ from redrush.core.sets.address import Address
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.core.steering.switches import Snapshot
+from redrush.gate.asking import asking_rules
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
 from redrush.gate.open_files import limits_of
@@ -63,6 +64,7 @@ class GateRole:
         self._among: AmongOthers | None = None
         self._knowing: Knowing | None = None
         self._additions: AudienceFollower | None = None
+        self._tells_lines = False
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
@@ -104,8 +106,7 @@ class GateRole:
             on_conflict=self._parts.fail,
             warm_up_us=deployment.warm_up_us,
         )
-        for store in self._stores.values():
-            store.hold_to({pot.id: (pot.opens_us, pot.closes_us) for pot in sealed.campaign.pots})
+        self._hold_to_times()
         clocks.look()
         await among.start()
         gate.switches.share_with(self._gates)
@@ -118,15 +119,7 @@ class GateRole:
         if token is not None:
             told = self._troubles.listener("the release paces")
             self._parts.add("paces", SharedPaces(gate.switches, control_of(self._around), token, told).run())
-        if gate.waiting_rooms and token is not None:
-            lines = LinesElsewhere(
-                lambda: gate.waiting_rooms,
-                now_us,
-                control_of(self._around),
-                token,
-                self._troubles.listener("the lines"),
-            )
-            self._parts.add("lines", lines.run())
+        self._tell_lines()
         self._knowing = Knowing(self._around, self._stores)
         self._parts.add("knowing", self._knowing.run())
         if self._audience is not None:
@@ -142,6 +135,41 @@ class GateRole:
         self._server = Server([self._tick_all], self._beat_all)
         port = await self._server.listen(gate.site, self._address.host, self._address.port, reuse_port=True)
         return {"gate": Address(self._address.host, port)}
+
+    async def amend(self, around: Surroundings) -> bool:
+        """Go on as this event: connections stay, and what was learned of winners."""
+        sealed = self._around.sealed.gone_on(around.sealed)
+        self._around = around = msgspec.structs.replace(around, sealed=sealed)
+        campaign, terms = sealed.campaign, around.terms
+        self._hold_to_times()
+        assert self._among is not None
+        self._among.add(await self._gate.add_rounds(campaign, self._homes))
+        self._gate.amend(campaign)
+        self._among.amend()
+        asking = asking_rules(terms.limits, terms.client, self._gate.site.limits.connections_max)
+        self._gate.retune(campaign.id, terms.admission, terms.client, terms.page, asking)
+        self._tell_lines()
+        return True
+
+    def _hold_to_times(self) -> None:
+        times = {pot.id: (pot.opens_us, pot.closes_us) for pot in self._around.sealed.campaign.pots}
+        for store in self._stores.values():
+            store.hold_to(times)
+
+    def _tell_lines(self) -> None:
+        """Tell the control role of waiting rooms, from the first that there is."""
+        token = load_token_if_any(self._around.data_dir)
+        if self._tells_lines or token is None or not self._gate.waiting_rooms:
+            return
+        self._tells_lines = True
+        lines = LinesElsewhere(
+            lambda: self._gate.waiting_rooms,
+            self._around.clock.now_us,
+            control_of(self._around),
+            token,
+            self._troubles.listener("the lines"),
+        )
+        self._parts.add("lines", lines.run())
 
     def tick(self) -> None:
         """Renew what is prebuilt, and look for people who were added to the audience."""

@@ -9,7 +9,7 @@ it each `LOOK_S`. Where machines have copies of the directory, the list is copie
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from redrush.config.hosted import deployment_beside
@@ -23,6 +23,7 @@ from redrush.gate.page_view import MOMENT
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
+from redrush.wiring.amended_role import AmendedRole
 from redrush.wiring.campaign_paths import PAGES, CampaignPaths
 from redrush.wiring.role import Role, Surroundings, surroundings
 from redrush.wiring.steering import control_site
@@ -56,14 +57,13 @@ class HostedRoles:
     """See the module. Made before the first campaign's role starts, so that nobody is told that a campaign does not
     exist; `begin` when it has started; then `run` it as a task; then `stop`."""
 
-    def __init__(self, around: Surroundings, first: Role, make: MakeHosted) -> None:
+    def __init__(self, around: Surroundings, first: AmendedRole, make: MakeHosted) -> None:
         self._around = around
         self._first = first
         self._make = make
         self._data_dir = around.data_dir
-        self._own = {round_.id for round_ in around.sealed.campaign.rounds}
         self._hosted: dict[str, _Hosted] = {}
-        self._paths = CampaignPaths(load_served(around.data_dir).values(), self._own)
+        self._paths = self._paths_of(load_served(around.data_dir))
         self._seen: Stamp | None = None
         self._retry_at_s: float | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -136,7 +136,7 @@ class HostedRoles:
         except RedrushError as fault:
             self._around.log.error("the list of campaigns cannot be read, those known go on", fault=str(fault))
             return
-        self._paths = CampaignPaths(listings.values(), self._own)
+        self._paths = self._paths_of(listings)
         for gone in [one for name, one in self._hosted.items() if name not in listings]:
             del self._hosted[gone.listing.id]
             self._around.log.info("a campaign was ended", campaign=gone.listing.id)
@@ -151,6 +151,9 @@ class HostedRoles:
             )
         await asyncio.gather(*(self._take_up(one) for one in new[:room]))
 
+    def _paths_of(self, listings: Mapping[str, Listing]) -> CampaignPaths:
+        return CampaignPaths(listings.values(), {round_.id for round_ in self._first.around.sealed.campaign.rounds})
+
     def _forget_heads(self) -> None:
         """Let nobody's next request go where their last one went: what a path leads to may have changed."""
         if self._first.site is not None:
@@ -163,8 +166,10 @@ class HostedRoles:
             own = directory_of(self._data_dir, listing.id).root
             deployment = deployment_beside(self._around.deployment, listing.id, own, listing.sets)
             around = await asyncio.to_thread(surroundings, deployment, self._around.control, self._around.clock)
-            if (role := self._make(around, listing)) is None:
+            made = self._make(around, listing)
+            if made is None:
                 return
+            role = AmendedRole(around, made, lambda now: self._make(now, listing))
             used = DataDir(around.deployment.control.notes).operators_used
             hosted = _Hosted(listing, role, control_site(around.data_dir, used, around.clock.now_us))
             await role.start(hosted.control)

@@ -6,7 +6,7 @@ from functools import partial
 
 from redrush.control.code_file import codes_of
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_keys
+from redrush.control.keys import Keys, load_keys
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
@@ -40,14 +40,10 @@ class QueryRole(Offstage):
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         keys = load_keys(DataDir(deployment.data))
-        codes = codes_of(DataDir(deployment.data), sealed.campaign)
         databases = {spec.records.read(): spec for spec in deployment.sets}
         self._queries = Queries(
             sealed.campaign,
-            {
-                pot.id: GrantWriter(sealed.campaign, pot, sealed.amounts, keys.receipts, codes)
-                for pot in sealed.campaign.pots
-            },
+            self._writers(keys),
             TicketVerifier(keys.tickets),
             {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
             limits=limits_of(self._around.terms.gate, self._around.log),
@@ -65,6 +61,18 @@ class QueryRole(Offstage):
         self.site.elsewhere = self.elsewhere
         port = await self._server.listen(self._queries.site, self._address.host, self._address.port, reuse_port=True)
         return {"query": Address(self._address.host, port)}
+
+    def _writers(self, keys: Keys) -> dict[str, GrantWriter]:
+        campaign, amounts = self._around.sealed.campaign, self._around.sealed.amounts
+        codes = codes_of(DataDir(self._around.deployment.data), campaign)
+        return {pot.id: GrantWriter(campaign, pot, amounts, keys.receipts, codes) for pot in campaign.pots}
+
+    async def amend(self, around: Surroundings) -> bool:
+        """Go on as this event: connections stay."""
+        self._around = around
+        assert self._queries is not None
+        self._queries.amend(around.sealed.campaign, self._writers(load_keys(DataDir(around.deployment.data))))
+        return True
 
     def readiness(self) -> bytes:
         assert self._queries is not None

@@ -8,6 +8,7 @@ import msgspec
 
 from redrush.config import DeploymentFile
 from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import stamp_of
 from redrush.control.event import OpenTerms, load_event, placed, require_open_terms
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.campaign import Campaign
@@ -25,6 +26,31 @@ from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition
 
 Announce = Callable[[dict[str, Address]], None]
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What every role is made from."""
+
+    deployment: DeploymentFile
+    sealed: SealedCampaign
+    terms: OpenTerms
+    """What of the campaign is open, as this deployment keeps to it."""
+    division: Division
+    control: Address
+    """Where the control port of this process is to be."""
+    clock: SteadyClock
+    log: Any
+    amended_us: int = 0
+    """When the open part was written, µs since the epoch."""
+
+    @property
+    def data_dir(self) -> DataDir:
+        """The directory of the event."""
+        return DataDir(self.deployment.data)
+
+    def sets_of(self, pot_id: str) -> list[str]:
+        """Return the sets of a pot, in the order of the deployment."""
+        return [share.set for share in self.division.shares(pot_id)]
 
 
 class Role(Protocol):
@@ -62,6 +88,9 @@ class Role(Protocol):
     def failed(self) -> Awaitable[None]:
         """Wait for ever, unless it can go on no more: then raise why."""
 
+    async def amend(self, around: Surroundings) -> bool:
+        """Go on as this event, which was amended; return False if it cannot: then it is ended, and made anew."""
+
     async def stop(self) -> None:
         """Finish what was accepted and let go of everything. Also after a `start` that failed half way."""
 
@@ -81,38 +110,27 @@ class Offstage:
         del late_s
         return float("inf")
 
-
-class Surroundings(msgspec.Struct, frozen=True):
-    """What every role is made from."""
-
-    deployment: DeploymentFile
-    sealed: SealedCampaign
-    terms: OpenTerms
-    """What of the campaign is open, as this deployment keeps to it."""
-    division: Division
-    control: Address
-    """Where the control port of this process is to be."""
-    clock: SteadyClock
-    log: Any
-
-    @property
-    def data_dir(self) -> DataDir:
-        """The directory of the event."""
-        return DataDir(self.deployment.data)
-
-    def sets_of(self, pot_id: str) -> list[str]:
-        """Return the sets of a pot, in the order of the deployment."""
-        return [share.set for share in self.division.shares(pot_id)]
+    async def amend(self, around: Surroundings) -> bool:
+        """Be made anew: nobody is connected to it for long."""
+        del around
+        return False
 
 
 def surroundings(deployment: DeploymentFile, control: Address, clock: SteadyClock) -> Surroundings:
     """Return them. ConfigError if the data directory holds no campaign, or not the one of the deployment."""
     data_dir = DataDir(deployment.data)
+    stamp = stamp_of(data_dir.event)
     event = load_event(data_dir)
     require_open_terms(data_dir)
-    division = division_of(deployment, event.sealed.campaign)
     return Surroundings(
-        deployment, event.sealed, placed(event.open, deployment), division, control, clock, server_log()
+        deployment=deployment,
+        sealed=event.sealed,
+        terms=placed(event.open, deployment),
+        division=division_of(deployment, event.sealed.campaign),
+        control=control,
+        clock=clock,
+        log=server_log(),
+        amended_us=0 if stamp is None else stamp[0] // 1_000,
     )
 
 

@@ -17,6 +17,7 @@ from redrush.core.sets.address import Address
 from redrush.gate.open_files import raise_files_max
 from redrush.http.ending import when_told_to_stop
 from redrush.http.server import Server
+from redrush.wiring.amended_role import AmendedRole
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import shown_by
 from redrush.wiring.hosted_roles import HostedRoles, MakeHosted
@@ -53,13 +54,13 @@ def run_role(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Run a role until it is told to stop, or until it can go on no more, which is raised. `make_hosted` makes that of
-    each other campaign. `announce` gets where it answers once it has started. `tls`: what its control port shows; None:
-    it speaks plainly."""
+    each other campaign; all follow what is amended. `announce` gets where it answers once it has started. `tls`: what
+    its control port shows; None: it speaks plainly."""
 
     async def main() -> None:
         stopping = asyncio.Event()
         when_told_to_stop(stopping.set)
-        role, control = make(around), around.control
+        role, control = AmendedRole(around, make(around), make), around.control
         hosted = HostedRoles(around, role, make_hosted)
 
         def readiness() -> bytes:

@@ -8,6 +8,7 @@ from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.http.site import Site
 from redrush.settle.anew import again_whenever_anew
+from redrush.settle.joining import joinings_of
 from redrush.settle.opening import PotOpener
 from redrush.settle.sweeping import SetsCloser
 from redrush.stores.valkey import ValkeyStore
@@ -31,6 +32,7 @@ class SettleRole(Offstage):
     async def start(self, control: Site) -> dict[str, Address]:
         around, campaign = self._around, self._around.sealed.campaign
         self._stores = await open_stores(around.deployment, campaign.id, Duty.SETTLEMENT)
+        joining = joinings_of(around.terms.added, around.division.shares, around.amended_us)
         opener = PotOpener(
             self._stores,
             campaign,
@@ -38,6 +40,7 @@ class SettleRole(Offstage):
             around.clock,
             warm_up_us=around.deployment.warm_up_us,
             on_fault=self._troubles.listener("opening"),
+            joining=joining,
         )
         pause = SettlementPause()
         clocks = self._clocks = ClockWatch("this settlement", around.clock, times_of(self._stores), around.log)
@@ -50,6 +53,7 @@ class SettleRole(Offstage):
                 campaign,
                 around.clock,
                 sets_of=around.sets_of,
+                joining=joining,
                 moved=lambda pot: around.log.info("the leftover of a closed round was moved", to=pot),
                 # Nothing may be taken out of a round that is open by everybody else's clock.
                 paused=lambda: pause() or clocks.doubt is not None,

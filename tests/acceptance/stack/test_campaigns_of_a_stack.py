@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import pytest
 
+from redrush.core.rush.instants import rfc3339_s
 from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
 from tests.campaigns import a_round, campaign, lucky
 
 FIRST_PACKETS: Final = 600
 PACKETS: Final = 90
+ADDED: Final = 40
+LATE_S: Final = 12
 FIRST: Final = campaign(lucky("spring-rush", "600.00", FIRST_PACKETS), id="spring")
 SECOND: Final = campaign(lucky("summer-rush", "200.00", PACKETS), id="summer")
 THIRD: Final = campaign(a_round("rush", "30.00", 30), id="autumn")
@@ -65,6 +68,16 @@ def _wait_for(stack: RunningStack, path: str, status: int, within_s: float = WAI
     return time.monotonic() - began_s
 
 
+def _wait_until_left(stack: RunningStack, path: str, packets: int) -> None:
+    """Return when both gates have counted what was added."""
+    until_s, alike = time.monotonic() + WAIT_MAX_S, 0
+    while alike < 10:
+        told = stack.get(stack.port, path)
+        alike = alike + 1 if told.status == 200 and told.json["packets"] == packets else 0
+        assert time.monotonic() < until_s, told.raw
+        time.sleep(0.02)
+
+
 def test_a_campaign_is_added_while_another_is_grabbed_and_each_is_whole(stack: RunningStack, directory: Path) -> None:
     summer = stack.data / "campaigns" / "summer"
     first = _tickets(stack.data, [f"u{k}" for k in range(FIRST_PACKETS + 100)])
@@ -105,6 +118,51 @@ def test_a_campaign_is_added_while_another_is_grabbed_and_each_is_whole(stack: R
     assert (report["campaign"], report["grants"]) == ("summer", PACKETS)
     assert report["granted_minor"] == 200_00
     assert _reconciled(summer / "deployment.toml", "--deploy")["grants"] == PACKETS
+
+
+def test_both_are_amended_while_they_are_served_and_every_role_goes_on_with_what_was_added(
+    stack: RunningStack, directory: Path
+) -> None:
+    """Both rounds are sold out. Packets are added to each, and a round to the first: won by others, recorded, told."""
+    summer = stack.data / "campaigns" / "summer"
+    late_s = int(time.time()) + LATE_S
+    late = rfc3339_s(late_s)
+    more = lucky("spring-rush", "660.00", FIRST_PACKETS + ADDED)
+    for name, text in (
+        ("spring", campaign(more, a_round("late", "30.00", 30, opens=late, lasts="1h"), id="spring")),
+        ("summer", campaign(lucky("summer-rush", "260.00", PACKETS + ADDED), id="summer")),
+    ):
+        (directory / f"{name}.toml").write_text(text)
+        change = ("campaign", "change", directory / f"{name}.toml", "--data", stack.data, "--yes", "--why", "more")
+        ran = redrush(*change, "--json")
+        assert ran.code == 0, ran.err + ran.out
+        assert json.loads(ran.out)["live"] is True
+    _wait_until_left(stack, "/v1/campaigns/spring/rounds/spring-rush", FIRST_PACKETS + ADDED)
+    _wait_until_left(stack, "/v1/campaigns/summer/rounds/summer-rush", PACKETS + ADDED)
+    won = _grants(stack.grab(_tickets(stack.data, [f"m{k}" for k in range(ADDED + 10)]), "spring-rush"))
+    others = _grants(stack.grab(_tickets(summer, [f"m{k}" for k in range(ADDED + 10)]), "summer-rush"))
+    assert (len(won), len(others)) == (ADDED, ADDED)
+    assert {grant["slot"] for grant in won.values()} == set(range(FIRST_PACKETS, FIRST_PACKETS + ADDED))
+    assert sum(round(float(grant["amount"]) * 100) for grant in won.values()) == 60_00
+    before = _grants(stack.grab(_tickets(stack.data, ["u0", "u1"]), "spring-rush"))
+    assert len(before) <= 2, "who had won has it still, and nothing else"
+    _wait_for(stack, "/v1/campaigns/spring/rounds/late", 200)
+    while time.time() < late_s:
+        time.sleep(0.05)
+    last = stack.grab(_tickets(stack.data, [f"l{k}" for k in range(35)]), "late")
+    assert len(_grants(last)) == 30
+    assert _reconciled(stack.data)["grants"] == FIRST_PACKETS + ADDED + 30
+    report = _reconciled(summer)
+    assert (report["grants"], report["granted_minor"]) == (PACKETS + ADDED, 260_00)
+    (ticket,) = _tickets(stack.data, ["l0"]).values()
+    assert stack.get(stack.query_port, "/v1/grants", ticket).status == 200
+    totals = stack.get(stack.query_port, "/v1/totals").json
+    told = {one["round"]: one["grants"] for one in totals["rounds"]}
+    assert told == {"spring-rush": FIRST_PACKETS + ADDED, "late": 30}
+    ran = redrush(
+        "switch", "set", "release.late.per_second", "5", "--data", stack.data, "--why", "a round that was added"
+    )
+    assert ran.code == 0, ran.err
 
 
 def test_the_records_of_each_are_answered_by_the_query_role(stack: RunningStack) -> None:
@@ -166,7 +224,7 @@ def test_a_campaign_that_is_ended_is_served_no_more(stack: RunningStack, directo
 @pytest.mark.soak
 def test_a_stack_that_was_ended_has_all_of_them_again(stack: RunningStack, directory: Path) -> None:
     stack.down()
-    assert _reconciled(stack.data / "campaigns" / "summer")["grants"] == PACKETS
+    assert _reconciled(stack.data / "campaigns" / "summer")["grants"] == PACKETS + ADDED
     with stack_up(directory / "spring.toml", directory / "d", "--sets", 3, "--gates", 2) as again:
         _wait_for(again, "/v1/campaigns/summer/rounds/summer-rush", 200)
         summer = again.data / "campaigns" / "summer"
@@ -174,5 +232,5 @@ def test_a_stack_that_was_ended_has_all_of_them_again(stack: RunningStack, direc
         ran = redrush("switch", "set", "answer_ended", "off", "--data", summer, "--why", "again")
         assert ran.code == 0, ran.err
         assert again.grab({"nobody": ticket}, "summer-rush")["nobody"]["outcome"] == "empty"
-        assert _reconciled(summer)["grants"] == PACKETS
-        assert _reconciled(again.data)["grants"] == FIRST_PACKETS
+        assert _reconciled(summer)["grants"] == PACKETS + ADDED
+        assert _reconciled(again.data)["grants"] == FIRST_PACKETS + ADDED + 30

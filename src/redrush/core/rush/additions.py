@@ -39,6 +39,11 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
         return f"{ADDED_PREFIX}{self.round}:{self.slots.first}:{self.amounts_sha256[:_DIGITS]}"
 
 
+def transfer_to(added: Added, set_id: str) -> str:
+    """Return the id under which a set's pot is given its part, where the pot is divided over several."""
+    return f"{added.transfer}:{set_id}"
+
+
 def with_added_rounds(campaign: Campaign, added: Iterable[Added]) -> Campaign:
     """Return the campaign with those rounds that were added and that it does not have, in order of their opening."""
     known = {round_.id for round_ in campaign.rounds}

@@ -121,6 +121,16 @@ class AmongOthers:
             for knows in rush.parts:
                 self._follow(knows)
 
+    def amend(self) -> None:
+        """Rounds of the gate open at other instants: open pots and watch rounds by these."""
+        for pot_id, watch in self._watches.items():
+            opens = watch.knows.pot.opens_us, pot_id
+            cold = [self._cold[pot.lane.set] for pot in watch.knows.pots if not pot.warm]
+            for due in (self._ahead, *cold):
+                if opens not in due:
+                    heappush(due, opens)
+        self._news.set()
+
     def remove(self, rushes: Iterable[Rush]) -> None:
         """See to these rounds no longer."""
         for rush in rushes:

@@ -401,8 +401,10 @@ class Journal:
         self._expect(f"give:{transfer}", "transit", _account(pot), worth)
 
     def _add(self, number: int, runs: list[Run], transfer: str) -> None:
-        pot = self.pots[number].pot
-        if self.terms.added.get(transfer) != (pot, runs):
+        pot, set_ = self.pots[number].pot, self.pots[number].set
+        whole = self.terms.added.get(transfer) or self.terms.added.get(transfer.removesuffix(f":{set_}"))
+        # A set is given its part of it; that no slot of the rest is added twice is seen where it is moved.
+        if whole is None or whole[0] != pot or not all(_within(run, whole[1]) for run in runs):
             self._problem(f"transfer {transfer} adds slots {runs} to {pot}, which no amendment says")
         self._expect(f"give:{transfer}", "sponsor", _account(pot), self._move(runs, NOWHERE, number, "added"))
 
@@ -435,6 +437,10 @@ class Journal:
 
 def _account(pot: str) -> str:
     return "sponsor" if pot == RETURNED else f"round:{pot}"
+
+
+def _within(run: Run, runs: list[Run]) -> bool:
+    return any(first <= run[0] and run[0] + run[1] <= first + count for first, count in runs)
 
 
 def _runs(columns: tuple[Any, ...]) -> list[Run]:
