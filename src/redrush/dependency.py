@@ -14,6 +14,7 @@ A new one costs a line where it is made, and one where it is used:
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -36,6 +37,10 @@ class Unanswered(StrEnum):
     """It has answered nobody lately, and was not asked."""
     LATE = "late"
     """It was asked and did not answer in time."""
+
+
+BEGINS_WITH_S: Final = 0.005
+"""Of its deadline, what a call must have left to be begun: with less it could only be late."""
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +76,10 @@ class Bulkhead:
         try:
             async with asyncio.timeout(self.share.deadline_s) as deadline:
                 await self._enter()
-                asked = True
                 try:
+                    if _left_s(deadline) < BEGINS_WITH_S:
+                        return self._refuse(Unanswered.FULL)
+                    asked = True
                     return await call()
                 finally:
                     self.under_way -= 1
@@ -93,6 +100,11 @@ class Bulkhead:
     def _refuse(self, why: Unanswered) -> Unanswered:
         self.refused[why] += 1
         return why
+
+
+def _left_s(deadline: asyncio.Timeout) -> float:
+    when_s = deadline.when()
+    return math.inf if when_s is None else when_s - asyncio.get_running_loop().time()
 
 
 USUAL_RULE: Final = Rule(failures=5, window_s=10.0, pause_s=0.5, pause_max_s=5.0, trial_max_s=5.0)

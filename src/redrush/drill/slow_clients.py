@@ -27,7 +27,7 @@ from redrush.drill.overload_figures import endings_of, from_send_s, granted, kin
 from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.schedules import Seconds, independent, plan
 from redrush.drill.server_watch import ServerWatch
-from redrush.drill.slow_crowd import SlowCrowd, SlowNews, SlowPlan
+from redrush.drill.slow_crowd import NICENESS, SlowCrowd, SlowNews, SlowPlan
 from redrush.drill.stage import FILES_KEPT, NOT_JUDGED, SEED, plain_event, play_crowd, starting_us, user_names
 from redrush.drill.time_plot import TimePlot
 from redrush.processes.open_files import allow_files
@@ -116,19 +116,27 @@ def slow_clients(directory: Path, redrush: Sequence[str], short: bool, tell: Cal
 
 def _play(event: Rehearsal, shape: Shape, cores: Cores, planned_s: Seconds) -> tuple[Seen, tuple[Verdict, ...]]:
     tickets = event.tickets([*user_names(0, len(planned_s)), "slow"])
-    crowd_plan = CrowdPlan(
-        target=Target(HOST, event.port, ("r1",)),
-        tickets=tickets[:-1],
-        schedule=plan([(0, planned_s, np.arange(len(planned_s), dtype=np.int32))]),
-        starts_us=starting_us(len(planned_s)),
-        behaviour=ONCE,
-        connections=shape.connections,
-        seed=SEED,
+    slow_plan = SlowPlan(
+        host=HOST,
+        port=event.port,
+        round="r1",
+        ticket=tickets[-1][1],
+        clients=shape.slow,
+        # Where nothing is timed, they are to be there in time whatever else the machine does.
+        niceness=NICENESS if shape.times_judged else 0,
     )
-    watch = ServerWatch(event.server.pid, f"http://{HOST}:{event.control_port}", crowd_plan.starts_us / 1e6)
-    slow_plan = SlowPlan(host=HOST, port=event.port, round="r1", ticket=tickets[-1][1], clients=shape.slow)
     news: list[tuple[float, SlowNews]] = []
     with SlowCrowd(slow_plan, cores.crowd) as slow:
+        crowd_plan = CrowdPlan(
+            target=Target(HOST, event.port, ("r1",)),
+            tickets=tickets[:-1],
+            schedule=plan([(0, planned_s, np.arange(len(planned_s), dtype=np.int32))]),
+            starts_us=starting_us(len(planned_s)),
+            behaviour=ONCE,
+            connections=shape.connections,
+            seed=SEED,
+        )
+        watch = ServerWatch(event.server.pid, f"http://{HOST}:{event.control_port}", crowd_plan.starts_us / 1e6)
 
         def look(now_s: float) -> None:
             slow.be(shape.windows.is_beside(now_s))

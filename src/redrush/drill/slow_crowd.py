@@ -17,6 +17,7 @@ from typing import Final, cast
 import msgspec
 import uvloop
 
+from redrush.errors import RedrushError
 from redrush.processes.side import end, start_deaf
 
 KINDS: Final = ("headers", "body", "reader")
@@ -35,9 +36,15 @@ CONNECTS_MAX: Final = 20
 RECEIVE_BYTES: Final = 2_048
 """Receive buffer of a reader; the kernel makes at least some two thousand of it."""
 CONNECT_DEADLINE_S: Final = 5.0
+STARTS_WITHIN_S: Final = 60.0
+"""For the process to be there: a busy machine takes seconds to start a Python."""
 ASKED_AT_ONCE: Final = 8
 """Requests that a reader sends before it reads: some three times the answers that its buffer takes. Dozens would make
 it a flood, which is another thing than being slow, and what the limit of an address is for."""
+
+
+class SlowCrowdFailed(RedrushError):
+    """The process of the slow clients did not start."""
 
 
 class SlowPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +55,7 @@ class SlowPlan(msgspec.Struct, frozen=True, kw_only=True):
     round: str
     ticket: str
     clients: int
+    niceness: int = NICENESS
 
 
 class SlowNews(msgspec.Struct, frozen=True):
@@ -73,9 +81,18 @@ class SlowCrowd:
         self.news = SlowNews()
 
     def __enter__(self) -> "SlowCrowd":
+        """Return when the process is there to be told. Raises SlowCrowdFailed if it does not come in time, or ends."""
         start_deaf(self._process)
         self._child_pipe.close()
-        return self
+        try:
+            if self._pipe.poll(STARTS_WITHIN_S):
+                self.news = self._pipe.recv()
+                return self
+            why = f"said nothing for {STARTS_WITHIN_S:g} s"
+        except (EOFError, ConnectionResetError):
+            why = "ended at once"
+        self.__exit__(None, None, None)
+        raise SlowCrowdFailed(f"the process of the slow clients {why}")
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
@@ -97,7 +114,7 @@ class SlowCrowd:
 def _run(plan: SlowPlan, pipe: "Connection[object, object]", core: int | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
-    os.nice(NICENESS)
+    os.nice(plan.niceness)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_Crowd(plan, pipe).run())
