@@ -11,7 +11,7 @@ ifneq ($(shell { $(BIN)/python -c '$(FITS)' && echo fits; } 2>/dev/null),fits)
 ANEW := --clear
 endif
 
-.PHONY: setup demo demo-stack test test-rules test-servers test-peers test-browser test-newcomer check bench soak format clean
+.PHONY: setup demo demo-stack test test-rules test-servers test-stacks test-peers test-browser test-newcomer check bench soak format clean
 
 setup: $(READY)
 
@@ -30,25 +30,32 @@ demo-stack: setup    ## the same on many processes: sets on Valkey, records on P
 	$(BIN)/redrush demo --stack $(DEMO)
 
 QUICK := $(BIN)/python -m pytest -m "not soak and not peers and not browser and not newcomer"
-WITH_SERVERS := tests/acceptance tests/conformance tests/integration tests/operate tests/processes tests/stack
+STACKS := tests/acceptance/rollback tests/acceptance/stack
+SERVERS := $(filter-out $(STACKS),$(filter-out %/__pycache__,$(patsubst %/,%,$(wildcard tests/acceptance/*/)))) $(wildcard tests/acceptance/*.py) \
+    tests/clocks tests/conformance tests/drill tests/integration tests/operate tests/processes tests/stack
 
 ifdef TEST
 test: setup          ## every test that needs nothing but Python; TEST=tests/core: those
 	$(QUICK) $(TEST)
 else
-test: setup          ## every test that needs nothing but Python, in two halves at once
-	@echo "Two halves run at once, and each shows what it found when it is done: some ten minutes."
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-rules test-servers
+test: setup          ## every test that needs nothing but Python, in three parts at once
+	@echo "Three parts run at once, and each shows what it found when it is done: some twelve minutes."
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-rules test-servers test-stacks
 endif
 
-# Each half in a directory of its own: pytest tidies up what other runs have left.
-test-rules: setup    ## rules, gates and commands
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
-	$(QUICK) --basetemp "$$scratch/t" $(addprefix --ignore=,$(WITH_SERVERS))
+# Each part in a directory of its own: pytest tidies up what other runs have left.
+define quickly
+@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(QUICK) --basetemp "$$scratch/t" $(1)
+endef
 
-test-servers: setup  ## whole servers, stores and stacks
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
-	$(QUICK) --basetemp "$$scratch/t" $(WITH_SERVERS)
+test-rules: setup    ## rules, gates and commands
+	$(call quickly,tests $(addprefix --ignore=,$(STACKS) $(SERVERS)))
+
+test-servers: setup  ## whole servers, stores and drills
+	$(call quickly,$(SERVERS))
+
+test-stacks: setup   ## whole stacks, and stacks that went back in time
+	$(call quickly,$(STACKS))
 
 test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks
 	$(BIN)/python -m pytest -m peers $(TEST)

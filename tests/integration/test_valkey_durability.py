@@ -406,7 +406,7 @@ def test_a_replica_is_not_late_to_say_what_it_has(tmp_path: Path) -> None:
     """A replica's word must not be kept back in its kernel until the next call comes, as Valkey 9 lets it happen.
 
     It begins with calls that cross each other, and then goes on for as long as they come less than 40 ms apart."""
-    gates, crossing, rounds, apart_s = 3, 30, 40, 0.012
+    gates, crossing, rounds, apart_s = 3, 30, 20, 0.03  # far more apart than a busy machine is late
     took_s: list[float] = []
 
     async def claim(store: ValkeyStore, gate: int) -> None:
