@@ -52,11 +52,11 @@ class Lossy:
         return TERMS
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        async def call(argument: object) -> Any:
+        async def call(*arguments: object) -> Any:
             lost = self._draw.random()
             if lost < self._share / 2:
                 return Unknown("lost before")
-            answer = await getattr(self._inner, name)(argument)
+            answer = await getattr(self._inner, name)(*arguments)
             return Unknown("lost after") if lost < self._share else answer
 
         return call

@@ -7,7 +7,6 @@ all, and a server finds what is due within a fraction of a second.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -30,7 +29,6 @@ PAGE: Final = 1_000
 NOBODYS: Final = bill_number("check", "redrush check")
 """A number that no bill ever has."""
 
-DAY_US: Final = 86_400_000_000
 TRIES_MAX: Final = 5
 """A bill may change while an order is given."""
 
@@ -177,25 +175,22 @@ def compare_bills(book: BillBook, file: PaymentsFile, provider: str, day: str, n
     spec = next((one for one in file.providers if one.name == provider), None)
     if spec is None:
         raise ConfigError(f"{file.path}: has no provider {provider!r}")
-    try:
-        first_us = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
-    except ValueError:
-        raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
 
-    async def fetch() -> Sequence[BillLine] | Unknown:
+    async def fetch() -> tuple[tuple[int, int], Sequence[BillLine] | Unknown]:
         one = connected(spec, now_us)
         try:
             if one.bills is None:
                 raise ConfigError(f"{provider}: a {spec.kind} has no daily bill that can be fetched")
-            return await one.bills.daily(day)
+            return one.bills.bounds(day), await one.bills.daily(day)
+        except ValueError:
+            raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
         finally:
             one.close()
 
-    ours = book.moved(provider, first_us, first_us + DAY_US)
-    theirs = asyncio.run(fetch())
+    (from_us, to_us), theirs = asyncio.run(fetch())
     if isinstance(theirs, Unknown):
         raise RedrushError(f"the bill of {provider} for {day} cannot be had: {theirs.why}")
-    return compare(provider, day, ours, theirs, book)
+    return compare(provider, day, book.moved(provider, from_us, to_us), theirs, book)
 
 
 def _changed(book: BillBook, bill: KeptBill, wish: Callable[[KeptBill], Change]) -> KeptBill:

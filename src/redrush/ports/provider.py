@@ -39,6 +39,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How long after the last move a bill is asked for again, whatever notices say, and then at the last of these."""
     confirms: bool = False
     """Whether a winner has to confirm each payout at the provider."""
+    opens_late: bool = False
+    """Whether a pay-in is there only once somebody has begun to pay: before, a query says Absent and means Open."""
+    tells_fees: bool = True
+    """Whether a query says what was kept for the work; else only the daily bill does."""
     number_max: int = 32
 
 
@@ -246,14 +250,15 @@ class PayIn(Protocol):
     async def find(self, number: str) -> PayInState:
         """Return what became of it."""
 
-    async def close(self, number: str) -> Closed | Paid | Unknown:
-        """Let nobody pay any more; Paid: somebody has. A number that the provider never had is Closed."""
+    async def close(self, number: str) -> Closed | Paid | Absent | Unknown:
+        """Let nobody pay any more; Paid: somebody has. A number that the provider never had is Closed, or Absent where
+        it `opens_late`: then nothing hinders anybody who has what is paid by, until its time is over."""
 
     async def refund(self, refund: Refund) -> RefundStart:
         """Give money back. Twice with one number is once."""
 
-    async def find_refund(self, number: str) -> RefundState:
-        """Return what became of it."""
+    async def find_refund(self, number: str, of: str) -> RefundState:
+        """Return what became of the refund of this number, of what was paid under the number `of`."""
 
 
 class PayOut(Protocol):
@@ -276,8 +281,14 @@ class PayOut(Protocol):
 class DailyBills(Protocol):
     """The provider's own book, to be compared with ours."""
 
+    def bounds(self, day: str) -> tuple[int, int]:
+        """Return the first instant of a day (YYYY-MM-DD) and of the next, as the provider counts days, in µs.
+
+        ValueError if it is no day.
+        """
+
     async def daily(self, day: str) -> Sequence[BillLine] | Unknown:
-        """Return what moved on that day (YYYY-MM-DD, in the provider's zone of time)."""
+        """Return what moved on that day."""
 
 
 Answer = tuple[int, bytes]

@@ -73,8 +73,9 @@ def _sandbox(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
 
 def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     require("payments", "WeChat Pay")
+    from redrush.providers.rsa import public_key_of  # noqa: PLC0415
     from redrush.providers.wechat.adapters import WeChatNotices, WeChatPayIn, WeChatPayOut  # noqa: PLC0415 - an extra
-    from redrush.providers.wechat.keys import KeyRing, merchant_of, public_key_of  # noqa: PLC0415
+    from redrush.providers.wechat.keys import KeyRing, merchant_of  # noqa: PLC0415
     from redrush.providers.wechat.link import HOST, WeChatLink  # noqa: PLC0415
     from redrush.providers.wechat.link import TERMS as WECHAT_TERMS  # noqa: PLC0415
 
@@ -84,7 +85,10 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
             f"provider {spec.name}: WeChat Pay moves {WECHAT_TERMS.currency}, the campaign is in {currency}"
         )
     merchant = merchant_of(options["mchid"], options["serial"], secrets["key"], secrets["api_key"])
-    ring = KeyRing({serial: public_key_of(secret.read()) for serial, secret in spec.public_keys.items()})
+    keys = {
+        serial: public_key_of(key.read(), f"the key {serial} of WeChat Pay") for serial, key in spec.public_keys.items()
+    }
+    ring = KeyRing(keys)
     terms = msgspec.structs.replace(WECHAT_TERMS, calls_per_s=spec.calls_per_s, queries_per_s=spec.calls_per_s)
     link = WeChatLink(
         merchant, ring, options["appid"], now_us, url=spec.url or HOST, notify_url=options["notify"], terms=terms

@@ -62,7 +62,7 @@ class DirectPayIn(_Direct):
         """See the port."""
         return self.bank.refund(refund, self._now_us())
 
-    async def find_refund(self, number: str) -> RefundState:
+    async def find_refund(self, number: str, of: str) -> RefundState:
         """See the port."""
         return refund_state(self.bank.state(number, self._now_us()))
 
@@ -89,6 +89,10 @@ class DirectBills:
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
+
+    def bounds(self, day: str) -> tuple[int, int]:
+        """See the port."""
+        return bounds_of(day)
 
     async def daily(self, day: str) -> Sequence[BillLine] | Unknown:
         """See the port."""

@@ -40,7 +40,7 @@ from redrush.ports.provider import (
     Unknown,
 )
 from redrush.providers import signing
-from redrush.providers.sandbox.direct import closed_state, payin_state, payout_state, refund_state
+from redrush.providers.sandbox.direct import bounds_of, closed_state, payin_state, payout_state, refund_state
 
 SECRET: Final = signing.secret_of(b"redrush sandbox, no secret")
 """What a sandbox signs with unless it is told another: it moves no money, so everybody may know it."""
@@ -145,7 +145,7 @@ class SandboxPayIn:
         answer = await self._link.ask("POST", "/v1/refunds", refund)
         return answer if isinstance(answer, Accepted | Rejected | Unknown) else _strange(answer)
 
-    async def find_refund(self, number: str) -> RefundState:
+    async def find_refund(self, number: str, of: str) -> RefundState:
         """See the port."""
         return _state(await self._link.ask("GET", f"/v1/refunds/{number}"), refund_state)
 
@@ -183,6 +183,10 @@ class SandboxBills:
 
     def __init__(self, link: SandboxLink) -> None:
         self._link = link
+
+    def bounds(self, day: str) -> tuple[int, int]:
+        """See the port."""
+        return bounds_of(day)
 
     async def daily(self, day: str) -> Sequence[BillLine] | Unknown:
         """See the port."""

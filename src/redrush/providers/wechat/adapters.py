@@ -135,7 +135,7 @@ class WeChatPayIn:
             return Accepted(str(answer.fields.get("refund_id", "")))
         return Rejected("nothing was paid under that number", final=True) if isinstance(answer, Absent) else answer
 
-    async def find_refund(self, number: str) -> RefundState:
+    async def find_refund(self, number: str, of: str) -> RefundState:
         """See the port."""
         answer = await self._link.ask("GET", f"{REFUNDS}/{number}")
         if not isinstance(answer, Asked):

@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
 
 from redrush.errors import ConfigError
 from redrush.ports.provider import Forged, Probe, Stale
+from redrush.providers.rsa import fits, private_key_of, sign
 
 AGE_MAX_S: Final = 300
 SCHEME: Final = "WECHATPAY2-SHA256-RSA2048"
@@ -42,7 +40,7 @@ class Merchant(msgspec.Struct, frozen=True):
 
     def sign(self, text: str) -> str:
         """Return the signature of a text, in base64."""
-        return base64.b64encode(self.key.sign(text.encode(), padding.PKCS1v15(), SHA256())).decode("ascii")
+        return sign(self.key, text.encode())
 
     def authorization(self, method: str, target: str, timestamp_s: int, nonce: str, body: bytes) -> str:
         """Return the header of a request; `target` is path and query."""
@@ -85,10 +83,7 @@ class KeyRing:
         key = self._keys.get(serial)
         if key is None:
             return Forged(f"it is signed with the key {serial[:64]!r}, which is not known here")
-        try:
-            signed = f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
-            key.verify(base64.b64decode(signature, validate=True), signed, padding.PKCS1v15(), SHA256())
-        except (InvalidSignature, binascii.Error, ValueError):
+        if not fits(key, signature, f"{timestamp}\n{nonce}\n".encode() + body + b"\n"):
             return Forged(f"the key {serial[:64]} has not signed it")
         if abs(now_s - int(timestamp)) > AGE_MAX_S:
             return Stale(f"its timestamp is {now_s - int(timestamp)} s away from our clock")
@@ -104,26 +99,7 @@ class KeyRing:
 
 def merchant_of(mchid: str, serial: str, key_pem: str, api_key: str) -> Merchant:
     """Return who we are. ConfigError for what is no key."""
-    try:
-        key = load_pem_private_key(key_pem.encode(), None)
-    except (ValueError, TypeError):
-        raise ConfigError("the merchant's key is no private key in PEM without a password") from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigError("the merchant's key is no RSA key")
+    key = private_key_of(key_pem, "the merchant's key")
     if len(api_key.encode()) != API_KEY_BYTES:
         raise ConfigError(f"the APIv3 key has {API_KEY_BYTES} signs")
     return Merchant(mchid, serial, key, api_key.encode())
-
-
-def public_key_of(pem: str) -> rsa.RSAPublicKey:
-    """Return the key of a public key or a certificate in PEM. ConfigError for anything else."""
-    try:
-        if "CERTIFICATE" in pem:
-            key = load_pem_x509_certificate(pem.encode()).public_key()
-        else:
-            key = load_pem_public_key(pem.encode())  # type: ignore[assignment] # the narrower of both is checked below
-    except ValueError:
-        raise ConfigError("a key of WeChat Pay is no public key and no certificate in PEM") from None
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise ConfigError("a key of WeChat Pay is no RSA key")
-    return key

@@ -153,6 +153,8 @@ def _ended(bill: KeptBill, state: BillState, why: str, now_us: int) -> Change:
 
 
 def _absent(bill: KeptBill, terms: Terms, now_us: int) -> Change:
+    if terms.opens_late and bill.state in (BillState.OPEN, BillState.CLOSING) and (bill.expires_us or 0) > now_us:
+        return _to(bill, bill.state, terms, now_us)  # nobody has begun to pay, and until then somebody may
     silent_until_us = (bill.asked_us or 0) + int(terms.longest_silence_s * SECOND_US)
     if now_us < silent_until_us:
         return _change(bill, bill.state, now_us, silent_until_us, looks=bill.looks + 1)

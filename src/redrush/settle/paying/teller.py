@@ -275,8 +275,14 @@ class Teller:
                 return pay_in.close(bill.number)
             return pay_in.find(bill.number)
         if bill.kind == "refund" and pay_in is not None:
-            return pay_in.find_refund(bill.number)
+            return self._find_refund(pay_in, bill)
         return _cannot(bill)
+
+    async def _find_refund(self, pay_in: PayIn, bill: KeptBill) -> Answer:
+        paid = await self._in_thread(self._book.find, "payin", bill.of)
+        if paid is None:
+            return Unknown(f"there is no pay-in {bill.of}")
+        return await pay_in.find_refund(bill.number, paid.number)
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
