@@ -11,12 +11,17 @@ from redrush.http.fetch import Fetcher
 from redrush.http.small_server import SmallServer
 from redrush.http.sockets import Reserved
 from redrush.ports.provider import DailyBills, PayIn, PayOut
+from redrush.providers.alipay.adapters import AlipayPayIn, AlipayPayOut
+from redrush.providers.alipay.keys import App
+from redrush.providers.alipay.keys import KeyRing as KeyRingOfAlipay
+from redrush.providers.alipay.link import AlipayLink
 from redrush.providers.sandbox.bank import Bank, BankTerms
 from redrush.providers.sandbox.direct import DirectBills, DirectPayIn, DirectPayOut
 from redrush.providers.sandbox.remote import SECRET, SandboxBills, SandboxLink, SandboxPayIn, SandboxPayOut
 from redrush.providers.wechat.adapters import WeChatPayIn, WeChatPayOut
 from redrush.providers.wechat.keys import KeyRing, Merchant
 from redrush.providers.wechat.link import WeChatLink
+from redrush.sandbox.alipay import AlipaySandbox
 from redrush.sandbox.server import Sandbox
 from redrush.sandbox.wechat import SERIAL, WeChatSandbox
 
@@ -35,6 +40,11 @@ class Clock:
         return self.us
 
 
+async def nobody(_number: str) -> object:
+    """Nobody does that here."""
+    return None
+
+
 class World(msgspec.Struct):
     """A provider, and what goes on at its other end."""
 
@@ -46,6 +56,8 @@ class World(msgspec.Struct):
     """Somebody pays the order of this number."""
     confirm: Callable[[str], Awaitable[object]]
     """The receiver of this number confirms."""
+    begin: Callable[[str], Awaitable[object]] = nobody
+    """Somebody begins to pay the order of this number: where orders open late, it is there from now on."""
     tells_fees: bool = True
     """Whether a query says what was kept for the work."""
 
@@ -135,6 +147,48 @@ async def wechat(terms: BankTerms) -> AsyncIterator[World]:
         bank.close()
 
 
-ADAPTERS: dict[str, Opens] = {"direct": direct, "sandbox": over_http, "wechat": wechat}
+APP_KEY, ALIPAY_KEY = (rsa.generate_private_key(65_537, 2_048) for _ in range(2))
+APPID, SELLER = "2021000000000001", "2088000000000001"
+APP = App(APPID, SELLER, APP_KEY)
+
+
+def alipay_link(url: str, clock: Clock, **more: Any) -> AlipayLink:
+    """Return the link of an app to a gateway that has the keys above."""
+    return AlipayLink(APP, KeyRingOfAlipay({"": ALIPAY_KEY.public_key()}), clock, url=url, **more)
+
+
+def alipay_sandbox(bank: Bank, clock: Clock) -> AlipaySandbox:
+    """Return Alipay's gateway over the bank, with the keys above."""
+    return AlipaySandbox(bank, clock, appid=APPID, seller=SELLER, app=APP_KEY.public_key(), alipay=ALIPAY_KEY)
+
+
+@asynccontextmanager
+async def alipay(terms: BankTerms) -> AsyncIterator[World]:
+    """Alipay's adapter, against its gateway over the sandbox's bank."""
+    clock = Clock()
+    bank = Bank(terms=terms)
+    sandbox = alipay_sandbox(bank, clock)
+    server = SmallServer(sandbox.handle)
+    link = alipay_link(f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}/gateway.do", clock)
+
+    async def begin(number: str) -> object:
+        sandbox.scan(number)
+        return None
+
+    async def pay(number: str) -> object:
+        sandbox.scan(number)
+        return bank.pay(number, clock())
+
+    try:
+        yield World(AlipayPayIn(link), AlipayPayOut(link), None, clock, pay, nobody, begin, tells_fees=False)
+    finally:
+        link.close()
+        await server.stop()
+        bank.close()
+
+
+ADAPTERS: dict[str, Opens] = {"direct": direct, "sandbox": over_http, "wechat": wechat, "alipay": alipay}
+CONFIRMING = ("direct", "sandbox", "wechat")
+"""Those whose receivers may have to confirm."""
 WITH_BILLS = ("direct", "sandbox")
 """Those whose daily bill can be fetched."""
