@@ -10,7 +10,7 @@ import pytest
 
 from redrush.core.rush.campaign import Slots
 from redrush.ports.log_rows import record_of, row_of
-from redrush.ports.noted_pots import GRANTED_SLOTS_MAX, NotedPot, NotedStore
+from redrush.ports.noted_pots import GRANTED_MAX, NotedPot, NotedStore
 from redrush.ports.pot_terms import NOTE_BYTES_MAX
 from redrush.ports.store import (
     Claimed,
@@ -87,6 +87,31 @@ async def test_who_has_any_of_a_pot_is_told_whoever_asked(store: NotedStore) -> 
 
 
 @with_store
+async def test_a_pot_that_others_opened_is_known_while_it_is_watched(store: NotedStore) -> None:
+    await store.open([NotedTerms("p1", Slots(0, 3), note=NOTE)])
+    known = store.watch("p1")
+    await store.claim([*claims_of("p1", ["ann"]), *claims_of("p1", ["bob"])], AT_US)
+    assert dict(known) == {"ann": Claimed(0, AT_US, True), "bob": Claimed(1, AT_US, True)}
+    store.forget("p1")
+    (again,) = await store.claim(claims_of("p1", ["ann"]), AT_US + 1)
+    assert again == Claimed(0, AT_US, True), "whoever knows it, the grant is there"
+
+
+@with_store
+async def test_all_winners_of_a_pot_of_any_size_are_told_up_to_a_bound(store: NotedStore) -> None:
+    await store.open([PotTerms("p1", Slots(0, GRANTED_MAX + 1))])
+    users = [f"u{number}" for number in range(GRANTED_MAX + 1)]
+    await store.claim(claims_of("p1", users[:-1]), AT_US)
+    assert (await store.granted("p1")).keys() == set(users[:-1])
+    await store.claim(claims_of("p1", users[-1:]), AT_US)
+    if store.knows_all:
+        assert len(await store.granted("p1")) == GRANTED_MAX + 1
+    else:
+        with pytest.raises(ValueError, match="grants"):
+            await store.granted("p1")
+
+
+@with_store
 async def test_a_note_has_an_end(store: NotedStore) -> None:
     with pytest.raises(ValueError, match="note"):
         await store.open([NotedTerms("p1", Slots(0, 3), note="x" * (NOTE_BYTES_MAX + 1))])
@@ -109,11 +134,7 @@ def test_a_set_that_is_made_anew_from_its_journal_has_its_notes(tmp_path: Path) 
     async def run() -> None:
         address = (await shared_valkey_server()).address
         async with opened_by(FACTORIES[-1], tmp_path) as store:
-            await store.open(
-                [NotedTerms("p1", Slots(0, 3), note=NOTE), PotTerms("p2", Slots(0, GRANTED_SLOTS_MAX + 1))]
-            )
-            with pytest.raises(ValueError, match="slots"):
-                await store.granted("p2")
+            await store.open([NotedTerms("p1", Slots(0, 3), note=NOTE)])
             journal = await store.log(0, 10)
         rebuild = await SetRebuild.begin(address, "conformance", f"{tmp_path.name.replace('_', '-')}-anew")
         await rebuild.enter(journal)

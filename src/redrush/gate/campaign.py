@@ -25,10 +25,10 @@ from redrush.gate.group.asked import Asked
 from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.group.sharing import ClosedGrantWriter, SharedRound, Sharing
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.lanes import Lane
 from redrush.gate.page_view import page_document
 from redrush.gate.rush.draw import Draw
 from redrush.gate.rush.granted import GrantedAnswers
+from redrush.gate.rush.group import PacketHome
 from redrush.gate.rush.held import Held
 from redrush.gate.rush.line import Entering, Joining, WaitingRoom, entering
 from redrush.gate.rush.packets import Packets
@@ -100,7 +100,7 @@ class ServedCampaign:
         self.offers: dict[bytes, Offer] = {}
         """What it has for participants, by what follows `/v1`, or `/v1/campaigns/{campaign}`, in the path."""
         self.page = page_document(self._page)
-        self.sharing = Sharing(floor.queries, floor.now_us, lambda: self.group)
+        self.sharing = Sharing(floor.queries, floor.now_us, event.seed, lambda: self.group)
         """What winners of rounds do who open and share what they won."""
         self._claim_tickets: dict[str, TicketCheck] = {}
         """Whose tickets are good for claims, by the name of the round."""
@@ -144,11 +144,11 @@ class ServedCampaign:
         for suffix, route_for in ((b"/open", self.sharing.open), (b"/share", self.sharing.share)):
             self.offers[b"/grants/{}" + suffix] = self._ticketed_below(b"POST", route_for)
 
-    def add_group(self, parts: GroupParts, lanes: Sequence[Lane]) -> None:
-        """Have packets between people; `lanes` lead to the sets that they are at home in."""
+    def add_group(self, parts: GroupParts, homes: Sequence[PacketHome]) -> None:
+        """Have packets between people; `homes` are the sets that they are at home in."""
         event = self.event
         assert event.group is not None
-        stage = GroupStage(event.campaign, event.group, event.receipts, lanes, self._floor.now_us)
+        stage = GroupStage(event.campaign, event.group, event.receipts, homes, self._floor.now_us)
         group = self.group = ServedGroup(stage, parts)
         for method, suffix, route in group.routes.exact():
             self._offer_also(suffix, self._ticketed_reading(method, route))

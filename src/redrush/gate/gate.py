@@ -21,6 +21,7 @@ from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
 from redrush.gate.lanes import Lane, SetPot
 from redrush.gate.manners import Gauge, Home, Manners, shared_manners
 from redrush.gate.pots import warm_up
+from redrush.gate.rush.group import PacketHome
 from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.rush.sale import Sale
@@ -124,7 +125,7 @@ class Gate:
             served.add_round(self._parts(round_, homes_of))
         if event.group is not None and (parts := event.group_parts) is not None:
             self._lead_to(parts.homes)
-            served.add_group(parts, [self.lanes[one.set] for one in parts.homes])
+            served.add_group(parts, [PacketHome(self.lanes[one.set], one.store) for one in parts.homes])
         return served
 
     def _parts(self, round_: Round, homes_of: Mapping[str, Sequence[Home]]) -> list[Knowledge]:
@@ -324,6 +325,9 @@ class Gate:
         """Look after the lanes, and renew what is prebuilt. Every second."""
         for lane in self.lanes.values():
             lane.check()
+        for served in self.campaigns.values():
+            if served.group is not None:
+                served.group.packets.renew()
         for rush in tuple(self.awake):
             rush.tick()
 

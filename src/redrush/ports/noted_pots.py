@@ -13,8 +13,8 @@ import msgspec
 
 from redrush.ports.store import Claimed, PotState, Store
 
-GRANTED_SLOTS_MAX: Final = 128
-"""Slots of a pot at its opening, so that a store which is shared tells who has any of it."""
+GRANTED_MAX: Final = 10_000
+"""Grants of a pot, so that a store which is shared tells who has any of it."""
 
 
 class NotedPot(msgspec.Struct, frozen=True):
@@ -31,7 +31,15 @@ class NotedStore(Store, Protocol):
         """Return what each of these pots was opened with and how much of it is left; None: it was never opened."""
 
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
-        """Return everybody who has a durable grant of the pot, those to requests that have a name left out.
+        """Return everybody who has a durable grant of the pot, those to requests that have a name left out. In a pot
+        that is watched they are known from then on.
 
-        Raises KeyError for a pot that was never opened, ValueError for one that was opened with more than
-        GRANTED_SLOTS_MAX slots, where the store is shared."""
+        Raises KeyError for a pot that was never opened, ValueError for one with more than GRANTED_MAX grants, where the
+        store is shared."""
+
+    def watch(self, pot: str) -> Mapping[str, Claimed]:
+        """Return what `known` does, live, also of a pot that others have opened; in a shared store it is remembered
+        until `forget`."""
+
+    def forget(self, pot: str) -> None:
+        """Nobody in this process wants to know more of the pot."""

@@ -87,6 +87,12 @@ class MemoryStore:
         self._check_open()
         return self._pots.state(pot)
 
+    def watch(self, pot: str) -> Mapping[str, Claimed]:
+        return self._pots.known(pot)
+
+    def forget(self, pot: str) -> None:
+        """See the port: what is known here is what there is."""
+
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         self._check_open()
         return self._pots.noted(pots)

@@ -36,6 +36,7 @@ from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAU
 from redrush.errors import RedrushError
 from redrush.gate.asking import asking_rules
 from redrush.gate.gate import Gate
+from redrush.gate.group.parts import NotedHome
 from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.reader import Limits
@@ -127,7 +128,7 @@ class EmbeddedEvent:
             self._group = EmbeddedGroup(
                 self.data_dir,
                 self.sealed.campaign.id,
-                Home(EMBEDDED_SET, self._store, NO_SLOTS),
+                NotedHome(EMBEDDED_SET, self._store, NO_SLOTS),
                 self._records,
                 self._paying.payments,
                 self._clock.now_us,

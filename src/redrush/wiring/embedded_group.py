@@ -11,8 +11,7 @@ from redrush.core.rush.group import BALANCE, packet_of
 from redrush.core.rush.holding import PotTables
 from redrush.errors import RedrushError
 from redrush.gate.gate import Gate
-from redrush.gate.group.parts import GroupParts, ServedGroup, Won
-from redrush.gate.manners import Home
+from redrush.gate.group.parts import Desk, GroupParts, NotedHome, ServedGroup, Won
 from redrush.ports.records import Records
 from redrush.ports.store import Store
 from redrush.providers.followers import followers_at
@@ -31,7 +30,7 @@ class EmbeddedGroup:
         self,
         data_dir: DataDir,
         campaign: str,
-        home: Home,
+        home: NotedHome,
         records: Records,
         payments: Payments,
         now_us: Callable[[], int],
@@ -55,10 +54,8 @@ class EmbeddedGroup:
         self._expiry = Expiry(self._book, giving_back, now_us, paused=paused, on_fault=on_fault)
         self._expiring: asyncio.Task[None] | None = None
         self.parts = GroupParts(
-            book=self._book,
-            cashier=self._payments,
             homes=(home,),
-            give_back=giving_back.end,
+            desk=Desk(self._book, self._payments, giving_back.end),
             won=self._won,
             followers=self._followers,
             failed=on_fault,
@@ -82,9 +79,9 @@ class EmbeddedGroup:
     def start(self, gate: Gate, run: Callable[[str, Any], asyncio.Task[None]]) -> None:
         """Take up what was under way, and end packets at their deadlines; `run` has it done beside everything else."""
         self._group = gate.campaigns[self._campaign].group
-        if self._group is not None:
+        if self._group is not None and (counter := self._group.counter) is not None:
             self._group.start()
-            pay = self._group.counter.terms.pay
+            pay = counter.terms.pay
             if pay != BALANCE and not self._payments.can_take(pay):
                 self._on_fault(
                     RedrushError(f'packets cannot be paid: the payments file (--payments) has no provider "{pay}"')
@@ -98,7 +95,7 @@ class EmbeddedGroup:
     async def stop(self) -> None:
         """End what was begun."""
         self._expiry.stop()
-        if self._group is not None:
+        if self._group is not None and self._group.counter is not None:
             await self._group.counter.drained()
         if self._expiring is not None:
             await asyncio.wait([self._expiring])

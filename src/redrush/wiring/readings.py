@@ -58,8 +58,10 @@ def _packet_figures(gate: Gate) -> Iterator[Value]:
     groups = [served.group for served in gate.campaigns.values() if served.group is not None]
     if not groups:
         return
-    yield figures.PACKETS(sum(group.counter.created for group in groups), "created")
-    yield figures.PACKETS(sum(group.counter.paid for group in groups), "paid")
+    counters = [group.counter for group in groups if group.counter is not None]
+    if counters:
+        yield figures.PACKETS(sum(counter.created for counter in counters), "created")
+        yield figures.PACKETS(sum(counter.paid for counter in counters), "paid")
     for outcome in ("granted", "repeat", "empty", "closed", "not_eligible"):
         yield figures.PACKET_GRABS(sum(getattr(group.packets.counts, outcome) for group in groups), outcome)
     yield figures.PACKET_GRABS(sum(group.packets.wrong_words for group in groups), "wrong_word")

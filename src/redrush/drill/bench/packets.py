@@ -23,7 +23,7 @@ from redrush.core.rush.campaign import Kind, Slots
 from redrush.core.rush.group import Packet
 from redrush.drill.bench.figures import Better, Figure, Unit
 from redrush.drill.bench.measuring import Measured, Measurement, Setup
-from redrush.gate.group.parts import ServedGroup
+from redrush.gate.group.counter import Counter
 from redrush.ports.packets import Booked, Stage
 from redrush.ports.store import Claim, PotTerms, Store
 from redrush.processes.failure import ProcessFailed
@@ -70,7 +70,7 @@ _T = TypeVar("_T")
 
 
 @asynccontextmanager
-async def _served(directory: Path) -> AsyncIterator[tuple[Embedded, ServedGroup]]:
+async def _served(directory: Path) -> AsyncIterator[tuple[Embedded, Counter]]:
     """Serve a campaign whose senders have each won ten thousand."""
     directory.mkdir(parents=True)
     file = directory / "bench.toml"
@@ -85,7 +85,8 @@ async def _served(directory: Path) -> AsyncIterator[tuple[Embedded, ServedGroup]
         await embedded.event.recorder.caught_up()
         group = embedded.gate.campaigns["bench"].group
         assert group is not None
-        yield embedded, group
+        assert group.counter is not None
+        yield embedded, group.counter
     finally:
         await embedded.stop()
 
@@ -101,15 +102,15 @@ def packet(number: int, **fields: Any) -> Packet:
 
 async def created_per_s(directory: Path, count: int) -> float:
     """Return how many packets a second are created, paid from balances, split and opened."""
-    async with _served(directory) as (_, group):
+    async with _served(directory) as (_, counter):
         begun_s = time.perf_counter()
         for first in range(0, count, AT_ONCE):
             wanted = range(first, min(count, first + AT_ONCE))
-            await asyncio.gather(*(group.counter.create(packet(number)) for number in wanted))
-        while group.counter.paid < count:
+            await asyncio.gather(*(counter.create(packet(number)) for number in wanted))
+        while counter.paid < count:
             await asyncio.sleep(0.001)
             if time.perf_counter() - begun_s > 600:
-                raise ProcessFailed(f"{group.counter.paid} of {count} packets were paid")
+                raise ProcessFailed(f"{counter.paid} of {count} packets were paid")
         return count / (time.perf_counter() - begun_s)
 
 
@@ -138,8 +139,8 @@ def _resident_bytes() -> int:
 
 async def delay_ms(directory: Path, count: int) -> tuple[float, float]:
     """Return the p99 of claims, in milliseconds, before an expiry of so many packets, and while it goes on."""
-    async with _served(directory) as (embedded, group):
-        book, store = group.counter.book, embedded.gate.lanes["embedded"].store
+    async with _served(directory) as (embedded, counter):
+        book, store = counter.book, embedded.gate.lanes["embedded"].store
         shares = (100 // SHARES,) * SHARES
         for first in range(0, count, WRITTEN_AT_ONCE):
             made = [
@@ -150,7 +151,7 @@ async def delay_ms(directory: Path, count: int) -> tuple[float, float]:
             await store.open([PotTerms(one.pot, Slots(0, one.count)) for one in made])
         users = itertools.count()
         calm = await _p99_ms(store, users, asyncio.sleep(CALM_S))
-        giving = GivingBack("bench", book, group.counter.cashier, lambda _packet: store)
+        giving = GivingBack("bench", book, counter.cashier, lambda _packet: store)
         expiry = Expiry(book, giving, lambda: 2**51)
         busy = await _p99_ms(store, users, _all_ended(expiry))
         return calm, busy

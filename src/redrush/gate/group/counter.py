@@ -12,7 +12,6 @@ All of it is off the path of claims: the book is read and written in threads of 
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import tzinfo
@@ -22,19 +21,18 @@ from typing import Final, TypeVar
 import msgspec
 
 from redrush.core.money.ledger import SPONSOR
-from redrush.core.money.small_split import split_small
 from redrush.core.nobody import ignore
-from redrush.core.rush.campaign import Campaign, Slots
+from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.group import BALANCE, GroupTerms, Packet
 from redrush.core.rush.zones import day_begins_us, parse_zone
 from redrush.dependency import Unanswered
 from redrush.errors import RedrushError
+from redrush.gate.group.splitting import split_packet
 from redrush.gate.group.together import Together
-from redrush.gate.lanes import Lane
+from redrush.gate.rush.group import PacketHome
 from redrush.ports.bill_book import BillState, Entered, KeptBill
 from redrush.ports.cashier import Cashier, Spending
 from redrush.ports.packets import Booked, BookFailed, PacketBook, Stage
-from redrush.ports.store import PotTerms
 
 AT_ONCE_MAX: Final = 512
 """Packets in one batch: bounds how long claims wait behind the opening of their pots."""
@@ -53,8 +51,6 @@ PAYING_MAX_US: Final = 900_000_000
 
 PAID: Final = (BillState.DONE, BillState.PAID_LATE)
 """Bills that were paid."""
-
-SEED_BYTES: Final = 32
 
 _T = TypeVar("_T")
 
@@ -87,19 +83,19 @@ class Counter:
         terms: GroupTerms,
         book: PacketBook,
         cashier: Cashier,
-        lane_of: Callable[[str], Lane],
+        home_of: Callable[[str], PacketHome],
         now_us: Callable[[], int],
         *,
         failed: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`lane_of` leads to the set that a packet, by its id, is at home in; `failed` hears of what is tried again."""
+        """`home_of` returns the set that a packet, by its id, is at home in; `failed` hears of what is tried again."""
+        self.home_of = home_of
         self.terms = terms
         self.book = book
         self.cashier = cashier
         self._campaign = campaign.id
         self._currency = campaign.currency
         self._zone: tzinfo = parse_zone(campaign.timezone)
-        self._lane_of = lane_of
         self._now_us = now_us
         self._failed = failed
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="redrush-packets")
@@ -308,30 +304,18 @@ class Counter:
 
     def _keep(self, paid: Sequence[Packet], short: Sequence[str], now_us: int) -> list[Packet]:
         """Split those that are paid, unless they were before, and write it all down. Blocks."""
-        split = [packet if packet.amounts else self._split(packet, now_us) for packet in paid]
+        split = [packet if packet.amounts else split_packet(packet, self.terms, now_us) for packet in paid]
         if split:
             self.book.keep([Booked(packet, Stage.PAYING) for packet in split])
         if short:
             self.book.turn(short, Stage.UNPAID)
         return split
 
-    def _split(self, packet: Packet, now_us: int) -> Packet:
-        amounts = split_small(
-            packet.kind,
-            packet.total_minor,
-            packet.count,
-            secrets.token_bytes(SEED_BYTES),
-            share_minor_max=max(self.terms.share_minor_max, -(-packet.total_minor // packet.count)),
-        )
-        closes_us = now_us + (packet.lasts_us or self.terms.expires_us)
-        return msgspec.structs.replace(packet, amounts=tuple(amounts), paid_us=now_us, closes_us=closes_us)
-
     async def _open(self, split: Sequence[Packet]) -> None:
-        by_lane: dict[Lane, list[Packet]] = {}
+        by_home: dict[PacketHome, list[Packet]] = {}
         for packet in split:
-            by_lane.setdefault(self._lane_of(packet.id), []).append(packet)
-        for lane, packets in by_lane.items():
-            await lane.store.open([PotTerms(packet.pot, Slots(0, packet.count)) for packet in packets])
+            by_home.setdefault(self.home_of(packet.id), []).append(packet)
+        await asyncio.gather(*(home.store.open(list(map(home.terms, packets))) for home, packets in by_home.items()))
         if split:
             self.paid += len(split)
             await self.write(self.book.turn, [packet.id for packet in split], Stage.OPEN)

@@ -3,17 +3,18 @@
 The answer to a grab says that there is a packet, and not what is in it. It is *opened* with its id, as often as one
 likes: nothing is remembered of that, so there is nothing to be lost. It is *shared* once: a group packet of the
 sponsor's, whose creation has the grant's id in its name, so every repeat finds the same one. Opening needs the set of
-the grant and nothing else; sharing needs the book of packets too.
+the grant and nothing else. Sharing needs the set of the packet; in the embedded form, where that is the same one, it is
+written into the book of packets too.
 """
 
-import secrets
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from redrush.core.rush.campaign import Campaign, Kind, grant_id_prefix
-from redrush.core.rush.group import ID_SIGNS, Packet
+from redrush.core.rush.group import Packet
 from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.rush.packet_note import shared_packet_id
 from redrush.core.rush.share import SHARE_PREFIX
 from redrush.dependency import Unanswered
 from redrush.gate.grants import GrantWriter
@@ -24,7 +25,6 @@ from redrush.gate.queries import LateAnswers, Queries, refused
 from redrush.gate.rush.rush import Rush
 from redrush.http import answers
 from redrush.http.route import Route, Waiter
-from redrush.ports.packets import Booked
 from redrush.ports.store import Claimed
 
 
@@ -60,8 +60,12 @@ Run = Callable[[SharedRound, str, int], Coroutine[Any, Any, bytes]]
 class Sharing:
     """The routes of `/v1/grants/{grant}/open` and `…/share`. Not thread-safe: it lives on the event loop."""
 
-    def __init__(self, queries: Queries, now_us: Callable[[], int], group: Callable[[], ServedGroup | None]) -> None:
-        """`group` returns what serves packets between people; None: nothing can be shared here."""
+    def __init__(
+        self, queries: Queries, now_us: Callable[[], int], seed: bytes, group: Callable[[], ServedGroup | None]
+    ) -> None:
+        """`seed` is the campaign's; `group` returns what serves packets between people; None: nothing can be shared
+        here."""
+        self._seed = seed
         self.rounds: list[SharedRound] = []
         self._queries = queries
         self._now_us = now_us
@@ -112,7 +116,7 @@ class Sharing:
         if group is None or terms is None:
             return answers.NOT_FOUND
         packet = Packet(
-            id=secrets.token_hex(ID_SIGNS // 2),
+            id=shared_packet_id(self._seed, f"{shared.prefix}{slot}"),
             sender=user,
             kind=Kind.EQUAL if terms.equal else Kind.LUCKY,
             total_minor=terms.total_minor,
@@ -123,9 +127,6 @@ class Sharing:
             sponsored=True,
             lasts_us=terms.expires_us,
         )
-        booked = await group.counter.create(packet)
-        if isinstance(booked, Booked):
-            paid = await group.counter.pay(booked.packet)
-            if isinstance(paid, Packet):
-                return await group.routes.told(user, paid)
-        return answers.QUERIES_BUSY
+        opened = await group.share(packet)
+        told = None if opened is None else await group.routes.told(user, opened.id)
+        return answers.QUERIES_BUSY if told is None else told

@@ -1,14 +1,22 @@
 """Group packets as they are grabbed: each is a pot of its own, small, and gone from memory when nobody asks.
 
-A packet sleeps until somebody asks for it: then its terms come from the book, and its pot from the store, and it is
-*live*: one object and one pot of a lane. The last that woke stay live, up to LIVE_MAX. From then on a grab is a claim
-like any other: losers are answered from memory, whoever may win is parked in the lane of the packet's set, and
-a batch holds claims on as many packets as asked.
+A packet sleeps until somebody asks for it: then it is found, in the book of this process or by the note of its pot in
+a set that gates share, and it is *live*: one object and one pot of a lane. The last that woke stay live, up to
+LIVE_MAX. From then on a grab is a claim like any other: losers are answered from memory, whoever may win is parked in
+the lane of the packet's set, and a batch holds claims on as many packets as asked.
+
+Where gates share a set, this one does not know who has won at others. While a packet is open that costs nothing:
+whoever is not known asks the set. Once it is over the set is *looked* at for all of its winners, once: when nothing is
+left in the pot nothing changes any more, and everybody is answered from memory. Between the deadline and the taking of
+the rest, a second, it is looked at again every LOOKED_US.
 """
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
@@ -17,30 +25,63 @@ from redrush.core.rush.campaign import Campaign, Slots, grant_id
 from redrush.core.rush.group import For, Packet, is_word, packet_of
 from redrush.core.rush.instants import http_date, rfc3339
 from redrush.core.rush.outcomes import Outcome
+from redrush.core.rush.packet_note import note_of
 from redrush.gate.group.guesses import RETRY_S, Guesses
 from redrush.gate.lanes import Lane, Parked, SetPot
+from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.audience import Followers
-from redrush.ports.packets import Booked
-from redrush.ports.store import Claimed, ClaimResult, PotTerms
+from redrush.ports.noted_pots import NotedStore
+from redrush.ports.store import Claimed, ClaimResult, History, NotedTerms, PotState, PotTerms, StoreUnavailable
 
 LIVE_MAX: Final = 65_536
 """Packets that are live at a gate; beyond it those that woke longest ago sleep again."""
+
+LATE_MAX: Final = 4_096
+"""Grabs at once that found nothing left, and wait to hear why."""
+
+LOOKED_US: Final = 200_000
+"""How old what is known of winners at other gates may be."""
+
+
+class PacketHome(msgspec.Struct, frozen=True):
+    """A set that packets are at home in: the lane to it, and its store, which is asked by the names of pots."""
+
+    lane: Lane
+    store: NotedStore
+
+    def terms(self, packet: Packet) -> PotTerms:
+        """Return what a packet that was split is opened with: where gates share the set, they find it by its note."""
+        slots = Slots(0, packet.count)
+        if self.store.knows_all:
+            return PotTerms(packet.pot, slots)
+        return NotedTerms(packet.pot, slots, note=note_of(packet))
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A packet that is paid, and how much of it is left."""
+
+    packet: Packet
+    state: PotState
 
 
 class LivePacket:
     """A packet that is paid, as its gate knows it: the desk of its pot."""
 
-    __slots__ = ("_group", "counts", "ended", "packet", "pot", "sold_out")
+    __slots__ = ("_group", "counts", "ended", "home", "looked_us", "looking", "packet", "pot", "sold_out")
 
-    def __init__(self, group: "GroupPackets", packet: Packet, lane: Lane, *, complete: bool) -> None:
+    def __init__(self, group: "GroupPackets", packet: Packet, home: PacketHome, *, complete: bool) -> None:
         self._group = group
+        self.home = home
+        self.looked_us = 0
+        """When it was looked who has won at any gate."""
+        self.looking: asyncio.Task[None] | None = None
         self.counts = group.counts
         """Those of all packets together."""
         self.packet = packet
-        self.pot = SetPot(PotTerms(packet.pot, Slots(0, packet.count)), lane, complete=complete)
+        self.pot = SetPot(PotTerms(packet.pot, Slots(0, packet.count)), home.lane, complete=complete)
         self.pot.desk = self
         self.sold_out = False
         """Whether every share is known to be granted."""
@@ -51,6 +92,10 @@ class LivePacket:
     def refills(self) -> int:
         """Nothing is ever given to a packet."""
         return 0
+
+    def over(self, now_us: int) -> bool:
+        """Whether nobody gets anything of it any more, as far as is known here."""
+        return self.sold_out or self.ended or now_us >= self.packet.closes_us
 
     def grants_at(self, now_us: int) -> int | None:
         """See `redrush.gate.lanes.Desk`. Whoever is parked came before the deadline."""
@@ -72,19 +117,29 @@ class LivePacket:
                 else:
                     counts.granted += 1
                 waiter.send(group.granted(self.packet, user, result))
-            else:
-                waiter.send(self._nothing_left(group))
+            elif self.pot.complete:
+                self.sold_out |= not (self.ended or group.now_us() >= self.packet.closes_us)
+                waiter.send(self.lost(group))
+            else:  # the sender may have ended it elsewhere
+                self.looked_us = 0
+                if (refusal := group.late.promise(waiter, self._lost(group))) is not None:
+                    waiter.send(refusal)
 
-    def _nothing_left(self, group: "GroupPackets") -> bytes:
+    async def _lost(self, group: "GroupPackets") -> bytes:
+        await group.look(self)
+        return self.lost(group)
+
+    def lost(self, group: "GroupPackets") -> bytes:
+        """Return what is said of it to whoever gets nothing: all winners are known here."""
         if self.ended or group.now_us() >= self.packet.closes_us:
             self.counts.closed += 1
             return group.said(Outcome.CLOSED)
-        self.sold_out = True
         self.counts.empty += 1
         return group.said(Outcome.EMPTY)
 
 
-Find = Callable[[str], Awaitable[Booked | None]]
+Find = Callable[[str], Awaitable[Found | None]]
+"""Finds a packet by its id; None: there is none such, or it is not paid. Raises BookFailed and what stores raise."""
 
 
 class GroupPackets:
@@ -94,23 +149,26 @@ class GroupPackets:
         self,
         campaign: Campaign,
         receipts: KeyRing,
-        lanes: Sequence[Lane],
+        homes: Sequence[PacketHome],
         find: Find,
         followers: Followers | None,
         now_us: Callable[[], int],
     ) -> None:
-        """`lanes`: to the sets that packets are at home in, in order; `find` reads the book."""
+        """`homes` are the sets that packets are at home in, in an order that never changes."""
         self.counts = RoundCounts()
         self.wrong_words = 0
         self.limited = 0
         self.now_us = now_us
         self.clock_in_doubt = False
         self.guesses = Guesses(lambda: now_us() / 1e6)
+        self.late = LateAnswers(LATE_MAX, lambda _fault: answers.SET_AWAY)
+        """Answers to grabs that found nothing left, until it is known why."""
         self.live: dict[str, LivePacket] = {}
         self._campaign = campaign
         self._currency = campaign.currency
         self._receipts = receipts
-        self._lanes = tuple(lanes)
+        self._homes = tuple(homes)
+        self._histories: dict[str, History] = {}
         self._find = find
         self._followers = followers
         self._said: dict[Outcome, bytes] = {}
@@ -120,39 +178,75 @@ class GroupPackets:
 
     # -- packets
 
-    def lane_of(self, packet: str) -> Lane:
-        """Return the lane to the set that a packet is at home in, the same at every gate and for ever."""
-        return self._lanes[zlib.crc32(packet.encode()) % len(self._lanes)]
+    def home_of(self, packet: str) -> PacketHome:
+        """Return the set that a packet is at home in, the same at every gate and for ever."""
+        return self._homes[zlib.crc32(packet.encode()) % len(self._homes)]
 
     async def wake(self, packet: str) -> LivePacket | None:
         """Return the packet, live; None if there is none such, or it is not paid. Raises BookFailed and what stores
         raise."""
-        found = self.live.get(packet)
-        if found is not None:
-            return found
-        booked = await self._find(packet)
-        if booked is None or not booked.packet.amounts:
-            return None
-        return await self._woken(booked.packet)
+        live = self.live.get(packet)
+        if live is None and (found := await self._find(packet)) is not None:
+            # Perhaps it was woken by somebody else meanwhile.
+            live = self.live.get(packet) or self._woken(found.packet, found.state)
+        return live
 
-    async def _woken(self, packet: Packet) -> LivePacket | None:
-        lane = self.lane_of(packet.id)
-        try:
-            state = await lane.store.state(packet.pot)
-        except KeyError:
-            return None
-        known = self.live.get(packet.id)
-        if known is not None:  # woken by somebody else meanwhile
-            return known
-        live = LivePacket(self, packet, lane, complete=lane.store.knows_all)
-        live.pot.known = lane.store.known(packet.pot)
+    def _woken(self, packet: Packet, state: PotState) -> LivePacket:
+        home = self.home_of(packet.id)
+        live = LivePacket(self, packet, home, complete=home.store.knows_all)
+        live.pot.known = home.store.watch(packet.pot)
         live.pot.open = live.pot.warm = True
-        live.sold_out = state.claimed_ever >= packet.count
-        live.ended = not state.left and not live.sold_out
+        self._saw(live, state)
         while len(self.live) >= LIVE_MAX:
-            del self.live[next(iter(self.live))]
+            self._let_sleep(next(iter(self.live)))
         self.live[packet.id] = live
         return live
+
+    def _saw(self, live: LivePacket, state: PotState) -> None:
+        live.sold_out = state.claimed_ever >= live.packet.count
+        live.ended = not state.left and not live.sold_out
+
+    def _let_sleep(self, packet: str) -> None:
+        live = self.live.pop(packet)
+        live.home.store.forget(live.packet.pot)
+
+    def renew(self) -> None:
+        """Know nothing more of the packets of a set that was made anew. Every second."""
+        for home in self._homes:
+            try:
+                history = home.store.history()
+            except StoreUnavailable:
+                continue
+            if self._histories.setdefault(home.lane.set, history) != history:
+                self._histories[home.lane.set] = history
+                for packet in [name for name, live in self.live.items() if live.home is home]:
+                    self._let_sleep(packet)
+
+    def is_known(self, live: LivePacket, *, winners: bool = False) -> bool:
+        """Whether a grab of the packet can be answered by what is known here; `winners`: and who has what of it."""
+        if live.pot.complete:
+            return True
+        now_us = self.now_us()
+        return not (winners or live.over(now_us)) or 0 <= now_us - live.looked_us < LOOKED_US
+
+    async def look(self, live: LivePacket) -> None:
+        """Learn who has which share, from the set; all who ask meanwhile wait for one answer. Raises what stores raise;
+        where the set does not have the packet any more it sleeps."""
+        if live.looking is None or live.looking.done():
+            live.looking = asyncio.create_task(self._look(live))
+        await asyncio.shield(live.looking)
+
+    async def _look(self, live: LivePacket) -> None:
+        pot, store, began_us = live.packet.pot, live.home.store, self.now_us()
+        (noted,) = await store.noted([pot])
+        if noted is None:
+            if self.live.get(live.packet.id) is live:
+                self._let_sleep(live.packet.id)
+            raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it")
+        await store.granted(pot)
+        self._saw(live, noted.state)
+        live.looked_us = began_us
+        live.pot.complete = not noted.state.left
 
     def ended(self, packet: str) -> None:
         """What was left of the packet went back: nobody gets anything of it any more."""
@@ -163,9 +257,10 @@ class GroupPackets:
     # -- grabs
 
     def grab(self, live: LivePacket, waiter: Waiter, user: str, word: str | None, *, may: bool = True) -> bytes | None:
-        """Answer a grab at once, or park it (None). The order of the checks is the order of certainty: what a user has
-        stays theirs; then time; then whether they `may`, as far as somebody else knows it, and by what the packet
-        says; then whether anything is left."""
+        """Answer a grab of a packet that `is_known` at once, or park it (None).
+
+        The order of the checks is the order of certainty: what a user has stays theirs; then time; then whether they
+        `may`, as far as somebody else knows it, and by what the packet says; then whether anything is left."""
         packet, pot = live.packet, live.pot
         known = pot.known.get(user)
         if known is not None:
@@ -177,28 +272,18 @@ class GroupPackets:
         if self.clock_in_doubt:
             return live.forbidden(now_us)
         if now_us >= packet.closes_us or live.ended:
-            return self._lost(live, waiter, user, now_us, Outcome.CLOSED)
+            return live.lost(self)
         if not may or (packet.named and user not in packet.named):
             self.counts.not_eligible += 1
             return self.said(Outcome.NOT_ELIGIBLE)
         if packet.word is not None and (refused := self._wrong(packet, waiter, user, word)) is not None:
             return refused
         if live.sold_out:
-            return self._lost(live, waiter, user, now_us, Outcome.EMPTY)
+            return live.lost(self)
         valve = pot.lane.valve
         if valve.shedding and (refusal := valve.refuses(user)) is not None:
             return refusal
         return pot.lane.park(waiter, user, pot, now_us)
-
-    def _lost(self, live: LivePacket, waiter: Waiter, user: str, now_us: int, outcome: Outcome) -> bytes | None:
-        """Say so where all winners are known here; else the set knows whether the user is one."""
-        if not live.pot.complete:
-            return live.pot.lane.park(waiter, user, live.pot, now_us)
-        if outcome is Outcome.EMPTY:
-            self.counts.empty += 1
-        else:
-            self.counts.closed += 1
-        return self.said(outcome)
 
     def _wrong(self, packet: Packet, waiter: Waiter, user: str, word: str | None) -> bytes | None:
         """Return why the word does not let the user in; None: it does."""

@@ -201,6 +201,12 @@ class SqliteStore:
         await self._writer.settled()
         return state
 
+    def watch(self, pot: str) -> Mapping[str, Claimed]:
+        return self._pots.known(pot)
+
+    def forget(self, pot: str) -> None:
+        """See the port: what is known here is what there is."""
+
     async def noted(self, pots: Sequence[str]) -> list[NotedPot | None]:
         self._writer.check()
         noted = self._pots.noted(pots)

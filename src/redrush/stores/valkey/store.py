@@ -29,7 +29,7 @@ from redrush.ports.chained_log import LogPage
 from redrush.ports.clock import TimeHeard
 from redrush.ports.log_rows import fingerprint, terms_text, users_text
 from redrush.ports.news import News, NewTerms
-from redrush.ports.noted_pots import GRANTED_SLOTS_MAX, NotedPot
+from redrush.ports.noted_pots import GRANTED_MAX, NotedPot
 from redrush.ports.pot_terms import check_terms, note_of, said_of
 from redrush.ports.store import (
     EARLY,
@@ -194,7 +194,8 @@ class ValkeyStore:
             await self._open(pots[start : start + OPENED_MAX])
 
     async def _open(self, pots: Sequence[PotTerms]) -> None:
-        keys = [self._remember(terms.pot).keys for terms in pots]
+        # What is opened with a note is for whoever asks for it: a million of them are nothing to be remembered.
+        keys = [self._keys.pot(terms.pot) if note_of(terms) else self._remember(terms.pot).keys for terms in pots]
         wanted: list[str | bytes | int] = []
         for terms, names in zip(pots, keys, strict=True):
             slots, hold_us = terms.slots, "" if terms.hold_us is None else terms.hold_us
@@ -234,7 +235,7 @@ class ValkeyStore:
         seq, log_end, runs, repeats, shut_us = reply
         self._saw(seq, log_end)
         nothing = EMPTY if shut_us is None else self._shut(pot, shut_us)
-        return results_of(users, at_us, runs, repeats, self._remember(pot).grants, nothing)
+        return results_of(users, at_us, runs, repeats, self._grants_of(pot), nothing)
 
     async def _claim_from_any(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
         named = [claim.request for claim in claims]
@@ -268,7 +269,7 @@ class ValkeyStore:
                 continue
             results.append(result)
             if type(result) is Claimed and not claim.request:
-                remember(self._remember(claim.pot).grants, claim.user, result)
+                remember(self._grants_of(claim.pot), claim.user, result)
         return results
 
     def _shut(self, pot: str, shut_us: int) -> Refusal:
@@ -410,12 +411,20 @@ class ValkeyStore:
         return noted
 
     async def granted(self, pot: str) -> Mapping[str, Claimed]:
-        (held, _) = await self._read(("HGETALL", self._keys.pot(pot).pot))
-        if not held:
-            raise _never_opened(pot)
-        if SMALL_STATE not in held:
-            raise ValueError(f"pot {pot!r} has more than {GRANTED_SLOTS_MAX} slots; only its log says who has them")
-        return {name.decode(): known_grant_of(value) for name, value in held.items() if is_plain(name)}
+        if (state := await self.state(pot)).claimed_ever > GRANTED_MAX:
+            raise ValueError(f"pot {pot!r} has {state.claimed_ever:,} grants; only its log says whose they are")
+        keys = self._keys.pot(pot)
+        in_small, in_big, _ = await self._read(("HGETALL", keys.pot), ("HGETALL", keys.grants))
+        held = in_small if SMALL_STATE in in_small else in_big
+        granted = {name.decode(): known_grant_of(value) for name, value in held.items() if is_plain(name)}
+        self._grants_of(pot).update(granted)
+        return granted
+
+    def watch(self, pot: str) -> Mapping[str, Claimed]:
+        return self._remember(pot).grants
+
+    def forget(self, pot: str) -> None:
+        self._pots.pop(pot, None)
 
     async def log(self, after: int, limit: int) -> list[LogRecord]:
         return (await self.log_page(after, limit)).records
@@ -543,6 +552,11 @@ class ValkeyStore:
         if remembered is None:
             remembered = self._pots[pot] = _Pot(self._keys.pot(pot))
         return remembered
+
+    def _grants_of(self, pot: str) -> dict[str, Claimed]:
+        """Return where grants of the pot are remembered; of one that nobody wants to know of, nowhere."""
+        remembered = self._pots.get(pot)
+        return {} if remembered is None else remembered.grants
 
     def _forget(self) -> None:
         """What was remembered may not be so in the set's new history. Mappings that `known` returned stay in use."""
