@@ -10,7 +10,9 @@ import pytest
 from redrush.core.rush.campaign import Kind
 from redrush.errors import ConfigError
 from redrush.ports.packets import Booked, Packet, PacketBook, Stage
+from redrush.records.postgres.packets import PostgresPacketBook
 from redrush.records.sqlite.packets import SqlitePacketBook
+from tests.conftest import Databases
 
 Opener = Callable[[], PacketBook]
 """Opens the same book each time: what an earlier one kept, the next one finds."""
@@ -21,7 +23,13 @@ def sqlite_book(request: pytest.FixtureRequest) -> Opener:
     return lambda: SqlitePacketBook.open_path(directory / "packets.db")
 
 
-ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {"sqlite": sqlite_book}
+def postgres_book(request: pytest.FixtureRequest) -> Opener:
+    databases: Databases = request.getfixturevalue("databases")
+    dsn = databases.fresh()
+    return lambda: PostgresPacketBook(dsn, "c")
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {"sqlite": sqlite_book, "postgres": postgres_book}
 
 
 @pytest.fixture(params=list(ADAPTERS.values()), ids=list(ADAPTERS))
@@ -50,6 +58,8 @@ def test_what_was_written_is_there_after_the_next_opening(opener: Opener) -> Non
     second = opener()
     assert second.find("p1") == packet
     assert second.find("p2") is None
+    assert second.find_each(["p2", "p1"]) == [None, packet]
+    assert second.find_each([]) == []
     second.close()
 
 
@@ -100,8 +110,9 @@ def test_what_was_given_counts_since_an_instant_what_was_split_to_be_paid(book: 
             booked("another's", Stage.OPEN, paid_us=12, sender="bob"),
         ]
     )
-    assert book.given_minor("ann", 10) == 300
-    assert book.given_minor("ann", 13) == 0
+    assert book.given_minor(["ann", "bob", "nobody"], 10) == {"ann": 300, "bob": 100, "nobody": 0}
+    assert book.given_minor(["ann"], 13) == {"ann": 0}
+    assert book.given_minor([], 0) == {}
 
 
 def test_packets_that_are_being_paid_come_in_order_of_their_ids(book: PacketBook) -> None:
@@ -121,6 +132,22 @@ def test_open_packets_are_due_at_their_deadline_the_earliest_first(book: PacketB
     assert [one.packet.id for one in book.due(30, 9)] == ["p10", "p20", "p30"]
     assert [one.packet.id for one in book.due(30, 1)] == ["p10"]
     assert book.due(9, 9) == []
+
+
+def test_books_of_two_campaigns_in_one_database_are_apart(request: pytest.FixtureRequest) -> None:
+    databases: Databases = request.getfixturevalue("databases")
+    dsn = databases.fresh()
+    one, other = PostgresPacketBook(dsn, "c"), PostgresPacketBook(dsn, "d")
+    one.add([booked("p1", Stage.OPEN, request="r", closes_us=1)])
+    assert other.add([booked("p2", Stage.PAYING, request="r")]) == [booked("p2", Stage.PAYING, request="r")]
+    assert (one.find("p2"), other.find("p1")) == (None, None)
+    assert (one.paying("", 9), other.due(9, 9)) == ([], [])
+    assert other.of_sender("ann", 9) == [booked("p2", Stage.PAYING, request="r")]
+    one.hear("s1", 7, [booked("p3", Stage.OPEN)])
+    one.hear("s1", 5, [booked("p3", Stage.OPEN)])
+    assert (one.heard("s1"), one.heard("s2")) == (7, 0)
+    one.close()
+    other.close()
 
 
 def test_a_file_of_something_else_is_no_book(tmp_path: Path) -> None:

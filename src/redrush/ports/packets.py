@@ -60,11 +60,14 @@ class PacketBook(Protocol):
     def find(self, packet: str) -> Booked | None:
         """Return the packet of that id."""
 
+    def find_each(self, packets: Sequence[str]) -> list[Booked | None]:
+        """Return the packets of these ids, in their order."""
+
     def of_sender(self, user: str, limit: int) -> list[Booked]:
         """Return up to so many packets of the sender, those that were created last first."""
 
-    def given_minor(self, user: str, since_us: int) -> int:
-        """Return what the packets of the sender come to that were split to be paid since then."""
+    def given_minor(self, users: Iterable[str], since_us: int) -> dict[str, int]:
+        """Return, for each of these senders, what their packets come to that were split to be paid since then."""
 
     def paying(self, after: str, limit: int) -> list[Booked]:
         """Return up to so many packets that are being paid and whose ids are above `after`, in order of their ids."""

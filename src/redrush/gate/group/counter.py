@@ -123,7 +123,7 @@ class Counter:
         return found
 
     async def _find_each(self, packets: Sequence[str]) -> Sequence[Booked | None]:
-        return await self._read(lambda: [self.book.find(packet) for packet in packets])
+        return await self._read(self.book.find_each, packets)
 
     async def of_sender(self, user: str, limit: int) -> list[Booked]:
         """Return the sender's last packets. Raises BookFailed."""
@@ -292,15 +292,13 @@ class Counter:
 
     def _look(self, packets: Sequence[Packet]) -> tuple[list[Booked], dict[str, int]]:
         """Return the packets as the book has them now, and what their senders gave today. Blocks."""
-        found = [
-            Booked(packet, Stage.PAYING) if packet.id in self._fresh else self.book.find(packet.id)
-            for packet in packets
-        ]
-        return [one for one in found if one is not None], self._given({packet.sender for packet in packets})
+        fresh = [Booked(packet, Stage.PAYING) for packet in packets if packet.id in self._fresh]
+        others = self.book.find_each([packet.id for packet in packets if packet.id not in self._fresh])
+        found = [*fresh, *(one for one in others if one is not None)]
+        return found, self._given({packet.sender for packet in packets})
 
-    def _given(self, senders: Sequence[str] | set[str]) -> dict[str, int]:
-        since_us = day_begins_us(self._now_us(), self._zone)
-        return {user: self.book.given_minor(user, since_us) for user in senders}
+    def _given(self, senders: Iterable[str]) -> dict[str, int]:
+        return self.book.given_minor(senders, day_begins_us(self._now_us(), self._zone))
 
     def _keep(self, paid: Sequence[Packet], short: Sequence[str], now_us: int) -> list[Packet]:
         """Split those that are paid, unless they were before, and write it all down. Blocks."""

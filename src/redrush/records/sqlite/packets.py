@@ -63,14 +63,17 @@ class SqlitePacketBook:
         """See the port."""
         return next(iter(self._read("find", id=packet)), None)
 
+    def find_each(self, packets: Sequence[str]) -> list[Booked | None]:
+        """See the port."""
+        return [self.find(packet) for packet in packets]
+
     def of_sender(self, user: str, limit: int) -> list[Booked]:
         """See the port."""
         return self._read("of_sender", sender=user, limit=limit)
 
-    def given_minor(self, user: str, since_us: int) -> int:
+    def given_minor(self, users: Iterable[str], since_us: int) -> dict[str, int]:
         """See the port."""
-        ((given,),) = self._rows("given", sender=user, since_us=since_us)
-        return int(given)
+        return {user: self._rows("given", sender=user, since_us=since_us)[0][0] for user in users}
 
     def paying(self, after: str, limit: int) -> list[Booked]:
         """See the port."""
