@@ -53,7 +53,8 @@ class ModelPot:
         return sum(of == user for of, _ in self.grants)
 
     def state(self) -> PotState:
-        return PotState(len(self.queue) + len(self.waiting), self.ever, self.returned)
+        held = sum(until is not None for _, _, _, until in self.grants.values())
+        return PotState(len(self.queue) + len(self.waiting), self.ever, self.returned, held, len(self.waiting))
 
     def is_held(self, hold: Grant) -> bool:
         return self.grants[hold.user, hold.request][3] is not None

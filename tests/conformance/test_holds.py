@@ -161,7 +161,7 @@ async def test_a_confirmed_hold_is_permanent_and_cannot_be_released(store: Store
     assert await store.release([hold("a", 100, 1)], AT_US + 6) == [CONFIRMED]
     assert await store.confirm([hold("a", 100, 1)], AT_US + 7) == [CONFIRMED]
     assert await claim(store, "a") == [Held(100, AT_US, True, None, 1)]
-    assert await store.state("sale") == PotState(1, 2, 0)
+    assert await store.state("sale") == PotState(1, 2, 0, held=1)
     assert [type(record) for record in await store.log(2, 10)] == [Confirmed]
 
 
@@ -169,12 +169,12 @@ async def test_a_confirmed_hold_is_permanent_and_cannot_be_released(store: Store
 async def test_a_released_slot_waits_until_it_is_offered_and_goes_to_somebody_else(store: Store) -> None:
     await claim(store, "a", "b", "c")
     assert await store.release([hold("b", 101, 2)], AT_US + 5) == [RELEASED]
-    assert await store.state("sale") == PotState(1, 3, 1)
+    assert await store.state("sale") == PotState(1, 3, 1, held=2, waiting=1)
     assert await claim(store, "d") == [HELD_OUT]
     assert await store.offer(["sale"]) == 1
     assert await store.offer(["sale"]) == 0
     assert await claim(store, "d", "e", at_us=AT_US + 9) == [held(101, 4, AT_US + 9), HELD_OUT]
-    assert await store.state("sale") == PotState(0, 4, 1)
+    assert await store.state("sale") == PotState(0, 4, 1, held=3)
     assert [type(record) for record in await store.log(2, 10)] == [Released, Offered, Scattered]
 
 
@@ -189,7 +189,7 @@ async def test_releasing_again_and_confirming_too_late_say_that_it_is_released(s
     assert await store.release(holds, AT_US) == [RELEASED] * 2
     assert await store.confirm(holds, AT_US) == [RELEASED] * 2
     assert store.last_seq() == seq
-    assert await store.state("sale") == PotState(0, 5, 2)
+    assert await store.state("sale") == PotState(0, 5, 2, held=3)
 
 
 @with_store(SALE)
@@ -198,7 +198,7 @@ async def test_a_hold_that_never_was_is_unknown(store: Store) -> None:
     never = [hold("z", 102, 9), hold("a", 100, 2)]
     assert await store.confirm(never, AT_US) == [UNKNOWN] * 2
     assert await store.release(never, AT_US) == [UNKNOWN] * 2
-    assert await store.state("sale") == PotState(2, 1, 0)
+    assert await store.state("sale") == PotState(2, 1, 0, held=1)
 
 
 @with_store(SALE)
@@ -286,7 +286,7 @@ async def test_a_big_pot_holds_as_a_small_one_does(store: Store) -> None:
     assert await store.offer(["sale"]) == 1_500
     late = [f"late{k}" for k in range(1_501)]
     assert await claim(store, *late) == [*(held(101 + 2 * k, 3_001 + k) for k in range(1_500)), HELD_OUT]
-    assert await store.state("sale") == PotState(0, 4_500, 1_500)
+    assert await store.state("sale") == PotState(0, 4_500, 1_500, held=1_500)
 
 
 # --- another life
@@ -304,7 +304,7 @@ def test_a_restart_finds_holds_as_they_were(factory: Factory, tmp_path: Path) ->
             log = await store.log(0, 20)
         async with factory.opened(tmp_path) as store:
             assert await store.log(0, 20) == log
-            assert await store.state("sale") == PotState(1, 3, 1)
+            assert await store.state("sale") == PotState(1, 3, 1, held=1, waiting=1)
             assert await claim(store, "a", "b", "c") == [
                 Held(100, AT_US, True, None, 1),
                 HELD_OUT,

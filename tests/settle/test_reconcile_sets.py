@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from redrush.core.rush.campaign import RETURNED_POT, Slots
-from redrush.ports.store import LogRecord, PotTerms, Store, StoreFailed, claims_of
+from redrush.ports.store import Grant, Held, LogRecord, PotTerms, Store, StoreFailed, claims_of
 from redrush.records.postgres import PostgresRecords
 from redrush.settle.export import ExportedGrant, granted_in, write_grants
 from redrush.settle.reconcile import Report
@@ -418,3 +418,76 @@ def test_what_is_recorded_while_it_is_exported_is_a_line_once(world: World) -> N
         return out.getvalue().splitlines()
 
     assert len(asyncio.run(scenario())) == 4
+
+
+async def held_here_and_there(world: World, at: tuple[str, ...] = ("s1", "s2", "s1")) -> None:
+    """One slot is held, given back and moved on, from set to set."""
+    first = world.campaign.rounds[0]
+    for set_, store in world.stores.items():
+        count = 1 if set_ == at[0] else 0
+        await store.open([PotTerms("r1", Slots(0, count), 1, 60_000_000), PotTerms(RETURNED_POT, Slots(0, 0))])
+    for number, set_ in enumerate(at):
+        store = world.stores[set_]
+        [held] = await store.claim(claims_of("r1", [f"u{number}"]), first.opens_us + number)
+        assert isinstance(held, Held)
+        if number + 1 < len(at):
+            hold = Grant("r1", f"u{number}", held.slot, "", held.number)
+            await store.release([hold], first.opens_us + number)
+            await world.move(set_, at[number + 1], "r1", 1, f"rebalance:r1:{number}:{at[number + 1]}")
+
+
+@pytest.mark.parametrize("order", [("s1", "s2"), ("s2", "s1")])
+def test_a_hold_that_moved_on_is_recorded_whichever_recorder_is_first(world: World, order: tuple[str, str]) -> None:
+    async def scenario() -> None:
+        world.make_schema()
+        await held_here_and_there(world)
+        for set_ in order:
+            recorder = Recorder(world.stores[set_], world.records[set_], world.campaign, world.amounts, set_id=set_)
+            running = asyncio.create_task(recorder.run())
+            await recorder.caught_up()
+            await recorder.stop()
+            await running
+        assert world.records["s2"].holds_due("cny", 1 << 62, 0, 9) == []
+        [held] = world.records["s1"].holds_due("cny", 1 << 62, 0, 9)
+        assert (held.user, held.slot, held.number) == ("u2", 0, 2)
+        report = await world.reconcile()
+        assert not [problem for problem in report.problems if "round r" not in problem], report.to_text()
+
+    asyncio.run(scenario())
+
+
+def test_a_slot_is_two_peoples_in_the_records_while_one_recorder_is_behind(world: World) -> None:
+    """The release is in no records yet, and the slot is granted again in another set: the logs say how that is."""
+
+    async def scenario() -> None:
+        world.make_schema()
+        before = world.stores["s1"]
+        await held_here_and_there(world, ("s1", "s2"))
+        records = await before.log(0, 100)
+        upto = next(record.seq for record in records if type(record).__name__ == "Released") - 1
+        whole = before.log
+
+        async def early(after: int, limit: int) -> list[LogRecord]:
+            return [record for record in await whole(after, limit) if record.seq <= upto]
+
+        before.log = early  # type: ignore[method-assign] # its recorder is behind
+        before_seq, before.last_seq = before.last_seq, lambda: upto  # type: ignore[method-assign] # as above
+        for set_ in ("s1", "s2"):
+            recorder = Recorder(world.stores[set_], world.records[set_], world.campaign, world.amounts, set_id=set_)
+            running = asyncio.create_task(recorder.run())
+            await recorder.caught_up()
+            await recorder.stop()
+            await running
+        before.log, before.last_seq = whole, before_seq  # type: ignore[method-assign] # it is all there
+        assert [hold.user for set_ in ("s1", "s2") for hold in world.records[set_].holds_due("cny", 1 << 62, 0, 9)] == [
+            "u0",
+            "u1",
+        ]
+        report = await world.reconcile()
+        assert not [problem for problem in report.problems if "round r" not in problem], report.to_text()
+        with psycopg.connect(world.dsns["s1"], autocommit=True) as connection:
+            connection.execute("DELETE FROM grants WHERE log = 's1'")
+        report = await world.reconcile()
+        assert any("the records do not have it" in problem for problem in report.problems), report.to_text()
+
+    asyncio.run(scenario())

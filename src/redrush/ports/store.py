@@ -157,6 +157,20 @@ class PotState(msgspec.Struct, frozen=True):
     left: int
     claimed_ever: int
     returned_ever: int = 0
+    held: int = 0
+    """Grants that are holds still: neither confirmed nor released."""
+    waiting: int = 0
+    """Of the slots that are left, those that were released and are not offered again yet."""
+
+    @property
+    def unclaimed(self) -> int:
+        """Slots that a claim could get now."""
+        return self.left - self.waiting
+
+    @property
+    def for_good(self) -> int:
+        """Grants that can never come back. It only grows."""
+        return self.claimed_ever - self.returned_ever - self.held
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):

@@ -212,7 +212,7 @@ class PotRebalancer:
             if self._asking[set_id].done():
                 state = self._answer(set_id, self._asking.pop(set_id))
                 if state is not None:
-                    stocks[set_id] = Stock(state.left, state.claimed_ever, state.returned_ever)
+                    stocks[set_id] = Stock(state.unclaimed, state.claimed_ever, state.returned_ever)
         return stocks
 
     def _answer(self, set_id: str, asked: "asyncio.Task[PotState]") -> PotState | None:

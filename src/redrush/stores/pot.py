@@ -78,7 +78,7 @@ class Pot:
         left = self.unclaimed() + len(special.waiting)
         if self.terms.hold_us is None:
             return PotState(left, len(self.grants) + len(special.by_request))
-        return PotState(left, special.claimed_ever, special.returned_ever)
+        return PotState(left, special.claimed_ever, special.returned_ever, special.held, len(special.waiting))
 
     def unclaimed(self) -> int:
         """Return how many slots a claim could get now."""

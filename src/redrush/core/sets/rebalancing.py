@@ -34,8 +34,8 @@ between two tries, to more than its longest."""
 
 
 class Stock(msgspec.Struct, frozen=True):
-    """What a set holds of a round: `left` slots can still be claimed there, `claimed` were ever, of which `returned`
-    came back."""
+    """What a set holds of a round: `left` slots can be claimed there now, `claimed` were ever, of which `returned` came
+    back. What came back and is not offered again stays where it is: it would be claimed elsewhere before its time."""
 
     left: int
     claimed: int

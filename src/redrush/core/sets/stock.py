@@ -7,6 +7,9 @@ the claims, *read first*, are as many as the other two, read after the last set'
 the moment between. Slots on their way between sets, and those of a set out of reach, are in play and not claimed: they
 keep it from being said.
 
+Of a pot of holds that is not enough: what is only held may come back. There the holds that were confirmed are counted
+instead. They only grow too, none of them comes back, and where they are as many as are in play all is sold.
+
 Rejected: claims less what came back, both of one answer a set. A slot that came back in a set after it was asked, moved
 to one that was not asked yet and was claimed there, would stand for two.
 """

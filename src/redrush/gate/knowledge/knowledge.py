@@ -51,6 +51,10 @@ class Knowledge:
         self.pots = tuple(pots)
         self.winners = winners
         self.sold_out = False
+        """Whether every slot is somebody's for good."""
+        self.all_taken = self.COMPLETE
+        """Whether what a store says of its part is so for all: that of a pot of holds nothing can be had now but what
+        comes back. Where it is not, slots of other sets are on their way."""
         self.refills = 0
         """How often slots were given to the round: what was found out before the last time is void."""
         self.slots = pot.slots.count
@@ -126,7 +130,7 @@ class Everything(Knowledge):
     async def learn(self) -> None:
         """Find out how many slots there are, and whether anything is left."""
         states = await self._count()
-        self.sold_out = not any(state.left for state in states)
+        self.sold_out = not any(state.left or state.held for state in states)
 
     async def recount(self) -> None:
         """Find out how many slots there are: some were given to the round."""
@@ -181,6 +185,7 @@ class Others(Knowledge):
     def refilled(self) -> None:
         """See `Knowledge`. Winners that nobody knows of may come from now on."""
         super().refilled()
+        self.all_taken = False
         for pot in self.pots:
             pot.complete = False
             pot.dry_until_us = 0

@@ -38,7 +38,8 @@ class RoundWatch:
         self._followers = followers
         self._now_us = now_us
         self._sold_out_at = (0, 0)
-        """How many slots were ever claimed, and had come back, when the round was found sold out."""
+        """How many slots were ever claimed, and had come back, when the round was found sold out; of a pot of holds,
+        how many were sold, and 0."""
         self._looking = False
         self._look_again = False
 
@@ -72,31 +73,60 @@ class RoundWatch:
         histories = self._histories()
         closed = self._now_us() >= knows.pot.closes_us
         states = await asyncio.gather(*(_state(pot) for pot in knows.pots))
-        claimed = sum(state.claimed_ever for state in states if state is not None)
-        returned = sum(state.returned_ever for state in states if state is not None)
         self._count(states)
         if closed:
             self._conclude_close(states)
         elif knows.ended_us is not None:
             if self._now_us() - knows.ended_us >= ENDED_SETTLED_US:
                 self._want_logs()
-        elif any(state is not None and state.left for state in states):
-            if knows.sold_out:
+        elif any(state is not None and state.unclaimed for state in states):
+            if knows.sold_out or knows.all_taken:
                 knows.refilled()
-        elif None in states:
-            return
-        elif knows.sold_out and (claimed, returned) == self._sold_out_at:
+        elif None not in states:
+            looks = self._look_at_grants if knows.pot.hold_us is None else self._look_at_holds
+            await looks([state for state in states if state is not None], refills, histories)
+
+    async def _look_at_grants(self, states: Sequence[PotState], refills: int, histories: list[History | None]) -> None:
+        """Of a pot that can be claimed nowhere now: is it sold out?"""
+        knows = self.knows
+        claimed = sum(state.claimed_ever for state in states)
+        returned = sum(state.returned_ever for state in states)
+        if knows.sold_out and (claimed, returned) == self._sold_out_at:
             self._want_logs()
-        else:
-            if knows.sold_out:  # slots came and went without news
-                knows.refilled()
-                refills = knows.refills
-            # Where a set has begun anew meanwhile, not all that was counted is of the same course of events.
-            came_back = await self._returned_if_sold_out(claimed)
-            if came_back is not None and histories == self._histories():
-                knows.sell_out(refills)
-                self._sold_out_at = claimed, came_back
-                self._want_logs()
+            return
+        if knows.sold_out:  # slots came and went without news
+            knows.refilled()
+            refills = knows.refills
+        # Where a set has begun anew meanwhile, not all that was counted is of the same course of events.
+        came_back = await self._returned_if_sold_out(claimed)
+        if came_back is not None and histories == self._histories():
+            knows.sell_out(refills)
+            self._sold_out_at = claimed, came_back
+            self._want_logs()
+
+    async def _look_at_holds(self, states: Sequence[PotState], refills: int, histories: list[History | None]) -> None:
+        """Of a pot of holds that can be claimed nowhere now: is it sold, or may something come back?
+
+        A confirmed hold stays one, so their number only grows, and was read first: where it is as large as what is in
+        play, read later, every slot was sold at the moment between.
+        """
+        knows = self.knows
+        sold = sum(state.for_good for state in states)
+        if knows.sold_out and (sold, 0) == self._sold_out_at:
+            self._want_logs()
+            return
+        if knows.sold_out:  # slots came without news
+            knows.refilled()
+            refills = knows.refills
+        knows.all_taken = True
+        moves = await asyncio.gather(*(_transfers(pot) for pot in knows.pots))
+        if None in moves or histories != self._histories():
+            return
+        in_play = slots_in_play(knows.pot.slots.count, knows.pot_id, (of_set for of_set in moves if of_set is not None))
+        if is_sold_out(sold, in_play=in_play, returned_ever=0):
+            knows.sell_out(refills)
+            self._sold_out_at = sold, 0
+            self._want_logs()
 
     def _count(self, states: Sequence[PotState | None]) -> None:
         if self._now_us() < self.knows.pot.closes_us:  # later what is left goes elsewhere

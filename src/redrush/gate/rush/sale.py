@@ -17,7 +17,7 @@ from redrush.core.rush.outcomes import Outcome
 from redrush.core.rush.phase import Phase
 from redrush.core.rush.sale import SaleTerms, next_chance_us, request_of, units_of
 from redrush.dependency import Unanswered
-from redrush.gate.knowledge.knowledge import Knowledge
+from redrush.gate.knowledge.knowledge import DRY_US, Knowledge
 from redrush.gate.lanes import Parked, SetPot
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.held import Held
@@ -85,8 +85,8 @@ class _Reading:
 class Sale(Rush):
     """The route of `POST /v1/rounds/{round}/grab` for a sale; with a secret URL that of claims without a key."""
 
-    __slots__ = ("_admitted", "_admitted_max", "_empty_pots", "_empty_since_refills", "_held", "_held_out",
-                 "_held_out_until_us", "_limit", "_terms", "key", "keyed_reads", "reads")  # fmt: skip
+    __slots__ = ("_admitted", "_admitted_max", "_held", "_held_out", "_held_out_until_us", "_limit", "_terms", "key",
+                 "keyed_reads", "reads")  # fmt: skip
 
     def __init__(
         self, knows: Knowledge, floor: Floor, granted: GrantedAnswers, audience: Container[str] | None, held: Held
@@ -102,8 +102,6 @@ class Sale(Rush):
         self._admitted: set[str] = set()
         self._admitted_max = terms.admit_first
         self._held_out_until_us = 0
-        self._empty_pots: set[SetPot] = set()
-        self._empty_since_refills = 0
         several = terms.limit_per_user > 1
         self.reads: Callable[[bytes], Route] | None = _Reading(self, keyed=False) if several else None
         self.keyed_reads: Callable[[bytes], Route] | None = _Reading(self, keyed=True) if several else None
@@ -150,8 +148,7 @@ class Sale(Rush):
             self.counts.empty += 1
             return self._empty
         if now_us < pot.dry_until_us:
-            self.counts.held_out += 1
-            return self._held_out
+            return self._nothing_now(now_us)
         if not self._admits(user):
             self.counts.closed += 1
             return self._closed
@@ -187,11 +184,6 @@ class Sale(Rush):
     def has_key(self) -> bool:
         """Whether claims are let in only below a key."""
         return self._terms.secret_url
-
-    @property
-    def sold_out(self) -> bool:
-        """Whether every unit is somebody's for good: each set's own was found so, and none was moved since."""
-        return len(self._empty_pots) == len(self.pots) and self._empty_since_refills == self.refills
 
     def offered(self) -> None:
         """Units were offered again: let claims through from now on."""
@@ -282,23 +274,26 @@ class Sale(Rush):
 
     def _nothing(self, pot: SetPot, refills: int, *, held: bool) -> bytes:
         """Return the answer to a claim that the store had no unit for now, and remember it."""
-        if held:
-            self._empty_pots.discard(pot)
-        else:
-            if self._empty_since_refills != refills:
-                self._empty_since_refills = refills
-                self._empty_pots.clear()
-            self._empty_pots.add(pot)
-            if self.sold_out:
-                self.counts.empty += 1
-                return self._empty
         now_us = self._now_us()
+        if not held and self.knows.nothing_left(pot, refills, now_us) is Outcome.EMPTY and self.knows.sold_out:
+            self.counts.empty += 1
+            return self._empty
+        if not self.knows.all_taken:  # some come here from other sets
+            pot.dry_until_us = now_us + DRY_US
+            return self._nothing_now(now_us)
         chance_us = pot.dry_until_us = self._next_chance_us(now_us)
         if chance_us > self._held_out_until_us:
             self._held_out_until_us = chance_us
             self._say_held_out()
-        self.counts.held_out += 1
-        return self._held_out
+        return self._nothing_now(now_us)
+
+    def _nothing_now(self, now_us: int) -> bytes:
+        """Return that nothing can be had now: until the next chance, or in the user's own set for a moment."""
+        if self.knows.all_taken and now_us < self._held_out_until_us:
+            self.counts.held_out += 1
+            return self._held_out
+        self.counts.missed += 1
+        return self._missed
 
     def _next_chance_us(self, now_us: int) -> int:
         terms = self._terms

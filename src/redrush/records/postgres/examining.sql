@@ -29,6 +29,7 @@ SELECT pots.name, held.*
        SELECT grants.slot, grants."user", grants.amount_minor, grants.at_us, grants.number, grants.holds
          FROM grants
         WHERE grants.pot = pots.pot AND grants.slot >= place.first AND grants.slot < place.first + place.count
+          AND grants.log IN ('', %(log)s)
         ORDER BY grants.pot, grants.slot
         LIMIT place.count) AS held;
 

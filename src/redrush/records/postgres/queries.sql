@@ -80,14 +80,16 @@ COPY grants (pot, slot, "user", amount_minor, at_us) FROM STDIN;
 
 -- name: copy_scattered
 -- And runs of what is no money.
-COPY grants (pot, slot, "user", amount_minor, at_us, request, number, until_us, holds) FROM STDIN;
+COPY grants (pot, slot, "user", amount_minor, at_us, request, number, until_us, holds, log) FROM STDIN;
 
 -- name: confirm
-UPDATE grants SET until_us = NULL WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s
+UPDATE grants SET until_us = NULL
+ WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s AND log = %(log)s
 RETURNING amount_minor;
 
 -- name: release
-DELETE FROM grants WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s
+DELETE FROM grants
+ WHERE pot = %(pot)s AND slot = %(slot)s AND number = %(number)s AND log = %(log)s
 RETURNING amount_minor;
 
 -- name: copy_journal
@@ -113,7 +115,7 @@ SELECT grants.slot, pots.name, grants."user", grants.amount_minor, grants.at_us,
 -- name: holds_due
 SELECT pots.name, grants."user", grants.slot, grants.request, grants.number, grants.until_us
   FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
- WHERE grants.until_us <= %(until_us)s AND campaigns.id = %(campaign)s
+ WHERE grants.until_us <= %(until_us)s AND grants.log = %(log)s AND campaigns.id = %(campaign)s
  ORDER BY grants.until_us, grants.pot, grants.slot
  LIMIT %(limit)s OFFSET %(skip)s;
 

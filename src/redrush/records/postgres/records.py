@@ -82,8 +82,8 @@ class _Sums:
 class PostgresRecords:
     """Fulfils `redrush.ports.records.Records` for one log. Calls may come from any thread.
 
-    One connection writes, another reads, each when it is needed: a query never waits for a batch. Cursor and journal
-    are those of the log; grants, balances and totals are those of the whole database.
+    One connection writes, another reads, each when it is needed: a query never waits for a batch. Cursor, journal and
+    holds are those of the log; grants, balances and totals are those of the whole database.
     """
 
     commits_are_durable = True
@@ -203,8 +203,8 @@ class PostgresRecords:
             return [RecordedGrant(*row) for row in cursor.execute(self._statement("grants_of"), {"user": user})]
 
     def holds_due(self, campaign: str, until_us: int, skip: int, limit: int) -> list[Grant]:
-        """See the port."""
-        asked = {"campaign": campaign, "until_us": until_us, "skip": skip, "limit": limit}
+        """See the port. Those of this log."""
+        asked = {"campaign": campaign, "log": self._log, "until_us": until_us, "skip": skip, "limit": limit}
         with self._reader.transaction() as cursor:
             return [Grant(*row) for row in cursor.execute(self._statement("holds_due"), asked)]
 
@@ -315,7 +315,7 @@ class PostgresRecords:
             with cursor.copy(self._statement("copy_scattered")) as copy:
                 for change in scattered:
                     pots = {name: self._pots[campaign, name][0] for name in change.rules}
-                    copy.write(scattered_lines(change, pots))
+                    copy.write(scattered_lines(change, pots, self._log))
                     for grant, amount_minor in zip(change.record.grants, change.amounts_minor, strict=True):
                         added.add(pots[grant.pot], 1, amount_minor)
                 for run in others:
@@ -333,7 +333,7 @@ class PostgresRecords:
             released = isinstance(change.record, Released)
             for hold in change.record.holds:
                 pot = self._pot_of(cursor, campaign, hold.pot)
-                which = {"pot": pot, "slot": hold.slot, "number": hold.number}
+                which = {"pot": pot, "slot": hold.slot, "number": hold.number, "log": self._log}
                 found = cursor.execute(self._statement("release" if released else "confirm"), which).fetchone()
                 if found is None:
                     raise RecordsConflict(

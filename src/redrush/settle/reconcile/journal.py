@@ -15,7 +15,7 @@ Long, because each kind of record changes the same state of every slot, which no
 import json
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -114,8 +114,9 @@ class Journal:
             "confirmed": self._confirm,
             "released": self._release,
         }
-        self.released_later: dict[int, tuple[int, Row]] = {}
-        """By slot, the grant that the records still have, for its release is above their cursor, and of which part."""
+        self.released_later: dict[int, dict[int, Row]] = {}
+        """By slot, and number of the pot's part: grants that the records still have, for their release is above the
+        cursor. Another part may have granted the slot again by then."""
         self._users: defaultdict[str, set[str]] = defaultdict(set)
         self._limits: dict[str, int] = {}  # by pot, where a user may have several grants, or have them held
         self._live: Counter[tuple[str, str]] = Counter()  # by pot and user, in such pots
@@ -329,9 +330,18 @@ class Journal:
             self._waiting.add(hold.slot)
             if self.recorded[hold.slot] and not self._is_recorded:
                 row = self.row_of(number, hold.user, hold.slot)
-                self.released_later[hold.slot] = (number, row)
+                self.released_later.setdefault(hold.slot, {})[number] = row
             self.recorded[hold.slot] = False
             self._expect_of(hold, "release", f"held:{hold.pot}", f"round:{hold.pot}", worth)
+
+    def in_the_records(self) -> Iterator[tuple[int, int]]:
+        """Yield slot and number of the pot's part of each grant that the records must have."""
+        for slot, is_recorded in enumerate(self.recorded):
+            if is_recorded:
+                yield slot, self.granted_by[slot]
+        for slot, parts in self.released_later.items():
+            for number in parts:
+                yield slot, number
 
     def _offer(self, number: int, columns: tuple[Any, ...]) -> None:
         for first_slot, count in _runs(columns):

@@ -27,24 +27,28 @@ class Granted(msgspec.Struct, frozen=True):
 def check_grants(rows: Iterable[Row], sets: Collection[str], journal: Journal, problems: Problems) -> Granted:
     """Compare a database's grants with its sets' logs up to their cursors.
 
-    `rows` are (slot, pot, user, amount_minor, at_us, number, until_us, holds).
+    `rows` are (slot, pot, user, amount_minor, at_us, number, until_us, holds, log): a hold is its log's, what is
+    permanent from the beginning is of whichever has granted it.
     """
-    amounts, later = journal.terms.amounts, journal.released_later
-    seen = bytearray(len(amounts))
+    seen = bytearray(len(journal.terms.amounts))
+    held: set[tuple[int, int]] = set()  # slot and part, of holds
     won_minor: Counter[str] = Counter()
     by_rule = by_rule_minor = 0
     ours = {number for number, part in enumerate(journal.pots) if part.set in sets}
-    for own_slot, pot, user, amount_minor, at_us, number, until_us, holds in rows:
+    for own_slot, pot, user, amount_minor, at_us, number, until_us, holds, log in rows:
         place = journal.terms.place(pot, own_slot)
-        found = None if place is None else _agreed(place, journal)
+        found = None if place is None else _agreed(place, log if number else None, journal)
         slot = -1 if place is None else place
         said = f"{own_slot} of {pot}" if pot in journal.terms.bases else f"{own_slot}"
         if found is None or found[0] not in ours:
             problems.add(f"slot {said}: the records grant it to {user}, the journal up to their cursor does not")
             continue
-        if seen[slot]:
+        if (slot, found[0]) in held if number else seen[slot]:
             problems.add(f"slot {said}: the records grant it more than once, to {user} too")
-        seen[slot] = 1
+        if number:
+            held.add((slot, found[0]))
+        else:
+            seen[slot] = 1
         if until_us is None:
             won_minor[user] += amount_minor
         if not number and amount_minor:
@@ -53,23 +57,33 @@ def check_grants(rows: Iterable[Row], sets: Collection[str], journal: Journal, p
         recorded = (pot, user, amount_minor, at_us) if holds is None else (pot, user, amount_minor, at_us, holds)
         if recorded != found[1]:
             problems.add(f"slot {said}: the records say {recorded}, the journal says {found[1]}")
-    for slot, is_recorded in enumerate(journal.recorded):
-        if (is_recorded or slot in later) and not seen[slot]:
-            number, (pot, user, *_) = _agreed(slot, journal) or (0, ("", "", 0, 0))
-            if number in ours:
-                seq = journal.seq_of[slot]
-                own_slot = slot - journal.terms.base(pot)
-                said = f"{own_slot} of {pot}" if pot in journal.terms.bases else f"{own_slot}"
-                problems.add(f"slot {said}: granted to {user} at seq {seq}, but the records do not have it")
+    for slot, part in journal.in_the_records():
+        if part not in ours or seen[slot] or (slot, part) in held:
+            continue
+        pot, user, *_ = _row(slot, part, journal)
+        own_slot = slot - journal.terms.base(pot)
+        said = f"{own_slot} of {pot}" if pot in journal.terms.bases else f"{own_slot}"
+        problems.add(f"slot {said}: granted to {user} at seq {journal.seq_of[slot]}, but the records do not have it")
     return Granted(won_minor, by_rule, by_rule_minor)
 
 
-def _agreed(slot: int, journal: Journal) -> tuple[int, GrantRow] | None:
-    """Return by which part of a pot the records must have the slot granted, and how; None: they must not have it."""
-    if journal.recorded[slot]:
-        number, user = journal.granted_by[slot], journal.user_of[slot] or ""
-        return number, journal.row_of(number, user, slot)
-    return journal.released_later.get(slot)
+def _agreed(slot: int, log: str | None, journal: Journal) -> tuple[int, GrantRow] | None:
+    """Return by which part of a pot the records must have the slot granted, and how; None: they must not have it. `log`
+    is that of a hold."""
+    if journal.recorded[slot] and (log is None or journal.pots[journal.granted_by[slot]].set == log):
+        return journal.granted_by[slot], _row(slot, journal.granted_by[slot], journal)
+    for part, row in journal.released_later.get(slot, {}).items():
+        if log is None or journal.pots[part].set == log:
+            return part, row
+    return None
+
+
+def _row(slot: int, part: int, journal: Journal) -> GrantRow:
+    """Return the row of a grant that the records must have."""
+    later = journal.released_later.get(slot)
+    if later is not None and part in later:
+        return later[part]
+    return journal.row_of(part, journal.user_of[slot] or "", slot)
 
 
 def check_other_postings(

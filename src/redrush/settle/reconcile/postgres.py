@@ -72,13 +72,11 @@ class Database:
     def _check_pot_totals(self, sets: Collection[str], journal: Journal, problems: Problems) -> None:
         grants: Counter[tuple[str, str]] = Counter()
         granted_minor: Counter[tuple[str, str]] = Counter()
-        for slot, is_recorded in enumerate(journal.recorded):
-            if is_recorded or slot in journal.released_later:
-                number = journal.granted_by[slot] if is_recorded else journal.released_later[slot][0]
-                part = journal.pots[number]
-                if part.set in sets and part.pot != RETURNED:
-                    grants[part.set, part.pot] += 1
-                    granted_minor[part.set, part.pot] += journal.terms.amounts[slot]
+        for slot, number in journal.in_the_records():
+            part = journal.pots[number]
+            if part.set in sets and part.pot != RETURNED:
+                grants[part.set, part.pot] += 1
+                granted_minor[part.set, part.pot] += journal.terms.amounts[slot]
         kept = {
             (str(log), str(round_id)): (int(count), int(minor))
             for log, round_id, count, minor in self._rows("pot_totals")

@@ -27,7 +27,7 @@ SELECT log, count(*)
  ORDER BY log;
 
 -- name: grants
-SELECT slot, pots.name, "user", amount_minor, at_us, grants.number, until_us, holds
+SELECT slot, pots.name, "user", amount_minor, at_us, grants.number, until_us, holds, log
   FROM grants LEFT JOIN pots USING (pot) LEFT JOIN campaigns USING (campaign)
  WHERE coalesce(campaigns.id, %(campaign)s) = %(campaign)s;
 

@@ -8,7 +8,7 @@ SELECT max(seq) FROM log;
 SELECT seq FROM cursor;
 
 -- name: grants
-SELECT slot, name, "user", amount_minor, at_us, number, until_us, holds
+SELECT slot, name, "user", amount_minor, at_us, number, until_us, holds, '' AS log
   FROM grants LEFT JOIN pots USING (pot) LEFT JOIN campaigns USING (campaign)
  WHERE coalesce(campaigns.id, :campaign) = :campaign
  ORDER BY slot;

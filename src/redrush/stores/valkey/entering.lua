@@ -69,6 +69,7 @@ local function draw_waiting(pot, from, to)
     for _, slot in ipairs(left) do
       redis.call('RPUSH', list_of(pot, 'waiting'), integer(slot))
     end
+    pot.waits = pot.waits + #left
   end
   return gone == to - from
 end

@@ -35,19 +35,21 @@ def runs_of(text: bytes) -> tuple[Slots, ...]:
 SMALL_STATE: Final = b"\xff"
 """The field of a small pot's hash that has all of it but its grants."""
 
-STATE_FIELDS: Final = ("left", "claimed", "returned", SMALL_STATE)
+STATE_FIELDS: Final = ("left", "claimed", "returned", "held", "waits", SMALL_STATE)
 """What `state_of` reads of a pot's hash: of a big pot, and of a small one."""
 
 
-def state_of(held: Sequence[bytes | None]) -> PotState | None:
+def state_of(fields: Sequence[bytes | None]) -> PotState | None:
     """Return the counts of the pot, None if it was never opened."""
-    left, claimed, returned, packed = held
+    left, claimed, returned, held, waits, packed = fields
     if packed is not None:
         state = _decode_state(packed)
         if len(state) == SHORT_STATE:
             return PotState(state[1] - state[2], state[2])
-        return PotState(state[7], state[2], state[8])
-    return None if left is None or claimed is None else PotState(int(left), int(claimed), int(returned or 0))
+        return PotState(state[7], state[2], state[8], state[9], len(state[12]))
+    if left is None or claimed is None:
+        return None
+    return PotState(int(left), int(claimed), int(returned or 0), int(held or 0), int(waits or 0))
 
 
 def field_of(user: str, request: str) -> bytes:

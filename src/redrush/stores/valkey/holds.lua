@@ -29,6 +29,7 @@ local function end_hold(pot, kind, user, request, slot, number)
     pot.waiting[#pot.waiting + 1] = slot
   else
     redis.call('RPUSH', list_of(pot, 'waiting'), integer(slot))
+    pot.waits = pot.waits + 1
   end
   return 'r', true
 end
@@ -135,6 +136,7 @@ local function pop_waiting(pot, count)
   for k, slot in ipairs(popped) do
     popped[k] = tonumber(slot)
   end
+  pot.waits = pot.waits - #popped
   return popped
 end
 

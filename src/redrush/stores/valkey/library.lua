@@ -14,7 +14,8 @@
 --   taken, given     hashes: transfer id -> "<runs as JSON> <pot>"
 --   pot:<pot>        a big pot, hash: opened "<first> <count>"; first, next, stop of the head run, of which first..next-1
 --                    are granted and next..stop-1 come next; left and claimed in the whole pot; and only where it is
---                    not as most are: limit, hold (µs), returned, held, asked, members (`pot_of`)
+--                    not as most are: limit, hold (µs), returned, held, waits, asked, members
+--                    (`pot_of`)
 --   unclaimed:<pot>  list of the runs after the head, "<first> <stop>" each
 --   granted:<pot>    list of the runs that the head was before and that were granted; not of a pot of holds
 --   waiting:<pot>    list of the slots that were released and not offered again

@@ -6,6 +6,7 @@
 --   opened               {first, count}, limit, hold (nil: none)
 --   first, slot, stop    the head run: first..slot-1 are granted, slot..stop-1 come next
 --   left, claimed, returned, held
+--   waits                of a big pot: how many slots are in its list of those that wait
 --   asked                whether it may have grants to named requests
 --   queue, waiting       of a small pot: runs after the head, flat, and slots; of a big one they are lists of their own
 --   members              of a small pot and of one of holds: the runs that it has, flat, nil where they are as opened
@@ -51,7 +52,7 @@ end
 -- A big pot, or nil. (That is also how releases before this one kept every pot.)
 local function big_pot(key)
   local held = redis.call('HMGET', key, 'opened', 'first', 'next', 'stop', 'left', 'claimed', 'limit', 'hold', 'returned',
-    'held', 'asked', 'members')
+    'held', 'asked', 'members', 'waits')
   if not held[1] then
     return nil
   end
@@ -63,6 +64,7 @@ local function big_pot(key)
   pot.limit, pot.hold, pot.asked = tonumber(held[7] or 1), tonumber(held[8] or nil), held[11]
   pot.returned, pot.held = tonumber(held[9] or 0), tonumber(held[10] or 0)
   pot.members = held[12] and cmsgpack.unpack(held[12])
+  pot.waits = tonumber(held[13] or 0)
   return pot
 end
 
@@ -152,6 +154,9 @@ local function store_pot(pot)
   end
   if is_special(pot) then
     redis.call('HSET', pot.key, 'returned', integer(pot.returned), 'held', integer(pot.held))
+    if pot.hold then
+      redis.call('HSET', pot.key, 'waits', integer(pot.waits))
+    end
     if pot.asked then
       redis.call('HSET', pot.key, 'asked', '1')
     end

@@ -390,8 +390,8 @@ class ValkeyStore:
         return self.known(pot)
 
     async def state(self, pot: str) -> PotState:
-        held, (seq, _) = await self._read(("HMGET", self._keys.pot(pot).pot, *STATE_FIELDS))
-        state = state_of(held)
+        fields, (seq, _) = await self._read(("HMGET", self._keys.pot(pot).pot, *STATE_FIELDS))
+        state = state_of(fields)
         if state is None:
             raise _never_opened(pot)
         self._saw_seq(seq)
