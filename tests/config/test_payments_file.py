@@ -22,6 +22,15 @@ notify = "https://pay.example/notices/wechat"
 scene = "1000"
 reports = { "活动名称" = "gala", "奖励说明" = "red packet" }
 """
+ALIPAY = """[[provider]]
+name = "alipay"
+kind = "alipay"
+appid = "2021000000000001"
+seller = "2088000000000001"
+key = { file = "app.pem" }
+public_keys = { alipay = { file = "alipay.crt" } }
+notify = "https://pay.example/notices/alipay"
+"""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROVIDER = '[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "http://127.0.0.1:1"\n'
 
@@ -54,6 +63,10 @@ def test_a_secret_is_named_and_read_when_it_is_needed(tmp_path: Path) -> None:
         ('[[provider]]\nname = "f"\nkind = "csv"\n', "provider[0].directory: is missing"),
         (WECHAT.replace("https", "http"), "must be https://"),
         (WECHAT.replace("scene", "# scene"), "provider[0].scene: is missing"),
+        (ALIPAY.replace("seller", "# seller"), "provider[0].seller: is missing"),
+        (ALIPAY + 'payee = "phone"\n', "payee"),
+        (ALIPAY + 'app_cert = { file = "app.crt" }\n', "goes with root_cert"),
+        (ALIPAY + 'scene = "1000"\n', "has no meaning"),
         (PROVIDER + "calls_per_second = 0\n", "must be above 0"),
         (PROVIDER + "secret = {}\n", "say where it is"),
         ('[notices]\nlisten = "9105"\n' + PROVIDER, "is no address"),

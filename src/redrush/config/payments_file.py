@@ -18,7 +18,7 @@ private = true                       # it is in a private network, which is refu
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -27,7 +27,7 @@ from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
 
-KINDS: Final = ("sandbox", "wechat", "csv", "webhook")
+KINDS: Final = ("sandbox", "wechat", "alipay", "csv", "webhook")
 PROVIDERS_MAX: Final = 32
 CALLS_PER_S_MAX: Final = 100_000.0
 
@@ -81,20 +81,27 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     reports: dict[str, str] = {}
     directory: str = ""
     private: bool = False
+    seller: str = ""
+    app_cert: SecretTable | None = None
+    root_cert: SecretTable | None = None
+    payee: Literal["open_id", "user_id", "logon_id"] = "open_id"
+    page: Literal["wap", "page"] = "wap"
 
 
-_OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception")
-_SECRETS: Final = ("secret", "key", "api_key")
+_OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception", "seller", "payee", "page")
+_SECRETS: Final = ("secret", "key", "api_key", "app_cert", "root_cert")
 _NEEDED: Final = {
     "sandbox": ("url",),
     "webhook": ("url", "secret"),
     "wechat": ("appid", "mchid", "serial", "key", "api_key", "public_keys", "notify", "scene", "reports"),
+    "alipay": ("appid", "seller", "key", "public_keys", "notify"),
     "csv": ("directory",),
 }
 _TAKEN: Final = {
     "sandbox": {"url", "secret"},
     "webhook": {"url", "secret", "private"},
     "wechat": {*_NEEDED["wechat"], "url", "perception"},
+    "alipay": {*_NEEDED["alipay"], "app_cert", "root_cert", "payee", "page", "url"},
     "csv": {"directory"},
 }
 _COMMON: Final = {"name", "kind", "calls_per_second"}
@@ -166,7 +173,9 @@ def _check_keys(where: str, table: _ProviderTable) -> None:
     if table.url and not table.url.startswith(("http://", "https://")):
         raise Wrong(f"{where}.url", 'must say where it answers, like "http://127.0.0.1:9400"')
     if table.notify and (not table.notify.startswith("https://") or "?" in table.notify):
-        raise Wrong(f"{where}.notify", "must be https:// and without a query: WeChat Pay calls no other address")
+        raise Wrong(f"{where}.notify", "must be https:// and without a query: no other address is called")
+    if (table.app_cert is None) != (table.root_cert is None):
+        raise Wrong(f"{where}.app_cert", "goes with root_cert: Alipay's certificate mode needs both")
 
 
 def _secret(where: str, table: SecretTable, path: Path) -> Secret:

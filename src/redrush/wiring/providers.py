@@ -80,21 +80,41 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     from redrush.providers.wechat.link import TERMS as WECHAT_TERMS  # noqa: PLC0415
 
     options, secrets = spec.options, {name: secret.read() for name, secret in spec.secrets.items()}
-    if currency not in ("", WECHAT_TERMS.currency):
-        raise ConfigError(
-            f"provider {spec.name}: WeChat Pay moves {WECHAT_TERMS.currency}, the campaign is in {currency}"
-        )
+    terms = _contract(spec, WECHAT_TERMS, currency, "WeChat Pay")
     merchant = merchant_of(options["mchid"], options["serial"], secrets["key"], secrets["api_key"])
     keys = {
         serial: public_key_of(key.read(), f"the key {serial} of WeChat Pay") for serial, key in spec.public_keys.items()
     }
     ring = KeyRing(keys)
-    terms = msgspec.structs.replace(WECHAT_TERMS, calls_per_s=spec.calls_per_s, queries_per_s=spec.calls_per_s)
     link = WeChatLink(
         merchant, ring, options["appid"], now_us, url=spec.url or HOST, notify_url=options["notify"], terms=terms
     )
     pay_out = WeChatPayOut(link, scene=options["scene"], reports=spec.reports, perception=options["perception"])
     return Connected(Provider(spec.name, WeChatPayIn(link), pay_out), WeChatNotices(merchant, ring), None, link.close)
+
+
+def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
+    require("payments", "Alipay")
+    from redrush.providers.alipay.adapters import AlipayPayIn, AlipayPayOut  # noqa: PLC0415 - an extra
+    from redrush.providers.alipay.keys import app_of, ring_of  # noqa: PLC0415
+    from redrush.providers.alipay.link import GATEWAY, AlipayLink  # noqa: PLC0415
+    from redrush.providers.alipay.link import TERMS as ALIPAY_TERMS  # noqa: PLC0415
+    from redrush.providers.alipay.notices import AlipayNotices  # noqa: PLC0415
+
+    options, secrets = spec.options, {name: secret.read() for name, secret in spec.secrets.items()}
+    terms = _contract(spec, ALIPAY_TERMS, currency, "Alipay")
+    app = app_of(options["appid"], options["seller"], secrets["key"], secrets.get("app_cert"), secrets.get("root_cert"))
+    ring = ring_of({name: key.read() for name, key in spec.public_keys.items()})
+    link = AlipayLink(app, ring, now_us, url=spec.url or GATEWAY, notify_url=options["notify"], terms=terms)
+    pay_in, pay_out = AlipayPayIn(link, page=options["page"]), AlipayPayOut(link, payee=options["payee"])
+    return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), None, link.close)
+
+
+def _contract(spec: ProviderSpec, terms: Terms, currency: str, who: str) -> Terms:
+    """Return the terms with the pace of the contract. ConfigError for a currency that it does not move."""
+    if currency not in ("", terms.currency):
+        raise ConfigError(f"provider {spec.name}: {who} moves {terms.currency}, the campaign is in {currency}")
+    return msgspec.structs.replace(terms, calls_per_s=spec.calls_per_s, queries_per_s=spec.calls_per_s)
 
 
 def _csv(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
@@ -112,6 +132,7 @@ def _webhook(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
 _BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {
     "sandbox": _sandbox,
     "wechat": _wechat,
+    "alipay": _alipay,
     "csv": _csv,
     "webhook": _webhook,
 }

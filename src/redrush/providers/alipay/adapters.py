@@ -5,7 +5,7 @@ An order is there only once its buyer has scanned the code or opened the page: b
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -38,15 +38,12 @@ from redrush.ports.provider import (
 from redrush.providers import beijing
 from redrush.providers.alipay.link import AlipayLink, Asked
 
-Page = Literal["page", "wap"]
-Payee = Literal["open_id", "user_id", "logon_id"]
-
 CURRENCY: Final = "CNY"
 TITLE_SIGNS_MAX: Final = 128
-PAYEES: Final[Mapping[Payee, str]] = {
+PAYEES: Final[Mapping[str, str]] = {
     "open_id": "ALIPAY_OPEN_ID", "user_id": "ALIPAY_USER_ID", "logon_id": "ALIPAY_LOGON_ID",
 }  # fmt: skip
-PAGES: Final[Mapping[Page, tuple[str, str]]] = {
+PAGES: Final[Mapping[str, tuple[str, str]]] = {
     "page": ("alipay.trade.page.pay", "FAST_INSTANT_TRADE_PAY"),
     "wap": ("alipay.trade.wap.pay", "QUICK_WAP_WAY"),
 }
@@ -58,8 +55,8 @@ _M = TypeVar("_M", Paid, Done)
 class AlipayPayIn:
     """Fulfils `redrush.ports.provider.PayIn`: by code (`qr`), page (`redirect`) or mini program (`jsapi`)."""
 
-    def __init__(self, link: AlipayLink, *, page: Page = "wap") -> None:
-        """`page`: whether `redirect` leads to the page for phones, or to that for computers."""
+    def __init__(self, link: AlipayLink, *, page: str = "wap") -> None:
+        """`page`: where `redirect` leads to, one of `PAGES`: the page for phones, or that for computers."""
         self._link = link
         self._page = page
 
@@ -126,8 +123,8 @@ class AlipayPayIn:
 class AlipayPayOut:
     """Fulfils `redrush.ports.provider.PayOut` by transfers to accounts, which nobody has to confirm."""
 
-    def __init__(self, link: AlipayLink, *, payee: Payee = "open_id") -> None:
-        """`payee`: what `to` of a bill is."""
+    def __init__(self, link: AlipayLink, *, payee: str = "open_id") -> None:
+        """`payee`: what `to` of a bill is, one of `PAYEES`."""
         self._link = link
         self._payee = payee
 
