@@ -96,6 +96,11 @@ def test_ports_are_those_of_the_deployment_file() -> None:
     deployment = load_deployment_file(MANIFESTS / "deployment.toml")
     assert ports(_role("gate")) == {"http": deployment.gate.address.port, "control": deployment.gate.control.port}
     assert ports(_role("query")) == {"http": deployment.query.address.port, "control": deployment.query.control.port}
+    assert ports(_role("payments")) == {
+        "http": deployment.payments.address.port,
+        "control": deployment.payments.control.port,
+        "notices": 9105,
+    }
     assert ports(_role("settle")) == {"control": deployment.controls["settle"].port}
     assert ports(_role("control")) == {"control": deployment.control.control.port}
     # The kubelet's probes and the monitoring come from outside of the pod.
@@ -153,7 +158,7 @@ def test_a_gate_that_ends_is_given_the_time_to_drain() -> None:
 
 
 def test_roles_that_must_be_alone_are_alone() -> None:
-    for component in ("settle", "control"):
+    for component in ("settle", "control", "payments"):
         role = _role(component)["spec"]
         assert (role["replicas"], role["strategy"]["type"]) == (1, "Recreate")
 
@@ -196,6 +201,7 @@ NEEDED = [
     # Switches: without them an operator's change reaches nobody.
     ("gate", "control", "control"),
     ("query", "control", "control"),
+    ("payments", "control", "control"),
     ("recorder", "control", "control"),
     ("settle", "control", "control"),
 ]

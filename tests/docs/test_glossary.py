@@ -30,7 +30,7 @@ def test_no_word_is_told_twice() -> None:
     assert sorted({word for word in words if words.count(word) > 1}) == []
 
 
-@pytest.mark.parametrize("word", [*Outcome, *Kind, "gate", "recorder", "settle", "control", "query"])
+@pytest.mark.parametrize("word", [*Outcome, *Kind, "gate", "recorder", "settle", "control", "query", "payments"])
 def test_what_a_program_meets_is_explained(word: str) -> None:
     assert re.search(rf"\b{word.replace('_', '[_ ]')}\b", TEXT)
 

@@ -114,5 +114,5 @@ def _by_the_tables(deployment: DeploymentFile) -> dict[str, ControlAddress]:
     gate, recorder = deployment.gate.control, deployment.controls["recorder"]
     first = {f"gate-{number + 1}": (gate, number) for number in range(deployment.gate.workers)}
     first |= {f"recorder-{spec.id}": (recorder, number) for number, spec in enumerate(deployment.sets)}
-    first |= {role: (deployment.controls[role], 0) for role in ("settle", "query")}
+    first |= {role: (deployment.controls[role], 0) for role in ("settle", "query", "payments")}
     return {name: ControlAddress(at.host, at.port + number) for name, (at, number) in first.items()}

@@ -35,18 +35,21 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         int, typer.Option(min=0, max=65535, help="Port of the control role: /readyz, /metrics; 0: any free one.")
     ] = 0,
     console_port: ConsolePortOption = None,
+    payments: Annotated[Path | None, typer.Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
     keys_from: KeysFromOption = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
 ) -> None:
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
     require("stack", "redrush stack")
-    from redrush.config import load_campaign_file
+    from redrush.config import load_campaign_file, load_payments_file
     from redrush.processes.detached import start_detached
-    from redrush.stack.options import StackOptions
+    from redrush.stack.options import StackOptions, moves_money
     from redrush.stack.stack_dir import StackDir
     from redrush.stack.up import run_stack, withheld_at_start
 
     campaign = load_campaign_file(file)
+    if payments is not None:
+        load_payments_file(payments)  # a mistake in it is told before anything is started
     if detach:
         stack = StackDir(data)
         stack.event.create()
@@ -57,8 +60,9 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
         return
     control_port = control_port_beside(console_port, control_port) or 0
     options_ = StackOptions(
-        sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port, console_port=console_port
-    )
+        sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port, console_port=console_port,
+        pays=payments is not None or moves_money(campaign), payments=payments,
+    )  # fmt: skip
 
     def tell(plan: "StackPlan") -> None:
         tell_first_admin(StackDir(data).event, console_port)
@@ -80,13 +84,8 @@ def _announce(plan: "StackPlan") -> None:
     from redrush.core.sets.address import Address
     from redrush.processes.loopback import HOST
 
-    announce(
-        {
-            "gate": Address(HOST, plan.port),
-            "control": Address(HOST, plan.control),
-            "query": Address(HOST, plan.ports["query"]),
-        }
-    )
+    beside = {name: Address(HOST, plan.ports[name]) for name in ("query", "payments") if name in plan.ports}
+    announce({"gate": Address(HOST, plan.port), "control": Address(HOST, plan.control), **beside})
 
 
 @stack_app.command()

@@ -8,11 +8,11 @@ Paths in it are relative to the file.
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import IPv6Address
 from pathlib import Path
 
 import msgspec
 
+from redrush.config.addresses import address_of, listening
 from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.campaign_file import GateSpec, check_gate
 from redrush.config.deployment_tables import (
@@ -21,6 +21,7 @@ from redrush.config.deployment_tables import (
     FixedTables,
     GateTable,
     LoginTable,
+    PaymentsTable,
     QueryTable,
     RoleTable,
     SecretValue,
@@ -47,7 +48,6 @@ NEVER = "never"
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
-_PORTS = range(65_536)
 
 
 class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +135,17 @@ class QuerySection(msgspec.Struct, frozen=True, kw_only=True):
     control: Address
 
 
+class PaymentsSection(msgspec.Struct, frozen=True, kw_only=True):
+    """The payments role: `address` serves balances and payouts, of all campaigns of the deployment."""
+
+    address: Address
+    control: Address
+    file: Path | None
+    """The payments file: who moves money. None: nobody does."""
+    records: Secret
+    """The database with the books of what is no projection: bills, orders of sales, packets between people."""
+
+
 class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment file, validated. `data` holds the sealed campaign and the keys."""
 
@@ -150,6 +161,7 @@ class DeploymentFile(msgspec.Struct, frozen=True, kw_only=True):
     """Where the control port of each role is, by its name."""
     control: ControlSection
     query: QuerySection
+    payments: PaymentsSection
     processes: Mapping[str, Address] = {}
     """Where the control port of each process is, by a name for people: for the console. Empty: as the roles' own tables
     say, on one machine."""
@@ -192,6 +204,7 @@ class _Reading:
     def deployment(self, file: FixedTables) -> DeploymentFile:
         _check_tls(file.control)
         admission_terms(file.admission)
+        sets = self._sets(file)
         with wrong_at("event.warm_up"):
             warm_up_us = parse_duration_us(file.event.warm_up)
         if warm_up_us > WARM_UP_US_MAX:
@@ -200,7 +213,7 @@ class _Reading:
             data=self._path_of(file.event.data),
             audience=self._path_if_any(file.event.audience),
             warm_up_us=warm_up_us,
-            sets=self._sets(file),
+            sets=sets,
             valkey=self._valkey(file.valkey),
             gate=_gate(file.gate),
             limits=limits_of_table(file.limits),
@@ -208,7 +221,7 @@ class _Reading:
             control=ControlSection(
                 control=_control("control", file.control),
                 found_at=_control_found_at(file.control),
-                gates=tuple(_address("control.gates", gate) for gate in file.control.gates),
+                gates=tuple(address_of("control.gates", gate) for gate in file.control.gates),
                 notes=self._path_of(file.control.notes),
                 lower_after_us=_lower_after_us(file.control.lower_after),
                 names=tuple(file.control.names),
@@ -217,11 +230,13 @@ class _Reading:
                 tls_ca=self._path_if_any(file.control.tls_ca),
             ),
             query=QuerySection(
-                address=_listening("query.port", file.query.host, file.query.port),
+                address=listening("query.port", file.query.host, file.query.port),
                 control=_control("query", file.query),
             ),
+            payments=self._payments(file, sets),
             processes={
-                name: _address(f"console.processes.{name}", address) for name, address in file.console.processes.items()
+                name: address_of(f"console.processes.{name}", address)
+                for name, address in file.console.processes.items()
             },
             admission=file.admission,
         )
@@ -251,7 +266,7 @@ class _Reading:
         check_id(f"{key}.id", table.id)
         if not 1 <= len(table.addresses) <= ADDRESSES_MAX:
             raise Wrong(f"{key}.addresses", f"a set has 1 to {ADDRESSES_MAX} servers, this one {len(table.addresses)}")
-        addresses = tuple(_address(f"{key}.addresses", text) for text in table.addresses)
+        addresses = tuple(address_of(f"{key}.addresses", text) for text in table.addresses)
         needed = table.replicas_needed
         if needed is None:
             needed = min(1, len(addresses) - 1)
@@ -268,6 +283,20 @@ class _Reading:
             addresses=addresses,
             replicas_needed=needed,
             from_round=table.from_round,
+            records=records,
+        )
+
+    def _payments(self, file: FixedTables, sets: tuple[SetSpec, ...]) -> PaymentsSection:
+        """The books are where all sets have their records, unless said otherwise; else with those of the first set."""
+        table, everybodys = file.payments, file.event.records
+        if table.records is not None:
+            records = self._dsn("payments.records", table.records)
+        else:
+            records = sets[0].records if everybodys is None else self._dsn("event.records", everybodys)
+        return PaymentsSection(
+            address=listening("payments.port", table.host, table.port),
+            control=_control("payments", table),
+            file=self._path_if_any(table.file),
             records=records,
         )
 
@@ -331,7 +360,7 @@ def _gate(table: GateTable) -> GateSection:
     limits = GateSpec(connections_max=table.connections_max, parked_max=table.parked_max, origins=table.origins)
     check_gate(limits)
     return GateSection(
-        address=_listening("gate.port", table.host, table.port),
+        address=listening("gate.port", table.host, table.port),
         control=_control("gate", table),
         workers=table.workers,
         count=table.count,
@@ -346,12 +375,12 @@ def _check_tls(table: ControlTable) -> None:
         raise Wrong("control.tls_ca", "is of no use without tls_cert and tls_key")
 
 
-def _control(role: str, table: GateTable | RoleTable | ControlTable | QueryTable) -> Address:
-    return _listening(f"{role}.control_port", table.control_host, table.control_port)
+def _control(role: str, table: GateTable | RoleTable | ControlTable | QueryTable | PaymentsTable) -> Address:
+    return listening(f"{role}.control_port", table.control_host, table.control_port)
 
 
 def _control_found_at(table: ControlTable) -> Address:
-    return _control("control", table) if table.address is None else _address("control.address", table.address)
+    return _control("control", table) if table.address is None else address_of("control.address", table.address)
 
 
 def _lower_after_us(text: str) -> int | None:
@@ -359,22 +388,3 @@ def _lower_after_us(text: str) -> int | None:
         return None
     with wrong_at("control.lower_after"):
         return parse_duration_us(text)
-
-
-def _listening(key: str, host: str, port: int) -> Address:
-    if port not in _PORTS:
-        raise Wrong(key, f"{port} is not a port: 0 to {_PORTS.stop - 1}, where 0 means any free one")
-    return Address(host, port)
-
-
-def _address(key: str, text: str) -> Address:
-    host, _, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        with wrong_at(key):
-            IPv6Address(host)
-    elif ":" in host:
-        raise Wrong(key, f'"{text}" is not an address: an IPv6 address stands in brackets, like [::1]:6379')
-    if not host or not (port.isascii() and port.isdecimal()) or int(port) not in _PORTS[1:]:
-        raise Wrong(key, f'"{text}" is not an address: write host:port, like 10.0.0.11:6379')
-    return Address(host, int(port))

@@ -91,6 +91,15 @@ class QueryTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     control_port: int = role_named("query").control_port
 
 
+class PaymentsTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    host: str = "0.0.0.0"  # noqa: S104 - participants come from everywhere
+    port: int = 8082
+    control_host: str = "127.0.0.1"
+    control_port: int = role_named("payments").control_port
+    file: str | None = None
+    records: SecretValue | None = None
+
+
 class ConsoleTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     processes: dict[str, str] = {}
 
@@ -103,6 +112,7 @@ class FixedTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limits: LimitsTable = LimitsTable()
     control: ControlTable = ControlTable()
     query: QueryTable = QueryTable()
+    payments: PaymentsTable = PaymentsTable()
     console: ConsoleTable = ConsoleTable()
     admission: AdmissionTable = AdmissionTable()
 

@@ -36,6 +36,8 @@ class RoleRow(msgspec.Struct, frozen=True, kw_only=True):
     """In which turn a stack ends it: who serves before who settles, and recorders last, with the rest of the logs."""
     stop_max_s: float = 30.0
     """Longest end in good order: a gate waits up to 10 s for clients to take their answers."""
+    is_always: bool = True
+    """Whether every event has it, or those only that need it."""
     begun: str = "/readyz"
     """What answers 200 on the control port once the role has begun."""
     shows_tls: bool = False
@@ -87,6 +89,16 @@ ROLES: Final = (
         control_port=9104,
         port=8081,
         ends=2,
+    ),
+    RoleRow(
+        name="payments",
+        does="Pay winners, take money and give it back, and serve balances, until SIGTERM.",
+        made_by="redrush.wiring.payments_role:PaymentsRole",
+        per=Per.EVENT,
+        control_port=9106,
+        port=8082,
+        ends=2,
+        is_always=False,
     ),
 )
 

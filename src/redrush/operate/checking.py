@@ -326,6 +326,7 @@ def overlapping_ports(deployment: DeploymentFile) -> list[str]:
         "gate.port": (gate.address.port, gate.address.port),
         f"gate.control_port and those of its {gate.workers} workers": (gate.control.port, last),
         "query.port": (deployment.query.address.port, deployment.query.address.port),
+        "payments.port": (deployment.payments.address.port, deployment.payments.address.port),
     }
     taken |= {
         f"{name}.control_port": (address.port, address.port)

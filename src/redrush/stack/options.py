@@ -1,11 +1,12 @@
 """What `stack up` is asked for, held against what the directory already is; and the deployment file that follows."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from redrush.config import load_deployment_file
+from redrush.config import CampaignFile, load_deployment_file
 from redrush.config.deployment_file import Duty
 from redrush.control.sealing import SealedCampaign
 from redrush.core.roles import ROLES, Per, RoleRow
@@ -28,6 +29,10 @@ class StackOptions(msgspec.Struct, frozen=True, kw_only=True):
     control_port: int
     console_port: int | None = None
     """None: no console is run beside it."""
+    pays: bool = False
+    """Whether there is money to move, so that it needs the role for it."""
+    payments: Path | None = None
+    """The payments file; None: nobody moves money."""
 
 
 class SetPlan(msgspec.Struct, frozen=True):
@@ -43,10 +48,13 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     sets: tuple[SetPlan, ...]
     controls: Mapping[str, tuple[int, ...]]
-    """The control port of each process of each role: of every gate, of the recorder of every set, of the others."""
+    """The control port of each process of each role that there is: of every gate, of the recorder of every set, of the
+    others."""
     ports: Mapping[str, int]
     """Where the roles serve that serve participants."""
     postgres: int
+    payments: Path | None = None
+    """The payments file; None: nobody moves money."""
 
     @property
     def port(self) -> int:
@@ -57,6 +65,11 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
     def control(self) -> int:
         """The control port of the control role."""
         return self.controls["control"][0]
+
+
+def moves_money(file: CampaignFile) -> bool:
+    """Whether a campaign has anything for the payments role to do."""
+    return file.payout is not None or file.group is not None or any(one.sale is not None for one in file.rounds)
 
 
 def plan_servers(stack: StackDir) -> StackPlan:
@@ -74,11 +87,13 @@ def plan_stack(options: StackOptions, stack: StackDir, sealed: SealedCampaign | 
         raise ConfigError(f"--port and --control-port are both {options.port}; they must differ")
     taken = {options.port, options.control_port}
     asked = {"gate": options.port}
+    rows = [row for row in ROLES if row.is_always or options.pays]
     return StackPlan(
         sets=_sets(options, stack, sealed, now_us, taken),
-        controls={row.name: _controls(row, options, taken) for row in ROLES},
-        ports={row.name: asked.get(row.name) or free_port(taken) for row in ROLES if row.port is not None},
+        controls={row.name: _controls(row, options, taken) for row in rows},
+        ports={row.name: asked.get(row.name) or free_port(taken) for row in rows if row.port is not None},
         postgres=free_port(taken),
+        payments=None if options.payments is None else options.payments.absolute(),
     )
 
 
@@ -155,7 +170,7 @@ def deployment_text(plan: StackPlan, stack: StackDir) -> str:
         f"{duty} = {{ user = {_toml(user_of(duty))}, password = {{ file = {_toml(_relative(stack, duty))} }} }}\n"
         for duty in Duty
     )
-    roles = "".join(_role_text(row, plan) for row in ROLES)
+    roles = "".join(_role_text(row, plan) for row in ROLES if row.name in plan.controls)
     return f"{head}{sets}\n[valkey]\n{logins}{roles}{_console_text(plan)}"
 
 
@@ -164,6 +179,7 @@ def _console_text(plan: StackPlan) -> str:
     named = {
         f"{row.name}-{number}" if len(plan.controls[row.name]) > 1 else row.name: port
         for row in ROLES
+        if row.name in plan.controls
         for number, port in enumerate(plan.controls[row.name], start=1)
     }
     return "\n[console.processes]\n" + "".join(f'{_toml(name)} = "{HOST}:{port}"\n' for name, port in named.items())
@@ -175,6 +191,7 @@ def _role_text(row: RoleRow, plan: StackPlan) -> str:
     own = {
         "gate": f"count = {len(plan.controls['gate'])}\n",
         "control": f'gates = ["{HOST}:{plan.port}"]\n',
+        "payments": "" if plan.payments is None else f"file = {_toml(str(plan.payments))}\n",
     }
     return f"\n[{row.name}]\n{serves}control_port = {plan.controls[row.name][0]}\n{own.get(row.name, '')}"
 

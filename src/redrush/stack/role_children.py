@@ -17,7 +17,8 @@ from redrush.stack.options import StackPlan
 def groups(plan: StackPlan, deployment: Path) -> list[list[ChildSpec]]:
     """Return the processes of all roles, in groups: the last one is to be ended first."""
     turns = sorted({row.ends for row in ROLES}, reverse=True)
-    return [[child for row in ROLES if row.ends == turn for child in children(row, plan, deployment)] for turn in turns]
+    rows = [row for row in ROLES if row.name in plan.controls]
+    return [[child for row in rows if row.ends == turn for child in children(row, plan, deployment)] for turn in turns]
 
 
 def children(row: RoleRow, plan: StackPlan, deployment: Path) -> list[ChildSpec]:

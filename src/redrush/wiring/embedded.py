@@ -33,6 +33,7 @@ from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
 from redrush.wiring.paying import PaymentsPart, check_book
+from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import add_probes, ready_unless
@@ -247,6 +248,7 @@ class Embedded:
                 event.settlement_readings,
                 control.readings,
                 self._hosting.readings,
+                lambda: payments_figures(self.paying),
                 self._troubles.readings,
             ]
             add_probes(control.site, self._readiness, sources)

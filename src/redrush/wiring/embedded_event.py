@@ -57,6 +57,7 @@ from redrush.wiring.embedded_sale import EmbeddedSale
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
 from redrush.wiring.paying import PaymentsPart
+from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.troubles import Troubles
@@ -316,7 +317,7 @@ class EmbeddedEvent:
         gate = GateReadings(self.gate, now_s)
         took = LatelyTook(lambda: {Interface.CONTROL: summed(site.times for site in self.control_sites)}, now_s)
         self.steering.run_rules(
-            lambda: {**gate(), **readings_of([*self.settlement_readings(), *took()])},
+            lambda: {**gate(), **readings_of([*self.settlement_readings(), *payments_figures(self._paying), *took()])},
             self._troubles.listener("rules"),
         )
 

@@ -5,8 +5,10 @@ pace is the merchant's, not a campaign's.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+import msgspec
 
 from redrush.config import PaymentsFile
 from redrush.control.data_dir import DataDir
@@ -14,10 +16,11 @@ from redrush.control.durable_file import write_durably
 from redrush.control.event import OpenTerms
 from redrush.control.sealing import SealedCampaign
 from redrush.core.nobody import ignore, never
+from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.holding import PotTables
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.gate import Gate
-from redrush.http.operations import Operations
+from redrush.http.operations import OperationRoute, Operations
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
 from redrush.ports.bill_book import BillBook
@@ -25,7 +28,7 @@ from redrush.ports.provider import Notice, Notices, Probe, Stale
 from redrush.ports.records import Balance, Records
 from redrush.ports.store import LogRecord, Store
 from redrush.settle.paying.payments import Payments, Winnings
-from redrush.settle.paying.payouts import AutoPayouts
+from redrush.settle.paying.payouts import AutoPayouts, ReadLog
 from redrush.settle.paying.purse import Purse
 from redrush.settle.selling.steps import Partners
 from redrush.wiring.providers import Connected, connected
@@ -45,6 +48,14 @@ def check_book(data_dir: DataDir, *, pays: bool) -> None:
         )
     if pays and not mark.exists():
         write_durably(mark, b"people are paid from this directory: payments.db must not be begun anew\n")
+
+
+class PurseRoutes(msgspec.Struct, frozen=True):
+    """What participants ask of their money, as routes."""
+
+    balance: OperationRoute
+    payouts: OperationRoute
+    pay_out: OperationRoute
 
 
 class WinningsByCampaign:
@@ -67,7 +78,7 @@ class WinningsByCampaign:
 class PaymentsPart:
     """See the module. `start` once everybody who is told of payments said so, then `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands on, and what it gives way to
         self,
         file: PaymentsFile | None,
         book: BillBook,
@@ -75,6 +86,7 @@ class PaymentsPart:
         log: Any,
         *,
         currency: str = "",
+        paused: Callable[[], bool] = never,
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
@@ -83,6 +95,7 @@ class PaymentsPart:
         self.connected: dict[str, Connected] = {}
         self.notices_refused = 0
         """Notices that were forged, too old, or for nobody."""
+        self.notices_host = None if file is None or file.listen is None else file.listen.host
         self._reserved: Reserved | None = None
         self._log = log
         self._now_us = now_us
@@ -97,6 +110,7 @@ class PaymentsPart:
             self.winnings,
             {name: one.provider for name, one in self.connected.items() if one.provider.moves_money},
             now_us,
+            paused=paused,
             busy=busy,
             on_fault=on_fault,
             on_broken=lambda fault: log.critical("the payments broke off, restart the server soon", fault=repr(fault)),
@@ -129,36 +143,63 @@ class PaymentsPart:
         busy: Callable[[], bool],
     ) -> AutoPayouts:
         """Let a campaign's participants ask for their money; return what pays winners who need not ask."""
-        campaign, terms = sealed.campaign, open_terms.payout
+        campaign = sealed.campaign
         self.winnings.add(campaign.id, records)
         served = gate.campaigns[campaign.id]
-        purse = Purse(self.payments, campaign, terms, records.cursor)
-        operations = Operations(operation_failed(self._log))
-        balance, listed, paid = map(operations.route, (purse.balance, purse.payouts, purse.pay_out))
-        gate.offer(campaign.id, b"/balance", served.ticketed(b"GET", balance))
+
+        async def recorded_seq() -> int:
+            return records.cursor()
+
+        purse = self.purse(campaign, open_terms, recorded_seq)
+        gate.offer(campaign.id, b"/balance", served.ticketed(b"GET", purse.balance))
         gate.offer(
-            campaign.id, b"/payouts", served.ticketed(b"GET", listed), served.ticketed(b"POST", paid, paid.reads)
+            campaign.id,
+            b"/payouts",
+            served.ticketed(b"GET", purse.payouts),
+            served.ticketed(b"POST", purse.pay_out, purse.pay_out.reads),
         )
-        if terms is not None and not self.payments.can_pay(terms.provider):
-            self._log.warning(
-                "nobody can be paid: the payments file (--payments) has no such provider", provider=terms.provider
-            )
 
         async def recorded(after: int, limit: int) -> list[LogRecord]:
             last = await asyncio.to_thread(records.cursor)
             page = await store.log(after, limit) if last > after else []
             return [record for record in page if record.seq <= last]
 
+        return self.auto_payouts(sealed, open_terms, recorded, pots=pots, busy=busy, on_fault=self._on_fault)
+
+    def purse(self, campaign: Campaign, open_terms: OpenTerms, recorded: Callable[[], Awaitable[int]]) -> PurseRoutes:
+        """Return what a campaign's participants ask of their money. `recorded`: how many records of its log count."""
+        terms = open_terms.payout
+        purse = Purse(self.payments, campaign, terms, recorded)
+        operations = Operations(operation_failed(self._log))
+        if terms is not None and not self.payments.can_pay(terms.provider):
+            self._log.warning(
+                "nobody can be paid: the payments file (--payments) has no such provider", provider=terms.provider
+            )
+        return PurseRoutes(*map(operations.route, (purse.balance, purse.payouts, purse.pay_out)))
+
+    def auto_payouts(
+        self,
+        sealed: SealedCampaign,
+        open_terms: OpenTerms,
+        read: ReadLog,
+        *,
+        log: str = "embedded",
+        pots: PotTables,
+        busy: Callable[[], bool],
+        on_fault: Callable[[RedrushError], None],
+    ) -> AutoPayouts:
+        """Return what pays the winners of a log who need not ask."""
         return AutoPayouts(
             self.payments,
-            campaign,
+            sealed.campaign,
             sealed.amounts,
-            terms,
-            recorded,
+            open_terms.payout,
+            read,
             self._now_us,
+            log=log,
             pots=pots,
             busy=busy,
-            on_fault=self._on_fault,
+            on_fault=on_fault,
         )
 
     async def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -93,6 +93,14 @@ class Role(Protocol):
 
     async def stop(self) -> None:
         """Finish what was accepted and let go of everything. Also after a `start` that failed half way."""
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A role whose parts serve the other campaigns of the process too."""
+
+    def for_campaign(self, around: "Surroundings") -> Role:
+        """Return the role of another campaign, over the parts of this one, which has started."""
 
 
 class Offstage:

@@ -21,7 +21,7 @@ from redrush.wiring.amended_role import AmendedRole
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import shown_by
 from redrush.wiring.hosted_roles import HostedRoles, MakeHosted
-from redrush.wiring.role import Announce, Role, Surroundings, add_probes, ready_unless, surroundings
+from redrush.wiring.role import Announce, Role, Shared, Surroundings, add_probes, ready_unless, surroundings
 from redrush.wiring.steering import ControlPort
 
 
@@ -29,16 +29,22 @@ def run(row: RoleRow, deployment: DeploymentFile, control: Address, announce: An
     """Run a role of the deployment until it is told to end. `own` is what its class takes besides what is around it."""
     module, _, name = row.made_by.partition(":")
     made_by: Callable[..., Role] = getattr(import_module(module), name)
+    first: Role | None = None
 
     def hosted(around: Surroundings, listing: Listing) -> Role | None:
         if row.per is Per.SET:
             set_id = str(own["set_id"])
             return made_by(around, set_id=part_of_set(set_id, listing.id)) if set_id in listing.sets else None
-        return made_by(around, **dict.fromkeys(own))
+        return first.for_campaign(around) if isinstance(first, Shared) else made_by(around, **dict.fromkeys(own))
+
+    def make(around: Surroundings) -> Role:
+        nonlocal first
+        first = made_by(around, **own)
+        return first
 
     shown = shown_by(deployment) if row.shows_tls else None
     run_role(
-        lambda around: made_by(around, **own),
+        make,
         hosted,
         surroundings(deployment, control, system_clock()),
         announce,

@@ -16,11 +16,12 @@ RECORDER: Final = "recorder"
 SETTLE: Final = "settle"
 CONTROL: Final = "control"
 QUERY: Final = "query"
+PAYMENTS: Final = "payments"
 
 GATES: Final = (EMBEDDED, GATE)
 RECORDERS: Final = (EMBEDDED, RECORDER)
 CLOCKED: Final = (EMBEDDED, GATE, SETTLE, CONTROL)
-EVERYBODY: Final = (EMBEDDED, GATE, RECORDER, SETTLE, CONTROL, QUERY)
+EVERYBODY: Final = (EMBEDDED, GATE, RECORDER, SETTLE, CONTROL, QUERY, PAYMENTS)
 
 
 class Interface(StrEnum):
@@ -34,6 +35,8 @@ class Interface(StrEnum):
     """The public state of rounds."""
     QUERY = "query"
     """What is asked of the records."""
+    PAYMENTS = "payments"
+    """Balances and payouts, where a role of their own serves them."""
     CONTROL = "control"
     """Orders and lists of the control port, and its metrics; not those who wait there for a change."""
 
@@ -43,6 +46,7 @@ SERVES: Final[Mapping[Interface, tuple[str, ...]]] = {
     Interface.GRANTS: GATES,
     Interface.STATE: GATES,
     Interface.QUERY: (QUERY,),
+    Interface.PAYMENTS: (PAYMENTS,),
     Interface.CONTROL: EVERYBODY,
 }
 """Who has which interface."""
@@ -91,7 +95,11 @@ PARKED: Final = _row(
     Kind.GAUGE, "redrush_parked", "Claims waiting for the store, in one gate", GATES, reading="store.claims_waiting"
 )
 CONNECTIONS: Final = _row(
-    Kind.GAUGE, "redrush_connections", "Open connections of participants", (*GATES, QUERY), reading="gate.connections"
+    Kind.GAUGE,
+    "redrush_connections",
+    "Open connections of participants",
+    (*GATES, QUERY, PAYMENTS),
+    reading="gate.connections",
 )
 CONNECTIONS_MAX: Final = _row(
     Kind.GAUGE, "redrush_connections_max", "Connections that there may be, as files allow", GATES
@@ -281,7 +289,11 @@ DEPENDENCY_WAITING: Final = _row(
     when="of a gate: once a set was queried",
 )
 REPORTS: Final = _row(
-    Kind.COUNTER, "redrush_reports", "Readings for the control role", (GATE, RECORDER, QUERY), labels=("fate",)
+    Kind.COUNTER,
+    "redrush_reports",
+    "Readings for the control role",
+    (GATE, RECORDER, QUERY, PAYMENTS),
+    labels=("fate",),
 )
 ROUNDS_UNSETTLED: Final = _row(
     Kind.GAUGE, "redrush_rounds_unsettled", "Rounds whose leftover may still move", (SETTLE,)
@@ -336,6 +348,32 @@ CONTROL_GUESTS_ENDED: Final = _row(
     "redrush_control_guests_ended",
     "Connections without a token that took too long or made room for others",
     EVERYBODY,
+)
+BILLS: Final = _row(
+    Kind.COUNTER,
+    "redrush_bills",
+    "What the tellers have done: bills started, and asked about, unclear answers, bills done, and ended otherwise",
+    (EMBEDDED, PAYMENTS),
+    labels=("provider", "what"),
+    when="with a payments file",
+)
+PROVIDER_AWAY: Final = _row(
+    Kind.GAUGE,
+    "redrush_provider_away_seconds",
+    "How long a provider has given no clear answer; 0: it does",
+    (EMBEDDED, PAYMENTS),
+    unit="seconds",
+    labels=("provider",),
+    reading="payments.provider_away_seconds",
+    when="with a payments file",
+)
+NOTICES_REFUSED: Final = _row(
+    Kind.COUNTER,
+    "redrush_notices_refused",
+    "Providers' notices that were not believed: not genuine, or of something else than our bill",
+    (EMBEDDED, PAYMENTS),
+    labels=("why",),
+    when="with a payments file",
 )
 FAULTS: Final = _row(
     Kind.COUNTER, "redrush_faults", "Faults that were outlived", EVERYBODY, labels=("part",), when="after the first"

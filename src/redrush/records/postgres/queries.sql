@@ -159,3 +159,10 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
   FROM journal
  WHERE log = %(log)s AND seq > %(after)s
  ORDER BY seq;
+
+-- name: journal_page
+SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
+  FROM journal
+ WHERE log = %(log)s AND seq > %(after)s
+ ORDER BY seq
+ LIMIT %(limit)s;

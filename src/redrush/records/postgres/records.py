@@ -234,6 +234,12 @@ class PostgresRecords:
             for row in cursor.execute(self._statement("journal"), {"log": self._log, "after": after}):
                 yield record_of(row)
 
+    def journal_page(self, after: int, limit: int) -> list[LogRecord]:
+        """Return up to `limit` records of the log with seq > `after`, in order. Raises StoreCorrupt as `journal`."""
+        asked = {"log": self._log, "after": after, "limit": limit}
+        with self._reader.transaction() as cursor:
+            return [record_of(row) for row in cursor.execute(self._statement("journal_page"), asked)]
+
     def close(self) -> None:
         """See the port."""
         self._writer.close()

@@ -227,6 +227,11 @@ class Payments:
         await self._in_thread(self.book.keep_notices, named, self._now_us())
         self._look.set()
 
+    def away_s(self, *, every: bool = False) -> dict[str, float]:
+        """Return for how long each provider has given no clear answer, of those that are away; `every`: of all."""
+        away = {name: teller.away_s for name, teller in self.tellers.items()}
+        return away if every else {name: away_s for name, away_s in away.items() if away_s}
+
     def wake(self) -> None:
         """Others have put bills into the book."""
         for teller in self.tellers.values():

@@ -3,7 +3,7 @@
 Each is an operation as the sites serve them: fields and a user in, a status and fields out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from redrush.core.money.currency import format_amount, parse_amount
@@ -23,14 +23,14 @@ Answered = tuple[int, dict[str, Any]]
 
 
 class Purse:
-    """Of one campaign. `recorded_seq` says up to which record of the log wins count."""
+    """Of one campaign. `recorded_seq` says up to which record of the log wins count; of several logs, how many do."""
 
     def __init__(
         self,
         payments: Payments,
         campaign: Campaign,
         terms: PayoutTerms | None,
-        recorded_seq: Callable[[], int],
+        recorded_seq: Callable[[], Awaitable[int]],
     ) -> None:
         self._payments: Payments = payments
         self._cashier: Cashier = payments
@@ -40,8 +40,8 @@ class Purse:
 
     async def balance(self, fields: Mapping[str, Any], user: str) -> Answered:
         """`GET /v1/balance`."""
-        seq = self._recorded_seq()  # before it is read, so that no win is missing that it promises
         try:
+            seq = await self._recorded_seq()  # before it is read, so that no win is missing that it promises
             owned = await self._cashier.owned(self._campaign.id, user)
         except RedrushError:
             return AWAY

@@ -1,0 +1,191 @@
+"""The role that moves money: it pays winners, hears providers' notices, and serves balances and payouts.
+
+One process has the bills of all campaigns of a deployment, for a provider's pace is the merchant's. Gates know nothing
+of it, and it of them: what was won it reads from the records. A second process of the role waits, and pays nobody,
+until the first has said nothing for a while (`redrush.records.postgres.bills`).
+
+Each campaign is served by a site of its own, at the port of the first.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Iterator
+
+from redrush.config import load_payments_file
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_keys
+from redrush.control.pot_file import PotFile
+from redrush.core.identity.tickets import TicketVerifier
+from redrush.core.sets.address import Address
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value, readings_of
+from redrush.core.steering.figures import Interface
+from redrush.core.steering.quantiles import LatelyTook
+from redrush.gate.open_files import limits_of
+from redrush.http.server import Server
+from redrush.http.site import Site
+from redrush.records.postgres.bills import PostgresBillBook
+from redrush.settle.paying.payouts import AutoPayouts
+from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
+from redrush.wiring.paying import PaymentsPart
+from redrush.wiring.payments_readings import payments_figures
+from redrush.wiring.recorded_wins import RecordedWins
+from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
+from redrush.wiring.troubles import Troubles
+
+
+class Till:
+    """The book, the tellers and the notices' port: one for all campaigns of the process."""
+
+    def __init__(self, around: Surroundings, troubles: Troubles, pause: SettlementPause) -> None:
+        """Connects to nothing yet. ConfigError for a payments file that is wrong, or a port that is taken."""
+        of_role = around.deployment.payments
+        file = None if of_role.file is None else load_payments_file(of_role.file)
+        self.book = PostgresBillBook(
+            of_role.records.read(), f"{socket.gethostname()} {around.control}", tell=around.log.info
+        )
+        self.part = PaymentsPart(
+            file,
+            self.book,
+            around.clock.now_us,
+            around.log,
+            currency=around.sealed.campaign.currency,
+            paused=pause,
+            on_fault=troubles.listener("payments"),
+        )
+
+    def why_not_ready(self) -> str | None:
+        """Return why this process pays nobody now, in words."""
+        if self.book.is_standby:
+            return "another payments process looks after the bills; this one takes over when that is silent"
+        return None
+
+
+class PaymentsRole(Offstage):
+    """See the module."""
+
+    def __init__(self, around: Surroundings, address: Address | None, first: "PaymentsRole | None" = None) -> None:
+        """`first` is the role of the first campaign, whose till and port serve this one too; `address` is None then."""
+        self._around = around
+        self._address = address
+        self._first = first
+        self._troubles = Troubles(around.log)
+        self._parts = Parts()
+        self._pause = SettlementPause()
+        self._payouts: list[tuple[AutoPayouts, asyncio.Task[None]]] = []
+        self._wins: RecordedWins | None = None
+        self._till: Till | None = None
+        self._server = Server([])
+
+    def for_campaign(self, around: Surroundings) -> Role:
+        """Return the role of another campaign, over the same till."""
+        return PaymentsRole(around, None, self)
+
+    @property
+    def till(self) -> Till:
+        """Where the money is, once started."""
+        assert self._till is not None
+        return self._till
+
+    async def start(self, control: Site) -> dict[str, Address]:
+        around = self._around
+        self._wins = await asyncio.to_thread(RecordedWins, around.deployment.sets)
+        self._till = Till(around, self._troubles, self._pause) if self._first is None else self._first.till
+        self.site = Site(
+            limits_of(around.terms.gate, around.log),
+            TicketVerifier(load_keys(DataDir(around.deployment.data)).tickets),
+            around.clock.now_us,
+        )
+        self._serve_purse(self.site, self._wins)
+        self._reporting = Reporting(around, "payments")
+        await listen_to_switches(around, self._parts, self._troubles, self._pause.apply, self._reporting.apply)
+        self._pay_winners(self._wins)
+        times = self.site.times
+        took = LatelyTook(lambda: {Interface.PAYMENTS: times}, asyncio.get_running_loop().time)
+        self._parts.add(
+            "readings", self._reporting.run(lambda: readings_of([*payments_figures(self.till.part), *took()]))
+        )
+        if self._address is None:
+            return {}
+        return await self._open(self._address)
+
+    async def _open(self, address: Address) -> dict[str, Address]:
+        """Of the first: hear notices, look after the bills, and let participants in."""
+        assert self.site is not None
+        part = self.till.part
+        self.site.elsewhere = self.elsewhere
+        found = {name: Address(str(part.notices_host), port) for name, port in (await part.listen()).items()}
+        part.start()
+        port = await self._server.listen(self.site, address.host, address.port, reuse_port=True)
+        return {"payments": Address(address.host, port), **found}
+
+    def _serve_purse(self, site: Site, wins: RecordedWins) -> None:
+        campaign = self._around.sealed.campaign
+        part = self.till.part
+        part.winnings.add(campaign.id, wins)
+        routes = part.purse(campaign, self._around.terms, wins.recorded)
+        for prefix in (b"/v1", b"/v1/campaigns/" + campaign.id.encode()):
+            site.add(b"GET", prefix + b"/balance", site.timed(routes.balance), needs_ticket=True)
+            site.add(b"GET", prefix + b"/payouts", site.timed(routes.payouts), needs_ticket=True)
+            site.add(b"POST", prefix + b"/payouts", routes.pay_out, needs_ticket=True, reads=routes.pay_out.reads)
+
+    def _pay_winners(self, wins: RecordedWins) -> None:
+        around = self._around
+        for set_id, read in wins.logs().items():
+            payouts = self.till.part.auto_payouts(
+                around.sealed,
+                around.terms,
+                read,
+                log=set_id,
+                pots=PotFile(around.data_dir.pots).table,
+                busy=self._pause,
+                on_fault=self._troubles.listener("payouts"),
+            )
+            task = asyncio.create_task(payouts.run())
+            self._payouts.append((payouts, task))
+            self._parts.add(f"payouts of {set_id}", _ended(task))
+
+    async def _stop_payouts(self) -> None:
+        for payouts, _ in self._payouts:
+            payouts.stop()
+        await asyncio.gather(*(task for _, task in self._payouts), return_exceptions=True)
+        self._payouts.clear()
+
+    async def amend(self, around: Surroundings) -> bool:
+        """Go on as this event: connections, the bills and the notices' port stay."""
+        assert self.site is not None
+        assert self._wins is not None
+        self._around = around
+        await self._stop_payouts()
+        self._serve_purse(self.site, self._wins)
+        self._pay_winners(self._wins)
+        return True
+
+    def readiness(self) -> bytes:
+        away = [f"provider {name} is away for {one:.0f} s" for name, one in self.till.part.payments.away_s().items()]
+        told = {"providers": "; ".join(away)} if away else {}
+        return ready_unless(self.till.why_not_ready() or self._troubles.current(), **told)
+
+    def readings(self) -> Iterator[Value]:
+        assert self.site is not None
+        yield figures.CONNECTIONS(len(self.site.connections))
+        yield figures.ANSWER_SECONDS.of(self.site.times, Interface.PAYMENTS)
+        yield from payments_figures(self.till.part)
+        yield from self._reporting.readings()
+        yield from self._troubles.readings()
+
+    def failed(self) -> Awaitable[None]:
+        return self._parts.failed()
+
+    async def stop(self) -> None:
+        await self._server.stop()
+        await self._stop_payouts()
+        await self._parts.cancel()
+        if self._till is not None and self._first is None:
+            await self._till.part.stop()
+        if self._wins is not None:
+            await asyncio.to_thread(self._wins.close)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    await task

@@ -1,0 +1,46 @@
+"""What winners of a campaign have won, as its sets' logs are recorded: in one database, or in several."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from redrush.config.deployment_file import SetSpec
+from redrush.ports.records import Balance
+from redrush.ports.store import LogRecord
+from redrush.settle.paying.payouts import ReadLog
+from redrush.wiring.set_stores import open_records
+
+
+class RecordedWins:
+    """See the module. Calls that block are made in threads."""
+
+    def __init__(self, sets: Sequence[SetSpec]) -> None:
+        """Connects to nothing yet."""
+        self._of_sets = {spec.id: open_records(spec) for spec in sets}
+        databases = {spec.records.read(): spec.id for spec in sets}
+        self._databases = [self._of_sets[set_id] for set_id in databases.values()]
+
+    def balance(self, campaign: str, account: str) -> Balance:
+        """Return what is posted to the account, in all databases. Blocks; raises RecordsFailed."""
+        parts = [records.balance(campaign, account) for records in self._databases]
+        return Balance(sum(part.debits_minor for part in parts), sum(part.credits_minor for part in parts))
+
+    async def recorded(self) -> int:
+        """Return how many records of the sets' logs are counted in: it only grows. Raises RecordsFailed."""
+        cursors = await asyncio.gather(*(asyncio.to_thread(records.cursor) for records in self._of_sets.values()))
+        return sum(cursors)
+
+    def logs(self) -> dict[str, ReadLog]:
+        """Return what reads the log of each set, as it is recorded."""
+        return {set_id: self._reader(records.journal_page) for set_id, records in self._of_sets.items()}
+
+    @staticmethod
+    def _reader(page: Callable[[int, int], Sequence[LogRecord]]) -> ReadLog:
+        def read(after: int, limit: int) -> Awaitable[Sequence[LogRecord]]:
+            return asyncio.to_thread(page, after, limit)
+
+        return read
+
+    def close(self) -> None:
+        """Release the connections. Waits for calls under way."""
+        for records in self._of_sets.values():
+            records.close()
