@@ -11,6 +11,7 @@ from redrush.console.pages.proving import cell
 from redrush.control.issuing import plan_tickets
 from redrush.ports.bill_book import NewBill
 from redrush.records.sqlite.bills import SqliteBillBook
+from tests.campaigns import OFF, campaign
 from tests.console.console_world import FAR_S, World, get, post, with_server, without_server
 from tests.gate.world import request
 
@@ -72,12 +73,40 @@ async def test_the_stock_adds_up_and_rates_are_of_what_happened(tmp_path: Path) 
         rows = {row["pot"]: row for row in snapshot["campaigns"][0]["rounds"]}
         assert {pot: row["granted"] for pot, row in rows.items()} == {"r1": 3, "r2": 0}
         for row in rows.values():
-            parts = ("granted", "in_play", "moved", "returned", "on_the_way")
+            parts = ("granted", "held", "in_play", "moved", "returned", "on_the_way")
             assert row["slots"] + row["joined"] == sum(row[part] for part in parts)
         assert rows["r1"]["outcomes"]["granted"] == 3
         assert rows["r1"]["grants_s"] > 0
         assert snapshot["figures"]["p99_ms"] > 0
         assert snapshot["away"] is None
+
+
+async def test_what_buyers_hold_stands_apart_from_what_they_have_and_all_adds_up_at_any_moment(tmp_path: Path) -> None:
+    sale = '[[round]]\nid = "s"\nkind = "sale"\nopens = "now"\nlasts = "1h"\nunits = 5\nprice = "1.00"\nhold = "10m"\n'
+    async with with_server(tmp_path, campaign(sale, tables=OFF)) as world, world.client("vera") as vera:
+
+        async def stock() -> dict[str, int]:
+            await asyncio.sleep(0.45)  # the stores are asked no more often
+            await world.desk.live.look()
+            (row,) = (await get(vera, "/live"))["campaigns"][0]["rounds"]
+            found = {part: row[part] for part in ("granted", "held", "in_play", "moved", "returned", "on_the_way")}
+            assert row["slots"] + row["joined"] == sum(found.values()) == 5
+            return found
+
+        tickets = [line.split("\t")[1] for line in plan_tickets(world.data_dir, ["a", "b"], None, "2h", FAR_S).lines()]
+        grants = []
+        for ticket in tickets:
+            answer = (await world.ask(request("POST", "/v1/rounds/s/grab", ticket))).json
+            grants.append((ticket, answer["grant"]["id"]))
+        assert (await stock())["held"] == 2
+        given_back = await world.ask(request("DELETE", f"/v1/holds/{grants[0][1]}", grants[0][0]))
+        assert given_back.status == 200, given_back.raw
+        async with asyncio.timeout(10):
+            while (told := await stock())["held"] != 1:
+                await asyncio.sleep(0)
+        assert (told["granted"], told["in_play"]) == (0, 4)
+        page = (await vera.get("/")).text
+        assert '<output data-cell="held">1</output>' in page
 
 
 async def test_an_event_that_is_away_is_told_and_comes_back(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The stock of each pot, as an equation that adds up: for the console, from the stores themselves.
 
-    own slots + joined = granted + in play + moved on + returned + on their way
+    own slots + joined = granted + held + in play + moved on + returned + on their way
 
-`granted` is what is somebody's now, holds included; `in play` what may still be claimed, or was released and waits. Who
-asks gets what was true a moment ago: the stores are asked when somebody asks, at most once in `FRESH_S`.
+`granted` is somebody's for good, `held` until a deadline; `in play` may still be claimed, or was released and
+waits. Who asks gets what was true a moment ago: the stores are asked when somebody asks, at most once in `FRESH_S`.
 """
 
 import asyncio
@@ -116,11 +116,12 @@ def _equation(own: int, pot: str, states: Sequence[PotState], of_sets: Sequence[
         left = taken.get(transfer)
         if half.pot == pot and (left is None or left.pot != pot):
             joined += sum(run.count for run in half.slots)
-    granted = sum(state.claimed_ever - state.returned_ever for state in states)
+    held, granted = sum(state.held for state in states), sum(state.for_good for state in states)
     in_play = sum(state.left for state in states) if states else own
     return {
         "joined": joined,
         "granted": granted,
+        "held": held,
         "in_play": in_play,
         "moved": moved,
         "returned": returned,

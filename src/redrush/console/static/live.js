@@ -127,13 +127,13 @@ function showRound(id, round) {
   if (round.slots !== undefined) {
     const total = round.slots + round.joined;
     cell("total", total);
-    for (const name of ["granted", "in_play", "moved", "returned", "on_the_way"]) cell(name, round[name]);
+    for (const name of ["granted", "held", "in_play", "moved", "returned", "on_the_way"]) cell(name, round[name]);
     const way = element.querySelector(".way");
     if (way) way.hidden = !round.on_the_way;
     const meter = element.querySelector("meter");
     if (meter) {
       meter.max = Math.max(1, total);
-      meter.value = round.granted;
+      meter.value = round.granted + round.held;
     }
   }
   return true;
