@@ -1,10 +1,11 @@
 """`redrush campaign`: more campaigns on one server, added and ended while it runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from redrush.cli.at_console import add_console_to, console_meant
 from redrush.cli.shared_options import (
     JsonOption,
     KeysFromOption,
@@ -16,11 +17,13 @@ from redrush.cli.shared_options import (
     show,
     warn,
 )
+from redrush.errors import ConfigError
 
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
 
 campaign_app = typer.Typer(no_args_is_help=True, help="Several campaigns on one server, by file.")
+add_console_to(campaign_app)
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the server, or of the stack.")
@@ -58,6 +61,14 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     as_json: JsonOption = False,
 ) -> None:
     """Seal a campaign and have it served, by a running server within a second, else from its next start on."""
+    if (at := console_meant(data, deploy)) is not None:
+        from redrush.operate.at_console import place_campaign
+
+        placed = place_campaign(at, file, why, yes=True)
+        warn(placed["doubts"])
+        what = "is added" if placed["new"] else "was there already; it is as the file says"
+        show(placed, [f"{placed['campaign']}: {what}"], as_json=as_json)
+        return
     from redrush.config import load_campaign_file
     from redrush.operate.campaigns import add_campaign
 
@@ -70,12 +81,20 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     show(fields, [f"{done.campaign}: {what}; it is served at {paths}, and kept in {done.directory}"], as_json=as_json)
 
 
+def _campaigns(data: Path | None, deploy: Path | None) -> list[dict[str, Any]]:
+    if (at := console_meant(data, deploy)) is not None:
+        from redrush.operate.at_console import campaigns
+
+        return campaigns(at)
+    from redrush.operate.campaigns import list_campaigns
+
+    return list_campaigns(_directory(data, deploy))
+
+
 @campaign_app.command("list")
 def list_all(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False) -> None:
     """Show every campaign of the directory, and whether it is open, ahead, over or ended."""
-    from redrush.operate.campaigns import list_campaigns
-
-    rows = list_campaigns(_directory(data, deploy))
+    rows = _campaigns(data, deploy)
     show({"campaigns": rows}, [f"{row['campaign']}: {row['state']}, {row['name']}" for row in rows], as_json=as_json)
 
 
@@ -84,10 +103,16 @@ def show_one(
     campaign: IdArgument, data: DataOption = None, deploy: DeployOption = None, as_json: JsonOption = False
 ) -> None:
     """Show one campaign: its rounds, and where it is kept."""
-    from redrush.operate.campaigns import show_campaign
+    if (at := console_meant(data, deploy)) is not None:
+        from redrush.operate.at_console import show_campaign as show_there
 
-    row = show_campaign(campaign, _directory(data, deploy))
-    lines = [f"{campaign}: {row['state']}, {row['name']}", f"  kept in {row['directory']}"]
+        row = show_there(at, campaign)
+    else:
+        from redrush.operate.campaigns import show_campaign
+
+        row = show_campaign(campaign, _directory(data, deploy))
+    lines = [f"{campaign}: {row['state']}, {row['name']}"]
+    lines += [f"  kept in {row['directory']}"] if "directory" in row else []
     lines += [
         f"  round {one['round']}: {one['opens_at']} to {one['closes_at']}, {one['packets']:,} {one['kind']} packets, "
         f"{one['total']} {row['currency']}"
@@ -111,9 +136,17 @@ def change(  # noqa: PLR0913, PLR0917 - options of one command
     import msgspec
 
     from redrush.config import load_campaign_file
-    from redrush.operate.campaigns import change_campaign
+    from redrush.operate.campaigns import Amended, change_campaign
 
-    found = change_campaign(load_campaign_file(file), _directory(data, deploy), holder_of(who, token), why, yes=yes)
+    wanted = load_campaign_file(file)
+    if (at := console_meant(data, deploy)) is not None:
+        from redrush.operate.at_console import campaigns, place_campaign
+
+        if wanted.id not in {one["campaign"] for one in campaigns(at)}:
+            raise ConfigError(f'the console at {at.url} has no campaign "{wanted.id}"; redrush campaign add serves it')
+        found = msgspec.convert({**place_campaign(at, file, why, yes=yes), "live": True}, Amended)
+    else:
+        found = change_campaign(wanted, _directory(data, deploy), holder_of(who, token), why, yes=yes)
     refused = any(one.refused for one in found.changes)
     lines = [
         f"{one.what}: {one.before} -> {one.after}"
@@ -143,6 +176,14 @@ def end(
     yes: Annotated[bool, typer.Option("--yes", help="Also while a round is open, or to come.")] = False,
 ) -> None:
     """Serve a campaign no more. What it has granted stays in its directory."""
+    if (at := console_meant(data, deploy)) is not None:
+        from redrush.operate.at_console import end_campaign as end_there
+
+        if not yes:
+            raise ConfigError(f"{campaign}: nobody can win in it any more once it is ended; add --yes to end it")
+        end_there(at, campaign, why)
+        show({}, [f"{campaign}: is ended"], as_json=False)
+        return
     from redrush.operate.campaigns import end_campaign
 
     end_campaign(campaign, _directory(data, deploy), holder_of(who, token), why, yes=yes)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redrush.cli.at_console import add_console_to, console_meant
 from redrush.cli.shared_options import JsonOption, show
 from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from redrush.operate.at_console import AtConsole
     from redrush.operate.paying import Shown
     from redrush.ports.bill_book import BillBook, BillState, KeptBill
 
@@ -64,16 +66,20 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
 
 
 payout_app = typer.Typer(no_args_is_help=True, help="What winners are paid: look, try again, hold, release.")
+add_console_to(payout_app)
 bills_app = typer.Typer(no_args_is_help=True, help="Our bills and the provider's.")
 
 BookOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+PlaceOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event; else a --console.")
+]
 PaymentsOption = Annotated[Path, typer.Option("--payments", metavar="FILE", help="Payments file (TOML).")]
 NumbersArgument = Annotated[list[str] | None, typer.Argument(metavar="NUMBER…", help="Numbers of payouts.")]
 
 
 @payout_app.command("list")
 def list_(
-    data: BookOption,
+    data: PlaceOption = None,
     state: Annotated[
         list[str] | None,
         typer.Option("--state", help="Only those: new, asked, pending, held, done, failed …"),
@@ -82,12 +88,19 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Tell of each payout: whose, how much, and where it is."""
+    import msgspec
+
     from redrush.control.data_dir import DataDir
     from redrush.operate.paying import Shown, book_of, payouts
 
     states = _states(state or [])
-    with book_of(DataDir(data)) as book:
-        shown = [Shown.of(bill) for bill in payouts(book, states, user)]
+    if (at := console_meant(data)) is not None:
+        from redrush.operate.at_console import payouts as payouts_there
+
+        shown = msgspec.convert(list(payouts_there(at, states, user)), list[Shown])
+    else:
+        with book_of(DataDir(_named(data))) as book:
+            shown = [Shown.of(bill) for bill in payouts(book, states, user)]
     lines = [
         visible(f"{one.number}  {one.state:<10} {one.amount:>12} {one.currency}  {one.user}  {one.detail}".rstrip())
         for one in shown
@@ -125,7 +138,7 @@ def make(
 
 @payout_app.command()
 def retry(
-    data: BookOption,
+    data: PlaceOption = None,
     numbers: NumbersArgument = None,
     failed: Annotated[bool, typer.Option("--failed", help="All that have failed or were cancelled.")] = False,
     as_json: JsonOption = False,
@@ -134,25 +147,32 @@ def retry(
     from redrush.operate import paying as orders
     from redrush.ports.bill_book import BillState
 
-    _order(data, numbers, [BillState.FAILED, BillState.CANCELLED] if failed else [], orders.retry, as_json=as_json)
+    states = [BillState.FAILED, BillState.CANCELLED] if failed else []
+    if (at := console_meant(data)) is not None:
+        _order_there(at, "retry", numbers, states, "", as_json=as_json)
+    else:
+        _order(_named(data), numbers, states, orders.retry, as_json=as_json)
 
 
 @payout_app.command()
 def hold(
-    data: BookOption,
     why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    data: PlaceOption = None,
     numbers: NumbersArgument = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let payouts wait for a person, as long as the provider has not heard of them."""
     from redrush.operate import paying as orders
 
-    _order(data, numbers, [], lambda book, bill, now_us: orders.hold(book, bill, why, now_us), as_json=as_json)
+    if (at := console_meant(data)) is not None:
+        _order_there(at, "hold", numbers, [], why, as_json=as_json)
+        return
+    _order(_named(data), numbers, [], lambda book, bill, now_us: orders.hold(book, bill, why, now_us), as_json=as_json)
 
 
 @payout_app.command()
 def release(
-    data: BookOption,
+    data: PlaceOption = None,
     numbers: NumbersArgument = None,
     held: Annotated[bool, typer.Option("--all", help="All that are held.")] = False,
     as_json: JsonOption = False,
@@ -161,7 +181,11 @@ def release(
     from redrush.operate import paying as orders
     from redrush.ports.bill_book import BillState
 
-    _order(data, numbers, [BillState.HELD] if held else [], orders.release, as_json=as_json)
+    states = [BillState.HELD] if held else []
+    if (at := console_meant(data)) is not None:
+        _order_there(at, "release", numbers, states, "", as_json=as_json)
+    else:
+        _order(_named(data), numbers, states, orders.release, as_json=as_json)
 
 
 @bills_app.command()
@@ -211,6 +235,29 @@ def _states(names: list[str]) -> "list[BillState]":
         raise ConfigError(f"--state: {wrong}; there are {', '.join(BillState)}") from None
 
 
+def _named(data: Path | None) -> Path:
+    from redrush.errors import ConfigError
+
+    if data is None:
+        raise ConfigError("say which event: --data DIR, or `redrush payout --console URL --key FILE …`")
+    return data
+
+
+def _order_there(
+    at: "AtConsole", verb: str, numbers: list[str] | None, states: "list[BillState]", why: str, *, as_json: bool
+) -> None:
+    import msgspec
+
+    from redrush.errors import ConfigError
+    from redrush.operate.at_console import order_payouts
+    from redrush.operate.paying import Shown
+
+    if not numbers and not states:
+        raise ConfigError("say which payouts: their numbers, as `redrush payout list` tells them")
+    done, refused = order_payouts(at, verb, numbers or [], states, why)
+    _tell_ordered(msgspec.convert(done, list[Shown]), refused, as_json=as_json)
+
+
 def _order(data: Path, numbers: list[str] | None, states: "list[BillState]", order: "Order", *, as_json: bool) -> None:
     """Give the order for each payout that is named, or is in one of the states; refusals are told at the end."""
     from redrush.control.data_dir import DataDir
@@ -220,13 +267,21 @@ def _order(data: Path, numbers: list[str] | None, states: "list[BillState]", ord
 
     if not numbers and not states:
         raise ConfigError("say which payouts: their numbers, as `redrush payout list` tells them")
-    now_us, done, refused = system_clock().now_us, [], []
+    now_us = system_clock().now_us
+    done: list[Shown] = []
+    refused: list[str] = []
     with book_of(DataDir(data)) as book:
         for bill in named(book, numbers) if numbers else list(payouts(book, states, None)):
             try:
                 done.append(Shown.of(order(book, bill, now_us())))
             except RedrushError as fault:
                 refused.append(str(fault))
+    _tell_ordered(done, refused, as_json=as_json)
+
+
+def _tell_ordered(done: "Sequence[Shown]", refused: "Sequence[str]", *, as_json: bool) -> None:
+    from redrush.errors import RedrushError
+
     lines = [visible(f"{one.number}  {one.state}  {one.amount} {one.currency}  {one.user}") for one in done]
     _show_all("payouts", done, lines or ["nothing was done"], as_json=as_json)
     if refused:

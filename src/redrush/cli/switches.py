@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from redrush.cli.at_console import add_console_to, console_meant
 from redrush.cli.shared_options import (
     DataOption,
     DeployOption,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")
 playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch settings, applied and undone as one.")
+add_console_to(switch_app)
+add_console_to(playbook_app)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
 
@@ -33,12 +36,19 @@ def _ask(data: Path | None, deploy: Path | None, order: "BoardOrder", holder: "H
     from redrush.control.data_dir import DataDir
     from redrush.operate.switching import Holder, operate, operate_deployment
 
+    if (at := console_meant(data, deploy)) is not None:
+        from redrush.operate.at_console import carry_out
+
+        return carry_out(at, order)
     holder = holder or Holder()
     if data is not None and deploy is None:
         return operate(DataDir(data), order, holder)
     if deploy is not None and data is None:
         return operate_deployment(deploy, order, holder)
-    raise ConfigError("say which event: --data DIR on the machine where it runs, or --deploy FILE from elsewhere")
+    raise ConfigError(
+        "say which event: --data DIR on the machine where it runs, --deploy FILE from elsewhere, or `redrush switch "
+        "--console URL --key FILE …`"
+    )
 
 
 def _order(data: Path | None, deploy: Path | None, order: "BoardOrder", holder: "Holder", *, as_json: bool) -> None:

@@ -25,6 +25,11 @@ async def switches(desk: TheDesk, campaign: Campaign = None) -> dict[str, Any]:
     return {**await desk.links.of(campaign).read(ListSwitches()), "protected": desk.steering.protected}
 
 
+@get("/switches/log", opt=VIEWER, summary="The newest changes as the log has them, oldest first")
+async def switch_log(desk: TheDesk, campaign: Campaign = None) -> dict[str, Any]:
+    return {"entries": await desk.links.of(campaign).audit()}
+
+
 @get("/playbooks", opt=VIEWER, summary="Playbooks, and the rules that apply them")
 async def playbooks(desk: TheDesk, campaign: Campaign = None) -> dict[str, Any]:
     return await desk.links.of(campaign).read(ListPlaybooks())
@@ -101,4 +106,15 @@ async def protect(data: JSONBody[Protecting], request: AnyRequest, desk: TheDesk
     return {"switches": desk.steering.protected}
 
 
-STEERING: Final = (switches, playbooks, preview, confirm, proposals, propose, edit_proposal, decide, protect)
+STEERING: Final = (
+    switches,
+    switch_log,
+    playbooks,
+    preview,
+    confirm,
+    proposals,
+    propose,
+    edit_proposal,
+    decide,
+    protect,
+)

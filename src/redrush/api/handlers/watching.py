@@ -1,14 +1,16 @@
 """What is going on: live figures, the fleet, campaigns."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from litestar import get
 from litestar.response import Stream
 
-from redrush.api.handlers.asking import VIEWER, TheDesk
+from redrush.api.handlers.asking import VIEWER, Name, TheDesk
 from redrush.api.live import Snapshot
 from redrush.api.seals import Refused
+from redrush.operate.campaigns import show_campaign
 
 STREAMS_MAX: Final = 32
 """Pages that look at once, over everybody."""
@@ -55,4 +57,10 @@ async def campaigns(desk: TheDesk) -> list[dict[str, Any]]:
     return [{key: value for key, value in one.items() if key != "directory"} for one in desk.links.campaigns()]
 
 
-WATCHING: Final = (live, history, stream, fleet, campaigns)
+@get("/campaigns/{name:str}", opt=VIEWER, summary="One campaign, with its rounds")
+async def one_campaign(name: Name, desk: TheDesk) -> dict[str, Any]:
+    found = await asyncio.to_thread(show_campaign, name, desk.data_dir)
+    return {key: value for key, value in found.items() if key != "directory"}
+
+
+WATCHING: Final = (live, history, stream, fleet, campaigns, one_campaign)
