@@ -20,7 +20,8 @@ import msgspec
 from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
 SCRIPTS: Final = ("policy", "clock", "alarms", "net", "memory", "words", "view", "state", "tabs", "line", "rush",
-                  "rules", "calendar", "sending", "shake", "proof", "screens", "main")  # fmt: skip
+                  "rules", "calendar", "sending", "shake", "proof", "screens", "person", "rounds", "hours", "winnings", "till",
+                  "packets", "motion", "outside", "main")  # fmt: skip
 """Modules of the script, each after those that it needs at once."""
 
 _IMPORT: Final = re.compile(r"^import .*?;\n", re.MULTILINE)

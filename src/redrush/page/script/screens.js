@@ -1,4 +1,4 @@
-// What each state looks like, in words: from where a person is in a round to what the view shows.
+// Room: what each state looks like, in words: from where a person is in a round to what the view shows.
 
 const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed", "wrong_word"]);
 const PRESSABLE = new Set(["ready", "again", "given_up", "sealed", "wrong_word"]);
@@ -20,8 +20,8 @@ export function modelOf(page, rush) {
 
 function screenOf(page, rush) {
   if (rush && ["won", "sealed", "held"].includes(rush.screen)) return rush.screen;
-  if (!page.ticket) return "nobody";
-  if (page.expired) return "expired";
+  if (!page.person.ticket) return "nobody";
+  if (page.person.expired) return "expired";
   if (!rush) return page.follower.failures ? "unreached" : "loading";
   return rush.screen;
 }
@@ -37,13 +37,13 @@ const SCREENS = {
     model.headline = speech.say("opens_at", { when: speech.when(round.opens) });
     model.small = speech.say("by_server_time");
     if (round.line) model.line = speech.say(lineOpens(page, round) > 0 ? "line_opens" : "inline_line", { when: speech.when(round.opens - round.line.opens_before_ms) });
-    if ((round.kind ?? "packets") === "packets") model.actions.push({ name: "auto", kind: "switch", checked: rush.auto, text: speech.say("auto"), act: () => page.setAuto(!page.auto) });
+    if ((round.kind ?? "packets") === "packets") model.actions.push({ name: "auto", kind: "switch", checked: rush.auto, text: speech.say("auto"), act: () => { page.auto = !page.auto; } });
     if (round.kind !== "sale") shakes(model, page);
-    model.actions.push({ name: "remind", text: speech.say("remind"), act: () => page.remind() });
+    model.actions.push({ name: "remind", text: speech.say("remind"), act: () => page.outside.remind() });
   },
 
   ready(model, page, rush) {
-    if (page.shakes === "on") model.line = page.speech.say("ready_shake");
+    if (page.motion.state === "on") model.line = page.speech.say("ready_shake");
     model.small = leftOver(page, rush);
     if (rush.round.kind === "draw") tries(model, page, rush);
     if (rush.round.kind === "group") packet(model, page, rush);
@@ -54,7 +54,7 @@ const SCREENS = {
 
   inline(model, page, rush) {
     const { speech } = page;
-    const told = page.lineOf(rush)?.told || {};
+    const told = page.rounds.lineOf(rush)?.told || {};
     if (told.paused) model.line = speech.say("inline_paused");
     else if (told.serving >= told.place && rush.opensIn <= 0) model.line = speech.say("inline_turn");
     else if (told.ahead !== undefined && told.wait_s) {
@@ -74,10 +74,10 @@ const SCREENS = {
     const { grant, pay } = rush;
     model.slip = null;
     if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
-    else model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.pay(rush) });
+    else model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
     if (pay?.code) model.small = speech.say("pay_code", { code: pay.code });
     else model.small = pay?.said ? speech.say(pay.said) : `${speech.say("receipt")} ${grant.id}`;
-    model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.giveBack(rush) });
+    model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
   },
 
   held_out(model, page, rush) {
@@ -110,7 +110,7 @@ const SCREENS = {
   },
 
   sealed(model, page, rush) {
-    model.actions.push({ name: "open", kind: "main", text: page.speech.say("go_sealed"), act: () => page.unseal(rush) });
+    model.actions.push({ name: "open", kind: "main", text: page.speech.say("go_sealed"), act: () => page.winnings.open(rush) });
   },
 
   won(model, page, rush) {
@@ -129,8 +129,8 @@ const SCREENS = {
       const text = speech.say("play_again", { n: rush.playsLeft });
       model.actions.push({ name: "play", kind: "main", text, act: () => page.playAgain(rush) });
     }
-    if (rush.round.share) model.actions.push({ name: "pass_on", kind: "main", text: speech.say("pass_on"), act: () => page.passOn(rush) });
-    model.actions.push({ name: "share", kind: "main", text: speech.say("share"), act: () => page.share() });
+    if (rush.round.share) model.actions.push({ name: "pass_on", kind: "main", text: speech.say("pass_on"), act: () => page.packets.passOn(rush) });
+    model.actions.push({ name: "share", kind: "main", text: speech.say("share"), act: () => page.outside.share() });
     next(model, page);
   },
 
@@ -166,30 +166,30 @@ function packet(model, page, rush) {
   if (told?.needs_word) model.actions.push({ name: "word", kind: "input", text: speech.say("say_word") });
 }
 
-const lineOpens = (page, round) => page.opensIn(round.id) - round.line.opens_before_ms;
+const lineOpens = (page, round) => page.rounds.opensIn(round.id) - round.line.opens_before_ms;
 
 const priceOf = (page, rush) => (rush.round.price ? page.speech.money(rush.round.price) : "");
 
 // What a grant without an amount is, in words.
-const wordsOf = (page, grant) => grant.prize_name || page.roundName(grant.round);
+const wordsOf = (page, grant) => grant.prize_name || page.rounds.name(grant.round);
 
 function shakes(model, page) {
-  const { speech, shakes: state } = page;
-  if (state === "on") model.actions.push({ name: "shake", text: speech.say("shake_off"), act: () => page.stopShakes() });
+  const { speech, motion } = page;
+  const { state } = motion;
+  if (state === "on") model.actions.push({ name: "shake", text: speech.say("shake_off"), act: () => motion.end() });
   else if (state === "") {
     if (page.view.DeviceMotionEvent && page.view.matchMedia("(pointer: coarse)").matches) {
-      model.actions.push({ name: "shake", text: speech.say("try_shake"), act: () => page.tryShakes() });
+      model.actions.push({ name: "shake", text: speech.say("try_shake"), act: () => motion.begin() });
     }
   } else model.small = speech.say(`shake_${state}`);
 }
 
 function next(model, page) {
-  const { speech } = page;
-  const coming = page.rounds.filter(({ id }) => page.opensIn(id) > 0 && page.opensIn(id) < Infinity);
-  coming.sort((one, other) => one.opens - other.opens);
+  const { speech, rounds } = page;
+  const { coming } = rounds;
   if (!coming.length) return;
   const text = speech.say("next", { when: speech.when(coming[0].opens) });
-  model.actions.push({ name: "next", text, act: () => page.choose(coming[0].id) });
+  model.actions.push({ name: "next", text, act: () => rounds.choose(coming[0].id) });
 }
 
 const leftOver = (page, rush) => (rush.round.left ? page.speech.say(`left_${rush.round.left}`) : "");

@@ -1,0 +1,64 @@
+// Room: packets between people. The form that sends one, its link, and entering by the link of somebody else's.
+import { Rush } from "./rush.js";
+import { sendPacket } from "./sending.js";
+
+export class Packets {
+  constructor(page) {
+    this.page = page;
+    this.sending = false;
+  }
+
+  // Where people may send packets to each other, and whoever is here is somebody.
+  offer() {
+    const { config, person, speech, screen } = this.page;
+    if (!config.group || !person.ticket) return;
+    const say = (name) => speech.say(name);
+    const kinds = config.group.kinds.map((kind) => [kind, say(kind === "equal" ? "send_equal" : "send_lucky")]);
+    const fields = [
+      ["total", say("send_total"), "decimal"],
+      ["count", say("send_count"), "numeric"],
+      ["kind", say("send_kind"), kinds],
+      ["greeting", say("send_greeting"), "text"],
+      ["word", say("send_word"), "text"],
+    ];
+    screen.form(say("send"), fields, say("send_go"), (wish) => this.send(wish));
+  }
+
+  async send(wish) {
+    if (this.sending) return;
+    this.sending = true;
+    const { net, base, person, view, screen, speech } = this.page;
+    screen.text("send_said", speech.say("send_busy"));
+    const done = await sendPacket({ net, base, ticket: person.ticket, view, wish });
+    this.sending = false;
+    const link = `${this.page.outside.home}#packet=${done.id}`;
+    screen.text("send_said", speech.say(done.outcome, { why: done.why, link }));
+    if (done.id) await this.page.outside.share(link, "passed_on");
+  }
+
+  // A packet for friends, paid by the sponsor: its link, to be sent to them.
+  async passOn(rush) {
+    const packet = await this.page.order(`/grants/${rush.grant.id}/share`);
+    if (packet) await this.page.outside.share(`${this.page.outside.home}#packet=${packet.id}`, "passed_on");
+  }
+
+  // A packet between people that somebody has sent the link of: "#packet=…".
+  async enter() {
+    const { page } = this;
+    const { person, rounds } = page;
+    const found = /(?:^#|&)packet=([0-9a-f]{32})(?:&|$)/.exec(page.view.location.hash);
+    const id = found ? `packet-${found[1]}` : null;
+    if (!id || rounds.rushes.has(id) || !person.ticket || person.expired) return;
+    const name = page.speech.say("packet_from", { name: "…" });
+    const round = { id, kind: "group", packet: found[1], opens: 0, closes: Infinity, name };
+    const rush = new Rush(round, page.config.policy, rounds.house());
+    rounds.rushes.set(id, rush);
+    rounds.chosen = id;
+    rush.startAt = 0;
+    rush.screen = "ready";
+    rush.packet = await page.order(`/packets/${found[1]}`, "GET");
+    if (rush.packet?.grant) rush.has(rush.packet.grant, true);
+    else if (rush.packet && ["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
+    page.render();
+  }
+}

@@ -1,0 +1,58 @@
+// Room: who is here. The ticket, until when it is good, what its person has chosen and has won, as this device keeps it.
+import { readTicket, ticketAtTheDoor } from "./memory.js";
+
+export class Person {
+  // `now()` is the server's time in ms, or null while it is not known.
+  constructor(memory, view, now) {
+    Object.assign(this, { memory, now });
+    const found = ticketAtTheDoor(view.location, view.history, view.document.cookie);
+    if (found) memory.set("ticket", found);
+    view.addEventListener("hashchange", () => {
+      const ticket = ticketAtTheDoor(view.location, view.history, "");
+      if (ticket) memory.set("ticket", ticket);
+      if (ticket) view.location.reload();
+    });
+  }
+
+  get ticket() {
+    return this.memory.get("ticket");
+  }
+
+  set ticket(ticket) {
+    this.memory.set("ticket", ticket);
+  }
+
+  get who() {
+    return readTicket(this.ticket);
+  }
+
+  get expired() {
+    return this.who !== null && this.now() !== null && this.who.expires * 1000 <= this.now();
+  }
+
+  // What is kept of this person alone, by kind and what it is about.
+  of(kind, about) {
+    return this.memory.get(`${kind}:${this.who?.user}:${about}`);
+  }
+
+  keepOf(kind, about, value) {
+    this.memory.set(`${kind}:${this.who.user}:${about}`, value);
+  }
+
+  get wins() {
+    return (this.who && this.memory.get(`wins:${this.who.user}`)) || {};
+  }
+
+  keep(grant, opened) {
+    const wins = this.wins;
+    const before = wins[grant.id];
+    wins[grant.id] = { grant: { ...before?.grant, ...grant }, opened: opened || before?.opened === true };
+    this.memory.set(`wins:${this.who.user}`, wins);
+  }
+
+  drop(id) {
+    const wins = this.wins;
+    delete wins[id];
+    this.memory.set(`wins:${this.who.user}`, wins);
+  }
+}

@@ -1,0 +1,153 @@
+// Room: the rounds of the event. What the state file tells of each, which of them is looked at, and taking part in it.
+import { Line } from "./line.js";
+import { Rush } from "./rush.js";
+
+const AHEAD_MS = 60000;
+
+export class Rounds {
+  constructor(page) {
+    this.page = page;
+    this.all = page.config.rounds.map((round) => ({ ...round }));
+    this.rushes = new Map();
+    this.lines = new Map();
+    this.chosen = null;
+    this.told = null;
+  }
+
+  get rush() {
+    return this.rushes.get(this.chosen);
+  }
+
+  round(id) {
+    return this.all.find((one) => one.id === id);
+  }
+
+  name(id) {
+    return this.round(id)?.name || this.page.speech.say("close_mine", { round: id });
+  }
+
+  lineOf(rush) {
+    return this.lines.get(rush.round.id);
+  }
+
+  opensIn(id) {
+    const round = this.round(id);
+    return round && this.page.clock.known ? round.opens - this.page.now : Infinity;
+  }
+
+  // Rounds that are still to open, the next one first.
+  get coming() {
+    const coming = this.all.filter(({ id }) => this.opensIn(id) > 0 && this.opensIn(id) < Infinity);
+    return coming.sort((one, other) => one.opens - other.opens);
+  }
+
+  hear(state) {
+    for (const told of state.rounds || []) this.hearRound(told);
+    this.told = state;
+    const current = state.round;
+    if (!this.chosen) this.chosen = current;
+    const { rush } = this;
+    if (rush?.round.packet) return;
+    // What is coming goes before what is over, unless somebody is looking at what they have just won.
+    if (current !== this.chosen && (!rush || (rush.decided && this.opensIn(current) < AHEAD_MS && rush.screen !== "sealed"))) {
+      this.chosen = current;
+    }
+    this.enter(this.chosen);
+  }
+
+  hearRound(told) {
+    let round = this.round(told.round);
+    if (!round) {
+      round = { id: told.round, opens: told.opens, closes: told.closes };
+      this.all.push(round);
+    }
+    const moved = round.opens !== told.opens && told.phase === "before";
+    const was = round.opens;
+    Object.assign(round, { phase: told.phase, left: told.left, closes: told.closes, serving: told.serving });
+    const rush = this.rushes.get(round.id);
+    if (rush) {
+      rush.key = told.key;
+      rush.advised = told.interval_ms;
+      if (told.phase === "closed" && ["ready", "before", "again"].includes(rush.screen) && !rush.busy) rush.show("closed");
+      if (told.phase === "open" && told.left === "none" && rush.screen === "ready") rush.show("empty");
+    }
+    this.lines.get(round.id)?.serving(told.serving ?? -1);
+    if (was !== told.opens) {
+      round.opens = told.opens;
+      rush?.moved(told.opens);
+      const { screen, speech } = this.page;
+      if (moved && rush) screen.announce(speech.say("moved", { when: speech.when(told.opens) }));
+    }
+  }
+
+  // Take part in a round, as far as that can be by now.
+  enter(id) {
+    const { page } = this;
+    const { person } = page;
+    const round = this.round(id);
+    if (!round || this.rushes.has(id) || !page.clock.known) return;
+    const rush = new Rush(round, page.config.policy, this.house());
+    this.rushes.set(id, rush);
+    rush.key = this.told?.rounds?.find((one) => one.round === id)?.key ?? null;
+    rush.auto = page.auto;
+    rush.play = person.of("play", id) ?? 1;
+    const won = Object.values(person.wins).filter(({ grant }) => grant.round === id).pop();
+    if (won && (round.kind !== "draw" || !won.opened)) {
+      rush.has(won.grant, won.opened);
+      return;
+    }
+    if (!person.ticket) return;
+    if (person.expired) rush.show("expired");
+    else if (round.phase === "closed") rush.show("closed");
+    else {
+      if (page.config.pow && !person.who.proven) page.prove();
+      if (round.line) this.lineUp(rush);
+      rush.begin();
+    }
+  }
+
+  lineUp(rush) {
+    const { person } = this.page;
+    const { id } = rush.round;
+    const line = this.lines.get(id) || new Line(rush, rush.house, person.of("pass", id), (pass) => person.keepOf("pass", id, pass));
+    this.lines.set(id, line);
+    line.begin();
+  }
+
+  // What a round, and a line before it, may use of the page.
+  house() {
+    const { page } = this;
+    const { person } = page;
+    return {
+      net: page.net,
+      alarms: page.alarms,
+      clock: page.clock,
+      gates: page.gates,
+      bases: page.bases,
+      view: page.view,
+      draw: page.draw,
+      ticket: () => person.ticket,
+      expired: () => person.expired,
+      leads: () => page.tabs.leads,
+      look: () => page.follower.look(),
+      prove: () => page.prove(),
+      lineUp: (rush) => this.lineUp(rush),
+      played: (rush) => person.keepOf("play", rush.round.id, rush.play),
+      changed: (rush) => this.changed(rush),
+      won: (rush, grant, repeat) => page.winnings.won(rush, grant, repeat),
+    };
+  }
+
+  changed(rush) {
+    if (rush.round.id !== this.chosen) return;
+    const model = this.page.render();
+    if (rush.screen !== "before" && rush.screen !== "won") this.page.screen.announce(`${model.headline} ${model.line}`);
+  }
+
+  choose(id) {
+    this.chosen = id;
+    this.enter(id);
+    this.page.render();
+    this.page.view.scrollTo({ top: 0 });
+  }
+}

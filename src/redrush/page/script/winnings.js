@@ -1,0 +1,90 @@
+// Room: what was won. Kept at once, opened by its person, told by a gate on another device, and listed.
+
+const GRANTS_AFTER_MS = 10000;
+
+export class Winnings {
+  constructor(page) {
+    this.page = page;
+    this.asked = false;
+    this.shown = null;
+  }
+
+  won(rush, grant, repeat) {
+    const { person } = this.page;
+    // What was won before is shown as it is; what is new is opened by its person.
+    person.keep(grant, repeat && !grant.open);
+    rush.has(person.wins[grant.id].grant, person.wins[grant.id].opened);
+  }
+
+  // What is known on this device, or was found out by another tab.
+  recall() {
+    const { page } = this;
+    for (const { grant, opened } of Object.values(page.person.wins)) {
+      const rush = page.rounds.rushes.get(grant.round);
+      if (rush && !["sealed", "won"].includes(rush.screen)) rush.has(grant, opened);
+      else if (rush && opened && rush.screen === "sealed") rush.show("won");
+    }
+    page.render();
+  }
+
+  // What this person has won elsewhere, or before: asked once, and not in the rush of an opening.
+  async ask() {
+    const { page } = this;
+    const { person } = page;
+    const began = page.rounds.all.some((round) => round.opens + GRANTS_AFTER_MS < page.now);
+    const held = Object.values(person.wins).filter(({ grant }) => grant.hold);
+    if ((this.asked && !held.length) || !began || !person.ticket || person.expired) return;
+    this.asked = true;
+    const answer = await page.tell("/grants", "GET").catch(() => null);
+    if (answer?.status !== 200) return; // the next visit asks again; what is known here is shown
+    const grants = answer.body.grants || [];
+    for (const { grant } of held) {
+      const now = grants.find(({ id }) => id === grant.id);
+      if (!now?.hold) person.drop(grant.id); // it is paid for, and a grant like any other below; or it is gone
+    }
+    for (const grant of grants) if (!person.wins[grant.id]) person.keep(grant, !grant.open);
+    this.recall();
+  }
+
+  async open(rush) {
+    const { page } = this;
+    if (rush.grant.open && !rush.grant.amount) {
+      const opened = await page.order(`/grants/${rush.grant.id}/open`);
+      if (!opened?.grant) return;
+      rush.grant = { ...rush.grant, ...opened.grant };
+    }
+    page.person.keep(rush.grant, true);
+    page.screen.celebrate();
+    rush.show("won");
+    const { grant } = rush;
+    const told = grant.amount ? page.speech.money(grant.amount, grant.currency) : grant.prize_name || "";
+    page.screen.announce(`${page.speech.say("won")} ${told}`);
+    page.screen.element.main.focus({ preventScroll: true });
+  }
+
+  show() {
+    const { person, speech, config, rounds, screen } = this.page;
+    const opened = Object.values(person.wins).filter((win) => win.opened);
+    const key = JSON.stringify([opened, speech.language]);
+    if (key === this.shown) return;
+    this.shown = key;
+    const minor = opened.reduce((sum, { grant }) => sum + (grant.amount ? minorOf(grant.amount, config.digits) : 0n), 0n);
+    const entries = opened.map(({ grant }) => [
+      `${rounds.name(grant.round)} · ${speech.when(Date.parse(grant.granted_at))}`,
+      grant.amount ? speech.money(grant.amount, grant.currency) : grant.prize_name || "",
+      grant.code ? speech.say("code", { code: grant.code }) : `${speech.say("receipt")} ${grant.id}`,
+    ]);
+    const total = entries.length > 1 ? speech.say("mine_total", { amount: speech.money(textOf(minor, config.digits)) }) : "";
+    screen.mine(speech.say("mine"), entries, total);
+  }
+}
+
+const minorOf = (amount, digits) => {
+  const [whole, places = ""] = amount.split(".");
+  return BigInt(whole + places.padEnd(digits, "0"));
+};
+
+const textOf = (minor, digits) => {
+  const text = String(minor).padStart(digits + 1, "0");
+  return digits ? `${text.slice(0, -digits)}.${text.slice(-digits)}` : text;
+};
