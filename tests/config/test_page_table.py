@@ -29,6 +29,8 @@ def test_a_picture_is_taken_into_the_page(tmp_path: Path) -> None:
         ('language = "fr"', '"fr" is not a language of the page: zh or en'),
         ('login = "login.example"', 'write it like "https://login.example/hongbao"'),
         ('login = "javascript:alert(1)"', "is not an address"),
+        ('login = "//login.example/"', "is not an address"),
+        ('renew = "login/renew"', "page.renew"),
         ('colours = { red = "crimson" }', 'write it like "#c9241b"'),
         ('colours = { blue = "#00f" }', "page.colours.blue"),
         ('dark = { red = "#00f;}" }', "page.dark.red"),

@@ -36,7 +36,9 @@ def _kubernetes_commands() -> list[list[str]]:
 
 def test_there_is_a_unit_and_a_workload_for_every_role() -> None:
     roles = {row.name for row in ROLES}
-    assert {command[0] for command in _systemd_commands()} == roles | {"serve"}, "and one for a machine that does all"
+    assert {command[0] for command in _systemd_commands()} == roles | {"serve", "login"}, (
+        "and those of a machine that does all, and of logins"
+    )
     assert {command[0] for command in _kubernetes_commands()} == roles | {"seal", "found"}
 
 
@@ -92,6 +94,7 @@ def test_credentials_are_handed_to_the_units_that_read_them() -> None:
         handed[unit.name] = set(
             re.findall(r"^LoadCredential=([^:]+):/etc/redrush/secrets/\1$", unit.read_text(), re.MULTILINE)
         )
+    assert handed.pop("redrush-login.service") == {"oidc.secret"}, "it has no part in the deployment"
     assert set.union(*handed.values()) == names
     assert handed["redrush-gate.service"] == {"gate.password"}
     assert handed["redrush-query.service"] == {"records.dsn"}

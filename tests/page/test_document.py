@@ -53,6 +53,13 @@ def test_every_style_and_script_in_it_is_named_by_its_hash_and_nothing_else_may_
     assert not re.search(r"\son\w+=", html.partition("<script")[0])
 
 
+def test_no_two_modules_of_the_script_have_the_same_name_for_something() -> None:
+    """They become one module, in which that would be an error of the whole page."""
+    names = re.findall(r"^(?:async )?(?:const|let|class|function) (\w+)", script_text(), re.MULTILINE)
+    assert len(names) > 50
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_document_asks_for_nothing_else() -> None:
     html = page().html.decode()
     assert not re.findall(r'(?:src|href)="(?!#|data:)([^"]+)"', html)

@@ -163,6 +163,7 @@ title = { en = "The title" }
 greeting = { en = "The greeting" }
 rules = { en = "The rules" }
 login = "https://login.example/"
+renew = "https://login.example/renew"
 colours = { red = "#010203" }
 dark = { red = "#040506" }
 texts = { en = { won = "Hooray" } }
@@ -394,6 +395,7 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "page.greeting": _page("greeting", {"en": "The greeting"}),
     "page.rules": _page("rules", {"en": "The rules"}),
     "page.login": _page("login", "https://login.example/"),
+    "page.renew": _page("renew", "https://login.example/renew"),
     "page.colours": _page("colours", {"red": "#010203"}),
     "page.dark": _page("dark", {"red": "#040506"}),
     "page.texts": _page("texts", {"en": {"won": "Hooray"}}),

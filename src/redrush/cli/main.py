@@ -19,6 +19,7 @@ from redrush.cli import (
     console,
     drills,
     lines,
+    logging_in,
     outermost,
     paying,
     proving,
@@ -75,6 +76,7 @@ lines.add_to(app)
 paying.add_to(app)
 webhook_keys.add_to(app)
 console.add_to(app)
+logging_in.add_to(app)
 
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]

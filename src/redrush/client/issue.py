@@ -8,6 +8,7 @@ but the standard library and msgspec is needed; docs/how-to/company-login.md has
 """
 
 import base64
+import hmac
 import time
 from pathlib import Path
 
@@ -51,6 +52,10 @@ class Issuer:
             raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
         except (msgspec.DecodeError, ValueError) as fault:
             raise ConfigError(f"{path}: is not a login key: {fault}") from fault
+
+    def derived(self, purpose: bytes) -> bytes:
+        """Return a key for a purpose of the login's own: from it nobody can tell the login key, nor make a ticket."""
+        return hmac.digest(self._key, b"redrush.login." + purpose, "sha256")
 
     def ticket(self, user: str, *, lasts_s: int) -> str:
         """Return a ticket for `user` that is good for `lasts_s` seconds from now. ValueError for a bad user id."""

@@ -31,6 +31,7 @@ class PageTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     greeting: dict[str, str] = {}
     rules: dict[str, str] = {}
     login: str | None = None
+    renew: str | None = None
     colours: dict[str, str] = {}
     dark: dict[str, str] = {}
     texts: dict[str, dict[str, str]] = {}
@@ -54,13 +55,15 @@ def page_terms(table: PageTable, directory: Path, rounds: Collection[str]) -> Pa
         if round_id not in rounds:
             raise Wrong("page.names", f'"{round_id}" is no round of this campaign; it has {", ".join(rounds)}')
         _check_text(f"page.names.{round_id}", name, 30)
-    _check_login(table.login)
+    _check_address("page.login", table.login)
+    _check_address("page.renew", table.renew)
     return PageTerms(
         language=table.language,
         title=table.title,
         greeting=table.greeting,
         rules=table.rules,
         login=table.login,
+        renew=table.renew,
         colours=table.colours,
         dark=table.dark,
         texts=table.texts,
@@ -101,12 +104,15 @@ def _check_colours(at: str, colours: Mapping[str, str]) -> None:
             raise Wrong(f"{at}.{name}", f'"{colour}" is not a colour: write it like "#c9241b"')
 
 
-def _check_login(url: str | None) -> None:
+def _check_address(at: str, url: str | None) -> None:
+    """Raise Wrong for what is neither an address nor a path of the page's own site."""
     if url is None:
         return
     parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or not url.isprintable() or " " in url:
-        raise Wrong("page.login", f'"{url}" is not an address: write it like "https://login.example/hongbao"')
+    own = url.startswith("/") and not url.startswith("//")
+    elsewhere = parts.scheme in {"https", "http"} and parts.hostname
+    if not (own or elsewhere) or not url.isprintable() or " " in url:
+        raise Wrong(at, f'"{url}" is not an address: write it like "https://login.example/hongbao", or "/login"')
 
 
 def _picture(path: Path) -> str:

@@ -42,6 +42,7 @@ def content_of(
             "greeting": terms.greeting,
             "rules": terms.rules,
             "login": terms.login,
+            "renew": terms.renew,
             "texts": terms.texts,
         },
     }

@@ -20,8 +20,8 @@ import msgspec
 from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
 SCRIPTS: Final = ("policy", "clock", "alarms", "net", "memory", "words", "view", "state", "tabs", "line", "rush",
-                  "rules", "calendar", "sending", "shake", "proof", "screens", "person", "rounds", "hours", "winnings", "till",
-                  "packets", "motion", "outside", "main")  # fmt: skip
+                  "rules", "calendar", "sending", "shake", "proof", "screens", "person", "rounds", "hours", "winnings",
+                  "till", "packets", "motion", "outside", "renewal", "main")  # fmt: skip
 """Modules of the script, each after those that it needs at once."""
 
 _IMPORT: Final = re.compile(r"^import .*?;\n", re.MULTILINE)
@@ -49,7 +49,8 @@ def page_of(
     `policy_inside`: the policy stands in the document, too, for servers that set no headers.
     """
     style, theme, script = style_text(), _theme(terms), script_text()
-    policy = _policy((style, theme), script, own)
+    asked = (*own, terms.renew) if terms.renew is not None and not terms.renew.startswith("/") else own
+    policy = _policy((style, theme), script, asked)
     language = terms.language or LANGUAGES[0]
     inside = policy.partition("; frame-ancestors")[0]
     values = {

@@ -31,7 +31,11 @@ class PageTerms(msgspec.Struct, frozen=True, kw_only=True):
     rules: Texts = {}
     """What is said before the rules that are made of the campaign; a line is a paragraph."""
     login: str | None = None
-    """The address of the login that sends people back with a ticket; None: they have links of their own."""
+    """The address of the login that sends people back with a ticket; None: they have links of their own. In it
+    `{page}` stands for the page's own address, escaped."""
+    renew: str | None = None
+    """The address that gives whoever has logged in a new ticket, asked by POST with the cookies of that site; None:
+    tickets last as long as they last."""
     colours: Mapping[str, str] = {}
     """By name, of `COLOURS`."""
     dark: Mapping[str, str] = {}

@@ -10,6 +10,7 @@ import { Packets } from "./packets.js";
 import { Person } from "./person.js";
 import { Gates } from "./policy.js";
 import { prove } from "./proof.js";
+import { Renewal } from "./renewal.js";
 import { Rounds } from "./rounds.js";
 import { rulesOf } from "./rules.js";
 import { modelOf } from "./screens.js";
@@ -42,6 +43,7 @@ class Page {
     this.packets = new Packets(this);
     this.motion = new Motion(this);
     this.outside = new Outside(this);
+    this.renewal = new Renewal(this);
     this.tabs = new Tabs(`redrush ${config.id}`, view, () => this.render());
     this.follower = new Follower({
       url: `${config.state}/state/${config.id}.json`,
@@ -114,6 +116,16 @@ class Page {
     this.rounds.hear(state);
     this.packets.enter();
     this.winnings.ask();
+    this.renewal.watch();
+    this.render();
+  }
+
+  // There is a new ticket of the same person: what has stopped for the old one goes on.
+  renewed() {
+    if (this.config.pow && !this.person.who.proven) this.prove();
+    this.rounds.goOn();
+    this.packets.enter();
+    this.renewal.watch();
     this.render();
   }
 

@@ -11,7 +11,7 @@ export class Net {
   }
 
   // `deadline` in seconds is for the whole answer. A body that is no JSON object is none of the contract.
-  async ask(url, { method = "GET", ticket = null, body = null, deadline = 8, cache = "no-store" } = {}) {
+  async ask(url, { method = "GET", ticket = null, body = null, deadline = 8, cache = "no-store", credentials = "omit" } = {}) {
     const stop = new AbortController();
     const timer = this.view.setTimeout(() => stop.abort(), deadline * 1000);
     this.underWay.add(stop);
@@ -25,7 +25,7 @@ export class Net {
         headers,
         body: body === null ? undefined : JSON.stringify(body),
         cache,
-        credentials: "omit",
+        credentials,
         redirect: "error",
         signal: stop.signal,
       });

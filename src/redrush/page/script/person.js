@@ -4,14 +4,27 @@ import { readTicket, ticketAtTheDoor } from "./memory.js";
 export class Person {
   // `now()` is the server's time in ms, or null while it is not known.
   constructor(memory, view, now) {
-    Object.assign(this, { memory, now });
+    Object.assign(this, { memory, view, now });
     const found = ticketAtTheDoor(view.location, view.history, view.document.cookie);
-    if (found) memory.set("ticket", found);
+    if (found) this.comes(found);
     view.addEventListener("hashchange", () => {
       const ticket = ticketAtTheDoor(view.location, view.history, "");
       if (ticket) memory.set("ticket", ticket);
       if (ticket) view.location.reload();
     });
+  }
+
+  // Back from the login, with what stood behind the # when it was begun: a packet of somebody's.
+  comes(ticket) {
+    const { location, history } = this.view;
+    this.memory.set("ticket", ticket);
+    const then = this.memory.get("then");
+    this.memory.set("then", null);
+    if (then && !location.hash) history.replaceState(history.state, "", location.pathname + location.search + then);
+  }
+
+  leaves() {
+    this.memory.set("then", this.view.location.hash || null);
   }
 
   get ticket() {

@@ -106,6 +106,16 @@ export class Rounds {
     }
   }
 
+  // With a new ticket the rounds that stopped for the old one are entered anew.
+  goOn() {
+    for (const [id, rush] of this.rushes) {
+      if (rush.screen !== "expired") continue;
+      this.rushes.delete(id);
+      this.lines.delete(id);
+    }
+    this.enter(this.chosen);
+  }
+
   lineUp(rush) {
     const { person } = this.page;
     const { id } = rush.round;

@@ -148,7 +148,8 @@ function askToLogIn(model, page) {
     model.line = page.speech.say(`${model.screen}_line_no_login`);
     return;
   }
-  model.actions.push({ name: "login", kind: "main", text: page.speech.say("login"), href: login });
+  const href = login.replace("{page}", encodeURIComponent(page.outside.home));
+  model.actions.push({ name: "login", kind: "main", text: page.speech.say("login"), href, act: () => page.person.leaves() });
 }
 
 function tries(model, page, rush) {
