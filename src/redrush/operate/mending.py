@@ -334,8 +334,6 @@ async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[in
         division = Division(campaign, [SetPlace(EMBEDDED_SET)])
         stores = {EMBEDDED_SET: store}
         honouring = Honouring(campaign, sealed.amounts, keys.receipts, division, stores, enter)
-        for number, receipt in enumerate(receipts, start=1):
-            if receipt.strip():
-                tell(number, await honouring.honour(receipt))
+        await honouring.honour_all(receipts, tell)
     finally:
         await store.close()

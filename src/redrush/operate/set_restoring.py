@@ -207,9 +207,7 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
         campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter
     )
     try:
-        for number, receipt in enumerate(receipts, start=1):
-            if receipt.strip():
-                tell(number, await honouring.honour(receipt))
+        await honouring.honour_all(receipts, tell)
     finally:
         entrance.close()
         await close_all(stores)

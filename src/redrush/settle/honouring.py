@@ -5,8 +5,11 @@ the slot has been granted to somebody else since, or has left the round's pot, o
 asks is told which, and a person decides.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
+from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -19,6 +22,11 @@ from redrush.ports.store import Granted, Store
 
 Enter = Callable[[str, Granted], Awaitable[str | None]]
 """Enters a grant into the set of this id, durably; returns None, or why it cannot be. May raise StoreUnavailable."""
+
+
+LOOKED_UP_AT_ONCE: Final = 256
+"""Receipts whose grants are looked up together. Most that winners show after a loss are of grants that are there: one
+round trip after the other, a hundred thousand of them would be shown for an hour."""
 
 
 class Honour(StrEnum):
@@ -57,28 +65,47 @@ class Honouring:
         self._stores = stores
         self._enter = enter
 
+    async def honour_all(self, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+        """Honour receipts, one a line, in their order; `tell` hears what became of each, by its line from 1. Blank
+        lines are passed over. Raises StoreUnavailable at the first whose home set cannot be reached."""
+        lines = ((number, text) for number, text in enumerate(receipts, start=1) if text.strip())
+        while some := list(islice(lines, LOOKED_UP_AT_ONCE)):
+            looked_up = await asyncio.gather(*(self._look_up(text) for _, text in some))
+            for (number, text), honoured in zip(some, looked_up, strict=True):
+                tell(number, honoured if isinstance(honoured, Honoured) else await self.honour(text))
+
     async def honour(self, text: str) -> Honoured:
         """See to it that the grant which the receipt states is there. Doing it again changes nothing.
 
         Raises StoreUnavailable if the home set cannot be reached.
         """
-        receipt = verify_receipt(self._receipt_keys, text.strip())
-        if receipt is None:
-            return Honoured(Honour.NOT_OURS, "the receipt was not signed here, or was changed", None)
-        if not self._is_of_campaign(receipt):
-            return Honoured(Honour.NOT_OURS, "the receipt is signed, but states what this campaign never had", receipt)
-        shares = self._division.shares(receipt.round)
-        set_id = shares[home(receipt.user, len(shares))].set
-        held = await self._stores[set_id].find(receipt.round, receipt.user)
-        if held is not None and held.slot == receipt.slot:
-            return Honoured(Honour.KNOWN, "the grant is there", receipt)
-        if held is not None:
-            return Honoured(Honour.CONFLICT, f"the user was granted slot {held.slot} since", receipt)
+        receipt = await self._look_up(text)
+        if isinstance(receipt, Honoured):
+            return receipt
+        set_id = self._home(receipt)
         grant = Granted(0, receipt.round, receipt.slot, (receipt.user,), receipt.at_us)
         refused = await self._enter(set_id, grant)
         if refused is not None:
             return Honoured(Honour.CONFLICT, f"set {set_id} cannot take the grant: {refused}", receipt)
         return Honoured(Honour.ENTERED, "the grant was lost and is entered again", receipt)
+
+    async def _look_up(self, text: str) -> Honoured | Receipt:
+        """Return what becomes of the receipt; itself if its grant is to be entered, for its user has none."""
+        receipt = verify_receipt(self._receipt_keys, text.strip())
+        if receipt is None:
+            return Honoured(Honour.NOT_OURS, "the receipt was not signed here, or was changed", None)
+        if not self._is_of_campaign(receipt):
+            return Honoured(Honour.NOT_OURS, "the receipt is signed, but states what this campaign never had", receipt)
+        held = await self._stores[self._home(receipt)].find(receipt.round, receipt.user)
+        if held is None:
+            return receipt
+        if held.slot == receipt.slot:
+            return Honoured(Honour.KNOWN, "the grant is there", receipt)
+        return Honoured(Honour.CONFLICT, f"the user was granted slot {held.slot} since", receipt)
+
+    def _home(self, receipt: Receipt) -> str:
+        shares = self._division.shares(receipt.round)
+        return shares[home(receipt.user, len(shares))].set
 
     def _is_of_campaign(self, receipt: Receipt) -> bool:
         return (
