@@ -23,6 +23,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "codes": ("cryptography",),
     "login": ("authlib", "httpx2", "litestar", "uvicorn"),
     "payments": ("cryptography",),
+    "notices": ("apprise",),
     "scaled": ("psycopg", "hiredis"),
     "stack": ("psycopg", "hiredis"),
     "dev": ("uvicorn",),

@@ -28,6 +28,7 @@ from redrush.core.rush.draw import DrawTerms, Floor, PrizeKind
 from redrush.core.rush.holding import table_of
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.line import LineTerms, Order
+from redrush.core.rush.message import Text
 from redrush.core.rush.sale import SaleTerms
 from redrush.core.rush.share import ShareTerms
 from redrush.core.sets.address import Address
@@ -174,6 +175,12 @@ provider = "bank"
 policy = "threshold"
 threshold = "40"
 approve = true
+[[message]]
+by = "mail"
+of = ["code"]
+language = "en"
+zh = { title = "t", text = "u" }
+en = { title = "v", text = "w" }
 [[round]]
 id = "seats"
 opens = 2031-02-05T04:05:06Z
@@ -297,6 +304,10 @@ def _group(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
     return lambda served: getattr(served.event.group, key, None), value
 
 
+def _message(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
+    return lambda served: getattr(served.event.messages[0], key) if served.event.messages else None, value
+
+
 def _page(key: str, value: object) -> tuple[Callable[[Served], Any], object]:
     return lambda served: getattr(served.event.page, key), value
 
@@ -405,6 +416,11 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "payout.policy": (lambda s: getattr(s.event.payout, "policy", None), "threshold"),
     "payout.threshold": (lambda s: getattr(s.event.payout, "threshold_minor", None), 40),
     "payout.approve": (lambda s: getattr(s.event.payout, "approve", None), True),
+    "message.by": _message("by", "mail"),
+    "message.of": _message("of", (PrizeKind.CODE,)),
+    "message.language": _message("language", "en"),
+    "message.zh": (lambda s: s.event.messages and s.event.messages[0].texts["zh"], Text("t", "u")),
+    "message.en": (lambda s: s.event.messages and s.event.messages[0].texts["en"], Text("v", "w")),
     "playbook.name": (lambda s: getattr(_book(s), "name", None), "calm"),
     "playbook.settings": (lambda s: getattr(_book(s), "settings", None), {"sampling.non_core": 0.5}),
     "playbook.description": (lambda s: getattr(_book(s), "description", None), "quiet"),

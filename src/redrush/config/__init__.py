@@ -16,6 +16,7 @@ from redrush.config.deployment_file import (
 )
 from redrush.config.hosted import load_deployment_file
 from redrush.config.limits_table import LimitsSpec
+from redrush.config.notifier_table import NotifierSpec
 from redrush.config.payments_file import PaymentsFile, ProviderSpec, load_payments_file
 from redrush.config.rounds import LASTS_US_MAX, NOW, OPENS_YEARS, PACKETS_MAX, RoundSpec
 from redrush.config.secret import Secret
@@ -33,6 +34,7 @@ __all__ = [
     "DeploymentFile",
     "GateSpec",
     "LimitsSpec",
+    "NotifierSpec",
     "PaymentsFile",
     "ProviderSpec",
     "RoundSpec",

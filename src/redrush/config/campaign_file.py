@@ -14,6 +14,7 @@ from redrush.config.admission_table import AdmissionTable, admission_terms
 from redrush.config.client_table import ClientTable, client_policy
 from redrush.config.group_table import GroupTable, group_terms
 from redrush.config.limits_table import LimitsSpec, LimitsTable, limits_of_table
+from redrush.config.message_table import MessageTable, message_terms
 from redrush.config.origins import check_origins
 from redrush.config.page_table import PageTable, page_terms
 from redrush.config.payout_table import PayoutTable, payout_terms
@@ -31,6 +32,7 @@ from redrush.core.money.payout_terms import PayoutTerms, Policy
 from redrush.core.rush.campaign import Leftover
 from redrush.core.rush.draw import PrizeKind
 from redrush.core.rush.group import GroupTerms
+from redrush.core.rush.message import MessageTerms
 from redrush.core.rush.zones import parse_zone, zone_of_offset
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook, registry_of
@@ -74,6 +76,7 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     page: PageTerms = PageTerms()
     payout: PayoutTerms | None = None
+    messages: tuple[MessageTerms, ...] = ()
     budget_minor: int | None = None
     """What may be granted in all; None: what the rounds hold."""
     blocked: Path | None = None
@@ -107,6 +110,7 @@ class CampaignTables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     admission: AdmissionTable = AdmissionTable()
     group: GroupTable | None = None
     payout: PayoutTable | None = None
+    message: list[MessageTable] = msgspec.field(default_factory=list)
     playbook: list[PlaybookTable] = msgspec.field(default_factory=list)
     rule: list[RuleTable] = msgspec.field(default_factory=list)
     page: PageTable = PageTable()
@@ -186,6 +190,7 @@ def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:
         rules=rules_of(file.rule, playbooks),
         page=page_terms(file.page, directory, [round_.id for round_ in rounds]),
         payout=payout_terms(file.payout, table.currency),
+        messages=message_terms(file.message),
         jurisdiction=table.jurisdiction,
         codes={pot: path for _, entry in entries for pot, path in entry.code_files(directory).items()},
     )

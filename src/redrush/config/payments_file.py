@@ -23,6 +23,7 @@ from typing import Final, Literal
 import msgspec
 
 from redrush.config.deployment_tables import SecretTable
+from redrush.config.notifier_table import NotifierSpec, NotifierTable, notifier_specs
 from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
@@ -57,6 +58,8 @@ class PaymentsFile(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     providers: tuple[ProviderSpec, ...] = ()
     listen: Address | None = None
+    notifiers: tuple[NotifierSpec, ...] = ()
+    """Who tells winners: see `redrush.config.notifier_table`."""
 
 
 class _NoticesTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,7 +111,8 @@ _COMMON: Final = {"name", "kind", "calls_per_second"}
 
 
 class _Tables(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    provider: list[_ProviderTable]
+    provider: list[_ProviderTable] = []
+    notifier: list[NotifierTable] = []
     notices: _NoticesTable | None = None
 
 
@@ -118,8 +122,8 @@ def load_payments_file(path: Path) -> PaymentsFile:
 
 
 def _payments(file: _Tables, path: Path) -> PaymentsFile:
-    if not 1 <= len(file.provider) <= PROVIDERS_MAX:
-        raise Wrong("provider", f"there are 1 to {PROVIDERS_MAX} providers")
+    if len(file.provider) > PROVIDERS_MAX or not (file.provider or file.notifier):
+        raise Wrong("provider", f"there are 1 to {PROVIDERS_MAX} providers, or notifiers alone")
     providers: list[ProviderSpec] = []
     for index, table in enumerate(file.provider):
         where = f"provider[{index}]"
@@ -150,13 +154,14 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
                 private=table.private,
             )
         )
+    notifiers = notifier_specs(file.notifier, path.parent, lambda where, table: _secret(where, table, path))
     listen = None
     if file.notices is not None:
         host, _, port = file.notices.listen.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65_535:
             raise Wrong("notices.listen", f'"{file.notices.listen}" is no address: write it like "127.0.0.1:9105"')
         listen = Address(host.strip("[]"), int(port))
-    return PaymentsFile(path=path, providers=tuple(providers), listen=listen)
+    return PaymentsFile(path=path, providers=tuple(providers), listen=listen, notifiers=notifiers)
 
 
 def _check_keys(where: str, table: _ProviderTable) -> None:

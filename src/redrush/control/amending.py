@@ -32,12 +32,20 @@ FULL: Final = f"{ADDED_MAX} additions were made to this campaign, which is the m
 NEW_NOT_AHEAD: Final = f"a round that is added must open more than {AHEAD_US // 1_000_000} seconds from now"
 NOT_AHEAD: Final = f"it must lie {AHEAD_US // 1_000_000} seconds ahead, before and after the change"
 
-AT_ONCE: Final = frozenset({"name", "timezone", "playbooks", "rules", "limits", "client", "admission", "payout"})
+AT_ONCE: Final = frozenset(
+    {"name", "timezone", "playbooks", "rules", "limits", "client", "admission", "payout", "messages"}
+)
 """Of the open part: what a running server follows. The rest is for its next start, or a sleeping campaign's next
 waking."""
 AT_THE_START: Final = frozenset({"limits.trusted_proxies"})
 """Of those: what connections that are there have been judged by."""
-KEYS: Final = {"proof_of_work": "tickets", "client": "client", "playbooks": "playbook", "rules": "rule"}
+KEYS: Final = {
+    "proof_of_work": "tickets",
+    "client": "client",
+    "playbooks": "playbook",
+    "rules": "rule",
+    "messages": "message",
+}
 """The tables of a campaign file, where they are called otherwise here."""
 
 

@@ -11,6 +11,8 @@
 | `sale-keys.json` | the secret keys of sales, each from its opening on (`redrush.control.sale_keys`) |
 | `payments.db` | bills with providers, and what was spent of balances (`redrush.records.sqlite.bills`) |
 | `payments.mark` | there once people may be paid from here: then that book must not be begun anew |
+| `messages.db` | what winners are told, and what became of it (`redrush.records.sqlite.messages`) |
+| `messages.mark` | there once somebody may be told from here: then that book must not be begun anew |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -49,6 +51,8 @@ OURS: Final = (
     "packets.db",
     "payments.db",
     "payments.mark",
+    "messages.db",
+    "messages.mark",
     "sales.db",
     "sale-keys.json",
     "codes.jsonl",
@@ -127,6 +131,16 @@ class DataDir(msgspec.Struct, frozen=True):
     def payments(self) -> Path:
         """The bill book."""
         return self.root / "payments.db"
+
+    @property
+    def messages(self) -> Path:
+        """The book of messages to winners."""
+        return self.root / "messages.db"
+
+    @property
+    def messages_mark(self) -> Path:
+        """There once somebody may be told from here."""
+        return self.root / "messages.mark"
 
     @property
     def codes(self) -> Path:
@@ -274,6 +288,7 @@ _BEGINNINGS: Final = (
     "line-",
     "packets.db-",
     "payments.db-",
+    "messages.db-",
     "accounts.",
     "console",
     "sales.db-",

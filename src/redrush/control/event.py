@@ -41,6 +41,7 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.draw import draw_key
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.holding import SlotTable, parts_of
+from redrush.core.rush.message import MessageTerms
 from redrush.core.steering.rules import Rule
 from redrush.core.steering.switches import Playbook
 from redrush.errors import ConfigError
@@ -85,6 +86,7 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     page: PageTerms = PageTerms()
     payout: PayoutTerms | None = None
+    messages: tuple[MessageTerms, ...] = ()
     rounds: dict[str, RoundTimes] = {}
     """Of rounds whose times are other ones than those that were sealed."""
     added: tuple[Added, ...] = ()
@@ -147,6 +149,7 @@ def open_terms_of(file: CampaignFile) -> OpenTerms:
         rules=file.rules,
         page=file.page,
         payout=file.payout,
+        messages=file.messages,
     )
 
 

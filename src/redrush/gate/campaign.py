@@ -16,6 +16,7 @@ from redrush.core.rush.draw import Lots
 from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.holding import SlotAmounts
 from redrush.core.rush.line import line_key
+from redrush.core.rush.message import MessageTerms
 from redrush.gate.admission import MakesWay
 from redrush.gate.buying import BuyingRoutes
 from redrush.gate.event_state import EventState
@@ -69,6 +70,8 @@ class Event(msgspec.Struct, frozen=True):
     page: PageTerms = PageTerms()
     payout: PayoutTerms | None = None
     """How winners are paid; None: by somebody else."""
+    messages: tuple[MessageTerms, ...] = ()
+    """What winners are told, and by whom."""
     draw_keys: Mapping[str, bytes] = {}
     """Of each round that is a draw, the key of its lots."""
     codes: CodesOf | None = None

@@ -48,7 +48,7 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
                    "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json", "campaigns.jsonl",
                    "accounts.json", "console.jsonl", "console-proposals.json", "console-checklists.json",
-                   "sale-keys.json", "payments.mark",
+                   "sale-keys.json", "payments.mark", "messages.mark",
                    "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 
@@ -136,7 +136,7 @@ def _backup_one(
     campaign = load_campaign(data_dir)
     names = list(done)
     # A packet is in its book before it is paid, and paid before it is in the journal: what is copied later has it all.
-    for name in ("records.db", "journal.db", "payments.db", "packets.db", "sales.db"):
+    for name in ("records.db", "journal.db", "payments.db", "messages.db", "packets.db", "sales.db"):
         if (data_dir.root / name).exists():
             _copy_database(data_dir.root / name, to / name, tell)
             names.append(name)

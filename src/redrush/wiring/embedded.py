@@ -32,6 +32,7 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
+from redrush.wiring.messages import MessagesPart
 from redrush.wiring.paying import PaymentsPart, check_book
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import gate_figures
@@ -83,6 +84,7 @@ class Embedded:
         self._sealed = sealed
         self._payments_file = payments
         self._paying: PaymentsPart | None = None
+        self._messages: MessagesPart | None = None
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
@@ -100,6 +102,12 @@ class Embedded:
         """The payments of all campaigns, once started."""
         assert self._paying is not None
         return self._paying
+
+    @property
+    def messages(self) -> MessagesPart:
+        """What tells the winners of all campaigns, once started."""
+        assert self._messages is not None
+        return self._messages
 
     @property
     def gate(self) -> Gate:
@@ -126,6 +134,8 @@ class Embedded:
                 await self._event.abort()
             if self._paying is not None:
                 self._paying.abort()
+            if self._messages is not None:
+                self._messages.abort()
             raise
 
     async def _start(self, clock: SteadyClock) -> dict[str, int]:
@@ -141,6 +151,7 @@ class Embedded:
         self._reserve()
         self._data_dir.create()
         self._paying = self._open_payments(clock)
+        self._messages = self._open_messages(clock)
         event = self._new_event(self._data_dir, clock)
         prepare = partial(prepare_event, self._file, self._data_dir, clock.now_us, self._keys_from)
         await event.open(prepare, audience, limits)
@@ -156,19 +167,33 @@ class Embedded:
         ports |= await self._paying.listen()
         event.begin()  # last, and nothing is awaited after it
         self._paying.start()  # once whoever hears of payments has said so
+        self._messages.start()
         return ports
 
     def _open_payments(self, clock: SteadyClock) -> PaymentsPart:
-        check_book(self._data_dir, pays=self._payments_file is not None)
+        check_book(self._data_dir, pays=self._payments_file is not None and bool(self._payments_file.providers))
         return PaymentsPart(
             self._payments_file,
             SqliteBillBook.open_path(self._data_dir.payments),
             clock.now_us,
             self._log,
             currency=self._file.currency,
-            busy=lambda: self._event is not None and self._event.gate.busy,
+            busy=self._is_busy,
             on_fault=self._troubles.listener("payments"),
         )
+
+    def _open_messages(self, clock: SteadyClock) -> MessagesPart:
+        return MessagesPart(
+            () if self._payments_file is None else self._payments_file.notifiers,
+            self._data_dir,
+            clock.now_us,
+            self._log,
+            busy=self._is_busy,
+            on_fault=self._troubles.listener("messages"),
+        )
+
+    def _is_busy(self) -> bool:
+        return self._event is not None and self._event.gate.busy
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have it done beside everything else, to the end of the server."""
@@ -191,6 +216,7 @@ class Embedded:
             self._fail,
             open_store=self._open_store,
             paying=self.paying,
+            messages=self.messages,
         )
 
     def _open_hosted(self, clock: SteadyClock, limits: Limits) -> OpenHosted:
@@ -289,6 +315,8 @@ class Embedded:
         await self._event.stop()
         if self._paying is not None:
             await self._paying.stop()
+        if self._messages is not None:
+            await self._messages.stop()
         if self._fault is not None:
             raise self._fault
 

@@ -47,6 +47,7 @@ from redrush.ports.store import StoreCorrupt, StoreFailed
 from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.settle.closing import Closer
 from redrush.settle.joining import join
+from redrush.settle.pages import recorded_pages
 from redrush.settle.reconcile.vigil import Vigil
 from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
@@ -56,6 +57,7 @@ from redrush.wiring.embedded_group import NO_SLOTS, EmbeddedGroup
 from redrush.wiring.embedded_sale import EmbeddedSale
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
+from redrush.wiring.messages import MessagesPart
 from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import settlement_figures
@@ -86,9 +88,10 @@ class EmbeddedEvent:
         open_store: OpenStore | None = None,
         *,
         paying: PaymentsPart,
+        messages: MessagesPart,
     ) -> None:
-        """`paying` is the payments of the process. `failed` hears that the store has failed for good, or that the gate
-        met what nobody thought of."""
+        """`paying` is the payments of the process, `messages` what tells its winners. `failed` hears that the store
+        has failed for good, or that the gate met what nobody thought of."""
         self.data_dir = data_dir
         self.additions: AudienceFollower | None = None
         self._clock = clock
@@ -98,6 +101,7 @@ class EmbeddedEvent:
         self._failed = failed
         self._open_store = open_store or SqliteStore.open_path
         self._paying = paying
+        self._messages = messages
         self._is_open = False
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: Stamp | None = None
@@ -168,6 +172,14 @@ class EmbeddedEvent:
         self._payouts = self._paying.serve(
             self.gate, self.sealed, self.terms, self._records, self._store, self._tables(), self._rushing
         )
+        self._announcer = self._messages.serve(
+            self.data_dir,
+            self.sealed,
+            self.terms,
+            recorded_pages(self._records, self._store),
+            self._tables(),
+            self._rushing,
+        )
         self._sale = self._sell()
         self._run_rules()
         self.lines = OwnLines(
@@ -219,6 +231,7 @@ class EmbeddedEvent:
         if self._sale is not None:
             self._sale.start(self._run)
         self._run("payouts", self._payouts.run())
+        self._run("messages", self._announcer.run())
 
     async def _open_journal(self, prepare: Prepare, audience: Eligible | None) -> None:
         """Open store and records, once they were compared with each other and with what is sealed; seal what is new."""
@@ -397,6 +410,8 @@ class EmbeddedEvent:
             self.serve_control(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
         self._payouts.amend(campaign)
+        self._messages.amend(campaign, terms)
+        self._announcer.amend(campaign, terms.messages)
         if self._sale is not None:
             self._sale.amend(campaign)
         elif (sale := self._sell()) is not None:
@@ -421,6 +436,7 @@ class EmbeddedEvent:
         self.closer.stop()
         await self.recorder.stop(drain=self._store.log_is_readable)
         self._payouts.stop()
+        self._announcer.stop()
         self._reconciles.cancel()
         self._moves_lines.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

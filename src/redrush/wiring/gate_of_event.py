@@ -47,6 +47,7 @@ def gate_of_event(  # noqa: PLR0913 - the event, and where its gate stands
         seed=sealed.seed,
         page=terms.page,
         payout=terms.payout,
+        messages=terms.messages,
         draw_keys=sealed.draw_keys,
         codes=codes,
     )

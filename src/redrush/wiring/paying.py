@@ -4,7 +4,6 @@ In the embedded form all campaigns of the process share one, which is the first 
 pace is the merchant's, not a campaign's.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -12,13 +11,13 @@ import msgspec
 
 from redrush.config import PaymentsFile
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import write_durably
 from redrush.control.event import OpenTerms
+from redrush.control.marked_book import check_marked
 from redrush.control.sealing import SealedCampaign
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.holding import PotTables
-from redrush.errors import ConfigError, RedrushError
+from redrush.errors import RedrushError
 from redrush.gate.gate import Gate
 from redrush.http.operations import OperationRoute, Operations
 from redrush.http.small_server import Asked, Reply, SmallServer
@@ -26,9 +25,10 @@ from redrush.http.sockets import Reserved
 from redrush.ports.bill_book import BillBook
 from redrush.ports.provider import Notice, Notices, Probe, Stale
 from redrush.ports.records import Balance, Records
-from redrush.ports.store import LogRecord, Store
+from redrush.ports.store import Store
+from redrush.settle.pages import ReadLog, recorded_pages
 from redrush.settle.paying.payments import Payments, Winnings
-from redrush.settle.paying.payouts import AutoPayouts, ReadLog
+from redrush.settle.paying.payouts import AutoPayouts
 from redrush.settle.paying.purse import Purse
 from redrush.settle.selling.steps import Partners
 from redrush.wiring.providers import Connected, connected
@@ -40,14 +40,13 @@ NOTICES_PATH: Final = "notices"
 def check_book(data_dir: DataDir, *, pays: bool) -> None:
     """Raise ConfigError if the bill book is gone from a directory that has paid people: one begun anew would not know
     whom. `pays`: it may pay from now on, and that is written down."""
-    mark = data_dir.payments_mark
-    if mark.exists() and not data_dir.payments.exists():
-        raise ConfigError(
-            f"{data_dir.payments}: is gone, and people were paid from here; copy it back from a backup, or see in the "
-            f"provider's bill whom it has paid, settle that by hand, and delete {mark.name}"
-        )
-    if pays and not mark.exists():
-        write_durably(mark, b"people are paid from this directory: payments.db must not be begun anew\n")
+    check_marked(
+        data_dir.payments,
+        data_dir.payments_mark,
+        begins=pays,
+        what="people were paid",
+        remedy="copy it back from a backup, or see in the provider's bill whom it has paid, settle that by hand",
+    )
 
 
 class PurseRoutes(msgspec.Struct, frozen=True):
@@ -159,12 +158,9 @@ class PaymentsPart:
             served.ticketed(b"POST", purse.pay_out, purse.pay_out.reads),
         )
 
-        async def recorded(after: int, limit: int) -> list[LogRecord]:
-            last = await asyncio.to_thread(records.cursor)
-            page = await store.log(after, limit) if last > after else []
-            return [record for record in page if record.seq <= last]
-
-        return self.auto_payouts(sealed, open_terms, recorded, pots=pots, busy=busy, on_fault=self._on_fault)
+        return self.auto_payouts(
+            sealed, open_terms, recorded_pages(records, store), pots=pots, busy=busy, on_fault=self._on_fault
+        )
 
     def purse(self, campaign: Campaign, open_terms: OpenTerms, recorded: Callable[[], Awaitable[int]]) -> PurseRoutes:
         """Return what a campaign's participants ask of their money. `recorded`: how many records of its log count."""

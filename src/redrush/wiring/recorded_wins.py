@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from redrush.config.deployment_file import SetSpec
 from redrush.ports.records import Balance
 from redrush.ports.store import LogRecord
-from redrush.settle.paying.payouts import ReadLog
+from redrush.settle.pages import ReadLog
 from redrush.wiring.set_stores import open_records
 
 

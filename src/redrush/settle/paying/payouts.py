@@ -9,8 +9,7 @@ claims wait.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from redrush.core.money.ledger import TablesByPot, amounts_of, user_account
 from redrush.core.money.payout_terms import PayoutTerms, Policy
@@ -20,17 +19,9 @@ from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import NewBill
 from redrush.ports.store import LogRecord
+from redrush.settle.pages import PAGE_RECORDS, ReadLog, follow
 from redrush.settle.paying.payments import Payments
 from redrush.settle.whole_log import permanent_of
-
-PAGE_RECORDS: Final = 64
-"""Log records of which bills are made in one commit."""
-
-LOOK_AGAIN_S: Final = 0.25
-
-ReadLog = Callable[[int, int], Awaitable[Sequence[LogRecord]]]
-"""Returns records after a seq, up to so many, all of them recorded."""
-
 
 Won = tuple[str, str, int]
 """A grant that is worth money: its id, whose it is, and how much."""
@@ -80,18 +71,7 @@ class AutoPayouts:
         """Follow the log until `stop`."""
         if self._terms.policy is Policy.WINNER or not self._payments.can_pay(self._terms.provider):
             return
-        while not self._stopping.is_set():
-            try:
-                made = await self._page() if self._may() else 0
-            except RedrushError as fault:
-                self._on_fault(fault)
-                made = 0
-            if not made:
-                try:
-                    async with asyncio.timeout(LOOK_AGAIN_S):
-                        await self._stopping.wait()
-                except TimeoutError:
-                    continue
+        await follow(self._page, self._may, self._stopping, self._on_fault)
 
     def _may(self) -> bool:
         if self._busy():

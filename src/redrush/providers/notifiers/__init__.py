@@ -1,0 +1,1 @@
+"""Adapters of `ports/notifier.py`: a webhook, mail, and whatever apprise knows."""

@@ -1,0 +1,145 @@
+"""The book of messages in `messages.db`, in SQLite with a fsync for each commit: who was told stands nowhere else."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import apsw
+import msgspec
+
+from redrush.core.money.numbers import bill_number
+from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
+from redrush.ports.records import RecordsFailed
+from redrush.records.sqlite.file import Book, open_durable, transaction
+from redrush.sqlfiles import load_numbered, load_statements
+
+BOOK: Final = Book("a book of messages", 0x5252504D, load_numbered(__package__))
+
+
+class SqliteMessageBook:
+    """Fulfils `redrush.ports.message_book.MessageBook`. Calls may come from any thread and take turns."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._sql = load_statements(__package__, "queries.sql")
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open_path(cls, path: Path) -> Self:
+        """Open the book, making it if the file is missing. ConfigError as of `open_durable`."""
+        return cls(path, open_durable(path, BOOK))
+
+    def put(self, messages: Sequence[NewMessage], now_us: int, cursor: tuple[str, int] | None = None) -> int:
+        """See the port."""
+        fresh = 0
+        with self._writing():
+            for message in messages:
+                values = msgspec.structs.asdict(message) | {
+                    "fields": msgspec.json.encode(message.fields).decode(),
+                    "number": message_number(message.by, message.grant),
+                    "now_us": now_us,
+                }
+                self._run("put", **values)
+                fresh += self._connection.changes()
+            if cursor is not None:
+                self._run("move_cursor", name=cursor[0], seq=cursor[1])
+        return fresh
+
+    def cursor(self, name: str) -> int:
+        """See the port."""
+        with self._reading():
+            row = self._run("cursor", name=name).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def take(self, by: str, now_us: int, limit: int) -> list[KeptMessage]:
+        """See the port."""
+        with self._reading():
+            due = self._run("due", by=by, now_us=now_us, limit=limit).fetchall()
+        if not due:
+            return []
+        with self._writing():
+            for (message_id,) in due:
+                self._run("begun", id=message_id, now_us=now_us)
+            return [self._of_id(message_id) for (message_id,) in due]
+
+    def change(self, fates: Sequence[Fate]) -> int:
+        """See the port."""
+        changed = 0
+        with self._writing():
+            for fate in fates:
+                self._run("change", **msgspec.structs.asdict(fate))
+                changed += self._connection.changes()
+        return changed
+
+    def under_way(self, by: str, limit: int) -> list[KeptMessage]:
+        """See the port."""
+        return self._messages("under_way", by=by, limit=limit)
+
+    def listed(
+        self,
+        *,
+        by: str | None = None,
+        states: Sequence[MessageState] = (),
+        user: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
+    ) -> list[KeptMessage]:
+        """See the port."""
+        names = msgspec.json.encode([str(state) for state in states]).decode()
+        return self._messages("listed", by=by, states=names, user=user, after=after, limit=limit)
+
+    def missing(self, by: str, grants: Sequence[str]) -> set[str]:
+        """See the port."""
+        with self._reading():
+            rows = self._run("missing", by=by, grants=msgspec.json.encode(grants).decode()).fetchall()
+        return {grant for (grant,) in rows}
+
+    def sums(self) -> list[MessageSum]:
+        """See the port."""
+        with self._reading():
+            rows = self._run("sums").fetchall()
+        return [MessageSum(by, MessageState(state), count) for by, state, count in rows]
+
+    def close(self) -> None:
+        """See the port."""
+        with self._lock:
+            self._connection.close(True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._reading(), transaction(self._connection):
+            yield
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except apsw.Error as error:
+                raise RecordsFailed(f"{self._path}: {error}") from error
+
+    def _messages(self, query: str, /, **values: Any) -> list[KeptMessage]:
+        with self._reading():
+            return [self._of_id(message_id) for (message_id,) in self._run(query, **values).fetchall()]
+
+    def _of_id(self, message_id: int) -> KeptMessage:
+        values = dict(zip(_FIELDS, self._run("of_id", id=message_id).fetchone(), strict=True))
+        values |= {
+            "state": MessageState(values["state"]),
+            "fields": msgspec.json.decode(values["fields"], type=dict[str, str]),
+        }
+        return KeptMessage(**values)
+
+    def _run(self, query: str, /, **values: Any) -> Any:
+        return self._connection.execute(self._sql[query], values or None)
+
+
+_FIELDS: Final = KeptMessage.__struct_fields__
+
+
+def message_number(by: str, grant: str) -> str:
+    """Return the number of the message about a grant: a book that was lost and is made anew makes the same."""
+    return bill_number("message", f"{by}/{grant}")

@@ -1,0 +1,230 @@
+"""The messages of a process: the book, and a courier for each notifier of a payments file.
+
+In the embedded form all campaigns of the process share one book, which is the first campaign's directory's: a
+notifier's pace is its own, not a campaign's. It is begun when somebody is to be told for the first time.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from redrush.config import NotifierSpec
+from redrush.control.campaigns import directory_of
+from redrush.control.code_file import Codes
+from redrush.control.data_dir import DataDir
+from redrush.control.event import OpenTerms, as_served, load_open_terms
+from redrush.control.marked_book import check_marked
+from redrush.control.sealing import SealedCampaign, load_campaign
+from redrush.core.nobody import ignore, never
+from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.holding import PotTables
+from redrush.core.rush.message import filled
+from redrush.core.rush.zones import parse_zone
+from redrush.errors import RedrushError
+from redrush.ports.message_book import KeptMessage, MessageBook
+from redrush.ports.notifier import Message
+from redrush.ports.provider import Rejected
+from redrush.records.sqlite.messages import SqliteMessageBook
+from redrush.settle.messages.announcing import Announcer
+from redrush.settle.messages.courier import Courier
+from redrush.settle.pages import ReadLog
+from redrush.wiring.notifiers import Reached, reached
+
+CODE: Final = "code:"
+"""What `fields["holds"]` begins with where a code was won; its place in the list follows."""
+
+
+class Words:
+    """What a campaign says to its winners."""
+
+    def __init__(self, data_dir: DataDir, campaign: Campaign, terms: OpenTerms) -> None:
+        self._codes = Codes(data_dir, campaign.id)
+        self.amend(campaign, terms)
+
+    @classmethod
+    def load(cls, data_dir: DataDir) -> "Words":
+        """Return those of a directory whose campaign may be asleep. ConfigError if it has none."""
+        terms = load_open_terms(data_dir)
+        return cls(data_dir, as_served(load_campaign(data_dir), terms), terms)
+
+    def amend(self, campaign: Campaign, terms: OpenTerms) -> None:
+        """Say this from now on."""
+        self._campaign = campaign
+        self._by = {one.by: one for one in terms.messages}
+        self._names = terms.page.names
+        self._zone = parse_zone(campaign.timezone)
+
+    def compose(self, kept: KeptMessage, one: Reached) -> Message | Rejected:
+        """Return what is sent. ConfigError for a code that cannot be shown."""
+        terms = self._by.get(kept.by)
+        if terms is None:
+            return Rejected(f"the campaign has no [[message]] by {kept.by} any more", final=True)
+        contact = one.contact(kept.user)
+        if contact is None:
+            return Rejected("the contacts do not say where to tell them", final=True)
+        said, holds = kept.fields, kept.fields["holds"]
+        code = self._codes(said["pot"], int(holds.removeprefix(CODE))) if holds.startswith(CODE) else ""
+        language = contact.language or terms.language
+        at = datetime.fromtimestamp(kept.at_us / 1e6, self._zone).strftime("%Y-%m-%d %H:%M")
+        text = filled(
+            terms,
+            language,
+            {
+                "campaign": self._campaign.name,
+                "round": self._names.get(said["round"], said["round"]),
+                "worth": said["worth"],
+                "code": code,
+                "grant": kept.grant,
+                "user": kept.user,
+                "at": at,
+            },
+        )
+        fields: dict[str, str | int | None] = {
+            "grant": kept.grant,
+            "campaign": kept.campaign,
+            "round": said["round"],
+            "amount": said["amount"],
+            "currency": said["currency"],
+            "holds": holds or None,
+            "prize": said["prize"] or None,
+            "code": code or None,
+        }
+        return Message(
+            number=kept.number, user=kept.user, to=contact.to, language=language, title=text.title, text=text.text,
+            at_us=kept.at_us, fields=fields,
+        )  # fmt: skip
+
+
+class WordsByCampaign:
+    """Finds what each campaign of a directory says: of those that are served as they are now, else as it stands on
+    disk. Called from the couriers' threads."""
+
+    def __init__(self, data_dir: DataDir) -> None:
+        self._data_dir = data_dir
+        self._known: dict[str, Words] = {}
+
+    def __setitem__(self, campaign_id: str, words: Words) -> None:
+        self._known[campaign_id] = words
+
+    def __getitem__(self, campaign_id: str) -> Words:
+        """Return it. ConfigError for a campaign that the directory does not have."""
+        if campaign_id not in self._known:
+            hosted = directory_of(self._data_dir, campaign_id)
+            self._known[campaign_id] = Words.load(hosted if hosted.campaign.exists() else self._data_dir)
+        return self._known[campaign_id]
+
+
+def check_message_book(data_dir: DataDir, *, tells: bool) -> None:
+    """Raise ConfigError if the book is gone from a directory that has told people. `tells`: it does from now on."""
+    check_marked(
+        data_dir.messages,
+        data_dir.messages_mark,
+        begins=tells,
+        what="people were told",
+        remedy="copy it back from a backup, or accept that everybody who has won is told once more",
+    )
+
+
+class MessagesPart:
+    """See the module. `serve` each campaign; `start`, then `stop`."""
+
+    def __init__(
+        self,
+        specs: Sequence[NotifierSpec],
+        data_dir: DataDir,
+        now_us: Callable[[], int],
+        log: Any,
+        *,
+        busy: Callable[[], bool] = never,
+        on_fault: Callable[[RedrushError], None] = ignore,
+    ) -> None:
+        """Connects to nothing yet. ConfigError for a secret, contacts or a book that are not there."""
+        check_message_book(data_dir, tells=False)
+        self._data_dir = data_dir
+        self._now_us = now_us
+        self._log = log
+        self._busy = busy
+        self._on_fault = on_fault
+        self._words = WordsByCampaign(data_dir)
+        self._reached = {spec.name: reached(spec, now_us) for spec in specs}
+        self._book: MessageBook | None = None
+        self._couriers: list[Courier] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def couriers(self) -> Mapping[str, Courier]:
+        """Those that send, by name, once there is something to send."""
+        return {one.name: one for one in self._couriers}
+
+    def serve(
+        self,
+        data_dir: DataDir,
+        sealed: SealedCampaign,
+        terms: OpenTerms,
+        read: ReadLog,
+        pots: PotTables,
+        busy: Callable[[], bool],
+    ) -> Announcer:
+        """Return what has a campaign's winners told."""
+        campaign = sealed.campaign
+        self._words[campaign.id] = Words(data_dir, campaign, terms)
+        for one in terms.messages:
+            if one.by not in self._reached:
+                self._log.warning("nobody is told: the payments file (--payments) has no such notifier", by=one.by)
+        return Announcer(
+            self._begun, campaign, terms.messages, sealed.amounts, read, self._now_us,
+            pots=pots, busy=busy, wake=self._wake, on_fault=self._on_fault,
+        )  # fmt: skip
+
+    def amend(self, campaign: Campaign, terms: OpenTerms) -> None:
+        """Say what the campaign says now, also of wins before."""
+        self._words[campaign.id].amend(campaign, terms)
+
+    def start(self) -> None:
+        """Send what earlier processes have left, if there is any."""
+        if self._data_dir.messages.exists():
+            self._begun()
+
+    def _begun(self) -> MessageBook:
+        """Return the book; the couriers run from now on."""
+        if self._book is None:
+            self._book = SqliteMessageBook.open_path(self._data_dir.messages)
+            check_message_book(self._data_dir, tells=True)
+            for name, one in self._reached.items():
+                compose = partial(self._compose, one)
+                courier = Courier(
+                    name, self._book, one.notifier, compose, self._now_us, busy=self._busy, on_fault=self._on_fault
+                )
+                self._couriers.append(courier)
+                task = asyncio.create_task(courier.run(), name=f"messages by {name}")
+                task.add_done_callback(self._ended)
+                self._tasks.append(task)
+        return self._book
+
+    def _compose(self, one: Reached, kept: KeptMessage) -> Message | Rejected:
+        return self._words[kept.campaign].compose(kept, one)
+
+    def _wake(self) -> None:
+        for courier in self._couriers:
+            courier.wake()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
+
+    async def stop(self) -> None:
+        """Write down what is under way, and close."""
+        for courier in self._couriers:
+            courier.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.abort()
+
+    def abort(self) -> None:
+        """Let go of everything, before or after anything was begun."""
+        for one in self._reached.values():
+            one.notifier.close()
+        if self._book is not None:
+            self._book.close()
+            self._book = None

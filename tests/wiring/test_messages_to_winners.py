@@ -1,0 +1,216 @@
+"""Winners are told of what they have won: a whole server, a mail server and a company's system, over real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.config import load_campaign_file, load_payments_file
+from redrush.control.data_dir import DataDir
+from redrush.errors import ConfigError
+from redrush.http.small_server import Asked, Reply, SmallServer
+from redrush.http.sockets import Reserved
+from redrush.ports.message_book import KeptMessage, MessageState
+from redrush.providers import signing
+from redrush.records.sqlite.messages import SqliteMessageBook
+from redrush.wiring.embedded import Embedded, Ports
+from tests.campaigns import OFF, a_round, campaign
+from tests.mail_server import Mailbox
+from tests.wiring.group_world import People
+
+SECRET = signing.secret_of(b"s" * 32)
+MESSAGES = """
+[[message]]
+by = "mail"
+of = ["money"]
+language = "en"
+[message.en]
+title = "You won {worth}"
+text = "Dear {user}, {worth} in {campaign}: {grant}"
+[[message]]
+by = "shop"
+"""
+DRAW = """
+[[round]]
+id = "d"
+opens = "now"
+lasts = "1h"
+kind = "draw"
+plays = {{ per_user = 1 }}
+[[round.prize]]
+id = "coupon"
+name = "Coupon"
+holds = "code"
+codes = "{codes}"
+count = 3
+odds = "1/1"
+"""
+
+
+class Shop:
+    """A company's own system, which is told by webhook."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Mapping[str, Any]] = {}
+        self.asked = 0
+        self._server = SmallServer(self._hear)
+
+    async def start(self) -> int:
+        return await self._server.serve(Reserved.at("127.0.0.1", 0))
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+    async def _hear(self, asked: Asked) -> Reply:
+        self.asked += 1
+        said = json.loads(asked.body)
+        self.told[asked.headers["webhook-id"]] = said["data"]
+        return Reply(200)
+
+
+class World:
+    def __init__(self, directory: Path, mailbox: Mailbox, shop: Shop, ports: tuple[int, int]) -> None:
+        self.directory = directory
+        self.mailbox = mailbox
+        self.shop = shop
+        payments = directory / "payments.toml"
+        (directory / "shop.key").write_text(SECRET)
+        (directory / "codes.csv").write_text("AAA-1\nBBB-2\nCCC-3\n")
+        (directory / "contacts.csv").write_text("ann,ann@corp.example\nbob,bob@corp.example,zh\n")
+        payments.write_text(
+            f'[[notifier]]\nname = "mail"\nkind = "smtp"\nserver = "127.0.0.1:{ports[0]}"\nsecurity = "none"\n'
+            'from = "noreply@corp.example"\ncontacts = "contacts.csv"\nmessages_per_second = 500\n'
+            f'[[notifier]]\nname = "shop"\nkind = "webhook"\nurl = "http://127.0.0.1:{ports[1]}/"\n'
+            'secret = { file = "shop.key" }\nprivate = true\nmessages_per_second = 500\n'
+        )
+        self.payments = load_payments_file(payments)
+        self.file = directory / "c.toml"
+
+    @asynccontextmanager
+    async def server(self, messages: str = MESSAGES, draw: str = "", **changed: Any) -> AsyncIterator[People]:
+        rounds = a_round(total="1000.00", packets=10) + draw.format(codes=self.directory / "codes.csv")
+        self.file.write_text(campaign(rounds, tables=OFF + messages))
+        settings: dict[str, Any] = {"payments": self.payments, **changed}
+        embedded = Embedded(
+            load_campaign_file(self.file), DataDir(self.directory), Ports("127.0.0.1", 0, None), **settings
+        )
+        ports = await embedded.start()
+        try:
+            yield People(self.directory, embedded, ports["gate"])
+        finally:
+            await embedded.stop()
+
+    def kept(self, by: str = "mail") -> list[KeptMessage]:
+        book = SqliteMessageBook.open_path(DataDir(self.directory).messages)
+        try:
+            return book.listed(by=by)
+        finally:
+            book.close()
+
+    async def until(self, there: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not there():
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def a_world(directory: Path) -> AsyncIterator[World]:
+    mailbox, shop = Mailbox(), Shop()
+    world = World(directory, mailbox, shop, (await mailbox.start(), await shop.start()))
+    try:
+        yield world
+    finally:
+        await mailbox.stop()
+        await shop.stop()
+
+
+async def test_a_winner_is_told_once_in_their_language_and_again_by_nobody(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        async with world.server() as people:
+            await people.win("ann", "bob", "cid")
+            await world.until(lambda: len(world.mailbox.mails) == 2 and len(world.shop.told) == 3)
+            await world.until(lambda: {str(one.state) for one in world.kept()} == {"sent", "failed"})
+        async with world.server() as people:
+            assert (await people.ask("ann", "POST", "/rounds/r1/grab")).outcome == "granted", "a repeat is no new win"
+            await people.win("dan")
+            await world.until(lambda: len(world.shop.told) == 4)
+        mails = {str(mail["To"]): mail for mail in world.mailbox.mails}
+        assert sorted(world.mailbox.receivers()) == ["ann@corp.example", "bob@corp.example"]
+        assert mails["ann@corp.example"]["Subject"] == "You won 100.00 CNY"
+        assert "Dear ann, 100.00 CNY in" in mails["ann@corp.example"].get_content()
+        assert "恭喜" in mails["bob@corp.example"]["Subject"]
+        failed = [one for one in world.kept() if one.state is MessageState.FAILED]
+        assert {one.user for one in failed} == {"cid", "dan"}
+        assert failed[0].why == "the contacts do not say where to tell them"
+        assert {said["user"] for said in world.shop.told.values()} == {"ann", "bob", "cid", "dan"}
+        assert {said["amount"] for said in world.shop.told.values()} == {"100.00"}
+
+
+async def test_a_code_is_handed_over_and_stands_in_no_file_of_ours(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        async with world.server(draw=DRAW) as people:
+            assert (await people.ask("ann", "POST", "/rounds/d/grab")).outcome == "granted"
+            await world.until(lambda: world.shop.told)
+            await world.until(lambda: [one.state for one in world.kept("shop")] == ["sent"])
+        (said,) = world.shop.told.values()
+        assert (said["code"], said["holds"], said["prize"], said["round"]) == ("AAA-1", "code:0", "coupon", "d")
+        assert "AAA-1" in said["text"]
+        assert not world.mailbox.mails, "mail is for money here"
+        kept = b"".join(path.read_bytes() for path in tmp_path.glob("messages.db*"))
+        assert b"AAA-1" not in kept
+        assert b"@corp.example" not in kept
+
+
+async def test_what_is_unknown_is_not_sent_again_and_what_was_not_taken_is(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.mailbox.faults.append("cut_after_the_dot")
+        async with world.server() as people:
+            await people.win("ann")
+            await world.until(lambda: [one.state for one in world.kept()] == ["unknown"])
+            await people.win("bob")
+            await world.until(lambda: [one.state for one in world.kept()] == ["unknown", "sent"])
+        async with world.server():
+            await asyncio.sleep(0)
+        assert world.mailbox.receivers() == ["ann@corp.example", "bob@corp.example"]
+        assert "no reply came" in world.kept()[0].why
+
+
+async def test_who_is_added_to_the_file_is_told_what_was_won_before(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        async with world.server(messages="") as people:
+            await people.win("ann")
+            assert not DataDir(tmp_path).messages.exists(), "nobody is told of anything: there is no book"
+        async with world.server():
+            await world.until(lambda: world.mailbox.mails and world.shop.told)
+        assert world.mailbox.receivers() == ["ann@corp.example"]
+
+
+async def test_a_book_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        async with world.server() as people:
+            await people.win("ann")
+            await world.until(lambda: world.mailbox.mails)
+        for path in tmp_path.glob("messages.db*"):
+            path.unlink()
+        with pytest.raises(
+            ConfigError, match=r"messages\.db: is gone, and people were told from here; .*delete messages\.mark"
+        ):
+            async with world.server():
+                pass
+
+
+async def test_a_notifier_that_hangs_holds_up_no_claim_and_no_end(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        world.mailbox.faults += ["hangs_after_the_dot"] * 8
+        with suppress(TimeoutError):
+            async with asyncio.timeout(15), world.server() as people:
+                await people.win(*(f"u{k}" for k in range(3)), "ann")
+                await world.until(lambda: world.mailbox.mails)
+                assert (await people.ask("bob", "POST", "/rounds/r1/grab")).outcome == "granted"
+                await world.until(lambda: len(world.shop.told) == 5)
+                await world.mailbox.stop()
+        assert {one.state for one in world.kept() if one.user == "ann"} <= {MessageState.UNKNOWN, MessageState.SENDING}
