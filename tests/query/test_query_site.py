@@ -17,6 +17,7 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.steering.switches import NON_CORE_SHARE, Snapshot
 from redrush.dependency import Share
 from redrush.gate.grants import GrantWriter
+from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.http import answers
 from redrush.http.reader import Limits
 from redrush.http.server import Server
@@ -81,6 +82,7 @@ async def serving(*dsns: str, campaign: Campaign = CAMPAIGN, query_max_s: float 
         writers,
         TicketVerifier(TICKET_RING),
         {f"records {dsn[-6:]}": partial(PostgresRecords, dsn, "query", query_max_s=query_max_s) for dsn in dsns},
+        packets=PacketGrantWriter(campaign, RECEIPT_RING),
         limits=Limits(),
         now_us=lambda: OPENS_US,
     )
@@ -263,7 +265,7 @@ def test_too_many_questions_at_once_are_refused(monkeypatch: pytest.MonkeyPatch)
     async def scenario() -> None:
         source = SlowSource()
         pool = Pool("records", lambda: source)
-        route = GrantsRoute([pool], CAMPAIGN.id, {}, lambda: OPENS_US)
+        route = GrantsRoute([pool], CAMPAIGN.id, {}, PacketGrantWriter(CAMPAIGN, RECEIPT_RING), lambda: OPENS_US)
         waiting = [Told() for _ in range(4)]
         refusals = [route.serve(waiter, "ann") for waiter in waiting]
         assert refusals[:3] == [None] * 3

@@ -27,6 +27,7 @@ from redrush.dependency import Dependency, Share, Unanswered
 from redrush.errors import RedrushError
 from redrush.gate.grants import GrantWriter
 from redrush.gate.queries import LateAnswers
+from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.gate.rush.rush import TIME_FRESH_US
 from redrush.gate.switches import Sampled, Sampling
 from redrush.http import answers
@@ -134,23 +135,25 @@ class Pool:
 class Queries:
     """Everything that the query role serves. `site` is for `redrush.http.server.Server`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what grants are written with, and asked of, by name
         self,
         campaign: Campaign,
         writers: Mapping[str, GrantWriter],
         verifier: TicketVerifier,
         connects: Mapping[str, Callable[[], Source]],
         *,
+        packets: PacketGrantWriter,
         limits: Limits,
         now_us: Callable[[], int],
         draw: Callable[[], float] = random.Random().random,  # noqa: B008, S311 - a lottery among equals, seeded by the system
     ) -> None:
-        """`writers` by pot, in the order to answer in; `connects` by name, one for each database, not each set."""
+        """`writers` by pot, in the order to answer in, `packets` for those between people; `connects` by name, one for
+        each database, not each set."""
         self._pools = [Pool(name, connect) for name, connect in connects.items()]
         self.site = Site(limits, verifier, now_us)
         self._sampling = Sampling(draw)
         self._sums = sums_of(campaign)
-        self._grants = GrantsRoute(self._pools, campaign.id, writers, now_us)
+        self._grants = GrantsRoute(self._pools, campaign.id, writers, packets, now_us)
         self._totals = TotalsRoute(self._pools, campaign, now_us)
         grants = Sampled(self.site.timed(self._grants), self._sampling)
         totals = Sampled(self.site.timed(self._totals), self._sampling)
@@ -218,11 +221,13 @@ class GrantsRoute:
         pools: Sequence[Pool],
         campaign_id: str,
         writers: Mapping[str, GrantWriter],
+        packets: PacketGrantWriter,
         now_us: Callable[[], int],
     ) -> None:
         self._late = LateAnswers(WAITING_MAX, _told)
         self._pools = pools
         self._campaign_id = campaign_id
+        self._packets = packets
         self._now_us = now_us
         self.amend(writers)
 
@@ -242,11 +247,18 @@ class GrantsRoute:
             if isinstance(part, Unanswered):
                 return _refused(part)
             parts.append([grant for grant in part if grant.campaign == self._campaign_id])
-        grants = sorted((grant for part in parts for grant in part), key=lambda grant: self._order[grant.pot])
-        texts = [self._writers[grant.pot].write(user, grant.slot, grant.at_us) for grant in grants]
+        # Behind those of the rounds, packets between people.
+        order, last = self._order, len(self._order)
+        grants = sorted((grant for part in parts for grant in part), key=lambda grant: order.get(grant.pot, last))
+        texts = [self._written(grant) for grant in grants]
         body = f'{{"grants":[{",".join(texts)}]}}'.encode("ascii")
         head = f"Date: {http_date(self._now_us())}\r\nCache-Control: no-store\r\n"
         return answers.answer(200, body, headers=head)
+
+    def _written(self, grant: RecordedGrant) -> str:
+        if (writer := self._writers.get(grant.pot)) is not None:
+            return writer.write(grant.user, grant.slot, grant.at_us)
+        return self._packets.write(grant.pot, grant.user, grant.slot, grant.amount_minor, grant.at_us)
 
 
 class TotalsRoute:

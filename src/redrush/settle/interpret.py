@@ -1,7 +1,10 @@
 """What a log record of a store means in the records: the link between slots and what they hold."""
 
+from collections.abc import Callable
+
 from redrush.core.money import ledger
 from redrush.core.money.ledger import GrantRule, HoldRule, LedgerFault, Posting, TablesByPot
+from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
 from redrush.core.rush.holding import PotTables, SlotAmounts, SlotTable, no_pots
 from redrush.ports.records import Change, GrantRun, Posted, ScatteredGrants
@@ -32,8 +35,11 @@ class Interpreter:
         slots: SlotAmounts,
         set_id: str | None = None,
         pots: PotTables = no_pots,
+        noted: Callable[[str, str], object] = ignore,
     ) -> None:
-        """`pots` finds the table of a pot that is no round: whoever opens one has written its table down before."""
+        """`pots` finds the table of a pot that is no round: whoever opens one has written its table down before, or
+        opens it with a note that says it: `noted` hears of pots with one before `pots` is asked for them."""
+        self._noted = noted
         self._known = {pot.id: pot for pot in campaign.pots}
         self._rules = {pot: ledger.grant_rule(campaign.id, pot) for pot in self._known}
         self._hold_rules = {pot: ledger.HoldRule(campaign.id, pot, set_id) for pot in self._known}
@@ -45,7 +51,7 @@ class Interpreter:
     def amended(self, campaign: Campaign) -> "Interpreter":
         """Return one that knows the rounds of this campaign, with the same tables."""
         slots, pots = self._of_pots
-        return Interpreter(campaign, slots, self._set_id, pots)
+        return Interpreter(campaign, slots, self._set_id, pots, self._noted)
 
     def change(self, record: LogRecord) -> Change:
         """Return what the record changes."""
@@ -125,6 +131,8 @@ class Interpreter:
         )
 
     def _funding(self, record: Opened) -> tuple[Posting, ...]:
+        if record.note:
+            self._noted(record.pot, record.note)
         known = self._known.get(record.pot)
         if record.pot == RETURNED_POT:
             return ()

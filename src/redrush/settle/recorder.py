@@ -119,6 +119,7 @@ class Recorder:
         *,
         set_id: str | None = None,
         pots: PotTables = no_pots,
+        noted: Callable[[str, str], object] = ignore,
         begin: Callable[[History], int] | None = None,
         trim: Callable[[int], Awaitable[object]] | None = None,
         busy: Callable[[], bool] = never,
@@ -126,7 +127,8 @@ class Recorder:
         grants_per_s_max: Callable[[], float | None] = _no_pace,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`slots` says what the campaign's slots hold, `pots` finds the tables of its pots that are no rounds.
+        """`slots` says what the campaign's slots hold, `pots` finds the tables of its pots that are no rounds,
+        `noted` hears what those were opened with.
         `set_id` names the set, where rounds are divided over several. `begin` has the records follow a history of
         the log and returns their cursor, where the log may have more than one. `trim(seq)` removes log records up to
         `seq`, all of them recorded durably: ValueError if these records cannot promise that. `busy` tells whether the
@@ -137,7 +139,7 @@ class Recorder:
             raise ValueError("a log may only be trimmed below what its records hold durably; these do not promise it")
         self._store = store
         self._records = records
-        self._interpreter = Interpreter(campaign, slots, set_id, pots)
+        self._interpreter = Interpreter(campaign, slots, set_id, pots, noted)
         self._begin = begin or (lambda _history: records.cursor())
         self._history: History | None = None  # that of the cursor
         self._trim = _keep_all if trim is None else trim

@@ -53,11 +53,12 @@ from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
-from redrush.wiring.embedded_group import NO_SLOTS, EmbeddedGroup
+from redrush.wiring.embedded_group import EmbeddedGroup
 from redrush.wiring.embedded_sale import EmbeddedSale
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
 from redrush.wiring.messages import MessagesPart
+from redrush.wiring.packet_homes import NO_SLOTS
 from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import settlement_figures

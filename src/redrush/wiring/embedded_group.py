@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from redrush.control.data_dir import DataDir
 from redrush.control.packet_tables import with_packets
-from redrush.core.rush.campaign import Slots
 from redrush.core.rush.group import BALANCE, packet_of
 from redrush.core.rush.holding import PotTables
 from redrush.errors import RedrushError
@@ -18,9 +17,6 @@ from redrush.providers.followers import followers_at
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
-
-NO_SLOTS: Final = Slots(0, 0)
-"""Of the home of packets: each brings its own."""
 
 
 class EmbeddedGroup:

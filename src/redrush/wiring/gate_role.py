@@ -22,6 +22,7 @@ from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.core.steering.switches import Snapshot
 from redrush.gate.asking import asking_rules
+from redrush.gate.group.parts import GroupParts
 from redrush.gate.knowledge.among_others import AmongOthers, ConnectedSet
 from redrush.gate.manners import Home
 from redrush.gate.open_files import limits_of
@@ -30,12 +31,15 @@ from redrush.http.reader import Request
 from redrush.http.server import Server
 from redrush.http.site import Found, Site
 from redrush.http.workers import run_workers
+from redrush.ports.audience import Followers
+from redrush.providers.followers import followers_at
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
 from redrush.wiring.clock import system_clock
 from redrush.wiring.following import Knowing, Reporting, control_of, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import LinesElsewhere
+from redrush.wiring.packet_homes import homes_of_packets
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.releases import SharedPaces
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, surroundings
@@ -65,6 +69,7 @@ class GateRole:
         self._knowing: Knowing | None = None
         self._additions: AudienceFollower | None = None
         self._tells_lines = False
+        self._followers: Followers | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
@@ -94,10 +99,9 @@ class GateRole:
             failed=self._troubles.listener("store"),
             clock_check=clocks.check,
             codes=codes_of(data_dir, sealed.campaign),
+            group=self._group(),
         )
         self._gate = gate
-        if self._around.terms.group is not None:
-            self._around.log.warning("packets between people ([group]) are served by `redrush serve` alone, so far")
         among = self._among = AmongOthers(
             gate,
             {set_id: ConnectedSet(store, store) for set_id, store in self._stores.items()},
@@ -171,6 +175,14 @@ class GateRole:
         )
         self._parts.add("lines", lines.run())
 
+    def _group(self) -> GroupParts | None:
+        """Return what packets between people stand on at a gate: their sets, and who knows who follows whom."""
+        if (terms := self._around.terms.group) is None:
+            return None
+        if terms.followers is not None:
+            self._followers = followers_at(terms.followers, asyncio.get_running_loop().time)
+        return GroupParts(homes_of_packets(self._around, self._stores), followers=self._followers)
+
     def tick(self) -> None:
         """Renew what is prebuilt, and look for people who were added to the audience."""
         self._gate.tick()
@@ -224,6 +236,8 @@ class GateRole:
         await self._parts.cancel()
         if self._knowing is not None:
             await self._knowing.leave()
+        if self._followers is not None:
+            self._followers.close()
         await close_all(self._stores)
 
     def _homes(self, pot: Pot) -> list[Home]:

@@ -15,6 +15,7 @@ from redrush.core.steering.figures import Interface
 from redrush.core.steering.quantiles import LatelyTook
 from redrush.gate.grants import GrantWriter
 from redrush.gate.open_files import limits_of
+from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.query.site import QUERY_MAX_S, Queries
@@ -46,6 +47,7 @@ class QueryRole(Offstage):
             self._writers(keys),
             TicketVerifier(keys.tickets),
             {f"records of {spec.id}": partial(open_records, spec, QUERY_MAX_S) for spec in databases.values()},
+            packets=PacketGrantWriter(sealed.campaign, keys.receipts),
             limits=limits_of(self._around.terms.gate, self._around.log),
             now_us=now_us,
         )

@@ -13,6 +13,7 @@ from redrush.http.site import Site
 from redrush.ports.set_servers import Held
 from redrush.records.postgres import ExaminedDatabase
 from redrush.settle.chained import ChainedLog
+from redrush.settle.noted_tables import NotedTables
 from redrush.settle.reconcile.vigil import Vigil
 from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
@@ -49,13 +50,15 @@ class RecorderRole(Offstage):
         self._reporting = Reporting(self._around, "recorder")
         await listen_to_switches(self._around, self._parts, self._troubles, pause.apply, self._reporting.apply)
         chained = ChainedLog(self._store, self._records, self._spec.id)
+        tables = NotedTables(self._records.note_of, PotFile(self._around.data_dir.pots).table)
         self._recorder = Recorder(
             chained,
             chained,
             sealed.campaign,
             sealed.amounts,
             set_id=self._spec.id,
-            pots=PotFile(self._around.data_dir.pots).table,
+            pots=tables.table,
+            noted=tables.hear,
             paused=pause,
             grants_per_s_max=pause.grants_per_s_max,
             begin=chained.begin,
@@ -64,9 +67,18 @@ class RecorderRole(Offstage):
         )
         self._examined = ExaminedDatabase(self._spec.records.read(), self._spec.id)
         now_s = asyncio.get_running_loop().time
-        log, set_id, pots = self._around.log, self._spec.id, PotFile(self._around.data_dir.pots).table
+        log, set_id = self._around.log, self._spec.id
+        compared = NotedTables(self._records.note_of, PotFile(self._around.data_dir.pots).table)
         self._reconciling = Watch(
-            Vigil(self._examined, sealed.campaign.id, sealed.amounts, now_s, set_id, pots=pots),
+            Vigil(
+                self._examined,
+                sealed.campaign.id,
+                sealed.amounts,
+                now_s,
+                set_id,
+                pots=compared.table,
+                noted=compared.hear,
+            ),
             tell=lambda problem: log.critical(
                 "the records disagree, see `redrush reconcile`", set=set_id, problem=problem
             ),

@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,6 +86,26 @@ class RunningStack:
             assert time.monotonic() < deadline_s, f"it is still {found}"
             time.sleep(POLL_S)
         return found
+
+    @contextmanager
+    def kept_down(self, names: Sequence[str]) -> Iterator[None]:
+        """Kill these processes, again and again, as the supervisor starts them, so that none does anything."""
+        ended = threading.Event()
+
+        def keep_killing() -> None:
+            while not ended.is_set():
+                for one in self.processes():
+                    if one["name"] in names and one["pid"]:
+                        with suppress(ProcessLookupError):
+                            kill(one["pid"])
+
+        killing = threading.Thread(target=keep_killing)
+        killing.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            killing.join()
 
     def tickets(self, users: Sequence[str]) -> dict[str, str]:
         """Return a ticket for each user."""

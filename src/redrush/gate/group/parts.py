@@ -135,7 +135,8 @@ class ServedGroup:
     async def grants_of(self, user: str) -> list[str]:
         """Return the user's grants of packets as JSON, as far as they are recorded. Raises RedrushError."""
         won = await self._won(user)
-        return [self.packets.grant_of(one.pot, user, one.slot, one.amount_minor, one.at_us) for one in won]
+        write = self.packets.grants.write
+        return [write(one.pot, user, one.slot, one.amount_minor, one.at_us) for one in won]
 
     def start(self) -> None:
         """Take up payments that were under way when the last life ended."""

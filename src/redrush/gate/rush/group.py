@@ -18,18 +18,17 @@ from typing import Final
 
 import msgspec
 
-from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
-from redrush.core.money.currency import format_amount
-from redrush.core.rush.campaign import Campaign, Slots, grant_id
-from redrush.core.rush.group import For, Packet, is_word, packet_of
-from redrush.core.rush.instants import http_date, rfc3339
+from redrush.core.rush.campaign import Campaign, Slots
+from redrush.core.rush.group import For, Packet, is_word
+from redrush.core.rush.instants import http_date
 from redrush.core.rush.outcomes import Outcome
 from redrush.core.rush.packet_note import note_of
 from redrush.gate.group.guesses import RETRY_S, Guesses
 from redrush.gate.lanes import Lane, Parked, SetPot
 from redrush.gate.queries import LateAnswers
 from redrush.gate.round_counts import RoundCounts
+from redrush.gate.rush.packet_grants import PacketGrantWriter
 from redrush.http import answers
 from redrush.http.route import Waiter
 from redrush.ports.audience import Followers
@@ -164,8 +163,7 @@ class GroupPackets:
         self.late = LateAnswers(LATE_MAX, lambda _fault: answers.SET_AWAY)
         """Answers to grabs that found nothing left, until it is known why."""
         self.live: dict[str, LivePacket] = {}
-        self._campaign = campaign
-        self._currency = campaign.currency
+        self.grants = PacketGrantWriter(campaign, receipts)
         self._receipts = receipts
         self._homes = tuple(homes)
         self._histories: dict[str, History] = {}
@@ -320,17 +318,9 @@ class GroupPackets:
         return answers.answer(200, body.encode("ascii"), headers=self.head())
 
     def grant(self, packet: Packet, user: str, claimed: Claimed) -> str:
-        """Return the grant as JSON. No value in it needs escaping: ids, numbers and receipts are plain ASCII."""
-        return self.grant_of(packet.pot, user, claimed.slot, packet.amounts[claimed.slot], claimed.at_us)
-
-    def grant_of(self, pot: str, user: str, slot: int, amount_minor: int, at_us: int) -> str:
-        """Return a grant of the packet with this pot as JSON."""
-        signer = ReceiptSigner(self._receipts, self._campaign.id, pot, self._currency)
-        return (
-            f'{{"id":"{grant_id(self._campaign.id, pot, slot)}","packet":"{packet_of(pot)}","slot":{slot},'
-            f'"amount":"{format_amount(amount_minor, self._currency)}","currency":"{self._currency}",'
-            f'"granted_at":"{rfc3339(at_us)}","receipt":"{signer.sign(slot, amount_minor, user, at_us)}"}}'
-        )
+        """Return the grant as JSON."""
+        amount_minor = packet.amounts[claimed.slot]
+        return self.grants.write(packet.pot, user, claimed.slot, amount_minor, claimed.at_us)
 
     def said(self, outcome: Outcome) -> bytes:
         """Return the answer that says just this; built once a second."""

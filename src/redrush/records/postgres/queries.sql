@@ -166,3 +166,13 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
  WHERE log = %(log)s AND seq > %(after)s
  ORDER BY seq
  LIMIT %(limit)s;
+
+-- name: note
+SELECT transfer FROM journal
+ WHERE pot = %(pot)s AND log = %(log)s AND kind = 'opened' AND transfer IS NOT NULL
+ LIMIT 1;
+
+-- name: notes
+SELECT seq, pot, transfer FROM journal
+ WHERE log = %(log)s AND seq > %(after)s AND kind = 'opened' AND transfer IS NOT NULL
+ ORDER BY seq LIMIT %(limit)s;

@@ -240,6 +240,18 @@ class PostgresRecords:
         with self._reader.transaction() as cursor:
             return [record_of(row) for row in cursor.execute(self._statement("journal_page"), asked)]
 
+    def note_of(self, pot: str) -> str | None:
+        """Return what the log says that the pot was opened with; None: nothing."""
+        with self._reader.transaction() as cursor:
+            row = cursor.execute(self._statement("note"), {"log": self._log, "pot": pot}).fetchone()
+        return None if row is None else str(row[0])
+
+    def notes(self, after: int, limit: int) -> list[tuple[int, str, str]]:
+        """Return seq, pot and note of up to so many pots that the log opened above this seq, in order."""
+        asked = {"log": self._log, "after": after, "limit": limit}
+        with self._reader.transaction() as cursor:
+            return list(cursor.execute(self._statement("notes"), asked))
+
     def close(self) -> None:
         """See the port."""
         self._writer.close()

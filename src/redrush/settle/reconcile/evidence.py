@@ -5,7 +5,7 @@ import json
 import sqlite3
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -66,6 +66,24 @@ class Terms(msgspec.Struct, frozen=True):
     """By pot that is no round: where its slots, which it numbers from 0, stand in `amounts`, and how many there are."""
     holds: dict[int, str] = {}
     """By place in `amounts`, what a slot holds that is no money."""
+
+    def add_noted(self, notes: Iterable[tuple[str, str]], tell: Callable[[str], object]) -> None:
+        """Let the shares of packets join the amounts that no file has: their pots were opened with what they hold."""
+        for pot, note in notes:
+            try:
+                shares = [int(share) for share in json.loads(note)["a"]]
+            except (ValueError, KeyError, TypeError) as error:
+                tell(f"{pot}: what it was opened with is not readable: {error!r}")
+                continue
+            if pot in self.bases:
+                base, count = self.bases[pot]
+                if self.amounts[base : base + count].tolist() != shares:
+                    tell(f"{pot}: was opened with other shares than it was split in")
+                continue
+            if not shares or min(shares) < 1:
+                tell(f"{pot}: was opened with shares of {shares}")
+            self.bases[pot] = len(self.amounts), len(shares)
+            self.amounts.extend(shares)
 
     def base(self, pot: str) -> int:
         """Return what to add to a slot of the pot for its place in `amounts`; 0 for rounds, which share numbers."""

@@ -42,6 +42,10 @@ class Database:
         """Yield the log's records up to its cursor: what was trimmed from the store, and what was not yet."""
         return self._stream("journal", log=log, cursor=self.cursors.get(log, 0))
 
+    def notes(self, log: str) -> Iterator[tuple[str, str]]:
+        """Yield each pot that the log opened with a note, and the note."""
+        yield from self._stream("notes", log=log, cursor=self.cursors.get(log, 0))
+
     def check(self, sets: Collection[str], journal: Journal, problems: Problems) -> None:
         """Tell `problems` everything in which the records disagree with their sets' logs or with themselves."""
         for log, count in self._rows("foreign_records"):
@@ -93,7 +97,7 @@ class Database:
     def _rows(self, name: str) -> list[Row]:
         return self._connection.execute(self._sql[name].encode(), {"campaign": self._campaign}).fetchall()
 
-    def _stream(self, name: str, **values: Any) -> Iterator[Row]:
+    def _stream(self, name: str, **values: Any) -> Iterator[Any]:
         """Yield a large result piece by piece; several may be under way."""
         self._readings += 1
         with self._connection.cursor(f"reading_{self._readings}") as cursor:

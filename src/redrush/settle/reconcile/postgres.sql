@@ -18,6 +18,13 @@ SELECT seq, kind, pot, first_slot, count, at_us, users, slots, transfer
  WHERE log = %(log)s AND seq <= %(cursor)s
  ORDER BY seq;
 
+-- name: notes
+-- What pots were opened with that are in no file: packets between people.
+SELECT pot, transfer
+  FROM journal
+ WHERE log = %(log)s AND seq <= %(cursor)s AND kind = 'opened' AND transfer IS NOT NULL
+ ORDER BY seq;
+
 -- name: foreign_records
 -- Above the cursor, or of a log that has none.
 SELECT log, count(*)

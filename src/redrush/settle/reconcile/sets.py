@@ -91,6 +91,11 @@ async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report
             await asyncio.to_thread(held.close)
 
         def judge() -> Report:
+            for set_, database in by_set.items():
+                terms.add_noted(database.notes(set_), problems.add)
+            for tail in tails:
+                opened = (record for record in tail.records if isinstance(record, Opened) and record.note)
+                terms.add_noted(((record.pot, record.note) for record in opened), problems.add)
             journal = Journal(terms, problems, [source.set for source in sources])
             journal.replay(_logs(by_set, cursors, tails, marks, problems))
             for set_, end in ends.items():
@@ -213,7 +218,10 @@ def _rows(records: Sequence[LogRecord]) -> Iterator[tuple[Any, ...]]:
                 None,
             )
         elif isinstance(record, Opened):
-            yield record.seq, "opened", record.pot, record.slots.first, record.slots.count, None, None, None, None
+            usual = record.limit_per_user == 1 and record.hold_us is None
+            terms = None if usual else json.dumps([record.limit_per_user, record.hold_us], separators=COMPACT)
+            opened = record.seq, "opened", record.pot, record.slots.first, record.slots.count
+            yield *opened, None, None, terms, record.note or None
         elif not isinstance(record, Taken | Given):
             yield row_of(record)
         else:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.core.rush.holding import no_pots
 from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
@@ -91,10 +92,12 @@ class Vigil:
         set_id: str | None = None,
         *,
         pots: Tables = no_pots,
+        noted: Callable[[str, str], object] = ignore,
     ) -> None:
         """`campaign` is its id, `amounts` are minor units by slot, as they were sealed. `set_id` names the set whose
         log it is, where rounds are divided over several. `pots` finds the tables of pots that are no
-        rounds."""
+        rounds, `noted` hears what those were opened with."""
+        self._noted = noted
         self._records = records
         self._campaign = campaign
         self._amounts = amounts
@@ -182,6 +185,8 @@ class Vigil:
 
     def _expect(self, row: Row, expected: Slice) -> None:
         _, kind, pot, first_slot, count, at_us, users, slots, transfer = row
+        if kind == "opened" and transfer is not None:
+            self._noted(pot, transfer)
         if kind == "granted":
             expected.places.append((pot, first_slot, count))
             table = self._table(pot)

@@ -56,7 +56,6 @@ class PotKeys(NamedTuple):
     unclaimed: bytes
     granted: bytes
     grants: bytes
-    note: bytes
 
 
 class SetKeys:
@@ -72,6 +71,7 @@ class SetKeys:
         self.log = tag + b"log"
         self.taken = tag + b"taken"
         self.given = tag + b"given"
+        self.notes = tag + b"notes"
         self.news = tag + b"news"
         self.nudge = tag + b"nudge"
         self._tag = tag
@@ -80,5 +80,5 @@ class SetKeys:
         """Return the keys of a pot. Raises UnicodeEncodeError for an id that is not Unicode text."""
         name = pot.encode()
         tag = self._tag
-        kinds = (b"pot:", b"unclaimed:", b"granted:", b"grants:", b"note:")
+        kinds = (b"pot:", b"unclaimed:", b"granted:", b"grants:")
         return PotKeys(name, *(tag + kind + name for kind in kinds))

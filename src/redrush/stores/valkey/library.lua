@@ -22,7 +22,7 @@
 --   grants:<pot>     hash: user -> 14 bytes, slot and at_us, 7 bytes each, big-endian; of a pot of holds 28: number and
 --                    deadline too; a request that has a name is <user><255><request>, and <254><user> counts those
 --   pot:<pot>        a small pot, hash: grants as above, and in <255> all else, packed (`state_of`)
---   note:<pot>       string: what its opener wrote down with it; a key of its own, so that no claim has it in its way
+--   notes            hash: pot -> what its opener wrote down with it; apart, so that no claim has it in its way
 --
 -- A user who holds no grant is nowhere in it. A claim costs a part of one HMGET and, if it wins, of one HSET; the log is
 -- only appended to. All that reads comes before all that writes, so that a refusal leaves no trace.

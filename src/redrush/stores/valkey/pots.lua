@@ -169,7 +169,7 @@ end
 -- Writes a pot that was not there before. `hold` and `note` are '' where it has none.
 local function write_opening(pot, name, first, count, limit, hold, note)
   if note ~= '' then
-    redis.call('SET', list_of(pot_of(pot), 'note'), note)
+    redis.call('HSET', pot_of(pot).prefix .. 'notes', name, note)
   end
   first, count, limit, hold = tonumber(first), tonumber(count), tonumber(limit), tonumber(hold)
   if 0 < count and count <= SMALL_SLOTS_MAX then

@@ -402,7 +402,8 @@ class ValkeyStore:
         for start in range(0, len(pots), OPENED_MAX):
             keys = [self._keys.pot(pot) for pot in pots[start : start + OPENED_MAX]]
             asked: list[Command] = [("HMGET", names.pot, *STATE_FIELDS) for names in keys]
-            *counts, notes, (seq, _) = await self._read(*asked, ("MGET", *(names.note for names in keys)))
+            asked.append(("HMGET", self._keys.notes, *(names.id for names in keys)))
+            *counts, notes, (seq, _) = await self._read(*asked)
             self._saw_seq(seq)
             noted += [
                 None if (state := state_of(held)) is None else NotedPot((note or b"").decode(), state)
