@@ -157,3 +157,11 @@ def test_no_two_modules_of_the_tests_have_one_name() -> None:
     names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name != "__init__.py"]
     tests = [name for name in names if name.startswith("test_")]
     assert sorted({name for name in tests if tests.count(name) > 1}) == []
+
+
+def test_scripts_of_a_schema_are_numbered_without_a_gap_and_none_has_the_number_of_another() -> None:
+    folders = [path for path in PACKAGE.rglob("migrations") if path.is_dir()]
+    assert folders
+    for folder in folders:
+        numbers = sorted(int(script.name.partition("_")[0]) for script in folder.glob("*.sql"))
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), folder
