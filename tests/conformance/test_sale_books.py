@@ -1,42 +1,58 @@
 """What every book of a sale must do (`redrush.ports.sale_book`)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State, Why
+from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State, Why, order_id
 from redrush.errors import ConfigError
 from redrush.ports.sale_book import BookFailed, SaleBook
+from redrush.records.postgres.sales import PostgresSaleBook
 from redrush.records.sqlite.sales import SqliteSaleBook
+from tests.conftest import Databases
 
 AT_US = 1_800_000_000_000_000
 Opens = Callable[[Path], AbstractContextManager[SaleBook]]
 
 
-@contextmanager
-def sqlite(directory: Path) -> Iterator[SaleBook]:
-    book = SqliteSaleBook.open_path(directory / "sales.db")
-    try:
-        yield book
-    finally:
-        book.close()
+def sqlite_books(_request: pytest.FixtureRequest) -> Opens:
+    @contextmanager
+    def opens(directory: Path) -> Iterator[SaleBook]:
+        with closing(SqliteSaleBook.open_path(directory / "sales.db")) as book:
+            yield book
+
+    return opens
 
 
-BOOKS: dict[str, Opens] = {"sqlite": sqlite}
+def postgres_books(request: pytest.FixtureRequest) -> Opens:
+    databases: Databases = request.getfixturevalue("databases")
+    dsn = databases.fresh()
+
+    @contextmanager
+    def opens(_directory: Path) -> Iterator[SaleBook]:
+        with closing(PostgresSaleBook(dsn, "c")) as book, closing(PostgresSaleBook(dsn, "another")) as other:
+            other.keep([order(90 + slot, user="ann") for slot in range(2)])  # a campaign of its own, in the same table
+            yield book
+
+    return opens
+
+
+BOOKS: dict[str, Callable[[pytest.FixtureRequest], Opens]] = {"sqlite": sqlite_books, "postgres": postgres_books}
 
 
 @pytest.fixture(params=list(BOOKS.values()), ids=list(BOOKS))
 def opens(request: pytest.FixtureRequest) -> Opens:
-    adapter: Opens = request.param
-    return adapter
+    adapter: Callable[[pytest.FixtureRequest], Opens] = request.param
+    return adapter(request)
 
 
-def order(slot: int = 0, number: int = 1, user: str = "ann", due_us: int = AT_US) -> SaleOrder:
+def order(slot: int = 0, number: int = 1, user: str = "ann", due_us: int = AT_US, set_: str = "") -> SaleOrder:
     return SaleOrder(
-        id=f"c-sale-{slot}#{number}",
+        set=set_,
+        id=order_id(f"c-sale-{slot}", number, set_),
         grant=f"c-sale-{slot}",
         pot="sale",
         user=user,
@@ -57,10 +73,10 @@ def test_an_order_is_kept_whole_and_found_by_all_that_names_it(opens: Opens, tmp
     with opens(tmp_path) as book:
         [kept] = book.keep([order(7, 3)])
         assert kept == msgspec.structs.replace(order(7, 3), version=1)
-        assert book.get("c-sale-7#3") == book.of_hold("sale", 7, 3) == kept
+        assert book.get("c-sale-7#3") == book.of_hold(("", "sale", 7, 3)) == kept
         assert book.of_user("ann") == book.all() == [kept]
         assert book.get("c-sale-7#4") is None
-        assert book.of_hold("sale", 7, 4) is None
+        assert book.of_hold(("", "sale", 7, 4)) is None
     with opens(tmp_path) as again:
         assert again.all() == [kept]
 
@@ -86,6 +102,15 @@ def test_a_hold_stands_in_one_order_only(opens: Opens, tmp_path: Path) -> None:
         assert book.all() == [first]
 
 
+def test_a_slot_may_be_held_under_the_same_number_in_two_sets(opens: Opens, tmp_path: Path) -> None:
+    with opens(tmp_path) as book:
+        kept = book.keep([order(3, 1, "ann", set_="s1"), order(3, 1, "bob", set_="s2"), order(3, 1, "bob", set_="s2")])
+        assert [one and one.user for one in kept] == ["ann", "bob", None]
+        asked = [(set_, "sale", 3, 1) for set_ in ("s1", "s2", "s3", "")]
+        assert book.holds_known(asked) == set(asked[:2])
+        assert book.of_hold(asked[1]) == kept[1]
+
+
 def test_a_commit_is_all_or_nothing(opens: Opens, tmp_path: Path) -> None:
     with opens(tmp_path) as book:
         [one, two] = book.keep([order(1), order(2)])
@@ -108,10 +133,8 @@ def test_due_are_those_who_wait_for_something_the_longest_first(opens: Opens, tm
 def test_holds_that_stand_in_the_book_are_told_from_others(opens: Opens, tmp_path: Path) -> None:
     with opens(tmp_path) as book:
         book.keep([order(1, 5), order(2, 6)])
-        assert book.holds_known([("sale", 1, 5), ("sale", 1, 6), ("other", 2, 6), ("sale", 2, 6)]) == {
-            ("sale", 1, 5),
-            ("sale", 2, 6),
-        }
+        asked = [("", "sale", 1, 5), ("", "sale", 1, 6), ("", "other", 2, 6), ("", "sale", 2, 6), ("s1", "sale", 2, 6)]
+        assert book.holds_known(asked) == {("", "sale", 1, 5), ("", "sale", 2, 6)}
         assert book.holds_known([]) == set()
         assert book.counts() == {State.PAYING: 2}
 

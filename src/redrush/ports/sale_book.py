@@ -7,10 +7,10 @@ block. All adapters pass one suite, `tests/conformance/test_sale_books.py`.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from redrush.core.rush.sale_order import SaleOrder, State
+from redrush.core.rush.sale_order import HoldKey, SaleOrder, State
 from redrush.errors import RedrushError
 
-__all__ = ["BookFailed", "SaleBook", "SaleOrder", "State"]
+__all__ = ["BookFailed", "HoldKey", "SaleBook", "SaleOrder", "State"]
 
 
 class BookFailed(RedrushError):
@@ -27,7 +27,7 @@ class SaleBook(Protocol):
     def get(self, order_id: str) -> SaleOrder | None:
         """Return an order."""
 
-    def of_hold(self, pot: str, slot: int, number: int) -> SaleOrder | None:
+    def of_hold(self, hold: HoldKey) -> SaleOrder | None:
         """Return the order of a hold."""
 
     def of_user(self, user: str) -> list[SaleOrder]:
@@ -36,8 +36,8 @@ class SaleBook(Protocol):
     def due(self, now_us: int, limit: int) -> list[SaleOrder]:
         """Return orders that are to be looked at by now, those first that have waited longest."""
 
-    def holds_known(self, holds: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
-        """Return those of these holds (pot, slot, number) that stand in the book."""
+    def holds_known(self, holds: Sequence[HoldKey]) -> set[HoldKey]:
+        """Return those of these holds that stand in the book."""
 
     def counts(self) -> Mapping[State, int]:
         """Return how many orders are in each state."""

@@ -22,6 +22,7 @@ from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.desk import Desk
 from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
+from redrush.settle.selling.units import ONLY_SET, Units
 
 LOOK_AGAIN_S: Final = 0.5
 """Longest sleep before the clock is asked again."""
@@ -51,20 +52,21 @@ class EmbeddedSale:
         self._keys = SaleKeys(data_dir.sale_keys)
         self.book = SqliteSaleBook.open_path(data_dir.sales)
         self._writer = BookWriter(self.book)
-        steps = Steps(campaign, store, cashier, partners, clock.now_us)
+        units = Units.of_one(store)
+        steps = Steps(campaign, units, cashier, partners, clock.now_us)
         self.selling = Selling(
             campaign,
-            store,
+            units,
             self.book,
             self._writer,
             steps,
-            partial(records.holds_due, campaign.id),
+            {ONLY_SET: partial(records.holds_due, campaign.id)},
             clock.now_us,
             offered=self._offered,
             paused=paused,
             on_fault=on_fault,
         )
-        self._desk = Desk(campaign, store.find, self.book, self._writer, steps, clock.now_us, self.selling.nudge)
+        self._desk = Desk(campaign, units, self.book, self._writer, steps, clock.now_us, self.selling.nudge)
         self._gate: Gate | None = None
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from redrush.core.rush.sale_order import SETTLED
+from redrush.settle.selling.units import ONLY_SET
 from tests.settle.selling.world import World
 
 USERS = [f"u{k}" for k in range(6)]
@@ -19,11 +20,13 @@ UNITS = 3
 class SaleMachine(RuleBasedStateMachine):
     """What people, time, provider, shop and crashes may do to a sale of three units."""
 
+    SETS: tuple[str, ...] = (ONLY_SET,)
+
     @initialize(seed=st.integers(0, 2**32))
     def begin(self, seed: int) -> None:
         self.loop = asyncio.new_event_loop()
         self.directory = tempfile.TemporaryDirectory()
-        self.world = World(Path(self.directory.name), UNITS, random.Random(seed))
+        self.world = World(Path(self.directory.name), UNITS, random.Random(seed), sets=self.SETS)
         self.world.till.unsure_share = 0.2
         self.world.till.lies_share = 0.6
         assert self.world.shop is not None
@@ -93,9 +96,8 @@ class SaleMachine(RuleBasedStateMachine):
     def no_slot_is_held_twice_and_none_is_lost(self) -> None:
         if hasattr(self, "world"):
             live = self.world.live()
-            state = self.do(self.world.store.state("sale"))
-            assert len({(pot, slot) for pot, slot, _ in live}) == len(live)
-            assert state.left + len(live) == UNITS  # type: ignore[attr-defined]
+            assert len({slot for _, _, slot, _ in live}) == len(live)
+            assert self.do(self.world.left()) == UNITS - len(live)
             assert self.world.sold() <= live.keys()
 
     def teardown(self) -> None:
@@ -122,7 +124,19 @@ class SaleMachine(RuleBasedStateMachine):
         assert set(world.shop.has) >= {order.id for order in world.book.all() if order.state == "delivered"}
 
 
+class SaleOverSetsMachine(SaleMachine):
+    """The same over two sets, between which units move as a rebalancer moves them."""
+
+    SETS = ("s1", "s2")
+
+    @rule(there=st.booleans(), count=st.integers(1, 2))
+    def rebalance(self, there: bool, count: int) -> None:
+        source, target = self.SETS if there else self.SETS[::-1]
+        self.do(self.world.move(source, target, count))
+
+
 TestSaleMachine = SaleMachine.TestCase
+TestSaleOverSetsMachine = SaleOverSetsMachine.TestCase
 TestSaleMachine.settings = settings(
     max_examples=25,
     stateful_step_count=30,
@@ -130,3 +144,4 @@ TestSaleMachine.settings = settings(
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
+TestSaleOverSetsMachine.settings = settings(TestSaleMachine.settings, max_examples=8)

@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots, grant_id
 from redrush.core.rush.sale import SaleTerms
-from redrush.core.rush.sale_order import SaleOrder
+from redrush.core.rush.sale_order import HoldKey, SaleOrder
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.buying import Told, Wish
 from redrush.ports.provider import Accepted, HandOver, Rejected, Terms, Unknown
@@ -19,6 +20,7 @@ from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.desk import Desk
 from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
+from redrush.settle.selling.units import ONLY_SET, Units
 from redrush.stores.memory import MemoryStore
 
 OPENS_US = 1_800_000_000_000_000
@@ -214,10 +216,20 @@ class MortalWriter(BookWriter):
 class World:
     """See the module."""
 
-    def __init__(self, directory: Path, units: int, lots: random.Random, *, shop: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        units: int,
+        lots: random.Random,
+        *,
+        shop: bool = True,
+        sets: tuple[str, ...] = (ONLY_SET,),
+    ) -> None:
         self.units = units
         self.clock = Clock()
-        self.store = MemoryStore()
+        self.stores = {set_: MemoryStore() for set_ in sets}
+        self.places = Units(self.stores, lambda _pot: sets)
+        self.moves = 0
         self.till = ModelTill(self.clock, lots)
         self.shop = Shop(lots) if shop else None
         self.book = SqliteSaleBook.open_path(directory / "sales.db")
@@ -230,22 +242,35 @@ class World:
     def begin(self) -> None:
         """Begin as after a crash: nothing is remembered but what is in store and book."""
         partners = Partners("bank", {} if self.shop is None else {"shop": self.shop})
-        steps = Steps(self.campaign, self.store, self.till, partners, self.clock)
+        steps = Steps(self.campaign, self.places, self.till, partners, self.clock)
         self.selling = Selling(
             self.campaign,
-            self.store,
+            self.places,
             self.book,
             self.writer,
             steps,
-            self.holds_due,
+            {set_: partial(self.holds_due, set_) for set_ in self.stores},
             self.clock,
             offered=lambda _pot: self.offered.append(self.clock()),
             on_fault=lambda fault: self.faults.append(str(fault)),
         )
-        self.desk = Desk(self.campaign, self.store.find, self.book, self.writer, steps, self.clock, self.selling.nudge)
+        self.desk = Desk(self.campaign, self.places, self.book, self.writer, steps, self.clock, self.selling.nudge)
 
     async def open(self) -> None:
-        await self.store.open([PotTerms("sale", Slots(0, self.units), hold_us=HOLD_US)])
+        first = 0
+        for number, store in enumerate(self.stores.values(), start=1):
+            end = self.units * number // len(self.stores)
+            await store.open([PotTerms("sale", Slots(first, end - first), hold_us=HOLD_US)])
+            first = end
+
+    async def move(self, source: str, target: str, count: int) -> None:
+        """Units that nobody has go from one set to another."""
+        self.moves += 1
+        slots = await self.stores[source].take("sale", count, f"move {self.moves}")
+        await self.stores[target].give("sale", slots, f"move {self.moves}")
+
+    async def left(self) -> int:
+        return sum([(await store.state("sale")).left for store in self.stores.values()])
 
     async def close(self) -> None:
         await self.selling.quiet()
@@ -256,7 +281,8 @@ class World:
 
     async def grab(self, user: str) -> str | None:
         """Return the grant that the user holds, or None."""
-        [claimed] = await self.store.claim([Claim("sale", user)], self.clock())
+        store = self.stores[self.places.home("sale", user)]
+        [claimed] = await store.claim([Claim("sale", user)], self.clock())
         return grant_id("c", "sale", claimed.slot) if isinstance(claimed, Held) else None
 
     async def pay(self, user: str, grant: str) -> Told:
@@ -273,44 +299,48 @@ class World:
 
     # -- the truth
 
-    def live(self) -> dict[tuple[str, int, int], Grant]:
-        """Return every hold and sold unit, from the log alone."""
-        found: dict[tuple[str, int, int], Grant] = {}
-        for record in self.store._log:
-            for grant in grants_of(record):
-                found[grant.pot, grant.slot, grant.number] = grant
-            if isinstance(record, Released):
-                for hold in record.holds:
-                    del found[hold.pot, hold.slot, hold.number]
+    def live(self) -> dict[HoldKey, Grant]:
+        """Return every hold and sold unit, from the logs alone."""
+        found: dict[HoldKey, Grant] = {}
+        for set_, store in self.stores.items():
+            for record in store._log:
+                for grant in grants_of(record):
+                    found[set_, grant.pot, grant.slot, grant.number] = grant
+                if isinstance(record, Released):
+                    for hold in record.holds:
+                        del found[set_, hold.pot, hold.slot, hold.number]
         return found
 
-    def sold(self) -> set[tuple[str, int, int]]:
+    def sold(self) -> set[HoldKey]:
         return {
-            (hold.pot, hold.slot, hold.number)
-            for record in self.store._log
+            (set_, hold.pot, hold.slot, hold.number)
+            for set_, store in self.stores.items()
+            for record in store._log
             if isinstance(record, Confirmed)
             for hold in record.holds
         }
 
-    def holds_due(self, until_us: int, place: int, limit: int) -> Sequence[Grant]:
+    def holds_due(self, set_: str, until_us: int, place: int, limit: int) -> Sequence[Grant]:
         sold = self.sold()
-        due = [hold for key, hold in self.live().items() if key not in sold and (hold.until_us or 0) <= until_us]
+        due = [
+            hold
+            for key, hold in self.live().items()
+            if key[0] == set_ and key not in sold and (hold.until_us or 0) <= until_us
+        ]
         return due[place : place + limit]
 
     async def audit(self) -> None:
         """Raise unless every cent that came has a unit or went back, and every unit is somebody's or left."""
-        state = await self.store.state("sale")
         live, sold = self.live(), self.sold()
-        assert len({(pot, slot) for pot, slot, _ in live}) == len(live), "a slot is held twice"
-        assert state.left + len(live) == self.units
+        assert len({slot for _, _, slot, _ in live}) == len(live), "a slot is held twice"
+        assert await self.left() + len(live) == self.units
         assert sold <= live.keys(), "what was sold came back"
         orders = {order.id: order for order in self.book.all()}
         paid = {key for key, bill in self.till.bills.items() if bill.state in {BillState.DONE, BillState.PAID_LATE}}
         back = {key for key, refund in self.till.refunds.items() if refund.state is BillState.DONE}
         for source in paid:
             order = orders[source.removeprefix(sources_of("c"))]
-            unit = order.pot, order.slot, order.number
-            has_unit = unit in sold and live[unit].user == order.user
+            has_unit = order.hold in sold and live[order.hold].user == order.user
             assert has_unit != (source in back), f"{order}: has a unit: {has_unit}, went back: {source in back}"
         assert back <= paid
         assert len(sold) == len(paid) - len(back), "units sold are payments kept"

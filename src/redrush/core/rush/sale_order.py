@@ -35,6 +35,10 @@ LATE_PREFIX: Final = "late:"
 """What the names of requests begin with by which money that came late claims a unit."""
 
 
+HoldKey = tuple[str, str, int, int]
+"""What names a hold among all of a campaign: its set ("" where there is but one), pot, slot and number there."""
+
+
 class State(StrEnum):
     """See the module."""
 
@@ -70,7 +74,7 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One hold from the moment on at which somebody pays, gives back or comes too late.
 
     Instants are µs since the epoch. `pot`, `user`, `slot`, `request` and `number` name the hold in its store
-    (`redrush.ports.store.Grant`).
+    (`redrush.ports.store.Grant`), which is that of `set`.
     """
 
     id: str
@@ -103,6 +107,13 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
     """How the buyer wants it sent, as the shop knows it; None: by their default."""
     parked: bool = False
     """Whether it waits for an operator."""
+    set: str = ""
+    """The set that the unit is held in; "" where there is but one."""
+
+    @property
+    def hold(self) -> HoldKey:
+        """What names its hold."""
+        return self.set, self.pot, self.slot, self.number
 
     @property
     def settled(self) -> bool:
@@ -210,6 +221,7 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
         return self.park() if self.tries >= len(HAND_OVER_AGAIN_US) else self.again(now_us, retry_after_us)
 
 
-def order_id(grant: str, number: int, set_id: str | None = None) -> str:
-    """Return what names a hold for ever: its grant, the set whose store counts its holds, and its number there."""
-    return f"{grant}#{number}" if set_id is None else f"{grant}#{set_id}/{number}"
+def order_id(grant: str, number: int, set_id: str) -> str:
+    """Return what names a hold for ever: its grant, the set whose store counts its holds ("" where there is but one),
+    and its number there."""
+    return f"{grant}#{set_id}/{number}" if set_id else f"{grant}#{number}"

@@ -1,6 +1,6 @@
 """The desk of a sale: what buyers ask about what is held for them. See `redrush.ports.buying`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,16 +13,14 @@ from redrush.core.rush.sale_order import SaleOrder, State, Why, order_id
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.buying import Told, Wish
 from redrush.ports.sale_book import SaleBook
-from redrush.ports.store import Claimed, Held
+from redrush.ports.store import Held
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.steps import Steps
+from redrush.settle.selling.units import Units
 
 ADDRESS_SIGNS_MAX: Final = 200
 KEPT_TRIES: Final = 5
 """How often a change is tried that others come before."""
-
-Find = Callable[[str, str, str], Awaitable[Claimed | None]]
-"""Returns the grant of a pot to a user and a request, durably, or None."""
 
 NOT_YOURS: Final = Told(404, {}, "no unit is held for you under this grant")
 ENDED: Final = Told(409, {"state": "returned"}, "the hold has ended and the unit is offered to others; claim again")
@@ -35,27 +33,24 @@ TOO_LATE_TO_GIVE_BACK: Final = Told(409, {}, "it is paid; ask the shop to take i
 class Desk:
     """See the module. Lives on the event loop of its store."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that a buyer's wish touches
+    def __init__(
         self,
         campaign: Campaign,
-        find: Find,
+        units: Units,
         book: SaleBook,
         writer: BookWriter,
         steps: Steps,
         now_us: Callable[[], int],
         nudge: Callable[[], None],
-        set_id: str | None = None,
     ) -> None:
-        """`nudge` is called when an order has come to be looked at. `set_id` names the set whose store counts the
-        holds, where a round is in several."""
+        """`nudge` is called when an order has come to be looked at."""
         self._campaign = campaign
-        self._find = find
+        self._units = units
         self._book = book
         self._writer = writer
         self._steps = steps
         self._now_us = now_us
         self._nudge = nudge
-        self._set_id = set_id
         self.amend(campaign)
 
     def amend(self, campaign: Campaign) -> None:
@@ -68,21 +63,22 @@ class Desk:
         """See the port."""
         if (refusal := _unfit(wish)) is not None:
             return refusal
-        found = await self._order_or_hold(user, grant)
-        if found is None:
-            return NOT_YOURS
-        if not self._steps.can_charge(found.pot):
-            return NOBODY_TAKES_MONEY
-        if found.version:
-            return await self._go_on(found, wish)
-        now_us = self._now_us()
-        if now_us >= found.until_us:
-            return ENDED
-        # Written down before a provider hears of it: from here on the unit is not released before they were asked.
-        kept = await self._writer.keep(found.pays(wish.address, now_us))
-        if kept is None:
-            return await self.pay(user, grant, wish)  # by a second request of theirs, or it was released just now
-        return await self._charge(kept)
+        for _ in range(KEPT_TRIES):
+            found = await self._order_or_hold(user, grant)
+            if found is None:
+                return NOT_YOURS
+            if not self._steps.can_charge(found.pot):
+                return NOBODY_TAKES_MONEY
+            if found.version:
+                return await self._go_on(found, wish)
+            now_us = self._now_us()
+            if now_us >= found.until_us:
+                return ENDED
+            # Written down before a provider hears of it: from here on the unit is not released before they were asked.
+            kept = await self._writer.keep(found.pays(wish.address, now_us))
+            if kept is not None:  # else by a second request of theirs, or it was released just now
+                return await self._charge(kept)
+        return TOO_MANY_CHANGES
 
     async def _go_on(self, order: SaleOrder, wish: Wish) -> Told:
         if order.state in {State.RETURNING, State.RETURNED, State.CLOSING}:
@@ -163,7 +159,7 @@ class Desk:
         if round_ is None or round_.sale is None:
             return None
         for unit in range(1, round_.sale.limit_per_user + 1):
-            claimed = await self._find(round_.id, user, request_of(unit))
+            claimed = await self._units.find(round_.id, user, request_of(unit))
             if isinstance(claimed, Held) and claimed.slot == slot and claimed.until_us is not None:
                 known = next((one for one in theirs if one.number == claimed.number), None)
                 return known or self._begun(round_, user, request_of(unit), claimed, grant)
@@ -178,9 +174,10 @@ class Desk:
     def _begun(self, round_: Round, user: str, request: str, held: Held, grant: str) -> SaleOrder:
         assert round_.sale is not None
         assert held.until_us is not None
-        now_us = self._now_us()
+        now_us, set_ = self._now_us(), self._units.home(round_.id, user)
         return SaleOrder(
-            id=order_id(grant, held.number, self._set_id),
+            id=order_id(grant, held.number, set_),
+            set=set_,
             grant=grant,
             pot=round_.id,
             user=user,

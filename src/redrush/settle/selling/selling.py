@@ -11,19 +11,20 @@ book by which a payment begins: of the two the first one counts.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign, Round, grant_id
 from redrush.core.rush.sale import next_chance_us
-from redrush.core.rush.sale_order import LATE_PREFIX, SaleOrder, State, Why, order_id
+from redrush.core.rush.sale_order import LATE_PREFIX, HoldKey, SaleOrder, State, Why, order_id
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import KeptBill
 from redrush.ports.sale_book import BookFailed, SaleBook
 from redrush.ports.store import Grant, StoreFailed
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.steps import Steps
+from redrush.settle.selling.units import Units
 
 LOOK_S: Final = 0.25
 """How often it is looked for what is due."""
@@ -40,13 +41,6 @@ KEPT_TRIES_MAX: Final = 10
 """How often what became of a payment is written down anew, because its buyer was first."""
 
 
-class SaleStore(Protocol):
-    """The part of `redrush.ports.store.Store` that is needed to offer again."""
-
-    async def offer(self, pots: Sequence[str]) -> int:
-        """See the port."""
-
-
 HoldsDue = Callable[[int, int, int], Sequence[Grant]]
 """Returns live holds whose deadline is over by the first number: so many (the third) from a place (the second) on. It
 blocks."""
@@ -58,33 +52,32 @@ class Selling:
     def __init__(  # noqa: PLR0913 - its neighbours, and who is told
         self,
         campaign: Campaign,
-        store: SaleStore,
+        units: Units,
         book: SaleBook,
         writer: BookWriter,
         steps: Steps,
-        holds_due: HoldsDue,
+        holds_due: Mapping[str, HoldsDue],
         now_us: Callable[[], int],
         *,
-        set_id: str | None = None,
         offered: Callable[[str], None] = ignore,
         paused: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """`offered` hears of each pot that units were offered in again. While `paused` nothing is done."""
+        """`holds_due` by set. `offered` hears of each pot that units were offered in again. While `paused` nothing is
+        done."""
         self._campaign = campaign
-        self._store = store
+        self._units = units
         self._book = book
         self._writer = writer
         self._steps = steps
         self._holds_due = holds_due
         self._now_us = now_us
-        self._set_id = set_id
         self._offered = offered
         self._paused = paused
         self._on_fault = on_fault
         self._led: dict[str, asyncio.Task[None]] = {}
         self._waits_for: Counter[str] = Counter()
-        self._entered: set[tuple[str, int, int]] = set()
+        self._entered: set[HoldKey] = set()
         """Holds that are over and stand in the book."""
         self._offer_at_us: dict[str, int] = {}
         self._stopping = False
@@ -181,20 +174,33 @@ class Selling:
     # -- holds that nobody has begun to pay for
 
     async def _enter_overdue(self) -> None:
-        """Write down, as coming back, what is held beyond its time and stands in no order."""
-        now_us, place = self._now_us(), 0
-        still_due: set[tuple[str, int, int]] = set()
-        while holds := await self._writer.ask(self._holds_due, now_us, place, DUE_AT_ONCE_MAX):
-            place += len(holds)
-            still_due.update(_key(hold) for hold in holds)
-            fresh = [hold for hold in holds if _key(hold) not in self._entered]
-            if fresh:
-                known = await self._writer.ask(self._book.holds_known, [_key(hold) for hold in fresh])
-                self._entered |= known
-                await asyncio.gather(*(self._enter(hold) for hold in fresh if _key(hold) not in known))
+        """Write down, as coming back, what is held beyond its time and stands in no order. Records that are away are
+        told of: what is due in others, and what stands in the book, goes on."""
+        still_due: set[HoldKey] = set()
+        for set_, holds_due in self._holds_due.items():
+            try:
+                still_due |= await self._enter_overdue_of(set_, holds_due)
+            except RedrushError as fault:
+                self._on_fault(fault)
+                still_due |= {key for key in self._entered if key[0] == set_}
         self._entered &= still_due
 
-    async def _enter(self, hold: Grant) -> None:
+    async def _enter_overdue_of(self, set_: str, holds_due: HoldsDue) -> set[HoldKey]:
+        """Do so for one set; return its holds that are due by its records."""
+        now_us, place = self._now_us(), 0
+        still_due: set[HoldKey] = set()
+        while holds := await self._writer.ask(holds_due, now_us, place, DUE_AT_ONCE_MAX):
+            place += len(holds)
+            by_key = {(set_, hold.pot, hold.slot, hold.number): hold for hold in holds}
+            still_due |= by_key.keys()
+            fresh = [key for key in by_key if key not in self._entered]
+            if fresh:
+                known = await self._writer.ask(self._book.holds_known, fresh)
+                self._entered |= known
+                await asyncio.gather(*(self._enter(set_, by_key[key]) for key in fresh if key not in known))
+        return still_due
+
+    async def _enter(self, set_: str, hold: Grant) -> None:
         round_ = self._campaign.round(hold.pot)
         if round_ is None or round_.sale is None:
             return
@@ -204,7 +210,8 @@ class Selling:
         grant = grant_id(self._campaign.id, hold.pot, hold.slot)
         await self._writer.keep(
             SaleOrder(
-                id=order_id(grant, hold.number, self._set_id),
+                id=order_id(grant, hold.number, set_),
+                set=set_,
                 grant=grant,
                 pot=hold.pot,
                 user=hold.user,
@@ -237,12 +244,8 @@ class Selling:
         if now_us < at_us:
             return
         self._offer_at_us[round_.id] = next_chance_us(round_.opens_us, round_.sale.return_every_us, now_us)
-        if now_us < round_.closes_us and await self._store.offer([round_.id]):
+        if now_us < round_.closes_us and await self._units.offer(round_.id):
             self._offered(round_.id)
-
-
-def _key(hold: Grant) -> tuple[str, int, int]:
-    return hold.pot, hold.slot, hold.number
 
 
 _NEIGHBOURS: Final = {

@@ -4,8 +4,8 @@ The order comes back changed and is not written down yet. Every step may be take
 before it was written: payment, refund and hand-over have the order's id, the store knows hold and request.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -15,28 +15,19 @@ from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.cashier import Till
 from redrush.ports.provider import Accepted, HandOver, Orders, Rejected, Unknown
-from redrush.ports.store import Claim, ClaimResult, Grant, Held, HoldState
+from redrush.ports.store import LIMIT, Claim, Grant, Held, HoldState
+from redrush.settle.selling.units import Units
 
 PAY_WAIT_S: Final = 3.0
 """How long a buyer's request waits for the provider to say how to pay; then they ask again."""
 
 CLOSE_WAIT_S: Final = 1.0
 
+LATE_TRIES_MAX: Final = 4
+"""How often money that came late asks again for a unit, while other sets have some: 18 s, in which they move."""
+
 SALES_ACCOUNT: Final = "sales"
 """Where the money goes in the double entry."""
-
-
-class Holds(Protocol):
-    """The part of `redrush.ports.store.Store` that a sale needs."""
-
-    async def claim(self, claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
-        """See the port."""
-
-    async def confirm(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
-        """See the port."""
-
-    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
-        """See the port."""
 
 
 def hold_of(order: SaleOrder) -> Grant:
@@ -66,13 +57,13 @@ class Steps:
     def __init__(
         self,
         campaign: Campaign,
-        store: Holds,
+        units: Units,
         till: Till,
         partners: Partners,
         now_us: Callable[[], int],
     ) -> None:
         self._campaign = campaign
-        self._store = store
+        self._units = units
         self._till = till
         self._partners = partners
         self._now_us = now_us
@@ -173,7 +164,7 @@ class Steps:
 
     async def _returning(self, order: SaleOrder) -> SaleOrder:
         now_us = self._now_us()
-        [state] = await self._store.release([hold_of(order)], now_us)
+        [state] = await self._units.of(order.set).release([hold_of(order)], now_us)
         if state is HoldState.CONFIRMED:
             raise RedrushError(f"order {order.id}: its unit was to come back, and is sold for good; look at it")
         return order.released(now_us)
@@ -181,9 +172,10 @@ class Steps:
     async def _late(self, order: SaleOrder) -> SaleOrder:
         now_us = self._now_us()
         request = order.late_request
-        [claimed] = await self._store.claim([Claim(order.pot, order.user, request)], now_us)
+        [claimed] = await self._units.of(order.set).claim([Claim(order.pot, order.user, request)], now_us)
         if not isinstance(claimed, Held):
-            return order.got_none(now_us)
+            to_come = order.tries < LATE_TRIES_MAX and await self._units.elsewhere(order.pot, order.user)
+            return order.again(now_us) if to_come and claimed is not LIMIT else order.got_none(now_us)
         grant = grant_id(self._campaign.id, order.pot, claimed.slot)
         return order.got(claimed.slot, claimed.number, request, grant, now_us)
 
@@ -196,7 +188,7 @@ class Steps:
         if not isinstance(taken, Accepted):
             return order.not_taken(self._now_us(), int((taken.retry_after_s or 0) * 1e6))
         now_us = self._now_us()
-        [state] = await self._store.confirm([hold_of(order)], now_us)
+        [state] = await self._units.of(order.set).confirm([hold_of(order)], now_us)
         if state is HoldState.CONFIRMED:
             return order.confirmed(now_us)
         raise RedrushError(f"order {order.id}: is paid, and its unit is not held any more ({state.value}); look at it")

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import apsw
 import msgspec
 
-from redrush.ports.sale_book import BookFailed, SaleOrder, State
+from redrush.ports.sale_book import BookFailed, HoldKey, SaleOrder, State
 from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_statements
 
@@ -51,9 +51,10 @@ class SqliteSaleBook:
         """See the port."""
         return self._one("get", id=order_id)
 
-    def of_hold(self, pot: str, slot: int, number: int) -> SaleOrder | None:
+    def of_hold(self, hold: HoldKey) -> SaleOrder | None:
         """See the port."""
-        return self._one("of_hold", pot=pot, slot=slot, number=number)
+        set_, pot, slot, number = hold
+        return self._one("of_hold", pot=_pot(set_, pot), slot=slot, number=number)
 
     def of_user(self, user: str) -> list[SaleOrder]:
         """See the port."""
@@ -63,11 +64,13 @@ class SqliteSaleBook:
         """See the port."""
         return self._several("due", now_us=now_us, limit=limit)
 
-    def holds_known(self, holds: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
+    def holds_known(self, holds: Sequence[HoldKey]) -> set[HoldKey]:
         """See the port."""
-        asked = {"holds": msgspec.json.encode(holds).decode()}
+        named = {(_pot(set_, pot), slot, number): (set_, pot, slot, number) for set_, pot, slot, number in holds}
+        asked = {"holds": msgspec.json.encode(list(named)).decode()}
         with self._using() as connection:
-            return {(pot, slot, number) for pot, slot, number in connection.execute(self._sql["holds_known"], asked)}
+            rows = connection.execute(self._sql["holds_known"], asked).fetchall()
+        return {named[str(pot), int(str(slot)), int(str(number))] for pot, slot, number in rows}
 
     def counts(self) -> Mapping[State, int]:
         """See the port."""
@@ -98,11 +101,16 @@ class SqliteSaleBook:
             yield self._connection
 
 
+def _pot(set_: str, pot: str) -> str:
+    """Return what holds are looked for by: no id has a space in it."""
+    return f"{set_} {pot}" if set_ else pot
+
+
 def _columns(order: SaleOrder, fresh: SaleOrder) -> dict[str, Any]:
     return {
         "id": order.id,
         "version": order.version,
-        "pot": order.pot,
+        "pot": _pot(order.set, order.pot),
         "slot": order.slot,
         "number": order.number,
         "user": order.user,

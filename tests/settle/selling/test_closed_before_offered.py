@@ -1,0 +1,169 @@
+"""What a hold stands for is offered again only when its payment cannot be paid any more: by the order in which the bank
+and the store are called."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.core.rush.campaign import Slots, grant_id
+from redrush.core.rush.sale_order import State
+from redrush.ports.buying import Wish
+from redrush.ports.provider import Closed, Terms, Unknown
+from redrush.ports.records import Balance
+from redrush.ports.store import Claim, Grant, Held, HoldState, PotTerms
+from redrush.providers.sandbox.bank import Bank
+from redrush.providers.sandbox.direct import DirectPayIn
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.paying.payments import Payments
+from redrush.settle.paying.teller import Provider
+from redrush.settle.selling.book_writer import BookWriter
+from redrush.settle.selling.desk import Desk
+from redrush.settle.selling.selling import Selling
+from redrush.settle.selling.steps import Partners, Steps, sources_of
+from redrush.settle.selling.units import ONLY_SET, Units
+from redrush.stores.memory import MemoryStore
+from tests.settle.selling.world import HOLD_US, OPENS_US, SECOND_US, campaign
+from tests.settle.test_payments import TERMS, Clock, until
+
+HOLD = PotTerms("sale", Slots(0, 1), hold_us=HOLD_US)
+Calls = list[tuple[str, object]]
+"""What the bank and the store were asked, with what they answered, in order."""
+
+
+class HeardBank:
+    """A bank that notes what it hears; while it is `mute` its answers get lost."""
+
+    def __init__(self, bank: DirectPayIn, calls: Calls) -> None:
+        self._bank = bank
+        self._calls = calls
+        self.mute = False
+
+    @property
+    def terms(self) -> Terms:
+        return TERMS
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: object) -> object:
+            answer = await getattr(self._bank, name)(*arguments)
+            told = Unknown("lost") if self.mute else answer
+            self._calls.append((name, told))
+            return told
+
+        return call
+
+
+class HeardStore(MemoryStore):
+    """A store that notes what comes back, and is offered."""
+
+    calls: Calls
+
+    async def release(self, holds: Sequence[Grant], at_us: int) -> list[HoldState]:
+        self.calls.append(("release", None))
+        return await super().release(holds, at_us)
+
+    async def offer(self, pots: Sequence[str]) -> int:
+        offered = await super().offer(pots)
+        if offered:
+            self.calls.append(("offer", offered))
+        return offered
+
+
+class NobodyWon:
+    def balance(self, campaign: str, account: str) -> Balance:
+        return Balance(0, 0)
+
+
+class Stage:
+    """One unit, held by somebody who has begun to pay."""
+
+    def __init__(self, directory: Path) -> None:
+        self.calls: Calls = []
+        self.clock = Clock()
+        self.store = HeardStore()
+        self.store.calls = self.calls
+        self.bank = HeardBank(DirectPayIn(Bank(), self.clock), self.calls)
+        pay_in: Any = self.bank
+        self.bills = SqliteBillBook.open_path(directory / "payments.db")
+        self.payments = Payments(self.bills, NobodyWon(), {"bank": Provider("bank", pay_in, None)}, self.clock)
+        self.book = SqliteSaleBook.open_path(directory / "sales.db")
+        self.writer = BookWriter(self.book)
+        sold, units = campaign(1), Units.of_one(self.store)
+        steps = Steps(sold, units, self.payments, Partners("bank"), self.clock)
+        self.selling = Selling(
+            sold, units, self.book, self.writer, steps, {ONLY_SET: lambda *_: []}, self.clock, on_fault=print
+        )
+        self.desk = Desk(sold, units, self.book, self.writer, steps, self.clock, self.selling.nudge)
+
+    async def begin(self) -> None:
+        self.clock.ahead_us = OPENS_US + SECOND_US - int(asyncio.get_running_loop().time() * 1e6)
+        await self.store.open([HOLD])
+        self.payments.on_ended(sources_of("c"), self.selling.heard)
+        self.payments.start()
+        self.running = asyncio.create_task(self.selling.run())
+        [held] = await self.store.claim([Claim("sale", "ann")], self.clock())
+        assert isinstance(held, Held)
+        grant = grant_id("c", "sale", held.slot)
+        while (await self.desk.pay("ann", grant, Wish())).fields.get("pay") is None:
+            await asyncio.sleep(0.01)
+        self.calls.clear()
+
+    def state(self) -> State:
+        [order] = self.book.all()
+        return order.state
+
+    def at(self, name: str) -> int:
+        return next(place for place, (called, _) in enumerate(self.calls) if called == name)
+
+    async def end(self) -> None:
+        await self.selling.stop()
+        await self.running
+        await self.payments.stop()
+        await self.writer.close()
+        self.book.close()
+        self.bills.close()
+
+
+@asynccontextmanager
+async def stage(directory: Path) -> AsyncIterator[Stage]:
+    one = Stage(directory)
+    await one.begin()
+    try:
+        yield one
+    finally:
+        await one.end()
+
+
+@pytest.mark.parametrize("given_back", [False, True])
+async def test_a_payment_is_closed_at_the_bank_before_its_unit_is_offered_again(
+    given_back: bool, tmp_path: Path
+) -> None:
+    async with stage(tmp_path) as one:
+        if given_back:
+            await one.desk.give_back("ann", grant_id("c", "sale", 0))
+        else:
+            one.clock.ahead_us += HOLD_US
+        await until(lambda: one.state() is State.RETURNED)
+        one.clock.ahead_us += 30 * SECOND_US
+        await until(lambda: any(name == "offer" for name, _ in one.calls))
+        asked = [place for place, (_, told) in enumerate(one.calls) if isinstance(told, Closed)]
+        assert asked
+        assert asked[0] < one.at("release") < one.at("offer"), one.calls
+
+
+async def test_while_the_bank_does_not_say_that_it_is_closed_nothing_comes_back(tmp_path: Path) -> None:
+    async with stage(tmp_path) as one:
+        one.bank.mute = True
+        one.clock.ahead_us += HOLD_US
+        await until(lambda: [name for name, _ in one.calls].count("find") >= 3)
+        assert one.state() is State.CLOSING
+        assert {name for name, _ in one.calls} <= {"close", "find"}, one.calls
+        one.bank.mute = False
+        one.clock.ahead_us += 60 * SECOND_US
+        await until(lambda: one.state() is State.RETURNED)
+        said = [place for place, (_, told) in enumerate(one.calls) if isinstance(told, Closed)]
+        assert said[0] < one.at("release"), one.calls
