@@ -14,7 +14,11 @@ def load_statements(package: str, file_name: str) -> dict[str, str]:
 
 
 def load_numbered(package: str) -> dict[int, str]:
-    """Return the scripts of a package's `migrations` folder by their numbers, `0003_….sql` by 3, in order."""
+    """Return the scripts of a package's `migrations` folder by their numbers, `0003_….sql` by 3, in order. Raises
+    ValueError for two of one number: each would be the only one somewhere."""
     folder = importlib.resources.files(package).joinpath("migrations")
-    found = {int(entry.name.partition("_")[0]): entry for entry in folder.iterdir() if entry.name.endswith(".sql")}
-    return {number: found[number].read_text(encoding="utf-8") for number in sorted(found)}
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    found = {int(name.partition("_")[0]): name for name in names}
+    if len(found) < len(names):
+        raise ValueError(f"{package}: two migrations have one number: {', '.join(names)}")
+    return {number: folder.joinpath(name).read_text(encoding="utf-8") for number, name in found.items()}
