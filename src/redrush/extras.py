@@ -24,6 +24,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "login": ("authlib", "httpx2", "litestar", "uvicorn"),
     "payments": ("cryptography",),
     "notices": ("apprise",),
+    "stripe": ("stripe",),
     "scaled": ("psycopg", "hiredis"),
     "stack": ("psycopg", "hiredis"),
     "dev": ("uvicorn",),

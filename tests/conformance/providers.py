@@ -18,11 +18,14 @@ from redrush.providers.alipay.link import AlipayLink
 from redrush.providers.sandbox.bank import Bank, BankTerms
 from redrush.providers.sandbox.direct import DirectBills, DirectPayIn, DirectPayOut
 from redrush.providers.sandbox.remote import SECRET, SandboxBills, SandboxLink, SandboxPayIn, SandboxPayOut
+from redrush.providers.stripe.adapters import LINGERS_S, StripePayIn, StripePayOut
+from redrush.providers.stripe.link import StripeLink
 from redrush.providers.wechat.adapters import WeChatPayIn, WeChatPayOut
 from redrush.providers.wechat.keys import KeyRing, Merchant
 from redrush.providers.wechat.link import WeChatLink
 from redrush.sandbox.alipay import AlipaySandbox
 from redrush.sandbox.server import Sandbox
+from redrush.sandbox.stripe import StripeSandbox
 from redrush.sandbox.wechat import SERIAL, WeChatSandbox
 
 NOON_US = 1_800_000_000_000_000
@@ -54,12 +57,14 @@ class World(msgspec.Struct):
     clock: Clock
     pay: Callable[[str], Awaitable[object]]
     """Somebody pays the order of this number."""
-    confirm: Callable[[str], Awaitable[object]]
+    confirm: Callable[[str], Awaitable[object]] = nobody
     """The receiver of this number confirms."""
     begin: Callable[[str], Awaitable[object]] = nobody
     """Somebody begins to pay the order of this number: where orders open late, it is there from now on."""
     tells_fees: bool = True
     """Whether a query says what was kept for the work."""
+    lingers_us: int = 0
+    """So much longer an order stays open there than was asked for, unless it is closed."""
 
 
 Opens = Callable[[BankTerms], AbstractAsyncContextManager[World]]
@@ -187,7 +192,40 @@ async def alipay(terms: BankTerms) -> AsyncIterator[World]:
         bank.close()
 
 
-ADAPTERS: dict[str, Opens] = {"direct": direct, "sandbox": over_http, "wechat": wechat, "alipay": alipay}
+STRIPE_KEY, STRIPE_SECRET = "sk_test_sandbox", "whsec_of_the_endpoint"
+
+
+def stripe_sandbox(bank: Bank, clock: Clock) -> StripeSandbox:
+    """Return Stripe's API over the bank, with the secrets above."""
+    return StripeSandbox(bank, clock, key=STRIPE_KEY, secret=STRIPE_SECRET)
+
+
+@asynccontextmanager
+async def stripe(terms: BankTerms) -> AsyncIterator[World]:
+    """Stripe's adapter, through its library, against its API over the sandbox's bank."""
+    clock = Clock()
+    bank = Bank(terms=terms)
+    server = SmallServer(stripe_sandbox(bank, clock).handle)
+    url = f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}"
+    link = StripeLink(STRIPE_KEY, clock, url=url, back="https://rush.example/")
+
+    async def pay(number: str) -> object:
+        return bank.pay(number, clock())
+
+    try:
+        yield World(StripePayIn(link), StripePayOut(link), None, clock, pay, lingers_us=LINGERS_S * 1_000_000)
+    finally:
+        link.close()
+        await server.stop()
+        bank.close()
+
+
+ADAPTERS: dict[str, Opens] = {
+    "direct": direct, "sandbox": over_http, "wechat": wechat, "alipay": alipay, "stripe": stripe,
+}  # fmt: skip
+PENDING = ("direct", "sandbox", "wechat", "alipay")
+"""Those whose transfers may take a while."""
+
 CONFIRMING = ("direct", "sandbox", "wechat")
 """Those whose receivers may have to confirm."""
 WITH_BILLS = ("direct", "sandbox")

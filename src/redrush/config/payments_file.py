@@ -28,7 +28,7 @@ from redrush.config.secret import Secret
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
 
-KINDS: Final = ("sandbox", "wechat", "alipay", "csv", "webhook")
+KINDS: Final = ("sandbox", "wechat", "alipay", "stripe", "csv", "webhook")
 PROVIDERS_MAX: Final = 32
 CALLS_PER_S_MAX: Final = 100_000.0
 
@@ -89,15 +89,17 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     root_cert: SecretTable | None = None
     payee: Literal["open_id", "user_id", "logon_id"] = "open_id"
     page: Literal["wap", "page"] = "wap"
+    back: str = ""
 
 
-_OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception", "seller", "payee", "page")
+_OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception", "seller", "payee", "page", "back")
 _SECRETS: Final = ("secret", "key", "api_key", "app_cert", "root_cert")
 _NEEDED: Final = {
     "sandbox": ("url",),
     "webhook": ("url", "secret"),
     "wechat": ("appid", "mchid", "serial", "key", "api_key", "public_keys", "notify", "scene", "reports"),
     "alipay": ("appid", "seller", "key", "public_keys", "notify"),
+    "stripe": ("key", "secret", "back"),
     "csv": ("directory",),
 }
 _TAKEN: Final = {
@@ -105,6 +107,7 @@ _TAKEN: Final = {
     "webhook": {"url", "secret", "private"},
     "wechat": {*_NEEDED["wechat"], "url", "perception"},
     "alipay": {*_NEEDED["alipay"], "app_cert", "root_cert", "payee", "page", "url"},
+    "stripe": {*_NEEDED["stripe"], "url"},
     "csv": {"directory"},
 }
 _COMMON: Final = {"name", "kind", "calls_per_second"}
@@ -177,6 +180,8 @@ def _check_keys(where: str, table: _ProviderTable) -> None:
         raise Wrong(f"{where}.{strange[0]}", f"has no meaning for a provider of the kind {table.kind}")
     if table.url and not table.url.startswith(("http://", "https://")):
         raise Wrong(f"{where}.url", 'must say where it answers, like "http://127.0.0.1:9400"')
+    if table.back and not table.back.startswith(("http://", "https://")):
+        raise Wrong(f"{where}.back", 'must say where buyers come back to, like "https://rush.example/"')
     if table.notify and (not table.notify.startswith("https://") or "?" in table.notify):
         raise Wrong(f"{where}.notify", "must be https:// and without a query: no other address is called")
     if (table.app_cert is None) != (table.root_cert is None):

@@ -75,6 +75,8 @@ class Started(msgspec.Struct, frozen=True, tag=True):
     kind: Literal["qr", "jsapi", "redirect", "form"]
     payload: str
     expires_us: int
+    reference: str = ""
+    """The provider's own number, where it finds things by that better than by ours."""
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -247,10 +249,10 @@ class PayIn(Protocol):
     async def start(self, order: Order) -> PayInStart:
         """Let somebody pay. Twice with one number is once; with another amount it is Rejected."""
 
-    async def find(self, number: str) -> PayInState:
-        """Return what became of it."""
+    async def find(self, number: str, reference: str = "") -> PayInState:
+        """Return what became of it; `reference` as `start` has returned it, if its answer came."""
 
-    async def close(self, number: str) -> Closed | Paid | Absent | Unknown:
+    async def close(self, number: str, reference: str = "") -> Closed | Paid | Absent | Unknown:
         """Let nobody pay any more; Paid: somebody has. A number that the provider never had is Closed, or Absent where
         it `opens_late`: then nothing hinders anybody who has what is paid by, until its time is over."""
 

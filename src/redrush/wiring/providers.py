@@ -110,6 +110,21 @@ def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), None, link.close)
 
 
+def _stripe(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
+    require("stripe", "Stripe")
+    from redrush.providers.stripe.adapters import StripeNotices, StripePayIn, StripePayOut  # noqa: PLC0415 - an extra
+    from redrush.providers.stripe.link import API, StripeLink  # noqa: PLC0415
+    from redrush.providers.stripe.link import TERMS as STRIPE_TERMS  # noqa: PLC0415
+
+    terms = msgspec.structs.replace(STRIPE_TERMS, currency=currency or STRIPE_TERMS.currency)
+    link = StripeLink(
+        spec.secrets["key"].read(), now_us, url=spec.url or API, terms=_contract(spec, terms, currency, "Stripe"),
+        back=spec.options["back"],
+    )  # fmt: skip
+    notices = StripeNotices(spec.secrets["secret"].read().split(), is_live=link.is_live)
+    return Connected(Provider(spec.name, StripePayIn(link), StripePayOut(link)), notices, None, link.close)
+
+
 def _contract(spec: ProviderSpec, terms: Terms, currency: str, who: str) -> Terms:
     """Return the terms with the pace of the contract. ConfigError for a currency that it does not move."""
     if currency not in ("", terms.currency):
@@ -133,6 +148,7 @@ _BY_KIND: Final[dict[str, Callable[[ProviderSpec, NowUs, str], Connected]]] = {
     "sandbox": _sandbox,
     "wechat": _wechat,
     "alipay": _alipay,
+    "stripe": _stripe,
     "csv": _csv,
     "webhook": _webhook,
 }

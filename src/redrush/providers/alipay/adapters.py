@@ -89,11 +89,11 @@ class AlipayPayIn:
             return _started(order, answer, "trade_no")
         return Rejected(f"Alipay is asked here by qr, redirect and jsapi, not by {order.how}", final=True)
 
-    async def find(self, number: str) -> PayInState:
+    async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
         return _read(await self._link.ask("alipay.trade.query", {"out_trade_no": number}), payin_state)
 
-    async def close(self, number: str) -> Closed | Paid | Absent | Unknown:
+    async def close(self, number: str, reference: str = "") -> Closed | Paid | Absent | Unknown:
         """See the port."""
         answer = await self._link.ask("alipay.trade.close", {"out_trade_no": number})
         if isinstance(answer, Unknown):

@@ -50,11 +50,11 @@ class DirectPayIn(_Direct):
         """See the port."""
         return self.bank.order(order, self._now_us())
 
-    async def find(self, number: str) -> PayInState:
+    async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
         return payin_state(self.bank.state(number, self._now_us()))
 
-    async def close(self, number: str) -> Closed | Paid | Unknown:
+    async def close(self, number: str, reference: str = "") -> Closed | Paid | Unknown:
         """See the port."""
         return closed_state(self.bank.shut(number, self._now_us()))
 

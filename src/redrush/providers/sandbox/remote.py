@@ -132,11 +132,11 @@ class SandboxPayIn:
         answer = await self._link.ask("POST", "/v1/orders", order)
         return answer if isinstance(answer, Started | Rejected | Unknown) else _strange(answer)
 
-    async def find(self, number: str) -> PayInState:
+    async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
         return _state(await self._link.ask("GET", f"/v1/orders/{number}"), payin_state)
 
-    async def close(self, number: str) -> Closed | Paid | Unknown:
+    async def close(self, number: str, reference: str = "") -> Closed | Paid | Unknown:
         """See the port."""
         return _state(await self._link.ask("POST", f"/v1/orders/{number}/close"), closed_state)
 

@@ -104,14 +104,14 @@ class WeChatPayIn:
         }  # fmt: skip
         return msgspec.json.encode(fields).decode()
 
-    async def find(self, number: str) -> PayInState:
+    async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
         answer = await self._link.ask("GET", f"{ORDERS}/{number}?mchid={self._link.merchant.mchid}")
         if not isinstance(answer, Asked):
             return Unknown(answer.why, answer.retry_after_s) if isinstance(answer, Rejected) else answer
         return payin_state(answer.fields)
 
-    async def close(self, number: str) -> Closed | Paid | Unknown:
+    async def close(self, number: str, reference: str = "") -> Closed | Paid | Unknown:
         """See the port."""
         answer = await self._link.ask("POST", f"{ORDERS}/{number}/close", {"mchid": self._link.merchant.mchid})
         if isinstance(answer, Unknown):

@@ -53,7 +53,8 @@ def after(bill: KeptBill, answer: Answer, terms: Terms, now_us: int) -> Change: 
     match answer:
         case Started():
             state = bill.state if bill.state is BillState.CLOSING else BillState.OPEN
-            return _to(bill, state, terms, now_us, detail=f"{answer.kind}:{answer.payload}")
+            shown = f"{answer.kind}:{answer.payload}"
+            return _to(bill, state, terms, now_us, detail=shown, reference=answer.reference or None)
         case Accepted():
             return _to(bill, BillState.PENDING, terms, now_us, reference=answer.reference or None)
         case NeedsConfirmation() | Confirming():

@@ -272,8 +272,8 @@ class Teller:
             return pay_out.find(bill.number)
         if bill.kind == "payin" and pay_in is not None:
             if bill.state is BillState.CLOSING:
-                return pay_in.close(bill.number)
-            return pay_in.find(bill.number)
+                return pay_in.close(bill.number, bill.reference)
+            return pay_in.find(bill.number, bill.reference)
         if bill.kind == "refund" and pay_in is not None:
             return self._find_refund(pay_in, bill)
         return _cannot(bill)

@@ -1,0 +1,1 @@
+"""Stripe: checkout, refunds, and transfers to connected accounts. Needs the extra `stripe`."""
