@@ -55,6 +55,10 @@ class Behind(msgspec.Struct, frozen=True):
     controls: tuple[int, int]
     query: int
     query_control: int
+    payments: int = 9
+    """Of who has the books and its control port, and where it hears providers; nobody, unless said otherwise."""
+    payments_control: int = 9
+    notices: int = 9
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -177,6 +181,8 @@ def prepare(
         ("10.0.1.11:8080", f"127.0.0.1:{behind.gates[0]}"),
         ("10.0.1.12:8080", f"127.0.0.1:{behind.gates[1]}"),
         ("10.0.1.31:8081", f"127.0.0.1:{behind.query}"),
+        ("10.0.1.41:8082", f"127.0.0.1:{behind.payments}"),
+        ("10.0.1.41:9105", f"127.0.0.1:{behind.notices}"),
     ]
     _nginx(directory, "redrush-gates.conf", gates, port, plain_port, changes)
     return _nginx_command(directory), port
@@ -256,6 +262,8 @@ def _haproxy(directory: Path, behind: Behind, port: int, plain_port: int, change
             ("10.0.1.11:8080", f"127.0.0.1:{behind.gates[0]}"),
             ("10.0.1.12:8080", f"127.0.0.1:{behind.gates[1]}"),
             ("10.0.1.31:8081 check port 9104", f"127.0.0.1:{behind.query} check port {behind.query_control}"),
+            ("10.0.1.41:8082 check port 9106", f"127.0.0.1:{behind.payments} check port {behind.payments_control}"),
+            ("10.0.1.41:9105", f"127.0.0.1:{behind.notices}"),
             ("bind :443 ", f"bind 127.0.0.1:{port} "),
             ("bind :80\n", f"bind 127.0.0.1:{plain_port}\n"),
             ("/etc/haproxy/tls/redrush.pem", f"{directory}/tls.pem"),

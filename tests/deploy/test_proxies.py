@@ -168,6 +168,40 @@ def test_grants_come_from_the_gates_while_the_records_are_away(proxy: Proxy, tmp
         query.close()
 
 
+def test_money_is_asked_of_who_has_the_books_and_notices_come_as_they_were_sent(proxy: Proxy, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        pair = stack.enter_context(_witnesses())
+        books, notices = Witness(), Witness()
+        stack.callback(books.close)
+        stack.callback(notices.close)
+        behind = msgspec.structs.replace(
+            _behind_witnesses(pair), payments=books.port, payments_control=books.port, notices=notices.port
+        )
+        front = stack.enter_context(fronting(proxy, tmp_path / "proxy", behind))
+        mine = {"Authorization": "Bearer t1"}
+        asked = (
+            ("GET", "/v1/balance"), ("POST", "/v1/payouts"), ("GET", "/v1/campaigns/c1/payouts"), ("GET", "/v1/orders"),
+            ("POST", "/v1/holds/c-sale-7-1/pay"), ("DELETE", "/v1/holds/c-sale-7-1"),
+        )  # fmt: skip
+        for number, (method, path) in enumerate(asked):
+            told = {"Authorization": f"Bearer t{number}"}
+            assert front.call(method, path, told).status == 200, path
+        assert [line.split()[1].decode() for line in _lines(books)] == [path for _, path in asked]
+        signed = {"Wechatpay-Signature": "abc=", "Wechatpay-Serial": "PUB_1", "Content-Type": "application/json"}
+        assert front.call("POST", "/notices/bank", signed, b"x" * 60_000).status == 200
+        (head,) = [head for head in notices.heads if head.startswith(b"POST")]
+        assert b"wechatpay-signature: abc=" in head.lower()
+        assert front.call("POST", "/notices/bank", signed, b"x" * 70_000).status == 413
+        assert front.call("GET", "/notices/bank/x", mine).status == 404
+        assert not [head for witness in pair for head in witness.heads if b"/v1/balance" in head]
+
+
+def _lines(witness: Witness) -> list[bytes]:
+    """Return the request lines of what was asked, without the proxies' own probes."""
+    lines = [head.split(b"\r\n", 1)[0] for head in witness.heads]
+    return [line for line in lines if b"/v1/" in line]
+
+
 def test_a_grab_that_may_have_reached_a_gate_is_not_sent_again(proxy: Proxy, tmp_path: Path) -> None:
     with (
         _witnesses(hangs_up=True) as pair,

@@ -66,13 +66,19 @@ def test_the_units_ports_are_those_of_the_proxies() -> None:
     gates = {str(address) for address in deployment.control.gates}
     query, query_control = deployment.query.address.port, deployment.query.control.port
     nginx = (DEPLOY / "nginx" / "redrush-gates.conf").read_text()
-    assert set(re.findall(r"^    server ([0-9.:]+)", nginx, re.MULTILINE)) == gates | {f"10.0.1.31:{query}"}
+    payments, payments_control = deployment.payments.address.port, deployment.payments.control.port
+    alone = {f"10.0.1.31:{query}", f"10.0.1.41:{payments}", "10.0.1.41:9105"}
+    assert set(re.findall(r"^    server ([0-9.:]+)", nginx, re.MULTILINE)) == gates | alone
     haproxy = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
     assert set(re.findall(r"^    server gate\d (\S+)", haproxy, re.MULTILINE)) == gates
     assert {int(port) for port in re.findall(r"server gate\d \S+ check port (\d+)", haproxy)} == {
         deployment.gate.control.port
     }
     assert re.findall(r"server query1 (\S+) check port (\d+)", haproxy) == [(f"10.0.1.31:{query}", str(query_control))]
+    assert re.findall(r"server payments1 (\S+) check port (\d+)", haproxy) == [
+        (f"10.0.1.41:{payments}", str(payments_control))
+    ]
+    assert deployment.payments.control.host == "0.0.0.0"
     # HAProxy asks them from another machine.
     assert (deployment.gate.control.host, deployment.query.control.host) == ("0.0.0.0", "0.0.0.0")
 

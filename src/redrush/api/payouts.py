@@ -156,7 +156,7 @@ class Payouts:
 
     async def _in_book(self, work: Callable[[BillBook], _Result]) -> _Result:
         def worked() -> _Result:
-            with paying.book_of(self._data_dir) as book:
+            with paying.book_of(paying.Books.at(self._data_dir.root, None)) as book:
                 return work(book)
 
         return await asyncio.to_thread(worked)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from redrush.operate.at_console import AtConsole
-    from redrush.operate.paying import Shown
+    from redrush.operate.paying import Books, Shown
     from redrush.ports.bill_book import BillBook, BillState, KeptBill
 
     Order = Callable[[BillBook, KeptBill, int], KeptBill]
@@ -69,9 +69,11 @@ payout_app = typer.Typer(no_args_is_help=True, help="What winners are paid: look
 add_console_to(payout_app)
 bills_app = typer.Typer(no_args_is_help=True, help="Our bills and the provider's.")
 
-BookOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-PlaceOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event; else a --console.")
+BookOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event, or of a stack.")
+]
+DeployOption = Annotated[
+    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file: its book is in the database.")
 ]
 PaymentsOption = Annotated[Path, typer.Option("--payments", metavar="FILE", help="Payments file (TOML).")]
 NumbersArgument = Annotated[list[str] | None, typer.Argument(metavar="NUMBER…", help="Numbers of payouts.")]
@@ -79,7 +81,8 @@ NumbersArgument = Annotated[list[str] | None, typer.Argument(metavar="NUMBER…"
 
 @payout_app.command("list")
 def list_(
-    data: PlaceOption = None,
+    data: BookOption = None,
+    deploy: DeployOption = None,
     state: Annotated[
         list[str] | None,
         typer.Option("--state", help="Only those: new, asked, pending, held, done, failed …"),
@@ -90,16 +93,15 @@ def list_(
     """Tell of each payout: whose, how much, and where it is."""
     import msgspec
 
-    from redrush.control.data_dir import DataDir
     from redrush.operate.paying import Shown, book_of, payouts
 
     states = _states(state or [])
-    if (at := console_meant(data)) is not None:
+    if (at := console_meant(data, deploy)) is not None:
         from redrush.operate.at_console import payouts as payouts_there
 
         shown = msgspec.convert(list(payouts_there(at, states, user)), list[Shown])
     else:
-        with book_of(DataDir(_named(data))) as book:
+        with book_of(_books(data, deploy)) as book:
             shown = [Shown.of(bill) for bill in payouts(book, states, user)]
     lines = [
         visible(f"{one.number}  {one.state:<10} {one.amount:>12} {one.currency}  {one.user}  {one.detail}".rstrip())
@@ -110,8 +112,9 @@ def list_(
 
 @payout_app.command()
 def make(
-    data: BookOption,
     payments: PaymentsOption,
+    data: BookOption = None,
+    deploy: DeployOption = None,
     provider: Annotated[str | None, typer.Option(help="Who pays; by default the one of [payout].")] = None,
     user: Annotated[list[str] | None, typer.Option("--user", help="Only these users.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Make them; else only say what would be paid.")] = False,
@@ -119,13 +122,13 @@ def make(
 ) -> None:
     """Find everything that was won and is not paid, and pay it. The same order again pays nothing twice."""
     from redrush.config import load_payments_file
-    from redrush.control.data_dir import DataDir
     from redrush.core.money.currency import format_amount
     from redrush.operate.paying import book_of
     from redrush.operate.paying_out import make_payouts, plan_payouts
 
-    with book_of(DataDir(data)) as book:
-        plan = plan_payouts(DataDir(data), book, load_payments_file(payments), provider, user or [])
+    books = _books(data, deploy)
+    with book_of(books) as book:
+        plan = plan_payouts(books, book, load_payments_file(payments), provider, user or [])
         made = make_payouts(book, plan) if yes else 0
     total = format_amount(plan.total_minor, plan.currency)
     what = f"{made:,} payouts are made" if yes else f"{len(plan.payouts):,} payouts would be made (--yes makes them)"
@@ -138,7 +141,8 @@ def make(
 
 @payout_app.command()
 def retry(
-    data: PlaceOption = None,
+    data: BookOption = None,
+    deploy: DeployOption = None,
     numbers: NumbersArgument = None,
     failed: Annotated[bool, typer.Option("--failed", help="All that have failed or were cancelled.")] = False,
     as_json: JsonOption = False,
@@ -148,31 +152,39 @@ def retry(
     from redrush.ports.bill_book import BillState
 
     states = [BillState.FAILED, BillState.CANCELLED] if failed else []
-    if (at := console_meant(data)) is not None:
+    if (at := console_meant(data, deploy)) is not None:
         _order_there(at, "retry", numbers, states, "", as_json=as_json)
     else:
-        _order(_named(data), numbers, states, orders.retry, as_json=as_json)
+        _order(_books(data, deploy), numbers, states, orders.retry, as_json=as_json)
 
 
 @payout_app.command()
 def hold(
     why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
-    data: PlaceOption = None,
+    data: BookOption = None,
+    deploy: DeployOption = None,
     numbers: NumbersArgument = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let payouts wait for a person, as long as the provider has not heard of them."""
     from redrush.operate import paying as orders
 
-    if (at := console_meant(data)) is not None:
+    if (at := console_meant(data, deploy)) is not None:
         _order_there(at, "hold", numbers, [], why, as_json=as_json)
         return
-    _order(_named(data), numbers, [], lambda book, bill, now_us: orders.hold(book, bill, why, now_us), as_json=as_json)
+    _order(
+        _books(data, deploy),
+        numbers,
+        [],
+        lambda book, bill, now_us: orders.hold(book, bill, why, now_us),
+        as_json=as_json,
+    )
 
 
 @payout_app.command()
 def release(
-    data: PlaceOption = None,
+    data: BookOption = None,
+    deploy: DeployOption = None,
     numbers: NumbersArgument = None,
     held: Annotated[bool, typer.Option("--all", help="All that are held.")] = False,
     as_json: JsonOption = False,
@@ -182,16 +194,17 @@ def release(
     from redrush.ports.bill_book import BillState
 
     states = [BillState.HELD] if held else []
-    if (at := console_meant(data)) is not None:
+    if (at := console_meant(data, deploy)) is not None:
         _order_there(at, "release", numbers, states, "", as_json=as_json)
     else:
-        _order(_named(data), numbers, states, orders.release, as_json=as_json)
+        _order(_books(data, deploy), numbers, states, orders.release, as_json=as_json)
 
 
 @bills_app.command()
 def compare(
-    data: BookOption,
     payments: PaymentsOption,
+    data: BookOption = None,
+    deploy: DeployOption = None,
     provider: Annotated[str | None, typer.Option(help="Whose bill; the only provider of the file by default.")] = None,
     day: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Which day's; today's by default.")] = None,
     as_json: JsonOption = False,
@@ -200,7 +213,6 @@ def compare(
     import msgspec
 
     from redrush.config import load_payments_file
-    from redrush.control.data_dir import DataDir
     from redrush.core.rush.instants import rfc3339
     from redrush.errors import ConfigError
     from redrush.operate.paying import book_of, compare_bills
@@ -209,7 +221,7 @@ def compare(
     file, now_us = load_payments_file(payments), system_clock().now_us
     if provider is None and len(file.providers) > 1:
         raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
-    with book_of(DataDir(data)) as book:
+    with book_of(_books(data, deploy)) as book:
         found = compare_bills(book, file, provider or file.providers[0].name, day or rfc3339(now_us())[:10], now_us)
     lines = [
         f"{found.provider} {found.day}: {found.ours:,} bills of ours, {found.theirs:,} lines of theirs, "
@@ -235,12 +247,10 @@ def _states(names: list[str]) -> "list[BillState]":
         raise ConfigError(f"--state: {wrong}; there are {', '.join(BillState)}") from None
 
 
-def _named(data: Path | None) -> Path:
-    from redrush.errors import ConfigError
+def _books(data: Path | None, deploy: Path | None) -> "Books":
+    from redrush.operate.paying import Books
 
-    if data is None:
-        raise ConfigError("say which event: --data DIR, or `redrush payout --console URL --key FILE …`")
-    return data
+    return Books.at(data, deploy)
 
 
 def _order_there(
@@ -258,9 +268,10 @@ def _order_there(
     _tell_ordered(msgspec.convert(done, list[Shown]), refused, as_json=as_json)
 
 
-def _order(data: Path, numbers: list[str] | None, states: "list[BillState]", order: "Order", *, as_json: bool) -> None:
+def _order(
+    books: "Books", numbers: list[str] | None, states: "list[BillState]", order: "Order", *, as_json: bool
+) -> None:
     """Give the order for each payout that is named, or is in one of the states; refusals are told at the end."""
-    from redrush.control.data_dir import DataDir
     from redrush.errors import ConfigError, RedrushError
     from redrush.operate.paying import Shown, book_of, named, payouts
     from redrush.wiring.clock import system_clock
@@ -270,7 +281,7 @@ def _order(data: Path, numbers: list[str] | None, states: "list[BillState]", ord
     now_us = system_clock().now_us
     done: list[Shown] = []
     refused: list[str] = []
-    with book_of(DataDir(data)) as book:
+    with book_of(books) as book:
         for bill in named(book, numbers) if numbers else list(payouts(book, states, None)):
             try:
                 done.append(Shown.of(order(book, bill, now_us())))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, Generic, TextIO, TypeVar
@@ -13,11 +14,13 @@ from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.keys import load_keys
+from redrush.control.pot_file import PotFile
 from redrush.control.sealing import SealedCampaign
+from redrush.core.money.currency import parse_amount
 from redrush.errors import RedrushError
 from redrush.operate.set_orders import what_mends
 from redrush.ports.store import LogRecord, StoreUnavailable
-from redrush.settle.export import Format, granted_in, write_grants
+from redrush.settle.export import Format, granted_in, grants, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.chain import LogEnd
@@ -40,6 +43,22 @@ def export_deployment(deployment: DeploymentFile, file_format: Format, out: Text
     missing, and it says what mends the set.
     """
     _read(deployment, lambda log, sealed: write_grants(log, sealed.campaign, sealed.amounts, file_format, out)).check()
+
+
+def granted_in_deployment(deployment: DeploymentFile) -> Counter[str]:
+    """Return what each user was granted in all sets, in minor units. Raises RedrushError if the records are away, or a
+    set cannot be read: what it has granted last may be missing."""
+    pots = PotFile(DataDir(deployment.data).pots).table
+
+    def added_up(log: Iterable[LogRecord], sealed: SealedCampaign) -> Counter[str]:
+        granted: Counter[str] = Counter()
+        for grant in grants(log, sealed.campaign, sealed.amounts, pots):
+            granted[grant.user] += parse_amount(grant.amount, sealed.campaign.currency)
+        return granted
+
+    read = _read(deployment, added_up)
+    read.check()
+    return read.found
 
 
 def find_in_deployment(deployment: DeploymentFile, user: str) -> tuple[Found, tuple[str, ...]]:

@@ -7,17 +7,19 @@ all, and a server finds what is due within a fraction of a second.
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
 
-from redrush.config import PaymentsFile, ProviderSpec
+from redrush.config import DeploymentFile, PaymentsFile, ProviderSpec, load_deployment_file
 from redrush.control.data_dir import DataDir
 from redrush.core.load.pace import USED_SHARE
 from redrush.core.money.currency import format_amount
 from redrush.core.money.numbers import bill_number
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
+from redrush.extras import require
 from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill
 from redrush.ports.provider import BillLine, Unknown
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -61,10 +63,42 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
+class Books(NamedTuple):
+    """Where an event's bills are: in its directory, or in the database of its deployment."""
+
+    data_dir: DataDir
+    deployment: DeploymentFile | None
+
+    @classmethod
+    def at(cls, data: Path | None, deploy: Path | None) -> "Books":
+        """Return those of a directory, maybe of a stack, or of a deployment file. ConfigError unless it is one."""
+        if (data is None) == (deploy is None):
+            raise ConfigError(
+                "say which event: --data DIR, or --deploy FILE; or `redrush payout --console URL --key FILE …`"
+            )
+        if data is not None:
+            data_dir = DataDir(data)
+            data_dir.require()
+            return cls(data_dir, load_deployment_file(data_dir.deployment) if data_dir.deployment.exists() else None)
+        assert deploy is not None
+        deployment = load_deployment_file(deploy)
+        return cls(DataDir(deployment.data), deployment)
+
+
 @contextmanager
-def book_of(data_dir: DataDir) -> Iterator[BillBook]:
-    """Open the book of a directory. ConfigError if it has none."""
-    data_dir.require()
+def book_of(books: Books) -> Iterator[BillBook]:
+    """Open the book. ConfigError if there is none."""
+    data_dir = books.data_dir
+    if books.deployment is not None:
+        require("scaled", "the bills of a deployment")
+        from redrush.records.postgres.bills import PostgresBillBook  # noqa: PLC0415 - an extra
+
+        in_database = PostgresBillBook(books.deployment.payments.records.read())
+        try:
+            yield in_database
+        finally:
+            in_database.close()
+        return
     if not data_dir.payments.exists():
         raise ConfigError(f"{data_dir.root}: has no bills; `redrush serve --payments FILE` makes them")
     book = SqliteBillBook.open_path(data_dir.payments)

@@ -11,12 +11,12 @@ from typing import Final
 import msgspec
 
 from redrush.config import PaymentsFile
-from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.core.money.currency import parse_amount
 from redrush.core.money.ledger import user_account
 from redrush.errors import ConfigError
 from redrush.operate.data_dir_reports import exported_grants
+from redrush.operate.paying import Books
 from redrush.ports.bill_book import BillBook, NewBill
 from redrush.wiring.clock import system_clock
 from redrush.wiring.providers import connected
@@ -51,11 +51,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return sum(one.left_minor for one in self.payouts)
 
 
-def plan_payouts(
-    data_dir: DataDir, book: BillBook, file: PaymentsFile, provider: str | None, users: Sequence[str]
-) -> Plan:
+def plan_payouts(books: Books, book: BillBook, file: PaymentsFile, provider: str | None, users: Sequence[str]) -> Plan:
     """Return what is owed to these users, to all if there are none. ConfigError for a provider that is none."""
-    event = load_event(data_dir)
+    event = load_event(books.data_dir)
     campaign = event.sealed.campaign
     name = provider or (None if event.open.payout is None else event.open.payout.provider)
     spec = next((one for one in file.providers if one.name == name), None)
@@ -67,9 +65,7 @@ def plan_payouts(
     if one.provider.pay_out is None:
         raise ConfigError(f"{file.path}: {name} pays nobody")
     least = one.provider.pay_out.terms.min_minor
-    granted: Counter[str] = Counter()
-    for grant in exported_grants(data_dir):
-        granted[grant.user] += parse_amount(grant.amount, campaign.currency)
+    granted = _granted(books, campaign.currency)
     owed = []
     for user in sorted(set(granted) & set(users) if users else granted):
         left = granted[user] + book.balance(campaign.id, user_account(user)).net_minor
@@ -81,6 +77,18 @@ def plan_payouts(
         payouts=tuple(one for one in owed if one.left_minor >= least),
         too_small=sum(one.left_minor < least for one in owed),
     )  # fmt: skip
+
+
+def _granted(books: Books, currency: str) -> Counter[str]:
+    """Return what each user was granted. RedrushError if a set cannot be read."""
+    if books.deployment is not None:
+        from redrush.operate.deployment_reports import granted_in_deployment  # noqa: PLC0415 - needs the clients
+
+        return granted_in_deployment(books.deployment)
+    granted: Counter[str] = Counter()
+    for grant in exported_grants(books.data_dir):
+        granted[grant.user] += parse_amount(grant.amount, currency)
+    return granted
 
 
 def make_payouts(book: BillBook, plan: Plan) -> int:

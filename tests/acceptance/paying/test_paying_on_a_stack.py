@@ -1,0 +1,129 @@
+"""Winners of a stack are paid at a sandbox of its own process: role `payments`, with its book in PostgreSQL."""
+
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import pytest
+
+from redrush.cli.main import main
+from redrush.ports.bill_book import BillState
+from tests.acceptance.paying.paying_stack import PayingStack, issue, paying_stack, until
+from tests.acceptance.stack.running_stack import kill
+from tests.figures import scraped, with_circumstances, without_circumstances
+
+PACKETS: Final = 30
+BESIDE: Final = """
+[campaign]
+id = "encore"
+name = "encore"
+currency = "CNY"
+[[round]]
+id = "late"
+opens = "now"
+lasts = "1h"
+kind = "equal"
+total = "6.00"
+packets = 3
+[payout]
+provider = "bank"
+policy = "auto"
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PayingStack]:
+    directory = tmp_path_factory.mktemp("paying")
+    options = ("--sets", 1, "--gates", 1)
+    with paying_stack(directory, packets=PACKETS, total="60.00", options=options) as (stack, _):
+        yield stack
+
+
+def _ran(*arguments: object) -> dict[str, Any]:
+    """Return what a command prints, which is run in this process."""
+    out = io.StringIO()
+    argv = ["redrush", *map(str, arguments), "--json"]
+    with contextlib.redirect_stdout(out), mock.patch.object(sys, "argv", argv), contextlib.suppress(SystemExit):
+        main()
+    fields: dict[str, Any] = json.loads(out.getvalue())
+    return fields
+
+
+def test_every_winner_is_paid_what_was_won(stack: PayingStack) -> None:
+    won = stack.grab([f"u{number}" for number in range(PACKETS // 2)])
+    assert len(won) == PACKETS // 2
+    done = (len(won), sum(won.values()))
+    until(lambda: stack.bank_sums().get(("payout", "done")) == done, stack.bank_sums)
+    user, amount_minor = next(iter(won.items()))
+    paid = f"{amount_minor // 100}.{amount_minor % 100:02}"
+    until(lambda: stack.get(user, "/v1/balance")["paid"] == paid)
+    balance = stack.get(user, "/v1/campaigns/gala/balance")
+    assert {name: balance[name] for name in ("campaign", "currency", "available", "waiting", "payout")} == {
+        "campaign": "gala", "currency": "CNY", "available": "0.00", "waiting": "0.00", "payout": "auto",
+    }  # fmt: skip
+    assert balance["recorded_to"] > 0
+    assert [(one["state"], one["amount"]) for one in stack.get(user, "/v1/payouts")["payouts"]] == [("paid", paid)]
+    with stack.book() as book:
+        assert book.balance("gala", "clearing:bank").net_minor == done[1]
+    assert stack.running.get(stack.port, "/v1/balance").status == 401
+
+
+def test_a_payments_process_that_is_killed_goes_on_and_pays_nobody_twice(stack: PayingStack) -> None:
+    before = stack.bank_sums()[("payout", "done")]
+    kill(stack.pid("payments"))
+    won = stack.grab([f"k{number}" for number in range(5)])
+    done = (before[0] + len(won), before[1] + sum(won.values()))
+    until(lambda: stack.bank_sums().get(("payout", "done")) == done, stack.bank_sums)
+
+
+def test_a_paused_settlement_pays_nobody_until_it_goes_on(stack: PayingStack) -> None:
+    before = stack.bank_sums()[("payout", "done")]
+    _ran("switch", "set", "settlement.paused", "true", "--data", stack.data, "--why", "look first")
+    try:
+        won = stack.grab(["p1"])
+        time.sleep(1.0)  # nothing may happen: nobody can be waited for who does nothing
+        assert stack.bank_sums()[("payout", "done")] == before
+    finally:
+        _ran("switch", "set", "settlement.paused", "false", "--data", stack.data, "--why", "go on")
+    done = (before[0] + 1, before[1] + won["p1"])
+    until(lambda: stack.bank_sums().get(("payout", "done")) == done, stack.bank_sums)
+
+
+def test_another_campaign_is_paid_by_the_same_process(stack: PayingStack, tmp_path: Path) -> None:
+    (tmp_path / "encore.toml").write_text(BESIDE)
+    before = stack.bank_sums()[("payout", "done")]
+    _ran("campaign", "add", tmp_path / "encore.toml", "--data", stack.data, "--why", "more")
+    ticket = issue(stack.data / "campaigns" / "encore", "ann")
+    until(lambda: stack.running.get(stack.port, "/v1/campaigns/encore/balance", ticket).status == 200)
+    assert stack.running.grab({"ann": ticket}, "late")["ann"]["grant"]["amount"] == "2.00"
+    until(lambda: stack.bank_sums().get(("payout", "done")) == (before[0] + 1, before[1] + 200), stack.bank_sums)
+    told = stack.running.get(stack.port, "/v1/campaigns/encore/balance", ticket)
+    assert json.loads(told.body)["campaign"] == "encore"
+    mine = stack.running.get(stack.port, "/v1/campaigns/gala/balance", ticket)
+    assert mine.status == 401, "a ticket of one campaign is none of another"
+
+
+def test_commands_look_into_the_book_of_a_deployment(stack: PayingStack) -> None:
+    listed = _ran("payout", "list", "--deploy", stack.deployment)["payouts"]
+    assert listed == _ran("payout", "list", "--data", stack.data)["payouts"]
+    with stack.book() as book:
+        assert {one["number"] for one in listed} == {bill.number for bill in book.listed(kind="payout")}
+        assert {bill.state for bill in book.listed()} == {BillState.DONE}
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    asked = ("--day", day, "--deploy", stack.deployment, "--payments", stack.payments)
+    compared = _ran("bills", "compare", *asked)
+    assert (compared["differences"], compared["ours"], compared["theirs"]) == ([], len(listed), len(listed))
+
+
+def test_it_exports_its_figures_and_no_others(stack: PayingStack) -> None:
+    stack.running.get(stack.control_port, "/metrics")
+    text = stack.running.get(stack.control_port, "/metrics").body.decode()
+    assert without_circumstances("payments") - scraped(text) == set()
+    assert scraped(text) - with_circumstances("payments") == set()
+    assert 'redrush_bills_total{provider="bank",what="done"}' in text
