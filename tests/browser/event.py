@@ -41,6 +41,8 @@ class Event:
         self.directory = directory
         self.file = directory.with_suffix(".toml")
         self.url = ""
+        self.payments: Path | None = None
+        """A payments file; None: nobody takes or pays money."""
         self._port = 0
         self._ahead_ns = 0
         self._process: subprocess.Popen[str] | None = None
@@ -51,6 +53,7 @@ class Event:
         if rounds or not self.file.exists():
             self.file.write_text(campaign(*(rounds or (rush(),)), tables=head + tables))
         words = [sys.executable, "-m", "tests.browser.server", self.file, self.directory, self._port, self._ahead_ns]
+        words += [] if self.payments is None else [self.payments]
         self._process = subprocess.Popen(
             [*map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
         )
@@ -73,7 +76,14 @@ class Event:
 
     def opens_in(self, seconds: float) -> None:
         """Set the server's clock: so much is left to the opening from now on."""
-        self._ahead_ns = int((OPENS_S - seconds - time.time()) * 1e9)
+        self._set_clock(int((OPENS_S - seconds - time.time()) * 1e9))
+
+    def later(self, seconds: float) -> None:
+        """Let the server's clock leap ahead."""
+        self._set_clock(self._ahead_ns + int(seconds * 1e9))
+
+    def _set_clock(self, ahead_ns: int) -> None:
+        self._ahead_ns = ahead_ns
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(f"{self._ahead_ns}\n")

@@ -70,6 +70,7 @@ def _of_kind(campaign: Campaign, round_: Round) -> dict[str, Any]:
         return {"kind": "draw", "prizes": prizes, "plays": {"per_user": draw.per_user, "per_day": draw.per_day}}
     if (sale := round_.sale) is not None:
         held = {"limit": sale.limit_per_user, "hold_ms": sale.hold_us // 1_000, "secret": sale.secret_url}
+        held |= {"shop": sale.shop is not None}
         return {"kind": "sale", "units": round_.slots.count, "price": money(sale.price_minor), **held}
     return {
         "kind": "packets",

@@ -4,6 +4,7 @@ import { nextLook } from "./state.js";
 
 const MILESTONES_MS = [600000, 60000, 10000];
 const UNSURE_MS = 3000;
+const HOLDS = new Set(["held", "paying"]);
 
 export class Hours {
   constructor(page) {
@@ -59,7 +60,7 @@ export class Hours {
       const left = this.left(rush);
       edge = (((left % 1000) + 1000) % 1000) + 5;
       this.tellMilestone(left);
-      if (rush.screen === "held" && left <= 0) page.till.letGo(rush);
+      if (rush.screen === "held" && left <= 0) page.till.ended(rush);
       this.show(rush);
     } else if (rush && rush.screen === "waiting") page.render();
     page.view.setTimeout(() => this.tick(), edge);
@@ -67,13 +68,13 @@ export class Hours {
 
   waits(rush) {
     const { clock, person } = this.page;
-    const counts = rush !== undefined && (rush.screen === "before" || (rush.screen === "held" && rush.grant.hold));
+    const counts = rush !== undefined && (rush.screen === "before" || (HOLDS.has(rush.screen) && rush.grant?.hold));
     return counts && clock.known && person.ticket !== null && !person.expired;
   }
 
   // Milliseconds to what somebody waits for: the opening, or the end of what is held for them.
   left(rush) {
-    return rush.screen === "held" ? Date.parse(rush.grant.hold.expires_at) - this.page.now : rush.opensIn;
+    return HOLDS.has(rush.screen) ? Date.parse(rush.grant.hold.expires_at) - this.page.now : rush.opensIn;
   }
 
   show(rush) {

@@ -1,11 +1,11 @@
 // Room: packets between people. The form that sends one, its link, and entering by the link of somebody else's.
 import { Rush } from "./rush.js";
-import { sendPacket } from "./sending.js";
+import { Sending } from "./sending.js";
 
 export class Packets {
   constructor(page) {
     this.page = page;
-    this.sending = false;
+    this.sending = null;
   }
 
   // Where people may send packets to each other, and whoever is here is somebody.
@@ -26,14 +26,28 @@ export class Packets {
 
   async send(wish) {
     if (this.sending) return;
-    this.sending = true;
     const { net, base, person, view, screen, speech } = this.page;
     screen.text("send_said", speech.say("send_busy"));
-    const done = await sendPacket({ net, base, ticket: person.ticket, view, wish });
-    this.sending = false;
+    const shown = (how) => this.showPayment(how);
+    this.sending = new Sending({ net, base, ticket: person.ticket, view, shown });
+    const done = await this.sending.send(wish);
+    this.sending = null;
     const link = `${this.page.outside.home}#packet=${done.id}`;
     screen.text("send_said", speech.say(done.outcome, { why: done.why, link }));
     if (done.id) await this.page.outside.share(link, "passed_on");
+  }
+
+  // How the packet is to be paid, and the way out of it.
+  showPayment(how) {
+    const { screen, speech } = this.page;
+    if (how === null) {
+      screen.fill("send_pay", []);
+      return;
+    }
+    screen.text("send_said", how.code ? speech.say("pay_code", { code: how.code }) : speech.say("send_pay"));
+    const open = { name: "send_open", kind: "main", text: speech.say("pay_open"), href: how.url };
+    const cancel = { name: "send_cancel", text: speech.say("send_cancel"), act: () => this.sending?.cancel() };
+    screen.fill("send_pay", how.url ? [open, cancel] : [cancel]);
   }
 
   // A packet for friends, paid by the sponsor: its link, to be sent to them.

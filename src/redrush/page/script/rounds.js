@@ -94,6 +94,7 @@ export class Rounds {
     const won = Object.values(person.wins).filter(({ grant }) => grant.round === id).pop();
     if (won && (round.kind !== "draw" || !won.opened)) {
       rush.has(won.grant, won.opened);
+      if (won.grant.hold) page.till.look(rush);
       return;
     }
     if (!person.ticket) return;

@@ -1,13 +1,14 @@
 // One person asking one round, whatever its kind, from before the opening to what became of it. When to ask is decided by the client policy
 // (policy.js); here is the asking. `screen` is what to show, and one of:
-//   before ready asking again waiting given_up inline held_out wrong_word | sealed won held played limit empty closed
-//   line_closed not_eligible refused expired
+//   before ready asking again waiting given_up inline held_out wrong_word | sealed won held paying bought late refunded
+//   played limit empty closed line_closed not_eligible refused expired
 import { Asking, GATE_DEADLINE_S, GATE_FAILED_STATUSES, RETRIED_STATUSES, isFinal } from "./policy.js";
 import { Unreached, retryAfter } from "./net.js";
 
 const LATE_MS = 1000;
 const FINAL = new Set([
-  "sealed", "won", "held", "played", "limit", "empty", "closed", "line_closed", "not_eligible", "refused", "expired",
+  "sealed", "won", "held", "paying", "bought", "late", "refunded", "played", "limit", "empty", "closed", "line_closed",
+  "not_eligible", "refused", "expired",
 ]);
 
 export class Rush {
@@ -22,6 +23,8 @@ export class Rush {
     this.unsure = false; // the clock may have leapt: nothing opens before it is known again
     this.until = null; // performance.now() of the next request, for whoever waits
     this.grant = null;
+    this.order = null; // of a sale: how far paying is, as the server told
+    this.paying = null; // what is said while nobody has told how to pay
     this.advised = null;
     this.wanted = false;
     this.busy = false;
@@ -281,6 +284,7 @@ export class Rush {
     this.house.alarms.clear(`open ${this.round.id}`);
     this.grant = grant;
     if (grant.hold) this.show("held");
+    else if (this.round.kind === "sale") this.show("bought");
     else this.show(opened ? "won" : "sealed");
   }
 }

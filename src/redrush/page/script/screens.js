@@ -1,6 +1,9 @@
 // Room: what each state looks like, in words: from where a person is in a round to what the view shows.
 
+import { waysToPay } from "./till.js";
+
 const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed", "wrong_word"]);
+const OWN = new Set(["won", "sealed", "held", "paying", "bought", "late", "refunded"]);
 const PRESSABLE = new Set(["ready", "again", "given_up", "sealed", "wrong_word"]);
 const MARKS = { given_up: "again", wrong_word: "again" };
 
@@ -19,7 +22,7 @@ export function modelOf(page, rush) {
 }
 
 function screenOf(page, rush) {
-  if (rush && ["won", "sealed", "held"].includes(rush.screen)) return rush.screen;
+  if (rush && OWN.has(rush.screen)) return rush.screen;
   if (!page.person.ticket) return "nobody";
   if (page.person.expired) return "expired";
   if (!rush) return page.follower.failures ? "unreached" : "loading";
@@ -71,13 +74,39 @@ const SCREENS = {
 
   held(model, page, rush) {
     const { speech } = page;
-    const { grant, pay } = rush;
-    model.slip = null;
-    if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
-    else model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
-    if (pay?.code) model.small = speech.say("pay_code", { code: pay.code });
-    else model.small = pay?.said ? speech.say(pay.said) : `${speech.say("receipt")} ${grant.id}`;
+    const { grant, paying } = rush;
+    if (rush.round.shop) model.actions.push({ name: "address", kind: "input", text: speech.say("address") });
+    model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
+    model.small = paying ? speech.say(paying.said) : `${speech.say("receipt")} ${grant.id}`;
     model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
+  },
+
+  paying(model, page, rush) {
+    const { speech } = page;
+    const { order } = rush;
+    const pay = order.pay && waysToPay(order.pay.payload);
+    if (order.state !== "paying") model.line = speech.say("paying_ends");
+    else {
+      if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
+      else if (!pay) model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.again(rush) });
+      model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
+    }
+    model.small = pay?.code && order.state === "paying" ? speech.say("pay_code", { code: pay.code }) : `${speech.say("receipt")} ${order.grant}`;
+  },
+
+  bought(model, page, rush) {
+    const { speech } = page;
+    const { grant, order } = rush;
+    const greeting = page.config.page.greeting?.[speech.language] || speech.say("greeting");
+    model.slip = { greeting, sign: "", amount: wordsOf(page, grant), note: page.title };
+    model.small = `${speech.say("receipt")} ${grant.id}`;
+    if (order?.state === "delivered") model.line = speech.say("bought_shop");
+    next(model, page);
+  },
+
+  refunded(model, page, rush) {
+    if (rush.order?.state === "refunding") model.line = page.speech.say("refunding_line");
+    next(model, page);
   },
 
   held_out(model, page, rush) {

@@ -1,35 +1,67 @@
 // A packet for others: wished for, paid, and its link handed out. Its name is made here, so asking again is the same one.
 import { Unreached } from "./net.js";
+import { waysToPay } from "./till.js";
 
-const LOOKS = 20;
+const LOOKS_BALANCE = 20;
+const LOOKS_PROVIDER = 300;
 const LOOK_MS = 700;
+const LOOK_PROVIDER_MS = 2000;
+const ASKED_EVERY = 5;
 
-export async function sendPacket({ net, base, ticket, view, wish }) {
-  const request = view.crypto.randomUUID?.() ?? String(view.Math.random()).slice(2);
-  const ask = async (path, method, body = null) => {
+export class Sending {
+  // `shown({url} | {code} | null)` hears how the packet is to be paid, where it is not from the balance.
+  constructor({ net, base, ticket, view, shown }) {
+    Object.assign(this, { net, base, ticket, view, shown, id: null, cancelled: false });
+  }
+
+  async send(wish) {
+    const request = this.view.crypto.randomUUID?.() ?? String(this.view.Math.random()).slice(2);
+    const wanted = { ...wish, count: Number(wish.count), request };
+    for (const name of ["word", "greeting"]) if (!wanted[name]) delete wanted[name];
+    try {
+      const made = await this.ask("/packets", "POST", wanted);
+      if (made.status >= 300) return { outcome: "send_failed", why: made.body.detail || made.status };
+      this.id = made.body.id;
+      return await this.paid(made.body.pay);
+    } catch (fault) {
+      if (!(fault instanceof Unreached)) throw fault;
+      return { outcome: "send_failed", why: "…" };
+    } finally {
+      this.shown(null);
+    }
+  }
+
+  // Wait until it is paid: from the balance that is a moment, at a provider it is up to its person.
+  async paid(pay) {
+    const byProvider = pay && pay.from !== "balance";
+    let shown = null;
+    for (let look = 0; look < (byProvider ? LOOKS_PROVIDER : LOOKS_BALANCE); look += 1) {
+      const how = pay?.with?.slice(pay.with.indexOf(":") + 1); // behind its kind
+      if (how && how !== shown) this.shown(waysToPay((shown = how)));
+      const asks = byProvider && (!how || look % ASKED_EVERY === ASKED_EVERY - 1);
+      const told = asks ? await this.ask(`/packets/${this.id}/pay`, "POST") : await this.ask(`/packets/${this.id}`, "GET");
+      if (told.body.state === "open") return { outcome: "send_done", id: this.id };
+      if (["cancelled", "closed"].includes(told.body.state)) return { outcome: "send_cancelled" };
+      if (told.body.pay?.with) pay = told.body.pay;
+      await new Promise((resolve) => this.view.setTimeout(resolve, byProvider ? LOOK_PROVIDER_MS : LOOK_MS));
+    }
+    return { outcome: "send_unpaid", why: pay?.payment || "…" };
+  }
+
+  // Nobody pays it: closed at the provider, and open to nobody ever.
+  cancel() {
+    return this.ask(`/packets/${this.id}`, "DELETE");
+  }
+
+  async ask(path, method, body = null) {
     for (let tries = 0; ; tries += 1) {
       try {
-        const answer = await net.ask(`${base}${path}`, { method, ticket, body });
+        const answer = await this.net.ask(`${this.base}${path}`, { method, ticket: this.ticket, body });
         if (answer.status < 500 || tries === 2) return answer;
       } catch (fault) {
         if (!(fault instanceof Unreached) || tries === 2) throw fault;
       }
-      await new Promise((resolve) => view.setTimeout(resolve, LOOK_MS * (1 + tries)));
+      await new Promise((resolve) => this.view.setTimeout(resolve, LOOK_MS * (1 + tries)));
     }
-  };
-  const wanted = { ...wish, count: Number(wish.count), request };
-  for (const name of ["word", "greeting"]) if (!wanted[name]) delete wanted[name];
-  try {
-    const made = await ask("/packets", "POST", wanted);
-    if (made.status >= 300) return { outcome: "send_failed", why: made.body.detail || made.status };
-    for (let look = 0; look < LOOKS; look += 1) {
-      const told = await ask(`/packets/${made.body.id}`, "GET");
-      if (told.body.state === "open") return { outcome: "send_done", id: made.body.id };
-      if (look === LOOKS - 1) return { outcome: "send_unpaid", why: told.body.pay?.detail || told.body.state };
-      await new Promise((resolve) => view.setTimeout(resolve, LOOK_MS));
-    }
-  } catch (fault) {
-    if (!(fault instanceof Unreached)) throw fault;
   }
-  return { outcome: "send_failed", why: "…" };
 }

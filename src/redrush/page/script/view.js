@@ -71,18 +71,22 @@ export class View {
 
   // Rebuilt only when they change: whoever has the focus on one keeps it.
   actions(actions) {
+    this.fill("actions", actions);
+  }
+
+  fill(id, actions) {
     const focused = this.document.activeElement?.dataset?.name;
     const made = actions.map(({ name, text, act, kind, checked, href, download }) => {
       const properties = { "data-name": name, class: kind === "main" ? "main" : null, onclick: act };
       if (href) return this.make("a", { ...properties, href, download }, text);
       if (kind === "input") {
-        const field = this.make("input", { "data-name": name, id: name, autocomplete: "off", maxlength: 64 });
+        const field = this.make("input", { "data-name": name, id: name, autocomplete: "off", maxlength: 200 });
         return this.make("label", { for: name }, text, field);
       }
       if (kind === "switch") Object.assign(properties, { role: "switch", "aria-checked": String(checked) });
       return this.make("button", { type: "button", ...properties }, text);
     });
-    this.element.actions.replaceChildren(...made);
+    this.element[id].replaceChildren(...made);
     made.find((one) => one.dataset.name === focused)?.focus();
   }
 

@@ -1,6 +1,7 @@
 // Room: what was won. Kept at once, opened by its person, told by a gate on another device, and listed.
 
 const GRANTS_AFTER_MS = 10000;
+const SHOWN = new Set(["held", "paying", "bought", "late"]);
 
 export class Winnings {
   constructor(page) {
@@ -14,6 +15,7 @@ export class Winnings {
     // What was won before is shown as it is; what is new is opened by its person.
     person.keep(grant, repeat && !grant.open);
     rush.has(person.wins[grant.id].grant, person.wins[grant.id].opened);
+    if (grant.hold && repeat) this.page.till.look(rush); // somebody may have begun to pay for it
   }
 
   // What is known on this device, or was found out by another tab.
@@ -21,6 +23,7 @@ export class Winnings {
     const { page } = this;
     for (const { grant, opened } of Object.values(page.person.wins)) {
       const rush = page.rounds.rushes.get(grant.round);
+      if (rush && !grant.hold === !rush.grant?.hold && SHOWN.has(rush.screen)) continue;
       if (rush && !["sealed", "won"].includes(rush.screen)) rush.has(grant, opened);
       else if (rush && opened && rush.screen === "sealed") rush.show("won");
     }
@@ -41,6 +44,8 @@ export class Winnings {
     for (const { grant } of held) {
       const now = grants.find(({ id }) => id === grant.id);
       if (!now?.hold) person.drop(grant.id); // it is paid for, and a grant like any other below; or it is gone
+      const rush = page.rounds.rushes.get(grant.round);
+      if (!now && rush?.screen === "held") page.till.over(rush, "hold_over");
     }
     for (const grant of grants) if (!person.wins[grant.id]) person.keep(grant, !grant.open);
     this.recall();

@@ -1,0 +1,186 @@
+"""Buying to the end in a browser: what is held is paid at the sandbox's bank, given back, or paid too late.
+
+The server goes by the machine's clock here, for the bank does: its answers are signed with the time."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from redrush.processes.loopback import free_port
+from tests.browser.conftest import Visit
+from tests.browser.event import OPENS_IN_S, OPENS_S, QUICK, Event, instant, rush, wait_until
+from tests.browser.visitor import Visitor
+
+pytestmark = pytest.mark.browser
+
+SALE = f"""[[round]]
+id = "s"
+kind = "sale"
+opens = {instant(OPENS_S - OPENS_IN_S - 60)}
+lasts = "2h"
+units = 1
+price = "99.00"
+hold = "3m"
+return_every = "1s"
+shop = "bank"
+"""
+NAMED = f'{QUICK}[page.names]\ns = "红色手机"\n'
+GROUP = f'{QUICK}[group]\npay = "bank"\n[limits]\nuser_per_second = "off"\n'
+
+
+class Bank:
+    """`redrush sandbox`: a bank, its customers and a shop."""
+
+    def __init__(self, event: Event, directory: Path) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        words = [sys.executable, "-m", "redrush", "sandbox", "--port", str(port)]
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+        event.payments = directory / "payments.toml"
+        event.payments.write_text(f'[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "{self.url}"\n')
+
+    def ask(self, method: str, path: str) -> Any:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method), timeout=10) as answer:
+            return json.load(answer)
+
+    def pays(self, code: str) -> str:
+        """Let somebody with a wallet pay what the code says; return what became of it."""
+        return json.dumps(self.ask("POST", f"/wallet/pay/{code.rpartition('/')[2]}"))
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=30)
+
+
+@pytest.fixture
+def bank(event: Event, tmp_path: Path) -> Iterator[Bank]:
+    running = Bank(event, tmp_path)
+    yield running
+    running.stop()
+
+
+def holds(event: Event, visit: Visit, user: str = "ann", **how: Any) -> Visitor:
+    someone = visit(user, **how)
+    someone.sees("ready")
+    someone.press()
+    someone.sees("held")
+    return someone
+
+
+def leaps(event: Event, visitor: Visitor) -> None:
+    """Let the hold be over; the bank, whose clock is the machine's, believes what is not five minutes off."""
+    event.later(200)
+    visitor.page.evaluate("dispatchEvent(new Event('focus'))")
+
+
+def code_of(visitor: Visitor, at: str = "#small") -> str:
+    """Return the payment code that the page shows."""
+    wait_until(lambda: "付款码" in visitor.page.inner_text(at), "the page says how to pay")
+    return visitor.page.inner_text(at).partition("：")[2].strip()
+
+
+def test_a_unit_is_paid_for_to_the_end_also_after_a_reload(event: Event, bank: Bank, visit: Visit) -> None:
+    event.start(SALE, tables=NAMED)
+    ann = holds(event, visit)
+    ann.page.fill("#address", "公司前台")
+    ann.act("pay")
+    ann.sees("paying")
+    code = code_of(ann)
+    assert ann.page.inner_text("#timer")[:2] in {"03", "02"}, "the hold's clock goes on"
+    [asked] = [one for one in ann.requests if one.url.endswith("/pay")][-1:]
+    assert asked.post_data == '{"address":"公司前台"}'
+    ann.page.reload()
+    ann.sees("paying")
+    ann.act("pay")  # how to pay is asked for again: it is the same payment
+    assert code_of(ann) == code
+    assert "Paid" in bank.pays(code)
+    ann.sees("bought", within_ms=40_000)
+    assert ann.page.inner_text("#amount") == "红色手机"
+    wait_until(lambda: "店家已经收到订单" in ann.text or "这一件是您的" in ann.text, "it says so")
+    [order] = event.ask("/v1/orders", event.ticket("ann"))["orders"]
+    assert (order["address"], order["amount"]) == ("公司前台", "99.00")
+    assert order["state"] in {"sold", "delivered"}
+    ann.page.reload()
+    ann.sees("bought")
+    assert "红色手机" in ann.page.inner_text("#mine")
+
+
+def test_what_is_given_back_is_closed_at_the_bank_and_somebody_elses(event: Event, bank: Bank, visit: Visit) -> None:
+    event.start(SALE)
+    ann = holds(event, visit)
+    ann.act("pay")
+    ann.sees("paying")
+    code_of(ann)
+    ann.act("give_back")
+    ann.sees("ready")
+    assert "已经退回" in ann.text
+    bob = visit("bob")
+    bob.sees("ready")
+    bob.press()
+    bob.sees("held", within_ms=30_000)
+
+
+def test_who_does_not_pay_in_time_is_told_and_may_try_again(event: Event, bank: Bank, visit: Visit) -> None:
+    event.start(SALE)
+    ann = holds(event, visit)
+    ann.act("pay")
+    ann.sees("paying")
+    code = code_of(ann)
+    leaps(event, ann)
+    ann.sees("ready", within_ms=40_000)
+    assert "保留时间到了" in ann.text
+    assert "Closed" in bank.pays(code)  # it was closed there before the unit went back
+    ann.press()
+    ann.sees("held", within_ms=30_000)
+
+
+def test_a_payment_that_came_with_the_last_second_is_a_unit(event: Event, bank: Bank, visit: Visit) -> None:
+    event.start(SALE, tables=NAMED)
+    ann = holds(event, visit)
+    ann.act("pay")
+    ann.sees("paying")
+    assert "Paid" in bank.pays(code_of(ann))
+    leaps(event, ann)  # the hold's time is over, and the bank says that money came before
+    ann.sees("bought", within_ms=40_000)
+
+
+def test_a_packet_is_paid_at_the_bank_and_opens_by_itself(event: Event, bank: Bank, visit: Visit) -> None:
+    event.start(rush(), tables=GROUP)
+    ann = visit("ann", permissions=["clipboard-read", "clipboard-write"])
+    ann.sees("before")
+    ann.page.click("#send summary")
+    ann.page.fill("#send_total", "6.00")
+    ann.page.fill("#send_count", "3")
+    ann.page.click("#send_go")
+    code = code_of(ann, "#send_said")
+    assert "Paid" in bank.pays(code)
+    wait_until(lambda: "红包好了" in ann.text, "it is open", within_s=40)
+    assert ann.page.locator("#send_pay button").count() == 0
+    link = ann.page.evaluate("navigator.clipboard.readText()").split()[-1]
+    bob = visit("bob", opened=False)
+    bob.page.goto(f"{link}&ticket={event.ticket('bob')}")
+    bob.sees("ready")
+    bob.press()
+    bob.sees("sealed", "won")
+
+
+def test_a_packet_that_is_not_paid_is_cancelled_and_nothing_is_taken(event: Event, bank: Bank, visit: Visit) -> None:
+    event.start(rush(), tables=GROUP)
+    ann = visit("ann")
+    ann.sees("before")
+    ann.page.click("#send summary")
+    ann.page.fill("#send_total", "6.00")
+    ann.page.fill("#send_count", "3")
+    ann.page.click("#send_go")
+    code = code_of(ann, "#send_said")
+    ann.act("send_cancel")
+    wait_until(lambda: "已取消" in ann.text, "it says so")
+    assert "Closed" in bank.pays(code)
