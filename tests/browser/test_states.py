@@ -1,39 +1,17 @@
 """Every state of the page, as everybody can use it: no violation that axe-core knows, large text, less motion."""
 
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.browser.axe import faults, is_whole
 from tests.browser.conftest import Visit
 from tests.browser.event import QUICK, Event, rush
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
 
 pytestmark = pytest.mark.browser
-
-AXE: Final = gzip.decompress(Path(__file__).with_name("axe.min.js.gz").read_bytes()).decode()
-"""axe-core 4.14.1 by Deque Systems, MPL-2.0, as it is in the npm registry."""
-
-FAULTS: Final = """async () => {
-  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-  const told = ({ target, failureSummary }) => [target.join(" "), failureSummary];
-  return violations.map(({ id, nodes }) => [id, nodes.map(told)]);
-}"""
-
-SETTLED: Final = """() => document.getAnimations().forEach((one) => {
-  try { one.finish(); } catch { one.cancel(); }  // one that goes on for ever has no end
-})"""
-
-
-def faults(visitor: Visitor) -> list[Any]:
-    """Return what axe-core finds on the page as it stands."""
-    if not visitor.page.evaluate("() => typeof axe === 'object'"):
-        visitor.page.evaluate(AXE)
-    # What fades in is judged as it is when it is there.
-    visitor.page.evaluate(SETTLED)
-    return visitor.page.evaluate(FAULTS)  # type: ignore[no-any-return]
 
 
 def nobody(event: Event, visit: Visit, **how: Any) -> Visitor:
@@ -114,13 +92,7 @@ def test_a_state_is_kind_whole_and_without_a_fault_in_both_languages_and_both_li
 ) -> None:
     someone = state(event, visit)
     someone.sees(state.__name__)
-    for dark in (False, True):
-        someone.page.emulate_media(color_scheme="dark" if dark else "light")
-        for _ in range(2):
-            assert faults(someone) == [], (someone.screen, dark, someone.page.get_attribute("html", "lang"))
-            someone.page.click("#language")
-    for text in ("undefined", "null", "NaN", "{", "_line"):
-        assert text not in someone.text
+    is_whole(someone)
     someone.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert faults(someone) == []
 

@@ -51,7 +51,10 @@ class Page {
       clock: this.clock,
       view,
       told: (state) => this.hear(state),
-      failed: () => this.render(),
+      failed: () => {
+        if (!this.rounds.chosen) this.rounds.recall();
+        this.render();
+      },
     });
     this.speak(this.memory.get("language") || config.page.language || languageOf(view.navigator));
   }
@@ -177,6 +180,17 @@ class Page {
     return null;
   }
 
+  // What the organisers say to everybody, in this person's language if they have said it in that.
+  showNotice() {
+    const notice = this.rounds.told?.notice;
+    const language = notice && [this.speech.language, "zh", "en"].find((one) => notice[one]);
+    this.screen.text("notice", language ? notice[language] : "");
+    this.screen.element.notice.lang = language || "";
+    const heard = language ? notice.id : null;
+    if (heard && heard !== this.noticed) this.screen.announce(notice[language]);
+    this.noticed = heard;
+  }
+
   // Say something beside what is shown, to whoever looks and to whoever listens.
   hintAt(name) {
     this.hint = this.speech.say(name);
@@ -210,6 +224,7 @@ class Page {
     const model = modelOf(this, rush);
     screen.show(model);
     this.hours.show(rush);
+    this.showNotice();
     screen.text("offline", this.view.navigator.onLine === false ? speech.say("offline") : "");
     const entries = rounds.all.map((round) => [round.id, round.name || speech.when(round.opens, undefined, false)]);
     screen.rounds(speech.say("rounds"), entries, rounds.chosen, (id) => rounds.choose(id));

@@ -80,19 +80,29 @@ export class Rounds {
     }
   }
 
+  // While nothing can be heard, what was won last is what there is to see.
+  recall() {
+    const last = Object.values(this.page.person.wins).pop();
+    if (!last || !this.round(last.grant.round)) return;
+    this.chosen = last.grant.round;
+    this.enter(this.chosen);
+  }
+
   // Take part in a round, as far as that can be by now.
   enter(id) {
     const { page } = this;
     const { person } = page;
     const round = this.round(id);
-    if (!round || this.rushes.has(id) || !page.clock.known) return;
+    if (!round || this.rushes.has(id)) return;
+    const won = Object.values(person.wins).filter(({ grant }) => grant.round === id).pop();
+    const shows = won && (round.kind !== "draw" || !won.opened);
+    if (!page.clock.known && !shows) return;
     const rush = new Rush(round, page.config.policy, this.house());
     this.rushes.set(id, rush);
     rush.key = this.told?.rounds?.find((one) => one.round === id)?.key ?? null;
     rush.auto = page.auto;
     rush.play = person.of("play", id) ?? 1;
-    const won = Object.values(person.wins).filter(({ grant }) => grant.round === id).pop();
-    if (won && (round.kind !== "draw" || !won.opened)) {
+    if (shows) {
       rush.has(won.grant, won.opened);
       if (won.grant.hold) page.till.look(rush);
       return;
