@@ -29,8 +29,8 @@ VIOLATIONS: Final = """async () => {
   return found.violations.map(({ id, nodes }) => `${id}: ${shown(nodes)}`);
 }"""
 PAGES: Final = (
-    "/", "/wall", "/campaigns", "/steer", "/notice", "/waiting", "/grants", "/audit", "/proof", "/fleet", "/story",
-    "/people", "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
+    "/", "/wall", "/campaigns", "/steer", "/notice", "/waiting", "/grants", "/audit", "/proof", "/fleet", "/drills",
+    "/story", "/people", "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
 )  # fmt: skip
 BOTH: Final = pytest.mark.parametrize(
     ("language", "size", "dark"), [("zh-CN", PHONE, True), ("en-GB", DESKTOP, False)], ids=["phone-zh", "desktop-en"]

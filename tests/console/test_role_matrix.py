@@ -69,7 +69,8 @@ async def test_a_handler_that_says_no_role_is_open_to_nobody(tmp_path: Path) -> 
 
 async def test_pages_need_the_same_roles(tmp_path: Path) -> None:
     needed: dict[str, Role] = {
-        "/": Role.VIEWER, "/wall": Role.VIEWER, "/fleet": Role.VIEWER, "/campaigns": Role.VIEWER, "/steer": Role.VIEWER,
+        "/": Role.VIEWER, "/wall": Role.VIEWER, "/fleet": Role.VIEWER,
+        "/drills": Role.VIEWER, "/campaigns": Role.VIEWER, "/steer": Role.VIEWER,
         "/waiting": Role.VIEWER, "/audit": Role.VIEWER, "/grants": Role.VIEWER, "/proof": Role.VIEWER,
         "/me": Role.VIEWER, "/notice": Role.VIEWER, "/story": Role.OPERATOR, "/grants.csv": Role.OPERATOR,
         "/people": Role.ADMIN,

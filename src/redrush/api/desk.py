@@ -13,12 +13,14 @@ from redrush.api.accounts import Accounts, Role
 from redrush.api.checklist import Checklists
 from redrush.api.diary import Diary
 from redrush.api.drafting import Drafting
+from redrush.api.drills import Drills
 from redrush.api.event_link import Links
 from redrush.api.live import Live
 from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
 from redrush.api.payouts import Payouts
 from redrush.api.seals import Refused
 from redrush.api.sessions import Sessions, Tries
+from redrush.api.sets import Sets
 from redrush.api.steering import Steering
 from redrush.control.campaigns import Noted
 from redrush.control.data_dir import DataDir
@@ -71,7 +73,9 @@ class Desk:
         self.passwords = Passwords()
         self.diary = Diary(data_dir.root / "console.jsonl", now_us)
         self.steering = Steering(self.links, data_dir.root / "console-proposals.json", self.diary, self.now_s)
+        self.sets = Sets(self.links, self.steering, self.diary, self.now_s)
         self.payouts = Payouts(data_dir, self.diary, now_us)
+        self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.live = Live(self.links, now_us, self.steering.glass)
         self.checklists = Checklists(
@@ -100,7 +104,7 @@ class Desk:
         """End all that goes on."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, self.drills.stop(), return_exceptions=True)
         self.passwords.close()
         self._reader.shutdown(cancel_futures=True)
         for lookup in self._lookups.values():

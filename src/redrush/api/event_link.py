@@ -37,6 +37,11 @@ class EventLink:
         self._said_deploy = deploy
 
     @property
+    def deployment_path(self) -> Path | None:
+        """The deployment file; None: one process serves it."""
+        return self._deploy
+
+    @property
     def deployment(self) -> DeploymentFile | None:
         """The deployment that serves it; None: one process. ConfigError if its file cannot be read."""
         return None if self._deploy is None else load_deployment_file(self._deploy)

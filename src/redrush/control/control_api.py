@@ -84,6 +84,13 @@ class _Telling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readings: dict[str, float]
 
 
+def refusal_to_sign(by: str, who: str) -> str | None:
+    """Return why the holder of a token may not give an order in the name of `by`; None: it may, or names nobody."""
+    if not by or who == EVENTS_OWN:
+        return None
+    return f'only the event\'s own token gives orders for somebody else, "{who}" is not it'
+
+
 class ControlApi:
     """The operations on one switchboard."""
 
@@ -193,8 +200,8 @@ class ControlApi:
     async def _signed(
         self, order: ChangeOrder, body: _Doing, who: str, *, previewed: bool
     ) -> tuple[int, dict[str, Any]]:
-        if body.by and who != EVENTS_OWN:
-            return 403, {"detail": f'only the event\'s own token gives orders for somebody else, "{who}" is not it'}
+        if (why_not := refusal_to_sign(body.by, who)) is not None:
+            return 403, {"detail": why_not}
         given = Given(body.by or who, body.who, body.expects)
         return await self._do(Preview(order) if previewed else order, given)
 

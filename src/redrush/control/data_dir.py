@@ -29,6 +29,7 @@
 | `accounts.json` | who may log in to the console, and its API keys, each with the hash of a secret |
 | `console.jsonl` | what people did in the console besides switching, each line with a fingerprint of all before it |
 | `console-sessions.json` | who is logged in there; nothing rests on it |
+| `console-drills.json` | what became of drills that were played from there |
 | `console-proposals.json` | which changes wait there for a second person, or for their time |
 | `campaigns/ID`, `campaigns.json`, `campaigns.jsonl` | more campaigns, each a directory like this; their list; a log |
 | `control-port.json` | where the control port of the running server is |

@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from redrush.control.comparing import HeardOf
-from redrush.control.control_api import Fields, Operation
-from redrush.control.orders import Given
+from redrush.control.control_api import Fields, Operation, refusal_to_sign
 from redrush.control.overview import Lack
 from redrush.control.switch_log import SwitchLogFailed
 from redrush.control.switchboard import Switchboard, TooManyChanges
@@ -35,15 +34,15 @@ class Watched(msgspec.Struct, frozen=True):
     heard: HeardOf
 
 
-class _Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     why: str
     who: str = ""
+    by: str = ""
+    """For whom the event's own token signs, as with switches."""
 
 
-class _OrderAt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _OrderAt(_Order, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: str
-    why: str
-    who: str = ""
 
 
 class _Knowing(msgspec.Struct, frozen=True):
@@ -104,7 +103,7 @@ class SetsApi:
         except msgspec.ValidationError as fault:
             return 400, {"detail": f'send {{"why": "…"}}: {fault}'}
         ordered = SetOrdered(watched.servers.id, name)
-        return await self._carried_out(ordered, Given(who, order.who), order.why, partial(act, watched))
+        return await self._carried_out(ordered, order, who, partial(act, watched))
 
     async def _at(
         self,
@@ -124,7 +123,7 @@ class SetsApi:
             set_id = watched.servers.id
             return 400, {"detail": f"{order.address} is no server of set {set_id}, which has {', '.join(known)}"}
         ordered = SetOrdered(watched.servers.id, name, order.address)
-        return await self._carried_out(ordered, Given(who, order.who), order.why, partial(act, watched, order.address))
+        return await self._carried_out(ordered, order, who, partial(act, watched, order.address))
 
     async def _lower(self, watched: Watched) -> dict[str, Any]:
         await watched.warden.lower()
@@ -152,10 +151,12 @@ class SetsApi:
         return {"epoch": epoch, "known": known, "is_all_known": is_all_known}
 
     async def _carried_out(
-        self, ordered: SetOrdered, given: Given, why: str, act: Callable[[], Awaitable[dict[str, Any]]]
+        self, ordered: SetOrdered, order: _Order, who: str, act: Callable[[], Awaitable[dict[str, Any]]]
     ) -> Answer:
+        if (why_not := refusal_to_sign(order.by, who)) is not None:
+            return 403, {"detail": why_not}
         try:
-            await self._board.note_order(ordered, given.who, why, given.said)
+            await self._board.note_order(ordered, order.by or who, order.why, order.who)
         except (SwitchLogFailed, TooManyChanges) as fault:
             return 503, {"detail": str(fault)}
         try:

@@ -48,7 +48,7 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
                    "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json", "campaigns.jsonl",
                    "accounts.json", "console.jsonl", "console-proposals.json", "console-checklists.json",
-                   "sale-keys.json", "payments.mark", "messages.mark",
+                   "console-drills.json", "sale-keys.json", "payments.mark", "messages.mark",
                    "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 

@@ -98,6 +98,28 @@ def rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder, *, 
     )
 
 
+def what_rebuild_does(path: Path, set_id: str, address: str) -> str:
+    """Return what making the set anew on this server would lose, as far as that can be known, and do nothing.
+    RedrushError if it cannot be done, ConfigError for no server of the set."""
+    deployment = load_deployment_file(path)
+    spec = deployment.set_named(set_id)
+    if deployment.valkey.cluster:
+        raise ConfigError("a set in a Valkey Cluster cannot be rebuilt: give it servers of its own first")
+    keys = SetKeys(load_event(DataDir(deployment.data)).sealed.campaign.id, set_id)
+    access = access_of(deployment.valkey, Duty.WARDEN)
+    records = open_records(spec)
+    try:
+        recorded = records.cursor()
+    finally:
+        records.close()
+    said = f"set {set_id} is made anew on {address} from its journal in the records, up to log record {recorded}"
+    try:
+        asyncio.run(check_copies(spec, _server(spec, address), keys, access, yes=False))
+    except NeedsYes as doubts:
+        return f"{said}; {str(doubts).partition('; `redrush')[0]}, and what only a copy has is lost"
+    return f"{said}; no server of it has a copy, and what was granted after that comes back by receipts alone"
+
+
 def _order_rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder) -> Expected:
     return expect_rebuilt(path, set_id, address, why or "all copies are lost", holder)
 

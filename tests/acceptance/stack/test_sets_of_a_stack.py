@@ -1,5 +1,6 @@
 """What an operator does about a set, on a real stack: see, lower, promote, and bring it back when all is lost."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,14 @@ from typing import Any, Final
 
 import pytest
 
+from redrush.api.access import Actor
+from redrush.api.accounts import Role
+from redrush.api.desk import Desk
+from redrush.api.seals import Refused
+from redrush.api.sets import SetAsked, SetVerb
+from redrush.control.data_dir import DataDir
+from redrush.errors import RedrushError
+from redrush.wiring.clock import system_clock
 from tests.acceptance.stack.attacks import password_of, refusal
 from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
 from tests.campaigns import campaign, lucky
@@ -153,6 +162,45 @@ def test_orders_are_carried_out_and_in_the_audit_log(stack: RunningStack) -> Non
     lines = redrush("switch", "log", "--data", stack.data).out.splitlines()
     assert lines[-2].endswith(f" event (ann, as said): promote set s2 {replica} [disk is dying]")
     assert lines[-1].endswith(" event (bob, as said): lower set s1 [no spare]")
+
+
+def test_an_order_at_the_console_is_seen_first_and_bound_to_what_was_seen(stack: RunningStack) -> None:
+    _healthy(stack)
+    asyncio.run(_order_at_the_console(stack))
+    entries = json.loads(redrush("switch", "log", "--data", stack.data, "--json").out)["entries"]
+    assert [(one["who"], one["what"]["order"], one["why"]) for one in entries[-2:]] == [
+        ("olga", "lower", "no spare"),
+        ("olga", "promote", "its disk"),
+    ]
+    _healthy(stack)
+
+
+async def _order_at_the_console(stack: RunningStack) -> None:
+    desk = Desk(DataDir(stack.data), None, system_clock().now_us)
+    olga = Actor(name="olga", role=Role.OPERATOR, address="127.0.0.1", session="x")
+    listed = {one["set"]: one for one in (await desk.sets.listed(None))["sets"]}
+    replica = listed[SET]["replicas"][0]["address"]
+    lowering = await desk.sets.preview(olga, SetAsked(verb=SetVerb.LOWER, set="s1"))
+    assert "goes on with the replicas that it has now" in lowering.says
+    with pytest.raises(Refused, match="say why"):
+        await desk.sets.confirm(olga, lowering.token, " ")
+    await desk.sets.confirm(olga, lowering.token, "no spare")
+    with pytest.raises(RedrushError, match="nothing is to be rebuilt"):
+        await desk.sets.preview(olga, SetAsked(verb=SetVerb.REBUILD, set=SET, address=listed[SET]["primary"]))
+    late = await desk.sets.preview(olga, SetAsked(verb=SetVerb.LOWER, set=SET))
+    promoting = await desk.sets.preview(olga, SetAsked(verb=SetVerb.PROMOTE, set=SET, address=replica))
+    assert f"{replica} is in step with {listed[SET]['primary']}" in promoting.says
+    with pytest.raises(Refused, match='type "s2"'):
+        await desk.sets.confirm(olga, promoting.token, "its disk", "s1")
+    await desk.sets.confirm(olga, promoting.token, "its disk", SET)
+    with pytest.raises(Refused, match="ordered already"):
+        await desk.sets.confirm(olga, promoting.token, "its disk", SET)
+    while (await desk.sets.listed(None))["sets"][1]["primary"] != replica:
+        await asyncio.sleep(0.1)
+    with pytest.raises(Refused, match="another primary meanwhile"):
+        await desk.sets.confirm(olga, late.token, "too late")
+    assert [line.what for line in desk.diary.lines()] == ["set lower", "set promote"]
+    await desk.stop()
 
 
 def test_a_set_of_which_all_copies_are_lost_comes_back_and_receipts_are_honoured(stack: RunningStack) -> None:

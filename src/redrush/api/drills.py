@@ -1,0 +1,197 @@
+"""Drills from the console: played by `redrush drill` on processes of their own, never on the event's, and never while
+the event has a round open or soon: they take every core that they get.
+
+One at a time. What became of the last ones is kept; their files are not.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from redrush.api.access import Actor
+from redrush.api.diary import Diary
+from redrush.api.seals import Refused
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import write_durably
+from redrush.control.json_file import load_json
+from redrush.core.rush.instants import rfc3339_s
+from redrush.errors import ConfigError
+from redrush.http.bodies import json_object
+from redrush.operate.campaigns import list_campaigns
+from redrush.processes.lowered import command_as
+
+AHEAD_S: Final = 900
+"""No drill is begun so long before a round opens."""
+KEPT_MAX: Final = 50
+LIST_MAX_S: Final = 60.0
+PLAY_MAX_S: Final = 3_600.0
+END_MAX_S: Final = 30.0
+"""For a drill that was told to end: it ends its own servers first."""
+TOLD_MAX: Final = 4_000
+"""Characters of what a drill says that did not come to its report."""
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a drill."""
+
+    drill: str
+    by: str
+    why: str
+    at: str
+    passed: bool
+    said: str
+    """Why there is no report; "": there is one."""
+    took_s: float | None = None
+    verdicts: list[dict[str, Any]] = []
+    figures: dict[str, Any] = {}
+
+
+class _File(msgspec.Struct, frozen=True):
+    played: tuple[Played, ...] = ()
+
+
+class Drills:
+    """See the module. `stop` it at the end."""
+
+    def __init__(self, data_dir: DataDir, path: Path, diary: Diary, now_s: Callable[[], int]) -> None:
+        """`path` is the file of what became of drills. ConfigError if it cannot be read."""
+        self._data_dir = data_dir
+        self._path = path
+        self._diary = diary
+        self._now_s = now_s
+        self._file = load_json(path, _File, _File(), "a list of drills")
+        self._known: list[dict[str, str]] | None = None
+        self._playing: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.running: dict[str, str] | None = None
+        """The drill that is being played, by whom, since when; None: none."""
+
+    async def listed(self) -> dict[str, Any]:
+        """Return which drills there are, the one that is being played, and what became of the last ones."""
+        if self._known is None:
+            ran, out, err = await _ran(("list", "--json"), LIST_MAX_S, lambda _: None)
+            told = json_object(out.encode()) if ran == 0 else None
+            if told is None:
+                raise Refused(503, f"which drills there are cannot be told: {err.strip()[:TOLD_MAX]}")
+            self._known = list(told["drills"])
+        return {"drills": self._known, "running": self.running, "played": list(reversed(self._file.played))}
+
+    async def begin(self, actor: Actor, name: str, why: str, *, short: bool) -> dict[str, Any]:
+        """Begin to play a drill; return what `listed` does. Refused for none such, while one is played, and while a
+        round of the event is open or soon is."""
+        if self.running is not None:
+            raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
+        if (live := await asyncio.to_thread(self._live)) is not None:
+            raise Refused(409, f"{live}; a drill would take what its crowd needs: play it when nothing is open")
+        known = (await self.listed())["drills"]
+        if name not in {one["name"] for one in known}:
+            raise Refused(404, f'there is no drill "{name}"; there are {", ".join(one["name"] for one in known)}')
+        self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
+        self.running = {"drill": name, "by": actor.name, "at": rfc3339_s(self._now_s())}
+        self._playing = asyncio.create_task(self._play(name, actor.name, why, short=short), name=f"drill {name}")
+        return await self.listed()
+
+    def end(self, actor: Actor) -> None:
+        """End the drill that is being played. Refused if there is none."""
+        if self.running is None or self._process is None:
+            raise Refused(409, "no drill is being played")
+        self._diary.note(actor.name, "end drill", self.running["drill"], address=actor.address)
+        self._process.send_signal(signal.SIGTERM)
+
+    async def stop(self) -> None:
+        """End what is played."""
+        if self._playing is not None and not self._playing.done():
+            self._playing.cancel()
+            await asyncio.gather(self._playing, return_exceptions=True)
+
+    def _live(self) -> str | None:
+        """Return which round is open, or soon is; None: none."""
+        soon_s = self._now_s() + AHEAD_S
+        for row in list_campaigns(self._data_dir):
+            if row["state"] == "ended":
+                continue
+            for one in row["rounds"]:
+                opens_s, closes_s = (datetime.fromisoformat(one[key]).timestamp() for key in ("opens_at", "closes_at"))
+                if opens_s <= soon_s and self._now_s() < closes_s:
+                    doing = "is open" if opens_s <= self._now_s() else f"opens at {one['opens_at']}"
+                    return f"round {one['round']} of {row['campaign']} {doing}"
+        return None
+
+    async def _play(self, name: str, by: str, why: str, *, short: bool) -> None:
+        at = rfc3339_s(self._now_s())
+        directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="redrush-drill-"))
+        try:
+            arguments = (name, "--data", str(directory), "--json", *(("--short",) if short else ()))
+            code, out, err = await _ran(arguments, PLAY_MAX_S, self._started)
+            report = json_object(out[out.find("{") : out.rfind("}") + 1].encode())
+            if report is None or "verdicts" not in report:
+                said = err.strip()[-TOLD_MAX:] or f"it ended with {code}"
+                played = Played(drill=name, by=by, why=why, at=at, passed=False, said=said)
+            else:
+                played = Played(
+                    drill=name, by=by, why=why, at=at, passed=bool(report["passed"]), said="", took_s=report["took_s"],
+                    verdicts=report["verdicts"], figures=report["figures"],
+                )  # fmt: skip
+            self._keep(played)
+        finally:
+            self.running = self._process = None
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    def _started(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    def _keep(self, played: Played) -> None:
+        file = _File((*self._file.played, played)[-KEPT_MAX:])
+        try:
+            write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
+        except OSError as fault:
+            raise ConfigError(f"{self._path}: cannot be written: {fault.strerror}") from fault
+        self._file = file
+
+
+async def _ran(
+    arguments: tuple[str, ...], deadline_s: float, started: Callable[[asyncio.subprocess.Process], None]
+) -> tuple[int, str, str]:
+    """Run `redrush drill` at the lowest priority; it ends with this process. Return its code, and what it printed."""
+    command = command_as(
+        None, signal.SIGTERM, Path("/"), [_nice(), "-n", "19", sys.executable, "-m", "redrush", "drill", *arguments]
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    started(process)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), deadline_s)
+    except TimeoutError:
+        await _ended(process)
+        return 1, "", f"it was ended after {deadline_s:g} s"
+    except asyncio.CancelledError:
+        await _ended(process)
+        raise
+    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _nice() -> str:
+    found = shutil.which("nice")
+    if found is None:
+        raise ConfigError("this system has no `nice`, and a drill is not played at the priority of everything else")
+    return found
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), END_MAX_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

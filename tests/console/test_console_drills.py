@@ -1,0 +1,65 @@
+"""Drills from the console: on processes of their own, one at a time, and never while a crowd comes or soon will."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.campaigns import a_round, campaign
+from tests.console.console_world import get, post, without_server
+
+QUIET: Final = campaign(a_round("r1", "1.00", 10, opens="2090-01-01T00:00:00Z"))
+
+
+async def played(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Return what became of drills, once none is being played."""
+    async with asyncio.timeout(200):
+        while (told := await get(client, "/drills"))["running"] is not None:
+            await asyncio.sleep(0.1)
+    found: list[dict[str, Any]] = told["played"]
+    return found
+
+
+async def test_no_drill_is_played_while_a_round_is_open_or_soon_is(tmp_path: Path) -> None:
+    async with without_server(tmp_path / "open") as world, world.client("olga") as olga:
+        assert "round r1 of c is open" in (await post(olga, "/drills/overload", 409))["detail"]
+    async with without_server(tmp_path / "soon", QUIET) as world:
+        world.ahead_us = 3_786_912_000_000_000 - world.desk.now_us() - 600_000_000
+        async with world.client("olga") as olga:
+            assert "round r1 of c opens at 2090" in (await post(olga, "/drills/overload", 409))["detail"]
+        assert world.desk.drills.running is None
+        assert world.desk.diary.lines() == []
+
+
+async def test_a_drill_is_begun_ended_and_what_became_of_it_is_kept(tmp_path: Path) -> None:
+    async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga, world.client("vera") as vera:
+        listed = await get(vera, "/drills")
+        assert {"overload", "faults"} <= {one["name"] for one in listed["drills"]}
+        await post(olga, "/drills/none-such", 404)
+        await post(vera, "/drills/hot-user", 403)
+        begun = await post(olga, "/drills/hot-user", 202, why="before the event")
+        assert begun["running"]["drill"] == "hot-user"
+        assert "being played" in (await post(olga, "/drills/overload", 409))["detail"]
+        assert "hot-user" in (await vera.get("/drills")).text
+        async with asyncio.timeout(60):
+            while (await olga.delete("/api/v1/drills")).status_code != 204:
+                await asyncio.sleep(0.05)
+        (one,) = await played(olga)
+        assert (one["drill"], one["by"], one["why"], one["passed"]) == ("hot-user", "olga", "before the event", False)
+        assert one["said"]
+    async with without_server(tmp_path, QUIET) as world, world.client("vera") as vera:
+        assert (await get(vera, "/drills"))["played"] == [one]
+        assert "before the event" in (await vera.get("/drills")).text
+
+
+@pytest.mark.soak
+async def test_a_drill_is_played_to_its_end_and_its_verdicts_are_shown(tmp_path: Path) -> None:
+    async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga:
+        await post(olga, "/drills/hot-user", 202)
+        (one,) = await played(olga)
+        assert one["passed"], one
+        assert one["verdicts"]
+        page = (await olga.get("/drills")).text
+        assert all(verdict["name"] in page for verdict in one["verdicts"][:1])
