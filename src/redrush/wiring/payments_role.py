@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Iterator
 
 from redrush.config import load_payments_file
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import load_keys
+from redrush.control.keys import Keys, load_keys
 from redrush.control.pot_file import PotFile
 from redrush.core.identity.tickets import TicketVerifier
+from redrush.core.rush.group import GroupTerms
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value, readings_of
@@ -31,6 +32,7 @@ from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.recorded_wins import RecordedWins
 from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
+from redrush.wiring.stack_group import StackGroup
 from redrush.wiring.troubles import Troubles
 
 
@@ -76,6 +78,7 @@ class PaymentsRole(Offstage):
         self._wins: RecordedWins | None = None
         self._till: Till | None = None
         self._server = Server([])
+        self._group: StackGroup | None = None
 
     def for_campaign(self, around: Surroundings) -> Role:
         """Return the role of another campaign, over the same till."""
@@ -91,15 +94,18 @@ class PaymentsRole(Offstage):
         around = self._around
         self._wins = await asyncio.to_thread(RecordedWins, around.deployment.sets)
         self._till = Till(around, self._troubles, self._pause) if self._first is None else self._first.till
-        self.site = Site(
-            limits_of(around.terms.gate, around.log),
-            TicketVerifier(load_keys(DataDir(around.deployment.data)).tickets),
-            around.clock.now_us,
-        )
+        keys = load_keys(DataDir(around.deployment.data))
+        verifier = TicketVerifier(keys.tickets)
+        self.site = Site(limits_of(around.terms.gate, around.log), verifier, around.clock.now_us)
         self._serve_purse(self.site, self._wins)
+        if around.terms.group is not None:
+            self._group = await self._open_group(around.terms.group, self._wins, keys)
+            self._group.serve_on(self.site, keys)
         self._reporting = Reporting(around, "payments")
         await listen_to_switches(around, self._parts, self._troubles, self._pause.apply, self._reporting.apply)
         self._pay_winners(self._wins)
+        if self._group is not None:
+            self._group.start(self._parts)
         times = self.site.times
         took = LatelyTook(lambda: {Interface.PAYMENTS: times}, asyncio.get_running_loop().time)
         self._parts.add(
@@ -119,6 +125,19 @@ class PaymentsRole(Offstage):
         port = await self._server.listen(self.site, address.host, address.port, reuse_port=True)
         return {"payments": Address(address.host, port), **found}
 
+    async def _open_group(self, terms: GroupTerms, wins: RecordedWins, keys: Keys) -> StackGroup:
+        """Have packets between people."""
+        group = StackGroup(
+            self._around,
+            terms,
+            self.till.part.payments,
+            wins.notes(),
+            paused=self._pause,
+            on_fault=self._troubles.listener("packets"),
+        )
+        await group.open(keys)
+        return group
+
     def _serve_purse(self, site: Site, wins: RecordedWins) -> None:
         campaign = self._around.sealed.campaign
         part = self.till.part
@@ -137,7 +156,7 @@ class PaymentsRole(Offstage):
                 around.terms,
                 read,
                 log=set_id,
-                pots=PotFile(around.data_dir.pots).table,
+                pots=wins.tables(set_id, PotFile(around.data_dir.pots).table),
                 busy=self._pause,
                 on_fault=self._troubles.listener("payouts"),
             )
@@ -159,6 +178,8 @@ class PaymentsRole(Offstage):
         await self._stop_payouts()
         self._serve_purse(self.site, self._wins)
         self._pay_winners(self._wins)
+        if self._group is not None and around.terms.group is not None:
+            self._group.amend(around.terms.group)
         return True
 
     def readiness(self) -> bytes:
@@ -171,6 +192,8 @@ class PaymentsRole(Offstage):
         yield figures.CONNECTIONS(len(self.site.connections))
         yield figures.ANSWER_SECONDS.of(self.site.times, Interface.PAYMENTS)
         yield from payments_figures(self.till.part)
+        if self._group is not None:
+            yield from self._group.readings()
         yield from self._reporting.readings()
         yield from self._troubles.readings()
 
@@ -181,6 +204,8 @@ class PaymentsRole(Offstage):
         await self._server.stop()
         await self._stop_payouts()
         await self._parts.cancel()
+        if self._group is not None:
+            await self._group.stop()
         if self._till is not None and self._first is None:
             await self._till.part.stop()
         if self._wins is not None:

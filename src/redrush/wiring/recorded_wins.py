@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from redrush.config.deployment_file import SetSpec
+from redrush.core.rush.holding import PotTables
 from redrush.ports.records import Balance
 from redrush.ports.store import LogRecord
+from redrush.settle.noted_tables import NotedTables
 from redrush.settle.pages import ReadLog
 from redrush.wiring.set_stores import open_records
+from redrush.wiring.stack_group import Notes
 
 
 class RecordedWins:
@@ -28,6 +31,14 @@ class RecordedWins:
         """Return how many records of the sets' logs are counted in: it only grows. Raises RecordsFailed."""
         cursors = await asyncio.gather(*(asyncio.to_thread(records.cursor) for records in self._of_sets.values()))
         return sum(cursors)
+
+    def notes(self) -> dict[str, Notes]:
+        """Return what reads, for each set, the pots that were opened with a note, as they are recorded."""
+        return {set_id: records.notes for set_id, records in self._of_sets.items()}
+
+    def tables(self, set_id: str, others: PotTables) -> PotTables:
+        """Return what finds the tables of pots whose notes are in the set's log, and of others where `others` does."""
+        return NotedTables(self._of_sets[set_id].note_of, others).table
 
     def logs(self) -> dict[str, ReadLog]:
         """Return what reads the log of each set, as it is recorded."""

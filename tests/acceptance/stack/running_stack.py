@@ -56,6 +56,12 @@ class RunningStack:
         self.port = _port(said, "gate")
         self.control_port = _port(said, "control")
         self.query_port = _port(said, "query")
+        self._said = said
+
+    @property
+    def payments_port(self) -> int:
+        """Where participants ask of their money. Only of a stack whose campaign has any."""
+        return _port(self._said, "payments")
 
     def processes(self) -> list[dict[str, Any]]:
         """Return what `stack status --json` tells."""

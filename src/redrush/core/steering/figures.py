@@ -116,7 +116,7 @@ PACKETS: Final = _row(
     Kind.COUNTER,
     "redrush_packets",
     "Packets between people that were created, and paid",
-    (EMBEDDED,),
+    (EMBEDDED, PAYMENTS),
     labels=("step",),
     when="a campaign with packets between people",
 )
@@ -124,7 +124,7 @@ PACKET_GRABS: Final = _row(
     Kind.COUNTER,
     "redrush_packet_grabs",
     "Answers to grabs of packets between people by outcome",
-    (EMBEDDED,),
+    GATES,
     labels=("outcome",),
     when="a campaign with packets between people",
 )

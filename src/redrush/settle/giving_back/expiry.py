@@ -18,7 +18,7 @@ from redrush.core.rush.group import Packet, rest_transfer
 from redrush.errors import RedrushError
 from redrush.ports.cashier import Cashier, Spending
 from redrush.ports.packets import PacketBook, Stage
-from redrush.ports.store import Store
+from redrush.ports.store import Store, StoreUnavailable
 
 LOOK_S: Final = 0.2
 """How soon a deadline is noticed."""
@@ -83,10 +83,13 @@ class GivingBack:
         """Take what is left of the packet, and return what it is worth."""
         store = self._store_of(packet.id)
         self._ended(packet.id)
-        state = await store.state(packet.pot)
-        if state.claimed_ever >= packet.count:
-            return 0
-        runs = await store.take(packet.pot, packet.count, rest_transfer(packet.id))
+        try:
+            state = await store.state(packet.pot)
+            if state.claimed_ever >= packet.count:
+                return 0
+            runs = await store.take(packet.pot, packet.count, rest_transfer(packet.id))
+        except KeyError:
+            raise StoreUnavailable(f"packet {packet.id} is not open in its set now") from None
         return sum(sum(packet.amounts[run.first : run.end]) for run in runs)
 
 

@@ -16,6 +16,7 @@ CREATE UNIQUE INDEX packets_by_request ON packets (campaign, sender, request) WH
 CREATE INDEX packets_by_sender ON packets (campaign, sender, created_us);
 CREATE INDEX packets_due ON packets (campaign, closes_us) WHERE stage = 2;
 CREATE INDEX packets_paying ON packets (campaign, id) WHERE stage = 1;
+CREATE INDEX packets_open ON packets (campaign, id) WHERE stage = 2;
 
 -- Up to which record of a log the book has heard of packets that were opened without it: those that winners share.
 CREATE TABLE packet_cursors (

@@ -97,6 +97,10 @@ class PostgresPacketBook:
         """See the port."""
         return self._read("due", now_us=now_us, limit=limit)
 
+    def opened(self, after: str, limit: int) -> list[Booked]:
+        """Return up to so many open packets whose ids are above `after`, in order of their ids."""
+        return self._read("opened", after=after, limit=limit)
+
     def heard(self, log: str) -> int:
         """Return up to which record of a log this book knows the packets that were opened without it."""
         with self._looking() as at:

@@ -50,6 +50,11 @@ SELECT content, stage FROM packets
  WHERE campaign = %(campaign)s AND stage = 1 AND id > %(after)s
  ORDER BY id LIMIT %(limit)s;
 
+-- name: opened
+SELECT content, stage FROM packets
+ WHERE campaign = %(campaign)s AND stage = 2 AND id > %(after)s
+ ORDER BY id LIMIT %(limit)s;
+
 -- name: under_way
 SELECT EXISTS (SELECT FROM packets WHERE campaign = %(campaign)s AND stage = 1)
     OR EXISTS (SELECT FROM packets WHERE campaign = %(campaign)s AND stage = 2);
