@@ -17,6 +17,7 @@ from redrush.cli import (
     backups,
     beginning,
     console,
+    delivering,
     drills,
     lines,
     logging_in,
@@ -74,6 +75,7 @@ drills.add_to(app)
 proving.add_to(app)
 lines.add_to(app)
 paying.add_to(app)
+delivering.add_to(app)
 webhook_keys.add_to(app)
 console.add_to(app)
 logging_in.add_to(app)

@@ -15,12 +15,14 @@ from redrush.control.pot_file import pots_in
 from redrush.control.sealing import SealedCampaign
 from redrush.core.rush.holding import PotTables
 from redrush.errors import ConfigError, RedrushError
+from redrush.ports.message_book import NewMessage
 from redrush.ports.records import Records
 from redrush.ports.store import StoreCorrupt
 from redrush.records.sqlite import SQLITE_RECORDS
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.settle.export import ExportedGrant, Format, grants, write_grants
 from redrush.settle.finding import Found, find_user
+from redrush.settle.messages.announcing import MessagesOfLog
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
@@ -41,6 +43,15 @@ def exported_grants(data_dir: DataDir) -> Iterator[ExportedGrant]:
     sealed = load_event(data_dir).sealed
     with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
         yield from grants(log.records(), sealed.campaign, sealed.amounts, pots)
+
+
+def messages_to_winners(data_dir: DataDir) -> Iterator[NewMessage]:
+    """Yield what each winner of the data directory's journal is to be told, by each notifier that is to tell it."""
+    event = load_event(data_dir)
+    with _journal_of(data_dir) as log, _pots_of(data_dir) as pots:
+        messages = MessagesOfLog(event.sealed.campaign, event.open.messages, event.sealed.amounts, pots)
+        for record in log.records():
+            yield from messages.of(record)
 
 
 def find_in_data_dir(data_dir: DataDir, user: str) -> Found:

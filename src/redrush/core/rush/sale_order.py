@@ -141,6 +141,10 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
         """Leave it to an operator."""
         return msgspec.structs.replace(self, parked=True, due_us=NEVER_US)
 
+    def taken_up(self, now_us: int) -> "SaleOrder":
+        """Go on with what was left to an operator, as if it was tried for the first time."""
+        return msgspec.structs.replace(self, parked=False, due_us=now_us, tries=0) if self.parked else self
+
     # -- what its buyer does, and time
 
     def pays(self, address: str | None, now_us: int) -> "SaleOrder":

@@ -1,0 +1,131 @@
+"""What winners are told, and what was granted and is not delivered: `redrush message …` and `redrush reissue`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, show
+from redrush.core.identity.user_ids import visible
+
+if TYPE_CHECKING:
+    from redrush.ports.message_book import MessageState
+
+message_app = typer.Typer(no_args_is_help=True, help="What winners are told: look, send again.")
+
+BookOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+
+
+@message_app.command("list")
+def list_(
+    data: BookOption,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="Only those: new, sending, sent, unknown, failed.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    by: Annotated[str | None, typer.Option(help="Only this notifier's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell of each message: to whom, by whom, and what became of it."""
+    import msgspec
+
+    from redrush.control.data_dir import DataDir
+    from redrush.operate.messages import ShownMessage, listed, message_book_of
+
+    with message_book_of(DataDir(data)) as book:
+        shown = [ShownMessage.of(one) for one in listed(book, _states(state or []), user, by)]
+    lines = [visible(f"{one.number}  {one.state:<8} {one.by:<10} {one.user}  {one.why}".rstrip()) for one in shown]
+    show({"messages": msgspec.to_builtins(shown)}, lines or ["there is no such message"], as_json=as_json)
+
+
+@message_app.command()
+def retry(
+    data: BookOption,
+    failed: Annotated[bool, typer.Option("--failed", help="All of which nobody was told.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="All that may have arrived: some people are told twice.")
+    ] = False,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send messages once more that have failed, or of which nobody knows."""
+    from redrush.control.data_dir import DataDir
+    from redrush.errors import ConfigError
+    from redrush.operate.messages import listed, message_book_of, send_again
+    from redrush.ports.message_book import MessageState
+    from redrush.wiring.clock import system_clock
+
+    states = [MessageState.FAILED] * failed + [MessageState.UNKNOWN] * unknown
+    if not states:
+        raise ConfigError("say which messages: --failed, --unknown, or both")
+    with message_book_of(DataDir(data)) as book:
+        count = send_again(book, list(listed(book, states, user)), system_clock().now_us())
+    show({"again": count}, [f"{count:,} messages are sent again"], as_json=as_json)
+
+
+def reissue(
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    payments: Annotated[
+        Path | None, typer.Option("--payments", metavar="FILE", help="Payments file (TOML): by whom people are paid.")
+    ] = None,
+    yes: Annotated[
+        int | None, typer.Option("--yes", metavar="N", help="Deliver it, if it is still N things; else only tell.")
+    ] = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Also messages that may have arrived: some people are told twice.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find everything that was granted and is not delivered, and deliver it. The same order again delivers nothing."""
+    import msgspec
+
+    from redrush.config import load_payments_file
+    from redrush.core.money.currency import format_amount
+    from redrush.operate.paying import Books
+    from redrush.operate.reissuing import Reissue
+    from redrush.wiring.clock import system_clock
+
+    file = None if payments is None else load_payments_file(payments)
+    order = Reissue(Books.at(data, deploy), file, system_clock().now_us())
+    try:
+        found = order.find() if yes is None else order.deliver(yes, unknown=unknown)
+    finally:
+        order.close()
+    count = found.count(unknown=unknown)
+    total = format_amount(found.payouts_total_minor, found.currency)
+    lines = [
+        f"payouts    {found.payouts:>9,}  {total} {found.currency}",
+        f"refunds    {found.refunds:>9,}",
+        f"orders     {found.orders:>9,}",
+        f"messages   {found.messages_missing + found.messages_failed:>9,}  "
+        f"{found.messages_missing:,} were never made, {found.messages_failed:,} have failed",
+        *(f"not looked for: {one}" for one in found.left_out),
+    ]
+    if found.messages_unknown:
+        lines.append(f"{found.messages_unknown:,} messages may have arrived or not; --unknown sends them again")
+    lines.append(_what_now(count, yes))
+    fields = {**msgspec.to_builtins(found), "count": count, "delivered": yes is not None}
+    show(fields, lines, as_json=as_json)
+
+
+def _what_now(count: int, yes: int | None) -> str:
+    if yes is not None:
+        return f"{count:,} things are delivered, or under way"
+    return f"--yes {count} delivers them" if count else "everything that was granted is delivered, or under way"
+
+
+def _states(names: list[str]) -> "list[MessageState]":
+    from redrush.errors import ConfigError
+    from redrush.ports.message_book import MessageState
+
+    try:
+        return [MessageState(name) for name in names]
+    except ValueError as wrong:
+        raise ConfigError(f"--state: {wrong}; there are {', '.join(MessageState)}") from None
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the command line these commands."""
+    app.add_typer(message_app, name="message")
+    app.command()(reissue)

@@ -1,0 +1,186 @@
+"""Everything that was granted and is not delivered: found from the journal and the books, and delivered when told so.
+
+    money       won and not paid, where the campaign's [payout] pays by itself (`redrush.operate.paying_out`)
+    refunds     that have failed at the provider: asked for once more, under a new number
+    orders      of a sale that wait for an operator, after a shop has not taken them for days
+    messages    that nobody has made (a book was lost, a notifier was added), or that have failed; codes and goods are
+                delivered by the messages of a webhook
+
+What was found is counted, and delivered only while it is as many: whoever says yes has seen what to. Each is named
+after what it delivers, so the order may be given again after anything, and delivers nothing twice.
+
+A message of which nobody knows whether it arrived is sent only where that is asked for.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from itertools import islice
+from typing import Final, TypeVar
+
+import msgspec
+
+from redrush.config import PaymentsFile
+from redrush.control.campaigns import keeper_of_books
+from redrush.control.event import OpenTerms, load_event
+from redrush.core.money.payout_terms import Policy
+from redrush.errors import RedrushError
+from redrush.operate.data_dir_reports import messages_to_winners
+from redrush.operate.messages import listed, message_book_of, send_again
+from redrush.operate.paying import Books, book_of, retry
+from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
+from redrush.ports.bill_book import BillState, KeptBill
+from redrush.ports.message_book import MessageState, NewMessage
+from redrush.ports.sale_book import SaleBook, SaleOrder
+from redrush.records.sqlite.sales import SqliteSaleBook
+
+_Book = TypeVar("_Book")
+
+AT_ONCE: Final = 500
+"""Messages that are looked for, or made, in one step."""
+
+
+class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
+    """How much was granted and is not delivered."""
+
+    payouts: int
+    payouts_total_minor: int
+    currency: str
+    refunds: int
+    orders: int
+    messages_missing: int
+    messages_failed: int
+    messages_unknown: int
+    """Sent only where that is asked for."""
+    left_out: tuple[str, ...]
+    """What was not looked for, and why."""
+
+    def count(self, *, unknown: bool) -> int:
+        """Return how many things would be delivered."""
+        told = self.messages_missing + self.messages_failed + (self.messages_unknown if unknown else 0)
+        return self.payouts + self.refunds + self.orders + told
+
+
+class Reissue:
+    """What a data directory has to deliver. `find`, then `deliver`; `close` at the end."""
+
+    def __init__(self, books: Books, payments: PaymentsFile | None, now_us: int) -> None:
+        """Opens the books that there are. ConfigError for one that is gone."""
+        data_dir = books.data_dir
+        self._books = books
+        self._payments = payments
+        self._now_us = now_us
+        self._event = load_event(data_dir)
+        self._left_out: list[str] = []
+        self._opened = ExitStack()
+        with ExitStack() as opened:
+            stack = books.deployment is not None
+            kept = keeper_of_books(data_dir)
+            self._bills = self._open(
+                opened, book_of(books if stack else Books(kept, None)), there=stack or kept.payments.exists()
+            )
+            told = not stack and (bool(self._event.open.messages) or kept.messages.exists())
+            self._messages = self._open(opened, message_book_of(data_dir, begins=True), there=told)
+            self._sales: SaleBook | None = None
+            if data_dir.sales.exists() and not stack:
+                self._sales = opened.enter_context(closing(SqliteSaleBook.open_path(data_dir.sales)))
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Release the books."""
+        self._opened.close()
+
+    def find(self) -> Undelivered:
+        """Return what there is to deliver."""
+        self._left_out = []
+        if self._books.deployment is not None:
+            self._left_out.append("messages, and orders of sales: they are looked for on one machine only")
+        self._plan = self._planned(self._event.open)
+        states = self._counted()
+        return Undelivered(
+            payouts=0 if self._plan is None else len(self._plan.payouts),
+            payouts_total_minor=0 if self._plan is None else self._plan.total_minor,
+            currency=self._event.sealed.campaign.currency,
+            refunds=len(self._refunds()),
+            orders=len(self._orders()),
+            messages_missing=sum(len(batch) for batch in self._missing()),
+            messages_failed=states.get(MessageState.FAILED, 0),
+            messages_unknown=states.get(MessageState.UNKNOWN, 0),
+            left_out=tuple(self._left_out),
+        )
+
+    def deliver(self, count: int, *, unknown: bool) -> Undelivered:
+        """Deliver what there is, if it is still so many; return what that was. RedrushError if it is not: nothing was
+        done."""
+        found = self.find()
+        if (now := found.count(unknown=unknown)) != count:
+            raise RedrushError(
+                f"there are {now:,} things to deliver by now, not {count:,}: nothing was done, look again"
+            )
+        if self._bills is not None:
+            if self._plan is not None:
+                make_payouts(self._bills, self._plan)
+            for bill in self._refunds():
+                retry(self._bills, bill, self._now_us)
+        if self._sales is not None:
+            self._sales.keep([order.taken_up(self._now_us) for order in self._orders()])
+        if self._messages is not None:
+            for batch in self._missing():
+                self._messages.put(batch, self._now_us)
+            again = [MessageState.FAILED, *([MessageState.UNKNOWN] if unknown else [])]
+            messages = listed(self._messages, again)
+            while some := list(islice(messages, AT_ONCE)):
+                send_again(self._messages, some, self._now_us)
+        return found
+
+    @staticmethod
+    def _open(opened: ExitStack, book: AbstractContextManager[_Book], *, there: bool) -> _Book | None:
+        return opened.enter_context(book) if there else None
+
+    def _planned(self, terms: OpenTerms) -> Plan | None:
+        """Return who is to be paid; None: nobody is paid by itself."""
+        if terms.payout is None:
+            return None
+        if terms.payout.policy is Policy.WINNER:
+            self._left_out.append(
+                'payouts: winners start them themselves (policy = "winner"); `redrush payout make` pays'
+            )
+            return None
+        if self._bills is None or self._payments is None:
+            self._left_out.append("payouts: say by whom (--payments FILE)")
+            return None
+        over_us = max(round_.closes_us for round_ in self._event.sealed.campaign.rounds)
+        if terms.payout.policy is Policy.END and self._now_us < over_us:
+            self._left_out.append('payouts: the campaign is not over (policy = "end")')
+            return None
+        plan = plan_payouts(self._books, self._bills, self._payments, None, ())
+        least_minor = terms.payout.threshold_minor
+        return msgspec.structs.replace(
+            plan, payouts=tuple(one for one in plan.payouts if one.left_minor >= least_minor)
+        )
+
+    def _refunds(self) -> list[KeptBill]:
+        if self._bills is None:
+            return []
+        return self._bills.listed(kind="refund", states=[BillState.FAILED, BillState.CANCELLED], limit=1_000_000)
+
+    def _orders(self) -> list[SaleOrder]:
+        return [] if self._sales is None else [order for order in self._sales.all() if order.parked]
+
+    def _missing(self) -> Iterator[list[NewMessage]]:
+        """Yield, in batches, the messages that nobody has made."""
+        if self._messages is None or not self._event.open.messages:
+            return
+        messages = messages_to_winners(self._books.data_dir)
+        while batch := list(islice(messages, AT_ONCE)):
+            lacking = {
+                by: self._messages.missing(by, [one.grant for one in batch if one.by == by])
+                for by in {one.by for one in batch}
+            }
+            if wanted := [one for one in batch if one.grant in lacking[one.by]]:
+                yield wanted
+
+    def _counted(self) -> dict[MessageState, int]:
+        counts: dict[MessageState, int] = {}
+        for one in () if self._messages is None else self._messages.sums():
+            counts[one.state] = counts.get(one.state, 0) + one.count
+        return counts
