@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -29,6 +29,9 @@ from redrush.errors import RedrushError
 from redrush.operate.data_dir_reports import find_in_data_dir, reconcile_data_dir
 from redrush.operate.looking import Lookup
 from redrush.watch.log import server_log
+
+if TYPE_CHECKING:
+    from redrush.api.provider_login import ProviderLogin
 
 _Result = TypeVar("_Result")
 
@@ -81,6 +84,8 @@ class Desk:
         self.checklists = Checklists(
             self.links, self.live, data_dir.root / "console-checklists.json", self.diary, now_us
         )
+        self.provider: ProviderLogin | None = None
+        """With whom people may log in besides; None: with nobody."""
         self._lookups: dict[str | None, Lookup] = {}
         self._reader = ThreadPoolExecutor(1, "records")
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,6 +143,15 @@ class Desk:
             raise Refused(401, "name, password or code is wrong")
         self.tries.forgive(f"name {name}", f"address {address}")
         self.diary.note(person.name, "login", address=address)
+        return self.sessions.begin(person.name, address, agent)
+
+    def log_in_as(self, name: str, address: str, agent: str) -> str:
+        """Return what the cookie of a new session says, for whoever a provider has named. Refused for no account."""
+        person = self.accounts.person(name)
+        if person is None:
+            self.diary.note("somebody", "login refused", f"{name[:64]}, by the provider", address=address)
+            raise Refused(401, "the provider knows you, and you have no account here: ask an admin for one")
+        self.diary.note(person.name, "login", "by the provider", address=address)
         return self.sessions.begin(person.name, address, agent)
 
     def _second_factor(self, name: str, secret: str, last_step: int, code: str) -> bool:

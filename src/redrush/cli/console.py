@@ -40,6 +40,9 @@ def console(  # noqa: PLR0913, PLR0917 - options of one command
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): it speaks TLS.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     behind_tls: Annotated[bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS.")] = False,
+    login: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A provider (OpenID Connect) that says who somebody is.")
+    ] = None,
 ) -> None:
     """Run the operators' pages and the admin API, until SIGTERM. An event goes on without it, and notices nothing."""
     require("console", "redrush console")
@@ -52,6 +55,7 @@ def console(  # noqa: PLR0913, PLR0917 - options of one command
         cert=cert,
         key=key,
         behind_tls=behind_tls,
+        login=login,
     )
 
     def announce(address: "Address", password: str | None) -> None:

@@ -64,7 +64,9 @@ class LoginFile(msgspec.Struct, frozen=True, kw_only=True):
         return address.isascii() and address.isprintable() and any(_below(address, page) for page in self.pages)
 
 
-class _OidcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OidcTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[login.oidc]` as it is written; other files have a table of this kind, too."""
+
     issuer: str
     client_id: str
     client_secret: SecretTable | None = None
@@ -76,7 +78,7 @@ class _LoginTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     address: str
     pages: list[str]
     key: str
-    oidc: _OidcTable
+    oidc: OidcTable
     ticket_lasts: str = "2h"
     session_lasts: str = "12h"
 
@@ -91,11 +93,11 @@ def load_login_file(path: Path) -> LoginFile:
 
 
 def _login(table: _LoginTable, path: Path) -> LoginFile:
-    _check_address("login.address", table.address)
+    check_address("login.address", table.address)
     if not 1 <= len(table.pages) <= PAGES_MAX:
         raise Wrong("login.pages", f"there are 1 to {PAGES_MAX} pages where people may be sent back to")
     for page in table.pages:
-        _check_address("login.pages", page)
+        check_address("login.pages", page)
         if not urlsplit(page).path:
             raise Wrong("login.pages", f'"{page}" needs a path: write "{page}/"')
     return LoginFile(
@@ -108,9 +110,9 @@ def _login(table: _LoginTable, path: Path) -> LoginFile:
     )
 
 
-def oidc_terms(at: str, table: _OidcTable, path: Path) -> OidcTerms:
+def oidc_terms(at: str, table: OidcTable, path: Path) -> OidcTerms:
     """Return what a table of this kind says. `path` is its file, which secrets are relative to. Raises Wrong."""
-    _check_address(f"{at}.issuer", table.issuer)
+    check_address(f"{at}.issuer", table.issuer)
     if "openid" not in table.scopes:
         raise Wrong(f"{at}.scopes", 'must have "openid" in it: without it no provider says who somebody is')
     if not table.user or not table.client_id:
@@ -138,7 +140,7 @@ def _lasts(at: str, text: str) -> int:
     return lasts_s
 
 
-def _check_address(at: str, url: str) -> None:
+def check_address(at: str, url: str) -> None:
     """Raise Wrong for what is no address, or would send secrets in the clear."""
     parts = urlsplit(url)
     if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:

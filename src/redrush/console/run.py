@@ -6,19 +6,24 @@ It holds no truth and nobody waits for it: killing it changes nothing about an e
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import uvicorn
 
 from redrush.api.app import behind_door, make_app
 from redrush.api.desk import Desk, first_admin
+from redrush.config.console_login_file import load_console_login_file
 from redrush.console.pages import PAGES
 from redrush.control.data_dir import DataDir
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
+from redrush.extras import require
 from redrush.http.sockets import Reserved
 from redrush.wiring.clock import system_clock
+
+if TYPE_CHECKING:
+    from redrush.api.provider_login import ProviderLogin
 
 CONNECTIONS_MAX: Final = 256
 GRACE_S: Final = 1
@@ -36,6 +41,8 @@ class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
     behind_tls: bool = False
     """A proxy in front of it speaks TLS."""
+    login: Path | None = None
+    """The file of a provider with whom people may log in besides."""
 
     @property
     def secure(self) -> bool:
@@ -57,11 +64,21 @@ Announce = Callable[[Address, str | None], None]
 """Hears where it answers, and the first admin's password, if it was made now."""
 
 
+def provider_of(file: Path, now_s: Callable[[], int]) -> "ProviderLogin":
+    """Return the provider that a login file of the console names. ConfigError for a wrong file, or a missing extra."""
+    require("login", "redrush console --login")
+    from redrush.api.provider_login import ProviderLogin  # noqa: PLC0415 - an extra
+
+    return ProviderLogin(load_console_login_file(file), now_s)
+
+
 def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions, announce: Announce) -> None:
     """Run until SIGTERM or SIGINT. ConfigError if it cannot be started."""
     options.check()
     clock = system_clock()
     desk = Desk(data_dir, deploy, clock.now_us)
+    if options.login is not None:
+        desk.provider = provider_of(options.login, desk.now_s)
     reserved = Reserved.at(options.host, options.port)
     password = first_admin(desk.accounts, desk.now_s())
     app = behind_door(make_app(desk, secure=options.secure, further=PAGES), (options.host, *options.names))

@@ -11,6 +11,7 @@ from redrush.console.pages.notice import NOTICE
 from redrush.console.pages.own import OWN
 from redrush.console.pages.paying import PAYING
 from redrush.console.pages.people import PEOPLE
+from redrush.console.pages.provider_login import PROVIDER_LOGIN
 from redrush.console.pages.proving import PROVING
 from redrush.console.pages.rendering import FAULTS, STATIC_DIR
 from redrush.console.pages.steering import STEERING
@@ -19,7 +20,7 @@ from redrush.console.pages.watching import WATCHING
 PAGES: Final = (
     Router(
         "/",
-        route_handlers=[*OWN, *WATCHING, *STEERING, *NOTICE, *DRAFTING, *PAYING, *PROVING, *PEOPLE],
+        route_handlers=[*OWN, *PROVIDER_LOGIN, *WATCHING, *STEERING, *NOTICE, *DRAFTING, *PAYING, *PROVING, *PEOPLE],
         exception_handlers=FAULTS,
         include_in_schema=False,
     ),

@@ -111,6 +111,7 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
             campaign=request.query_params.get("campaign"),
             note=request.query_params.get("note", "")[:NOTE_MAX],
             version=__version__,
+            by_provider=desk.provider is not None,
             encoded=quote,
             **values,
         )
