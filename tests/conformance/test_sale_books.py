@@ -152,5 +152,5 @@ def test_a_book_of_another_version_is_told_as_such(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "sales.db"))
     connection.pragma("user_version", 9)
     connection.close()
-    with pytest.raises(ConfigError, match="version 1"):
+    with pytest.raises(ConfigError, match="reads version 2"):
         SqliteSaleBook.open_path(tmp_path / "sales.db")

@@ -81,7 +81,7 @@ async def test_a_book_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
         for path in tmp_path.glob("messages.db*"):
             path.unlink()
         with pytest.raises(
-            ConfigError, match=r"messages\.db: is gone, and people were told from here; .*delete messages\.mark"
+            ConfigError, match=r"messages\.db: is gone, and people were told from here; .*redrush book accept"
         ):
             async with world.server():
                 pass

@@ -16,6 +16,7 @@ from redrush.cli import (
     background,
     backups,
     beginning,
+    books,
     console,
     delivering,
     drills,
@@ -70,6 +71,7 @@ beginning.add_to(app)
 publishing.add_to(app)
 background.add_to(app)
 backups.add_to(app)
+books.add_to(app)
 roles.add_to(app)
 drills.add_to(app)
 proving.add_to(app)

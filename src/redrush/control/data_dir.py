@@ -10,9 +10,8 @@
 | `sales.db` | orders of flash sales: who pays for what is held (`redrush.records.sqlite.sales`) |
 | `sale-keys.json` | the secret keys of sales, each from its opening on (`redrush.control.sale_keys`) |
 | `payments.db` | bills with providers, and what was spent of balances (`redrush.records.sqlite.bills`) |
-| `payments.mark` | there once people may be paid from here: then that book must not be begun anew |
 | `messages.db` | what winners are told, and what became of it (`redrush.records.sqlite.messages`) |
-| `messages.mark` | there once somebody may be told from here: then that book must not be begun anew |
+| `….mark` beside `payments.db`, `packets.db`, `sales.db`, `messages.db` | how far that book is, in case it is lost |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -54,6 +53,8 @@ OURS: Final = (
     "payments.mark",
     "messages.db",
     "messages.mark",
+    "packets.mark",
+    "sales.mark",
     "sales.db",
     "sale-keys.json",
     "codes.jsonl",
@@ -124,11 +125,6 @@ class DataDir(msgspec.Struct, frozen=True):
         return self.root / "sale-keys.json"
 
     @property
-    def payments_mark(self) -> Path:
-        """There once people may be paid from here."""
-        return self.root / "payments.mark"
-
-    @property
     def payments(self) -> Path:
         """The bill book."""
         return self.root / "payments.db"
@@ -137,11 +133,6 @@ class DataDir(msgspec.Struct, frozen=True):
     def messages(self) -> Path:
         """The book of messages to winners."""
         return self.root / "messages.db"
-
-    @property
-    def messages_mark(self) -> Path:
-        """There once somebody may be told from here."""
-        return self.root / "messages.mark"
 
     @property
     def codes(self) -> Path:

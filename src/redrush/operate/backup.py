@@ -34,6 +34,7 @@ from redrush.errors import ConfigError, RedrushError
 from redrush.operate.mending import RESTORED, Left, Mended, Order, begin_anew, chain_at, starts_with, what_is_left
 from redrush.ports.log_rows import Row, record_of
 from redrush.ports.store import grants_of
+from redrush.records.sqlite.file import set_aside
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.salvage import salvage
 
@@ -48,9 +49,12 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
                    "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json", "campaigns.jsonl",
                    "accounts.json", "console.jsonl", "console-proposals.json", "console-checklists.json",
-                   "console-drills.json", "sale-keys.json", "payments.mark", "messages.mark",
+                   "console-drills.json", "sale-keys.json",
                    "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
+
+BOOKS: Final = ("payments.db", "messages.db", "packets.db", "sales.db")
+"""Databases that are no projection of anything: put back as they were, and compared with their marks at a start."""
 
 Progress = Callable[[str, int, int], None]
 """Hears of a file's name, how much of it is done, and how much it is."""
@@ -136,7 +140,7 @@ def _backup_one(
     campaign = load_campaign(data_dir)
     names = list(done)
     # A packet is in its book before it is paid, and paid before it is in the journal: what is copied later has it all.
-    for name in ("records.db", "journal.db", "payments.db", "messages.db", "packets.db", "sales.db"):
+    for name in ("records.db", "journal.db", *BOOKS):
         if (data_dir.root / name).exists():
             _copy_database(data_dir.root / name, to / name, tell)
             names.append(name)
@@ -216,8 +220,10 @@ def read_manifest(source: Path, only: Sequence[str] = ()) -> Manifest:
 
 
 def restore_files(source: Path, data_dir: DataDir, only: Sequence[str], tell: Progress) -> Manifest:
-    """Put single files back: those that never change, or operators' own. The journal stays as it is. ConfigError."""
-    if databases := [name for name in only if name.endswith(".db")]:
+    """Put single files back: those that never change, operators' own, and books. The journal stays. ConfigError.
+
+    A book that is an older copy is put back, and refused at the next start."""
+    if databases := [name for name in only if name.endswith(".db") and name not in BOOKS]:
         raise ConfigError(f"{', '.join(databases)}: is not restored alone; leave --only out, or rebuild it")
     manifest = read_manifest(source, only)
     data_dir.create()
@@ -284,7 +290,10 @@ class _Restoring:
 
     def put_back(self, who: str, tell: Progress) -> Restored:
         """Put it back, as a new generation."""
-        _put_back(self._source, self._data_dir, [n for n in self.manifest.files if not n.endswith(".db")], tell)
+        # A book that is there knows more than that of the backup does.
+        books = [name for name in BOOKS if not (self._data_dir.root / name).exists()]
+        files = [name for name in self.manifest.files if not name.endswith(".db") or name in books]
+        _put_back(self._source, self._data_dir, files, tell)
         base = msgspec.structs.replace(self._left, journal=salvage(self._source / "journal.db"))
         order = Order(RESTORED, f"the backup of {self.manifest.made_at}", "restored from a backup", who)
         mended = begin_anew(self._data_dir, base, self._rows, order)
@@ -328,6 +337,8 @@ def _put_back(source: Path, data_dir: DataDir, names: Iterable[str], tell: Progr
         try:
             if name in {data_dir.switches.name, data_dir.audience_additions.name}:
                 mark_of(data_dir.root / name).unlink(missing_ok=True)  # it knows of what is taken back on purpose
+            if name in BOOKS and (data_dir.root / name).exists():
+                set_aside(data_dir.root / name)
             write_durably(data_dir.root / name, (source / name).read_bytes())
         except OSError as fault:
             raise ConfigError(f"{data_dir.root / name}: cannot be put back: {fault.strerror}") from fault

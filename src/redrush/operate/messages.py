@@ -15,8 +15,9 @@ from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState
-from redrush.records.sqlite.messages import SqliteMessageBook
-from redrush.wiring.messages import check_message_book
+from redrush.records.sqlite.book_mark import begin_mark
+from redrush.records.sqlite.file import check_there
+from redrush.records.sqlite.messages import BOOK, SqliteMessageBook
 
 PAGE: Final = 1_000
 
@@ -50,14 +51,14 @@ def message_book_of(data_dir: DataDir, *, begins: bool = False) -> Iterator[Mess
     """Open the book of a directory. ConfigError if it has none, unless it `begins` with this, or if it is gone."""
     data_dir.require()
     data_dir = keeper_of_books(data_dir)
-    check_message_book(data_dir, tells=False)
+    check_there(data_dir.messages, BOOK)
     if not begins and not data_dir.messages.exists():
         raise ConfigError(
             f"{data_dir.root}: nobody was told anything yet; [[message]] of the campaign file says who is"
         )
     book = SqliteMessageBook.open_path(data_dir.messages)
     try:
-        check_message_book(data_dir, tells=True)
+        begin_mark(data_dir.messages)
         yield book
     finally:
         book.close()

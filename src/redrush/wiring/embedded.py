@@ -25,7 +25,6 @@ from redrush.http.reader import Limits
 from redrush.http.server import Server
 from redrush.http.sockets import Reserved
 from redrush.ports.store import StoreFailed
-from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.wiring.clock import system_clock
@@ -33,7 +32,7 @@ from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
 from redrush.wiring.messages import MessagesPart
-from redrush.wiring.paying import PaymentsPart, check_book
+from redrush.wiring.paying import PaymentsPart, bill_book_at
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
@@ -171,10 +170,9 @@ class Embedded:
         return ports
 
     def _open_payments(self, clock: SteadyClock) -> PaymentsPart:
-        check_book(self._data_dir, pays=self._payments_file is not None and bool(self._payments_file.providers))
         return PaymentsPart(
             self._payments_file,
-            SqliteBillBook.open_path(self._data_dir.payments),
+            bill_book_at(self._data_dir, pays=self._payments_file is not None and bool(self._payments_file.providers)),
             clock.now_us,
             self._log,
             currency=self._file.currency,

@@ -9,6 +9,7 @@ Long, because all parts of an event are put together, begun and ended here, in a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from redrush.control.audience_additions import AudienceFollower
@@ -103,7 +104,8 @@ class EmbeddedEvent:
         self._open_store = open_store or SqliteStore.open_path
         self._paying = paying
         self._messages = messages
-        self._is_open = False
+        self._opened = AsyncExitStack()
+        """How to close what a start has opened."""
         self._tasks: list[asyncio.Task[None]] = []
         self._seen: Stamp | None = None
         self._following: asyncio.Task[None] | None = None
@@ -124,9 +126,7 @@ class EmbeddedEvent:
         """Close what a start that failed has left open."""
         for task in self._tasks:
             task.cancel()
-        if self._is_open:
-            await self._store.close()
-            self._records.close()
+        await self._opened.aclose()
 
     async def _open(self, prepare: Prepare, audience: Eligible | None, limits: Limits) -> None:
         await self._open_journal(prepare, audience)
@@ -142,6 +142,7 @@ class EmbeddedEvent:
                 paused=self._settlement_paused,
                 on_fault=self._troubles.listener("packets"),
             )
+            self._opened.callback(self._group.close)
         self.gate: Gate = gate_of_event(
             self.sealed,
             self.terms,
@@ -162,6 +163,7 @@ class EmbeddedEvent:
             self._clock.now_us,
             operation_failed(self._log),
         )
+        self._opened.push_async_callback(self.steering.stop)
         self.steering.board.follow(self.gate.switches.apply)
         for rush in self.gate.rounds.values():
             await rush.warm_up()
@@ -210,6 +212,7 @@ class EmbeddedEvent:
             paused=self._settlement_paused,
             on_fault=self._troubles.listener("sales"),
         )
+        self._opened.callback(sale.close)
         sale.offer_in(self.gate)
         return sale
 
@@ -257,7 +260,8 @@ class EmbeddedEvent:
         except StoreCorrupt as fault:
             raise with_remedy(fault, self.data_dir) from fault
         self._records = keeper.records
-        self._is_open = True
+        self._opened.callback(self._records.close)
+        self._opened.push_async_callback(self._store.close)
 
     def _settle(self) -> None:
         self.recorder = Recorder(

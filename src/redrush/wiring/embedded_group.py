@@ -14,6 +14,7 @@ from redrush.gate.group.parts import Desk, GroupParts, NotedHome, ServedGroup, W
 from redrush.ports.records import Records
 from redrush.ports.store import Store
 from redrush.providers.followers import followers_at
+from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
@@ -39,6 +40,7 @@ class EmbeddedGroup:
         ConfigError for a book that is none."""
         now_s = asyncio.get_running_loop().time
         self._followers = None if followers is None else followers_at(followers, now_s)
+        check_whole(data_dir.packets)
         self._book = SqlitePacketBook.open_path(data_dir.packets)
         self._payments = payments
         store: Store = home.store

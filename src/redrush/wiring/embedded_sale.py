@@ -16,6 +16,7 @@ from redrush.ports.cashier import Cashier
 from redrush.ports.clock import Clock
 from redrush.ports.records import Records
 from redrush.ports.store import Store
+from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.resting import rest
 from redrush.settle.selling.book_writer import BookWriter
@@ -44,12 +45,14 @@ class EmbeddedSale:
         paused: Callable[[], bool],
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """ConfigError for a book that is none."""
+        """ConfigError for a book, or a file of keys, that is not what was written."""
         self._campaign = campaign
         self._clock = clock
         self._on_fault = on_fault
         self._cashier = cashier
         self._keys = SaleKeys(data_dir.sale_keys)
+        self._keys.known()
+        check_whole(data_dir.sales)
         self.book = SqliteSaleBook.open_path(data_dir.sales)
         self._writer = BookWriter(self.book)
         units = Units.of_one(store)

@@ -15,7 +15,6 @@ from redrush.control.campaigns import directory_of
 from redrush.control.code_file import Codes
 from redrush.control.data_dir import DataDir
 from redrush.control.event import OpenTerms, as_served, load_open_terms
-from redrush.control.marked_book import check_marked
 from redrush.control.sealing import SealedCampaign, load_campaign
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign
@@ -26,7 +25,10 @@ from redrush.errors import RedrushError
 from redrush.ports.message_book import KeptMessage, MessageBook
 from redrush.ports.notifier import Message
 from redrush.ports.provider import Rejected
-from redrush.records.sqlite.messages import SqliteMessageBook
+from redrush.records.sqlite.book_examining import check_whole
+from redrush.records.sqlite.book_mark import begin_mark
+from redrush.records.sqlite.file import check_there
+from redrush.records.sqlite.messages import BOOK, SqliteMessageBook
 from redrush.settle.messages.announcing import Announcer
 from redrush.settle.messages.courier import Courier
 from redrush.settle.pages import ReadLog
@@ -116,17 +118,6 @@ class WordsByCampaign:
         return self._known[campaign_id]
 
 
-def check_message_book(data_dir: DataDir, *, tells: bool) -> None:
-    """Raise ConfigError if the book is gone from a directory that has told people. `tells`: it does from now on."""
-    check_marked(
-        data_dir.messages,
-        data_dir.messages_mark,
-        begins=tells,
-        what="people were told",
-        remedy="copy it back from a backup, or accept that everybody who has won is told once more",
-    )
-
-
 class MessagesPart:
     """See the module. `serve` each campaign; `start`, then `stop`."""
 
@@ -141,7 +132,8 @@ class MessagesPart:
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
         """Connects to nothing yet. ConfigError for a secret, contacts or a book that are not there."""
-        check_message_book(data_dir, tells=False)
+        check_there(data_dir.messages, BOOK)
+        check_whole(data_dir.messages)
         self._data_dir = data_dir
         self._now_us = now_us
         self._log = log
@@ -191,7 +183,7 @@ class MessagesPart:
         """Return the book; the couriers run from now on."""
         if self._book is None:
             self._book = SqliteMessageBook.open_path(self._data_dir.messages)
-            check_message_book(self._data_dir, tells=True)
+            begin_mark(self._data_dir.messages)
             for name, one in self._reached.items():
                 compose = partial(self._compose, one)
                 courier = Courier(

@@ -12,7 +12,6 @@ import msgspec
 from redrush.config import PaymentsFile
 from redrush.control.data_dir import DataDir
 from redrush.control.event import OpenTerms
-from redrush.control.marked_book import check_marked
 from redrush.control.sealing import SealedCampaign
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign
@@ -26,6 +25,9 @@ from redrush.ports.bill_book import BillBook
 from redrush.ports.provider import Notice, Notices, Probe, Stale
 from redrush.ports.records import Balance, Records
 from redrush.ports.store import Store
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.book_examining import check_whole
+from redrush.records.sqlite.book_mark import begin_mark
 from redrush.settle.pages import ReadLog, recorded_pages
 from redrush.settle.paying.payments import Payments, Winnings
 from redrush.settle.paying.payouts import AutoPayouts
@@ -37,16 +39,14 @@ from redrush.wiring.steering import operation_failed
 NOTICES_PATH: Final = "notices"
 
 
-def check_book(data_dir: DataDir, *, pays: bool) -> None:
-    """Raise ConfigError if the bill book is gone from a directory that has paid people: one begun anew would not know
-    whom. `pays`: it may pay from now on, and that is written down."""
-    check_marked(
-        data_dir.payments,
-        data_dir.payments_mark,
-        begins=pays,
-        what="people were paid",
-        remedy="copy it back from a backup, or see in the provider's bill whom it has paid, settle that by hand",
-    )
+def bill_book_at(data_dir: DataDir, *, pays: bool) -> SqliteBillBook:
+    """Open the bill book of a directory. ConfigError if it is damaged, or gone from a directory that has paid people:
+    one begun anew would not know whom. `pays`: it may pay from now on, and that is written down."""
+    check_whole(data_dir.payments)
+    book = SqliteBillBook.open_path(data_dir.payments)
+    if pays:
+        begin_mark(data_dir.payments)
+    return book
 
 
 class PurseRoutes(msgspec.Struct, frozen=True):

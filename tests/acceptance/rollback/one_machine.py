@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
@@ -151,6 +151,20 @@ def switch(machine: Machine, share: str, monkeypatch: Any) -> None:
     assert code == 0, said
 
 
+def follow(refusal: str, words: Mapping[str, str], monkeypatch: Any) -> list[str]:
+    """Give the commands that a sentence says, with these words in the place of what it leaves open; return them. Raises
+    AssertionError if there is none, or one does not work."""
+    commands = COMMAND.findall(refusal)
+    assert commands, f"refused without a command that helps: {refusal}"
+    for command in commands:
+        arguments = [words.get(word, word) for word in shlex.split(command)]
+        code, said = run(*arguments, monkeypatch=monkeypatch)
+        if code == 2 and "--yes" in said:
+            code, said = run(*arguments, "--yes", monkeypatch=monkeypatch)
+        assert code == 0, f"{command} ended with {code}: {said}"
+    return commands
+
+
 def go_on(machine: Machine, template: Template, receipts: Path, monkeypatch: Any) -> list[str]:
     """Serve the directory, following whatever the sentences say; return the commands that were needed.
 
@@ -167,20 +181,8 @@ def go_on(machine: Machine, template: Template, receipts: Path, monkeypatch: Any
             if "delete it and start the server again" in str(refusal):
                 Path(str(refusal).partition(": ")[0]).unlink()
                 continue
-            commands = COMMAND.findall(str(refusal))
-            if not commands:
-                raise AssertionError(f"refused without a command that helps: {refusal}") from refusal
-            for command in commands:
-                arguments = [
-                    {"…": "a test", "BACKUP": str(template.backup), "FILE": str(receipts)}.get(word, word)
-                    for word in shlex.split(command)
-                ]
-                code, said = run(*arguments, monkeypatch=monkeypatch)
-                if code == 2 and "--yes" in said:
-                    code, said = run(*arguments, "--yes", monkeypatch=monkeypatch)
-                if code != 0:
-                    raise AssertionError(f"{command} ended with {code}: {said}") from refusal
-                followed.append(command)
+            words = {"…": "a test", "BACKUP": str(template.backup), "FILE": str(receipts)}
+            followed += follow(str(refusal), words, monkeypatch)
             continue
         code, said = run("reconcile", "--data", str(machine.data), monkeypatch=monkeypatch)
         assert code == 0, said

@@ -13,7 +13,9 @@ import apsw
 
 from redrush.errors import ConfigError
 from redrush.ports.records import RecordsConflict, RecordsDamaged, RecordsFailed
+from redrush.records.sqlite.book_mark import MarkedBook, mark_path, refusal
 from redrush.records.sqlite.migrations import Tell, migrate
+from redrush.records.sqlite.transactions import transaction
 from redrush.sqlfiles import load_statements
 
 APPLICATION_ID = 0x52525243
@@ -60,30 +62,49 @@ class Book(NamedTuple):
 
     name: str
     """What people are told that it is."""
+    used: str
+    """What was done with it, for who lacks it, as "people were paid"."""
     application_id: int
     """In the file's header, so that no other SQLite file is taken for one."""
     versions: Mapping[int, str]
     """The scripts that make the tables, each by the version that it leads to."""
 
 
-def open_durable(path: Path, book: Book) -> apsw.Connection:
-    """Open a book, or begin one, its owner's alone; each commit is synced (`synchronous=FULL`).
+def open_durable(path: Path, book: Book) -> MarkedBook:
+    """Open a book, or begin one, its owner's alone; each commit is synced (`synchronous=FULL`), and counted.
 
     A file of an older version is brought to the newest one, all or none. Raises ConfigError for a file of something
-    else or of a newer version, and for one that cannot be opened at all.
+    else or of a newer version, for one that lacks commits which were made, or that cannot be opened at all.
     """
     with ExitStack() as opened:
         try:
+            check_there(path, book)
             _make_private(path)
             connection = _connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
             opened.callback(connection.close, force=True)
             with transaction(connection):
                 _begin(connection, path, book)
+                marked = MarkedBook(connection, path)
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
-        except apsw.Error as error:
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise ConfigError(refusal(path, f"cannot be opened as {book.name}: {error}")) from error
+        except (apsw.Error, OSError) as error:
             raise ConfigError(f"{path}: cannot be opened as {book.name}: {error}") from error
         opened.pop_all()
+    return marked
+
+
+def check_there(path: Path, book: Book) -> None:
+    """Raise ConfigError if a book is gone that was in use: begun anew, it would do once more what it did."""
+    if not path.exists() and mark_path(path).exists():
+        raise ConfigError(refusal(path, f"is gone, and {book.used} from here"))
+
+
+def read_durable(path: Path) -> apsw.Connection:
+    """Return a connection that only reads a book, which is open."""
+    connection = _connect(path, apsw.SQLITE_OPEN_READWRITE)
+    connection.pragma("query_only", True)
     return connection
 
 
@@ -134,18 +155,6 @@ def _create_or_migrate(writer: apsw.Connection, path: Path, tables_query: str, t
             )
         writer.pragma("application_id", APPLICATION_ID)
     migrate(writer, path, tell)
-
-
-@contextmanager
-def transaction(writer: apsw.Connection) -> Iterator[None]:
-    writer.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        writer.execute("COMMIT")
-    except BaseException:
-        if writer.in_transaction:  # SQLite has already rolled back after some errors, such as a full disk
-            writer.execute("ROLLBACK")
-        raise
 
 
 @contextmanager

@@ -13,11 +13,14 @@ from typing import Any, Final, Self
 import apsw
 import msgspec
 
+from redrush.ports.journal import digest
 from redrush.ports.packets import Booked, BookFailed, Packet, Stage
-from redrush.records.sqlite.file import PACKAGE, Book, open_durable, transaction
+from redrush.records.sqlite.book_mark import MarkedBook
+from redrush.records.sqlite.file import PACKAGE, Book, open_durable, read_durable
 from redrush.sqlfiles import load_statements
 
-BOOK: Final = Book("a book of packets", 0x5252504B, {1: load_statements(PACKAGE, "packets.sql")["create"]})
+_SQL: Final = load_statements(PACKAGE, "packets.sql")
+BOOK: Final = Book("a book of packets", "packets were sent", 0x5252504B, {1: _SQL["create"], 2: _SQL["with_digest"]})
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Packet).decode
@@ -26,11 +29,11 @@ _decode = msgspec.json.Decoder(Packet).decode
 class SqlitePacketBook:
     """Fulfils `redrush.ports.packets.PacketBook`. Calls may come from any thread; reads wait for no write."""
 
-    def __init__(self, path: Path, writer: apsw.Connection, reader: apsw.Connection) -> None:
+    def __init__(self, path: Path, writer: MarkedBook, reader: apsw.Connection) -> None:
         self._path = path
         self._writer = writer
         self._reader = reader
-        self._sql = load_statements(PACKAGE, "packets.sql")
+        self._sql = _SQL
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
 
@@ -38,9 +41,7 @@ class SqlitePacketBook:
     def open_path(cls, path: Path) -> Self:
         """Open the book at `path`, an empty one where there is none. ConfigError as of `open_durable`."""
         writer = open_durable(path, BOOK)
-        reader = open_durable(path, BOOK)
-        reader.pragma("query_only", True)
-        return cls(path, writer, reader)
+        return cls(path, writer, read_durable(path))
 
     def add(self, packets: Sequence[Booked]) -> list[Booked]:
         """See the port."""
@@ -96,9 +97,9 @@ class SqlitePacketBook:
 
     def _write(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
         try:
-            with self._write_lock, transaction(self._writer):
-                self._writer.executemany(self._sql[name], rows)
-        except apsw.Error as error:
+            with self._write_lock, self._writer.committing():
+                self._writer.connection.executemany(self._sql[name], rows)
+        except (apsw.Error, OSError) as error:
             raise BookFailed(f"{self._path}: {error}") from error
 
     def _rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -115,6 +116,7 @@ class SqlitePacketBook:
 
 def _row(booked: Booked) -> tuple[Any, ...]:
     packet = booked.packet
+    content = _encode(packet)
     return (
         packet.id,
         packet.sender,
@@ -124,5 +126,6 @@ def _row(booked: Booked) -> tuple[Any, ...]:
         packet.closes_us,
         packet.total_minor,
         packet.request or None,
-        _encode(packet),
+        content,
+        digest(content),
     )

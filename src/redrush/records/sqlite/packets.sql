@@ -15,12 +15,17 @@ CREATE UNIQUE INDEX by_request ON packets (sender, request) WHERE request IS NOT
 CREATE INDEX by_sender ON packets (sender, created_us);
 CREATE INDEX under_way ON packets (stage, closes_us) WHERE stage IN (1, 2);
 
+-- name: with_digest
+-- Of the content: that a bit of it was changed is noticed. Empty in rows of before.
+ALTER TABLE packets ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+
 -- name: add
-INSERT INTO packets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+INSERT INTO packets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: keep
 UPDATE packets
-   SET sender = ?2, stage = ?3, created_us = ?4, paid_us = ?5, closes_us = ?6, total_minor = ?7, request = ?8, content = ?9
+   SET sender = ?2, stage = ?3, created_us = ?4, paid_us = ?5, closes_us = ?6, total_minor = ?7, request = ?8, content = ?9,
+       digest = ?10
  WHERE id = ?1;
 
 -- name: turn

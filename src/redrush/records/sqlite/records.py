@@ -42,8 +42,9 @@ from redrush.ports.records import (
 )
 from redrush.ports.store import Confirmed, Grant, Granted, Released
 from redrush.records.sqlite.examining import ExaminedFile
-from redrush.records.sqlite.file import BUSY_WAIT_MS, PACKAGE, failures, open_file, set_aside, transaction
+from redrush.records.sqlite.file import BUSY_WAIT_MS, PACKAGE, failures, open_file, set_aside
 from redrush.records.sqlite.migrations import Tell
+from redrush.records.sqlite.transactions import transaction
 from redrush.sqlfiles import load_statements
 
 POTS_MAX = 100_000

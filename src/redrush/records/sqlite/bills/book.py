@@ -32,18 +32,25 @@ from redrush.ports.bill_book import (
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
+from redrush.records.sqlite.book_examining import digest_of_row
+from redrush.records.sqlite.book_mark import MarkedBook
 from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
-BOOK: Final = Book("a bill book", 0x52525042, load_numbered(__package__))
+BOOK: Final = Book("a bill book", "people were paid", 0x52525042, load_numbered(__package__))
+
+SEALED: Final = ("kind", "source", "campaign", "user", "provider", "currency", "amount_minor", "subject", "to", "of",
+                 "account", "how")  # fmt: skip
+"""What never changes of a bill, in the order of `redrush/records/sqlite/book_examining.sql`."""
 
 
 class SqliteBillBook:
     """Fulfils `redrush.ports.bill_book.BillBook`. Calls may come from any thread and take turns."""
 
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+    def __init__(self, path: Path, marked: MarkedBook) -> None:
         self._path = path
-        self._connection = connection
+        self._marked = marked
+        self._connection = marked.connection
         self._sql = load_statements(__package__, "queries.sql")
         self._lock = threading.Lock()
 
@@ -88,6 +95,7 @@ class SqliteBillBook:
             "next_us": None if bill.held else now_us,
             "now_us": now_us,
         }
+        values["digest"] = digest_of_row([values[key] for key in SEALED])
         for unstored in ("covered_minor", "held"):
             del values[unstored]
         self._run("make", **values)
@@ -270,21 +278,14 @@ class SqliteBillBook:
     def close(self) -> None:
         """See the port."""
         with self._lock:
-            self._connection.close(True)
+            self._marked.close()
 
     # -- rows
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock, _failures(self._path):
-            self._run("begin")
-            try:
-                yield
-                self._run("commit")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._run("rollback")
-                raise
+        with self._lock, _failures(self._path), self._marked.committing():
+            yield
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -1,18 +1,10 @@
--- name: begin
-BEGIN IMMEDIATE;
-
--- name: commit
-COMMIT;
-
--- name: rollback
-ROLLBACK;
-
 -- name: make
 INSERT INTO bills (kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account,
                    how, attempt, number, state, made_us, changed_us, next_us, looks, expires_us, detail, reference, fee_minor,
-                   version)
+                   version, digest)
 VALUES (:kind, :source, :campaign, :user, :provider, :currency, :amount_minor, :subject, :to, :of, :account,
-        :how, 1, :number, :state, :now_us, :now_us, :next_us, 0, :expires_us, '', '', 0, 0);
+        :how, 1, :number, :state, :now_us, :now_us, :next_us, 0, :expires_us, '', '', 0, 0,
+        :digest);
 
 -- name: found
 SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account, how,

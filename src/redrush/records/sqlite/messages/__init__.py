@@ -1,5 +1,5 @@
-"""The book of messages to winners, in SQLite."""
+"""The book of messages in `messages.db`: `SqliteMessageBook`."""
 
-from redrush.records.sqlite.messages.book import SqliteMessageBook
+from redrush.records.sqlite.messages.book import BOOK, SqliteMessageBook
 
-__all__ = ["SqliteMessageBook"]
+__all__ = ["BOOK", "SqliteMessageBook"]

@@ -12,18 +12,20 @@ import msgspec
 from redrush.core.money.numbers import bill_number
 from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
 from redrush.ports.records import RecordsFailed
-from redrush.records.sqlite.file import Book, open_durable, transaction
+from redrush.records.sqlite.book_mark import MarkedBook
+from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
-BOOK: Final = Book("a book of messages", 0x5252504D, load_numbered(__package__))
+BOOK: Final = Book("a book of messages", "people were told", 0x5252504D, load_numbered(__package__))
 
 
 class SqliteMessageBook:
     """Fulfils `redrush.ports.message_book.MessageBook`. Calls may come from any thread and take turns."""
 
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+    def __init__(self, path: Path, marked: MarkedBook) -> None:
         self._path = path
-        self._connection = connection
+        self._marked = marked
+        self._connection = marked.connection
         self._sql = load_statements(__package__, "queries.sql")
         self._lock = threading.Lock()
 
@@ -106,11 +108,11 @@ class SqliteMessageBook:
     def close(self) -> None:
         """See the port."""
         with self._lock:
-            self._connection.close(True)
+            self._marked.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._reading(), transaction(self._connection):
+        with self._reading(), self._marked.committing():
             yield
 
     @contextmanager
@@ -118,7 +120,7 @@ class SqliteMessageBook:
         with self._lock:
             try:
                 yield
-            except apsw.Error as error:
+            except (apsw.Error, OSError) as error:
                 raise RecordsFailed(f"{self._path}: {error}") from error
 
     def _messages(self, query: str, /, **values: Any) -> list[KeptMessage]:

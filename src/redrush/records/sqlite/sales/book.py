@@ -13,11 +13,14 @@ from typing import Any, Final, Self
 import apsw
 import msgspec
 
+from redrush.ports.journal import digest
 from redrush.ports.sale_book import BookFailed, HoldKey, SaleOrder, State
+from redrush.records.sqlite.book_mark import MarkedBook
 from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_statements
 
-BOOK: Final = Book("a book of sales", 0x52525353, {1: load_statements(__package__, "queries.sql")["create"]})
+_SQL: Final = load_statements(__package__, "queries.sql")
+BOOK: Final = Book("a book of sales", "units were sold", 0x52525353, {1: _SQL["create"], 2: _SQL["with_digest"]})
 
 _decode = msgspec.json.Decoder(SaleOrder).decode
 
@@ -25,10 +28,11 @@ _decode = msgspec.json.Decoder(SaleOrder).decode
 class SqliteSaleBook:
     """Fulfils `redrush.ports.sale_book.SaleBook`. Calls may come from any thread."""
 
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+    def __init__(self, path: Path, marked: MarkedBook) -> None:
         self._path = path
-        self._connection = connection
-        self._sql = load_statements(__package__, "queries.sql")
+        self._marked = marked
+        self._connection = marked.connection
+        self._sql = _SQL
         self._lock = threading.Lock()
 
     @classmethod
@@ -39,7 +43,7 @@ class SqliteSaleBook:
     def keep(self, orders: Sequence[SaleOrder]) -> list[SaleOrder | None]:
         """See the port."""
         kept: list[SaleOrder | None] = []
-        with self._using() as connection, connection:
+        with self._using() as connection, self._marked.committing():
             for order in orders:
                 fresh = msgspec.structs.replace(order, version=order.version + 1)
                 name = "update" if order.version else "insert"
@@ -84,7 +88,7 @@ class SqliteSaleBook:
     def close(self) -> None:
         """See the port."""
         with self._lock:
-            self._connection.close()
+            self._marked.close()
 
     def _one(self, name: str, **asked: Any) -> SaleOrder | None:
         found = self._several(name, **asked)
@@ -107,6 +111,7 @@ def _pot(set_: str, pot: str) -> str:
 
 
 def _columns(order: SaleOrder, fresh: SaleOrder) -> dict[str, Any]:
+    body = msgspec.json.encode(fresh)
     return {
         "id": order.id,
         "version": order.version,
@@ -116,7 +121,8 @@ def _columns(order: SaleOrder, fresh: SaleOrder) -> dict[str, Any]:
         "user": order.user,
         "state": order.state.value,
         "due_us": order.due_us,
-        "body": msgspec.json.encode(fresh).decode(),
+        "body": body.decode(),
+        "digest": digest(body),
     }
 
 
@@ -124,5 +130,5 @@ def _columns(order: SaleOrder, fresh: SaleOrder) -> dict[str, Any]:
 def _failures(path: Path) -> Iterator[None]:
     try:
         yield
-    except apsw.Error as fault:
+    except (apsw.Error, OSError) as fault:
         raise BookFailed(f"{path}: {fault}") from fault

@@ -15,15 +15,19 @@ CREATE TABLE orders (
 CREATE INDEX orders_of_user ON orders ("user");
 CREATE INDEX orders_due ON orders (due_us);
 
+-- name: with_digest
+-- Of the body: that a bit of it was changed is noticed. Empty in rows of before.
+ALTER TABLE orders ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+
 -- name: insert
-INSERT INTO orders (id, version, pot, slot, number, "user", state, due_us, body)
-VALUES (:id, 1, :pot, :slot, :number, :user, :state, :due_us, :body)
+INSERT INTO orders (id, version, pot, slot, number, "user", state, due_us, body, digest)
+VALUES (:id, 1, :pot, :slot, :number, :user, :state, :due_us, :body, :digest)
     ON CONFLICT DO NOTHING;
 
 -- name: update
 UPDATE orders
    SET version = version + 1, pot = :pot, slot = :slot, number = :number, state = :state,
-       due_us = :due_us, body = :body
+       due_us = :due_us, body = :body, digest = :digest
  WHERE id = :id AND version = :version;
 
 -- name: get
