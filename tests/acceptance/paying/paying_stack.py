@@ -5,7 +5,7 @@ import json
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -93,8 +93,9 @@ def until(holds: Callable[[], object], why: Callable[[], object] = lambda: "") -
 def paying_stack(
     root: Path, *, packets: int, total: str, payout: str = 'policy = "auto"', calls_per_s: int = 500,
     sandbox: Sequence[str] = (), options: Sequence[object] = ("--sets", 2, "--gates", 1),
+    runner: asyncio.Runner | None = None,
 ) -> Iterator[tuple[PayingStack, Process]]:  # fmt: skip
-    """Bring up a sandbox and a stack that is paid by it."""
+    """Bring up a sandbox and a stack that is paid by it. `runner`: whose loop the sandbox is watched from."""
     taken: set[int] = set()
     bank_port, notices = free_port(taken), free_port(taken)
     file, payments = root / "gala.toml", root / "payments.toml"
@@ -107,10 +108,9 @@ def paying_stack(
         "sandbox", "--port", str(bank_port), "--book", str(root / "bank.db"), "--hour", "1",
         "--notify", f"http://127.0.0.1:{notices}/notices/bank", *sandbox,
     )  # fmt: skip
-    with asyncio.Runner() as runner:
-        runner.run(bank.start())
-        try:
-            with stack_up(file, root / "d", *options, "--payments", payments) as running:
-                yield PayingStack(running, bank_port, payments), bank
-        finally:
-            runner.run(bank.kill())
+    with ExitStack() as ends:
+        loop = runner or ends.enter_context(asyncio.Runner())
+        loop.run(bank.start())
+        ends.callback(lambda: loop.run(bank.kill()))
+        running = ends.enter_context(stack_up(file, root / "d", *options, "--payments", payments))
+        yield PayingStack(running, bank_port, payments), bank
