@@ -124,14 +124,20 @@ def check(
 ) -> None:
     """Validate a campaign file and say what it would hand out; or a deployment file, and say who would run where."""
     from redrush.config import is_deployment
-    from redrush.operate.checking import check_campaign, check_deployment, check_payments
+    from redrush.operate.checking import check_campaign, check_deployment
+    from redrush.operate.checking_payments import check_deployed_payments, check_payments
     from redrush.wiring.clock import system_clock
 
     now_us = system_clock().now_us
-    fields, lines = check_deployment(file) if is_deployment(file) else check_campaign(file, now_us())
-    if payments is not None:
-        fields["payments"], more = check_payments(file, payments, now_us)
-        lines += more
+    more: list[str] = []
+    if is_deployment(file):
+        fields, lines = check_deployment(file)
+        fields["payments"], more = check_deployed_payments(file, payments, now_us)
+    else:
+        fields, lines = check_campaign(file, now_us())
+        if payments is not None:
+            fields["payments"], more = check_payments(file, payments, now_us)
+    lines += more
     show(fields, lines, as_json=as_json)
 
 

@@ -1,6 +1,5 @@
 """What `redrush check` says of a file: as fields for programs, and as lines for people."""
 
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from redrush.config import (
     RoundSpec,
     load_campaign_file,
     load_deployment_file,
-    load_payments_file,
 )
 from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening, people
 from redrush.control.user_list import as_json, read_users
@@ -24,33 +22,7 @@ from redrush.core.rush.group import GroupTerms
 from redrush.core.rush.instants import how_far, rfc3339
 from redrush.core.rush.line import Order
 from redrush.core.rush.sale import SaleTerms
-from redrush.errors import ConfigError, RedrushError
-from redrush.operate.paying import payouts_last_s, prove
 from redrush.wiring.control_tls import ANY_HOST
-
-
-def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tuple[dict[str, Any], list[str]]:
-    """Return whether the providers of a payments file know who asks, and how long the campaign's payouts take.
-
-    ConfigError for the first mistake, RedrushError for a provider that does not answer as it should.
-    """
-    campaign, named = load_campaign_file(file), load_payments_file(payments)
-    proven = prove(named, campaign.currency, now_us)
-    lines = [
-        f"  provider {one.provider} ({one.kind}): {'answers' if one.why_not is None else one.why_not}" for one in proven
-    ]
-    lasts_s = None
-    if (terms := campaign.payout) is not None:
-        winners = sum(round_.packets for round_ in campaign.rounds)
-        lasts_s = payouts_last_s(named, terms.provider, winners)
-        if lasts_s is None:
-            raise ConfigError(f"{payments}: has no provider {terms.provider!r}, which [payout] of {file} names")
-        lasts = f"{winners:,} wins take {lasts_s / 60:,.1f} minutes at least"
-        lines.append(f"  payouts: {terms.policy}, by {terms.provider}; {lasts}")
-    fields = {"providers": msgspec.to_builtins(proven), "payouts_last_s": lasts_s}
-    if all(one.why_not is None for one in proven):
-        return fields, lines
-    raise RedrushError("; ".join(line.strip() for line in lines if "answers" not in line))
 
 
 def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:

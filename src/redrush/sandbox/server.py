@@ -5,7 +5,7 @@
     POST /v1/transfers         GET /v1/transfers/N    POST /v1/transfers/N/cancel
     POST /wallet/pay/N         POST /wallet/confirm/N
     POST /shop/orders          GET /shop/orders       (see `redrush.sandbox.shop`)
-    GET /faults, PUT /faults {"answer_lost": 0.1}     GET /book     GET /bill?day=2027-02-06     GET /livez
+    GET /faults, PUT /faults {"answer_lost": 0.1}     GET /book, GET /pace     GET /bill?day=2027-02-06     GET /livez
 
 Faults are in the way between the bank and whoever asks. The bank itself is never wrong: its book would prove nothing.
 """
@@ -44,6 +44,27 @@ SLOW_US: Final = 2 * SECOND_US
 _JSON_HEADERS: Final = {"Content-Type": "application/json"}
 
 
+class Busiest:
+    """How many calls came, and how many at most within any second."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.most = 0
+        self._lately: deque[float] = deque()
+
+    def lately(self, now_s: float) -> int:
+        """Return how many came within the last second."""
+        while self._lately and self._lately[0] <= now_s - 1.0:
+            self._lately.popleft()
+        return len(self._lately)
+
+    def add(self, now_s: float) -> None:
+        """One more came."""
+        self._lately.append(now_s)
+        self.count += 1
+        self.most = max(self.most, self.lately(now_s))
+
+
 class Sandbox:
     """See the module. `serve`, then `stop`."""
 
@@ -66,14 +87,14 @@ class Sandbox:
         self.bank = bank
         self.faults = Faults(seed)
         self.notify = notify
-        self.calls_per_s_most = 0
-        """The most calls that came within a second."""
+        self.calls = Busiest()
+        self.starts = Busiest()
+        """Of all calls, and of those that ask it to do something: providers limit them apart."""
         self._now_us = now_us
         self._key = signing.key_of(secret)
         self.shop = Shop(shop_book, shop_keys or secret, self.faults, now_us)
         self._scale = hour_s / 3_600.0
         self._calls_per_s_max = calls_per_s_max
-        self._calls: deque[float] = deque()
         self._fetcher = Fetcher()
         self._server = SmallServer(self._handle)
         self._sent = 0
@@ -107,7 +128,7 @@ class Sandbox:
             return _json({"detail": str(fault)}, 400)
 
     async def _call(self, asked: Asked, parts: list[str]) -> Reply:
-        if self._too_many():
+        if self._too_many(asked.method):
             return Reply(429, headers=(("Retry-After", "1"),))
         fault = self.faults.one_of(CALLS)
         match fault:
@@ -165,14 +186,13 @@ class Sandbox:
             body += b" "
         return Reply(200, body, headers=tuple(headers.items()), drips=fault == "drips")
 
-    def _too_many(self) -> bool:
+    def _too_many(self, method: str) -> bool:
         now_s = asyncio.get_running_loop().time()
-        while self._calls and self._calls[0] <= now_s - 1.0:
-            self._calls.popleft()
-        if self._calls_per_s_max is not None and len(self._calls) >= self._calls_per_s_max:
+        if self._calls_per_s_max is not None and self.calls.lately(now_s) >= self._calls_per_s_max:
             return True
-        self._calls.append(now_s)
-        self.calls_per_s_most = max(self.calls_per_s_most, len(self._calls))
+        self.calls.add(now_s)
+        if method == "POST":
+            self.starts.add(now_s)
         return False
 
     def _other(self, asked: Asked, parts: list[str]) -> Reply:
@@ -195,7 +215,10 @@ class Sandbox:
                 return _json({name: share for name, share in self.faults.shares.items() if share})
             case "GET", ["book"]:
                 self.bank.advance(now_us)
-                return _json({"bills": self.bank.sums(), "calls_per_s_most": self.calls_per_s_most})
+                told = {"calls_per_s_most": self.calls.most, "starts_per_s_most": self.starts.most}
+                return _json({"bills": self.bank.sums(), **told})
+            case "GET", ["pace"]:
+                return _json({"calls": self.calls.count, "starts": self.starts.count})
             case "GET", ["bill"]:
                 return _json(self._bill(asked.query.get("day", _day_of(now_us))))
             case "GET", ["livez"]:

@@ -121,6 +121,13 @@ def test_commands_look_into_the_book_of_a_deployment(stack: PayingStack) -> None
     assert (compared["differences"], compared["ours"], compared["theirs"]) == ([], len(listed), len(listed))
 
 
+def test_check_says_of_a_deployment_who_answers_and_how_long_its_winners_take(stack: PayingStack) -> None:
+    checked = _ran("check", stack.deployment)["payments"]
+    assert [(one["provider"], one["why_not"]) for one in checked["providers"]] == [("bank", None)]
+    assert checked["payouts_last_s"]["gala"] == pytest.approx(PACKETS / 450)
+    assert set(checked["payouts_last_s"]) <= {"gala", "encore"}
+
+
 def test_it_exports_its_figures_and_no_others(stack: PayingStack) -> None:
     stack.running.get(stack.control_port, "/metrics")
     text = stack.running.get(stack.control_port, "/metrics").body.decode()
