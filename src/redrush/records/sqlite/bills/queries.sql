@@ -110,7 +110,19 @@ INSERT INTO cursors VALUES (:name, :seq) ON CONFLICT DO UPDATE SET seq = exclude
 -- name: listed
 SELECT id FROM bills
  WHERE id > :after AND (:kind IS NULL OR kind = :kind) AND (:provider IS NULL OR provider = :provider)
-   AND (:user IS NULL OR "user" = :user) AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+ ORDER BY id LIMIT :limit;
+
+-- name: listed_of_user
+SELECT id FROM bills
+ WHERE "user" = :user AND id > :after AND (:kind IS NULL OR kind = :kind)
+   AND (:provider IS NULL OR provider = :provider)
+   AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
+ ORDER BY id LIMIT :limit;
+
+-- name: listed_in_state
+SELECT id FROM bills
+ WHERE state = :state AND id > :after AND (:kind IS NULL OR kind = :kind)
+   AND (:provider IS NULL OR provider = :provider)
  ORDER BY id LIMIT :limit;
 
 -- name: moved

@@ -1,0 +1,114 @@
+"""Pages of grants cost what they show: every query that a person's list makes is answered from an index, and counts
+nothing, in both databases."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import psycopg
+import pytest
+
+from redrush.records.postgres import PostgresRecords
+from redrush.records.sqlite import SqliteRecords
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.sqlfiles import load_statements
+from tests.conftest import Databases
+
+MANY: Final = 50_000
+HOW: Final = {
+    "page": {"campaign": "c", "pot": "r1", "after": MANY // 2, "limit": 200},
+    "of_user": {"campaign": "c", "user": "user00000007", "limit": 200},
+    "granted": {"campaign": "c", "user": "user00000007", "limit": 200},
+}
+FILL: Final = """
+INSERT INTO campaigns (id) VALUES ('c');
+INSERT INTO pots (campaign, name, id_prefix, debit_account, credit_prefix)
+SELECT campaign, 'r1', 'grant:c-r1-', 'round:r1', 'user:' FROM campaigns WHERE id = 'c';
+INSERT INTO grants (pot, slot, "user", amount_minor, at_us)
+SELECT pot, slot, 'user' || lpad(slot::text, 8, '0'), 10, 1000000 + slot FROM pots, generate_series(0, {last}) AS slot;
+ANALYZE
+"""
+
+
+def fill_postgres(dsn: str, grants: int) -> None:
+    """Fill a new database with so many grants of one pot."""
+    records = PostgresRecords(dsn, "s1")
+    records.cursor()  # which makes the tables
+    records.close()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in FILL.format(last=grants - 1).split(";"):
+            connection.execute(statement.encode())
+
+
+def nodes_of(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return every step of a plan."""
+    return [plan, *(found for below in plan.get("Plans", ()) for found in nodes_of(below))]
+
+
+@pytest.fixture(scope="module")
+def filled(databases: Databases) -> str:
+    dsn = databases.fresh()
+    fill_postgres(dsn, MANY)
+    return dsn
+
+
+@pytest.mark.parametrize("name", HOW)
+def test_postgresql_finds_a_page_by_an_index_and_reads_no_more_than_it_shows(filled: str, name: str) -> None:
+    sql = load_statements("redrush.records.postgres", "looking.sql")[name]
+    with psycopg.connect(filled) as connection:
+        explained = connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + sql.encode(), HOW[name]).fetchone()
+    assert explained is not None
+    nodes = nodes_of(explained[0][0]["Plan"])
+    of_grants = [one for one in nodes if one.get("Relation Name") == "grants"]
+    assert of_grants, json.dumps(nodes)
+    for one in of_grants:
+        assert "Index Scan" in one["Node Type"], json.dumps(one)
+        assert one["Actual Rows"] <= HOW[name]["limit"], "it reads what it shows"
+        assert not one.get("Rows Removed by Filter"), json.dumps(one)
+    if name == "page":
+        assert not [one for one in nodes if one["Node Type"] == "Sort"], "the index has the order of the page"
+
+
+@pytest.mark.parametrize("name", ["page", "of_user"])
+def test_sqlite_finds_a_page_by_an_index(tmp_path: Path, name: str) -> None:
+    SqliteRecords.open_path(tmp_path / "records.db").close()
+    file = apsw.Connection(str(tmp_path / "records.db"))
+    sql = load_statements("redrush.records.sqlite", "looking.sql")[name]
+    steps = [str(row[3]) for row in file.execute(f"EXPLAIN QUERY PLAN {sql}", HOW[name])]
+    file.close()
+    (of_grants,) = [step for step in steps if " grants " in f"{step} "]
+    assert of_grants.startswith("SEARCH grants USING "), steps
+    assert "INDEX" in of_grants or "PRIMARY KEY" in of_grants, steps
+    if name == "page":
+        assert not [step for step in steps if "TEMP B-TREE" in step], "the index has the order of the page"
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [("listed", "INTEGER PRIMARY KEY"), ("listed_of_user", "bills_of_user"), ("listed_in_state", "bills_of_state")],
+)
+def test_sqlite_finds_a_page_of_payouts_by_an_index_in_its_order(tmp_path: Path, name: str, index: str) -> None:
+    SqliteBillBook.open_path(tmp_path / "payments.db").close()
+    file = apsw.Connection(str(tmp_path / "payments.db"))
+    sql = load_statements("redrush.records.sqlite.bills", "queries.sql")[name]
+    wanted = {
+        "kind": "payout",
+        "provider": None,
+        "after": 0,
+        "limit": 50,
+        "user": "u",
+        "state": "failed",
+        "states": "[]",
+    }
+    steps = [str(row[3]) for row in file.execute(f"EXPLAIN QUERY PLAN {sql}", wanted)]
+    file.close()
+    assert index in steps[0], steps
+    assert not [step for step in steps if "TEMP B-TREE" in step or step == "SCAN bills"], steps
+
+
+@pytest.mark.parametrize("package", ["redrush.records.postgres", "redrush.records.sqlite"])
+def test_what_people_look_through_counts_and_skips_nothing(package: str) -> None:
+    for name, text in load_statements(package, "looking.sql").items():
+        assert "count(" not in text.lower(), name
+        assert "offset" not in text.lower(), name
