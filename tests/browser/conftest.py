@@ -18,6 +18,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium(),
+            ignore_default_args=["--disable-back-forward-cache"],
             args=[
                 "--no-sandbox",
                 "--disable-gpu",

@@ -1,9 +1,11 @@
 """Clocks that are wrong, pages that slept, openings that are moved: the page goes by the server, and is never early."""
 
+import contextlib
 import datetime
 import time
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.conftest import Visit
 from tests.browser.event import OPENS_S, QUICK, Event, rush, wait_until
@@ -76,6 +78,24 @@ def test_back_from_the_page_cache_the_time_is_asked_before_anything_opens(event:
     ann.sees("sealed")
     assert len(ann.states) > looks
     assert outcomes(ann) == ["granted"]
+
+
+def test_who_comes_back_to_a_page_that_the_browser_has_kept_takes_part(event: Event, visit: Visit) -> None:
+    event.start(tables=f'{QUICK}[limits]\nuser_per_second = "off"\n', opens_in_s=600)
+    ann = visit("ann")
+    ann.sees("before")
+    browser = ann.context.new_cdp_session(ann.page)
+    browser.send("Page.enable")
+    came: list[str] = []
+    browser.on("Page.frameNavigated", lambda told: came.append(told["type"]))
+    ann.page.goto(f"{event.url}/state/c.json")
+    event.opens_in(-2)
+    with contextlib.suppress(PlaywrightError):  # which waits for a page to be loaded, and none is
+        ann.page.go_back(wait_until="commit", timeout=2_000)
+    ticket = event.ticket("ann")
+    wait_until(lambda: event.ask("/v1/grants", ticket)["grants"] != [], "the page has claimed")
+    ann.page.evaluate("0")
+    assert came[-1] == "BackForwardCacheRestore", "it is the same page, not one that was fetched anew"
 
 
 def test_nothing_keeps_the_page_out_of_the_page_cache(event: Event, visit: Visit) -> None:
