@@ -143,6 +143,30 @@ def test_no_look_falls_on_the_opening_and_nobody_looks_too_often(blank: Page) ->
             assert 15_000 <= pause <= 60_000 if opens_in > 60_000 else 4_000 <= pause <= 6_000
 
 
+KOLMOGOROV_SMIRNOV_AT_1_PERCENT = 1.63
+"""Over the root of how many there are: by chance it is further away in one of a hundred runs."""
+
+
+def test_the_first_requests_of_two_thousand_pages_are_spread_evenly_over_the_start_window(blank: Page) -> None:
+    load(blank, "policy", "Asking")
+    people, opens_in_s, window_s = 2_000, 90.0, 8.0
+    # Seeded, so that the same page passes every time: a congruential generator with the factor of Numerical Recipes.
+    pauses: list[float] = blank.evaluate(
+        """([people, opensIn, window]) => {
+          let state = 20270206;
+          const draw = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+          const policy = { start_window_ms: window * 1000, interval_ms: 1000 };
+          return Array.from({ length: people }, () => new Asking(policy, draw).begin(opensIn).pause);
+        }""",
+        [people, opens_in_s, window_s],
+    )
+    after = sorted((pause - opens_in_s) / window_s for pause in pauses)
+    assert after[0] >= 0, "nobody is early"
+    assert after[-1] <= 1
+    furthest = max(abs(at - (rank + part) / people) for rank, at in enumerate(after) for part in (0, 1))
+    assert furthest <= KOLMOGOROV_SMIRNOV_AT_1_PERCENT / people**0.5
+
+
 def test_no_timer_runs_longer_than_an_hour_though_an_opening_is_thirty_days_ahead(blank: Page) -> None:
     load(blank, "alarms", "Alarms", "HOP_MS")
     assert blank.evaluate("""() => {

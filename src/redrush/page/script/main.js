@@ -56,19 +56,21 @@ class Page {
         this.render();
       },
     });
-    this.speak(this.memory.get("language") || config.page.language || languageOf(view.navigator));
   }
 
   start() {
-    const { view, hours } = this;
+    const { view, hours, config } = this;
     const { document } = view;
-    const { language, go, main } = this.screen.element;
+    this.speak(this.memory.get("language") || config.page.language || languageOf(view.navigator));
+    const { language, go, main, rules } = this.screen.element;
     language.addEventListener("click", () => {
       this.memory.set("language", this.speech.language === "zh" ? "en" : "zh");
       this.speak(this.memory.get("language"));
       this.render();
     });
     go.addEventListener("click", () => this.press());
+    rules.addEventListener("click", () => this.showRules());
+    rules.addEventListener("toggle", () => this.showRules());
     document.addEventListener("keydown", (event) => {
       const idle = event.target === document.body || event.target === main;
       if (event.key === " " && idle && !event.repeat) {
@@ -85,8 +87,8 @@ class Page {
     view.addEventListener("storage", (event) => this.memory.concerns(event) && this.winnings.recall());
     this.tabs.lead(document.visibilityState === "visible");
     this.winnings.recall();
-    this.render();
     hours.tick();
+    this.warm(this.speech.warm());
     afterPaint(view, () => this.follower.settle().then(() => hours.lookLater()));
   }
 
@@ -101,8 +103,22 @@ class Page {
     screen.text("language", this.speech.say("language"));
     screen.element.language.lang = language === "zh" ? "en" : "zh";
     screen.text("skip", this.speech.say("skip"));
-    screen.rules(this.speech.say("rules"), rulesOf(config, this.speech));
+    screen.text("rules_title", this.speech.say("rules"));
+    this.ruled = null;
+    if (screen.element.rules.open) this.showRules();
     this.packets.offer();
+  }
+
+  // Made when somebody opens them: numbers and dates of them all would keep a slow telephone from what it is opened for.
+  showRules() {
+    if (this.ruled === this.speech) return;
+    this.ruled = this.speech;
+    this.screen.rules(rulesOf(this.config, this.speech));
+  }
+
+  // A piece at a time, while the first answer is under way.
+  warm(pieces) {
+    if (!pieces.next().done) this.view.setTimeout(() => this.warm(pieces), 0);
   }
 
   // The server's time in ms; the clock has to be known.
@@ -226,7 +242,8 @@ class Page {
     this.hours.show(rush);
     this.showNotice();
     screen.text("offline", this.view.navigator.onLine === false ? speech.say("offline") : "");
-    const entries = rounds.all.map((round) => [round.id, round.name || speech.when(round.opens, undefined, false)]);
+    const several = rounds.all.length > 1 ? rounds.all : [];
+    const entries = several.map((round) => [round.id, round.name || speech.when(round.opens, undefined, false)]);
     screen.rounds(speech.say("rounds"), entries, rounds.chosen, (id) => rounds.choose(id));
     this.winnings.show();
     return model;
@@ -260,4 +277,6 @@ function safeStorage(view) {
   }
 }
 
-new Page(window, JSON.parse(document.getElementById("redrush").textContent)).start();
+// In two steps, so that a slow telephone is never kept busy for long.
+const page = new Page(window, JSON.parse(document.getElementById("redrush").textContent));
+setTimeout(() => page.start(), 0);

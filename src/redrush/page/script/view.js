@@ -141,8 +141,7 @@ export class View {
     };
   }
 
-  rules(title, paragraphs) {
-    this.text("rules_title", title);
+  rules(paragraphs) {
     this.element.rules_text.replaceChildren(...paragraphs.map((text) => this.make("p", {}, text)));
   }
 

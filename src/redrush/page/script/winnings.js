@@ -64,7 +64,7 @@ export class Winnings {
     const { grant } = rush;
     const told = grant.amount ? page.speech.money(grant.amount, grant.currency) : grant.prize_name || "";
     page.screen.announce(`${page.speech.say("won")} ${told}`);
-    page.screen.element.main.focus({ preventScroll: true });
+    page.view.requestAnimationFrame(() => page.screen.element.main.focus({ preventScroll: true }));
   }
 
   show() {

@@ -343,6 +343,16 @@ export const WORDS = {
 
 export const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
+// Formats of dates and numbers, each made once: making one costs a slow telephone milliseconds.
+const FORMATS = new Map();
+const WHEN = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+
+function format(kind, locale, options) {
+  const key = JSON.stringify([kind, locale, options]);
+  if (!FORMATS.has(key)) FORMATS.set(key, new Intl[kind](locale, options));
+  return FORMATS.get(key);
+}
+
 export class Speech {
   constructor(language, own, zone, currency) {
     this.language = language;
@@ -356,19 +366,31 @@ export class Speech {
     return fill(this.words[key] ?? key, values);
   }
 
+  // Make the formats that the countdown needs, one at a time, before it does.
+  *warm() {
+    for (const zone of [{ timeZone: this.zone }, {}]) {
+      try {
+        yield format("DateTimeFormat", this.locale, { ...WHEN, ...zone });
+      } catch {
+        // the browser does not know the zone
+      }
+    }
+  }
+
   // An instant (ms since the epoch) in the event's zone, which is named where the device has another one.
-  when(ms, options = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" }, zoned = true) {
-    const form = (more) => new Intl.DateTimeFormat(this.locale, { ...options, ...more });
+  when(ms, options = WHEN, zoned = true) {
+    const form = (more) => format("DateTimeFormat", this.locale, { ...options, ...more });
     let [zone, told] = [{ timeZone: this.zone }, ""];
     try {
       told = form(zone).format(ms);
     } catch {
       [zone, told] = [{}, form({}).format(ms)]; // the browser does not know the zone
     }
+    if (!zoned || told === form({}).format(ms)) return told;
     const parts = form({ ...zone, timeZoneName: "short" }).formatToParts(ms);
     const here = form({ timeZoneName: "short" }).formatToParts(ms);
     const name = (from) => from.find((part) => part.type === "timeZoneName")?.value || "";
-    return !zoned || name(parts) === name(here) ? told : `${told} (${name(parts)})`;
+    return name(parts) === name(here) ? told : `${told} (${name(parts)})`;
   }
 
   money(amount, currency = this.currency) {
@@ -379,7 +401,7 @@ export class Speech {
   parts(amount, currency = this.currency) {
     let sign = `${currency} `;
     try {
-      const made = new Intl.NumberFormat(this.locale, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
+      const made = format("NumberFormat", this.locale, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
       sign = made.formatToParts(0).find((part) => part.type === "currency").value;
     } catch {
       // an old browser: the code will do
@@ -389,7 +411,7 @@ export class Speech {
   }
 
   number(count) {
-    return new Intl.NumberFormat(this.locale).format(count);
+    return format("NumberFormat", this.locale).format(count);
   }
 
   // A span in the two largest units, for whoever listens.
