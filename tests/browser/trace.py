@@ -67,14 +67,8 @@ def read(events: list[dict[str, Any]], url: str) -> Noted:
     process, began = start["pid"], start["ts"]
 
     def after(name: str) -> float:
-        return (
-            min(
-                one["ts"] - began
-                for one in events
-                if one["name"] == name and one["pid"] == process and one["ts"] > began
-            )
-            / 1_000
-        )
+        of_it = [one["ts"] - began for one in events if one["name"] == name and one["pid"] == process]
+        return float(min(us for us in of_it if us > 0)) / 1_000
 
     [main] = {
         one["tid"]
