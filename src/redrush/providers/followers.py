@@ -3,20 +3,24 @@
 | `followers =` | what is asked |
 |---|---|
 | a file | `user,follower` a line, UTF-8; read again when it was replaced |
+| a SQLite file | a table or view `followers` with the columns `"user"` and `follower` |
 | `https://…` or `http://…` | `GET …?user=SENDER&follower=USER`, answered with `{"follows": true}` |
-| `postgresql://…` | a table or view `followers` with the columns `"user"` and `follower` |
+| `postgresql://…` | the same in a PostgreSQL database |
 
 A service is a dependency like any other: a bounded number of questions at once, a deadline, and a breaker. Its answers
 are remembered, a yes for longer than a no, for who has just begun to follow wants to grab now.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
+
+import apsw
 
 from redrush.dependency import USUAL_RULE, Dependency, Share, Unanswered
 from redrush.errors import ConfigError
@@ -36,7 +40,12 @@ LOOK_S: Final = 1.0
 """How often it is looked whether the file was replaced."""
 
 CONNECTIONS: Final = 2
-QUERY: Final = 'SELECT EXISTS (SELECT 1 FROM followers WHERE "user" = %s AND follower = %s)'
+QUERY: Final = 'SELECT EXISTS (SELECT 1 FROM followers WHERE "user" = {0} AND follower = {0})'
+
+SQLITE: Final = b"SQLite format 3\0"
+"""How such a file begins."""
+BUSY_MS: Final = 1_000
+"""How long it is waited for whoever writes to it."""
 
 
 class FileFollowers:
@@ -163,19 +172,26 @@ def asked_of_database(dsn: str, now_s: Callable[[], float]) -> AskedFollowers:
     threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="redrush-followers")
     idle: list[psycopg.Connection[tuple[bool]]] = []
 
-    def look(sender: str, user: str) -> bool:
-        connection = idle.pop() if idle else psycopg.connect(dsn, autocommit=True, connect_timeout=int(DEADLINE_S))
+    query = QUERY.format("%s").encode()
+
+    def look(connection: psycopg.Connection[tuple[bool]], sender: str, user: str) -> bool:
         try:
-            found = connection.execute(QUERY, (sender, user)).fetchone()
+            found = connection.execute(query, (sender, user)).fetchone()
         except BaseException:
             connection.close()
             raise
         idle.append(connection)
         return found is not None and bool(found[0])
 
+    def look_anyhow(sender: str, user: str) -> bool:
+        with contextlib.suppress(IndexError, psycopg.OperationalError):
+            return look(idle.pop(), sender, user)
+        # There was none, or its server was restarted since.
+        return look(psycopg.connect(dsn, autocommit=True, connect_timeout=int(DEADLINE_S)), sender, user)
+
     async def ask(sender: str, user: str) -> bool:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, look, sender, user)
+            return await asyncio.get_running_loop().run_in_executor(threads, look_anyhow, sender, user)
         except psycopg.Error as fault:
             raise FollowersAway(f"who follows whom: the database says {fault}") from fault
 
@@ -187,10 +203,46 @@ def asked_of_database(dsn: str, now_s: Callable[[], float]) -> AskedFollowers:
     return AskedFollowers("the database of followers", ask, now_s, close)
 
 
+def asked_of_file(path: Path, now_s: Callable[[], float]) -> AskedFollowers:
+    """Return the followers that a SQLite file has, which others may write. ConfigError if it has no such table."""
+    query = QUERY.format("?")
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(BUSY_MS)
+        connection.execute(query, ("", "")).fetchall()
+    except apsw.Error as fault:
+        raise ConfigError(f"{path}: who follows whom cannot be read: {fault}") from fault
+    thread = ThreadPoolExecutor(1, thread_name_prefix="redrush-followers")
+
+    def look(sender: str, user: str) -> bool:
+        return bool(connection.execute(query, (sender, user)).get)
+
+    async def ask(sender: str, user: str) -> bool:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, look, sender, user)
+        except apsw.Error as fault:
+            raise FollowersAway(f"{path}: {fault}") from fault
+
+    def close() -> None:
+        thread.shutdown(wait=True, cancel_futures=True)
+        connection.close()
+
+    return AskedFollowers(str(path), ask, now_s, close)
+
+
 def followers_at(written: str, now_s: Callable[[], float]) -> Followers:
     """Return who knows it, as a campaign file names them. ConfigError if that cannot be."""
     if written.startswith(("http://", "https://")):
         return asked_over_http(written, now_s)
     if written.startswith(("postgresql://", "postgres://")):
         return asked_of_database(written, now_s)
-    return FileFollowers(Path(written), now_s)
+    path = Path(written)
+    return asked_of_file(path, now_s) if _is_sqlite(path) else FileFollowers(path, now_s)
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError:
+        return False  # whoever reads it says so
