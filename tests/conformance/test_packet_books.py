@@ -107,6 +107,7 @@ def test_what_was_given_counts_since_an_instant_what_was_split_to_be_paid(book: 
             booked("early", Stage.OPEN, paid_us=9),
             booked("unpaid", Stage.UNPAID, paid_us=12),
             booked("cancelled", Stage.OVER),
+            booked("shared", Stage.OPEN, paid_us=12, sponsored=True, request="share:c-r1-1"),
             booked("another's", Stage.OPEN, paid_us=12, sender="bob"),
         ]
     )

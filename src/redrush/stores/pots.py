@@ -134,6 +134,8 @@ class Pots:
         for terms in pots:
             check_terms(terms, INTEGER_MAX)
             known = self._pots.get(terms.pot) or wanted.setdefault(terms.pot, terms)
+            if known is terms:
+                continue
             opened_with = known.terms if isinstance(known, Pot) else known
             if not are_alike(opened_with, terms):
                 raise StoreConflict(f"pot {terms.pot!r} was opened with {said_of(opened_with)}, not {said_of(terms)}")

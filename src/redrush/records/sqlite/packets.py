@@ -20,7 +20,12 @@ from redrush.records.sqlite.file import PACKAGE, Book, open_durable, read_durabl
 from redrush.sqlfiles import load_statements
 
 _SQL: Final = load_statements(PACKAGE, "packets.sql")
-BOOK: Final = Book("a book of packets", "packets were sent", 0x5252504B, {1: _SQL["create"], 2: _SQL["with_digest"]})
+BOOK: Final = Book(
+    "a book of packets",
+    "packets were sent",
+    0x5252504B,
+    {1: _SQL["create"], 2: _SQL["with_digest"], 3: _SQL["index_given"]},
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Packet).decode

@@ -19,6 +19,10 @@ CREATE INDEX under_way ON packets (stage, closes_us) WHERE stage IN (1, 2);
 -- Of the content: that a bit of it was changed is noticed. Empty in rows of before.
 ALTER TABLE packets ADD COLUMN digest TEXT NOT NULL DEFAULT '';
 
+-- name: index_given
+-- What a sender gave today is added up from this alone, however many packets that were.
+CREATE INDEX given ON packets (sender, paid_us, total_minor, request) WHERE stage > 0;
+
 -- name: add
 INSERT INTO packets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
@@ -41,7 +45,10 @@ SELECT content, stage FROM packets WHERE sender = :sender AND request = :request
 SELECT content, stage FROM packets WHERE sender = :sender ORDER BY created_us DESC LIMIT :limit;
 
 -- name: given
-SELECT coalesce(sum(total_minor), 0) FROM packets WHERE sender = :sender AND stage > 0 AND paid_us >= :since_us;
+-- What winners share is the sponsor's money.
+SELECT coalesce(sum(total_minor), 0)
+  FROM packets INDEXED BY given
+ WHERE sender = :sender AND stage > 0 AND paid_us >= :since_us AND (request IS NULL OR request NOT GLOB 'share:*');
 
 -- name: paying
 SELECT content, stage FROM packets WHERE stage = 1 AND id > :after ORDER BY id LIMIT :limit;

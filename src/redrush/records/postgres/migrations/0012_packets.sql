@@ -14,6 +14,7 @@ CREATE TABLE packets (
 );
 CREATE UNIQUE INDEX packets_by_request ON packets (campaign, sender, request) WHERE request IS NOT NULL;
 CREATE INDEX packets_by_sender ON packets (campaign, sender, created_us);
+CREATE INDEX packets_given ON packets (campaign, sender, paid_us) INCLUDE (total_minor, request) WHERE stage > 0;
 CREATE INDEX packets_due ON packets (campaign, closes_us) WHERE stage = 2;
 CREATE INDEX packets_paying ON packets (campaign, id) WHERE stage = 1;
 CREATE INDEX packets_open ON packets (campaign, id) WHERE stage = 2;

@@ -40,9 +40,11 @@ SELECT content, stage FROM packets
  ORDER BY created_us DESC LIMIT %(limit)s;
 
 -- name: given
+-- What winners share is the sponsor's money.
 SELECT sender, sum(total_minor)::bigint
   FROM unnest(%(senders)s::text[]) AS asked (sender) JOIN packets USING (sender)
  WHERE campaign = %(campaign)s AND stage > 0 AND paid_us >= %(since_us)s
+   AND (request IS NULL OR NOT starts_with(request, 'share:'))
  GROUP BY sender;
 
 -- name: paying

@@ -4,7 +4,8 @@ One connection, under a lock: the payments part writes in batches, people wait f
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -106,19 +107,26 @@ class SqliteBillBook:
 
     def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
         """See the port."""
+        fresh: dict[str, Posting] = {}
+        moved: defaultdict[str, int] = defaultdict(int)  # by account, what these come to
         with self._transaction():
-            return [self._enter(campaign, entry) for entry in entries]
+            became = [self._enter(campaign, entry, fresh, moved) for entry in entries]
+            self._post(campaign, fresh.values())
+        return became
 
-    def _enter(self, campaign: str, entry: Entry) -> Entered:
+    def _enter(self, campaign: str, entry: Entry, fresh: dict[str, Posting], moved: defaultdict[str, int]) -> Entered:
         posting = entry.posting
-        if self._run("posted", campaign=campaign, id=posting.id).fetchone() is not None:
+        if posting.id in fresh or self._run("posted", campaign=campaign, id=posting.id).fetchone() is not None:
             return Entered.BEFORE
+        account, amount_minor = posting.debit_account, posting.amount_minor
         if entry.covered_minor is not None:
             try:
-                self._check_covered(campaign, posting.debit_account, posting.amount_minor, entry.covered_minor)
+                self._check_covered(campaign, account, amount_minor, entry.covered_minor + moved[account])
             except NotCovered:
                 return Entered.NOT_COVERED
-        self._post(campaign, (posting,))
+        moved[account] -= amount_minor
+        moved[posting.credit_account] += amount_minor
+        fresh[posting.id] = posting
         return Entered.NOW
 
     def is_posted(self, campaign: str, posting: str) -> bool:
@@ -131,11 +139,14 @@ class SqliteBillBook:
         if amount_minor > available:
             raise NotCovered(available)
 
-    def _post(self, campaign: str, postings: Sequence[Posting]) -> None:
+    def _post(self, campaign: str, postings: Iterable[Posting]) -> None:
+        moved: defaultdict[tuple[str, str], int] = defaultdict(int)
         for posting in postings:
             self._run("post", campaign=campaign, **msgspec.structs.asdict(posting))
-            for side, account in (("debit", posting.debit_account), ("credit", posting.credit_account)):
-                self._run(side, campaign=campaign, account=account, amount_minor=posting.amount_minor)
+            moved["debit", posting.debit_account] += posting.amount_minor
+            moved["credit", posting.credit_account] += posting.amount_minor
+        for (side, account), amount_minor in moved.items():
+            self._run(side, campaign=campaign, account=account, amount_minor=amount_minor)
 
     # -- doing
 
