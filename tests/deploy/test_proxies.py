@@ -24,6 +24,8 @@ from tests.deploy.servers import Gate, Witness, serving, start, tickets
 
 pytestmark = [pytest.mark.peers, pytest.mark.parametrize("proxy", list(Proxy))]
 
+PACKET = "0123456789abcdef" * 2
+
 PROBLEM = "application/problem+json"
 
 
@@ -182,6 +184,9 @@ def test_money_is_asked_of_who_has_the_books_and_notices_come_as_they_were_sent(
         asked = (
             ("GET", "/v1/balance"), ("POST", "/v1/payouts"), ("GET", "/v1/campaigns/c1/payouts"), ("GET", "/v1/orders"),
             ("POST", "/v1/holds/c-sale-7-1/pay"), ("DELETE", "/v1/holds/c-sale-7-1"),
+            ("POST", "/v1/packets"), ("GET", "/v1/packets"), ("GET", "/v1/packets/terms"),
+            ("GET", f"/v1/packets/{PACKET}"), ("POST", f"/v1/packets/{PACKET}/pay"),
+            ("DELETE", f"/v1/packets/{PACKET}"),
         )  # fmt: skip
         for number, (method, path) in enumerate(asked):
             told = {"Authorization": f"Bearer t{number}"}
@@ -193,7 +198,22 @@ def test_money_is_asked_of_who_has_the_books_and_notices_come_as_they_were_sent(
         assert b"wechatpay-signature: abc=" in head.lower()
         assert front.call("POST", "/notices/bank", signed, b"x" * 70_000).status == 413
         assert front.call("GET", "/notices/bank/x", mine).status == 404
-        assert not [head for witness in pair for head in witness.heads if b"/v1/balance" in head]
+        assert not [head for witness in pair for head in witness.heads if b"/v1/balance" in head or b"/packets" in head]
+
+
+def test_shares_of_packets_and_what_winners_open_and_share_are_asked_of_gates(proxy: Proxy, tmp_path: Path) -> None:
+    with _witnesses() as pair, fronting(proxy, tmp_path / "proxy", _behind_witnesses(pair)) as front:
+        asked = [
+            f"/v1/packets/{PACKET}/grab",
+            f"/v1/campaigns/c1/packets/{PACKET}/grab",
+            "/v1/grants/c-r1-7/open",
+            "/v1/grants/c-r1-7/share",
+        ]
+        for number, path in enumerate(asked):
+            assert front.call("POST", path, {"Authorization": f"Bearer t{number}"}).status == 200, path
+        assert sorted(line.split()[1].decode() for witness in pair for line in _lines(witness)) == sorted(asked)
+        for path in (f"/v1/packets/{PACKET[:-1]}/grab", "/v1/grants/c-r1-7/take"):
+            assert front.call("POST", path, {"Authorization": "Bearer t9"}).status == 404, path
 
 
 def _lines(witness: Witness) -> list[bytes]:
