@@ -1,6 +1,7 @@
 """What only the PostgreSQL adapter has: a server that comes and goes, many recorders, a schema that grows."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -78,6 +79,25 @@ def test_the_journal_holds_every_record_as_the_store_wrote_it(
     assert list(records.journal()) == [opened, granted, taken, given]
     assert list(records.journal(after=2)) == [taken, given]
     assert list(connect(dsn, "s2").journal()) == []
+
+
+def test_whoever_stops_reading_the_journal_midway_keeps_nobody_waiting(records: PostgresRecords) -> None:
+    """A command that fails while it reads several logs has all others half read when it closes them."""
+    records.apply([Posted(record=Opened(seq, f"r{seq}", Slots(0, 5)), campaign="c", postings=()) for seq in (1, 2)])
+    rows = records.journal()
+    assert next(rows).seq == 1
+
+    def go_on() -> None:
+        assert records.totals().grants == 0
+        records.close()
+        ended.append(True)
+
+    ended: list[bool] = []
+    other = threading.Thread(target=go_on, daemon=True)
+    other.start()
+    other.join(20)
+    assert ended == [True]
+    assert [row.seq for row in rows] == [2]
 
 
 def test_totals_by_round_are_those_of_all_logs(dsn: str, records: PostgresRecords, connect: Connect) -> None:

@@ -104,6 +104,10 @@ class Link:
         """Which database it is, for people; no secret in it."""
         return self._name
 
+    def another(self) -> "Link":
+        """Return a link to the same database, with a connection of its own."""
+        return Link(self._dsn, self._greet, self._answer_max_s)
+
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
         """Run the block in one transaction, committed at its end; anything raised in it rolls everything back.

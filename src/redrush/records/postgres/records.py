@@ -21,6 +21,7 @@ Long, because every read and write of the records is a few lines over one statem
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import groupby, pairwise
 from typing import Any, Final
 
@@ -228,9 +229,13 @@ class PostgresRecords:
     def journal(self, after: int = 0) -> Iterator[LogRecord]:
         """Yield the records of the log with seq > `after`, in order, all of one state of the database.
 
-        Raises StoreCorrupt for a row that no store wrote. Holds the reading connection until it is exhausted or closed.
+        Raises StoreCorrupt for a row that no store wrote. Has a connection of its own until it is exhausted or closed:
+        whoever stops in the middle, and keeps the rest, keeps nobody waiting who reads or closes these records.
         """
-        with self._reader.reading("journal", FETCHED_ROWS) as cursor:
+        with (
+            closing(self._reader.another()) as link,
+            link.reading("journal", FETCHED_ROWS) as cursor,
+        ):
             for row in cursor.execute(self._statement("journal"), {"log": self._log, "after": after}):
                 yield record_of(row)
 
