@@ -9,7 +9,6 @@ from redrush.control.draw_doubts import draw_doubts
 from redrush.control.user_list import Survey, read_users
 from redrush.core.rush.instants import how_far, rfc3339_s
 from redrush.core.steering.switches import OFF
-from redrush.errors import ConfigError
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -101,11 +100,3 @@ def limit_doubts(limits: LimitsSpec) -> list[str]:
         "from its address, and is counted as one"
         for key in set_keys
     ]
-
-
-def refuse_sales(has_sales: bool) -> None:
-    """Raise ConfigError for a campaign with sales, where no process settles them: units would be held for ever."""
-    if has_sales:
-        raise ConfigError(
-            "a sale is settled by one server, with its book beside its journal: run the campaign with `redrush serve`"
-        )

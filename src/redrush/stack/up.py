@@ -15,7 +15,7 @@ from typing import Any, Final
 from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
 from redrush.control.campaigns import directory_of, load_listings
 from redrush.control.data_dir import DataDir
-from redrush.control.doubts import Listed, refuse_sales
+from redrush.control.doubts import Listed
 from redrush.control.durable_file import write_durably
 from redrush.control.event import doubts_before, is_current, load_event, prepare_event
 from redrush.control.private import make_private
@@ -79,7 +79,6 @@ def _try_all(file: CampaignFile, stack: StackDir, keys_from: DataDir | None) -> 
 
     What is doubtful is told.
     """
-    refuse_sales(any(round_.sale is not None for round_ in file.rounds))
     listed = None if file.audience is None else Listed(file.audience, read_users(file.audience).survey)
     now_us = system_clock().now_us()
     for doubt in doubts_before(file, stack.event, listed, now_us, keys_from):

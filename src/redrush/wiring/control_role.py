@@ -8,7 +8,9 @@ from redrush.config.deployment_file import Duty
 from redrush.control.data_dir import DataDir
 from redrush.control.overview import Lack, Overview
 from redrush.control.release_api import ReleaseApi
+from redrush.control.sale_keys import SaleKeys
 from redrush.control.stock_api import StockApi
+from redrush.core.nobody import ignore
 from redrush.core.sets.address import Address
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value, readings_of
@@ -23,6 +25,7 @@ from redrush.watch.clocks import ClockWatch
 from redrush.wiring.control_tls import shown_by
 from redrush.wiring.lines import LinesOfAll
 from redrush.wiring.role import Offstage, Parts, Surroundings, ready_unless
+from redrush.wiring.sale_keys import DrawnKeys, locked_rounds
 from redrush.wiring.set_stores import close_all, open_stores, times_of
 from redrush.wiring.steering import Steering, operation_failed
 from redrush.wiring.troubles import Troubles
@@ -54,7 +57,13 @@ class ControlRole(Offstage):
         stock = StockApi(lambda: campaign, lambda: self._stores, around.sets_of)
         of_sets = self._wardens.operations(self._operating.board, self._lack).operations()
         lines = LinesOfAll(around, self._operating, board_dir, self._troubles.listener("the lines"))
-        others = (stock, lines, ReleaseApi(self._snapshot, around.clock.now_us))
+        keys = DrawnKeys(
+            SaleKeys(board_dir.sale_keys),
+            lambda: campaign,
+            around.clock.now_us,
+            self._troubles.listener("keys of sales"),
+        )
+        others = (stock, lines, keys, ReleaseApi(self._snapshot, around.clock.now_us))
         self._operating.serve_on(control, [*of_sets, *(it for one in others for it in one.operations())])
         self._operating.announce(
             around.control.host,
@@ -86,6 +95,8 @@ class ControlRole(Offstage):
         self._operating.board.follow(self._clocks.apply)
         self._parts.add("clock watch", self._clocks.run())
         await lines.start(self._parts)
+        if locked_rounds(campaign):
+            self._parts.add("keys of sales", keys.run(ignore))
         self._wardens.run(self._parts)
         self._parts.add("rebalancer", self._rebalancer.run())
         self._parts.add("overview", self._overview.run())

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from redrush.control.data_dir import DataDir
 from redrush.control.sale_keys import SaleKeys
@@ -18,15 +18,12 @@ from redrush.ports.records import Records
 from redrush.ports.store import Store
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.sales import SqliteSaleBook
-from redrush.resting import rest
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.desk import Desk
 from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.settle.selling.units import ONLY_SET, Units
-
-LOOK_AGAIN_S: Final = 0.5
-"""Longest sleep before the clock is asked again."""
+from redrush.wiring.sale_keys import DrawnKeys
 
 
 class EmbeddedSale:
@@ -50,9 +47,10 @@ class EmbeddedSale:
         self._clock = clock
         self._on_fault = on_fault
         self._cashier = cashier
-        self._keys = SaleKeys(data_dir.sale_keys)
-        self._keys.known()
+        keys = SaleKeys(data_dir.sale_keys)
+        keys.known()
         check_whole(data_dir.sales)
+        self._keys = DrawnKeys(keys, lambda: self._campaign, clock.now_us, on_fault)
         self.book = SqliteSaleBook.open_path(data_dir.sales)
         self._writer = BookWriter(self.book)
         units = Units.of_one(store)
@@ -71,8 +69,8 @@ class EmbeddedSale:
         )
         self._desk = Desk(campaign, units, self.book, self._writer, steps, clock.now_us, self.selling.nudge)
         self._gate: Gate | None = None
-        self._stopping = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._selling: asyncio.Task[None] | None = None
+        self._drawing: asyncio.Task[None] | None = None
 
     def offer_in(self, gate: Gate) -> None:
         """Let buyers ask at this gate."""
@@ -82,7 +80,8 @@ class EmbeddedSale:
     def start(self, run: Callable[[str, Any], asyncio.Task[None]]) -> None:
         """Take up what was under way; `run` has it done beside everything else."""
         self._cashier.on_ended(sources_of(self._campaign.id), self.selling.heard)
-        self._tasks = [run("sales", self.selling.run()), run("keys of sales", self._draw_keys())]
+        self._selling = run("sales", self.selling.run())
+        self._drawing = run("keys of sales", self._keys.run(self._unlock))
 
     def amend(self, campaign: Campaign) -> None:
         """Know the rounds of this campaign from now on."""
@@ -95,37 +94,18 @@ class EmbeddedSale:
         if isinstance(rush, Sale):
             rush.offered()
 
-    async def _draw_keys(self) -> None:
-        """Draw the key of each sale at its opening, and let people in below it."""
-        told: set[str] = set()
-        while not self._stopping.is_set():
-            now_us = self._clock.now_us()
-            locked = [
-                one
-                for one in self._campaign.rounds
-                if one.sale is not None and one.sale.secret_url and one.id not in told
-            ]
-            wait_s = LOOK_AGAIN_S
-            for round_ in locked:
-                if round_.opens_us > now_us:
-                    wait_s = min(wait_s, (round_.opens_us - now_us) / 1e6)
-                    continue
-                try:
-                    key = await asyncio.to_thread(self._keys.drawn, round_.id)
-                except RedrushError as fault:
-                    self._on_fault(fault)
-                    continue
-                if self._gate is not None:
-                    self._gate.unlock(self._campaign.id, {round_.id: key})
-                told.add(round_.id)
-            await rest(wait_s, self._stopping)
+    def _unlock(self, round_id: str, key: str) -> None:
+        """Let people in below the key of a sale that has opened."""
+        if self._gate is not None:
+            self._gate.unlock(self._campaign.id, {round_id: key})
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way."""
-        self._stopping.set()
+        if self._drawing is not None:
+            self._drawing.cancel()
         await self.selling.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._selling is not None:
+            await asyncio.wait([self._selling])
         await self._writer.close()
 
     def close(self) -> None:

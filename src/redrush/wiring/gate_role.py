@@ -12,7 +12,6 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.code_file import codes_of
 from redrush.control.control_access import load_token_if_any
 from redrush.control.data_dir import DataDir
-from redrush.control.doubts import refuse_sales
 from redrush.control.keys import load_keys
 from redrush.control.user_list import eligible_of
 from redrush.core.identity.audience import Eligible
@@ -44,6 +43,7 @@ from redrush.wiring.readings import gate_figures
 from redrush.wiring.releases import SharedPaces
 from redrush.wiring.role import Announce, Parts, Role, Surroundings, ready_unless, surroundings
 from redrush.wiring.role_process import run_role
+from redrush.wiring.sale_keys import KeysElsewhere, locked_rounds
 from redrush.wiring.set_stores import close_all, open_stores, times_of
 from redrush.wiring.troubles import Troubles
 
@@ -69,12 +69,12 @@ class GateRole:
         self._knowing: Knowing | None = None
         self._additions: AudienceFollower | None = None
         self._tells_lines = False
+        self._asks_keys = False
         self._followers: Followers | None = None
 
     async def start(self, control: Site) -> dict[str, Address]:
         deployment, sealed, now_us = self._around.deployment, self._around.sealed, self._around.clock.now_us
         data_dir = DataDir(deployment.data)
-        refuse_sales(any(round_.sale is not None for round_ in sealed.campaign.rounds))
         keys = load_keys(data_dir)
         if self._address is None:
             self._audience = await asyncio.to_thread(_audience_of, self._around)
@@ -124,6 +124,7 @@ class GateRole:
             told = self._troubles.listener("the release paces")
             self._parts.add("paces", SharedPaces(gate.switches, control_of(self._around), token, told).run())
         self._tell_lines()
+        self._ask_keys()
         self._knowing = Knowing(self._around, self._stores)
         self._parts.add("knowing", self._knowing.run())
         if self._audience is not None:
@@ -153,6 +154,7 @@ class GateRole:
         asking = asking_rules(terms.limits, terms.client, self._gate.site.limits.connections_max)
         self._gate.retune(campaign.id, terms.admission, terms.client, terms.page, asking)
         self._tell_lines()
+        self._ask_keys()
         return True
 
     def _hold_to_times(self) -> None:
@@ -174,6 +176,22 @@ class GateRole:
             self._troubles.listener("the lines"),
         )
         self._parts.add("lines", lines.run())
+
+    def _ask_keys(self) -> None:
+        """Ask the control role for the keys of sales, from the first that is locked."""
+        token = load_token_if_any(self._around.data_dir)
+        if self._asks_keys or token is None or not locked_rounds(self._around.sealed.campaign):
+            return
+        self._asks_keys = True
+        keys = KeysElsewhere(
+            lambda: self._around.sealed.campaign,
+            self._around.clock.now_us,
+            control_of(self._around),
+            token,
+            self._troubles.listener("keys of sales"),
+        )
+        campaign = self._around.sealed.campaign.id
+        self._parts.add("keys of sales", keys.run(lambda one, key: self._gate.unlock(campaign, {one: key})))
 
     def _group(self) -> GroupParts | None:
         """Return what packets between people stand on at a gate: their sets, and who knows who follows whom."""

@@ -25,6 +25,7 @@ from redrush.core.steering.quantiles import LatelyTook
 from redrush.gate.open_files import limits_of
 from redrush.http.server import Server
 from redrush.http.site import Site
+from redrush.http.ticket_check import TicketCheck
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.settle.paying.payouts import AutoPayouts
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
@@ -33,6 +34,7 @@ from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.recorded_wins import RecordedWins
 from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
 from redrush.wiring.stack_group import StackGroup
+from redrush.wiring.stack_sale import StackSale, sells
 from redrush.wiring.troubles import Troubles
 
 
@@ -79,6 +81,7 @@ class PaymentsRole(Offstage):
         self._till: Till | None = None
         self._server = Server([])
         self._group: StackGroup | None = None
+        self._sale: StackSale | None = None
 
     def for_campaign(self, around: Surroundings) -> Role:
         """Return the role of another campaign, over the same till."""
@@ -101,11 +104,16 @@ class PaymentsRole(Offstage):
         if around.terms.group is not None:
             self._group = await self._open_group(around.terms.group, self._wins, keys)
             self._group.serve_on(self.site, keys)
+        if sells(around.sealed.campaign):
+            self._sale = await self._open_sale(self._wins)
+            self._sale.serve_on(self.site, TicketCheck(verifier))
         self._reporting = Reporting(around, "payments")
         await listen_to_switches(around, self._parts, self._troubles, self._pause.apply, self._reporting.apply)
         self._pay_winners(self._wins)
         if self._group is not None:
             self._group.start(self._parts)
+        if self._sale is not None:
+            self._sale.start(self._parts)
         times = self.site.times
         took = LatelyTook(lambda: {Interface.PAYMENTS: times}, asyncio.get_running_loop().time)
         self._parts.add(
@@ -137,6 +145,20 @@ class PaymentsRole(Offstage):
         )
         await group.open(keys)
         return group
+
+    async def _open_sale(self, wins: RecordedWins) -> StackSale:
+        """Have flash sales; another process of the role leads their orders on while that one pays."""
+        till = self.till
+        sale = StackSale(
+            self._around,
+            till.part.payments,
+            till.part.partners,
+            wins.records(),
+            paused=lambda: self._pause() or till.book.is_standby,
+            on_fault=self._troubles.listener("sales"),
+        )
+        await sale.open()
+        return sale
 
     def _serve_purse(self, site: Site, wins: RecordedWins) -> None:
         campaign = self._around.sealed.campaign
@@ -180,6 +202,8 @@ class PaymentsRole(Offstage):
         self._pay_winners(self._wins)
         if self._group is not None and around.terms.group is not None:
             self._group.amend(around.terms.group)
+        if self._sale is not None:
+            self._sale.amend(around.sealed.campaign)
         return True
 
     def readiness(self) -> bytes:
@@ -206,6 +230,8 @@ class PaymentsRole(Offstage):
         await self._parts.cancel()
         if self._group is not None:
             await self._group.stop()
+        if self._sale is not None:
+            await self._sale.stop()
         if self._till is not None and self._first is None:
             await self._till.part.stop()
         if self._wins is not None:

@@ -7,6 +7,7 @@ from redrush.config.deployment_file import SetSpec
 from redrush.core.rush.holding import PotTables
 from redrush.ports.records import Balance
 from redrush.ports.store import LogRecord
+from redrush.records.postgres import PostgresRecords
 from redrush.settle.noted_tables import NotedTables
 from redrush.settle.pages import ReadLog
 from redrush.wiring.set_stores import open_records
@@ -39,6 +40,10 @@ class RecordedWins:
     def tables(self, set_id: str, others: PotTables) -> PotTables:
         """Return what finds the tables of pots whose notes are in the set's log, and of others where `others` does."""
         return NotedTables(self._of_sets[set_id].note_of, others).table
+
+    def records(self) -> dict[str, PostgresRecords]:
+        """Return the records of each set."""
+        return dict(self._of_sets)
 
     def logs(self) -> dict[str, ReadLog]:
         """Return what reads the log of each set, as it is recorded."""

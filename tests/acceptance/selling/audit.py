@@ -7,6 +7,7 @@ what it has. Each of the three was written by somebody else.
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,13 @@ def units_in(journal: Path) -> Left:
 def audit(root: Path, units: int, price_minor: int) -> dict[str, int]:
     """Return the counts of the sale. Raises unless every cent that came has a unit or went back."""
     sold, held = units_in(root / "data" / "journal.db")
+    assert not held, "a hold was not resolved"
+    assert len(sold) <= units
+    return audit_money(root, sold, price_minor)
+
+
+def audit_money(root: Path, sold: Mapping[int, str], price_minor: int) -> dict[str, int]:
+    """Return the counts, by the books of bank and shop beside whose each sold unit is. Raises as `audit` does."""
     bills = _rows(root / "bank.db", "SELECT kind, state, number, amount_minor, party FROM bills")
     paid = {str(number): amount for kind, state, number, amount, _ in bills if (kind, state) == ("payin", "paid")}
     back = {str(of): amount for kind, state, _, amount, of in bills if (kind, state) == ("refund", "done")}
@@ -59,11 +67,9 @@ def audit(root: Path, units: int, price_minor: int) -> dict[str, int]:
     shop = _rows(root / "bank.db.shop", "SELECT id, taken, body FROM orders")
     taken = Counter(json.loads(str(body))["user"] for _, is_taken, body in shop if is_taken)
     assert not pending, "money is on its way still"
-    assert not held, "a hold was not resolved"
     assert set(paid.values()) <= {price_minor}
     assert back.keys() <= paid.keys()
     assert all(amount == price_minor for amount in back.values())
     assert len(paid) - len(back) == len(sold), "a payment without a unit, or a unit without a payment"
     assert taken == Counter(sold.values()), "the shop has other orders than were sold"
-    assert len(sold) <= units
     return {"sold": len(sold), "paid": len(paid), "back": len(back), "refused": len(shop) - sum(taken.values())}

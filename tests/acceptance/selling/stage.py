@@ -40,7 +40,7 @@ class SaleStage:
     def __init__(self, root: Path, terms: str, *, sandbox: Sequence[str] = ()) -> None:
         self.data = root / "data"
         self.port, self.notices, self.bank_port = (free_port(taken) for taken in [set[int]()] for _ in range(3))
-        file, payments = root / "flash.toml", root / "payments.toml"
+        file, payments = self.campaign, self.payments = root / "flash.toml", root / "payments.toml"
         file.write_text(CAMPAIGN.format(terms=terms))
         payments.write_text(
             f'[notices]\nlisten = "127.0.0.1:{self.notices}"\n[[provider]]\nname = "bank"\nkind = "sandbox"\n'
@@ -66,6 +66,11 @@ class SaleStage:
             if process.runs:
                 await process.kill()
 
+    def port_of(self, path: str) -> int:
+        """Return where this is asked."""
+        del path
+        return self.port
+
     def ticket(self, user: str) -> str:
         if user not in self._tickets:
             keys = load_keys(DataDir(self.data))
@@ -80,7 +85,7 @@ class SaleStage:
         if user is not None:
             headers["Authorization"] = f"Bearer {self.ticket(user)}"
         body = b"" if fields is None else json.dumps(fields).encode()
-        url = f"http://127.0.0.1:{self.port}{path}"
+        url = f"http://127.0.0.1:{self.port_of(path)}{path}"
         answer = await self._fetcher.fetch(method, url, headers=headers, body=body, deadline_s=10)
         return answer.status, json.loads(answer.body)
 

@@ -1,0 +1,131 @@
+"""A sale on a stack, with a bank and a shop at a sandbox, and an auditor that reads database, bank and shop by SQL."""
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.acceptance.selling.audit import audit_money
+from tests.acceptance.selling.stage import SaleStage
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
+
+OF_BUYERS = ("/v1/holds/", "/v1/orders")
+
+
+class StackStage(SaleStage):
+    """See the module."""
+
+    def __init__(self, root: Path, terms: str, *options: object, sandbox: Sequence[str] = ()) -> None:
+        """`options` are those of `stack up`."""
+        super().__init__(root, terms, sandbox=sandbox)
+        self.root = root
+        self._up: AbstractContextManager[RunningStack] = stack_up(
+            self.campaign, self.data, "--payments", self.payments, *options
+        )
+
+    async def __aenter__(self) -> "StackStage":
+        await self.sandbox.start()
+        self.stack = await asyncio.to_thread(self._up.__enter__)
+        self.port, self.payments_port = self.stack.port, self.stack.payments_port
+        return self
+
+    async def __aexit__(self, *fault: Any) -> None:
+        self._fetcher.close()
+        await asyncio.to_thread(self._up.__exit__, *fault)
+        if self.sandbox.runs:
+            await self.sandbox.kill()
+
+    def port_of(self, path: str) -> int:
+        return self.payments_port if path.startswith(OF_BUYERS) else self.port
+
+    async def kill(self, name: str) -> None:
+        """End a process of the stack as `kill -9` does; the supervisor starts it again."""
+        found = {one["name"]: one["pid"] for one in await asyncio.to_thread(self.stack.processes)}
+        assert name in found, f"{name} is none of {sorted(found)}"
+        if found[name]:  # else it is being started again
+            os.kill(found[name], signal.SIGKILL)
+
+    # -- what is left
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect((self.data / "records.dsn").read_text(), connect_timeout=5) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def still_open(self) -> list[tuple[Any, ...]]:
+        """Return the orders that are not settled, and units that are only held by what is recorded."""
+        found = self.rows(
+            "SELECT id, state FROM sale_orders WHERE state NOT IN ('returned', 'delivered', 'refunded')"
+            " UNION ALL SELECT slot::text, 'held' FROM grants WHERE until_us IS NOT NULL"
+        )
+        moves = self.rows(
+            "SELECT transfer, 'half done' FROM journal WHERE transfer LIKE 'rebalance:%' AND slots <> '[]'"
+            " GROUP BY transfer HAVING count(*) < 2"
+        )
+        return found + moves + [("log", "behind")] * (not self._is_recorded())
+
+    def _is_recorded(self) -> bool:
+        """Whether each order that was delivered is confirmed in the records."""
+        [(delivered, sold)] = self.rows(
+            "SELECT (SELECT count(*) FROM sale_orders WHERE state = 'delivered'),"
+            " (SELECT count(*) FROM journal, json_array_elements(users::json) WHERE kind = 'confirmed')"
+        )
+        return bool(delivered == sold)
+
+    def audit(self, units: int, price_minor: int) -> dict[str, int]:
+        """Return the counts of the sale, at a moment at which nothing moves. Raises unless units and money are as they
+        must be."""
+        sold = units_of_logs(self.rows("SELECT log, kind, first_slot, count, users, slots, transfer FROM journal"
+                                       " WHERE pot = 's' OR kind IN ('scattered', 'confirmed', 'released')"
+                                       " ORDER BY log, seq"), units)  # fmt: skip
+        return audit_money(self.root, sold, price_minor)
+
+
+def units_of_logs(rows: Sequence[tuple[Any, ...]], units: int) -> dict[int, str]:
+    """Return to whom each unit was sold, by the logs of the sets. Raises if a unit is ever in two places, or two
+    people's, if one is held still, or if not all units are sold or left."""
+    has: dict[str, set[int]] = {}
+    holders: dict[tuple[str, int], tuple[str, int]] = {}
+    sold: dict[int, str] = {}
+    moves: dict[str, Counter[tuple[str, int]]] = {}
+    opened: Counter[int] = Counter()
+    for log, kind, first_slot, count, users_text, columns, transfer in rows:
+        own = has.setdefault(log, set())
+        if kind == "opened":
+            own.update(range(first_slot, first_slot + count))
+            opened.update(range(first_slot, first_slot + count))
+        elif kind in {"taken", "given"}:
+            moved = [slot for first, many in json.loads(columns) for slot in range(first, first + many)]
+            moves.setdefault(transfer, Counter()).update((kind, slot) for slot in moved)
+            for slot in moved:
+                assert (slot in own) == (kind == "taken"), f"{log}: unit {slot} is {kind}"
+                assert (log, slot) not in holders, f"{log}: unit {slot} is {kind} while it is {holders[log, slot]}'s"
+            own.symmetric_difference_update(moved)
+        elif kind in {"scattered", "confirmed", "released"}:
+            _, slots, _, numbers, *_ = json.loads(columns)
+            for user, slot, number in zip(json.loads(users_text), slots, numbers, strict=True):
+                if kind == "scattered":
+                    assert slot in own, f"{log}: unit {slot} is granted, and is not there"
+                    assert (log, slot) not in holders, f"{log}: unit {slot} is {holders[log, slot]}'s and {user}'s"
+                    holders[log, slot] = user, number
+                    continue
+                assert holders[log, slot] == (user, number), f"{log}: unit {slot} of {user} is {holders[log, slot]}'s"
+                assert slot not in sold, f"unit {slot} was sold before"
+                if kind == "confirmed":
+                    sold[slot] = user
+                else:
+                    del holders[log, slot]
+    assert opened == Counter(range(units)), "the sets were opened with other units than there are"
+    for transfer, halves in moves.items():
+        taken = {slot for half, slot in halves if half == "taken"}
+        assert taken == {slot for half, slot in halves if half == "given"}, f"{transfer} is half done"
+        assert set(halves.values()) <= {1}, f"{transfer} was done twice"
+    assert {slot for _, slot in holders} == sold.keys(), "a unit is held still"
+    assert sum(map(len, has.values())) == units, "units sold and left are not all"
+    return sold
