@@ -93,6 +93,7 @@ def units_of_logs(rows: Sequence[tuple[Any, ...]], units: int) -> dict[int, str]
     has: dict[str, set[int]] = {}
     holders: dict[tuple[str, int], tuple[str, int]] = {}
     sold: dict[int, str] = {}
+    ended: set[tuple[str, int]] = set()
     moves: dict[str, Counter[tuple[str, int]]] = {}
     opened: Counter[int] = Counter()
     for log, kind, first_slot, count, users_text, columns, transfer in rows:
@@ -116,9 +117,11 @@ def units_of_logs(rows: Sequence[tuple[Any, ...]], units: int) -> dict[int, str]
                     holders[log, slot] = user, number
                     continue
                 assert holders[log, slot] == (user, number), f"{log}: unit {slot} of {user} is {holders[log, slot]}'s"
-                assert slot not in sold, f"unit {slot} was sold before"
+                assert (log, slot) not in ended, f"{log}: unit {slot} was sold to {sold[slot]}"
                 if kind == "confirmed":
+                    assert slot not in sold, f"unit {slot} was sold to {sold[slot]}, and to {user}"
                     sold[slot] = user
+                    ended.add((log, slot))
                 else:
                     del holders[log, slot]
     assert opened == Counter(range(units)), "the sets were opened with other units than there are"
