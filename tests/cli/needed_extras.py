@@ -7,6 +7,8 @@ NEEDS = {
     "demo --stack": "stack",
     "bench": "stack",
     "drill faults": "stack",
+    "drill sale-on-a-stack": "stack",
+    "demo --stack --kind sale": "stack",
     "console --data d": "console",
     "user list --data d": "console",
     "login l.toml": "login",

@@ -210,6 +210,36 @@ def test_check_says_how_many_people_may_win_how_many_packets(
     assert json.loads(run("check", campaign, "--json").out)["warnings"] == _warnings(checked.out)
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.usefixtures("in_november")
+@pytest.mark.parametrize(
+    ("kind", "stock", "may"),
+    [
+        ("sale", "fine. 500 units for sale", "may take part"),
+        ("draw", "fine. 20,103 prizes, 18488.00 CNY", "may take part"),
+        ("group", "fine. 1,000 packets, 20000.00 CNY", "may win, one packet in each round"),
+    ],
+)
+def test_check_calls_what_a_round_has_by_its_name(run: Run, kind: str, stock: str, may: str) -> None:
+    lines = run("check", EXAMPLES / f"{kind}.toml").out.splitlines()
+    assert lines[0].endswith(stock)
+    assert f"  audience: everybody with a ticket {may}" in lines
+
+
+@pytest.mark.usefixtures("in_november")
+def test_check_says_of_a_sale_how_many_units_its_audience_leaves(run: Run, tmp_path: Path) -> None:
+    sale = tmp_path / "sale.toml"
+    text = (EXAMPLES / "sale.toml").read_text(encoding="utf-8")
+    sale.write_text(text.replace("[campaign]\n", '[campaign]\naudience = "users.txt"\n'), encoding="utf-8")
+    (tmp_path / "users.txt").write_text("ann\nbob\n")
+    checked = run("check", sale)
+    assert f"  audience: 2 people may take part ({tmp_path / 'users.txt'})" in checked.out.splitlines()
+    left = "round phone has 500 units, but only 2 people may buy, up to 1 each: at least 498 are left over"
+    assert left in _warnings(checked.out)
+
+
 @pytest.mark.usefixtures("in_november")
 def test_check_refuses_an_audience_with_lines_that_are_no_ids(run: Run, campaign: Path) -> None:
     text = campaign.read_text(encoding="utf-8").replace("# audience =", "audience =")

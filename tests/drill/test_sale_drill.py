@@ -9,6 +9,7 @@ import pytest
 
 from redrush.drill.drills import play_drill
 from redrush.drill.sale_audit import audit_sale, open_orders
+from redrush.drill.sale_on_a_stack import units_of_logs
 
 PRICE_MINOR = 4_999
 Log = list[tuple[str, list[str], list[int], list[int]]]
@@ -124,3 +125,63 @@ def test_a_sale_whose_server_dies_sells_every_unit_once(tmp_path: Path) -> None:
     sold = report.figures["units_sold"]
     assert isinstance(sold, int)
     assert sold > 0
+
+
+Row = tuple[str, str, int | None, int | None, str | None, str | None]
+
+
+def of_users(log: str, kind: str, *named: tuple[str, int, int]) -> Row:
+    users, slots, numbers = [list(column) for column in zip(*named, strict=True)]
+    columns = [["sale"] * len(users), slots, [""] * len(users), numbers]
+    return log, kind, None, None, json.dumps(users), json.dumps(columns)
+
+
+def moved(log: str, kind: str, first: int, count: int = 1) -> Row:
+    return log, kind, None, None, None, json.dumps([[first, count]])
+
+
+def logs_of_two_sets() -> list[Row]:
+    """Ann has bought unit 0 in s1; unit 1 was given back there, moved on, and is bob's in s2; unit 2 is left."""
+    return [
+        ("s1", "opened", 0, 2, None, None),
+        of_users("s1", "scattered", ("ann", 0, 1), ("carl", 1, 2)),
+        of_users("s1", "confirmed", ("ann", 0, 1)),
+        of_users("s1", "released", ("carl", 1, 2)),
+        moved("s1", "taken", 1),
+        ("s2", "opened", 2, 1, None, None),
+        moved("s2", "given", 1),
+        of_users("s2", "scattered", ("bob", 1, 1)),
+        of_users("s2", "confirmed", ("bob", 1, 1)),
+    ]
+
+
+def test_the_logs_of_two_sets_say_whose_each_unit_is() -> None:
+    found = units_of_logs(logs_of_two_sets(), 3)
+    assert (found.sold, found.held, found.wrong) == ({0: "ann", 1: "bob"}, {}, [])
+    assert units_of_logs(logs_of_two_sets()[:-1], 3).held == {1: "bob"}
+
+
+@pytest.mark.parametrize(
+    ("place", "planted", "unit"),
+    [
+        (9, of_users("s2", "scattered", ("dora", 0, 2)), 0),  # it is in the other set
+        (8, of_users("s2", "scattered", ("dora", 1, 2)), 1),  # it is bob's
+        (9, of_users("s2", "released", ("bob", 1, 1)), 1),  # it was sold
+        (9, of_users("s2", "confirmed", ("dora", 2, 2)), 2),  # she never held it
+        (9, moved("s2", "taken", 1), 1),  # it is bob's
+        (9, moved("s2", "given", 2), 2),  # it is there
+        (9, moved("s2", "given", 0), 0),  # nobody took it
+        (9, ("s2", "opened", 0, 1, None, None), 0),  # the other set has it
+    ],
+)
+def test_what_cannot_be_in_the_logs_of_two_sets_is_found(place: int, planted: Row, unit: int) -> None:
+    rows = logs_of_two_sets()
+    rows.insert(place, planted)
+    assert f"unit {unit}" in units_of_logs(rows, 3).wrong
+
+
+@pytest.mark.soak
+def test_a_sale_on_a_stack_whose_payments_role_dies_sells_every_unit_once(tmp_path: Path) -> None:
+    report = play_drill("sale-on-a-stack", tmp_path, lambda _: None, short=True)
+    assert report.passed, report.verdicts
+    assert report.figures["units_sold"] != 0

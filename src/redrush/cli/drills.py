@@ -13,6 +13,9 @@ from redrush.extras import require
 DRILLS_OF_KINDS: Final = {"draw": "draw", "group": "group-packets", "sale": "sale"}
 """Kinds whose demo is a drill: an event with people of that kind, and the verdicts of an auditor."""
 
+DRILLS_OF_KINDS_ON_A_STACK: Final = {"sale": "sale-on-a-stack"}
+"""The same with `--stack`."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the command line."""
@@ -71,9 +74,13 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
-    if kind in DRILLS_OF_KINDS:
-        drill(DRILLS_OF_KINDS[kind], data, short=False, as_json=as_json)
+    of_kinds = DRILLS_OF_KINDS_ON_A_STACK if stack else DRILLS_OF_KINDS
+    if kind in of_kinds:
+        drill(of_kinds[kind], data, short=False, as_json=as_json)
         return
+    if stack and kind in DRILLS_OF_KINDS:
+        known = ", ".join(("packets", *of_kinds))
+        raise ConfigError(f'--kind: the demo of "{kind}" is played on one server, without --stack; on a stack: {known}')
     if kind != "packets":
         raise ConfigError(f'--kind: "{kind}" is none of packets, {", ".join(DRILLS_OF_KINDS)}')
     if stack:

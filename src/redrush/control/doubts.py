@@ -78,7 +78,13 @@ def audience_doubts(file: CampaignFile, listed: Listed | None) -> list[str]:
             f"round {round_.id} has {round_.packets:,} packets, but only {people(survey.users)} may win, one packet "
             f"each: at least {round_.packets - survey.users:,} are left over"
             for round_ in file.rounds
-            if round_.draw is None and round_.packets > survey.users
+            if round_.draw is None and round_.sale is None and round_.packets > survey.users
+        ]
+        told += [
+            f"round {round_.id} has {round_.packets:,} units, but only {people(survey.users)} may buy, up to "
+            f"{round_.sale.limit_per_user:,} each: at least {left:,} are left over"
+            for round_ in file.rounds
+            if round_.sale is not None and (left := round_.packets - survey.users * round_.sale.limit_per_user) > 0
         ]
     return told + [f"{listed.path}: {doubt}" for doubt in survey.warnings()]
 

@@ -40,6 +40,13 @@ def _faults(directory: Path, redrush: Sequence[str], short: bool, tell: Tell) ->
     return faults(directory, redrush, short, tell)
 
 
+def _sale_on_a_stack(directory: Path, redrush: Sequence[str], short: bool, tell: Tell) -> DrillReport:
+    require("stack", "redrush drill sale-on-a-stack")
+    from redrush.drill.sale_on_a_stack import sale_on_a_stack  # noqa: PLC0415 - as above
+
+    return sale_on_a_stack(directory, redrush, short, tell)
+
+
 DRILLS = (
     Drill("overload", "in a tenfold rush, are packets given out at full speed and all others told at once?", overload),
     Drill("retry-storm", "does an outage of seconds end when it ends, whatever the clients do?", retry_storm),
@@ -48,6 +55,7 @@ DRILLS = (
     Drill("group-packets", "are many packets between people paid, shared and given back to the cent?", group_packets),
     Drill("draw", "does every play come to what its sealed key says, and no prize beyond its stock?", draw_drill),
     Drill("sale", "is every unit sold once, and every payment a unit or a refund, whoever dies?", sale_drill),
+    Drill("sale-on-a-stack", "is it so over several sets, and when the role dies that settles it?", _sale_on_a_stack),
     Drill("faults", "what do people notice when processes of a deployment die or hang?", _faults),
 )  # fmt: skip
 

@@ -115,14 +115,21 @@ class Rehearsal:
         path.write_text(toml, encoding="utf-8")
         return path
 
-    def serve(self, *arguments: str, program: Sequence[str] | None = None, core: int | None = None) -> None:
+    def serve(
+        self,
+        *arguments: str,
+        program: Sequence[str] | None = None,
+        core: int | None = None,
+        deadline_s: float = READY_DEADLINE_S,
+    ) -> None:
         """Start the server, which `arguments` are the command of, on this directory and these ports; return when it is
-        ready. `program` takes the place of redrush; the server has only the `core`, if one is named."""
+        ready, within `deadline_s`. `program` takes the place of redrush; the server has only the `core`, if one is
+        named."""
         command = (*(program or self._redrush_command), *arguments, "--data", str(self.directory))
         command = (*command, "--port", str(self.port), "--control-port", str(self.control_port))
         self._server = ServerProcess(command, self.directory / "server.log")
         with confined_to(core):
-            self._server.start(READY_DEADLINE_S)
+            self._server.start(deadline_s)
 
     def stop_server(self) -> None:
         """End the server in order, if it still runs."""

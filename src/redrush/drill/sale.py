@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -61,25 +61,114 @@ SHORT: Final = Shape(users=300, units=40, lasts_s=6)
 """The same in small."""
 
 
+class SaleForm(Protocol):
+    """Where the sale is: on one server, or on a stack."""
+
+    lead_s: float
+    """From its start to the opening."""
+
+    def start(self) -> None:
+        """Start it, and return when it serves."""
+
+    def port_of(self, path: str) -> int:
+        """Return where this is asked."""
+
+    def break_down(self) -> None:
+        """End what sells, as a machine dies; return once it is on its way up again."""
+
+    def open_orders(self) -> list[tuple[str, str]]:
+        """Return what is not settled, as name and state."""
+
+    def audit(self, units: int) -> tuple[tuple[Verdict, ...], dict[str, int]]:
+        """Return the verdicts, and the counts of the books."""
+
+    def stop(self) -> None:
+        """End it in order."""
+
+
+class OneServer:
+    """`redrush serve`; the whole of it is killed. Is a `SaleForm`."""
+
+    lead_s = LEAD_S
+
+    def __init__(self, event: Rehearsal, payments: DemoPayments, path: Path) -> None:
+        self._event = event
+        self._served = ("serve", str(path), "--payments", str(payments.file))
+
+    def start(self) -> None:
+        """See the protocol."""
+        self._event.serve(*self._served)
+
+    def port_of(self, path: str) -> int:
+        """See the protocol: it is all the same."""
+        del path
+        return self._event.port
+
+    def break_down(self) -> None:
+        """See the protocol."""
+        self._event.end_server()
+        self.start()
+
+    def open_orders(self) -> list[tuple[str, str]]:
+        """See the protocol."""
+        return open_orders(self._event.directory)
+
+    def audit(self, units: int) -> tuple[tuple[Verdict, ...], dict[str, int]]:
+        """See the protocol."""
+        self.stop()
+        verdicts, figures = audit_sale(self._event.directory, units, PRICE_MINOR)
+        return (*verdicts, self._event.reconcile()), figures
+
+    def stop(self) -> None:
+        """See the protocol."""
+        self._event.stop_server()
+
+
+Forms = Callable[[Rehearsal, DemoPayments, Path], SaleForm]
+
+
 def sale_drill(directory: Path, redrush: Sequence[str], short: bool, tell: Callable[[str], None]) -> DrillReport:
     """Play the drill; see the module."""
-    shape, begun_s = SHORT if short else Shape(), time.monotonic()
-    conditions_ = conditions(directory, shape.users, CONNECTIONS)
+    shape = SHORT if short else Shape()
+    return play_sale(
+        directory,
+        redrush,
+        shape,
+        OneServer,
+        tell,
+        name="sale",
+        title=f"A flash sale: {shape.units:,} units, {shape.users:,} people, and a server that dies in the middle",
+        died="the server was killed once and started again. The auditor reads journal, bank and shop",
+    )
+
+
+def play_sale(  # noqa: PLR0913 - where it is played, how large, on what, and how that is called
+    directory: Path,
+    redrush: Sequence[str],
+    shape: Shape,
+    form: Forms,
+    tell: Callable[[str], None],
+    *,
+    name: str,
+    title: str,
+    died: str,
+) -> DrillReport:
+    """Play a sale on this form of an event and return the report; `died` says what was killed, and who audits."""
+    conditions_, begun_s = conditions(directory, shape.users, CONNECTIONS), time.monotonic()
     payments = DemoPayments(directory, redrush)
     try:
         with Rehearsal(directory, redrush) as event:
             payments.start()
-            told, figures, verdicts = _play(event, payments, shape, tell)
+            told, figures, verdicts = _play(event, payments, shape, form, tell)
     finally:
         payments.end()
     return DrillReport(
-        drill="sale",
-        title=f"A flash sale: {shape.units:,} units, {shape.users:,} people, and a server that dies in the middle",
+        drill=name,
+        title=title,
         method=(
             f"{shape.users:,} people came within {shape.lasts_s} s over {CONNECTIONS} connections. Of those who got a "
             f"unit about half never paid, some gave it back or paid after their {HOLD_S} s. The bank lost answers and "
-            "notices, the shop refused one order in twenty; the server was killed once and started again. The auditor "
-            "reads journal, bank and shop with SQL of its own."
+            f"notices, the shop refused one order in twenty; {died} with SQL of its own."
         ),
         verdicts=verdicts,
         figures={**{f"told_{outcome}": count for outcome, count in sorted(told.items())}, **figures},
@@ -90,21 +179,23 @@ def sale_drill(directory: Path, redrush: Sequence[str], short: bool, tell: Calla
 
 
 def _play(
-    event: Rehearsal, payments: DemoPayments, shape: Shape, tell: Callable[[str], None]
+    event: Rehearsal, payments: DemoPayments, shape: Shape, form: Forms, tell: Callable[[str], None]
 ) -> tuple[Counter[str], dict[str, int], tuple[Verdict, ...]]:
     """Return what the crowd was told, the counts of the books, and what the auditor says."""
     tell(f"registering {shape.users:,} users and signing their tickets")
     tickets = event.tickets([f"u{number:06}" for number in range(shape.users)])
-    opens_us = int((time.time() + LEAD_S) * 1e6)
-    path = event.campaign_path(_campaign(shape, opens_us))
-    event.serve("serve", str(path), "--payments", str(payments.file))
-    tell(f"a sale of {shape.lasts_s} s; the server is killed once in the middle")
-    crowd = _Crowd(event, payments, path)
+    path = event.directory / "campaign.toml"
+    sale = form(event, payments, path)
+    opens_us = int((time.time() + sale.lead_s) * 1e6)
+    event.campaign_path(_campaign(shape, opens_us))
+    sale.start()
+    tell(f"a sale of {shape.lasts_s} s; what sells is killed once in the middle")
+    crowd = _Crowd(sale, payments)
     asyncio.run(crowd.play(tickets, opens_us, shape))
-    tell("auditing journal, bank and shop")
-    event.stop_server()
-    verdicts, figures = audit_sale(event.directory, shape.units, PRICE_MINOR)
-    return crowd.told, figures, (*verdicts, event.reconcile())
+    tell("auditing log, bank and shop")
+    verdicts, figures = sale.audit(shape.units)
+    sale.stop()
+    return crowd.told, figures, verdicts
 
 
 def _campaign(shape: Shape, opens_us: int) -> str:
@@ -121,11 +212,10 @@ def _campaign(shape: Shape, opens_us: int) -> str:
 class _Crowd:
     """The buyers. Whoever is told nothing asks again, as a client does."""
 
-    def __init__(self, event: Rehearsal, payments: DemoPayments, path: Path) -> None:
+    def __init__(self, sale: SaleForm, payments: DemoPayments) -> None:
         self.told: Counter[str] = Counter()
-        self._event = event
+        self._sale = sale
         self._payments = payments
-        self._path = path
         self._late: list[str] = []
 
     async def play(self, tickets: Sequence[tuple[str, str]], opens_us: int, shape: Shape) -> None:
@@ -141,8 +231,7 @@ class _Crowd:
                 for first in range(CONNECTIONS)
             ]
             await asyncio.sleep(shape.lasts_s * 0.4)
-            self._event.end_server()
-            await asyncio.to_thread(self._event.serve, "serve", str(self._path), "--payments", str(self._payments.file))
+            await asyncio.to_thread(self._sale.break_down)
             await asyncio.gather(*people)
             await asyncio.sleep(HOLD_S)
             for number in self._late:
@@ -167,7 +256,7 @@ class _Crowd:
         key = (await self._ask("GET", "/v1/rounds/sale"))[1].get("key", "none")
         while True:
             _, told = await self._ask("POST", f"/v1/rounds/sale/grab/{key}", ticket)
-            if told.get("outcome") != "held_out" or time.time() > ends_s:
+            if told.get("outcome") not in {"held_out", "missed"} or time.time() > ends_s:
                 break
             await asyncio.sleep(RETURN_S * (1 + rng.random()))
         self.told[told.get("outcome", "refused")] += 1
@@ -200,7 +289,7 @@ class _Crowd:
 
     async def _settled(self) -> None:
         deadline_s = time.monotonic() + SETTLE_MAX_S
-        while left := open_orders(self._event.directory):
+        while left := await asyncio.to_thread(self._sale.open_orders):
             if time.monotonic() > deadline_s:
                 raise RehearsalFailed(f"{len(left):,} orders were not settled within {SETTLE_MAX_S:g} s: {left[:3]}")
             await asyncio.sleep(RETRY_S)
@@ -208,7 +297,7 @@ class _Crowd:
     async def _ask(self, method: str, path: str, ticket: str | None = None) -> tuple[int, dict[str, Any]]:
         """Return the answer, asked for again while the server is away or asks for patience."""
         headers = {} if ticket is None else {"Authorization": f"Bearer {ticket}"}
-        return await self._insist(method, f"http://{HOST}:{self._event.port}{path}", headers, b"")
+        return await self._insist(method, f"http://{HOST}:{self._sale.port_of(path)}{path}", headers, b"")
 
     async def _bank(self, method: str, path: str, fields: dict[str, float] | None = None) -> None:
         body = b"" if fields is None else json.dumps(fields).encode()

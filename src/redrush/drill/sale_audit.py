@@ -16,8 +16,8 @@ SETTLED: Final = frozenset({"returned", "delivered", "refunded"})
 EXAMPLES_MAX: Final = 3
 
 
-class _Units(NamedTuple):
-    """Whose each unit is, and what the journal says that cannot be."""
+class Units(NamedTuple):
+    """Whose each unit is, and what the log says that cannot be."""
 
     sold: dict[int, str]
     held: dict[int, str]
@@ -39,7 +39,7 @@ def open_orders(directory: Path) -> list[tuple[str, str]]:
     return left + [(f"unit {slot}", "held") for slot in _units(directory / "journal.db").held]
 
 
-def _units(journal: Path) -> _Units:
+def _units(journal: Path) -> Units:
     holders: dict[int, tuple[str, int]] = {}
     sold: dict[int, str] = {}
     wrong: list[str] = []
@@ -57,12 +57,17 @@ def _units(journal: Path) -> _Units:
                 sold[slot] = user
             else:
                 del holders[slot]
-    return _Units(sold, {slot: user for slot, (user, _) in holders.items() if slot not in sold}, wrong)
+    return Units(sold, {slot: user for slot, (user, _) in holders.items() if slot not in sold}, wrong)
 
 
 def audit_sale(directory: Path, units: int, price_minor: int) -> tuple[tuple[Verdict, ...], dict[str, int]]:
-    """Return the verdicts, and the counts of the books. The bank's book is `sandbox.db`, the shop's beside it."""
-    found = _units(directory / "journal.db")
+    """Return the verdicts, and the counts of the books."""
+    return judge(_units(directory / "journal.db"), directory, units, price_minor)
+
+
+def judge(found: Units, directory: Path, units: int, price_minor: int) -> tuple[tuple[Verdict, ...], dict[str, int]]:
+    """Return the verdicts about units by their logs, and about money. The bank's book is `sandbox.db`, the shop's
+    beside it."""
     bank = directory / "sandbox.db"
     bills = _rows(bank, "SELECT kind, state, number, amount_minor, party FROM bills")
     paid = {number: amount for kind, state, number, amount, _ in bills if (kind, state) == ("payin", "paid")}
@@ -98,7 +103,7 @@ def audit_sale(directory: Path, units: int, price_minor: int) -> tuple[tuple[Ver
     return verdicts, counts
 
 
-def _has(found: _Units, user: str) -> int:
+def _has(found: Units, user: str) -> int:
     return sum(owner == user for owner in found.sold.values())
 
 

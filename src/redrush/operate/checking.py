@@ -1,8 +1,9 @@
 """What `redrush check` says of a file: as fields for programs, and as lines for people."""
 
+from collections import Counter
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +24,9 @@ from redrush.core.rush.instants import how_far, rfc3339
 from redrush.core.rush.line import Order
 from redrush.core.rush.sale import SaleTerms
 from redrush.wiring.control_tls import ANY_HOST
+
+PACKETS: Final = "packets"
+UNITS: Final = "units for sale"
 
 
 def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
@@ -63,7 +67,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "lines": {round_.id: msgspec.to_builtins(round_.line) for round_ in campaign.rounds if round_.line is not None},
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
     }
-    lines = [f"{file}: fine. {summary['packets']:,} packets, {summary['total']} {campaign.currency}"]
+    lines = [f"{file}: fine. {_stock(campaign, total_minor)}"]
     for entry, round_ in zip(rounds, campaign.rounds, strict=True):
         lines.append(
             f"  {entry['id']}: opens {_opening(campaign, str(entry['id']), now_us)}, lasts "
@@ -72,7 +76,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         lines += [] if round_.draw is None else _draw_lines(round_.draw, campaign.currency)
         lines += [] if round_.sale is None else _sale_lines(round_.sale)
     lines += _line_lines(campaign)
-    lines.append(f"  audience: {_audience_line(listed, sum(round_.packets for round_ in campaign.rounds))}")
+    lines.append(f"  audience: {_audience_line(listed, campaign)}")
     if campaign.budget_minor is not None:
         budget = format_amount(campaign.budget_minor, campaign.currency)
         lines.append(f"  budget: {budget} {campaign.currency}, which nothing can pass once the campaign is sealed")
@@ -96,6 +100,24 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         )
     lines += [f"  warning: {visible(warning)}" for warning in warnings]
     return summary, lines
+
+
+def _stock(campaign: CampaignFile, total_minor: int) -> str:
+    """Return how much there is of each kind, and what it is worth together."""
+    count = Counter[str]()
+    for round_ in campaign.rounds:
+        count[_noun(round_)] += round_.packets
+    told = [f"{many:,} {noun}" for noun, many in count.items()]
+    if count.keys() != {UNITS}:
+        told.append(f"{format_amount(total_minor, campaign.currency)} {campaign.currency}")
+    return ", ".join(told)
+
+
+def _noun(round_: RoundSpec) -> str:
+    """Return what the slots of the round are."""
+    if round_.sale is not None:
+        return UNITS
+    return PACKETS if round_.draw is None else "prizes"
 
 
 def _what(round_: RoundSpec, currency: str) -> str:
@@ -239,12 +261,18 @@ def _audience_fields(listed: Listed | None) -> dict[str, Any] | None:
     return {"file": str(listed.path)} | ({} if listed.survey is None else as_json(listed.survey))
 
 
-def _audience_line(listed: Listed | None, packets: int) -> str:
-    if listed is None:
-        return "everybody with a ticket may win, one packet in each round"
-    if listed.survey is None:
+def _audience_line(listed: Listed | None, campaign: CampaignFile) -> str:
+    """Return who may take part; how much each may have of a draw or a sale, its own lines say."""
+    if listed is not None and listed.survey is None:
         return f"{listed.path}, which is not there"
-    return f"{people(listed.survey.users)} may win {packets:,} packets, one in each round ({listed.path})"
+    who = "everybody with a ticket" if listed is None or listed.survey is None else people(listed.survey.users)
+    where = "" if listed is None else f" ({listed.path})"
+    packets = sum(round_.packets for round_ in campaign.rounds if _noun(round_) == PACKETS)
+    if {_noun(round_) for round_ in campaign.rounds} == {PACKETS}:
+        what = "win, one packet in each round" if listed is None else f"win {packets:,} packets, one in each round"
+    else:
+        what = "take part; of packets one in each round" if packets else "take part"
+    return f"{who} may {what}{where}"
 
 
 def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
