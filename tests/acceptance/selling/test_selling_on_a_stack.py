@@ -37,6 +37,7 @@ async def play(root: Path, seed: int, *, units: int, people: int, kills: int) ->
         return sale.audit(units, PRICE_MINOR)
 
 
+@pytest.mark.soak
 async def test_units_sold_and_left_are_the_stock_on_a_stack_whose_processes_die(tmp_path: Path) -> None:
     """The payments role dies in the middle; half go away, some pay too late, the shop refuses one in twenty."""
     counts = await play(tmp_path, 9, units=24, people=60, kills=1)
