@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redrush.core.rush.campaign import Campaign, Slots
+from redrush.core.rush.holding import SlotAmounts
 from redrush.core.sets.division import Division, SetPlace, home
 from redrush.errors import RedrushError
 from redrush.gate.assembly import build_gate
@@ -93,7 +94,7 @@ class RemoteStore:
             await self._reached()
         results = await self.inner.claim(claims, at_us)
         for claim, result in zip(claims, results, strict=True):
-            if isinstance(result, Claimed):
+            if isinstance(result, Claimed) and not isinstance(result, Held):  # what is only held ends elsewhere
                 self._known[claim.pot][claim.user] = Claimed(result.slot, result.at_us, repeat=True)
         await self._reached()
         return results
@@ -279,7 +280,7 @@ class ManySets:
         self.clock = ManualClock(OPENS_US)
         self.sets: dict[str, Store] = {name: MemoryStore() for name in names}
         self.campaign = Campaign(id="cny", name="春节", currency="CNY", rounds=rounds_of(packets, release_per_s))
-        self.amounts = list(range(1, 2 * packets + 1))
+        self.amounts: SlotAmounts = list(range(1, 2 * packets + 1))
         self.lot = 0.0
         self.running: list[OneGate] = []
 
