@@ -30,7 +30,7 @@ def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tup
     ConfigError for the first mistake, RedrushError for a provider that does not answer as it should.
     """
     campaign = load_campaign_file(file)
-    winners = sum(round_.packets for round_ in campaign.rounds)
+    winners = sum(round_.packets for round_ in campaign.rounds if round_.sale is None)
     one = _Campaign(campaign.id, campaign.currency, campaign.payout, winners)
     fields, lines = _checked(load_payments_file(payments), [one], now_us)
     return {**fields, "payouts_last_s": fields["payouts_last_s"].get(campaign.id)}, lines
