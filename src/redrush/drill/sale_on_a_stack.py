@@ -62,6 +62,8 @@ class OnAStack:
         self._stack = StackDir(event.directory)
         self._up = ("stack", "up", str(path), "--payments", str(payments.file), "--sets", "2", "--gates", "2")
         self._payments_port = 0
+        self._logs: list[tuple[Any, ...]] = []
+        """What was recorded of the sets' logs when it was looked last."""
 
     def start(self) -> None:
         """See the protocol."""
@@ -80,12 +82,13 @@ class OnAStack:
         victim.process.send(signal.SIGKILL)
 
     def open_orders(self) -> list[tuple[str, str]]:
-        """See the protocol."""
-        return [(str(name), str(state)) for name, state in self._rows(OPEN_ORDERS)]
+        """See the protocol. The auditor reads what was recorded at the same moment: records lag."""
+        left, self._logs = self._of_one_moment(OPEN_ORDERS, LOGS)
+        return [(str(name), str(state)) for name, state in left]
 
     def audit(self, units: int) -> tuple[tuple[Verdict, ...], dict[str, int]]:
         """See the protocol."""
-        found = units_of_logs(self._rows(LOGS), units)
+        found = units_of_logs(self._logs, units)
         verdicts, figures = judge(found, self._event.directory, units, PRICE_MINOR)
         return (*verdicts, self._event.reconcile()), figures
 
@@ -93,11 +96,12 @@ class OnAStack:
         """See the protocol."""
         self._event.stop_server()
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+    def _of_one_moment(self, *queries: str) -> list[list[tuple[Any, ...]]]:
         dsn = self._stack.records_dsn.read_text(encoding="ascii")
         try:
             with psycopg.connect(dsn, connect_timeout=CONNECT_MAX_S) as connection:
-                return connection.execute(query.encode()).fetchall()
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                return [connection.execute(query.encode()).fetchall() for query in queries]
         except psycopg.Error as fault:
             raise RehearsalFailed(f"the records cannot be read: {fault}") from fault
 

@@ -54,37 +54,30 @@ class StackStage(SaleStage):
 
     # -- what is left
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect((self.data / "records.dsn").read_text(), connect_timeout=5) as connection:
-            return connection.execute(query.encode()).fetchall()
-
     def still_open(self) -> list[tuple[Any, ...]]:
-        """Return the orders that are not settled, and units that are only held by what is recorded."""
-        found = self.rows(
-            "SELECT id, state FROM sale_orders WHERE state NOT IN ('returned', 'delivered', 'refunded')"
-            " UNION ALL SELECT slot::text, 'held' FROM grants WHERE until_us IS NOT NULL"
-        )
-        moves = self.rows(
-            "SELECT transfer, 'half done' FROM journal WHERE transfer LIKE 'rebalance:%' AND slots <> '[]'"
-            " GROUP BY transfer HAVING count(*) < 2"
-        )
-        return found + moves + [("log", "behind")] * (not self._is_recorded())
-
-    def _is_recorded(self) -> bool:
-        """Whether each order that was delivered is confirmed in the records."""
-        [(delivered, sold)] = self.rows(
-            "SELECT (SELECT count(*) FROM sale_orders WHERE state = 'delivered'),"
-            " (SELECT count(*) FROM journal, json_array_elements(users::json) WHERE kind = 'confirmed')"
-        )
-        return bool(delivered == sold)
+        """Return what is not settled by what is recorded: orders, units that are only held, moves that are half done,
+        and orders of which the log says less. Remember what is recorded of the logs at this moment: records lag."""
+        with psycopg.connect((self.data / "records.dsn").read_text(), connect_timeout=5) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            found = connection.execute(
+                "SELECT id, state FROM sale_orders WHERE state NOT IN ('returned', 'delivered', 'refunded')"
+                " UNION ALL SELECT slot::text, 'held' FROM grants WHERE until_us IS NOT NULL"
+                " UNION ALL SELECT transfer, 'half done' FROM journal"
+                " WHERE transfer LIKE 'rebalance:%' AND slots <> '[]' GROUP BY transfer HAVING count(*) < 2"
+            ).fetchall()
+            [(delivered, sold)] = connection.execute(
+                "SELECT (SELECT count(*) FROM sale_orders WHERE state = 'delivered'),"
+                " (SELECT count(*) FROM journal, json_array_elements(users::json) WHERE kind = 'confirmed')"
+            ).fetchall()
+            self._logs = connection.execute(
+                "SELECT log, kind, first_slot, count, users, slots, transfer FROM journal"
+                " WHERE pot = 's' OR kind IN ('scattered', 'confirmed', 'released') ORDER BY log, seq"
+            ).fetchall()
+        return found + [("log", f"{sold} of {delivered} sold")] * (delivered != sold)
 
     def audit(self, units: int, price_minor: int) -> dict[str, int]:
-        """Return the counts of the sale, at a moment at which nothing moves. Raises unless units and money are as they
-        must be."""
-        sold = units_of_logs(self.rows("SELECT log, kind, first_slot, count, users, slots, transfer FROM journal"
-                                       " WHERE pot = 's' OR kind IN ('scattered', 'confirmed', 'released')"
-                                       " ORDER BY log, seq"), units)  # fmt: skip
-        return audit_money(self.root, sold, price_minor)
+        """Return the counts of the sale, when nothing was open. Raises unless units and money are as they must be."""
+        return audit_money(self.root, units_of_logs(self._logs, units), price_minor)
 
 
 def units_of_logs(rows: Sequence[tuple[Any, ...]], units: int) -> dict[int, str]:

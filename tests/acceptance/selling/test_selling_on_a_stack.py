@@ -18,7 +18,7 @@ MORTAL = ("payments", "gate-1", "s1-a", "recorder-s2", "control", "postgres", "g
 async def play(root: Path, seed: int, *, units: int, people: int, kills: int) -> dict[str, int]:
     """Play a sale in which processes of the stack, and the sandbox, are killed; return the counts, audited."""
     lots = random.Random(seed)
-    terms = TERMS.format(units=units, hold="2s")
+    terms = TERMS.format(units=units, hold="4s")
     async with StackStage(root, terms, "--sets", 2, "--gates", 2, sandbox=("--seed", str(seed))) as sale:
         await sale.bank("PUT", "/faults", FAULTS)
         crowd, waves = Crowd(sale, seed), kills + 1
@@ -41,7 +41,7 @@ async def play(root: Path, seed: int, *, units: int, people: int, kills: int) ->
 async def test_units_sold_and_left_are_the_stock_on_a_stack_whose_processes_die(tmp_path: Path) -> None:
     """The payments role dies in the middle; half go away, some pay too late, the shop refuses one in twenty."""
     counts = await play(tmp_path, 9, units=24, people=60, kills=1)
-    assert counts["sold"] >= 8
+    assert counts["sold"] >= 6
     assert counts["sold"] == counts["paid"] - counts["back"]
 
 
