@@ -12,6 +12,7 @@ from redrush.http.small_server import SmallServer
 from redrush.http.sockets import Reserved
 from redrush.ports.provider import DailyBills, PayIn, PayOut
 from redrush.providers.alipay.adapters import AlipayPayIn, AlipayPayOut
+from redrush.providers.alipay.bills import AlipayBills
 from redrush.providers.alipay.keys import App
 from redrush.providers.alipay.keys import KeyRing as KeyRingOfAlipay
 from redrush.providers.alipay.link import AlipayLink
@@ -21,6 +22,7 @@ from redrush.providers.sandbox.remote import SECRET, SandboxBills, SandboxLink, 
 from redrush.providers.stripe.adapters import LINGERS_S, StripePayIn, StripePayOut
 from redrush.providers.stripe.link import StripeLink
 from redrush.providers.wechat.adapters import WeChatPayIn, WeChatPayOut
+from redrush.providers.wechat.bills import WeChatBills
 from redrush.providers.wechat.keys import KeyRing, Merchant
 from redrush.providers.wechat.link import WeChatLink
 from redrush.sandbox.alipay import AlipaySandbox
@@ -145,7 +147,7 @@ async def wechat(terms: BankTerms) -> AsyncIterator[World]:
 
     pay_out = WeChatPayOut(link, scene="1000", reports={"活动名称": "gala", "奖励说明": "red packet"})
     try:
-        yield World(WeChatPayIn(link), pay_out, None, clock, pay, confirm, tells_fees=False)
+        yield World(WeChatPayIn(link), pay_out, WeChatBills(link), clock, pay, confirm, tells_fees=False)
     finally:
         link.close()
         await server.stop()
@@ -185,7 +187,9 @@ async def alipay(terms: BankTerms) -> AsyncIterator[World]:
         return bank.pay(number, clock())
 
     try:
-        yield World(AlipayPayIn(link), AlipayPayOut(link), None, clock, pay, nobody, begin, tells_fees=False)
+        yield World(
+            AlipayPayIn(link), AlipayPayOut(link), AlipayBills(link), clock, pay, nobody, begin, tells_fees=False
+        )
     finally:
         link.close()
         await server.stop()
@@ -228,5 +232,5 @@ PENDING = ("direct", "sandbox", "wechat", "alipay")
 
 CONFIRMING = ("direct", "sandbox", "wechat")
 """Those whose receivers may have to confirm."""
-WITH_BILLS = ("direct", "sandbox")
+WITH_BILLS = ("direct", "sandbox", "wechat", "alipay")
 """Those whose daily bill can be fetched."""

@@ -233,7 +233,10 @@ def test_the_daily_bill_has_a_line_for_what_has_moved_and_no_other(opens_with_bi
         payout, unpaid = bill_number("payout", "g1"), bill_number("payin", "order-2")
         await world.pay_out.start(bill(payout))
         await world.pay_in.start(order(unpaid))
+        world.clock.us += 3 * DAY_US  # some bills are there in the next morning only
         assert world.bills is not None
+        from_us, to_us = world.bills.bounds(DAY)
+        assert from_us <= NOON_US < to_us == from_us + DAY_US
         lines = await world.bills.daily(DAY)
         assert isinstance(lines, list | tuple)
         assert all(isinstance(line, BillLine) for line in lines)

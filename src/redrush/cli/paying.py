@@ -225,7 +225,7 @@ def compare(
         found = compare_bills(book, file, provider or file.providers[0].name, day or rfc3339(now_us())[:10], now_us)
     lines = [
         f"{found.provider} {found.day}: {found.ours:,} bills of ours, {found.theirs:,} lines of theirs, "
-        f"difference {found.difference_minor} minor units"
+        f"difference {found.difference_minor} minor units; they kept {found.fees_minor} as fees"
     ]
     lines += [
         f"  {one.kind} {one.number}: ours {one.ours_minor}, theirs {one.theirs_minor}; {one.says}"

@@ -90,9 +90,22 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     payee: Literal["open_id", "user_id", "logon_id"] = "open_id"
     page: Literal["wap", "page"] = "wap"
     back: str = ""
+    account: Literal["BASIC", "OPERATION"] = "BASIC"
 
 
-_OPTIONS: Final = ("appid", "mchid", "serial", "notify", "scene", "perception", "seller", "payee", "page", "back")
+_OPTIONS: Final = (
+    "appid",
+    "mchid",
+    "serial",
+    "notify",
+    "scene",
+    "perception",
+    "seller",
+    "payee",
+    "page",
+    "back",
+    "account",
+)
 _SECRETS: Final = ("secret", "key", "api_key", "app_cert", "root_cert")
 _NEEDED: Final = {
     "sandbox": ("url",),
@@ -105,7 +118,7 @@ _NEEDED: Final = {
 _TAKEN: Final = {
     "sandbox": {"url", "secret"},
     "webhook": {"url", "secret", "private"},
-    "wechat": {*_NEEDED["wechat"], "url", "perception"},
+    "wechat": {*_NEEDED["wechat"], "url", "perception", "account"},
     "alipay": {*_NEEDED["alipay"], "app_cert", "root_cert", "payee", "page", "url"},
     "stripe": {*_NEEDED["stripe"], "url"},
     "csv": {"directory"},

@@ -210,21 +210,22 @@ def compare_bills(book: BillBook, file: PaymentsFile, provider: str, day: str, n
     if spec is None:
         raise ConfigError(f"{file.path}: has no provider {provider!r}")
 
-    async def fetch() -> tuple[tuple[int, int], Sequence[BillLine] | Unknown]:
+    async def fetch() -> tuple[tuple[int, int], Sequence[BillLine] | Unknown, bool]:
         one = connected(spec, now_us)
         try:
             if one.bills is None:
                 raise ConfigError(f"{provider}: a {spec.kind} has no daily bill that can be fetched")
-            return one.bills.bounds(day), await one.bills.daily(day)
+            bounds = one.bills.bounds(day)
+            return bounds, await one.bills.daily(day), one.provider.terms.tells_fees
         except ValueError:
             raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
         finally:
             one.close()
 
-    (from_us, to_us), theirs = asyncio.run(fetch())
+    (from_us, to_us), theirs, tells_fees = asyncio.run(fetch())
     if isinstance(theirs, Unknown):
         raise RedrushError(f"the bill of {provider} for {day} cannot be had: {theirs.why}")
-    return compare(provider, day, book.moved(provider, from_us, to_us), theirs, book)
+    return compare(provider, day, book.moved(provider, from_us, to_us), theirs, book, tells_fees=tells_fees)
 
 
 def _changed(book: BillBook, bill: KeptBill, wish: Callable[[KeptBill], Change]) -> KeptBill:

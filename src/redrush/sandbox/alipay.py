@@ -5,6 +5,8 @@ only once its buyer has scanned the code (`scan`) or opened the page: before, it
 needs the extra `payments`, as the adapter does.
 """
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -14,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from redrush.core.money.currency import format_amount
 from redrush.http.small_server import Asked, Reply
-from redrush.ports.provider import Absent, Accepted, Bill, Order, Refund, Rejected
+from redrush.ports.provider import Absent, Accepted, Bill, BillLine, Order, Refund, Rejected
 from redrush.providers import beijing
 from redrush.providers.alipay.adapters import CURRENCY, minor_of
+from redrush.providers.alipay.bills import ACCOUNT, BUSINESS, QUERY
 from redrush.providers.alipay.keys import SIGN_TYPE, signed_text
 from redrush.providers.alipay.notices import TRANSFERS
 from redrush.providers.rsa import fits, sign
@@ -32,6 +35,17 @@ _NO_TRADE: Final = {
     "sub_msg": "交易不存在",
 }
 _DONE: Final = {"code": "10000", "msg": "Success"}
+
+BILL: Final = "/bill.zip"
+BUSINESS_COLUMNS: Final = (
+    "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,对方账户,订单金额（元）,商家实收（元）,"
+    "支付宝红包（元）,集分宝（元）,支付宝优惠（元）,商家优惠（元）,券核销金额（元）,券名称,商家红包消费金额（元）,卡消费金额（元）,退款批次号/请求号,"
+    "服务费（元）,分润（元）,备注"
+)
+ACCOUNT_COLUMNS: Final = (
+    "账务流水号,业务流水号,商户订单号,商品名称,发生时间,对方账号,收入金额（+元）,支出金额（-元）,账户余额（元）,"
+    "交易渠道,业务类型,备注"
+)
 
 Fields = dict[str, Any]
 
@@ -78,12 +92,16 @@ class AlipaySandbox:
 
     async def handle(self, asked: Asked) -> Reply:
         """Answer a request, if the app has signed it."""
+        if asked.path.endswith(BILL):
+            return Reply(200, self._bill(asked.query["kind"], asked.query["day"]), "application/zip")
         said = asked.query if asked.method == "GET" else dict(parse_qsl(asked.body.decode(), keep_blank_values=True))
         method = said.get("method", "")
         rest = {name: value for name, value in said.items() if name != "sign"}
         if said.get("app_id") != self._appid or not fits(self._app, said.get("sign", ""), signed_text(rest)):
             refused = {"code": "40002", "msg": "Invalid Arguments", "sub_code": "isv.invalid-signature"}
             return self._answer("error", refused)
+        if method == QUERY:
+            return self._answer(method, self._bill_named(msgspec.json.decode(said["biz_content"]), asked))
         does = self._does.get(method)
         if does is None:
             return self._answer("error", {"code": "40002", "msg": method, "sub_code": "isv.invalid-method"})
@@ -175,6 +193,59 @@ class AlipaySandbox:
         if row is None:
             return _failed("ORDER_NOT_EXIST", "转账订单不存在")
         return {**_DONE, **self._transfer_fields(row)}
+
+    # -- the bill of a day
+
+    def _bill_named(self, said: Fields, asked: Asked) -> Fields:
+        kind, day = said["bill_type"], said["bill_date"]
+        if not self._bill(kind, day):
+            return _failed("isp.bill_not_exist", "账单不存在")
+        query = urlencode({"kind": kind, "day": day})
+        root = asked.path.rpartition("/")[0]
+        return {**_DONE, "bill_download_url": f"http://{asked.headers.get('host', '')}{root}{BILL}?{query}"}
+
+    def _bill(self, kind: str, day: str) -> bytes:
+        """Return the bill of a day as Alipay packs it; nothing if nothing moved."""
+        lines = self._bank.lines(*beijing.day_of(day))
+        name, columns = (BUSINESS, BUSINESS_COLUMNS) if kind == "trade" else (ACCOUNT, ACCOUNT_COLUMNS)
+        made = self._business_row if kind == "trade" else self._account_row
+        rows = [made(line) for line in lines if kind != "trade" or line.kind != "payout"]
+        if not rows:
+            return b""
+        names = columns.split(",")
+        values = [",".join(f"{row.get(one, '')}\t" for one in names) for row in rows]
+        head = [f"#支付宝{name}查询", f"#账号：[{self._seller}0156]", f"#{'-' * 30}{name}列表{'-' * 30}", columns]
+        text = "\r\n".join([*head, *values, f"#{'-' * 30}{name}列表结束{'-' * 30}", "#导出时间：[]", ""])
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr(f"{self._seller}0156_{day}_{name}(汇总).csv", "#".encode("gbk"))
+            file.writestr(f"{self._seller}0156_{day}_{name}.csv", text.encode("gb18030"))
+        return packed.getvalue()
+
+    def _business_row(self, line: BillLine) -> dict[str, str]:
+        at, row = beijing.text_of(line.at_us), self._bank.row(line.number)
+        assert row is not None
+        common = {"支付宝交易号": line.reference, "商品名称": "手机，红色", "创建时间": at, "完成时间": at}
+        amount, fee = format_amount(line.amount_minor, CURRENCY), format_amount(-line.fee_minor, CURRENCY)
+        if line.kind == "payin":
+            return {
+                **common,
+                "商户订单号": line.number,
+                "业务类型": "交易",
+                "订单金额（元）": amount,
+                "服务费（元）": fee,
+            }
+        back = {"商户订单号": row.party, "退款批次号/请求号": line.number, "订单金额（元）": f"-{amount}"}
+        return {**common, **back, "业务类型": "退款", "服务费（元）": "0.00"}
+
+    def _account_row(self, line: BillLine) -> dict[str, str]:
+        amount = format_amount(line.amount_minor, CURRENCY)
+        names = {"payin": "在线支付", "refund": "退款（交易退款）", "payout": "转账"}
+        moved = {"收入金额（+元）": amount} if line.kind == "payin" else {"支出金额（-元）": f"-{amount}"}
+        return {
+            "业务流水号": line.reference, "商户订单号": line.number, "发生时间": beijing.text_of(line.at_us),
+            "业务类型": names[line.kind], **moved,
+        }  # fmt: skip
 
     # -- as Alipay tells of a bill
 

@@ -5,6 +5,7 @@ with the APIv3 key besides. It needs the extra `payments`, as the adapter does.
 """
 
 import base64
+import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339_s, to_us
 from redrush.http.small_server import Asked, Reply
-from redrush.ports.provider import Absent, Bill, Order, Refund, Rejected
+from redrush.ports.provider import Absent, Bill, BillLine, Order, Refund, Rejected
+from redrush.providers import beijing
 from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
 from redrush.providers.wechat.adapters import ORDERS, REFUNDS, TRANSFERS
+from redrush.providers.wechat.bills import FLOWS, TRADES
 from redrush.providers.wechat.keys import SCHEME
 
 _FIELD: Final = re.compile(r'(\w+)="([^"]*)"')
@@ -32,6 +36,17 @@ _TRANSFER: Final = {
 }  # fmt: skip
 _REFUND: Final = {"pending": "PROCESSING", "done": "SUCCESS", "failed": "CLOSED"}
 SERIAL: Final = "PUB_KEY_ID_0100000000000000000000000000"
+
+
+DOWNLOAD: Final = "/v3/billdownload/file"
+TRADE_COLUMNS: Final = (
+    "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,应结订单金额,代金券金额,"
+    "微信退款单号,商户退款单号,退款金额,充值券退款金额,退款类型,退款状态,商品名称,商户数据包,手续费,费率,订单金额,申请退款金额,费率备注"
+)
+FLOW_COLUMNS: Final = (
+    "记账时间,微信支付业务单号,资金流水单号,业务名称,业务类型,收支类型,收支金额(元),账户结余(元),"
+    "资金变更提交申请人,备注,业务凭证号"
+)
 
 
 class WeChatSandbox:
@@ -60,6 +75,11 @@ class WeChatSandbox:
         """Answer a request, if the merchant has signed it."""
         if not self._is_signed(asked):
             return self._signed(401, {"code": "SIGN_ERROR", "message": "wrong signature"})
+        if asked.path in (TRADES, FLOWS):
+            return self._bill_named(asked)
+        if asked.path == DOWNLOAD:
+            kind, _, day = asked.query.get("token", "").partition("-")
+            return Reply(200, self._bill(kind, day), "text/plain")
         status, fields = self._do(asked, asked.path.strip("/").split("/"))
         return self._signed(status, fields)
 
@@ -135,6 +155,51 @@ class WeChatSandbox:
             return 400, {"code": "INVALID_REQUEST", "message": started.why}
         return self._found(bill.number, "payout", now_us)
 
+    def _bill_named(self, asked: Asked) -> Reply:
+        """Say where the bill of a day is, if anything moved on it."""
+        day = asked.query["bill_date"]
+        kind = "trade" if asked.path == TRADES else "flow"
+        content = self._bill(kind, day)
+        if not content:
+            return self._signed(400, {"code": "NO_STATEMENT_EXIST", "message": "账单文件不存在"})
+        url = f"http://{asked.headers.get('host', '')}{DOWNLOAD}?token={kind}-{day}"
+        digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+        return self._signed(200, {"hash_type": "SHA1", "hash_value": digest, "download_url": url})
+
+    def _bill(self, kind: str, day: str) -> bytes:
+        """Return the bill of a day as WeChat writes it; nothing if nothing moved."""
+        lines = self._bank.lines(*beijing.day_of(day))
+        if kind == "trade":
+            rows = [self._trade_row(line) for line in lines if line.kind != "payout"]
+            return _bill_of(TRADE_COLUMNS, rows, "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额")
+        rows = [self._flow_row(line) for line in lines]
+        return _bill_of(FLOW_COLUMNS, rows, "资金流水总笔数,收入笔数,收入金额,支出笔数,支出金额")
+
+    def _trade_row(self, line: BillLine) -> dict[str, str]:
+        amount, at = format_amount(line.amount_minor, "CNY"), beijing.text_of(line.at_us)
+        row = self._bank.row(line.number)
+        assert row is not None
+        common = {"交易时间": at, "商户号": self._mchid, "货币种类": "CNY", "商品名称": "手机,红色"}
+        if line.kind == "payin":
+            return {
+                **common, "交易状态": "SUCCESS", "商户订单号": line.number, "微信订单号": line.reference,
+                "应结订单金额": amount, "订单金额": amount, "手续费": f"{format_amount(line.fee_minor, 'CNY')}000",
+            }  # fmt: skip
+        return {
+            **common, "交易状态": "REFUND", "商户订单号": row.party, "商户退款单号": line.number, "退款金额": amount,
+            "微信退款单号": line.reference, "申请退款金额": amount, "退款状态": "SUCCESS", "手续费": "0.00000",
+        }  # fmt: skip
+
+    def _flow_row(self, line: BillLine) -> dict[str, str]:
+        name, direction = {"payin": ("交易", "收入"), "refund": ("退款", "支出"), "payout": ("商家转账", "支出")}[
+            line.kind
+        ]
+        return {
+            "记账时间": beijing.text_of(line.at_us), "微信支付业务单号": line.reference, "业务名称": name,
+            "业务类型": name, "收支类型": direction, "收支金额(元)": format_amount(line.amount_minor, "CNY"),
+            "业务凭证号": line.number,
+        }  # fmt: skip
+
     def _found(self, number: str, kind: str, now_us: int) -> tuple[int, dict[str, Any]]:
         absent = {"payin": "ORDER_NOT_EXIST", "refund": "RESOURCE_NOT_EXISTS", "payout": "NOT_FOUND"}[kind]
         if isinstance(self._bank.state(number, now_us), Absent):
@@ -192,3 +257,13 @@ class WeChatSandbox:
             "wechatpay-timestamp": timestamp, "wechatpay-nonce": nonce, "wechatpay-signature": signature,
             "wechatpay-serial": self.serial,
         }  # fmt: skip
+
+
+def _bill_of(columns: str, rows: list[dict[str, str]], totals: str) -> bytes:
+    """Return a bill as WeChat writes one: a backtick before each value, and totals behind the rows."""
+    if not rows:
+        return b""
+    names = columns.split(",")
+    lines = [",".join(f"`{row.get(name, '')}" for name in names) for row in rows]
+    sums = ",".join(f"`{value}" for value in (len(rows), *("0.00" for _ in totals.split(",")[1:])))
+    return "\r\n".join([columns, *lines, totals, sums, ""]).encode("utf-8-sig")

@@ -75,6 +75,7 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     require("payments", "WeChat Pay")
     from redrush.providers.rsa import public_key_of  # noqa: PLC0415
     from redrush.providers.wechat.adapters import WeChatNotices, WeChatPayIn, WeChatPayOut  # noqa: PLC0415 - an extra
+    from redrush.providers.wechat.bills import WeChatBills  # noqa: PLC0415
     from redrush.providers.wechat.keys import KeyRing, merchant_of  # noqa: PLC0415
     from redrush.providers.wechat.link import HOST, WeChatLink  # noqa: PLC0415
     from redrush.providers.wechat.link import TERMS as WECHAT_TERMS  # noqa: PLC0415
@@ -89,13 +90,15 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     link = WeChatLink(
         merchant, ring, options["appid"], now_us, url=spec.url or HOST, notify_url=options["notify"], terms=terms
     )
+    bills = WeChatBills(link, account=options["account"])
     pay_out = WeChatPayOut(link, scene=options["scene"], reports=spec.reports, perception=options["perception"])
-    return Connected(Provider(spec.name, WeChatPayIn(link), pay_out), WeChatNotices(merchant, ring), None, link.close)
+    return Connected(Provider(spec.name, WeChatPayIn(link), pay_out), WeChatNotices(merchant, ring), bills, link.close)
 
 
 def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     require("payments", "Alipay")
     from redrush.providers.alipay.adapters import AlipayPayIn, AlipayPayOut  # noqa: PLC0415 - an extra
+    from redrush.providers.alipay.bills import AlipayBills  # noqa: PLC0415
     from redrush.providers.alipay.keys import app_of, ring_of  # noqa: PLC0415
     from redrush.providers.alipay.link import GATEWAY, AlipayLink  # noqa: PLC0415
     from redrush.providers.alipay.link import TERMS as ALIPAY_TERMS  # noqa: PLC0415
@@ -107,7 +110,7 @@ def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     ring = ring_of({name: key.read() for name, key in spec.public_keys.items()})
     link = AlipayLink(app, ring, now_us, url=spec.url or GATEWAY, notify_url=options["notify"], terms=terms)
     pay_in, pay_out = AlipayPayIn(link, page=options["page"]), AlipayPayOut(link, payee=options["payee"])
-    return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), None, link.close)
+    return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), AlipayBills(link), link.close)
 
 
 def _stripe(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:

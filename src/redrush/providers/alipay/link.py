@@ -25,7 +25,9 @@ TERMS: Final = Terms(
 """A transfer is of ¥0.10 at least."""
 
 DONE_CODES: Final = frozenset({"10000", "10003"})
-ABSENT_CODES: Final = frozenset({"ACQ.TRADE_NOT_EXIST", "TRADE_NOT_EXIST", "ORDER_NOT_EXIST"})
+ABSENT_CODES: Final = frozenset({
+    "ACQ.TRADE_NOT_EXIST", "TRADE_NOT_EXIST", "ORDER_NOT_EXIST", "isp.bill_not_exist", "isv.bill_not_exist",
+})  # fmt: skip
 BUSY_CODES: Final = frozenset({
     "isv.app-call-limited", "isv.method-call-limited", "ACQ.SELLER_BALANCE_NOT_ENOUGH", "PAYER_BALANCE_NOT_ENOUGH",
     "BALANCE_IS_NOT_ENOUGH", "EXCEED_LIMIT_DM_AMOUNT", "EXCEED_LIMIT_MM_AMOUNT",

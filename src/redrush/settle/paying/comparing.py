@@ -62,6 +62,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     ours_minor: int
     theirs_minor: int
     difference_minor: int
+    fees_minor: int
+    """What their lines say was kept as fees; where only they tell it, it is no difference."""
     differences: tuple[Difference, ...]
     unnamed: int
     """Differences beyond `DIFFERENCES_MAX`."""
@@ -84,8 +86,22 @@ class _Found:
         self.named.append(Difference(kind, number, ours_minor, theirs_minor, WHAT_TO_DO[kind]))
 
 
-def compare(provider: str, day: str, ours: Sequence[KeptBill], theirs: Sequence[BillLine], book: BillBook) -> Compared:
-    """Compare our bills that moved on a day with the provider's lines of it, and the ledger with all bills. Blocks."""
+def compare(
+    provider: str,
+    day: str,
+    ours: Sequence[KeptBill],
+    theirs: Sequence[BillLine],
+    book: BillBook,
+    *,
+    tells_fees: bool = True,
+) -> Compared:
+    """Compare our bills that moved on a day with the provider's lines of it, and the ledger with all bills. Blocks.
+
+    `tells_fees`: whether the provider has told us its fees before; else our bills know of none.
+    """
+    fees_minor = sum(line.fee_minor for line in theirs)
+    if not tells_fees:
+        theirs = [msgspec.structs.replace(line, fee_minor=0) for line in theirs]
     found = _Found()
     by_number = {bill.number: bill for bill in ours}
     seen: set[str] = set()
@@ -103,7 +119,8 @@ def compare(provider: str, day: str, ours: Sequence[KeptBill], theirs: Sequence[
     theirs_minor = sum(_signed(line.kind, line.amount_minor, line.fee_minor) for line in theirs)
     return Compared(
         provider=provider, day=day, ours=len(ours), theirs=len(theirs), ours_minor=ours_minor,
-        theirs_minor=theirs_minor, difference_minor=theirs_minor - ours_minor, differences=tuple(found.named),
+        theirs_minor=theirs_minor, difference_minor=theirs_minor - ours_minor, fees_minor=fees_minor,
+        differences=tuple(found.named),
         unnamed=found.unnamed,
     )  # fmt: skip
 

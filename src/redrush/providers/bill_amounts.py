@@ -1,0 +1,38 @@
+"""What the bills of WeChat Pay and Alipay have in common: amounts in yuan, with a sign and with more places than money
+has, and when a bill is there."""
+
+import re
+from typing import Final
+
+from redrush.errors import RedrushError
+
+BILL_BYTES_MAX: Final = 512_000_000
+"""Of a day: several million lines."""
+
+READY_US: Final = 12 * 3_600 * 1_000_000
+"""So long after the end of a day its bill is there, if anything moved: it is promised for ten in the morning."""
+
+NOT_YET: Final = "it is not there yet: a day's bill comes in the next morning"
+
+_AMOUNT: Final = re.compile(r"([+-]?)(\d{1,13})(?:\.(\d{1,2})(0*))?", re.ASCII)
+
+
+class BillUnreadable(RedrushError):
+    """A bill is not whole, or has something in it that no bill has."""
+
+
+def minor_of(text: str | None) -> int:
+    """Return the fen of a text in yuan, as "-0.10000"; nothing for an empty one. BillUnreadable for anything else."""
+    text = (text or "").strip()
+    if not text:
+        return 0
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        raise BillUnreadable(f"{text[:40]!r} in the bill is no amount of whole fen")
+    minor = int(match[2]) * 100 + int((match[3] or "").ljust(2, "0"))
+    return -minor if match[1] == "-" else minor
+
+
+def is_ready(bounds: tuple[int, int], now_us: int) -> bool:
+    """Whether the bill of a day would be there, had anything moved on it."""
+    return now_us >= bounds[1] + READY_US

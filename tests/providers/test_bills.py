@@ -1,0 +1,186 @@
+"""Bills of WeChat Pay and Alipay: what is read, what is not believed, and that nothing is missed in silence."""
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from redrush.http.small_server import Asked, Reply, SmallServer
+from redrush.http.sockets import Reserved
+from redrush.ports.bill_book import NewBill
+from redrush.ports.provider import Bill, BillLine, Order, Paid, Terms, Unknown
+from redrush.providers import beijing
+from redrush.providers.alipay import bills as of_alipay
+from redrush.providers.alipay.bills import AlipayBills
+from redrush.providers.bill_amounts import BillUnreadable, minor_of
+from redrush.providers.sandbox.bank import Bank
+from redrush.providers.wechat import bills as of_wechat
+from redrush.providers.wechat.bills import WeChatBills
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.sandbox.wechat import FLOW_COLUMNS
+from redrush.settle.paying import steps
+from redrush.settle.paying.comparing import Kind, compare
+from tests.conformance.providers import (
+    DAY,
+    NOON_US,
+    Clock,
+    alipay_link,
+    alipay_sandbox,
+    wechat_link,
+    wechat_sandbox,
+)
+
+DAY_US = 86_400_000_000
+LATE_US = NOON_US + 3 * DAY_US
+Spoil = Callable[[Asked, Reply], Reply]
+
+
+def kept(_asked: Asked, reply: Reply) -> Reply:
+    return reply
+
+
+def fetched(kind: str, spoil: Spoil, *, at_us: int = LATE_US, day: str = DAY, filled: bool = True) -> Any:
+    """Return the bill of a day with a payment and a transfer, from a server whose answers are spoilt so."""
+
+    async def story() -> Any:
+        clock = Clock()
+        bank = Bank()
+        if filled:
+            order = Order(number="O1", amount_minor=100_000, currency="CNY", subject="s", expires_us=clock() + 10**9)
+            bank.order(order, clock())
+            bank.pay("O1", clock())
+            bank.transfer(Bill(number="T1", amount_minor=888, currency="CNY", to="u", subject="s"), clock())
+        clock.us = at_us
+        sandbox: Any = (wechat_sandbox if kind == "wechat" else alipay_sandbox)(bank, clock)
+
+        async def handle(asked: Asked) -> Reply:
+            return spoil(asked, await sandbox.handle(asked))
+
+        server = SmallServer(handle)
+        url = f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}"
+        link: Any = wechat_link(url, clock) if kind == "wechat" else alipay_link(f"{url}/gateway.do", clock)
+        bills: Any = (WeChatBills if kind == "wechat" else AlipayBills)(link)
+        said = await bills.daily(day)
+        link.close()
+        await server.stop()
+        bank.close()
+        return said
+
+    return asyncio.run(story())
+
+
+def is_file(reply: Reply) -> bool:
+    return reply.content_type in ("text/plain", "application/zip")
+
+
+@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+def test_a_bill_is_read_with_its_fees_and_instants(kind: str) -> None:
+    assert sorted(fetched(kind, kept), key=lambda line: line.number) == [
+        BillLine("payin", "O1", 100_000, 600, "sbO1", NOON_US),
+        BillLine("payout", "T1", 888, 0, "sbT1", NOON_US),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+def test_a_day_without_a_bill_is_empty_only_once_it_would_be_there(kind: str) -> None:
+    assert fetched(kind, kept, filled=False) == []
+    early = fetched(kind, kept, filled=False, at_us=beijing.day_of(DAY)[1] + 60_000_000)
+    assert early == Unknown("it is not there yet: a day's bill comes in the next morning")
+
+
+def cut(asked: Asked, reply: Reply) -> Reply:
+    return msgspec.structs.replace(reply, body=reply.body[:-20]) if is_file(reply) else reply
+
+
+def gone(asked: Asked, reply: Reply) -> Reply:
+    return Reply(404) if is_file(reply) else reply
+
+
+def elsewhere(asked: Asked, reply: Reply) -> Reply:
+    body = reply.body.replace(b"http://127.0.0.1", b"http://127.0.0.2")
+    return msgspec.structs.replace(reply, body=body)
+
+
+@pytest.mark.parametrize("spoil", [cut, gone, elsewhere])
+@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+def test_a_bill_that_is_spoilt_is_no_bill(kind: str, spoil: Spoil) -> None:
+    assert isinstance(fetched(kind, spoil), Unknown)
+
+
+def test_a_list_of_alipay_that_does_not_end_is_no_bill() -> None:
+    def ends_early(_asked: Asked, reply: Reply) -> Reply:
+        if not is_file(reply):
+            return reply
+        packed = io.BytesIO()
+        with (
+            zipfile.ZipFile(io.BytesIO(reply.body), metadata_encoding="gbk") as old,
+            zipfile.ZipFile(packed, "w") as new,
+        ):
+            for one in old.infolist():
+                text = old.read(one).decode("gb18030")
+                new.writestr(one.filename, text.partition("列表结束")[0].rpartition("\n")[0].encode("gb18030"))
+        return msgspec.structs.replace(reply, body=packed.getvalue())
+
+    said = fetched("alipay", ends_early)
+    assert isinstance(said, Unknown)
+    assert "not whole" in said.why
+
+
+def test_a_bill_of_wechat_whose_rows_are_not_as_many_as_it_says_is_not_whole() -> None:
+    text = "交易时间,交易状态\r\n`2027-01-15 16:00:00,`NOTPAY\r\n总交易单数,手续费总金额\r\n`2,`0.00\r\n"
+    with pytest.raises(BillUnreadable, match="not whole"):
+        list(of_wechat.trade_lines(text))
+    assert list(of_wechat.trade_lines(text.replace("`2,", "`1,"))) == []
+    with pytest.raises(BillUnreadable, match="not whole"):
+        list(of_alipay.trade_lines("#x\r\n业务类型\r\n"))
+
+
+def flows(*rows: tuple[str, str, str]) -> str:
+    names = FLOW_COLUMNS.split(",")
+    written = []
+    for number, direction, amount in rows:
+        values = {
+            "记账时间": "2027-01-15 16:00:00",
+            "业务名称": "商家转账",
+            "业务凭证号": number,
+            "收支类型": direction,
+        }
+        written.append(",".join(f"`{(values | {'收支金额(元)': amount}).get(name, '')}" for name in names))
+    return "\r\n".join([FLOW_COLUMNS, *written, "资金流水总笔数,收入笔数", f"`{len(rows)},`0", ""])
+
+
+def test_a_transfer_that_came_back_on_its_day_did_not_move() -> None:
+    text = flows(("T1", "支出", "8.88"), ("T2", "支出", "1.00"), ("T1", "收入", "8.88"))
+    assert [(line.number, line.amount_minor) for line in of_wechat.transfer_lines(text)] == [("T2", 100)]
+
+
+@pytest.mark.parametrize(("text", "minor"), [("0.00600", None), ("0.60000", 60), ("-0.02", -2), ("", 0), ("+7", 700)])
+def test_amounts_of_bills_are_whole_fen(text: str, minor: int | None) -> None:
+    if minor is not None:
+        assert minor_of(text) == minor
+        return
+    with pytest.raises(BillUnreadable, match="whole fen"):
+        minor_of(text)
+
+
+def test_fees_that_only_the_bill_tells_are_no_difference(tmp_path: Path) -> None:
+    book = SqliteBillBook.open_path(tmp_path / "payments.db")
+    new = NewBill(
+        kind="payin", source="s", campaign="c", user="u", provider="wechat", currency="CNY", amount_minor=100_000,
+        subject="s", expires_us=LATE_US,
+    )  # fmt: skip
+    book.make([new], NOON_US)
+    [bill] = book.take("wechat", "start", NOON_US, NOON_US, 1)
+    book.change([steps.after(bill, Paid(100_000, NOON_US, "r", "CNY"), Terms(currency="CNY"), NOON_US)])
+    ours = book.moved("wechat", *beijing.day_of(DAY))
+    theirs = [BillLine("payin", bill.number, 100_000, 600, "r", NOON_US)]
+    untold = compare("wechat", DAY, ours, theirs, book, tells_fees=False)
+    assert (untold.ok, untold.fees_minor, untold.difference_minor) == (True, 600, 0)
+    told = compare("wechat", DAY, ours, theirs, book)
+    assert [one.kind for one in told.differences] == [Kind.FEE]
+    book.close()
