@@ -1,10 +1,17 @@
 """`redrush payout …` and the comparison of bills on a book, as an operator uses them."""
 
+import http.server
 import json
+import socketserver
+import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from redrush.config import PaymentsFile, ProviderSpec
+from redrush.core.sets.address import Address
+from redrush.operate.merchants import doubts_of
 from redrush.ports.bill_book import NewBill
 from redrush.ports.provider import BillLine, Done, Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
@@ -116,6 +123,38 @@ def test_check_asks_the_providers_and_says_how_long_it_takes(run: Run) -> None:
     assert silent.code == 1
     assert is_one_sentence(silent.err)
     assert "provider files (sandbox): 127.0.0.1:1" in silent.err
+
+
+def test_a_shop_is_reached_and_notices_that_nobody_hears_are_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shop can only be reached: its address answers, whatever it says."""
+    monkeypatch.setenv("SHOP_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    Path("c.toml").write_text(TEXT, encoding="utf-8")
+    with socketserver.TCPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as shop:
+        threading.Thread(target=shop.serve_forever, daemon=True).start()
+        text = f"""[[provider]]
+name = "store"
+kind = "webhook"
+url = "http://127.0.0.1:{shop.server_address[1]}/orders"
+secret = {{ env = "SHOP_KEY" }}
+"""
+        Path("p.toml").write_text(text)
+        refused = run("check", "c.toml", "--payments", "p.toml")
+        Path("p.toml").write_text(text + "private = true\n")
+        reached = run("check", "c.toml", "--payments", "p.toml", "--json")
+        shop.shutdown()
+    assert refused.code == 1
+    assert "provider store (webhook): 127.0.0.1 is 127.0.0.1, in a private network" in refused.err
+    assert reached.code == 0, reached.err
+    [store] = json.loads(reached.out)["payments"]["providers"]
+    assert (store["shows"], store["why_not"]) == ("its address answers, its key is one", None)
+    wechat = ProviderSpec(name="w", kind="wechat", options={"notify": "https://pay.example/notices/wechat"})
+    file = PaymentsFile(path=tmp_path, providers=(wechat,))
+    assert "nobody hears it" in doubts_of(file)[0]
+    heard = msgspec.structs.replace(file, listen=Address("127.0.0.1", 9105))
+    assert "…/notices/w" in doubts_of(heard)[0]
+    assert doubts_of(msgspec.structs.replace(heard, providers=(msgspec.structs.replace(wechat, name="wechat"),))) == []
 
 
 def test_every_difference_between_the_books_is_named(run: Run, numbers: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from redrush.core.money.currency import format_amount
 from redrush.errors import ConfigError
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
+from redrush.operate.merchants import prove_one
 from redrush.ports.provider import (
     Absent,
     Bill,
@@ -233,7 +234,7 @@ def play(replies: list[Reply], *, calls: int = 1) -> list[object]:
     async def story() -> list[object]:
         left = iter(replies)
 
-        async def answer(_asked: Asked) -> Reply:
+        async def answer(prove_one: Asked) -> Reply:
             return next(left)
 
         server = SmallServer(answer)
@@ -371,3 +372,32 @@ def test_a_payments_file_makes_the_adapter(tmp_path: Path) -> None:
     one.close()
     with pytest.raises(ConfigError, match="moves CNY"):
         connected(spec, Clock(), "EUR")
+
+
+async def test_a_merchant_is_proven_by_questions_that_move_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    bank = Bank()
+    server = SmallServer(alipay_sandbox(bank, clock).handle)
+    url = f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}/gateway.do"
+    for name, key in (("app.pem", pem(APP_KEY)), ("strange.pem", pem(STRANGE_KEY))):
+        (tmp_path / name).write_bytes(key)
+    for name, known in (("alipay.pub", public(ALIPAY_KEY)), ("strange.pub", public(STRANGE_KEY))):
+        (tmp_path / name).write_text(known)
+
+    async def proven(key: str, known: str) -> str | None:
+        (tmp_path / "payments.toml").write_text(
+            f'[[provider]]\nname = "alipay"\nkind = "alipay"\nappid = "{APPID}"\nseller = "{SELLER}"\nurl = "{url}"\n'
+            f'key = {{ file = "{key}" }}\npublic_keys = {{ alipay = {{ file = "{known}" }} }}\n'
+            'notify = "https://pay.example/notices/alipay"\n'
+        )
+        (spec,) = load_payments_file(tmp_path / "payments.toml").providers
+        one = await prove_one(spec, connected(spec, clock, "CNY"))
+        assert one.shows == "answers about payouts and payments"
+        return one.why_not
+
+    assert await proven("app.pem", "alipay.pub") is None
+    assert "isv.invalid-signature" in str(await proven("strange.pem", "alipay.pub"))
+    assert "no known key has signed it" in str(await proven("app.pem", "strange.pub"))
+    assert bank.sums() == []
+    await server.stop()
+    bank.close()

@@ -10,9 +10,10 @@ from redrush.config import DeploymentFile, PaymentsFile, load_campaign_file, loa
 from redrush.control.campaigns import directory_of, load_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
+from redrush.core.identity.user_ids import visible
 from redrush.core.money.payout_terms import PayoutTerms
 from redrush.errors import ConfigError, RedrushError
-from redrush.operate.paying import payouts_last_s, prove
+from redrush.operate.merchants import doubts_of, payouts_last_s, prove
 
 
 class _Campaign(msgspec.Struct, frozen=True):
@@ -64,11 +65,8 @@ def _sealed_in(deployment: DeploymentFile) -> Iterator[_Campaign]:
 def _checked(
     file: PaymentsFile, campaigns: list[_Campaign], now_us: Callable[[], int]
 ) -> tuple[dict[str, Any], list[str]]:
-    proven = prove(file, campaigns[0].currency if campaigns else "", now_us)
-    lines = [
-        f"  provider {one.provider} ({one.kind}): {'answers' if one.why_not is None else one.why_not}" for one in proven
-    ]
     last_s: dict[str, float] = {}
+    more = []
     for campaign in campaigns:
         if (terms := campaign.terms) is None:
             continue
@@ -78,7 +76,11 @@ def _checked(
         last_s[campaign.id] = lasts_s
         of = f" of {campaign.id}" if len(campaigns) > 1 else ""
         lasts = f"{campaign.winners:,} wins take {lasts_s / 60:,.1f} minutes at least"
-        lines.append(f"  payouts{of}: {terms.policy}, by {terms.provider}; {lasts}")
-    if all(one.why_not is None for one in proven):
-        return {"providers": msgspec.to_builtins(proven), "payouts_last_s": last_s}, lines
-    raise RedrushError("; ".join(line.strip() for line in lines if "answers" not in line))
+        more.append(f"  payouts{of}: {terms.policy}, by {terms.provider}; {lasts}")
+    proven = prove(file, campaigns[0].currency if campaigns else "", now_us)
+    if failed := [f"provider {one.provider} ({one.kind}): {one.why_not}" for one in proven if one.why_not is not None]:
+        raise RedrushError("; ".join(failed))
+    warnings = doubts_of(file)
+    lines = [f"  provider {one.provider} ({one.kind}): {one.shows}" for one in proven]
+    lines += [*more, *(f"  warning: {visible(warning)}" for warning in warnings)]
+    return {"providers": msgspec.to_builtins(proven), "payouts_last_s": last_s, "warnings": warnings}, lines

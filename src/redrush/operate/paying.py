@@ -12,11 +12,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from redrush.config import DeploymentFile, PaymentsFile, ProviderSpec, load_deployment_file
+from redrush.config import DeploymentFile, PaymentsFile, load_deployment_file
 from redrush.control.data_dir import DataDir
-from redrush.core.load.pace import USED_SHARE
 from redrush.core.money.currency import format_amount
-from redrush.core.money.numbers import bill_number
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
 from redrush.extras import require
@@ -28,9 +26,6 @@ from redrush.settle.paying.comparing import Compared, compare
 from redrush.wiring.providers import connected
 
 PAGE: Final = 1_000
-NOBODYS: Final = bill_number("check", "redrush check")
-"""A number that no bill ever has."""
-
 TRIES_MAX: Final = 5
 """A bill may change while an order is given."""
 
@@ -106,45 +101,6 @@ def book_of(books: Books) -> Iterator[BillBook]:
         yield book
     finally:
         book.close()
-
-
-class Proven(msgspec.Struct, frozen=True):
-    """How a provider of a payments file answered to a question that moves nothing."""
-
-    provider: str
-    kind: str
-    calls_per_s: float
-    why_not: str | None
-    """None: it knows who asks."""
-
-
-def prove(file: PaymentsFile, currency: str, now_us: Callable[[], int]) -> list[Proven]:
-    """Ask each provider for a number that nobody has ever used: it moves nothing, and needs every key and number of the
-    merchant. ConfigError for a secret that is not there, or is none."""
-
-    async def ask(spec: ProviderSpec) -> Proven:
-        one = connected(spec, now_us, currency)
-        try:
-            pay_out, pay_in = one.provider.pay_out, one.provider.pay_in
-            answer: object = None
-            if pay_out is not None:
-                answer = await pay_out.find(NOBODYS)
-            elif pay_in is not None:
-                answer = await pay_in.find(NOBODYS)
-        finally:
-            one.close()
-        return Proven(spec.name, spec.kind, spec.calls_per_s, answer.why if isinstance(answer, Unknown) else None)
-
-    async def ask_all() -> list[Proven]:
-        return [await ask(spec) for spec in file.providers]
-
-    return asyncio.run(ask_all())
-
-
-def payouts_last_s(file: PaymentsFile, provider: str, winners: int) -> float | None:
-    """Return how long so many payouts take at least; None: the file has no such provider."""
-    spec = next((one for one in file.providers if one.name == provider), None)
-    return None if spec is None else winners / (spec.calls_per_s * USED_SHARE)
 
 
 def payouts(book: BillBook, states: Sequence[BillState], user: str | None) -> Iterator[KeptBill]:
