@@ -74,7 +74,7 @@ def made(kind: str, *, paid: bool = True) -> tuple[dict[str, str], bytes]:
         bank.refund(refund, clock())
     row = bank.row("R1" if kind == "refund" else NUMBER)
     assert row is not None
-    event = stripe_sandbox(bank, clock).event_of(row, "evt_1")
+    event = stripe_sandbox(bank, clock).notice_of(row, "evt_1")
     bank.close()
     return event
 

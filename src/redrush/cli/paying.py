@@ -40,6 +40,14 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
     smallest: Annotated[int, typer.Option(min=1, help="The smallest amount, in minor units.")] = 1,
     hour: Annotated[float, typer.Option(help="Seconds that an hour of its delays lasts.")] = 3_600.0,
     calls_per_second: Annotated[float | None, typer.Option(help="Calls it answers a second; 429 beyond.")] = None,
+    plays: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Speak as wechat, alipay or stripe, with --merchant."),
+    ] = None,
+    merchant: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keys of both sides and a payments.toml that fits; made at the first start."),
+    ] = None,
 ) -> None:
     """Play a payment provider and its users' wallets over HTTP, with faults on request. No money moves."""
     from redrush.errors import ConfigError
@@ -51,11 +59,13 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 
+    if (plays is None) != (merchant is None):
+        raise ConfigError("--as goes with --merchant: the directory where keys and payments.toml are, or will be")
     try:
         shares = {name: float(share) for name, _, share in (one.partition("=") for one in fault or [])}
         options = SandboxOptions(
             host=host, port=port, seed=seed, book=book, notify=notify, hour_s=hour,
-            calls_per_s_max=calls_per_second, faults=shares,
+            calls_per_s_max=calls_per_second, faults=shares, plays=plays, merchant=merchant,
             terms=bank_terms(
                 currency=currency, min_minor=smallest, confirms=confirms, confirm_within_s=confirm_within
             ),

@@ -290,6 +290,23 @@ class AlipaySandbox:
         form = urlencode({**said, "sign": signature, "sign_type": SIGN_TYPE})
         return {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, form.encode()
 
+    def spoilt(self, reply: Reply, fault: str) -> Reply:
+        """See `redrush.sandbox.face.Face`. Alipay's answers are not dated."""
+        body = reply.body
+        match fault:
+            case "unsigned":
+                body = body.partition(b',"sign":')[0] + b"}"
+            case "wrong_signature":
+                body = body.replace(b":{", b": {", 1).replace(b'":"', b'": "', 1)
+            case "unknown_key":
+                body = body.replace(b',"sign":', b',"alipay_cert_sn":"of nobody","sign":')
+        return msgspec.structs.replace(reply, body=body)
+
+    def forged(self, told: tuple[dict[str, str], bytes]) -> tuple[dict[str, str], bytes]:
+        """See `redrush.sandbox.face.Face`."""
+        headers, body = told
+        return headers, body + b"&more=1"
+
     # -- rows
 
     def _row(self, number: str, kind: str) -> Row | None:

@@ -5,6 +5,7 @@
     POST /v1/transfers         GET /v1/transfers/N    POST /v1/transfers/N/cancel
     POST /wallet/pay/N         POST /wallet/confirm/N
     POST /shop/orders          GET /shop/orders       (see `redrush.sandbox.shop`)
+    anything else              is the provider's that it plays, with `face`: see `redrush.sandbox.face`
     GET /faults, PUT /faults {"answer_lost": 0.1}     GET /book, GET /pace     GET /bill?day=2027-02-06     GET /livez
 
 Faults are in the way between the bank and whoever asks. The bank itself is never wrong: its book would prove nothing.
@@ -28,6 +29,7 @@ from redrush.providers import signing
 from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
 from redrush.providers.sandbox.direct import bounds_of
 from redrush.providers.sandbox.remote import MERCHANT, PROBE_ID, SECRET
+from redrush.sandbox.face import Face
 from redrush.sandbox.faults import ALL, CALLS, NOTICES, Faults
 from redrush.sandbox.shop import Shop
 
@@ -40,6 +42,9 @@ NOTICES_AT_ONCE_MAX: Final = 64
 PEOPLE_AT_ONCE_MAX: Final = 200
 STRANGE_KEY: Final = signing.SharedKey(b"a key that nobody else has")
 SLOW_US: Final = 2 * SECOND_US
+
+OURS: Final = frozenset({"shop", "wallet", "faults", "book", "pace", "bill", "livez"})
+"""So begin the paths that no provider has: what people do, and what a tester looks at."""
 
 _JSON_HEADERS: Final = {"Content-Type": "application/json"}
 
@@ -80,10 +85,11 @@ class Sandbox:
         hour_s: float = 3_600.0,
         calls_per_s_max: float | None = None,
         shop_book: Path | None = None,
+        face: Face | None = None,
     ) -> None:
         """`shop_book` is the shop's; None: it is gone with the process. `shop_keys` are those that it believes, by
         spaces; None: the sandbox's own. `notify` is where notices go; `hour_s` how long an hour of delays lasts here;
-        `calls_per_s_max` what is answered in any second, 429 beyond."""
+        `calls_per_s_max` what is answered in any second, 429 beyond; `face` plays a real provider besides."""
         self.bank = bank
         self.faults = Faults(seed)
         self.notify = notify
@@ -93,6 +99,7 @@ class Sandbox:
         self._now_us = now_us
         self._key = signing.key_of(secret)
         self.shop = Shop(shop_book, shop_keys or secret, self.faults, now_us)
+        self._face = face
         self._scale = hour_s / 3_600.0
         self._calls_per_s_max = calls_per_s_max
         self._fetcher = Fetcher()
@@ -121,9 +128,11 @@ class Sandbox:
     async def _handle(self, asked: Asked) -> Reply:
         parts = asked.path.strip("/").split("/")
         try:
-            if parts[0] == "v1":
+            if parts[0] in OURS:
+                return self._other(asked, parts)
+            if self._face is not None or parts[0] == "v1":
                 return await self._call(asked, parts[1:])
-            return self._other(asked, parts)
+            return Reply(404)
         except (msgspec.MsgspecError, ValueError) as fault:
             return _json({"detail": str(fault)}, 400)
 
@@ -140,8 +149,8 @@ class Sandbox:
                 return Reply(429)
             case "refused_after":
                 return Reply(429, headers=(("Retry-After", "1"),))
-        answer = self._do(asked, parts)
-        if answer is None:
+        reply = await self._answered(asked, parts, fault)
+        if reply is None:
             return Reply(404)
         if self.faults.shares["notice_early"] and self.faults.happens("notice_early"):
             await self._send_due()
@@ -149,15 +158,27 @@ class Sandbox:
             return Reply(0)
         if fault == "error_after":
             return Reply(500)
-        return self._signed(msgspec.json.encode(answer), fault)
+        return reply
+
+    async def _answered(self, asked: Asked, parts: list[str], fault: str | None) -> Reply | None:
+        """Do what is asked; return what is answered, None if that is nothing."""
+        if self._face is None:
+            answer = self._do(asked, parts)
+            return None if answer is None else self._signed(msgspec.json.encode(answer), fault)
+        self._slow_down()
+        if parts[-1:] == ["close"] and self.faults.happens("paid_during_close"):
+            self.bank.pay(parts[-2], self._now_us())
+        reply = self._face.spoilt(await self._face.handle(asked), fault or "")
+        return msgspec.structs.replace(reply, drips=fault == "drips")
+
+    def _slow_down(self) -> None:
+        if self.faults.shares["slow"]:
+            takes_us = SLOW_US if self.faults.happens("slow") else 0
+            self.bank.terms = msgspec.structs.replace(self.bank.terms, takes_us=takes_us)
 
     def _do(self, asked: Asked, parts: list[str]) -> object | None:
         now_us = self._now_us()
-        self.bank.terms = (
-            msgspec.structs.replace(self.bank.terms, takes_us=SLOW_US if self.faults.happens("slow") else 0)
-            if self.faults.shares["slow"]
-            else self.bank.terms
-        )
+        self._slow_down()
         match asked.method, parts:
             case "POST", ["orders"]:
                 return self.bank.order(msgspec.json.decode(asked.body, type=Order), now_us)
@@ -282,6 +303,9 @@ class Sandbox:
     async def _send(self, notice: int, body: str, notice_id: str, how: str, tries: int) -> None:
         """Send it; it is wrong in its way at the first try, and right later."""
         assert self.notify is not None
+        if self._face is not None:
+            await self._tell(self._face, notice, msgspec.json.decode(body, type=Notice), how, tries)
+            return
         raw, key = body.encode(), self._key
         wrong = how if tries == 0 else ""
         said = msgspec.json.decode(raw, type=Notice)
@@ -298,25 +322,43 @@ class Sandbox:
         if wrong == "notice_reserialised":
             raw = raw.replace(b",", b", ")
         taken = await self._post(notice_id, raw, key, signed=headers_of)
-        if taken and wrong in ("", "notice_probe", "notice_twice", "notice_20", "notice_late", "notices_swapped"):
-            if wrong == "notices_swapped":
-                before: State = Open() if said.kind == "payin" else Pending()
-                older = msgspec.structs.replace(said, id=f"{said.id}-older", state=before, made_us=said.made_us - 1)
-                await self._post(older.id, msgspec.json.encode(older), self._key)
-            self.bank.drop_notice(notice)
-        elif tries >= len(AGAIN_S):
+        if taken and wrong == "notices_swapped":
+            before: State = Open() if said.kind == "payin" else Pending()
+            older = msgspec.structs.replace(said, id=f"{said.id}-older", state=before, made_us=said.made_us - 1)
+            await self._post(older.id, msgspec.json.encode(older), self._key)
+        right = wrong in ("", "notice_probe", "notice_twice", "notice_20", "notice_late", "notices_swapped")
+        self._sent_once(notice, tries, taken=taken and right)
+
+    async def _tell(self, face: Face, notice: int, said: Notice, how: str, tries: int) -> None:
+        """Send it as the provider does that is played."""
+        row, wrong = self.bank.row(said.number), how if tries == 0 else ""
+        assert row is not None
+        if wrong == "notice_amount":
+            row = msgspec.structs.replace(row, amount_minor=row.amount_minor + 1)
+        told = face.notice_of(row, said.id)
+        if wrong in ("notice_forged", "notice_foreign", "notice_reserialised", "notice_probe"):
+            await self._deliver(*face.forged(told))
+        taken = await self._deliver(*told)
+        self._sent_once(notice, tries, taken=taken and wrong != "notice_amount")
+
+    def _sent_once(self, notice: int, tries: int, *, taken: bool) -> None:
+        """Send it again after a while, unless it was taken or sent often enough."""
+        if taken or tries >= len(AGAIN_S):
             self.bank.drop_notice(notice)
         else:
             self.bank.delay_notice(notice, self._now_us() + int(AGAIN_S[tries] * self._scale * SECOND_US))
 
-    async def _post(self, notice_id: str, body: bytes, key: signing.Key, *, signed: bytes | None = None) -> bool:
+    async def _deliver(self, headers: dict[str, str], body: bytes) -> bool:
         assert self.notify is not None
-        now_s = self._now_us() // SECOND_US
-        headers = _JSON_HEADERS | signing.signed_headers([key], notice_id, now_s, body if signed is None else signed)
         with contextlib.suppress(Unfetched):
             answer = await self._fetcher.fetch("POST", self.notify, headers=headers, body=body, deadline_s=5.0)
             return 200 <= answer.status < 300
         return False
+
+    async def _post(self, notice_id: str, body: bytes, key: signing.Key, *, signed: bytes | None = None) -> bool:
+        now_s = self._now_us() // SECOND_US
+        headers = _JSON_HEADERS | signing.signed_headers([key], notice_id, now_s, body if signed is None else signed)
+        return await self._deliver(headers, body)
 
 
 def _json(value: Any, status: int = 200) -> Reply:

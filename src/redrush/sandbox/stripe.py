@@ -24,7 +24,7 @@ Said = tuple[int, Fields]
 
 
 class StripeSandbox:
-    """Answers Stripe's paths; `event_of` makes an event's headers and body."""
+    """Answers Stripe's paths; `notice_of` makes an event's headers and body."""
 
     def __init__(self, bank: Bank, now_us: Callable[[], int], *, key: str, secret: str) -> None:
         self._bank = bank
@@ -168,7 +168,7 @@ class StripeSandbox:
             "transfer_group": row.number, "reversed": row.state in ("failed", "cancelled"),
         }  # fmt: skip
 
-    def event_of(self, row: Row, event_id: str) -> tuple[dict[str, str], bytes]:
+    def notice_of(self, row: Row, event_id: str) -> tuple[dict[str, str], bytes]:
         """Return headers and body of the event of what has become of a bill."""
         name, fields = {
             "payin": ("checkout.session.completed", self._session_fields),
@@ -182,6 +182,15 @@ class StripeSandbox:
         })  # fmt: skip
         signature = hmac.new(self._secret.encode(), f"{now_s}.".encode() + body, hashlib.sha256).hexdigest()
         return {"stripe-signature": f"t={now_s},v1={signature}", "content-type": "application/json"}, body
+
+    def spoilt(self, reply: Reply, fault: str) -> Reply:
+        """See `redrush.sandbox.face.Face`: Stripe's answers are not signed, TLS says whose they are."""
+        return reply
+
+    def forged(self, told: tuple[dict[str, str], bytes]) -> tuple[dict[str, str], bytes]:
+        """See `redrush.sandbox.face.Face`."""
+        headers, body = told
+        return headers | {"stripe-signature": headers["stripe-signature"][:-4] + "0000"}, body
 
     def _row(self, number: str, kind: str) -> Row | None:
         self._bank.state(number, self._now_us())

@@ -245,12 +245,31 @@ class WeChatSandbox:
         body = msgspec.json.encode(said | {"event_type": f"{row.kind.upper()}.{row.state.upper()}"})
         return self._headers(body), body
 
+    def spoilt(self, reply: Reply, fault: str) -> Reply:
+        """See `redrush.sandbox.face.Face`."""
+        headers = dict(reply.headers)
+        match fault:
+            case "unsigned":
+                headers = {}
+            case "wrong_signature":
+                return msgspec.structs.replace(reply, body=reply.body + b" ")
+            case "unknown_key":
+                headers["wechatpay-serial"] = "PUB_KEY_ID_9"
+            case "clock_off":
+                headers = self._headers(reply.body, late_s=600)
+        return msgspec.structs.replace(reply, headers=tuple(headers.items()))
+
+    def forged(self, told: tuple[dict[str, str], bytes]) -> tuple[dict[str, str], bytes]:
+        """See `redrush.sandbox.face.Face`."""
+        headers, body = told
+        return headers | {"wechatpay-signature": base64.b64encode(bytes(256)).decode()}, body
+
     def _signed(self, status: int, fields: dict[str, Any]) -> Reply:
         body = b"" if status == 204 else msgspec.json.encode(fields)
         return Reply(status, body, headers=tuple(self._headers(body).items()))
 
-    def _headers(self, body: bytes) -> dict[str, str]:
-        timestamp, nonce = str(self._now_us() // SECOND_US), secrets.token_hex(16)
+    def _headers(self, body: bytes, late_s: int = 0) -> dict[str, str]:
+        timestamp, nonce = str(self._now_us() // SECOND_US - late_s), secrets.token_hex(16)
         text = f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
         signature = base64.b64encode(self._platform.sign(text, padding.PKCS1v15(), SHA256())).decode("ascii")
         return {
