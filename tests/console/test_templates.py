@@ -9,6 +9,7 @@ import pytest
 
 import redrush.console
 from redrush.console.pages.rendering import chinese, templates
+from redrush.core.steering.switches import registry_of
 
 HERE: Final = Path(redrush.console.__file__).parent
 TEMPLATES: Final = sorted((HERE / "templates").glob("*.html"))
@@ -56,6 +57,7 @@ def test_everything_is_said_in_chinese_too() -> None:
         for one, other in SAID.findall(path.read_text(encoding="utf-8"))
     }
     said |= {label for path in TEMPLATES for label in LISTED.findall(path.read_text(encoding="utf-8"))}
+    said |= {one.does for one in registry_of([("r1", 1.0)], ["a rule"], 1, [("r1", 1.0)]).values()}
     assert len(said) > 100
     assert sorted(said - {"English", "中文"} - set(chinese())) == []
 
