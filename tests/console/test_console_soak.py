@@ -51,8 +51,10 @@ def console_of(directory: Path, port: int) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield process.pid
-        process.send_signal(signal.SIGTERM)
+        try:
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 async def look_for_a_while(url: str, cookies: httpx.Cookies, until_s: float, number: int) -> int:
