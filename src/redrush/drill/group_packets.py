@@ -1,4 +1,5 @@
-"""The drill `group-packets`: many packets at once, each with more friends than shares and with people who guess words.
+"""The drill `group-packets`: many packets at once, each with ten times as many friends as shares, and people who guess
+words.
 
 Senders win in a round and send what they have won. The auditor takes what the crowd was told, what the server exported
 and what people own in the end, and shares no code with what made them: nobody twice in a packet, no packet beyond its
@@ -38,13 +39,13 @@ WON: Final = Decimal("100.00")
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """How many, and whether times are judged."""
 
-    crowd: Crowd = Crowd(senders=200, packets_each=5, count=10, friends_each=20, guessers=5, total="8.00")
+    crowd: Crowd = Crowd(senders=200, packets_each=5, count=10, friends_each=100, guessers=5, total="8.00")
     friends: int = 5_000
     expires_s: int = EXPIRES_S
 
 
 SHORT: Final = Shape(
-    crowd=Crowd(senders=12, packets_each=3, count=4, friends_each=8, guessers=2, total="6.00"),
+    crowd=Crowd(senders=12, packets_each=3, count=4, friends_each=40, guessers=2, total="6.00"),
     friends=60,
     expires_s=2,
 )

@@ -109,6 +109,9 @@ class Journal:
         """By pot that is no round, what of it went back to who paid."""
         self._problems = problems
         self._numbers = {pot: number for number, pot in enumerate(self.pots) if number}
+        self._parts_of: dict[str, list[int]] = {}
+        for pot, number in self._numbers.items():
+            self._parts_of.setdefault(pot.pot, []).append(number)
         self._of_many: dict[str, Callable[[list[Named], int], None]] = {
             "scattered": self._scatter,
             "confirmed": self._confirm,
@@ -139,7 +142,7 @@ class Journal:
 
     def numbers_of(self, pot: str) -> list[int]:
         """Return the numbers of the pot's parts, one for each set."""
-        return [number for number, part in enumerate(self.pots) if number and part.pot == pot]
+        return self._parts_of.get(pot, [])
 
     def row_of(self, number: int, user: str, slot: int) -> Row:
         """Return what the records must have of this slot, granted to the user by this part of a pot."""
