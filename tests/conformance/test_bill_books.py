@@ -258,3 +258,15 @@ def test_a_held_bill_waits_for_a_person(book: BillBook) -> None:
     assert not book.take("bank", "start", 10**12, HIDDEN_US, 1)
     book.change([steps.released(bill, 20)])
     assert [one.source for one in book.take("bank", "start", 20, HIDDEN_US, 1)] == ["g1"]
+
+
+def test_whom_a_bill_went_to_is_forgotten_once_it_is_final_and_nothing_else_is(book: BillBook) -> None:
+    hidden = msgspec.structs.replace(payout("g1"), to="p1:secret")
+    book.make([hidden, msgspec.structs.replace(hidden, source="g2"), payout("g3")], 10)
+    ended = book.find("payout", "g1")
+    assert ended is not None
+    book.change([steps.after(ended, Failed("no"), TERMS, 20)])
+    assert book.forget_receivers(20) == 0, "it changed at that instant, not before"
+    assert book.forget_receivers(21, "u2") == 0
+    assert (book.forget_receivers(21, "u1"), book.forget_receivers(21)) == (1, 0)
+    assert [(bill.source, bill.to) for bill in book.listed()] == [("g1", ""), ("g2", "p1:secret"), ("g3", "u1")]

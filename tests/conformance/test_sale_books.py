@@ -7,11 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import load_or_create_keys
+from redrush.control.personal_data import PersonalData
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State, Why, order_id
 from redrush.errors import ConfigError
 from redrush.ports.sale_book import BookFailed, SaleBook
 from redrush.records.postgres.sales import PostgresSaleBook
 from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.selling.private_book import PrivateSaleBook
 from tests.conftest import Databases
 
 AT_US = 1_800_000_000_000_000
@@ -40,7 +44,25 @@ def postgres_books(request: pytest.FixtureRequest) -> Opens:
     return opens
 
 
-BOOKS: dict[str, Callable[[pytest.FixtureRequest], Opens]] = {"sqlite": sqlite_books, "postgres": postgres_books}
+def private_books(_request: pytest.FixtureRequest) -> Opens:
+    """Return what opens a book in which addresses are hidden."""
+
+    @contextmanager
+    def opens(directory: Path) -> Iterator[SaleBook]:
+        data_dir = DataDir(directory / "event")
+        data_dir.create()
+        load_or_create_keys(data_dir)
+        with closing(PrivateSaleBook(SqliteSaleBook.open_path(directory / "sales.db"), PersonalData(data_dir))) as book:
+            yield book
+
+    return opens
+
+
+BOOKS: dict[str, Callable[[pytest.FixtureRequest], Opens]] = {
+    "sqlite": sqlite_books,
+    "postgres": postgres_books,
+    "private": private_books,
+}
 
 
 @pytest.fixture(params=list(BOOKS.values()), ids=list(BOOKS))

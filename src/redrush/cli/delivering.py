@@ -1,11 +1,11 @@
-"""What winners are told, and what was granted and is not delivered: `redrush message …` and `redrush reissue`."""
+"""What winners are told, what is not delivered, and what is erased: `redrush message …`, `reissue` and `erase`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, show
+from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
 from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
@@ -109,6 +109,40 @@ def reissue(
     show(fields, lines, as_json=as_json)
 
 
+def erase(
+    data: BookOption,
+    why: WhyOption,
+    user: Annotated[str | None, typer.Option(help="This user's personal data.")] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="DURATION", help="Everybody's, of what ended so long ago (180d)."),
+    ] = None,
+    who: WhoOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase addresses, of one user or of what ended long ago. Grants, receipts and the ledger stay."""
+    import msgspec
+
+    from redrush.control.data_dir import DataDir
+    from redrush.core.rush.durations import parse_duration_us
+    from redrush.errors import ConfigError
+    from redrush.operate.erasing import erase as order
+    from redrush.wiring.clock import system_clock
+
+    if (user is None) == (older_than is None):
+        raise ConfigError("say whose: --user USER, or --older-than 180d")
+    now_us = system_clock().now_us()
+    try:
+        before_us = now_us if older_than is None else now_us - parse_duration_us(older_than)
+    except ValueError as wrong:
+        raise ConfigError(f"--older-than: {wrong}") from None
+    erased = order(DataDir(data), user, before_us, who=who_is(who), why=why, now_us=now_us)
+    lines = [f"erased: addresses of {erased.orders:,} orders and {erased.bills:,} bills"]
+    if erased.still_needed:
+        lines.append(f"{erased.still_needed:,} orders are not settled and keep theirs; give the order again later")
+    show(msgspec.to_builtins(erased), lines, as_json=as_json)
+
+
 def _what_now(count: int, yes: int | None) -> str:
     if yes is not None:
         return f"{count:,} things are delivered, or under way"
@@ -129,3 +163,4 @@ def add_to(app: typer.Typer) -> None:
     """Give the command line these commands."""
     app.add_typer(message_app, name="message")
     app.command()(reissue)
+    app.command()(erase)

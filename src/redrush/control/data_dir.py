@@ -12,6 +12,7 @@
 | `payments.db` | bills with providers, and what was spent of balances (`redrush.records.sqlite.bills`) |
 | `messages.db` | what winners are told, and what became of it (`redrush.records.sqlite.messages`) |
 | `….mark` beside `payments.db`, `packets.db`, `sales.db`, `messages.db` | how far that book is, in case it is lost |
+| `erasures.jsonl` | when personal data was erased, by whom and why |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
@@ -55,6 +56,7 @@ OURS: Final = (
     "messages.mark",
     "packets.mark",
     "sales.mark",
+    "erasures.jsonl",
     "sales.db",
     "sale-keys.json",
     "codes.jsonl",
@@ -133,6 +135,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def messages(self) -> Path:
         """The book of messages to winners."""
         return self.root / "messages.db"
+
+    @property
+    def erasures(self) -> Path:
+        """When personal data was erased, by whom and why: a JSON object a line."""
+        return self.root / "erasures.jsonl"
 
     @property
     def codes(self) -> Path:

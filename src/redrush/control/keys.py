@@ -25,6 +25,8 @@ class Keys(msgspec.Struct, frozen=True):
     receipts: KeyRing
     codes: bytes | None = None
     """Encrypts the codes of prizes; None: there never were any."""
+    personal: bytes | None = None
+    """Encrypts addresses; None: there never were any."""
 
 
 class _RingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +39,7 @@ class _KeysFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     receipts: _RingFile
     logins: dict[str, str] = {}
     codes: str | None = None
+    personal: str | None = None
 
 
 def load_or_create_keys(data_dir: DataDir, source: DataDir | None = None) -> Keys:
@@ -86,8 +89,8 @@ def load_keys(data_dir: DataDir) -> Keys:
     """Return the keys of the directory. ConfigError if the file is missing or wrong."""
     try:
         file = msgspec.json.decode(data_dir.keys.read_bytes(), type=_KeysFile)
-        codes = None if file.codes is None else _decoded({"codes": file.codes})["codes"]
-        return Keys(_ring(file.tickets, file.logins), _ring(file.receipts), codes)
+        own = _decoded({name: text for name in ("codes", "personal") if (text := getattr(file, name)) is not None})
+        return Keys(_ring(file.tickets, file.logins), _ring(file.receipts), own.get("codes"), own.get("personal"))
     except OSError as fault:
         raise ConfigError(f"{data_dir.keys}: cannot be read: {fault.strerror}") from fault
     except ValueError as fault:  # not JSON, not these fields, not base64, not UTF-8
@@ -169,12 +172,18 @@ def remove_login_key(data_dir: DataDir, key_id: str) -> None:
 def code_key(data_dir: DataDir) -> bytes:
     """Return the key that encrypts the codes of the event, made if there is none yet. ConfigError if the disk
     refuses."""
-    known = load_keys(data_dir).codes
-    if known is not None:
-        return known
+    return load_keys(data_dir).codes or _made(data_dir, "codes")
+
+
+def personal_key(data_dir: DataDir) -> bytes:
+    """Return the key that encrypts personal data, as `code_key` does."""
+    return load_keys(data_dir).personal or _made(data_dir, "personal")
+
+
+def _made(data_dir: DataDir, name: str) -> bytes:
     file = msgspec.json.decode(data_dir.keys.read_bytes(), type=_KeysFile)
     key = secrets.token_bytes(KEY_BYTES)
-    changed = msgspec.structs.replace(file, codes=base64.b64encode(key).decode("ascii"))
+    changed = msgspec.structs.replace(file, **{name: base64.b64encode(key).decode("ascii")})
     try:
         write_durably(data_dir.keys, msgspec.json.format(msgspec.json.encode(changed)))
     except OSError as fault:

@@ -305,6 +305,10 @@ class BillBook(Protocol):
     ) -> list[KeptBill]:
         """Return bills by id above `after`."""
 
+    def forget_receivers(self, before_us: int, user: str | None = None) -> int:
+        """Empty `to` of final bills that last changed before that, of one user or of all, where it is more than the
+        user's id; return how many that were."""
+
     def moved(self, provider: str, from_us: int, to_us: int) -> list[KeptBill]:
         """Return the bills of a provider by which money moved in that time."""
 

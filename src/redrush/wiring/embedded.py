@@ -14,6 +14,7 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.event import doubts_before, load_open_terms, load_prepared, prepare_event
+from redrush.control.personal_data import PersonalData
 from redrush.control.user_list import eligible_of
 from redrush.core.identity.audience import Eligible
 from redrush.core.rush.phase import SteadyClock
@@ -178,6 +179,7 @@ class Embedded:
             currency=self._file.currency,
             busy=self._is_busy,
             on_fault=self._troubles.listener("payments"),
+            veil=PersonalData(self._data_dir),
         )
 
     def _open_messages(self, clock: SteadyClock) -> MessagesPart:

@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 from redrush.control.data_dir import DataDir
+from redrush.control.personal_data import PersonalData
 from redrush.control.sale_keys import SaleKeys
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
+from redrush.extras import ExtraMissing
 from redrush.gate.buying import BuyingRoutes
 from redrush.gate.gate import Gate
 from redrush.gate.rush.sale import Sale
@@ -20,6 +22,7 @@ from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.desk import Desk
+from redrush.settle.selling.private_book import PrivateSaleBook
 from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.settle.selling.units import ONLY_SET, Units
@@ -51,7 +54,11 @@ class EmbeddedSale:
         keys.known()
         check_whole(data_dir.sales)
         self._keys = DrawnKeys(keys, lambda: self._campaign, clock.now_us, on_fault)
-        self.book = SqliteSaleBook.open_path(data_dir.sales)
+        self.book = PrivateSaleBook(SqliteSaleBook.open_path(data_dir.sales), PersonalData(data_dir))
+        try:
+            self.book.hide_old()
+        except ExtraMissing as fault:
+            on_fault(fault)  # a sale goes on as it began, and takes no new address
         self._writer = BookWriter(self.book)
         units = Units.of_one(store)
         steps = Steps(campaign, units, cashier, partners, clock.now_us)

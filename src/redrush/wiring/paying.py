@@ -25,6 +25,7 @@ from redrush.ports.bill_book import BillBook
 from redrush.ports.provider import Notice, Notices, Probe, Stale
 from redrush.ports.records import Balance, Records
 from redrush.ports.store import Store
+from redrush.ports.veil import Veil
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.book_mark import begin_mark
@@ -88,8 +89,10 @@ class PaymentsPart:
         paused: Callable[[], bool] = never,
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
+        veil: Veil,
     ) -> None:
-        """Connects to nothing yet. ConfigError for a secret that is not there, or a port that is taken."""
+        """`veil` hides who gets or pays a bill. Connects to nothing yet. ConfigError for a secret that is not there,
+        or a port that is taken."""
         self.winnings = WinningsByCampaign()
         self.connected: dict[str, Connected] = {}
         self.notices_refused = 0
@@ -112,6 +115,7 @@ class PaymentsPart:
             paused=paused,
             busy=busy,
             on_fault=on_fault,
+            veil=veil,
             on_broken=lambda fault: log.critical("the payments broke off, restart the server soon", fault=repr(fault)),
         )
         self._server = SmallServer(self._hear)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Iterator
 from redrush.config import load_payments_file
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import Keys, load_keys
+from redrush.control.personal_data import PersonalData
 from redrush.control.pot_file import PotFile
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.rush.group import GroupTerms
@@ -56,6 +57,7 @@ class Till:
             currency=around.sealed.campaign.currency,
             paused=pause,
             on_fault=troubles.listener("payments"),
+            veil=PersonalData(around.data_dir),
         )
 
     def why_not_ready(self) -> str | None:

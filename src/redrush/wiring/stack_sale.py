@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from redrush.config.deployment_file import Duty
+from redrush.control.personal_data import PersonalData
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.gate.buying import BuyingRoutes
@@ -20,6 +21,7 @@ from redrush.records.postgres import PostgresRecords
 from redrush.records.postgres.sales import PostgresSaleBook
 from redrush.settle.selling.book_writer import BookWriter
 from redrush.settle.selling.desk import Desk
+from redrush.settle.selling.private_book import PrivateSaleBook
 from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.settle.selling.units import Units
@@ -54,9 +56,10 @@ class StackSale:
         self._paused = paused
         self._on_fault = on_fault
         self._campaign = around.sealed.campaign
-        self._book: SaleBook = PostgresSaleBook(
+        in_database = PostgresSaleBook(
             around.deployment.payments.records.read(), self._campaign.id, tell=around.log.info
         )
+        self._book: SaleBook = PrivateSaleBook(in_database, PersonalData(around.data_dir))
         self._writer = BookWriter(self._book)
         self._stores: dict[str, ValkeyStore] = {}
         self._selling: Selling | None = None

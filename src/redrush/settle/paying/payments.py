@@ -18,6 +18,7 @@ from redrush.ports.bill_book import BillBook, BillState, Entered, Entry, KeptBil
 from redrush.ports.cashier import Hear, Owned, Spending
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
+from redrush.ports.veil import NoVeil, Veil
 from redrush.settle.paying import steps
 from redrush.settle.paying.teller import Provider, Teller
 
@@ -55,10 +56,13 @@ class Payments:
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
         on_broken: Callable[[BaseException], None] = ignore,
+        veil: Veil | None = None,
     ) -> None:
-        """`winnings` says what users were granted; `on_fault` hears of faults before they are tried again, `on_broken`
-        of what nobody thought of, after which this part has to be started again. `paused` and `busy`: see `Teller`."""
+        """`veil` hides who gets or pays a bill, where that is more than a user's id; None: nothing is.
+        `winnings` says what users were granted; `on_fault` hears of faults before they are tried again, `on_broken` of
+        what nobody thought of, after which this part has to be started again. `paused` and `busy`: see `Teller`."""
         self.book = book
+        self.veil = veil or NoVeil()
         self.refused_notices = 0
         """Genuine ones that say something else than our bill, and are not believed."""
         self._winnings = winnings
@@ -68,7 +72,15 @@ class Payments:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redrush-payments")
         self.tellers = {
             name: Teller(
-                book, provider, now_us, self._thread, changed=self._changed, paused=paused, busy=busy, on_fault=on_fault
+                book,
+                provider,
+                now_us,
+                self._thread,
+                changed=self._changed,
+                paused=paused,
+                busy=busy,
+                on_fault=on_fault,
+                veil=self.veil,
             )
             for name, provider in providers.items()
         }
@@ -131,7 +143,8 @@ class Payments:
             raise RedrushError(f"there is no provider {provider!r} that takes money here")
         bill = NewBill(
             kind="payin", source=source, campaign=campaign, user=user, provider=provider, currency=currency,
-            amount_minor=amount_minor, subject=subject, expires_us=expires_us, account=account, how=how, to=payer,
+            amount_minor=amount_minor, subject=subject, expires_us=expires_us, account=account, how=how,
+            to=payer if payer == user else self.veil.hide(payer),
         )  # fmt: skip
         kept = await self.make(bill)
         if kept.is_final or kept.state in _SETTLED:

@@ -101,10 +101,16 @@ class Purse:
         bill = NewBill(
             kind="payout", source=source, campaign=self._campaign.id, user=user, provider=terms.provider,
             currency=self._campaign.currency, amount_minor=min(amount_minor, provider.max_minor),
-            subject=self._campaign.name, to=fields.get("to", user), covered_minor=granted_minor, held=terms.approve,
+            subject=self._campaign.name, to=self._receiver(fields, user),
+            covered_minor=granted_minor, held=terms.approve,
         )  # fmt: skip
         kept = await self._payments.make(bill)
         return 200, self._shown(kept)
+
+    def _receiver(self, fields: Mapping[str, Any], user: str) -> str:
+        """Return who gets it, as it stands in the book: hidden, where that is another than the user's id."""
+        named: str = fields.get("to", user)
+        return user if named == user else self._payments.veil.hide(named)
 
     def _shown(self, bill: KeptBill) -> dict[str, Any]:
         shown: dict[str, Any] = {

@@ -22,6 +22,7 @@ from redrush.core.nobody import ignore, never
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import KINDS, PATIENT, WAITED_FOR, BillBook, BillState, Change, KeptBill, Kind, Step
 from redrush.ports.provider import Bill, Order, PayIn, PayOut, Refund, Terms, Unknown
+from redrush.ports.veil import NoVeil, Veil
 from redrush.settle.paying import steps
 from redrush.settle.paying.steps import SECOND_US, Answer
 
@@ -95,9 +96,11 @@ class Teller:
         paused: Callable[[], bool] = never,
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
+        veil: Veil | None = None,
     ) -> None:
-        """`thread` is where the book is called; `changed` hears of each change that is in the book; while `paused`
-        nothing is started, and what was started is asked for. `busy` tells whether the gate beside it is."""
+        """`veil` shows who gets or pays a bill; None: it stands there. `thread` is where the book is called;
+        `changed` hears of each change that is in the book; while `paused` nothing is started, and what was started is
+        asked for. `busy` tells whether the gate beside it is."""
         self.provider = provider
         self.breaker = Breaker(RULE)
         self.counts = Counts()
@@ -109,6 +112,7 @@ class Teller:
         self._busy = busy
         self._busy_at_s = float("-inf")
         self._on_fault = on_fault
+        self._veil = veil or NoVeil()
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._answered: list[Change] = []
         self._wake = asyncio.Event()
@@ -250,11 +254,13 @@ class Teller:
             "number": bill.number, "amount_minor": bill.amount_minor, "currency": bill.currency,
         }  # fmt: skip
         if bill.kind == "payout" and pay_out is not None:
-            return pay_out.start(Bill(**common, to=bill.to, subject=bill.subject))
+            return pay_out.start(Bill(**common, to=self._veil.show(bill.to), subject=bill.subject))
         if bill.kind == "payin" and pay_in is not None:
             expires_us = bill.expires_us or self._now_us() + int(pay_in.terms.expires_min_s * SECOND_US)
             return pay_in.start(
-                Order(**common, subject=bill.subject, expires_us=expires_us, how=bill.how, payer=bill.to)
+                Order(
+                    **common, subject=bill.subject, expires_us=expires_us, how=bill.how, payer=self._veil.show(bill.to)
+                )
             )
         if bill.kind == "refund" and pay_in is not None:
             return self._refund(pay_in, bill, common)

@@ -288,6 +288,11 @@ class PostgresBillBook:
         named = [str(state) for state in states]
         return self._bills("listed", kind=kind, states=named, user=user, provider=provider, after=after, limit=limit)
 
+    def forget_receivers(self, before_us: int, user: str | None = None) -> int:
+        """See the port."""
+        with self._writer.transaction() as at:
+            return self._run(at, "forget_receivers", before_us=before_us, user=user).rowcount
+
     def moved(self, provider: str, from_us: int, to_us: int) -> list[KeptBill]:
         """See the port."""
         return self._bills("moved", provider=provider, from_us=from_us, to_us=to_us)

@@ -200,3 +200,9 @@ SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, sub
 -- name: sums
 SELECT provider, kind, state, count(*), sum(amount_minor)::bigint, sum(fee_minor)::bigint
   FROM bills GROUP BY provider, kind, state ORDER BY provider, kind, state;
+
+-- name: forget_receivers
+UPDATE bills SET receiver = ''
+ WHERE receiver <> '' AND receiver <> "user" AND changed_us < %(before_us)s
+   AND (%(user)s::text IS NULL OR "user" = %(user)s)
+   AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled');

@@ -270,6 +270,12 @@ class SqliteBillBook:
             found = [one for state in states for one in self._bills("listed_in_state", state=str(state), **wanted)]
         return sorted(found, key=lambda bill: bill.id)[:limit]
 
+    def forget_receivers(self, before_us: int, user: str | None = None) -> int:
+        """See the port."""
+        with self._transaction():
+            self._run("forget_receivers", before_us=before_us, user=user)
+            return self._connection.changes()
+
     def moved(self, provider: str, from_us: int, to_us: int) -> list[KeptBill]:
         """See the port."""
         with self._reading():

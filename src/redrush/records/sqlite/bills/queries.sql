@@ -134,3 +134,8 @@ SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM b
 
 -- name: net_of
 SELECT coalesce(sum(credits_minor - debits_minor), 0) FROM accounts WHERE account = :account;
+
+-- name: forget_receivers
+UPDATE bills SET receiver = ''
+ WHERE receiver <> '' AND receiver <> "user" AND changed_us < :before_us AND (:user IS NULL OR "user" = :user)
+   AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled');

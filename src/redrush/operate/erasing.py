@@ -1,0 +1,64 @@
+"""Erasing personal data by order: of one user, or of everybody whose matters ended long ago.
+
+Erased are addresses of orders, and whom a bill went to or came from at a provider where that is more than the user's
+id. What money and prizes stand on stays: grants, receipts, bills and the ledger name the user's id and nothing else. An
+order or a bill that is not settled keeps its address until it is, and the order says how many these are.
+
+A line in `erasures.jsonl` says when it was done, by whom and why. Backups made before still have what was erased,
+encrypted: delete them when their time is over.
+"""
+
+from contextlib import closing
+
+import msgspec
+
+from redrush.control.campaigns import keeper_of_books
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import append_durably
+from redrush.control.personal_data import PersonalData
+from redrush.core.rush.instants import rfc3339
+from redrush.errors import ConfigError
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.selling.private_book import PrivateSaleBook
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """What was erased, as it stands in the log."""
+
+    at: str
+    who: str
+    why: str
+    user: str | None
+    """None: everybody's."""
+    before: str
+    """Only what has not changed since."""
+    orders: int
+    bills: int
+    still_needed: int
+    """Addresses of orders that are not settled."""
+
+
+def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why: str, now_us: int) -> Erased:
+    """Erase, and write down that it was done. ConfigError for a directory without a campaign, or if the disk refuses.
+
+    A server may be running. The same order again erases what has come since.
+    """
+    data_dir.require()
+    orders = still_needed = bills = 0
+    if data_dir.sales.exists():
+        with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
+            orders, still_needed = PrivateSaleBook(book, PersonalData(data_dir)).forget(before_us, user)
+    payments = keeper_of_books(data_dir).payments
+    if payments.exists():
+        with closing(SqliteBillBook.open_path(payments)) as bill_book:
+            bills = bill_book.forget_receivers(before_us, user)
+    erased = Erased(
+        at=rfc3339(now_us), who=who, why=why, user=user, before=rfc3339(before_us), orders=orders, bills=bills,
+        still_needed=still_needed,
+    )  # fmt: skip
+    try:
+        append_durably(data_dir.erasures, msgspec.json.encode(erased) + b"\n")
+    except OSError as fault:
+        raise ConfigError(f"{data_dir.erasures}: cannot be written: {fault.strerror}") from fault
+    return erased

@@ -1,0 +1,144 @@
+"""Addresses are encrypted where they are kept, under a key of the event's, and erased by order."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from redrush import extras
+from redrush.cli.main import main
+from redrush.control.data_dir import DataDir
+from redrush.control.keys import KEY_BYTES, load_keys, load_or_create_keys
+from redrush.control.personal_data import PREFIX, PersonalData
+from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
+from redrush.errors import ConfigError
+from redrush.ports.bill_book import NewBill
+from redrush.ports.veil import NoVeil
+from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.selling.private_book import PrivateSaleBook
+
+HOME = "上海市黄浦区南京东路一号"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> DataDir:
+    found = DataDir(tmp_path / "event")
+    found.create()
+    load_or_create_keys(found)
+    found.campaign.write_text("{}")
+    return found
+
+
+def order(slot: int, user: str = "ann", state: State = State.DELIVERED, address: str | None = HOME) -> SaleOrder:
+    return SaleOrder(
+        id=f"o{slot}", grant=f"g{slot}", pot="sale", user=user, slot=slot, number=1, request="", until_us=1,
+        price_minor=100, state=state, due_us=NEVER_US, since_us=1_000, address=address,
+    )  # fmt: skip
+
+
+@contextmanager
+def private(data_dir: DataDir) -> Iterator[PrivateSaleBook]:
+    with closing(PrivateSaleBook(SqliteSaleBook.open_path(data_dir.sales), PersonalData(data_dir))) as book:
+        yield book
+
+
+def in_the_books(data_dir: DataDir) -> bytes:
+    return b"".join(
+        path.read_bytes() for name in ("sales.db", "payments.db") for path in data_dir.root.glob(f"{name}*")
+    )
+
+
+def test_what_is_hidden_is_read_by_the_key_alone_and_never_alike(data_dir: DataDir) -> None:
+    veil = PersonalData(data_dir)
+    one, other = veil.hide(HOME), veil.hide(HOME)
+    assert one != other
+    assert one.startswith(PREFIX)
+    assert HOME not in one
+    assert PersonalData(data_dir).show(one) == HOME
+    assert (veil.hide(one), veil.hide(""), veil.show("u-17")) == (one, "", "u-17")
+    assert len(load_keys(data_dir).personal or b"") == KEY_BYTES
+    assert data_dir.keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_is_gone_or_another_is_said_with_the_command_that_helps(data_dir: DataDir) -> None:
+    before = data_dir.keys.read_bytes()
+    hidden = PersonalData(data_dir).hide(HOME)
+    data_dir.keys.write_bytes(before)
+    with pytest.raises(ConfigError, match=r"has no key of personal data; `redrush restore .* --only keys\.json`"):
+        PersonalData(data_dir).show(hidden)
+    PersonalData(data_dir).hide("another key is made")
+    with pytest.raises(ConfigError, match=r"cannot be decrypted: .*only keys\.json"):
+        PersonalData(data_dir).show(hidden)
+
+
+def test_without_the_library_no_address_is_taken_and_the_sentence_names_the_extra(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(extras.EXTRAS, "payments", ("no_such_module",))
+    with private(data_dir) as book:
+        assert book.keep([order(1, address=None)])[0] is not None
+        with pytest.raises(extras.ExtraMissing, match='needs the extra "payments"'):
+            book.keep([order(2)])
+        assert [one.id for one in book.all()] == ["o1"]
+
+
+def test_no_address_stands_in_the_books_also_not_one_of_a_release_before(data_dir: DataDir) -> None:
+    with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
+        book.keep([order(1)])
+        assert HOME.encode() in in_the_books(data_dir)
+    with private(data_dir) as book:
+        assert (book.hide_old(), book.hide_old()) == (1, 0)
+        [kept] = book.keep([order(2)])
+        assert kept is not None
+        assert kept.address == HOME
+        assert {one.address for one in book.of_user("ann")} == {HOME}
+    with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
+        assert all((one.address or "").startswith(PREFIX) for one in book.all())
+
+
+def test_erasing_takes_what_is_settled_and_leaves_what_is_needed_and_a_line(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with private(data_dir) as book:
+        book.keep([order(1), order(2, state=State.SOLD), order(3, user="bob")])
+    with closing(SqliteBillBook.open_path(data_dir.payments)) as bills:
+        bills.make(
+            [NewBill(kind="payin", source="s", campaign="c", user="ann", provider="b", currency="CNY", amount_minor=5,
+                     subject="s", to=PersonalData(data_dir).hide("openid-7"))], 10,
+        )  # fmt: skip
+    command = ["redrush", "erase", "--data", str(data_dir.root), "--user", "ann", "--why", "asked by letter", "--json"]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["orders"], told["bills"], told["still_needed"]) == (1, 0, 1), "that bill is not final"
+    with private(data_dir) as book:
+        assert {one.id: one.address for one in book.all()} == {"o1": None, "o2": HOME, "o3": HOME}
+    (line,) = data_dir.erasures.read_text().splitlines()
+    said = json.loads(line)
+    assert (said["user"], said["why"], said["orders"]) == ("ann", "asked by letter", 1)
+    assert data_dir.erasures.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("whose", [[], ["--user", "ann", "--older-than", "9d"], ["--older-than", "soon"]])
+def test_an_order_that_says_not_whose_erases_nothing(
+    data_dir: DataDir, whose: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["redrush", "erase", "--data", str(data_dir.root), "--why", "w", *whose])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not data_dir.erasures.exists()
+
+
+def test_what_ended_long_ago_is_erased_of_everybody(data_dir: DataDir) -> None:
+    with private(data_dir) as book:
+        book.keep([order(1), order(3, user="bob")])
+        assert book.forget(1_000) == (0, 0)
+        assert book.forget(1_001) == (2, 0)
+        assert NoVeil().show(NoVeil().hide("x")) == "x"
