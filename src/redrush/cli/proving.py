@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from redrush.cli.output import print_data_as_utf8
-from redrush.cli.shared_options import JsonOption, show, warn
+from redrush.cli.shared_options import JsonOption, LanguageOption, show, warn
 from redrush.core.identity.user_ids import normalised
 
 if TYPE_CHECKING:
@@ -85,6 +85,26 @@ def export_grants(
 
     assert data is not None
     write(DataDir(data), form, sys.stdout)
+
+
+@export_app.command("tax")
+def export_tax(
+    year: Annotated[int, typer.Option(help="Which year, in the campaign's time zone.")],
+    data: OptionalDataOption = None,
+    deploy: EvidenceOption = None,
+    language: LanguageOption = "en",
+) -> None:
+    """Write what each person won and was paid in a year, a line each, as CSV for spreadsheets."""
+    from redrush.operate.paying import Books
+    from redrush.operate.yearly import export_year
+
+    print_data_as_utf8()
+    if (deployment_of := _deployment_of(data, deploy)) is not None:
+        from redrush.control.data_dir import DataDir
+
+        deployment_of(lambda found: export_year(Books(DataDir(found.data), found), year, language, sys.stdout))
+        return
+    export_year(Books.at(data, deploy), year, language, sys.stdout)
 
 
 def find_grants(

@@ -20,7 +20,7 @@ from redrush.core.money.currency import parse_amount
 from redrush.errors import RedrushError
 from redrush.operate.set_orders import what_mends
 from redrush.ports.store import LogRecord, StoreUnavailable
-from redrush.settle.export import Format, granted_in, grants, write_grants
+from redrush.settle.export import ExportedGrant, Format, granted_in, grants, write_grants
 from redrush.settle.finding import Found, find_user
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.chain import LogEnd
@@ -45,20 +45,27 @@ def export_deployment(deployment: DeploymentFile, file_format: Format, out: Text
     _read(deployment, lambda log, sealed: write_grants(log, sealed.campaign, sealed.amounts, file_format, out)).check()
 
 
-def granted_in_deployment(deployment: DeploymentFile) -> Counter[str]:
-    """Return what each user was granted in all sets, in minor units. Raises RedrushError if the records are away, or a
-    set cannot be read: what it has granted last may be missing."""
+def made_of_grants(
+    deployment: DeploymentFile, work: Callable[[Iterable[ExportedGrant], SealedCampaign], _Result]
+) -> _Result:
+    """Return what `work` makes of the grants of all sets. Raises RedrushError if the records are away, or a set cannot
+    be read: what it has granted last may be missing."""
     pots = PotFile(DataDir(deployment.data).pots).table
+    read = _read(deployment, lambda log, sealed: work(grants(log, sealed.campaign, sealed.amounts, pots), sealed))
+    read.check()
+    return read.found
 
-    def added_up(log: Iterable[LogRecord], sealed: SealedCampaign) -> Counter[str]:
+
+def granted_in_deployment(deployment: DeploymentFile) -> Counter[str]:
+    """Return what each user was granted in all sets, in minor units. Raises as `made_of_grants`."""
+
+    def added_up(exported: Iterable[ExportedGrant], sealed: SealedCampaign) -> Counter[str]:
         granted: Counter[str] = Counter()
-        for grant in grants(log, sealed.campaign, sealed.amounts, pots):
+        for grant in exported:
             granted[grant.user] += parse_amount(grant.amount, sealed.campaign.currency)
         return granted
 
-    read = _read(deployment, added_up)
-    read.check()
-    return read.found
+    return made_of_grants(deployment, added_up)
 
 
 def find_in_deployment(deployment: DeploymentFile, user: str) -> tuple[Found, tuple[str, ...]]:
