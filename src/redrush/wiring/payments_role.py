@@ -103,6 +103,8 @@ class PaymentsRole(Offstage):
         verifier = TicketVerifier(keys.tickets)
         self.site = Site(limits_of(around.terms.gate, around.log), verifier, around.clock.now_us)
         self._serve_purse(self.site, self._wins)
+        if around.terms.messages:
+            around.log.warning("nobody is told what they won: messages to winners are sent by one machine only so far")
         if around.terms.group is not None:
             self._group = await self._open_group(around.terms.group, self._wins, keys)
             self._group.serve_on(self.site, keys)
