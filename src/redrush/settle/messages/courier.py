@@ -129,11 +129,12 @@ class Courier:
         return max(min(IDLE_S, pace.wait_s()), 0.005) if len(taken) == room else IDLE_S
 
     def _room(self, now_s: float) -> int:
-        """Return how many more may be under way: one, to whoever was away."""
+        """Return how many more may be under way: one, to whoever was away. What is known and not written down counts,
+        too: the next process would not know it."""
         at_once_max = self.notifier.terms.at_once_max
         if self.breaker.state is not State.UP:
             at_once_max = 0 if self.breaker.retry_in_s(now_s) else 1
-        return max(0, at_once_max - len(self._under_way))
+        return max(0, at_once_max - len(self._under_way) - len(self._known))
 
     async def _see_to(self, one: KeptMessage) -> None:
         now_s = asyncio.get_running_loop().time
