@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from redrush.http import answers
-from redrush.http.route import Fixed, Waiter, names
+from redrush.http.route import Fitting, Fixed, Waiter, names
 
 _REFUSED_GZIP: Final = re.compile(rb"(?:^|,)\s*(?:x-)?gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)", re.IGNORECASE)
 _TAKES_GZIP: Final = re.compile(rb"(?:^|,)\s*(?:(?:x-)?gzip|\*)\s*(?:;|,|$)", re.IGNORECASE)
@@ -30,7 +30,7 @@ class _Answers(msgspec.Struct, frozen=True):
     not_modified: Fixed
 
 
-class Document:
+class Document(Fitting):
     """A route. What it has made is kept until `forget`, as bytes that need nothing more than to be sent."""
 
     def __init__(self, make: Callable[[], Made]) -> None:
@@ -46,7 +46,7 @@ class Document:
         return self._answers().plain.serve(waiter, user)
 
     def fitting(self, if_none_match: bytes, accept_encoding: bytes) -> Fixed:
-        """Return the route for whoever has what these tags name, and can read these codings."""
+        """See `Fitting`."""
         made = self._answers()
         if if_none_match and names(if_none_match, made.etag):
             return made.not_modified

@@ -63,7 +63,16 @@ class Fixed:
         return self._answer
 
 
-class Tagged(Fixed):
+class Fitting:
+    """A public route whose answer depends on what whoever asks has already, or can read."""
+
+    def fitting(self, if_none_match: bytes, accept_encoding: bytes) -> Route:
+        """Return the route for whoever has what these tags name (`If-None-Match`), and can read these codings; itself
+        where that makes no difference."""
+        raise NotImplementedError
+
+
+class Tagged(Fixed, Fitting):
     """A public answer that is always the same, and that whoever has it already is not sent again."""
 
     def __init__(self, body: bytes, headers: str) -> None:
@@ -77,9 +86,10 @@ class Tagged(Fixed):
         self._answer = answers.answer(200, body, headers=lines)
         self._not_modified = Fixed(answers.not_modified(lines))
 
-    def unless_had(self, if_none_match: bytes) -> Fixed:
-        """Return the route for whoever has what these tags name (`If-None-Match`)."""
-        return self._not_modified if names(if_none_match, self.etag) else self
+    def fitting(self, if_none_match: bytes, accept_encoding: bytes) -> Fixed:
+        """See `Fitting`: it has one coding."""
+        del accept_encoding
+        return self._not_modified if if_none_match and names(if_none_match, self.etag) else self
 
 
 def names(if_none_match: bytes, etag: bytes) -> bool:

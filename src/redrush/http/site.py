@@ -17,12 +17,11 @@ from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.bodies import json_object
 from redrush.http.crowding import Crowded, idlest_of_the_greediest
-from redrush.http.document import Document
 from redrush.http.dress import PLAIN, Dress, Dressed, Origins
 from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.http.hosts import Hosts
 from redrush.http.reader import Limits, Request
-from redrush.http.route import Endpoint, Fixed, Pattern, Route, RouteFor, Tagged, TicketCounter
+from redrush.http.route import Endpoint, Fitting, Fixed, Pattern, Route, RouteFor, TicketCounter
 from redrush.http.seen_heads import SeenHeads
 from redrush.http.ticket_check import TicketCheck, Verifier
 from redrush.http.timed import Timed
@@ -372,14 +371,12 @@ class Idler(Protocol):
 
 
 def _fitting(endpoint: Endpoint, request: Request) -> Endpoint:
-    """Return what serves whoever has an answer already, as far as answers of this endpoint have tags; and in what
-    coding, as far as they have others."""
-    route, had = endpoint.route, request.if_none_match
-    if isinstance(route, Document):
-        return msgspec.structs.replace(endpoint, route=route.fitting(had, request.accept_encoding), once=True)
-    if not had or not isinstance(route, Tagged):
+    """Return what serves whoever has an answer already, or reads some codings, as far as this endpoint has others."""
+    route = endpoint.route
+    if not isinstance(route, Fitting):
         return endpoint
-    return msgspec.structs.replace(endpoint, route=route.unless_had(had), once=True)
+    fitted = route.fitting(request.if_none_match, request.accept_encoding)
+    return endpoint if fitted is route else msgspec.structs.replace(endpoint, route=fitted, once=True)
 
 
 def _listed(methods: Sequence[bytes]) -> str:
