@@ -74,6 +74,8 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     as_json: JsonOption = False,
 ) -> None:
     """Play a whole event on this machine over real HTTP, with a simulated crowd, and show its report."""
+    if stack:
+        require("stack", "redrush demo --stack")
     of_kinds = DRILLS_OF_KINDS_ON_A_STACK if stack else DRILLS_OF_KINDS
     if kind in of_kinds:
         drill(of_kinds[kind], data, short=False, as_json=as_json)
@@ -83,8 +85,6 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
         raise ConfigError(f'--kind: the demo of "{kind}" is played on one server, without --stack; on a stack: {known}')
     if kind != "packets":
         raise ConfigError(f'--kind: "{kind}" is none of packets, {", ".join(DRILLS_OF_KINDS)}')
-    if stack:
-        require("stack", "redrush demo --stack")
     from redrush.drill.demo import DemoOptions, for_people, on_a_stack, run_demo
 
     options = DemoOptions(
