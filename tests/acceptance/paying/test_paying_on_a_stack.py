@@ -70,7 +70,7 @@ def test_every_winner_is_paid_what_was_won(stack: PayingStack) -> None:
     assert balance["recorded_to"] > 0
     assert [(one["state"], one["amount"]) for one in stack.get(user, "/v1/payouts")["payouts"]] == [("paid", paid)]
     with stack.book() as book:
-        assert book.balance("gala", "clearing:bank").net_minor == done[1]
+        until(lambda: book.balance("gala", "clearing:bank").net_minor == done[1])
     assert stack.running.get(stack.port, "/v1/balance").status == 401
 
 
@@ -110,11 +110,12 @@ def test_another_campaign_is_paid_by_the_same_process(stack: PayingStack, tmp_pa
 
 
 def test_commands_look_into_the_book_of_a_deployment(stack: PayingStack) -> None:
+    with stack.book() as book:
+        until(lambda: {bill.state for bill in book.listed()} == {BillState.DONE})
     listed = _ran("payout", "list", "--deploy", stack.deployment)["payouts"]
     assert listed == _ran("payout", "list", "--data", stack.data)["payouts"]
     with stack.book() as book:
         assert {one["number"] for one in listed} == {bill.number for bill in book.listed(kind="payout")}
-        assert {bill.state for bill in book.listed()} == {BillState.DONE}
     day = time.strftime("%Y-%m-%d", time.gmtime())
     asked = ("--day", day, "--deploy", stack.deployment, "--payments", stack.payments)
     compared = _ran("bills", "compare", *asked)
