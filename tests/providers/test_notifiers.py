@@ -139,7 +139,6 @@ async def test_a_webhook_in_a_private_network_is_told_nothing_unless_allowed() -
 # Which of its hundred services use what Python deprecates is not ours to mend.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_apprise_tells_by_its_url_and_is_never_believed_to_have_failed() -> None:
-    pytest.importorskip("apprise", reason='it needs the extra "notices"')
     from redrush.providers.notifiers.apprise import AppriseNotifier  # noqa: PLC0415 - an extra
 
     heard: list[Asked] = []
