@@ -58,6 +58,10 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
         )  # fmt: skip
 
 
+_NOT_BACK: Final = [state for state in BillState if state not in (BillState.FAILED, BillState.CANCELLED)]
+"""Of a payout whose money is not in the balance again."""
+
+
 class Books(NamedTuple):
     """Where an event's bills are: in its directory, or in the database of its deployment."""
 
@@ -114,7 +118,7 @@ def payouts(book: BillBook, states: Sequence[BillState], user: str | None) -> It
 def retry(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
     """Pay once more what has failed or was cancelled, under a new number; what waits is asked for now.
 
-    Raises RedrushError for what is paid or held.
+    Raises RedrushError for what is paid or held, and where its money, which went back to the balance, was paid since.
     """
     if bill.state in (BillState.DONE, BillState.PAID_LATE):
         raise RedrushError(f"{bill.number} is paid: nothing was done")
@@ -123,7 +127,23 @@ def retry(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
     if not bill.is_final:
         book.hurry(bill.id, now_us)
         return _again(book, bill)
+    if (since := _paid_since(book, bill)) is not None:
+        raise RedrushError(
+            f"{bill.number} ended, and its money went back to the balance, from which {since.number} was paid since: "
+            "`redrush payout make` pays what is left"
+        )
     return _changed(book, bill, lambda fresh: steps.again(fresh, now_us))
+
+
+def _paid_since(book: BillBook, bill: KeptBill) -> KeptBill | None:
+    """Return a payout of the user's balance that was made after this one ended, and did not end without paying.
+
+    What is paid for a grant by itself has that grant's name for its source, and takes nothing that went back."""
+    if bill.kind != "payout":
+        return None
+    of_balance = f"{bill.campaign}/{bill.user}/"
+    others = (one for one in payouts(book, _NOT_BACK, bill.user) if one.source.startswith(of_balance))
+    return next((one for one in others if one.made_us >= bill.changed_us), None)
 
 
 def hold(book: BillBook, bill: KeptBill, why: str, now_us: int) -> KeptBill:
