@@ -26,6 +26,8 @@ ORDERS_MAX: Final = 24
 """Of one mending: three for each set that is lost, and as many once more."""
 ORDER: Final = re.compile(r"`redrush (set (?:promote|rebuild) [^`]*)`")
 
+RELEASE: Final = re.compile(r"`redrush set release (\S+) ")
+
 
 class NotMended(AssertionError):
     """A sentence that nobody can follow, or a command that does not do what it says."""
@@ -87,6 +89,7 @@ class Operator:
             await self._run(*(_plain(word, state) for word in shlex.split(order[1])))
             was_ok = await self._reconciles()
             entered = await self._honour()
+            await self._give_up_what_nobody_has()
         if entered and was_ok:
             self.problems.append(f"reconcile was ok although {entered} grants that were acknowledged were lost")
         self.honoured += entered
@@ -119,6 +122,15 @@ class Operator:
                 wrong = [row for row in rows if row["outcome"] not in {"entered", "known"}]
                 raise NotMended(f"set honour ended with {code}: {wrong[:5]} {fault}")
             await asyncio.sleep(POLL_S)
+
+    async def _give_up_what_nobody_has(self) -> None:
+        """Write off what a set is known to lack, now that everybody has shown their receipts: a log that wrote no file
+        went on for a moment, and was seen, before nothing was acknowledged any more."""
+        _, said, _ = await run_command("reconcile", "--data", str(self._data), "--json")
+        for problem in json.loads(said)["problems"] if said.startswith("{") else []:
+            release = RELEASE.search(problem)
+            if release is not None:
+                await self._run("set", "release", release[1], "--why", "every receipt was shown", "--yes")
 
     async def _reconciles(self) -> bool:
         code, _, _ = await run_command("reconcile", "--data", str(self._data), "--json")
