@@ -30,7 +30,7 @@ demo-stack: setup    ## the same on many processes: sets on Valkey, records on P
 	$(BIN)/redrush demo --stack $(DEMO)
 
 QUICK := $(BIN)/python -m pytest -m "not soak and not peers and not browser and not newcomer"
-STACKS := tests/acceptance/rollback tests/acceptance/stack
+STACKS := tests/acceptance/rollback tests/acceptance/stack tests/client tests/docs tests/newcomer
 SERVERS := $(filter-out $(STACKS),$(filter-out %/__pycache__,$(patsubst %/,%,$(wildcard tests/acceptance/*/)))) $(wildcard tests/acceptance/*.py) \
     tests/clocks tests/conformance tests/drill tests/integration tests/operate tests/processes tests/stack
 
@@ -39,7 +39,7 @@ test: setup          ## every test that needs nothing but Python; TEST=tests/cor
 	$(QUICK) $(TEST)
 else
 test: setup          ## every test that needs nothing but Python, in three parts at once
-	@echo "Three parts run at once, and each shows what it found when it is done: some twelve minutes."
+	@echo "Three parts run at once, and each shows what it found when it is done: some fourteen minutes."
 	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target test-rules test-servers test-stacks
 endif
 
@@ -54,7 +54,7 @@ test-rules: setup    ## rules, gates and commands
 test-servers: setup  ## whole servers, stores and drills
 	$(call quickly,$(SERVERS))
 
-test-stacks: setup   ## whole stacks, and stacks that went back in time
+test-stacks: setup   ## whole stacks, what clients do, what the documents say
 	$(call quickly,$(STACKS))
 
 test-peers: setup    ## the tests that need Debian packages: the peers, proxies, systemd, torn networks

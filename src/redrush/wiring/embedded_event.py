@@ -37,7 +37,7 @@ from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAU
 from redrush.errors import RedrushError
 from redrush.gate.asking import asking_rules
 from redrush.gate.gate import Gate
-from redrush.gate.group.parts import NotedHome
+from redrush.gate.group.parts import NO_SLOTS, NotedHome
 from redrush.gate.manners import Home
 from redrush.gate.readings import GateReadings
 from redrush.http.reader import Limits
@@ -59,7 +59,6 @@ from redrush.wiring.embedded_sale import EmbeddedSale
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
 from redrush.wiring.messages import MessagesPart
-from redrush.wiring.packet_homes import NO_SLOTS
 from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import settlement_figures

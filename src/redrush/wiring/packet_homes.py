@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping
 
-from redrush.core.rush.campaign import Slots
-from redrush.gate.group.parts import NotedHome
+from redrush.gate.group.parts import NO_SLOTS, NotedHome
 from redrush.stores.valkey import ValkeyStore
 from redrush.wiring.role import Surroundings
-
-NO_SLOTS = Slots(0, 0)
-"""Of a home of packets: each brings its own."""
 
 
 def homes_of_packets(around: Surroundings, stores: Mapping[str, ValkeyStore]) -> list[NotedHome]:

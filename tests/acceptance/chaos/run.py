@@ -36,7 +36,7 @@ from tests.acceptance.chaos.faults import (
     draw_faults,
     draw_file_faults,
 )
-from tests.acceptance.chaos.operator import NotMended, Operator
+from tests.acceptance.chaos.mender import NotMended, Operator
 from tests.acceptance.chaos.stack import Stack, StackDied
 from tests.acceptance.crash import auditor as books_auditor
 from tests.acceptance.crash.evidence import read_seal, receipt_keys

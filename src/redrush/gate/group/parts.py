@@ -1,12 +1,13 @@
 """Group packets of a campaign, put together: what they stand on, and what serves them."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.nobody import ignore
-from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.campaign import Campaign, Slots
 from redrush.core.rush.group import GroupTerms, Packet
 from redrush.errors import RedrushError
 from redrush.gate.group.counter import Counter
@@ -21,6 +22,9 @@ from redrush.ports.audience import Followers
 from redrush.ports.cashier import Cashier
 from redrush.ports.noted_pots import NotedStore
 from redrush.ports.packets import Booked, PacketBook
+
+NO_SLOTS: Final = Slots(0, 0)
+"""Of a home of packets: each brings its own."""
 
 
 class Won(msgspec.Struct, frozen=True):
