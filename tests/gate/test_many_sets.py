@@ -445,9 +445,10 @@ async def test_a_second_batch_is_under_way_behind_the_first_and_no_third() -> No
         users = event.users_of(0, 10)
         store.hang()
         asked = []
-        for user in users:
+        for number, user in enumerate(users):
             asked.append(gate.ask(user))
-            await asyncio.sleep(0.001)
+            await until(lambda number=number: lane.parked == number + 1)  # type: ignore[misc]
+            await until(lambda number=number: len(store.calls) == min(number + 1, 2))  # type: ignore[misc]
         assert store.calls == [(users[0],), (users[1],)]
         assert lane.parked == len(users)
         store.let_go()
