@@ -11,7 +11,6 @@ last, and to the machine of the settlement after all others.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
@@ -21,7 +20,7 @@ from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
-from redrush.wiring.role import Role, Surroundings, ready_unless, surroundings
+from redrush.wiring.role import Parts, Role, Surroundings, ready_unless, surroundings
 
 LOOK_S: Final = 0.5
 """How soon an amendment is noticed; instants that it changes lie seconds ahead (`redrush.control.amending`)."""
@@ -41,9 +40,8 @@ class AmendedRole:
         self._control: Site | None = None
         self._seen: Stamp | None = None
         self._changing = False
-        self._failed: asyncio.Future[None] | None = None
+        self._parts = Parts()
         self._watching: asyncio.Task[None] | None = None
-        self._following: asyncio.Task[None] | None = None
 
     @property
     def site(self) -> Site | None:
@@ -69,9 +67,7 @@ class AmendedRole:
 
     def failed(self) -> Awaitable[None]:
         """See `Role`."""
-        if self._failed is None:
-            self._failed = asyncio.get_running_loop().create_future()
-        return self._failed
+        return self._parts.failed()
 
     async def amend(self, around: Surroundings) -> bool:
         """It does so by itself."""
@@ -82,16 +78,14 @@ class AmendedRole:
         """See `Role`."""
         self._control = control
         addresses = await self._begin()
-        self._following = asyncio.create_task(self._follow(), name="amendments")
+        self._parts.add("amendments", self._follow())
         return addresses
 
     async def stop(self) -> None:
         """See `Role`."""
-        for task in (self._following, self._watching):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await self._parts.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._role.stop()
 
     async def _begin(self) -> dict[str, Address]:
@@ -105,12 +99,7 @@ class AmendedRole:
         try:
             await role.failed()
         except Exception as fault:  # noqa: BLE001 - whatever it is, whoever runs the role is to hear it
-            self._fail(fault)
-
-    def _fail(self, fault: BaseException) -> None:
-        failed = asyncio.ensure_future(self.failed())
-        if not failed.done():
-            failed.set_exception(fault)
+            self._parts.fail(fault)
 
     async def _follow(self) -> None:
         """Follow every amendment, for ever. One that cannot be read yet is tried again."""
@@ -131,8 +120,9 @@ class AmendedRole:
         now = await asyncio.to_thread(surroundings, before.deployment, before.control, before.clock)
         if (now.terms, now.sealed.campaign) == (before.terms, before.sealed.campaign):
             return
-        self.around = now
-        if not await self._role.amend(now):
+        went_on = await self._role.amend(now)
+        self.around = now  # only now: what the role could not follow is tried again
+        if not went_on:
             await self._replace()
         before.log.info("the campaign was amended", campaign=now.sealed.campaign.id)
 
@@ -148,6 +138,6 @@ class AmendedRole:
             self._role = made
             await self._begin()
         except Exception as fault:  # noqa: BLE001 - nothing of this campaign goes on here: a start has to try it
-            self._fail(fault)
+            self._parts.fail(fault)
         finally:
             self._changing = False
