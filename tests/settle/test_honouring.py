@@ -2,11 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import Slots
 from redrush.core.sets.division import Division, SetPlace
-from redrush.ports.store import Claimed, Granted, PotTerms, claims_of
+from redrush.ports.store import Claimed, Granted, PotTerms, StoreUnavailable, claims_of
 from redrush.settle.honouring import LOOKED_UP_AT_ONCE, Honour, Honoured, Honouring
 from redrush.stores.memory import MemoryStore
 from tests.settle.event import campaign_of
@@ -61,3 +63,31 @@ async def test_receipts_are_looked_up_together_and_each_is_told_by_its_line() ->
         (COUNT - 2, (users[-2],)),
         (COUNT - 1, (users[-1],)),
     ]
+
+
+class PartlyAway(MemoryStore):
+    """Cannot say what one user was granted."""
+
+    async def find(self, pot: str, user: str, request: str = "") -> Claimed | None:
+        if user == "u2":
+            raise StoreUnavailable("it is away")
+        return await super().find(pot, user, request)
+
+
+async def test_what_comes_before_a_set_that_is_away_is_told_and_what_comes_behind_it_is_not() -> None:
+    campaign, amounts = campaign_of(4)
+    signer = ReceiptSigner(KEYS, campaign.id, "r1", campaign.currency)
+    store = PartlyAway()
+    await store.open([PotTerms("r1", Slots(0, 4))])
+    users = [f"u{number}" for number in range(4)]
+    await store.claim(claims_of("r1", users), AT_US)
+    receipts = [signer.sign(slot, amounts[slot], user, AT_US) for slot, user in enumerate(users)]
+
+    async def enter(_set_id: str, _grant: Granted) -> str | None:
+        raise AssertionError("nothing was lost")
+
+    honouring = Honouring(campaign, amounts, KEYS, Division(campaign, [SetPlace("s1")]), {"s1": store}, enter)
+    told: dict[int, Honoured] = {}
+    with pytest.raises(StoreUnavailable, match="away"):
+        await honouring.honour_all(receipts, told.__setitem__)
+    assert [(line, told[line].outcome) for line in told] == [(1, Honour.KNOWN), (2, Honour.KNOWN)]

@@ -70,9 +70,11 @@ class Honouring:
         lines are passed over. Raises StoreUnavailable at the first whose home set cannot be reached."""
         lines = ((number, text) for number, text in enumerate(receipts, start=1) if text.strip())
         while some := list(islice(lines, LOOKED_UP_AT_ONCE)):
-            looked_up = await asyncio.gather(*(self._look_up(text) for _, text in some))
-            for (number, text), honoured in zip(some, looked_up, strict=True):
-                tell(number, honoured if isinstance(honoured, Honoured) else await self.honour(text))
+            looked_up = await asyncio.gather(*(self._look_up(text) for _, text in some), return_exceptions=True)
+            for (number, text), found in zip(some, looked_up, strict=True):
+                if isinstance(found, BaseException):
+                    raise found
+                tell(number, found if isinstance(found, Honoured) else await self.honour(text))
 
     async def honour(self, text: str) -> Honoured:
         """See to it that the grant which the receipt states is there. Doing it again changes nothing.
