@@ -170,6 +170,37 @@ def test_a_payment_is_shown_and_its_owner_hears_of_it_once_it_is_paid(tmp_path: 
     run(story)
 
 
+def test_an_owner_who_breaks_off_or_is_gone_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            heard: list[str] = []
+
+            async def hear(bill: KeptBill) -> None:
+                heard.append(bill.source)
+
+            async def break_off(bill: KeptBill) -> None:
+                raise RuntimeError(f"no thread for {bill.source}")
+
+            async def pay(source: str) -> None:
+                opened = await charge(one, source)
+                one.bank.pay(opened.number, one.clock())
+                await one.payments.ask(source)
+
+            one.payments.on_ended("gone:", break_off)
+            one.payments.on_ended("hold:", hear)
+            await pay("gone:1")
+            await pay("hold:1")
+            await until(lambda: heard == ["hold:1"])
+            one.payments.hears_no_more("gone:")
+            await pay("gone:2")
+            await pay("hold:2")
+            await until(lambda: heard == ["hold:1", "hold:2"])
+            one.payments.on_ended("gone:", hear)  # its owner is there again, and hears of what it missed
+            await until(lambda: sorted(heard[2:]) == ["gone:1", "gone:2"])
+
+    run(story)
+
+
 def test_what_is_closed_is_closed_at_the_provider_first(tmp_path: Path) -> None:
     async def story() -> None:
         async with world(tmp_path, lost=0.3) as one:

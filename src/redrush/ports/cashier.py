@@ -96,3 +96,6 @@ class Cashier(Till, Protocol):
 
     def on_ended(self, prefix: str, hear: Hear) -> None:
         """Let this one hear of pay-ins and refunds whose source begins so, from now on, earlier unheard ones too."""
+
+    def hears_no_more(self, prefix: str) -> None:
+        """Let nobody hear of those any more: what ends is kept for whoever asks to hear of it next."""

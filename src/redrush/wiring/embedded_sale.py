@@ -108,6 +108,7 @@ class EmbeddedSale:
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way."""
+        self._cashier.hears_no_more(sources_of(self._campaign.id))
         if self._drawing is not None:
             self._drawing.cancel()
         await self.selling.stop()

@@ -108,6 +108,7 @@ class StackSale:
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way."""
+        self._cashier.hears_no_more(sources_of(self._campaign.id))
         if self._selling is not None and self._running is not None:
             await self._selling.stop()
             await asyncio.wait([self._running])

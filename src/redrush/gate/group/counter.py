@@ -361,6 +361,7 @@ class Counter:
 
     def close(self) -> None:
         """Let no thread outlive the counter, and no task."""
+        self.cashier.hears_no_more(self._source(""))
         for task in self._under_way:
             task.cancel()
         self._writing.shutdown(wait=True)

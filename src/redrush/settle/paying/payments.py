@@ -213,6 +213,10 @@ class Payments:
         self._hearers[prefix] = hear
         self._look.set()
 
+    def hears_no_more(self, prefix: str) -> None:
+        """See the port."""
+        self._hearers.pop(prefix, None)
+
     # -- for payouts and notices
 
     async def make(self, bill: NewBill) -> KeptBill:
@@ -340,21 +344,28 @@ class Payments:
         untold = await self._in_thread(self.book.untold, list(self._hearers), AT_ONCE_MAX)
         told = []
         for bill in untold:
-            if bill.state is BillState.PAID_LATE and bill.kind == "payin":
-                await self.refund(
-                    f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late"
-                )
             try:
-                await self._hearer(bill.source)(bill)
-                told.append(bill)
+                if await self._was_told(bill):
+                    told.append(bill)
             except RedrushError as fault:
                 self._on_fault(fault)
+            except Exception as fault:  # noqa: BLE001 - one owner that breaks off must not keep all others waiting
+                self._on_fault(RedrushError(f"the owner of {bill.source} cannot be told: {fault!r}"))
         if told:
             await self._in_thread(self.book.told, told)
         return len(told)
 
-    def _hearer(self, source: str) -> Hear:
-        return self._hearers[max((one for one in self._hearers if source.startswith(one)), key=len)]
+    async def _was_told(self, bill: KeptBill) -> bool:
+        """Tell its owner of a bill that has ended; False if there is none now."""
+        prefix = max((one for one in self._hearers if bill.source.startswith(one)), key=len, default=None)
+        if prefix is None:
+            return False
+        if bill.state is BillState.PAID_LATE and bill.kind == "payin":
+            await self.refund(
+                f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late"
+            )
+        await self._hearers[prefix](bill)
+        return True
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
