@@ -42,6 +42,11 @@ def digest_of_row(values: Sequence[object]) -> str:
     return digest(alone.encode() if isinstance(alone, str) else msgspec.json.encode(values))
 
 
+def add_digest_of(connection: apsw.Connection) -> None:
+    """Let statements of this connection call `digest_of_row`, as `digest_of`."""
+    connection.create_scalar_function("digest_of", lambda *values: digest_of_row(values), deterministic=True)
+
+
 def problems_of(book: Path, within_s: float | None = None) -> list[str]:
     """Return what is wrong in a book, of which `accept_problems` has not said that it is gone on with; what was not
     looked at `within_s` counts as right. A book that was never begun has no problems. Raises apsw.Error if it cannot be
@@ -64,7 +69,7 @@ def _problems(connection: apsw.Connection) -> list[str]:
     if question is None:
         return []
     sql = load_statements(PACKAGE, "book_examining.sql")
-    connection.create_scalar_function("digest_of", lambda *values: digest_of_row(values), deterministic=True)
+    add_digest_of(connection)
     found = [str(row[0]) for row in connection.execute(sql["integrity"])]
     found = [one for one in found if one != "ok"]
     if not found:

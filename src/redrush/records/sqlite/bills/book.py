@@ -33,7 +33,7 @@ from redrush.ports.bill_book import (
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
-from redrush.records.sqlite.book_examining import digest_of_row
+from redrush.records.sqlite.book_examining import add_digest_of, digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
 from redrush.records.sqlite.file import Book, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
@@ -52,6 +52,7 @@ class SqliteBillBook:
         self._path = path
         self._marked = marked
         self._connection = marked.connection
+        add_digest_of(self._connection)
         self._sql = load_statements(__package__, "queries.sql")
         self._lock = threading.Lock()
 

@@ -136,6 +136,13 @@ SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM b
 SELECT coalesce(sum(credits_minor - debits_minor), 0) FROM accounts WHERE account = :account;
 
 -- name: forget_receivers
-UPDATE bills SET receiver = ''
+-- One that was changed by a bit stays what was not written.
+UPDATE bills
+   SET receiver = '',
+       digest = iif(digest = digest_of(kind, source, campaign, "user", provider, currency, amount_minor, subject,
+                                       receiver, of_source, account, how),
+                    digest_of(kind, source, campaign, "user", provider, currency, amount_minor, subject,
+                              '', of_source, account, how),
+                    digest)
  WHERE receiver <> '' AND receiver <> "user" AND changed_us < :before_us AND (:user IS NULL OR "user" = :user)
    AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled');
