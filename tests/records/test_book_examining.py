@@ -4,14 +4,17 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import pytest
 
+from redrush.errors import ConfigError
 from redrush.ports.bill_book import NewBill
 from redrush.ports.provider import Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
-from redrush.records.sqlite.book_examining import problems_of
+from redrush.records.sqlite.book_examining import accept_problems, check_whole, problems_of
 from redrush.settle.paying import steps
 
 TERMS = Terms(currency="CNY")
+LEAF_HEADER_BYTES = 8
 
 
 def payout(source: str, to: str = "u1") -> NewBill:
@@ -51,3 +54,62 @@ def test_erasing_hides_no_damage(tmp_path: Path) -> None:
     with closing(SqliteBillBook.open_path(path)) as book:
         assert book.forget_receivers(30) == 2
     assert problems_of(path) == ["bill payout g1 is not what was written"]
+
+
+def damage_index(path: Path, was: str, became: str) -> None:
+    """Let an index be of other rows than it was made of, and nothing else be wrong."""
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.pragma("writable_schema", True)
+        connection.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE type = 'index' AND instr(sql, ?)",
+            (was, became, was),
+        )
+        assert connection.changes() == 1
+
+
+def test_all_that_is_wrong_is_gone_on_with_however_much_is_told(tmp_path: Path) -> None:
+    path = bills_at(tmp_path / "payments.db", *(f"g{number}" for number in range(12)))
+    damage(path, "UPDATE bills SET subject = 'another'")
+    with pytest.raises(ConfigError) as refused:
+        check_whole(path)
+    assert str(refused.value).count("is not what was written") == 5
+    accept_problems(path)
+    check_whole(path)
+    damage(path, "UPDATE bills SET state = 'gone' WHERE source = 'g7'")
+    assert problems_of(path) == ["bill payout g7 is in the state 'gone'"]
+
+
+def test_a_balance_that_was_gone_on_with_is_none_the_worse_for_later_postings(tmp_path: Path) -> None:
+    path = bills_at(tmp_path / "payments.db", "g1")
+    damage(path, "UPDATE accounts SET debits_minor = debits_minor - 8 WHERE account = 'user:u1'")
+    assert problems_of(path) == ["account user:u1 of c has -8 and +0 minor units against its postings"]
+    accept_problems(path)
+    with closing(SqliteBillBook.open_path(path)) as book:
+        book.make([payout("g2")], 30)
+    assert problems_of(path) == []
+    damage(path, "UPDATE accounts SET debits_minor = debits_minor + 1 WHERE account = 'user:u1'")
+    assert problems_of(path) == ["account user:u1 of c has -7 and +0 minor units against its postings"]
+
+
+def test_what_sqlite_finds_and_somebody_goes_on_with_hides_nothing_that_comes_later(tmp_path: Path) -> None:
+    path = bills_at(tmp_path / "payments.db", "g1", "g2")
+    damage(path, "UPDATE bills SET subject = 'another' WHERE source = 'g1'")
+    damage_index(path, "done_us IS NOT NULL", "done_us IS NULL")
+    assert problems_of(path)
+    accept_problems(path)
+    assert problems_of(path) == [], "neither of the index nor of the bill"
+    damage(path, "UPDATE bills SET subject = 'another' WHERE source = 'g2'")
+    assert problems_of(path) == ["bill payout g2 is not what was written"]
+
+
+def test_a_row_that_somebody_goes_on_without_is_not_asked_for_again(tmp_path: Path) -> None:
+    path = bills_at(tmp_path / "payments.db", "g1")
+    with closing(apsw.Connection(str(path))) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'postings'").get
+        page_bytes = connection.pragma("page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * page_bytes + LEAF_HEADER_BYTES)
+        file.write(b"\xff\xff")
+    assert problems_of(path), "where a row begins is beyond the page"
+    accept_problems(path)
+    assert problems_of(path) == []

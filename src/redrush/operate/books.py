@@ -9,7 +9,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.generations import note_generation
 from redrush.errors import ConfigError
 from redrush.operate.backup import BOOKS
-from redrush.records.sqlite.book_examining import accept_problems, problems_of
+from redrush.records.sqlite.book_examining import PROBLEMS_MAX, accept_problems, problems_of
 from redrush.records.sqlite.book_mark import lacks, life_in, mark_path, read_mark
 from redrush.records.sqlite.file import set_aside
 from redrush.stores.sqlite.lock import JournalLock
@@ -55,7 +55,7 @@ def _wrong(path: Path) -> list[str]:
         return ["is gone"]
     try:
         why = lacks(read_mark(path), life_in(path))
-        return ([] if why is None else [why]) + problems_of(path)
+        return ([] if why is None else [why]) + problems_of(path, most=PROBLEMS_MAX)
     except apsw.Error as error:
         return [f"cannot be read: {error}"]
 

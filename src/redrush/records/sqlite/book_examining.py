@@ -11,7 +11,8 @@ through all of it.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,9 @@ PROBLEMS_MAX: Final = 5
 STEPS: Final = 10_000
 """Instructions of SQLite between two looks at the clock: well under a millisecond."""
 
+NO_PROBLEM: Final = ("ok", "*** in database main ***")
+"""What SQLite says when nothing is wrong, and above what is."""
+
 QUESTIONS: Final = {0x52525042: "bills", 0x5252504B: "packets", 0x52525353: "sales"}
 """Which statement looks through a book, by the number in its header."""
 
@@ -47,37 +51,48 @@ def add_digest_of(connection: apsw.Connection) -> None:
     connection.create_scalar_function("digest_of", lambda *values: digest_of_row(values), deterministic=True)
 
 
-def problems_of(book: Path, within_s: float | None = None) -> list[str]:
-    """Return what is wrong in a book, of which `accept_problems` has not said that it is gone on with; what was not
-    looked at `within_s` counts as right. A book that was never begun has no problems. Raises apsw.Error if it cannot be
+def problems_of(book: Path, within_s: float | None = None, most: int | None = None) -> list[str]:
+    """Return what is wrong in a book, of which `accept_problems` has not said that it is gone on with; the first `most`
+    of it, if that is given. What was not looked at `within_s` counts as right. Raises apsw.Error if the book cannot be
     read."""
     connection = apsw.Connection(os.fspath(book), flags=apsw.SQLITE_OPEN_READWRITE)
+    found: list[str] = []
     try:
         if within_s is not None:
             until_s = time.monotonic() + within_s
             connection.set_progress_handler(lambda: time.monotonic() > until_s, STEPS)
         connection.pragma("query_only", True)
-        return _problems(connection)
+        for problem in islice(_problems(connection), most):
+            found.append(problem)  # noqa: PERF402 - each by itself: what was found before the time is over stays found
     except apsw.InterruptError:
-        return []
+        pass
     finally:
         connection.close(True)
+    return found
 
 
-def _problems(connection: apsw.Connection) -> list[str]:
+def _problems(connection: apsw.Connection) -> Iterator[str]:
+    """Yield what SQLite finds, or, where that is nothing new, what it cannot see."""
     question = QUESTIONS.get(int(str(connection.pragma("application_id"))))
     if question is None:
-        return []
+        return
     sql = load_statements(PACKAGE, "book_examining.sql")
-    add_digest_of(connection)
-    found = [str(row[0]) for row in connection.execute(sql["integrity"])]
-    found = [one for one in found if one != "ok"]
-    if not found:
-        found = [str(row[0]) for row in connection.execute(sql[question])]
+    accepted = set()
     if connection.execute(sql["has_accepted"]).get:
         accepted = {str(row[0]) for row in connection.execute(sql["accepted"])}
-        found = [one for one in found if one not in accepted]
-    return found[:PROBLEMS_MAX]
+    said = (line for row in connection.execute(sql["integrity"]) for line in str(row[0]).splitlines())
+    broken = {line for line in said if line not in NO_PROBLEM}
+    yield from sorted(broken - accepted)
+    if broken - accepted:
+        return
+    add_digest_of(connection)
+    try:
+        for row in connection.execute(sql[question]):
+            if str(row[0]) not in accepted:
+                yield str(row[0])
+    except apsw.CorruptError:
+        if not broken:  # else it is what an operator goes on with that cannot be read
+            raise
 
 
 def check_whole(book: Path) -> None:
@@ -86,22 +101,22 @@ def check_whole(book: Path) -> None:
     if not book.exists():
         return
     try:
-        problems = problems_of(book, START_S)
+        problems = problems_of(book, START_S, PROBLEMS_MAX)
     except apsw.Error as error:
         problems = [str(error)]
     if problems:
         raise ConfigError(refusal(book, f"is damaged: {'; '.join(problems)}"))
 
 
-def accept_problems(book: Path) -> list[str]:
-    """Go on with what is wrong in a book now, and return that. Raises apsw.Error."""
-    problems = problems_of(book)
-    connection = apsw.Connection(os.fspath(book), flags=apsw.SQLITE_OPEN_READWRITE)
-    try:
-        sql = load_statements(PACKAGE, "book_examining.sql")
-        with connection:
-            connection.execute(sql["make_accepted"])
-            connection.executemany(sql["accept"], [(problem,) for problem in problems])
-    finally:
-        connection.close(True)
-    return problems
+def accept_problems(book: Path) -> None:
+    """Go on with all that is wrong in a book now. Raises apsw.Error."""
+    for _ in range(2):  # what SQLite finds, then what is looked for once that is accepted
+        problems = problems_of(book)
+        connection = apsw.Connection(os.fspath(book), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            sql = load_statements(PACKAGE, "book_examining.sql")
+            with connection:
+                connection.execute(sql["make_accepted"])
+                connection.executemany(sql["accept"], [(problem,) for problem in problems])
+        finally:
+            connection.close(True)

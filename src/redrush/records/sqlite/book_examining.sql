@@ -1,5 +1,5 @@
 -- name: integrity
-PRAGMA integrity_check(5);
+PRAGMA integrity_check(100);
 
 -- name: has_accepted
 SELECT count(*) FROM sqlite_schema WHERE name = 'accepted';
@@ -32,8 +32,10 @@ SELECT 'bill ' || kind || ' ' || source || ' is in the state ' || quote(state)
  WHERE state NOT IN ('new', 'asked', 'open', 'closing', 'pending', 'confirming', 'held', 'done', 'paid_late', 'closed',
                      'failed', 'cancelled')
 UNION ALL
-SELECT 'account ' || account || ' of ' || campaign || ' has ' || coalesce(debits_minor, 0) || ' and '
-       || coalesce(credits_minor, 0) || ' minor units, its postings come to ' || debits || ' and ' || credits
+-- By how much, which postings that come later leave as it is: what an operator has gone on with stays gone on with.
+SELECT 'account ' || account || ' of ' || campaign || ' has '
+       || printf('%+d', coalesce(debits_minor, 0) - coalesce(debits, 0)) || ' and '
+       || printf('%+d', coalesce(credits_minor, 0) - coalesce(credits, 0)) || ' minor units against its postings'
   FROM (SELECT campaign, account, sum(debit) AS debits, sum(credit) AS credits
           FROM (SELECT campaign, debit_account AS account, amount_minor AS debit, 0 AS credit FROM postings
                 UNION ALL
