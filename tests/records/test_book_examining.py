@@ -11,6 +11,7 @@ from redrush.ports.bill_book import NewBill
 from redrush.ports.provider import Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.book_examining import accept_problems, check_whole, problems_of
+from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.settle.paying import steps
 
 TERMS = Terms(currency="CNY")
@@ -113,3 +114,19 @@ def test_a_row_that_somebody_goes_on_without_is_not_asked_for_again(tmp_path: Pa
     assert problems_of(path), "where a row begins is beyond the page"
     accept_problems(path)
     assert problems_of(path) == []
+
+
+def test_messages_are_examined_too(tmp_path: Path) -> None:
+    path = tmp_path / "messages.db"
+    SqliteMessageBook.open_path(path).close()
+    check_whole(path)
+    damage_index(path, "state = 'new'", "state = 'sent'")
+    damage(
+        path,
+        """INSERT INTO messages (notifier, campaign, grant_id, "user", at_us, fields, number, state, tries, next_us,
+                                 changed_us, why, version)
+           VALUES ('n', 'c', 'g', 'u', 1, '{}', 'm', 'new', 0, 1, 1, '', 0)""",
+    )
+    damage_index(path, "state = 'sent'", "state = 'new'")
+    with pytest.raises(ConfigError, match="messages_due"):
+        check_whole(path)

@@ -35,7 +35,7 @@ NO_PROBLEM: Final = ("ok", "*** in database main ***")
 """What SQLite says when nothing is wrong, and above what is."""
 
 QUESTIONS: Final = {0x52525042: "bills", 0x5252504B: "packets", 0x52525353: "sales"}
-"""Which statement looks through a book, by the number in its header."""
+"""Which statement looks through a book, by the number in its header. SQLite's own check is all for one without."""
 
 
 def digest_of_row(values: Sequence[object]) -> str:
@@ -73,9 +73,6 @@ def problems_of(book: Path, within_s: float | None = None, most: int | None = No
 
 def _problems(connection: apsw.Connection) -> Iterator[str]:
     """Yield what SQLite finds, or, where that is nothing new, what it cannot see."""
-    question = QUESTIONS.get(int(str(connection.pragma("application_id"))))
-    if question is None:
-        return
     sql = load_statements(PACKAGE, "book_examining.sql")
     accepted = set()
     if connection.execute(sql["has_accepted"]).get:
@@ -83,7 +80,8 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
     said = (line for row in connection.execute(sql["integrity"]) for line in str(row[0]).splitlines())
     broken = {line for line in said if line not in NO_PROBLEM}
     yield from sorted(broken - accepted)
-    if broken - accepted:
+    question = QUESTIONS.get(int(str(connection.pragma("application_id"))))
+    if question is None or broken - accepted:
         return
     add_digest_of(connection)
     try:
