@@ -130,3 +130,10 @@ def test_messages_are_examined_too(tmp_path: Path) -> None:
     damage_index(path, "state = 'sent'", "state = 'new'")
     with pytest.raises(ConfigError, match="messages_due"):
         check_whole(path)
+
+
+def test_a_text_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+    path = bills_at(tmp_path / "payments.db", "g1")
+    damage(path, "UPDATE bills SET subject = CAST(x'b1' AS TEXT)")
+    with pytest.raises(ConfigError, match=r"payments\.db: is damaged: a text in it is none"):
+        check_whole(path)

@@ -66,6 +66,8 @@ def problems_of(book: Path, within_s: float | None = None, most: int | None = No
             found.append(problem)  # noqa: PERF402 - each by itself: what was found before the time is over stays found
     except apsw.InterruptError:
         pass
+    except UnicodeDecodeError as error:
+        raise apsw.CorruptError(f"a text in it is none: {error}") from error
     finally:
         connection.close(True)
     return found
