@@ -1,6 +1,7 @@
 """What every adapter of `redrush.ports.bill_book` must do. A new adapter joins by one entry in `ADAPTERS`."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -11,10 +12,11 @@ from redrush.core.money.numbers import bill_number
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, NewBill, NotCovered
 from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
-from redrush.ports.records import Balance
+from redrush.ports.records import Balance, RecordsFailed
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.book_mark import mark_path
 from redrush.settle.paying import steps
 from tests.conftest import Databases
 
@@ -250,6 +252,15 @@ def test_a_file_of_something_else_is_no_book(tmp_path: Path) -> None:
     records.close()
     with pytest.raises(ConfigError, match=r"payments\.db is not a bill book"):
         SqliteBillBook.open_path(tmp_path / "payments.db")
+
+
+def test_a_disk_that_takes_no_mark_is_told_as_a_failure_of_the_book(tmp_path: Path) -> None:
+    path = tmp_path / "payments.db"
+    with closing(SqliteBillBook.open_path(path)) as book:
+        mark_path(path).unlink(missing_ok=True)
+        mark_path(path).mkdir()
+        with pytest.raises(RecordsFailed, match=r"payments\.db: .*payments\.mark"):
+            book.make([payout()], 10)
 
 
 def test_a_held_bill_waits_for_a_person(book: BillBook) -> None:

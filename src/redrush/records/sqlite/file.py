@@ -4,14 +4,14 @@ What SQLite says of either is told in our words.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
 
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 from redrush.ports.records import RecordsConflict, RecordsDamaged, RecordsFailed
 from redrush.records.sqlite.book_mark import MarkedBook, mark_path, refusal
 from redrush.records.sqlite.migrations import Tell, migrate
@@ -172,6 +172,15 @@ def failures(path: Path) -> Iterator[None]:
         raise RecordsDamaged(f"{path} is damaged: {error}") from error
     except apsw.Error as error:
         raise RecordsFailed(f"{path}: {error}") from error
+
+
+@contextmanager
+def book_failures(path: Path, failed: Callable[[str], RedrushError]) -> Iterator[None]:
+    """Raise `failed` with what SQLite or the disk says, also of the mark of the book; the path is in the sentence."""
+    try:
+        yield
+    except (apsw.Error, OSError, UnicodeDecodeError) as error:
+        raise failed(f"{path}: {error}") from error
 
 
 def _make_private(path: Path) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from redrush.ports.journal import digest
 from redrush.ports.packets import Booked, BookFailed, Packet, Stage
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import PACKAGE, Book, open_durable, read_durable
+from redrush.records.sqlite.file import PACKAGE, Book, book_failures, open_durable, read_durable
 from redrush.sqlfiles import load_statements
 
 _SQL: Final = load_statements(PACKAGE, "packets.sql")
@@ -101,18 +101,12 @@ class SqlitePacketBook:
             self._writer.close()
 
     def _write(self, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        try:
-            with self._write_lock, self._writer.committing():
-                self._writer.connection.executemany(self._sql[name], rows)
-        except (apsw.Error, OSError) as error:
-            raise BookFailed(f"{self._path}: {error}") from error
+        with self._write_lock, book_failures(self._path, BookFailed), self._writer.committing():
+            self._writer.connection.executemany(self._sql[name], rows)
 
     def _rows(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
-        try:
-            with self._read_lock:
-                found: list[tuple[Any, ...]] = self._reader.execute(self._sql[name], values).fetchall()
-        except apsw.Error as error:
-            raise BookFailed(f"{self._path}: {error}") from error
+        with self._read_lock, book_failures(self._path, BookFailed):
+            found: list[tuple[Any, ...]] = self._reader.execute(self._sql[name], values).fetchall()
         return found
 
     def _read(self, name: str, **values: Any) -> list[Booked]:

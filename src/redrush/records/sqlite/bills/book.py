@@ -35,7 +35,7 @@ from redrush.ports.provider import Notice
 from redrush.ports.records import Balance, RecordsConflict, RecordsFailed
 from redrush.records.sqlite.book_examining import add_digest_of, digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import Book, open_durable
+from redrush.records.sqlite.file import Book, book_failures, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
 BOOK: Final = Book("a bill book", "people were paid", 0x52525042, load_numbered(__package__))
@@ -335,9 +335,8 @@ class SqliteBillBook:
 
 @contextmanager
 def _failures(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except apsw.ConstraintError as error:
-        raise RecordsConflict(f"{path} contradicts itself ({error}): nothing was changed") from error
-    except apsw.Error as error:
-        raise RecordsFailed(f"{path}: {error}") from error
+    with book_failures(path, RecordsFailed):
+        try:
+            yield
+        except apsw.ConstraintError as error:
+            raise RecordsConflict(f"{path} contradicts itself ({error}): nothing was changed") from error

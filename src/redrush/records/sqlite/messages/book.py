@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-import apsw
 import msgspec
 
 from redrush.core.money.numbers import bill_number
 from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import Book, open_durable
+from redrush.records.sqlite.file import Book, book_failures, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
 BOOK: Final = Book("a book of messages", "people were told", 0x5252504D, load_numbered(__package__))
@@ -117,11 +116,8 @@ class SqliteMessageBook:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except (apsw.Error, OSError) as error:
-                raise RecordsFailed(f"{self._path}: {error}") from error
+        with self._lock, book_failures(self._path, RecordsFailed):
+            yield
 
     def _messages(self, query: str, /, **values: Any) -> list[KeptMessage]:
         with self._reading():

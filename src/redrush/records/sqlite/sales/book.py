@@ -16,7 +16,7 @@ import msgspec
 from redrush.ports.journal import digest
 from redrush.ports.sale_book import BookFailed, HoldKey, SaleOrder, State
 from redrush.records.sqlite.book_mark import MarkedBook
-from redrush.records.sqlite.file import Book, open_durable
+from redrush.records.sqlite.file import Book, book_failures, open_durable
 from redrush.sqlfiles import load_statements
 
 _SQL: Final = load_statements(__package__, "queries.sql")
@@ -101,7 +101,7 @@ class SqliteSaleBook:
 
     @contextmanager
     def _using(self) -> Iterator[apsw.Connection]:
-        with self._lock, _failures(self._path):
+        with self._lock, book_failures(self._path, BookFailed):
             yield self._connection
 
 
@@ -124,11 +124,3 @@ def _columns(order: SaleOrder, fresh: SaleOrder) -> dict[str, Any]:
         "body": body.decode(),
         "digest": digest(body),
     }
-
-
-@contextmanager
-def _failures(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (apsw.Error, OSError) as fault:
-        raise BookFailed(f"{path}: {fault}") from fault
