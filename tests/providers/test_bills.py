@@ -22,7 +22,8 @@ from redrush.providers.sandbox.bank import Bank
 from redrush.providers.wechat import bills as of_wechat
 from redrush.providers.wechat.bills import WeChatBills
 from redrush.records.sqlite.bills import SqliteBillBook
-from redrush.sandbox.wechat import FLOW_COLUMNS
+from redrush.sandbox.alipay import BUSINESS_COLUMNS
+from redrush.sandbox.wechat import FLOW_COLUMNS, TRADE_COLUMNS
 from redrush.settle.paying import steps
 from redrush.settle.paying.comparing import Kind, compare
 from tests.conformance.providers import (
@@ -116,15 +117,7 @@ def test_a_list_of_alipay_that_does_not_end_is_no_bill() -> None:
     def ends_early(_asked: Asked, reply: Reply) -> Reply:
         if not is_file(reply):
             return reply
-        packed = io.BytesIO()
-        with (
-            zipfile.ZipFile(io.BytesIO(reply.body), metadata_encoding="gbk") as old,
-            zipfile.ZipFile(packed, "w") as new,
-        ):
-            for one in old.infolist():
-                text = old.read(one).decode("gb18030")
-                new.writestr(one.filename, text.partition("列表结束")[0].rpartition("\n")[0].encode("gb18030"))
-        return msgspec.structs.replace(reply, body=packed.getvalue())
+        return repacked(reply, lambda text: text.partition("列表结束")[0].rpartition("\n")[0])
 
     said = fetched("alipay", ends_early)
     assert isinstance(said, Unknown)
@@ -138,6 +131,100 @@ def test_a_bill_of_wechat_whose_rows_are_not_as_many_as_it_says_is_not_whole() -
     assert list(of_wechat.trade_lines(text.replace("`2,", "`1,"))) == []
     with pytest.raises(BillUnreadable, match="not whole"):
         list(of_alipay.trade_lines("#x\r\n业务类型\r\n"))
+
+
+def renamed(column: str) -> Spoil:
+    def spoil(_asked: Asked, reply: Reply) -> Reply:
+        return repacked(reply, lambda text: text.replace(column, "新")) if is_file(reply) else reply
+
+    return spoil
+
+
+def repacked(reply: Reply, change: Callable[[str], str]) -> Reply:
+    """Return a zip file like this one, with other texts in it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(reply.body), metadata_encoding="gbk") as old, zipfile.ZipFile(packed, "w") as new:
+        for one in old.infolist():
+            new.writestr(one.filename, change(old.read(one).decode("gb18030")).encode("gb18030"))
+    return msgspec.structs.replace(reply, body=packed.getvalue())
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["业务类型", "订单金额（元）", "服务费（元）", "支付宝交易号", "商户订单号", "支出金额（-元）", "业务流水号"],
+)
+def test_a_column_of_alipay_that_was_renamed_is_told(column: str) -> None:
+    assert fetched("alipay", renamed(column)) == Unknown(f"the bill has no column {column}, or a row ends before it")
+
+
+def trades(**changed: str) -> str:
+    """Return a bill of WeChat's with one payment."""
+    values = {
+        "交易时间": "2027-01-15 16:00:00", "交易状态": "SUCCESS", "商户订单号": "O1", "微信订单号": "W1",
+        "订单金额": "10.00", "手续费": "0.06000",
+    } | changed  # fmt: skip
+    names = TRADE_COLUMNS.split(",")
+    row = ",".join(f"`{values.get(name, '')}" for name in names)
+    return "\r\n".join([TRADE_COLUMNS, row, "总交易单数,手续费总金额", "`1,`0.00", ""])
+
+
+def test_a_column_of_wechat_that_was_renamed_is_told_and_not_taken_for_nothing() -> None:
+    [line] = of_wechat.trade_lines(trades())
+    assert line == BillLine("payin", "O1", 1_000, 6, "W1", NOON_US)
+    for column in ("交易状态", "商户订单号", "微信订单号", "手续费"):
+        with pytest.raises(BillUnreadable, match=f"no column {column}"):
+            list(of_wechat.trade_lines(trades().replace(f",{column},", ",新,", 1)))
+    for column in ("业务类型", "业务名称", "收支类型"):
+        with pytest.raises(BillUnreadable, match=f"no column {column}"):
+            list(of_wechat.transfer_lines(flows(("T1", "支出", "8.88")).replace(f",{column},", ",新,", 1)))
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e"])
+def test_a_sign_that_is_no_end_of_line_splits_no_row(sign: str) -> None:
+    title = f"手机{sign}红色"
+    assert len(list(of_wechat.trade_lines(trades(商品名称=title)))) == 1
+    assert len(list(of_alipay.trade_lines(business(title)))) == 1
+    assert len(list(of_alipay.trade_lines(business(title).replace("\r\n", "\n")))) == 1
+
+
+def business(title: str, kind: str = "交易", fee: str = "-0.06", done: str = "2027-01-15 16:00:00") -> str:
+    """Return a list of Alipay's with one row."""
+    values = {
+        "支付宝交易号": "A1", "商户订单号": "O1", "业务类型": kind, "商品名称": title, "完成时间": done,
+        "订单金额（元）": "10.00", "服务费（元）": fee,
+    }  # fmt: skip
+    row = ",".join(f"{values.get(name, '')}\t" for name in BUSINESS_COLUMNS.split(","))
+    return "\r\n".join(["#支付宝业务明细查询", BUSINESS_COLUMNS, row, "#业务明细列表结束", ""])
+
+
+def test_of_rows_that_are_no_payments_nothing_is_read() -> None:
+    assert [line.fee_minor for line in of_alipay.trade_lines(business("手机"))] == [6]
+    assert list(of_alipay.trade_lines(business("手机", "其他", "免费", ""))) == []
+    with pytest.raises(BillUnreadable, match="no time"):
+        list(of_alipay.trade_lines(business("手机", done="")))
+    assert list(of_wechat.trade_lines(trades(交易状态="REVOKED", 手续费="免费", 交易时间=""))) == []
+
+
+def test_a_line_that_is_no_csv_is_told() -> None:
+    with pytest.raises(BillUnreadable, match="line 3 of the bill is no CSV"):
+        list(of_alipay.trade_lines(business("手\r机")))
+
+
+def test_a_zip_file_with_a_password_is_no_bill() -> None:
+    def locked(_asked: Asked, reply: Reply) -> Reply:
+        if not is_file(reply):
+            return reply
+        body = bytearray(repacked(reply, str).body)
+        for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            at = body.find(mark)
+            while at >= 0:
+                body[at + flags] |= 1
+                at = body.find(mark, at + 4)
+        return msgspec.structs.replace(reply, body=bytes(body))
+
+    said = fetched("alipay", locked)
+    assert isinstance(said, Unknown)
+    assert "cannot be unpacked" in said.why
 
 
 def flows(*rows: tuple[str, str, str]) -> str:

@@ -191,10 +191,11 @@ def compare_bills(book: BillBook, file: PaymentsFile, provider: str, day: str, n
         try:
             if one.bills is None:
                 raise ConfigError(f"{provider}: a {spec.kind} has no daily bill that can be fetched")
-            bounds = one.bills.bounds(day)
+            try:
+                bounds = one.bills.bounds(day)
+            except ValueError:
+                raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
             return bounds, await one.bills.daily(day), one.provider.terms.tells_fees
-        except ValueError:
-            raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
         finally:
             one.close()
 

@@ -1,10 +1,11 @@
-"""What the bills of WeChat Pay and Alipay have in common: amounts in yuan, with a sign and with more places than money
-has, and when a bill is there."""
+"""What the bills of WeChat Pay and Alipay have in common: lines, rows with named columns, instants, amounts in yuan
+with a sign and with more places than money has, and when a bill is there."""
 
 import re
 from typing import Final
 
 from redrush.errors import RedrushError
+from redrush.providers import beijing
 
 BILL_BYTES_MAX: Final = 512_000_000
 """Of a day: several million lines."""
@@ -19,6 +20,26 @@ _AMOUNT: Final = re.compile(r"([+-]?)(\d{1,13})(?:\.(\d{1,2})(0*))?", re.ASCII)
 
 class BillUnreadable(RedrushError):
     """A bill is not whole, or has something in it that no bill has."""
+
+
+class Row(dict[str, str]):
+    """A row of a bill, by its columns' names. BillUnreadable for a column that the bill has not, or has renamed."""
+
+    def __missing__(self, name: str) -> str:
+        raise BillUnreadable(f"the bill has no column {name}, or a row ends before it")
+
+    def at_us(self, name: str) -> int:
+        """Return the instant in this column, µs since the epoch. BillUnreadable if it states none."""
+        at_us = beijing.us_of(self.get(name))
+        if at_us is None:
+            raise BillUnreadable(f"a row of the bill has no time: {self.get(name)!r}")
+        return at_us
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a bill, which end with CR LF or with LF. Nothing else ends one: buyers write signs into
+    their orders' titles that other readers take for an end of line."""
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def minor_of(text: str | None) -> int:

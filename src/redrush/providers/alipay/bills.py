@@ -6,21 +6,22 @@ ends the list, which tells that the file is whole. Columns are found by their na
 
 import csv
 import io
+import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from redrush.ports.provider import Absent, BillLine, Rejected, Unknown
 from redrush.providers import beijing
 from redrush.providers.alipay.link import AlipayLink, Asked
-from redrush.providers.bill_amounts import BILL_BYTES_MAX, NOT_YET, BillUnreadable, is_ready, minor_of
+from redrush.providers.bill_amounts import BILL_BYTES_MAX, NOT_YET, BillUnreadable, Row, is_ready, lines_of, minor_of
 
 QUERY: Final = "alipay.data.dataservice.bill.downloadurl.query"
 BUSINESS: Final = "业务明细"
 ACCOUNT: Final = "账务明细"
-
-Row = Mapping[str, str]
+_NO_BILL: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, ValueError)
+"""What the library raises for a file that is no zip, is cut, packed in another way, or needs a password."""
 
 
 class AlipayBills:
@@ -60,11 +61,12 @@ class AlipayBills:
 def trade_lines(text: str) -> Iterator[BillLine]:
     """Yield what was paid and given back. BillUnreadable if it is not whole, or says something that is no bill."""
     for row in _rows(text, BUSINESS):
-        kind, amount, fee = row["业务类型"], minor_of(row["订单金额（元）"]), -minor_of(row["服务费（元）"])
-        at_us = _at(row, "完成时间")
-        if kind == "交易":
+        if row["业务类型"] not in ("交易", "退款"):
+            continue  # what else stands in a bill is none of ours, and may have no time and no fee
+        amount, fee, at_us = minor_of(row["订单金额（元）"]), -minor_of(row["服务费（元）"]), row.at_us("完成时间")
+        if row["业务类型"] == "交易":
             yield BillLine("payin", row["商户订单号"], amount, fee, row["支付宝交易号"], at_us)
-        elif kind == "退款":
+        else:
             yield BillLine("refund", row["退款批次号/请求号"], abs(amount), fee, row["支付宝交易号"], at_us)
 
 
@@ -73,33 +75,29 @@ def transfer_lines(text: str) -> Iterator[BillLine]:
     for row in _rows(text, ACCOUNT):
         out = abs(minor_of(row["支出金额（-元）"]))
         if "转账" in row["业务类型"] and out and row["商户订单号"]:
-            yield BillLine("payout", row["商户订单号"], out, 0, row["业务流水号"], _at(row, "发生时间"))
-
-
-def _at(row: Row, name: str) -> int:
-    at_us = beijing.us_of(row.get(name))
-    if at_us is None:
-        raise BillUnreadable(f"a row of the bill has no time: {row.get(name)!r}")
-    return at_us
+            yield BillLine("payout", row["商户订单号"], out, 0, row["业务流水号"], row.at_us("发生时间"))
 
 
 def _rows(text: str, name: str) -> Iterator[Row]:
     """Yield the rows; BillUnreadable if the line that ends the list is not there."""
     if not text:
         return
-    lines, names, ends = text.splitlines(), None, f"{name}列表结束"
+    lines, names, ends = lines_of(text), None, f"{name}列表结束"
     for at, line in enumerate(lines):
         if line.startswith("#") and ends in line:
             return
         if line.startswith("#") or not line.strip():
             continue
-        values = [one.strip() for one in next(csv.reader([line]))]
+        try:
+            values = [one.strip() for one in next(csv.reader([line]))]
+        except csv.Error as fault:
+            raise BillUnreadable(f"line {at + 1} of the bill is no CSV: {fault}") from None
         if names is None:
             names = values
             continue
         if len(values) < len(names):
             raise BillUnreadable(f"line {at + 1} of the bill has {len(values)} values instead of {len(names)}")
-        yield dict(zip(names, values, strict=False))
+        yield Row(zip(names, values, strict=False))
     raise BillUnreadable(f"the bill is not whole: it does not end with {ends}")
 
 
@@ -111,5 +109,5 @@ def _unpacked(content: bytes, name: str) -> str | Unknown:
             if len(found) != 1 or found[0].file_size > BILL_BYTES_MAX:
                 return Unknown(f"the bill that was fetched has no one list {name}, or one that is too large")
             return packed.read(found[0]).decode("gb18030")
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, UnicodeDecodeError) as fault:
+    except _NO_BILL as fault:
         return Unknown(f"the bill that was fetched cannot be unpacked: {fault}")

@@ -10,18 +10,16 @@ one day is no line here; over midnight, the bill of the first day has it.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from redrush.ports.provider import Absent, BillLine, Rejected, Unknown
 from redrush.providers import beijing
-from redrush.providers.bill_amounts import BILL_BYTES_MAX, NOT_YET, BillUnreadable, is_ready, minor_of
+from redrush.providers.bill_amounts import BILL_BYTES_MAX, NOT_YET, BillUnreadable, Row, is_ready, lines_of, minor_of
 from redrush.providers.wechat.link import Asked, WeChatLink
 
 TRADES: Final = "/v3/bill/tradebill"
 FLOWS: Final = "/v3/bill/fundflowbill"
-
-Row = Mapping[str, str]
 
 
 class WeChatBills:
@@ -68,29 +66,27 @@ class WeChatBills:
 def trade_lines(text: str) -> Iterator[BillLine]:
     """Yield what was paid and given back. BillUnreadable if it is not whole, or says something that is no bill."""
     for row in _rows(text, "总交易单数"):
-        at_us = beijing.us_of(row.get("交易时间"))
-        if at_us is None:
-            raise BillUnreadable(f"a row of the bill has no time: {row.get('交易时间')!r}")
-        fee_minor = minor_of(row.get("手续费"))
-        if row.get("交易状态") == "SUCCESS":
-            paid = row.get("订单金额") or row.get("应结订单金额")
-            yield BillLine("payin", row["商户订单号"], minor_of(paid), fee_minor, row["微信订单号"], at_us)
-        elif row.get("交易状态") == "REFUND" and row.get("退款状态") == "SUCCESS":
-            back = row.get("申请退款金额") or row.get("退款金额")
-            yield BillLine("refund", row["商户退款单号"], minor_of(back), fee_minor, row["微信退款单号"], at_us)
+        if row["交易状态"] == "SUCCESS":
+            paid, number, reference = row.get("订单金额") or row["应结订单金额"], row["商户订单号"], row["微信订单号"]
+            yield BillLine("payin", number, minor_of(paid), minor_of(row["手续费"]), reference, row.at_us("交易时间"))
+        elif row["交易状态"] == "REFUND" and row["退款状态"] == "SUCCESS":
+            back, number, reference = (
+                row.get("申请退款金额") or row["退款金额"],
+                row["商户退款单号"],
+                row["微信退款单号"],
+            )
+            yield BillLine("refund", number, minor_of(back), minor_of(row["手续费"]), reference, row.at_us("交易时间"))
 
 
 def transfer_lines(text: str) -> Iterator[BillLine]:
     """Yield the transfers that left the account and did not come back. Raises as `trade_lines`."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in _rows(text, "资金流水总笔数"):
-        if "转账" in row.get("业务类型", "") + row.get("业务名称", ""):
+        if "转账" in row["业务类型"] + row["业务名称"]:
             found[row["业务凭证号"]].append(row)
     for number, rows in found.items():
         net = sum(minor_of(row["收支金额(元)"]) * (1 if row["收支类型"] == "支出" else -1) for row in rows)
-        at_us = beijing.us_of(rows[0].get("记账时间"))
-        if at_us is None:
-            raise BillUnreadable(f"a row of the bill has no time: {rows[0].get('记账时间')!r}")
+        at_us = rows[0].at_us("记账时间")
         if net > 0:
             yield BillLine("payout", number, net, 0, rows[0]["微信支付业务单号"], at_us)
 
@@ -99,13 +95,13 @@ def _rows(text: str, totals: str) -> Iterator[Row]:
     """Yield the rows; BillUnreadable if they are not as many as the totals say."""
     if not text:
         return
-    lines = text.splitlines()
+    lines = lines_of(text)
     names = lines[0].split(",")
     count = 0
     for at, line in enumerate(lines[1:], 1):
         if line.startswith("`"):
             count += 1
-            yield dict(zip(names, line[1:].split(",`"), strict=False))
+            yield Row(zip(names, line[1:].split(",`"), strict=False))
             continue
         said = lines[at + 1].lstrip("`").split(",`")[0] if line.startswith(totals) and len(lines) > at + 1 else ""
         if said == str(count):
