@@ -221,7 +221,7 @@ def test_refusals_are_for_good_or_for_now() -> None:
         fault(429, "invalid_request_error", "rate_limit", **{"Retry-After": "7"}),
     ])  # fmt: skip
     assert all(isinstance(one, Rejected) for one in said)
-    assert [getattr(one, "final", None) for one in said] == [True, True, True, False, False]
+    assert [getattr(one, "final", None) for one in said] == [True, True, True, True, False]
     assert getattr(said[-1], "retry_after_s", None) == 7
 
 

@@ -23,7 +23,9 @@ TERMS: Final = Terms(
 )  # fmt: skip
 """Stripe answers 100 requests a second of an account, and takes 25 a second of some kinds."""
 
-BUSY_CODES: Final = frozenset({"balance_insufficient", "insufficient_funds", "lock_timeout", "rate_limit"})
+BUSY_CODES: Final = frozenset({"lock_timeout", "rate_limit"})
+"""Later, under the same number. A balance that is too small is not among them: Stripe keeps that refusal with the
+idempotency key and gives it again for a day, however much there is by then."""
 
 
 class StripeLink:
