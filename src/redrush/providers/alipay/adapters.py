@@ -36,6 +36,7 @@ from redrush.ports.provider import (
     Unknown,
 )
 from redrush.providers import beijing
+from redrush.providers.about import ANOTHERS, is_about
 from redrush.providers.alipay.link import AlipayLink, Asked
 
 CURRENCY: Final = "CNY"
@@ -91,7 +92,8 @@ class AlipayPayIn:
 
     async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
-        return _read(await self._link.ask("alipay.trade.query", {"out_trade_no": number}), payin_state)
+        asked = {"out_trade_no": number}
+        return _read(await self._link.ask("alipay.trade.query", asked), asked, payin_state)
 
     async def close(self, number: str, reference: str = "") -> Closed | Paid | Absent | Unknown:
         """See the port."""
@@ -116,8 +118,9 @@ class AlipayPayIn:
 
     async def find_refund(self, number: str, of: str) -> RefundState:
         """See the port."""
-        fields = {"out_trade_no": of, "out_request_no": number, "query_options": ["gmt_refund_pay"]}
-        return _read(await self._link.ask("alipay.trade.fastpay.refund.query", fields), refund_state)
+        asked = {"out_trade_no": of, "out_request_no": number}
+        fields = {**asked, "query_options": ["gmt_refund_pay"]}
+        return _read(await self._link.ask("alipay.trade.fastpay.refund.query", fields), asked, refund_state)
 
 
 class AlipayPayOut:
@@ -152,9 +155,8 @@ class AlipayPayOut:
 
     async def find(self, number: str) -> PayOutState:
         """See the port."""
-        return _read(
-            await self._link.ask("alipay.fund.trans.common.query", {"out_biz_no": number, **TRANSFER}), payout_state
-        )
+        asked = {"out_biz_no": number}
+        return _read(await self._link.ask("alipay.fund.trans.common.query", asked | TRANSFER), asked, payout_state)
 
     async def cancel(self, number: str) -> Cancelling | Done | Cancelled | Unknown:
         """See the port: a transfer to an account cannot be called back."""
@@ -224,11 +226,11 @@ def _started(order: Order, answer: Asked | Absent | Rejected | Unknown, name: st
 
 
 def _read(
-    answer: Asked | Absent | Rejected | Unknown, read: Callable[[Mapping[str, Any]], _S]
+    answer: Asked | Absent | Rejected | Unknown, asked: Mapping[str, str], read: Callable[[Mapping[str, Any]], _S]
 ) -> _S | Absent | Unknown:
-    """Return the state; being turned away tells nothing of it."""
+    """Return the state of what was `asked` for; being turned away tells nothing of it."""
     if isinstance(answer, Asked):
-        return read(answer.fields)
+        return read(answer.fields) if is_about(answer.fields, asked) else ANOTHERS
     return Unknown(answer.why, answer.retry_after_s) if isinstance(answer, Rejected) else answer
 
 
