@@ -1,13 +1,17 @@
 """Asking somebody else's server: connections that are kept, and answers that are not whole."""
 
 import asyncio
+import ssl
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from redrush.http import fetch
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
+from redrush.http.trust import SystemTrust
 
 
 def play(story: Callable[[str, list[Asked]], Awaitable[None]], reply: Reply | None = None) -> None:
@@ -89,3 +93,26 @@ def test_a_body_that_is_too_long_is_not_taken() -> None:
         assert not heard
 
     play(story)
+
+
+def test_the_systems_authorities_are_read_once_and_not_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, threads = ssl.create_default_context, []
+
+    def counted() -> ssl.SSLContext:
+        threads.append(threading.current_thread())
+        return real()
+
+    async def story(url: str, heard: list[Asked]) -> None:
+        fetchers = [Fetcher() for _ in range(3)]
+        for _ in range(2):
+            tries = [fetcher.fetch("GET", url.replace("http:", "https:")) for fetcher in fetchers]
+            said = await asyncio.gather(*tries, return_exceptions=True)
+            assert all(isinstance(one, Unfetched) for one in said), "the server speaks no TLS"
+        for fetcher in fetchers:
+            fetcher.close()
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    monkeypatch.setattr(fetch, "system_trust", SystemTrust())  # of a process that has asked nobody yet
+    play(story)
+    [thread] = threads
+    assert thread is not threading.main_thread()

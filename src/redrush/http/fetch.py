@@ -21,6 +21,7 @@ import httptools
 import msgspec
 
 from redrush.errors import RedrushError
+from redrush.http.trust import system_trust
 
 ANSWER_BYTES_MAX: Final = 4_000_000
 IDLE_MAX: Final = 64
@@ -151,7 +152,9 @@ class Fetcher:
 
     async def _connect(self, place: _Place) -> _Kept:
         host = await _public_address(place) if self._public_only else place.host
-        context = (self._context or ssl.create_default_context()) if place.tls else None
+        if place.tls and self._context is None:
+            self._context = await asyncio.to_thread(system_trust)
+        context = self._context if place.tls else None
         reader, writer = await asyncio.open_connection(
             host, place.port, ssl=context, server_hostname=place.host if context else None
         )

@@ -24,6 +24,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from redrush.http.trust import system_trust
 from redrush.ports.notifier import Message, Told
 from redrush.ports.provider import Accepted, Rejected, Terms, Unknown
 
@@ -119,7 +120,7 @@ class SmtpNotifier:
 
     def _connect(self) -> smtplib.SMTP:
         account, wait_s = self._account, self._terms.deadline_s
-        context = account.context or ssl.create_default_context()
+        context = account.context or system_trust()
         if account.security == "tls":
             server: smtplib.SMTP = smtplib.SMTP_SSL(account.host, account.port, timeout=wait_s, context=context)
         else:
