@@ -5,6 +5,7 @@ import datetime
 import time
 
 import pytest
+from playwright.sync_api import APIResponse, Route
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.conftest import Visit
@@ -65,6 +66,29 @@ def test_a_machine_that_slept_ten_minutes_is_noticed_by_its_clocks(event: Event,
     ann.page.clock.fast_forward(600_000)
     ann.sees("sealed")
     assert outcomes(ann) == ["granted"]
+
+
+def test_what_a_claim_under_way_has_won_is_new_though_the_list_of_grants_tells_it_first(
+    event: Event, visit: Visit
+) -> None:
+    event.start(opens_in_s=600)
+    ann = visit("ann", opened=False)
+    ann.page.clock.install()
+    claims: list[tuple[Route, APIResponse]] = []
+    ann.page.route("**/grab**", lambda route: claims.append((route, route.fetch())))
+    ann.page.goto(ann.address)
+    ann.sees("before")
+    event.opens_in(-3)
+    with ann.page.expect_response("**/grants") as listed:
+        ann.page.clock.fast_forward(600_000)
+        while not claims:
+            ann.page.wait_for_timeout(20)
+        ann.page.clock.fast_forward(2_000)
+        ann.page.evaluate(VISIBLE)
+    assert [grant["round"] for grant in listed.value.json()["grants"]] == ["r1"]
+    [(route, answer)] = claims
+    route.fulfill(response=answer)
+    ann.sees("sealed")
 
 
 def test_back_from_the_page_cache_the_time_is_asked_before_anything_opens(event: Event, visit: Visit) -> None:

@@ -47,7 +47,11 @@ export class Winnings {
       const rush = page.rounds.rushes.get(grant.round);
       if (!now && rush?.screen === "held") page.till.over(rush, "hold_over");
     }
-    for (const grant of grants) if (!person.wins[grant.id]) person.keep(grant, !grant.open);
+    for (const grant of grants) {
+      // What a claim under way has won is told by its own answer, as new.
+      if (page.rounds.rushes.get(grant.round)?.busy) this.asked = false;
+      else if (!person.wins[grant.id]) person.keep(grant, !grant.open);
+    }
     this.recall();
   }
 
