@@ -1,6 +1,6 @@
 """The manifests: valid by Kubernetes' own schemas, and what they name is there."""
 
-from typing import Any
+from typing import Any, Final
 
 import kubernetes_validate
 import pytest
@@ -146,9 +146,25 @@ def test_secrets_are_files_where_the_deployment_file_looks_for_them() -> None:
         mounted |= {f"{directory}/{item['path']}" for item in items}
         assert {f"{directory}/{item['path']}" for item in items} <= looked_for
     assert mounted == looked_for
+
+
+READ: Final = {
     # Who faces the crowd cannot reach the records.
-    (items,) = walk(pod(_role("gate"))["volumes"], "items")
-    assert [item["key"] for item in items] == ["gate.password"]
+    "gate": {"gate.password"},
+    "query": {"records.dsn"},
+    "recorder": {"settlement.password", "records.dsn"},
+    "settle": {"settlement.password"},
+    "payments": {"settlement.password", "records.dsn"},
+    "control": {"warden.password"},
+}
+"""Which secrets a role reads, and no other."""
+
+
+@pytest.mark.parametrize("workload", of_kind("Deployment"), ids=_name)
+def test_a_role_is_handed_the_secrets_that_it_reads(workload: Manifest) -> None:
+    (items,) = walk(pod(workload)["volumes"], "items")
+    assert {item["key"] for item in items} == READ[labels(workload)[COMPONENT]]
+    assert all(item["key"] == item["path"] for item in items)
 
 
 def test_a_gate_that_ends_is_given_the_time_to_drain() -> None:
@@ -194,6 +210,8 @@ NEEDED = [
     ("gate", "valkey", "valkey"),
     ("recorder", "valkey", "valkey"),
     ("settle", "valkey", "valkey"),
+    # What is left of a sale and of a packet between people is settled at the sets.
+    ("payments", "valkey", "valkey"),
     ("found", "valkey", "valkey"),
     ("control", "valkey", "valkey"),
     ("valkey", "valkey", "valkey"),

@@ -102,8 +102,16 @@ def test_credentials_are_handed_to_the_units_that_read_them() -> None:
         )
     assert handed.pop("redrush-login.service") == {"oidc.secret"}, "it has no part in the deployment"
     assert set.union(*handed.values()) == names
-    assert handed["redrush-gate.service"] == {"gate.password"}
-    assert handed["redrush-query.service"] == {"records.dsn"}
+    assert handed == {
+        "redrush-gate.service": {"gate.password"},
+        "redrush-query.service": {"records.dsn"},
+        "redrush-recorder@.service": {"settlement.password", "records.dsn"},
+        "redrush-settle.service": {"settlement.password"},
+        "redrush-payments.service": {"settlement.password", "records.dsn"},
+        "redrush-control.service": {"warden.password"},
+        "redrush-serve.service": set(),
+        "redrush-valkey@.service": set(),
+    }
 
 
 def test_the_campaign_of_the_cluster_is_the_sample_of_init() -> None:
@@ -120,7 +128,10 @@ def test_the_image_is_made_of_files_that_exist_and_runs_without_root() -> None:
                 assert (REPOSITORY / source).exists(), source
     assert "USER 10001:10001" in lines
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    assert "scaled" in project["optional-dependencies"]
+    (extras,) = re.findall(r"'\.\[([a-z,]+)\]'", "\n".join(lines))
+    assert set(extras.split(",")) == {"scaled", "payments"}, "the payments role signs what it says, and hides addresses"
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    assert f"'.[{extras}]'" in (REPOSITORY / "docs" / "deployment.md").read_text(), "units and images have the same"
     assert 'ENTRYPOINT ["/opt/redrush/bin/redrush"]' in lines
     assert "redrush" in project["scripts"]
     kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
