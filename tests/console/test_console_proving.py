@@ -10,12 +10,22 @@ from typing import Final
 from redrush.console.pages.proving import cell
 from redrush.control.issuing import plan_tickets
 from redrush.ports.bill_book import NewBill
+from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite.bills import SqliteBillBook
 from tests.campaigns import OFF, campaign
+from tests.conftest import Databases
 from tests.console.console_world import FAR_S, World, get, post, with_server, without_server
 from tests.gate.world import request
 
 NOW_US: Final = 1_000_000_000_000
+DEPLOYMENT: Final = """\
+[event]
+data = "."
+records = { file = "records.dsn" }
+[[set]]
+id = "s1"
+addresses = ["127.0.0.1:1"]
+"""
 
 
 async def win(world: World, *users: str) -> None:
@@ -166,6 +176,25 @@ async def test_an_order_about_payouts_is_bound_to_how_many_there_were(tmp_path: 
         assert "bobby-tables" not in (await vera.get("/payouts")).text
         assert "bobby-tables" in (await olga.get("/payouts")).text
         book.close()
+
+
+async def test_payouts_of_a_deployment_are_found_in_its_database(tmp_path: Path, databases: Databases) -> None:
+    dsn = tmp_path / "records.dsn"
+    dsn.write_text(databases.fresh())
+    file = tmp_path / "deployment.toml"
+    file.write_text(DEPLOYMENT)
+    book = PostgresBillBook(dsn.read_text())
+    book.make([payout("g1", "ann")], NOW_US)
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        assert world.desk.links.first.deployment_path == file
+        shown = (await olga.get("/payouts")).text
+        assert "--payments" not in shown
+        assert "ann" in shown
+        counted = await post(olga, "/payouts/count", verb="hold", state="new")
+        done = await post(olga, "/payouts", token=counted["token"], why="look into it")
+        assert [one["state"] for one in done["done"]] == ["held"]
+        assert [one.state for one in book.listed()] == ["held"]
+    book.close()
 
 
 def payout(source: str, user: str) -> NewBill:

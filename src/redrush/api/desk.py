@@ -77,7 +77,7 @@ class Desk:
         self.diary = Diary(data_dir.root / "console.jsonl", now_us)
         self.steering = Steering(self.links, data_dir.root / "console-proposals.json", self.diary, self.now_s)
         self.sets = Sets(self.links, self.steering, self.diary, self.now_s)
-        self.payouts = Payouts(data_dir, self.diary, now_us)
+        self.payouts = Payouts(self.links.first, self.diary, now_us)
         self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.live = Live(self.links, now_us, self.steering.glass)

@@ -13,8 +13,8 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.diary import Diary
+from redrush.api.event_link import EventLink
 from redrush.api.seals import Refused, Seals
-from redrush.control.data_dir import DataDir
 from redrush.errors import RedrushError
 from redrush.operate import paying
 from redrush.operate.paying import Shown
@@ -76,8 +76,8 @@ class _Seen(msgspec.Struct, frozen=True):
 class Payouts:
     """See the module."""
 
-    def __init__(self, data_dir: DataDir, diary: Diary, now_us: Callable[[], int]) -> None:
-        self._data_dir = data_dir
+    def __init__(self, event: EventLink, diary: Diary, now_us: Callable[[], int]) -> None:
+        self._event = event
         self._diary = diary
         self._now_us = now_us
         self._seals = Seals()
@@ -85,7 +85,7 @@ class Payouts:
     @property
     def there_are(self) -> bool:
         """Whether this event pays anybody."""
-        return self._data_dir.payments.exists()
+        return self._books().there_are
 
     async def page(self, state: BillState | None, user: str | None, after: int, limit: int) -> PayoutPage:
         """Return up to `limit` payouts after a place. ConfigError where nobody is paid."""
@@ -154,9 +154,12 @@ class Payouts:
             raise Refused(409, f"there are more than {AT_ONCE_MAX}; `redrush payout` orders about any number")
         return list(found)
 
+    def _books(self) -> paying.Books:
+        return paying.Books(self._event.data_dir, self._event.deployment)
+
     async def _in_book(self, work: Callable[[BillBook], _Result]) -> _Result:
         def worked() -> _Result:
-            with paying.book_of(paying.Books.at(self._data_dir.root, None)) as book:
+            with paying.book_of(self._books()) as book:
                 return work(book)
 
         return await asyncio.to_thread(worked)

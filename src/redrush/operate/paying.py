@@ -83,6 +83,11 @@ class Books(NamedTuple):
         deployment = load_deployment_file(deploy)
         return cls(DataDir(deployment.data), deployment)
 
+    @property
+    def there_are(self) -> bool:
+        """Whether there are any: a deployment has them in its database, a directory once a server has made them."""
+        return self.deployment is not None or self.data_dir.payments.exists()
+
 
 @contextmanager
 def book_of(books: Books) -> Iterator[BillBook]:
@@ -98,7 +103,7 @@ def book_of(books: Books) -> Iterator[BillBook]:
         finally:
             in_database.close()
         return
-    if not data_dir.payments.exists():
+    if not books.there_are:
         raise ConfigError(f"{data_dir.root}: has no bills; `redrush serve --payments FILE` makes them")
     book = SqliteBillBook.open_path(data_dir.payments)
     try:

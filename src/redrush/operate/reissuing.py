@@ -75,9 +75,8 @@ class Reissue:
         with ExitStack() as opened:
             stack = books.deployment is not None
             kept = keeper_of_books(data_dir)
-            self._bills = self._open(
-                opened, book_of(books if stack else Books(kept, None)), there=stack or kept.payments.exists()
-            )
+            bills = books if stack else Books(kept, None)
+            self._bills = self._open(opened, book_of(bills), there=bills.there_are)
             told = not stack and (bool(self._event.open.messages) or kept.messages.exists())
             self._messages = self._open(opened, message_book_of(data_dir, begins=True), there=told)
             self._sales: SaleBook | None = None

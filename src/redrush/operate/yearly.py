@@ -28,7 +28,7 @@ def export_year(books: Books, year: int, language: Literal["en", "zh"], out: Tex
         from redrush.operate.deployment_reports import made_of_grants  # noqa: PLC0415 - needs the clients
 
         years = made_of_grants(books.deployment, lambda grants, sealed: years_of(grants, sealed.campaign, year))
-    if books.deployment is not None or books.data_dir.payments.exists():
+    if books.there_are:
         with book_of(books) as book:
             _add_paid(years, campaign, year, ((bill.campaign, bill.user, bill.amount_minor, bill.done_us)
                       for bill in payouts(book, [BillState.DONE, BillState.PAID_LATE], None)))  # fmt: skip
