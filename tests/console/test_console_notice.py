@@ -91,3 +91,26 @@ async def test_a_protected_notice_waits_for_a_second_person(tmp_path: Path) -> N
         notice = await told(world)
         assert notice is not None
         assert (notice["zh"], notice["en"]) == ("一", "one")
+
+
+async def test_an_end_that_would_be_forgotten_is_refused_and_nobody_is_told_anything(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        fields = {**await seen(olga, zh="", en="Back soon"), "why": "slow", "until": "2090-01-01T00:00:00Z"}
+        assert "until" in await _asked_of(olga)
+        world.desk.steering.protect(Actor(name="anna", role=Role.ADMIN, address="127.0.0.1", session="x"), ["notice.*"])
+        assert "until" not in await _asked_of(olga)
+        for how in ("propose", "glass"):
+            refused = await olga.post("/notice/confirm", data={**fields, "how": how})
+            assert refused.status_code == 400
+            assert "no end is planned" in refused.text
+        assert await told(world) is None
+        assert (world.desk.steering.proposals(), world.desk.steering.glass()) == ([], [])
+        await olga.post("/notice/confirm", data={**fields, "until": "", "how": "glass"})
+        assert await told(world) is not None
+
+
+async def _asked_of(client: httpx.AsyncClient) -> list[str]:
+    """Return the fields of a form to confirm some text."""
+    page = (await client.post("/notice/preview", data={"zh": "", "en": "Another"})).text
+    form = page[page.index('action="/notice/confirm"') :]
+    return re.findall(r'name="(\w+)"', form[: form.index("</form>")])

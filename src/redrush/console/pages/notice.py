@@ -63,7 +63,7 @@ async def preview(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
 
 @post("/notice/confirm", opt=needs(Role.OPERATOR), status_code=200)
 async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
-    """Tell the crowd what was seen, or propose it; and plan its end, where one was said."""
+    """Tell the crowd what was seen, or propose it; and plan the end of what is told now, where one was said."""
     actor, why, campaign = actor_of(request), data.get("why", "")[:500], data.get("campaign") or None
     tokens = [token for language in LANGUAGES if (token := data.get(f"token_{language}"))]
     if not tokens:
@@ -73,6 +73,13 @@ async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     if until_s is not None and until_s <= desk.now_s():
         raise Refused(400, f'"{until}" is over: nobody was told anything')
     how = data.get("how", "now")
+    if until_s is not None and how != "now":
+        # An end is a change of what is told by then, and one alone may not plan it for what needs a second person.
+        raise Refused(
+            400,
+            "no end is planned for a text that is proposed, or told by breaking the glass: nobody was told anything; "
+            "leave the end empty, and take the text away later, or plan that with its switch, once it is told",
+        )
     asked = [desk.steering.seen(actor, token) for token in tokens]
     if how == "propose":
         for one in asked:
