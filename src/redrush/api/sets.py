@@ -127,6 +127,8 @@ class Sets:
         state = await self._state(path, asked.set)
         if (state["epoch"], state["primary"]) != (seen.epoch, seen.primary):
             raise Refused(409, "the set has another primary meanwhile, so nothing was done; look again")
+        if asked.verb is SetVerb.REBUILD and self._rebuilding is not None and not self._rebuilding.done():
+            raise Refused(409, "a set is being made anew, so nothing was done; wait for its end")
         if self._steering.is_protected([_named(asked)]):
             if not break_glass:
                 raise Refused(409, "this needs a second person, and a set does not wait for one: break the glass")
@@ -139,8 +141,6 @@ class Sets:
         return {"done": await asyncio.to_thread(_carry_out, path, asked, why, holder)}
 
     def _rebuild(self, path: Path, asked: SetAsked, why: str, holder: Holder) -> dict[str, Any]:
-        if self._rebuilding is not None and not self._rebuilding.done():
-            raise Refused(409, "a set is being made anew; wait for its end")
         self.rebuilt = {"set": asked.set, "by": holder.by, "at": rfc3339_s(self._now_s()), "running": True, "said": ""}
         self._rebuilding = asyncio.create_task(self._made_anew(path, asked, why, holder), name=f"rebuild {asked.set}")
         return {"done": f"{asked.set} is being made anew on {asked.address}"}
