@@ -26,6 +26,22 @@ def _states(_: Path) -> list[dict[str, Any]]:
     return [{"set": name, "epoch": 3, "primary": None, "replicas": []} for name in ("s1", "s2")]
 
 
+async def test_what_promoting_loses_is_said_of_the_state_that_the_order_is_bound_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primaries = iter(("a:1", "b:1"))
+    replica = {"address": "b:1", "answers": True, "epoch": 3, "in_step": True}
+    monkeypatch.setattr(
+        sets, "describe_sets", lambda path: [_states(path)[0] | {"primary": next(primaries), "replicas": [replica]}]
+    )
+    (tmp_path / "deployment.toml").touch()
+    async with without_server(tmp_path) as world:
+        seen = await world.desk.sets.preview(OLGA, SetAsked(verb=SetVerb.PROMOTE, set="s1", address="b:1"))
+        assert seen.says == "b:1 is in step with a:1, and what this grants on its own disk alone may be lost"
+        with pytest.raises(Refused, match="another primary meanwhile"):
+            await world.desk.sets.confirm(OLGA, seen.token, "its disk", "s1")
+
+
 async def test_a_rebuild_that_is_refused_breaks_no_glass_and_uses_no_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

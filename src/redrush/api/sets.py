@@ -21,7 +21,7 @@ from redrush.api.seals import Refused, Seals
 from redrush.api.steering import IN_THE_CONSOLE, SEEN_MAX_S, Steering
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
-from redrush.operate.set_orders import RESTS_ON, NeedsYes, describe_sets, lower, promote
+from redrush.operate.set_orders import AFTER_A_LOSS, RESTS_ON, NeedsYes, describe_sets, lower, what_is_lost
 from redrush.operate.switching import Holder
 
 
@@ -177,7 +177,6 @@ def _named(asked: SetAsked) -> str:
 
 
 def _what_it_does(path: Path, state: dict[str, Any], asked: SetAsked) -> str:
-    holder = Holder()
     try:
         match asked.verb:
             case SetVerb.LOWER:
@@ -185,11 +184,11 @@ def _what_it_does(path: Path, state: dict[str, Any], asked: SetAsked) -> str:
                 rests = RESTS_ON["replica" if in_step else "disk"]
                 return f"{state['primary'] or 'its primary'} goes on with the replicas that it has now: {rests}"
             case SetVerb.PROMOTE:
-                promote(path, asked.set, asked.address or "", "", holder, yes=False)
+                return what_is_lost(state, asked.address or "")
             case SetVerb.RELEASE:
                 from redrush.operate.releasing import release_set  # noqa: PLC0415 - one machine has no Valkey client
 
-                release_set(path, asked.set, "", holder, yes=False)
+                release_set(path, asked.set, "", Holder(), yes=False)
             case SetVerb.REBUILD:
                 from redrush.operate.set_restoring import what_rebuild_does  # noqa: PLC0415 - as above
 
@@ -211,13 +210,14 @@ def _carry_out(path: Path, asked: SetAsked, why: str, holder: Holder) -> str:
             count = release_set(path, asked.set, why, holder, yes=True)
             return f"{asked.set}: {count} lost grants are written off"
         case SetVerb.PROMOTE:
-            from redrush.operate.set_restoring import promote as promote_checked  # noqa: PLC0415 - as above
+            from redrush.operate.set_restoring import promote  # noqa: PLC0415 - as above
 
-            unasked = promote_checked(path, asked.set, asked.address or "", why, holder, yes=True)
+            unasked = promote(path, asked.set, asked.address or "", why, holder, yes=True)
             more = f"; {', '.join(unasked)} did not say which slots were moved: reconcile tells" if unasked else ""
-            return f"{asked.set}: {asked.address} is the primary{more}"
+            return f"{asked.set}: {asked.address} is the primary{more}; {AFTER_A_LOSS}"
         case SetVerb.REBUILD:
             from redrush.operate.set_restoring import rebuild  # noqa: PLC0415 - as above
 
             rebuilt = rebuild(path, asked.set, asked.address or "", why, holder, yes=True)
-            return f"{asked.set}: rebuilt on {asked.address} up to log record {rebuilt.last_seq}, epoch {rebuilt.epoch}"
+            made = f"rebuilt on {asked.address} up to log record {rebuilt.last_seq}, epoch {rebuilt.epoch}"
+            return f"{asked.set}: {made}; {AFTER_A_LOSS}"

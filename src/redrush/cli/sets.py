@@ -102,7 +102,7 @@ def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
 
         _tell_mended(promote_data_dir(directory, why, who_is(who), yes=yes), directory)
         return
-    from redrush.operate.set_orders import deployment_path
+    from redrush.operate.set_orders import AFTER_A_LOSS, deployment_path
     from redrush.operate.set_restoring import promote
 
     if set_id is None or address is None:
@@ -139,7 +139,7 @@ def rebuild_lost_set(  # noqa: PLR0913, PLR0917 - options of one command
 
         _tell_mended(rebuild_data_dir(directory, why or "the journal is lost", who_is(who), yes=yes), directory)
         return
-    from redrush.operate.set_orders import deployment_path
+    from redrush.operate.set_orders import AFTER_A_LOSS, deployment_path
     from redrush.operate.set_restoring import rebuild
 
     if set_id is None or address is None:
@@ -179,10 +179,6 @@ def release(
 
 
 RECEIPTS_SHOWN = "receipts were shown"
-AFTER_A_LOSS = (
-    "what was granted after its last record is to be had from receipts (redrush set honour); gates, recorder and "
-    "settlement notice by themselves that the set begins anew"
-)
 
 
 @set_app.command("honour")

@@ -19,7 +19,11 @@ RESTS_ON: Final = {
     "none": "nothing is granted",
 }
 """What the durability of a set means."""
-
+AFTER_A_LOSS: Final = (
+    "what was granted after its last record is to be had from receipts (redrush set honour); gates, recorder and "
+    "settlement notice by themselves that the set begins anew"
+)
+"""What whoever has promoted a server or rebuilt a set is told."""
 
 ASKED_MAX_S: Final = 2.0
 """How long a command that needs no control role waits for its word."""
@@ -106,6 +110,8 @@ def order_release(path: Path, set_id: str, why: str, holder: Holder) -> None:
 
 
 def what_is_lost(state: dict[str, Any], address: str) -> str:
+    """Return what may be lost if this server becomes the primary of a set that is in this state. ConfigError for no
+    server of the set, RedrushError for one that holds nothing of it."""
     if state["primary"] == address:
         return f"{address} is the primary of set {state['set']}: grants that wait for a replica now may be lost"
     found = next((replica for replica in state["replicas"] if replica["address"] == address), None)

@@ -17,6 +17,7 @@ from redrush.api.seals import Refused
 from redrush.api.sets import SetAsked, SetVerb
 from redrush.control.data_dir import DataDir
 from redrush.errors import RedrushError
+from redrush.operate.set_orders import AFTER_A_LOSS
 from redrush.wiring.clock import system_clock
 from tests.acceptance.stack.attacks import password_of, refusal
 from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
@@ -192,7 +193,8 @@ async def _order_at_the_console(stack: RunningStack) -> None:
     assert f"{replica} is in step with {listed[SET]['primary']}" in promoting.says
     with pytest.raises(Refused, match='type "s2"'):
         await desk.sets.confirm(olga, promoting.token, "its disk", "s1")
-    await desk.sets.confirm(olga, promoting.token, "its disk", SET)
+    done = await desk.sets.confirm(olga, promoting.token, "its disk", SET)
+    assert done["done"] == f"{SET}: {replica} is the primary; {AFTER_A_LOSS}"
     with pytest.raises(Refused, match="ordered already"):
         await desk.sets.confirm(olga, promoting.token, "its disk", SET)
     while (await desk.sets.listed(None))["sets"][1]["primary"] != replica:
