@@ -1,6 +1,7 @@
 """What every book of messages must do (`redrush.ports.message_book`)."""
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -70,6 +71,24 @@ def test_a_message_is_sending_before_anybody_has_it_and_stays_so_for_the_next_pr
     with opens(tmp_path) as book:
         assert [one.grant for one in book.under_way("mail", 10)] == ["c-r1-1"]
         assert len(book.take("mail", AT_US, 10)) == 3
+
+
+def test_many_who_take_at_once_never_take_the_same_message(opens: Opens, tmp_path: Path) -> None:
+    taken: list[str] = []
+
+    def work(book: MessageBook) -> None:
+        while some := book.take("mail", AT_US, 7):
+            taken.extend(one.grant for one in some)
+
+    with opens(tmp_path) as one, opens(tmp_path) as other:
+        grants = [f"c-r1-{slot}" for slot in range(210)]
+        one.put([message(grant=grant) for grant in grants], AT_US)
+        threads = [threading.Thread(target=work, args=(book,)) for book in (one, one, other, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(taken) == sorted(grants)
 
 
 def test_a_change_applies_to_what_it_was_derived_from_or_not_at_all(opens: Opens, tmp_path: Path) -> None:

@@ -57,14 +57,12 @@ class SqliteMessageBook:
 
     def take(self, by: str, now_us: int, limit: int) -> list[KeptMessage]:
         """See the port."""
-        with self._reading():
-            due = self._run("due", by=by, now_us=now_us, limit=limit).fetchall()
-        if not due:
-            return []
-        with self._writing():
-            for (message_id,) in due:
+        taken: list[KeptMessage] = []
+        with self._writing():  # one transaction: a command may have the book too
+            for (message_id,) in self._run("due", by=by, now_us=now_us, limit=limit).fetchall():
                 self._run("begun", id=message_id, now_us=now_us)
-            return [self._of_id(message_id) for (message_id,) in due]
+                taken.append(self._of_id(message_id))
+        return taken
 
     def change(self, fates: Sequence[Fate]) -> int:
         """See the port."""
