@@ -10,7 +10,7 @@ import pytest
 from redrush.core.money import clearing
 from redrush.core.money.numbers import bill_number
 from redrush.errors import ConfigError
-from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, NewBill, NotCovered
+from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, KeptBill, NewBill, NotCovered
 from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance, RecordsFailed
 from redrush.records.postgres.bills import PostgresBillBook
@@ -261,6 +261,30 @@ def test_a_disk_that_takes_no_mark_is_told_as_a_failure_of_the_book(tmp_path: Pa
         mark_path(path).mkdir()
         with pytest.raises(RecordsFailed, match=r"payments\.db: .*payments\.mark"):
             book.make([payout()], 10)
+
+
+def test_bills_in_several_states_are_listed_in_their_order_up_to_the_limit(book: BillBook) -> None:
+    made = book.make([payout(f"g{number}") for number in range(6)], 10)
+    book.change([steps.after(bill, Failed("no"), TERMS, 20) for bill in made[1::2]])
+    states = [BillState.FAILED, BillState.NEW]
+    assert [bill.source for bill in book.listed(states=states, limit=3)] == ["g0", "g1", "g2"]
+    assert [bill.source for bill in book.listed(states=states, after=made[2].id, limit=2)] == ["g3", "g4"]
+
+
+def test_no_more_bills_are_read_than_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(SqliteBillBook.open_path(tmp_path / "payments.db")) as book:
+        made = book.make([payout(f"g{number}") for number in range(6)], 10)
+        book.change([steps.after(bill, Failed("no"), TERMS, 20) for bill in made[1::2]])
+        read: list[int] = []
+        of_id = book._of_id
+
+        def noted(bill_id: int) -> KeptBill:
+            read.append(bill_id)
+            return of_id(bill_id)
+
+        monkeypatch.setattr(book, "_of_id", noted)
+        found = book.listed(states=[BillState.FAILED, BillState.NEW], limit=3)
+    assert read == [bill.id for bill in found]
 
 
 def test_a_held_bill_waits_for_a_person(book: BillBook) -> None:

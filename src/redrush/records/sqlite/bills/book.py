@@ -268,8 +268,8 @@ class SqliteBillBook:
             if not states:
                 return self._bills("listed", **wanted)
             # Each in the order of its index: few that failed are found among millions that did not.
-            found = [one for state in states for one in self._bills("listed_in_state", state=str(state), **wanted)]
-        return sorted(found, key=lambda bill: bill.id)[:limit]
+            rows = [row for state in states for row in self._run("listed_in_state", state=str(state), **wanted)]
+            return [self._of_id(bill_id) for (bill_id,) in sorted(rows)[:limit]]
 
     def forget_receivers(self, before_us: int, user: str | None = None) -> int:
         """See the port."""
