@@ -3,6 +3,7 @@ tests/conformance/test_bill_books.py."""
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -10,6 +11,8 @@ import pytest
 
 from redrush.ports.bill_book import KINDS, BillConflict, KeptBill, NewBill
 from redrush.records.postgres.bills import PostgresBillBook
+from redrush.records.postgres.bills.lease import Holder
+from redrush.records.postgres.link import Cursor
 from redrush.sqlfiles import load_statements
 from tests.conftest import Databases
 
@@ -78,6 +81,53 @@ def test_a_lease_is_renewed_while_there_is_nothing_to_do(dsn: str, tellers: list
     run(dsn, b"UPDATE bill_teller SET until = clock_timestamp() + interval '1 second'")
     assert take(tellers[0]) == []
     assert run(dsn, b"SELECT until > clock_timestamp() + interval '2 seconds' FROM bill_teller") == [(True,)]
+
+
+def test_a_look_for_bills_that_finds_none_writes_nothing(
+    tellers: list[PostgresBillBook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, standby = tellers
+    wrote = {book: wrote_of(book, monkeypatch) for book in tellers}
+    assert take(first) == []
+    assert (take(first), take(standby), take(first)) == ([], [], [])
+    assert (wrote[first], wrote[standby]) == ([True, False, False], [False]), "the first look takes the lease"
+    first.make([payout("g1")], 10)
+    assert (take(first), wrote[first][-1]) == (["g1"], True)
+
+
+def wrote_of(book: PostgresBillBook, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return to what is appended, of each transaction, whether it has changed or locked anything."""
+    wrote: list[bool] = []
+    transaction = book._writer.transaction
+
+    @contextmanager
+    def noted() -> Iterator[Cursor]:
+        with transaction() as at:
+            yield at
+            wrote.append(at.execute(b"SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchall() == [(True,)])
+
+    monkeypatch.setattr(book._writer, "transaction", noted)
+    return wrote
+
+
+def test_who_was_taken_over_from_while_it_looked_for_bills_takes_none(
+    dsn: str, tellers: list[PostgresBillBook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tellers
+    assert take(first) == []
+    first.make([payout("g1"), payout("g2")], 10)
+    hold = first._lease.hold
+    meanwhile: list[list[str]] = []
+
+    def hold_late(at: Cursor, holder: Holder) -> bool:
+        lapse(dsn)
+        meanwhile.append(take(second))
+        return hold(at, holder)
+
+    monkeypatch.setattr(first._lease, "hold", hold_late)
+    assert (take(first), first.is_standby) == ([], True)
+    assert meanwhile == [["g2"]], "the other waits for no bill, and takes what is not being looked at"
+    assert (take(second), second.is_standby) == (["g1"], False), "it was not asked for"
 
 
 def test_many_who_take_at_once_never_take_the_same_bill(dsn: str) -> None:

@@ -2,8 +2,8 @@
 
 Several processes may use a book, and none of them can pay anybody twice: a bill is taken under a lock of its row, and
 changed only from the version that was read. But two that took bills by turns would ask a provider at twice its pace. So
-one of them is the *teller*: only it is given bills to see to, until it has not asked for any for `LEASE_S`. A process
-that comes back under the same name goes on at once.
+one of them is the *teller* (`redrush.records.postgres.bills.lease`): only it is given bills to see to, until it has not
+asked for any for `LEASE_S`. A process that comes back under the same name goes on at once.
 """
 
 from collections import defaultdict
@@ -34,16 +34,11 @@ from redrush.ports.bill_book import (
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
+from redrush.records.postgres.bills.lease import Holder, Lease
 from redrush.records.postgres.greeting import QUERY_MAX_S, reading, writing
 from redrush.records.postgres.link import ANSWER_MAX_S, Cursor
 from redrush.records.postgres.migrations import Tell
 from redrush.sqlfiles import load_statements
-
-LEASE_S: Final = 5.0
-"""How long a teller that says nothing keeps others away. One that is killed is back sooner, under its name."""
-
-RENEWED_S: Final = 2.5
-"""A lease that lapses within this is renewed, so most of the looks for bills write nothing."""
 
 
 class PostgresBillBook:
@@ -60,7 +55,7 @@ class PostgresBillBook:
     ) -> None:
         """Connects to nothing yet. `teller` names who takes bills here, as long as it lives; None: whoever asks may."""
         self._sql = {name: text.encode() for name, text in load_statements(__package__, "queries.sql").items()}
-        self._teller = teller
+        self._lease = Lease(teller, self._sql)
         self._writer = writing(dsn, answer_max_s, tell, self._greet)
         self._reader = reading(dsn, query_max_s, tell, self._greet)
         self.is_standby = False
@@ -195,21 +190,17 @@ class PostgresBillBook:
     ) -> list[KeptBill]:
         """See the port. Nothing, while somebody else is the teller."""
         with self._writer.transaction() as at:
-            if not self._is_teller(at):
+            holder = self._lease.look(at)
+            self.is_standby = holder is Holder.OTHERS
+            if self.is_standby:
                 return []
             wanted = {"provider": provider, "kinds": list(kinds), "now_us": now_us, "limit": limit}
             rows = self._run(at, f"to_{step}", hidden_until_us=hidden_until_us, **wanted).fetchall()
+            if rows and not self._lease.hold(at, holder):
+                self.is_standby, rows = True, []
+                raise psycopg.Rollback  # which ends at the transaction
         rows.sort(key=lambda row: row[:3])  # in the order of the kinds, then of their times, then of their ids
         return [KeptBill.of_row(row[2:]) for row in rows]
-
-    def _is_teller(self, at: Cursor) -> bool:
-        if self._teller is None:
-            return True
-        row = self._run(at, "hold_teller", teller=self._teller, spare_s=RENEWED_S).fetchone()
-        if row is None or row[0]:
-            row = self._run(at, "take_over", teller=self._teller, lease_s=LEASE_S).fetchone()
-        self.is_standby = row is None
-        return row is not None
 
     def change(self, changes: Sequence[Change]) -> list[KeptBill]:
         """See the port."""
