@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from redrush.config import parse_campaign
-from redrush.control.campaigns import directory_of
+from redrush.control.campaigns import Listing, RoundTimes, directory_of
 from redrush.control.data_dir import DataDir
 from redrush.control.issuing import plan_tickets
 from redrush.control.operators import add_operator
@@ -251,6 +251,15 @@ def test_what_cannot_be_added_is_told(tmp_path: Path) -> None:
     assert [(one["packets"], one["total"]) for one in shown["rounds"]] == [(3, "3.00")]
     with pytest.raises(ConfigError, match='no campaign "b" besides the first; there are a'):
         show_campaign("b", DataDir(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("now_us", "near"), [(89, None), (90, "r1"), (100, "r1"), (199, "r1"), (200, None), (289, None), (290, "r2")]
+)
+def test_a_round_is_near_from_so_long_before_it_opens_until_it_closes(now_us: int, near: str | None) -> None:
+    rounds = (RoundTimes("r1", 100, 200), RoundTimes("r2", 300, 400))
+    found = Listing(id="a", name="A", rounds=rounds, added_at="").near(now_us, ahead_us=10)
+    assert (None if found is None else found.id) == near
 
 
 async def test_a_campaign_that_cannot_be_opened_takes_no_other_along(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +22,10 @@ from redrush.api.seals import Refused
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
 from redrush.control.json_file import load_json
-from redrush.core.rush.instants import rfc3339_s
+from redrush.core.rush.instants import rfc3339, rfc3339_s
 from redrush.errors import ConfigError
 from redrush.http.bodies import json_object
-from redrush.operate.campaigns import list_campaigns
+from redrush.operate.campaigns import all_listings
 from redrush.processes.lowered import command_as
 
 AHEAD_S: Final = 900
@@ -115,15 +114,11 @@ class Drills:
 
     def _live(self) -> str | None:
         """Return which round is open, or soon is; None: none."""
-        soon_s = self._now_s() + AHEAD_S
-        for row in list_campaigns(self._data_dir):
-            if row["state"] == "ended":
-                continue
-            for one in row["rounds"]:
-                opens_s, closes_s = (datetime.fromisoformat(one[key]).timestamp() for key in ("opens_at", "closes_at"))
-                if opens_s <= soon_s and self._now_s() < closes_s:
-                    doing = "is open" if opens_s <= self._now_s() else f"opens at {one['opens_at']}"
-                    return f"round {one['round']} of {row['campaign']} {doing}"
+        now_us = self._now_s() * 1_000_000
+        for listing in all_listings(self._data_dir):
+            if listing.ended_at is None and (one := listing.near(now_us, AHEAD_S * 1_000_000)) is not None:
+                doing = "is open" if one.opens_us <= now_us else f"opens at {rfc3339(one.opens_us)}"
+                return f"round {one.id} of {listing.id} {doing}"
         return None
 
     async def _play(self, name: str, by: str, why: str, *, short: bool) -> None:

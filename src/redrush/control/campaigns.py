@@ -53,6 +53,10 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
             return "open"
         return "ahead" if any(now_us < one.opens_us for one in self.rounds) else "over"
 
+    def near(self, now_us: int, ahead_us: int) -> RoundTimes | None:
+        """Return the first of the rounds that is open, or opens within so long; None: none."""
+        return next((one for one in self.rounds if one.opens_us <= now_us + ahead_us and now_us < one.closes_us), None)
+
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
     """A line of `campaigns.jsonl`."""

@@ -208,13 +208,17 @@ def _is_served(data_dir: DataDir) -> bool:
     return False
 
 
+def all_listings(data_dir: DataDir) -> tuple[Listing, ...]:
+    """Return every campaign of the directory, those that were ended too, the first one first. ConfigError if there is
+    none, or the list cannot be read."""
+    first = load_campaign(data_dir)
+    return (Listing(id=first.id, name=first.name, rounds=times_of(first), added_at=""), *load_listings(data_dir))
+
+
 def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:
-    """Return every campaign of the directory, the first one first, as JSON has it."""
-    first, now_us = load_campaign(data_dir), system_clock().now_us()
-    listings = (
-        Listing(id=first.id, name=first.name, rounds=times_of(first), added_at=""),
-        *load_listings(data_dir),
-    )
+    """Return what `all_listings` does, as JSON has it."""
+    listings, now_us = all_listings(data_dir), system_clock().now_us()
+    first = listings[0]
     return [
         {
             "campaign": one.id,

@@ -62,8 +62,7 @@ class _Hosted:
 
     def is_due(self, now_us: int) -> bool:
         """Whether a round is open, or opens soon."""
-        ahead_us = now_us + int(AHEAD_S * 1e6)
-        return any(one.opens_us <= ahead_us and now_us < one.closes_us for one in self.listing.rounds)
+        return self.listing.near(now_us, int(AHEAD_S * 1e6)) is not None
 
 
 class Hosting:
