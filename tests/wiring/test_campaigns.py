@@ -13,6 +13,7 @@ import pytest
 from redrush.config import parse_campaign
 from redrush.control.campaigns import Listing, RoundTimes, directory_of
 from redrush.control.data_dir import DataDir
+from redrush.control.event import prepare_event
 from redrush.control.issuing import plan_tickets
 from redrush.control.operators import add_operator
 from redrush.control.orders import ListSwitches, ReadLog, SetSwitch
@@ -22,6 +23,7 @@ from redrush.operate.campaigns import add_campaign, end_campaign, list_campaigns
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.operate.switching import Holder, operate
 from redrush.wiring import hosting
+from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded import Embedded, Ports
 from tests.gate.world import Answer, read_answer, request
 
@@ -251,6 +253,14 @@ def test_what_cannot_be_added_is_told(tmp_path: Path) -> None:
     assert [(one["packets"], one["total"]) for one in shown["rounds"]] == [(3, "3.00")]
     with pytest.raises(ConfigError, match='no campaign "b" besides the first; there are a'):
         show_campaign("b", DataDir(tmp_path))
+
+
+def test_a_campaign_is_shown_without_its_table_of_amounts_being_read(tmp_path: Path) -> None:
+    file, data_dir = _file("a", FAR), DataDir(tmp_path)
+    event = prepare_event(file, data_dir, system_clock().now_us).event
+    data_dir.amounts.unlink()
+    (shown,) = show_campaign("a", data_dir)["rounds"]
+    assert (shown["packets"], shown["total"]) == (len(event.sealed.amounts), "3.00")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import msgspec
 from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
 from redrush.config.deployment_file import load_first_deployment
 from redrush.config.hosted import deployment_beside, text_beside
+from redrush.control import sealing
 from redrush.control.adding import seal_additions
 from redrush.control.amending import Change, amended_terms, campaign_after, changes_between
 from redrush.control.campaigns import (
@@ -36,6 +37,7 @@ from redrush.control.event import (
     keep_open_terms,
     load_campaign,
     load_event,
+    load_open_terms,
     prepare_event,
 )
 from redrush.control.switch_log import SwitchLog, SwitchLogInUse
@@ -240,11 +242,12 @@ def show_campaign(campaign_id: str, data_dir: DataDir) -> dict[str, Any]:
     found = next((row for row in list_campaigns(data_dir) if row["campaign"] == campaign_id), None)
     if found is None:
         raise ConfigError(_no_such(data_dir, campaign_id, load_listings(data_dir)))
-    event = load_event(DataDir(Path(found["directory"])))
-    campaign = event.sealed.campaign
+    own = DataDir(Path(found["directory"]))
+    terms = load_open_terms(own)
+    campaign = as_served(sealing.load_campaign(own), terms)
     rounds = []
     for times, round_ in zip(found["rounds"], campaign.rounds, strict=True):
-        packets, total_minor = budget_of(round_, event.open.added)
+        packets, total_minor = budget_of(round_, terms.added)
         total = format_amount(total_minor, campaign.currency)
         rounds.append({**times, "kind": str(round_.kind), "packets": packets, "total": total})
     return {**found, "currency": campaign.currency, "timezone": campaign.timezone, "rounds": rounds}
