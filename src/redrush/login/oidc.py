@@ -8,9 +8,11 @@ participants, and whoever else lets people log in can, too.
     who = await provider.finish(back, started, query)   # of the request that came to `back`
 """
 
+import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from hmac import compare_digest
 from typing import Any, Final
 
@@ -27,12 +29,16 @@ from joserfc.jws import JWSRegistry
 
 from redrush.config.login_file import OidcTerms
 from redrush.errors import RedrushError
+from redrush.login.joined import Joined
+from redrush.watch.log import server_log
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
 DEADLINE_S: Final = 8.0
-"""Of one call to the provider."""
+"""Of one call to the provider, all of it: an answer that drips is given up."""
 METADATA_S: Final = 3_600.0
 """How long what a provider says of itself is gone by."""
+METADATA_AGAIN_S: Final = 60.0
+"""So much longer the same is gone by, where it says nothing then, or nothing of use."""
 KEYS_AGAIN_S: Final = 10.0
 """So often its keys are asked for again at most, when a token names one that is not known."""
 LEEWAY_S: Final = 60
@@ -88,6 +94,8 @@ class Provider:
         self._trusted = ssl.create_default_context()  # once: reading all authorities takes a tenth of a second
         self._metadata: dict[str, Any] | None = None
         self._metadata_until = 0.0
+        self._asking_metadata = Joined(self._ask_metadata)
+        self._asking_keys = Joined(self._ask_keys)
         self._keys: KeySet | None = None
         self._keys_since = -KEYS_AGAIN_S
 
@@ -126,19 +134,32 @@ class Provider:
         return Identity(self._user(claims), claims)
 
     async def metadata(self) -> Mapping[str, Any]:
-        """Return what the provider says of itself (OpenID Connect Discovery). ProviderAway."""
+        """Return what the provider says of itself (OpenID Connect Discovery). ProviderAway if it never has."""
         if self._metadata is None or time.monotonic() >= self._metadata_until:
-            found = await self._fetched(self._terms.issuer.rstrip("/") + DISCOVERY)
-            if found.get("issuer") != self._terms.issuer:
-                raise ProviderAway(
-                    f'login.oidc.issuer is "{self._terms.issuer}", and what answers there calls itself '
-                    f'"{found.get("issuer")}": write the issuer exactly as the provider does'
-                )
-            for needed in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                if not isinstance(found.get(needed), str):
-                    raise ProviderAway(f"the provider {self._terms.issuer} says no {needed}: it is of no use here")
-            self._metadata, self._metadata_until = found, time.monotonic() + METADATA_S
+            return await self._asking_metadata()
         return self._metadata
+
+    async def _ask_metadata(self) -> Mapping[str, Any]:
+        try:
+            found = await self._fetched(self._terms.issuer.rstrip("/") + DISCOVERY)
+            self._check_metadata(found)
+            self._metadata, self._metadata_until = found, time.monotonic() + METADATA_S
+        except ProviderAway as fault:
+            if self._metadata is None:
+                raise
+            server_log().warning("the provider of logins is away: what it said before still counts", fault=str(fault))
+            self._metadata_until = time.monotonic() + METADATA_AGAIN_S
+        return self._metadata
+
+    def _check_metadata(self, found: Mapping[str, Any]) -> None:
+        if found.get("issuer") != self._terms.issuer:
+            raise ProviderAway(
+                f'login.oidc.issuer is "{self._terms.issuer}", and what answers there calls itself '
+                f'"{found.get("issuer")}": write the issuer exactly as the provider does'
+            )
+        for needed in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            if not isinstance(found.get(needed), str):
+                raise ProviderAway(f"the provider {self._terms.issuer} says no {needed}: it is of no use here")
 
     def _client(self, back: str) -> AsyncOAuth2Client:
         return AsyncOAuth2Client(
@@ -153,7 +174,8 @@ class Provider:
 
     async def _exchange(self, client: AsyncOAuth2Client, endpoint: str, code: str, started: Started) -> dict[str, Any]:
         try:
-            token: dict[str, Any] = await client.fetch_token(endpoint, code=code, code_verifier=started.verifier)
+            async with _deadline(endpoint):
+                token: dict[str, Any] = await client.fetch_token(endpoint, code=code, code_verifier=started.verifier)
         except OAuthError as fault:
             raise NotLoggedIn("code", f"the provider took the code back: {fault.description or fault.error}") from fault
         except (httpx2.HTTPError, ValueError) as fault:
@@ -189,17 +211,22 @@ class Provider:
 
     async def _key_set(self, *, anew: bool = False) -> KeySet:
         """Return the provider's keys. `anew`: a token names one that is not among them."""
-        now = time.monotonic()
-        if self._keys is None or (anew and now - self._keys_since >= KEYS_AGAIN_S):
-            self._keys_since = now
-            found: Any = await self._fetched((await self.metadata())["jwks_uri"])
-            self._keys = KeySet.import_key_set(found)
+        is_due = self._asking_keys.is_under_way or time.monotonic() - self._keys_since >= KEYS_AGAIN_S
+        if self._keys is None or (anew and is_due):
+            return await self._asking_keys()
+        return self._keys
+
+    async def _ask_keys(self) -> KeySet:
+        self._keys_since = time.monotonic()
+        found: Any = await self._fetched((await self.metadata())["jwks_uri"])
+        self._keys = KeySet.import_key_set(found)
         return self._keys
 
     async def _userinfo(self, client: AsyncOAuth2Client, endpoint: str, subject: str) -> dict[str, Any]:
         """Return what the provider says besides of the subject. NotLoggedIn, ProviderAway."""
         try:
-            answer = await client.get(endpoint)
+            async with _deadline(endpoint):
+                answer = await client.get(endpoint)
             answer.raise_for_status()
             told: dict[str, Any] = answer.json()
         except (httpx2.HTTPError, OAuthError, ValueError) as fault:
@@ -220,15 +247,25 @@ class Provider:
     async def _fetched(self, url: str) -> dict[str, Any]:
         """Return a JSON object that the provider publishes. ProviderAway."""
         try:
-            async with httpx2.AsyncClient(timeout=DEADLINE_S, verify=self._trusted) as client:
+            async with _deadline(url), httpx2.AsyncClient(timeout=DEADLINE_S, verify=self._trusted) as client:
                 answer = await client.get(url)
-                answer.raise_for_status()
-                found = answer.json()
+            answer.raise_for_status()
+            found = answer.json()
         except (httpx2.HTTPError, ValueError) as fault:
             raise ProviderAway(f"{url} is not answered as a provider does: {_why(fault)}") from fault
         if not isinstance(found, dict):
             raise ProviderAway(f"{url} is not answered as a provider does: that is no JSON object")
         return found
+
+
+@asynccontextmanager
+async def _deadline(url: str) -> AsyncIterator[None]:
+    """Give up after DEADLINE_S, by ProviderAway. The limits of the library are for each piece of an answer."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield
+    except TimeoutError:
+        raise ProviderAway(f"{url}: no answer within {DEADLINE_S:g} s") from None
 
 
 def _why(fault: Exception) -> str:
