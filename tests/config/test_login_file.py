@@ -32,6 +32,7 @@ def test_the_example_states_what_its_comments_say() -> None:
         ('ticket_lasts = "2h"', 'ticket_lasts = "10s"', "from a minute to 31 days"),
         ('session_lasts = "12h"', 'session_lasts = "long"', "is not a duration"),
         ('{ file = "oidc.secret" }', "{ }", "say where it is"),
+        ('{ file = "oidc.secret" }', '{ credential = "../oidc" }', '"../oidc" is no name of a credential'),
         ('client_id = "hongbao"', 'client = "hongbao"', "client"),
     ],
 )

@@ -69,6 +69,7 @@ def test_a_secret_is_named_and_read_when_it_is_needed(tmp_path: Path) -> None:
         (ALIPAY + 'scene = "1000"\n', "has no meaning"),
         (PROVIDER + "calls_per_second = 0\n", "must be above 0"),
         (PROVIDER + "secret = {}\n", "say where it is"),
+        (PROVIDER + 'secret = { credential = "../x" }\n', '"../x" is no name of a credential'),
         ('[notices]\nlisten = "9105"\n' + PROVIDER, "is no address"),
         (PROVIDER + 'password = "x"\n', 'unknown key "password"'),
     ],

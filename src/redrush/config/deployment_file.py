@@ -31,6 +31,7 @@ from redrush.config.deployment_tables import (
 )
 from redrush.config.limits_table import LimitsSpec, limits_of_table
 from redrush.config.secret import Secret
+from redrush.config.secret_table import secret_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text, tables_of, wrong_at
 from redrush.core.roles import ROLES
 from redrush.core.rush.durations import parse_duration_us
@@ -47,7 +48,6 @@ WARM_UP_US_MAX = 24 * 3_600_000_000
 NEVER = "never"
 
 _DSN_PASSWORD = re.compile(r"^\w+://[^/@:]*:[^/@]+@|\bpassword\s*=", re.ASCII)
-_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 class SetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -303,19 +303,9 @@ class _Reading:
     def _dsn(self, key: str, value: SecretValue) -> Secret:
         if isinstance(value, str) and _DSN_PASSWORD.search(value):
             raise Wrong(key, 'holds a password: write { env = "NAME" } or { file = "PATH" } and put the DSN there')
-        return self._secret(key, value)
-
-    def _secret(self, key: str, value: SecretValue) -> Secret:
-        where = f"{self._path}: {key}"
         if isinstance(value, str):
-            return Secret(where, text=value)
-        if (value.env, value.file, value.credential).count(None) != 2:
-            places = '{ env = "NAME" }, { file = "PATH" } or { credential = "NAME" }'
-            raise Wrong(key, f"is found in one place: write {places}")
-        if value.credential is not None and _CREDENTIAL.fullmatch(value.credential) is None:
-            raise Wrong(key, f'"{value.credential}" is no name of a credential: letters, digits, ".", "-" and "_"')
-        file = None if value.file is None else self._path_of(value.file)
-        return Secret(where, env=value.env, file=file, credential=value.credential)
+            return Secret(f"{self._path}: {key}", text=value)
+        return secret_of(key, value, self._path)
 
     def _valkey(self, table: ValkeyTable) -> ValkeySpec:
         password = None if table.password is None else self._password("valkey.password", table.password)
@@ -343,7 +333,7 @@ class _Reading:
     def _password(self, key: str, value: SecretValue) -> Secret:
         if isinstance(value, str):
             raise Wrong(key, 'does not belong here: write { env = "NAME" } or { file = "PATH" }')
-        return self._secret(key, value)
+        return secret_of(key, value, self._path)
 
     def _path_if_any(self, text: str | None) -> Path | None:
         return None if text is None else self._path_of(text)

@@ -6,16 +6,11 @@ import msgspec
 
 from redrush.config.admission_table import AdmissionTable
 from redrush.config.limits_table import LimitsTable
+from redrush.config.secret_table import SecretTable
 from redrush.core.roles import ROLES, role_named
 
 WARM_UP_DEFAULT = "60s"
 LOWER_AFTER_DEFAULT = "5s"
-
-
-class SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    env: str | None = None
-    file: str | None = None
-    credential: str | None = None
 
 
 SecretValue = str | SecretTable

@@ -22,8 +22,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from redrush.config.deployment_tables import SecretTable
 from redrush.config.secret import Secret
+from redrush.config.secret_table import SecretTable, secret_of
 from redrush.config.toml_file import Wrong, parse, read_text, wrong_at
 from redrush.core.rush.durations import parse_duration_us
 
@@ -117,16 +117,11 @@ def oidc_terms(at: str, table: OidcTable, path: Path) -> OidcTerms:
         raise Wrong(f"{at}.scopes", 'must have "openid" in it: without it no provider says who somebody is')
     if not table.user or not table.client_id:
         raise Wrong(f"{at}.user" if table.client_id else f"{at}.client_id", "must not be empty")
-    secret = None
-    if (named := table.client_secret) is not None:
-        if len([one for one in (named.env, named.file, named.credential) if one is not None]) != 1:
-            raise Wrong(f"{at}.client_secret", 'say where it is: { file = "…" }, { env = "…" } or { credential = "…" }')
-        file = None if named.file is None else path.parent / named.file
-        secret = Secret(f"{path}: {at}.client_secret", env=named.env, file=file, credential=named.credential)
+    named = table.client_secret
     return OidcTerms(
         issuer=table.issuer,
         client_id=table.client_id,
-        client_secret=secret,
+        client_secret=None if named is None else secret_of(f"{at}.client_secret", named, path),
         user=table.user,
         scopes=table.scopes,
     )

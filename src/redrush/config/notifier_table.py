@@ -25,15 +25,15 @@ secret = { file = "apprise.url" }    # a URL of apprise with {to} or {user} in i
 contacts = "phones.csv"
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 import msgspec
 
-from redrush.config.deployment_tables import SecretTable
 from redrush.config.secret import Secret
+from redrush.config.secret_table import SecretTable, secret_of
 from redrush.config.toml_file import Wrong, check_id
 
 KINDS: Final = ("smtp", "webhook", "apprise")
@@ -91,11 +91,9 @@ _TAKEN: Final = {
 }
 _COMMON: Final = {"name", "kind", "messages_per_second"}
 
-ReadSecret = Callable[[str, SecretTable], Secret]
 
-
-def notifier_specs(tables: Sequence[NotifierTable], directory: Path, secret_of: ReadSecret) -> tuple[NotifierSpec, ...]:
-    """Return what the tables state; `directory` is what paths in them are relative to. Raises Wrong."""
+def notifier_specs(tables: Sequence[NotifierTable], path: Path) -> tuple[NotifierSpec, ...]:
+    """Return what the tables state; `path` is their file, which paths in them are relative to. Raises Wrong."""
     if len(tables) > NOTIFIERS_MAX:
         raise Wrong("notifier", f"there are at most {NOTIFIERS_MAX} notifiers")
     specs: list[NotifierSpec] = []
@@ -109,11 +107,11 @@ def notifier_specs(tables: Sequence[NotifierTable], directory: Path, secret_of: 
         if not 0 < table.messages_per_second <= MESSAGES_PER_S_MAX:
             raise Wrong(f"{where}.messages_per_second", f"must be above 0 and at most {MESSAGES_PER_S_MAX:,.0f}")
         _check_keys(where, table)
-        specs.append(_spec(where, table, directory, secret_of))
+        specs.append(_spec(where, table, path))
     return tuple(specs)
 
 
-def _spec(where: str, table: NotifierTable, directory: Path, secret_of: ReadSecret) -> NotifierSpec:
+def _spec(where: str, table: NotifierTable, path: Path) -> NotifierSpec:
     host, port = _server(where, table)
     return NotifierSpec(
         name=table.name,
@@ -126,10 +124,10 @@ def _spec(where: str, table: NotifierTable, directory: Path, secret_of: ReadSecr
         sender=table.sender,
         user=table.user,
         to=table.to,
-        contacts=directory / table.contacts if table.contacts else None,
-        password=None if table.password is None else secret_of(f"{where}.password", table.password),
+        contacts=path.parent / table.contacts if table.contacts else None,
+        password=None if table.password is None else secret_of(f"{where}.password", table.password, path),
         private=table.private,
-        secret=None if table.secret is None else secret_of(f"{where}.secret", table.secret),
+        secret=None if table.secret is None else secret_of(f"{where}.secret", table.secret, path),
     )
 
 

@@ -22,9 +22,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from redrush.config.deployment_tables import SecretTable
 from redrush.config.notifier_table import NotifierSpec, NotifierTable, notifier_specs
 from redrush.config.secret import Secret
+from redrush.config.secret_table import SecretTable, secret_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
 from redrush.core.sets.address import Address
 
@@ -160,17 +160,17 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
                 calls_per_s=table.calls_per_second,
                 options={name: getattr(table, name) for name in _OPTIONS},
                 secrets={
-                    name: _secret(f"{where}.{name}", one, path) for name, one in written.items() if one is not None
+                    name: secret_of(f"{where}.{name}", one, path) for name, one in written.items() if one is not None
                 },
                 public_keys={
-                    serial: _secret(f"{where}.public_keys", one, path) for serial, one in table.public_keys.items()
+                    serial: secret_of(f"{where}.public_keys", one, path) for serial, one in table.public_keys.items()
                 },
                 reports=table.reports,
                 directory=path.parent / table.directory if table.directory else None,
                 private=table.private,
             )
         )
-    notifiers = notifier_specs(file.notifier, path.parent, lambda where, table: _secret(where, table, path))
+    notifiers = notifier_specs(file.notifier, path)
     listen = None
     if file.notices is not None:
         host, _, port = file.notices.listen.rpartition(":")
@@ -199,11 +199,3 @@ def _check_keys(where: str, table: _ProviderTable) -> None:
         raise Wrong(f"{where}.notify", "must be https:// and without a query: no other address is called")
     if (table.app_cert is None) != (table.root_cert is None):
         raise Wrong(f"{where}.app_cert", "goes with root_cert: Alipay's certificate mode needs both")
-
-
-def _secret(where: str, table: SecretTable, path: Path) -> Secret:
-    named = [one for one in (table.env, table.file, table.credential) if one is not None]
-    if len(named) != 1:
-        raise Wrong(where, 'say where it is: { file = "…" }, { env = "…" } or { credential = "…" }')
-    file = None if table.file is None else path.parent / table.file
-    return Secret(f"{path}: {where}", env=table.env, file=file, credential=table.credential)
