@@ -228,6 +228,12 @@ def test_what_a_field_says_cannot_be_taken_for_the_answer() -> None:
     assert member_of(raw, "x_response") == signed
 
 
+def test_a_member_of_a_member_cannot_be_taken_for_the_answer() -> None:
+    raw = b'{"note":{"x_response":{"code":"9"}},"x_response":{"code":"10000"}}'
+    assert member_of(raw, "x_response") == b'{"code":"10000"}'
+    assert member_of(raw, "code") is None
+
+
 def play(replies: list[Reply], *, calls: int = 1) -> list[object]:
     """Return what transfers are answered by a gateway that says this."""
 

@@ -20,6 +20,8 @@ from redrush.errors import ConfigError
 from redrush.providers.rsa import certificate_of, fits, private_key_of, public_key_of, sign
 
 SIGN_TYPE: Final = "RSA2"
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+"""Leaves each member as it came."""
 _RSA_OIDS: Final = "1.2.840.113549.1.1."
 """So begin the ids of signature algorithms with RSA: certificates of other kinds in the root file do not count."""
 
@@ -69,28 +71,13 @@ def signed_text(fields: Mapping[str, str]) -> bytes:
 
 
 def member_of(raw: bytes, name: str) -> bytes | None:
-    """Return the text of a member of a JSON object, byte for byte; None if there is no such object in it.
-
-    Strings are skipped whole: what somebody has written into a field cannot end the member early.
-    """
-    at = raw.find(f'"{name}"'.encode())
-    begin = -1 if at < 0 else raw.find(b"{", at)
-    if begin < 0 or raw[at + len(name) + 2 : begin].strip() != b":":
+    """Return the text of a member that is an object, byte for byte; None if this is no JSON object with one."""
+    try:
+        found = _MEMBERS.decode(raw).get(name)
+    except msgspec.DecodeError:
         return None
-    depth, at, inside = 0, begin, False
-    while at < len(raw):
-        byte = raw[at : at + 1]
-        if inside:
-            at += byte == b"\\"
-            inside = byte != b'"'
-        elif byte == b'"':
-            inside = True
-        elif byte in (b"{", b"}"):
-            depth += 1 if byte == b"{" else -1
-            if depth == 0:
-                return raw[begin : at + 1]
-        at += 1
-    return None
+    text = b"" if found is None else bytes(found)
+    return text if text.startswith(b"{") else None
 
 
 def cert_sn(certificate: Certificate) -> str:
