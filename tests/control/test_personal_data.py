@@ -10,7 +10,7 @@ import pytest
 from redrush import extras
 from redrush.cli.main import main
 from redrush.control.data_dir import DataDir
-from redrush.control.keys import KEY_BYTES, load_keys, load_or_create_keys
+from redrush.control.keys import KEY_BYTES, check_known_keys, key_digests, load_keys, load_or_create_keys
 from redrush.control.personal_data import PREFIX, PersonalData
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import ConfigError
@@ -45,6 +45,13 @@ def private(data_dir: DataDir) -> Iterator[PrivateSaleBook]:
         yield book
 
 
+def of_a_release_before(data_dir: DataDir) -> None:
+    """Leave keys as they were drawn before there was one of addresses."""
+    keys = json.loads(data_dir.keys.read_bytes())
+    del keys["personal"]
+    data_dir.keys.write_text(json.dumps(keys))
+
+
 def in_the_books(data_dir: DataDir) -> bytes:
     return b"".join(
         path.read_bytes() for name in ("sales.db", "payments.db") for path in data_dir.root.glob(f"{name}*")
@@ -63,7 +70,31 @@ def test_what_is_hidden_is_read_by_the_key_alone_and_never_alike(data_dir: DataD
     assert data_dir.keys.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_key_is_drawn_with_the_others_so_that_who_hides_need_not_write(data_dir: DataDir) -> None:
+    drawn = data_dir.keys.read_bytes()
+    hidden = PersonalData(data_dir).hide(HOME)
+    assert data_dir.keys.read_bytes() == drawn
+    assert PersonalData(data_dir).show(hidden) == HOME
+
+
+def test_a_key_of_addresses_that_is_another_one_or_gone_is_noticed_at_the_start(data_dir: DataDir) -> None:
+    drawn = data_dir.keys.read_bytes()
+    of_a_release_before(data_dir)
+    before = key_digests(load_keys(data_dir))
+    PersonalData(data_dir).hide("a key is made")
+    check_known_keys(data_dir, before, load_keys(data_dir))
+    known = key_digests(load_keys(data_dir))
+    check_known_keys(data_dir, known, load_keys(data_dir))
+    data_dir.keys.write_bytes(drawn)
+    with pytest.raises(ConfigError, match=r"the key of addresses is another one, .*from a backup that has it"):
+        check_known_keys(data_dir, known, load_keys(data_dir))
+    of_a_release_before(data_dir)
+    with pytest.raises(ConfigError, match=r"the key of addresses is gone, .*from a backup that has it"):
+        check_known_keys(data_dir, known, load_keys(data_dir))
+
+
 def test_a_key_that_is_gone_or_another_is_said_with_the_command_that_helps(data_dir: DataDir) -> None:
+    of_a_release_before(data_dir)
     before = data_dir.keys.read_bytes()
     hidden = PersonalData(data_dir).hide(HOME)
     data_dir.keys.write_bytes(before)

@@ -1,4 +1,4 @@
-"""The secret keys of a data directory: one ring that signs tickets, one that signs receipts."""
+"""The secret keys of a data directory: one ring that signs tickets, one that signs receipts, one key for addresses."""
 
 import base64
 import hashlib
@@ -17,6 +17,8 @@ from redrush.errors import ConfigError
 KEY_BYTES = 32
 DIGEST_BYTES = 8
 
+_PERSONAL = "personal"
+
 
 class Keys(msgspec.Struct, frozen=True):
     """Both rings. A receipt key must outlive every receipt; a ticket key may go when its tickets have expired."""
@@ -26,7 +28,8 @@ class Keys(msgspec.Struct, frozen=True):
     codes: bytes | None = None
     """Encrypts the codes of prizes; None: there never were any."""
     personal: bytes | None = None
-    """Encrypts addresses; None: there never were any."""
+    """Encrypts addresses. Drawn with the rings, for a role that meets the first address may not write here; None: in
+    a directory of a release before, where there never were any."""
 
 
 class _RingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +71,8 @@ def _new_keys() -> bytes:
         name: _RingFile("k1", {"k1": base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")})
         for name in ("tickets", "receipts")
     }
-    return msgspec.json.format(msgspec.json.encode(_KeysFile(rings["tickets"], rings["receipts"])))
+    personal = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")
+    return msgspec.json.format(msgspec.json.encode(_KeysFile(rings["tickets"], rings["receipts"], personal=personal)))
 
 
 def check_keys(data_dir: DataDir, source: DataDir | None = None) -> None:
@@ -103,16 +107,23 @@ def receipt_keys(directory: str | Path) -> KeyRing:
 
 
 def key_digests(keys: Keys) -> dict[str, str]:
-    """Return a digest of each key by its ring and id: enough to know it again, useless to whoever wants to sign."""
-    return {
-        f"{name}/{key_id}": hashlib.blake2b(key, digest_size=DIGEST_BYTES, person=b"redrush.keys").hexdigest()
+    """Return a digest of each key by its ring and id, and of that of addresses: enough to know it again, useless to
+    whoever wants to sign or read."""
+    found = {
+        f"{name}/{key_id}": key
         for name, ring in (("receipts", keys.receipts), ("tickets", keys.tickets))
         for key_id, key in ring.keys.items()
+    }
+    if keys.personal is not None:
+        found[_PERSONAL] = keys.personal
+    return {
+        name: hashlib.blake2b(key, digest_size=DIGEST_BYTES, person=b"redrush.keys").hexdigest()
+        for name, key in found.items()
     }
 
 
 def check_known_keys(data_dir: DataDir, known: Mapping[str, str], keys: Keys) -> None:
-    """Raise ConfigError if a key is not the one that was used before, or a receipt key is gone.
+    """Raise ConfigError if a key is not the one that was used before, or one that is no ticket key is gone.
 
     `known` are the digests of then. Keys may be added, and a ticket key may go once its tickets have expired; not all
     of them, for that would be another file.
@@ -121,9 +132,14 @@ def check_known_keys(data_dir: DataDir, known: Mapping[str, str], keys: Keys) ->
     for name, digest in known.items():
         is_gone = name not in found
         if found.get(name, digest) != digest or (
-            is_gone and (name.startswith("receipts/") or digest in found.values())
+            is_gone and (not name.startswith("tickets/") or digest in found.values())
         ):
             what = "is gone" if is_gone else "is another one"
+            if name == _PERSONAL:
+                raise ConfigError(
+                    f"{data_dir.keys}: the key of addresses {what}, and those that are kept could not be read; "
+                    f"{_restore(data_dir, 'a backup that has it')}"
+                )
             raise ConfigError(
                 f"{data_dir.keys}: the key {name} {what}, and what was signed with it would be worth nothing; "
                 f"{_restore(data_dir)}"
@@ -132,8 +148,8 @@ def check_known_keys(data_dir: DataDir, known: Mapping[str, str], keys: Keys) ->
         raise ConfigError(f"{data_dir.keys}: has none of the ticket keys of before; {_restore(data_dir)}")
 
 
-def _restore(data_dir: DataDir) -> str:
-    return f"`redrush restore BACKUP --data {data_dir.root} --only keys.json` puts it back from any backup"
+def _restore(data_dir: DataDir, source: str = "any backup") -> str:
+    return f"`redrush restore BACKUP --data {data_dir.root} --only keys.json` puts it back from {source}"
 
 
 def _ring(file: _RingFile, logins: Mapping[str, str] | None = None) -> KeyRing:
@@ -176,7 +192,7 @@ def code_key(data_dir: DataDir) -> bytes:
 
 
 def personal_key(data_dir: DataDir) -> bytes:
-    """Return the key that encrypts personal data, as `code_key` does."""
+    """Return the key that encrypts personal data, as `code_key` does: it is made in directories of releases before."""
     return load_keys(data_dir).personal or _made(data_dir, "personal")
 
 

@@ -25,7 +25,8 @@ WHAT: Final = "keeping an address, which is encrypted at rest,"
 
 
 class PersonalData:
-    """Fulfils `redrush.ports.veil.Veil`. The key is made when something is hidden for the first time."""
+    """Fulfils `redrush.ports.veil.Veil`. The key is the event's; where a release before has drawn its keys, it is made
+    when something is hidden for the first time."""
 
     def __init__(self, data_dir: DataDir) -> None:
         self._data_dir = data_dir
