@@ -25,22 +25,21 @@ def add(
 
     import msgspec
 
+    from redrush.cli.new_file import check_new, write_new
     from redrush.client.issue import LoginKeyFile
     from redrush.control.data_dir import DataDir
-    from redrush.control.durable_file import create_durably
     from redrush.control.keys import add_login_key, remove_login_key
     from redrush.errors import ConfigError
 
     directory = DataDir(data)
-    if out.exists():
-        raise ConfigError(f"{out}: exists already; choose another file")
+    check_new(out)
     key = add_login_key(directory, key_id)
     content = LoginKeyFile(id=key_id, key=base64.b64encode(key).decode("ascii"))
     try:
-        create_durably(out, msgspec.json.format(msgspec.json.encode(content)))
-    except OSError as fault:
+        write_new(out, msgspec.json.format(msgspec.json.encode(content)))
+    except ConfigError:
         remove_login_key(directory, key_id)
-        raise ConfigError(f"{out}: cannot be written: {fault.strerror}") from fault
+        raise
     show(
         {},
         [f"wrote {out}, which only the login may read; servers take its tickets from their next start on"],

@@ -26,9 +26,9 @@ def add(
     ] = None,
 ) -> None:
     """Give an operator a token, which is told now and never again. A running server takes it at once."""
+    from redrush.cli.new_file import check_new, write_new
     from redrush.config.toml_file import Wrong, check_id
     from redrush.control.data_dir import DataDir
-    from redrush.control.durable_file import create_durably
     from redrush.control.operators import add_operator, remove_operator
     from redrush.core.rush.durations import parse_duration_us
     from redrush.errors import ConfigError
@@ -41,17 +41,17 @@ def add(
         lasts_s = None if lasts is None else parse_duration_us(lasts) // 1_000_000
     except (Wrong, ValueError) as fault:
         raise ConfigError(f"operator {name}: {fault}") from None
-    if out is not None and out.exists():
-        raise ConfigError(f"{out}: exists already; choose another file")
+    if out is not None:
+        check_new(out)
     token = add_operator(directory, name, system_clock().now_us() // 1_000_000, lasts_s)
     if out is None:
         sys.stdout.write(f"{token}\n")
         return
     try:
-        create_durably(out, f"{token}\n".encode("ascii"))
-    except OSError as fault:
+        write_new(out, f"{token}\n".encode("ascii"))
+    except ConfigError:
         remove_operator(directory, name)
-        raise ConfigError(f"{out}: cannot be written: {fault.strerror}") from fault
+        raise
     show({}, [f"wrote {out}; use it with --token {out}, or as REDRUSH_TOKEN_FILE"], as_json=False)
 
 

@@ -13,20 +13,15 @@ def webhook_key(
     as_json: JsonOption = False,
 ) -> None:
     """Make an ed25519 pair: write what signs to a file for the payments file, print what the other side checks with."""
-    from redrush.control.durable_file import create_durably
-    from redrush.errors import ConfigError
+    from redrush.cli.new_file import check_new, write_new
     from redrush.extras import require
 
     require("payments", "redrush webhook-key")
     from redrush.providers.signing_ed25519 import new_pair
 
-    if out.exists():
-        raise ConfigError(f"{out}: exists already; choose another file, a pair that is lost cannot be made again")
+    check_new(out)
     signs, checks = new_pair()
-    try:
-        create_durably(out, f"{signs}\n".encode())
-    except OSError as fault:
-        raise ConfigError(f"{out}: cannot be written: {fault.strerror}") from fault
+    write_new(out, f"{signs}\n".encode())
     show({"file": str(out), "public": checks}, [f"wrote {out}; give this to whoever checks:", checks], as_json=as_json)
 
 

@@ -41,18 +41,20 @@ def writing_durably(path: Path, mode: int = 0o600) -> Iterator[TextIO]:
     sync_directory(path.parent)
 
 
-def create_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Make `path` with `content` as `write_durably` does, unless another process has made it first. Raises OSError."""
+def create_durably(path: Path, content: bytes, mode: int = 0o600) -> bool:
+    """Make `path` with `content` as `write_durably` does, unless it is there or another process has made it first;
+    return whether it was made. Raises OSError."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     _write(beside, content, mode)
     try:
         # A link, unlike a rename, does not replace what is there.
         os.link(beside, path)
     except FileExistsError:
-        return
+        return False
     finally:
         beside.unlink()
     sync_directory(path.parent)
+    return True
 
 
 def append_durably(path: Path, line: bytes) -> None:
