@@ -176,6 +176,28 @@ def test_contacts_are_read_again_when_the_file_was_replaced(tmp_path: Path) -> N
     assert by_pattern("{user}@corp.example")("dan") == Contact("dan@corp.example")
 
 
+def test_a_broken_file_of_contacts_is_read_once_and_told_of_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "contacts.csv"
+    file.write_text("ann,ann@corp.example\n")
+    contacts, read_text, reads = ContactFile(file), Path.read_text, []
+
+    def counted(path: Path, encoding: str) -> str:
+        reads.append(path)
+        return read_text(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    file.write_text("ann,ann@corp.example\nbob\n")
+    for user in ("bob", "cid", "dan"):
+        with pytest.raises(ConfigError, match="line 2 is no contact"):
+            contacts(user)
+    assert reads == [file]
+    assert contacts("ann") == Contact("ann@corp.example")
+    file.write_text("ann,ann@corp.example\nbob,bob@corp.example\n")
+    assert (contacts("bob"), contacts("cid")) == (Contact("bob@corp.example"), None)
+
+
 @pytest.mark.parametrize("line", ["ann", "ann,", "ann,a,b,c", ",a@b.example", "a b,a@b.example"])
 def test_a_line_that_is_no_contact_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "contacts.csv"

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from redrush.core.identity.user_ids import checked_user
@@ -44,17 +45,28 @@ class ContactFile:
         self._path = path
         self._stamp = self._stamp_now()
         self._contacts = _read(path)
+        self._broken: str | None = None
+        self._reading = Lock()
 
     def __call__(self, user: str) -> Contact | None:
-        """Return where the user is told; a file that was replaced is read first, if it is whole."""
-        found = self._contacts.get(user)
-        if found is None and (stamp := self._stamp_now()) != self._stamp:
-            self._contacts, self._stamp = _read(self._path), stamp
-            found = self._contacts.get(user)
+        """Return where the user is told; a file that was replaced is read first. ConfigError while the one that
+        replaced it is broken, for whoever was not in the one before: it may be meant to say where to tell them."""
+        if (found := self._contacts.get(user)) is not None:
+            return found
+        with self._reading:
+            self._read_again_if_replaced()
+            if (found := self._contacts.get(user)) is None and self._broken is not None:
+                raise ConfigError(self._broken)
         return found
 
-    def __len__(self) -> int:
-        return len(self._contacts)
+    def _read_again_if_replaced(self) -> None:
+        if (stamp := self._stamp_now()) == self._stamp:
+            return
+        self._stamp = stamp  # also of a broken one: it is large, and each user who is missing would have it read
+        try:
+            self._contacts, self._broken = _read(self._path), None
+        except ConfigError as fault:
+            self._broken = str(fault)
 
     def _stamp_now(self) -> tuple[int, int]:
         try:
