@@ -259,6 +259,11 @@ class OneGate:
         """How many claims went to the stores."""
         return sum(len(users) for store in self.stores.values() for users in store.calls)
 
+    def doubtful(self, *losers: str) -> int:
+        """How many of these may have won r1 for all that the gate knows: about them the store is asked, whatever else
+        is known. They are others in every process, about one in 70."""
+        return sum(user in self.known.winners for user in losers)
+
     def ask(self, user: str, round_id: str = "r1") -> Asking:
         asking = Asking()
         answer = self.gate.rounds[round_id].serve(asking, user)

@@ -159,10 +159,11 @@ async def test_while_any_set_has_slots_a_user_of_a_dry_one_has_missed_and_is_not
         users = event.users_of(0, 5)
         outcomes = [(await gate.grab(user))["outcome"] for user in users]
         assert outcomes == ["granted", "granted", "missed", "missed", "missed"]
-        assert gate.calls == 3
+        asked = gate.calls
+        assert 3 <= asked <= 3 + gate.doubtful(*users[3:])
         event.at(1)
         assert (await gate.grab(users[3]))["outcome"] == "missed"
-        assert gate.calls == 4
+        assert gate.calls == asked + 1
         assert not gate.r1.sold_out
 
 
@@ -189,8 +190,7 @@ async def test_empty_is_said_from_memory_once_the_whole_round_is_claimed_and_eve
             losers = [user for number in range(3) for user in event.users_of(number, 40, prefix="late")]
             outcomes = [(await gate.grab(user))["outcome"] for user in losers]
             assert set(outcomes) == {"empty"}
-            doubtful = [user for user in losers if user in gate.r1.knows.winners]
-            assert gate.calls - calls <= len(doubtful) <= 12, "one in 70 is asked about, at the most, on average"
+            assert gate.calls - calls <= gate.doubtful(*losers) <= 12, "on average 1 in 70 is asked about, at the most"
             for user in winners:
                 assert (await gate.grab(user))["outcome"] == "granted"
 
@@ -387,7 +387,7 @@ async def test_after_the_close_losers_are_told_so_from_memory_when_nobody_can_wi
         await until(other.complete)
         assert (await other.grab("mallory"))["outcome"] == "closed"
         assert await other.grab("alice") == first | {"repeat": True}
-        assert sum(store.finds for store in other.stores.values()) == 2
+        assert sum(store.finds for store in other.stores.values()) == 2 + other.doubtful("mallory")
         assert sum([(await store.state("r1")).claimed_ever for store in event.sets.values()]) == 1
 
 
