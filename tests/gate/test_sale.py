@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from redrush.gate.manners import Home
 from redrush.gate.rush.sale import Sale
 from redrush.http.reader import Limits
 from redrush.http.server import Server
-from redrush.ports.store import Grant, Held, HoldState
+from redrush.ports.store import Claim, ClaimResult, Grant, Held, HoldState
 from redrush.stores.memory import MemoryStore
 from tests import openapi
 from tests.gate.world import RECEIPT_RING, TICKET_RING, Answer, read_answer, request
@@ -168,6 +168,30 @@ async def test_while_all_is_held_there_is_an_instant_to_come_back_at_and_the_sto
         await sale.store.offer(["s"])
         sale.rush.offered()
         assert await sale.outcomes("dan", "cat") == ["granted", "held_out"]
+
+
+async def test_a_claim_that_finds_nothing_while_units_come_back_keeps_nobody_from_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with sale_gate(units=1) as sale:
+        assert await sale.outcomes("ann") == ["granted"]
+        decided, told, claim = asyncio.Event(), asyncio.Event(), sale.store.claim
+
+        async def slowly(claims: Sequence[Claim], at_us: int) -> list[ClaimResult]:
+            results = await claim(claims, at_us)
+            decided.set()
+            await told.wait()
+            return results
+
+        monkeypatch.setattr(sale.store, "claim", slowly)
+        bob = asyncio.create_task(sale.grab("bob"))
+        await decided.wait()
+        await sale.release("ann")
+        assert await sale.store.offer(["s"]) == 1
+        sale.rush.offered()
+        told.set()
+        assert (await bob)["outcome"] == "missed", "they may ask again at once"
+        assert await sale.outcomes("cid") == ["granted"]
 
 
 async def test_sold_out_is_said_when_every_unit_is_somebodys_for_good() -> None:

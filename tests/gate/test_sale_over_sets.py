@@ -9,7 +9,7 @@ from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.sale import SaleTerms
 from redrush.ports.news import Refilled
 from redrush.ports.store import Grant, Held, HoldState
-from tests.gate.sets import ManySets, OneGate, many_sets
+from tests.gate.sets import HoldingStore, ManySets, OneGate, many_sets
 from tests.gate.world import OPENS_US, SECOND_US, until
 
 UNITS = 4
@@ -87,6 +87,26 @@ async def test_a_unit_that_moves_to_a_dry_set_is_had_there_at_once() -> None:
         await gate.lines["s1"].publish(Refilled("r1"))
         await until(lambda: not gate.known.all_taken)
         assert await outcomes(gate, here[2]) == ["granted"]
+
+
+async def test_units_that_come_during_a_look_are_not_overlooked_by_it() -> None:
+    async with sale() as event:
+        first = event.sets["s1"] = HoldingStore()
+        gate = await event.gate()
+        here, there = event.users_of(0, 2), event.users_of(1, 2)
+        await outcomes(gate, *here, *there)
+        await until(lambda: gate.known.all_taken and not gate.among._watches["r1"]._looking)
+        gate.stores["s2"].hang()
+        looks, refills = first.states, gate.known.refills
+        await until(lambda: first.states > looks)  # it saw nothing in s1, and waits for s2
+        await first.give_back("r1", here[0], event.clock())
+        await gate.lines["s1"].publish(Refilled("r1"))
+        await until(lambda: not gate.known.all_taken)
+        looks = first.states
+        gate.stores["s2"].let_go()
+        await until(lambda: first.states > looks + 2)
+        assert not gate.known.all_taken
+        assert gate.known.refills == refills + 1, "it was not said and taken back either"
 
 
 async def test_empty_is_said_when_every_unit_is_sold_for_good_and_not_before() -> None:

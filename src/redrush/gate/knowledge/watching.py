@@ -118,6 +118,8 @@ class RoundWatch:
         if knows.sold_out:  # slots came without news
             knows.refilled()
             refills = knows.refills
+        if refills != knows.refills:  # slots came during this look: another one follows
+            return
         knows.all_taken = True
         moves = await asyncio.gather(*(_transfers(pot) for pot in knows.pots))
         if None in moves or histories != self._histories():

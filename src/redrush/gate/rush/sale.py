@@ -186,7 +186,8 @@ class Sale(Rush):
         return self._terms.secret_url
 
     def offered(self) -> None:
-        """Units were offered again: let claims through from now on."""
+        """Units were offered again: let claims through from now on, whatever those before them have found."""
+        self.knows.refilled()
         self._held_out_until_us = 0
         for pot in self.pots:
             pot.dry_until_us = 0
@@ -278,6 +279,8 @@ class Sale(Rush):
         if not held and self.knows.nothing_left(pot, refills, now_us) is Outcome.EMPTY and self.knows.sold_out:
             self.counts.empty += 1
             return self._empty
+        if refills != self.knows.refills:  # units came after the claim was sent
+            return self._nothing_now(now_us)
         if not self.knows.all_taken:  # some come here from other sets
             pot.dry_until_us = now_us + DRY_US
             return self._nothing_now(now_us)
