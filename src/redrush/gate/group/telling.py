@@ -24,7 +24,7 @@ class Telling:
     def of_live(self, user: str, live: LivePacket) -> dict[str, Any]:
         """Return what the user is told of a packet that is paid, by what is known here."""
         packet, winners = live.packet, self._group.winners(live)
-        closed = live.ended or self._now_us() >= packet.closes_us
+        closed = live.closed(self._now_us())
         over = live.sold_out or closed or len(winners) >= packet.count
         state = ("closed" if closed and not live.sold_out else "empty") if over else "open"
         told = self.terms_of(packet, state) | {

@@ -39,7 +39,7 @@ LIVE_MAX: Final = 65_536
 """Packets that are live at a gate; beyond it those that woke longest ago sleep again."""
 
 LATE_MAX: Final = 4_096
-"""Grabs at once that found nothing left, and wait to hear why."""
+"""Batches at once with grabs that found nothing left, and wait to hear why."""
 
 LOOKED_US: Final = 200_000
 """How old what is known of winners at other gates may be."""
@@ -64,6 +64,27 @@ class Found(msgspec.Struct, frozen=True):
 
     packet: Packet
     state: PotState
+
+
+class _Losers:
+    """Claimants of one batch that found nothing left, as one who waits to hear why."""
+
+    __slots__ = ("_waiters",)
+
+    address = b""
+
+    def __init__(self, waiters: Sequence[Waiter]) -> None:
+        self._waiters = waiters
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer would still be sent to any of them."""
+        return any(waiter.waiting for waiter in self._waiters)
+
+    def send(self, answer: bytes) -> None:
+        """Send it to all of them."""
+        for waiter in self._waiters:
+            waiter.send(answer)
 
 
 class LivePacket:
@@ -92,9 +113,13 @@ class LivePacket:
         """Nothing is ever given to a packet."""
         return 0
 
+    def closed(self, now_us: int) -> bool:
+        """Whether what is left of it goes back, or went back, to whoever paid."""
+        return self.ended or now_us >= self.packet.closes_us
+
     def over(self, now_us: int) -> bool:
         """Whether nobody gets anything of it any more, as far as is known here."""
-        return self.sold_out or self.ended or now_us >= self.packet.closes_us
+        return self.sold_out or self.closed(now_us)
 
     def grants_at(self, now_us: int) -> int | None:
         """See `redrush.gate.lanes.Desk`. Whoever is parked came before the deadline."""
@@ -109,6 +134,7 @@ class LivePacket:
         """See `redrush.gate.lanes.Desk`."""
         group, counts = self._group, self.counts
         counts.batches += 1
+        unsure: list[Waiter] = []
         for (user, waiter, _, _), result in zip(claims, results, strict=True):
             if isinstance(result, Claimed):
                 if result.repeat:
@@ -117,20 +143,24 @@ class LivePacket:
                     counts.granted += 1
                 waiter.send(group.granted(self.packet, user, result))
             elif self.pot.complete:
-                self.sold_out |= not (self.ended or group.now_us() >= self.packet.closes_us)
+                self.sold_out |= not self.closed(group.now_us())
                 waiter.send(self.lost(group))
-            else:  # the sender may have ended it elsewhere
-                self.looked_us = 0
-                if (refusal := group.late.promise(waiter, self._lost(group))) is not None:
-                    waiter.send(refusal)
+            else:
+                unsure.append(waiter)
+        if unsure:  # the sender may have ended it elsewhere
+            self.looked_us = 0
+            losers = _Losers(unsure)
+            if (refusal := group.late.promise(losers, self._tell_lost(group, unsure))) is not None:
+                losers.send(refusal)
 
-    async def _lost(self, group: "GroupPackets") -> bytes:
+    async def _tell_lost(self, group: "GroupPackets", waiters: Sequence[Waiter]) -> None:
         await group.look(self)
-        return self.lost(group)
+        for waiter in waiters:
+            waiter.send(self.lost(group))
 
     def lost(self, group: "GroupPackets") -> bytes:
         """Return what is said of it to whoever gets nothing: all winners are known here."""
-        if self.ended or group.now_us() >= self.packet.closes_us:
+        if self.closed(group.now_us()):
             self.counts.closed += 1
             return group.said(Outcome.CLOSED)
         self.counts.empty += 1
@@ -236,15 +266,16 @@ class GroupPackets:
 
     async def _look(self, live: LivePacket) -> None:
         pot, store, began_us = live.packet.pot, live.home.store, self.now_us()
-        (noted,) = await store.noted([pot])
-        if noted is None:
+        try:
+            state = await store.state(pot)
+            await store.granted(pot)
+        except KeyError as fault:  # the set may have been made anew between the two
             if self.live.get(live.packet.id) is live:
                 self._let_sleep(live.packet.id)
-            raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it")
-        await store.granted(pot)
-        self._saw(live, noted.state)
+            raise StoreUnavailable(f"the set of packet {live.packet.id} does not have it") from fault
+        self._saw(live, state)
         live.looked_us = began_us
-        live.pot.complete = not noted.state.left
+        live.pot.complete = not state.left
 
     def ended(self, packet: str) -> None:
         """What was left of the packet went back: nobody gets anything of it any more."""
@@ -269,7 +300,7 @@ class GroupPackets:
         now_us = self.now_us()
         if self.clock_in_doubt:
             return live.forbidden(now_us)
-        if now_us >= packet.closes_us or live.ended:
+        if live.closed(now_us):
             return live.lost(self)
         if not may or (packet.named and user not in packet.named):
             self.counts.not_eligible += 1

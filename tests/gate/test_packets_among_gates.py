@@ -1,0 +1,94 @@
+"""A packet between people whose set other gates grant from, too: what those hear who found nothing left."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from redrush.core.rush.campaign import Kind
+from redrush.core.rush.group import Packet
+from redrush.gate.rush import group as group_module
+from redrush.gate.rush.group import Found, GroupPackets, LivePacket, PacketHome
+from redrush.ports.store import Claimed, PotState, claims_of
+from redrush.stores.memory import MemoryStore
+from tests.gate.sets import Asking, many_sets
+from tests.gate.world import OPENS_US, RECEIPT_RING, SECOND_US
+
+PACKET = Packet(
+    id="p1", sender="ann", kind=Kind.EQUAL, total_minor=100, count=1, amounts=(100,), paid_us=OPENS_US,
+    closes_us=OPENS_US + 60 * SECOND_US,
+)  # fmt: skip
+
+
+class SharedStore(MemoryStore):
+    """A set that other processes use too."""
+
+    knows_all = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states = 0
+        self.made_anew = False
+
+    async def state(self, pot: str) -> PotState:
+        self.states += 1
+        return await super().state(pot)
+
+    async def granted(self, pot: str) -> Mapping[str, Claimed]:
+        if self.made_anew:
+            raise KeyError(pot)
+        return await super().granted(pot)
+
+
+class World(msgspec.Struct):
+    """A gate's packets, and one of them, of which somebody has the only share at another gate."""
+
+    store: SharedStore
+    packets: GroupPackets
+    live: LivePacket
+
+    def grabbed_by(self, count: int) -> list[Asking]:
+        """Let so many people grab it at once: each waits for an answer."""
+        asked = [Asking() for _ in range(count)]
+        for number, asking in enumerate(asked):
+            assert self.packets.grab(self.live, asking, f"u{number}", None) is None
+        return asked
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    async with many_sets(["s1"]) as event:
+        store = event.sets["s1"] = SharedStore()
+        gate = await event.gate()
+        home = PacketHome(gate.gate.lanes["s1"], store)
+        await gate.stores["s1"].open([home.terms(PACKET)])
+
+        async def find(_packet: str) -> Found:
+            return Found(PACKET, await store.state(PACKET.pot))
+
+        packets = GroupPackets(event.campaign, RECEIPT_RING, [home], find, None, event.clock)
+        live = await packets.wake(PACKET.id)
+        assert live is not None
+        await store.claim(claims_of(PACKET.pot, ["bob"]), event.clock())
+        store.states = 0
+        yield World(store, packets, live)
+
+
+async def test_a_crowd_of_losers_waits_for_one_look_and_nobody_is_refused_for_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_module, "LATE_MAX", 2)
+    async with world() as one:
+        asked = one.grabbed_by(200)
+        assert [(await asking.json())["outcome"] for asking in asked] == ["empty"] * 200
+        assert one.packets.counts.empty == 200
+        assert one.store.states <= 2
+
+
+async def test_losers_of_a_packet_that_its_set_has_lost_between_two_questions_are_told_to_come_back() -> None:
+    async with world() as one:
+        one.store.made_anew = True
+        asked = one.grabbed_by(3)
+        assert [(await asking.json())["status"] for asking in asked] == [503] * 3
+        assert not one.packets.live, "it is found anew"
