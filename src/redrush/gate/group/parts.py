@@ -115,9 +115,9 @@ class ServedGroup:
     async def _found(self, packet: str) -> Found | None:
         return await self._find(packet)
 
-    async def share(self, packet: Packet) -> Packet | None:
-        """Have a packet that is the sponsor's open, or the one that was opened under the same name; None: too many
-        are under way. Raises BookFailed and what stores raise.
+    async def share(self, packet: Packet) -> str | None:
+        """Have a packet that is the sponsor's open, or the one that was opened under the same name, and return its id;
+        None: too many are under way. Raises BookFailed and what stores raise.
 
         Where the packet's set is shared with other processes it is enough: the note is what there is of the packet, and
         the book learns of it from the records. So nobody but the set is needed for people to share.
@@ -125,15 +125,14 @@ class ServedGroup:
         home = self.packets.home_of(packet.id)
         if not home.store.knows_all:
             await home.store.open([home.terms(split_packet(packet, self._terms, self._now_us()))])
-            found = await self._find(packet.id)
-            return None if found is None else found.packet
+            return packet.id
         if self.counter is None:
             return None
         booked = await self.counter.create(packet)
         if isinstance(booked, Booked):
             paid = await self.counter.pay(booked.packet)
             if isinstance(paid, Packet):
-                return paid
+                return paid.id
         return None
 
     async def grants_of(self, user: str) -> list[str]:

@@ -128,5 +128,5 @@ class Sharing:
             lasts_us=terms.expires_us,
         )
         opened = await group.share(packet)
-        told = None if opened is None else await group.routes.told(user, opened.id)
+        told = None if opened is None else await group.routes.told(user, opened)
         return answers.QUERIES_BUSY if told is None else told
