@@ -44,17 +44,19 @@ class AnswerTimes:
         """Return the route of somebody's grants as one that is timed."""
         return Timed(route, self._grants, self._now_us)
 
-    def look(self, late_s: float, claims_at_once: int) -> None:
-        """Count what was answered at once since the last look. `claims_at_once` is how many claims that were, in all
-        and from the start; the loop was so late just now."""
+    def look(self, late_s: float, claims_at_once: int) -> int:
+        """Count what was answered at once since the last look, and return how many claims that were. `claims_at_once`
+        is how many they were in all and from the start; the loop was so late just now."""
         took_us = int(late_s * 1e6) + TIMER_US
         # A claim may be counted as answered with its batch before its outcome is counted: it is not counted twice.
-        if claims_at_once > self._balance:
-            self._at_once.add(took_us, claims_at_once - self._balance)
+        new = max(0, claims_at_once - self._balance)
+        if new:
+            self._at_once.add(took_us, new)
             self._balance = claims_at_once
         if self.states_told != self._told_before:
             self._states.add(took_us, self.states_told - self._told_before)
             self._told_before = self.states_told
+        return new
 
     def histograms(self, parked: Iterable[Histogram]) -> Mapping[Interface, Histogram]:
         """Return the times by interface; `parked` are those of the claims that waited, of each lane."""

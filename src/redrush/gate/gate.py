@@ -76,7 +76,6 @@ class Gate:
         self._failed = failed
         self._clock_in_doubt = False
         self._claims_per_s = 0.0
-        self._answered_before = 0
         self._sampling = Sampling(floor.draw)
         self._notice = Notice()
         self._owners: dict[bytes, list[ServedCampaign]] = {}
@@ -338,10 +337,8 @@ class Gate:
 
     def beat(self, late_s: float) -> float:
         """See to admission, which is told how late that is; returns how many seconds shall lie between the beats."""
-        answered = self._answered_at_once()
-        self._claims_per_s = (answered - self._answered_before) / (self.admission.beat_s + late_s)
-        self._answered_before = answered
-        self.times.look(late_s, answered)
+        answered = self.times.look(late_s, self._answered_at_once())
+        self._claims_per_s = answered / (self.admission.beat_s + late_s)
         if self.admission.beat(late_s):
             for rush in self.awake:
                 rush.advise()
