@@ -14,7 +14,6 @@ A new one costs a line where it is made, and one where it is used:
 """
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -73,11 +72,13 @@ class Bulkhead:
         if self.full:
             return self._refuse(Unanswered.FULL)
         asked = False
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self.share.deadline_s
         try:
-            async with asyncio.timeout(self.share.deadline_s) as deadline:
+            async with asyncio.timeout_at(ends_s) as deadline:
                 await self._enter()
                 try:
-                    if _left_s(deadline) < BEGINS_WITH_S:
+                    if ends_s - loop.time() < BEGINS_WITH_S:
                         return self._refuse(Unanswered.FULL)
                     asked = True
                     return await call()
@@ -100,11 +101,6 @@ class Bulkhead:
     def _refuse(self, why: Unanswered) -> Unanswered:
         self.refused[why] += 1
         return why
-
-
-def _left_s(deadline: asyncio.Timeout) -> float:
-    when_s = deadline.when()
-    return math.inf if when_s is None else when_s - asyncio.get_running_loop().time()
 
 
 USUAL_RULE: Final = Rule(failures=5, window_s=10.0, pause_s=0.5, pause_max_s=5.0, trial_max_s=5.0)
