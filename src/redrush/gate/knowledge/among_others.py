@@ -13,13 +13,13 @@ Each set has tasks of its own, so that one that hangs holds up nothing but itsel
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 import msgspec
 
 from redrush.errors import RedrushError
 from redrush.gate.gate import Gate
+from redrush.gate.knowledge.due import Due
 from redrush.gate.knowledge.following import LogFollower
 from redrush.gate.knowledge.knowledge import Knowledge, Others
 from redrush.gate.knowledge.watching import RoundWatch
@@ -86,13 +86,13 @@ class AmongOthers:
             for name, one in sets.items()
         }
         self._watches: dict[str, RoundWatch] = {}
-        self._ahead: list[tuple[int, str]] = []
-        """When rounds open whose watch has not begun, the next one first, and their pots: those that sleep cost nothing
-        but their place here."""
+        self._ahead = Due()
+        """When rounds open whose watch has not begun, and their pots: those that sleep cost nothing but their place
+        here."""
         self._watched: set[str] = set()
         """Pots of rounds about which something is to be found out."""
-        self._cold: dict[str, list[tuple[int, str]]] = {name: [] for name in sets}
-        """By set, when the rounds open whose pots are to be opened, the next one first, and their pots."""
+        self._cold = {name: Due() for name in sets}
+        """By set, when the rounds open whose pots are to be opened, and their pots."""
         self._news = asyncio.Event()
         """That there are more of them."""
         for knows in gate.pots.values():
@@ -109,10 +109,10 @@ class AmongOthers:
         opens = knows.pot.opens_us, knows.pot_id
         for pot in knows.pots:
             self._pots[pot.lane.set][pot.id] = (knows, pot)
-            heappush(self._cold[pot.lane.set], opens)
+            self._cold[pot.lane.set].add(*opens)
         knows.when_refilled = partial(self._watched.add, knows.pot_id)
         self._watches[knows.pot_id] = RoundWatch(knows, self._followers, self._now_us)
-        heappush(self._ahead, opens)
+        self._ahead.add(*opens)
         self._news.set()
 
     def add(self, rushes: Iterable[Rush]) -> None:
@@ -127,8 +127,7 @@ class AmongOthers:
             opens = watch.knows.pot.opens_us, pot_id
             cold = [self._cold[pot.lane.set] for pot in watch.knows.pots if not pot.warm]
             for due in (self._ahead, *cold):
-                if opens not in due:
-                    heappush(due, opens)
+                due.add(*opens)
         self._news.set()
 
     def remove(self, rushes: Iterable[Rush]) -> None:
@@ -220,7 +219,7 @@ class AmongOthers:
         for knows, pot in self._pots[name].values():
             pot.warm = False
             knows.began_anew()
-        self._cold[name] = sorted((knows.pot.opens_us, pot_id) for pot_id, (knows, _) in self._pots[name].items())
+        self._cold[name] = Due((knows.pot.opens_us, pot_id) for pot_id, (knows, _) in self._pots[name].items())
         self._warming[name].cancel()
         self._warming[name] = self._begin(self._warm_up(name), f"warm-up of {name} anew")
 
@@ -248,17 +247,18 @@ class AmongOthers:
 
     async def _warm_up(self, name: str) -> None:
         """Open the pots of a set, each in its time, in order of their rounds' opening."""
-        cold = self._cold[name]
+        cold, pots = self._cold[name], self._pots[name]
         while True:
-            while not cold:
+            while (first := cold.first()) is None:
                 self._news.clear()
                 await self._news.wait()
-            opens_us, pot_id = cold[0]
+            opens_us, pot_id = first
             if self._now_us() < opens_us - self._warm_up_us:
                 await self._sleep(WARM_UP_RETRY_S)
-            elif pot_id not in self._pots[name] or await self._opened(self._pots[name][pot_id][1]):
-                cold.remove((opens_us, pot_id))
-                heapify(cold)
+                continue
+            cold.pop()  # first: the pot may be removed, and added anew, while it is opened
+            if pot_id in pots and not await self._opened(pots[pot_id][1]):
+                cold.add(opens_us, pot_id)
 
     async def _opened(self, pot: SetPot) -> bool:
         """Try to open the pot; return whether there is nothing more to try."""
@@ -308,8 +308,8 @@ class AmongOthers:
 
     async def _look_at_all(self) -> None:
         now_us = self._now_us()
-        while self._ahead and self._ahead[0][0] <= now_us:
-            self._watched.add(heappop(self._ahead)[1])
+        while (first := self._ahead.first()) is not None and first[0] <= now_us:
+            self._watched.add(self._ahead.pop()[1])
         due = [watch for pot_id in self._watched if (watch := self._watches.get(pot_id)) is not None and watch.due]
         self._watched.intersection_update([watch.knows.pot_id for watch in due])
         await asyncio.gather(*(watch.look() for watch in due))
