@@ -13,11 +13,10 @@ from typing import Any, Final
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
-from redrush.processes.loopback import free_port
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.stack.stack_dir import StackDir
 from redrush.stack.up import status
-from tests.acceptance.paying.stage import CAMPAIGN, Process
+from tests.acceptance.paying.stage import CAMPAIGN, Bank, Process
 from tests.acceptance.stack.running_stack import RunningStack, stack_up
 
 WAIT_MAX_S: Final = 60.0
@@ -96,21 +95,12 @@ def paying_stack(
     runner: asyncio.Runner | None = None,
 ) -> Iterator[tuple[PayingStack, Process]]:  # fmt: skip
     """Bring up a sandbox and a stack that is paid by it. `runner`: whose loop the sandbox is watched from."""
-    taken: set[int] = set()
-    bank_port, notices = free_port(taken), free_port(taken)
-    file, payments = root / "gala.toml", root / "payments.toml"
+    bank = Bank(root, taken=set(), calls_per_s=calls_per_s, options=sandbox)
+    file = root / "gala.toml"
     file.write_text(CAMPAIGN.format(total=total, packets=packets, payout=payout))
-    payments.write_text(
-        f'[notices]\nlisten = "127.0.0.1:{notices}"\n[[provider]]\nname = "bank"\nkind = "sandbox"\n'
-        f'url = "http://127.0.0.1:{bank_port}"\ncalls_per_second = {calls_per_s}\n'
-    )
-    bank = Process(
-        "sandbox", "--port", str(bank_port), "--book", str(root / "bank.db"), "--hour", "1",
-        "--notify", f"http://127.0.0.1:{notices}/notices/bank", *sandbox,
-    )  # fmt: skip
     with ExitStack() as ends:
         loop = runner or ends.enter_context(asyncio.Runner())
-        loop.run(bank.start())
-        ends.callback(lambda: loop.run(bank.kill()))
-        running = ends.enter_context(stack_up(file, root / "d", *options, "--payments", payments))
-        yield PayingStack(running, bank_port, payments), bank
+        loop.run(bank.process.start())
+        ends.callback(lambda: loop.run(bank.process.kill()))
+        running = ends.enter_context(stack_up(file, root / "d", *options, "--payments", bank.payments))
+        yield PayingStack(running, bank.port, bank.payments), bank.process

@@ -92,6 +92,23 @@ class Process:
             self.said.append(line.decode())
 
 
+class Bank:
+    """A sandbox that tells what became of bills, and the payments file of whoever is paid by it."""
+
+    def __init__(self, root: Path, *, taken: set[int], calls_per_s: int, options: Sequence[str] = ()) -> None:
+        """`taken` are ports that it does not listen at; `options` are more ones of the sandbox."""
+        self.port, notices = free_port(taken), free_port(taken)
+        self.payments = root / "payments.toml"
+        self.payments.write_text(
+            f'[notices]\nlisten = "127.0.0.1:{notices}"\n[[provider]]\nname = "bank"\nkind = "sandbox"\n'
+            f'url = "http://127.0.0.1:{self.port}"\ncalls_per_second = {calls_per_s}\n'
+        )
+        self.process = Process(
+            "sandbox", "--port", str(self.port), "--book", str(root / "bank.db"), "--hour", "1",
+            "--notify", f"http://127.0.0.1:{notices}/notices/bank", *options,
+        )  # fmt: skip
+
+
 class Stage:
     """A server and a sandbox on one directory."""
 
@@ -100,21 +117,15 @@ class Stage:
         calls_per_s: int = 2_000, sandbox: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.data = root / "data"
-        self.port, self.notices, self.bank_port = (free_port(taken) for taken in [set[int]()] for _ in range(3))
-        file, payments = root / "gala.toml", root / "payments.toml"
+        taken: set[int] = set()
+        self.port = free_port(taken)
+        bank = Bank(root, taken=taken, calls_per_s=calls_per_s, options=sandbox)
+        self.bank_port, self.payments, self.sandbox = bank.port, bank.payments, bank.process
+        file = root / "gala.toml"
         file.write_text(CAMPAIGN.format(total=total, packets=packets, payout=payout))
-        payments.write_text(
-            f'[notices]\nlisten = "127.0.0.1:{self.notices}"\n[[provider]]\nname = "bank"\nkind = "sandbox"\n'
-            f'url = "http://127.0.0.1:{self.bank_port}"\ncalls_per_second = {calls_per_s}\n'
-        )
         self.server = Process(
-            "serve", str(file), "--data", str(self.data), "--port", str(self.port), "--payments", str(payments)
+            "serve", str(file), "--data", str(self.data), "--port", str(self.port), "--payments", str(self.payments)
         )
-        self.sandbox = Process(
-            "sandbox", "--port", str(self.bank_port), "--book", str(root / "bank.db"), "--hour", "1",
-            "--notify", f"http://127.0.0.1:{self.notices}/notices/bank", *sandbox,
-        )  # fmt: skip
-        self.payments = payments
         self.seen: set[tuple[openapi.Operation, int]] = set()
         """What was asked and answered, each as the document tells."""
         self._fetcher = Fetcher()

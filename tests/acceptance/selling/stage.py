@@ -12,7 +12,7 @@ from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.processes.loopback import free_port
-from tests.acceptance.paying.stage import Process
+from tests.acceptance.paying.stage import Bank, Process
 
 WAIT_MAX_S: Final = 60.0
 
@@ -39,20 +39,15 @@ class SaleStage:
 
     def __init__(self, root: Path, terms: str, *, sandbox: Sequence[str] = ()) -> None:
         self.data = root / "data"
-        self.port, self.notices, self.bank_port = (free_port(taken) for taken in [set[int]()] for _ in range(3))
-        file, payments = self.campaign, self.payments = root / "flash.toml", root / "payments.toml"
+        taken: set[int] = set()
+        self.port = free_port(taken)
+        bank = Bank(root, taken=taken, calls_per_s=2_000, options=sandbox)
+        self.bank_port, self.payments, self.sandbox = bank.port, bank.payments, bank.process
+        file = self.campaign = root / "flash.toml"
         file.write_text(CAMPAIGN.format(terms=terms))
-        payments.write_text(
-            f'[notices]\nlisten = "127.0.0.1:{self.notices}"\n[[provider]]\nname = "bank"\nkind = "sandbox"\n'
-            f'url = "http://127.0.0.1:{self.bank_port}"\ncalls_per_second = 2000\n'
-        )
         self.server = Process(
-            "serve", str(file), "--data", str(self.data), "--port", str(self.port), "--payments", str(payments)
+            "serve", str(file), "--data", str(self.data), "--port", str(self.port), "--payments", str(self.payments)
         )
-        self.sandbox = Process(
-            "sandbox", "--port", str(self.bank_port), "--book", str(root / "bank.db"), "--hour", "1",
-            "--notify", f"http://127.0.0.1:{self.notices}/notices/bank", *sandbox,
-        )  # fmt: skip
         self._fetcher = Fetcher()
         self._tickets: dict[str, str] = {}
 
