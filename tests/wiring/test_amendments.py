@@ -3,22 +3,29 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from redrush.config import CampaignFile, parse_campaign
+from redrush.config import CampaignFile, PaymentsFile, parse_campaign
+from redrush.config.payments_file import ProviderSpec
 from redrush.control.amending import Change, changes_between
 from redrush.control.audience_additions import remove_from_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.event import is_current, load_campaign, load_event, prepare_event
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
+from redrush.http.sockets import Reserved
 from redrush.operate.campaigns import add_campaign, change_campaign
 from redrush.operate.switching import Holder
+from redrush.ports.bill_book import KeptBill
+from redrush.providers.sandbox.bank import Bank
+from redrush.sandbox.server import Sandbox
+from redrush.wiring.clock import system_clock
 from tests.wiring.test_campaigns import Server, running
 
 NOW_US = 1_900_000_000_000_000
@@ -176,9 +183,9 @@ async def test_a_running_server_follows_without_a_restart(tmp_path: Path, hosted
         assert (await server.ask("GET", control, None, "control")).status == 401, "the path is there"
 
 
-async def _until(server: Server, path: str, key: str, value: object) -> None:
+async def _until(server: Server, path: str, key: str, value: object, ticket: str | None = None) -> None:
     async with asyncio.timeout(20):
-        while (await server.ask("GET", path)).json.get(key) != value:
+        while (await server.ask("GET", path, ticket)).json.get(key) != value:
             await asyncio.sleep(0.05)
 
 
@@ -223,6 +230,57 @@ async def test_policy_limits_and_admission_hold_at_once_on_a_running_server(tmp_
         statuses = [(await server.grab("/v1/rounds/r1", ticket)).status for _ in range(6)]
         assert statuses[:4] == [200] * 4
         assert 429 in statuses[4:], statuses
+
+
+@asynccontextmanager
+async def a_bank(directory: Path) -> AsyncIterator[PaymentsFile]:
+    """Run a sandbox; the payments file names it."""
+    sandbox = Sandbox(Bank(), system_clock().now_us)
+    url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}"
+    try:
+        yield PaymentsFile(path=directory / "p.toml", providers=(ProviderSpec(name="bank", kind="sandbox", url=url),))
+    finally:
+        await sandbox.stop()
+
+
+async def test_how_winners_are_paid_is_followed_at_once(tmp_path: Path) -> None:
+    opens = rfc3339(time.time_ns() // 1_000 - SECOND_US)
+    interval_ms = 2_000
+
+    async def amend(server: Server, payout: str) -> None:
+        nonlocal interval_ms
+        interval_ms += 500
+        more = f'[client]\ninterval = "{interval_ms}ms"\n[payout]\nprovider = "bank"\n{payout}'
+        file = _file(opens=opens, lasts="1h", more=more)
+        done = await _in_thread(change_campaign, file, server.data_dir, Holder(), "money", yes=True)
+        assert done.done, done
+        assert all(change.at_once for change in done.changes), done
+        await _until(server, "/v1/policy", "interval_ms", interval_ms)
+
+    async def bill_of(server: Server, user: str, state: str | None = None) -> KeptBill:
+        async with asyncio.timeout(20):
+            while True:
+                bills = await server.embedded.paying.payments.payouts_of(user)
+                if bills and state in (None, bills[0].state):
+                    return bills[0]
+                await asyncio.sleep(0.02)
+
+    first = _file(opens=opens, lasts="1h", more="")
+    async with a_bank(tmp_path) as payments, running(tmp_path, first, payments) as server:
+        tickets = {user: server.ticket(None, user) for user in ("ann", "bob", "carl")}
+        assert (await server.grab("/v1/rounds/r1", tickets["ann"])).outcome == "granted"
+        assert (await server.ask("POST", "/v1/payouts", tickets["ann"])).status == 409, "nobody is paid out"
+        await amend(server, 'policy = "auto"')
+        await bill_of(server, "ann", "done")
+        await amend(server, 'policy = "auto"\napprove = true')
+        assert (await server.grab("/v1/rounds/r1", tickets["bob"])).outcome == "granted"
+        assert (await bill_of(server, "bob")).state == "held"
+        await amend(server, 'policy = "winner"\napprove = true')
+        assert (await server.grab("/v1/rounds/r1", tickets["carl"])).outcome == "granted"
+        await _until(server, "/v1/balance", "available", "1.00", tickets["carl"])
+        assert (await server.ask("GET", "/v1/balance", tickets["carl"])).json["payout"] == "winner"
+        assert (await server.ask("POST", "/v1/payouts", tickets["carl"])).status == 200
+        assert (await bill_of(server, "carl")).state == "held"
 
 
 STACK = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from redrush.config import parse_campaign
+from redrush.config import PaymentsFile, parse_campaign
 from redrush.control.campaigns import Listing, RoundTimes, directory_of
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
@@ -87,9 +87,10 @@ class Server:
 
 
 @asynccontextmanager
-async def running(directory: Path, first: Any = None) -> AsyncIterator[Server]:
+async def running(directory: Path, first: Any = None, payments: PaymentsFile | None = None) -> AsyncIterator[Server]:
     data_dir = DataDir(directory)
-    embedded = Embedded(first or _file("first"), data_dir, Ports("127.0.0.1", 0, 0, control_names=("hongbao.example",)))
+    ports_ = Ports("127.0.0.1", 0, 0, control_names=("hongbao.example",))
+    embedded = Embedded(first or _file("first"), data_dir, ports_, payments=payments)
     ports = await embedded.start()
     try:
         yield Server(data_dir, ports, embedded)

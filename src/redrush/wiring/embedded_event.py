@@ -413,7 +413,8 @@ class EmbeddedEvent:
         for site in self.control_sites:
             self.serve_control(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
-        self._payouts.amend(campaign)
+        self._payouts.amend(campaign, terms.payout)
+        self._paying.amend(campaign, terms)
         self._messages.amend(campaign, terms)
         self._announcer.amend(campaign, terms.messages)
         if self._sale is not None:

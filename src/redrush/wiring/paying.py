@@ -94,6 +94,8 @@ class PaymentsPart:
         """`veil` hides who gets or pays a bill. Connects to nothing yet. ConfigError for a secret that is not there,
         or a port that is taken."""
         self.winnings = WinningsByCampaign()
+        self._purses: dict[str, Purse] = {}
+        """By campaign."""
         self.connected: dict[str, Connected] = {}
         self.notices_refused = 0
         """Notices that were forged, too old, or for nobody."""
@@ -168,14 +170,22 @@ class PaymentsPart:
 
     def purse(self, campaign: Campaign, open_terms: OpenTerms, recorded: Callable[[], Awaitable[int]]) -> PurseRoutes:
         """Return what a campaign's participants ask of their money. `recorded`: how many records of its log count."""
-        terms = open_terms.payout
-        purse = Purse(self.payments, campaign, terms, recorded)
+        purse = self._purses[campaign.id] = Purse(self.payments, campaign, open_terms.payout, recorded)
         operations = Operations(operation_failed(self._log))
+        self._warn_of(open_terms)
+        return PurseRoutes(*map(operations.route, (purse.balance, purse.payouts, purse.pay_out)))
+
+    def amend(self, campaign: Campaign, open_terms: OpenTerms) -> None:
+        """Let a campaign's participants be paid by these terms from now on."""
+        self._purses[campaign.id].amend(campaign, open_terms.payout)
+        self._warn_of(open_terms)
+
+    def _warn_of(self, open_terms: OpenTerms) -> None:
+        terms = open_terms.payout
         if terms is not None and not self.payments.can_pay(terms.provider):
             self._log.warning(
                 "nobody can be paid: the payments file (--payments) has no such provider", provider=terms.provider
             )
-        return PurseRoutes(*map(operations.route, (purse.balance, purse.payouts, purse.pay_out)))
 
     def auto_payouts(
         self,

@@ -10,6 +10,7 @@ claims wait.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from redrush.core.money.ledger import TablesByPot, amounts_of, user_account
 from redrush.core.money.payout_terms import PayoutTerms, Policy
@@ -25,6 +26,9 @@ from redrush.settle.whole_log import permanent_of
 
 Won = tuple[str, str, int]
 """A grant that is worth money: its id, whose it is, and how much."""
+
+NOBODY: Final = PayoutTerms(policy=Policy.WINNER, provider="")
+"""The terms of a campaign that pays nobody by itself."""
 
 
 class AutoPayouts:
@@ -46,11 +50,10 @@ class AutoPayouts:
     ) -> None:
         """`terms` None: nobody is paid by itself. `log` names the log of which there is a cursor;
         `busy` tells whether claims wait."""
-        self._terms = terms or PayoutTerms(policy=Policy.WINNER, provider="")
         self._payments = payments
         self._slots = slots
         self._pots = pots
-        self.amend(campaign)
+        self.amend(campaign, terms)
         self._read = read
         self._now_us = now_us
         self._cursor_name = f"payouts:{campaign.id}:{log}"
@@ -58,9 +61,11 @@ class AutoPayouts:
         self._on_fault = on_fault
         self._stopping = asyncio.Event()
 
-    def amend(self, campaign: Campaign) -> None:
-        """Know the rounds of this campaign from now on. The amounts table has grown in its place."""
+    def amend(self, campaign: Campaign, terms: PayoutTerms | None) -> None:
+        """Know the rounds of this campaign, and pay by these terms, from the next page on. The amounts table has grown
+        in its place."""
         self._campaign = campaign
+        self._terms = terms or NOBODY
         self._tables = TablesByPot(campaign, self._slots, self._pots)
 
     def stop(self) -> None:
@@ -69,24 +74,24 @@ class AutoPayouts:
 
     async def run(self) -> None:
         """Follow the log until `stop`."""
-        if self._terms.policy is Policy.WINNER or not self._payments.can_pay(self._terms.provider):
-            return
         await follow(self._page, self._may, self._stopping, self._on_fault)
 
     def _may(self) -> bool:
-        if self._busy():
+        terms = self._terms
+        if terms.policy is Policy.WINNER or not self._payments.can_pay(terms.provider) or self._busy():
             return False
         over_us = max((round_.closes_us for round_ in self._campaign.rounds), default=0)
-        return self._terms.policy is not Policy.END or self._now_us() >= over_us
+        return terms.policy is not Policy.END or self._now_us() >= over_us
 
     async def _page(self) -> int:
         """Make the bills of the next records; return how many records there were."""
+        terms = self._terms  # of the whole page: it may be amended meanwhile
         cursor = await asyncio.to_thread(self._payments.book.cursor, self._cursor_name)
         records = await self._read(cursor, PAGE_RECORDS)
         if not records:
             return 0
         won = [one for record in records for one in self._won(record)]
-        bills = await asyncio.to_thread(self._bills, won, records[-1].seq)
+        bills = await asyncio.to_thread(self._bills, won, records[-1].seq, terms)
         moved = (self._cursor_name, records[-1].seq)
         now_us = self._now_us()
         await asyncio.to_thread(lambda: self._payments.book.make(bills, now_us, moved, lenient=True))
@@ -101,28 +106,28 @@ class AutoPayouts:
                 won.append((grant_id(self._campaign.id, grant.pot, grant.slot), grant.user, worth))
         return won
 
-    def _bills(self, won: Sequence[Won], seq: int) -> list[NewBill]:
-        provider = self._payments.tellers[self._terms.provider].provider.terms
+    def _bills(self, won: Sequence[Won], seq: int, terms: PayoutTerms) -> list[NewBill]:
+        provider = self._payments.tellers[terms.provider].provider.terms
         covered = {user: self._payments.granted_now(self._campaign.id, user) for user in {user for _, user, _ in won}}
-        if self._terms.policy is Policy.AUTO:
+        if terms.policy is Policy.AUTO:
             wanted = list(won)
         else:
             wanted = []
             for user, granted_minor in sorted(covered.items()):
                 balance = self._payments.book.balance(self._campaign.id, user_account(user))
                 available = granted_minor + balance.net_minor
-                if available >= self._terms.threshold_minor:
+                if available >= terms.threshold_minor:
                     wanted.append((f"{self._campaign.id}/{user}/{seq}", user, min(available, provider.max_minor)))
         return [
-            self.bill(source, user, worth, covered[user])
+            self._bill(source, user, worth, covered[user], terms)
             for source, user, worth in wanted
             if provider.min_minor <= worth <= provider.max_minor
         ]
 
-    def bill(self, source: str, user: str, amount_minor: int, covered_minor: int) -> NewBill:
+    def _bill(self, source: str, user: str, amount_minor: int, covered_minor: int, terms: PayoutTerms) -> NewBill:
         """Return the payout of this much to the user."""
         return NewBill(
-            kind="payout", source=source, campaign=self._campaign.id, user=user, provider=self._terms.provider,
+            kind="payout", source=source, campaign=self._campaign.id, user=user, provider=terms.provider,
             currency=self._campaign.currency, amount_minor=amount_minor, subject=self._campaign.name, to=user,
-            covered_minor=covered_minor, held=self._terms.approve,
+            covered_minor=covered_minor, held=terms.approve,
         )  # fmt: skip

@@ -38,6 +38,11 @@ class Purse:
         self._terms = terms
         self._recorded_seq = recorded_seq
 
+    def amend(self, campaign: Campaign, terms: PayoutTerms | None) -> None:
+        """Pay out by these terms from the next call on."""
+        self._campaign = campaign
+        self._terms = terms
+
     async def balance(self, fields: Mapping[str, Any], user: str) -> Answered:
         """`GET /v1/balance`."""
         try:
