@@ -101,6 +101,7 @@ class PaymentsRole(Offstage):
         self._till = Till(around, self._troubles, self._pause) if self._first is None else self._first.till
         keys = load_keys(DataDir(around.deployment.data))
         verifier = TicketVerifier(keys.tickets)
+        self._tickets = TicketCheck(verifier)
         self.site = Site(limits_of(around.terms.gate, around.log), verifier, around.clock.now_us)
         self._serve_purse(self.site, self._wins)
         if around.terms.messages:
@@ -108,16 +109,12 @@ class PaymentsRole(Offstage):
         if around.terms.group is not None:
             self._group = await self._open_group(around.terms.group, self._wins, keys)
             self._group.serve_on(self.site, keys)
-        if sells(around.sealed.campaign):
-            self._sale = await self._open_sale(self._wins)
-            self._sale.serve_on(self.site, TicketCheck(verifier))
         self._reporting = Reporting(around, "payments")
         await listen_to_switches(around, self._parts, self._troubles, self._pause.apply, self._reporting.apply)
         self._pay_winners(self._wins)
         if self._group is not None:
             self._group.start(self._parts)
-        if self._sale is not None:
-            self._sale.start(self._parts)
+        await self._sell()
         times = self.site.times
         took = LatelyTook(lambda: {Interface.PAYMENTS: times}, asyncio.get_running_loop().time)
         self._parts.add(
@@ -150,19 +147,26 @@ class PaymentsRole(Offstage):
         await group.open(keys)
         return group
 
-    async def _open_sale(self, wins: RecordedWins) -> StackSale:
-        """Have flash sales; another process of the role leads their orders on while that one pays."""
+    async def _sell(self) -> None:
+        """Have flash sales from now on, if the campaign has any; another process of the role leads their orders on
+        while that one pays."""
+        assert self.site is not None
+        assert self._wins is not None
+        if not sells(self._around.sealed.campaign):
+            return
         till = self.till
         sale = StackSale(
             self._around,
             till.part.payments,
             till.part.partners,
-            wins.records(),
+            self._wins.records(),
             paused=lambda: self._pause() or till.book.is_standby,
             on_fault=self._troubles.listener("sales"),
         )
         await sale.open()
-        return sale
+        sale.serve_on(self.site, self._tickets)
+        sale.start(self._parts)
+        self._sale = sale
 
     def _serve_purse(self, site: Site, wins: RecordedWins) -> None:
         campaign = self._around.sealed.campaign
@@ -206,8 +210,10 @@ class PaymentsRole(Offstage):
         self._pay_winners(self._wins)
         if self._group is not None and around.terms.group is not None:
             self._group.amend(around.terms.group)
-        if self._sale is not None:
-            self._sale.amend(around.sealed.campaign)
+        if self._sale is None:
+            await self._sell()
+        else:
+            self._sale.amend(around)
         return True
 
     def readiness(self) -> bytes:

@@ -69,7 +69,7 @@ class StackSale:
         """Find the sets; raise what `open_stores` does."""
         around, campaign, now_us = self._around, self._campaign, self._around.clock.now_us
         self._stores = await open_stores(around.deployment, campaign.id, Duty.SETTLEMENT)
-        units = Units(self._stores, around.sets_of, self._on_fault)
+        units = Units(self._stores, self._sets_of, self._on_fault)
         steps = Steps(campaign, units, self._cashier, self._partners, now_us)
         self._selling = selling = Selling(
             campaign,
@@ -83,6 +83,9 @@ class StackSale:
             on_fault=self._on_fault,
         )
         self._desk = Desk(campaign, units, self._book, self._writer, steps, now_us, selling.nudge)
+
+    def _sets_of(self, pot: str) -> list[str]:
+        return self._around.sets_of(pot)  # as it is amended
 
     def serve_on(self, site: Site, tickets: TicketCheck) -> None:
         """Let buyers ask at this site, if their tickets are good by this."""
@@ -100,9 +103,11 @@ class StackSale:
         self._running = asyncio.create_task(self._selling.run(), name="sales")
         parts.add("sales", _ended(self._running))
 
-    def amend(self, campaign: Campaign) -> None:
-        """Know the rounds of this campaign from now on."""
+    def amend(self, around: Surroundings) -> None:
+        """Know the rounds of this event, and the sets that they are divided over, from now on."""
         assert self._selling is not None
+        self._around = around
+        campaign = around.sealed.campaign
         self._selling.amend(campaign)
         self._desk.amend(campaign)
 
