@@ -1,10 +1,11 @@
-"""The payments role of a stack takes up sales that an amendment brings."""
+"""The payments role of a stack takes up sales that an amendment brings, and lets go of all when it cannot begin."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -17,11 +18,14 @@ from redrush.control.issuing import plan_tickets
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
+from redrush.errors import ConfigError
 from redrush.operate.campaigns import change_campaign
 from redrush.operate.switching import Holder
 from redrush.processes.loopback import free_port
+from redrush.stores.valkey import ValkeyStore
 from redrush.wiring import set_stores
 from redrush.wiring.payments_role import PaymentsRole
+from redrush.wiring.recorder_role import RecorderRole
 from redrush.wiring.role import Role, Surroundings, surroundings
 from tests.campaigns import OFF, a_round, campaign
 from tests.conftest import Databases
@@ -124,3 +128,37 @@ async def test_a_sale_that_is_added_has_its_buyers_served_and_its_units_offered(
             while not ends.done() and not any("s1" in fault for fault in machine.log.faults):
                 await asyncio.sleep(0.02)
         assert not ends.done(), f"the role goes on at the opening: {ends}"
+
+
+def fails(*_anything: Any, **_more: Any) -> None:
+    raise ConfigError("it cannot begin")
+
+
+@pytest.mark.parametrize("part", ["stack_sale.Units", "stack_group.homes_of_packets", "recorder_role.NotedTables"])
+async def test_a_start_that_fails_half_way_leaves_nothing_open(
+    tmp_path: Path, databases: Databases, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(set_stores, "ATTACH_WAIT_S", 0.05)
+    monkeypatch.setattr(f"redrush.wiring.{part}", fails)
+    opened, closed = [], []
+    closes = ValkeyStore.close
+
+    def attach_later(*where: Any, **how: Any) -> ValkeyStore:
+        opened.append(store := ValkeyStore.attach_later(*where, **how))
+        return store
+
+    async def close(store: ValkeyStore) -> None:
+        closed.append(store)
+        await closes(store)
+
+    monkeypatch.setattr(set_stores, "ValkeyStore", SimpleNamespace(attach_later=attach_later))
+    monkeypatch.setattr(ValkeyStore, "close", close)
+    machine = Machine(tmp_path, databases.fresh(), "[group]\n" if "group" in part else "")
+    await machine.change(("soon", 60))
+    around = machine.around()
+    role = RecorderRole(around, "s1") if "recorder" in part else PaymentsRole(around, machine.port)
+    with pytest.raises(ConfigError, match="it cannot begin"):
+        async with started(role):
+            pass
+    assert opened
+    assert closed == opened

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Iterator
+from contextlib import AsyncExitStack
 
 from redrush.config.deployment_file import Duty
 from redrush.control.pot_file import PotFile
@@ -38,13 +39,17 @@ class RecorderRole(Offstage):
         self._troubles = Troubles(around.log)
         self._parts = Parts()
         self._recorder: Recorder | None = None
+        self._opened = AsyncExitStack()
+        """How to close what a start has opened."""
 
     async def start(self, control: Site) -> dict[str, Address]:
         sealed = self._around.sealed
         self._records = open_records(self._spec)
+        self._opened.callback(self._records.close)
         deployment = self._around.deployment
         prover = self._prove if deployment.valkey.cluster else None  # where there is no warden
         self._store = await open_store(deployment, self._spec.id, sealed.campaign.id, Duty.SETTLEMENT, prover)
+        self._opened.push_async_callback(self._store.close)
 
         pause = SettlementPause()
         self._reporting = Reporting(self._around, "recorder")
@@ -66,6 +71,7 @@ class RecorderRole(Offstage):
             on_fault=self._troubles.listener("recording"),
         )
         self._examined = ExaminedDatabase(self._spec.records.read(), self._spec.id)
+        self._opened.push_async_callback(asyncio.to_thread, self._examined.close)
         now_s = asyncio.get_running_loop().time
         log, set_id = self._around.log, self._spec.id
         compared = NotedTables(self._records.note_of, PotFile(self._around.data_dir.pots).table)
@@ -117,10 +123,7 @@ class RecorderRole(Offstage):
         return self._parts.failed()
 
     async def stop(self) -> None:
-        if self._recorder is None:
-            return
-        await self._recorder.stop(drain=True)
+        if self._recorder is not None:
+            await self._recorder.stop(drain=True)
         await self._parts.cancel()
-        await self._store.close()
-        self._records.close()
-        await asyncio.to_thread(self._examined.close)
+        await self._opened.aclose()

@@ -27,7 +27,11 @@ async def open_stores(deployment: DeploymentFile, campaign_id: str, duty: Duty) 
         spec.id: ValkeyStore.attach_later(spec.addresses, campaign_id, spec.id, access=access)
         for spec in deployment.sets
     }
-    await asyncio.gather(*(store.attached(ATTACH_WAIT_S) for store in stores.values()))
+    try:
+        await asyncio.gather(*(store.attached(ATTACH_WAIT_S) for store in stores.values()))
+    except BaseException:  # the start was ended: whoever asked gets nothing that could be closed
+        await close_all(stores)
+        raise
     return stores
 
 
@@ -39,7 +43,11 @@ async def open_store(
     store = ValkeyStore.attach_later(
         spec.addresses, campaign_id, set_id, access=access_of(deployment.valkey, duty), prover=prover
     )
-    await store.attached(ATTACH_WAIT_S)
+    try:
+        await store.attached(ATTACH_WAIT_S)
+    except BaseException:
+        await store.close()
+        raise
     return store
 
 

@@ -83,7 +83,14 @@ class StackGroup:
         """Once it is open."""
 
     async def open(self, keys: Keys) -> None:
-        """Find the sets; raise what `open_stores` does."""
+        """Find the sets. Raises what `open_stores` and `followers_at` do: then nothing of it is left open."""
+        try:
+            await self._open(keys)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _open(self, keys: Keys) -> None:
         around, campaign = self._around, self._campaign
         self._stores = await open_stores(around.deployment, campaign.id, Duty.SETTLEMENT)
         if self._terms.followers is not None:
@@ -218,6 +225,9 @@ class StackGroup:
         if (counter := self.served.counter) is not None:
             await counter.drained()
         self.served.close()
+        await self._close()
+
+    async def _close(self) -> None:
         if self._followers is not None:
             self._followers.close()
         await close_all(self._stores)

@@ -66,7 +66,14 @@ class StackSale:
         self._running: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Find the sets; raise what `open_stores` does."""
+        """Find the sets; raise what `open_stores` does: then nothing of it is left open."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _open(self) -> None:
         around, campaign, now_us = self._around, self._campaign, self._around.clock.now_us
         self._stores = await open_stores(around.deployment, campaign.id, Duty.SETTLEMENT)
         units = Units(self._stores, self._sets_of, self._on_fault)
@@ -117,6 +124,9 @@ class StackSale:
         if self._selling is not None and self._running is not None:
             await self._selling.stop()
             await asyncio.wait([self._running])
+        await self._close()
+
+    async def _close(self) -> None:
         await self._writer.close()
         await close_all(self._stores)
         await asyncio.to_thread(self._book.close)
