@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from redrush.operate.backup import backup, restore
 from redrush.operate.campaigns import add_campaign, end_campaign, list_campaigns, show_campaign
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.operate.switching import Holder, operate
+from redrush.records.sqlite.book_examining import check_whole
+from redrush.settle.selling.private_book import PrivateSaleBook
 from redrush.wiring import hosting
 from redrush.wiring.clock import system_clock
 from redrush.wiring.embedded import Embedded, Ports
@@ -40,6 +43,7 @@ kind = "equal"
 total = "{packets}.00"
 packets = {packets}
 """
+SALE = 'kind = "sale"\nunits = 20\nprice = "1.00"\nhold = "10m"'
 NOW = '"now"'
 FAR = "2040-01-01T00:00:00Z"
 WAIT_MAX_S = 10.0
@@ -128,6 +132,38 @@ async def test_a_campaign_is_added_to_a_running_server_within_a_second_while_gra
         assert taken_s <= 1.0, taken_s
         won = await server.grab("/v1/campaigns/spring/rounds/r1", server.ticket("spring", "ann"))
         assert (won.outcome, won.json["grant"]["id"]) == ("granted", "spring-r1-0")
+
+
+async def test_others_are_served_while_the_books_of_one_that_wakes_are_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, seen, in_time = threading.Semaphore(0), threading.Semaphore(0), []
+
+    def waited_for(work: Callable[..., Any]) -> Callable[..., Any]:
+        def waits(book: Any) -> Any:
+            begun.release()
+            in_time.append(seen.acquire(timeout=WAIT_MAX_S))
+            return work(book)
+
+        return waits
+
+    async with running(tmp_path) as server:
+        monkeypatch.setattr("redrush.wiring.embedded_sale.check_whole", waited_for(check_whole))
+        monkeypatch.setattr(PrivateSaleBook, "hide_old", waited_for(PrivateSaleBook.hide_old))
+        monkeypatch.setattr("redrush.wiring.embedded_group.check_whole", waited_for(check_whole))
+        sale = TEXT.replace('kind = "equal"\ntotal = "{packets}.00"\npackets = {packets}', SALE) + "[group]\n"
+        await _in_thread(
+            add_campaign,
+            parse_campaign(sale.format(id="spring", opens=NOW, round="s1"), "s.toml"),
+            server.data_dir,
+            Holder(),
+        )
+        for _ in range(3):
+            await _in_thread(begun.acquire, timeout=WAIT_MAX_S)
+            assert (await server.ask("GET", "/v1/rounds/r1")).status == 200
+            seen.release()
+        await server.until("/v1/campaigns/spring/rounds/s1", 200)
+    assert in_time == [True, True, True]
 
 
 async def test_campaigns_are_apart_in_tickets_rounds_and_grants(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from redrush.core.steering.figures import Interface
 from redrush.core.steering.quantiles import LatelyTook
 from redrush.core.steering.switches import GRANTS_PER_SECOND_MAX, SETTLEMENT_PAUSED
 from redrush.errors import RedrushError
+from redrush.extras import ExtraMissing
 from redrush.gate.asking import asking_rules
 from redrush.gate.gate import Gate
 from redrush.gate.group.parts import NO_SLOTS, NotedHome
@@ -52,10 +53,11 @@ from redrush.settle.pages import recorded_pages
 from redrush.settle.reconcile.vigil import Vigil
 from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
+from redrush.settle.selling.private_book import PrivateSaleBook
 from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
-from redrush.wiring.embedded_group import EmbeddedGroup
-from redrush.wiring.embedded_sale import EmbeddedSale
+from redrush.wiring.embedded_group import EmbeddedGroup, packets_at
+from redrush.wiring.embedded_sale import EmbeddedSale, orders_at
 from redrush.wiring.gate_of_event import gate_of_event
 from redrush.wiring.lines import OwnLines
 from redrush.wiring.messages import MessagesPart
@@ -129,9 +131,10 @@ class EmbeddedEvent:
 
     async def _open(self, prepare: Prepare, audience: Eligible | None, limits: Limits) -> None:
         await self._open_journal(prepare, audience)
+        orders = await self._open_orders()
         if self.terms.group is not None or self.data_dir.packets.exists():
             self._group = EmbeddedGroup(
-                self.data_dir,
+                await asyncio.to_thread(packets_at, self.data_dir),
                 self.sealed.campaign.id,
                 NotedHome(EMBEDDED_SET, self._store, NO_SLOTS),
                 self._records,
@@ -182,7 +185,7 @@ class EmbeddedEvent:
             self._tables(),
             self._rushing,
         )
-        self._sale = self._sell()
+        self._sale = None if orders is None else self._sell(orders)
         self._run_rules()
         self.lines = OwnLines(
             Lines(self.sealed.campaign, self._clock.now_us),
@@ -195,23 +198,35 @@ class EmbeddedEvent:
         )
         await asyncio.to_thread(self.lines.recall)
 
-    def _sell(self) -> EmbeddedSale | None:
-        """Return what settles the campaign's sales, if it has any."""
-        campaign, sells = self.sealed.campaign, any(one.sale is not None for one in self.sealed.campaign.rounds)
-        if not (sells or self.data_dir.sales.exists()):
+    async def _open_orders(self) -> PrivateSaleBook | None:
+        """Open the book of orders, if the campaign has sales, or had any."""
+        if not (self._has_sales() or self.data_dir.sales.exists()):
             return None
+        orders = await asyncio.to_thread(orders_at, self.data_dir)
+        self._opened.callback(orders.close)
+        try:
+            await asyncio.to_thread(orders.hide_old)
+        except ExtraMissing as fault:
+            self._troubles.listener("sales")(fault)  # a sale goes on as it began, and takes no new address
+        return orders
+
+    def _has_sales(self) -> bool:
+        return any(one.sale is not None for one in self.sealed.campaign.rounds)
+
+    def _sell(self, orders: PrivateSaleBook) -> EmbeddedSale:
+        """Return what settles the campaign's sales."""
         sale = EmbeddedSale(
             self.data_dir,
-            campaign,
+            orders,
+            self.sealed.campaign,
             self._store,
             self._records,
             self._paying.payments,
             self._paying.partners,
-            self._clock,
+            clock=self._clock,
             paused=self._settlement_paused,
             on_fault=self._troubles.listener("sales"),
         )
-        self._opened.callback(sale.close)
         sale.offer_in(self.gate)
         return sale
 
@@ -419,9 +434,9 @@ class EmbeddedEvent:
         self._announcer.amend(campaign, terms.messages)
         if self._sale is not None:
             self._sale.amend(campaign)
-        elif (sale := self._sell()) is not None:
-            self._sale = sale
-            sale.start(self._run)
+        elif self._has_sales():
+            self._sale = self._sell(orders_at(self.data_dir))  # a book that is begun: there is nothing to look through
+            self._sale.start(self._run)
         self.lines.amend(campaign)
         if self._closing.done():  # all rounds were over, and one was added
             self._closing = self._run("closer", self.closer.run())

@@ -20,12 +20,19 @@ from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
 
 
+def packets_at(data_dir: DataDir) -> SqlitePacketBook:
+    """Open the book of packets of a directory, once it was looked through, which a loop that serves others does not
+    wait for. ConfigError for a book that is none, or is damaged."""
+    check_whole(data_dir.packets)
+    return SqlitePacketBook.open_path(data_dir.packets)
+
+
 class EmbeddedGroup:
-    """See the module. `open` it, hand its `parts` to the gate, then `start`, then `stop`."""
+    """See the module. Hand its `parts` to the gate, then `start`, then `stop`."""
 
     def __init__(  # noqa: PLR0913 - the process that it is a part of, by name
         self,
-        data_dir: DataDir,
+        book: SqlitePacketBook,
         campaign: str,
         home: NotedHome,
         records: Records,
@@ -36,12 +43,11 @@ class EmbeddedGroup:
         paused: Callable[[], bool],
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """`home` is the one set of the embedded form, `followers` where it is asked who follows whom.
-        ConfigError for a book that is none."""
+        """`home` is the one set of the embedded form, `followers` where it is asked who follows whom. The book is this
+        part's to close."""
         now_s = asyncio.get_running_loop().time
         self._followers = None if followers is None else followers_at(followers, now_s)
-        check_whole(data_dir.packets)
-        self._book = SqlitePacketBook.open_path(data_dir.packets)
+        self._book = book
         self._payments = payments
         store: Store = home.store
         self._campaign = campaign

@@ -10,7 +10,6 @@ from redrush.control.personal_data import PersonalData
 from redrush.control.sale_keys import SaleKeys
 from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
-from redrush.extras import ExtraMissing
 from redrush.gate.buying import BuyingRoutes
 from redrush.gate.gate import Gate
 from redrush.gate.rush.sale import Sale
@@ -29,36 +28,39 @@ from redrush.settle.selling.units import ONLY_SET, Units
 from redrush.wiring.sale_keys import DrawnKeys
 
 
+def orders_at(data_dir: DataDir) -> PrivateSaleBook:
+    """Open the book of orders of a directory, once it was looked through, which a loop that serves others does not wait
+    for. ConfigError for a book that is none, or is damaged."""
+    check_whole(data_dir.sales)
+    return PrivateSaleBook(SqliteSaleBook.open_path(data_dir.sales), PersonalData(data_dir))
+
+
 class EmbeddedSale:
     """See the module. `offer_in` a gate, `start`, then `stop`, then `close`."""
 
     def __init__(  # noqa: PLR0913 - what a sale stands on
         self,
         data_dir: DataDir,
+        book: PrivateSaleBook,
         campaign: Campaign,
         store: Store,
         records: Records,
         cashier: Cashier,
         partners: Partners,
-        clock: Clock,
         *,
+        clock: Clock,
         paused: Callable[[], bool],
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """ConfigError for a book, or a file of keys, that is not what was written."""
+        """The book is this part's to close. ConfigError for a file of keys that is not what was written."""
         self._campaign = campaign
         self._clock = clock
         self._on_fault = on_fault
         self._cashier = cashier
         keys = SaleKeys(data_dir.sale_keys)
         keys.known()
-        check_whole(data_dir.sales)
         self._keys = DrawnKeys(keys, lambda: self._campaign, clock.now_us, on_fault)
-        self.book = PrivateSaleBook(SqliteSaleBook.open_path(data_dir.sales), PersonalData(data_dir))
-        try:
-            self.book.hide_old()
-        except ExtraMissing as fault:
-            on_fault(fault)  # a sale goes on as it began, and takes no new address
+        self.book = book
         self._writer = BookWriter(self.book)
         units = Units.of_one(store)
         steps = Steps(campaign, units, cashier, partners, clock.now_us)
