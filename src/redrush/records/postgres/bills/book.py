@@ -35,29 +35,18 @@ from redrush.ports.bill_book import (
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
 from redrush.records.postgres.bills.lease import Holder, Lease
-from redrush.records.postgres.greeting import QUERY_MAX_S, reading, writing
-from redrush.records.postgres.link import ANSWER_MAX_S, Cursor
+from redrush.records.postgres.book import PostgresBook, json_rows, one_each
+from redrush.records.postgres.link import Cursor
 from redrush.records.postgres.migrations import Tell
-from redrush.sqlfiles import load_statements
 
 
-class PostgresBillBook:
+class PostgresBillBook(PostgresBook):
     """Fulfils `redrush.ports.bill_book.BillBook`. Calls may come from any thread; reads wait for no write."""
 
-    def __init__(
-        self,
-        dsn: str,
-        teller: str | None = None,
-        *,
-        answer_max_s: float = ANSWER_MAX_S,
-        query_max_s: float = QUERY_MAX_S,
-        tell: Tell = ignore,
-    ) -> None:
+    def __init__(self, dsn: str, teller: str | None = None, *, tell: Tell = ignore) -> None:
         """Connects to nothing yet. `teller` names who takes bills here, as long as it lives; None: whoever asks may."""
-        self._sql = {name: text.encode() for name, text in load_statements(__package__, "queries.sql").items()}
+        super().__init__(__package__, dsn, {}, tell)
         self._lease = Lease(teller, self._sql)
-        self._writer = writing(dsn, answer_max_s, tell, self._greet)
-        self._reader = reading(dsn, query_max_s, tell, self._greet)
         self.is_standby = False
         """Whether somebody else was the teller when bills were last asked for."""
 
@@ -121,7 +110,7 @@ class PostgresBillBook:
             | {"account": bill.account or SALES, "number": bill_number(bill.kind, bill.source)}
             for bill in bills
         ]
-        made = [KeptBill.of_row(row) for row in self._run(at, "make", bills=_json(rows), now_us=now_us)]
+        made = [KeptBill.of_row(row) for row in self._run(at, "make", bills=json_rows(rows), now_us=now_us)]
         made.sort(key=lambda bill: bill.id)
         self._post(at, ((bill.campaign, posting) for bill in made for posting in bill.billed.made(now_us)))
         return {(bill.kind, bill.source): bill for bill in made}
@@ -168,8 +157,8 @@ class PostgresBillBook:
             {"campaign": campaign, "account": account, "debits_minor": debits, "credits_minor": credits_}
             for (campaign, account), (debits, credits_) in sums.items()
         ]
-        self._run(at, "post", postings=_json(rows))
-        self._run(at, "add_to_accounts", sums=_json(moved))
+        self._run(at, "post", postings=json_rows(rows))
+        self._run(at, "add_to_accounts", sums=json_rows(moved))
 
     # -- doing
 
@@ -210,9 +199,9 @@ class PostgresBillBook:
             renumbered = [change.id for change in changes if change.number is not None]
             if renumbered:
                 self._run(at, "keep_numbers", ids=renumbered)
-            for batch in _one_each(changes):
+            for batch in one_each(changes, key=lambda change: change.id):
                 rows = [{name: getattr(change, name) for name in _CHANGED} for change in batch]
-                found = [KeptBill.of_row(row) for row in self._run(at, "change", changes=_json(rows))]
+                found = [KeptBill.of_row(row) for row in self._run(at, "change", changes=json_rows(rows))]
                 changed |= {bill.id: bill for bill in found}
                 ids = {bill.id for bill in found}
                 made += [change for change in batch if change.id in ids]
@@ -233,7 +222,7 @@ class PostgresBillBook:
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""
         with self._writer.transaction() as at:
-            self._run(at, "told", bills=_json([{"id": bill.id, "version": bill.version} for bill in bills]))
+            self._run(at, "told", bills=json_rows([{"id": bill.id, "version": bill.version} for bill in bills]))
 
     def keep_notices(self, notices: Sequence[tuple[str, Notice]], now_us: int) -> int:
         """See the port."""
@@ -242,7 +231,7 @@ class PostgresBillBook:
             for provider, notice in notices
         ]
         with self._writer.transaction() as at:
-            return self._run(at, "keep_notices", notices=_json(rows), now_us=now_us).rowcount
+            return self._run(at, "keep_notices", notices=json_rows(rows), now_us=now_us).rowcount
 
     def inbox(self, limit: int) -> list[KeptNotice]:
         """See the port."""
@@ -259,7 +248,7 @@ class PostgresBillBook:
 
     def find(self, kind: Kind, source: str) -> KeptBill | None:
         """See the port."""
-        return next(iter(self._bills("found_each", asked=_json([{"kind": kind, "source": source}]))), None)
+        return next(iter(self._bills("found_each", asked=json_rows([{"kind": kind, "source": source}]))), None)
 
     def numbered(self, number: str) -> KeptBill | None:
         """See the port."""
@@ -306,11 +295,6 @@ class PostgresBillBook:
             ((net_minor,),) = self._run(at, "net_of", account=account).fetchall()
         return int(net_minor)
 
-    def close(self) -> None:
-        """See the port."""
-        self._writer.close()
-        self._reader.close()
-
     # -- rows
 
     def _bills(self, query: str, /, **values: Any) -> list[KeptBill]:
@@ -318,7 +302,7 @@ class PostgresBillBook:
             return [KeptBill.of_row(row) for row in self._run(at, query, **values)]
 
     def _found(self, at: Cursor, bills: Sequence[NewBill]) -> dict[tuple[str, str], KeptBill]:
-        asked = _json([{"kind": bill.kind, "source": bill.source} for bill in bills])
+        asked = json_rows([{"kind": bill.kind, "source": bill.source} for bill in bills])
         found = [KeptBill.of_row(row) for row in self._run(at, "found_each", asked=asked)]
         return {(bill.kind, bill.source): bill for bill in found}
 
@@ -326,15 +310,9 @@ class PostgresBillBook:
         return self._balances(at, [(campaign, user_account(user)) for campaign, user in owners])
 
     def _balances(self, at: Cursor, accounts: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        asked = _json([{"campaign": campaign, "account": account} for campaign, account in set(accounts)])
+        asked = json_rows([{"campaign": campaign, "account": account} for campaign, account in set(accounts)])
         rows = self._run(at, "balances", asked=asked)
         return {(campaign, account): credits_ - debits for campaign, account, debits, credits_ in rows}
-
-    def _run(self, at: Cursor, query: str, /, **values: Any) -> Cursor:
-        return at.execute(self._sql[query], values)
-
-    def _greet(self, connection: psycopg.Connection[Any]) -> None:
-        connection.execute(self._sql["by_index"])
 
 
 class _Owned:
@@ -367,22 +345,3 @@ class _Owned:
 
 
 _CHANGED: Final = tuple(name for name in Change.__struct_fields__ if name != "postings")
-
-
-def _one_each(changes: Sequence[Change]) -> Iterable[list[Change]]:
-    """Yield the changes in batches in which no bill is changed twice, in their order."""
-    rest = list(changes)
-    while rest:
-        batch: dict[int, Change] = {}
-        later = []
-        for change in rest:
-            if change.id in batch:
-                later.append(change)
-            else:
-                batch[change.id] = change
-        yield list(batch.values())
-        rest = later
-
-
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return msgspec.json.encode(rows).decode()

@@ -5,38 +5,24 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-import psycopg
 
 from redrush.core.nobody import ignore
-from redrush.errors import ConfigError, RedrushError
 from redrush.ports.packets import Booked, BookFailed, Packet, Stage
-from redrush.records.postgres.greeting import QUERY_MAX_S, reading, writing
-from redrush.records.postgres.link import ANSWER_MAX_S, Cursor
+from redrush.records.postgres.book import PostgresBook, failing_as, json_rows
+from redrush.records.postgres.link import Cursor
 from redrush.records.postgres.migrations import Tell
-from redrush.sqlfiles import load_statements
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Packet).decode
 
 
-class PostgresPacketBook:
+class PostgresPacketBook(PostgresBook):
     """Fulfils `redrush.ports.packets.PacketBook` for one campaign. Calls may come from any thread; reads wait for no
     write."""
 
-    def __init__(
-        self,
-        dsn: str,
-        campaign: str,
-        *,
-        answer_max_s: float = ANSWER_MAX_S,
-        query_max_s: float = QUERY_MAX_S,
-        tell: Tell = ignore,
-    ) -> None:
-        """Connects to nothing yet. Waits for no answer longer than `answer_max_s`, of a read `query_max_s`."""
-        self._sql = {name: text.encode() for name, text in load_statements(__package__, "queries.sql").items()}
-        self._campaign = campaign
-        self._writer = writing(dsn, answer_max_s, tell, self._greet)
-        self._reader = reading(dsn, query_max_s, tell, self._greet)
+    def __init__(self, dsn: str, campaign: str, *, tell: Tell = ignore) -> None:
+        """Connects to nothing yet."""
+        super().__init__(__package__, dsn, {"campaign": campaign}, tell)
 
     def add(self, packets: Sequence[Booked]) -> list[Booked]:
         """See the port."""
@@ -47,7 +33,7 @@ class PostgresPacketBook:
         return [known.get((one.packet.sender, one.packet.request), one) for one in packets]
 
     def _of_requests(self, at: Cursor, named: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Booked]:
-        asked = _encode([{"sender": sender, "request": request} for sender, request in named]).decode()
+        asked = json_rows([{"sender": sender, "request": request} for sender, request in named])
         rows = self._run(at, "of_requests", asked=asked)
         return {(sender, request): _booked(content, stage) for sender, request, content, stage in rows}
 
@@ -113,44 +99,23 @@ class PostgresPacketBook:
             self._run(at, "add", packets=_rows(packets))
             self._run(at, "hear", log=log, seq=seq)
 
-    def close(self) -> None:
-        """See the port."""
-        self._writer.close()
-        self._reader.close()
-
     def _read(self, name: str, **values: Any) -> list[Booked]:
         with self._looking() as at:
             return [_booked(content, stage) for content, stage in self._run(at, name, **values)]
 
-    def _run(self, at: Cursor, name: str, **values: Any) -> Cursor:
-        return at.execute(self._sql[name], {"campaign": self._campaign, **values})
-
     @contextmanager
     def _changing(self) -> Iterator[Cursor]:
-        with _book_failed(), self._writer.transaction() as at:
+        with failing_as(BookFailed), self._writer.transaction() as at:
             yield at
 
     @contextmanager
     def _looking(self) -> Iterator[Cursor]:
-        with _book_failed(), self._reader.transaction() as at:
+        with failing_as(BookFailed), self._reader.transaction() as at:
             yield at
-
-    def _greet(self, connection: psycopg.Connection[Any]) -> None:
-        connection.execute(self._sql["by_index"])
-
-
-@contextmanager
-def _book_failed() -> Iterator[None]:
-    try:
-        yield
-    except (ConfigError, BookFailed):
-        raise
-    except RedrushError as fault:
-        raise BookFailed(str(fault)) from fault
 
 
 def _rows(packets: Sequence[Booked]) -> str:
-    return _encode([_row(booked.packet, booked.stage) for booked in packets]).decode()
+    return json_rows([_row(booked.packet, booked.stage) for booked in packets])
 
 
 def _row(packet: Packet, stage: Stage) -> dict[str, Any]:

@@ -1,10 +1,5 @@
 -- Rows go in as JSON, many at a time; each statement is one round trip, however many there are.
 
--- name: by_index
--- A table that was just filled has no statistics: what is due is found by index all the same.
-SELECT set_config('enable_seqscan', 'off', false), set_config('enable_bitmapscan', 'off', false),
-       set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false);
-
 -- name: add
 INSERT INTO packets (id, campaign, sender, stage, created_us, paid_us, closes_us, total_minor, request, content)
 SELECT id, %(campaign)s, sender, stage, created_us, paid_us, closes_us, total_minor, request, content
