@@ -17,11 +17,28 @@ from redrush.ports.provider import BillLine, Done, Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
 from redrush.settle.paying.comparing import Kind, compare
+from tests.campaigns import a_round
 from tests.cli.test_commands import Run, is_one_sentence, run
 from tests.cli.test_switch_commands import TEXT
 
 __all__ = ["run"]
 
+PRIZES = """\
+plays = { per_user = 5 }
+[[round.prize]]
+id = "red"
+name = "Red"
+holds = "money"
+amount = "1.00"
+count = 7
+odds = "1/10"
+[[round.prize]]
+id = "mug"
+name = "A mug"
+holds = "goods"
+count = 20
+odds = "1/10"
+"""
 NOW_US = 1_800_000_000_000_000
 TERMS = Terms(currency="CNY")
 
@@ -123,6 +140,15 @@ def test_check_asks_the_providers_and_says_how_long_it_takes(run: Run) -> None:
     assert silent.code == 1
     assert is_one_sentence(silent.err)
     assert "provider files (sandbox): 127.0.0.1:1" in silent.err
+
+
+def test_prizes_that_are_no_money_are_no_wins_that_are_paid(run: Run) -> None:
+    draw = a_round("r2", kind="draw").replace('total = "1.00"\npackets = 100\n', PRIZES)
+    Path("c.toml").write_text(TEXT + draw + '[payout]\nprovider = "files"\npolicy = "auto"\n', encoding="utf-8")
+    Path("p.toml").write_text('[[provider]]\nname = "files"\nkind = "csv"\ndirectory = "out"\n')
+    answer = run("check", "c.toml", "--payments", "p.toml")
+    assert answer.code == 0, answer.err
+    assert "; 107 wins take " in answer.out
 
 
 def test_a_shop_is_reached_and_notices_that_nobody_hears_are_named(

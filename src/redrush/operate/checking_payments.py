@@ -1,17 +1,25 @@
 """What `redrush check` says of who moves money: whether it knows who asks, and how long so many winners take."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from redrush.config import DeploymentFile, PaymentsFile, load_campaign_file, load_deployment_file, load_payments_file
+from redrush.config import (
+    CampaignFile,
+    DeploymentFile,
+    PaymentsFile,
+    load_campaign_file,
+    load_deployment_file,
+    load_payments_file,
+)
 from redrush.control.campaigns import directory_of, load_listings
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.core.identity.user_ids import visible
 from redrush.core.money.payout_terms import PayoutTerms
+from redrush.core.rush.draw import PrizeKind
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.merchants import doubts_of, payouts_last_s, prove
 
@@ -31,8 +39,7 @@ def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tup
     ConfigError for the first mistake, RedrushError for a provider that does not answer as it should.
     """
     campaign = load_campaign_file(file)
-    winners = sum(round_.packets for round_ in campaign.rounds if round_.sale is None)
-    one = _Campaign(campaign.id, campaign.currency, campaign.payout, winners)
+    one = _Campaign(campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}))
     fields, lines = _checked(load_payments_file(payments), [one], now_us)
     return {**fields, "payouts_last_s": fields["payouts_last_s"].get(campaign.id)}, lines
 
@@ -47,6 +54,17 @@ def check_deployed_payments(
     if named is None:
         return {}, []
     return _checked(load_payments_file(named), list(_sealed_in(deployment)), now_us)
+
+
+def _wins(campaign: CampaignFile, kinds: Collection[PrizeKind]) -> int:
+    """Return how many wins there may be of what holds one of these. Units of a sale are sold, not won."""
+    wins = 0
+    for round_ in campaign.rounds:
+        if round_.draw is not None:
+            wins += sum(prize.count for prize in round_.draw.prizes if prize.holds in kinds)
+        elif round_.sale is None and PrizeKind.MONEY in kinds:
+            wins += round_.packets
+    return wins
 
 
 def _sealed_in(deployment: DeploymentFile) -> Iterator[_Campaign]:
