@@ -1,9 +1,12 @@
 """`redrush payout …` and the comparison of bills on a book, as an operator uses them."""
 
+import asyncio
 import http.server
 import json
 import socketserver
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,6 +23,7 @@ from redrush.settle.paying.comparing import Kind, compare
 from tests.campaigns import a_round
 from tests.cli.test_commands import Run, is_one_sentence, run
 from tests.cli.test_switch_commands import TEXT
+from tests.mail_server import Mailbox
 
 __all__ = ["run"]
 
@@ -157,19 +161,17 @@ def test_a_shop_is_reached_and_notices_that_nobody_hears_are_named(
     """A shop can only be reached: its address answers, whatever it says."""
     monkeypatch.setenv("SHOP_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     Path("c.toml").write_text(TEXT, encoding="utf-8")
-    with socketserver.TCPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as shop:
-        threading.Thread(target=shop.serve_forever, daemon=True).start()
+    with shop_that_answers() as url:
         text = f"""[[provider]]
 name = "store"
 kind = "webhook"
-url = "http://127.0.0.1:{shop.server_address[1]}/orders"
+url = "{url}"
 secret = {{ env = "SHOP_KEY" }}
 """
         Path("p.toml").write_text(text)
         refused = run("check", "c.toml", "--payments", "p.toml")
         Path("p.toml").write_text(text + "private = true\n")
         reached = run("check", "c.toml", "--payments", "p.toml", "--json")
-        shop.shutdown()
     assert refused.code == 1
     assert "provider store (webhook): 127.0.0.1 is 127.0.0.1, in a private network" in refused.err
     assert reached.code == 0, reached.err
@@ -181,6 +183,60 @@ secret = {{ env = "SHOP_KEY" }}
     heard = msgspec.structs.replace(file, listen=Address("127.0.0.1", 9105))
     assert "…/notices/w" in doubts_of(heard)[0]
     assert doubts_of(msgspec.structs.replace(heard, providers=(msgspec.structs.replace(wechat, name="wechat"),))) == []
+
+
+async def test_check_asks_the_notifiers_tells_nobody_and_says_how_long_it_takes(run: Run) -> None:
+    draw = a_round("r2", kind="draw").replace('total = "1.00"\npackets = 100\n', PRIZES)
+    message = '[[message]]\nby = "mail"\nof = ["money", "goods"]\n'
+    Path("c.toml").write_text(TEXT + draw + message, encoding="utf-8")
+    box = Mailbox()
+    Path("p.toml").write_text(
+        f'[[notifier]]\nname = "mail"\nkind = "smtp"\nserver = "127.0.0.1:{await box.start()}"\nsecurity = "none"\n'
+        'from = "a@corp.example"\nto = "{user}@corp.example"\nmessages_per_second = 1\n'
+    )
+    asked = "check", "c.toml", "--payments", "p.toml"
+    right = await asyncio.to_thread(run, *asked)
+    fields = json.loads((await asyncio.to_thread(run, *asked, "--json")).out)["payments"]
+    await box.stop()
+    assert right.code == 0, right.err
+    assert "  notifier mail (smtp): answers\n  messages about money, goods: by mail; 127 wins take 2.4 min" in right.out
+    assert (box.connections, box.mails) == (2, [])
+    assert (fields["notifiers"][0]["why_not"], round(fields["messages_last_s"]["mail"])) == (None, 141)
+    away = await asyncio.to_thread(run, *asked)
+    assert away.code == 1
+    assert is_one_sentence(away.err)
+    assert "notifier mail (smtp): " in away.err
+    assert "refused" in away.err
+    Path("c.toml").write_text(TEXT + message.replace("mail", "shop"), encoding="utf-8")
+    other = await asyncio.to_thread(run, *asked)
+    assert other.code == 2
+    assert is_one_sentence(other.err)
+    assert "has no notifier 'shop', which a [[message]] of c names" in other.err
+
+
+def test_a_notifier_that_cannot_be_asked_is_not_said_to_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    Path("c.toml").write_text(TEXT, encoding="utf-8")
+    table = '[[notifier]]\nname = "shop"\nkind = "webhook"\nsecret = { env = "SHOP_KEY" }\nprivate = true\n'
+    with shop_that_answers() as url:
+        Path("p.toml").write_text(f'{table}url = "{url}"\n')
+        reached = run("check", "c.toml", "--payments", "p.toml")
+    gone = run("check", "c.toml", "--payments", "p.toml")
+    assert reached.code == 0, reached.err
+    assert "notifier shop (webhook): its address answers, its key is one\n" in reached.out
+    assert gone.code == 1
+    assert "notifier shop (webhook): 127.0.0.1:" in gone.err
+
+
+@contextmanager
+def shop_that_answers() -> Iterator[str]:
+    """Yield the address of what answers at all, whatever it says."""
+    with socketserver.TCPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as shop:
+        threading.Thread(target=shop.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{shop.server_address[1]}/orders"
+        finally:
+            shop.shutdown()
 
 
 def test_every_difference_between_the_books_is_named(run: Run, numbers: dict[str, str]) -> None:

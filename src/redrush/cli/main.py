@@ -118,7 +118,7 @@ def _print_json(value: Any) -> None:
 def check(
     file: FileArgument,
     payments: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Payments file: asks its providers, and moves nothing.")
+        Path | None, typer.Option(metavar="FILE", help="Payments file: asks who is in it, moves nothing, tells nobody.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,6 +1,7 @@
-"""What `redrush check` says of who moves money: whether it knows who asks, and how long so many winners take."""
+"""What `redrush check` says of who moves money and who tells winners: whether they know who asks, and how long so many
+winners take."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from redrush.core.identity.user_ids import visible
 from redrush.core.money.payout_terms import PayoutTerms
 from redrush.core.rush.draw import PrizeKind
 from redrush.errors import ConfigError, RedrushError
-from redrush.operate.merchants import doubts_of, payouts_last_s, prove
+from redrush.operate.merchants import doubts_of, lasts_s, payouts_last_s, prove
+from redrush.operate.proving_notifiers import prove_notifiers
 
 
 class _Campaign(msgspec.Struct, frozen=True):
@@ -34,14 +36,27 @@ class _Campaign(msgspec.Struct, frozen=True):
 
 
 def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tuple[dict[str, Any], list[str]]:
-    """Return whether the providers of a payments file know who asks, and how long the campaign's payouts take.
+    """Return whether the providers and notifiers of a payments file know who asks, and how long it takes to pay the
+    campaign's winners and to tell them.
 
-    ConfigError for the first mistake, RedrushError for a provider that does not answer as it should.
+    ConfigError for the first mistake, RedrushError for whoever does not answer as they should.
     """
-    campaign = load_campaign_file(file)
+    campaign, named = load_campaign_file(file), load_payments_file(payments)
+    messages_last_s = _messages_last_s(named, campaign)
     one = _Campaign(campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}))
-    fields, lines = _checked(load_payments_file(payments), [one], now_us)
-    return {**fields, "payouts_last_s": fields["payouts_last_s"].get(campaign.id)}, lines
+    fields, lines = _checked(named, [one], now_us)
+    proven = prove_notifiers(named.notifiers, now_us)
+    _refuse_silent("notifier", [(one.notifier, one.kind, one.why_not) for one in proven])
+    lines += [f"  notifier {one.notifier} ({one.kind}): {one.shows}" for one in proven]
+    for terms in campaign.messages:
+        told = f"{_wins(campaign, terms.of):,} wins take {messages_last_s[terms.by] / 60:,.1f} minutes at least"
+        lines.append(f"  messages about {', '.join(terms.of)}: by {terms.by}; {told}")
+    return {
+        **fields,
+        "payouts_last_s": fields["payouts_last_s"].get(campaign.id),
+        "notifiers": msgspec.to_builtins(proven),
+        "messages_last_s": messages_last_s,
+    }, lines
 
 
 def check_deployed_payments(
@@ -54,6 +69,22 @@ def check_deployed_payments(
     if named is None:
         return {}, []
     return _checked(load_payments_file(named), list(_sealed_in(deployment)), now_us)
+
+
+def _messages_last_s(payments: PaymentsFile, campaign: CampaignFile) -> dict[str, float]:
+    """Return how long each notifier takes for what the campaign wants told. ConfigError for a notifier that is none."""
+    per_s = {one.name: one.messages_per_s for one in payments.notifiers}
+    if strange := [terms.by for terms in campaign.messages if terms.by not in per_s]:
+        raise ConfigError(
+            f"{payments.path}: has no notifier {strange[0]!r}, which a [[message]] of {campaign.id} names"
+        )
+    return {terms.by: lasts_s(_wins(campaign, terms.of), per_s[terms.by]) for terms in campaign.messages}
+
+
+def _refuse_silent(what: str, answers: Iterable[tuple[str, str, str | None]]) -> None:
+    """Raise RedrushError if any of them, a name with its kind and why not, does not answer as it should."""
+    if failed := [f"{what} {name} ({kind}): {why_not}" for name, kind, why_not in answers if why_not is not None]:
+        raise RedrushError("; ".join(failed))
 
 
 def _wins(campaign: CampaignFile, kinds: Collection[PrizeKind]) -> int:
@@ -96,8 +127,7 @@ def _checked(
         lasts = f"{campaign.winners:,} wins take {lasts_s / 60:,.1f} minutes at least"
         more.append(f"  payouts{of}: {terms.policy}, by {terms.provider}; {lasts}")
     proven = prove(file, campaigns[0].currency if campaigns else "", now_us)
-    if failed := [f"provider {one.provider} ({one.kind}): {one.why_not}" for one in proven if one.why_not is not None]:
-        raise RedrushError("; ".join(failed))
+    _refuse_silent("provider", [(one.provider, one.kind, one.why_not) for one in proven])
     warnings = doubts_of(file)
     lines = [f"  provider {one.provider} ({one.kind}): {one.shows}" for one in proven]
     lines += [*more, *(f"  warning: {visible(warning)}" for warning in warnings)]

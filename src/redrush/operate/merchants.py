@@ -22,6 +22,8 @@ NOBODYS: Final = bill_number("check", "redrush check")
 """A number that no bill ever has."""
 
 REACH_S: Final = 10.0
+REACHED: Final = "its address answers, its key is one"
+"""What can be seen of a webhook."""
 
 
 class Proven(msgspec.Struct, frozen=True):
@@ -61,7 +63,12 @@ def doubts_of(file: PaymentsFile) -> list[str]:
 def payouts_last_s(file: PaymentsFile, provider: str, winners: int) -> float | None:
     """Return how long so many payouts take at least; None: the file has no such provider."""
     spec = next((one for one in file.providers if one.name == provider), None)
-    return None if spec is None else winners / (spec.calls_per_s * USED_SHARE)
+    return None if spec is None else lasts_s(winners, spec.calls_per_s)
+
+
+def lasts_s(count: int, per_s: float) -> float:
+    """Return how long so many take at least, whoever takes so many a second."""
+    return count / (per_s * USED_SHARE)
 
 
 async def prove_one(spec: ProviderSpec, one: Connected) -> Proven:
@@ -73,8 +80,8 @@ async def prove_one(spec: ProviderSpec, one: Connected) -> Proven:
         if one.provider.pay_in is not None:
             answers["payments"] = await one.provider.pay_in.find(NOBODYS)
         if not answers:
-            shows, why_not = "its address answers, its key is one", await _unreachable(spec)
-            return Proven(spec.name, spec.kind, spec.calls_per_s, shows, why_not)
+            why_not = await unreachable(spec.url, private=spec.private)
+            return Proven(spec.name, spec.kind, spec.calls_per_s, REACHED, why_not)
     finally:
         one.close()
     failed = {what: said.why for what, said in answers.items() if isinstance(said, Unknown)}
@@ -84,11 +91,11 @@ async def prove_one(spec: ProviderSpec, one: Connected) -> Proven:
     return Proven(spec.name, spec.kind, spec.calls_per_s, f"answers about {' and '.join(answers)}", why_not)
 
 
-async def _unreachable(spec: ProviderSpec) -> str | None:
-    """Return why nothing answers at the address of a shop; None if something does, whatever it says."""
-    fetcher = Fetcher(public_only=not spec.private)
+async def unreachable(url: str, *, private: bool) -> str | None:
+    """Return why nothing answers at the address of a webhook; None if something does, whatever it says."""
+    fetcher = Fetcher(public_only=not private)
     try:
-        await fetcher.fetch("OPTIONS", spec.url, deadline_s=REACH_S)
+        await fetcher.fetch("OPTIONS", url, deadline_s=REACH_S)
     except Unfetched as fault:
         return str(fault)
     finally:
