@@ -5,10 +5,11 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from redrush.config import PaymentsFile, parse_campaign
@@ -18,12 +19,14 @@ from redrush.control.event import prepare_event
 from redrush.control.issuing import plan_tickets
 from redrush.control.operators import add_operator
 from redrush.control.orders import ListSwitches, ReadLog, SetSwitch
+from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import ConfigError
 from redrush.operate.backup import backup, restore
 from redrush.operate.campaigns import add_campaign, end_campaign, list_campaigns, show_campaign
 from redrush.operate.data_dir_reports import reconcile_data_dir
 from redrush.operate.switching import Holder, operate
 from redrush.records.sqlite.book_examining import check_whole
+from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
 from redrush.wiring import hosting
 from redrush.wiring.clock import system_clock
@@ -46,6 +49,7 @@ packets = {packets}
 SALE = 'kind = "sale"\nunits = 20\nprice = "1.00"\nhold = "10m"'
 NOW = '"now"'
 FAR = "2040-01-01T00:00:00Z"
+FAR_US = 2_208_988_800_000_000
 WAIT_MAX_S = 10.0
 
 
@@ -227,6 +231,41 @@ async def test_who_has_nothing_open_sleeps_and_costs_no_task(tmp_path: Path, mon
             while parts() != of_the_first:
                 await asyncio.sleep(0.05)
         assert (await server.ask("GET", "/v1/campaigns/c7/rounds/r1")).status == 503, "it sleeps again"
+
+
+async def test_who_has_an_order_under_way_sleeps_only_when_it_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "IDLE_S", 0.0)
+    async with running(tmp_path):
+        pass
+    add_campaign(_file("a", FAR), DataDir(tmp_path), Holder())
+    order = SaleOrder(
+        id="o", grant="a-s-1", pot="s", user="ann", slot=1, number=1, request="", until_us=FAR_US, price_minor=500,
+        state=State.PAYING, due_us=FAR_US, since_us=1,
+    )  # fmt: skip
+    with closing(SqliteSaleBook.open_path(directory_of(DataDir(tmp_path), "a").sales)) as book:
+        [paying] = book.keep([order])
+        assert paying is not None
+        looked, rests = [0], hosting.Hosting._wake_and_rest
+
+        def rest(self: hosting.Hosting) -> None:
+            looked[0] += any(hosted.event is not None for hosted in self._awake.values())
+            rests(self)
+
+        monkeypatch.setattr(hosting.Hosting, "_wake_and_rest", rest)
+
+        async def until(state: str, looks: int) -> None:
+            async with asyncio.timeout(2 * WAIT_MAX_S):
+                metrics = ""
+                while f'redrush_campaigns{{state="{state}"}} 1.0' not in metrics or looked[0] < looks:
+                    await asyncio.sleep(0.02)
+                    metrics = (await server.ask("GET", "/metrics", port="control")).body.decode()
+
+        async with running(tmp_path) as server:
+            await until("awake", 3)
+            book.keep([msgspec.structs.replace(paying, state=State.RETURNED, due_us=NEVER_US)])
+            await until("asleep", 0)
 
 
 async def test_an_ended_campaign_is_served_no_more_and_keeps_what_it_has_granted(tmp_path: Path) -> None:

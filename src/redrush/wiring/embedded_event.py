@@ -312,9 +312,11 @@ class EmbeddedEvent:
             busy=self._rushing,
         )
 
-    def has_packets(self) -> bool:
-        """Whether packets between people are under way, which end at deadlines of their own. Raises BookFailed."""
-        return self._group is not None and self._group.any_under_way()
+    def has_unsettled(self) -> bool:
+        """Whether packets between people, which end at deadlines of their own, or orders of a sale are under way.
+        Raises BookFailed."""
+        has_packets = self._group is not None and self._group.any_under_way()
+        return has_packets or (self._sale is not None and self._sale.any_open())
 
     def _tables(self) -> PotTables:
         """Return what finds the tables of pots that are no rounds."""

@@ -9,6 +9,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.personal_data import PersonalData
 from redrush.control.sale_keys import SaleKeys
 from redrush.core.rush.campaign import Campaign
+from redrush.core.rush.sale_order import NEVER_US
 from redrush.errors import RedrushError
 from redrush.gate.buying import BuyingRoutes
 from redrush.gate.gate import Gate
@@ -107,6 +108,10 @@ class EmbeddedSale:
         """Let people in below the key of a sale that has opened."""
         if self._gate is not None:
             self._gate.unlock(self._campaign.id, {round_id: key})
+
+    def any_open(self) -> bool:
+        """Whether any order has something to be done that no operator has to do. Raises BookFailed."""
+        return bool(self.book.due(NEVER_US - 1, 1))
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way."""

@@ -2,9 +2,9 @@
 
 Asleep, a campaign is a line of the list: no gate, no open file, no task, nothing per second. It wakes `AHEAD_S` before
 a round opens, or when somebody asks for it, who is told to ask again; and it sleeps again when nothing is open, all is
-recorded, and nobody has asked for `IDLE_S`. It is reached at `/v1/campaigns/ID/…`, and at `/v1/rounds/ROUND` where no
-other campaign has a round of that id. Requests come to the site of the first campaign; that of the campaign answers
-them, with its own tickets: what is good in one campaign is nothing in another.
+recorded, no packet or order is under way, and nobody has asked for `IDLE_S`. It is reached at `/v1/campaigns/ID/…`, and
+at `/v1/rounds/ROUND` where no other campaign has a round of that id. Requests come to the site of the first campaign;
+that of the campaign answers them, with its own tickets: what is good in one campaign is nothing in another.
 
 The list is a file that commands change (`redrush.operate.campaigns`); it is looked at every `LOOK_S`.
 """
@@ -180,13 +180,14 @@ class Hosting:
             idle = event is not None and now_s - hosted.asked_s >= IDLE_S and not hosted.is_due(now_us)
             # Whoever claims by a head that is remembered is not seen here, but keeps a round of the gate awake.
             busy = event is not None and (event.recorder.lag or event.gate.gauge.parked or event.gate.awake)
-            if idle and not busy and not self._has_packets(event):
+            if idle and not busy and not self._has_unsettled(event):
                 self._let_sleep(hosted)
 
-    def _has_packets(self, event: EmbeddedEvent | None) -> bool:
-        """Whether packets between people have to be ended at their deadlines; where nobody knows, they may have to."""
+    def _has_unsettled(self, event: EmbeddedEvent | None) -> bool:
+        """Whether packets between people have to be ended at their deadlines, or buyers' orders to be seen to; where
+        nobody knows, they may have to."""
         try:
-            return event is not None and event.has_packets()
+            return event is not None and event.has_unsettled()
         except RedrushError:
             return True
 
@@ -223,8 +224,9 @@ class Hosting:
                 if not is_first:
                     self._log.info("a campaign was taken up", campaign=name)
         for hosted in self._hosted.values() if is_first else ():
-            if directory_of(self._data_dir, hosted.listing.id).packets.exists():
-                self._wake(hosted)  # there may be packets to be ended; it sleeps again if there are none
+            books = directory_of(self._data_dir, hosted.listing.id)
+            if books.packets.exists() or books.sales.exists():
+                self._wake(hosted)  # there may be packets to be ended, or orders; it sleeps again if there are none
         if is_first and listings:
             self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
         own = {round_.id for round_ in self._first.sealed.campaign.rounds}
