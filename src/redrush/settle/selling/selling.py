@@ -189,7 +189,8 @@ class Selling:
         """Do so for one set; return its holds that are due by its records."""
         now_us, place = self._now_us(), 0
         still_due: set[HoldKey] = set()
-        while holds := await self._writer.ask(holds_due, now_us, place, DUE_AT_ONCE_MAX):
+        # Not in the thread of the book: buyers wait for that, and records that are away keep whoever asks waiting.
+        while holds := await asyncio.to_thread(holds_due, now_us, place, DUE_AT_ONCE_MAX):
             place += len(holds)
             by_key = {(set_, hold.pot, hold.slot, hold.number): hold for hold in holds}
             still_due |= by_key.keys()
