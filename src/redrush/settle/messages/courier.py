@@ -163,6 +163,8 @@ class Courier:
             composed: Message | Rejected = await self._in_thread(self._compose, one)
         except RedrushError as fault:
             return Rejected(str(fault), final=False)
+        except Exception as fault:  # noqa: BLE001 - it reads files of others: whatever it is, this one is not told yet
+            return Rejected(repr(fault), final=False)
         return composed
 
     async def _send(self, message: Message) -> Told:
@@ -174,6 +176,8 @@ class Courier:
             return Unknown(f"no answer within {deadline_s:g} s")
         except RedrushError as fault:
             return Unknown(str(fault))
+        except Exception as fault:  # noqa: BLE001 - a notifier runs code of others: whatever it is, it may have arrived
+            return Unknown(repr(fault))
 
     def _after(self, one: KeptMessage, told: Told) -> Fate:
         match told:
