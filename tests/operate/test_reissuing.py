@@ -18,6 +18,7 @@ from redrush.errors import RedrushError
 from redrush.operate.paying import Books
 from redrush.operate.reissuing import Reissue, Undelivered
 from redrush.ports.bill_book import NewBill
+from redrush.ports.message_book import Fate, MessageState, NewMessage
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.records.sqlite.sales import SqliteSaleBook
@@ -135,6 +136,32 @@ async def test_refunds_that_failed_and_orders_that_wait_for_an_operator_go_on(tm
     with closing(SqliteSaleBook.open_path(DataDir(tmp_path).sales)) as sales:
         (taken_up,) = sales.due(now_us() + 1, 10)
         assert (taken_up.parked, taken_up.tries) == (False, 0)
+
+
+async def test_what_is_of_another_campaign_of_the_process_is_left_alone(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await three_wins(world, "")
+    common: dict[str, Any] = {"campaign": "b", "user": "ann", "provider": "bank", "currency": "CNY", "subject": "s"}
+    with closing(SqliteBillBook.open_path(DataDir(tmp_path).payments)) as bills:
+        for kind in ("payin", "refund"):
+            (bill,) = bills.make(
+                [NewBill(kind=kind, source="sale:o1", of="sale:o1", amount_minor=500, **common)], now_us()
+            )
+            _set_state(tmp_path / "payments.db", bill.id, "done" if kind == "payin" else "failed")
+    with closing(SqliteMessageBook.open_path(DataDir(tmp_path).messages)) as messages:
+        told = [NewMessage(by="mail", campaign="b", grant=f"b-r1-{n}", user="ann", at_us=1, fields={}) for n in (0, 1)]
+        messages.put(told, 1)
+        states = (MessageState.FAILED, MessageState.UNKNOWN)
+        messages.change([
+            Fate(id=one.id, version=one.version, state=state, tries=1, next_us=None, changed_us=1)
+            for one, state in zip(messages.take("mail", 1, 2), states, strict=True)
+        ])  # fmt: skip
+    assert found(tmp_path).count(unknown=True) == 0
+    delivered(tmp_path, 0, unknown=True)
+    with closing(SqliteBillBook.open_path(DataDir(tmp_path).payments)) as bills:
+        assert [str(bill.state) for bill in bills.listed(kind="refund")] == ["failed"]
+    with closing(SqliteMessageBook.open_path(DataDir(tmp_path).messages)) as messages:
+        assert [one.state for one in messages.listed()] == list(states)
 
 
 async def test_the_command_tells_before_it_does(

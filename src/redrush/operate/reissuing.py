@@ -1,4 +1,4 @@
-"""Everything that was granted and is not delivered: found from the journal and the books, and delivered when told so.
+"""Everything that was granted of a campaign and is not delivered: found in journal and books, delivered when told so.
 
     money       won and not paid, where the campaign's [payout] pays by itself (`redrush.operate.paying_out`)
     refunds     that have failed at the provider: asked for once more, under a new number
@@ -6,13 +6,16 @@
     messages    that nobody has made (a book was lost, a notifier was added), or that have failed; codes and goods are
                 delivered by the messages of a webhook
 
+The books of a process are those of all its campaigns: what is of another one is left to an order for that.
+
 What was found is counted, and delivered only while it is as many: whoever says yes has seen what to. Each is named
 after what it delivers, so the order may be given again after anything, and delivers nothing twice.
 
 A message of which nobody knows whether it arrived is sent only where that is asked for.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from typing import Final, TypeVar
@@ -29,7 +32,7 @@ from redrush.operate.messages import listed, message_book_of, send_again
 from redrush.operate.paying import Books, book_of, retry
 from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
 from redrush.ports.bill_book import BillState, KeptBill
-from redrush.ports.message_book import MessageState, NewMessage
+from redrush.ports.message_book import KeptMessage, MessageState, NewMessage
 from redrush.ports.sale_book import SaleBook, SaleOrder
 from redrush.records.sqlite.sales import SqliteSaleBook
 
@@ -70,6 +73,7 @@ class Reissue:
         self._payments = payments
         self._now_us = now_us
         self._event = load_event(data_dir)
+        self._campaign = self._event.sealed.campaign.id
         self._left_out: list[str] = []
         self._opened = ExitStack()
         with ExitStack() as opened:
@@ -102,8 +106,8 @@ class Reissue:
             refunds=len(self._refunds()),
             orders=len(self._orders()),
             messages_missing=sum(len(batch) for batch in self._missing()),
-            messages_failed=states.get(MessageState.FAILED, 0),
-            messages_unknown=states.get(MessageState.UNKNOWN, 0),
+            messages_failed=states[MessageState.FAILED],
+            messages_unknown=states[MessageState.UNKNOWN],
             left_out=tuple(self._left_out),
         )
 
@@ -126,7 +130,7 @@ class Reissue:
             for batch in self._missing():
                 self._messages.put(batch, self._now_us)
             again = [MessageState.FAILED, *([MessageState.UNKNOWN] if unknown else [])]
-            messages = listed(self._messages, again)
+            messages = self._told(again)
             while some := list(islice(messages, AT_ONCE)):
                 send_again(self._messages, some, self._now_us)
         return found
@@ -160,7 +164,8 @@ class Reissue:
     def _refunds(self) -> list[KeptBill]:
         if self._bills is None:
             return []
-        return self._bills.listed(kind="refund", states=[BillState.FAILED, BillState.CANCELLED], limit=1_000_000)
+        failed = self._bills.listed(kind="refund", states=[BillState.FAILED, BillState.CANCELLED], limit=1_000_000)
+        return [bill for bill in failed if bill.campaign == self._campaign]
 
     def _orders(self) -> list[SaleOrder]:
         return [] if self._sales is None else [order for order in self._sales.all() if order.parked]
@@ -178,8 +183,10 @@ class Reissue:
             if wanted := [one for one in batch if one.grant in lacking[one.by]]:
                 yield wanted
 
-    def _counted(self) -> dict[MessageState, int]:
-        counts: dict[MessageState, int] = {}
-        for one in () if self._messages is None else self._messages.sums():
-            counts[one.state] = counts.get(one.state, 0) + one.count
-        return counts
+    def _counted(self) -> Counter[MessageState]:
+        return Counter(one.state for one in self._told([MessageState.FAILED, MessageState.UNKNOWN]))
+
+    def _told(self, states: Sequence[MessageState]) -> Iterator[KeptMessage]:
+        """Yield the campaign's messages in these states."""
+        messages = () if self._messages is None else listed(self._messages, states)
+        return (one for one in messages if one.campaign == self._campaign)
