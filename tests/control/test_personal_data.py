@@ -167,6 +167,21 @@ def test_an_order_that_says_not_whose_erases_nothing(
     assert not data_dir.erasures.exists()
 
 
+def test_on_a_stack_nothing_is_erased_and_nothing_is_said_to_be(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir.deployment.write_text("[event]\n")
+    command = ["redrush", "erase", "--data", str(data_dir.root), "--user", "ann", "--why", "asked by letter"]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "addresses of a deployment are in its database" in told
+    assert "docs/how-to/personal-data.md" in told
+    assert not data_dir.erasures.exists()
+
+
 def test_what_ended_long_ago_is_erased_of_everybody(data_dir: DataDir) -> None:
     with private(data_dir) as book:
         book.keep([order(1), order(3, user="bob")])

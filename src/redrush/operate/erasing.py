@@ -40,11 +40,17 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why: str, now_us: int) -> Erased:
-    """Erase, and write down that it was done. ConfigError for a directory without a campaign, or if the disk refuses.
+    """Erase, and write down that it was done. ConfigError for a directory without a campaign, for one of a deployment,
+    whose books are in its database, or if the disk refuses.
 
     A server may be running. The same order again erases what has come since.
     """
     data_dir.require()
+    if data_dir.deployment.exists():
+        raise ConfigError(
+            f"{data_dir.deployment}: addresses of a deployment are in its database, where no order erases them so far; "
+            "nothing was erased, and nothing written down (docs/how-to/personal-data.md)"
+        )
     orders = still_needed = bills = 0
     if data_dir.sales.exists():
         with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
