@@ -1,7 +1,9 @@
 """Notifiers against real servers on loopback: what is certain, what is unknown, and what arrives."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -196,6 +198,25 @@ def test_a_broken_file_of_contacts_is_read_once_and_told_of_until_it_is_mended(
     assert contacts("ann") == Contact("ann@corp.example")
     file.write_text("ann,ann@corp.example\nbob,bob@corp.example\n")
     assert (contacts("bob"), contacts("cid")) == (Contact("bob@corp.example"), None)
+
+
+def test_contacts_that_nobody_may_read_are_read_once_somebody_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "contacts.csv"
+    file.write_text("ann,ann@corp.example\n")
+    contacts = ContactFile(file)
+    file.write_text("ann,ann@corp.example\nbob,bob@corp.example\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", forbidden)  # a mode would not keep root out
+        with pytest.raises(ConfigError, match="Permission denied"):
+            contacts("bob")
+    file.chmod(0o640)
+    assert contacts("bob") == Contact("bob@corp.example")
+
+
+def forbidden(_path: Path, encoding: str) -> str:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @pytest.mark.parametrize("line", ["ann", "ann,", "ann,a,b,c", ",a@b.example", "a b,a@b.example"])

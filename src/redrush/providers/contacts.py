@@ -68,12 +68,12 @@ class ContactFile:
         except ConfigError as fault:
             self._broken = str(fault)
 
-    def _stamp_now(self) -> tuple[int, int]:
+    def _stamp_now(self) -> tuple[int, int, int]:
         try:
             stat = self._path.stat()
         except OSError as fault:
             raise ConfigError(f"{self._path}: the contacts cannot be read: {fault.strerror}") from fault
-        return stat.st_mtime_ns, stat.st_size
+        return stat.st_mtime_ns, stat.st_size, stat.st_ctime_ns  # the last: who may read it was mended
 
 
 def _read(path: Path) -> dict[str, Contact]:
