@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from redrush.config import load_payments_file
 from redrush.http.small_server import Asked, Reply, SmallServer
@@ -146,6 +147,22 @@ def test_the_command_plays_alipay_and_leaves_a_file_that_fits(tmp_path: Path) ->
         sandbox.wait(10)
     assert [(one.kind, one.why_not) for one in proven] == [("alipay", None)]
     assert (merchant / "merchant.pem").stat().st_mode & 0o077 == 0
+
+
+def test_keys_of_a_merchant_are_made_at_the_first_start_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, generate = [], rsa.generate_private_key
+
+    def counted(exponent: int, bits: int) -> rsa.RSAPrivateKey:
+        made.append(bits)
+        return generate(exponent, bits)
+
+    monkeypatch.setattr(rsa, "generate_private_key", counted)
+    kept = []
+    for _ in range(2):
+        face_of("alipay", tmp_path, Bank(), NOW_US)
+        kept.append([(tmp_path / name).read_bytes() for name in ("merchant.pem", "provider.pem", "provider.pub")])
+    assert made == [2_048, 2_048]
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.parametrize(

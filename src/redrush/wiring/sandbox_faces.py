@@ -120,9 +120,11 @@ def _pair(directory: Path, name: str) -> "RSAPrivateKey":
 
     from redrush.providers.rsa import private_key_of  # noqa: PLC0415
 
-    made = rsa.generate_private_key(65_537, 2_048)
-    create_durably(directory / f"{name}.pem", made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    key = private_key_of((directory / f"{name}.pem").read_text(encoding="ascii"), f"{name}.pem")
+    path = directory / f"{name}.pem"
+    if not path.exists():  # a tenth of a second, or several: not at every start
+        made = rsa.generate_private_key(65_537, 2_048)
+        create_durably(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key = private_key_of(path.read_text(encoding="ascii"), path.name)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     create_durably(directory / f"{name}.pub", public)
     return key
