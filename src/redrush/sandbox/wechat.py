@@ -13,16 +13,15 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339_s, to_us
 from redrush.http.small_server import Asked, Reply
 from redrush.ports.provider import Absent, Bill, BillLine, Order, Refund, Rejected
 from redrush.providers import beijing
+from redrush.providers.rsa import fits, sign
 from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
 from redrush.providers.wechat.adapters import ORDERS, REFUNDS, TRANSFERS
 from redrush.providers.wechat.bills import FLOWS, TRADES
@@ -88,12 +87,8 @@ class WeChatSandbox:
         said = dict(_FIELD.findall(rest))
         target = asked.path + ("?" + "&".join(f"{k}={v}" for k, v in asked.query.items()) if asked.query else "")
         text = f"{asked.method}\n{target}\n{said.get('timestamp')}\n{said.get('nonce_str')}\n{asked.body.decode()}\n"
-        try:
-            signature = base64.b64decode(said.get("signature", ""))
-            self._merchant.verify(signature, text.encode(), padding.PKCS1v15(), SHA256())
-        except (InvalidSignature, ValueError):
-            return False
-        return scheme == SCHEME and said.get("mchid") == self._mchid
+        is_signed = fits(self._merchant, said.get("signature", ""), text.encode())
+        return is_signed and scheme == SCHEME and said.get("mchid") == self._mchid
 
     def _do(self, asked: Asked, parts: list[str]) -> tuple[int, dict[str, Any]]:
         now_us, fields = self._now_us(), msgspec.json.decode(asked.body) if asked.body else {}
@@ -271,10 +266,9 @@ class WeChatSandbox:
     def _headers(self, body: bytes, late_s: int = 0) -> dict[str, str]:
         timestamp, nonce = str(self._now_us() // SECOND_US - late_s), secrets.token_hex(16)
         text = f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
-        signature = base64.b64encode(self._platform.sign(text, padding.PKCS1v15(), SHA256())).decode("ascii")
         return {
-            "wechatpay-timestamp": timestamp, "wechatpay-nonce": nonce, "wechatpay-signature": signature,
-            "wechatpay-serial": self.serial,
+            "wechatpay-timestamp": timestamp, "wechatpay-nonce": nonce,
+            "wechatpay-signature": sign(self._platform, text), "wechatpay-serial": self.serial,
         }  # fmt: skip
 
 
