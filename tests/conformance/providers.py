@@ -211,7 +211,7 @@ async def stripe(terms: BankTerms) -> AsyncIterator[World]:
     bank = Bank(terms=terms)
     server = SmallServer(stripe_sandbox(bank, clock).handle)
     url = f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}"
-    link = StripeLink(STRIPE_KEY, clock, url=url, back="https://rush.example/")
+    link = StripeLink(STRIPE_KEY, url=url, back="https://rush.example/")
 
     async def pay(number: str) -> object:
         return bank.pay(number, clock())

@@ -119,7 +119,7 @@ async def test_a_webhook_is_signed_and_says_the_same_to_people_and_to_programs()
     server = SmallServer(hear)
     port = await server.serve(Reserved.at("127.0.0.1", 0))
     orders = WebhookOrders(f"http://127.0.0.1:{port}/won", SECRET, lambda: NOW_US, TERMS, public_only=False)
-    webhook = WebhookNotifier(orders, orders.close)
+    webhook = WebhookNotifier(orders)
     assert [type(await webhook.send(MESSAGE)) for _ in range(3)] == [Unknown, Accepted, Rejected]
     webhook.close()
     await server.stop()
@@ -133,7 +133,7 @@ async def test_a_webhook_is_signed_and_says_the_same_to_people_and_to_programs()
 
 async def test_a_webhook_in_a_private_network_is_told_nothing_unless_allowed() -> None:
     orders = WebhookOrders("http://127.0.0.1:9/won", SECRET, lambda: NOW_US, TERMS, public_only=True)
-    told = await WebhookNotifier(orders, orders.close).send(MESSAGE)
+    told = await WebhookNotifier(orders).send(MESSAGE)
     assert isinstance(told, Unknown)
     assert "private" in told.why
 

@@ -182,9 +182,7 @@ def said_to(replies: list[Reply]) -> tuple[list[object], list[Asked]]:
             return replies[len(heard) - 1]
 
         server = SmallServer(answer)
-        link = StripeLink(
-            "sk_test_x", Clock(), url=f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}"
-        )
+        link = StripeLink("sk_test_x", url=f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}")
         said: list[object] = [await StripePayOut(link).start(BILL) for _ in replies]
         link.close()
         await server.stop()
@@ -245,7 +243,7 @@ def test_an_order_lives_from_its_session_to_its_refund() -> None:
         bank = Bank()
         server = SmallServer(stripe_sandbox(bank, clock).handle)
         url = f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}"
-        link = StripeLink(STRIPE_KEY, clock, url=url, back="https://rush.example/")
+        link = StripeLink(STRIPE_KEY, url=url, back="https://rush.example/")
         pay_in = StripePayIn(link)
         started = await pay_in.start(order())
         assert isinstance(started, Started)
@@ -255,7 +253,7 @@ def test_an_order_lives_from_its_session_to_its_refund() -> None:
         assert await pay_in.close(NUMBER, started.reference) == Closed()
         again = await pay_in.start(order())
         assert again == started, "what was answered to this number stays its answer"
-        stranger = StripeLink("sk_test_other", clock, url=url, back="https://rush.example/")
+        stranger = StripeLink("sk_test_other", url=url, back="https://rush.example/")
         assert isinstance(await StripePayIn(stranger).find(NUMBER), Unknown)
         for one in (link, stranger):
             one.close()

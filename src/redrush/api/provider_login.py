@@ -44,5 +44,5 @@ class ProviderLogin:
         asked = self._asked.opened(kept, _Asked, ASKING_S, self._now_s())
         if asked is None:
             raise NotLoggedIn("state", "this login was begun in another browser, or more than ten minutes ago")
-        user = (await self._provider.finish(self._terms.address + BACK, asked.started, query)).user
+        user = await self._provider.finish(self._terms.address + BACK, asked.started, query)
         return self._terms.people.get(user, user), asked.then

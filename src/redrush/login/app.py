@@ -94,7 +94,7 @@ class Logins:
         asked = self._asked.opened(request.cookies.get(name, ""), Asked, ASKING_S, now_s)
         if asked is None:
             raise NotLoggedIn("state", "this login was begun in another browser, or more than ten minutes ago")
-        user = (await self.provider.finish(self.back, asked.started, query)).user
+        user = await self.provider.finish(self.back, asked.started, query)
         try:
             ticket = self._ticket(user, now_s)[0]
         except ValueError as fault:

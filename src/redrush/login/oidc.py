@@ -5,7 +5,7 @@ its checks are obligatory, and sentences for what fails. Nothing here knows a we
 participants, and whoever else lets people log in can, too.
 
     begun = await provider.begin(back)              # send the browser to begun.url, keep begun.started for it
-    who = await provider.finish(back, started, query)   # of the request that came to `back`
+    user = await provider.finish(back, started, query)   # of the request that came to `back`
 """
 
 import asyncio
@@ -78,13 +78,6 @@ class Begun(msgspec.Struct, frozen=True):
     started: Started
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Who somebody is: `user` by the claim that the terms name, and all that the provider has stated."""
-
-    user: str
-    claims: Mapping[str, Any]
-
-
 class Provider:
     """One provider, by its terms. May be used by any number of logins at a time, on one event loop."""
 
@@ -112,8 +105,8 @@ class Provider:
             )
         return Begun(url, started)
 
-    async def finish(self, back: str, started: Started, query: Mapping[str, str]) -> Identity:
-        """Return who has come back with this query. NotLoggedIn, ProviderAway."""
+    async def finish(self, back: str, started: Started, query: Mapping[str, str]) -> str:
+        """Return who has come back with this query, by the claim that the terms name. NotLoggedIn, ProviderAway."""
         if not compare_digest(query.get("state", "").encode(), started.state.encode()):
             raise NotLoggedIn("state", "this is not the login that was begun in this browser")
         metadata = await self.metadata()
@@ -131,7 +124,7 @@ class Provider:
             claims = await self._checked(token, started.nonce)
             if self._terms.user not in claims and (more := metadata.get("userinfo_endpoint")):
                 claims = {**await self._userinfo(client, more, claims["sub"]), **claims}
-        return Identity(self._user(claims), claims)
+        return self._user(claims)
 
     async def metadata(self) -> Mapping[str, Any]:
         """Return what the provider says of itself (OpenID Connect Discovery). ProviderAway if it never has."""

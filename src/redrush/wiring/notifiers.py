@@ -58,8 +58,9 @@ def _smtp(spec: NotifierSpec, now_us: NowUs) -> Notifier:
 
 def _webhook(spec: NotifierSpec, now_us: NowUs) -> Notifier:
     assert spec.secret is not None
-    orders = WebhookOrders(spec.url, spec.secret.read(), now_us, _terms(spec), public_only=not spec.private)
-    return WebhookNotifier(orders, orders.close)
+    return WebhookNotifier(
+        WebhookOrders(spec.url, spec.secret.read(), now_us, _terms(spec), public_only=not spec.private)
+    )
 
 
 def _apprise(spec: NotifierSpec, _now_us: NowUs) -> Notifier:

@@ -113,7 +113,7 @@ def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), AlipayBills(link), link.close)
 
 
-def _stripe(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
+def _stripe(spec: ProviderSpec, _now_us: NowUs, currency: str) -> Connected:
     require("stripe", "Stripe")
     from redrush.providers.stripe.adapters import StripeNotices, StripePayIn, StripePayOut  # noqa: PLC0415 - an extra
     from redrush.providers.stripe.link import API, StripeLink  # noqa: PLC0415
@@ -121,7 +121,7 @@ def _stripe(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
 
     terms = msgspec.structs.replace(STRIPE_TERMS, currency=currency or STRIPE_TERMS.currency)
     link = StripeLink(
-        spec.secrets["key"].read(), now_us, url=spec.url or API, terms=_contract(spec, terms, currency, "Stripe"),
+        spec.secrets["key"].read(), url=spec.url or API, terms=_contract(spec, terms, currency, "Stripe"),
         back=spec.options["back"],
     )  # fmt: skip
     notices = StripeNotices(spec.secrets["secret"].read().split(), is_live=link.is_live)

@@ -5,11 +5,11 @@ a code among it where a code was won. So it is also how goods and codes are hand
 `webhook-id` is the message's number, the same in every repeat: who keeps it does nothing twice.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from redrush.ports.notifier import Message, Told
-from redrush.ports.provider import HandOver, Orders, Terms
+from redrush.ports.provider import HandOver, Terms
+from redrush.providers.webhook import WebhookOrders
 
 EVENT: Final = "grant.granted"
 
@@ -19,10 +19,8 @@ class WebhookNotifier:
 
     repeats = True
 
-    def __init__(self, orders: Orders, close: Callable[[], None]) -> None:
-        """`close` ends the connections of `orders`."""
+    def __init__(self, orders: WebhookOrders) -> None:
         self._orders = orders
-        self._close = close
 
     @property
     def terms(self) -> Terms:
@@ -49,4 +47,4 @@ class WebhookNotifier:
 
     def close(self) -> None:
         """See the port."""
-        self._close()
+        self._orders.close()

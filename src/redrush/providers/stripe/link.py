@@ -6,7 +6,7 @@ same thing there, and another one under the same number is refused. Later only q
 The version of the API is pinned: a library that is updated changes nothing of what is sent and read.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import stripe
@@ -31,12 +31,9 @@ idempotency key and gives it again for a day, however much there is by then."""
 class StripeLink:
     """See the module."""
 
-    def __init__(
-        self, key: str, now_us: Callable[[], int], *, url: str = API, terms: Terms = TERMS, back: str = ""
-    ) -> None:
+    def __init__(self, key: str, *, url: str = API, terms: Terms = TERMS, back: str = "") -> None:
         """`key` is the secret key, sk_… or rk_…; `back` is where a buyer comes to after the checkout."""
         self.terms = terms
-        self.now_us = now_us
         self.back = back
         self.is_live = "_live_" in key
         self._fetcher = Fetcher()
