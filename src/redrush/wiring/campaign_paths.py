@@ -1,15 +1,42 @@
-"""Which campaign of a list a path names: by its id, or by the id of a round that no other campaign has."""
+"""Which campaign of a list a path names: by its id, or by the id of a round that no other campaign has; and where what
+a campaign has is served."""
 
 from collections.abc import Collection, Iterable
 from typing import Final
 
 from redrush.control.campaigns import Listing
+from redrush.gate.group.asked import Asked
+from redrush.http.route import RouteFor
+from redrush.http.site import Site
+from redrush.http.ticket_check import TicketCheck
 
 CAMPAIGNS: Final = b"/v1/campaigns/"
 ROUNDS: Final = b"/v1/rounds/"
 PAGES: Final = b"/c/"
 STATES: Final = b"/state/"
 _STATE_END: Final = b".json"
+
+
+def prefixes_of(campaign_id: str) -> tuple[bytes, bytes]:
+    """Return what the paths of a campaign on a site of its own begin with: the short form, and that with its id."""
+    return b"/v1", CAMPAIGNS + campaign_id.encode("ascii")
+
+
+def serve_at(
+    site: Site,
+    campaign_id: str,
+    tickets: TicketCheck,
+    exact: Iterable[tuple[bytes, bytes, Asked]],
+    below: Iterable[tuple[bytes, bytes, RouteFor]],
+) -> None:
+    """Serve a campaign's routes to whoever has a ticket that is good by `tickets`: each is a method, a path or pattern
+    behind the prefixes, and a route, or what makes one."""
+    exact, below = list(exact), list(below)
+    for prefix in prefixes_of(campaign_id):
+        for method, suffix, route in exact:
+            site.add(method, prefix + suffix, route, needs_ticket=True, reads=route.reads, tickets=tickets)
+        for method, suffix, route_for in below:
+            site.add_below(method, prefix + suffix, route_for, tickets=tickets)
 
 
 class CampaignPaths:

@@ -200,7 +200,7 @@ class EmbeddedEvent:
 
     async def _open_orders(self) -> PrivateSaleBook | None:
         """Open the book of orders, if the campaign has sales, or had any."""
-        if not (self._has_sales() or self.data_dir.sales.exists()):
+        if not (self.sealed.campaign.sells or self.data_dir.sales.exists()):
             return None
         orders = await asyncio.to_thread(orders_at, self.data_dir)
         self._opened.callback(orders.close)
@@ -209,9 +209,6 @@ class EmbeddedEvent:
         except ExtraMissing as fault:
             self._troubles.listener("sales")(fault)  # a sale goes on as it began, and takes no new address
         return orders
-
-    def _has_sales(self) -> bool:
-        return any(one.sale is not None for one in self.sealed.campaign.rounds)
 
     def _sell(self, orders: PrivateSaleBook) -> EmbeddedSale:
         """Return what settles the campaign's sales."""
@@ -436,7 +433,7 @@ class EmbeddedEvent:
         self._announcer.amend(campaign, terms.messages)
         if self._sale is not None:
             self._sale.amend(campaign)
-        elif self._has_sales():
+        elif campaign.sells:
             self._sale = self._sell(orders_at(self.data_dir))  # a book that is begun: there is nothing to look through
             self._sale.start(self._run)
         self.lines.amend(campaign)

@@ -29,13 +29,14 @@ from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.settle.paying.payouts import AutoPayouts
+from redrush.wiring.campaign_paths import prefixes_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.recorded_wins import RecordedWins
 from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
 from redrush.wiring.stack_group import StackGroup
-from redrush.wiring.stack_sale import StackSale, sells
+from redrush.wiring.stack_sale import StackSale
 from redrush.wiring.troubles import Troubles
 
 
@@ -152,7 +153,7 @@ class PaymentsRole(Offstage):
         while that one pays."""
         assert self.site is not None
         assert self._wins is not None
-        if not sells(self._around.sealed.campaign):
+        if not self._around.sealed.campaign.sells:
             return
         till = self.till
         sale = StackSale(
@@ -173,7 +174,7 @@ class PaymentsRole(Offstage):
         part = self.till.part
         part.winnings.add(campaign.id, wins)
         routes = part.purse(campaign, self._around.terms, wins.recorded)
-        for prefix in (b"/v1", b"/v1/campaigns/" + campaign.id.encode()):
+        for prefix in prefixes_of(campaign.id):
             site.add(b"GET", prefix + b"/balance", site.timed(routes.balance), needs_ticket=True)
             site.add(b"GET", prefix + b"/payouts", site.timed(routes.payouts), needs_ticket=True)
             site.add(b"POST", prefix + b"/payouts", routes.pay_out, needs_ticket=True, reads=routes.pay_out.reads)
@@ -190,9 +191,7 @@ class PaymentsRole(Offstage):
                 busy=self._pause,
                 on_fault=self._troubles.listener("payouts"),
             )
-            task = asyncio.create_task(payouts.run())
-            self._payouts.append((payouts, task))
-            self._parts.add(f"payouts of {set_id}", _ended(task))
+            self._payouts.append((payouts, self._parts.add(f"payouts of {set_id}", payouts.run())))
 
     async def _stop_payouts(self) -> None:
         for payouts, _ in self._payouts:
@@ -237,16 +236,12 @@ class PaymentsRole(Offstage):
     async def stop(self) -> None:
         await self._server.stop()
         await self._stop_payouts()
+        if self._sale is not None:
+            await self._sale.stop()
         await self._parts.cancel()
         if self._group is not None:
             await self._group.stop()
-        if self._sale is not None:
-            await self._sale.stop()
         if self._till is not None and self._first is None:
             await self._till.part.stop()
         if self._wins is not None:
             await asyncio.to_thread(self._wins.close)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    await task

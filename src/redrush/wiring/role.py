@@ -157,11 +157,12 @@ class Parts:
         self._tasks: list[asyncio.Task[None]] = []
         self._fault: asyncio.Future[None] | None = None
 
-    def add(self, name: str, part: Coroutine[Any, Any, None]) -> None:
-        """Run a part from now on."""
+    def add(self, name: str, part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a part from now on; return its task."""
         task = asyncio.create_task(part, name=name)
         task.add_done_callback(self._ended)
         self._tasks.append(task)
+        return task
 
     def fail(self, fault: BaseException) -> None:
         """The role can go on no more."""

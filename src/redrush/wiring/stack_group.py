@@ -33,6 +33,7 @@ from redrush.settle.anew import again_whenever_anew
 from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
 from redrush.stores.valkey import ValkeyStore
+from redrush.wiring.campaign_paths import serve_at
 from redrush.wiring.packet_homes import homes_of_packets
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.set_stores import close_all, open_stores
@@ -128,12 +129,8 @@ class StackGroup:
         """Serve what senders ask, and what a packet is told to be."""
         tickets = TicketCheck(TicketVerifier(keys.tickets))
         routes = self.served.routes
-        for prefix in (b"/v1", b"/v1/campaigns/" + self._campaign.id.encode()):
-            for method, suffix, route in routes.exact():
-                site.add(method, prefix + suffix, route, needs_ticket=True, reads=route.reads, tickets=tickets)
-            for method, suffix, route_for in routes.below():
-                if not suffix.endswith(GRAB):
-                    site.add_below(method, prefix + suffix, route_for, tickets=tickets)
+        below = [one for one in routes.below() if not one[1].endswith(GRAB)]
+        serve_at(site, self._campaign.id, tickets, routes.exact(), below)
 
     def start(self, parts: Parts) -> None:
         """Take up what was under way, hear of what gates opened, and end packets at their deadlines."""

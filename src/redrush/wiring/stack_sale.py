@@ -10,7 +10,6 @@ from functools import partial
 
 from redrush.config.deployment_file import Duty
 from redrush.control.personal_data import PersonalData
-from redrush.core.rush.campaign import Campaign
 from redrush.errors import RedrushError
 from redrush.gate.buying import BuyingRoutes
 from redrush.http.site import Site
@@ -26,13 +25,9 @@ from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.settle.selling.units import Units
 from redrush.stores.valkey import ValkeyStore
+from redrush.wiring.campaign_paths import serve_at
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.set_stores import close_all, open_stores
-
-
-def sells(campaign: Campaign) -> bool:
-    """Whether a campaign has sales."""
-    return any(one.sale is not None for one in campaign.rounds)
 
 
 class StackSale:
@@ -97,18 +92,13 @@ class StackSale:
     def serve_on(self, site: Site, tickets: TicketCheck) -> None:
         """Let buyers ask at this site, if their tickets are good by this."""
         routes = BuyingRoutes(self._desk, self._on_fault)
-        for prefix in (b"/v1", b"/v1/campaigns/" + self._campaign.id.encode()):
-            for method, suffix, route in routes.exact():
-                site.add(method, prefix + suffix, route, needs_ticket=True, reads=route.reads, tickets=tickets)
-            for method, suffix, route_for in routes.below():
-                site.add_below(method, prefix + suffix, route_for, tickets=tickets)
+        serve_at(site, self._campaign.id, tickets, routes.exact(), routes.below())
 
     def start(self, parts: Parts) -> None:
         """Take up what was under way."""
         assert self._selling is not None
         self._cashier.on_ended(sources_of(self._campaign.id), self._selling.heard)
-        self._running = asyncio.create_task(self._selling.run(), name="sales")
-        parts.add("sales", _ended(self._running))
+        self._running = parts.add("sales", self._selling.run())
 
     def amend(self, around: Surroundings) -> None:
         """Know the rounds of this event, and the sets that they are divided over, from now on."""
@@ -119,7 +109,7 @@ class StackSale:
         self._desk.amend(campaign)
 
     async def stop(self) -> None:
-        """End what was begun, after the steps under way."""
+        """End what was begun, after the steps under way; before the tasks of `start` are ended."""
         self._cashier.hears_no_more(sources_of(self._campaign.id))
         if self._selling is not None and self._running is not None:
             await self._selling.stop()
@@ -130,7 +120,3 @@ class StackSale:
         await self._writer.close()
         await close_all(self._stores)
         await asyncio.to_thread(self._book.close)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    await asyncio.shield(task)

@@ -172,6 +172,11 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
         return next((r for r in self.rounds if r.id == round_id), None)
 
     @property
+    def sells(self) -> bool:
+        """Whether any of its rounds is a sale."""
+        return any(one.sale is not None for one in self.rounds)
+
+    @property
     def pots(self) -> tuple[Pot, ...]:
         """The pots of all rounds, in order of the rounds' opening."""
         return tuple(pot for round_ in self.rounds for pot in round_.pots)
