@@ -95,10 +95,9 @@ def test_an_order_is_kept_whole_and_found_by_all_that_names_it(opens: Opens, tmp
     with opens(tmp_path) as book:
         [kept] = book.keep([order(7, 3)])
         assert kept == msgspec.structs.replace(order(7, 3), version=1)
-        assert book.get("c-sale-7#3") == book.of_hold(("", "sale", 7, 3)) == kept
+        assert book.get("c-sale-7#3") == kept
         assert book.of_user("ann") == book.all() == [kept]
         assert book.get("c-sale-7#4") is None
-        assert book.of_hold(("", "sale", 7, 4)) is None
     with opens(tmp_path) as again:
         assert again.all() == [kept]
 
@@ -130,7 +129,6 @@ def test_a_slot_may_be_held_under_the_same_number_in_two_sets(opens: Opens, tmp_
         assert [one and one.user for one in kept] == ["ann", "bob", None]
         asked = [(set_, "sale", 3, 1) for set_ in ("s1", "s2", "s3", "")]
         assert book.holds_known(asked) == set(asked[:2])
-        assert book.of_hold(asked[1]) == kept[1]
 
 
 def test_a_commit_is_all_or_nothing(opens: Opens, tmp_path: Path) -> None:

@@ -27,9 +27,6 @@ class SaleBook(Protocol):
     def get(self, order_id: str) -> SaleOrder | None:
         """Return an order."""
 
-    def of_hold(self, hold: HoldKey) -> SaleOrder | None:
-        """Return the order of a hold."""
-
     def of_user(self, user: str) -> list[SaleOrder]:
         """Return a user's orders, in the order in which they were begun."""
 

@@ -44,10 +44,6 @@ class PrivateSaleBook:
         """See the port."""
         return self._one(self._book.get(order_id))
 
-    def of_hold(self, hold: HoldKey) -> SaleOrder | None:
-        """See the port."""
-        return self._one(self._book.of_hold(hold))
-
     def of_user(self, user: str) -> list[SaleOrder]:
         """See the port."""
         return [self._shown(order) for order in self._book.of_user(user)]

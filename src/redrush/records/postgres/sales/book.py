@@ -51,11 +51,6 @@ class PostgresSaleBook(PostgresBook):
         """See the port."""
         return self._one("get", id=order_id)
 
-    def of_hold(self, hold: HoldKey) -> SaleOrder | None:
-        """See the port."""
-        set_, pot, slot, number = hold
-        return self._one("of_hold", set=set_, pot=pot, slot=slot, number=number)
-
     def of_user(self, user: str) -> list[SaleOrder]:
         """See the port."""
         return self._several("of_user", user=user)

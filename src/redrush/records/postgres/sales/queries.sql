@@ -20,10 +20,6 @@ RETURNING sale_orders.id;
 -- name: get
 SELECT body FROM sale_orders WHERE campaign = %(campaign)s AND id = %(id)s;
 
--- name: of_hold
-SELECT body FROM sale_orders
- WHERE campaign = %(campaign)s AND "set" = %(set)s AND pot = %(pot)s AND slot = %(slot)s AND number = %(number)s;
-
 -- name: of_user
 SELECT body FROM sale_orders WHERE campaign = %(campaign)s AND "user" = %(user)s ORDER BY place;
 

@@ -33,9 +33,6 @@ UPDATE orders
 -- name: get
 SELECT body FROM orders WHERE id = :id;
 
--- name: of_hold
-SELECT body FROM orders WHERE pot = :pot AND slot = :slot AND number = :number;
-
 -- name: of_user
 SELECT body FROM orders WHERE "user" = :user ORDER BY rowid;
 
