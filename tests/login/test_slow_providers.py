@@ -101,3 +101,14 @@ def test_what_a_provider_said_before_counts_while_it_says_nothing_of_use(reply: 
         assert provider._metadata_until > time.monotonic() + oidc.METADATA_AGAIN_S
 
     play(story)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"keys": 3}', b'{"keys": [{}]}', b'{"keys": [{"kty": "RSA"}]}'])
+def test_what_is_no_set_of_keys_is_told_as_the_provider_s_fault(body: bytes) -> None:
+    async def story(provider: Provider, discovery: Discovery) -> None:
+        await provider.metadata()
+        discovery.reply = Reply(200, body)
+        with pytest.raises(ProviderAway, match="/jwks_uri is not answered as a provider does: that is no set of keys"):
+            await provider._key_set()
+
+    play(story)

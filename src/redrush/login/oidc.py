@@ -211,8 +211,12 @@ class Provider:
 
     async def _ask_keys(self) -> KeySet:
         self._keys_since = time.monotonic()
-        found: Any = await self._fetched((await self.metadata())["jwks_uri"])
-        self._keys = KeySet.import_key_set(found)
+        url = (await self.metadata())["jwks_uri"]
+        found: Any = await self._fetched(url)
+        try:
+            self._keys = KeySet.import_key_set(found)
+        except (JoseError, LookupError, TypeError, ValueError) as fault:
+            raise ProviderAway(f"{url} is not answered as a provider does: that is no set of keys") from fault
         return self._keys
 
     async def _userinfo(self, client: AsyncOAuth2Client, endpoint: str, subject: str) -> dict[str, Any]:
