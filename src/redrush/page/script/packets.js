@@ -1,4 +1,5 @@
 // Room: packets between people. The form that sends one, its link, and entering by the link of somebody else's.
+import { Unreached } from "./net.js";
 import { Rush } from "./rush.js";
 import { Sending } from "./sending.js";
 
@@ -26,10 +27,11 @@ export class Packets {
 
   async send(wish) {
     if (this.sending) return;
-    const { net, base, person, view, screen, speech } = this.page;
+    const { view, screen, speech } = this.page;
     screen.text("send_said", speech.say("send_busy"));
     const shown = (how) => this.showPayment(how);
-    this.sending = new Sending({ net, base, ticket: person.ticket, view, shown });
+    const tell = (path, method, body) => this.page.tell(path, method, body);
+    this.sending = new Sending({ tell, view, shown });
     const done = await this.sending.send(wish);
     this.sending = null;
     const link = `${this.page.outside.home}#packet=${done.id}`;
@@ -46,8 +48,17 @@ export class Packets {
     }
     screen.text("send_said", how.code ? speech.say("pay_code", { code: how.code }) : speech.say("send_pay"));
     const open = { name: "send_open", kind: "main", text: speech.say("pay_open"), href: how.url };
-    const cancel = { name: "send_cancel", text: speech.say("send_cancel"), act: () => this.sending?.cancel() };
+    const cancel = { name: "send_cancel", text: speech.say("send_cancel"), act: () => this.cancel() };
     screen.fill("send_pay", how.url ? [open, cancel] : [cancel]);
+  }
+
+  async cancel() {
+    try {
+      await this.sending?.cancel();
+    } catch (fault) {
+      if (!(fault instanceof Unreached)) throw fault;
+      this.page.hintAt("unreached");
+    }
   }
 
   // A packet for friends, paid by the sponsor: its link, to be sent to them.

@@ -9,9 +9,10 @@ const LOOK_PROVIDER_MS = 2000;
 const ASKED_EVERY = 5;
 
 export class Sending {
-  // `shown({url} | {code} | null)` hears how the packet is to be paid, where it is not from the balance.
-  constructor({ net, base, ticket, view, shown }) {
-    Object.assign(this, { net, base, ticket, view, shown, id: null, cancelled: false });
+  // `tell(path, method, body)` asks a gate; `shown({url} | {code} | null)` hears how the packet is to be paid, where it is
+  // not from the balance.
+  constructor({ tell, view, shown }) {
+    Object.assign(this, { tell, view, shown, id: null });
   }
 
   async send(wish) {
@@ -48,7 +49,7 @@ export class Sending {
     return { outcome: "send_unpaid", why: pay?.payment || "…" };
   }
 
-  // Nobody pays it: closed at the provider, and open to nobody ever.
+  // Nobody pays it: closed at the provider, and open to nobody ever. May be Unreached.
   cancel() {
     return this.ask(`/packets/${this.id}`, "DELETE");
   }
@@ -56,7 +57,7 @@ export class Sending {
   async ask(path, method, body = null) {
     for (let tries = 0; ; tries += 1) {
       try {
-        const answer = await this.net.ask(`${this.base}${path}`, { method, ticket: this.ticket, body });
+        const answer = await this.tell(path, method, body);
         if (answer.status < 500 || tries === 2) return answer;
       } catch (fault) {
         if (!(fault instanceof Unreached) || tries === 2) throw fault;
