@@ -184,9 +184,9 @@ class Page {
   }
 
   // Something that is done with what was won; returns the answer, or null and says that it could not be.
-  async order(path, method = "POST", body = null) {
+  async order(path, method = "POST") {
     try {
-      const answer = await this.tell(path, method, body);
+      const answer = await this.tell(path, method);
       if (answer.status < 300) return answer.body;
     } catch (fault) {
       if (!(fault instanceof Unreached)) throw fault;

@@ -24,7 +24,6 @@ export class Renewal {
     page.alarms.set("renew", () => left() - ahead, () => this.renew());
   }
 
-  // Returns whether there is a new ticket.
   async renew() {
     const { page } = this;
     const { person, config, net } = page;
@@ -35,13 +34,12 @@ export class Renewal {
         person.ticket = body.ticket;
         if (person.who?.user !== user) page.view.location.reload(); // somebody else has logged in meanwhile
         page.renewed();
-        return true;
+        return;
       }
-      if (status < 500) return false; // nobody is logged in any more: the page says so when the ticket ends
+      if (status < 500) return; // nobody is logged in any more: the page says so when the ticket ends
     } catch (fault) {
       if (!(fault instanceof Unreached)) throw fault;
     }
     page.alarms.after("renew", RENEW_AGAIN_MS * (0.5 + page.draw()), () => this.renew());
-    return false;
   }
 }

@@ -65,15 +65,11 @@ export class View {
     const key = JSON.stringify([model.screen, (model.actions || []).map(({ act, ...rest }) => rest)]);
     if (key !== this.shown) {
       this.shown = key;
-      this.actions(model.actions || []);
+      this.fill("actions", model.actions || []);
     }
   }
 
-  // Rebuilt only when they change: whoever has the focus on one keeps it.
-  actions(actions) {
-    this.fill("actions", actions);
-  }
-
+  // Rebuild what can be done at a place: whoever has the focus on one of these keeps it.
   fill(id, actions) {
     const focused = this.document.activeElement?.dataset?.name;
     const made = actions.map(({ name, text, act, kind, checked, href, download }) => {
