@@ -141,6 +141,31 @@ def test_who_does_not_pay_in_time_is_told_and_may_try_again(event: Event, bank: 
     assert "Closed" in bank.pays(code)  # it was closed there before the unit went back
     ann.press()
     ann.sees("held", within_ms=30_000)
+    # It is the same slot once more: what became of the hold before is not what becomes of this one.
+    ann.act("pay")
+    ann.sees("paying")
+    again = code_of(ann)
+    assert again != code
+    ann.page.reload()
+    ann.sees("paying")
+    assert "Paid" in bank.pays(again)
+    ann.sees("bought", within_ms=40_000)
+
+
+def test_a_payment_that_the_page_never_heard_of_outlives_the_clock_of_its_hold(
+    event: Event, bank: Bank, visit: Visit
+) -> None:
+    event.start(SALE, tables=NAMED)
+    ann = holds(event, visit)
+    ann.page.route("**/pay", lambda route: (route.fetch(), route.abort()))
+    ann.act("pay")
+    wait_until(lambda: "请再点一次" in ann.text, "it says that it does not know")
+    ann.page.route("**/grants", lambda route: route.abort())  # its order is what tells
+    pay = event.ask("/v1/holds/c-s-0/pay", event.ticket("ann"), "POST")["pay"]
+    assert "Paid" in bank.pays(pay["payload"])
+    leaps(event, ann)
+    ann.sees("bought", "ready", within_ms=40_000)
+    assert ann.screen == "bought"
 
 
 def test_a_payment_that_came_with_the_last_second_is_a_unit(event: Event, bank: Bank, visit: Visit) -> None:

@@ -61,17 +61,28 @@ def test_those_of_a_sale(event: Event, bank: Bank, visit: Visit) -> None:  # noq
 def test_those_of_an_order_that_did_not_end_well(event: Event, bank: Bank, visit: Visit) -> None:  # noqa: F811
     """Told by a server whose answer is changed on its way: how it comes to them is in tests/settle/selling."""
     event.start(SALE, tables=NAMED)
-    ann = visit("ann")
+    ann = visit("ann", opened=False)
+    ann.page.clock.install()
+    ann.page.goto(ann.address)
     ann.sees("ready")
     ann.press()
     ann.sees("held")
-    told = {"grant": "c-s-0", "state": "closing", "amount": "99.00", "currency": "CNY"}
+    told = {"grant": "c-s-0", "state": "closing", "amount": "99.00", "currency": "CNY", "order": "c-s-0#1"}
     ann.page.route("**/orders", lambda route: route.fulfill(json={"orders": [told]}))
     ann.page.route("**/pay", lambda route: route.fulfill(json=told))
     ann.act("pay")
-    for told["state"], screen in (("closing", "paying"), ("late", "late"), ("refunding", "refunded")):
+    for told["state"], screen in (("closing", "paying"), ("late", "late")):
         ann.sees(screen)
         is_whole(ann)
+    told |= {"state": "sold", "grant": "c-s-7"}  # of the units that are left; then the shop refuses it
+    ann.sees("bought")
+    assert "c-s-7" in ann.text
+    ann.page.reload()
+    ann.sees("bought")
+    told["state"] = "refunding"
+    ann.page.clock.fast_forward(16_000)
+    ann.sees("refunded")
+    is_whole(ann)
     told["state"] = "refunded"
     wait_until(lambda: "原路退回" in ann.page.inner_text("#line"), "the money is back")
     assert faults(ann) == []

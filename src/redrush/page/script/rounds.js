@@ -104,7 +104,7 @@ export class Rounds {
     rush.play = person.of("play", id) ?? 1;
     if (shows) {
       rush.has(won.grant, won.opened);
-      if (won.grant.hold) page.till.look(rush);
+      if (won.grant.hold || won.grant.order) page.till.look(rush);
       return;
     }
     if (!person.ticket) return;

@@ -25,6 +25,7 @@ export class Rush {
     this.grant = null;
     this.order = null; // of a sale: how far paying is, as the server told
     this.paying = null; // what is said while nobody has told how to pay
+    this.looks = 0; // at the order since it came to where it is
     this.advised = null;
     this.wanted = false;
     this.busy = false;

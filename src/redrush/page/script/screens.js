@@ -83,15 +83,16 @@ const SCREENS = {
 
   paying(model, page, rush) {
     const { speech } = page;
-    const { order } = rush;
+    const { order, paying } = rush;
     const pay = order.pay && waysToPay(order.pay.payload);
     if (order.state !== "paying") model.line = speech.say("paying_ends");
     else {
       if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
-      else if (!pay) model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.again(rush) });
+      else if (!pay) model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
       model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
     }
-    model.small = pay?.code && order.state === "paying" ? speech.say("pay_code", { code: pay.code }) : `${speech.say("receipt")} ${order.grant}`;
+    if (paying) model.small = speech.say(paying.said);
+    else model.small = pay?.code && order.state === "paying" ? speech.say("pay_code", { code: pay.code }) : `${speech.say("receipt")} ${order.grant}`;
   },
 
   bought(model, page, rush) {

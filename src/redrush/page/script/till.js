@@ -4,33 +4,36 @@ import { Unreached } from "./net.js";
 
 const LOOK_ORDER_MS = 3000;
 const LOOK_ORDER_SLOWLY_MS = 10000;
+const LOOK_SHOP_MAX_MS = 300000;
 const LOOKS_QUICK = 40;
 const HOW_TRIES = 20;
 const OVER = new Set(["returned", "refunded", "delivered"]);
+const PAYABLE = new Set(["held", "paying"]);
 const ORDER_SCREENS = { paying: "paying", closing: "paying", returning: "paying", sold: "bought", delivered: "bought", late: "late", refunding: "refunded", refunded: "refunded" };
 
 export class Till {
   constructor(page) {
     this.page = page;
-    this.looks = 0;
+    this.endedOf = new WeakSet(); // grants whose clock has ended
   }
 
-  // Begin to pay; whoever takes the money may take a while to say how.
+  // Begin to pay, or ask once more how to; whoever takes the money may take a while to say how.
   async pay(rush) {
     const { page } = this;
     const address = page.screen.written("address");
     rush.paying = { said: "pay_wait" };
     page.render();
-    for (let tries = 0; tries < HOW_TRIES; tries += 1) {
+    for (let tries = 0; tries < HOW_TRIES && PAYABLE.has(rush.screen); tries += 1) {
       const told = await this.ask(`/holds/${rush.grant.id}/pay`, "POST", address ? { address } : null);
-      if (!told || rush.screen !== "held") break;
+      if (!told || !PAYABLE.has(rush.screen)) break;
       if (told.status === 400) {
         rush.paying = { said: "address_wrong" };
         page.render();
         return;
       }
       if (told.status === 404 || told.status === 409) {
-        this.over(rush, "hold_over");
+        rush.paying = null;
+        await this.look(rush, true);
         return;
       }
       if (told.status < 300 && (told.body.state !== "paying" || told.body.pay)) {
@@ -39,30 +42,30 @@ export class Till {
       }
       await new Promise((resolve) => page.view.setTimeout(resolve, 1000 * (1 + page.draw())));
     }
-    if (rush.screen !== "held") return;
+    if (!PAYABLE.has(rush.screen)) return;
     rush.paying = { said: "pay_failed" };
     page.render();
   }
 
-  // Once more how to pay, for whoever has begun and has come back to a page that does not know.
-  again(rush) {
-    rush.screen = "held";
-    return this.pay(rush);
-  }
-
   async giveBack(rush) {
     const told = await this.ask(`/holds/${rush.grant.id}`, "DELETE");
-    if (told?.status < 300 || told?.status === 404) this.over(rush, "given_back");
-    else if (told?.status === 409) await this.look(rush);
+    if (!rush.grant) return;
+    if (told?.status < 300) this.follow(rush, told.body);
+    else if (told?.status === 404 || told?.status === 409) await this.look(rush, true);
     else this.page.hintAt("unreached");
   }
 
-  // How far is the order of what this person holds? Nothing changes where nobody has begun to pay.
-  async look(rush) {
+  // How far is the order of what this person holds? Where there is none, a hold goes on until its time is over, or until
+  // it is known to be gone.
+  async look(rush, gone = false) {
     const told = await this.ask("/orders", "GET");
-    const order = told?.status === 200 && (told.body.orders || []).find(({ grant }) => grant === rush.grant?.id);
+    if (!rush.grant) return;
+    const orders = told?.status === 200 ? told.body.orders || [] : null;
+    const order = orders?.find((one) => isOrderOf(one, rush));
+    const over = gone || this.isOver(rush.grant);
     if (order) this.follow(rush, { ...order, pay: rush.order?.pay });
-    else if (rush.order) this.lookLater(rush);
+    else if (orders && over && !rush.order) this.over(rush, "hold_over");
+    else if (over || rush.order) this.lookLater(rush);
   }
 
   // Heard how far an order is: show it, and look again until nothing more will become of it.
@@ -71,32 +74,46 @@ export class Till {
     const before = rush.order?.state;
     rush.paying = null;
     rush.order = order;
-    if (order.state === "returned") {
+    // Nobody pays any more for what is coming back and has no payment.
+    if (order.state === "returned" || (order.state === "returning" && !order.order)) {
       this.over(rush, order.why === "given_back" ? "given_back" : "hold_over");
       return;
     }
     const screen = ORDER_SCREENS[order.state] || "paying";
-    if (screen === "bought") {
-      rush.grant = { ...rush.grant, hold: undefined };
-      page.person.keep(rush.grant, true);
-    }
+    const { grant } = rush;
+    if (order.grant !== grant.id) page.person.drop(grant.id); // money that came late got another unit
+    // The order's id is kept: after a reload it is looked at, too, until nothing more will become of it.
+    rush.grant = { ...grant, id: order.grant, order: OVER.has(order.state) ? undefined : order.order };
+    if (screen === "bought") rush.grant.hold = undefined;
+    page.person.keep(rush.grant, screen === "bought");
     if (screen === "refunded") page.person.drop(rush.grant.id);
     if (screen !== rush.screen) {
+      rush.looks = 0;
       if (screen === "bought" && before) page.screen.celebrate();
       rush.show(screen);
     } else page.render();
-    if (!OVER.has(order.state) && screen !== "bought") this.lookLater(rush);
+    if (!OVER.has(order.state)) this.lookLater(rush);
   }
 
+  // Who has bought is in no hurry to hear of the shop, which may take days.
   lookLater(rush) {
-    this.looks += 1;
-    const pause = this.looks > LOOKS_QUICK ? LOOK_ORDER_SLOWLY_MS : LOOK_ORDER_MS;
+    const { looks } = rush;
+    rush.looks += 1;
+    let pause = looks < LOOKS_QUICK ? LOOK_ORDER_MS : LOOK_ORDER_SLOWLY_MS;
+    if (rush.screen === "bought") pause = Math.min(LOOK_ORDER_SLOWLY_MS * 2 ** looks, LOOK_SHOP_MAX_MS);
     this.page.alarms.after(`order ${rush.round.id}`, pause * (1 + this.page.draw() / 2), () => this.look(rush));
   }
 
-  // The clock of a hold has ended and nobody has begun to pay: the server says what is.
+  isOver({ hold }) {
+    const { clock, now } = this.page;
+    return Boolean(hold) && clock.known && Date.parse(hold.expires_at) <= now;
+  }
+
+  // The clock of a hold has ended. Somebody may have begun to pay, in another tab or without an answer: the server says.
   ended(rush) {
-    this.over(rush, "hold_over");
+    if (this.endedOf.has(rush.grant)) return;
+    this.endedOf.add(rush.grant);
+    this.look(rush);
   }
 
   // It is held no longer; whoever wants another one asks again.
@@ -104,7 +121,7 @@ export class Till {
     const { page } = this;
     if (rush.grant) page.person.drop(rush.grant.id);
     page.alarms.clear(`order ${rush.round.id}`);
-    Object.assign(rush, { grant: null, order: null, paying: null, screen: "ready", wanted: false });
+    Object.assign(rush, { grant: null, order: null, paying: null, looks: 0, screen: "ready", wanted: false });
     page.hintAt(said);
   }
 
@@ -121,3 +138,10 @@ export class Till {
 
 // What a provider wants shown: a link where it is one that a device opens, else a code to be read.
 export const waysToPay = (payload) => (/^(?:https?|weixin|wxpay|alipays?):\/\//i.test(payload) ? { url: payload } : { code: payload });
+
+// Whether an order is that of what a person holds. One slot may be held several times, one hold after the other: its
+// payment names the order; before there is one, the hold is told by its end. Late money may get another slot.
+const isOrderOf = (one, { grant, order }) => {
+  const id = order?.order ?? grant.order;
+  return id ? one.order === id : one.grant === grant.id && one.expires_at === grant.hold?.expires_at;
+};

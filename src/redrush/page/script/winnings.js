@@ -12,6 +12,9 @@ export class Winnings {
 
   won(rush, grant, repeat) {
     const { person } = this.page;
+    // The same slot may have been held before, and what became of that is not what becomes of this hold.
+    const before = person.wins[grant.id]?.grant;
+    if (!repeat || before?.hold?.expires_at !== grant.hold?.expires_at) person.drop(grant.id);
     // What was won before is shown as it is; what is new is opened by its person.
     person.keep(grant, repeat && !grant.open);
     rush.has(person.wins[grant.id].grant, person.wins[grant.id].opened);
@@ -43,9 +46,12 @@ export class Winnings {
     const grants = answer.body.grants || [];
     for (const { grant } of held) {
       const now = grants.find(({ id }) => id === grant.id);
-      if (!now?.hold) person.drop(grant.id); // it is paid for, and a grant like any other below; or it is gone
+      if (now?.hold) continue;
+      if (!now) page.rounds.enter(grant.round);
       const rush = page.rounds.rushes.get(grant.round);
-      if (!now && rush?.screen === "held") page.till.over(rush, "hold_over");
+      // Gone, which its order may know more of: money may have come too late. Or paid for, and like any other below.
+      if (!now && rush?.grant?.id === grant.id) page.till.look(rush, true);
+      else person.drop(grant.id);
     }
     for (const grant of grants) {
       // What a claim under way has won is told by its own answer, as new.
