@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from redrush.core.rush.sale_order import SaleOrder
+from redrush.errors import RedrushError
 from redrush.ports.sale_book import BookFailed, SaleBook
 
 AT_ONCE_MAX: Final = 500
@@ -45,10 +46,11 @@ class BookWriter:
             batch, self._waiting = self._waiting[:AT_ONCE_MAX], self._waiting[AT_ONCE_MAX:]
             try:
                 kept = await self.ask(self._book.keep, [order for order, _ in batch])
-            except BookFailed as fault:
+            except Exception as fault:  # noqa: BLE001 - also what hides addresses raises: whoever waits has to hear
+                why = str(fault) if isinstance(fault, RedrushError) else repr(fault)
                 for _, waiter in batch:
                     if not waiter.done():
-                        waiter.set_exception(BookFailed(str(fault)))
+                        waiter.set_exception(BookFailed(why))
                 continue
             for (_, waiter), order in zip(batch, kept, strict=True):
                 if not waiter.done():
