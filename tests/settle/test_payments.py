@@ -349,6 +349,29 @@ def test_a_provider_that_is_away_is_left_alone_and_then_everything_is_paid(tmp_p
     run(story)
 
 
+def test_what_a_provider_raises_counts_as_an_answer_that_was_lost(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            teller = one.payments.tellers["bank"]
+            pay_out: Any = teller.provider.pay_out
+            starts, broken = pay_out._inner.start, [True]
+
+            async def start(bill: object) -> Any:
+                answer = await starts(bill)
+                if broken.pop() if broken else False:
+                    raise KeyError("of a library")
+                return answer
+
+            pay_out._inner.start = start
+            one.book.make([payout("g1")], one.clock())
+            one.payments.wake()
+            await until(lambda: len(one.book.listed(states=[BillState.DONE])) == 1)
+            assert teller.counts.unclear == 1
+            assert sums(one.bank)["payout", "done"] == (1, 100, 0)
+
+    run(story)
+
+
 def test_a_payments_part_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     """Cut off in the midst, again and again: what was asked is asked for."""
     bank = Bank(terms=BankTerms(takes_us=1_000))

@@ -247,6 +247,8 @@ class Teller:
             return Unknown(f"no answer within {deadline_s:g} s")
         except RedrushError as fault:
             return Unknown(str(fault))
+        except Exception as fault:  # noqa: BLE001 - a provider's adapter runs code of others: it may have had its effect
+            return Unknown(repr(fault))
 
     def _start(self, bill: KeptBill) -> Awaitable[Answer]:
         pay_in, pay_out = self.provider.pay_in, self.provider.pay_out
