@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from redrush.config import PaymentsFile, parse_campaign
-from redrush.control.campaigns import Listing, RoundTimes, directory_of
+from redrush.control.campaigns import Listing, RoundTimes, changing_listings, directory_of
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
 from redrush.control.issuing import plan_tickets
@@ -337,6 +337,18 @@ def test_a_campaign_is_shown_without_its_table_of_amounts_being_read(tmp_path: P
     data_dir.amounts.unlink()
     (shown,) = show_campaign("a", data_dir)["rounds"]
     assert (shown["packets"], shown["total"]) == (len(event.sealed.amounts), "3.00")
+
+
+def test_a_campaign_whose_change_was_killed_half_way_is_shown_with_the_rounds_that_it_has(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    prepare_event(_file("first", FAR), data_dir, system_clock().now_us)
+    add_campaign(_file("a", FAR), data_dir, Holder())
+    with changing_listings(data_dir) as listings:  # as a change leaves it that does not come to its end
+        listings[0] = msgspec.structs.replace(listings[0], rounds=listings[0].rounds * 2)
+    shown = show_campaign("a", data_dir)
+    assert [(one["round"], one["opens_at"], one["packets"]) for one in shown["rounds"]] == [
+        ("r1", "2040-01-01T00:00:00.000000Z", 3)
+    ]
 
 
 @pytest.mark.parametrize(

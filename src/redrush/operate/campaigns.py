@@ -18,6 +18,7 @@ from redrush.control.amending import Change, amended_terms, campaign_after, chan
 from redrush.control.campaigns import (
     Listing,
     Noted,
+    RoundTimes,
     changing_listings,
     directory_of,
     keep_listings,
@@ -226,10 +227,7 @@ def list_campaigns(data_dir: DataDir) -> list[dict[str, Any]]:
             "campaign": one.id,
             "name": one.name,
             "state": one.state(now_us),
-            "rounds": [
-                {"round": round_.id, "opens_at": rfc3339(round_.opens_us), "closes_at": rfc3339(round_.closes_us)}
-                for round_ in one.rounds
-            ],
+            "rounds": [_times_shown(times) for times in one.rounds],
             "directory": str(data_dir.root if one.id == first.id else directory_of(data_dir, one.id).root),
             "ended_at": one.ended_at,
         }
@@ -246,11 +244,16 @@ def show_campaign(campaign_id: str, data_dir: DataDir) -> dict[str, Any]:
     terms = load_open_terms(own)
     campaign = as_served(sealing.load_campaign(own), terms)
     rounds = []
-    for times, round_ in zip(found["rounds"], campaign.rounds, strict=True):
+    # The list may have more of them: a change that was killed leaves it with the times before and after.
+    for times, round_ in zip(times_of(campaign), campaign.rounds, strict=True):
         packets, total_minor = budget_of(round_, terms.added)
         total = format_amount(total_minor, campaign.currency)
-        rounds.append({**times, "kind": str(round_.kind), "packets": packets, "total": total})
+        rounds.append({**_times_shown(times), "kind": str(round_.kind), "packets": packets, "total": total})
     return {**found, "currency": campaign.currency, "timezone": campaign.timezone, "rounds": rounds}
+
+
+def _times_shown(times: RoundTimes) -> dict[str, str]:
+    return {"round": times.id, "opens_at": rfc3339(times.opens_us), "closes_at": rfc3339(times.closes_us)}
 
 
 def deployment_file_of(data_dir: DataDir) -> Path | None:
