@@ -380,6 +380,7 @@ def test_a_payments_part_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> 
         draw = random.Random(seed)
         book = SqliteBillBook.open_path(tmp_path / "payments.db")
         clock = Clock()
+        clock.ahead_us += seed * 1_000_000  # what a life has taken is seen to again seconds later
         book.make([payout(f"g{number}") for number in range(50)], clock())
         slow: Any = Lossy(DirectPayOut(bank, clock), 0.1, seed)
         payments = Payments(book, Won(), {"bank": Provider("bank", None, slow)}, clock)
