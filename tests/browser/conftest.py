@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.bank import Bank
 from tests.browser.chromium import chromium
 from tests.browser.event import Event
 from tests.browser.visitor import Visitor
@@ -34,6 +35,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def event(tmp_path: Path) -> Iterator[Event]:
     running = Event(tmp_path / "event")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def bank(event: Event, tmp_path: Path) -> Iterator[Bank]:
+    running = Bank(event, tmp_path)
     yield running
     running.stop()
 

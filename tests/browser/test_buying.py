@@ -2,70 +2,19 @@
 
 The server goes by the machine's clock here, for the bank does: its answers are signed with the time."""
 
-import json
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Route
 
-from redrush.processes.loopback import free_port
+from tests.browser.bank import NAMED, SALE, Bank, code_of
 from tests.browser.conftest import Visit
-from tests.browser.event import OPENS_IN_S, OPENS_S, QUICK, Event, instant, rush, wait_until
+from tests.browser.event import QUICK, Event, rush, wait_until
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
-SALE = f"""[[round]]
-id = "s"
-kind = "sale"
-opens = {instant(OPENS_S - OPENS_IN_S - 60)}
-lasts = "2h"
-units = 1
-price = "99.00"
-hold = "3m"
-return_every = "1s"
-shop = "bank"
-"""
-NAMED = f'{QUICK}[page.names]\ns = "红色手机"\n'
 GROUP = f'{QUICK}[group]\npay = "bank"\n[limits]\nuser_per_second = "off"\n'
-
-
-class Bank:
-    """`redrush sandbox`: a bank, its customers and a shop."""
-
-    def __init__(self, event: Event, directory: Path) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        words = [sys.executable, "-m", "redrush", "sandbox", "--port", str(port)]
-        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-        event.payments = directory / "payments.toml"
-        event.payments.write_text(f'[[provider]]\nname = "bank"\nkind = "sandbox"\nurl = "{self.url}"\n')
-
-    def ask(self, method: str, path: str) -> Any:
-        with urllib.request.urlopen(urllib.request.Request(self.url + path, method=method), timeout=10) as answer:
-            return json.load(answer)
-
-    def pays(self, code: str) -> str:
-        """Let somebody with a wallet pay what the code says; return what became of it."""
-        return json.dumps(self.ask("POST", f"/wallet/pay/{code.rpartition('/')[2]}"))
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.communicate(timeout=30)
-
-
-@pytest.fixture
-def bank(event: Event, tmp_path: Path) -> Iterator[Bank]:
-    running = Bank(event, tmp_path)
-    yield running
-    running.stop()
 
 
 def holds(event: Event, visit: Visit, user: str = "ann", **how: Any) -> Visitor:
@@ -80,12 +29,6 @@ def leaps(event: Event, visitor: Visitor) -> None:
     """Let the hold be over; the bank, whose clock is the machine's, believes what is not five minutes off."""
     event.later(200)
     visitor.page.evaluate("dispatchEvent(new Event('focus'))")
-
-
-def code_of(visitor: Visitor, at: str = "#small") -> str:
-    """Return the payment code that the page shows."""
-    wait_until(lambda: "付款码" in visitor.page.inner_text(at), "the page says how to pay")
-    return visitor.page.inner_text(at).partition("：")[2].strip()
 
 
 def test_a_unit_is_paid_for_to_the_end_also_after_a_reload(event: Event, bank: Bank, visit: Visit) -> None:

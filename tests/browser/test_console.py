@@ -1,6 +1,5 @@
 """The operators' pages in a real browser: on a phone and at a desk, in both languages, over a real server."""
 
-import gzip
 import signal
 import subprocess
 import sys
@@ -17,17 +16,12 @@ from redrush.control.data_dir import DataDir
 from redrush.control.switch_log import entries_of
 from redrush.operate.drafts import Drafts
 from redrush.processes.loopback import free_port
+from tests.browser.axe import faults_of
 from tests.browser.visitor import DESKTOP, PATIENCE_MS, PHONE
 from tests.console.console_world import PASSWORD, PEOPLE, QUICK, TEXT
 
 pytestmark = pytest.mark.browser
 
-AXE: Final = gzip.decompress(Path(__file__).with_name("axe.min.js.gz").read_bytes()).decode()
-VIOLATIONS: Final = """async () => {
-  const found = await axe.run(document, { resultTypes: ["violations"] });
-  const shown = (nodes) => nodes.slice(0, 3).map((one) => one.html.slice(0, 160)).join(" | ");
-  return found.violations.map(({ id, nodes }) => `${id}: ${shown(nodes)}`);
-}"""
 PAGES: Final = (
     "/", "/wall", "/campaigns", "/steer", "/notice", "/waiting", "/grants", "/audit", "/proof", "/fleet", "/drills",
     "/story", "/people", "/me", "/payouts", "/checklist?round=r1", "/drafts/first",
@@ -104,12 +98,6 @@ class Operator:
     def goes_to(self, path: str) -> None:
         self.page.goto(self.url + path)
 
-    def violations(self) -> list[str]:
-        """Return what axe-core finds on the page; it is put there past the page's own policy."""
-        self.page.evaluate(AXE)
-        found: list[str] = self.page.evaluate(VIOLATIONS)
-        return found
-
     def leave(self) -> None:
         self.context.close()
         assert not self.troubles, self.troubles
@@ -130,7 +118,7 @@ def test_every_page_is_for_everybody_and_breaks_no_rule(
     for path in PAGES:
         anna.goes_to(path)
         anna.page.wait_for_load_state("load")
-        assert anna.violations() == [], path
+        assert faults_of(anna.page) == [], path
         wide = anna.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= size["width"], f"{path} is {wide} wide"
         assert anna.page.get_attribute("html", "lang") == {"zh-CN": "zh-Hans", "en-GB": "en"}[language]
@@ -150,7 +138,7 @@ def test_a_switch_is_previewed_confirmed_and_released(
     confirm = olga.page.locator("#confirming #confirm")
     expect(confirm).to_contain_text("off")
     expect(confirm.locator("strong").first).to_have_text("7")
-    assert olga.violations() == []
+    assert faults_of(olga.page) == []
     assert len(entries_of(console.data_dir.switches)) == before, "a preview changes nothing"
     confirm.locator('[name="why"]').fill("too fast")
     confirm.locator("button.main").click()
@@ -205,7 +193,7 @@ def test_the_overview_goes_on_by_itself_and_survives_the_consoles_death(browser:
     vera.page.wait_for_selector(".plot canvas")
     seen = vera.page.text_content("#at")
     vera.page.wait_for_function("(seen) => document.querySelector('#at').textContent !== seen", arg=seen)
-    assert vera.violations() == []
+    assert faults_of(vera.page) == []
     console.kill()
     vera.page.wait_for_selector("#pulse.late")
     console.start()

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.browser.axe import faults, is_whole
+from tests.browser.bank import NAMED, SALE, Bank, code_of
 from tests.browser.conftest import Visit
 from tests.browser.event import QUICK, Event, rush, wait_until
-from tests.browser.test_buying import NAMED, SALE, Bank, bank, code_of  # noqa: F401 - bank is a fixture
 from tests.browser.test_kinds import DRAW, GROUP, LINE, SHARE
 
 pytestmark = pytest.mark.browser
@@ -36,7 +36,7 @@ def test_those_of_a_draw(event: Event, visit: Visit) -> None:
     is_whole(ann)
 
 
-def test_those_of_a_sale(event: Event, bank: Bank, visit: Visit) -> None:  # noqa: F811 - the fixture
+def test_those_of_a_sale(event: Event, bank: Bank, visit: Visit) -> None:
     event.start(SALE, tables=NAMED)
     ann = visit("ann")
     ann.sees("ready")
@@ -58,7 +58,7 @@ def test_those_of_a_sale(event: Event, bank: Bank, visit: Visit) -> None:  # noq
     is_whole(ann)
 
 
-def test_those_of_an_order_that_did_not_end_well(event: Event, bank: Bank, visit: Visit) -> None:  # noqa: F811
+def test_those_of_an_order_that_did_not_end_well(event: Event, bank: Bank, visit: Visit) -> None:
     """Told by a server whose answer is changed on its way: how it comes to them is in tests/settle/selling."""
     event.start(SALE, tables=NAMED)
     ann = visit("ann", opened=False)
