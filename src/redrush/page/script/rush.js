@@ -29,6 +29,7 @@ export class Rush {
     this.advised = null;
     this.wanted = false;
     this.busy = false;
+    this.lost = false; // the answer to a claim never came: what it has won is told as a repeat, and is new
     this.startAt = null;
     this.admitted = null; // the ticket of whoever has come through the line
     this.play = 1; // of a draw: the number of the next play
@@ -64,6 +65,11 @@ export class Rush {
   // Milliseconds to the opening by the server's clock.
   get opensIn() {
     return this.round.opens - this.house.clock.now(this.now);
+  }
+
+  // Whether an answer to a claim will come that this person has not had yet.
+  get unheard() {
+    return this.busy || (this.lost && this.screen === "waiting");
   }
 
   get decided() {
@@ -176,6 +182,7 @@ export class Rush {
       return answer.status === 200 && answer.ours ? this.answered(answer) : this.refused(answer);
     } catch (fault) {
       if (!(fault instanceof Unreached)) throw fault;
+      this.lost = true;
       const at = view.performance.now() / 1000;
       const step = this.asking.failed({ reached: true, another: gates.another(at) });
       gates.failed(at);
@@ -196,6 +203,7 @@ export class Rush {
       const grant = body.hold ? { ...body.grant, hold: body.hold } : body.grant;
       this.grant = grant;
       this.house.won(this, grant, body.repeat === true);
+      this.lost = false;
     } else if (special) {
       return special(this, body, step);
     } else if (isFinal(body.outcome)) {
@@ -213,6 +221,7 @@ export class Rush {
   refused({ status, headers, body, ours }) {
     const { gates } = this.house;
     const now = this.now / 1000;
+    this.lost ||= status >= 500 || !ours;
     // A portal or a proxy has spoken, not a gate: that must not end anybody's asking.
     if (!ours && !RETRIED_STATUSES.has(status)) return this.asking.failed({ another: gates.another(now) });
     if (status === 409 && body.line) {

@@ -16,7 +16,7 @@ export class Winnings {
     const before = person.wins[grant.id]?.grant;
     if (!repeat || before?.hold?.expires_at !== grant.hold?.expires_at) person.drop(grant.id);
     // What was won before is shown as it is; what is new is opened by its person.
-    person.keep(grant, repeat && !grant.open);
+    person.keep(grant, repeat && !rush.lost && !grant.open);
     rush.has(person.wins[grant.id].grant, person.wins[grant.id].opened);
     if (grant.hold && repeat) this.page.till.look(rush); // somebody may have begun to pay for it
   }
@@ -54,8 +54,8 @@ export class Winnings {
       else person.drop(grant.id);
     }
     for (const grant of grants) {
-      // What a claim under way has won is told by its own answer, as new.
-      if (page.rounds.rushes.get(grant.round)?.busy) this.asked = false;
+      // What a claim has won that is under way, or comes again, is told by its own answer, as new.
+      if (page.rounds.rushes.get(grant.round)?.unheard) this.asked = false;
       else if (!person.wins[grant.id]) person.keep(grant, !grant.open);
     }
     this.recall();
