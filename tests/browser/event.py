@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,15 @@ class Event:
         asked = urllib.request.Request(self.url + path, data, method=method, headers=headers)
         with urllib.request.urlopen(asked, timeout=10) as answer:
             return json.load(answer)
+
+    def has_grants(self, user: str) -> bool:
+        """Whether the server says so; one that is too busy to look (503) does not."""
+        try:
+            return bool(self.ask("/v1/grants", self.ticket(user))["grants"])
+        except urllib.error.HTTPError as refused:
+            if refused.code != 503:
+                raise
+            return False
 
     def grab(self, user: str, round_id: str = "r1") -> Any:
         return self.ask(f"/v1/rounds/{round_id}/grab", self.ticket(user), "POST")

@@ -125,8 +125,7 @@ def test_who_comes_back_to_a_page_that_the_browser_has_kept_takes_part(event: Ev
     event.opens_in(-2)
     with contextlib.suppress(PlaywrightError):  # which waits for a page to be loaded, and none is
         ann.page.go_back(wait_until="commit", timeout=2_000)
-    ticket = event.ticket("ann")
-    wait_until(lambda: event.ask("/v1/grants", ticket)["grants"] != [], "the page has claimed")
+    wait_until(lambda: event.has_grants("ann"), "the page has claimed")
     ann.page.evaluate("0")
     assert came[-1] == "BackForwardCacheRestore", "it is the same page, not one that was fetched anew"
 
