@@ -15,8 +15,9 @@ from redrush.control.event import load_event
 from redrush.core.roles import role_named
 from redrush.stack import role_children
 from redrush.stack.options import deployment_text, plan_servers
+from redrush.stack.set_servers import StackSet
 from redrush.stack.stack_dir import Lock, StackDir, read_state
-from redrush.stack.up import begin_hosted, end_leftovers, new_supervisor, start_servers
+from redrush.stack.up import begin_hosted, end_leftovers, new_supervisor, note_ends, start_servers
 
 _Found = TypeVar("_Found")
 
@@ -42,7 +43,7 @@ def with_servers(stack: StackDir, work: Callable[[DeploymentFile], _Found]) -> _
 
 async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]) -> _Found:
     campaign_id = load_event(stack.event).sealed.campaign.id
-    supervisor = new_supervisor(stack)
+    supervisor, sets = new_supervisor(stack), list[StackSet]()
     try:
         plan = plan_servers(stack)
         write_durably(stack.offline, deployment_text(plan, stack).encode())
@@ -53,5 +54,5 @@ async def _started_for(stack: StackDir, work: Callable[[DeploymentFile], _Found]
         await supervisor.start(recorders, until_ready=whole)
         return await asyncio.to_thread(work, load_deployment_file(stack.offline))
     finally:
-        await supervisor.stop()
+        await supervisor.stop(lambda: note_ends(stack, stack.offline, sets))
         stack.offline.unlink(missing_ok=True)

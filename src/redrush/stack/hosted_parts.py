@@ -1,4 +1,5 @@
-"""The parts of a stack's sets that campaigns besides the first have: put under new terms at every start.
+"""The parts of a stack's sets that campaigns besides the first have: put under new terms at every start, and at every
+end it is noted where their logs ended.
 
 Which server of a set is the primary was settled for the first campaign (`set_servers`); a part goes with it, for all of
 a server is copied to its replicas. As the servers may listen elsewhere than last time, what a part's terms and its
@@ -22,6 +23,7 @@ from redrush.core.sets.failover import Noted, Terms
 from redrush.errors import RedrushError
 from redrush.ports.set_servers import Held
 from redrush.ports.store import Known, StoreUnavailable
+from redrush.stack.ends import note_end
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
@@ -38,7 +40,7 @@ def parts_of_sets(deployment: DeploymentFile, listing: Listing, data_dir: DataDi
 
 
 class PartOfSet:
-    """See the module. Nobody writes to it yet, and no warden watches over it."""
+    """See the module. Nobody writes to it yet, or any more, and no warden watches over it."""
 
     def __init__(self, beside: DeploymentFile, spec: SetSpec, campaign_id: str) -> None:
         self.id = spec.id
@@ -66,6 +68,10 @@ class PartOfSet:
             await prove(link, self._keys, await read_held(link, self._keys))
         finally:
             await link.close()
+
+    async def note_end(self) -> None:
+        """Note where the part's log ends, now that nobody is left who could add to it."""
+        await note_end(self.id, self._spec.addresses, self._keys, self._access, self._beside.control.notes)
 
     async def _check(self, address: Address, held: Held) -> None:
         orders = MendingOrders(self.id, named_by(self._beside.data))

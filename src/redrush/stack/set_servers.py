@@ -14,7 +14,6 @@ and the warden's notes know of the set: a set that lacks something of that is *w
 """
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Sequence
 from functools import partial
@@ -35,6 +34,7 @@ from redrush.processes.loopback import HOST
 from redrush.processes.lowered import unprivileged_user
 from redrush.processes.valkey_server import Guard, Program, ValkeyServer
 from redrush.records.postgres import PostgresRecords
+from redrush.stack.ends import note_end
 from redrush.stack.options import SetPlan
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.stack_dir import StackDir
@@ -134,28 +134,8 @@ class StackSet:
                 return
 
     async def note_end(self) -> None:
-        """Note where the log ends, now that nobody is left who could add to it. Of a set that is not there, or cannot
-        be read, nothing is noted: then nobody knows."""
-        with contextlib.suppress(RedrushError, OSError):
-            for address in self._addresses:
-                if (known := await self._proven_end(address)) is not None:
-                    notes = WardenNotes.open_path(self._stack.control, self.id)
-                    try:
-                        await asyncio.to_thread(notes.note_ended, known)
-                    finally:
-                        notes.close()
-
-    async def _proven_end(self, address: Address) -> Known | None:
-        """Return the end of the log at this server, None if it is not the primary, or was not compared."""
-        standing = await self._standing(address)
-        if standing is None or standing.follows is not None:
-            return None
-        link, _ = await Link.connect(address, self._access)
-        try:
-            held = await read_held(link, self._keys)
-        finally:
-            await link.close()
-        return held.known if held.terms is not None and held.is_proven else None
+        """Note where the log ends, now that nobody is left who could add to it."""
+        await note_end(self.id, self._addresses, self._keys, self._access, self._stack.control)
 
     async def _begin(self) -> None:
         """Try it once. Nobody writes yet, so what an earlier try has done may be done again, or be done otherwise."""

@@ -9,7 +9,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
@@ -30,7 +31,7 @@ from redrush.processes.names import ProcessName, process_name
 from redrush.processes.postgres_server import PostgresServer
 from redrush.processes.valkey_server import find_program
 from redrush.stack import role_children
-from redrush.stack.hosted_parts import parts_of_sets
+from redrush.stack.hosted_parts import PartOfSet, parts_of_sets
 from redrush.stack.options import StackOptions, StackPlan, deployment_text, plan_stack, refuse_taken_ports
 from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import STORE, SetWithheld, StackSet
@@ -144,7 +145,7 @@ class _Stack:
 
     async def _note_ends(self) -> None:
         """No gate runs any more: what the sets hold now is all that they have acknowledged."""
-        await asyncio.gather(*(servers.note_end() for servers in self._sets))
+        await note_ends(self._stack, self._stack.deployment, self._sets)
 
     async def _until_ready(self, plan: StackPlan) -> None:
         ready = role_children.whole_stack_ready(plan)
@@ -178,14 +179,32 @@ async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan
 async def begin_hosted(stack: StackDir, deployment: DeploymentFile) -> None:
     """Let the campaigns besides the first have their parts of the sets where these are now. A part that is withheld is
     told of, and the others go on."""
+    for servers in _hosted_parts(stack, deployment):
+        try:
+            await servers.begin()
+        except RedrushError as fault:
+            server_log().error("a set is withheld, and grants nothing", set=servers.id, why=str(fault))
+
+
+async def note_ends(stack: StackDir, deployment: Path, sets: Sequence[StackSet]) -> None:
+    """Note of each set, and of its part of every campaign, where the log ends: nobody is left who could add to it.
+    `deployment` is the file that the servers were started with."""
+    await asyncio.gather(*(servers.note_end() for servers in sets))
+    if not sets:
+        return
+    try:
+        parts = list(_hosted_parts(stack, load_deployment_file(deployment)))
+    except RedrushError as fault:
+        server_log().error("where the logs of the other campaigns end is not noted", why=str(fault))
+        return
+    await asyncio.gather(*(part.note_end() for part in parts))
+
+
+def _hosted_parts(stack: StackDir, deployment: DeploymentFile) -> Iterator[PartOfSet]:
+    """Yield the parts of the sets that the campaigns besides the first have."""
     for listing in load_listings(stack.event):
-        if listing.ended_at is not None:
-            continue
-        for servers in parts_of_sets(deployment, listing, directory_of(stack.event, listing.id)):
-            try:
-                await servers.begin()
-            except RedrushError as fault:
-                server_log().error("a set is withheld, and grants nothing", set=servers.id, why=str(fault))
+        if listing.ended_at is None:
+            yield from parts_of_sets(deployment, listing, directory_of(stack.event, listing.id))
 
 
 async def _begin(servers: StackSet) -> None:

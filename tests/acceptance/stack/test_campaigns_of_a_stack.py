@@ -225,6 +225,8 @@ def test_a_campaign_that_is_ended_is_served_no_more(stack: RunningStack, directo
 def test_a_stack_that_was_ended_has_all_of_them_again(stack: RunningStack, directory: Path) -> None:
     stack.down()
     assert _reconciled(stack.data / "campaigns" / "summer")["grants"] == PACKETS + ADDED
+    for part in ("ended-s1.json", "campaigns/summer/ended-s1_summer.json"):
+        assert (stack.data / "control" / part).exists(), "who only asked has left it unknown where the log ended"
     with stack_up(directory / "spring.toml", directory / "d", "--sets", 3, "--gates", 2) as again:
         _wait_for(again, "/v1/campaigns/summer/rounds/summer-rush", 200)
         summer = again.data / "campaigns" / "summer"
