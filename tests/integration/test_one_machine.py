@@ -302,6 +302,8 @@ def test_a_journal_that_goes_on_without_its_witness_is_reconciled_after_an_opera
     code, text = order(*none)
     assert (code, "knows how many grants it lacks" in text) == (1, True), text
     receipts.write_text(told.grants["a"][2], encoding="utf-8")
+    foreign = tmp_path / "foreign"
+    foreign.write_text(told.grants["a"][2][:-1], encoding="utf-8")
     for mend, word in (
         (("promote",), none),
         (("promote",), ("set", "honour", "--receipts", str(receipts))),
@@ -317,6 +319,9 @@ def test_a_journal_that_goes_on_without_its_witness_is_reconciled_after_an_opera
         code, text = order("reconcile")
         assert (code, "`redrush set honour --none --why …" in text) == (1, True), text
         assert order("set", "honour", "--none")[0] == 2  # without a reason
+        code, text = order("set", "honour", "--receipts", str(foreign))
+        assert (code, "so nothing is noted" in text) == (1, True), text
+        assert order("reconcile")[0] == 1
         assert order(*word)[0] == 0
         code, text = order("reconcile")
         assert code == 0, text

@@ -74,6 +74,24 @@ class PartlyAway(MemoryStore):
         return await super().find(pot, user, request)
 
 
+async def test_whoever_shows_receipts_of_others_alone_has_not_let_the_winners_be_heard() -> None:
+    campaign, amounts = campaign_of(2)
+    ours = ReceiptSigner(KEYS, campaign.id, "r1", campaign.currency).sign(0, amounts[0], "u0", AT_US)
+    foreign = ReceiptSigner(KEYS, "another", "r1", campaign.currency).sign(0, amounts[0], "u0", AT_US)
+    store = MemoryStore()
+    await store.open([PotTerms("r1", Slots(0, 2))])
+    await store.claim(claims_of("r1", ["u0"]), AT_US)
+
+    async def enter(_set_id: str, _grant: Granted) -> str | None:
+        raise AssertionError("nothing was lost")
+
+    honouring = Honouring(campaign, amounts, KEYS, Division(campaign, [SetPlace("s1")]), {"s1": store}, enter)
+    told: dict[int, Honoured] = {}
+    heard = [await honouring.honour_all(lines, told.__setitem__) for lines in ([foreign], [foreign, ours], [""])]
+    assert heard == [False, True, True]
+    assert [told[line].outcome for line in sorted(told)] == [Honour.NOT_OURS, Honour.KNOWN]
+
+
 async def test_what_comes_before_a_set_that_is_away_is_told_and_what_comes_behind_it_is_not() -> None:
     campaign, amounts = campaign_of(4)
     signer = ReceiptSigner(KEYS, campaign.id, "r1", campaign.currency)

@@ -19,6 +19,8 @@ from redrush.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redrush.control.data_dir import DataDir
     from redrush.operate.mending import Mended
     from redrush.settle.honouring import Honoured
@@ -203,16 +205,10 @@ def honour(  # noqa: PLR0913, PLR0917 - options of one command
     if receipts is None:
         if not why:
             raise typer.BadParameter("--none needs --why: it is the last word about what was lost")
-        if (directory := _single_server(data, deploy)) is not None:
-            from redrush.operate.mending import nobody_has_one
-
-            nobody_has_one(directory, why, who_is(who))
-        else:
-            from redrush.operate.set_orders import deployment_path, note_heard
-
-            note_heard(deployment_path(data, deploy), why, holder_of(who, token))
+        _nobody_has_one(data, deploy, why, who, token)
         show({"ok": True, "receipts": []}, ["noted: nobody has a receipt of what was lost"], as_json=as_json)
         return
+    from redrush.operate.receipts_file import NoneIsOurs
     from redrush.settle.honouring import Honour
 
     found: list[dict[str, Any]] = []
@@ -226,20 +222,48 @@ def honour(  # noqa: PLR0913, PLR0917 - options of one command
             whose = "" if receipt is None else f" {user}, round {round_}, slot {slot}:"
             _say(f"{line}: {honoured.outcome}:{whose} {honoured.why}")
 
-    if (directory := _single_server(data, deploy)) is not None:
-        from redrush.operate.mending import honour_data_dir
-
-        honour_data_dir(directory, receipts, why or RECEIPTS_SHOWN, who_is(who), tell)
-    else:
-        from redrush.operate.set_orders import deployment_path
-        from redrush.operate.set_restoring import honour_receipts
-
-        honour_receipts(deployment_path(data, deploy), receipts, why or RECEIPTS_SHOWN, holder_of(who, token), tell)
+    try:
+        _honour_all(receipts, tell, data, deploy, why or RECEIPTS_SHOWN, who, token)
+    except NoneIsOurs:
+        if as_json:
+            show({"ok": False, "receipts": found}, [], as_json=True)
+        raise
     ok = all(row["outcome"] in {Honour.ENTERED, Honour.KNOWN} for row in found)
     if as_json:
         show({"ok": ok, "receipts": found}, [], as_json=True)
     if not ok:
         raise SystemExit(1)
+
+
+def _nobody_has_one(data: Path | None, deploy: Path | None, why: str, who: str | None, token: Path | None) -> None:
+    if (directory := _single_server(data, deploy)) is not None:
+        from redrush.operate.mending import nobody_has_one
+
+        nobody_has_one(directory, why, who_is(who))
+    else:
+        from redrush.operate.set_orders import deployment_path, note_heard
+
+        note_heard(deployment_path(data, deploy), why, holder_of(who, token))
+
+
+def _honour_all(
+    receipts: Path,
+    tell: "Callable[[int, Honoured], None]",
+    data: Path | None,
+    deploy: Path | None,
+    why: str,
+    who: str | None,
+    token: Path | None,
+) -> None:
+    if (directory := _single_server(data, deploy)) is not None:
+        from redrush.operate.mending import honour_data_dir
+
+        honour_data_dir(directory, receipts, why, who_is(who), tell)
+    else:
+        from redrush.operate.set_orders import deployment_path
+        from redrush.operate.set_restoring import honour_receipts
+
+        honour_receipts(deployment_path(data, deploy), receipts, why, holder_of(who, token), tell)
 
 
 def _single_server(data: Path | None, deploy: Path | None) -> "DataDir | None":

@@ -26,7 +26,7 @@ from redrush.control.sealing import seal_sha256
 from redrush.control.witness import OTHERS, Witness, Witnessed
 from redrush.core.sets.division import Division, SetPlace
 from redrush.errors import ConfigError, RedrushError
-from redrush.operate.receipts_file import read_receipts
+from redrush.operate.receipts_file import NoneIsOurs, read_receipts
 from redrush.operate.set_orders import NeedsYes
 from redrush.ports.journal import Identity
 from redrush.ports.log_rows import Row, chain_after, record_of, row_of
@@ -270,9 +270,10 @@ def honour_data_dir(
     Then note that winners were heard.
 
     `tell` hears what became of each, by its line. Raises StoreInUse while a server runs; ConfigError if the file cannot
-    be read: nothing was done.
+    be read: nothing was done. NoneIsOurs where all are of somebody else.
     """
-    asyncio.run(_honour(data_dir, read_receipts(receipts_file), tell))
+    if not asyncio.run(_honour(data_dir, read_receipts(receipts_file), tell)):
+        raise NoneIsOurs(receipts_file, data_dir.root)
     _note_heard(data_dir, why, who)
 
 
@@ -322,7 +323,7 @@ async def opened_journal(data_dir: DataDir) -> SqliteStore:
     return store
 
 
-async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> bool:
     sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
     store = await opened_journal(data_dir)
     campaign = sealed.campaign
@@ -334,6 +335,6 @@ async def _honour(data_dir: DataDir, receipts: Iterable[str], tell: Callable[[in
         division = Division(campaign, [SetPlace(EMBEDDED_SET)])
         stores = {EMBEDDED_SET: store}
         honouring = Honouring(campaign, sealed.amounts, keys.receipts, division, stores, enter)
-        await honouring.honour_all(receipts, tell)
+        return await honouring.honour_all(receipts, tell)
     finally:
         await store.close()

@@ -4,7 +4,17 @@ import sys
 from pathlib import Path
 
 from redrush.control.issuing import STDIN
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
+
+
+class NoneIsOurs(RedrushError):
+    """Every receipt that was shown is of somebody else, such as another campaign: its winners were not heard."""
+
+    def __init__(self, receipts: Path, data: Path) -> None:
+        super().__init__(
+            f"{receipts}: none of its receipts is of the campaign in {data}, so nothing is noted: see that --data or "
+            "--deploy names the campaign that they were given in, or say --none --why … if nobody has one of this"
+        )
 
 
 def read_receipts(path: Path) -> list[str]:

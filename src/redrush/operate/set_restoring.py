@@ -14,7 +14,7 @@ from redrush.control.keys import load_keys
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.entrance import Entrance
-from redrush.operate.receipts_file import read_receipts
+from redrush.operate.receipts_file import NoneIsOurs, read_receipts
 from redrush.operate.set_orders import Expected, NeedsYes, describe_sets, expect_rebuilt, note_heard
 from redrush.operate.set_orders import promote as order_promotion
 from redrush.operate.set_rebuilding import MovesOfOthers, rebuild_set
@@ -212,13 +212,15 @@ def honour_receipts(
     every set that its winners were heard.
 
     `tell` hears what became of each, by its line. Raises RedrushError at the first whose set cannot be reached: do it
-    all again then. ConfigError if the file cannot be read: nothing was done.
+    all again then; NoneIsOurs where all are of somebody else. ConfigError if the file cannot be read: nothing was done.
     """
-    asyncio.run(_honour(load_deployment_file(path), read_receipts(receipts_file), tell))
+    deployment = load_deployment_file(path)
+    if not asyncio.run(_honour(deployment, read_receipts(receipts_file), tell)):
+        raise NoneIsOurs(receipts_file, deployment.data)
     note_heard(path, why, holder)
 
 
-async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> bool:
     data_dir = DataDir(deployment.data)
     sealed, keys = load_event(data_dir).sealed, load_keys(data_dir)
     campaign = sealed.campaign
@@ -229,7 +231,7 @@ async def _honour(deployment: DeploymentFile, receipts: Iterable[str], tell: Cal
         campaign, sealed.amounts, keys.receipts, division_of(deployment, campaign), stores, entrance.enter
     )
     try:
-        await honouring.honour_all(receipts, tell)
+        return await honouring.honour_all(receipts, tell)
     finally:
         entrance.close()
         await close_all(stores)

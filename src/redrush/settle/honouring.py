@@ -65,16 +65,21 @@ class Honouring:
         self._stores = stores
         self._enter = enter
 
-    async def honour_all(self, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> None:
+    async def honour_all(self, receipts: Iterable[str], tell: Callable[[int, Honoured], None]) -> bool:
         """Honour receipts, one a line, in their order; `tell` hears what became of each, by its line from 1. Blank
-        lines are passed over. Raises StoreUnavailable at the first whose home set cannot be reached."""
+        lines are passed over. Return False where none of those that were shown is of this campaign: then its winners
+        were not heard. Raises StoreUnavailable at the first whose home set cannot be reached."""
+        shown, foreign = 0, 0
         lines = ((number, text) for number, text in enumerate(receipts, start=1) if text.strip())
         while some := list(islice(lines, LOOKED_UP_AT_ONCE)):
             looked_up = await asyncio.gather(*(self._look_up(text) for _, text in some), return_exceptions=True)
             for (number, text), found in zip(some, looked_up, strict=True):
                 if isinstance(found, BaseException):
                     raise found
-                tell(number, found if isinstance(found, Honoured) else await self.honour(text))
+                honoured = found if isinstance(found, Honoured) else await self.honour(text)
+                shown, foreign = shown + 1, foreign + (honoured.outcome is Honour.NOT_OURS)
+                tell(number, honoured)
+        return foreign < shown or not shown
 
     async def honour(self, text: str) -> Honoured:
         """See to it that the grant which the receipt states is there. Doing it again changes nothing.
