@@ -11,10 +11,12 @@ from redrush.config.deployment_file import Duty, SetSpec
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.keys import load_keys
+from redrush.control.mending_orders import named_by
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.entrance import Entrance
 from redrush.operate.receipts_file import NoneIsOurs, read_receipts
+from redrush.operate.set_neighbours import Neighbour, neighbours_elsewhere
 from redrush.operate.set_orders import Expected, NeedsYes, describe_sets, expect_rebuilt, note_heard
 from redrush.operate.set_orders import promote as order_promotion
 from redrush.operate.set_rebuilding import MovesOfOthers, rebuild_set
@@ -46,14 +48,23 @@ def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, 
     Returns the sets that could not be asked for moves that the server lacks: their slots may be in two sets now.
     RedrushError where it lacks what is recorded: that would be granted to others, and a rebuild loses less.
     """
-    if yes:
-        deployment = load_deployment_file(path)
-        spec = deployment.set_named(set_id)
-        describe_sets(path)  # before anything is looked into: is there somebody to order it?
-        campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
-        access = access_of(deployment.valkey, Duty.WARDEN)
-        asyncio.run(check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
-    return order_promotion(path, set_id, address, why, holder, yes=yes)
+    deployment = load_deployment_file(path)
+    spec = deployment.set_named(set_id)
+    if not yes:
+        try:
+            return order_promotion(path, set_id, address, why, holder, yes=False)
+        except NeedsYes as doubts:
+            others = neighbours_elsewhere(path, set_id, _server(spec, address))
+            raise NeedsYes("; ".join([*map(_lost_beside, others), str(doubts)])) from None
+    describe_sets(path)  # before anything is looked into: is there somebody to order it?
+    campaign_id = load_event(DataDir(deployment.data)).sealed.campaign.id
+    access = access_of(deployment.valkey, Duty.WARDEN)
+    asyncio.run(check_recorded(spec, _server(spec, address), SetKeys(campaign_id, set_id), access))
+    return order_promotion(path, set_id, address, why, holder, yes=True)
+
+
+def _lost_beside(other: Neighbour) -> str:
+    return f"{other.part} of another campaign is in use at {other.primary}, and what that alone has of it is lost too"
 
 
 async def check_recorded(spec: SetSpec, target: Address, keys: SetKeys, access: Access) -> None:
@@ -85,14 +96,20 @@ def rebuild(path: Path, set_id: str, address: str, why: str, holder: Holder, *, 
     """Rebuild the set on its empty server at `address`, from the journal in its records and the other sets' moves.
 
     NeedsYes where a server of the set may still hold a copy, or the records have none, unless `yes`. RedrushError if
-    the set has a primary, or if other sets, the records or the control role cannot be asked: nothing is lost by doing
-    it again.
+    the set has a primary, or if other sets, the records or the control role cannot be asked, or if another campaign's
+    part is in use on another of its servers: nothing is lost by doing it again.
     """
     deployment = load_deployment_file(path)
     spec = deployment.set_named(set_id)
     if deployment.valkey.cluster:
         raise ConfigError("a set in a Valkey Cluster cannot be rebuilt: give it servers of its own first")
     target = _server(spec, address)
+    for other in neighbours_elsewhere(path, set_id, target):
+        raise RedrushError(
+            f"{other.part} of another campaign is in use at {other.primary}, which would become a replica of {target} "
+            f"and drop what was granted there; make set {set_id} again beside it: "
+            f"`redrush set rebuild {set_id} --address {other.primary} --yes {named_by(deployment.data)}`"
+        )
     return asyncio.run(
         _rebuild(deployment, spec, target, lambda: _order_rebuild(path, set_id, address, why, holder), yes=yes)
     )

@@ -135,11 +135,24 @@ def _a_server_dies(stack: RunningStack, both: tuple[Campaign, Campaign]) -> None
         one.agrees()
 
 
+def _refused_beside_the_first(one: Campaign, order: list[str]) -> None:
+    """On another server than that of the first campaign it would take from that one what was granted there since."""
+    used = order[order.index("--address") + 1]
+    beside = next(server["address"] for server in one.sets()[one.set]["replicas"] if server["address"] != used)
+    refused = redrush(*(beside if word == used else word for word in order))
+    assert refused.code == 1
+    assert f"{FIRST}/s1 of another campaign is in use at {used}" in refused.err
+    assert f"`redrush {' '.join(order)}`" in refused.err
+
+
 def _each_is_made_again(both: tuple[Campaign, Campaign]) -> None:
     """What was acknowledged and not recorded is known of each by its number, for all ended in good order; so nobody is
     asked for more than the receipts of so many, and those of another campaign are none."""
     for one in both:
-        made = redrush(*one.order_to_rebuild())
+        order = one.order_to_rebuild()
+        if one is not both[0]:
+            _refused_beside_the_first(one, order)
+        made = redrush(*order)
         assert made.code == 0, made.err
         one.can_grant()
     for one, other in (both, both[::-1]):
