@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
-from redrush.control.campaigns import directory_of, load_listings
+from redrush.control.campaigns import directory_of, load_served
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.durable_file import write_durably
@@ -202,9 +202,8 @@ async def note_ends(stack: StackDir, deployment: Path, sets: Sequence[StackSet])
 
 def _hosted_parts(stack: StackDir, deployment: DeploymentFile) -> Iterator[PartOfSet]:
     """Yield the parts of the sets that the campaigns besides the first have."""
-    for listing in load_listings(stack.event):
-        if listing.ended_at is None:
-            yield from parts_of_sets(deployment, listing, directory_of(stack.event, listing.id))
+    for listing in load_served(stack.event).values():
+        yield from parts_of_sets(deployment, listing, directory_of(stack.event, listing.id))
 
 
 async def _begin(servers: StackSet) -> None:
@@ -269,12 +268,10 @@ def status(stack: StackDir) -> dict[str, Any]:
     it can, and both None where the control role cannot be asked now. A recorder's `disagrees` is what the running
     reconciliation finds wrong in the records, None if nothing. `why` is what a process lacks that is not ready;
     `lacking` is why not every claim could be granted, and which share could, None if every one could. `withheld` says
-    of each set that grants nothing until an operator gives an order which order that is.
+    of each set that grants nothing until an operator gives an order which order that is, of every campaign.
     """
     state = running_state(stack)
-    told: dict[str, dict[str, Any]] = {}
-    with contextlib.suppress(RedrushError):
-        told = {found["set"]: found for found in describe_sets(stack.deployment, CONTROL_MAX_S)}
+    told = _told_of_sets(stack)
     rows = []
     for running in state.processes:
         row = {key: getattr(running, key) for key in ("role", "set", "pid", "address", "state", "why", "name")}
@@ -289,6 +286,19 @@ def status(stack: StackDir) -> dict[str, Any]:
     why = ROLES_LATER if control is None else asyncio.run(lacking(HOST, int(control.rpartition(":")[2]), "/readyz"))
     withheld = {set_id: found["why"] for set_id, found in told.items() if found.get("withheld")}
     return {"processes": rows, "lacking": why, "withheld": withheld}
+
+
+def _told_of_sets(stack: StackDir) -> dict[str, dict[str, Any]]:
+    """Return what the wardens say, by set, also of the parts of the campaigns besides the first; nothing of those that
+    cannot be asked now."""
+    told: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(RedrushError):
+        told = {found["set"]: found for found in describe_sets(stack.deployment, CONTROL_MAX_S)}
+        for name in load_served(stack.event):
+            with contextlib.suppress(RedrushError):  # it is being taken up
+                beside = describe_sets(directory_of(stack.event, name).deployment, CONTROL_MAX_S)
+                told |= {found["set"]: found for found in beside}
+    return told
 
 
 def withheld_at_start(stack: StackDir) -> dict[str, str]:

@@ -148,8 +148,10 @@ def _refused_beside_the_first(one: Campaign, order: list[str]) -> None:
 def _each_is_made_again(both: tuple[Campaign, Campaign]) -> None:
     """What was acknowledged and not recorded is known of each by its number, for all ended in good order; so nobody is
     asked for more than the receipts of so many, and those of another campaign are none."""
-    for one in both:
-        order = one.order_to_rebuild()
+    orders = [one.order_to_rebuild() for one in both]
+    status = redrush("stack", "status", "--data", both[0].data, "--json")
+    assert (status.code, set(json.loads(status.out)["withheld"])) == (1, {one.set for one in both})
+    for one, order in zip(both, orders, strict=True):
         if one is not both[0]:
             _refused_beside_the_first(one, order)
         made = redrush(*order)
