@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from redrush.config import PaymentsFile, ProviderSpec
+from redrush.core.money.clearing import credited
 from redrush.core.sets.address import Address
 from redrush.operate.merchants import doubts_of
-from redrush.ports.bill_book import NewBill
+from redrush.ports.bill_book import Entry, NewBill
 from redrush.ports.provider import BillLine, Done, Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
@@ -65,6 +66,7 @@ def numbers(run: Run) -> dict[str, str]:
     book.change([steps.after(taken["bob"], Failed("no such wallet"), TERMS, NOW_US)])
     book.change([steps.after(taken["carl"], Done(300, NOW_US, "r", "CNY"), TERMS, NOW_US)])
     book.make([payout("g1", 100, "ann")], NOW_US)
+    book.post_each("c", [Entry(credited("bob", "sponsor", "g2", 200, NOW_US))])
     found = {one.user: one.number for one in book.listed()}
     book.close()
     return found

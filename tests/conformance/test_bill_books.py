@@ -146,7 +146,7 @@ def test_a_payout_that_arrives_is_cleared_and_one_that_fails_goes_back(book: Bil
     failed = book.find("payout", "g2")
     assert failed is not None
     assert (failed.state, failed.detail, failed.next_us) == (BillState.FAILED, "no such wallet", None)
-    (retried,) = book.change([steps.again(failed, 50)])
+    (retried,) = book.change([steps.again(failed, 50, covered_minor=130)])
     assert (retried.state, retried.attempt) == (BillState.NEW, 2)
     assert retried.number == bill_number("payout", "g2", 2)
     assert book.numbered(failed.number) == book.numbered(retried.number) == retried

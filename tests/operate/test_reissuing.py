@@ -13,15 +13,18 @@ from redrush.cli.main import main
 from redrush.config import PaymentsFile, load_payments_file
 from redrush.config.payments_file import ProviderSpec
 from redrush.control.data_dir import DataDir
+from redrush.core.money.clearing import spent
 from redrush.core.rush.sale_order import SaleOrder, State
 from redrush.errors import RedrushError
 from redrush.operate.paying import Books
 from redrush.operate.reissuing import Reissue, Undelivered
-from redrush.ports.bill_book import NewBill
+from redrush.ports.bill_book import Entry, NewBill
 from redrush.ports.message_book import Fate, MessageState, NewMessage
+from redrush.ports.provider import Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.paying import steps
 from tests.wiring.message_world import MESSAGES, World, a_world
 
 PAYOUT = '[payout]\nprovider = "bank"\npolicy = "auto"\n'
@@ -136,6 +139,30 @@ async def test_refunds_that_failed_and_orders_that_wait_for_an_operator_go_on(tm
     with closing(SqliteSaleBook.open_path(DataDir(tmp_path).sales)) as sales:
         (taken_up,) = sales.due(now_us() + 1, 10)
         assert (taken_up.parked, taken_up.tries) == (False, 0)
+
+
+async def test_a_payout_is_tried_again_by_what_the_records_say_was_won_and_not_once_it_is_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_world(tmp_path) as world:
+        await three_wins(world, "")
+    bill = NewBill(
+        kind="payout", source="c-r1-0", campaign="c", user="ann", provider="bank", currency="CNY",
+        amount_minor=10_000, subject="s", to="ann",
+    )  # fmt: skip
+    terms = Terms(currency="CNY")
+    with closing(SqliteBillBook.open_path(DataDir(tmp_path).payments)) as book:
+        (made,) = book.make([bill], now_us())
+        book.change([steps.after(made, Failed("no wallet"), terms, now_us())])
+    run(monkeypatch, "payout", "retry", "--data", str(tmp_path), "--failed")
+    with closing(SqliteBillBook.open_path(DataDir(tmp_path).payments)) as book:
+        (again,) = book.listed(kind="payout")
+        assert (again.attempt, str(again.state)) == (2, "new")
+        book.change([steps.after(again, Failed("no wallet"), terms, now_us())])
+        book.post_each("c", [Entry(spent("ann", "sponsor", "packet:c:p1", 1, now_us()), 10_000)])
+    capsys.readouterr()
+    run(monkeypatch, "payout", "retry", "--data", str(tmp_path), "--failed", code=1)
+    assert "from which packet:c:p1 was paid since: `redrush payout make` pays what is left" in capsys.readouterr().err
 
 
 async def test_what_is_of_another_campaign_of_the_process_is_left_alone(tmp_path: Path) -> None:

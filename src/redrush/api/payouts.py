@@ -17,7 +17,8 @@ from redrush.api.event_link import EventLink
 from redrush.api.seals import Refused, Seals
 from redrush.errors import RedrushError
 from redrush.operate import paying
-from redrush.operate.paying import Shown
+from redrush.operate.granted import granted_by
+from redrush.operate.paying import Granted, Shown
 from redrush.ports.bill_book import BillBook, BillState, KeptBill
 
 _Result = TypeVar("_Result")
@@ -126,19 +127,20 @@ class Payouts:
             about = f"{seen.count} payouts: {seen.wanted.verb} {seen.wanted.state or ' '.join(seen.wanted.numbers)}"
             self._diary.note(actor.name, "payouts", about, why, actor.address)
             ordered = Ordered([], [])
-            for bill in found:
-                try:
-                    ordered.done.append(Shown.of(self._one(book, bill, seen.wanted.verb, why)))
-                except RedrushError as fault:
-                    ordered.refused.append(str(fault))
+            with granted_by(self._books()) as granted:
+                for bill in found:
+                    try:
+                        ordered.done.append(Shown.of(self._one(book, bill, seen.wanted.verb, why, granted)))
+                    except RedrushError as fault:
+                        ordered.refused.append(str(fault))
             return ordered
 
         return await self._in_book(done)
 
-    def _one(self, book: BillBook, bill: KeptBill, verb: Verb, why: str) -> KeptBill:
+    def _one(self, book: BillBook, bill: KeptBill, verb: Verb, why: str, granted: Granted) -> KeptBill:
         match verb:
             case Verb.RETRY:
-                return paying.retry(book, bill, self._now_us())
+                return paying.retry(book, bill, self._now_us(), granted)
             case Verb.HOLD:
                 return paying.hold(book, bill, why, self._now_us())
             case Verb.RELEASE:

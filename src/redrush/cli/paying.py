@@ -159,13 +159,22 @@ def retry(
 ) -> None:
     """Pay once more what has failed, or ask now about what waits. What is paid is never paid again."""
     from redrush.operate import paying as orders
+    from redrush.operate.granted import granted_by
     from redrush.ports.bill_book import BillState
 
     states = [BillState.FAILED, BillState.CANCELLED] if failed else []
     if (at := console_meant(data, deploy)) is not None:
         _order_there(at, "retry", numbers, states, "", as_json=as_json)
     else:
-        _order(_books(data, deploy), numbers, states, orders.retry, as_json=as_json)
+        books = _books(data, deploy)
+        with granted_by(books) as granted:
+            _order(
+                books,
+                numbers,
+                states,
+                lambda book, bill, now_us: orders.retry(book, bill, now_us, granted),
+                as_json=as_json,
+            )
 
 
 @payout_app.command()

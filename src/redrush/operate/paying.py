@@ -18,7 +18,7 @@ from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
 from redrush.extras import require
-from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill
+from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, NotCovered
 from redrush.ports.provider import BillLine, Unknown
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
@@ -59,7 +59,14 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NOT_BACK: Final = [state for state in BillState if state not in (BillState.FAILED, BillState.CANCELLED)]
-"""Of a payout whose money is not in the balance again."""
+"""Of a payout, or refund, whose money did not go back."""
+
+
+Granted = Callable[[str, str], int]
+"""What a campaign has granted a user in all, in minor units, as far as it is recorded."""
+
+NAMED_MAX: Final = 5
+"""Of the things that a balance went to."""
 
 
 class Books(NamedTuple):
@@ -120,10 +127,11 @@ def payouts(book: BillBook, states: Sequence[BillState], user: str | None) -> It
         after = page[-1].id
 
 
-def retry(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
+def retry(book: BillBook, bill: KeptBill, now_us: int, granted: Granted) -> KeptBill:
     """Pay once more what has failed or was cancelled, under a new number; what waits is asked for now.
 
-    Raises RedrushError for what is paid or held, and where its money, which went back to the balance, was paid since.
+    The next attempt takes its money out of the balance anew, in one step with the look whether it is there. Raises
+    RedrushError for what is paid or held, and where the money, which went back to the balance, has left it since.
     """
     if bill.state in (BillState.DONE, BillState.PAID_LATE):
         raise RedrushError(f"{bill.number} is paid: nothing was done")
@@ -132,23 +140,60 @@ def retry(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
     if not bill.is_final:
         book.hurry(bill.id, now_us)
         return _again(book, bill)
-    if (since := _paid_since(book, bill)) is not None:
+    try:
+        return _once_more(book, bill, now_us, granted(bill.campaign, bill.user))
+    except NotCovered as refused:
+        raise _left_since(book, bill, refused.available_minor) from refused
+
+
+def refund_again(book: BillBook, bill: KeptBill, now_us: int) -> KeptBill:
+    """Give back once more what has failed, under a new number. RedrushError where another refund has given it back."""
+    try:
+        return _once_more(book, bill, now_us, None)
+    except NotCovered as refused:
         raise RedrushError(
-            f"{bill.number} ended, and its money went back to the balance, from which {since.number} was paid since: "
-            "`redrush payout make` pays what is left"
-        )
-    return _changed(book, bill, lambda fresh: steps.again(fresh, now_us))
+            f"{bill.number} ended, and its money was given back by another refund since: nothing was done"
+        ) from refused
 
 
-def _paid_since(book: BillBook, bill: KeptBill) -> KeptBill | None:
-    """Return a payout of the user's balance that was made after this one ended, and did not end without paying.
+def is_given_back(book: BillBook, bill: KeptBill) -> bool:
+    """Whether other refunds leave nothing for one that has failed to give back."""
+    paid_in = book.find("payin", bill.of)
+    others = [one for one in book.listed(kind="refund", states=_NOT_BACK, user=bill.user) if one.of == bill.of]
+    gone_minor = sum(one.amount_minor for one in others)
+    return paid_in is None or gone_minor + bill.amount_minor > paid_in.amount_minor
+
+
+def _once_more(book: BillBook, bill: KeptBill, now_us: int, covered_minor: int | None) -> KeptBill:
+    def wish(fresh: KeptBill) -> Change:
+        if fresh.state not in (BillState.FAILED, BillState.CANCELLED):
+            raise RedrushError(f"{bill.number} is {fresh.state} by now: somebody else has retried it")
+        return steps.again(fresh, now_us, covered_minor=covered_minor)
+
+    return _changed(book, bill, wish)
+
+
+def _left_since(book: BillBook, bill: KeptBill, available_minor: int) -> RedrushError:
+    """Return what is said of a payout whose money is not in the balance any more.
 
     What is paid for a grant by itself has that grant's name for its source, and takes nothing that went back."""
-    if bill.kind != "payout":
-        return None
     of_balance = f"{bill.campaign}/{bill.user}/"
-    others = (one for one in payouts(book, _NOT_BACK, bill.user) if one.source.startswith(of_balance))
-    return next((one for one in others if one.made_us >= bill.changed_us), None)
+    paid = (one for one in payouts(book, _NOT_BACK, bill.user) if one.source.startswith(of_balance))
+    names = [one.number for one in paid if one.made_us >= bill.changed_us]
+    if len(names) <= NAMED_MAX:
+        spent = book.spendings(bill.campaign, bill.user, bill.changed_us, NAMED_MAX + 1 - len(names))
+        names += [one.id.removeprefix("spend:") for one in spent]
+    if not names:
+        available = format_amount(max(0, available_minor), bill.currency)
+        return RedrushError(
+            f"{bill.number} ended, and the balance has {available} {bill.currency} now, less than it would pay; a win "
+            "counts once it is recorded, which `redrush reconcile` waits for"
+        )
+    named = ", ".join(names[:NAMED_MAX]) + (" and more" if len(names) > NAMED_MAX else "")
+    return RedrushError(
+        f"{bill.number} ended, and its money went back to the balance, from which {named} was paid since: "
+        "`redrush payout make` pays what is left"
+    )
 
 
 def hold(book: BillBook, bill: KeptBill, why: str, now_us: int) -> KeptBill:

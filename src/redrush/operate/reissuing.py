@@ -29,7 +29,7 @@ from redrush.core.money.payout_terms import Policy
 from redrush.errors import RedrushError
 from redrush.operate.data_dir_reports import messages_to_winners
 from redrush.operate.messages import listed, message_book_of, send_again
-from redrush.operate.paying import Books, book_of, retry
+from redrush.operate.paying import Books, book_of, is_given_back, refund_again
 from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.message_book import KeptMessage, MessageState, NewMessage
@@ -123,7 +123,7 @@ class Reissue:
             if self._plan is not None:
                 make_payouts(self._bills, self._plan)
             for bill in self._refunds():
-                retry(self._bills, bill, self._now_us)
+                refund_again(self._bills, bill, self._now_us)
         if self._sales is not None:
             self._sales.keep([order.taken_up(self._now_us) for order in self._orders()])
         if self._messages is not None:
@@ -165,7 +165,8 @@ class Reissue:
         if self._bills is None:
             return []
         failed = self._bills.listed(kind="refund", states=[BillState.FAILED, BillState.CANCELLED], limit=1_000_000)
-        return [bill for bill in failed if bill.campaign == self._campaign]
+        ours = (bill for bill in failed if bill.campaign == self._campaign)
+        return [bill for bill in ours if not is_given_back(self._bills, bill)]
 
     def _orders(self) -> list[SaleOrder]:
         return [] if self._sales is None else [order for order in self._sales.all() if order.parked]

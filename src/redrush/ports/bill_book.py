@@ -7,6 +7,7 @@ the records (`redrush.ports.records`); what left, or came from elsewhere, is her
     payout made       user:<id> ─► payouts:<provider>                  payout:<source>#<attempt>
     payout arrived    payouts:<provider> ─► clearing:<provider>        …:done
     payout ended      payouts:<provider> ─► user:<id>                  …:back
+    … and is retried  user:<id> ─► payouts:<provider>                  payout:<source>#<attempt>
     … and came after  user:<id> ─► payouts:<provider>                  …:late
     paid in           clearing:<provider> ─► the bill's account        payin:<source>#1:done
     refund made       the bill's account ─► refunds:<provider>         refund:<source>#<attempt>
@@ -168,6 +169,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     number: str | None = None
     attempt: int | None = None
     postings: tuple[Posting, ...] = ()
+    covered_minor: int | None = None
+    """Of the next attempt of a payout: what the user has been granted in all, as in `NewBill`."""
 
 
 class BillConflict(RedrushError):
@@ -267,7 +270,11 @@ class BillBook(Protocol):
         """
 
     def change(self, changes: Sequence[Change]) -> list[KeptBill]:
-        """Make those changes that still apply; return the bills that were changed."""
+        """Make those changes that still apply; return the bills that were changed.
+
+        Raises NotCovered for the next attempt of a payout whose money has left the balance since it went back there, or
+        of a refund whose money was given back since by another one: nothing is changed then.
+        """
 
     def find(self, kind: Kind, source: str) -> KeptBill | None:
         """Return the bill, or None."""
@@ -317,6 +324,9 @@ class BillBook(Protocol):
 
     def balance(self, campaign: str, account: str) -> Balance:
         """Return what was posted to an account here."""
+
+    def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
+        """Return what the user paid for by their balance since then, by id. Reads all that was paid so, by anybody."""
 
     def net_of(self, account: str) -> int:
         """Return credits less debits of an account, over all campaigns. Reads it of each."""

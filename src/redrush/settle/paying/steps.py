@@ -84,17 +84,21 @@ def unasked(bill: KeptBill, now_us: int, pause_s: float) -> Change:
     return _change(bill, BillState.NEW, now_us, now_us + int(max(pause_s, RETRY_MIN_S) * SECOND_US))
 
 
-def again(bill: KeptBill, now_us: int) -> Change:
+def again(bill: KeptBill, now_us: int, *, covered_minor: int | None) -> Change:
     """Return the next attempt of a payout or refund that has ended without moving anything: a new number, for certain.
 
-    ValueError for any other bill.
+    Its money went back, so it is set aside anew: of a payout `covered_minor` says what the user was granted in all,
+    None that nobody need ask. ValueError for any other bill.
     """
     if bill.state not in (BillState.FAILED, BillState.CANCELLED):
         raise ValueError(f"{bill.kind} {bill.source} is {bill.state}: only what has failed or was cancelled is retried")
     attempt = bill.attempt + 1
     postings = msgspec.structs.replace(bill.billed, attempt=attempt).made(now_us)
     number = bill_number(bill.kind, bill.source, attempt)
-    return _change(bill, BillState.NEW, now_us, now_us, number=number, attempt=attempt, detail="", postings=postings)
+    return _change(
+        bill, BillState.NEW, now_us, now_us,
+        number=number, attempt=attempt, detail="", postings=postings, covered_minor=covered_minor,
+    )  # fmt: skip
 
 
 def look(bill: KeptBill, now_us: int) -> Change:

@@ -93,14 +93,17 @@ class PostgresBillBook(PostgresBook):
             owned.check(bill.campaign, bill.user, bill.amount_minor, bill.covered_minor)
         if bill.kind == "refund":
             if bill.of not in refundable:
-                row = self._run(at, "refundable", of=bill.of).fetchone()
-                refundable[bill.of] = 0 if row is None else row[0]
+                refundable[bill.of] = self._refundable(at, bill.of)
             if bill.amount_minor > refundable[bill.of]:
                 raise NotCovered(refundable[bill.of])
             refundable[bill.of] -= bill.amount_minor
         if bill.kind == "payout":
             owned.take(bill.campaign, bill.user, bill.amount_minor)
         return True
+
+    def _refundable(self, at: Cursor, of: str) -> int:
+        row = self._run(at, "refundable", of=of).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _insert(self, at: Cursor, bills: Sequence[NewBill], now_us: int) -> dict[tuple[str, str], KeptBill]:
         if not bills:
@@ -196,9 +199,10 @@ class PostgresBillBook(PostgresBook):
         changed: dict[int, KeptBill] = {}
         made: list[Change] = []
         with self._writer.transaction() as at:
-            renumbered = [change.id for change in changes if change.number is not None]
-            if renumbered:
-                self._run(at, "keep_numbers", ids=renumbered)
+            again = [change for change in changes if change.number is not None]
+            if again:
+                self._run(at, "lock_makers")  # before any row: who makes bills takes theirs after it, too
+                self._run(at, "keep_numbers", ids=[change.id for change in again])
             for batch in one_each(changes, key=lambda change: change.id):
                 rows = [{name: getattr(change, name) for name in _CHANGED} for change in batch]
                 found = [KeptBill.of_row(row) for row in self._run(at, "change", changes=json_rows(rows))]
@@ -206,7 +210,23 @@ class PostgresBillBook(PostgresBook):
                 ids = {bill.id for bill in found}
                 made += [change for change in batch if change.id in ids]
             self._post(at, ((changed[change.id].campaign, posting) for change in made for posting in change.postings))
+            if again:
+                self._check_again(at, [(changed[change.id], change) for change in made if change.number is not None])
         return [changed[change.id] for change in made]
+
+    def _check_again(self, at: Cursor, tried: Sequence[tuple[KeptBill, Change]]) -> None:
+        """Raise NotCovered where what next attempts have set aside is more than there was."""
+        asked = [(bill.campaign, bill.user) for bill, change in tried if change.covered_minor is not None]
+        nets = self._nets(at, asked)
+        for bill, change in tried:
+            if bill.kind == "refund":
+                left_minor = self._refundable(at, bill.of)
+            elif change.covered_minor is not None:
+                left_minor = change.covered_minor + nets[bill.campaign, user_account(bill.user)]
+            else:
+                continue
+            if left_minor < 0:
+                raise NotCovered(left_minor + bill.amount_minor)
 
     def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
         """See the port."""
@@ -289,6 +309,12 @@ class PostgresBillBook(PostgresBook):
             row = self._run(at, "balance", campaign=campaign, account=account).fetchone()
         return Balance(0, 0) if row is None else Balance(*row)
 
+    def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
+        """See the port."""
+        asked = {"campaign": campaign, "account": user_account(user), "from_us": from_us, "limit": limit}
+        with self._reader.transaction() as at:
+            return [Posting(*row) for row in self._run(at, "spendings", **asked)]
+
     def net_of(self, account: str) -> int:
         """See the port."""
         with self._reader.transaction() as at:
@@ -344,4 +370,4 @@ class _Owned:
         self._nets_minor[campaign, posting.credit_account] += posting.amount_minor
 
 
-_CHANGED: Final = tuple(name for name in Change.__struct_fields__ if name != "postings")
+_CHANGED: Final = tuple(name for name in Change.__struct_fields__ if name not in ("postings", "covered_minor"))

@@ -152,6 +152,12 @@ SELECT id, provider, said FROM bill_inbox WHERE NOT is_seen ORDER BY id LIMIT %(
 -- name: balance
 SELECT debits_minor, credits_minor FROM bill_accounts WHERE campaign = %(campaign)s AND account = %(account)s;
 
+-- name: spendings
+-- Ids of spendings begin so, and ; is the sign after : so only these are read.
+SELECT id, debit_account, credit_account, amount_minor, at_us FROM bill_postings
+ WHERE campaign = %(campaign)s AND id >= 'spend:' AND id < 'spend;' AND debit_account = %(account)s AND at_us >= %(from_us)s
+ ORDER BY id LIMIT %(limit)s;
+
 -- name: net_of
 SELECT coalesce(sum(credits_minor - debits_minor), 0)::bigint FROM bill_accounts WHERE account = %(account)s;
 

@@ -86,9 +86,7 @@ class SqliteBillBook:
         if bill.covered_minor is not None:
             self._check_covered(bill.campaign, user_account(bill.user), bill.amount_minor, bill.covered_minor)
         if bill.kind == "refund":
-            row = self._run("refundable", of=bill.of).fetchone()
-            if row is None or bill.amount_minor > row[0]:
-                raise NotCovered(0 if row is None else row[0])
+            self._check_refundable(bill.of, bill.amount_minor)
         account = bill.account or SALES
         values = msgspec.structs.asdict(bill) | {
             "account": account,
@@ -140,6 +138,11 @@ class SqliteBillBook:
         if amount_minor > available:
             raise NotCovered(available)
 
+    def _check_refundable(self, of: str, amount_minor: int) -> None:
+        row = self._run("refundable", of=of).fetchone()
+        if row is None or amount_minor > row[0]:
+            raise NotCovered(0 if row is None else row[0])
+
     def _post(self, campaign: str, postings: Iterable[Posting]) -> None:
         moved: defaultdict[tuple[str, str], int] = defaultdict(int)
         for posting in postings:
@@ -187,7 +190,9 @@ class SqliteBillBook:
                 if change.number is not None:
                     self._run("keep_number", id=change.id)
                 values = msgspec.structs.asdict(change)
-                del values["postings"]
+                del values["postings"], values["covered_minor"]
+                if change.attempt is not None:
+                    self._check_again(change)
                 self._run("change", **values)
                 if self._connection.changes() != 1:
                     continue
@@ -195,6 +200,16 @@ class SqliteBillBook:
                 self._post(bill.campaign, change.postings)
                 changed.append(bill)
         return changed
+
+    def _check_again(self, change: Change) -> None:
+        """Raise NotCovered where the money of the next attempt is not there any more."""
+        bill = self._of_id(change.id)
+        if bill.version != change.version:
+            return  # and it is not changed
+        if bill.kind == "refund":
+            self._check_refundable(bill.of, bill.amount_minor)
+        elif change.covered_minor is not None:
+            self._check_covered(bill.campaign, user_account(bill.user), bill.amount_minor, change.covered_minor)
 
     def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
         """See the port."""
@@ -292,6 +307,12 @@ class SqliteBillBook:
         """See the port."""
         with self._reading():
             return self._balance(campaign, account)
+
+    def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
+        """See the port."""
+        asked = {"campaign": campaign, "account": user_account(user), "from_us": from_us, "limit": limit}
+        with self._reading():
+            return [Posting(*row) for row in self._run("spendings", **asked)]
 
     def net_of(self, account: str) -> int:
         """See the port."""

@@ -132,6 +132,12 @@ SELECT id FROM bills WHERE provider = :provider AND done_us >= :from_us AND done
 SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM bills GROUP BY provider, kind, state
  ORDER BY provider, kind, state;
 
+-- name: spendings
+-- Ids of spendings begin so, and ; is the sign after : so only these are read.
+SELECT id, debit_account, credit_account, amount_minor, at_us FROM postings
+ WHERE campaign = :campaign AND id >= 'spend:' AND id < 'spend;' AND debit_account = :account AND at_us >= :from_us
+ ORDER BY id LIMIT :limit;
+
 -- name: net_of
 SELECT coalesce(sum(credits_minor - debits_minor), 0) FROM accounts WHERE account = :account;
 
