@@ -8,11 +8,13 @@ import pytest
 
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import NewBill
+from redrush.ports.message_book import Fate, MessageState, NewMessage
 from redrush.ports.provider import Failed, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.book_examining import accept_problems, check_whole, problems_of
 from redrush.records.sqlite.messages import SqliteMessageBook
 from redrush.settle.paying import steps
+from redrush.sqlfiles import load_statements
 
 TERMS = Terms(currency="CNY")
 LEAF_HEADER_BYTES = 8
@@ -130,6 +132,55 @@ def test_messages_are_examined_too(tmp_path: Path) -> None:
     damage_index(path, "state = 'sent'", "state = 'new'")
     with pytest.raises(ConfigError, match="messages_due"):
         check_whole(path)
+
+
+def messages_at(path: Path) -> Path:
+    """Return a book in which two people were told."""
+    with closing(SqliteMessageBook.open_path(path)) as book:
+        told = [NewMessage(by="mail", campaign="c", grant=one, user="u1", at_us=1, fields={"worth": "1.00"})
+                for one in ("g1", "g2")]  # fmt: skip
+        book.put(told, 10)
+        book.change([
+            Fate(id=one.id, version=one.version, state=MessageState.SENT, tries=1, next_us=None, changed_us=20)
+            for one in book.take("mail", 20, 9)
+        ])  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("\"user\" = 'u3'", "message by mail about g1 is not what was written"),
+        ("number = lower(number)", "message by mail about g1 is not what was written"),
+        ("fields = replace(fields, '1.00', '3.00')", "message by mail about g1 is not what was written"),
+        ("state = 'seft'", "message by mail about g1 is in the state 'seft'"),
+    ],
+)
+def test_what_was_written_of_a_message_is_what_is_read(tmp_path: Path, change: str, says: str) -> None:
+    path = messages_at(tmp_path / "messages.db")
+    check_whole(path)
+    damage(path, f"UPDATE messages SET {change} WHERE grant_id = 'g1'")
+    with pytest.raises(ConfigError, match=says):
+        check_whole(path)
+    assert problems_of(path) == [says]
+
+
+def test_the_examination_knows_every_state_of_a_message() -> None:
+    question = load_statements("redrush.records.sqlite", "book_examining.sql")["messages"]
+    assert [state for state in MessageState if f"'{state}'" not in question] == []
+
+
+def test_a_book_of_the_version_before_is_no_damage_and_is_brought_to_this_one(tmp_path: Path) -> None:
+    for path in (messages_at(tmp_path / "messages.db"), bills_at(tmp_path / "payments.db", "g1")):
+        table = "messages" if path.name == "messages.db" else "bills"
+        damage(path, f"ALTER TABLE {table} DROP COLUMN digest", "PRAGMA user_version = 1")
+        check_whole(path)
+    with closing(SqliteMessageBook.open_path(tmp_path / "messages.db")) as book:
+        assert [str(one.state) for one in book.listed()] == ["sent", "sent"]
+    with closing(SqliteBillBook.open_path(tmp_path / "payments.db")) as bills:
+        assert [str(bill.state) for bill in bills.listed()] == ["failed"]
+    for name in ("messages.db", "payments.db"):
+        check_whole(tmp_path / name)
 
 
 def test_a_text_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:

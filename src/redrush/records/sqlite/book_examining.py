@@ -34,8 +34,14 @@ STEPS: Final = 10_000
 NO_PROBLEM: Final = ("ok", "*** in database main ***")
 """What SQLite says when nothing is wrong, and above what is."""
 
-QUESTIONS: Final = {0x52525042: "bills", 0x5252504B: "packets", 0x52525353: "sales"}
-"""Which statement looks through a book, by the number in its header. SQLite's own check is all for one without."""
+QUESTIONS: Final = {
+    0x52525042: ("bills", 2),
+    0x5252504B: ("packets", 2),
+    0x52525353: ("sales", 2),
+    0x5252504D: ("messages", 2),
+}
+"""Which statement looks through a book, by the number in its header, and from which version on: its digests came then.
+SQLite's own check is all for another, which is of an earlier redrush, and is brought to that version when it opens."""
 
 
 def digest_of_row(values: Sequence[object]) -> str:
@@ -82,8 +88,8 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
     said = (line for row in connection.execute(sql["integrity"]) for line in str(row[0]).splitlines())
     broken = {line for line in said if line not in NO_PROBLEM}
     yield from sorted(broken - accepted)
-    question = QUESTIONS.get(int(str(connection.pragma("application_id"))))
-    if question is None or broken - accepted:
+    question, version = QUESTIONS.get(int(str(connection.pragma("application_id"))), ("", 0))
+    if not question or int(str(connection.pragma("user_version"))) < version or broken - accepted:
         return
     add_digest_of(connection)
     try:

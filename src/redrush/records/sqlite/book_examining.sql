@@ -73,3 +73,13 @@ SELECT 'order ' || id || ' is not what was written'
     OR body ->> 'user' IS NOT "user"
     OR body ->> 'state' IS NOT state
     OR body ->> 'due_us' IS NOT due_us;
+
+-- name: messages
+SELECT 'message by ' || notifier || ' about ' || grant_id || ' is not what was written'
+  FROM messages
+ WHERE digest NOT IN ('', digest_of(notifier, campaign, grant_id, "user", at_us, fields, number))
+    OR NOT json_valid(fields)
+UNION ALL
+SELECT 'message by ' || notifier || ' about ' || grant_id || ' is in the state ' || quote(state)
+  FROM messages
+ WHERE state NOT IN ('new', 'sending', 'sent', 'unknown', 'failed');

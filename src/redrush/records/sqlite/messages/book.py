@@ -11,11 +11,15 @@ import msgspec
 from redrush.core.money.numbers import bill_number
 from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
 from redrush.ports.records import RecordsFailed
+from redrush.records.sqlite.book_examining import digest_of_row
 from redrush.records.sqlite.book_mark import MarkedBook
 from redrush.records.sqlite.file import Book, book_failures, open_durable
 from redrush.sqlfiles import load_numbered, load_statements
 
 BOOK: Final = Book("a book of messages", "people were told", 0x5252504D, load_numbered(__package__))
+
+SEALED: Final = ("by", "campaign", "grant", "user", "at_us", "fields", "number")
+"""What never changes of a message, in the order of `redrush/records/sqlite/book_examining.sql`."""
 
 
 class SqliteMessageBook:
@@ -43,6 +47,7 @@ class SqliteMessageBook:
                     "number": message_number(message.by, message.grant),
                     "now_us": now_us,
                 }
+                values["digest"] = digest_of_row([values[key] for key in SEALED])
                 self._run("put", **values)
                 fresh += self._connection.changes()
             if cursor is not None:

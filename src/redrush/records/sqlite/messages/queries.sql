@@ -1,6 +1,8 @@
 -- name: put
-INSERT INTO messages (notifier, campaign, grant_id, "user", at_us, fields, number, state, tries, next_us, changed_us, why, version)
-VALUES (:by, :campaign, :grant, :user, :at_us, :fields, :number, 'new', 0, :now_us, :now_us, '', 0)
+INSERT INTO messages (notifier, campaign, grant_id, "user", at_us, fields, number, state, tries, next_us, changed_us, why,
+                      version, digest)
+VALUES (:by, :campaign, :grant, :user, :at_us, :fields, :number, 'new', 0, :now_us, :now_us, '',
+        0, :digest)
 ON CONFLICT DO NOTHING;
 
 -- name: cursor
