@@ -13,7 +13,10 @@ from unittest import mock
 import pytest
 
 from redrush.cli.main import main
-from redrush.ports.bill_book import BillState
+from redrush.core.money.clearing import credited
+from redrush.ports.bill_book import BillState, Entry, NewBill
+from redrush.ports.provider import Failed, Terms
+from redrush.settle.paying import steps
 from tests.acceptance.paying.paying_stack import PayingStack, issue, paying_stack, until
 from tests.acceptance.stack.running_stack import kill
 from tests.figures import scraped, with_circumstances, without_circumstances
@@ -120,6 +123,35 @@ def test_commands_look_into_the_book_of_a_deployment(stack: PayingStack) -> None
     asked = ("--day", day, "--deploy", stack.deployment, "--payments", stack.payments)
     compared = _ran("bills", "compare", *asked)
     assert (compared["differences"], compared["ours"], compared["theirs"]) == ([], len(listed), len(listed))
+
+
+def test_what_failed_is_tried_again_only_with_what_the_records_say_is_left(
+    stack: PayingStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A payout that a person had held fails, of a winner who was paid everything; then there is something more."""
+    now_us = time.time_ns() // 1_000
+    with stack.book() as book:
+        paid = book.listed(kind="payout", states=[BillState.DONE], limit=1)[0]
+        bill = NewBill(
+            kind="payout", source=f"{paid.campaign}/{paid.user}/more", campaign=paid.campaign, user=paid.user,
+            provider="bank", currency="CNY", amount_minor=5, subject="more", to=paid.user, held=True,
+        )  # fmt: skip
+        (held,) = book.make([bill], now_us)
+        (failed,) = book.change([steps.after(held, Failed("no wallet"), Terms(currency="CNY"), now_us)])
+        assert _ran("payout", "retry", failed.number, "--data", stack.data)["payouts"] == []
+        assert "the balance has 0.00 CNY now, less than it would pay" in capsys.readouterr().err
+        book.post_each(paid.campaign, [Entry(credited(paid.user, "sponsor", "more", 5, now_us))])
+        (again,) = _ran("payout", "retry", failed.number, "--data", stack.data)["payouts"]
+        assert again["attempt"] == 2
+
+        def state() -> BillState:
+            found = book.numbered(failed.number)
+            assert found is not None
+            return found.state
+
+        until(lambda: state() is BillState.DONE, state)
+    told = stack.get(paid.user, "/v1/balance")
+    assert (told["available"], told["waiting"]) == ("0.00", "0.00")
 
 
 def test_check_says_of_a_deployment_who_answers_and_how_long_its_winners_take(stack: PayingStack) -> None:
