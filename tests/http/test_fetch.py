@@ -69,6 +69,39 @@ def test_an_answer_that_does_not_come_whole_in_time_is_none(reply: Reply) -> Non
     play(story, reply)
 
 
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"HTTP/1.0 200 OK\r\nServer: small\r\n\r\n", b""),
+        (b"HTTP/1.0 200 OK\r\n\r\ntaken", b"taken"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntaken", b"taken"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\ntaken", None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ntaken", None),
+        (b"HTTP/1.0 200 OK\r\nServer: sm", None),
+        (b"", None),
+    ],
+)
+def test_where_nothing_says_how_long_the_body_is_it_ends_with_the_connection(answer: bytes, body: bytes | None) -> None:
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(tell, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        fetcher = Fetcher()
+        async with server:
+            if body is None:
+                with pytest.raises(Unfetched, match="ended before the answer did"):
+                    await fetcher.fetch("GET", url)
+            else:
+                assert (await fetcher.fetch("GET", url)).body == body
+            assert not any(fetcher._idle.values())
+
+    asyncio.run(run())
+
+
 def test_an_answer_that_is_too_long_is_none() -> None:
     async def story(url: str, heard: list[Asked]) -> None:
         with pytest.raises(Unfetched, match="more than 10 bytes"):

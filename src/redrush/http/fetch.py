@@ -78,10 +78,14 @@ class _Answer:
         self.body = bytearray()
         self.is_whole = False
         self.stays = False
+        self._has_head = False
         self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._has_head = True
 
     def on_body(self, part: bytes) -> None:
         self.body += part
@@ -89,6 +93,10 @@ class _Answer:
     def on_message_complete(self) -> None:
         self.is_whole = True
         self.stays = self.parser.should_keep_alive()  # it is asked for now, or never said
+
+    def ends_with_connection(self) -> bool:
+        """Whether the end of the connection is the end of the body: no header says where that is (RFC 9112, 6.3)."""
+        return self._has_head and self.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
 
 
 class Fetcher:
@@ -193,6 +201,8 @@ async def _read(reader: asyncio.StreamReader, bytes_max: int) -> tuple[Fetched, 
     while not answer.is_whole:
         part = await reader.read(_CHUNK_BYTES)
         if not part:
+            if answer.ends_with_connection():
+                break
             raise ValueError("the connection ended before the answer did")
         read += len(part)
         if read > bytes_max:
