@@ -26,7 +26,8 @@ from redrush.ports.bill_book import KeptBill
 from redrush.providers.sandbox.bank import Bank
 from redrush.sandbox.server import Sandbox
 from redrush.wiring.clock import system_clock
-from tests.wiring.test_campaigns import Server, running
+from redrush.wiring.embedded_sale import orders_at
+from tests.wiring.test_campaigns import WAIT_MAX_S, Server, running
 
 NOW_US = 1_900_000_000_000_000
 SECOND_US = 1_000_000
@@ -307,3 +308,29 @@ def test_a_change_that_would_divide_packets_over_other_sets_is_refused(tmp_path:
     later = "2041-01-01T00:00:00Z" if refused else rfc3339(now_us + 200 * SECOND_US)
     (change,) = change_campaign(_file(opens=later), DataDir(tmp_path), Holder("ann"), "", yes=True).changes
     assert ("a set of the deployment takes part from some round on" in str(change.refused)) == refused
+
+
+async def test_an_amendment_that_failed_half_way_is_tried_again_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = (
+        '[[round]]\nid = "s1"\nkind = "sale"\nopens = 2040-01-01T00:00:00Z\nlasts = "1h"\nprice = "5.00"\nunits = 10\n'
+    )
+    opens, tried = rfc3339(time.time_ns() // 1_000 - SECOND_US), [0]
+
+    def refuses_at_first(data_dir: DataDir) -> Any:
+        tried[0] += 1
+        if tried[0] == 1:
+            raise ConfigError(f"{data_dir.sales}: cannot be opened")
+        return orders_at(data_dir)
+
+    monkeypatch.setattr("redrush.wiring.embedded_event.orders_at", refuses_at_first)
+    async with running(tmp_path, _file(opens=opens, lasts="1h", more="")) as server:
+        amended = _file(opens=opens, lasts="1h", more=sale)
+        done = await asyncio.to_thread(change_campaign, amended, server.data_dir, Holder(), "a sale", yes=True)
+        assert done.done, done
+        ann = server.ticket(None, "ann")
+        async with asyncio.timeout(WAIT_MAX_S):
+            while (await server.ask("GET", "/v1/orders", ann)).status != 200:
+                await asyncio.sleep(0.02)
+    assert tried[0] == 2

@@ -410,20 +410,21 @@ class EmbeddedEvent:
         return given
 
     async def _amend(self, event: Event) -> None:
-        """Go on as this event. What is done twice, because something failed in between, is done once."""
+        """Go on as this event. What is done twice, because something failed in between, is done once: `terms` is set
+        last, so that all of it is tried again."""
         campaign, before = event.sealed.campaign, len(self.terms.added)
         self.sealed = self.sealed.gone_on(event.sealed)
         self.recorder.amend(campaign)
         await self.gate.add_rounds(campaign, self._homes)
         for pot in await self._join(event.open.added[before:]):
             self._refilled(pot)
-        self.terms = terms = event.open
+        terms = event.open
         self.gate.amend(campaign)
         asking = asking_rules(terms.limits, terms.client, self.gate.site.limits.connections_max)
         if terms.group is not None and (group := self.gate.campaigns[campaign.id].group) is not None:
             group.amend(terms.group)
         self.gate.retune(campaign.id, terms.admission, terms.client, terms.page, asking)
-        self.steering.board.amend(event.open.plans, campaign)
+        self.steering.board.amend(terms.plans, campaign)
         for site in self.control_sites:
             self.serve_control(site)  # there may be playbooks and rules that there were not
         self.closer.amend(campaign)
@@ -439,6 +440,7 @@ class EmbeddedEvent:
         self.lines.amend(campaign)
         if self._closing.done():  # all rounds were over, and one was added
             self._closing = self._run("closer", self.closer.run())
+        self.terms = terms
         self._log.info("the campaign was amended", campaign=campaign.id)
 
     def settlement_readings(self) -> Iterator[Value]:
