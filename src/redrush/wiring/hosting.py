@@ -59,6 +59,12 @@ class _Hosted:
         self.asked_s = 0.0
         self.failed_s = float("-inf")
         self.waking: asyncio.Task[None] | None = None
+        self.closing: asyncio.Task[None] | None = None
+
+    def may_wake(self, now_s: float) -> bool:
+        """Whether it sleeps, is closed whole, and has not failed to be opened just now."""
+        sleeps = self.event is None and self.waking is None and self.closing is None
+        return sleeps and now_s - self.failed_s >= RETRY_S
 
     def is_due(self, now_us: int) -> bool:
         """Whether a round is open, or opens soon."""
@@ -81,6 +87,8 @@ class Hosting:
         self._hosted: dict[str, _Hosted] = {}
         self._paths = CampaignPaths()
         self._awake: dict[str, _Hosted] = {}
+        self._undone: dict[str, _Hosted] = {}
+        """Who may have something to be done since an earlier process, until it has been awake and falls asleep."""
         self._seen: Stamp | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._next_due_us = 0
@@ -126,7 +134,7 @@ class Hosting:
         now_s = hosted.asked_s = asyncio.get_running_loop().time()
         if hosted.event is not None:
             return hosted.event
-        if hosted.waking is None and now_s - hosted.failed_s >= RETRY_S:
+        if hosted.may_wake(now_s):
             if len(self._awake) >= ASKED_MAX:
                 return _TOO_MANY
             self._wake(hosted)
@@ -167,13 +175,16 @@ class Hosting:
     async def stop(self) -> None:
         """Close everything that is awake. Nobody is served any more by now."""
         waking = [hosted.waking for hosted in self._hosted.values() if hosted.waking is not None]
-        await asyncio.gather(*waking, *self._ending, return_exceptions=True)
-        await asyncio.gather(*(self._close(hosted) for hosted in tuple(self._awake.values())))
+        await asyncio.gather(*waking, return_exceptions=True)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        for hosted in tuple(self._awake.values()):
+            self._let_sleep(hosted)
+        await asyncio.gather(*self._ending)
 
     def _wake_and_rest(self) -> None:
         now_us, now_s = self._clock.now_us(), asyncio.get_running_loop().time()
-        for hosted in self._due(now_us):
-            if hosted.waking is None and hosted.event is None and now_s - hosted.failed_s >= RETRY_S:
+        for hosted in (*self._due(now_us), *self._undone.values()):
+            if hosted.may_wake(now_s):
                 self._wake(hosted)
         for hosted in tuple(self._awake.values()):
             event = hosted.event
@@ -214,6 +225,7 @@ class Hosting:
             return
         for gone in [hosted for name, hosted in self._hosted.items() if name not in listings]:
             del self._hosted[gone.listing.id]
+            self._undone.pop(gone.listing.id, None)
             self._let_sleep(gone)
             self._log.info("a campaign was ended", campaign=gone.listing.id)
         for name, listing in listings.items():
@@ -226,7 +238,8 @@ class Hosting:
         for hosted in self._hosted.values() if is_first else ():
             books = directory_of(self._data_dir, hosted.listing.id)
             if books.packets.exists() or books.sales.exists():
-                self._wake(hosted)  # there may be packets to be ended, or orders; it sleeps again if there are none
+                # There may be packets to be ended, or orders; it sleeps again if there are none.
+                self._undone[hosted.listing.id] = hosted
         if is_first and listings:
             self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
         own = {round_.id for round_ in self._first.sealed.campaign.rounds}
@@ -265,20 +278,26 @@ class Hosting:
         return site
 
     def _let_sleep(self, hosted: _Hosted) -> None:
-        """Serve it no more, and close it when what was accepted is decided."""
+        """Serve it no more, and close it when what was accepted is decided. Only then can it be woken again."""
         self._first.gate.site.forget_heads()
-        task = asyncio.create_task(self._close(hosted), name=f"closing {hosted.listing.id}")
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-
-    async def _close(self, hosted: _Hosted) -> None:
         event, hosted.event, hosted.control = hosted.event, None, None
         if event is None:
             return
-        await event.steering.stop()
-        await event.gate.drained()
-        await event.stop()
-        self._awake.pop(hosted.listing.id, None)
+        if self._undone.get(hosted.listing.id) is hosted:
+            del self._undone[hosted.listing.id]
+        hosted.closing = asyncio.create_task(self._close(hosted, event), name=f"closing {hosted.listing.id}")
+        self._ending.add(hosted.closing)
+        hosted.closing.add_done_callback(self._ending.discard)
+
+    async def _close(self, hosted: _Hosted, event: EmbeddedEvent) -> None:
+        try:
+            await event.steering.stop()
+            await event.gate.drained()
+            await event.stop()
+        finally:
+            hosted.closing = None
+            if self._awake.get(hosted.listing.id) is hosted:
+                del self._awake[hosted.listing.id]
 
 
 _NEVER_US: Final = 1 << 62

@@ -1,0 +1,70 @@
+"""When a campaign besides the first is woken and falls asleep: also when both happen at once, or a start fails."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from redrush.config import parse_campaign
+from redrush.control.campaigns import directory_of
+from redrush.control.data_dir import DataDir
+from redrush.operate.campaigns import add_campaign
+from redrush.operate.switching import Holder
+from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.stores.sqlite.lock import JournalLock
+from redrush.wiring import hosting
+from redrush.wiring.embedded_event import EmbeddedEvent
+from tests.wiring.test_campaigns import FAR, NOW, SALE, TEXT, WAIT_MAX_S, Server, running
+
+EQUAL = 'kind = "equal"\ntotal = "{packets}.00"\npackets = {packets}'
+FIRST = TEXT.format(id="first", opens=NOW, round="r1", packets=3)
+SPRING = TEXT.format(id="spring", opens=NOW, round="r1", packets=3)
+SPRING_SALE = TEXT.replace(EQUAL, SALE).format(id="spring", opens=FAR, round="s1")
+PATH = "/v1/campaigns/spring/rounds/r1"
+
+
+def _hosting(server: Server) -> hosting.Hosting:
+    return server.embedded._hosting
+
+
+async def _until(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_MAX_S):
+        while not what():
+            await asyncio.sleep(0.02)
+
+
+async def test_who_is_asked_for_while_falling_asleep_is_awake_as_a_whole(tmp_path: Path) -> None:
+    async with running(tmp_path, parse_campaign(FIRST, "f.toml")) as server:
+        await asyncio.to_thread(add_campaign, parse_campaign(SPRING, "s.toml"), server.data_dir, Holder())
+        await server.until(PATH, 200)
+        host = _hosting(server)
+        opened = host._open
+
+        async def slowly(data_dir: DataDir) -> EmbeddedEvent:
+            await asyncio.gather(*host._ending)
+            return await opened(data_dir)
+
+        host._open = slowly
+        host._let_sleep(host._hosted["spring"])
+        await server.until(PATH, 200)
+        metrics = (await server.ask("GET", "/metrics", port="control")).body.decode()
+    assert 'redrush_campaigns{state="awake"} 1.0' in metrics, "it is served, and nobody ticks, beats or closes it"
+    JournalLock(directory_of(server.data_dir, "spring").journal).release()  # it was closed with the server
+
+
+async def test_who_has_orders_and_could_not_be_opened_at_the_start_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "RETRY_S", 0.1)
+    async with running(tmp_path, parse_campaign(FIRST, "f.toml")) as server:
+        await asyncio.to_thread(add_campaign, parse_campaign(SPRING_SALE, "s.toml"), server.data_dir, Holder())
+    own = directory_of(DataDir(tmp_path), "spring")
+    SqliteSaleBook.open_path(own.sales).close()
+    lock = JournalLock(own.journal)  # a command has it for a moment
+    async with running(tmp_path, parse_campaign(FIRST, "f.toml")) as server:
+        spring = _hosting(server)._hosted["spring"]
+        await _until(lambda: spring.failed_s > 0)
+        assert spring.event is None
+        lock.release()
+        await _until(lambda: spring.event is not None)
