@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.browser.axe import is_whole
 from tests.browser.conftest import Visit
 from tests.browser.event import OPENS_S, QUICK, Event, instant, rush, wait_until
+from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -164,6 +166,48 @@ def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event:
     bob.press()
     bob.sees("won")
     assert bob.page.inner_text("#amount") == "2.00"
+    won = bob.page.inner_text("#mine_list")
+    assert "ann 的红包 ·" in won
+    assert "{" not in won
+    for someone in (ann, bob):
+        assert_nothing_sticks_out(someone)
+
+
+def assert_nothing_sticks_out(visitor: Visitor) -> None:
+    """The link of a packet, and the number of what was won in one, are long words: they wrap."""
+    wide, out = visitor.page.evaluate("""() => [
+      document.documentElement.scrollWidth - innerWidth,
+      [...document.querySelectorAll('.panel p, .sheet p, .sheet small')]
+        .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent),
+    ]""")
+    assert wide <= 0
+    assert out == []
+
+
+@pytest.mark.parametrize("packet", ["0" * 32, "0" * 31, "", "A" * 32], ids=["unknown", "short", "empty", "capitals"])
+def test_a_link_of_no_packet_is_told_so_and_leads_to_the_event(event: Event, visit: Visit, packet: str) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    bob = visit("bob", opened=False)
+    bob.page.goto(f"{event.url}/#packet={packet}&ticket={event.ticket('bob')}")
+    bob.sees("no_packet")
+    assert "没有这个红包" in bob.text
+    assert "连不上" not in bob.text
+    assert not bob.page.locator("#go").is_visible()
+    is_whole(bob)
+    assert [one.url for one in bob.claims if "/packets/" in one.url] == []
+    bob.act("event")
+    bob.sees("sealed")
+
+
+def test_a_packet_whose_look_was_lost_and_that_is_not_there_is_told_after_the_claim(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    bob = visit("bob", opened=False)
+    unknown = "0" * 32
+    bob.page.route(f"**/packets/{unknown}", lambda route: route.abort())
+    bob.page.goto(f"{event.url}/#packet={unknown}&ticket={event.ticket('bob')}")
+    bob.sees("ready")
+    bob.press()
+    bob.sees("no_packet")
 
 
 SALE = f"""[[round]]

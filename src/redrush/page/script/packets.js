@@ -3,6 +3,8 @@ import { Unreached } from "./net.js";
 import { Rush } from "./rush.js";
 import { Sending } from "./sending.js";
 
+const PACKET_ID = /^[0-9a-f]{32}$/;
+
 export class Packets {
   constructor(page) {
     this.page = page;
@@ -71,7 +73,7 @@ export class Packets {
   async enter() {
     const { page } = this;
     const { person, rounds } = page;
-    const found = /(?:^#|&)packet=([0-9a-f]{32})(?:&|$)/.exec(page.view.location.hash);
+    const found = /(?:^#|&)packet=([^&]*)/.exec(page.view.location.hash);
     const id = found ? `packet-${found[1]}` : null;
     if (!id || rounds.rushes.has(id) || !person.ticket || person.expired) return;
     const name = page.speech.say("packet_from", { name: "…" });
@@ -80,10 +82,26 @@ export class Packets {
     rounds.rushes.set(id, rush);
     rounds.chosen = id;
     rush.startAt = 0;
-    rush.screen = "ready";
-    rush.packet = await page.order(`/packets/${found[1]}`, "GET");
-    if (rush.packet?.grant) rush.has(rush.packet.grant, true);
-    else if (rush.packet && ["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
+    rush.screen = PACKET_ID.test(found[1]) ? "ready" : "no_packet";
+    if (rush.screen === "ready") await this.look(rush);
     page.render();
+  }
+
+  // What a packet is, and whether there is one: a link may be cut short, or older than the book of packets.
+  async look(rush) {
+    const { page } = this;
+    let told = null;
+    try {
+      told = await page.tell(`/packets/${rush.round.packet}`, "GET");
+    } catch (fault) {
+      if (!(fault instanceof Unreached)) throw fault;
+    }
+    if (told?.status === 404 && told.ours) rush.show("no_packet");
+    else if (!told || told.status >= 300) page.hintAt("unreached");
+    else {
+      rush.packet = told.body;
+      if (rush.packet.grant) rush.has(rush.packet.grant, true);
+      else if (["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
+    }
   }
 }

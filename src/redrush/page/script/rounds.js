@@ -22,8 +22,11 @@ export class Rounds {
     return this.all.find((one) => one.id === id);
   }
 
-  name(id) {
-    return this.round(id)?.name || this.page.speech.say("close_mine", { round: id });
+  // What a grant is of, in words: a round, or a packet between people.
+  nameOf({ round, from }) {
+    const { speech } = this.page;
+    if (!round) return from ? speech.say("packet_from", { name: from }) : speech.say("packet_of_friend");
+    return this.round(round)?.name || speech.say("close_mine", { round });
   }
 
   lineOf(rush) {
@@ -47,7 +50,7 @@ export class Rounds {
     const current = state.round;
     if (!this.chosen) this.chosen = current;
     const { rush } = this;
-    if (rush?.round.packet) return;
+    if (rush?.round.kind === "group") return;
     // What is coming goes before what is over, unless somebody is looking at what they have just won.
     if (current !== this.chosen && (!rush || (rush.decided && this.opensIn(current) < AHEAD_MS && rush.screen !== "sealed"))) {
       this.chosen = current;

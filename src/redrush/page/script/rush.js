@@ -1,14 +1,14 @@
 // One person asking one round, whatever its kind, from before the opening to what became of it. When to ask is decided by the client policy
 // (policy.js); here is the asking. `screen` is what to show, and one of:
 //   before ready asking again waiting given_up inline held_out wrong_word | sealed won held paying bought late refunded
-//   played limit empty closed line_closed not_eligible refused expired
+//   played limit empty closed line_closed not_eligible no_packet refused expired
 import { Asking, GATE_DEADLINE_S, GATE_FAILED_STATUSES, RETRIED_STATUSES, isFinal } from "./policy.js";
 import { Unreached, retryAfter } from "./net.js";
 
 const LATE_MS = 1000;
 const FINAL = new Set([
   "sealed", "won", "held", "paying", "bought", "late", "refunded", "played", "limit", "empty", "closed", "line_closed",
-  "not_eligible", "refused", "expired",
+  "not_eligible", "no_packet", "refused", "expired",
 ]);
 
 export class Rush {
@@ -237,6 +237,10 @@ export class Rush {
     if (status === 401) {
       if (body.exchange) this.house.prove().then((proven) => (proven ? this.retry() : this.show("given_up")));
       else this.show("expired");
+      return null;
+    }
+    if (status === 404 && this.round.kind === "group") {
+      this.show("no_packet");
       return null;
     }
     const step = this.asking.refused(status, {

@@ -118,6 +118,12 @@ const SCREENS = {
   limit: next,
   line_closed: next,
 
+  no_packet(model, page) {
+    const current = page.rounds.told?.round;
+    if (!current) return;
+    model.actions.push({ name: "event", text: page.speech.say("to_event"), act: () => page.rounds.choose(current) });
+  },
+
   asking(model, page) {
     model.headline = policyText(page, "asking") || model.headline;
   },
@@ -202,7 +208,7 @@ const lineOpens = (page, round) => page.rounds.opensIn(round.id) - round.line.op
 const priceOf = (page, rush) => (rush.round.price ? page.speech.money(rush.round.price) : "");
 
 // What a grant without an amount is, in words.
-const wordsOf = (page, grant) => grant.prize_name || page.rounds.name(grant.round);
+const wordsOf = (page, grant) => grant.prize_name || page.rounds.nameOf(grant);
 
 function shakes(model, page) {
   const { speech, motion } = page;

@@ -10,8 +10,9 @@ export class Winnings {
     this.shown = null;
   }
 
-  won(rush, grant, repeat) {
+  won(rush, granted, repeat) {
     const { person } = this.page;
+    const grant = rush.packet ? { ...granted, from: rush.packet.from } : granted;
     // The same slot may have been held before, and what became of that is not what becomes of this hold.
     const before = person.wins[grant.id]?.grant;
     if (!repeat || before?.hold?.expires_at !== grant.hold?.expires_at) person.drop(grant.id);
@@ -85,7 +86,7 @@ export class Winnings {
     this.shown = key;
     const minor = opened.reduce((sum, { grant }) => sum + (grant.amount ? minorOf(grant.amount, config.digits) : 0n), 0n);
     const entries = opened.map(({ grant }) => [
-      `${rounds.name(grant.round)} · ${speech.when(Date.parse(grant.granted_at))}`,
+      `${rounds.nameOf(grant)} · ${speech.when(Date.parse(grant.granted_at))}`,
       grant.amount ? speech.money(grant.amount, grant.currency) : grant.prize_name || "",
       grant.code ? speech.say("code", { code: grant.code }) : `${speech.say("receipt")} ${grant.id}`,
     ]);
