@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from redrush.config import load_campaign_file, load_payments_file, parse_campaign
+from redrush.config.secret import SECRET_CHARACTERS_MAX, Secret
 from redrush.core.money.payout_terms import PayoutTerms, Policy
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
@@ -49,6 +50,29 @@ def test_a_secret_is_named_and_read_when_it_is_needed(tmp_path: Path) -> None:
     path.write_text(PROVIDER + 'secret = { file = "secret" }\n')
     (provider,) = load_payments_file(path).providers
     assert provider.secrets["secret"].read() == "whsec_x"
+
+
+def test_a_secret_that_an_editor_has_marked_as_utf_8_is_the_same_secret(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"\xef\xbb\xbfwhsec_x\r\n")
+    assert Secret("here", file=path).read() == "whsec_x"
+
+
+def test_a_secret_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("x" * SECRET_CHARACTERS_MAX)
+    assert Secret("here", file=path).read() == "x" * SECRET_CHARACTERS_MAX
+    path.write_text("x" * SECRET_CHARACTERS_MAX + "y")
+    with pytest.raises(ConfigError, match=r"here: .*/secret has more than 64,000 characters"):
+        Secret("here", file=path).read()
+
+
+def test_a_file_that_cannot_be_named_so_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "payments.toml"
+    path.write_text(PROVIDER + 'secret = { file = "a\\u0000b" }\n')
+    (provider,) = load_payments_file(path).providers
+    with pytest.raises(ConfigError, match=r"provider\[0\]\.secret: '.*a\\x00b' is no path of a file"):
+        provider.secrets["secret"].read()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import msgspec
 
 from redrush.errors import ConfigError
 
-SECRET_BYTES_MAX = 64_000
+SECRET_CHARACTERS_MAX = 64_000
+"""Of a file, with the white space around the secret: a longer one is refused, for a part of it is another secret."""
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -22,7 +23,8 @@ class Secret(msgspec.Struct, frozen=True):
     credential: str | None = None
 
     def read(self) -> str:
-        """Return the secret, without the white space around it. ConfigError if it is not where it should be."""
+        """Return the secret, without the white space around it, or a byte order mark before it. ConfigError if it is
+        not where it should be, or is too long to be one."""
         if self.text is not None:
             return self.text
         if self.env is not None:
@@ -31,13 +33,19 @@ class Secret(msgspec.Struct, frozen=True):
             return found
         path = self._path()
         try:
-            with path.open(encoding="utf-8") as file:
-                found = file.read(SECRET_BYTES_MAX).strip()
+            with path.open(encoding="utf-8-sig") as file:
+                found = file.read(SECRET_CHARACTERS_MAX + 1)
         except OSError as fault:
             raise ConfigError(f"{self.where}: {path} cannot be read: {fault.strerror}") from fault
         except UnicodeDecodeError as fault:
             raise ConfigError(f"{self.where}: {path} is not UTF-8 text (byte {fault.start})") from fault
-        if not found:
+        except ValueError as fault:
+            raise ConfigError(f"{self.where}: {str(path)!r} is no path of a file: {fault}") from fault
+        if len(found) > SECRET_CHARACTERS_MAX:
+            raise ConfigError(
+                f"{self.where}: {path} has more than {SECRET_CHARACTERS_MAX:,} characters: that is no secret"
+            )
+        if not (found := found.strip()):
             raise ConfigError(f"{self.where}: {path} is empty")
         return found
 
