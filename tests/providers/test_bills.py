@@ -17,7 +17,7 @@ from redrush.ports.provider import Bill, BillLine, Order, Paid, Terms, Unknown
 from redrush.providers import beijing
 from redrush.providers.alipay import bills as of_alipay
 from redrush.providers.alipay.bills import AlipayBills
-from redrush.providers.bill_amounts import BillUnreadable, minor_of
+from redrush.providers.bill_amounts import BillUnreadable, Row, minor_of
 from redrush.providers.sandbox.bank import Bank
 from redrush.providers.wechat import bills as of_wechat
 from redrush.providers.wechat.bills import WeChatBills
@@ -253,6 +253,15 @@ def test_amounts_of_bills_are_whole_fen(text: str, minor: int | None) -> None:
         return
     with pytest.raises(BillUnreadable, match="whole fen"):
         minor_of(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01 00:00:00", "0000-01-01 00:00:00", "2026-02-30 10:00:00", "2026-01-01T00:00:00", "-1", ""]
+)
+def test_a_time_that_is_none_makes_a_bill_unreadable(text: str) -> None:
+    assert beijing.us_of(text) is None
+    with pytest.raises(BillUnreadable, match="no time"):
+        Row({"完成时间": text}).at_us("完成时间")
 
 
 def test_fees_that_only_the_bill_tells_are_no_difference(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ def us_of(text: object) -> int | None:
     """Return the instant that a text `2027-02-06 20:00:00` states, µs since the epoch; None for anything else."""
     try:
         at = datetime.strptime(text, FORMAT).replace(tzinfo=ZONE) if isinstance(text, str) else None
-    except ValueError:
+        return None if at is None else to_us(at.astimezone(UTC))
+    except (ValueError, OverflowError):  # the first hours of the year 1 of Beijing are before the first of UTC
         return None
-    return None if at is None else to_us(at.astimezone(UTC))
 
 
 def day_of(day: str) -> tuple[int, int]:
