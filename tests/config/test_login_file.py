@@ -27,6 +27,8 @@ def test_the_example_states_what_its_comments_say() -> None:
         ('"openid", ', "", 'must have "openid" in it'),
         (ISSUER, "http://id.example", "would send tickets in the clear"),
         (ISSUER, "id.example", "is not an address"),
+        (ISSUER, "https://[id.example", "is not an address"),
+        (ISSUER, "https://id.example:99999", "is not an address"),
         (PAGE, "http://127.0.0.1:8080", 'needs a path: write "http://127.0.0.1:8080/"'),
         (PAGE, "http://127.0.0.1:8080/#x", "login.pages"),
         ('ticket_lasts = "2h"', 'ticket_lasts = "10s"', "from a minute to 31 days"),
@@ -57,6 +59,8 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, old: str, new: str, told
         (f"{PAGE}/../../admin", False),
         (f"{PAGE}/%2e%2e/admin", False),
         (f"https{PAGE[4:]}", False),
+        ("http://[x", False),
+        ("http://127.0.0.1:99999/", False),
     ],
 )
 def test_people_are_sent_to_pages_below_those_that_are_named(tmp_path: Path, address: str, may: bool) -> None:

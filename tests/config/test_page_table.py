@@ -30,6 +30,8 @@ def test_a_picture_is_taken_into_the_page(tmp_path: Path) -> None:
         ('login = "login.example"', 'write it like "https://login.example/hongbao"'),
         ('login = "javascript:alert(1)"', "is not an address"),
         ('login = "//login.example/"', "is not an address"),
+        ('login = "https://[login.example/"', "is not an address"),
+        ('login = "https://login.example:99999/"', "is not an address"),
         ('renew = "login/renew"', "page.renew"),
         ('colours = { red = "crimson" }', 'write it like "#c9241b"'),
         ('colours = { blue = "#00f" }', "page.colours.blue"),

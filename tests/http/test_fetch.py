@@ -45,6 +45,12 @@ def test_one_connection_serves_many_requests() -> None:
     play(story)
 
 
+@pytest.mark.parametrize("url", ["http://[x", "http://a:99999/", "http://a:b/", "", "ftp://a/", "http:///a"])
+def test_what_is_no_address_is_not_fetched(url: str) -> None:
+    with pytest.raises(Unfetched, match="is no address of a web server"):
+        asyncio.run(Fetcher().fetch("GET", url))
+
+
 def test_a_connection_that_was_ended_meanwhile_is_not_used_again() -> None:
     async def story(url: str, heard: list[Asked]) -> None:
         fetcher = Fetcher()

@@ -26,6 +26,7 @@ from redrush.config.secret import Secret
 from redrush.config.secret_table import SecretTable, secret_of
 from redrush.config.toml_file import Wrong, parse, read_text, wrong_at
 from redrush.core.rush.durations import parse_duration_us
+from redrush.core.web_address import parts_of
 
 LASTS_S: Final = range(60, 31 * 86_400 + 1)
 """Of a ticket, and of a session."""
@@ -137,8 +138,8 @@ def _lasts(at: str, text: str) -> int:
 
 def check_address(at: str, url: str) -> None:
     """Raise Wrong for what is no address, or would send secrets in the clear."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
+    parts = parts_of(url)
+    if parts is None or parts.hostname is None or parts.query or parts.fragment:
         raise Wrong(at, f'"{url}" is not an address: write it like "https://login.example", without ? and #')
     if not url.isascii() or not url.isprintable() or " " in url or parts.username is not None:
         raise Wrong(at, f'"{url}" has a sign in it that no address has')
@@ -155,8 +156,8 @@ def _is_loopback(host: str) -> bool:
 
 def _below(address: str, page: str) -> bool:
     """Whether the address is of the page's origin and its path begins as the page's does, step by step."""
-    asked, allowed = urlsplit(address), urlsplit(page)
-    if (asked.scheme, asked.netloc) != (allowed.scheme, allowed.netloc) or "\\" in address:
+    asked, allowed = parts_of(address), urlsplit(page)
+    if asked is None or (asked.scheme, asked.netloc) != (allowed.scheme, allowed.netloc) or "\\" in address:
         return False
     if any(unquote(step) == ".." for step in asked.path.split("/")):
         return False

@@ -5,11 +5,11 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from redrush.config.toml_file import Wrong
+from redrush.core.web_address import parts_of
 from redrush.page.document import word_names
 from redrush.page.terms import COLOURS, LANGUAGES, PageTerms
 
@@ -108,10 +108,8 @@ def _check_address(at: str, url: str | None) -> None:
     """Raise Wrong for what is neither an address nor a path of the page's own site."""
     if url is None:
         return
-    parts = urlsplit(url)
     own = url.startswith("/") and not url.startswith("//")
-    elsewhere = parts.scheme in {"https", "http"} and parts.hostname
-    if not (own or elsewhere) or not url.isprintable() or " " in url:
+    if not (own or parts_of(url)) or not url.isprintable() or " " in url:
         raise Wrong(at, f'"{url}" is not an address: write it like "https://login.example/hongbao", or "/login"')
 
 

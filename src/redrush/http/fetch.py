@@ -15,11 +15,11 @@ import ssl
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 import httptools
 import msgspec
 
+from redrush.core.web_address import parts_of
 from redrush.errors import RedrushError
 from redrush.http.trust import system_trust
 
@@ -174,8 +174,8 @@ class Fetcher:
 
 
 def _parts(url: str) -> tuple[_Place, str]:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = parts_of(url)
+    if parts is None or parts.hostname is None:
         raise Unfetched(f"{url!r} is no address of a web server")
     tls = parts.scheme == "https"
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

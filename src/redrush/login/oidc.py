@@ -28,6 +28,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from redrush.config.login_file import OidcTerms
+from redrush.core.web_address import parts_of
 from redrush.errors import RedrushError
 from redrush.login.joined import Joined
 from redrush.watch.log import server_log
@@ -47,8 +48,11 @@ ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 )
 """With which an ID token may be signed: those that need the provider's own key."""
+SIGNED_WITH: Final = "id_token_signing_alg_values_supported"
 SECRET_CHARACTERS: Final = 48
 CLAIM_CHARACTERS_MAX: Final = 512
+NO_ANSWER: Final = (httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError)
+"""What is raised where no answer comes, and for an address that is none, or an answer that is none or too deep."""
 
 
 class NotLoggedIn(Exception):
@@ -151,8 +155,13 @@ class Provider:
                 f'"{found.get("issuer")}": write the issuer exactly as the provider does'
             )
         for needed in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-            if not isinstance(found.get(needed), str):
+            if not isinstance(said := found.get(needed), str) or parts_of(said) is None:
                 raise ProviderAway(f"the provider {self._terms.issuer} says no {needed}: it is of no use here")
+        if (said := found.get("userinfo_endpoint")) and (not isinstance(said, str) or parts_of(said) is None):
+            raise ProviderAway(f"the provider {self._terms.issuer} says a userinfo_endpoint that is no address")
+        named = found.get(SIGNED_WITH) or []
+        if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+            raise ProviderAway(f"the provider {self._terms.issuer} says {SIGNED_WITH} that is no list of texts")
 
     def _client(self, back: str) -> AsyncOAuth2Client:
         return AsyncOAuth2Client(
@@ -171,7 +180,7 @@ class Provider:
                 token: dict[str, Any] = await client.fetch_token(endpoint, code=code, code_verifier=started.verifier)
         except OAuthError as fault:
             raise NotLoggedIn("code", f"the provider took the code back: {fault.description or fault.error}") from fault
-        except (httpx2.HTTPError, ValueError) as fault:
+        except NO_ANSWER as fault:
             raise ProviderAway(f"the provider {self._terms.issuer} exchanged no code: {_why(fault)}") from fault
         if "id_token" not in token:
             raise NotLoggedIn("id_token", "the provider sent no ID token")
@@ -189,13 +198,13 @@ class Provider:
             decoded = await self._decoded(token["id_token"])
             claims = CodeIDToken(decoded.claims, decoded.header, options, params)
             claims.validate(leeway=LEEWAY_S)
-        except (JoseError, ValueError) as fault:
+        except (JoseError, ValueError, RecursionError) as fault:
             raise NotLoggedIn("id_token", f"the ID token is not good: {_why(fault)}") from fault
         return dict(claims)
 
     async def _decoded(self, id_token: str) -> jwt.Token:
         metadata = await self.metadata()
-        named = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
+        named = metadata.get(SIGNED_WITH) or ["RS256"]
         registry = JWSRegistry(algorithms=sorted(ALGORITHMS.intersection(named)), strict_check_header=False)
         try:
             return jwt.decode(id_token, await self._key_set(), registry=registry)
@@ -226,7 +235,7 @@ class Provider:
                 answer = await client.get(endpoint)
             answer.raise_for_status()
             told: dict[str, Any] = answer.json()
-        except (httpx2.HTTPError, OAuthError, ValueError) as fault:
+        except (*NO_ANSWER, OAuthError) as fault:
             raise ProviderAway(f"the provider {self._terms.issuer} told nothing of a user: {_why(fault)}") from fault
         if not isinstance(told, dict) or told.get("sub") != subject:
             raise NotLoggedIn("userinfo", "the provider told of another user")
@@ -248,7 +257,7 @@ class Provider:
                 answer = await client.get(url)
             answer.raise_for_status()
             found = answer.json()
-        except (httpx2.HTTPError, ValueError) as fault:
+        except NO_ANSWER as fault:
             raise ProviderAway(f"{url} is not answered as a provider does: {_why(fault)}") from fault
         if not isinstance(found, dict):
             raise ProviderAway(f"{url} is not answered as a provider does: that is no JSON object")

@@ -8,10 +8,10 @@ once more by whoever keeps the bills.
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from redrush.core.web_address import parts_of
 from redrush.http.bodies import json_object
 from redrush.http.fetch import Fetched, Fetcher, Unfetched
 from redrush.ports.provider import Absent, Rejected, Terms, Unknown
@@ -96,9 +96,9 @@ class WeChatLink:
 
     async def download(self, url: str, bytes_max: int) -> bytes | Unknown:
         """Return a file that an answer has named, at WeChat's own address; it is not signed, so compare its hash."""
-        parts = urlsplit(url)
-        if f"{parts.scheme}://{parts.netloc}" not in (self._url, *HOSTS):
-            return Unknown(f"a file is said to be at {parts.netloc[:80]!r}, which is not WeChat Pay")
+        parts = parts_of(url)
+        if parts is None or f"{parts.scheme}://{parts.netloc}" not in (self._url, *HOSTS):
+            return Unknown(f"a file is said to be at {url[:80]!r}, which is not WeChat Pay")
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         now_s = self.now_us() // 1_000_000
         headers = {"Authorization": self.merchant.authorization("GET", target, now_s, self.nonce(), b"")}
