@@ -107,9 +107,15 @@ def payout(source: str, amount_minor: int = 100, user: str = "u") -> NewBill:
 
 
 async def charge(one: World, source: str = "hold:1", amount_minor: int = 500, lasts_s: float = 60.0) -> KeptBill:
-    return await one.payments.charge(
+    return await charge_of(one.payments, one.clock, source, amount_minor, lasts_s)
+
+
+async def charge_of(
+    payments: Payments, clock: Clock, source: str = "hold:1", amount_minor: int = 500, lasts_s: float = 60.0
+) -> KeptBill:
+    return await payments.charge(
         source, campaign="c", user="u", provider="bank", currency="CNY", amount_minor=amount_minor,
-        subject="a phone", expires_us=one.clock() + int(lasts_s * 1e6),
+        subject="a phone", expires_us=clock() + int(lasts_s * 1e6),
     )  # fmt: skip
 
 

@@ -352,7 +352,8 @@ CONTROL_GUESTS_ENDED: Final = _row(
 BILLS: Final = _row(
     Kind.COUNTER,
     "redrush_bills",
-    "What the tellers have done: bills started, and asked about, unclear answers, bills done, and ended otherwise",
+    "What the tellers have done: bills started, and asked about, unclear answers, bills done, ended otherwise, and "
+    "dropped since they were taken too long ago",
     (EMBEDDED, PAYMENTS),
     labels=("provider", "what"),
     when="with a payments file",

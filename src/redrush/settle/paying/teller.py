@@ -2,6 +2,8 @@
 
 One loop. What is due is looked up in small pieces through an index; a bill is ASKED in the book before the provider
 hears of it, so a teller that was killed anywhere goes on by asking. Queries go before starts, and each at its own pace.
+A teller that was only stopped for a while (SIGSTOP, a machine that sleeps) comes back to bills that somebody else has
+seen to since: what it took too long ago it drops, for it is due again, to whoever takes it then.
 Answers are written in batches, whatever has come in meanwhile: one fsync for many.
 
 A teller that shares its process with a gate yields to a rush. Whoever waits to pay is served as ever; payouts and
@@ -10,6 +12,7 @@ refunds, for which nobody waits at a screen, go on at a trickle until it is over
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar
@@ -36,7 +39,8 @@ FAULT_PAUSE_S: Final = 1.0
 """After a fault of the book."""
 
 HIDDEN_SPARE_S: Final = 5.0
-"""A bill that is under way is due again so long after the call's deadline, if nobody has written down its end."""
+"""A bill that is under way is due again so long after the call's deadline, if nobody has written down its end. So the
+call itself may begin so long after the bill was taken."""
 
 CALM_S: Final = 1.0
 """A rush is over when the gate has not been busy for this long."""
@@ -45,6 +49,29 @@ RUSH_CALLS_PER_S: Final = 10.0
 """Calls a second, in a rush, for what can wait: it goes on, however long the rush lasts."""
 
 _T = TypeVar("_T")
+
+_RUNNING_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def running_s() -> float:
+    """Return seconds that nobody sets, and that go on while the machine sleeps, where it has such a clock."""
+    return time.clock_gettime(_RUNNING_CLOCK)
+
+
+class Hidden(msgspec.Struct, frozen=True):
+    """Until when nobody else takes a bill: by the clock of the book, and by one that nobody sets back."""
+
+    until_us: int
+    until_s: float
+
+    @classmethod
+    def for_s(cls, hidden_s: float, now_us: int, now_s: float) -> "Hidden":
+        """Return what begins now."""
+        return cls(now_us + int(hidden_s * SECOND_US), now_s + hidden_s)
+
+    def leaves(self, call_s: float, now_us: int, now_s: float) -> bool:
+        """Whether a call that takes so long would be over by then."""
+        return now_us + int(call_s * SECOND_US) <= self.until_us and now_s + call_s <= self.until_s
 
 
 class Provider(msgspec.Struct, frozen=True):
@@ -66,6 +93,11 @@ class Provider(msgspec.Struct, frozen=True):
         assert part is not None
         return part.terms
 
+    @property
+    def deadline_s(self) -> float:
+        """How long any call of it may take."""
+        return max(part.terms.deadline_s for part in (self.pay_in, self.pay_out) if part is not None)
+
     def terms_of(self, bill: KeptBill) -> Terms:
         """Return what holds for this bill."""
         part = self.pay_out if bill.kind == "payout" else self.pay_in
@@ -80,6 +112,8 @@ class Counts(msgspec.Struct):
     unclear: int = 0
     done: int = 0
     ended: int = 0
+    dropped: int = 0
+    """Taken, and not asked for in time."""
 
 
 class Teller:
@@ -97,10 +131,12 @@ class Teller:
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
         veil: Veil | None = None,
+        running_s: Callable[[], float] = running_s,
     ) -> None:
         """`veil` shows who gets or pays a bill; None: it stands there. `thread` is where the book is called;
         `changed` hears of each change that is in the book; while `paused` nothing is started, and what was started is
-        asked for. `busy` tells whether the gate beside it is."""
+        asked for. `busy` tells whether the gate beside it is.
+        `running_s` is a clock that is never set."""
         self.provider = provider
         self.breaker = Breaker(RULE)
         self.counts = Counts()
@@ -113,6 +149,7 @@ class Teller:
         self._busy_at_s = float("-inf")
         self._on_fault = on_fault
         self._veil = veil or NoVeil()
+        self._running_s = running_s
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._answered: list[Change] = []
         self._wake = asyncio.Event()
@@ -179,24 +216,24 @@ class Teller:
             if room < 1:
                 wait_s = min(wait_s, max(pace.wait_s(), 0.005))
                 continue
-            bills = await self._take(step, room, WAITED_FOR if rush else KINDS)
+            hidden = Hidden.for_s(self.provider.deadline_s + HIDDEN_SPARE_S, self._now_us(), self._running_s())
+            bills = await self._take(step, room, WAITED_FOR if rush else KINDS, hidden)
             if rush and (patient := min(room - len(bills), trickle.room(now_s))) > 0:
-                late = await self._take(step, patient, PATIENT)
+                late = await self._take(step, patient, PATIENT, hidden)
                 trickle.take(len(late))
                 bills += late
             pace.take(len(bills))
             for bill in bills:
                 if bill.id not in self._under_way:
-                    task = asyncio.create_task(self._see_to(bill, step))
+                    task = asyncio.create_task(self._see_to(bill, step, hidden))
                     self._under_way[bill.id] = task
             if len(bills) == room:
                 wait_s = min(wait_s, max(pace.wait_s(), 0.005))
         return wait_s
 
-    async def _take(self, step: Step, limit: int, kinds: Sequence[Kind]) -> list[KeptBill]:
-        now_us = self._now_us()
-        hidden_us = now_us + int((self.provider.terms.deadline_s + HIDDEN_SPARE_S) * SECOND_US)
-        return await self._in_thread(self._book.take, self.provider.name, step, now_us, hidden_us, limit, kinds)
+    async def _take(self, step: Step, limit: int, kinds: Sequence[Kind], hidden: Hidden) -> list[KeptBill]:
+        now_us, until_us = self._now_us(), hidden.until_us
+        return await self._in_thread(self._book.take, self.provider.name, step, now_us, until_us, limit, kinds)
 
     def _is_rush(self, now_s: float) -> bool:
         if self._busy():
@@ -210,22 +247,28 @@ class Teller:
             at_once_max = 0 if self.breaker.retry_in_s(now_s) else 1
         return max(0, at_once_max - len(self._under_way))
 
-    async def _see_to(self, bill: KeptBill, step: Step) -> None:
+    async def _see_to(self, bill: KeptBill, step: Step, hidden: Hidden) -> None:
         loop = asyncio.get_running_loop()
         terms = self.provider.terms_of(bill)
         try:
+            paid = await self._in_thread(self._book.find, "payin", bill.of) if bill.kind == "refund" else None
+            if not hidden.leaves(terms.deadline_s, self._now_us(), self._running_s()):
+                self.counts.dropped += 1
+                return
             began_s = loop.time()
             permit = self.breaker.admit(began_s)
             if permit is None:
                 self._answered.append(self._not_now(bill, step, loop.time()))
                 return
-            answer = await self._ask(bill, step, terms.deadline_s)
+            answer = await self._ask(bill, step, terms.deadline_s, paid)
             if isinstance(answer, Unknown):
                 self.counts.unclear += 1
                 self.breaker.failed(loop.time(), permit, began_s=began_s)
             else:
                 self.breaker.succeeded(permit)
             self._answered.append(steps.after(bill, answer, terms, self._now_us()))
+        except RedrushError as fault:
+            self._on_fault(fault)  # of the book; nobody was asked, and it is due again
         finally:
             del self._under_way[bill.id]
             self._wake.set()
@@ -237,12 +280,12 @@ class Teller:
         later = Unknown("the provider is away", pause_s)
         return steps.after(bill, later, self.provider.terms_of(bill), self._now_us())
 
-    async def _ask(self, bill: KeptBill, step: Step, deadline_s: float) -> Answer:
+    async def _ask(self, bill: KeptBill, step: Step, deadline_s: float, paid: KeptBill | None) -> Answer:
         self.counts.starts += step == "start"
         self.counts.queries += step != "start"
         try:
             async with asyncio.timeout(deadline_s):
-                return await (self._start(bill) if step == "start" else self._query(bill))
+                return await (self._start(bill, paid) if step == "start" else self._query(bill, paid))
         except TimeoutError:
             return Unknown(f"no answer within {deadline_s:g} s")
         except RedrushError as fault:
@@ -250,7 +293,8 @@ class Teller:
         except Exception as fault:  # noqa: BLE001 - a provider's adapter runs code of others: it may have had its effect
             return Unknown(repr(fault))
 
-    def _start(self, bill: KeptBill) -> Awaitable[Answer]:
+    def _start(self, bill: KeptBill, paid: KeptBill | None) -> Awaitable[Answer]:
+        """`paid` is what a refund gives back."""
         pay_in, pay_out = self.provider.pay_in, self.provider.pay_out
         common: dict[str, Any] = {
             "number": bill.number, "amount_minor": bill.amount_minor, "currency": bill.currency,
@@ -265,16 +309,13 @@ class Teller:
                 )
             )
         if bill.kind == "refund" and pay_in is not None:
-            return self._refund(pay_in, bill, common)
+            if paid is None:
+                return _no_payin(bill)
+            back = Refund(**common, of=paid.number, paid_minor=paid.amount_minor, reason=bill.subject)
+            return pay_in.refund(back)
         return _cannot(bill)
 
-    async def _refund(self, pay_in: PayIn, bill: KeptBill, common: dict[str, Any]) -> Answer:
-        paid = await self._in_thread(self._book.find, "payin", bill.of)
-        if paid is None:
-            return Unknown(f"there is no pay-in {bill.of}")
-        return await pay_in.refund(Refund(**common, of=paid.number, paid_minor=paid.amount_minor, reason=bill.subject))
-
-    def _query(self, bill: KeptBill) -> Awaitable[Answer]:
+    def _query(self, bill: KeptBill, paid: KeptBill | None) -> Awaitable[Answer]:
         pay_in, pay_out = self.provider.pay_in, self.provider.pay_out
         if bill.kind == "payout" and pay_out is not None:
             return pay_out.find(bill.number)
@@ -283,14 +324,8 @@ class Teller:
                 return pay_in.close(bill.number, bill.reference)
             return pay_in.find(bill.number, bill.reference)
         if bill.kind == "refund" and pay_in is not None:
-            return self._find_refund(pay_in, bill)
+            return _no_payin(bill) if paid is None else pay_in.find_refund(bill.number, paid.number)
         return _cannot(bill)
-
-    async def _find_refund(self, pay_in: PayIn, bill: KeptBill) -> Answer:
-        paid = await self._in_thread(self._book.find, "payin", bill.of)
-        if paid is None:
-            return Unknown(f"there is no pay-in {bill.of}")
-        return await pay_in.find_refund(bill.number, paid.number)
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
@@ -298,3 +333,7 @@ class Teller:
 
 async def _cannot(bill: KeptBill) -> Answer:
     return Unknown(f"{bill.provider} cannot do a {bill.kind}")
+
+
+async def _no_payin(bill: KeptBill) -> Answer:
+    return Unknown(f"there is no pay-in {bill.of}")
