@@ -170,6 +170,8 @@ def test_owners_hear_of_pay_ins_until_they_say_so(book: BillBook) -> None:
     assert not book.untold(["x", "o2"], 10)
     untold = book.untold(["x", "o"], 10)
     assert [(one.source, one.state, one.fee_minor) for one in untold] == [("o1", BillState.DONE, 3)]
+    assert book.untold(["o"], 10, untold[0].id - 1) == untold
+    assert not book.untold(["o"], 10, untold[0].id)
     book.told(untold)
     assert not book.untold(["o"], 10)
     assert (net(book, "sales"), net(book, "clearing:bank"), net(book, "fees:bank")) == (500, -497, -3)

@@ -207,6 +207,34 @@ def test_an_owner_who_breaks_off_or_is_gone_keeps_nobody_else_waiting(tmp_path: 
     run(story)
 
 
+def test_a_page_full_of_bills_that_cannot_be_told_keeps_nobody_else_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redrush.settle.paying.payments.AT_ONCE_MAX", 2)
+
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            heard: list[str] = []
+            whole = [False]
+
+            async def hear(bill: KeptBill) -> None:
+                if bill.source.startswith("gone:") and not whole[0]:
+                    raise RedrushError("their disk is full")
+                heard.append(bill.source)
+
+            one.payments.on_ended("gone:", hear)
+            one.payments.on_ended("hold:", hear)
+            broken = [f"gone:{number}" for number in range(5)]
+            for source in (*broken, "hold:1"):
+                await charge(one, source)
+                await one.payments.close(source)
+            await until(lambda: heard == ["hold:1"])
+            whole[0] = True  # and what could not be told is told once it can be
+            await until(lambda: sorted(heard) == [*broken, "hold:1"])
+
+    run(story)
+
+
 def test_what_is_closed_is_closed_at_the_provider_first(tmp_path: Path) -> None:
     async def story() -> None:
         async with world(tmp_path, lost=0.3) as one:

@@ -285,8 +285,9 @@ class BillBook(Protocol):
     def hurry(self, bill_id: int, now_us: int, *, expires_us: int | None = None) -> None:
         """Look at the bill now, unless it is final, held or new; with `expires_us`, as if it expired then."""
 
-    def untold(self, prefixes: Sequence[str], limit: int) -> list[KeptBill]:
-        """Return pay-ins and refunds that have ended, whose owner has not heard of it, and whose source begins so."""
+    def untold(self, prefixes: Sequence[str], limit: int, after: int = 0) -> list[KeptBill]:
+        """Return pay-ins and refunds by id above `after` that have ended, whose owner has not heard of it, and whose
+        source begins so."""
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """Their owners have heard."""

@@ -86,6 +86,8 @@ class Payments:
         }
         self._hearers: dict[str, Hear] = {}
         self._waiting: defaultdict[tuple[str, str], list[asyncio.Future[KeptBill]]] = defaultdict(list)
+        self._told_to = 0
+        """The last bill of which an owner was to hear in this round through those that are untold."""
         self._look = asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -340,8 +342,10 @@ class Payments:
         self.book.hurry(bill.id, now_us)
 
     async def _tell(self) -> int:
-        """Tell the owners of what has ended; return how many were told."""
-        untold = await self._in_thread(self.book.untold, list(self._hearers), AT_ONCE_MAX)
+        """Tell the owners of what has ended; return how many were looked at, 0 if none of them could be told. Next come
+        those behind, so that what cannot be told keeps nothing else waiting; after the last, all over again."""
+        untold = await self._in_thread(self.book.untold, list(self._hearers), AT_ONCE_MAX, self._told_to)
+        self._told_to = untold[-1].id if len(untold) == AT_ONCE_MAX else 0
         told = []
         for bill in untold:
             try:
@@ -353,7 +357,7 @@ class Payments:
                 self._on_fault(RedrushError(f"the owner of {bill.source} cannot be told: {fault!r}"))
         if told:
             await self._in_thread(self.book.told, told)
-        return len(told)
+        return len(untold) if told else 0
 
     async def _was_told(self, bill: KeptBill) -> bool:
         """Tell its owner of a bill that has ended; False if there is none now."""

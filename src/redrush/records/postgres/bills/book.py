@@ -235,9 +235,9 @@ class PostgresBillBook(PostgresBook):
             if expires_us is not None:
                 self._run(at, "expire_new", id=bill_id, expires_us=expires_us)
 
-    def untold(self, prefixes: Sequence[str], limit: int) -> list[KeptBill]:
+    def untold(self, prefixes: Sequence[str], limit: int, after: int = 0) -> list[KeptBill]:
         """See the port."""
-        return self._bills("untold", prefixes=list(prefixes), limit=limit)
+        return self._bills("untold", prefixes=list(prefixes), after=after, limit=limit)
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""

@@ -176,7 +176,7 @@ SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, sub
        attempt, number, state, made_us, changed_us, asked_us, next_us, looks, expires_us, detail, reference, fee_minor,
        done_us, version
   FROM bills
- WHERE NOT is_told AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled')
+ WHERE id > %(after)s AND NOT is_told AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled')
    AND EXISTS (SELECT FROM unnest(%(prefixes)s::text[]) AS prefix WHERE starts_with(source, prefix))
  ORDER BY id LIMIT %(limit)s;
 

@@ -218,10 +218,11 @@ class SqliteBillBook:
             if expires_us is not None:
                 self._run("expire_new", id=bill_id, expires_us=expires_us)
 
-    def untold(self, prefixes: Sequence[str], limit: int) -> list[KeptBill]:
+    def untold(self, prefixes: Sequence[str], limit: int, after: int = 0) -> list[KeptBill]:
         """See the port."""
         with self._reading():
-            return self._bills("untold", prefixes=msgspec.json.encode(prefixes).decode(), limit=limit)
+            begins = msgspec.json.encode(prefixes).decode()
+            return self._bills("untold", prefixes=begins, after=after, limit=limit)
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""

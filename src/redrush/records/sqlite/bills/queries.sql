@@ -68,7 +68,7 @@ UPDATE bills SET expires_us = :expires_us, version = version + 1 WHERE id = :id 
 
 -- name: untold
 SELECT id FROM bills
- WHERE is_told = 0 AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled')
+ WHERE id > :after AND is_told = 0 AND kind <> 'payout' AND state IN ('done', 'paid_late', 'closed', 'failed', 'cancelled')
    AND EXISTS (SELECT 1 FROM json_each(:prefixes) WHERE substr(source, 1, length(value)) = value)
  ORDER BY id LIMIT :limit;
 
