@@ -125,12 +125,13 @@ class Announcer:
     async def _page(self) -> int:
         """Make the messages of the next records; return how many records there were."""
         book = self._book()
-        cursor = await asyncio.to_thread(book.cursor, self._cursor_name)
+        cursor_name = self._cursor_name  # of the whole page: who is new meanwhile begins at the first record
+        cursor = await asyncio.to_thread(book.cursor, cursor_name)
         records = await self._read(cursor, PAGE_RECORDS)
         if not records:
             return 0
         messages = [message for record in records for message in self._messages.of(record)]
-        moved = (self._cursor_name, records[-1].seq)
+        moved = (cursor_name, records[-1].seq)
         await asyncio.to_thread(book.put, messages, self._now_us(), moved)
         if messages:
             self._wake()
