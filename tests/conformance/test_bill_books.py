@@ -11,7 +11,7 @@ from redrush.core.money import clearing
 from redrush.core.money.numbers import bill_number
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, KeptBill, NewBill, NotCovered
-from redrush.ports.provider import Accepted, Done, Failed, Notice, Paid, Terms
+from redrush.ports.provider import Accepted, Closed, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance, RecordsFailed
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite import SqliteRecords
@@ -197,6 +197,24 @@ def test_refunds_come_to_what_was_paid_in_at_most(book: BillBook) -> None:
     book.change([steps.after(part, Failed("account closed"), TERMS, 50)])
     book.make([refund("r2", 500)], 60)
     assert (net(book, "sales"), net(book, "refunds:bank")) == (0, 500)
+
+
+def test_what_was_paid_after_it_had_ended_is_known_until_it_is_given_back(book: BillBook) -> None:
+    book.make([payin("o1"), payin("o2"), payin("o3")], 10)
+    for bill in book.take("bank", "start", 10, HIDDEN_US, 3):
+        if bill.source == "o3":  # in time
+            book.change([steps.after(bill, Paid(500, 20, "r", "CNY"), TERMS, 30)])
+            continue
+        (closed,) = book.change([steps.after(bill, Closed(), TERMS, 20)])
+        assert not book.paid_late(9)
+        if bill.source == "o1":
+            book.change([steps.after(closed, Paid(500, 25, "r", "CNY"), TERMS, 30)])
+            (late,) = book.paid_late(9)
+            assert (late.source, late.state) == ("o1", BillState.PAID_LATE)
+            book.make(
+                [msgspec.structs.replace(payin("o1/late"), kind="refund", of="o1", subject="late", expires_us=None)], 40
+            )
+    assert not book.paid_late(9)
 
 
 def test_a_hurried_bill_is_due_at_once(book: BillBook) -> None:

@@ -270,7 +270,8 @@ def test_who_pays_while_it_is_closed_has_paid(tmp_path: Path) -> None:
     run(story)
 
 
-def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("its_owner", ["is there", "sleeps"])
+def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path, its_owner: str) -> None:
     """No provider should do so: it is booked as it is, and refunded whole."""
 
     async def hear(_bill: KeptBill) -> None:
@@ -281,6 +282,9 @@ def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path) -> Non
             one.payments.on_ended("hold:", hear)
             opened = await charge(one)
             await one.payments.close("hold:1")
+            if its_owner == "sleeps":
+                await until(lambda: not one.book.untold(["hold:"], 1))
+                one.payments.hears_no_more("hold:")
             one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
             notice = Notice(
                 id="n1", kind="payin", number=opened.number, state=Paid(500, 1, "r", "CNY"), amount_minor=500,
@@ -293,6 +297,10 @@ def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path) -> Non
             assert late.state is BillState.PAID_LATE
             assert one.book.balance("c", "clearing:bank").net_minor == 0
             assert sums(one.bank)["refund", "done"] == (1, 500, 0)
+            assert not one.book.paid_late(1)
+            one.payments.on_ended("hold:", hear)  # who wakes hears of both
+            await until(lambda: not one.book.untold(["hold:"], 1))
+            assert len(one.book.listed(kind="refund")) == 1
 
     run(story)
 

@@ -289,6 +289,9 @@ class BillBook(Protocol):
         """Return pay-ins and refunds by id above `after` that have ended, whose owner has not heard of it, and whose
         source begins so."""
 
+    def paid_late(self, limit: int) -> list[KeptBill]:
+        """Return pay-ins that were paid after they had ended, and of which nothing was given back yet."""
+
     def told(self, bills: Sequence[KeptBill]) -> None:
         """Their owners have heard."""
 

@@ -306,7 +306,7 @@ class Payments:
         while not self._stopping:
             self._look.clear()
             try:
-                full = await self._read_inbox() + await self._tell()
+                full = await self._read_inbox() + await self._give_back() + await self._tell()
             except RedrushError as fault:
                 self._on_fault(fault)
                 full = 0
@@ -341,6 +341,22 @@ class Payments:
             return
         self.book.hurry(bill.id, now_us)
 
+    async def _give_back(self) -> int:
+        """Refund what was paid after it had ended, whoever its owner is, and whether they are here or not; return how
+        many refunds were made."""
+        late = await self._in_thread(self.book.paid_late, AT_ONCE_MAX)
+        made = 0
+        for bill in late:
+            try:
+                await self._refund_late(bill)
+                made += 1
+            except RedrushError as fault:
+                self._on_fault(fault)  # of this one; all others are seen to
+        return made
+
+    async def _refund_late(self, bill: KeptBill) -> None:
+        await self.refund(f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late")
+
     async def _tell(self) -> int:
         """Tell the owners of what has ended; return how many were looked at, 0 if none of them could be told. Next come
         those behind, so that what cannot be told keeps nothing else waiting; after the last, all over again."""
@@ -365,9 +381,7 @@ class Payments:
         if prefix is None:
             return False
         if bill.state is BillState.PAID_LATE and bill.kind == "payin":
-            await self.refund(
-                f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late"
-            )
+            await self._refund_late(bill)
         await self._hearers[prefix](bill)
         return True
 

@@ -239,6 +239,10 @@ class PostgresBillBook(PostgresBook):
         """See the port."""
         return self._bills("untold", prefixes=list(prefixes), after=after, limit=limit)
 
+    def paid_late(self, limit: int) -> list[KeptBill]:
+        """See the port."""
+        return self._bills("paid_late", limit=limit)
+
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""
         with self._writer.transaction() as at:

@@ -180,6 +180,15 @@ SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, sub
    AND EXISTS (SELECT FROM unnest(%(prefixes)s::text[]) AS prefix WHERE starts_with(source, prefix))
  ORDER BY id LIMIT %(limit)s;
 
+-- name: paid_late
+SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account, how,
+       attempt, number, state, made_us, changed_us, asked_us, next_us, looks, expires_us, detail, reference, fee_minor,
+       done_us, version
+  FROM bills
+ WHERE state = 'paid_late' AND kind = 'payin'
+   AND NOT EXISTS (SELECT FROM bills AS back WHERE back.kind = 'refund' AND back.of_source = bills.source)
+ ORDER BY id LIMIT %(limit)s;
+
 -- name: listed
 SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, subject, receiver, of_source, account, how,
        attempt, number, state, made_us, changed_us, asked_us, next_us, looks, expires_us, detail, reference, fee_minor,

@@ -224,6 +224,11 @@ class SqliteBillBook:
             begins = msgspec.json.encode(prefixes).decode()
             return self._bills("untold", prefixes=begins, after=after, limit=limit)
 
+    def paid_late(self, limit: int) -> list[KeptBill]:
+        """See the port."""
+        with self._reading():
+            return self._bills("paid_late", limit=limit)
+
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""
         with self._transaction():

@@ -72,6 +72,12 @@ SELECT id FROM bills
    AND EXISTS (SELECT 1 FROM json_each(:prefixes) WHERE substr(source, 1, length(value)) = value)
  ORDER BY id LIMIT :limit;
 
+-- name: paid_late
+SELECT id FROM bills
+ WHERE state = 'paid_late' AND kind = 'payin'
+   AND NOT EXISTS (SELECT 1 FROM bills AS back WHERE back.kind = 'refund' AND back.of_source = bills.source)
+ ORDER BY id LIMIT :limit;
+
 -- name: told
 UPDATE bills SET is_told = 1 WHERE id = :id AND version = :version;
 
