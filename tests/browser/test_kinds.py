@@ -20,6 +20,7 @@ def test_who_stands_in_line_is_let_in_when_it_is_their_turn(event: Event, visit:
     assert "开始排队" in ann.page.inner_text("#line")
     ann.opens_in(300)
     ann.sees("inline")
+    assert ann.page.inner_text("#line") != ann.page.inner_text("#small"), "nothing is said twice"
     assert ann.claims == []
     joined = [one for one in ann.requests if one.url.endswith("/line")]
     assert len(joined) == 1
@@ -87,6 +88,17 @@ def test_a_prize_is_shown_by_its_name_and_another_try_is_offered(event: Event, v
     assert "还有 2 次" in ann.page.inner_text('[data-name="play"]')
     ann.page.click("#rules summary")
     assert "手机：共 100 份，每次中奖机会 1/1" in ann.text
+    assert "一开始就点的" in ann.text, "people tap in a draw"
+
+
+def test_the_rules_of_a_draw_say_how_much_a_prize_of_money_is(event: Event, visit: Visit) -> None:
+    money = '[[round.prize]]\nid = "m"\nname = "现金"\nholds = "money"\namount = "5.00"\ncount = 3\nodds = "1/3"\n'
+    event.start(DRAW % "1/3" + money, opens_in_s=60)
+    ann = visit("ann")
+    ann.sees("before")
+    ann.page.click("#rules summary")
+    assert "现金 ¥5.00：共 3 份，每次中奖机会 1/3" in ann.text
+    assert "手机：共 100 份" in ann.text
 
 
 GROUP = f'{QUICK}[group]\npay = "balance"\n[limits]\nuser_per_second = "off"\n'
@@ -102,6 +114,9 @@ def test_what_was_won_is_opened_and_a_packet_goes_to_a_friend_who_opens_its_link
     assert ann.page.inner_text("#amount") == "10.00"
     ann.act("pass_on")
     wait_until(lambda: "红包链接已复制" in ann.text, "it is copied")
+    ann.page.click("#language")
+    assert "The link of the packet is copied" in ann.text, "what is said beside it is in the language of the page"
+    assert "红包链接已复制" not in ann.page.inner_text("main")
     link = ann.page.evaluate("navigator.clipboard.readText()").split()[-1]
     assert link.startswith(f"{event.url}/#packet=")
     bob = visit("bob", opened=False)
@@ -129,6 +144,22 @@ def test_a_packet_with_a_word_takes_the_right_one(event: Event, visit: Visit) ->
     bob.page.fill("#word", "芝麻开门")
     bob.press()
     bob.sees("sealed", "won")
+
+
+def test_a_packet_that_its_sender_has_ended_is_no_round_that_is_over(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    event.grab("ann")
+    ticket = event.ticket("ann")
+    wait_until(lambda: event.ask("/v1/packets/terms", ticket)["balance"] == "10.00", "what was won is recorded")
+    packet = event.ask("/v1/packets", ticket, "POST", {"kind": "equal", "total": "4.00", "count": 2})["id"]
+    wait_until(lambda: event.ask(f"/v1/packets/{packet}", ticket)["state"] == "open", "it is paid")
+    event.ask(f"/v1/packets/{packet}", ticket, "DELETE")
+    bob = visit("bob", opened=False)
+    bob.page.goto(f"{event.url}/#packet={packet}&ticket={event.ticket('bob')}")
+    bob.sees("closed")
+    assert bob.page.inner_text("#headline") == "这个红包已经结束了"
+    assert "这一场" not in bob.page.inner_text(".panel")
+    is_whole(bob)
 
 
 def test_rounds_of_several_kinds_are_chosen_from(event: Event, visit: Visit) -> None:
@@ -246,3 +277,21 @@ def test_a_unit_of_a_sale_is_kept_for_its_buyer_and_others_are_told_when_to_come
     ann.sees("held")
     ann.act("give_back")
     wait_until(lambda: "已经退回" in ann.text, "it is given back")
+
+
+def test_a_sale_says_what_it_sells_for_how_much_and_that_it_is_sold_out(event: Event, visit: Visit) -> None:
+    """Told by a server whose state file is changed on its way."""
+    event.start(SALE, tables=f'{QUICK}[page.names]\ns = "红色手机"\n', opens_in_s=-60)
+    ann = visit("ann")
+    ann.sees("ready")
+    assert "红色手机，¥99.00" in ann.page.inner_text("#line")
+    assert ann.page.inner_text("#small") == "还有", "one unit is not plenty"
+    is_whole(ann)
+    state = ann.page.evaluate("(url) => fetch(url).then((answer) => answer.json())", f"{event.url}/state/c.json?s=1")
+    gone = {**state, "rounds": [{**one, "left": "none"} for one in state["rounds"]]}
+    ann.page.route("**/state/*", lambda route: route.fulfill(json=gone))
+    ann.page.evaluate("dispatchEvent(new Event('focus'))")
+    ann.sees("empty")
+    assert ann.page.inner_text("#headline") == "卖完了"
+    assert "红包" not in ann.page.inner_text(".panel")
+    is_whole(ann)

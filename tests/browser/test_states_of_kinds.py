@@ -82,9 +82,11 @@ def test_those_of_an_order_that_did_not_end_well(event: Event, bank: Bank, visit
     told["state"] = "refunding"
     ann.page.clock.fast_forward(16_000)
     ann.sees("refunded")
+    assert ann.page.inner_text("#headline") == "正在退款"
     is_whole(ann)
     told["state"] = "refunded"
     wait_until(lambda: "原路退回" in ann.page.inner_text("#line"), "the money is back")
+    wait_until(lambda: ann.page.inner_text("#headline") == "已经退款", "it says so")
     assert faults(ann) == []
 
 

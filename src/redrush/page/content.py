@@ -6,6 +6,7 @@ from typing import Any
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.money.currency import exponent_of, format_amount
 from redrush.core.rush.campaign import Campaign, Round
+from redrush.core.rush.draw import PrizeKind
 from redrush.core.rush.group import GroupTerms
 from redrush.page.terms import PageTerms
 
@@ -66,7 +67,11 @@ def _of_kind(campaign: Campaign, round_: Round) -> dict[str, Any]:
         return format_amount(minor, campaign.currency)
 
     if (draw := round_.draw) is not None:
-        prizes = [{"name": prize.name, "count": prize.count, "odds": prize.odds} for prize in draw.prizes]
+        prizes = [
+            {"name": prize.name, "count": prize.count, "odds": prize.odds}
+            | ({"amount": money(prize.each_minor)} if prize.holds is PrizeKind.MONEY else {})
+            for prize in draw.prizes
+        ]
         return {"kind": "draw", "prizes": prizes, "plays": {"per_user": draw.per_user, "per_day": draw.per_day}}
     if (sale := round_.sale) is not None:
         held = {"limit": sale.limit_per_user, "hold_ms": sale.hold_us // 1_000, "secret": sale.secret_url}

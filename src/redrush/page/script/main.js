@@ -27,7 +27,7 @@ class Page {
     this.config = config;
     this.draw = Math.random;
     this.percent = null;
-    this.hint = "";
+    this.hint = ""; // the name of a text, so that it is told in the language that is spoken then
     this.memory = new Memory(config.id, safeStorage(view));
     this.net = new Net(view);
     this.clock = new ServerClock();
@@ -191,7 +191,7 @@ class Page {
     } catch (fault) {
       if (!(fault instanceof Unreached)) throw fault;
     }
-    this.hint = this.speech.say("unreached");
+    this.hint = "unreached";
     this.render();
     return null;
   }
@@ -209,8 +209,8 @@ class Page {
 
   // Say something beside what is shown, to whoever looks and to whoever listens.
   hintAt(name) {
-    this.hint = this.speech.say(name);
-    this.screen.announce(this.hint);
+    this.hint = name;
+    this.screen.announce(this.speech.say(name));
     this.render();
   }
 

@@ -10,8 +10,10 @@ export function rulesOf(config, speech) {
     told.push(...KINDS[round.kind](round, speech));
     if (round.line) told.push(speech.say("rule_line"));
   }
-  if (config.rounds.some((round) => round.kind === "packets")) told.push(speech.say("rule_one"));
-  told.push(speech.say("rule_fair", { window }));
+  // The page asks by itself for packets alone: elsewhere people tap.
+  const asks = config.rounds.some((round) => round.kind === "packets");
+  if (asks) told.push(speech.say("rule_one"));
+  told.push(speech.say(asks ? "rule_fair" : "rule_fair_tap", { window }));
   if (config.rounds.some((round) => round.shake)) told.push(speech.say("rule_shake"));
   return told;
 }
@@ -25,7 +27,8 @@ const KINDS = {
 };
 
 function prizes(round, speech) {
-  const told = round.prizes.map(({ name, count, odds }) => {
+  const told = round.prizes.map(({ name: title, amount, count, odds }) => {
+    const name = amount ? `${title} ${speech.money(amount)}` : title;
     const chance = odds ? speech.say("rule_odds", { odds: `${odds[0]}/${odds[1]}` }) : "";
     return speech.say("rule_prize", { name, count: speech.number(count), odds: chance });
   });

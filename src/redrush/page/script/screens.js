@@ -5,19 +5,28 @@ import { waysToPay } from "./till.js";
 const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed", "wrong_word"]);
 const OWN = new Set(["won", "sealed", "held", "paying", "bought", "late", "refunded"]);
 const PRESSABLE = new Set(["ready", "again", "given_up", "sealed", "wrong_word"]);
+const PLENTY_OF = 20;
+// Screens that say something else where a round is no rain of packets.
+const OF_KIND = {
+  sale: { empty: "sale_empty" },
+  draw: { empty: "draw_empty" },
+  group: { empty: "group_empty", closed: "group_closed" },
+};
 const MARKS = { given_up: "again", wrong_word: "again" };
 
 export function modelOf(page, rush) {
   const { speech } = page;
   const screen = screenOf(page, rush);
-  const model = { screen, headline: speech.say(screen), line: speech.say(`${screen}_line`), actions: [], small: "" };
+  const own = OF_KIND[rush?.round.kind]?.[screen] || screen;
+  const [headline, line] = ["", "_line"].map((part) => speech.sayFirst(own + part, screen + part));
+  const model = { screen, headline, line, actions: [], small: "" };
   if (COIN.has(screen)) {
     const mark = MARKS[screen] || screen;
     model.coin = { text: speech.say(`coin_${mark}`), label: speech.say(`go_${mark}`), idle: !PRESSABLE.has(screen) };
   }
   (SCREENS[screen] || (() => {}))(model, page, rush);
   if (page.percent !== null) model.small = speech.say("proving", { percent: page.percent });
-  if (page.hint) model.small = page.hint;
+  if (page.hint) model.small = speech.say(page.hint);
   return model;
 }
 
@@ -51,6 +60,7 @@ const SCREENS = {
     if (rush.round.kind === "draw") tries(model, page, rush);
     if (rush.round.kind === "group") packet(model, page, rush);
     else if (rush.round.kind !== "sale") shakes(model, page);
+    else model.line = page.speech.say("ready_sale", { name: rush.round.name || page.title, amount: priceOf(page, rush) });
   },
 
   wrong_word: packet,
@@ -64,7 +74,8 @@ const SCREENS = {
       const [from, to] = told.wait_s.map((seconds) => speech.span(seconds * 1000));
       model.line = speech.say("inline_ahead", { count: speech.number(told.ahead), from, to });
     } else if (rush.round.line?.order === "random" && rush.opensIn > 0) model.line = speech.say("inline_drawn");
-    model.small = speech.say("inline_line");
+    if (model.line !== speech.say("inline_line")) model.small = speech.say("inline_line");
+    else if (rush.opensIn > 0) model.small = speech.say("opens_at", { when: speech.when(rush.round.opens) });
   },
 
   played(model, page, rush) {
@@ -106,7 +117,10 @@ const SCREENS = {
   },
 
   refunded(model, page, rush) {
-    if (rush.order?.state === "refunding") model.line = page.speech.say("refunding_line");
+    if (rush.order?.state === "refunding") {
+      model.headline = page.speech.say("refunding");
+      model.line = page.speech.say("refunding_line");
+    }
     next(model, page);
   },
 
@@ -229,6 +243,11 @@ function next(model, page) {
   model.actions.push({ name: "next", text, act: () => rounds.choose(coming[0].id) });
 }
 
-const leftOver = (page, rush) => (rush.round.left ? page.speech.say(`left_${rush.round.left}`) : "");
+// Nobody calls half of a handful plenty.
+function leftOver(page, { round }) {
+  const slots = round.units ?? round.packets ?? round.prizes?.reduce((sum, { count }) => sum + count, 0) ?? Infinity;
+  const left = round.left === "plenty" && slots < PLENTY_OF ? "some" : round.left;
+  return left ? page.speech.say(`left_${left}`) : "";
+}
 
 const policyText = (page, name) => (page.config.policy.texts[page.speech.language] || page.config.policy.texts.en)?.[name];

@@ -35,6 +35,7 @@ export const WORDS = {
     ready: "开抢啦！",
     ready_line: "点一下金币。",
     ready_shake: "摇一摇，或者点一下金币。",
+    ready_sale: "{name}，{amount}。点一下金币。",
     asking: "正在抢……",
     asking_line: "只问一次就够了，多点不会更快。",
     missed: "这次没抢到",
@@ -49,6 +50,14 @@ export const WORDS = {
     won_line: "已经记在您名下，刷新、换手机都在。",
     empty: "红包抢完了",
     empty_line: "这一场的红包都找到了主人。祝您新年快乐，好运常在！",
+    sale_empty: "卖完了",
+    sale_empty_line: "这一场的货都有了主人。谢谢您来！",
+    draw_empty: "奖品发完了",
+    draw_empty_line: "这一场的奖品都找到了主人。祝您新年快乐，好运常在！",
+    group_empty: "这个红包领完了",
+    group_empty_line: "里面的每一份都有了主人。祝您新年快乐，好运常在！",
+    group_closed: "这个红包已经结束了",
+    group_closed_line: "它不再发给任何人了。祝您新年快乐！",
     closed: "这一场结束了",
     closed_line: "谢谢您来。祝您新年快乐！",
     not_eligible: "这一场不在您的范围内",
@@ -92,6 +101,7 @@ export const WORDS = {
     late_line: "钱已收到，正在看还有没有货；没有就原路退回，一分不少。",
     refunded: "已经退款",
     refunded_line: "这一件没有买成，钱已按原路退回。",
+    refunding: "正在退款",
     refunding_line: "这一件没有买成，钱正按原路退回，一分不少。",
     hold_over: "保留时间到了，已经让给别人。还可以再试。",
     address: "送到哪里（店家认识的地址名，可不填）",
@@ -137,6 +147,7 @@ export const WORDS = {
     send_unpaid: "红包还没有付款：{why}",
     send_failed: "没有发出去：{why}",
     left_plenty: "还有很多",
+    left_some: "还有",
     left_few: "所剩不多了",
     left_held: "都在别人手里，可能还会放出来",
     left_none: "已经没有了",
@@ -154,6 +165,7 @@ export const WORDS = {
     rule_lucky: "每个 {min} 到 {max}，金额随机，开抢前就已经分好，谁也改不了。",
     rule_one: "每人每场最多一个。",
     rule_fair: "请求在开抢后的 {window} 秒内随机送出，人人机会相同；手速、网速和刷新都不影响机会。",
+    rule_fair_tap: "一开始就点的，请求会在 {window} 秒内的随机时刻送出，手速和网速再快也占不了便宜。",
     rule_shake: "每次尝试都可能落空，可以一直试到抢完或结束。",
     go_before: "等一等，还没开始",
     go_ready: "抢红包",
@@ -208,6 +220,7 @@ export const WORDS = {
     ready: "It is open!",
     ready_line: "Tap the coin.",
     ready_shake: "Shake, or tap the coin.",
+    ready_sale: "{name}, {amount}. Tap the coin.",
     asking: "Asking for you …",
     asking_line: "Asking once is enough; more taps are not faster.",
     missed: "Not this time",
@@ -222,6 +235,14 @@ export const WORDS = {
     won_line: "It is noted as yours: reload, or take another phone, it stays.",
     empty: "All packets are taken",
     empty_line: "Every packet of this round has found somebody. A happy and lucky New Year to you!",
+    sale_empty: "Sold out",
+    sale_empty_line: "All that was for sale in this round has found somebody. Thank you for coming!",
+    draw_empty: "All prizes are gone",
+    draw_empty_line: "Every prize of this round has found somebody. A happy and lucky New Year to you!",
+    group_empty: "This packet is empty",
+    group_empty_line: "Every share of it has found somebody. A happy and lucky New Year to you!",
+    group_closed: "This packet is closed",
+    group_closed_line: "It is given to nobody any more. A happy New Year to you!",
     closed: "This round is over",
     closed_line: "Thank you for coming. A happy New Year!",
     not_eligible: "This round is for others",
@@ -265,6 +286,7 @@ export const WORDS = {
     late_line: "The money has arrived. If a unit is left it is yours, else all of the money goes back to you.",
     refunded: "Your money went back",
     refunded_line: "You have not bought this one, and your money went back the way it came.",
+    refunding: "Your money is on its way back",
     refunding_line: "You have not bought this one; your money is on its way back, to the cent.",
     hold_over: "The time to pay is over and somebody else may have it. You may try again.",
     address: "Where to (as the shop knows it; may be empty)",
@@ -310,6 +332,7 @@ export const WORDS = {
     send_unpaid: "The packet is not paid yet: {why}",
     send_failed: "It was not sent: {why}",
     left_plenty: "Plenty left",
+    left_some: "Some are left",
     left_few: "Only few left",
     left_held: "All are held by somebody, some may come back",
     left_none: "None left",
@@ -327,6 +350,7 @@ export const WORDS = {
     rule_lucky: "{min} to {max} each, at random. The amounts were fixed before the opening and nobody can change them.",
     rule_one: "At most one packet a person and round.",
     rule_fair: "Requests go out at random within {window} s of the opening, so everybody's chance is the same: fast fingers, fast networks and reloading do not help.",
+    rule_fair_tap: "Whoever taps at once is sent out at a random instant within {window} s of the opening: the fastest fingers and networks gain nothing.",
     rule_shake: "A try may miss; you may try until all are taken or the round is over.",
     go_before: "Wait, it is not open yet",
     go_ready: "Get a packet",
@@ -364,7 +388,8 @@ function format(kind, locale, options) {
 export class Speech {
   constructor(language, own, zone, currency) {
     this.language = language;
-    this.words = { ...WORDS[language], ...((own || {})[language] || {}) };
+    this.own = own?.[language] || {};
+    this.words = { ...WORDS[language], ...this.own };
     this.locale = language === "zh" ? "zh-CN" : "en-GB";
     this.zone = zone;
     this.currency = currency;
@@ -372,6 +397,11 @@ export class Speech {
 
   say(key, values) {
     return fill(this.words[key] ?? key, values);
+  }
+
+  // The first of these texts that the campaign has of its own; without one the first that there is.
+  sayFirst(...names) {
+    return this.say(names.find((name) => name in this.own) ?? names.find((name) => name in this.words) ?? names.at(-1));
   }
 
   // Make the formats that the countdown needs, one at a time, before it does.
