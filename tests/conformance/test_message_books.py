@@ -10,7 +10,9 @@ import pytest
 
 from redrush.errors import ConfigError
 from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState, MessageSum, NewMessage
+from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.records.sqlite.messages import SqliteMessageBook
+from tests.conftest import Databases
 
 AT_US = 1_800_000_000_000_000
 Opens = Callable[[Path], AbstractContextManager[MessageBook]]
@@ -25,13 +27,29 @@ def sqlite(directory: Path) -> Iterator[MessageBook]:
         book.close()
 
 
-BOOKS: dict[str, Opens] = {"sqlite": sqlite}
+def sqlite_books(_request: pytest.FixtureRequest) -> Opens:
+    return sqlite
+
+
+def postgres_books(request: pytest.FixtureRequest) -> Opens:
+    databases: Databases = request.getfixturevalue("databases")
+    dsn = databases.fresh()
+
+    @contextmanager
+    def opens(_directory: Path) -> Iterator[MessageBook]:
+        with closing(PostgresMessageBook(dsn, "a")) as book:
+            yield book
+
+    return opens
+
+
+BOOKS: dict[str, Callable[[pytest.FixtureRequest], Opens]] = {"sqlite": sqlite_books, "postgres": postgres_books}
 
 
 @pytest.fixture(params=list(BOOKS.values()), ids=list(BOOKS))
 def opens(request: pytest.FixtureRequest) -> Opens:
-    adapter: Opens = request.param
-    return adapter
+    adapter: Callable[[pytest.FixtureRequest], Opens] = request.param
+    return adapter(request)
 
 
 def message(grant: str = "c-r1-0", user: str = "ann", by: str = "mail") -> NewMessage:
@@ -71,6 +89,12 @@ def test_a_message_is_sending_before_anybody_has_it_and_stays_so_for_the_next_pr
     with opens(tmp_path) as book:
         assert [one.grant for one in book.under_way("mail", 10)] == ["c-r1-1"]
         assert len(book.take("mail", AT_US, 10)) == 3
+
+
+def test_who_sends_alone_has_one_turn(opens: Opens, tmp_path: Path) -> None:
+    with opens(tmp_path) as book:
+        first = book.turn()
+        assert (first, book.turn()) == (1, 1)
 
 
 def test_many_who_take_at_once_never_take_the_same_message(opens: Opens, tmp_path: Path) -> None:

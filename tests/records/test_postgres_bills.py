@@ -11,7 +11,7 @@ import pytest
 
 from redrush.ports.bill_book import KINDS, BillConflict, KeptBill, NewBill
 from redrush.records.postgres.bills import PostgresBillBook
-from redrush.records.postgres.bills.lease import Holder
+from redrush.records.postgres.lease import Holder
 from redrush.records.postgres.link import Cursor
 from redrush.sqlfiles import load_statements
 from tests.conftest import Databases

@@ -9,9 +9,11 @@ All calls block. All adapters pass tests/conformance/test_message_books.py.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import msgspec
+
+from redrush.core.money.numbers import bill_number
 
 
 class MessageState(StrEnum):
@@ -41,6 +43,11 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, str]
     """What is told of it: round, pot, worth, and what the slot holds where that is no money."""
 
+    @property
+    def number(self) -> str:
+        """What it is known by outside: a book that was lost and is made anew makes the same."""
+        return bill_number("message", f"{self.by}/{self.grant}")
+
 
 class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message as it is in the book."""
@@ -60,6 +67,13 @@ class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     version: int
     """Counts changes: a change is made to what it was derived from, or not at all."""
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Self:
+        """Return the message that stands in a row, whose columns are in the order of its fields; `fields` is JSON."""
+        values = dict(zip(cls.__struct_fields__, row, strict=True))
+        fields = msgspec.json.decode(values["fields"], type=dict[str, str])
+        return cls(**values | {"state": MessageState(values["state"]), "fields": fields})
 
 
 class Fate(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,14 +106,19 @@ class MessageBook(Protocol):
     def cursor(self, name: str) -> int:
         """Return the number kept under the name, 0 before the first."""
 
+    def turn(self) -> int:
+        """Return which turn at sending this is, where several processes take turns: it is another number when somebody
+        else sent in between, and 0 while somebody else does."""
+
     def take(self, by: str, now_us: int, limit: int) -> list[KeptMessage]:
-        """Return messages for which it is time, those first that have waited longest. They are SENDING from now on."""
+        """Return messages for which it is time, those first that have waited longest. They are SENDING from now on.
+        Nothing, while it is another process's turn."""
 
     def change(self, fates: Sequence[Fate]) -> int:
         """Make those changes that still apply; return how many did."""
 
     def under_way(self, by: str, limit: int) -> list[KeptMessage]:
-        """Return what is SENDING: to whoever begins, what was under way when the one before was killed."""
+        """Return what is SENDING: to whose turn begins, what was under way when the one before was killed."""
 
     def listed(
         self,

@@ -6,8 +6,9 @@
      └──────────────── unknown, and the receiver knows numbers: the same again
 
 A message is SENDING in the book before anybody outside hears of it. So of those that were under way when a process was
-killed nobody knows whether they arrived, and they are UNKNOWN from the next start on: not told twice, as far as we can
-know. How many these are at most is how many are under way at once (`Terms.at_once_max`).
+killed nobody knows whether they arrived, and they are UNKNOWN from the next start on, or once another process takes its
+turn: not told twice, as far as we can know. How many these are at most is how many are under way at once
+(`Terms.at_once_max`).
 """
 
 import asyncio
@@ -73,6 +74,7 @@ class Courier:
         self._known: list[Fate] = []
         self._wake = asyncio.Event()
         self._stopping = False
+        self._turn = 0
 
     def wake(self) -> None:
         """There may be something to do now."""
@@ -88,13 +90,12 @@ class Courier:
         now_s = asyncio.get_running_loop().time
         terms = self.notifier.terms
         pace = Pace(terms.calls_per_s, now_s())
-        recalled = False
         while not (self._stopping and not self._under_way and not self._known):
             self._wake.clear()
             try:
-                recalled = recalled or await self._in_thread(self._recall)
                 await self._write_down()
-                wait_s = IDLE_S if self._stopping or self._busy() else await self._begin(pace)
+                ours = not self._stopping and await self._in_thread(self._is_our_turn)
+                wait_s = await self._begin(pace) if ours and not self._busy() else IDLE_S
             except RedrushError as fault:
                 self._on_fault(fault)
                 if self._stopping:
@@ -106,13 +107,20 @@ class Courier:
                     await self._wake.wait()
         self._thread.shutdown(wait=False)
 
-    def _recall(self) -> bool:
-        """Say of what was under way when the process before was killed what is known of it. Blocks."""
+    def _is_our_turn(self) -> bool:
+        """Whether this process sends now. Blocks."""
+        turn = self._book.turn()
+        if turn not in (0, self._turn):
+            self._recall()
+            self._turn = turn
+        return turn != 0
+
+    def _recall(self) -> None:
+        """Say of what was under way when the process before was killed what is known of it."""
         while killed := self._book.under_way(self.name, UNDER_WAY_PAGE):
             self._book.change([
                 self._doubtful(one, "the server was killed while it was being sent") for one in killed
             ])  # fmt: skip
-        return True
 
     async def _begin(self, pace: Pace) -> float:
         """Send as many as there is room for; return how long there is nothing to do."""

@@ -2,7 +2,7 @@
 
 Several processes may use a book, and none of them can pay anybody twice: a bill is taken under a lock of its row, and
 changed only from the version that was read. But two that took bills by turns would ask a provider at twice its pace. So
-one of them is the *teller* (`redrush.records.postgres.bills.lease`): only it is given bills to see to, until it has not
+one of them is the *teller* (`redrush.records.postgres.lease`): only it is given bills to see to, until it has not
 asked for any for `LEASE_S`. A process that comes back under the same name goes on at once.
 """
 
@@ -34,8 +34,8 @@ from redrush.ports.bill_book import (
 )
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
-from redrush.records.postgres.bills.lease import Holder, Lease
 from redrush.records.postgres.book import PostgresBook, json_rows, one_each
+from redrush.records.postgres.lease import Holder, Lease
 from redrush.records.postgres.link import Cursor
 from redrush.records.postgres.migrations import Tell
 
@@ -46,7 +46,7 @@ class PostgresBillBook(PostgresBook):
     def __init__(self, dsn: str, teller: str | None = None, *, tell: Tell = ignore) -> None:
         """Connects to nothing yet. `teller` names who takes bills here, as long as it lives; None: whoever asks may."""
         super().__init__(__package__, dsn, {}, tell)
-        self._lease = Lease(teller, self._sql)
+        self._lease = Lease(teller)
         self.is_standby = False
         """Whether somebody else was the teller when bills were last asked for."""
 

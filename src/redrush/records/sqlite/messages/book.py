@@ -8,7 +8,6 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from redrush.core.money.numbers import bill_number
 from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.book_examining import digest_of_row
@@ -44,7 +43,7 @@ class SqliteMessageBook:
             for message in messages:
                 values = msgspec.structs.asdict(message) | {
                     "fields": msgspec.json.encode(message.fields).decode(),
-                    "number": message_number(message.by, message.grant),
+                    "number": message.number,
                     "now_us": now_us,
                 }
                 values["digest"] = digest_of_row([values[key] for key in SEALED])
@@ -59,6 +58,10 @@ class SqliteMessageBook:
         with self._reading():
             row = self._run("cursor", name=name).fetchone()
         return 0 if row is None else int(row[0])
+
+    def turn(self) -> int:
+        """See the port: nobody else sends from a directory."""
+        return 1
 
     def take(self, by: str, now_us: int, limit: int) -> list[KeptMessage]:
         """See the port."""
@@ -127,20 +130,7 @@ class SqliteMessageBook:
             return [self._of_id(message_id) for (message_id,) in self._run(query, **values).fetchall()]
 
     def _of_id(self, message_id: int) -> KeptMessage:
-        values = dict(zip(_FIELDS, self._run("of_id", id=message_id).fetchone(), strict=True))
-        values |= {
-            "state": MessageState(values["state"]),
-            "fields": msgspec.json.decode(values["fields"], type=dict[str, str]),
-        }
-        return KeptMessage(**values)
+        return KeptMessage.of_row(self._run("of_id", id=message_id).fetchone())
 
     def _run(self, query: str, /, **values: Any) -> Any:
         return self._connection.execute(self._sql[query], values or None)
-
-
-_FIELDS: Final = KeptMessage.__struct_fields__
-
-
-def message_number(by: str, grant: str) -> str:
-    """Return the number of the message about a grant: a book that was lost and is made anew makes the same."""
-    return bill_number("message", f"{by}/{grant}")

@@ -1,20 +1,22 @@
-"""The lease of the teller: which process is given bills to see to, one at a time, by the clock of the database alone.
+"""The lease of the teller: which process is given bills and messages to see to, one at a time, by the clock of the
+database alone.
 
-Tellers look for bills several times a second and mostly find none. Such a look only reads: whoever has the lease
-is seen without a lock, and asked for again, with one, when there are bills to take.
+Tellers look for work several times a second and mostly find none. Such a look only reads: whoever has the lease
+is seen without a lock, and asked for again, with one, when there is something to take.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from redrush.records.postgres.greeting import PACKAGE
 from redrush.records.postgres.link import Cursor
+from redrush.sqlfiles import load_statements
 
 LEASE_S: Final = 5.0
 """How long a teller that says nothing keeps others away. One that is killed is back sooner, under its name."""
 
 RENEWED_S: Final = 2.5
-"""A lease that lapses within this is renewed, so most of the looks for bills write nothing."""
+"""A lease that lapses within this is renewed, so most of the looks for work write nothing."""
 
 
 class Holder(StrEnum):
@@ -30,10 +32,10 @@ class Holder(StrEnum):
 class Lease:
     """See the module. Nothing is remembered between transactions."""
 
-    def __init__(self, teller: str | None, sql: Mapping[str, bytes]) -> None:
-        """`teller` names this process; None: whoever asks for bills gets them."""
+    def __init__(self, teller: str | None) -> None:
+        """`teller` names this process; None: whoever asks for something to do gets it."""
         self._teller = teller
-        self._sql = sql
+        self._sql = {name: text.encode() for name, text in load_statements(PACKAGE, "lease.sql").items()}
 
     def look(self, at: Cursor) -> Holder:
         """Return who has the lease, once it was taken, or made longer, if there was need."""
@@ -50,3 +52,11 @@ class Lease:
         if holder is not Holder.US_SO_FAR:
             return holder is Holder.US
         return at.execute(self._sql["hold_teller"], {"teller": self._teller}).fetchone() is not None
+
+    def turn(self, at: Cursor) -> int:
+        """Return which turn of ours this is, after a `look`: another number when others had one in between. 0: it is
+        not ours."""
+        if self._teller is None:
+            return 1
+        row = at.execute(self._sql["turn"], {"teller": self._teller}).fetchone()
+        return 0 if row is None else int(row[0])
