@@ -18,7 +18,8 @@ BookOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data di
 
 @message_app.command("list")
 def list_(
-    data: BookOption,
+    data: DataOption = None,
+    deploy: DeployOption = None,
     state: Annotated[
         list[str] | None, typer.Option("--state", help="Only those: new, sending, sent, unknown, failed.")
     ] = None,
@@ -29,10 +30,10 @@ def list_(
     """Tell of each message: to whom, by whom, and what became of it."""
     import msgspec
 
-    from redrush.control.data_dir import DataDir
     from redrush.operate.messages import ShownMessage, listed, message_book_of
+    from redrush.operate.paying import Books
 
-    with message_book_of(DataDir(data)) as book:
+    with message_book_of(Books.at(data, deploy)) as book:
         shown = [ShownMessage.of(one) for one in listed(book, _states(state or []), user, by)]
     lines = [visible(f"{one.number}  {one.state:<8} {one.by:<10} {one.user}  {one.why}".rstrip()) for one in shown]
     show({"messages": msgspec.to_builtins(shown)}, lines or ["there is no such message"], as_json=as_json)
@@ -40,7 +41,8 @@ def list_(
 
 @message_app.command()
 def retry(
-    data: BookOption,
+    data: DataOption = None,
+    deploy: DeployOption = None,
     failed: Annotated[bool, typer.Option("--failed", help="All of which nobody was told.")] = False,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="All that may have arrived: some people are told twice.")
@@ -49,16 +51,16 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Send messages once more that have failed, or of which nobody knows."""
-    from redrush.control.data_dir import DataDir
     from redrush.errors import ConfigError
     from redrush.operate.messages import listed, message_book_of, send_again
+    from redrush.operate.paying import Books
     from redrush.ports.message_book import MessageState
     from redrush.wiring.clock import system_clock
 
     states = [MessageState.FAILED] * failed + [MessageState.UNKNOWN] * unknown
     if not states:
         raise ConfigError("say which messages: --failed, --unknown, or both")
-    with message_book_of(DataDir(data)) as book:
+    with message_book_of(Books.at(data, deploy)) as book:
         count = send_again(book, list(listed(book, states, user)), system_clock().now_us())
     show({"again": count}, [f"{count:,} messages are sent again"], as_json=as_json)
 

@@ -33,6 +33,8 @@ class _Campaign(msgspec.Struct, frozen=True):
     currency: str
     terms: PayoutTerms | None
     winners: int
+    tellers: tuple[str, ...]
+    """Notifiers that its messages are to be sent by."""
 
 
 def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tuple[dict[str, Any], list[str]]:
@@ -43,18 +45,16 @@ def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tup
     """
     campaign, named = load_campaign_file(file), load_payments_file(payments)
     messages_last_s = _messages_last_s(named, campaign)
-    one = _Campaign(campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}))
+    one = _Campaign(campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}), ())
     fields, lines = _checked(named, [one], now_us)
-    proven = prove_notifiers(named.notifiers, now_us)
-    _refuse_silent("notifier", [(one.notifier, one.kind, one.why_not) for one in proven])
-    lines += [f"  notifier {one.notifier} ({one.kind}): {one.shows}" for one in proven]
+    proven = _proven_notifiers(named, now_us, lines)
     for terms in campaign.messages:
         told = f"{_wins(campaign, terms.of):,} wins take {messages_last_s[terms.by] / 60:,.1f} minutes at least"
         lines.append(f"  messages about {', '.join(terms.of)}: by {terms.by}; {told}")
     return {
         **fields,
         "payouts_last_s": fields["payouts_last_s"].get(campaign.id),
-        "notifiers": msgspec.to_builtins(proven),
+        "notifiers": proven,
         "messages_last_s": messages_last_s,
     }, lines
 
@@ -68,16 +68,35 @@ def check_deployed_payments(
     named = payments or deployment.payments.file
     if named is None:
         return {}, []
-    return _checked(load_payments_file(named), list(_sealed_in(deployment)), now_us)
+    file_, campaigns = load_payments_file(named), list(_sealed_in(deployment))
+    for campaign in campaigns:
+        _refuse_strange(file_, campaign.id, campaign.tellers)
+    fields, lines = _checked(file_, campaigns, now_us)
+    return {**fields, "notifiers": _proven_notifiers(file_, now_us, lines)}, lines
+
+
+def _proven_notifiers(file: PaymentsFile, now_us: Callable[[], int], lines: list[str]) -> Any:
+    """Return how the file's notifiers answered, as builtins, with a line for each. RedrushError for one that does
+    not."""
+    proven = prove_notifiers(file.notifiers, now_us)
+    _refuse_silent("notifier", [(one.notifier, one.kind, one.why_not) for one in proven])
+    lines += [f"  notifier {one.notifier} ({one.kind}): {one.shows}" for one in proven]
+    return msgspec.to_builtins(proven)
+
+
+def _refuse_strange(payments: PaymentsFile, campaign_id: str, tellers: Iterable[str]) -> None:
+    """ConfigError for a notifier that the payments file does not have."""
+    known = {one.name for one in payments.notifiers}
+    if strange := [by for by in tellers if by not in known]:
+        raise ConfigError(
+            f"{payments.path}: has no notifier {strange[0]!r}, which a [[message]] of {campaign_id} names"
+        )
 
 
 def _messages_last_s(payments: PaymentsFile, campaign: CampaignFile) -> dict[str, float]:
     """Return how long each notifier takes for what the campaign wants told. ConfigError for a notifier that is none."""
+    _refuse_strange(payments, campaign.id, [terms.by for terms in campaign.messages])
     per_s = {one.name: one.messages_per_s for one in payments.notifiers}
-    if strange := [terms.by for terms in campaign.messages if terms.by not in per_s]:
-        raise ConfigError(
-            f"{payments.path}: has no notifier {strange[0]!r}, which a [[message]] of {campaign.id} names"
-        )
     return {terms.by: lasts_s(_wins(campaign, terms.of), per_s[terms.by]) for terms in campaign.messages}
 
 
@@ -108,7 +127,8 @@ def _sealed_in(deployment: DeploymentFile) -> Iterator[_Campaign]:
         event = load_event(data_dir)
         campaign = event.sealed.campaign
         winners = sum(1 for amount_minor in event.sealed.amounts if amount_minor)
-        yield _Campaign(campaign.id, campaign.currency, event.open.payout, winners)
+        tellers = tuple(terms.by for terms in event.open.messages)
+        yield _Campaign(campaign.id, campaign.currency, event.open.payout, winners, tellers)
 
 
 def _checked(

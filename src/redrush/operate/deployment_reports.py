@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final, Generic, TextIO, TypeVar
 
@@ -19,9 +19,11 @@ from redrush.control.sealing import SealedCampaign
 from redrush.core.money.currency import parse_amount
 from redrush.errors import RedrushError
 from redrush.operate.set_orders import what_mends
+from redrush.ports.message_book import NewMessage
 from redrush.ports.store import LogRecord, StoreUnavailable
 from redrush.settle.export import ExportedGrant, Format, granted_in, grants, write_grants
 from redrush.settle.finding import Found, find_user
+from redrush.settle.messages.announcing import MessagesOfLog
 from redrush.settle.reconcile import Report
 from redrush.settle.reconcile.chain import LogEnd
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
@@ -54,6 +56,19 @@ def made_of_grants(
     read = _read(deployment, lambda log, sealed: work(grants(log, sealed.campaign, sealed.amounts, pots), sealed))
     read.check()
     return read.found
+
+
+def messages_to_winners_of(deployment: DeploymentFile, work: Callable[[Iterator[NewMessage]], None]) -> None:
+    """Let `work` have what each winner of all sets is to be told, by each notifier that is to tell it. Raises as
+    `made_of_grants`."""
+    terms = load_event(DataDir(deployment.data)).open.messages
+    pots = PotFile(DataDir(deployment.data).pots).table
+
+    def made(log: Iterable[LogRecord], sealed: SealedCampaign) -> None:
+        messages = MessagesOfLog(sealed.campaign, terms, sealed.amounts, pots)
+        work(message for record in log for message in messages.of(record))
+
+    _read(deployment, made).check()
 
 
 def granted_in_deployment(deployment: DeploymentFile) -> Counter[str]:

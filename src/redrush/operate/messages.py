@@ -5,15 +5,16 @@ all, and a server finds what is due within a second.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 import msgspec
 
 from redrush.control.campaigns import keeper_of_books
-from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
+from redrush.extras import require
+from redrush.operate.paying import Books
 from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState
 from redrush.records.sqlite.book_mark import begin_mark
 from redrush.records.sqlite.file import check_there
@@ -47,10 +48,16 @@ class ShownMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def message_book_of(data_dir: DataDir, *, begins: bool = False) -> Iterator[MessageBook]:
-    """Open the book of a directory. ConfigError if it has none, unless it `begins` with this, or if it is gone."""
-    data_dir.require()
-    data_dir = keeper_of_books(data_dir)
+def message_book_of(books: Books, *, begins: bool = False) -> Iterator[MessageBook]:
+    """Open the book. ConfigError if a directory has none, unless it `begins` with this, or if it is gone."""
+    if books.deployment is not None:
+        require("scaled", "the messages of a deployment")
+        from redrush.records.postgres.messages import PostgresMessageBook  # noqa: PLC0415 - an extra
+
+        with closing(PostgresMessageBook(books.deployment.payments.records.read())) as in_database:
+            yield in_database
+        return
+    data_dir = keeper_of_books(books.data_dir)
     check_there(data_dir.messages, BOOK)
     if not begins and not data_dir.messages.exists():
         raise ConfigError(

@@ -15,7 +15,7 @@ A message of which nobody knows whether it arrived is sent only where that is as
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from typing import Final, TypeVar
@@ -32,7 +32,7 @@ from redrush.operate.messages import listed, message_book_of, send_again
 from redrush.operate.paying import Books, book_of, is_given_back, refund_again
 from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
 from redrush.ports.bill_book import BillState, KeptBill
-from redrush.ports.message_book import KeptMessage, MessageState, NewMessage
+from redrush.ports.message_book import KeptMessage, MessageBook, MessageState, NewMessage
 from redrush.ports.sale_book import SaleBook, SaleOrder
 from redrush.records.sqlite.sales import SqliteSaleBook
 
@@ -81,8 +81,8 @@ class Reissue:
             kept = keeper_of_books(data_dir)
             bills = books if stack else Books(kept, None)
             self._bills = self._open(opened, book_of(bills), there=bills.there_are)
-            told = not stack and (bool(self._event.open.messages) or kept.messages.exists())
-            self._messages = self._open(opened, message_book_of(data_dir, begins=True), there=told)
+            told = stack or bool(self._event.open.messages) or kept.messages.exists()
+            self._messages = self._open(opened, message_book_of(books, begins=True), there=told)
             self._sales: SaleBook | None = None
             if data_dir.sales.exists() and not stack:
                 self._sales = opened.enter_context(closing(SqliteSaleBook.open_path(data_dir.sales)))
@@ -96,16 +96,18 @@ class Reissue:
         """Return what there is to deliver."""
         self._left_out = []
         if self._books.deployment is not None:
-            self._left_out.append("messages, and orders of sales: they are looked for on one machine only")
+            self._left_out.append("orders of sales: they are looked for on one machine only")
         self._plan = self._planned(self._event.open)
         states = self._counted()
+        counts: list[int] = []
+        self._each_missing(lambda batch: counts.append(len(batch)))
         return Undelivered(
             payouts=0 if self._plan is None else len(self._plan.payouts),
             payouts_total_minor=0 if self._plan is None else self._plan.total_minor,
             currency=self._event.sealed.campaign.currency,
             refunds=len(self._refunds()),
             orders=len(self._orders()),
-            messages_missing=sum(len(batch) for batch in self._missing()),
+            messages_missing=sum(counts),
             messages_failed=states[MessageState.FAILED],
             messages_unknown=states[MessageState.UNKNOWN],
             left_out=tuple(self._left_out),
@@ -126,13 +128,12 @@ class Reissue:
                 refund_again(self._bills, bill, self._now_us)
         if self._sales is not None:
             self._sales.keep([order.taken_up(self._now_us) for order in self._orders()])
-        if self._messages is not None:
-            for batch in self._missing():
-                self._messages.put(batch, self._now_us)
+        if (book := self._messages) is not None:
+            self._each_missing(lambda batch: book.put(batch, self._now_us))
             again = [MessageState.FAILED, *([MessageState.UNKNOWN] if unknown else [])]
             messages = self._told(again)
             while some := list(islice(messages, AT_ONCE)):
-                send_again(self._messages, some, self._now_us)
+                send_again(book, some, self._now_us)
         return found
 
     @staticmethod
@@ -171,18 +172,22 @@ class Reissue:
     def _orders(self) -> list[SaleOrder]:
         return [] if self._sales is None else [order for order in self._sales.all() if order.parked]
 
-    def _missing(self) -> Iterator[list[NewMessage]]:
-        """Yield, in batches, the messages that nobody has made."""
-        if self._messages is None or not self._event.open.messages:
+    def _each_missing(self, work: Callable[[list[NewMessage]], object]) -> None:
+        """Let `work` have, in batches, the messages that nobody has made. RedrushError if a set cannot be read."""
+        if (book := self._messages) is None or not self._event.open.messages:
             return
-        messages = messages_to_winners(self._books.data_dir)
-        while batch := list(islice(messages, AT_ONCE)):
-            lacking = {
-                by: self._messages.missing(by, [one.grant for one in batch if one.by == by])
-                for by in {one.by for one in batch}
-            }
-            if wanted := [one for one in batch if one.grant in lacking[one.by]]:
-                yield wanted
+
+        def lacking(messages: Iterator[NewMessage]) -> None:
+            while batch := list(islice(messages, AT_ONCE)):
+                if wanted := _lacking(book, batch):
+                    work(wanted)
+
+        if self._books.deployment is None:
+            lacking(messages_to_winners(self._books.data_dir))
+            return
+        from redrush.operate.deployment_reports import messages_to_winners_of  # noqa: PLC0415 - needs the clients
+
+        messages_to_winners_of(self._books.deployment, lacking)
 
     def _counted(self) -> Counter[MessageState]:
         return Counter(one.state for one in self._told([MessageState.FAILED, MessageState.UNKNOWN]))
@@ -191,3 +196,11 @@ class Reissue:
         """Yield the campaign's messages in these states."""
         messages = () if self._messages is None else listed(self._messages, states)
         return (one for one in messages if one.campaign == self._campaign)
+
+
+def _lacking(book: MessageBook, messages: Sequence[NewMessage]) -> list[NewMessage]:
+    """Return those of which the book has none."""
+    missing = {
+        by: book.missing(by, [one.grant for one in messages if one.by == by]) for by in {one.by for one in messages}
+    }
+    return [one for one in messages if one.grant in missing[one.by]]

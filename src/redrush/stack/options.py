@@ -69,7 +69,8 @@ class StackPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 def moves_money(file: CampaignFile) -> bool:
     """Whether a campaign has anything for the payments role to do."""
-    return file.payout is not None or file.group is not None or any(one.sale is not None for one in file.rounds)
+    sells = any(one.sale is not None for one in file.rounds)
+    return sells or file.payout is not None or file.group is not None or bool(file.messages)
 
 
 def plan_servers(stack: StackDir) -> StackPlan:

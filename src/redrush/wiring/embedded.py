@@ -32,7 +32,7 @@ from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
-from redrush.wiring.messages import MessagesPart
+from redrush.wiring.messages import DirectoryShelf, MessagesPart
 from redrush.wiring.paying import PaymentsPart, bill_book_at
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import gate_figures
@@ -186,6 +186,7 @@ class Embedded:
         return MessagesPart(
             () if self._payments_file is None else self._payments_file.notifiers,
             self._data_dir,
+            DirectoryShelf(self._data_dir),
             clock.now_us,
             self._log,
             busy=self._is_busy,

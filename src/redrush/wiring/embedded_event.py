@@ -177,13 +177,13 @@ class EmbeddedEvent:
         self._payouts = self._paying.serve(
             self.gate, self.sealed, self.terms, self._records, self._store, self._tables(), self._rushing
         )
-        self._announcer = self._messages.serve(
-            self.data_dir,
+        self._messages.serve(self.data_dir, self.sealed.campaign, self.terms)
+        self._announcer = self._messages.announcer(
             self.sealed,
             self.terms,
             recorded_pages(self._records, self._store),
-            self._tables(),
-            self._rushing,
+            pots=self._tables(),
+            busy=self._rushing,
         )
         self._sale = None if orders is None else self._sell(orders)
         self._run_rules()

@@ -1,6 +1,6 @@
 """The messages of a process: the book, and a courier for each notifier of a payments file.
 
-In the embedded form all campaigns of the process share one book, which is the first campaign's directory's: a
+All campaigns of the process share one book, which is the first campaign's directory's, or the deployment's: a
 notifier's pace is its own, not a campaign's. It is begun when somebody is to be told for the first time.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redrush.config import NotifierSpec
 from redrush.control.campaigns import directory_of
@@ -118,23 +118,52 @@ class WordsByCampaign:
         return self._known[campaign_id]
 
 
+class Shelf(Protocol):
+    """Where the book is."""
+
+    def has_book(self) -> bool:
+        """Whether there may be something in it to send."""
+
+    def open(self) -> MessageBook:
+        """Open the book, beginning it if there is none yet."""
+
+
+class DirectoryShelf:
+    """Of a server on one machine."""
+
+    def __init__(self, data_dir: DataDir) -> None:
+        """ConfigError for a book that is gone, or damaged."""
+        check_there(data_dir.messages, BOOK)
+        check_whole(data_dir.messages)
+        self._path = data_dir.messages
+
+    def has_book(self) -> bool:
+        """See the protocol."""
+        return self._path.exists()
+
+    def open(self) -> MessageBook:
+        """See the protocol. That people are told from now on is written down."""
+        book = SqliteMessageBook.open_path(self._path)
+        begin_mark(self._path)
+        return book
+
+
 class MessagesPart:
-    """See the module. `serve` each campaign; `start`, then `stop`."""
+    """See the module. `serve` each campaign, and make an `announcer` of each of its logs; `start`, then `stop`."""
 
     def __init__(
         self,
         specs: Sequence[NotifierSpec],
         data_dir: DataDir,
+        shelf: Shelf,
         now_us: Callable[[], int],
         log: Any,
         *,
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
     ) -> None:
-        """Connects to nothing yet. ConfigError for a secret, contacts or a book that are not there."""
-        check_there(data_dir.messages, BOOK)
-        check_whole(data_dir.messages)
-        self._data_dir = data_dir
+        """Connects to nothing yet. ConfigError for a secret or contacts that are not there."""
+        self._shelf = shelf
         self._now_us = now_us
         self._log = log
         self._busy = busy
@@ -150,24 +179,27 @@ class MessagesPart:
         """Those that send, by name, once there is something to send."""
         return {one.name: one for one in self._couriers}
 
-    def serve(
-        self,
-        data_dir: DataDir,
-        sealed: SealedCampaign,
-        terms: OpenTerms,
-        read: ReadLog,
-        pots: PotTables,
-        busy: Callable[[], bool],
-    ) -> Announcer:
-        """Return what has a campaign's winners told."""
-        campaign = sealed.campaign
+    def serve(self, data_dir: DataDir, campaign: Campaign, terms: OpenTerms) -> None:
+        """Know what a campaign says to its winners."""
         self._words[campaign.id] = Words(data_dir, campaign, terms)
         for one in terms.messages:
             if one.by not in self._reached:
                 self._log.warning("nobody is told: the payments file (--payments) has no such notifier", by=one.by)
+
+    def announcer(
+        self,
+        sealed: SealedCampaign,
+        terms: OpenTerms,
+        read: ReadLog,
+        *,
+        log: str = "embedded",
+        pots: PotTables,
+        busy: Callable[[], bool],
+    ) -> Announcer:
+        """Return what has the winners of a log told, of a campaign that is served."""
         return Announcer(
-            self._begun, campaign, terms.messages, sealed.amounts, read, self._now_us,
-            pots=pots, busy=busy, wake=self._wake, on_fault=self._on_fault,
+            self._begun, sealed.campaign, terms.messages, sealed.amounts, read, self._now_us,
+            log=log, pots=pots, busy=busy, wake=self._wake, on_fault=self._on_fault,
         )  # fmt: skip
 
     def amend(self, campaign: Campaign, terms: OpenTerms) -> None:
@@ -176,14 +208,13 @@ class MessagesPart:
 
     def start(self) -> None:
         """Send what earlier processes have left, if there is any."""
-        if self._data_dir.messages.exists():
+        if self._shelf.has_book():
             self._begun()
 
     def _begun(self) -> MessageBook:
         """Return the book; the couriers run from now on."""
         if self._book is None:
-            self._book = SqliteMessageBook.open_path(self._data_dir.messages)
-            begin_mark(self._data_dir.messages)
+            self._book = self._shelf.open()
             for name, one in self._reached.items():
                 compose = partial(self._compose, one)
                 courier = Courier(

@@ -1,8 +1,9 @@
-"""The role that moves money: it pays winners, hears providers' notices, and serves balances and payouts.
+"""The role that moves money: it pays winners, hears providers' notices, and serves balances and payouts. It tells
+winners what they have won, too.
 
 One process has the bills of all campaigns of a deployment, for a provider's pace is the merchant's. Gates know nothing
-of it, and it of them: what was won it reads from the records. A second process of the role waits, and pays nobody,
-until the first has said nothing for a while (`redrush.records.postgres.bills`).
+of it, and it of them: what was won it reads from the records. A second process of the role waits, and pays and tells
+nobody, until the first has said nothing for a while (`redrush.records.postgres.lease`).
 
 Each campaign is served by a site of its own, at the port of the first.
 """
@@ -10,6 +11,7 @@ Each campaign is served by a site of its own, at the port of the first.
 import asyncio
 import socket
 from collections.abc import Awaitable, Iterator
+from typing import Any
 
 from redrush.config import load_payments_file
 from redrush.control.data_dir import DataDir
@@ -27,10 +29,14 @@ from redrush.gate.open_files import limits_of
 from redrush.http.server import Server
 from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
+from redrush.ports.message_book import MessageBook
 from redrush.records.postgres.bills import PostgresBillBook
+from redrush.records.postgres.messages import PostgresMessageBook
+from redrush.settle.messages.announcing import Announcer
 from redrush.settle.paying.payouts import AutoPayouts
 from redrush.wiring.campaign_paths import prefixes_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
+from redrush.wiring.messages import MessagesPart
 from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.recorded_wins import RecordedWins
@@ -40,16 +46,34 @@ from redrush.wiring.stack_sale import StackSale
 from redrush.wiring.troubles import Troubles
 
 
+class DeploymentShelf:
+    """The book of messages of a deployment is where its bills are."""
+
+    def __init__(self, dsn: str, teller: str, log: Any) -> None:
+        """Connects to nothing yet."""
+        self._dsn = dsn
+        self._teller = teller
+        self._log = log
+
+    @staticmethod
+    def has_book() -> bool:
+        """It is not looked into here: the database may be away when the process begins."""
+        return True
+
+    def open(self) -> MessageBook:
+        """Connects to nothing yet."""
+        return PostgresMessageBook(self._dsn, self._teller, tell=self._log.info)
+
+
 class Till:
-    """The book, the tellers and the notices' port: one for all campaigns of the process."""
+    """The books, the tellers and the notices' port: one for all campaigns of the process."""
 
     def __init__(self, around: Surroundings, troubles: Troubles, pause: SettlementPause) -> None:
         """Connects to nothing yet. ConfigError for a payments file that is wrong, or a port that is taken."""
         of_role = around.deployment.payments
         file = None if of_role.file is None else load_payments_file(of_role.file)
-        self.book = PostgresBillBook(
-            of_role.records.read(), f"{socket.gethostname()} {around.control}", tell=around.log.info
-        )
+        dsn, teller = of_role.records.read(), f"{socket.gethostname()} {around.control}"
+        self.book = PostgresBillBook(dsn, teller, tell=around.log.info)
         self.part = PaymentsPart(
             file,
             self.book,
@@ -60,6 +84,25 @@ class Till:
             on_fault=troubles.listener("payments"),
             veil=PersonalData(around.data_dir),
         )
+        self.messages = MessagesPart(
+            () if file is None else file.notifiers,
+            around.data_dir,
+            DeploymentShelf(dsn, teller, around.log),
+            around.clock.now_us,
+            around.log,
+            busy=pause,
+            on_fault=troubles.listener("messages"),
+        )
+
+    def start(self) -> None:
+        """Look after bills and messages from now on."""
+        self.part.start()
+        self.messages.start()
+
+    async def stop(self) -> None:
+        """Write down what is under way, and close the books."""
+        await self.messages.stop()
+        await self.part.stop()
 
     def why_not_ready(self) -> str | None:
         """Return why this process pays nobody now, in words."""
@@ -79,7 +122,7 @@ class PaymentsRole(Offstage):
         self._troubles = Troubles(around.log)
         self._parts = Parts()
         self._pause = SettlementPause()
-        self._payouts: list[tuple[AutoPayouts, asyncio.Task[None]]] = []
+        self._following: list[tuple[AutoPayouts | Announcer, asyncio.Task[None]]] = []
         self._wins: RecordedWins | None = None
         self._till: Till | None = None
         self._server = Server([])
@@ -105,14 +148,12 @@ class PaymentsRole(Offstage):
         self._tickets = TicketCheck(verifier)
         self.site = Site(limits_of(around.terms.gate, around.log), verifier, around.clock.now_us)
         self._serve_purse(self.site, self._wins)
-        if around.terms.messages:
-            around.log.warning("nobody is told what they won: messages to winners are sent by one machine only so far")
         if around.terms.group is not None:
             self._group = await self._open_group(around.terms.group, self._wins, keys)
             self._group.serve_on(self.site, keys)
         self._reporting = Reporting(around, "payments")
         await listen_to_switches(around, self._parts, self._troubles, self._pause.apply, self._reporting.apply)
-        self._pay_winners(self._wins)
+        self._follow(self._wins)
         if self._group is not None:
             self._group.start(self._parts)
         await self._sell()
@@ -126,12 +167,12 @@ class PaymentsRole(Offstage):
         return await self._open(self._address)
 
     async def _open(self, address: Address) -> dict[str, Address]:
-        """Of the first: hear notices, look after the bills, and let participants in."""
+        """Of the first: hear notices, look after bills and messages, and let participants in."""
         assert self.site is not None
         part = self.till.part
         self.site.elsewhere = self.elsewhere
         found = {name: Address(str(part.notices_host), port) for name, port in (await part.listen()).items()}
-        part.start()
+        self.till.start()
         port = await self._server.listen(self.site, address.host, address.port, reuse_port=True)
         return {"payments": Address(address.host, port), **found}
 
@@ -179,34 +220,41 @@ class PaymentsRole(Offstage):
             site.add(b"GET", prefix + b"/payouts", site.timed(routes.payouts), needs_ticket=True)
             site.add(b"POST", prefix + b"/payouts", routes.pay_out, needs_ticket=True, reads=routes.pay_out.reads)
 
-    def _pay_winners(self, wins: RecordedWins) -> None:
+    def _follow(self, wins: RecordedWins) -> None:
+        """Pay winners, and tell them, as it is recorded what they have won."""
         around = self._around
+        self.till.messages.serve(around.data_dir, around.sealed.campaign, around.terms)
         for set_id, read in wins.logs().items():
+            pots = wins.tables(set_id, PotFile(around.data_dir.pots).table)
             payouts = self.till.part.auto_payouts(
                 around.sealed,
                 around.terms,
                 read,
                 log=set_id,
-                pots=wins.tables(set_id, PotFile(around.data_dir.pots).table),
+                pots=pots,
                 busy=self._pause,
                 on_fault=self._troubles.listener("payouts"),
             )
-            self._payouts.append((payouts, self._parts.add(f"payouts of {set_id}", payouts.run())))
+            announcer = self.till.messages.announcer(
+                around.sealed, around.terms, read, log=set_id, pots=pots, busy=self._pause
+            )
+            self._following.append((payouts, self._parts.add(f"payouts of {set_id}", payouts.run())))
+            self._following.append((announcer, self._parts.add(f"messages of {set_id}", announcer.run())))
 
-    async def _stop_payouts(self) -> None:
-        for payouts, _ in self._payouts:
-            payouts.stop()
-        await asyncio.gather(*(task for _, task in self._payouts), return_exceptions=True)
-        self._payouts.clear()
+    async def _stop_following(self) -> None:
+        for follower, _ in self._following:
+            follower.stop()
+        await asyncio.gather(*(task for _, task in self._following), return_exceptions=True)
+        self._following.clear()
 
     async def amend(self, around: Surroundings) -> bool:
         """Go on as this event: connections, the bills and the notices' port stay."""
         assert self.site is not None
         assert self._wins is not None
         self._around = around
-        await self._stop_payouts()
+        await self._stop_following()
         self._serve_purse(self.site, self._wins)
-        self._pay_winners(self._wins)
+        self._follow(self._wins)
         if self._group is not None and around.terms.group is not None:
             self._group.amend(around.terms.group)
         if self._sale is None:
@@ -235,13 +283,13 @@ class PaymentsRole(Offstage):
 
     async def stop(self) -> None:
         await self._server.stop()
-        await self._stop_payouts()
+        await self._stop_following()
         if self._sale is not None:
             await self._sale.stop()
         await self._parts.cancel()
         if self._group is not None:
             await self._group.stop()
         if self._till is not None and self._first is None:
-            await self._till.part.stop()
+            await self._till.stop()
         if self._wins is not None:
             await asyncio.to_thread(self._wins.close)

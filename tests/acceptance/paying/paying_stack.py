@@ -10,10 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
+
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys
 from redrush.core.identity.tickets import sign_ticket
 from redrush.records.postgres.bills import PostgresBillBook
+from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.stack.stack_dir import StackDir
 from redrush.stack.up import status
 from tests.acceptance.paying.stage import CAMPAIGN, Bank, Process
@@ -74,10 +77,25 @@ class PayingStack:
         finally:
             book.close()
 
+    def forget_message(self, user: str) -> None:
+        """Take what the user was told out of the book, as if it was lost."""
+        with psycopg.connect((self.data / "records.dsn").read_text()) as connection:
+            connection.execute("SET LOCAL redrush.recorder = 'yes'")
+            connection.execute('DELETE FROM messages WHERE "user" = %s', [user])
+
+    @contextmanager
+    def messages(self) -> Iterator[PostgresMessageBook]:
+        """The book of messages as it is in the database."""
+        book = PostgresMessageBook((self.data / "records.dsn").read_text())
+        try:
+            yield book
+        finally:
+            book.close()
+
     def pid(self, name: str) -> int:
-        """Return the id of a process of the stack."""
+        """Return the id of a process of the stack, 0 while it does not run."""
         found = status(StackDir(self.data))["processes"]
-        return int(next(one["pid"] for one in found if one["name"] == name))
+        return int(next(one["pid"] for one in found if one["name"] == name) or 0)
 
 
 def until(holds: Callable[[], object], why: Callable[[], object] = lambda: "") -> None:
@@ -92,12 +110,15 @@ def until(holds: Callable[[], object], why: Callable[[], object] = lambda: "") -
 def paying_stack(
     root: Path, *, packets: int, total: str, payout: str = 'policy = "auto"', calls_per_s: int = 500,
     sandbox: Sequence[str] = (), options: Sequence[object] = ("--sets", 2, "--gates", 1),
-    runner: asyncio.Runner | None = None,
+    runner: asyncio.Runner | None = None, messages: str = "", notifiers: str = "",
 ) -> Iterator[tuple[PayingStack, Process]]:  # fmt: skip
-    """Bring up a sandbox and a stack that is paid by it. `runner`: whose loop the sandbox is watched from."""
+    """Bring up a sandbox and a stack that is paid by it. `runner`: whose loop the sandbox is watched from. `messages`
+    are more tables of the campaign file, `notifiers` of the payments file."""
     bank = Bank(root, taken=set(), calls_per_s=calls_per_s, options=sandbox)
     file = root / "gala.toml"
-    file.write_text(CAMPAIGN.format(total=total, packets=packets, payout=payout))
+    file.write_text(CAMPAIGN.format(total=total, packets=packets, payout=payout) + messages)
+    with bank.payments.open("a") as payments:
+        payments.write(notifiers)
     with ExitStack() as ends:
         loop = runner or ends.enter_context(asyncio.Runner())
         loop.run(bank.process.start())

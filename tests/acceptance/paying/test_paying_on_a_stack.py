@@ -1,4 +1,5 @@
-"""Winners of a stack are paid at a sandbox of its own process: role `payments`, with its book in PostgreSQL."""
+"""Winners of a stack are paid at a sandbox of its own process, and told by mail: role `payments`, with its books in
+PostgreSQL."""
 
 import contextlib
 import io
@@ -15,13 +16,17 @@ import pytest
 from redrush.cli.main import main
 from redrush.core.money.clearing import credited
 from redrush.ports.bill_book import BillState, Entry, NewBill
+from redrush.ports.message_book import MessageState
 from redrush.ports.provider import Failed, Terms
 from redrush.settle.paying import steps
 from tests.acceptance.paying.paying_stack import PayingStack, issue, paying_stack, until
 from tests.acceptance.stack.running_stack import kill
 from tests.figures import scraped, with_circumstances, without_circumstances
+from tests.mail_server import Mailbox
+from tests.mailbox_beside import mailbox_beside, smtp
 
 PACKETS: Final = 30
+MESSAGE: Final = '[[message]]\nby = "mail"\n'
 BESIDE: Final = """
 [campaign]
 id = "encore"
@@ -37,14 +42,29 @@ packets = 3
 [payout]
 provider = "bank"
 policy = "auto"
+[[message]]
+by = "mail"
 """
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PayingStack]:
+def mail() -> Iterator[tuple[Mailbox, int]]:
+    with mailbox_beside() as beside:
+        yield beside
+
+
+@pytest.fixture(scope="module")
+def mailbox(mail: tuple[Mailbox, int]) -> Mailbox:
+    return mail[0]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, mail: tuple[Mailbox, int]) -> Iterator[PayingStack]:
     directory = tmp_path_factory.mktemp("paying")
-    options = ("--sets", 1, "--gates", 1)
-    with paying_stack(directory, packets=PACKETS, total="60.00", options=options) as (stack, _):
+    with paying_stack(
+        directory, packets=PACKETS, total="60.00", options=("--sets", 1, "--gates", 1), messages=MESSAGE,
+        notifiers=smtp(mail[1]),
+    ) as (stack, _):  # fmt: skip
         yield stack
 
 
@@ -77,6 +97,36 @@ def test_every_winner_is_paid_what_was_won(stack: PayingStack) -> None:
     assert stack.running.get(stack.port, "/v1/balance").status == 401
 
 
+def test_every_winner_is_told_once_and_what_is_unknown_or_was_lost_when_somebody_says_so(
+    stack: PayingStack, mailbox: Mailbox
+) -> None:
+    reissue = ("reissue", "--deploy", stack.deployment, "--payments", stack.payments)
+
+    def states(user: str) -> list[str]:
+        return [str(one.state) for one in book.listed(user=user)]
+
+    with stack.messages() as book:
+        stack.grab(["t0"])
+        until(lambda: states("t0") == ["sent"])
+        until(lambda: not book.listed(states=[MessageState.NEW, MessageState.SENDING]))
+        mailbox.faults.append("cut_after_the_dot")
+        stack.grab(["t1"])
+        until(lambda: states("t1") == ["unknown"])
+        stack.forget_message("t0")
+        until(lambda: _ran(*reissue)["count"] == 1, lambda: _ran(*reissue))
+        delivered = _ran(*reissue, "--yes", "1")
+        assert (delivered["messages_missing"], delivered["messages_failed"]) == (1, 0)
+        assert delivered["messages_unknown"] >= 1
+        until(lambda: states("t0") == ["sent"])
+        assert states("t1") == ["unknown"], "sent once more only where a person says so"
+        assert _ran("message", "retry", "--unknown", "--user", "t1", "--data", stack.data)["again"] == 1
+        until(lambda: states("t1") == ["sent"])
+    told = mailbox.receivers()
+    assert [told.count(f"{user}@corp.example") for user in ("t0", "t1")] == [2, 2]
+    listed = _ran("message", "list", "--deploy", stack.deployment, "--user", "t1")["messages"]
+    assert [(one["by"], one["state"], one["tries"]) for one in listed] == [("mail", "sent", 1)]
+
+
 def test_a_payments_process_that_is_killed_goes_on_and_pays_nobody_twice(stack: PayingStack) -> None:
     before = stack.bank_sums()[("payout", "done")]
     kill(stack.pid("payments"))
@@ -98,7 +148,9 @@ def test_a_paused_settlement_pays_nobody_until_it_goes_on(stack: PayingStack) ->
     until(lambda: stack.bank_sums().get(("payout", "done")) == done, stack.bank_sums)
 
 
-def test_another_campaign_is_paid_by_the_same_process(stack: PayingStack, tmp_path: Path) -> None:
+def test_another_campaign_is_paid_and_told_of_by_the_same_process(
+    stack: PayingStack, mailbox: Mailbox, tmp_path: Path
+) -> None:
     (tmp_path / "encore.toml").write_text(BESIDE)
     before = stack.bank_sums()[("payout", "done")]
     _ran("campaign", "add", tmp_path / "encore.toml", "--data", stack.data, "--why", "more")
@@ -108,6 +160,7 @@ def test_another_campaign_is_paid_by_the_same_process(stack: PayingStack, tmp_pa
     until(lambda: stack.bank_sums().get(("payout", "done")) == (before[0] + 1, before[1] + 200), stack.bank_sums)
     told = stack.running.get(stack.port, "/v1/campaigns/encore/balance", ticket)
     assert json.loads(told.body)["campaign"] == "encore"
+    until(lambda: mailbox.receivers().count("ann@corp.example") == 1)
     mine = stack.running.get(stack.port, "/v1/campaigns/gala/balance", ticket)
     assert mine.status == 401, "a ticket of one campaign is none of another"
 
@@ -157,6 +210,7 @@ def test_what_failed_is_tried_again_only_with_what_the_records_say_is_left(
 def test_check_says_of_a_deployment_who_answers_and_how_long_its_winners_take(stack: PayingStack) -> None:
     checked = _ran("check", stack.deployment)["payments"]
     assert [(one["provider"], one["why_not"]) for one in checked["providers"]] == [("bank", None)]
+    assert [(one["notifier"], one["why_not"]) for one in checked["notifiers"]] == [("mail", None)]
     assert checked["payouts_last_s"]["gala"] == pytest.approx(PACKETS / 450)
     assert set(checked["payouts_last_s"]) <= {"gala", "encore"}
 
