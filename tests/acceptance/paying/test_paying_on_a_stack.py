@@ -155,7 +155,9 @@ def test_another_campaign_is_paid_and_told_of_by_the_same_process(
     before = stack.bank_sums()[("payout", "done")]
     _ran("campaign", "add", tmp_path / "encore.toml", "--data", stack.data, "--why", "more")
     ticket = issue(stack.data / "campaigns" / "encore", "ann")
-    until(lambda: stack.running.get(stack.port, "/v1/campaigns/encore/balance", ticket).status == 200)
+    running = stack.running
+    until(lambda: running.get(running.port, "/v1/campaigns/encore/rounds/late").status == 200)
+    until(lambda: running.get(stack.port, "/v1/campaigns/encore/balance", ticket).status == 200)
     assert stack.running.grab({"ann": ticket}, "late")["ann"]["grant"]["amount"] == "2.00"
     until(lambda: stack.bank_sums().get(("payout", "done")) == (before[0] + 1, before[1] + 200), stack.bank_sums)
     told = stack.running.get(stack.port, "/v1/campaigns/encore/balance", ticket)
