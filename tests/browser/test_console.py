@@ -17,7 +17,7 @@ from redrush.control.switch_log import entries_of
 from redrush.operate.drafts import Drafts
 from redrush.processes.loopback import free_port
 from tests.browser.axe import faults_of
-from tests.browser.visitor import DESKTOP, PATIENCE_MS, PHONE
+from tests.browser.visitor import DESKTOP, NETWORK, PATIENCE_MS, PHONE
 from tests.console.console_world import PASSWORD, PEOPLE, QUICK, TEXT
 
 pytestmark = pytest.mark.browser
@@ -44,7 +44,8 @@ class Console:
         accounts = Accounts(self.data_dir.accounts)
         for name, role in PEOPLE.items():
             accounts.add(name, role, QUICK.hash(PASSWORD), 0)
-        Drafts(self.data_dir).begin("first", "packets")
+        for draft in ("first", "edited"):
+            Drafts(self.data_dir).begin(draft, "packets")
         self.start()
 
     def start(self) -> None:
@@ -97,6 +98,10 @@ class Operator:
 
     def goes_to(self, path: str) -> None:
         self.page.goto(self.url + path)
+
+    def forgets_refusals(self) -> None:
+        """Leave out what Chromium itself says of an answer that is a refusal, or none."""
+        self.troubles = [one for one in self.troubles if NETWORK not in one]
 
     def leave(self) -> None:
         self.context.close()
@@ -232,3 +237,87 @@ def test_a_viewer_is_offered_nothing_to_change(browser: Browser, console: Consol
         assert vera.page.locator("main form[method=post]").count() == 0, path
     assert vera.page.locator('a[href="/people"]').count() == 0
     vera.leave()
+
+
+@BOTH
+@pytest.mark.parametrize("value", ["banana", "-5", ""])
+def test_a_value_that_no_switch_takes_is_refused_where_its_form_is(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool, value: str
+) -> None:
+    olga = Operator(browser, console, "olga", language=language, size=size, dark=dark)
+    olga.goes_to("/steer")
+    row = olga.page.locator("tr", has=olga.page.locator("code", has_text="release.r1.per_second"))
+    row.locator('input[name="value"]').fill("7")
+    row.locator('button[value="set"]').click()
+    expect(olga.page.locator("#confirming #confirm")).to_be_visible(timeout=PATIENCE_MS)
+    row.locator('input[name="value"]').fill(value)
+    row.locator('button[value="set"]').click()
+    said = olga.page.locator("#confirming #fault [role=alert]")
+    expect(said).to_contain_text("release.r1.per_second", timeout=PATIENCE_MS)
+    expect(said).to_be_in_viewport(timeout=PATIENCE_MS)
+    assert olga.page.locator("#confirm").count() == 0, "what was asked before is no answer to this"
+    assert faults_of(olga.page) == []
+    row.locator('input[name="value"]').fill("8")
+    row.locator('button[value="set"]').click()
+    expect(olga.page.locator("#confirming #confirm strong").first).to_have_text("8", timeout=PATIENCE_MS)
+    assert olga.page.locator("#fault").count() == 0
+    olga.forgets_refusals()
+    olga.leave()
+
+
+@pytest.mark.parametrize("path", ["/steer", "/drafts/edited"])
+def test_a_form_after_the_session_is_over_says_so_and_goes_on_after_a_login(
+    browser: Browser, console: Console, path: str
+) -> None:
+    olga = Operator(browser, console, "olga")
+    olga.goes_to(path)
+    olga.context.clear_cookies()
+    if path == "/steer":
+        row = olga.page.locator("tr", has=olga.page.locator("code", has_text="release.r1.per_second"))
+        row.locator('input[name="value"]').fill("7")
+        button, answer = row.locator('button[value="set"]'), "#confirming #confirm"
+    else:
+        olga.page.fill("#source", "no TOML")
+        button, answer = olga.page.locator("#text button"), "#said .wrong"
+        expect(olga.page.locator("#fault")).to_contain_text("session is over", timeout=PATIENCE_MS)
+        expect(olga.page.locator("#said")).to_be_visible(timeout=PATIENCE_MS)
+    button.click()
+    expect(olga.page.locator("#fault")).to_contain_text("session is over", timeout=PATIENCE_MS)
+    expect(olga.page.locator("#fault")).to_be_focused(timeout=PATIENCE_MS)
+    with olga.context.expect_page() as opened:
+        olga.page.click("#fault a")
+    login = opened.value
+    login.fill('[name="name"]', "olga")
+    login.fill('[name="password"]', PASSWORD)
+    login.click("button.main")
+    login.wait_for_selector("header.top")
+    assert login.url == olga.url + path
+    login.close()
+    button.click()
+    expect(olga.page.locator(answer).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(olga.page.locator("#fault")).to_have_count(0, timeout=PATIENCE_MS)
+    olga.forgets_refusals()
+    olga.leave()
+
+
+def test_a_form_that_nothing_answers_says_that_nobody_knows(browser: Browser, console: Console) -> None:
+    olga = Operator(browser, console, "olga")
+    olga.goes_to("/steer")
+    olga.page.route("**/steer/preview", lambda route: route.abort())
+    olga.page.locator("article", has_text="calm").locator("button").first.click()
+    expect(olga.page.locator("#confirming #fault [role=alert]")).to_contain_text("does not answer", timeout=PATIENCE_MS)
+    olga.troubles = [one for one in olga.troubles if "ERR_" not in one and "Failed to fetch" not in one]
+    olga.leave()
+
+
+def test_a_form_without_a_script_leads_through_the_login_back_to_its_page(browser: Browser, console: Console) -> None:
+    olga = Operator(browser, console, "olga", scripts=False)
+    olga.goes_to("/steer")
+    olga.context.clear_cookies()
+    olga.page.locator("article", has_text="calm").locator("button").first.click()
+    olga.page.fill('[name="name"]', "olga")
+    olga.page.fill('[name="password"]', PASSWORD)
+    olga.page.click("button.main")
+    olga.page.wait_for_selector("#confirming", state="attached")
+    assert olga.page.url == f"{olga.url}/steer"
+    olga.leave()

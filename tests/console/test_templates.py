@@ -50,6 +50,21 @@ def test_our_scripts_evaluate_nothing(path: Path) -> None:
     assert not re.search(r"\beval\b|new Function|innerHTML|insertAdjacentHTML|document\.write", text)
 
 
+def test_every_form_that_is_answered_in_place_says_what_it_asks_for() -> None:
+    """By that console.js knows an answer from an error, or a login, which it shows in the same place."""
+    asking = [
+        (path.name, tag, set(re.findall(r"hx-(?:select|target)=\"#\w+\"", tag)))
+        for path in TEMPLATES
+        for tag in re.findall(r"<[^>]*\shx-(?:get|post|put|patch|delete)=[^>]*>", path.read_text(encoding="utf-8"))
+    ]
+    assert len(asking) >= 3
+    assert [(name, tag) for name, tag, says in asking if len(says) != 2] == []
+    fault = (HERE / "templates" / "fault.html").read_text(encoding="utf-8")
+    assert '<section id="fault">' in fault
+    asked_for = {one for _, _, says in asking for one in says if one.startswith("hx-select")}
+    assert not [one for one in asked_for if f'id="{one.split("#")[1][:-1]}"' in fault], "an error is no answer"
+
+
 def test_everything_is_said_in_chinese_too() -> None:
     said = {
         (one or other).replace("\\'", "'")

@@ -15,10 +15,19 @@ from redrush.api.handlers.people import NewKey, keys
 from redrush.api.passwords import TooManyLogins
 from redrush.api.seals import Refused
 from redrush.api.totp import address_of, new_secret
-from redrush.console.pages.rendering import LANGUAGE_COOKIE, THEME_COOKIE, AnyRequest, Page, cookie_of, go_to, render
+from redrush.console.pages.rendering import (
+    LANGUAGE_COOKIE,
+    THEME_COOKIE,
+    THEN_MAX,
+    AnyRequest,
+    Page,
+    cookie_of,
+    go_to,
+    render,
+)
 
 Form = URLEncodedBody[dict[str, str]]
-Then = Annotated[str, QueryParameter(max_length=300)]
+Then = Annotated[str, QueryParameter(max_length=THEN_MAX)]
 
 
 def inside(path: str) -> str:

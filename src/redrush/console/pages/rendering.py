@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -34,6 +34,9 @@ LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
 NOTE_MAX: Final = 300
 """Characters of what a page is told to say after a form was sent."""
+
+THEN_MAX: Final = 300
+"""Characters of the page that a login leads to."""
 
 AnyRequest = Request[Any, Any, Any]
 Page = Response[bytes]
@@ -148,14 +151,27 @@ def _zone(desk: Desk) -> datetime.tzinfo:
         return datetime.UTC
 
 
+def _came_from(request: AnyRequest) -> str:
+    """Return the page of ours that has the form, to come back to after a login: where a form goes is often no page."""
+    page = request.headers.get("hx-current-url") or request.headers.get("referer") or ""
+    try:
+        url = urlsplit(page)
+    except ValueError:  # a header may say anything
+        return "/"
+    path = f"{url.path}?{url.query}" if url.query else url.path
+    return path if 0 < len(path) <= THEN_MAX else "/"
+
+
 def _fault(request: AnyRequest, fault: Exception) -> Response[Any]:
     status, detail = told(fault)
-    if status == 401:
-        return Redirect(f"/login?{urlencode({'then': request.url.path})}", status_code=303)
+    in_place = request.headers.get("hx-request") == "true"
+    came_from = request.url.path if request.method == "GET" else _came_from(request)
+    if status == 401 and not in_place:
+        return Redirect(f"/login?{urlencode({'then': came_from})}", status_code=303)
     if status == 500:
         server_log().error("a page of the console broke off", exc_info=fault, fault=repr(fault))
     desk: Desk = request.app.state.desk
-    return render(request, desk, "fault.html", status, status=status, detail=detail)
+    return render(request, desk, "fault.html", status, status=status, detail=detail, came_from=came_from)
 
 
 FAULTS: Final[ExceptionHandlersMap] = {HTTPException: _fault, Exception: _fault}

@@ -27,6 +27,36 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// An answer without what a form asked for (an error, a session that is over, none at all) is shown where the answer
+// would stand. What was typed stays; the next answer that has it takes the sentence away.
+const tellFault = (ctx, found) => {
+  document.getElementById("fault")?.remove();
+  const said = document.importNode(found ?? document.getElementById("unheard").content.firstElementChild, true);
+  const target = ctx.target?.isConnected ? ctx.target : document.getElementById("main");
+  if (ctx.swap?.startsWith("outer")) target.before(said); // the target itself would be the answer
+  else target.replaceChildren(said);
+  if (ctx.sourceEvent?.type !== "submit") return; // somebody is typing
+  said.setAttribute("tabindex", "-1");
+  said.scrollIntoView({ block: "center" });
+  said.focus({ preventScroll: true });
+};
+
+document.addEventListener("htmx:after:request", (event) => {
+  const { ctx } = event.detail;
+  if (!ctx.select) return;
+  const answer = new DOMParser().parseFromString(ctx.text, "text/html");
+  if (answer.querySelector(ctx.select)) {
+    document.getElementById("fault")?.remove();
+    return;
+  }
+  event.preventDefault();
+  tellFault(ctx, answer.getElementById("fault"));
+});
+
+document.addEventListener("htmx:error", (event) => {
+  if (event.detail.ctx) tellFault(event.detail.ctx, null);
+});
+
 // What was swapped in is what to look at next.
 document.addEventListener("htmx:after:swap", () => {
   const found = document.querySelector("#confirming #confirm");
