@@ -167,6 +167,30 @@ def test_an_order_that_says_not_whose_erases_nothing(
     assert not data_dir.erasures.exists()
 
 
+def test_of_a_user_that_the_books_do_not_know_nothing_is_written_down(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with private(data_dir) as book:
+        book.keep([order(1)])
+    with closing(SqliteBillBook.open_path(data_dir.payments)) as bills:
+        bills.make(
+            [NewBill(kind="payin", source="s", campaign="c", user="eve", provider="b", currency="CNY", amount_minor=5,
+                     subject="s", to="eve")], 10,
+        )  # fmt: skip
+    for user, code, lines in (("Ann", 1, 0), ("ann", 0, 1), ("ann", 0, 2), ("eve", 0, 3), ("nobody", 1, 3)):
+        command = ["redrush", "erase", "--data", str(data_dir.root), "--user", user, "--why", "asked by letter"]
+        monkeypatch.setattr("sys.argv", command)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code, user
+        told = capsys.readouterr()
+        if code:
+            assert f'no order and no bill is of "{user}"' in told.err
+            assert told.out == ""
+        written = data_dir.erasures.read_text().splitlines() if data_dir.erasures.exists() else []
+        assert len(written) == lines, user
+
+
 def test_on_a_stack_nothing_is_erased_and_nothing_is_said_to_be(
     data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ def add(
 
 @audience_app.command()
 def remove(
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    why: WhyOption,
     data: DataOption = None,
     deploy: DeployOption = None,
     user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
@@ -91,7 +91,7 @@ def list_(data: DataOption = None, deploy: DeployOption = None, as_json: JsonOpt
 
 @audience_app.command()
 def accept(
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    why: WhyOption,
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from redrush.cli.shared_options import JsonOption, WhoOption, show, who_is
+from redrush.cli.shared_options import JsonOption, WhoOption, WhyOption, show, who_is
 
 book_app: Final = typer.Typer(no_args_is_help=True, help="Books of payments, packets and sales.")
 
@@ -34,7 +34,7 @@ def check(
 @book_app.command("accept")
 def accept(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")],
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    why: WhyOption,
     who: WhoOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -168,7 +168,7 @@ def change(  # noqa: PLR0913, PLR0917 - options of one command
 @campaign_app.command("end")
 def end(
     campaign: IdArgument,
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    why: WhyOption,
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
-from redrush.core.identity.user_ids import visible
+from redrush.core.identity.user_ids import normalised, visible
 
 if TYPE_CHECKING:
     from redrush.ports.message_book import MessageState
@@ -138,6 +138,7 @@ def erase(
         before_us = now_us if older_than is None else now_us - parse_duration_us(older_than)
     except ValueError as wrong:
         raise ConfigError(f"--older-than: {wrong}") from None
+    user = None if user is None else normalised(user)
     erased = order(DataDir(data), user, before_us, who=who_is(who), why=why, now_us=now_us)
     lines = [f"erased: addresses of {erased.orders:,} orders and {erased.bills:,} bills"]
     if erased.still_needed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redrush.cli.at_console import add_console_to, console_meant
-from redrush.cli.shared_options import JsonOption, show
+from redrush.cli.shared_options import JsonOption, WhyOption, show
 from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def retry(
 
 @payout_app.command()
 def hold(
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    why: WhyOption,
     data: BookOption = None,
     deploy: DeployOption = None,
     numbers: NumbersArgument = None,

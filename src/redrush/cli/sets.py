@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 set_app = typer.Typer(no_args_is_help=True, help="The sets: see, lower, promote, rebuild, honour, release.")
 
 SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Id of the set in the deployment file.")]
-NeededWhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
 OptionalSetArgument = Annotated[
     str | None, typer.Argument(metavar="[SET]", help="Id of the set in the deployment file; a single server has none.")
 ]
@@ -69,7 +68,7 @@ def _server_line(replica: dict[str, Any]) -> str:
 @set_app.command("lower")
 def lower_set(
     set_id: SetArgument,
-    why: NeededWhyOption,
+    why: WhyOption,
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,
@@ -84,7 +83,7 @@ def lower_set(
 
 @set_app.command("promote")
 def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
-    why: NeededWhyOption,
+    why: WhyOption,
     set_id: OptionalSetArgument = None,
     address: Annotated[
         str | None, typer.Argument(metavar="ADDRESS", help="host:port, as in the deployment file.")
@@ -153,7 +152,7 @@ def rebuild_lost_set(  # noqa: PLR0913, PLR0917 - options of one command
 
 @set_app.command("release")
 def release(
-    why: NeededWhyOption,
+    why: WhyOption,
     set_id: OptionalSetArgument = None,
     data: DataOption = None,
     deploy: DeployOption = None,

@@ -35,7 +35,18 @@ ConsolePortOption = Annotated[
     int | None,
     typer.Option(min=1, max=65535, metavar="N", help="Run the operators' pages, too, on this port of the loopback."),
 ]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the audit log.")]
+
+
+def _reason_given(context: typer.Context, param: typer.CallbackParam, why: str) -> str:
+    """Return the reason. BadParameter for one that is given and says nothing; where it may be left out, it was not."""
+    source = context.get_parameter_source(str(param.name))
+    if not why.strip() and source is not None and source.name != "DEFAULT":
+        raise typer.BadParameter("say why: it is kept, and nobody else knows it")
+    return why
+
+
+WhyOption = Annotated[str, typer.Option("--why", callback=_reason_given, help="The reason, for the audit log.")]
+"""Needed where a command gives it no default."""
 WhoOption = Annotated[
     str | None,
     typer.Option("--who", help="Who does it, kept as said; the user of this system by default."),

@@ -126,7 +126,7 @@ def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: Json
 @switch_app.command("accept")
 def accept_log(
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory that holds the log of switches.")],
-    why: Annotated[str, typer.Option("--why", help="The reason, for whoever looks into it later.")],
+    why: WhyOption,
     who: WhoOption = None,
     as_json: JsonOption = False,
 ) -> None:

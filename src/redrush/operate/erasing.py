@@ -9,6 +9,7 @@ encrypted: delete them when their time is over.
 """
 
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 
@@ -17,7 +18,7 @@ from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import append_durably
 from redrush.control.personal_data import PersonalData
 from redrush.core.rush.instants import rfc3339
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
@@ -41,7 +42,8 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
 def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why: str, now_us: int) -> Erased:
     """Erase, and write down that it was done. ConfigError for a directory without a campaign, for one of a deployment,
-    whose books are in its database, or if the disk refuses.
+    whose books are in its database, or if the disk refuses. RedrushError for a user of whom the books have nothing: an
+    id that was mistyped is not written down as erased.
 
     A server may be running. The same order again erases what has come since.
     """
@@ -51,11 +53,16 @@ def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why:
             f"{data_dir.deployment}: addresses of a deployment are in its database, where no order erases them so far; "
             "nothing was erased, and nothing written down (docs/how-to/personal-data.md)"
         )
+    payments = keeper_of_books(data_dir).payments
+    if user is not None and not _has_anything_of(user, data_dir.sales, payments):
+        raise RedrushError(
+            f'no order and no bill is of "{user}": nothing was erased, and nothing written down; an id is the same '
+            "only if each sign of it is (`redrush find` names those that look alike)"
+        )
     orders = still_needed = bills = 0
     if data_dir.sales.exists():
         with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
             orders, still_needed = PrivateSaleBook(book, PersonalData(data_dir)).forget(before_us, user)
-    payments = keeper_of_books(data_dir).payments
     if payments.exists():
         with closing(SqliteBillBook.open_path(payments)) as bill_book:
             bills = bill_book.forget_receivers(before_us, user)
@@ -68,3 +75,14 @@ def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why:
     except OSError as fault:
         raise ConfigError(f"{data_dir.erasures}: cannot be written: {fault.strerror}") from fault
     return erased
+
+
+def _has_anything_of(user: str, sales: Path, payments: Path) -> bool:
+    if sales.exists():
+        with closing(SqliteSaleBook.open_path(sales)) as book:
+            if book.of_user(user):
+                return True
+    if not payments.exists():
+        return False
+    with closing(SqliteBillBook.open_path(payments)) as bills:
+        return bool(bills.listed(user=user, limit=1))
