@@ -5,6 +5,7 @@ The set's clock is the real one. "The set is 30 s ahead" is made by letting ever
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -111,7 +112,7 @@ class Process:
         return (await get(self.control_port, "/metrics"))[1]
 
     async def names(self, *words: str) -> None:
-        """Return as soon as readiness, log and metrics show these words, within two seconds."""
+        """Return as soon as readiness, log and metrics show these patterns, within two seconds."""
         try:
             async with asyncio.timeout(NAMED_MAX_S):
                 while await self._silent_on(words):
@@ -121,7 +122,7 @@ class Process:
 
     async def _silent_on(self, words: tuple[str, ...]) -> bool:
         text, log = (await self.ready())[1], "\n".join(self.log.lines)
-        return not all(word in text and word in log for word in words)
+        return not all(re.search(word, text) and re.search(word, log) for word in words)
 
     async def claim(self, tickets: list[str]) -> None:
         """Claim for one user after the other, for ever; over another connection where one was closed."""
