@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from redrush.core.identity.receipts import ReceiptSigner
+from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.campaign import RETURNED_POT, Campaign, Slots
-from redrush.ports.store import Claim, Grant, Held, LogRecord, PotTerms
+from redrush.core.rush.instants import rfc3339
+from redrush.ports.store import Claim, Claimed, Confirmed, Grant, Held, LogRecord, PotTerms
 from redrush.records.sqlite import SqliteRecords
-from redrush.settle.export import write_grants
+from redrush.settle.export import grants, write_grants
+from redrush.settle.finding import find_user
 from redrush.settle.reconcile import Report, reconcile
 from redrush.settle.recorder import Recorder
 from redrush.stores.sqlite import SqliteStore
@@ -19,6 +23,7 @@ from tests.settle.event import campaign_of, write_terms
 
 CAMPAIGN, AMOUNTS = campaign_of(6, 6)
 FIRST, SECOND = CAMPAIGN.rounds
+KEYS = KeyRing("k1", {"k1": bytes(32)})
 
 
 async def recorded(store: SqliteStore, data_dir: Path, upto: int | None = None) -> None:
@@ -116,6 +121,28 @@ def test_what_is_exported_is_permanent(data_dir: Path) -> None:
     write_grants(asyncio.run(log()), CAMPAIGN, AMOUNTS, "csv", out)
     rows = [line.split(",")[1:4] for line in out.getvalue().splitlines()[1:]]
     assert rows == [["r2", "6", "zoe"], ["r2", "7", "yan"], ["r1", "0", "ann"]]
+
+
+def test_what_was_confirmed_was_granted_when_it_was_held(data_dir: Path) -> None:
+    """That is what its buyer was told, and has a receipt of."""
+
+    async def log() -> tuple[list[LogRecord], int]:
+        store = await SqliteStore.open_path(data_dir / "journal.db")
+        records = await store.log(0, 100)
+        (told,) = await store.claim([Claim("r1", "ann", "a")], SECOND.closes_us)
+        assert isinstance(told, Claimed)
+        assert told.repeat
+        await store.close()
+        return records, told.at_us
+
+    records, held_us = asyncio.run(log())
+    (confirmed,) = (record for record in records if isinstance(record, Confirmed))
+    assert held_us < confirmed.at_us
+    (found,) = find_user(records, "ann", CAMPAIGN, AMOUNTS, KEYS).grants
+    receipt = ReceiptSigner(KEYS, CAMPAIGN.id, "r1", CAMPAIGN.currency).sign(0, AMOUNTS[0], "ann", held_us)
+    assert (found.granted_at, found.receipt) == (rfc3339(held_us), receipt)
+    (exported,) = (grant for grant in grants(records, CAMPAIGN, AMOUNTS) if grant.user == "ann")
+    assert exported.granted_at == rfc3339(held_us)
 
 
 BROKEN = {

@@ -20,8 +20,8 @@ from redrush.core.money.ledger import TablesByPot, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
 from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots, table_of
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered, Store, StoreUnavailable
-from redrush.settle.whole_log import Journalled, WholeLog, permanent_of, read_to_end
+from redrush.ports.store import Granted, LogRecord, Scattered, Store, StoreUnavailable, grants_of
+from redrush.settle.whole_log import Journalled, WholeLog, permanent_grants, read_to_end
 
 Format = Literal["jsonl", "csv", "spreadsheet"]
 """`csv` has every value as it is, for programs; of `spreadsheet` no program that opens it makes something else."""
@@ -33,10 +33,6 @@ _LETTER_FIRST: Final = re.compile(r"[^\W\d_]")
 _MEANT_OTHERWISE: Final = re.compile(
     r"true|false|wahr|falsch|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ ./-]?\d+", re.IGNORECASE
 )
-
-
-Granting = Granted | Scattered | Confirmed
-"""Log records by which somebody has a permanent grant."""
 
 
 class ExportedGrant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -65,25 +61,23 @@ MONEY_COLUMNS: Final = len(COLUMNS) - 2
 def grants(
     log: Iterable[LogRecord], campaign: Campaign, slots: SlotAmounts, pots: PotTables = no_pots
 ) -> Iterator[ExportedGrant]:
-    """Yield every permanent grant of the log, in its order; a hold is one from its confirmation on. `slots` says what
-    the campaign's slots hold, `pots` finds the tables of its pots that are no rounds.
+    """Yield every permanent grant of the log, in the order in which they became so: a hold when it was confirmed.
+    `slots` says what the campaign's slots hold, `pots` finds the tables of its pots that are no rounds.
 
     Raises LedgerFault for a slot that the campaign does not have.
     """
     tables = TablesByPot(campaign, slots, pots)
     prizes = {pot.id: (pot.round.id, pot.prize) for pot in campaign.pots if pot.prize is not None}
-    for record in log:
+    for record in permanent_grants(log):
         if isinstance(record, Granted):
             run, table = Slots(record.first_slot, len(record.users)), tables.of(record.pot)
             worths, texts = amounts_of(run, table), table.texts(run)
-        elif isinstance(record, Scattered | Confirmed):
-            at = [(tables.of(grant.pot), grant.slot) for grant in permanent_of(record)]
+        else:
+            at = [(tables.of(grant.pot), grant.slot) for grant in record.grants]
             worths = [amounts_of(Slots(slot, 1), table)[0] for table, slot in at]
             texts = [table.text(slot) for table, slot in at]
-        else:
-            continue
         granted_at = rfc3339(record.at_us)
-        for grant, worth, text in zip(permanent_of(record), worths, texts or repeat(None, len(worths)), strict=True):
+        for grant, worth, text in zip(grants_of(record), worths, texts or repeat(None, len(worths)), strict=True):
             amount = format_amount(worth, campaign.currency)
             grant_of_slot = grant_id(campaign.id, grant.pot, grant.slot)
             round_id, prize = prizes.get(grant.pot, (grant.pot, None))
@@ -127,8 +121,11 @@ Away = Callable[[Store, StoreUnavailable], None]
 """Hears of a store that cannot be read."""
 
 
-async def granted_in(sets: Sequence[tuple[Journalled, Store | None]], away: Away | None = None) -> Iterator[Granting]:
-    """Return the grants of all sets in order of their instants; the iterator blocks.
+async def granted_in(
+    sets: Sequence[tuple[Journalled, Store | None]], away: Away | None = None
+) -> Iterator[Granted | Scattered]:
+    """Return the permanent grants of all sets in order of their instants, as far as those of one set are; the iterator
+    blocks.
 
     Of a set whose store is None only what is recorded is in it; so it is of one that cannot be read, if `away` is there
     to hear of it. Raises RecordsFailed, or what `Store.log` raises.
@@ -145,7 +142,7 @@ async def granted_in(sets: Sequence[tuple[Journalled, Store | None]], away: Away
                     raise
                 away(store, fault)
         logs.append(WholeLog(journalled, tail))
-    return merge(*(_granted(log.records()) for log in logs), key=lambda granted: granted.at_us)
+    return merge(*(permanent_grants(log.records()) for log in logs), key=lambda granted: granted.at_us)
 
 
 def as_text(value: str) -> str:
@@ -154,7 +151,3 @@ def as_text(value: str) -> str:
     if _LETTER_FIRST.match(value) and _MEANT_OTHERWISE.fullmatch(value) is None:
         return value
     return f"'{value}"
-
-
-def _granted(log: Iterable[LogRecord]) -> Iterator[Granting]:
-    return (record for record in log if isinstance(record, Granted | Scattered | Confirmed))

@@ -16,8 +16,8 @@ from redrush.core.money.ledger import TablesByPot, amounts_of
 from redrush.core.rush.campaign import Campaign, Slots, grant_id
 from redrush.core.rush.holding import PotTables, SlotAmounts, no_pots
 from redrush.core.rush.instants import rfc3339
-from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered
-from redrush.settle.whole_log import permanent_of
+from redrush.ports.store import LogRecord, grants_of
+from redrush.settle.whole_log import permanent_grants
 
 SIMILAR_MAX: Final = 5
 """Ids told that look like the one that was asked for: more are no help."""
@@ -81,10 +81,8 @@ def find_user(
     wanted, of = _folded(user), 0
     found: list[FoundGrant] = []
     similar: dict[str, None] = {}
-    for record in log:
-        if not isinstance(record, Granted | Scattered | Confirmed):
-            continue
-        for grant in permanent_of(record):
+    for record in permanent_grants(log):
+        for grant in grants_of(record):
             of += 1
             holder, slot, pot = grant.user, grant.slot, grant.pot
             if holder == user:

@@ -4,12 +4,12 @@ What the store has is read first and the journal afterwards: whatever was trimme
 journal has it. What both have counts once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 import msgspec
 
-from redrush.ports.store import Confirmed, Grant, LogRecord, Store, grants_of
+from redrush.ports.store import Confirmed, Grant, Granted, LogRecord, Released, Scattered, Store, grants_of
 
 PAGE_RECORDS: Final = 512
 """Log records that are read at a time; each holds up to a few hundred users."""
@@ -46,6 +46,32 @@ def permanent_of(record: LogRecord) -> Iterator[Grant]:
         yield from record.holds
     else:
         yield from (grant for grant in grants_of(record) if not grant.number)
+
+
+def permanent_grants(log: Iterable[LogRecord]) -> Iterator[Granted | Scattered]:
+    """Yield what a log from its beginning says of permanent grants, in the order in which they became so.
+
+    A hold that was confirmed is a grant of the instant at which it was made: that is what its user's receipt says.
+    """
+    held: dict[tuple[str, int, int], int] = {}
+    for record in log:
+        if isinstance(record, Granted):
+            yield record
+        elif isinstance(record, Scattered):
+            held |= {_hold(grant): record.at_us for grant in record.grants if grant.number}
+            if granted := tuple(grant for grant in record.grants if not grant.number):
+                yield Scattered(record.seq, granted, record.at_us)
+        elif isinstance(record, Confirmed):
+            for hold in record.holds:
+                granted = (Grant(hold.pot, hold.user, hold.slot, hold.request),)
+                yield Scattered(record.seq, granted, held.pop(_hold(hold), record.at_us))
+        elif isinstance(record, Released):
+            for hold in record.holds:
+                held.pop(_hold(hold), None)
+
+
+def _hold(grant: Grant) -> tuple[str, int, int]:
+    return grant.pot, grant.slot, grant.number
 
 
 async def read_to_end(store: Store, after: int) -> list[LogRecord]:
