@@ -98,14 +98,15 @@ class Closer:
         self._on_fault = on_fault
         self._sleep = sleep
         self._stopping = asyncio.Event()
+        self._closed: set[str] = set()
 
     async def run(self) -> None:
         """Close the pots in order of their closing, those first that are past; return after the last, or at `stop`.
 
         A fault of the store is reported and ends it: what is not moved then is moved after the next start.
         """
-        closed: set[str] = set()
-        while pending := [pot for pot in self._campaign.pots if pot.id not in closed]:
+        self._closed = set()
+        while pending := [pot for pot in self._campaign.pots if pot.id not in self._closed]:
             # min() takes the first of several: pots that close together keep the order of their opening.
             pot = min(pending, key=lambda pot: pot.closes_us)
             if not await self._wait_until(pot.closes_us):
@@ -117,7 +118,12 @@ class Closer:
             except RedrushError as fault:
                 self._on_fault(fault)
                 return
-            closed.add(pot.id)
+            self._closed.add(pot.id)
+
+    def is_behind(self) -> bool:
+        """Whether a pot is past its closing and not closed by `run` yet."""
+        now_us = self._clock.now_us()
+        return any(pot.closes_us <= now_us and pot.id not in self._closed for pot in self._campaign.pots)
 
     def amend(self, campaign: Campaign) -> None:
         """Close by the instants of this campaign from now on. What is closed already has the same ones in it."""

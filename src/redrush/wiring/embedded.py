@@ -40,6 +40,7 @@ from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import add_probes, ready_unless
 from redrush.wiring.steering import ControlPort
 from redrush.wiring.troubles import Troubles
+from redrush.wiring.undone import left_undone
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -159,7 +160,8 @@ class Embedded:
         event.steering.board.follow(self._clocks.apply)
         if self._sealed is not None:
             self._sealed()
-        self._hosting = Hosting(self._data_dir, event, clock, self._open_hosted(clock, limits), self._log)
+        undone = partial(left_undone, paying=self.paying, messages=self.messages)
+        self._hosting = Hosting(self._data_dir, event, clock, self._open_hosted(clock, limits), undone, self._log)
         self._clock_watch = self._run("clock watch", self._clocks.run())
         self._tune()
         ports = await self._listen(clock, event)

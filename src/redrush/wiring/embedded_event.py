@@ -310,10 +310,16 @@ class EmbeddedEvent:
         )
 
     def has_unsettled(self) -> bool:
-        """Whether packets between people, which end at deadlines of their own, or orders of a sale are under way.
-        Raises BookFailed."""
-        has_packets = self._group is not None and self._group.any_under_way()
-        return has_packets or (self._sale is not None and self._sale.any_open())
+        """Whether a round that is over is not closed; packets between people, which end at deadlines of their own, or
+        orders of a sale are under way; or winners are still to be paid or told by itself. Raises RedrushError."""
+        if not self._closing.done() and self.closer.is_behind():
+            return True
+        if self._group is not None and self._group.any_under_way():
+            return True
+        if self._sale is not None and self._sale.any_open():
+            return True
+        recorded = self._records.cursor()
+        return self._payouts.is_behind(recorded) or self._announcer.is_behind(recorded)
 
     def _tables(self) -> PotTables:
         """Return what finds the tables of pots that are no rounds."""

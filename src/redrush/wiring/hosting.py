@@ -2,15 +2,18 @@
 
 Asleep, a campaign is a line of the list: no gate, no open file, no task, nothing per second. It wakes `AHEAD_S` before
 a round opens, or when somebody asks for it, who is told to ask again; and it sleeps again when nothing is open, all is
-recorded, no packet or order is under way, and nobody has asked for `IDLE_S`. It is reached at `/v1/campaigns/ID/…`, and
-at `/v1/rounds/ROUND` where no other campaign has a round of that id. Requests come to the site of the first campaign;
-that of the campaign answers them, with its own tickets: what is good in one campaign is nothing in another.
+recorded, no packet or order is under way, nobody is to be paid or told unasked, and nobody has asked for `IDLE_S`.
+After a start whoever may have something left to do is woken, few at a time (`redrush.wiring.undone`). It is reached at
+`/v1/campaigns/ID/…`, and at `/v1/rounds/ROUND` where no other campaign has a round of that id. Requests come to the
+site of the first campaign; that of the campaign answers them, with its own tickets: what is good in one campaign is
+nothing in another.
 
 The list is a file that commands change (`redrush.operate.campaigns`); it is looked at every `LOOK_S`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from redrush.control.campaigns import Listing, directory_of, load_served
@@ -29,6 +32,7 @@ from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
 from redrush.wiring.readings import rounds_figures
 from redrush.wiring.steering import control_site
+from redrush.wiring.undone import was_served
 
 LOOK_S: Final = 0.25
 """How often the list is looked at, which is one `stat`."""
@@ -43,7 +47,12 @@ CAMPAIGNS_TOLD_MAX: Final = 64
 RETRY_S: Final = 5.0
 """After a wake-up that failed, before the next one is tried."""
 
+UNDONE_WOKEN_MAX: Final = 4
+"""Campaigns that are opened at once before one is that only may have something left to do."""
+
 OpenHosted = Callable[[DataDir], Awaitable[EmbeddedEvent]]
+LeftUndone = Callable[[DataDir], bool]
+"""Whether the campaign of a directory, which is not open, may have something to do by itself. Blocks."""
 
 _BEING_OPENED = answers.problem(503, "this campaign sleeps and is being woken up; ask again", "Retry-After: 1\r\n")
 _TOO_MANY = answers.problem(503, "too many campaigns are awake; ask again later", "Retry-After: 5\r\n")
@@ -56,7 +65,7 @@ class _Hosted:
         self.listing = listing
         self.event: EmbeddedEvent | None = None
         self.control: Site | None = None
-        self.asked_s = 0.0
+        self.asked_s = float("-inf")
         self.failed_s = float("-inf")
         self.waking: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
@@ -75,7 +84,13 @@ class Hosting:
     """See the module. `find` and `find_control` are called for paths that the first campaign does not have."""
 
     def __init__(
-        self, data_dir: DataDir, first: EmbeddedEvent, clock: SteadyClock, open_hosted: OpenHosted, log: Any
+        self,
+        data_dir: DataDir,
+        first: EmbeddedEvent,
+        clock: SteadyClock,
+        open_hosted: OpenHosted,
+        left_undone: LeftUndone,
+        log: Any,
     ) -> None:
         self.control: tuple[str, int | None, Shown | None] = ("", None, None)
         """Where the control port is, for the directories of the campaigns."""
@@ -83,12 +98,13 @@ class Hosting:
         self._first = first
         self._clock = clock
         self._open = open_hosted
+        self._left_undone = left_undone
         self._log = log
         self._hosted: dict[str, _Hosted] = {}
         self._paths = CampaignPaths()
         self._awake: dict[str, _Hosted] = {}
         self._undone: dict[str, _Hosted] = {}
-        """Who may have something to be done since an earlier process, until it has been awake and falls asleep."""
+        """Who may have something left to do since an earlier process, until that is known, or done."""
         self._seen: Stamp | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._next_due_us = 0
@@ -183,7 +199,7 @@ class Hosting:
 
     def _wake_and_rest(self) -> None:
         now_us, now_s = self._clock.now_us(), asyncio.get_running_loop().time()
-        for hosted in (*self._due(now_us), *self._undone.values()):
+        for hosted in (*self._due(now_us), *self._next_undone(now_s)):
             if hosted.may_wake(now_s):
                 self._wake(hosted)
         for hosted in tuple(self._awake.values()):
@@ -194,9 +210,14 @@ class Hosting:
             if idle and not busy and not self._has_unsettled(event):
                 self._let_sleep(hosted)
 
+    def _next_undone(self, now_s: float) -> list[_Hosted]:
+        """Return a few of those that may have something left to do."""
+        waking = sum(hosted.waking is not None for hosted in self._awake.values())
+        able = (hosted for hosted in self._undone.values() if hosted.may_wake(now_s))
+        return list(islice(able, max(0, UNDONE_WOKEN_MAX - waking)))
+
     def _has_unsettled(self, event: EmbeddedEvent | None) -> bool:
-        """Whether packets between people have to be ended at their deadlines, or buyers' orders to be seen to; where
-        nobody knows, they may have to."""
+        """Whether it has something to do by itself, see there; where nobody knows, it may have."""
         try:
             return event is not None and event.has_unsettled()
         except RedrushError:
@@ -236,9 +257,7 @@ class Hosting:
                 if not is_first:
                     self._log.info("a campaign was taken up", campaign=name)
         for hosted in self._hosted.values() if is_first else ():
-            books = directory_of(self._data_dir, hosted.listing.id)
-            if books.packets.exists() or books.sales.exists():
-                # There may be packets to be ended, or orders; it sleeps again if there are none.
+            if was_served(directory_of(self._data_dir, hosted.listing.id)):
                 self._undone[hosted.listing.id] = hosted
         if is_first and listings:
             self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
@@ -257,6 +276,10 @@ class Hosting:
         name = hosted.listing.id
         data_dir = directory_of(self._data_dir, name)
         try:
+            if name in self._undone and not await self._is_wanted(hosted, data_dir):
+                self._undone.pop(name, None)
+                self._awake.pop(name, None)
+                return
             event = await self._open(data_dir)
         except Exception as fault:  # noqa: BLE001 - one campaign that cannot be opened must not take the others along
             self._log.error("a campaign cannot be opened, the others go on", campaign=name, fault=str(fault))
@@ -264,13 +287,19 @@ class Hosting:
             self._awake.pop(name, None)
         else:
             hosted.control = self._control_site(data_dir, event)
-            hosted.asked_s = asyncio.get_running_loop().time()
+            if name not in self._undone:  # else it sleeps again as soon as all is done
+                hosted.asked_s = asyncio.get_running_loop().time()
             hosted.event = event
             event.steering.announce(*self.control, prefix=f"/v1/campaigns/{name}")
             if self._hosted.get(name) is not hosted:  # ended meanwhile
                 self._let_sleep(hosted)
         finally:
             hosted.waking = None
+
+    async def _is_wanted(self, hosted: _Hosted, data_dir: DataDir) -> bool:
+        """Whether it has something left to do, or a round; or somebody has asked for it."""
+        undone = await asyncio.to_thread(self._left_undone, data_dir)
+        return undone or hosted.asked_s > 0 or hosted.is_due(self._clock.now_us())
 
     def _control_site(self, data_dir: DataDir, event: EmbeddedEvent) -> Site:
         site = control_site(data_dir, data_dir.operators_used, self._clock.now_us)

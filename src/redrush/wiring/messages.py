@@ -29,7 +29,7 @@ from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.book_mark import begin_mark
 from redrush.records.sqlite.file import check_there
 from redrush.records.sqlite.messages import BOOK, SqliteMessageBook
-from redrush.settle.messages.announcing import Announcer
+from redrush.settle.messages.announcing import EMBEDDED_LOG, Announcer, cursor_name
 from redrush.settle.messages.courier import Courier
 from redrush.settle.pages import ReadLog
 from redrush.wiring.notifiers import Reached, reached
@@ -201,6 +201,13 @@ class MessagesPart:
             self._begun, sealed.campaign, terms.messages, sealed.amounts, read, self._now_us,
             log=log, pots=pots, busy=busy, wake=self._wake, on_fault=self._on_fault,
         )  # fmt: skip
+
+    def is_behind(self, campaign: Campaign, terms: OpenTerms, recorded: int) -> bool:
+        """Whether a campaign that may be asleep has winners to tell, of so many records. Raises BookFailed."""
+        if not terms.messages:
+            return False
+        told = 0 if self._book is None else self._book.cursor(cursor_name(campaign.id, EMBEDDED_LOG, terms.messages))
+        return told < recorded
 
     def amend(self, campaign: Campaign, terms: OpenTerms) -> None:
         """Say what the campaign says now, also of wins before."""

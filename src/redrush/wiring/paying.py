@@ -31,7 +31,7 @@ from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.book_mark import begin_mark
 from redrush.settle.pages import ReadLog, recorded_pages
 from redrush.settle.paying.payments import Payments, Winnings
-from redrush.settle.paying.payouts import AutoPayouts
+from redrush.settle.paying.payouts import EMBEDDED_LOG, AutoPayouts, are_behind
 from redrush.settle.paying.purse import Purse
 from redrush.settle.selling.steps import Partners
 from redrush.wiring.providers import Connected, connected
@@ -187,13 +187,17 @@ class PaymentsPart:
                 "nobody can be paid: the payments file (--payments) has no such provider", provider=terms.provider
             )
 
+    def is_behind(self, campaign: Campaign, open_terms: OpenTerms, recorded: int) -> bool:
+        """Whether a campaign that may be asleep has winners to pay by itself, of so many records. Raises BookFailed."""
+        return are_behind(self.payments, campaign, open_terms.payout, self._now_us(), EMBEDDED_LOG, recorded)
+
     def auto_payouts(
         self,
         sealed: SealedCampaign,
         open_terms: OpenTerms,
         read: ReadLog,
         *,
-        log: str = "embedded",
+        log: str = EMBEDDED_LOG,
         pots: PotTables,
         busy: Callable[[], bool],
         on_fault: Callable[[RedrushError], None],

@@ -7,6 +7,7 @@ grabbed one looks at it; nor is what is bought, of which the shop tells.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from redrush.core.money.currency import format_amount
 from redrush.core.money.ledger import TablesByPot, amounts_of
@@ -21,7 +22,17 @@ from redrush.ports.store import Confirmed, Granted, LogRecord, Scattered
 from redrush.settle.pages import PAGE_RECORDS, ReadLog, follow
 from redrush.settle.whole_log import permanent_of
 
+EMBEDDED_LOG: Final = "embedded"
+"""The log of a campaign on one machine, by the name under which there is a cursor of it."""
+
 _KINDS = {Money: PrizeKind.MONEY, Code: PrizeKind.CODE, Goods: PrizeKind.GOODS}
+
+
+def cursor_name(campaign_id: str, log: str, terms: Sequence[MessageTerms]) -> str:
+    """Return how the cursor is called. There is one of each set of notifiers: messages that there are already are made
+    once."""
+    names = "+".join(sorted(one.by for one in terms))
+    return f"messages:{campaign_id}:{log}:{names}"
 
 
 class MessagesOfLog:
@@ -83,7 +94,7 @@ class Announcer:
         read: ReadLog,
         now_us: Callable[[], int],
         *,
-        log: str = "embedded",
+        log: str = EMBEDDED_LOG,
         pots: PotTables = no_pots,
         busy: Callable[[], bool] = never,
         wake: Callable[[], None] = lambda: None,
@@ -106,10 +117,12 @@ class Announcer:
     def amend(self, campaign: Campaign, terms: Sequence[MessageTerms]) -> None:
         """Know these rounds and words from now on. A notifier that is new tells also who has won before."""
         self._terms = terms
-        # Of each set of notifiers there is a cursor: messages that there are already are made once.
-        names = "+".join(sorted(one.by for one in terms))
-        self._cursor_name = f"messages:{campaign.id}:{self._log}:{names}"
+        self._cursor_name = cursor_name(campaign.id, self._log, terms)
         self._messages = MessagesOfLog(campaign, terms, self._slots, self._pots)
+
+    def is_behind(self, recorded: int) -> bool:
+        """Whether there are wins of which messages are to be made, among so many records. Raises BookFailed."""
+        return bool(self._terms) and self._book().cursor(self._cursor_name) < recorded
 
     def stop(self) -> None:
         """End after the page under way."""

@@ -30,6 +30,29 @@ Won = tuple[str, str, int]
 NOBODY: Final = PayoutTerms(policy=Policy.WINNER, provider="")
 """The terms of a campaign that pays nobody by itself."""
 
+EMBEDDED_LOG: Final = "embedded"
+"""The log of a campaign on one machine, by the name under which there is a cursor of it."""
+
+
+def are_behind(
+    payments: Payments, campaign: Campaign, terms: PayoutTerms | None, now_us: int, log: str, recorded: int
+) -> bool:
+    """Whether a campaign, as it is served now, has winners to pay unasked among so many records of a log, and there is
+    somebody who pays them. Blocks; raises BookFailed."""
+    pays = _pays(payments, campaign, terms or NOBODY, now_us)
+    return pays and payments.book.cursor(_cursor_name(campaign.id, log)) < recorded
+
+
+def _pays(payments: Payments, campaign: Campaign, terms: PayoutTerms, now_us: int) -> bool:
+    if terms.policy is Policy.WINNER or not payments.can_pay(terms.provider):
+        return False
+    over_us = max((round_.closes_us for round_ in campaign.rounds), default=0)
+    return terms.policy is not Policy.END or now_us >= over_us
+
+
+def _cursor_name(campaign_id: str, log: str) -> str:
+    return f"payouts:{campaign_id}:{log}"
+
 
 class AutoPayouts:
     """See the module. `run` it as a task; `stop` ends it."""
@@ -43,7 +66,7 @@ class AutoPayouts:
         read: ReadLog,
         now_us: Callable[[], int],
         *,
-        log: str = "embedded",
+        log: str = EMBEDDED_LOG,
         pots: PotTables = no_pots,
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
@@ -56,7 +79,8 @@ class AutoPayouts:
         self.amend(campaign, terms)
         self._read = read
         self._now_us = now_us
-        self._cursor_name = f"payouts:{campaign.id}:{log}"
+        self._log = log
+        self._cursor_name = _cursor_name(campaign.id, log)
         self._busy = busy
         self._on_fault = on_fault
         self._stopping = asyncio.Event()
@@ -68,6 +92,10 @@ class AutoPayouts:
         self._terms = terms or NOBODY
         self._tables = TablesByPot(campaign, self._slots, self._pots)
 
+    def is_behind(self, recorded: int) -> bool:
+        """See `are_behind`."""
+        return are_behind(self._payments, self._campaign, self._terms, self._now_us(), self._log, recorded)
+
     def stop(self) -> None:
         """End after the page under way."""
         self._stopping.set()
@@ -77,11 +105,7 @@ class AutoPayouts:
         await follow(self._page, self._may, self._stopping, self._on_fault)
 
     def _may(self) -> bool:
-        terms = self._terms
-        if terms.policy is Policy.WINNER or not self._payments.can_pay(terms.provider) or self._busy():
-            return False
-        over_us = max((round_.closes_us for round_ in self._campaign.rounds), default=0)
-        return terms.policy is not Policy.END or self._now_us() >= over_us
+        return not self._busy() and _pays(self._payments, self._campaign, self._terms, self._now_us())
 
     async def _page(self) -> int:
         """Make the bills of the next records; return how many records there were."""
