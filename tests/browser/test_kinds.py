@@ -1,6 +1,7 @@
 """The whole way of the other kinds of rush: a line, a draw, what is shared, and packets between people."""
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.browser.axe import is_whole
 from tests.browser.conftest import Visit
@@ -228,6 +229,25 @@ def test_a_link_of_no_packet_is_told_so_and_leads_to_the_event(event: Event, vis
     assert [one.url for one in bob.claims if "/packets/" in one.url] == []
     bob.act("event")
     bob.sees("sealed")
+
+
+def test_a_packet_whose_look_was_refused_is_looked_at_again(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    bob = visit("bob", opened=False)
+    looks: list[str] = []
+
+    def busy_once(route: Route) -> None:
+        looks.append(route.request.url)
+        if len(looks) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body="")
+        else:
+            route.continue_()
+
+    bob.page.route(f"**/packets/{'0' * 32}", busy_once)
+    bob.page.goto(f"{event.url}/#packet={'0' * 32}&ticket={event.ticket('bob')}")
+    bob.sees("no_packet")
+    assert len(looks) == 2
+    assert "连不上" not in bob.text
 
 
 def test_a_packet_whose_look_was_lost_and_that_is_not_there_is_told_after_the_claim(event: Event, visit: Visit) -> None:

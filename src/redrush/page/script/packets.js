@@ -4,6 +4,8 @@ import { Rush } from "./rush.js";
 import { Sending } from "./sending.js";
 
 const PACKET_ID = /^[0-9a-f]{32}$/;
+const LOOKS_MAX = 6;
+const LOOK_AGAIN_MS = 1000; // and twice as long each time
 
 export class Packets {
   constructor(page) {
@@ -88,20 +90,26 @@ export class Packets {
   }
 
   // What a packet is, and whether there is one: a link may be cut short, or older than the book of packets.
-  async look(rush) {
+  async look(rush, looks = 1) {
     const { page } = this;
+    if (rush.decided || rush.busy) return; // a claim tells the same
     let told = null;
     try {
       told = await page.tell(`/packets/${rush.round.packet}`, "GET");
     } catch (fault) {
       if (!(fault instanceof Unreached)) throw fault;
     }
-    if (told?.status === 404 && told.ours) rush.show("no_packet");
-    else if (!told || told.status >= 300) page.hintAt("unreached");
-    else {
-      rush.packet = told.body;
-      if (rush.packet.grant) rush.has(rush.packet.grant, true);
-      else if (["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
-    }
+    const isGone = told?.status === 404 && told.ours;
+    const isTold = told?.status < 300;
+    if (isTold) rush.packet = told.body;
+    if (rush.decided) return; // by a claim, meanwhile
+    if ((isGone || isTold) && page.hint === "unreached") page.hint = "";
+    if (isGone) rush.show("no_packet");
+    else if (!isTold) {
+      page.hintAt("unreached");
+      const pause = LOOK_AGAIN_MS * 2 ** (looks - 1) * (1 + page.draw() / 2);
+      if (looks < LOOKS_MAX) page.alarms.after(`look ${rush.round.id}`, pause, () => this.look(rush, looks + 1));
+    } else if (rush.packet.grant) rush.has(rush.packet.grant, true);
+    else if (["empty", "closed"].includes(rush.packet.state)) rush.show(rush.packet.state);
   }
 }
