@@ -4,7 +4,7 @@ An order is there only once its buyer has scanned the code or opened the page: b
 (`Terms.opens_late`). Amounts are texts in yuan, made and read without fractions of binary numbers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -36,7 +36,7 @@ from redrush.ports.provider import (
     Unknown,
 )
 from redrush.providers import beijing
-from redrush.providers.about import ANOTHERS, is_about
+from redrush.providers.about import state_of
 from redrush.providers.alipay.link import AlipayLink, Asked
 
 CURRENCY: Final = "CNY"
@@ -93,7 +93,7 @@ class AlipayPayIn:
     async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
         asked = {"out_trade_no": number}
-        return _read(await self._link.ask("alipay.trade.query", asked), asked, payin_state)
+        return state_of(await self._link.ask("alipay.trade.query", asked), asked, payin_state)
 
     async def close(self, number: str, reference: str = "") -> Closed | Paid | Absent | Unknown:
         """See the port."""
@@ -120,7 +120,7 @@ class AlipayPayIn:
         """See the port."""
         asked = {"out_trade_no": of, "out_request_no": number}
         fields = {**asked, "query_options": ["gmt_refund_pay"]}
-        return _read(await self._link.ask("alipay.trade.fastpay.refund.query", fields), asked, refund_state)
+        return state_of(await self._link.ask("alipay.trade.fastpay.refund.query", fields), asked, refund_state)
 
 
 class AlipayPayOut:
@@ -156,7 +156,7 @@ class AlipayPayOut:
     async def find(self, number: str) -> PayOutState:
         """See the port."""
         asked = {"out_biz_no": number}
-        return _read(await self._link.ask("alipay.fund.trans.common.query", asked | TRANSFER), asked, payout_state)
+        return state_of(await self._link.ask("alipay.fund.trans.common.query", asked | TRANSFER), asked, payout_state)
 
     async def cancel(self, number: str) -> Cancelling | Done | Cancelled | Unknown:
         """See the port: a transfer to an account cannot be called back."""
@@ -213,9 +213,6 @@ def minor_of(text: object) -> int | None:
         return None
 
 
-_S = TypeVar("_S")
-
-
 def _started(order: Order, answer: Asked | Absent | Rejected | Unknown, name: str) -> PayInStart:
     if not isinstance(answer, Asked):
         return Unknown("it is not there") if isinstance(answer, Absent) else answer
@@ -223,15 +220,6 @@ def _started(order: Order, answer: Asked | Absent | Rejected | Unknown, name: st
     if not isinstance(found, str):
         return Unknown("the answer names nothing to pay by")
     return Started(order.how, found, order.expires_us)
-
-
-def _read(
-    answer: Asked | Absent | Rejected | Unknown, asked: Mapping[str, str], read: Callable[[Mapping[str, Any]], _S]
-) -> _S | Absent | Unknown:
-    """Return the state of what was `asked` for; being turned away tells nothing of it."""
-    if isinstance(answer, Asked):
-        return read(answer.fields) if is_about(answer.fields, asked) else ANOTHERS
-    return Unknown(answer.why, answer.retry_after_s) if isinstance(answer, Rejected) else answer
 
 
 def _moved(value: type[_M], amount: object, reference: object, at: object) -> _M | Unknown:

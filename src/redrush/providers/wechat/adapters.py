@@ -1,6 +1,6 @@
 """WeChat Pay as `PayIn`, `PayOut` and `Notices`. States: pay.weixin.qq.com/doc/v3, as of autumn 2026."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
 
@@ -41,12 +41,11 @@ from redrush.ports.provider import (
     Terms,
     Unknown,
 )
-from redrush.providers.about import ANOTHERS, is_about
+from redrush.providers.about import state_of
 from redrush.providers.wechat.keys import KeyRing, Merchant
 from redrush.providers.wechat.link import Asked, WeChatLink
 
 _M = TypeVar("_M", Paid, Done)
-_S = TypeVar("_S")
 
 CONFIRM_WITHIN_US: Final = 24 * 3_600 * 1_000_000
 """So long a winner has to confirm a transfer; then it goes back."""
@@ -109,7 +108,7 @@ class WeChatPayIn:
     async def find(self, number: str, reference: str = "") -> PayInState:
         """See the port."""
         answer = await self._link.ask("GET", f"{ORDERS}/{number}?mchid={self._link.merchant.mchid}")
-        return _read(answer, {"out_trade_no": number}, payin_state)
+        return state_of(answer, {"out_trade_no": number}, payin_state)
 
     async def close(self, number: str, reference: str = "") -> Closed | Paid | Unknown:
         """See the port."""
@@ -139,7 +138,7 @@ class WeChatPayIn:
         """See the port."""
         answer = await self._link.ask("GET", f"{REFUNDS}/{number}")
         asked = {"out_refund_no": number, "out_trade_no": of}
-        return _read(answer, asked, lambda said: refund_state(said, said.get("status")))
+        return state_of(answer, asked, lambda said: refund_state(said, said.get("status")))
 
 
 class WeChatPayOut:
@@ -188,7 +187,7 @@ class WeChatPayOut:
     async def find(self, number: str) -> PayOutState:
         """See the port."""
         answer = await self._link.ask("GET", f"{TRANSFERS}/out-bill-no/{number}")
-        return _read(answer, {"out_bill_no": number}, payout_state)
+        return state_of(answer, {"out_bill_no": number}, payout_state)
 
     async def cancel(self, number: str) -> Cancelling | Done | Cancelled | Unknown:
         """See the port."""
@@ -300,15 +299,6 @@ def refund_state(said: Mapping[str, Any], status: object) -> RefundState:
         case "ABNORMAL":
             return Pending()  # the card is gone: finance decides in the merchant's console, and then it moves
     return Unknown(f"the status {status!r} is not known here")
-
-
-def _read(
-    answer: Asked | Absent | Rejected | Unknown, asked: Mapping[str, str], read: Callable[[Mapping[str, Any]], _S]
-) -> _S | Absent | Unknown:
-    """Return the state of what was `asked` for; being turned away tells nothing of it."""
-    if isinstance(answer, Asked):
-        return read(answer.fields) if is_about(answer.fields, asked) else ANOTHERS
-    return Unknown(answer.why, answer.retry_after_s) if isinstance(answer, Rejected) else answer
 
 
 def _moved(value: type[_M], amounts: object, key: str, reference: object, at: object) -> _M | Unknown:
