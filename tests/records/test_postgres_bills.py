@@ -11,7 +11,6 @@ import pytest
 
 from redrush.ports.bill_book import KINDS, BillConflict, KeptBill, NewBill
 from redrush.records.postgres.bills import PostgresBillBook
-from redrush.records.postgres.lease import Holder
 from redrush.records.postgres.link import Cursor
 from redrush.sqlfiles import load_statements
 from tests.conftest import Databases
@@ -119,10 +118,10 @@ def test_who_was_taken_over_from_while_it_looked_for_bills_takes_none(
     hold = first._lease.hold
     meanwhile: list[list[str]] = []
 
-    def hold_late(at: Cursor, holder: Holder) -> bool:
+    def hold_late(at: Cursor) -> bool:
         lapse(dsn)
         meanwhile.append(take(second))
-        return hold(at, holder)
+        return hold(at)
 
     monkeypatch.setattr(first._lease, "hold", hold_late)
     assert (take(first), first.is_standby) == ([], True)

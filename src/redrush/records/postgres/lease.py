@@ -5,8 +5,11 @@ Tellers look for work several times a second and mostly find none. Such a look o
 is seen without a lock, and asked for again, with one, when there is something to take.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+import psycopg
 
 from redrush.records.postgres.greeting import PACKAGE
 from redrush.records.postgres.link import Cursor
@@ -14,6 +17,8 @@ from redrush.sqlfiles import load_statements
 
 LEASE_S: Final = 5.0
 """How long a teller that says nothing keeps others away. One that is killed is back sooner, under its name."""
+
+Row = tuple[Any, ...]
 
 RENEWED_S: Final = 2.5
 """A lease that lapses within this is renewed, so most of the looks for work write nothing."""
@@ -47,10 +52,19 @@ class Lease:
         row = at.execute(self._sql["take_over"], {"teller": self._teller, "lease_s": LEASE_S}).fetchone()
         return Holder.OTHERS if row is None else Holder.US
 
-    def hold(self, at: Cursor, holder: Holder) -> bool:
-        """Whether what `look` has said is so to the end of the transaction."""
-        if holder is not Holder.US_SO_FAR:
-            return holder is Holder.US
+    def take(self, at: Cursor, rows: Callable[[], list[Row]]) -> list[Row] | None:
+        """Return the rows that are taken, None while others have the lease. Raises psycopg.Rollback, which ends at the
+        transaction, where they took over meanwhile: nothing was taken."""
+        holder = self.look(at)
+        if holder is Holder.OTHERS:
+            return None
+        taken = rows()
+        if taken and holder is Holder.US_SO_FAR and not self.hold(at):
+            raise psycopg.Rollback
+        return taken
+
+    def hold(self, at: Cursor) -> bool:
+        """Whether it still is ours, and then to the end of the transaction."""
         return at.execute(self._sql["hold_teller"], {"teller": self._teller}).fetchone() is not None
 
     def turn(self, at: Cursor) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-import psycopg
 
 from redrush.core.money.clearing import SALES
 from redrush.core.money.ledger import Posting, user_account
@@ -35,7 +34,7 @@ from redrush.ports.bill_book import (
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
 from redrush.records.postgres.book import PostgresBook, json_rows, one_each
-from redrush.records.postgres.lease import Holder, Lease
+from redrush.records.postgres.lease import Lease, Row
 from redrush.records.postgres.link import Cursor
 from redrush.records.postgres.migrations import Tell
 
@@ -181,16 +180,15 @@ class PostgresBillBook(PostgresBook):
         kinds: Sequence[Kind] = KINDS,
     ) -> list[KeptBill]:
         """See the port. Nothing, while somebody else is the teller."""
+        wanted = {"provider": provider, "kinds": list(kinds), "now_us": now_us, "limit": limit}
+        rows: list[Row] | None = None
         with self._writer.transaction() as at:
-            holder = self._lease.look(at)
-            self.is_standby = holder is Holder.OTHERS
-            if self.is_standby:
-                return []
-            wanted = {"provider": provider, "kinds": list(kinds), "now_us": now_us, "limit": limit}
-            rows = self._run(at, f"to_{step}", hidden_until_us=hidden_until_us, **wanted).fetchall()
-            if rows and not self._lease.hold(at, holder):
-                self.is_standby, rows = True, []
-                raise psycopg.Rollback  # which ends at the transaction
+            rows = self._lease.take(
+                at, lambda: self._run(at, f"to_{step}", hidden_until_us=hidden_until_us, **wanted).fetchall()
+            )
+        self.is_standby = rows is None
+        if rows is None:
+            return []
         rows.sort(key=lambda row: row[:3])  # in the order of the kinds, then of their times, then of their ids
         return [KeptBill.of_row(row[2:]) for row in rows]
 

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import psycopg
 
 from redrush.core.nobody import ignore
 from redrush.ports.message_book import Fate, KeptMessage, MessageState, MessageSum, NewMessage
 from redrush.records.postgres.book import PostgresBook, json_rows, one_each
-from redrush.records.postgres.lease import Holder, Lease
+from redrush.records.postgres.lease import Holder, Lease, Row
 from redrush.records.postgres.migrations import Tell
 
 
@@ -52,14 +51,10 @@ class PostgresMessageBook(PostgresBook):
 
     def take(self, by: str, now_us: int, limit: int) -> list[KeptMessage]:
         """See the port."""
-        rows: list[Any] = []
+        rows: list[Row] = []
         with self._writer.transaction() as at:
-            holder = self._lease.look(at)
-            if holder is not Holder.OTHERS:
-                rows = self._run(at, "take", by=by, now_us=now_us, limit=limit).fetchall()
-            if rows and not self._lease.hold(at, holder):
-                rows = []
-                raise psycopg.Rollback  # which ends at the transaction
+            found = self._lease.take(at, lambda: self._run(at, "take", by=by, now_us=now_us, limit=limit).fetchall())
+            rows = found or []
         rows.sort(key=lambda row: row[:2])  # by their times, then by their ids
         return [KeptMessage.of_row(row[1:]) for row in rows]
 
