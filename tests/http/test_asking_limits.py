@@ -132,6 +132,24 @@ async def test_guessing_tickets_and_paths_counts_for_the_address() -> None:
         assert await _statuses(client, request("POST", "/v1/rounds/r1/grab", "guess"), 4) == [401] * 2 + [429] * 2
 
 
+PROBES = ("GET /livez", "HEAD /livez", "OPTIONS /livez", "OPTIONS /")
+
+
+@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("rules", [ADDRESS, PROXIED], ids=["a stranger", "a proxy of ours"])
+async def test_a_balancer_at_its_limit_still_hears_that_the_gate_is_alive(rules: AskingRules, probe: str) -> None:
+    method, target = probe.split()
+    async with running_gate(asking=rules, now_us=CLOSES_US) as gate:
+        client = await gate.connect()
+        assert await _statuses(client, request("GET", ANY_STATE), 6) == [200] * 4 + [429] * 2
+        for _ in range(3):  # the first teaches the head, the others take the short way
+            await client.send(request(method, target))
+            told = await client.answer(to_head=method != "GET")
+            assert told.status == (204 if method == "OPTIONS" else 200)
+        assert (await client.ask(request("GET", ANY_STATE))).status == 429, "what is no probe has its limit"
+        assert gate.site.asking.addresses.refused == 3, "who was answered was not refused"
+
+
 async def test_advice_never_stands_in_an_answer_that_is_for_everybody() -> None:
     async with running_gate(asking=ADDRESS) as gate:
         client = await gate.connect()

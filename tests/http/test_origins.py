@@ -67,7 +67,7 @@ async def test_who_is_refused_for_asking_too_often_with_head_gets_no_body() -> N
     async with running_gate(asking=AskingRules(address=Rate(1, 2))) as gate:
         client = await gate.connect()
         for status in (200, 200, 429, 429):
-            await client.send(request("HEAD", "/livez"))
+            await client.send(request("HEAD", "/v1/rounds"))
             answer = await client.answer(to_head=True)
             assert (answer.status, client._received) == (status, b"")
 

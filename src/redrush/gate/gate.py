@@ -26,10 +26,8 @@ from redrush.gate.rush.line import WaitingRoom
 from redrush.gate.rush.rush import Floor, Rush
 from redrush.gate.rush.sale import Sale
 from redrush.gate.switches import GateSwitches, Notice, Sampling
-from redrush.http import answers
 from redrush.http.asking_limits import AskingLimits, AskingRules
 from redrush.http.reader import Limits
-from redrush.http.route import Fixed
 from redrush.http.site import ROOT, Site
 from redrush.page.terms import PageTerms
 from redrush.ports.store import PotTerms, StoreFailed
@@ -81,7 +79,7 @@ class Gate:
         self._owners: dict[bytes, list[ServedCampaign]] = {}
         """Who offers what, by what follows `/v1` in a short path."""
         self.switches = GateSwitches(self.gauge, self._sampling, self._notice, self.admission, self.site)
-        self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+        self.site.add_livez()
 
     @property
     def exchange(self) -> Exchange | None:

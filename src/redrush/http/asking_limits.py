@@ -182,6 +182,10 @@ class AskingLimits:
         users.slowed += 1
         return users
 
+    def pardon(self) -> None:
+        """The request that was refused last, by its address, is served all the same: it counts as no refusal."""
+        self.addresses.refused -= 1
+
     # -- connections
 
     def enter(self, address: bytes) -> bool:

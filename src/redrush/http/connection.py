@@ -22,7 +22,7 @@ from redrush.http.bodies import json_object
 from redrush.http.dress import Dressed
 from redrush.http.heads import HEAD, KnownHead
 from redrush.http.reader import Broken, Request, RequestReader
-from redrush.http.route import Endpoint, Route
+from redrush.http.route import Endpoint, Probe, Route
 from redrush.http.seen_heads import BODY_BYTES_MAX, READ_BODY_BYTES_MAX, Seen
 from redrush.http.site import NEVER_S, Site
 
@@ -329,8 +329,13 @@ class Connection(asyncio.Protocol):
         return done
 
     def _serve_hasty(self, route: Route, user: str, limit: bytes | Frequency) -> bytes | None:
-        """Refuse somebody who asks too often, or answer with the advice to wait for longer."""
+        """Refuse somebody who asks too often, or answer with the advice to wait for longer; a probe is answered.
+
+        Probes are told apart only here, for whoever keeps to the limits would pay for it."""
         if isinstance(limit, bytes):
+            if isinstance(route, Probe) or (isinstance(route, Dressed) and route.is_probe):
+                self._site.asking.pardon()
+                return route.serve(self, user)
             refusal = answers.dated(limit, self._site.date)
             return route.dress.put_on(refusal) if isinstance(route, Dressed) else refusal
         done = route.serve(self, user)

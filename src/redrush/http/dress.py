@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from redrush.http import answers
-from redrush.http.route import Route, StandIn, Waiter
+from redrush.http.route import Probe, Route, StandIn, Waiter
 
 READABLE_HEADERS: Final = (
     f"Date, Retry-After, RateLimit, RateLimit-Policy, {answers.INTERVAL_HEADER}, X-Redrush-Elsewhere"
@@ -46,6 +46,11 @@ class Dressed:
     def __init__(self, route: Route, dress: Dress) -> None:
         self.dress = dress
         self._route = route
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is a probe's that is dressed."""
+        return isinstance(self._route, Probe)
 
     def serve(self, waiter: Waiter, user: str) -> bytes | None:
         """Answer as the route does, now or later."""

@@ -63,6 +63,11 @@ class Fixed:
         return self._answer
 
 
+class Probe(Fixed):
+    """A public answer by which balancers tell whether somebody is there. It counts against no limit of asking: whose
+    address is refused would be taken for dead, and its users sent to the others."""
+
+
 class Fitting:
     """A public route whose answer depends on what whoever asks has already, or can read."""
 

@@ -21,7 +21,7 @@ from redrush.http.dress import PLAIN, Dress, Dressed, Origins
 from redrush.http.heads import HEAD_BYTES_MAX, KnownHeads
 from redrush.http.hosts import Hosts
 from redrush.http.reader import Limits, Request
-from redrush.http.route import Endpoint, Fitting, Fixed, Pattern, Route, RouteFor, TicketCounter
+from redrush.http.route import Endpoint, Fitting, Fixed, Pattern, Probe, Route, RouteFor, TicketCounter
 from redrush.http.seen_heads import SeenHeads
 from redrush.http.ticket_check import TicketCheck, Verifier
 from redrush.http.timed import Timed
@@ -33,6 +33,8 @@ HEAD: Final = b"HEAD"
 OPTIONS: Final = b"OPTIONS"
 ROOT: Final = b"/"
 """What is asked for with OPTIONS by who only wants to know whether somebody is there, as HAProxy by default."""
+
+LIVEZ: Final = b"/livez"
 
 TICKETS_REMEMBERED_MAX = 131_072
 """Tickets that were found genuine, about 35 MB; beyond it the memory starts anew."""
@@ -125,6 +127,10 @@ class Site:
         others = tuple(one for one in self._endpoints.get(path, ()) if one.method != method)
         added = Endpoint(method, route, needs_ticket, reads, steady, tickets=tickets or self.tickets)
         self._endpoints[path] = (*others, added)
+
+    def add_livez(self) -> None:
+        """Tell whoever asks that this process is there."""
+        self.add(GET, LIVEZ, Probe(answers.json_answer({"status": "alive"})), needs_ticket=False)
 
     def timed(self, route: Route) -> Timed:
         """Return the route as one whose answers are counted in `times`: for what is no rush."""
@@ -272,9 +278,10 @@ class Site:
 
     def _options(self, request: Request, allowed: Sequence[bytes]) -> Endpoint:
         """Return what tells a browser whether its page may ask, and anybody else, a balancer say, what may be asked."""
+        made = Probe if request.path in (ROOT, LIVEZ) else Fixed
         lines = self._origins.preflight_lines(request.origin, _listed(allowed))
         answer = answers.no_content(f"Allow: {_listed(allowed)}\r\n{lines}")
-        return Endpoint(OPTIONS, Fixed(answer), needs_ticket=False, once=True)
+        return Endpoint(OPTIONS, made(answer), needs_ticket=False, once=True)
 
     def _at_counter(self, counter: TicketCounter, request: Request) -> Found:
         ticket = counter.tickets.admit_unproven(request.ticket, self.now_s)

@@ -32,7 +32,7 @@ from redrush.gate.rush.rush import TIME_FRESH_US
 from redrush.gate.switches import Sampled, Sampling
 from redrush.http import answers
 from redrush.http.reader import Limits
-from redrush.http.route import Fixed, Waiter
+from redrush.http.route import Waiter
 from redrush.http.site import Site
 from redrush.ports.records import RecordedGrant, RecordsFailed, RecordsLate
 
@@ -159,7 +159,7 @@ class Queries:
         totals = Sampled(self.site.timed(self._totals), self._sampling)
         self.site.add(b"GET", b"/v1/grants", grants, needs_ticket=True)
         self.site.add(b"GET", b"/v1/totals", totals, needs_ticket=False)
-        self.site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+        self.site.add_livez()
 
     def amend(self, campaign: Campaign, writers: Mapping[str, GrantWriter]) -> None:
         """Answer for the rounds of this campaign from the next request on; `writers` by pot."""

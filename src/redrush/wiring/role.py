@@ -20,7 +20,6 @@ from redrush.errors import ConfigError
 from redrush.gate.views import Computed
 from redrush.http import answers
 from redrush.http.reader import Request
-from redrush.http.route import Fixed
 from redrush.http.site import Found, Site
 from redrush.watch.log import server_log
 from redrush.watch.metrics import CONTENT_TYPE, Exposition
@@ -203,7 +202,7 @@ def ready_unless(why: str | None, **told: object) -> bytes:
 def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Value]]]) -> None:
     """Let the site of a control port serve /livez, /readyz, /metrics; and the figures, for who has a token."""
     exposition = Exposition(sources)
-    site.add(b"GET", b"/livez", Fixed(answers.json_answer({"status": "alive"})), needs_ticket=False)
+    site.add_livez()
     site.add(b"GET", b"/readyz", site.timed(Computed(readiness)), needs_ticket=False)
     metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
     site.add(b"GET", b"/metrics", site.timed(metrics), needs_ticket=False)
