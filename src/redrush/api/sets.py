@@ -21,7 +21,7 @@ from redrush.api.seals import Refused, Seals
 from redrush.api.steering import IN_THE_CONSOLE, SEEN_MAX_S, Steering
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
-from redrush.operate.set_orders import AFTER_A_LOSS, RESTS_ON, NeedsYes, describe_sets, lower, what_is_lost
+from redrush.operate.set_orders import AFTER_A_LOSS, RESTS_ON, NeedsYes, describe_sets, for_all, lower, what_is_lost
 from redrush.operate.switching import Holder
 
 
@@ -202,8 +202,8 @@ def _carry_out(path: Path, asked: SetAsked, why: str, holder: Holder) -> str:
     """Do it, and return what became of it."""
     match asked.verb:
         case SetVerb.LOWER:
-            lower(path, asked.set, why, holder)
-            return f"{asked.set}: its primary goes on with the replicas it has"
+            parts = lower(path, asked.set, why, holder)
+            return f"{asked.set}: its primary goes on with the replicas it has{for_all(parts)}"
         case SetVerb.RELEASE:
             from redrush.operate.releasing import release_set  # noqa: PLC0415 - as above
 
@@ -212,9 +212,10 @@ def _carry_out(path: Path, asked: SetAsked, why: str, holder: Holder) -> str:
         case SetVerb.PROMOTE:
             from redrush.operate.set_restoring import promote  # noqa: PLC0415 - as above
 
-            unasked = promote(path, asked.set, asked.address or "", why, holder, yes=True)
-            more = f"; {', '.join(unasked)} did not say which slots were moved: reconcile tells" if unasked else ""
-            return f"{asked.set}: {asked.address} is the primary{more}; {AFTER_A_LOSS}"
+            promoted = promote(path, asked.set, asked.address or "", why, holder, yes=True)
+            unasked = ", ".join(promoted.unasked)
+            more = f"; {unasked} did not say which slots were moved: reconcile tells" if unasked else ""
+            return f"{asked.set}: {asked.address} is the primary{for_all(promoted.parts)}{more}; {AFTER_A_LOSS}"
         case SetVerb.REBUILD:
             from redrush.operate.set_restoring import rebuild  # noqa: PLC0415 - as above
 

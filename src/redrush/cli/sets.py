@@ -75,10 +75,10 @@ def lower_set(
     token: TokenOption = None,
 ) -> None:
     """Let the primary go on with the replicas it has now; the terms are raised again when one is in step."""
-    from redrush.operate.set_orders import deployment_path, lower
+    from redrush.operate.set_orders import deployment_path, for_all, lower
 
-    lower(deployment_path(data, deploy), set_id, why, holder_of(who, token))
-    _say(f"{set_id}: its primary goes on with the replicas it has")
+    parts = lower(deployment_path(data, deploy), set_id, why, holder_of(who, token))
+    _say(f"{set_id}: its primary goes on with the replicas it has{for_all(parts)}")
 
 
 @set_app.command("promote")
@@ -103,17 +103,18 @@ def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
 
         _tell_mended(promote_data_dir(directory, why, who_is(who), yes=yes), directory)
         return
-    from redrush.operate.set_orders import AFTER_A_LOSS, deployment_path
+    from redrush.operate.set_orders import AFTER_A_LOSS, deployment_path, for_all
     from redrush.operate.set_restoring import promote
 
     if set_id is None or address is None:
         raise typer.BadParameter("name the set and the server: redrush set promote SET ADDRESS")
-    unasked = promote(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
-    _say(f"{set_id}: {address} is the primary")
-    if unasked:
+    promoted = promote(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
+    _say(f"{set_id}: {address} is the primary{for_all(promoted.parts)}")
+    if promoted.unasked:
+        unasked = ", ".join(promoted.unasked)
         _say(
-            f"{', '.join(unasked)} did not say which slots were moved between them and {set_id}: some may be in two "
-            "sets; redrush reconcile tells"
+            f"{unasked} did not say which slots were moved between them and {set_id}: some may be in two sets; redrush "
+            "reconcile tells"
         )
     _say(AFTER_A_LOSS)
 

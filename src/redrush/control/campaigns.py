@@ -89,12 +89,17 @@ def directory_of(data_dir: DataDir, campaign_id: str) -> DataDir:
     return DataDir(data_dir.campaigns / campaign_id)
 
 
-def keeper_of_books(data_dir: DataDir) -> DataDir:
-    """Return the directory whose server keeps the books of this one's campaign: bills and messages are the process's,
-    so a campaign that is hosted beside another has none of its own."""
+def first_beside(data_dir: DataDir) -> DataDir:
+    """Return the directory of the first campaign that this one's is beside; it itself, if it is the first."""
     above = data_dir.root.absolute().parent
     first = DataDir(above.parent)
     return first if above == first.campaigns.absolute() and first.campaign.is_file() else data_dir
+
+
+def keeper_of_books(data_dir: DataDir) -> DataDir:
+    """Return the directory whose server keeps the books of this one's campaign: bills and messages are the process's,
+    so a campaign that is hosted beside another has none of its own."""
+    return first_beside(data_dir)
 
 
 def load_listings(data_dir: DataDir) -> tuple[Listing, ...]:

@@ -175,6 +175,19 @@ class Comparing:
             if missing is not None:
                 raise Lacking(f"{server.address} was wound back: its log {missing}; {self._mend(server, who)}")
 
+    async def check_recorded(self, server: SetServer, held: Held) -> None:
+        """Raise RedrushError if the records hold more than the server: used, it would grant that again. Records that
+        cannot be asked are no hindrance, for an operator has said yes."""
+        try:
+            recorded = None if self._recorded is None else await self._recorded()
+        except RedrushError:
+            return
+        missing = None if recorded is None else await server.lack(held, recorded, THE_RECORDS)
+        if missing is not None:
+            raise RedrushError(
+                f"set {self._orders.set}: the log of {server.address} {missing}; first {self._again(server)}"
+            )
+
     async def _ask(self, held: Held) -> list[tuple[str, Known]]:
         """Return who knows how much."""
         if held.run_id not in self._steady:
@@ -201,8 +214,12 @@ class Comparing:
     def _mend(self, server: SetServer, who: str) -> str:
         orders = self._orders
         if who == THE_RECORDS:
-            return f"{orders.rebuild(server.address)} makes the set again from the records, {orders.afterwards}"
+            return self._again(server)
         return f"{orders.promote(server.address)} goes on without what it lacks, {orders.afterwards}"
+
+    def _again(self, server: SetServer) -> str:
+        orders = self._orders
+        return f"{orders.rebuild(server.address)} makes the set again from the records, {orders.afterwards}"
 
 
 def _durable(sight: Sight, primary: str, held: Mapping[str, Held]) -> Known | None:

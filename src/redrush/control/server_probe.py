@@ -34,6 +34,8 @@ class Probe:
         self.link: SetServer | None = None
         self.seen: Seen | None = None
         self.held: Held | None = None
+        self.was_bare = False
+        """Whether it held nothing of the set when it answered last."""
         self.why = "not asked yet"
         self._servers = servers
         self._asking = asyncio.Lock()
@@ -65,7 +67,7 @@ class Probe:
             except (StoreUnavailable, TimeoutError) as fault:
                 self._fail(fault)
             else:
-                self.seen, self.why = seen, ""
+                self.seen, self.why, self.was_bare = seen, "", seen.terms is None
                 self._refused = self._failures = 0
                 self._silent_since_s = None
 

@@ -126,8 +126,9 @@ class SetsApi:
         return await self._carried_out(ordered, order, who, partial(act, watched, order.address))
 
     async def _lower(self, watched: Watched) -> dict[str, Any]:
+        """`parts` are those of all campaigns on the servers: it is done for each."""
         await watched.warden.lower()
-        return {}
+        return {"parts": watched.warden.parts}
 
     async def _heard_out(self, watched: Watched) -> dict[str, Any]:
         """Whoever may have been granted what the set lacks was heard."""
@@ -140,8 +141,10 @@ class SetsApi:
         return {}
 
     async def _promote(self, watched: Watched, address: str) -> dict[str, Any]:
-        """`unasked` are sets that did not say which slots they gave or got: those may be in two sets now."""
-        return {"unasked": await watched.warden.force(_address(watched, address))}
+        """`unasked` are sets that did not say which slots they gave or got: those may be in two sets now.
+        `parts` as of `_lower`."""
+        unasked = await watched.warden.force(_address(watched, address))
+        return {"unasked": unasked, "parts": watched.warden.parts}
 
     async def _rebuild(self, watched: Watched, address: str) -> dict[str, Any]:
         """Whoever asks enters the journal, and finishes under this epoch; no other copy is promoted meanwhile."""

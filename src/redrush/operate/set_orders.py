@@ -1,5 +1,6 @@
 """What an operator may ask of the control role about sets: how they are, and what it does only when told to."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,22 +64,36 @@ def what_mends(deployment: DeploymentFile, set_id: str) -> str | None:
     return next((state["why"] for state in states if state["set"] == set_id), None)
 
 
-def lower(path: Path, set_id: str, why: str, holder: Holder) -> None:
-    """Let the primary of the set go on with the replicas that it has now. RedrushError if it cannot be told so."""
-    _order(path, LowerSet(set_id, why), holder)
+class Promoted(msgspec.Struct, frozen=True):
+    """What became of a promotion by force."""
+
+    unasked: list[str] = []
+    """The sets that could not be asked for moves that the server lacks: their slots may be in two sets now."""
+    parts: list[str] = []
+    """The parts that campaigns have of the set: it was promoted for each."""
 
 
-def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> list[str]:
-    """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
+def for_all(parts: Sequence[str]) -> str:
+    """Return whom an order about servers was carried out for, as the end of a sentence; nothing where there is one
+    campaign."""
+    return f", for all {len(parts)} campaigns of the set ({', '.join(parts)})" if len(parts) > 1 else ""
 
-    Returns the sets that could not be asked for moves that the server lacks.
-    """
+
+def lower(path: Path, set_id: str, why: str, holder: Holder) -> list[str]:
+    """Let the primary of the set go on with the replicas that it has now, for every campaign. Return their parts of the
+    set. RedrushError if it cannot be told so."""
+    parts: list[str] = _order(path, LowerSet(set_id, why), holder).get("parts", [])
+    return parts
+
+
+def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> Promoted:
+    """Make this server the primary of the set, whatever it lacks, for every campaign. NeedsYes says what may be lost,
+    unless `yes`."""
     if not yes:
         load_deployment_file(path).set_named(set_id)
         states = [state for state in describe_sets(path) if state["set"] == set_id]
         raise NeedsYes(f"{what_is_lost(states[0], address)}; add --yes to promote it nevertheless")
-    unasked: list[str] = _order(path, PromoteServer(set_id, address, why), holder)["unasked"]
-    return unasked
+    return msgspec.convert(_order(path, PromoteServer(set_id, address, why), holder), Promoted)
 
 
 class Expected(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from redrush.errors import ConfigError, RedrushError
 from redrush.operate.entrance import Entrance
 from redrush.operate.receipts_file import NoneIsOurs, read_receipts
 from redrush.operate.set_neighbours import Neighbour, neighbours_elsewhere
-from redrush.operate.set_orders import Expected, NeedsYes, describe_sets, expect_rebuilt, note_heard
+from redrush.operate.set_orders import Expected, NeedsYes, Promoted, describe_sets, expect_rebuilt, note_heard
 from redrush.operate.set_orders import promote as order_promotion
 from redrush.operate.set_rebuilding import MovesOfOthers, rebuild_set
 from redrush.operate.switching import Holder
@@ -42,12 +42,10 @@ class Rebuilt(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> list[str]:
-    """Make this server the primary of the set, whatever it lacks. NeedsYes says what may be lost, unless `yes`.
-
-    Returns the sets that could not be asked for moves that the server lacks: their slots may be in two sets now.
-    RedrushError where it lacks what is recorded: that would be granted to others, and a rebuild loses less.
-    """
+def promote(path: Path, set_id: str, address: str, why: str, holder: Holder, *, yes: bool) -> Promoted:
+    """Make this server the primary of the set, whatever it lacks, for every campaign. NeedsYes says what may be lost,
+    unless `yes`. RedrushError where it lacks what is recorded: that would be granted to others, and a rebuild loses
+    less."""
     deployment = load_deployment_file(path)
     spec = deployment.set_named(set_id)
     if not yes:

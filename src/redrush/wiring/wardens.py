@@ -5,15 +5,21 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
+from weakref import WeakValueDictionary
 
-from redrush.config.deployment_file import Duty
+from redrush.config.deployment_file import Duty, SetSpec
+from redrush.config.hosted import part_of_set
+from redrush.control.campaigns import first_beside, load_served
 from redrush.control.comparing import HeardOf
+from redrush.control.council import Council
+from redrush.control.data_dir import DataDir
 from redrush.control.mending_orders import named_by
 from redrush.control.overview import Lack
 from redrush.control.sets_api import SetsApi, Watched
 from redrush.control.switchboard import Switchboard
 from redrush.control.warden import Warden
 from redrush.control.warden_notes import WardenNotes
+from redrush.core.sets.address import Address
 from redrush.core.sets.failover import Policy
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -28,6 +34,10 @@ from redrush.wiring.set_stores import access_of, open_records
 
 ASKED_MAX_S: Final = 2.0
 """How long the records may take to say how far they know a set; they are asked again at the next look."""
+
+_COUNCILS: Final[WeakValueDictionary[tuple[Address, ...], Council]] = WeakValueDictionary()
+"""Of this process, by the servers of a set. A council is there for as long as one of its wardens is,
+of whichever campaign: an amendment makes the wardens of one campaign anew, and the others go on."""
 
 DURABILITIES = ("replica", "disk", "none")
 """What an acknowledged grant may rest on, as `redrush.control.set_state.SetState` says."""
@@ -44,6 +54,21 @@ async def _transfers_of_others(
         with contextlib.suppress(StoreUnavailable):
             known[name] = await instead(name)
     return known
+
+
+def _council_of(spec: SetSpec, data_dir: DataDir, campaign_id: str) -> Council:
+    """Return the council of all campaigns that have a part on the servers of this set, or part of a set."""
+    if (found := _COUNCILS.get(spec.addresses)) is not None:
+        return found
+    first = first_beside(data_dir)
+    set_id = spec.id if first is data_dir else spec.id.removesuffix(part_of_set("", campaign_id))
+
+    def parts() -> list[str]:
+        served = load_served(first).values()
+        return [set_id, *(part_of_set(set_id, one.id) for one in served if set_id in one.sets)]
+
+    made = _COUNCILS[spec.addresses] = Council(parts)
+    return made
 
 
 class Wardens:
@@ -75,6 +100,7 @@ class Wardens:
                 all_told=heard.have_all_told,
                 told=told,
                 event=named_by(deployment.data),
+                council=_council_of(spec, around.data_dir, campaign_id),
             )
             self._watched.append(Watched(servers, warden, heard))
 
@@ -101,6 +127,8 @@ class Wardens:
 
     def close(self) -> None:
         """Let another control process watch over the sets."""
+        for watched in self._watched:
+            watched.warden.leave()
         for notes in self._notes:
             notes.close()
         for records in self._records:

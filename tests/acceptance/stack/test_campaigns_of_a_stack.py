@@ -192,6 +192,13 @@ def test_a_switch_of_one_changes_nothing_of_another(stack: RunningStack) -> None
     assert values == {stack.data: False, summer: True}
 
 
+def test_an_order_about_the_servers_of_a_set_is_carried_out_for_both(stack: RunningStack) -> None:
+    summer = stack.data / "campaigns" / "summer"
+    ran = redrush("set", "lower", "s1_summer", "--why", "to see", "--data", summer)
+    assert ran.code == 0, ran.err
+    assert "for all 2 campaigns of the set (s1, s1_summer)" in ran.out + ran.err
+
+
 def test_a_gate_that_was_killed_finds_both_and_says_of_neither_that_it_is_not_there(stack: RunningStack) -> None:
     kill(next(one["pid"] for one in stack.processes() if one["name"] == "gate-1"))
     for _ in range(100):

@@ -147,6 +147,11 @@ def highest_epoch(sight: Sight) -> int:
     return max((seen.terms.epoch for seen in sight.seen.values() if seen.terms is not None), default=0)
 
 
+def next_epoch(sight: Sight) -> int:
+    """Return the lowest epoch that nobody has had, as far as is noted or seen."""
+    return max(sight.noted.epoch, highest_epoch(sight)) + 1
+
+
 def in_step(sight: Sight, primary: str) -> list[str]:
     """Return the replicas that get what the primary writes and lack next to nothing of it."""
     reached = sight.seen[primary].offset
@@ -209,13 +214,13 @@ def _without_primary(sight: Sight) -> Step:
         return _back(sight, lost, back)
     if lost not in sight.dead:
         return Wait(f"{lost} has not answered for a moment")
-    return _promotion(sight, lost)
+    return replacement(sight, lost)
 
 
 def _back(sight: Sight, lost: str, back: Seen) -> Step:
     """The noted primary answers, but not as a primary: it was restarted as a replica, or without its data."""
     if back.terms is None or back.terms.epoch < highest_epoch(sight):
-        return _promotion(sight, lost)
+        return replacement(sight, lost)
     if back.is_linked and back.follows is not None:
         # Somebody chose another one, and it has a copy of what that has: nothing more is to be had from it.
         chosen = sight.seen.get(back.follows)
@@ -238,7 +243,7 @@ def _circle(sight: Sight, lost: str, other: str) -> Step:
     It may have dropped what it had for what the other one has, so it counts as lost: who surely has all that was
     acknowledged is promoted. Where that rested on its own disk alone, an operator has to say.
     """
-    step = _promotion(sight, lost)
+    step = replacement(sight, lost)
     if isinstance(step, Promote):
         return step
     return Wait(
@@ -247,8 +252,9 @@ def _circle(sight: Sight, lost: str, other: str) -> Step:
     )
 
 
-def _promotion(sight: Sight, lost: str) -> Step:
-    """The primary is dead: promote who surely has everything that it acknowledged, if there is somebody."""
+def replacement(sight: Sight, lost: str) -> Step:
+    """Return how the primary is replaced, which is dead or given up: by who surely has everything that it acknowledged,
+    if there is somebody."""
     others = [address for address in sight.addresses if address != lost]
     fit = {
         address: seen
