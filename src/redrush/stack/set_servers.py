@@ -9,8 +9,10 @@ Quiet servers are decided about by one who knows all of them. While the stack ru
 role. When the stack starts, nobody writes yet, and `begin` does it: it waits for every server of the set and makes the
 one with the highest (epoch, seq) the primary. What any of them acknowledged is there: a later epoch has all that
 earlier ones acknowledged, and within one epoch who has more records has all of the other's that were acknowledged.
-With a server missing it would have to guess, so it does not begin. What it has chosen is compared with what the records
-and the warden's notes know of the set: a set that lacks something of that is *withheld*, and the stack goes on without.
+It must be so for every campaign that has a part of the set, for a replica drops what it has of all of them. With a
+server missing, or with none that has most of each part, it would have to guess, so it does not begin. What it has
+chosen is compared with what the records and the warden's notes know of the set: a set that lacks something of that is
+*withheld*, and the stack goes on without.
 """
 
 import asyncio
@@ -71,6 +73,16 @@ class Standing(msgspec.Struct, frozen=True):
     in_sync: bool
     epoch: int
     seq: int
+    beside: tuple[tuple[int, int], ...] = ()
+    """Epoch and seq of each part that other campaigns have of the set."""
+
+    def has_most(self, among: "Sequence[Standing]") -> bool:
+        """Return whether none of these has more of any part."""
+        return all(
+            (self.epoch, self.seq) >= (other.epoch, other.seq)
+            and all(mine >= its for mine, its in zip(self.beside, other.beside, strict=True))
+            for other in among
+        )
 
 
 class StackSet:
@@ -84,8 +96,10 @@ class StackSet:
         program: Program,
         users: ServerUsers,
         records_dsn: str | None = None,
+        beside: Sequence[SetKeys] = (),
     ) -> None:
-        """`records_dsn` is where its records are, if it has any: they know what a founded set must have."""
+        """`records_dsn` is where its records are, if it has any: they know what a founded set must have. `beside` are
+        the parts that other campaigns have of it."""
         self.id = plan.id
         self._records_dsn = records_dsn
         self.withheld: str | None = None
@@ -94,6 +108,7 @@ class StackSet:
         self._stack = stack
         self._campaign_id = campaign_id
         self._keys = SetKeys(campaign_id, plan.id)
+        self._beside = tuple(beside)
         self._access = users.access(Duty.WARDEN)
         self._addresses = tuple(Address(HOST, port) for port in plan.ports)
         self._servers = [
@@ -145,7 +160,17 @@ class StackSet:
             names = ", ".join(missing)
             raise StoreUnavailable(f"set {self.id}: {names} does not answer, so its primary cannot be chosen")
         known = [found for found in standings if found is not None]
-        newest = max(range(len(known)), key=lambda index: (known[index].epoch, known[index].seq))
+        newest = max(
+            range(len(known)),
+            key=lambda index: (known[index].has_most(known), known[index].epoch, known[index].seq),
+        )
+        if not known[newest].has_most(known):
+            await self._withhold(newest, known[newest].epoch)
+            orders = MendingOrders(self.id, named_by(self._stack.root.absolute()))
+            raise SetWithheld(
+                f"set {self.id}: no server has most of what every campaign was granted there; "
+                f"{orders.promote(self._addresses[newest], yes=False)} goes on with that one for all"
+            )
         if (why := await self._lacking(newest, known[newest])) is not None:
             await self._withhold(newest, known[newest].epoch)
             raise SetWithheld(f"set {self.id}: {why}")
@@ -290,16 +315,16 @@ class StackSet:
         try:
             link, _ = await Link.connect(address, self._access)
             try:
-                role, held = await link.call(
-                    pack(("ROLE",)) + pack(("HMGET", self._keys.meta, "epoch", "seq", "detached")), 2
-                )
+                questions = [("HMGET", keys.meta, "epoch", "seq", "detached") for keys in (self._keys, *self._beside)]
+                replies = await link.call(pack(("ROLE",)) + b"".join(map(pack, questions)), len(questions) + 1)
             finally:
                 await link.close()
         except StoreUnavailable:
             return None
-        if isinstance(role, ReplyFault) or isinstance(held, ReplyFault):
+        if any(isinstance(reply, ReplyFault) for reply in replies):
             return None  # it still reads its file
-        return _standing(role, held)
+        role, *held = replies
+        return _standing(role, *map(_newest, held))
 
     async def _command(self, index: int, *command: str) -> None:
         link, _ = await Link.connect(self._addresses[index], self._access)
@@ -311,13 +336,18 @@ class StackSet:
             raise RedrushError(f"set {self.id}: {self._addresses[index]} refused {' '.join(command)}: {reply}")
 
 
-def _standing(role: Reply, held: Reply) -> Standing:
+def _newest(held: Reply) -> tuple[int, int]:
+    """Return epoch and seq of a part."""
     epoch, seq = (0 if value is None else int(value) for value in held[:2])
     if held[2] is not None:
         # Cut off in the middle of a promotion. What was written to it since was not acknowledged; it counts with what
         # it had before.
         detached_epoch, detached_seq = map(int, held[2].split())
         seq = min(seq, detached_seq) if detached_epoch == epoch else seq
+    return epoch, seq
+
+
+def _standing(role: Reply, first: tuple[int, int], *beside: tuple[int, int]) -> Standing:
     if role[0] == b"master":
-        return Standing(None, True, epoch, seq)
-    return Standing(Address(role[1].decode(), int(role[2])), role[3] == b"connected", epoch, seq)
+        return Standing(None, True, *first, beside)
+    return Standing(Address(role[1].decode(), int(role[2])), role[3] == b"connected", *first, beside)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
+from redrush.config.hosted import part_of_set
 from redrush.control.campaigns import directory_of, load_served
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
@@ -37,6 +38,7 @@ from redrush.stack.server_users import ServerUsers
 from redrush.stack.set_servers import STORE, SetWithheld, StackSet
 from redrush.stack.stack_dir import Lock, StackDir, read_state, running_state
 from redrush.stack.supervisor import Supervisor
+from redrush.stores.valkey.keys import SetKeys
 from redrush.watch.log import server_log
 from redrush.wiring.clock import system_clock
 
@@ -169,7 +171,19 @@ async def start_servers(supervisor: Supervisor, stack: StackDir, plan: StackPlan
     await asyncio.to_thread(database.prepare)
     write_durably(stack.records_dsn, database.dsn().encode())
     users = ServerUsers.of(stack)
-    sets = [StackSet(spec, stack, campaign_id, program, users, database.dsn()) for spec in plan.sets]
+    listed = load_served(stack.event).values()
+    sets = [
+        StackSet(
+            spec,
+            stack,
+            campaign_id,
+            program,
+            users,
+            database.dsn(),
+            [SetKeys(one.id, part_of_set(spec.id, one.id)) for one in listed if spec.id in one.sets],
+        )
+        for spec in plan.sets
+    ]
     servers = [child for spec in sets for child in spec.children()]
     await supervisor.start([role_children.postgres(database), *servers])
     await asyncio.gather(*(_begin(spec) for spec in sets))
