@@ -18,6 +18,7 @@ from redrush.control.audience_additions import remove_from_audience
 from redrush.control.data_dir import DataDir
 from redrush.control.event import is_current, load_campaign, load_event, prepare_event
 from redrush.core.rush.instants import rfc3339
+from redrush.core.rush.message import DEFAULTS
 from redrush.errors import ConfigError
 from redrush.http.sockets import Reserved
 from redrush.operate.campaigns import add_campaign, change_campaign
@@ -116,6 +117,32 @@ def test_what_may_change_and_what_may_not(
     told = _told(changes_between(event, _file(**changed), NOW_US + after_s * SECOND_US))
     assert (told[0][0], told[0][3]) == (what, possible), told
     assert len(told) == 1 or what.endswith("total"), told
+
+
+MAIL = '[[message]]\nby = "mail"\n'
+POST = '[[message]]\nby = "post"\nof = ["money", "code"]\n'
+TITLE = f'[message.en]\ntitle = "{{worth}}!"\ntext = """{DEFAULTS["en"].text}"""\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (MAIL, MAIL + TITLE, [('message "mail".texts.en.title', "{campaign}: you have won {worth}", "{worth}!")]),
+        (MAIL, POST + MAIL, [('message "post"', "nothing", "tells of money, code")]),
+        (MAIL + POST, MAIL, [('message "post"', "tells of money, code", "nothing")]),
+        (MAIL + POST, POST + MAIL, [("message", "mail, post", "post, mail")]),
+        ("", '[payout]\nprovider = "bank"\npolicy = "winner"\n', [
+            ("payout", "nothing", "policy winner, provider bank, threshold_minor 1, approve False"),
+        ]),
+    ],
+)  # fmt: skip
+def test_what_winners_are_told_and_paid_by_is_changed_in_words(
+    tmp_path: Path, before: str, after: str, told: list[tuple[str, str, str]]
+) -> None:
+    event = prepare_event(_file(more=before), DataDir(tmp_path), lambda: NOW_US).event
+    changes = changes_between(event, _file(more=after), NOW_US)
+    assert [(one.what, one.before, one.after) for one in changes] == told
+    assert all(one.at_once and one.refused is None for one in changes)
 
 
 def test_a_change_that_would_send_a_leftover_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ reached. The change is kept beside the seal, in the open part (`redrush.control.
 came from: from then on that file, and no older one, is the campaign's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from redrush.core.money.feasibility import ImpossibleSplit, check_feasible
 from redrush.core.rush.additions import ADDED_MAX, Added, budget_of, with_added_rounds
 from redrush.core.rush.campaign import Campaign, Kind, Round, Slots
 from redrush.core.rush.leftover import destination
+from redrush.core.rush.message import MessageTerms, Text
 
 AHEAD_US: Final = 5_000_000
 """How far ahead an instant must lie, old and new, to be changed: every process must have heard of it by then."""
@@ -220,7 +221,29 @@ def _in_the_open_part(before: OpenTerms, after: OpenTerms) -> Iterator[Change]:
             continue
         was, is_ = getattr(before, key), getattr(after, key)
         if was != is_ and not (was is None and key in {"name", "timezone"}):
-            yield from _between(KEYS.get(key, key), was, is_, at_once=key in AT_ONCE)
+            if key == "messages":
+                yield from _in_messages(was, is_)
+            else:
+                yield from _between(KEYS.get(key, key), was, is_, at_once=key in AT_ONCE)
+
+
+def _in_messages(before: Sequence[MessageTerms], after: Sequence[MessageTerms]) -> Iterator[Change]:
+    """Yield what differs between the tables of each notifier; if only their order does, that."""
+    was, is_ = ({one.by: one for one in terms} for terms in (before, after))
+    if was == is_:
+        yield Change(what=KEYS["messages"], before=", ".join(was), after=", ".join(is_))
+    for by in dict.fromkeys((*was, *is_)):
+        what, old, new = message_of(by), was.get(by), is_.get(by)
+        if old is not None and new is not None:
+            yield from _between(what, old, new, at_once=True)
+        else:
+            words = ["nothing" if one is None else f"tells of {_words(one.of)}" for one in (old, new)]
+            yield Change(what=what, before=words[0], after=words[1])
+
+
+def message_of(by: str) -> str:
+    """Return what a change of what winners are told by this notifier is called."""
+    return f'{KEYS["messages"]} "{by}"'
 
 
 def _between(key: str, was: Any, is_: Any, *, at_once: bool) -> Iterator[Change]:
@@ -230,14 +253,23 @@ def _between(key: str, was: Any, is_: Any, *, at_once: bool) -> Iterator[Change]
             if getattr(was, name) != getattr(is_, name):
                 yield from _between(f"{key}.{name}", getattr(was, name), getattr(is_, name), at_once=at_once)
         return
+    if isinstance(was, Mapping) and isinstance(is_, Mapping) and any(isinstance(one, Text) for one in is_.values()):
+        for name in dict.fromkeys((*was, *is_)):
+            if was.get(name) != is_.get(name):
+                yield from _between(f"{key}.{name}", was.get(name), is_.get(name), at_once=at_once)
+        return
     yield Change(what=key, before=_words(was), after=_words(is_), at_once=at_once and key not in AT_THE_START)
 
 
 def _words(value: Any) -> str:
     if value is None or value == ():
         return "nothing"
-    if isinstance(value, tuple) and value and hasattr(value[0], "name"):
+    if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct) and hasattr(value[0], "name"):
         return ", ".join(one.name for one in value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, msgspec.Struct):
+        return ", ".join(f"{name} {_words(getattr(value, name))}" for name in value.__struct_fields__)
     if isinstance(value, Mapping):
         return ", ".join(map(str, value))
     return str(value)

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from redrush.config import CampaignFile, DeploymentFile, load_deployment_file
+from redrush.config import CampaignFile, DeploymentFile, load_deployment_file, load_payments_file
 from redrush.config.deployment_file import load_first_deployment
 from redrush.config.hosted import deployment_beside, text_beside
 from redrush.control import sealing
 from redrush.control.adding import seal_additions
-from redrush.control.amending import Change, amended_terms, campaign_after, changes_between
+from redrush.control.amending import Change, amended_terms, campaign_after, changes_between, message_of
 from redrush.control.campaigns import (
     Listing,
     Noted,
@@ -160,7 +160,9 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
         changes = tuple(changes_between(event, file, clock.now_us()))
         live = _is_served(own)
         if own.deployment.exists() and not any(change.refused for change in changes):
-            changes = _as_divided(changes, event, file, load_deployment_file(own.deployment))
+            deployment = load_deployment_file(own.deployment)
+            changes = _as_divided(changes, event, file, deployment)
+            changes = _as_told(changes, event, file, deployment.payments.file)
         if not yes or not changes or any(change.refused for change in changes):
             return Amended(file.id, changes, done=False, live=live)
         told = "; ".join(f"{change.what}: {change.before} -> {change.after}" for change in changes)
@@ -195,6 +197,24 @@ def _as_divided(
         msgspec.structs.replace(change, refused=why) if change.what.startswith("round ") else change
         for change in changes
     )
+
+
+def _as_told(
+    changes: tuple[Change, ...], event: Event, file: CampaignFile, payments: Path | None
+) -> tuple[Change, ...]:
+    """Refuse messages by a notifier that is new to the campaign and unknown to the deployment, where its payments file
+    is on this machine: they would be made and never sent."""
+    if payments is not None and not payments.exists():
+        return changes
+    known = set() if payments is None else {one.name for one in load_payments_file(payments).notifiers}
+    known |= {terms.by for terms in event.open.messages}
+    strange = {
+        message_of(terms.by): "the payments file of the deployment has no such [[notifier]]: add it there, and start "
+        "the role payments anew"
+        for terms in file.messages
+        if terms.by not in known
+    }
+    return tuple(msgspec.structs.replace(one, refused=one.refused or strange.get(one.what)) for one in changes)
 
 
 def _is_served(data_dir: DataDir) -> bool:

@@ -63,7 +63,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, mail: tuple[Mailbox, int]) -
     directory = tmp_path_factory.mktemp("paying")
     with paying_stack(
         directory, packets=PACKETS, total="60.00", options=("--sets", 1, "--gates", 1), messages=MESSAGE,
-        notifiers=smtp(mail[1]),
+        notifiers=smtp(mail[1]) + smtp(mail[1]).replace('"mail"', '"post"'),
     ) as (stack, _):  # fmt: skip
         yield stack
 
@@ -167,6 +167,51 @@ def test_another_campaign_is_paid_and_told_of_by_the_same_process(
     assert mine.status == 401, "a ticket of one campaign is none of another"
 
 
+WORDS: Final = '[message.zh]\ntitle = "{worth}, as amended"\ntext = "{grant}"\n'
+
+
+def test_what_winners_are_told_is_amended_while_it_runs(stack: PayingStack, mailbox: Mailbox) -> None:
+    """Other words, another notifier beside, one less; one that the payments file does not have is refused."""
+    file = stack.payments.with_name("gala.toml")
+    text = file.read_text().replace(MESSAGE, "")
+
+    def change(tables: str) -> dict[str, Any]:
+        file.write_text(text + tables)
+        return _ran("campaign", "change", file, "--data", stack.data, "--why", "other words", "--yes")
+
+    def mails(user: str) -> list[str]:
+        return [str(mail["Subject"]) for mail in mailbox.mails if mail["To"] == f"{user}@corp.example"]
+
+    def followed() -> int:
+        return (stack.data / "logs" / "payments.log").read_text().count("the campaign was amended")
+
+    def stages(by: str) -> set[str]:
+        return {str(one.state) for one in book.listed(by=by)}
+
+    began = followed()
+    with stack.messages() as book:
+        stack.grab(["m0"])
+        until(lambda: len(mails("m0")) == 1)
+        assert [one["what"] for one in change(MESSAGE + WORDS + MESSAGE.replace("mail", "post"))["changes"]] == [
+            'message "mail".texts.zh.title', 'message "mail".texts.zh.text', 'message "post"',
+        ]  # fmt: skip
+        until(lambda: len(mails("m0")) == 2, lambda: book.listed(by="post"))
+        until(lambda: followed() == began + 1)
+        stack.grab(["m1"])
+        until(lambda: len(mails("m1")) == 2)
+        assert sum(subject.endswith(", as amended") for subject in mails("m1")) == 1
+        assert [one["what"] for one in change(MESSAGE)["changes"]][-1] == 'message "post"'
+        (strange,) = change(MESSAGE + MESSAGE.replace("mail", "nobody"))["changes"]
+        assert "has no such [[notifier]]" in strange["refused"]
+        until(lambda: followed() == began + 2)
+        stack.grab(["m2"])
+        until(lambda: len(mails("m2")) == 1)
+        until(lambda: stages("mail") <= {"sent", "unknown"})
+        assert (stages("post"), stages("nobody")) == ({"sent"}, set())
+    told = mailbox.receivers()
+    assert [told.count(f"{user}@corp.example") for user in ("m0", "m1", "m2")] == [2, 2, 1]
+
+
 def test_commands_look_into_the_book_of_a_deployment(stack: PayingStack) -> None:
     with stack.book() as book:
         until(lambda: {bill.state for bill in book.listed()} == {BillState.DONE})
@@ -212,7 +257,7 @@ def test_what_failed_is_tried_again_only_with_what_the_records_say_is_left(
 def test_check_says_of_a_deployment_who_answers_and_how_long_its_winners_take(stack: PayingStack) -> None:
     checked = _ran("check", stack.deployment)["payments"]
     assert [(one["provider"], one["why_not"]) for one in checked["providers"]] == [("bank", None)]
-    assert [(one["notifier"], one["why_not"]) for one in checked["notifiers"]] == [("mail", None)]
+    assert [(one["notifier"], one["why_not"]) for one in checked["notifiers"]] == [("mail", None), ("post", None)]
     assert checked["payouts_last_s"]["gala"] == pytest.approx(PACKETS / 450)
     assert set(checked["payouts_last_s"]) <= {"gala", "encore"}
 
