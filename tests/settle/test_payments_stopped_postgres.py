@@ -11,9 +11,10 @@ from redrush.ports.provider import Bill, Refund, Rejected
 from redrush.providers.sandbox.bank import Bank
 from redrush.providers.sandbox.direct import DirectPayIn, DirectPayOut
 from redrush.records.postgres.bills import PostgresBillBook
+from redrush.settle.hiding import running_s
 from redrush.settle.paying import steps
 from redrush.settle.paying.payments import Payments
-from redrush.settle.paying.teller import Provider, running_s
+from redrush.settle.paying.teller import Provider
 from tests.conftest import Databases
 from tests.records.test_postgres_bills import lapse
 from tests.settle.test_payments import TERMS, Clock, Won, charge_of, payout, sums, until

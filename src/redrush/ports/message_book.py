@@ -9,11 +9,15 @@ All calls block. All adapters pass tests/conformance/test_message_books.py.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
 from redrush.core.money.numbers import bill_number
+
+OURS_S: Final = 2.0
+"""From when a call of `take`, or of `is_ours` that says yes, begins, nobody else says for so long what became of the
+message. Who has not begun to send it by then asks again, or does not send it."""
 
 
 class MessageState(StrEnum):
@@ -113,6 +117,9 @@ class MessageBook(Protocol):
     def take(self, by: str, now_us: int, limit: int) -> list[KeptMessage]:
         """Return messages for which it is time, those first that have waited longest. They are SENDING from now on.
         Nothing, while it is another process's turn."""
+
+    def is_ours(self, message: KeptMessage) -> bool:
+        """Whether it still is as it was taken, and our turn: nobody else sends it, or has said that it is unknown."""
 
     def change(self, fates: Sequence[Fate]) -> int:
         """Make those changes that still apply; return how many did."""

@@ -9,6 +9,10 @@ A message is SENDING in the book before anybody outside hears of it. So of those
 killed nobody knows whether they arrived, and they are UNKNOWN from the next start on, or once another process takes its
 turn: not told twice, as far as we can know. How many these are at most is how many are under way at once
 (`Terms.at_once_max`).
+
+A process that was only stopped for a while (SIGSTOP, a machine that sleeps) with a message in its hands may come back
+to one that somebody else has seen to since. So what was not begun soon after it was taken (`OURS_S`) is looked up once
+more, and is not sent where it is not as it was.
 """
 
 import asyncio
@@ -23,9 +27,10 @@ from redrush.core.load.breaker import Breaker, Rule, State
 from redrush.core.load.pace import Pace
 from redrush.core.nobody import ignore, never
 from redrush.errors import RedrushError
-from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState
+from redrush.ports.message_book import OURS_S, Fate, KeptMessage, MessageBook, MessageState
 from redrush.ports.notifier import Message, Notifier, Told
 from redrush.ports.provider import Accepted, Rejected, Unknown
+from redrush.settle.hiding import SECOND_US, Hidden, running_s
 
 IDLE_S: Final = 0.5
 """How soon a message is noticed that another process has made, or whose time has come."""
@@ -38,7 +43,6 @@ AGAIN_S: Final = (10, 60, 300, 1_800, 7_200, 21_600, 43_200, 86_400)
 
 FAULT_PAUSE_S: Final = 1.0
 UNDER_WAY_PAGE: Final = 1_000
-SECOND_US: Final = 1_000_000
 
 Compose = Callable[[KeptMessage], Message | Rejected]
 """Returns what is to be sent, or why it cannot be. May read files."""
@@ -47,7 +51,7 @@ Compose = Callable[[KeptMessage], Message | Rejected]
 class Courier:
     """See the module. `run` it as a task; `stop` ends it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands on, and what it gives way to
         self,
         name: str,
         book: MessageBook,
@@ -57,18 +61,23 @@ class Courier:
         *,
         busy: Callable[[], bool] = never,
         on_fault: Callable[[RedrushError], None] = ignore,
+        running_s: Callable[[], float] = running_s,
     ) -> None:
-        """`name` is the notifier's in the payments file; nothing is begun while it is `busy` at the gate beside it."""
+        """`name` is the notifier's in the payments file; nothing is begun while it is `busy` at the gate beside it.
+        `running_s` is a clock that is never set."""
         self.name = name
         self.notifier = notifier
         self.breaker = Breaker(RULE)
         self.sent = 0
         """Messages that were taken since it began."""
+        self.dropped = 0
+        """Those that it had in its hands for too long, and that are somebody else's."""
         self._book = book
         self._compose = compose
         self._now_us = now_us
         self._busy = busy
         self._on_fault = on_fault
+        self._running_s = running_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"messages by {name}")
         self._under_way: set[asyncio.Task[None]] = set()
         self._known: list[Fate] = []
@@ -128,10 +137,11 @@ class Courier:
         room = min(pace.room(now_s), self._room(now_s))
         if room < 1:
             return max(min(IDLE_S, pace.wait_s()), 0.005)
+        ours = self._hidden()
         taken = await self._in_thread(self._book.take, self.name, self._now_us(), room)
         pace.take(len(taken))
         for one in taken:
-            task = asyncio.create_task(self._see_to(one))
+            task = asyncio.create_task(self._see_to(one, ours))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         return max(min(IDLE_S, pace.wait_s()), 0.005) if len(taken) == room else IDLE_S
@@ -144,12 +154,21 @@ class Courier:
             at_once_max = 0 if self.breaker.retry_in_s(now_s) else 1
         return max(0, at_once_max - len(self._under_way) - len(self._known))
 
-    async def _see_to(self, one: KeptMessage) -> None:
+    def _hidden(self) -> Hidden:
+        """Return for how long what is asked of the book from now on holds."""
+        return Hidden.for_s(OURS_S, self._now_us(), self._running_s())
+
+    def _holds(self, ours: Hidden) -> bool:
+        return ours.leaves(0.0, self._now_us(), self._running_s())
+
+    async def _see_to(self, one: KeptMessage, ours: Hidden) -> None:
         now_s = asyncio.get_running_loop().time
         try:
             message = await self._composed(one)
             if isinstance(message, Rejected):
                 self._known.append(self._after(one, message))
+                return
+            if not await self._may_send(one, ours):
                 return
             began_s = now_s()
             permit = self.breaker.admit(began_s)
@@ -165,6 +184,24 @@ class Courier:
             self._known.append(self._after(one, told))
         finally:
             self._wake.set()
+
+    async def _may_send(self, one: KeptMessage, ours: Hidden) -> bool:
+        """Whether it is still ours to send, at this moment; where it may be later, that is known from now on."""
+        if self._holds(ours):
+            return True
+        ours = self._hidden()
+        try:
+            still = await self._in_thread(self._book.is_ours, one)
+        except RedrushError as fault:
+            self._on_fault(fault)
+            self._known.append(self._put_back(one, FAULT_PAUSE_S))
+            return False
+        if still and self._holds(ours):
+            return True
+        if still:
+            self._known.append(self._put_back(one, 0.0))
+        self.dropped += not still
+        return False
 
     async def _composed(self, one: KeptMessage) -> Message | Rejected:
         try:

@@ -12,7 +12,6 @@ refunds, for which nobody waits at a screen, go on at a trickle until it is over
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, TypeVar
@@ -26,6 +25,7 @@ from redrush.errors import RedrushError
 from redrush.ports.bill_book import KINDS, PATIENT, WAITED_FOR, BillBook, BillState, Change, KeptBill, Kind, Step
 from redrush.ports.provider import Bill, Order, PayIn, PayOut, Refund, Terms, Unknown
 from redrush.ports.veil import NoVeil, Veil
+from redrush.settle.hiding import Hidden, running_s
 from redrush.settle.paying import steps
 from redrush.settle.paying.steps import SECOND_US, Answer
 
@@ -49,29 +49,6 @@ RUSH_CALLS_PER_S: Final = 10.0
 """Calls a second, in a rush, for what can wait: it goes on, however long the rush lasts."""
 
 _T = TypeVar("_T")
-
-_RUNNING_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def running_s() -> float:
-    """Return seconds that nobody sets, and that go on while the machine sleeps, where it has such a clock."""
-    return time.clock_gettime(_RUNNING_CLOCK)
-
-
-class Hidden(msgspec.Struct, frozen=True):
-    """Until when nobody else takes a bill: by the clock of the book, and by one that nobody sets back."""
-
-    until_us: int
-    until_s: float
-
-    @classmethod
-    def for_s(cls, hidden_s: float, now_us: int, now_s: float) -> "Hidden":
-        """Return what begins now."""
-        return cls(now_us + int(hidden_s * SECOND_US), now_s + hidden_s)
-
-    def leaves(self, call_s: float, now_us: int, now_s: float) -> bool:
-        """Whether a call that takes so long would be over by then."""
-        return now_us + int(call_s * SECOND_US) <= self.until_us and now_s + call_s <= self.until_s
 
 
 class Provider(msgspec.Struct, frozen=True):

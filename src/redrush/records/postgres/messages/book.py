@@ -58,6 +58,14 @@ class PostgresMessageBook(PostgresBook):
         rows.sort(key=lambda row: row[:2])  # by their times, then by their ids
         return [KeptMessage.of_row(row[1:]) for row in rows]
 
+    def is_ours(self, message: KeptMessage) -> bool:
+        """See the port. Looked up once the turn is ours: whoever had one in between has left their mark on it."""
+        with self._writer.transaction() as at:
+            if self._lease.look(at) is Holder.OTHERS:
+                return False
+            row = self._run(at, "of_id", id=message.id).fetchone()
+        return row is not None and KeptMessage.of_row(row) == message
+
     def change(self, fates: Sequence[Fate]) -> int:
         """See the port."""
         changed = 0

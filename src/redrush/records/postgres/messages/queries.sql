@@ -36,6 +36,10 @@ UPDATE messages
 SELECT id, notifier, campaign, grant_id, "user", at_us, fields, number, state, tries, next_us, changed_us, why, version
   FROM messages WHERE state = 'sending' AND notifier = %(by)s ORDER BY id LIMIT %(limit)s;
 
+-- name: of_id
+SELECT id, notifier, campaign, grant_id, "user", at_us, fields, number, state, tries, next_us, changed_us, why, version
+  FROM messages WHERE id = %(id)s;
+
 -- name: listed
 SELECT id, notifier, campaign, grant_id, "user", at_us, fields, number, state, tries, next_us, changed_us, why, version
   FROM messages

@@ -72,6 +72,11 @@ class SqliteMessageBook:
                 taken.append(self._of_id(message_id))
         return taken
 
+    def is_ours(self, message: KeptMessage) -> bool:
+        """See the port."""
+        with self._reading():
+            return self._of_id(message.id) == message
+
     def change(self, fates: Sequence[Fate]) -> int:
         """See the port."""
         changed = 0
