@@ -6,12 +6,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from redrush.config import PaymentsFile
 from redrush.config.payments_file import ProviderSpec
 from redrush.http.fetch import Fetcher
 from redrush.http.sockets import Reserved
+from redrush.ports.bill_book import BillState
 from redrush.providers.sandbox.bank import Bank
 from redrush.sandbox.server import Sandbox
+from redrush.settle.paying import steps
 from redrush.wiring.clock import system_clock
 from tests.wiring.group_world import People, Skipping, group_server
 
@@ -70,6 +74,34 @@ async def test_a_packet_that_was_cancelled_is_closed_at_the_provider_and_never_o
         assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["state"] == "cancelled"
         await wallet.pay(created)  # the bank takes nothing for what it has closed
         assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == "cancelled"
+        assert (await people.grab("bob", packet)).status == 404
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_what_a_bank_took_for_a_packet_after_all_goes_back_once_and_opens_nothing(
+    tmp_path: Path, cancelled: bool
+) -> None:
+    async with paid_at_a_bank(tmp_path) as (people, wallet):
+        packet = (await people.ask("ann", "POST", "/packets", total="9.00", count=3)).json["id"]
+        payments = people.embedded.paying.payments
+        source = f"packet:c:{packet}"
+        if cancelled:
+            assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["state"] == "cancelled"
+        else:
+            await payments.close(source)
+        bill = await payments.look(source)
+        assert bill is not None
+        wallet.sandbox.bank._run("move", number=bill.number, state="paid", done_us=1, fee_minor=0)
+        payments.book.change([steps.look(bill, system_clock().now_us())])
+        payments.wake()
+        async with asyncio.timeout(20):
+            while not payments.book.listed(kind="refund", states=[BillState.DONE]):
+                await asyncio.sleep(0.02)
+            while payments.book.untold(["packet:"], 1):
+                await asyncio.sleep(0.02)
+        assert [one.source for one in payments.book.listed(kind="refund")] == [f"{source}/late"]
+        state = "cancelled" if cancelled else "unpaid"
+        assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == state
         assert (await people.grab("bob", packet)).status == 404
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from redrush.core.rush.campaign import Slots, grant_id
 from redrush.core.rush.sale_order import State
+from redrush.ports.bill_book import BillState
 from redrush.ports.buying import Wish
 from redrush.ports.provider import Closed, Terms, Unknown
 from redrush.ports.records import Balance
@@ -19,6 +20,7 @@ from redrush.providers.sandbox.bank import Bank
 from redrush.providers.sandbox.direct import DirectPayIn
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.paying import steps
 from redrush.settle.paying.payments import Payments
 from redrush.settle.paying.teller import Provider
 from redrush.settle.selling.book_writer import BookWriter
@@ -86,18 +88,19 @@ class Stage:
         self.clock = Clock()
         self.store = HeardStore()
         self.store.calls = self.calls
-        self.bank = HeardBank(DirectPayIn(Bank(), self.clock), self.calls)
+        self.money = Bank()
+        self.bank = HeardBank(DirectPayIn(self.money, self.clock), self.calls)
         pay_in: Any = self.bank
         self.bills = SqliteBillBook.open_path(directory / "payments.db")
         self.payments = Payments(self.bills, NobodyWon(), {"bank": Provider("bank", pay_in, None)}, self.clock)
         self.book = SqliteSaleBook.open_path(directory / "sales.db")
         self.writer = BookWriter(self.book)
         sold, units = campaign(1), Units.of_one(self.store)
-        steps = Steps(sold, units, self.payments, Partners("bank"), self.clock)
+        taken = Steps(sold, units, self.payments, Partners("bank"), self.clock)
         self.selling = Selling(
-            sold, units, self.book, self.writer, steps, {ONLY_SET: lambda *_: []}, self.clock, on_fault=print
+            sold, units, self.book, self.writer, taken, {ONLY_SET: lambda *_: []}, self.clock, on_fault=print
         )
-        self.desk = Desk(sold, units, self.book, self.writer, steps, self.clock, self.selling.nudge)
+        self.desk = Desk(sold, units, self.book, self.writer, taken, self.clock, self.selling.nudge)
 
     async def begin(self) -> None:
         self.clock.ahead_us = OPENS_US + SECOND_US - int(asyncio.get_running_loop().time() * 1e6)
@@ -153,6 +156,24 @@ async def test_a_payment_is_closed_at_the_bank_before_its_unit_is_offered_again(
         asked = [place for place, (_, told) in enumerate(one.calls) if isinstance(told, Closed)]
         assert asked
         assert asked[0] < one.at("release") < one.at("offer"), one.calls
+
+
+async def test_money_that_a_bank_took_after_all_goes_back_and_buys_nothing_beside_that(tmp_path: Path) -> None:
+    async with stage(tmp_path) as one:
+        one.clock.ahead_us += HOLD_US
+        await until(lambda: one.state() is State.RETURNED)
+        one.clock.ahead_us += 30 * SECOND_US
+        await until(lambda: any(name == "offer" for name, _ in one.calls))
+        [order] = one.book.all()
+        bill = one.bills.find("payin", f"{sources_of('c')}{order.id}")
+        assert bill is not None
+        one.money._run("move", number=bill.number, state="paid", done_us=one.clock(), fee_minor=0)
+        one.bills.change([steps.look(bill, one.clock())])
+        await until(lambda: bool(one.bills.listed(kind="refund", states=[BillState.DONE])))
+        await until(lambda: not one.bills.untold([sources_of("c")], 1))
+        await one.selling.quiet()
+        assert (one.state(), len(one.bills.listed(kind="refund"))) == (State.RETURNED, 1)
+        assert (await one.store.state("sale")).left == 1
 
 
 async def test_while_the_bank_does_not_say_that_it_is_closed_nothing_comes_back(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ class ModelTill:
 
     async def refund(self, source: str, *, of: str, amount_minor: int, reason: str) -> KeptBill:
         paid = self.bills[of]
-        assert paid.state in {BillState.DONE, BillState.PAID_LATE}
+        assert paid.state is BillState.DONE, "what came late is given back by the payments part"
         if source not in self.refunds:
             self.refunds[source] = msgspec.structs.replace(
                 paid, kind="refund", state=BillState.PENDING, amount_minor=amount_minor, of=of, done_us=None
@@ -167,7 +167,7 @@ class ModelTill:
             self._end(bill, BillState.DONE)
         elif source in self.still_payable:
             self.still_payable.discard(source)
-            self._end(bill, BillState.PAID_LATE)
+            self._end(bill, BillState.PAID_LATE)  # and the payments part gives it back, whoever its owner is
 
     def payable(self) -> list[str]:
         return sorted(
@@ -336,7 +336,7 @@ class World:
         assert await self.left() + len(live) == self.units
         assert sold <= live.keys(), "what was sold came back"
         orders = {order.id: order for order in self.book.all()}
-        paid = {key for key, bill in self.till.bills.items() if bill.state in {BillState.DONE, BillState.PAID_LATE}}
+        paid = {key for key, bill in self.till.bills.items() if bill.state is BillState.DONE}
         back = {key for key, refund in self.till.refunds.items() if refund.state is BillState.DONE}
         for source in paid:
             order = orders[source.removeprefix(sources_of("c"))]

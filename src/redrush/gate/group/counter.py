@@ -49,9 +49,6 @@ LOOK_AGAIN_S: Final = 0.5
 PAYING_MAX_US: Final = 900_000_000
 """How long a provider may be paid for a packet: 15 minutes."""
 
-PAID: Final = (BillState.DONE, BillState.PAID_LATE)
-"""Bills that were paid."""
-
 _T = TypeVar("_T")
 
 
@@ -208,9 +205,10 @@ class Counter:
         )
 
     async def heard(self, bill: KeptBill) -> None:
-        """A provider's pay-in has ended: see to a packet that it has paid. Raises what `pay` raises."""
+        """A provider's pay-in has ended: see to a packet that it has paid. What came too late goes back by itself. Raises
+        what `pay` raises."""
         booked = await self.find(bill.source.removeprefix(self._source("")))
-        if booked is None or bill.kind != "payin" or bill.state not in PAID:
+        if booked is None or bill.kind != "payin" or bill.state is not BillState.DONE:
             return
         if booked.stage is Stage.OVER:
             await self.cashier.refund(

@@ -10,14 +10,14 @@ from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.group import GroupTerms, Packet, Unfit
 from redrush.dependency import Unanswered
 from redrush.gate.group.asked import Asked
-from redrush.gate.group.counter import PAID, Counter, NotPaid, Unpaid
+from redrush.gate.group.counter import Counter, NotPaid, Unpaid
 from redrush.gate.group.routes import PacketRoutes
 from redrush.gate.group.telling import Telling
 from redrush.gate.group.wishes import Wishes
 from redrush.gate.rush.group import GroupPackets
 from redrush.http import answers
 from redrush.http.route import Route, RouteFor, Waiter
-from redrush.ports.bill_book import KeptBill
+from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.packets import Booked, Stage
 
 LISTED_MAX: Final = 200
@@ -125,7 +125,7 @@ class CounterRoutes(PacketRoutes):
             return self._answer(await self._told_of(user, booked))
         if not self._counter.pays_at_once(booked.packet) and booked.stage is Stage.UNPAID:
             bill = await self._counter.charge(booked.packet)
-            if bill.state not in PAID:
+            if bill.state is not BillState.DONE:
                 return self._unpaid(booked.packet, bill)
         paid = await self._counter.pay(booked.packet)
         if isinstance(paid, Unanswered):

@@ -342,20 +342,19 @@ class Payments:
         self.book.hurry(bill.id, now_us)
 
     async def _give_back(self) -> int:
-        """Refund what was paid after it had ended, whoever its owner is, and whether they are here or not; return how
-        many refunds were made."""
+        """Refund what was paid after it had ended, whoever its owner is, and whether they are here or not, have heard of
+        it or not: owners let it go. Return how many refunds were made."""
         late = await self._in_thread(self.book.paid_late, AT_ONCE_MAX)
         made = 0
         for bill in late:
             try:
-                await self._refund_late(bill)
+                await self.refund(
+                    f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late"
+                )
                 made += 1
             except RedrushError as fault:
                 self._on_fault(fault)  # of this one; all others are seen to
         return made
-
-    async def _refund_late(self, bill: KeptBill) -> None:
-        await self.refund(f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late")
 
     async def _tell(self) -> int:
         """Tell the owners of what has ended; return how many were looked at, 0 if none of them could be told. Next come
@@ -380,8 +379,6 @@ class Payments:
         prefix = max((one for one in self._hearers if bill.source.startswith(one)), key=len, default=None)
         if prefix is None:
             return False
-        if bill.state is BillState.PAID_LATE and bill.kind == "payin":
-            await self._refund_late(bill)
         await self._hearers[prefix](bill)
         return True
 

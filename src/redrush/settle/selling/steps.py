@@ -138,11 +138,14 @@ class Steps:
         return overdue if overdue is not order else self.told(order, await self._till.look(self._source(order)))
 
     def told(self, order: SaleOrder, bill: KeptBill | None) -> SaleOrder:
-        """Return the order after this was said of its payment; None: it was never made, and never will be."""
+        """Return the order after this was said of its payment; None: it was never made, and never will be.
+
+        What the payments part calls late goes back by itself (`BillState.PAID_LATE`), so nobody has paid.
+        """
         now_us = self._now_us()
         if bill is None:
             return order.closed(now_us) if order.state is State.CLOSING else order.again(now_us)
-        if bill.state in {BillState.DONE, BillState.PAID_LATE}:
+        if bill.state is BillState.DONE:
             return order.paid(bill.done_us or now_us, bill.reference, now_us)
         return order.closed(now_us) if bill.is_final else order.again(now_us)
 
