@@ -106,6 +106,41 @@ def test_what_a_payments_file_cannot_mean_is_told_with_its_line(tmp_path: Path, 
     assert says in str(told.value)
 
 
+STRIPE = """[[provider]]
+name = "s"
+kind = "stripe"
+key = { env = "K" }
+secret = { env = "S" }
+back = "https://a.example/"
+"""
+SHOP = '[[notifier]]\nname = "shop"\nkind = "webhook"\nurl = "https://a.example/"\nsecret = { env = "S" }\n'
+
+
+@pytest.mark.parametrize(
+    "address", ["http://", "http://[::1", "http://a.example:x", "http://a.example:0/", "http://a b/"]
+)
+@pytest.mark.parametrize(
+    ("text", "key", "says"),
+    [
+        (PROVIDER, "provider[0].url", 'must say where the provider answers, like "http://127.0.0.1:9400"'),
+        (STRIPE, "provider[0].back", 'must say where buyers come back to, like "https://rush.example/"'),
+        (WECHAT, "provider[0].notify", 'write it like "https://rush.example/notices/pay"'),
+        (SHOP, "notifier[0].url", 'must say where the receiver answers, like "https://shop.example/won"'),
+    ],
+)
+def test_an_address_that_is_none_is_told_with_what_is_right(
+    tmp_path: Path, address: str, text: str, key: str, says: str
+) -> None:
+    path, name = tmp_path / "payments.toml", key.partition(".")[2]
+    lines = [f'{name} = "{address}"' if line.startswith(f"{name} =") else line for line in text.splitlines()]
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError) as told:
+        load_payments_file(path)
+    line = next(number for number, one in enumerate(lines, 1) if one.startswith(f"{name} ="))
+    assert str(told.value).startswith(f'{path}:{line}: {key}: "{address}" is no address: ')
+    assert str(told.value).endswith(says)
+
+
 def campaign(payout: str) -> str:
     return (EXAMPLES / "paying.toml").read_text(encoding="utf-8").partition("[payout]")[0] + payout
 

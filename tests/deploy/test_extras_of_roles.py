@@ -1,5 +1,5 @@
-"""What is installed where roles run has every library that they may need: found by following what they import, also what
-they import late, where a payments file asks for it."""
+"""What is installed where roles run has every library that they may need: found by following what they import, also
+what they import late, where a payments file asks for it."""
 
 import ast
 import re
@@ -38,7 +38,9 @@ def _said_by(module: str) -> frozenset[str]:
                 said.update(one.name for one in names)
             case ast.ImportFrom(module=str(source), names=names):
                 said.update((source, *(f"{source}.{one.name}" for one in names)))
-            case ast.Call(func=ast.Name("require") | ast.Attribute(attr="require"), args=[ast.Constant(str(extra)), *_]):
+            case ast.Call(
+                func=ast.Name("require") | ast.Attribute(attr="require"), args=[ast.Constant(str(extra)), *_]
+            ):
                 said.update(EXTRAS[extra])
     return frozenset(said)
 

@@ -32,6 +32,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from redrush.config.address_key import check_address
 from redrush.config.secret import Secret
 from redrush.config.secret_table import SecretTable, secret_of
 from redrush.config.toml_file import Wrong, check_id
@@ -172,8 +173,7 @@ def _check_keys(where: str, table: NotifierTable) -> None:
             raise Wrong(f"{where}.{name}", f"is missing: a notifier of the kind {table.kind} needs it")
     if strange := sorted(written - _TAKEN[table.kind]):
         raise Wrong(f"{where}.{strange[0]}", f"has no meaning for a notifier of the kind {table.kind}")
-    if table.url and not table.url.startswith(("http://", "https://")):
-        raise Wrong(f"{where}.url", 'must say where it answers, like "https://shop.example/won"')
+    check_address(f"{where}.url", table.url, 'it must say where the receiver answers, like "https://shop.example/won"')
     if "to" in written and "contacts" in written:
         raise Wrong(f"{where}.to", "is a pattern, and contacts a file: give one of them")
     if table.to and "{user}" not in table.to:

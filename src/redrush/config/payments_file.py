@@ -22,6 +22,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from redrush.config.address_key import check_address
 from redrush.config.notifier_table import NotifierSpec, NotifierTable, notifier_specs
 from redrush.config.secret import Secret
 from redrush.config.secret_table import SecretTable, secret_of
@@ -191,10 +192,9 @@ def _check_keys(where: str, table: _ProviderTable) -> None:
             raise Wrong(f"{where}.{name}", f"is missing: a provider of the kind {table.kind} needs it")
     if strange := sorted(written - _TAKEN[table.kind]):
         raise Wrong(f"{where}.{strange[0]}", f"has no meaning for a provider of the kind {table.kind}")
-    if table.url and not table.url.startswith(("http://", "https://")):
-        raise Wrong(f"{where}.url", 'must say where it answers, like "http://127.0.0.1:9400"')
-    if table.back and not table.back.startswith(("http://", "https://")):
-        raise Wrong(f"{where}.back", 'must say where buyers come back to, like "https://rush.example/"')
+    check_address(f"{where}.url", table.url, 'it must say where the provider answers, like "http://127.0.0.1:9400"')
+    check_address(f"{where}.back", table.back, 'it must say where buyers come back to, like "https://rush.example/"')
+    check_address(f"{where}.notify", table.notify, 'write it like "https://rush.example/notices/pay"')
     if table.notify and (not table.notify.startswith("https://") or "?" in table.notify):
         raise Wrong(f"{where}.notify", "must be https:// and without a query: no other address is called")
     if (table.app_cert is None) != (table.root_cert is None):

@@ -62,8 +62,8 @@ class BillState(StrEnum):
     DONE = "done"
     """The money has moved: final."""
     PAID_LATE = "paid_late"
-    """It has moved although it was said to have ended: final. What was paid in so is given back by a refund, and pays for
-    nothing."""
+    """It has moved although it was said to have ended: final. What was paid in so is given back by a refund, and pays
+    for nothing."""
     CLOSED = "closed"
     """Nobody paid: final."""
     FAILED = "failed"

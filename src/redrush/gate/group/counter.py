@@ -205,8 +205,8 @@ class Counter:
         )
 
     async def heard(self, bill: KeptBill) -> None:
-        """A provider's pay-in has ended: see to a packet that it has paid. What came too late goes back by itself. Raises
-        what `pay` raises."""
+        """A provider's pay-in has ended: see to a packet that it has paid. What came too late goes back by itself.
+        Raises what `pay` raises."""
         booked = await self.find(bill.source.removeprefix(self._source("")))
         if booked is None or bill.kind != "payin" or bill.state is not BillState.DONE:
             return

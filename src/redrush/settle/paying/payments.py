@@ -342,8 +342,8 @@ class Payments:
         self.book.hurry(bill.id, now_us)
 
     async def _give_back(self) -> int:
-        """Refund what was paid after it had ended, whoever its owner is, and whether they are here or not, have heard of
-        it or not: owners let it go. Return how many refunds were made."""
+        """Refund what was paid after it had ended, whoever its owner is, and whether they are here and have heard of it
+        or not: they let it go. Return how many refunds were made."""
         late = await self._in_thread(self.book.paid_late, AT_ONCE_MAX)
         made = 0
         for bill in late:
