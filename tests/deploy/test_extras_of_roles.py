@@ -67,9 +67,5 @@ def test_the_image_and_the_machines_have_what_a_role_may_need(row: RoleRow) -> N
     assert needed <= installed_by("docs/deployment.md")
 
 
-def test_the_machines_have_what_the_unit_of_logins_needs() -> None:
-    assert {"authlib", "litestar"} <= needed_by("redrush.cli.logging_in") <= installed_by("docs/deployment.md")
-
-
 def test_what_a_payments_file_may_ask_for_is_found() -> None:
     assert {"apprise", "cryptography", "stripe", "psycopg"} <= needed_by("redrush.wiring.payments_role")

@@ -129,7 +129,7 @@ def test_the_image_is_made_of_files_that_exist_and_runs_without_root() -> None:
     assert "USER 10001:10001" in lines
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     (extras,) = re.findall(r"'\.\[([a-z,]+)\]'", "\n".join(lines))
-    assert set(extras.split(",")) == {"scaled", "payments"}, "the payments role signs what it says, and hides addresses"
+    assert set(extras.split(",")) == {"scaled", "payments", "stripe", "notices"}, "test_extras_of_roles.py says why"
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
     assert f"'.[{extras}]'" in (REPOSITORY / "docs" / "deployment.md").read_text(), "units and images have the same"
     assert 'ENTRYPOINT ["/opt/redrush/bin/redrush"]' in lines

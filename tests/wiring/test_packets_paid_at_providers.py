@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import pytest
 
 from redrush.config import PaymentsFile
 from redrush.config.payments_file import ProviderSpec
+from redrush.control.data_dir import DataDir
 from redrush.http.fetch import Fetcher
 from redrush.http.sockets import Reserved
 from redrush.ports.bill_book import BillState
+from redrush.ports.packets import Stage
 from redrush.providers.sandbox.bank import Bank
+from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.sandbox.server import Sandbox
 from redrush.settle.paying import steps
 from redrush.wiring.clock import system_clock
@@ -65,6 +68,16 @@ async def test_a_packet_is_open_once_the_provider_has_its_money_and_what_is_left
         async with asyncio.timeout(10):
             while await people.balance("ann") != "6.00":
                 await asyncio.sleep(0.02)
+        with closing(SqlitePacketBook.open_path(DataDir(tmp_path).packets)) as book:
+            async with asyncio.timeout(10):
+                while (booked := book.find(packet)) is None or booked.stage is not Stage.OVER:
+                    await asyncio.sleep(0.02)
+        payments = people.embedded.paying.payments
+        bill = await payments.look(f"packet:c:{packet}")
+        assert bill is not None
+        for hear in payments._hearers.values():
+            await hear(bill)  # owners are told at least once, and may be told again by the next process
+        assert payments.book.listed(kind="refund") == [], "what was paid for is over, and was not cancelled"
 
 
 async def test_a_packet_that_was_cancelled_is_closed_at_the_provider_and_never_opens(tmp_path: Path) -> None:

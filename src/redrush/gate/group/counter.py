@@ -210,6 +210,8 @@ class Counter:
         booked = await self.find(bill.source.removeprefix(self._source("")))
         if booked is None or bill.kind != "payin" or bill.state is not BillState.DONE:
             return
+        if booked.stage is Stage.OVER and booked.packet.amounts:
+            return  # it was paid and opened before, and is over: who is told again gives nothing back
         if booked.stage is Stage.OVER:
             await self.cashier.refund(
                 f"{bill.source}:back", of=bill.source, amount_minor=bill.amount_minor, reason="the packet was cancelled"
