@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final, TextIO
 
+from redrush.control.campaigns import keeper_of_books
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.control.journal_keeper import JournalKeeper, commands_that_mend, with_remedy, witnessed_by
@@ -96,16 +97,17 @@ def reconcile_data_dir(data_dir: DataDir) -> Report:
     sealed = load_event(data_dir).sealed
     if not data_dir.journal.is_file():
         raise ConfigError(f"{data_dir.journal}: is missing; `redrush serve` was never started on this directory")
+    bills_of = keeper_of_books(data_dir).root
     try:
         asyncio.run(_catch_up(data_dir, sealed))
     except StoreInUse:
         deadline_s = time.monotonic() + RECORDED_WITHIN_S
-        while (report := reconcile(data_dir.root)).behind and time.monotonic() < deadline_s:
+        while (report := reconcile(data_dir.root, bills_of)).behind and time.monotonic() < deadline_s:
             time.sleep(0.1)
         return report
     except RedrushError:
         pass  # what keeps the records from being brought up to date is for the report to name
-    return reconcile(data_dir.root)
+    return reconcile(data_dir.root, bills_of)
 
 
 async def _catch_up(data_dir: DataDir, sealed: SealedCampaign) -> None:

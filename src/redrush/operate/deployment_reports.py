@@ -165,7 +165,10 @@ async def _reconcile(deployment: DeploymentFile) -> Report:
             for spec in deployment.sets
         ]
         deadline_s = time.monotonic() + RECORDED_WITHIN_S
-        while (report := await reconcile_sets(deployment.data, sources)).behind and time.monotonic() < deadline_s:
+        books = deployment.payments.records.read()
+        while (
+            report := await reconcile_sets(deployment.data, sources, books)
+        ).behind and time.monotonic() < deadline_s:
             await asyncio.sleep(AGAIN_S)
         return report
     finally:

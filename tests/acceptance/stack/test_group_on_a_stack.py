@@ -216,5 +216,8 @@ def test_packets_are_paid_grabbed_and_given_back_to_the_cent_whoever_is_killed(s
 
     asyncio.run(all_of_it())
     stack.wait_until(lambda processes: all(one["state"] == "ready" for one in processes.values()))
-    report = redrush("reconcile", "--deploy", stack.data / "deployment.toml")
+    report = redrush("reconcile", "--deploy", stack.data / "deployment.toml", "--json")
     assert report.code == 0, report.out + report.err
+    looked = json.loads(report.out)["books"]
+    assert looked["packets"] >= len(people.sent)
+    assert looked["changing"] == 0

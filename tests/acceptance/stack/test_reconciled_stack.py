@@ -1,5 +1,6 @@
 """The records of a running stack are reconciled all the time: what somebody changes by SQL is told within seconds."""
 
+import json
 import time
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ def test_a_row_that_somebody_changes_is_told_by_status_and_metric_while_the_stac
         dsn = (stack.data / "records.dsn").read_text(encoding="utf-8")
         with psycopg.connect(dsn, autocommit=True) as outside:
             assert outside.execute("""UPDATE grants SET "user" = 'eve' WHERE "user" = 'u7'""").rowcount == 1
+            outside.execute("INSERT INTO bill_postings VALUES (7, 1, 'stack', 'credit:gift', 'sponsor', 'user:eve')")
         deadline_s = time.monotonic() + TOLD_MAX_S
         while not metric("redrush_reconcile_problems"):
             assert time.monotonic() < deadline_s
@@ -42,3 +44,10 @@ def test_a_row_that_somebody_changes_is_told_by_status_and_metric_while_the_stac
         assert stack.get(port, "/reconcile").status == 503
         assert any(process.get("disagrees") for process in found.values())
         assert "the records disagree" in redrush("stack", "status", "--data", stack.data).out
+        report = redrush("reconcile", "--deploy", stack.data / "deployment.toml", "--json")
+        assert report.code == 1
+        told = json.loads(report.out)
+        assert told["books"]["postings"] == 1
+        named = [problem for problem in told["problems"] if "credit:gift" in problem]
+        assert named, told["problems"]
+        assert "the table alarms" in named[0]

@@ -66,13 +66,18 @@ class Terms(msgspec.Struct, frozen=True):
     """By pot that is no round: where its slots, which it numbers from 0, stand in `amounts`, and how many there are."""
     holds: dict[int, str] = {}
     """By place in `amounts`, what a slot holds that is no money."""
+    sponsored: set[str] = set()
+    """Packets that nobody but the sponsor pays, of those that say so when they are opened."""
 
     def add_noted(self, notes: Iterable[tuple[str, str]], tell: Callable[[str], object]) -> None:
         """Let the shares of packets join the amounts that no file has: their pots were opened with what they hold."""
         for pot, note in notes:
             try:
-                shares = [int(share) for share in json.loads(note)["a"]]
-            except (ValueError, KeyError, TypeError) as error:
+                said = json.loads(note)
+                shares = [int(share) for share in said["a"]]
+                if said.get("o"):
+                    self.sponsored.add(pot)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 tell(f"{pot}: what it was opened with is not readable: {error!r}")
                 continue
             if pot in self.bases:
@@ -196,11 +201,11 @@ def _read_packets(path: Path, amounts: "array[int]") -> dict[str, tuple[int, int
     with one_state_of(path, "a book of packets") as book:
         for packet, content in book.execute("SELECT id, content FROM packets WHERE paid_us IS NOT NULL"):
             try:
-                shares = json.loads(content)["amounts"]
-                bases[f"packet:{packet}"] = len(amounts), len(shares)
-                amounts.extend(shares)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{path}: packet {packet} is not readable: {error!r}") from error
+                shares = [int(share) for share in json.loads(content)["amounts"]]
+            except (ValueError, KeyError, TypeError):
+                continue  # whoever looks through the book says so
+            bases[f"packet:{packet}"] = len(amounts), len(shares)
+            amounts.extend(shares)
     return bases
 
 

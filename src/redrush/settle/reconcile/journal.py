@@ -144,6 +144,18 @@ class Journal:
         """Return the numbers of the pot's parts, one for each set."""
         return self._parts_of.get(pot, [])
 
+    def hold(self, set_: str, pot: str, slot: int, number: int) -> Held | None:
+        """Return who has, in the end, the hold of this number of a slot; None: it was released, or there was none."""
+        part = self._numbers.get(Pot(set_, pot))
+        return None if part is None else self._holds.get((part, self.terms.base(pot) + slot, number))
+
+    def sold(self) -> Iterator[tuple[str, str, int, int, str]]:
+        """Yield set, pot, slot, number and user of each hold that was made permanent."""
+        for (part, place, number), held in self._holds.items():
+            if held.confirmed:
+                set_, pot = self.pots[part].set, self.pots[part].pot
+                yield set_, pot, place - self.terms.base(pot), number, held.user
+
     def row_of(self, number: int, user: str, slot: int) -> Row:
         """Return what the records must have of this slot, granted to the user by this part of a pot."""
         row = (self.pots[number].pot, user, self.terms.amounts[slot], self.at_us[slot])

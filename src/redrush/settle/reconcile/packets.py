@@ -1,65 +1,149 @@
-"""Group packets: that each was paid by whoever sent it, and that what was left went back, once.
+"""Group packets: that each was paid by whoever sent it, was split as it was opened, and gave its rest back, once.
 
-Three files are held against each other: what packets there are (`packets.db`), what the log did with their pots, and
-what was moved of balances (`payments.db`). A packet that is paid and not opened yet, or whose rest was taken and not
-credited yet, is one that a crash, or this very moment, has cut short: the book says of it that it is under way.
+Three places are held against each other: the book of packets, what the log did with their pots, and what was moved of
+balances. A packet that is paid and not opened yet, or whose rest was taken and not credited yet, is one that a crash,
+or this very moment, has cut short: the book says of it that it is under way.
 """
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
-from redrush.settle.reconcile.evidence import REST, one_state_of
+from redrush.settle.reconcile.book_rows import MOVED, Kept, PacketRow, Posting, Teller
+from redrush.settle.reconcile.evidence import REST
 from redrush.settle.reconcile.journal import Journal
-from redrush.settle.reconcile.report import Problems
 
+UNPAID: Final = 0
 PAYING: Final = 1
+OPEN: Final = 2
 OVER: Final = 3
-
-Posting = tuple[str, str, int]
-
-
-def check_packets(data_dir: Path, journal: Journal, problems: Problems) -> None:
-    """Add what does not agree to the problems; where there is no book there is nothing to be said."""
-    book, payments = data_dir / "packets.db", data_dir / "payments.db"
-    if not book.exists():
-        return
-    # The payments are read last: what was opened by then has been paid by now.
-    with one_state_of(book, "a book of packets") as packets:
-        rows = packets.execute("SELECT id, sender, stage, total_minor, content FROM packets").fetchall()
-    postings: dict[str, Posting] = {}
-    if payments.exists():
-        with one_state_of(payments, "a book of bills") as bills:
-            found = bills.execute("SELECT id, debit_account, credit_account, amount_minor FROM postings")
-            postings = {id_: (debit, credit, amount) for id_, debit, credit, amount in found}
-    for row in rows:
-        _check_one(row, journal, postings, problems)
-    known = {f"credit:{REST}{row[0]}" for row in rows}
-    for id_ in postings:
-        if id_.startswith(f"credit:{REST}") and id_ not in known:
-            problems.add(f"posting {id_} of payments.db gives back what is left of a packet that is in no book")
+POT: Final = "packet:"
 
 
-def _check_one(row: tuple[Any, ...], journal: Journal, postings: dict[str, Posting], problems: Problems) -> None:
-    packet, sender, stage, total_minor, content = row
-    pot, fields = f"packet:{packet}", json.loads(content)
-    opened = any(number in journal.opened for number in journal.numbers_of(pot))
-    amounts = fields.get("amounts") or []
-    if amounts and (sum(amounts) != total_minor or len(amounts) != fields["count"] or min(amounts) < 1):
-        problems.add(f"packet {packet}: its shares come to {sum(amounts)} minor units, {total_minor} were paid")
-    own = not fields.get("sponsored")
-    source = f"packet:{journal.terms.campaign}:{packet}"
-    spent, charged = postings.get(f"spend:{source}"), postings.get(f"payin:{source}#1:done")
-    if charged is not None and charged[1:] != ("sponsor", total_minor):
-        problems.add(f"packet {packet}: {charged} was paid in for it, its sender {sender} owed {total_minor}")
-    if opened and own and spent is None and charged is None:
-        problems.add(f"packet {packet} is open, and nobody has paid it")
-    if spent is not None and spent != (f"user:{sender}", "sponsor", total_minor):
-        problems.add(f"packet {packet}: {spent} was spent for it, its sender {sender} owes {total_minor}")
-    if not opened and spent is not None and stage != PAYING:
-        problems.add(f"packet {packet} is paid, and was never opened")
-    rest = journal.rests.get(pot, 0)
-    credited = postings.get(f"credit:{REST}{packet}")
-    due = ("sponsor", f"user:{sender}", rest) if rest and own else None
-    if credited != due and not (credited is None and stage != OVER):
-        problems.add(f"packet {packet}: {credited} went back, {due} is what is left")
+def check_packets(kept: Kept, journal: Journal, teller: Teller) -> int:
+    """Add what does not agree to the problems; return how many packets there are."""
+    found: set[str] = set()
+    for row in kept.books.packets():
+        kept.note(("packet", row.id), row)
+        found.add(row.id)
+        _Packet(row, kept, journal, teller).check()
+    source = f"{POT}{journal.terms.campaign}:"
+    credit, spend = f"credit:{REST}", f"spend:{source}"
+    for id_ in kept.postings:
+        packet = id_.removeprefix(credit).removeprefix(spend)
+        if packet != id_ and packet not in found:
+            kept.explain(id_)
+            what = "gives back what is left of" if id_.startswith(credit) else "pays"
+            teller.about(("posting", id_))(
+                f"posting {id_} of {kept.books.name('bills')} {what} a packet that is in no book",
+                kept.books.mend("packets"),
+            )
+    for kind, bill in sorted(kept.bills):
+        if kind == "payin" and bill.startswith(source) and bill.removeprefix(source) not in found:
+            teller.about(("bill", kind, bill))(
+                f"payin {bill} is of a packet that is in no book", kept.books.mend("packets")
+            )
+    for pot in sorted(journal.terms.bases):
+        packet = pot.removeprefix(POT)
+        if packet != pot and packet not in found and pot not in journal.terms.sponsored and _is_open(journal, pot):
+            teller.about(("packet", packet))(f"packet {packet} is open, and in no book", kept.books.mend("packets"))
+    return len(found)
+
+
+def _is_open(journal: Journal, pot: str) -> bool:
+    return any(number in journal.opened for number in journal.numbers_of(pot))
+
+
+class _Packet:
+    """One packet, and what is known of it."""
+
+    def __init__(self, row: PacketRow, kept: Kept, journal: Journal, teller: Teller) -> None:
+        self._row = row
+        self._kept = kept
+        self._journal = journal
+        self._source = f"{POT}{journal.terms.campaign}:{row.id}"
+        self._spend, self._credit = f"spend:{self._source}", f"credit:{REST}{row.id}"
+        self._paid_in = kept.bills.get(("payin", self._source))
+        self._refunds = kept.refunds.get(self._source, [])
+        self._spent, self._credited = kept.explain(self._spend), kept.explain(self._credit)
+        postings = (("posting", id_) for id_ in (self._spend, self._credit))
+        refunds = (("bill", bill.kind, bill.source) for bill in self._refunds)
+        self._tell = teller.about(("packet", row.id), ("bill", "payin", self._source), *postings, *refunds)
+
+    def check(self) -> None:
+        """See `check_packets`."""
+        try:
+            content = json.loads(self._row.content)
+            wrong = self._differs(content)
+            amounts, own = [int(one) for one in content.get("amounts") or ()], not content.get("sponsored")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._wrong(f"packet {self._row.id} cannot be read: {error!r}")
+            return
+        if wrong:
+            self._wrong(f"packet {self._row.id}: {', '.join(wrong)} of it is not what was written")
+        self._check_shares(amounts, content)
+        self._check_payment(own=own)
+        self._check_rest(own=own)
+
+    def _wrong(self, sentence: str) -> None:
+        self._tell(sentence, self._kept.books.mend("packets"))
+
+    def _differs(self, content: dict[str, Any]) -> list[str]:
+        """Return the columns that say something else than the whole."""
+        row = self._row
+        columns = {
+            "id": row.id, "sender": row.sender, "created_us": row.created_us, "paid_us": row.paid_us,
+            "closes_us": row.closes_us, "total_minor": row.total_minor, "request": row.request or "",
+        }  # fmt: skip
+        differing = [name for name, column in columns.items() if content.get(name) != column]
+        return differing if row.stage in {UNPAID, PAYING, OPEN, OVER} else [*differing, "stage"]
+
+    def _check_shares(self, amounts: list[int], content: dict[str, Any]) -> None:
+        row, terms, pot = self._row, self._journal.terms, POT + self._row.id
+        if amounts and (sum(amounts) != row.total_minor or len(amounts) != content["count"] or min(amounts) < 1):
+            self._wrong(f"packet {row.id}: its shares come to {sum(amounts)} minor units, {row.total_minor} were paid")
+        if pot in terms.bases and _is_open(self._journal, pot):
+            base, count = terms.bases[pot]
+            opened = terms.amounts[base : base + count].tolist()
+            if opened != amounts:
+                self._wrong(f"packet {row.id}: its shares are {amounts}, it was opened with {opened}")
+
+    def _check_payment(self, *, own: bool) -> None:
+        row, opened = self._row, _is_open(self._journal, POT + self._row.id)
+        owed: Posting = (f"user:{row.sender}", "sponsor", row.total_minor)
+        mend = self._kept.books.mend("bills")
+        bill = self._paid_in
+        if bill is not None and (bill.amount_minor, bill.account) != (row.total_minor, "sponsor"):
+            self._tell(
+                f"packet {row.id}: its pay-in is of {bill.amount_minor} minor units to {bill.account}, its sender "
+                f"{row.sender} owed {row.total_minor} to the sponsor",
+                f"`redrush bills compare` says what was paid in; {mend}",
+            )
+        paid = self._spent is not None or (bill is not None and bill.state in MOVED)
+        if opened and own and not paid:
+            self._tell(f"packet {row.id} is open, and nobody has paid it", f"its sender {row.sender} owes it; {mend}")
+        back_minor = sum(refund.amount_minor for refund in self._refunds)
+        if opened and own and back_minor and self._spent is None:
+            self._tell(
+                f"packet {row.id} is open, and {back_minor} minor units that were paid in for it go back",
+                f"`redrush bills compare` says whether they have gone; {mend}",
+            )
+        if self._spent is not None and self._spent != owed:
+            self._tell(
+                f"packet {row.id}: {self._spent} was spent for it, its sender {row.sender} owes {row.total_minor}", mend
+            )
+        if not opened and row.stage == OPEN:
+            self._wrong(f"packet {row.id} is open by the book, and by no log")
+        elif not opened and self._spent is not None and row.stage != PAYING:
+            self._tell(
+                f"packet {row.id} is paid, and was never opened",
+                "restart what serves payments, which takes up what is being paid",
+            )
+
+    def _check_rest(self, *, own: bool) -> None:
+        row = self._row
+        rest_minor = self._journal.rests.get(POT + row.id, 0)
+        due: Posting | None = ("sponsor", f"user:{row.sender}", rest_minor) if rest_minor and own else None
+        if self._credited != due and not (self._credited is None and row.stage != OVER):
+            self._tell(
+                f"packet {row.id}: {self._credited} went back, {due} is what is left", self._kept.books.mend("bills")
+            )

@@ -47,11 +47,22 @@ class SetReport(msgspec.Struct, frozen=True, kw_only=True):
     behind: int
 
 
+class BooksReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the books of money was looked at; `changing` rows were being written, and are left to the next look."""
+
+    bills: int
+    postings: int
+    packets: int
+    orders: int
+    changing: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole: budget = granted + unclaimed + in transit + returned. `ok` says that no check failed.
 
     `behind` counts the journal's records that the ledger does not hold yet. That is no disagreement. `sets` is
     empty where one store has everything; where there are several, `journal_seq` and `recorded_seq` are sums over them.
+    `books` is None where there are none.
     """
 
     ok: bool
@@ -70,6 +81,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     behind: int
     problems: tuple[str, ...]
     problem_count: int
+    books: BooksReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON: the fields, and sums as decimal text under the names without `_minor`."""
@@ -99,6 +111,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             f"unclaimed {text(set_.unclaimed_minor)}; recorded up to {set_.recorded_seq} of {set_.journal_seq}"
             for set_ in self.sets
         ]
+        if (books := self.books) is not None and (books.bills or books.postings or books.packets or books.orders):
+            lines.append(
+                f"books: {books.bills} bills, {books.postings} postings, {books.packets} packets, {books.orders} orders"
+            )
+            if books.changing:
+                lines.append(f"{books.changing} rows of them were being written; reconcile again to have them compared")
         if self.behind:
             lines.append(f"the ledger is {self.behind} journal records behind")
         if self.ok:

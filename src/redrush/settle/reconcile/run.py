@@ -6,23 +6,29 @@ from itertools import chain
 from pathlib import Path
 
 from redrush.errors import ConfigError
+from redrush.settle.reconcile.book_files import one_state_of_files
+from redrush.settle.reconcile.book_rows import Marks
+from redrush.settle.reconcile.books import check_books
 from redrush.settle.reconcile.evidence import RoundTerms, Terms, one_state_of, read_terms
 from redrush.settle.reconcile.history import check_history
 from redrush.settle.reconcile.journal import IN_TRANSIT, NOWHERE, RETURNED, WHOLE, Journal, Log
 from redrush.settle.reconcile.ledger import LedgerCheck
-from redrush.settle.reconcile.packets import check_packets
-from redrush.settle.reconcile.report import Problems, Report, RoundReport, SetReport
+from redrush.settle.reconcile.report import BooksReport, Problems, Report, RoundReport, SetReport
 from redrush.sqlfiles import load_statements
 
 
-def reconcile(data_dir: Path) -> Report:
-    """Check a data directory, while its server runs or afterwards, and return what was found.
+def reconcile(data_dir: Path, bills_of: Path | None = None) -> Report:
+    """Check a data directory, while its server runs or afterwards, and return what was found. `bills_of` has its bills,
+    where another campaign's server hosts it.
 
     Raises ConfigError if a file is missing or is not redrush's, RedrushError if one cannot be read.
     """
     sql = load_statements(__package__, "queries.sql")
     problems = Problems()
-    read_terms(data_dir)  # what is wrong with them is told before anything else
+    campaign = read_terms(data_dir).campaign  # what is wrong with them is told before anything else
+    books_at = data_dir, bills_of or data_dir, campaign
+    with one_state_of_files(*books_at) as books:
+        marks = None if books is None else Marks(books)
     path = data_dir / "records.db"
     # The records' state is taken first: the journal, read afterwards, then holds at least all of it.
     with one_state_of(path, "the records") as records:
@@ -37,9 +43,10 @@ def reconcile(data_dir: Path) -> Report:
             journal = Journal(terms, problems)
             journal.replay({WHOLE: Log(connection.execute(sql["journal"]), cursor)})
             check_history(data_dir, connection, records, problems)
-            check_packets(data_dir, journal, problems)
+        with one_state_of_files(*books_at) as books:
+            kept = None if books is None or marks is None else check_books(marks, books, journal, problems)
         LedgerCheck(records, sql, journal, problems).check()
-    return report_of(journal, {WHOLE: cursor}, problems)
+    return report_of(journal, {WHOLE: cursor}, problems, kept)
 
 
 def check_terms(terms: Terms, problems: Problems) -> None:
@@ -59,8 +66,11 @@ def check_terms(terms: Terms, problems: Problems) -> None:
         problems.add(f"the rounds have {slots} slots, the amounts table has {table}")
 
 
-def report_of(journal: Journal, cursors: Mapping[str, int], problems: Problems) -> Report:
-    """Add everything up. `cursors` says up to which seq the records hold each set's log."""
+def report_of(
+    journal: Journal, cursors: Mapping[str, int], problems: Problems, books: BooksReport | None = None
+) -> Report:
+    """Add everything up. `cursors` says up to which seq the records hold each set's log, `books` what was looked at
+    of them."""
     terms = journal.terms
     for set_, cursor in cursors.items():
         if cursor > (last_seq := journal.heard[set_].last_seq):
@@ -100,6 +110,7 @@ def report_of(journal: Journal, cursors: Mapping[str, int], problems: Problems) 
         behind=sum(heard.behind for heard in journal.heard.values()),
         problems=tuple(problems.told),
         problem_count=problems.count,
+        books=books,
     )
 
 

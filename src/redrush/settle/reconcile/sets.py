@@ -19,6 +19,9 @@ import msgspec
 from redrush.errors import RedrushError
 from redrush.ports.log_rows import row_of
 from redrush.ports.store import Given, Granted, LogRecord, Opened, Store, Taken
+from redrush.settle.reconcile.book_rows import Marks
+from redrush.settle.reconcile.book_tables import one_state_of_tables
+from redrush.settle.reconcile.books import check_books
 from redrush.settle.reconcile.chain import LogEnd, Mark, check_losses, followed
 from redrush.settle.reconcile.evidence import read_terms
 from redrush.settle.reconcile.journal import NOWHERE, Journal, Log
@@ -29,6 +32,8 @@ from redrush.settle.whole_log import read_to_end
 
 COMPACT: Final = (",", ":")
 """How the store writes lists."""
+
+BOOKS: Final = "the database of the books"
 
 
 class SetSource(msgspec.Struct, frozen=True):
@@ -65,16 +70,17 @@ class Tail:
             self._read_to = records[-1].seq
 
 
-async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report:
+async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource], books_dsn: str | None = None) -> Report:
     """Check a campaign over all its sets, while they run or afterwards, and return what was found.
 
-    `data_dir` holds the sealed campaign. A store that cannot be reached is a problem of the report: what it may have
-    decided above its cursor is not known. Raises ConfigError if the campaign cannot be read, RedrushError if records
-    cannot.
+    `data_dir` holds the sealed campaign, the database `books_dsn` its books of money; None: it has none. A store that
+    cannot be reached is a problem of the report: what it may have decided above its cursor is not known. Raises
+    ConfigError if the campaign cannot be read, RedrushError if records or books cannot.
     """
     problems = Problems()
     terms = await asyncio.to_thread(read_terms, data_dir)
     check_terms(terms, problems)
+    marks_of_books = None if books_dsn is None else await asyncio.to_thread(_marks_of, books_dsn, terms.campaign)
     with ExitStack() as stack:
         databases = await _evidence(stack, sources, terms.campaign)
         by_set = {source.set: databases[source.dsn][0] for source in sources}
@@ -104,9 +110,18 @@ async def reconcile_sets(data_dir: Path, sources: Sequence[SetSource]) -> Report
             for dsn, (database, _) in databases.items():
                 sets = [source.set for source in sources if source.dsn == dsn]
                 database.check(sets, journal, problems)
-            return report_of(journal, cursors, problems)
+            if books_dsn is None or marks_of_books is None:
+                return report_of(journal, cursors, problems)
+            with one_state_of_tables(books_dsn, BOOKS, terms.campaign) as books:
+                kept = check_books(marks_of_books, books, journal, problems)
+            return report_of(journal, cursors, problems, kept)
 
         return await asyncio.to_thread(judge)
+
+
+def _marks_of(dsn: str, campaign: str) -> Marks:
+    with one_state_of_tables(dsn, BOOKS, campaign) as books:
+        return Marks(books)
 
 
 async def _evidence(
