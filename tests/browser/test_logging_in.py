@@ -86,3 +86,5 @@ def test_a_packet_that_somebody_was_sent_is_there_after_the_login(event: Event, 
     with ann.page.expect_request(f"**/packets/{'0' * 32}"):
         logs_in(ann, "ann")
     assert ann.page.url.endswith(f"#packet={'0' * 32}")
+    ann.sees("no_packet")
+    assert ann.claims == [], "of the round nobody has asked for anything"

@@ -132,8 +132,8 @@ class Page {
   }
 
   hear(state) {
+    this.packets.enter(); // before any round: whoever follows a friend's link takes part in nothing else unasked
     this.rounds.hear(state);
-    this.packets.enter();
     this.winnings.ask();
     this.renewal.watch();
     this.render();
@@ -143,7 +143,6 @@ class Page {
   renewed() {
     if (this.config.pow && !this.person.who.proven) this.prove();
     this.rounds.goOn();
-    this.packets.enter();
     this.renewal.watch();
     this.render();
   }

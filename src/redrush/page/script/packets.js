@@ -4,6 +4,7 @@ import { Rush } from "./rush.js";
 import { Sending } from "./sending.js";
 
 const PACKET_ID = /^[0-9a-f]{32}$/;
+const LINK = /(?:^#|&)packet=([^&]*)/;
 const LOOKS_MAX = 6;
 const LOOK_AGAIN_MS = 1000; // and twice as long each time
 
@@ -75,7 +76,7 @@ export class Packets {
   async enter() {
     const { page } = this;
     const { person, rounds } = page;
-    const found = /(?:^#|&)packet=([^&]*)/.exec(page.view.location.hash);
+    const found = LINK.exec(page.view.location.hash);
     const id = found ? `packet-${found[1]}` : null;
     if (!id || rounds.rushes.has(id) || !person.ticket || person.expired) return;
     const name = page.speech.say("packet_from", { name: "…" });
@@ -87,6 +88,12 @@ export class Packets {
     rush.screen = PACKET_ID.test(found[1]) ? "ready" : "no_packet";
     if (rush.screen === "ready") await this.look(rush);
     page.render();
+  }
+
+  // The person goes to the event from it: a reload stays there.
+  leave() {
+    const { location, history } = this.page.view;
+    if (LINK.test(location.hash)) history.replaceState(history.state, "", location.pathname + location.search);
   }
 
   // What a packet is, and whether there is one: a link may be cut short, or older than the book of packets.

@@ -120,13 +120,14 @@ export class Rounds {
     }
   }
 
-  // With a new ticket the rounds that stopped for the old one are entered anew.
+  // With a new ticket what stopped for the old one is entered anew: a friend's packet before any round.
   goOn() {
     for (const [id, rush] of this.rushes) {
       if (rush.screen !== "expired") continue;
       this.rushes.delete(id);
       this.lines.delete(id);
     }
+    this.page.packets.enter();
     this.enter(this.chosen);
   }
 
@@ -169,6 +170,7 @@ export class Rounds {
   }
 
   choose(id) {
+    this.page.packets.leave();
     this.chosen = id;
     this.enter(id);
     this.page.render();

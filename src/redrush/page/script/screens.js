@@ -5,6 +5,7 @@ import { waysToPay } from "./till.js";
 const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed", "wrong_word"]);
 const OWN = new Set(["won", "sealed", "held", "paying", "bought", "late", "refunded"]);
 const PRESSABLE = new Set(["ready", "again", "given_up", "sealed", "wrong_word"]);
+const LEAVES = new Set(["ready", "wrong_word", "given_up", "won", "empty", "closed", "not_eligible", "no_packet", "refused"]);
 const PLENTY_OF = 20;
 // Screens that say something else where a round is no rain of packets.
 const OF_KIND = {
@@ -25,6 +26,7 @@ export function modelOf(page, rush) {
     model.coin = { text: speech.say(`coin_${mark}`), label: speech.say(`go_${mark}`), idle: !PRESSABLE.has(screen) };
   }
   (SCREENS[screen] || (() => {}))(model, page, rush);
+  if (rush?.round.kind === "group" && LEAVES.has(screen)) event(model, page);
   if (page.percent !== null) model.small = speech.say("proving", { percent: page.percent });
   if (page.hint) model.small = speech.say(page.hint);
   return model;
@@ -132,12 +134,6 @@ const SCREENS = {
   limit: next,
   line_closed: next,
 
-  no_packet(model, page) {
-    const current = page.rounds.told?.round;
-    if (!current) return;
-    model.actions.push({ name: "event", text: page.speech.say("to_event"), act: () => page.rounds.choose(current) });
-  },
-
   asking(model, page) {
     model.headline = policyText(page, "asking") || model.headline;
   },
@@ -205,6 +201,13 @@ function askToLogIn(model, page) {
 function tries(model, page, rush) {
   model.line = page.speech.say("draw_line");
   if (rush.playsLeft !== null) model.small = page.speech.say("draw_left", { n: rush.playsLeft });
+}
+
+// From somebody's packet to the event that it was sent at.
+function event(model, page) {
+  const current = page.rounds.told?.round;
+  if (!current) return;
+  model.actions.push({ name: "event", text: page.speech.say("to_event"), act: () => page.rounds.choose(current) });
 }
 
 function packet(model, page, rush) {
