@@ -59,6 +59,13 @@ class People:
         finally:
             writer.close()
 
+    async def insist(self, user: str, method: str, path: str, **fields: Any) -> Answer:
+        """Ask as clients do: a server that is too busy to say is asked again. What makes something has to be named."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (answer := await self.ask(user, method, path, **fields)).status == 503:
+                await asyncio.sleep(0.05)
+        return answer
+
     async def win(self, *users: str) -> None:
         """Let them win in the round, and wait until that is recorded."""
         for user in users:
@@ -91,14 +98,14 @@ class People:
         return told
 
     async def look(self, user: str, packet: str) -> Any:
-        return (await self.ask(user, "GET", f"/packets/{packet}")).json
+        return (await self.insist(user, "GET", f"/packets/{packet}")).json
 
     async def grab(self, user: str, packet: str, **fields: Any) -> Answer:
         return await self.ask(user, "POST", f"/packets/{packet}/grab", **fields)
 
     async def balance(self, user: str) -> str:
         await self.recorded()
-        balance: str = (await self.ask(user, "GET", "/packets/terms")).json["balance"]
+        balance: str = (await self.insist(user, "GET", "/packets/terms")).json["balance"]
         return balance
 
 

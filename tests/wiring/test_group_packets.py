@@ -355,7 +355,8 @@ async def test_whatever_people_do_what_was_won_is_owned_or_open_in_the_end(tmp_p
                 case "create":
                     total, count = f"{lots.randint(1, 40)}.{lots.randint(0, 99):02}", lots.randint(1, 6)
                     kind = lots.choice(["lucky", "equal"])
-                    answer = await people.ask(user, "POST", "/packets", total=total, count=count, kind=kind)
+                    wish = {"total": total, "count": count, "kind": kind, "request": f"{lots.randrange(2**32)}"}
+                    answer = await people.insist(user, "POST", "/packets", **wish)
                     assert answer.status == 200, answer.raw
                     packets.append((user, answer.json["id"]))
                 case "grab" if packets:
