@@ -128,7 +128,7 @@ def test_the_ceremony_is_short_and_a_tap_ends_it(event: Event, visit: Visit) -> 
     ann = sealed(event, visit)
     ann.sees("sealed")
     ann.page.evaluate("document.getElementById('go').click()")
-    assert ann.page.locator("#confetti i").count() > 0
+    ann.page.locator("#confetti i").first.wait_for(state="attached")
     ann.page.mouse.click(10, 700)
     assert ann.page.locator("#confetti i").count() == 0
     longest = ann.page.evaluate("""() => Math.max(...document.getAnimations()

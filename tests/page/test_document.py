@@ -108,3 +108,10 @@ def test_every_text_is_said_somewhere() -> None:
 def test_amounts_on_the_page_are_text_and_exact() -> None:
     [told] = content_of(CAMPAIGN, ClientPolicy(), PageTerms())["rounds"]
     assert (told["total"], told["min"], told["max"], told["packets"]) == ("5000.00", "0.50", "200.00", 1_000)
+
+
+def test_dates_and_amounts_are_told_without_the_browsers_formats() -> None:
+    """The first that it makes keeps a slow telephone busy for a tenth of a second, at the opening."""
+    assert not re.findall(r"\bIntl\b|toLocale", script_text())
+    told = content_of(CAMPAIGN, ClientPolicy(), PageTerms())
+    assert (told["sign"], [minutes for _, minutes in told["clocks"]]) == ("¥", [480])

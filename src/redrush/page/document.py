@@ -19,9 +19,9 @@ import msgspec
 
 from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
-SCRIPTS: Final = ("policy", "clock", "alarms", "net", "memory", "words", "view", "state", "tabs", "line", "rush",
-                  "rules", "calendar", "till", "sending", "shake", "proof", "screens", "person", "rounds", "hours",
-                  "winnings", "packets", "motion", "outside", "renewal", "main")  # fmt: skip
+SCRIPTS: Final = ("turns", "policy", "clock", "alarms", "net", "memory", "words", "view", "state", "tabs", "line",
+                  "rush", "rules", "calendar", "till", "sending", "shake", "proof", "screens", "person", "rounds",
+                  "hours", "winnings", "packets", "motion", "outside", "renewal", "main")  # fmt: skip
 """Modules of the script, each after those that it needs at once."""
 
 _IMPORT: Final = re.compile(r"^import .*?;\n", re.MULTILINE)

@@ -4,6 +4,7 @@ People read instants in the zone of their event; what is computed and stored is 
 """
 
 import re
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 _OFFSET: Final = re.compile(r"([+-])(\d{2}):([0-5]\d)")
 _OFFSET_MAX: Final = timedelta(hours=15)
 """No clock of the world is further from UTC."""
+_DAY_S: Final = 86_400
 
 
 class NoSuchZone(ValueError):
@@ -54,3 +56,24 @@ def day_begins_us(instant_us: int, zone: tzinfo) -> int:
     """Return when the day began, on the clocks of the zone, that the instant is in; µs since the Unix epoch."""
     local = datetime.fromtimestamp(instant_us // 1_000_000, zone)
     return int(local.replace(hour=0, minute=0, second=0, fold=0).timestamp()) * 1_000_000
+
+
+def offsets_of(zone: tzinfo, from_s: int, until_s: int) -> list[tuple[int, int]]:
+    """Return how clocks of the zone stand as (since when, minutes ahead of UTC), the first of them for `from_s`.
+
+    Instants are seconds since the Unix epoch. A change is found where clocks differ from one day to the next: none
+    changes there and back within a day.
+    """
+    found = [(from_s, _ahead_minutes(zone, from_s))]
+    for day_s in range(from_s + _DAY_S, until_s + _DAY_S, _DAY_S):
+        before, after = found[-1][1], _ahead_minutes(zone, day_s)
+        if after != before:
+            seconds = range(day_s - _DAY_S, day_s)
+            at = bisect_left(seconds, True, key=lambda at_s: _ahead_minutes(zone, at_s) != before)
+            found.append((seconds.start + at, after))
+    return found
+
+
+def _ahead_minutes(zone: tzinfo, at_s: int) -> int:
+    offset = datetime.fromtimestamp(at_s, zone).utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() / 60)

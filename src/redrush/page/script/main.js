@@ -17,6 +17,7 @@ import { modelOf } from "./screens.js";
 import { Follower } from "./state.js";
 import { Tabs } from "./tabs.js";
 import { Till } from "./till.js";
+import { nextTurn } from "./turns.js";
 import { View } from "./view.js";
 import { Winnings } from "./winnings.js";
 import { Speech } from "./words.js";
@@ -58,10 +59,23 @@ class Page {
     });
   }
 
-  start() {
+  // In turns, so that a slow telephone is never kept busy for long.
+  async start() {
     const { view, hours, config } = this;
-    const { document } = view;
     this.speak(this.memory.get("language") || config.page.language || languageOf(view.navigator));
+    await nextTurn(view);
+    this.listen();
+    this.tabs.lead(view.document.visibilityState === "visible");
+    await nextTurn(view);
+    this.winnings.recall();
+    hours.tick();
+    await nextTurn(view);
+    afterPaint(view, () => this.follower.settle().then(() => hours.lookLater()));
+  }
+
+  listen() {
+    const { view, hours } = this;
+    const { document } = view;
     const { language, go, main, rules } = this.screen.element;
     language.addEventListener("click", () => {
       this.memory.set("language", this.speech.language === "zh" ? "en" : "zh");
@@ -85,16 +99,11 @@ class Page {
     view.addEventListener("offline", () => this.render());
     view.addEventListener("focus", () => hours.wake());
     view.addEventListener("storage", (event) => this.memory.concerns(event) && this.winnings.recall());
-    this.tabs.lead(document.visibilityState === "visible");
-    this.winnings.recall();
-    hours.tick();
-    this.warm(this.speech.warm());
-    afterPaint(view, () => this.follower.settle().then(() => hours.lookLater()));
   }
 
   speak(language) {
     const { config, screen } = this;
-    this.speech = new Speech(language, config.page.texts, config.zone, config.currency);
+    this.speech = new Speech(language, config.page.texts, config);
     const { document } = this.view;
     document.documentElement.lang = language;
     this.title = config.page.title?.[language] || config.name;
@@ -114,11 +123,6 @@ class Page {
     if (this.ruled === this.speech) return;
     this.ruled = this.speech;
     this.screen.rules(rulesOf(this.config, this.speech));
-  }
-
-  // A piece at a time, while the first answer is under way.
-  warm(pieces) {
-    if (!pieces.next().done) this.view.setTimeout(() => this.warm(pieces), 0);
   }
 
   // The server's time in ms; the clock has to be known.
@@ -242,7 +246,7 @@ class Page {
     this.showNotice();
     screen.text("offline", this.view.navigator.onLine === false ? speech.say("offline") : "");
     const several = rounds.all.length > 1 ? rounds.all : [];
-    const entries = several.map((round) => [round.id, round.name || speech.when(round.opens, undefined, false)]);
+    const entries = several.map((round) => [round.id, round.name || speech.when(round.opens, false)]);
     screen.rounds(speech.say("rounds"), entries, rounds.chosen, (id) => rounds.choose(id));
     this.winnings.show();
     return model;
@@ -276,6 +280,6 @@ function safeStorage(view) {
   }
 }
 
-// In two steps, so that a slow telephone is never kept busy for long.
-const page = new Page(window, JSON.parse(document.getElementById("redrush").textContent));
-setTimeout(() => page.start(), 0);
+nextTurn(window)
+  .then(() => new Page(window, JSON.parse(document.getElementById("redrush").textContent)))
+  .then((page) => nextTurn(window).then(() => page.start()));

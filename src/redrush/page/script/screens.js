@@ -127,7 +127,7 @@ const SCREENS = {
   },
 
   held_out(model, page, rush) {
-    const when = page.speech.when(rush.nextAt, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    const when = page.speech.time(rush.nextAt);
     model.line = page.speech.say("held_out_line", { when });
   },
 

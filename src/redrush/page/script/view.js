@@ -147,6 +147,12 @@ export class View {
     const view = this.document.defaultView;
     body.classList.add("fresh");
     if (view.matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    // In a frame of its own, after that in which the packet opens.
+    view.requestAnimationFrame(() => view.setTimeout(() => this.scatter(), 0));
+  }
+
+  scatter() {
+    const view = this.document.defaultView;
     view.navigator.vibrate?.(30);
     const pieces = Array.from({ length: CONFETTI }, (_, number) => {
       const piece = this.make("i");

@@ -1,4 +1,5 @@
 // Room: what was won. Kept at once, opened by its person, told by a gate on another device, and listed.
+import { nextTurn } from "./turns.js";
 
 const GRANTS_AFTER_MS = 10000;
 const SHOWN = new Set(["held", "paying", "bought", "late"]);
@@ -8,6 +9,7 @@ export class Winnings {
     this.page = page;
     this.asked = false;
     this.shown = null;
+    this.opening = new Set(); // ids of grants
   }
 
   won(rush, granted, repeat) {
@@ -63,19 +65,35 @@ export class Winnings {
   }
 
   async open(rush) {
+    if (this.opening.has(rush.grant.id)) return;
+    this.opening.add(rush.grant.id);
+    try {
+      await this.unseal(rush);
+    } finally {
+      this.opening.delete(rush.grant.id);
+    }
+  }
+
+  // In turns: what a tap does at once is nothing but to begin.
+  async unseal(rush) {
     const { page } = this;
+    const { view, screen } = page;
     if (rush.grant.open && !rush.grant.amount) {
       const opened = await page.order(`/grants/${rush.grant.id}/open`);
       if (!opened?.grant) return;
       rush.grant = { ...rush.grant, ...opened.grant };
     }
-    page.person.keep(rush.grant, true);
-    page.screen.celebrate();
-    rush.show("won");
     const { grant } = rush;
+    await nextTurn(view);
+    page.person.keep(grant, true);
+    await nextTurn(view);
+    if (rush.screen !== "sealed") return; // another tab has opened it meanwhile
+    screen.celebrate();
+    rush.show("won");
+    await nextTurn(view);
     const told = grant.amount ? page.speech.money(grant.amount, grant.currency) : grant.prize_name || "";
-    page.screen.announce(`${page.speech.say("won")} ${told}`);
-    page.view.requestAnimationFrame(() => page.screen.element.main.focus({ preventScroll: true }));
+    screen.announce(`${page.speech.say("won")} ${told}`);
+    view.requestAnimationFrame(() => screen.element.main.focus({ preventScroll: true }));
   }
 
   show() {

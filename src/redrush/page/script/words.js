@@ -375,24 +375,31 @@ export const WORDS = {
 
 export const fill = (text, values = {}) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 
-// Formats of dates and numbers, each made once: making one costs a slow telephone milliseconds.
-const FORMATS = new Map();
-const WHEN = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-function format(kind, locale, options) {
-  const key = JSON.stringify([kind, locale, options]);
-  if (!FORMATS.has(key)) FORMATS.set(key, new Intl[kind](locale, options));
-  return FORMATS.get(key);
+const twoDigits = (n) => String(n).padStart(2, "0");
+
+// "1234567.80" as "1,234,567.80": text, never a float.
+function grouped(amount) {
+  const [whole, places] = amount.split(".");
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (places ? `.${places}` : "");
 }
 
+// "GMT+8", "GMT-3:30"
+function zoneName(minutes) {
+  if (!minutes) return "GMT";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `GMT${minutes < 0 ? "-" : "+"}${hours}${rest ? `:${twoDigits(rest)}` : ""}`;
+}
+
+// Dates and amounts are put together here: the first that a browser formats by itself keeps a slow telephone busy for long.
 export class Speech {
-  constructor(language, own, zone, currency) {
+  // `event`: clocks [[since in ms, minutes ahead of UTC], …], currency and sign, as the document has them.
+  constructor(language, own, event) {
     this.language = language;
     this.own = own?.[language] || {};
     this.words = { ...WORDS[language], ...this.own };
-    this.locale = language === "zh" ? "zh-CN" : "en-GB";
-    this.zone = zone;
-    this.currency = currency;
+    this.event = event;
   }
 
   say(key, values) {
@@ -404,52 +411,46 @@ export class Speech {
     return this.say(names.find((name) => name in this.own) ?? names.find((name) => name in this.words) ?? names.at(-1));
   }
 
-  // Make the formats that the countdown needs, one at a time, before it does.
-  *warm() {
-    for (const zone of [{ timeZone: this.zone }, {}]) {
-      try {
-        yield format("DateTimeFormat", this.locale, { ...WHEN, ...zone });
-      } catch {
-        // the browser does not know the zone
-      }
-    }
-  }
-
   // An instant (ms since the epoch) in the event's zone, which is named where the device has another one.
-  when(ms, options = WHEN, zoned = true) {
-    const form = (more) => format("DateTimeFormat", this.locale, { ...options, ...more });
-    let [zone, told] = [{ timeZone: this.zone }, ""];
-    try {
-      told = form(zone).format(ms);
-    } catch {
-      [zone, told] = [{}, form({}).format(ms)]; // the browser does not know the zone
-    }
-    if (!zoned || told === form({}).format(ms)) return told;
-    const parts = form({ ...zone, timeZoneName: "short" }).formatToParts(ms);
-    const here = form({ timeZoneName: "short" }).formatToParts(ms);
-    const name = (from) => from.find((part) => part.type === "timeZoneName")?.value || "";
-    return name(parts) === name(here) ? told : `${told} (${name(parts)})`;
+  when(ms, zoned = true) {
+    const at = this.there(ms);
+    const [month, day] = [at.getUTCMonth(), at.getUTCDate()];
+    const date = this.language === "zh" ? `${month + 1}月${day}日 ` : `${day} ${MONTHS[month]}, `;
+    return date + twoDigits(at.getUTCHours()) + `:${twoDigits(at.getUTCMinutes())}` + (zoned ? this.zone(ms) : "");
   }
 
-  money(amount, currency = this.currency) {
+  // The same within a day, to the second: "20:00:07".
+  time(ms) {
+    return this.there(ms).toISOString().slice(11, 19) + this.zone(ms);
+  }
+
+  // Minutes that the event's clocks are ahead of UTC.
+  ahead(ms) {
+    const { clocks } = this.event;
+    return (clocks.filter(([since]) => since <= ms).pop() || clocks[0])[1];
+  }
+
+  // A date that shows, as that of UTC, what the event's clocks show.
+  there(ms) {
+    return new Date(ms + this.ahead(ms) * 60000);
+  }
+
+  zone(ms) {
+    const ahead = this.ahead(ms);
+    return new Date(ms).getTimezoneOffset() === -ahead ? "" : ` (${zoneName(ahead)})`;
+  }
+
+  money(amount, currency) {
     return this.parts(amount, currency).join("");
   }
 
-  // The sign of the currency and the amount as it was told: text, never a float.
-  parts(amount, currency = this.currency) {
-    let sign = `${currency} `;
-    try {
-      const made = format("NumberFormat", this.locale, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
-      sign = made.formatToParts(0).find((part) => part.type === "currency").value;
-    } catch {
-      // an old browser: the code will do
-    }
-    const [whole, places] = amount.split(".");
-    return [sign, whole.replace(/\B(?=(\d{3})+$)/g, ",") + (places ? `.${places}` : "")];
+  // The sign of the currency and the amount as it was told.
+  parts(amount, currency = this.event.currency) {
+    return [currency === this.event.currency ? this.event.sign : `${currency} `, grouped(amount)];
   }
 
   number(count) {
-    return format("NumberFormat", this.locale).format(count);
+    return grouped(String(count));
   }
 
   // A span in the two largest units, for whoever listens.
@@ -468,9 +469,8 @@ export class Speech {
   digits(ms) {
     const seconds = Math.max(0, Math.ceil(ms / 1000));
     const days = Math.floor(seconds / 86400);
-    const two = (n) => String(n).padStart(2, "0");
     const [h, m, s] = [Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60];
-    const clock = days || h ? `${two(h)}:${two(m)}:${two(s)}` : `${two(m)}:${two(s)}`;
+    const clock = days || h ? `${twoDigits(h)}:${twoDigits(m)}:${twoDigits(s)}` : `${twoDigits(m)}:${twoDigits(s)}`;
     return days ? `${this.say("days", { n: days })} ${clock}` : clock;
   }
 }
