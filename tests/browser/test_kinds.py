@@ -1,5 +1,7 @@
 """The whole way of the other kinds of rush: a line, a draw, what is shared, and packets between people."""
 
+import re
+
 import pytest
 from playwright.sync_api import Route
 
@@ -103,6 +105,7 @@ def test_the_rules_of_a_draw_say_how_much_a_prize_of_money_is(event: Event, visi
 
 
 GROUP = f'{QUICK}[group]\npay = "balance"\n[limits]\nuser_per_second = "off"\n'
+LATIN_WORD = re.compile(r"[A-Za-z]{2,}")
 SHARE = '[round.share]\ntotal = "3.00"\ncount = 3\n'
 
 
@@ -229,6 +232,64 @@ def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event:
     assert "{" not in won
     for someone in (ann, bob):
         assert_nothing_sticks_out(someone)
+
+
+REFUSED = [
+    ({"total": "9999.00"}, "没有发出去：每份从 ¥0.01 到 ¥200.00", "a share holds ¥0.01 to ¥200.00"),
+    ({"total": "八块八"}, "没有发出去：每份从 ¥0.01", "a share holds ¥0.01"),
+    ({"count": "0"}, "没有发出去：红包个数是 1 到 100", "a packet has from 1 to 100 shares"),
+    ({"word": "ab"}, "没有发出去：口令要有 4 到 64 个字", "a word has 4 to 64 signs"),
+]
+
+
+def test_a_refused_packet_is_told_why_in_either_language_and_the_form_keeps_what_was_written(
+    event: Event, visit: Visit
+) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=600)
+    ann = visit("ann")
+    ann.sees("before")
+    ann.page.click("#send summary")
+    for wish, zh, en in REFUSED:
+        written = {"total": "6.00", "count": "3", "greeting": "同喜", "word": ""} | wish
+        for name, text in written.items():
+            ann.page.fill(f"#send_{name}", text)
+        ann.page.select_option("#send_kind", "equal")
+        ann.page.click("#send_go")
+        said = ann.page.locator("#send_said")
+        said.filter(has_text=zh).wait_for()
+        assert not LATIN_WORD.search(said.inner_text())
+        ann.page.click("#language")
+        assert en in said.inner_text()
+        fields = {name: ann.page.input_value(f"#send_{name}") for name in (*written, "kind")}
+        assert fields == written | {"kind": "equal"}, "another language empties nothing"
+        ann.page.click("#language")
+
+
+def test_a_packet_that_the_balance_does_not_cover_is_told_so(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=600)
+    quick = "const real = setTimeout; window.setTimeout = (act, ms) => real(act, ms === 700 ? 10 : ms);"
+    ann = visit("ann", before=[quick])
+    ann.sees("before")
+    ann.page.click("#send summary")
+    ann.page.fill("#send_total", "6.00")
+    ann.page.fill("#send_count", "3")
+    ann.page.click("#send_go")
+    said = ann.page.locator("#send_said")
+    said.filter(has_text="余额只有 ¥0.00").wait_for()
+    assert not LATIN_WORD.search(said.inner_text())
+
+
+def test_the_word_of_a_packet_stays_written_when_the_language_is_switched(event: Event, visit: Visit) -> None:
+    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
+    bob = visit("bob", opened=False)
+    packet = {"from": "ann", "needs_word": True, "state": "open"}
+    bob.page.route(f"**/packets/{'0' * 32}", lambda route: route.fulfill(json=packet))
+    bob.page.goto(f"{event.url}/#packet={'0' * 32}&ticket={event.ticket('bob')}")
+    bob.sees("ready")
+    bob.page.fill("#word", "芝麻开门")
+    bob.page.click("#language")
+    bob.page.get_by_label("The word").wait_for()
+    assert bob.page.input_value("#word") == "芝麻开门"
 
 
 def assert_nothing_sticks_out(visitor: Visitor) -> None:

@@ -110,6 +110,20 @@ def test_amounts_on_the_page_are_text_and_exact() -> None:
     assert (told["total"], told["min"], told["max"], told["packets"]) == ("5000.00", "0.50", "200.00", 1_000)
 
 
+def test_each_language_is_spoken_in_its_own_signs() -> None:
+    words = re.search(r"const WORDS = \{\nzh: \{(.*?)\n\},\nen: \{(.*?)\n\},\n\};", script_text(), re.DOTALL)
+    assert words is not None
+    zh, en = (dict(re.findall(r'^(\w+): "(.*)",$', part, re.MULTILINE)) for part in words.groups())
+    chinese = re.compile(r"[\u4e00-\u9fff]")
+    assert [name for name, text in zh.items() if not chinese.search(text)] == ["language"]
+    assert [name for name, text in en.items() if chinese.search(text)] == ["language"]
+
+
+def test_what_a_server_says_to_engineers_is_shown_to_nobody() -> None:
+    """The details of its refusals are English: the page has words of its own for each."""
+    assert "detail" not in script_text().partition("class Speech")[2]
+
+
 def test_dates_and_amounts_are_told_without_the_browsers_formats() -> None:
     """The first that it makes keeps a slow telephone busy for a tenth of a second, at the opening."""
     assert not re.findall(r"\bIntl\b|toLocale", script_text())

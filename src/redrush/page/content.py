@@ -11,7 +11,7 @@ from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.money.currency import exponent_of, format_amount
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.core.rush.draw import PrizeKind
-from redrush.core.rush.group import GroupTerms
+from redrush.core.rush.group import WORD_SIGNS_MAX, WORD_SIGNS_MIN, GroupTerms
 from redrush.core.rush.zones import offsets_of, parse_zone
 from redrush.page.terms import PageTerms
 

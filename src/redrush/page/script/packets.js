@@ -8,10 +8,17 @@ const LINK = /(?:^#|&)packet=([^&]*)/;
 const LOOKS_MAX = 6;
 const LOOK_AGAIN_MS = 1000; // and twice as long each time
 
+// Why a packet was refused, in words of the page: what a server says of it is for engineers, and in English.
+const WHY_OF_FIELD = { total: "why_total", count: "why_count", greeting: "why_greeting", word: "why_word" };
+const WHY_OF_REASON = { short: "why_short", sender_day_max: "why_day" };
+const WHY_OF_STATUS = { 401: "why_expired", 429: "why_busy", 503: "why_busy" };
+
 export class Packets {
   constructor(page) {
     this.page = page;
     this.sending = null;
+    this.said = null; // the name of a text and its values, so that it is told in the language that is spoken then
+    this.payable = null;
   }
 
   // Where people may send packets to each other, and whoever is here is somebody.
@@ -28,30 +35,60 @@ export class Packets {
       ["word", say("send_word"), "text"],
     ];
     screen.form(say("send"), fields, say("send_go"), (wish) => this.send(wish));
+    if (this.payable) this.showPayment(this.payable);
+    else if (this.said) this.say(...this.said);
+  }
+
+  say(name, values = {}) {
+    this.said = [name, values];
+    const { screen, speech } = this.page;
+    const why = values.why && speech.say(...values.why);
+    screen.text("send_said", speech.say(name, { ...values, why }));
   }
 
   async send(wish) {
     if (this.sending) return;
-    const { view, screen, speech } = this.page;
-    screen.text("send_said", speech.say("send_busy"));
+    const { view } = this.page;
+    this.say("send_busy");
     const shown = (how) => this.showPayment(how);
     const tell = (path, method, body) => this.page.tell(path, method, body);
     this.sending = new Sending({ tell, view, shown });
     const done = await this.sending.send(wish);
     this.sending = null;
     const link = `${this.page.outside.home}#packet=${done.id}`;
-    screen.text("send_said", speech.say(done.outcome, { why: done.why, link }));
+    this.say(done.outcome, { link, why: "refused" in done && (await this.whyOf(done.refused)) });
     if (done.id) await this.page.outside.share(link, "passed_on");
+  }
+
+  // The name of a text, and its values.
+  async whyOf(refused) {
+    if (!refused) return ["why_unreached"];
+    const { status, body, ours } = refused;
+    const { config, speech } = this.page;
+    const name = (ours && (WHY_OF_REASON[body.reason] || WHY_OF_FIELD[body.field])) || WHY_OF_STATUS[status];
+    if (!name) return [status < 300 ? "why_unpaid" : "why_other"];
+    const values = {};
+    if (name === "why_total" || name === "why_count") {
+      const terms = await this.page.tell("/packets/terms", "GET").catch(() => null);
+      if (terms?.status !== 200) return ["why_other"];
+      const [least, most, left] = ["share_min", "share_max", "sender_day_left"].map((key) => speech.money(terms.body[key]));
+      Object.assign(values, { least, most, left, count: speech.number(terms.body.count_max) });
+    }
+    if (body.available) values.available = speech.money(body.available);
+    if (name === "why_word") [values.least, values.most] = config.group.word;
+    return [name, values];
   }
 
   // How the packet is to be paid, and the way out of it.
   showPayment(how) {
     const { screen, speech } = this.page;
+    this.payable = how;
     if (how === null) {
       screen.fill("send_pay", []);
       return;
     }
-    screen.text("send_said", how.code ? speech.say("pay_code", { code: how.code }) : speech.say("send_pay"));
+    if (how.code) this.say("pay_code", how);
+    else this.say("send_pay");
     const open = { name: "send_open", kind: "main", text: speech.say("pay_open"), href: how.url };
     const cancel = { name: "send_cancel", text: speech.say("send_cancel"), act: () => this.cancel() };
     screen.fill("send_pay", how.url ? [open, cancel] : [cancel]);

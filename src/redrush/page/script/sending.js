@@ -15,18 +15,19 @@ export class Sending {
     Object.assign(this, { tell, view, shown, id: null });
   }
 
+  // Returns {outcome, id, refused}: `refused` is the answer that says why not, null if there was none.
   async send(wish) {
     const request = this.view.crypto.randomUUID?.() ?? String(this.view.Math.random()).slice(2);
     const wanted = { ...wish, count: Number(wish.count), request };
     for (const name of ["word", "greeting"]) if (!wanted[name]) delete wanted[name];
     try {
       const made = await this.ask("/packets", "POST", wanted);
-      if (made.status >= 300) return { outcome: "send_failed", why: made.body.detail || made.status };
+      if (made.status >= 300) return { outcome: "send_failed", refused: made };
       this.id = made.body.id;
       return await this.paid(made.body.pay);
     } catch (fault) {
       if (!(fault instanceof Unreached)) throw fault;
-      return { outcome: "send_failed", why: "…" };
+      return { outcome: this.id ? "send_unpaid" : "send_failed", refused: null };
     } finally {
       this.shown(null);
     }
@@ -35,7 +36,7 @@ export class Sending {
   // Wait until it is paid: from the balance that is a moment, at a provider it is up to its person.
   async paid(pay) {
     const byProvider = pay && pay.from !== "balance";
-    let shown = null;
+    let [shown, refused] = [null, null];
     for (let look = 0; look < (byProvider ? LOOKS_PROVIDER : LOOKS_BALANCE); look += 1) {
       const how = pay?.with?.slice(pay.with.indexOf(":") + 1); // behind its kind
       if (how && how !== shown) this.shown(waysToPay((shown = how)));
@@ -44,9 +45,11 @@ export class Sending {
       if (told.body.state === "open") return { outcome: "send_done", id: this.id };
       if (["cancelled", "closed"].includes(told.body.state)) return { outcome: "send_cancelled" };
       if (told.body.pay?.with) pay = told.body.pay;
+      if (told.status >= 300) refused = told;
       await new Promise((resolve) => this.view.setTimeout(resolve, byProvider ? LOOK_PROVIDER_MS : LOOK_MS));
     }
-    return { outcome: "send_unpaid", why: pay?.payment || "…" };
+    if (!byProvider) refused = await this.ask(`/packets/${this.id}/pay`, "POST"); // it says what is missing
+    return refused?.body.state === "open" ? { outcome: "send_done", id: this.id } : { outcome: "send_unpaid", refused };
   }
 
   // Nobody pays it: closed at the provider, and open to nobody ever. May be Unreached.

@@ -72,6 +72,7 @@ export class View {
   // Rebuild what can be done at a place: whoever has the focus on one of these keeps it.
   fill(id, actions) {
     const focused = this.document.activeElement?.dataset?.name;
+    const written = this.keepWritten(this.element[id]);
     const made = actions.map(({ name, text, act, kind, checked, href, download }) => {
       const properties = { "data-name": name, class: kind === "main" ? "main" : null, onclick: act };
       if (href) return this.make("a", { ...properties, href, download }, text);
@@ -83,7 +84,21 @@ export class View {
       return this.make("button", { type: "button", ...properties }, text);
     });
     this.element[id].replaceChildren(...made);
-    made.find((one) => one.dataset.name === focused)?.focus();
+    written();
+    if (focused) this.element[id].querySelector(`[data-name="${focused}"]`)?.focus();
+  }
+
+  // What somebody has written and chosen in there: the function that is returned puts it into fields of the same names.
+  keepWritten(place) {
+    const written = [...place.querySelectorAll("input, select")].map(({ id, value }) => [id, value]);
+    const focused = this.document.activeElement?.form === place ? this.document.activeElement.id : "";
+    return () => {
+      for (const [id, value] of written) {
+        const field = place.querySelector(`#${id}`);
+        if (field) field.value = value;
+        if (field && id === focused) field.focus();
+      }
+    };
   }
 
   // What somebody has written into a field.
@@ -130,7 +145,9 @@ export class View {
       return this.make("label", { for: id }, label, field);
     });
     const form = this.element.send_form;
+    const written = this.keepWritten(form);
     form.replaceChildren(...made, this.make("button", { type: "submit", class: "main", id: "send_go" }, button));
+    written();
     form.onsubmit = (event) => {
       event.preventDefault();
       sent(Object.fromEntries(fields.map(([name]) => [name, form.elements[name].value.trim()])));
