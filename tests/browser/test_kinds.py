@@ -218,6 +218,9 @@ def test_somebody_sends_a_packet_from_what_they_won_and_a_friend_opens_it(event:
     ann.page.click("#send_go")
     wait_until(lambda: "红包好了" in ann.text, "it is paid and open")
     link = ann.page.evaluate("navigator.clipboard.readText()").split()[-1]
+    picture = ann.page.get_by_role("img", name="用另一部手机扫一扫")
+    picture.wait_for()
+    assert picture.get_attribute("data-shows") == link
     bob = visit("bob", opened=False)
     bob.page.goto(f"{link}&ticket={event.ticket('bob')}")
     bob.sees("ready")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from redrush.core.money.currency import EXPONENTS
+from redrush.page.content import SIGNS
+from redrush.page.document import qr_library
 from tests.client.policy_cases import TABLE
 
 pytestmark = pytest.mark.browser
@@ -186,3 +190,34 @@ def test_no_timer_runs_longer_than_an_hour_though_an_opening_is_thirty_days_ahea
       }
       return [hops, now / 86400000];
     }""") == [720, 30]
+
+
+def test_the_signs_of_currencies_are_those_that_the_browser_has(blank: Page) -> None:
+    known: dict[str, str] = blank.evaluate(
+        """(codes) => Object.fromEntries(codes.map((currency) => {
+          const how = { style: "currency", currency, currencyDisplay: "narrowSymbol" };
+          const parts = new Intl.NumberFormat("zh-CN", how).formatToParts(0);
+          return [currency, parts.find((part) => part.type === "currency").value];
+        }))""",
+        list(EXPONENTS),
+    )
+    assert {code: sign for code, sign in known.items() if sign != code} == SIGNS
+
+
+PICTURES = {
+    "https://hongbao.example/c/spring#packet=0123456789abcdef0123456789abcdef": ("-4 -4 41 41", "fa29578ece1ac16c"),
+    "weixin://wxpay/bizpayurl?pr=q1w2e3r4t5": ("-4 -4 37 37", "4db00c34ac90f9ac"),
+    "https://a.example/" + "x" * 900: ("-4 -4 109 109", "5f0183badd1ff2c4"),
+}
+"""Links, and the SHA-256 of the pictures that zxing-cpp 3.1.1 has read them from."""
+
+
+def test_a_link_is_drawn_as_a_picture_that_a_camera_reads(blank: Page) -> None:
+    folder = files("redrush.page").joinpath("script")
+    modules = [folder.joinpath(f"{name}.js").read_text(encoding="utf-8") for name in ("workers", "qr")]
+    script = "\n".join(line for text in modules for line in text.splitlines() if not line.startswith("import "))
+    blank.add_script_tag(content=qr_library() + script.replace("export ", ""))
+    for text, told in PICTURES.items():
+        made = blank.evaluate("(text) => drawn(window, text)", text)
+        assert (made["box"], sha256(made["path"].encode()).hexdigest()[:16]) == told
+    assert blank.evaluate("drawn(window, 'x'.repeat(5000))") is None, "too long for any"

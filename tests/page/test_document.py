@@ -12,7 +12,7 @@ import pytest
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots
 from redrush.page.content import content_of
-from redrush.page.document import SCRIPTS, Page, page_of, script_text, word_names
+from redrush.page.document import QR_CODES, SCRIPTS, Page, page_of, script_text, word_names
 from redrush.page.terms import PageTerms
 
 ROUND = Round(
@@ -129,3 +129,12 @@ def test_dates_and_amounts_are_told_without_the_browsers_formats() -> None:
     assert not re.findall(r"\bIntl\b|toLocale", script_text())
     told = content_of(CAMPAIGN, ClientPolicy(), PageTerms())
     assert (told["sign"], [minutes for _, minutes in told["clocks"]]) == ("¥", [480])
+
+
+def test_what_makes_qr_codes_is_what_was_taken() -> None:
+    vendor = files("redrush.page").joinpath("vendor")
+    [line] = vendor.joinpath("SHA256SUMS").read_text().splitlines()
+    digest, name = line.split()
+    assert f"vendor/{name}" == QR_CODES
+    assert sha256(vendor.joinpath(name).read_bytes()).hexdigest() == digest
+    assert "MIT License" in vendor.joinpath("LICENSE.lean-qr").read_text()

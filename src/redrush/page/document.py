@@ -19,10 +19,14 @@ import msgspec
 
 from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
-SCRIPTS: Final = ("turns", "policy", "clock", "alarms", "net", "memory", "words", "view", "state", "tabs", "line",
-                  "rush", "rules", "calendar", "till", "sending", "shake", "proof", "screens", "person", "rounds",
-                  "hours", "winnings", "packets", "motion", "outside", "renewal", "main")  # fmt: skip
+SCRIPTS: Final = ("turns", "workers", "policy", "clock", "alarms", "net", "memory", "words", "qr", "view", "state",
+                  "tabs", "line", "rush", "rules", "calendar", "till", "sending", "shake", "proof", "screens", "person",
+                  "rounds", "hours", "winnings", "packets", "motion", "outside", "renewal",
+                  "main")  # fmt: skip
 """Modules of the script, each after those that it needs at once."""
+
+QR_CODES: Final = "vendor/lean-qr-2.7.4.nano.js"
+"""What makes QR codes: taken as it is (vendor/SHA256SUMS), a scope of its own with the licence that it asks for."""
 
 _IMPORT: Final = re.compile(r"^import .*?;\n", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export ", re.MULTILINE)
@@ -75,7 +79,15 @@ def page_of(
 def script_text() -> str:
     """Return the page's script: its modules as one."""
     parts = [_EXPORT.sub("", _IMPORT.sub("", _part(f"script/{name}.js"))) for name in SCRIPTS]
-    return _INDENT.sub("", _COMMENT.sub("", "".join(parts)))
+    return qr_library() + _INDENT.sub("", _COMMENT.sub("", "".join(parts)))
+
+
+def qr_library() -> str:
+    """Return the function that makes the one that makes QR codes; nothing of it runs before it is called."""
+    taken, _, exported = _part(QR_CODES).strip().rpartition("export{")
+    [makes] = re.findall(r"(\w+) as generate", exported)
+    licence = "/* lean-qr, MIT License, Copyright David Evans */"
+    return f"{licence}\nconst qrCodes = () => {{{taken}\nreturn {makes};\n}};\n"
 
 
 @cache

@@ -19,6 +19,7 @@ export class Packets {
     this.sending = null;
     this.said = null; // the name of a text and its values, so that it is told in the language that is spoken then
     this.payable = null;
+    this.link = null; // of what was sent last
   }
 
   // Where people may send packets to each other, and whoever is here is somebody.
@@ -44,18 +45,23 @@ export class Packets {
     const { screen, speech } = this.page;
     const why = values.why && speech.say(...values.why);
     screen.text("send_said", speech.say(name, { ...values, why }));
+    const pays = this.payable && (this.payable.url || this.payable.code);
+    const [text, label] = pays ? [pays, "qr_pay"] : [this.link, "qr_link"];
+    screen.qr("send_qr", text && { text, label: speech.say(label) });
   }
 
   async send(wish) {
     if (this.sending) return;
     const { view } = this.page;
+    this.link = null;
     this.say("send_busy");
     const shown = (how) => this.showPayment(how);
     const tell = (path, method, body) => this.page.tell(path, method, body);
     this.sending = new Sending({ tell, view, shown });
     const done = await this.sending.send(wish);
     this.sending = null;
-    const link = `${this.page.outside.home}#packet=${done.id}`;
+    const link = this.linkOf(done.id);
+    if (done.id) this.link = link;
     this.say(done.outcome, { link, why: "refused" in done && (await this.whyOf(done.refused)) });
     if (done.id) await this.page.outside.share(link, "passed_on");
   }
@@ -106,7 +112,14 @@ export class Packets {
   // A packet for friends, paid by the sponsor: its link, to be sent to them.
   async passOn(rush) {
     const packet = await this.page.order(`/grants/${rush.grant.id}/share`);
-    if (packet) await this.page.outside.share(`${this.page.outside.home}#packet=${packet.id}`, "passed_on");
+    if (!packet) return;
+    rush.link = this.linkOf(packet.id);
+    this.page.render();
+    await this.page.outside.share(rush.link, "passed_on");
+  }
+
+  linkOf(packet) {
+    return `${this.page.outside.home}#packet=${packet}`;
   }
 
   // A packet between people that somebody has sent the link of: "#packet=…".

@@ -1,5 +1,6 @@
 // Proof of work for a ticket, in a worker so that the page stays alive. docs/tickets.md says what is asked and why.
 import { Unreached, retryAfter } from "./net.js";
+import { beside } from "./workers.js";
 
 const TRIES = 6;
 
@@ -23,26 +24,17 @@ function search() {
   };
 }
 
-// Where the page's policy asks for trusted types, a worker's address has to be one; this one is made here.
-let trusted = null;
-
-function workerOf(view, url) {
-  trusted ??= view.trustedTypes?.createPolicy("redrush", { createScriptURL: (made) => made }) || { createScriptURL: (made) => made };
-  return new view.Worker(trusted.createScriptURL(url));
-}
-
 function solved(view, challenge, progress) {
   return new Promise((resolve, reject) => {
-    const url = view.URL.createObjectURL(new view.Blob([`(${search})()`], { type: "text/javascript" }));
-    const worker = workerOf(view, url);
-    const end = (settle, value) => {
-      worker.terminate();
-      view.URL.revokeObjectURL(url);
-      settle(value);
+    const told = (data, end) => {
+      if (!("number" in data)) {
+        progress(data.percent);
+        return;
+      }
+      end();
+      resolve(data.number);
     };
-    worker.onerror = () => end(reject, new Unreached("no worker"));
-    worker.onmessage = ({ data }) => ("number" in data ? end(resolve, data.number) : progress(data.percent));
-    worker.postMessage(challenge);
+    beside(view, `(${search})()`, challenge, told, () => reject(new Unreached("no worker")));
   });
 }
 

@@ -102,6 +102,7 @@ const SCREENS = {
     else {
       if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
       else if (!pay) model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
+      if (pay) model.qr = { text: order.pay.payload, label: speech.say("qr_pay") };
       model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
     }
     if (paying) model.small = speech.say(paying.said);
@@ -175,6 +176,7 @@ const SCREENS = {
       const text = speech.say("play_again", { n: rush.playsLeft });
       model.actions.push({ name: "play", kind: "main", text, act: () => page.playAgain(rush) });
     }
+    if (rush.link) model.qr = { text: rush.link, label: speech.say("qr_link") };
     if (rush.round.share) model.actions.push({ name: "pass_on", kind: "main", text: speech.say("pass_on"), act: () => page.packets.passOn(rush) });
     model.actions.push({ name: "share", kind: "main", text: speech.say("share"), act: () => page.outside.share() });
     next(model, page);

@@ -1,7 +1,10 @@
 // The page's elements. What is shown comes in as a plain object; nothing is decided here, and text is only ever text.
+import { drawn } from "./qr.js";
 
 const CONFETTI = 26;
 const COLOURS = ["#f8d58a", "#fff3cb", "#ff7a59", "#ffb347", "#e5383b"];
+
+const SVG = "http://www.w3.org/2000/svg";
 
 export class View {
   constructor(document) {
@@ -41,13 +44,32 @@ export class View {
     this.text("timer", text);
   }
 
-  // `model`: screen, headline, line, small, coin {text, label, idle}, slip {greeting, sign, amount, note}, actions
+  // A link or a code {text, label} as a picture, or none.
+  async qr(id, shown) {
+    const place = this.element[id];
+    const text = shown?.text ?? "";
+    if (shown) place.setAttribute("aria-label", shown.label);
+    if (place.dataset.shows === text) return;
+    place.dataset.shows = text;
+    place.hidden = true;
+    const made = text && (await drawn(this.document.defaultView, text));
+    if (!made || place.dataset.shows !== text) return; // something else is shown meanwhile
+    const [picture, path] = ["svg", "path"].map((tag) => this.document.createElementNS(SVG, tag));
+    picture.setAttribute("viewBox", made.box);
+    path.setAttribute("d", made.path);
+    picture.append(path);
+    place.replaceChildren(picture);
+    place.hidden = false;
+  }
+
+  // `model`: screen, headline, line, small, coin {text, label, idle}, slip {greeting, sign, amount, note}, actions, qr
   show(model) {
     const { body } = this.document;
     body.dataset.screen = model.screen;
     this.text("headline", model.headline);
     this.text("line", model.line);
     this.text("small", model.small || "");
+    this.qr("qr", model.qr);
     const { go, hero } = this.element;
     go.hidden = !model.coin;
     if (model.coin) {
