@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from redrush.core.money.ledger import pot_account
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign, Pot, Slots
 from redrush.core.rush.leftover import destination, transfer_id
@@ -64,6 +65,18 @@ async def close_pot(
     if slots:
         await store.give(target, slots, transfer)
     return Moved(closed.id, target, slots)
+
+
+def leftover_waits(
+    pot: Pot, *, balance_minor: Callable[[str], int], granted: Callable[[str], int], taken: Callable[[str], int]
+) -> bool:
+    """Whether a pot that is over has slots in it: its leftover did not move when it closed.
+
+    Asked for are the balance of an account, how many grants there are of a pot, and how many moves under an id.
+    """
+    if pot.total_minor:
+        return balance_minor(pot_account(pot.id)) != 0
+    return granted(pot.id) < pot.slots.count and not taken(transfer_id(pot))
 
 
 async def _nothing_to_drain(_pot_id: str) -> None:

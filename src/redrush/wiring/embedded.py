@@ -160,7 +160,7 @@ class Embedded:
         event.steering.board.follow(self._clocks.apply)
         if self._sealed is not None:
             self._sealed()
-        undone = partial(left_undone, paying=self.paying, messages=self.messages)
+        undone = partial(left_undone, paying=self.paying, messages=self.messages, now_us=clock.now_us)
         self._hosting = Hosting(self._data_dir, event, clock, self._open_hosted(clock, limits), undone, self._log)
         self._clock_watch = self._run("clock watch", self._clocks.run())
         self._tune()
