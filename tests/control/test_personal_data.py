@@ -147,6 +147,7 @@ def test_erasing_takes_what_is_settled_and_leaves_what_is_needed_and_a_line(
     assert ended.value.code == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["orders"], told["bills"], told["still_needed"]) == (1, 0, 1), "that bill is not final"
+    assert (told["bills_still_needed"], told["elsewhere"]) == (1, [])
     with private(data_dir) as book:
         assert {one.id: one.address for one in book.all()} == {"o1": None, "o2": HOME, "o3": HOME}
     (line,) = data_dir.erasures.read_text().splitlines()
@@ -189,6 +190,36 @@ def test_of_a_user_that_the_books_do_not_know_nothing_is_written_down(
             assert told.out == ""
         written = data_dir.erasures.read_text().splitlines() if data_dir.erasures.exists() else []
         assert len(written) == lines, user
+
+
+def test_orders_of_campaigns_besides_are_named_for_they_are_erased_in_directories_of_their_own(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spring, quiet = (DataDir(data_dir.campaigns / name) for name in ("spring", "quiet"))
+    for one, user in ((spring, "ann"), (quiet, "bob")):
+        one.create()
+        with closing(SqliteSaleBook.open_path(one.sales)) as hosted:
+            hosted.keep([order(1, user=user)])
+
+    def erase(*whose: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["redrush", "erase", "--data", str(data_dir.root), "--why", "letter", *whose])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out + told.err
+
+    code, told = erase("--user", "ann")
+    assert (code, data_dir.erasures.exists()) == (1, False)
+    assert (str(spring.root) in told, str(quiet.root) in told) == (True, False)
+    with private(data_dir) as book:
+        book.keep([order(1)])
+    code, told = erase("--user", "ann")
+    assert (code, told.splitlines()[0]) == (0, "erased: addresses of 1 orders and 0 bills")
+    assert (str(spring.root) in told, str(quiet.root) in told) == (True, False)
+    code, told = erase("--older-than", "180d")
+    assert (code, str(spring.root) in told, str(quiet.root) in told) == (0, True, True)
+    with closing(SqliteSaleBook.open_path(spring.sales)) as hosted:
+        assert [one.address for one in hosted.all()] == [HOME], "nothing was erased there"
 
 
 def test_on_a_stack_nothing_is_erased_and_nothing_is_said_to_be(

@@ -143,6 +143,9 @@ def erase(
     lines = [f"erased: addresses of {erased.orders:,} orders and {erased.bills:,} bills"]
     if erased.still_needed:
         lines.append(f"{erased.still_needed:,} orders are not settled and keep theirs; give the order again later")
+    if erased.bills_still_needed:
+        lines.append(f"{erased.bills_still_needed:,} bills are under way and keep theirs; give the order again later")
+    lines += [f"not erased: orders of the campaign in {one}; give the order there, too" for one in erased.elsewhere]
     show(msgspec.to_builtins(erased), lines, as_json=as_json)
 
 

@@ -89,6 +89,12 @@ def directory_of(data_dir: DataDir, campaign_id: str) -> DataDir:
     return DataDir(data_dir.campaigns / campaign_id)
 
 
+def hosted_beside(data_dir: DataDir) -> list[DataDir]:
+    """Return the directories of the campaigns that were ever hosted beside the one of this directory, also of those
+    that have been ended."""
+    return [DataDir(found) for found in sorted(data_dir.campaigns.glob("*")) if found.is_dir()]
+
+
 def first_beside(data_dir: DataDir) -> DataDir:
     """Return the directory of the first campaign that this one's is beside; it itself, if it is the first."""
     above = data_dir.root.absolute().parent

@@ -10,18 +10,22 @@ encrypted: delete them when their time is over.
 
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from redrush.control.campaigns import keeper_of_books
+from redrush.control.campaigns import hosted_beside, keeper_of_books
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import append_durably
 from redrush.control.personal_data import PersonalData
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError, RedrushError
+from redrush.ports.bill_book import FINAL, BillState
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
+
+UNDER_WAY: Final = tuple(state for state in BillState if state not in FINAL)
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +42,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     bills: int
     still_needed: int
     """Addresses of orders that are not settled."""
+    bills_still_needed: int
+    """Of bills that are under way."""
+    elsewhere: tuple[str, ...] = ()
+    """Directories of campaigns besides that have orders, of that user or of anybody: nothing was erased there."""
 
 
 def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why: str, now_us: int) -> Erased:
@@ -54,21 +62,24 @@ def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why:
             "nothing was erased, and nothing written down (docs/how-to/personal-data.md)"
         )
     payments = keeper_of_books(data_dir).payments
-    if user is not None and not _has_anything_of(user, data_dir.sales, payments):
+    elsewhere = tuple(str(one.root) for one in hosted_beside(data_dir) if _has_orders(one.sales, user))
+    if user is not None and not (_has_orders(data_dir.sales, user) or _has_bills(payments, user)):
+        besides = "".join(f"; orders of campaigns besides are erased in {one}" for one in elsewhere)
         raise RedrushError(
             f'no order and no bill is of "{user}": nothing was erased, and nothing written down; an id is the same '
-            "only if each sign of it is (`redrush find` names those that look alike)"
+            f"only if each sign of it is (`redrush find` names those that look alike){besides}"
         )
-    orders = still_needed = bills = 0
+    orders = still_needed = bills = bills_still_needed = 0
     if data_dir.sales.exists():
         with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
             orders, still_needed = PrivateSaleBook(book, PersonalData(data_dir)).forget(before_us, user)
     if payments.exists():
         with closing(SqliteBillBook.open_path(payments)) as bill_book:
             bills = bill_book.forget_receivers(before_us, user)
+            bills_still_needed = _under_way(bill_book, before_us, user)
     erased = Erased(
         at=rfc3339(now_us), who=who, why=why, user=user, before=rfc3339(before_us), orders=orders, bills=bills,
-        still_needed=still_needed,
+        still_needed=still_needed, bills_still_needed=bills_still_needed, elsewhere=elsewhere,
     )  # fmt: skip
     try:
         append_durably(data_dir.erasures, msgspec.json.encode(erased) + b"\n")
@@ -77,12 +88,25 @@ def erase(data_dir: DataDir, user: str | None, before_us: int, *, who: str, why:
     return erased
 
 
-def _has_anything_of(user: str, sales: Path, payments: Path) -> bool:
-    if sales.exists():
-        with closing(SqliteSaleBook.open_path(sales)) as book:
-            if book.of_user(user):
-                return True
+def _has_orders(sales: Path, user: str | None) -> bool:
+    """Whether there is an order of the user; None: of anybody."""
+    if not sales.exists():
+        return False
+    with closing(SqliteSaleBook.open_path(sales)) as book:
+        return bool(book.all() if user is None else book.of_user(user))
+
+
+def _has_bills(payments: Path, user: str) -> bool:
     if not payments.exists():
         return False
     with closing(SqliteBillBook.open_path(payments)) as bills:
         return bool(bills.listed(user=user, limit=1))
+
+
+def _under_way(bills: SqliteBillBook, before_us: int, user: str | None) -> int:
+    """Return how many bills keep whom they go to, or come from, because they are not final."""
+    count = after = 0
+    while page := bills.listed(states=UNDER_WAY, user=user, after=after):
+        count += sum(bill.to not in {"", bill.user} and bill.changed_us < before_us for bill in page)
+        after = page[-1].id
+    return count
