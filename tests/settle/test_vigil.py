@@ -16,6 +16,7 @@ from redrush.records.postgres import ExaminedDatabase, PostgresRecords
 from redrush.records.sqlite import SqliteRecords
 from redrush.settle.closing import close_pot
 from redrush.settle.reconcile.vigil import Vigil
+from redrush.settle.reconcile.watch import SWEEP_REST_MAX_S, SWEEP_REST_S, sweep_rest_s
 from redrush.settle.recorder import Recorder
 from redrush.stores.memory import MemoryStore
 from tests.conftest import Databases
@@ -224,3 +225,10 @@ async def test_a_million_problems_are_remembered_up_to_a_maximum(recorded: Recor
 def test_a_database_that_holds_nothing_has_no_problems(recorded: Recorded) -> None:
     recorded.records.cursor()
     assert recorded.look_at_all() == []
+
+
+def test_what_agrees_is_swept_for_a_hundredth_of_a_core_and_what_does_not_again_at_once() -> None:
+    assert sweep_rest_s(0.1, disagrees=False) == SWEEP_REST_S
+    assert sweep_rest_s(10.0, disagrees=False) == 90.0  # a tenth of a core during a tenth of the time
+    assert sweep_rest_s(3_600.0, disagrees=False) == SWEEP_REST_MAX_S
+    assert sweep_rest_s(3_600.0, disagrees=True) == SWEEP_REST_S

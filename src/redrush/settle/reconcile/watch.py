@@ -14,7 +14,11 @@ LOOK_S: Final = 2.0
 """How soon what was recorded is compared, and what others have changed is told."""
 
 SWEEP_REST_S: Final = 5.0
-"""Between two sweeps, which go through everything."""
+SWEEP_REST_FACTOR: Final = 9.0
+SWEEP_REST_MAX_S: Final = 600.0
+"""Between two sweeps, which go through everything: this many times what the last one took, so that a server at rest
+spends a hundredth of a core on it. Not where something disagrees: then it is gone through again and again, until it
+does not. What others change is told at once, and swept for."""
 
 REST_FACTOR: Final = 9.0
 """After a slice, rest this many times what it took: at most a tenth of one core goes to reconciling."""
@@ -24,6 +28,11 @@ URGENT_REST_FACTOR: Final = 1.0
 
 FAULT_REST_S: Final = 5.0
 """After records that could not be read: the recorder has told of that."""
+
+
+def sweep_rest_s(took_s: float, *, disagrees: bool) -> float:
+    """Return how many seconds to rest after a sweep that took so long, rests within it included."""
+    return SWEEP_REST_S if disagrees else min(max(SWEEP_REST_S, SWEEP_REST_FACTOR * took_s), SWEEP_REST_MAX_S)
 
 
 class Watch:
@@ -94,7 +103,7 @@ class Watch:
                         break
                     self._tell_new()
                     if self._vigil.swept_at_s != swept_at_s:
-                        sweep_at_s = loop.time() + SWEEP_REST_S
+                        sweep_at_s = loop.time() + sweep_rest_s(self._vigil.sweep_took_s, disagrees=bool(self._vigil.problems))
                     urgent = self._vigil.urgent and not busy
                     factor = URGENT_REST_FACTOR if urgent else REST_FACTOR
                     await asyncio.sleep(factor * (loop.time() - began_s))
