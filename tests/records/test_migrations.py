@@ -4,16 +4,20 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+import apsw
 import psycopg
 import pytest
 
 from redrush.core.money.ledger import GrantRule, Posting
+from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.ports.records import Balance, GrantRun, Posted, RecordedGrant, Records, RecordsConflict, Totals
 from redrush.ports.store import Opened
 from redrush.records.postgres import PostgresRecords, RoundTotals
 from redrush.records.postgres.migrations import migrate
 from redrush.records.sqlite import SqliteRecords
+from redrush.records.sqlite.file import APPLICATION_ID
+from redrush.records.sqlite.migrations import migrate as migrate_file
 from tests.conftest import Databases
 
 FIXTURES: Final = Path(__file__).parent / "fixtures"
@@ -79,6 +83,7 @@ def test_a_file_of_version_2_is_brought_to_this_one_and_gone_on_with(tmp_path: P
         "5 of 5: accounts",
         "1 of 1: columns of holds",
         "1 of 1: a count of what has no posting",
+        "1 of 1: postings of what is no plain grant",
     ]
     assert "records.db: records of version 2 become 3" in told[0]
     holds_what_the_old_one_held(records, 1)
@@ -89,8 +94,41 @@ def test_a_file_of_version_2_is_brought_to_this_one_and_gone_on_with(tmp_path: P
     assert records.totals() == Totals(9, 63, 4 + 9, 140 + 14 + 14 + 63, 231)
     records.close()
     again = SqliteRecords.open_path(tmp_path / "records.db", told.append)
-    assert (again.cursor(), len(told)) == (9, 7)
+    assert (again.cursor(), len(told)) == (9, 8)
     again.close()
+
+
+def test_a_file_of_version_6_keeps_one_row_for_a_grant_and_loses_no_posting(tmp_path: Path) -> None:
+    path = tmp_path / "records.db"
+    writer = apsw.Connection(str(path))
+    writer.execute("BEGIN")
+    migrate_file(writer, path, ignore, version_max=6)
+    writer.pragma("application_id", APPLICATION_ID)
+    writer.execute(
+        """INSERT INTO campaigns VALUES (1, 'c');
+        INSERT INTO pots VALUES (1, 1, 'r1'), (2, 1, 'goods');
+        INSERT INTO grants (pot, slot, "user", amount_minor, at_us, number, holds) VALUES
+            (1, 0, 'ann', 5, 10, 0, NULL), (1, 1, 'bob', 7, 10, 0, NULL), (2, 0, 'ann', 0, 11, 0, 'goods:phone'),
+            (2, 1, 'bob', 0, 11, 3, 'goods:phone');
+        INSERT INTO postings VALUES (1, 'fund:r1', 'sponsor', 'round:r1', 12, 9),
+            (1, 'grant:c-r1-0', 'round:r1', 'user:ann', 5, 10), (1, 'grant:c-r1-1', 'round:r1', 'user:bob', 7, 10);
+        INSERT INTO accounts VALUES (1, 'sponsor', 12, 0), (1, 'round:r1', 12, 12), (1, 'user:ann', 0, 5),
+            (1, 'user:bob', 0, 7);
+        UPDATE cursor SET unposted = 2; -- what ann got for good, and what is held for bob
+        COMMIT;"""
+    )
+    writer.close()
+    records = SqliteRecords.open_path(path)
+    assert records.totals() == Totals(4, 12, 3, 24, 24)
+    records.close()
+    with sqlite3.connect(path) as reading:
+        assert reading.execute("SELECT id FROM postings").fetchall() == [("fund:r1",)]
+        assert reading.execute("SELECT id, credit_account, amount_minor, at_us FROM ledger ORDER BY id").fetchall() == [
+            ("fund:r1", "round:r1", 12, 9),
+            ("grant:c-r1-0", "user:ann", 5, 10),
+            ("grant:c-r1-1", "user:bob", 7, 10),
+        ]
+        assert reading.execute("SELECT unposted FROM cursor").fetchone() == (1,)
 
 
 NO_GRANTS: Final = ("DELETE FROM grants", "DELETE FROM postings WHERE id LIKE 'grant:%'")

@@ -106,25 +106,15 @@ def ends_of(change: Change) -> bool:
     return isinstance(change, Posted) and isinstance(change.record, Confirmed | Released)
 
 
-class Unposted(msgspec.Struct, frozen=True):
-    """How much of a change is without a posting, for it moves nothing that is money: grants that the rule of their pot
-    would post, and everything else."""
-
-    grants: int
-    others: int
-
-
-def unposted_of(change: Change) -> Unposted:
-    """Return what of the change is without a posting. Records keep the sums, so that postings can be counted."""
+def unposted_of(change: Change) -> int:
+    """Return how many postings of the change there are not, for what it moves is no money. A plain grant has none
+    besides its row. Records keep the sum, so that postings can be counted."""
     if isinstance(change, GrantRun):
-        return Unposted(0 if change.holds is None else sum(worth == 0 for worth in change.amounts_minor), 0)
+        return 0
     if isinstance(change, ScatteredGrants):
-        if change.holds is None:
-            return Unposted(0, 0)
         worths = zip(change.record.grants, change.amounts_minor, strict=True)
-        numbers = [grant.number for grant, worth in worths if worth == 0]
-        return Unposted(numbers.count(0), len(numbers) - numbers.count(0))
-    return Unposted(0, _due(change.record) - len(change.postings))
+        return sum(1 for grant, worth in worths if grant.number and not worth)
+    return _due(change.record) - len(change.postings)
 
 
 def _due(record: Opened | Confirmed | Released | Offered | Taken | Given) -> int:

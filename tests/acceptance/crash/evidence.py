@@ -155,8 +155,8 @@ def read_records(directory: Path) -> Recorded:
         balances_posted_minor=dict(
             _rows(
                 path,
-                "SELECT account, sum(minor) FROM (SELECT credit_account AS account, amount_minor AS minor FROM postings"
-                " UNION ALL SELECT debit_account, -amount_minor FROM postings) GROUP BY account",
+                "SELECT account, sum(minor) FROM (SELECT credit_account AS account, amount_minor AS minor FROM ledger"
+                " UNION ALL SELECT debit_account, -amount_minor FROM ledger) GROUP BY account",
             )
         ),
     )

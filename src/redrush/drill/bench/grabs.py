@@ -90,7 +90,7 @@ def grab(setup: Setup, prepared: Prepared, server: Server, heads: Heads = Heads.
         with server(event, setup.cores) as target:
             answered, run = rush(setup, prepared, target, heads)
             if recorded:
-                run = _with_recording(target, run)
+                run = _with_recording(target, run, answered)
             target.child.kill()
         check_granted(answered, granted(event))
     finally:
@@ -98,14 +98,17 @@ def grab(setup: Setup, prepared: Prepared, server: Server, heads: Heads = Heads.
     return run
 
 
-def _with_recording(target: Target, run: Run) -> Run:
-    """Wait until the server has nothing to do any more; return the run with the CPU time of that."""
+def _with_recording(target: Target, run: Run, grants: int) -> Run:
+    """Wait until the server has nothing to do any more; return the run with a grant's share in the CPU time of that.
+
+    `grants`: of the warm-up too, for a recorder that rests in a rush has them all before it.
+    """
     began_ns, began_s = target.cpu_ns(), time.monotonic()
     while time.monotonic() < began_s + RECORDING_MAX_S:
         before_ns = target.cpu_ns()
         time.sleep(QUIET_S)
         if target.cpu_ns() - before_ns < QUIET_SHARE * QUIET_S * 1e9:
-            extra_us = (before_ns - began_ns) / 1e3 / run.summary.requests
+            extra_us = (before_ns - began_ns) / 1e3 / grants
             return msgspec.structs.replace(run, server_cpu_us=run.server_cpu_us + extra_us)
     raise ProcessFailed(f"the records were not complete {RECORDING_MAX_S:g} s after the last grab")
 

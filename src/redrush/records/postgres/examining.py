@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import psycopg
 
-from redrush.ports.examined import Counts, GrantAt, GrantRow, Place, PostingRow
+from redrush.ports.examined import Counts, GrantFound, Place, PostingRow
 from redrush.ports.log_rows import Row
 from redrush.records.postgres.link import Cursor, Link
 from redrush.sqlfiles import load_statements
@@ -39,15 +39,10 @@ class ExaminedLog:
         """See the port."""
         return self._rows("examined_journal", after=after, limit=limit, cursor=self.cursor)
 
-    def grants(self, places: Sequence[Place]) -> dict[GrantAt, GrantRow]:
+    def grants(self, places: Sequence[Place]) -> list[GrantFound]:
         """See the port."""
         pots, firsts, counts = ([place[column] for place in places] for column in range(3))
-        rows = self._rows("examined_grants", pots=pots, firsts=firsts, counts=counts)
-        return {(pot, slot): tuple(grant) for pot, slot, *grant in rows}
-
-    def unposted(self, places: Sequence[Place]) -> list[GrantAt]:
-        """See the port. A grant's row is its posting."""
-        return []
+        return self._rows("examined_grants", pots=pots, firsts=firsts, counts=counts)
 
     def postings(self, ids: Iterable[str]) -> dict[str, PostingRow]:
         """See the port."""

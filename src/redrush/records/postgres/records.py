@@ -187,7 +187,7 @@ class PostgresRecords:
             postings = [posting for change in new if not isinstance(change, GrantRun) for posting in change.postings]
             rows = [{"campaign": campaign, **msgspec.structs.asdict(posting)} for posting in postings]
             cursor.executemany(self._statement("keep_posting"), rows)
-            unposted = sum(unposted_of(change).others for change in new)
+            unposted = sum(map(unposted_of, new))
             moved = {
                 "log": self._log,
                 "seq": new[-1].seq,

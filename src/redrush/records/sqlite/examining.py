@@ -6,7 +6,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from redrush.ports.examined import Counts, GrantAt, GrantRow, Place, PostingRow
+from redrush.ports.examined import Counts, GrantFound, Place, PostingRow
 from redrush.ports.log_rows import Row
 
 _encode = msgspec.json.Encoder().encode
@@ -32,14 +32,9 @@ class ExaminedFile:
         """See the port."""
         return self._rows("examined_journal", after=after, limit=limit)
 
-    def grants(self, places: Sequence[Place]) -> dict[GrantAt, GrantRow]:
+    def grants(self, places: Sequence[Place]) -> list[GrantFound]:
         """See the port."""
-        rows = self._rows("examined_grants", places=_encode(places).decode())
-        return {(pot, slot): tuple(grant) for pot, slot, *grant in rows}
-
-    def unposted(self, places: Sequence[Place]) -> list[GrantAt]:
-        """See the port."""
-        return self._rows("examined_unposted", places=_encode(places).decode())
+        return self._rows("examined_grants", places=_encode(places).decode())
 
     def postings(self, ids: Iterable[str]) -> dict[str, PostingRow]:
         """See the port."""

@@ -15,35 +15,20 @@ SELECT pots.name, grants.slot, grants."user", grants.amount_minor, grants.at_us,
  CROSS JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
  CROSS JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2);
 
--- name: examined_unposted
-SELECT pots.name, grants.slot
-  FROM json_each(:places)
- CROSS JOIN pots ON pots.campaign = :campaign AND pots.name = value ->> 0
- CROSS JOIN grants ON grants.pot = pots.pot AND grants.slot >= value ->> 1 AND grants.slot < (value ->> 1) + (value ->> 2)
- WHERE grants.number = 0
-   AND grants.amount_minor > 0
-   AND NOT EXISTS (
-       SELECT 1 FROM postings
-        WHERE postings.campaign = :campaign
-          AND postings.id = 'grant:' || :name || '-' || pots.name || '-' || grants.slot
-          AND postings.debit_account = 'round:' || pots.name
-          AND postings.credit_account = 'user:' || grants."user"
-          AND postings.amount_minor = grants.amount_minor
-          AND postings.at_us IS grants.at_us);
-
 -- name: examined_postings
 SELECT postings.id, debit_account, credit_account, amount_minor
   FROM json_each(:ids) JOIN postings ON postings.campaign = :campaign AND postings.id = value;
 
 -- name: examined_counts
+-- A plain grant's row is its posting: the fourth column of single grants has the numbers of holds (redrush.ports.log_rows).
 -- What is no money has no postings, and the cursor says how many there are less for it.
 SELECT (SELECT count(*) FROM grants),
        (SELECT coalesce(sum(iif(kind = 'released', -count, count)), 0)
           FROM journal WHERE kind IN ('granted', 'scattered', 'released')),
        (SELECT count(*) FROM postings),
        (SELECT coalesce(sum(CASE
-               WHEN kind = 'granted' THEN count
-               WHEN kind IN ('scattered', 'confirmed', 'released') THEN count
+               WHEN kind = 'scattered' AND json_valid(slots) THEN (SELECT count(*) FROM json_each(slots, '$[3]') WHERE value <> 0)
+               WHEN kind IN ('confirmed', 'released') THEN count
                WHEN kind = 'opened' THEN count > 0 AND pot <> '$returned'
                WHEN kind IN ('taken', 'given') THEN slots <> '[]'
                ELSE 0 END), 0)

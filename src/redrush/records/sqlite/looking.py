@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from redrush.ports.grant_pages import PATIENCE_S, GrantShown, PostingShown
+from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, PostingShown
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.file import PACKAGE, failures
 from redrush.sqlfiles import load_statements
@@ -37,8 +37,11 @@ class SqlitePages:
         return [GrantShown.of(row) for row in self._rows("of_user", user=user, limit=limit)]
 
     def postings(self, user: str, ids: Sequence[str]) -> Sequence[PostingShown]:
-        """See the port."""
-        return [PostingShown.of(row) for one in ids for row in self._rows("posting", id=one)]
+        """See the port. A plain grant's row is its posting."""
+        granted = [row for row in self._rows("granted", user=user, limit=PAGE_MAX) if row[0] in set(ids)]
+        return [
+            PostingShown.of(row) for row in (*granted, *(row for one in ids for row in self._rows("posting", id=one)))
+        ]
 
     def balances(self, accounts: Sequence[str]) -> dict[str, tuple[int, int]]:
         """See the port."""

@@ -18,6 +18,14 @@ SELECT postings.id, debit_account, credit_account, amount_minor, at_us
   FROM postings JOIN campaigns USING (campaign)
  WHERE campaigns.id = :campaign AND postings.id = :id
 
+-- name: granted
+-- As the view `ledger` has them, which SQLite would go through whole.
+SELECT 'grant:' || campaigns.id || '-' || pots.name || '-' || slot, 'round:' || pots.name, 'user:' || "user",
+       amount_minor, at_us
+  FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE "user" = :user AND campaigns.id = :campaign AND amount_minor > 0 AND number = 0
+ ORDER BY pots.pot, slot LIMIT :limit
+
 -- name: balance
 SELECT debits_minor, credits_minor
   FROM accounts JOIN campaigns USING (campaign)

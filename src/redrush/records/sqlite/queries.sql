@@ -13,10 +13,9 @@ CREATE TEMP TABLE fresh_grants (
 ) STRICT;
 
 -- name: create_fresh_rules
--- How the grants of each pot are posted, holds aside.
+-- Which accounts the grants of each pot are of, holds aside: a grant's row is its posting.
 CREATE TEMP TABLE fresh_rules (
     pot           INTEGER PRIMARY KEY,
-    id_prefix     TEXT NOT NULL,
     debit_account TEXT NOT NULL,
     credit_prefix TEXT NOT NULL
 ) STRICT;
@@ -74,7 +73,7 @@ SELECT :pot, :first_slot + key, value ->> 0, value ->> 1, :at_us, value ->> 2
   FROM json_each(:grants);
 
 -- name: load_rule
-INSERT INTO fresh_rules VALUES (:pot, :id_prefix, :debit_account, :credit_prefix) ON CONFLICT DO NOTHING;
+INSERT INTO fresh_rules VALUES (:pot, :debit_account, :credit_prefix) ON CONFLICT DO NOTHING;
 
 -- name: load_scattered
 -- :grants is [[pot's number, slot, user, amount_minor, request, number, until_us, holds], …].
@@ -97,12 +96,6 @@ SELECT pot, slot, "user", amount_minor, at_us, request, number, until_us, holds 
 
 -- name: keep_postings
 INSERT INTO postings SELECT :campaign, id, debit_account, credit_account, amount_minor, at_us FROM fresh_postings;
-
--- name: post_grants
-INSERT INTO postings
-SELECT :campaign, id_prefix || slot, debit_account, credit_prefix || "user", amount_minor, at_us
-  FROM fresh_grants JOIN fresh_rules USING (pot)
- WHERE number = 0 AND amount_minor > 0;
 
 -- name: debit_pots
 INSERT INTO accounts
@@ -165,6 +158,6 @@ SELECT debits_minor, credits_minor
 -- name: totals
 SELECT (SELECT count(*) FROM grants),
        (SELECT coalesce(sum(amount_minor), 0) FROM grants),
-       (SELECT count(*) FROM postings),
+       (SELECT count(*) FROM postings) + (SELECT count(*) FROM grants WHERE number = 0 AND amount_minor > 0),
        (SELECT coalesce(sum(debits_minor), 0) FROM accounts),
        (SELECT coalesce(sum(credits_minor), 0) FROM accounts);

@@ -134,7 +134,7 @@ class SqliteRecords:
                 chain = chain_after(chain, row)
             self._writer.executemany(self._sql["keep_log"], rows)
             self._move_cursor(new[-1].seq, chain, log)
-            if unposted := sum(part.grants + part.others for part in map(unposted_of, new)):
+            if unposted := sum(map(unposted_of, new)):
                 self._writer.execute(self._sql["add_unposted"], {"unposted": unposted})
             return new[-1].seq
 
@@ -311,7 +311,7 @@ class SqliteRecords:
         of_campaign = {"campaign": campaign}
         if self._ruled:
             self._writer.execute(self._sql["keep_grants"])
-            for name in ("post_grants", "debit_pots", "credit_users"):
+            for name in ("debit_pots", "credit_users"):
                 self._writer.execute(self._sql[name], of_campaign)
             self._writer.execute(self._sql["clear_fresh_grants"])
             self._writer.execute(self._sql["clear_fresh_rules"])

@@ -118,7 +118,7 @@ class LedgerCheck:
         """Tell `problems` everything in which the records disagree with the journal or with themselves."""
         granted = check_grants(self._rows("grants"), (WHOLE,), self._journal, self._problems)
         self._won_minor = granted.won_minor
-        self._check_postings(granted.by_rule)
+        self._check_postings()
         self._check_balances()
 
     def _rows(self, name: str, **values: Any) -> sqlite3.Cursor:
@@ -128,15 +128,12 @@ class LedgerCheck:
         found: Row | None = self._rows("posting", id=posting).fetchone()
         return found
 
-    def _check_postings(self, grants: int) -> None:
-        for slot, round_id, user in self._rows("grants_without_posting"):
-            self._problems.add(f"slot {slot}: the grant of {user} in round {round_id} has no posting of its amount")
+    def _check_postings(self) -> None:
         others = check_other_postings(self._find, (WHOLE,), self._journal, self._problems)
         ((count,),) = self._rows("count_postings")
-        if count != grants + len(others):
-            self._problems.add(f"there are {count} postings for {grants} grants and {len(others)} other events")
-            ids = json.dumps(others)
-            for (posting,) in self._rows("postings_without_grant", others=ids):
+        if count != len(others):
+            self._problems.add(f"there are {count} postings for {len(others)} events besides grants")
+            for (posting,) in self._rows("stray_postings", others=json.dumps(others)):
                 self._problems.add(f"posting {posting} stands for nothing in the journal")
 
     def _check_balances(self) -> None:

@@ -13,20 +13,8 @@ SELECT slot, name, "user", amount_minor, at_us, number, until_us, holds, '' AS l
  WHERE coalesce(campaigns.id, :campaign) = :campaign
  ORDER BY slot;
 
--- name: grants_without_posting
--- Each grant must have exactly its posting: same amount, from the round, to the user, at the same instant.
-SELECT slot, name, "user"
-  FROM grants JOIN pots USING (pot) JOIN campaigns ON campaigns.campaign = pots.campaign AND campaigns.id = :campaign
- WHERE grants.number = 0 AND grants.amount_minor > 0 AND NOT EXISTS (
-       SELECT 1 FROM postings
-        WHERE postings.campaign = pots.campaign
-          AND postings.id = 'grant:' || :campaign || '-' || pots.name || '-' || grants.slot
-          AND postings.debit_account = 'round:' || pots.name
-          AND postings.credit_account = 'user:' || grants."user"
-          AND postings.amount_minor = grants.amount_minor
-          AND postings.at_us IS grants.at_us);
-
 -- name: count_postings
+-- Of everything but plain grants, whose rows are their postings.
 SELECT count(*) FROM postings WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign);
 
 -- name: posting
@@ -34,11 +22,10 @@ SELECT debit_account, credit_account, amount_minor
   FROM postings
  WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign) AND id = :id;
 
--- name: postings_without_grant
+-- name: stray_postings
 -- Only asked when the count of postings is wrong.
 SELECT id FROM postings
  WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
-   AND id NOT IN (SELECT 'grant:' || :campaign || '-' || name || '-' || slot FROM grants JOIN pots USING (pot))
    AND id NOT IN (SELECT value FROM json_each(:others))
  ORDER BY id;
 
@@ -48,9 +35,9 @@ WITH ours (campaign) AS (
     SELECT campaign FROM campaigns WHERE id = :campaign
 ),
 entries (account, debit_minor, credit_minor) AS (
-    SELECT debit_account, amount_minor, 0 FROM postings JOIN ours USING (campaign)
+    SELECT debit_account, amount_minor, 0 FROM ledger JOIN ours USING (campaign)
     UNION ALL
-    SELECT credit_account, 0, amount_minor FROM postings JOIN ours USING (campaign)
+    SELECT credit_account, 0, amount_minor FROM ledger JOIN ours USING (campaign)
 ),
 sums (account, debits_minor, credits_minor) AS (
     SELECT account, sum(debit_minor), sum(credit_minor) FROM entries GROUP BY account
@@ -70,7 +57,7 @@ SELECT account, 0, 0, debits_minor, credits_minor
 WITH ours (campaign) AS (
     SELECT campaign FROM campaigns WHERE id = :campaign
 )
-SELECT (SELECT coalesce(sum(amount_minor), 0) FROM postings JOIN ours USING (campaign)),
+SELECT (SELECT coalesce(sum(amount_minor), 0) FROM ledger JOIN ours USING (campaign)),
        (SELECT coalesce(sum(debits_minor), 0) FROM accounts JOIN ours USING (campaign)),
        (SELECT coalesce(sum(credits_minor), 0) FROM accounts JOIN ours USING (campaign));
 

@@ -22,7 +22,7 @@ import msgspec
 from redrush.core.nobody import ignore
 from redrush.core.rush.campaign import Slots
 from redrush.core.rush.holding import no_pots
-from redrush.ports.examined import Examinable, Examined, GrantAt, GrantRow, Place, PostingRow
+from redrush.ports.examined import Examinable, Examined, GrantAt, GrantFound, GrantRow, Place, PostingRow
 from redrush.settle.reconcile.chain import linked
 from redrush.settle.reconcile.evidence import ADDED, REST
 from redrush.settle.reconcile.journal import RETURNED
@@ -56,7 +56,8 @@ class Slice(msgspec.Struct):
     """What some records of the log say that the records must hold."""
 
     places: list[Place] = []
-    grants: dict[GrantAt, GrantRow] = {}
+    grants: list[GrantFound] = []
+    """In the order of the places. Of a slot that was granted more than once the last counts."""
     postings: dict[str, PostingRow] = {}
     released: set[tuple[str, int, int]] = set()
     """Holds by pot, slot and number that ended."""
@@ -191,10 +192,9 @@ class Vigil:
             expected.places.append((pot, first_slot, count))
             table = self._table(pot)
             amounts, holds = amounts_in(table, first_slot, count), held_in(table, first_slot, count)
-            for slot, user, amount_minor, held in zip(
-                range(first_slot, first_slot + count), json.loads(users), amounts, holds, strict=True
-            ):
-                expected.grants[pot, slot] = (user, amount_minor, at_us, 0, held)
+            pots, instants, numbers = ([one] * count for one in (pot, at_us, 0))
+            run = range(first_slot, first_slot + count)
+            expected.grants += zip(pots, run, json.loads(users), amounts, instants, numbers, holds, strict=True)
         elif kind in ("scattered", "confirmed", "released"):
             for grant in named_in(tuple(row[3:])):
                 self._expect_named(kind, grant, at_us, expected)
@@ -217,7 +217,7 @@ class Vigil:
         (worth,), (held,) = amounts_in(table, grant.slot, 1), held_in(table, grant.slot, 1)
         if kind == "scattered":
             expected.places.append((grant.pot, grant.slot, 1))
-            expected.grants[grant.pot, grant.slot] = (grant.user, worth, at_us, grant.number, held)
+            expected.grants.append((grant.pot, grant.slot, grant.user, worth, at_us, grant.number, held))
         elif kind == "released":
             expected.released.add((grant.pot, grant.slot, grant.number))
         if grant.number and worth:
@@ -239,12 +239,10 @@ class Vigil:
     def _check(self, expected: Slice, state: Examined, walk: Walk) -> None:
         for hold in expected.released:
             walk.awaited.pop(hold, None)
-        found = state.grants(expected.places) if expected.places else {}
+        found = state.grants(expected.places) if expected.places else []
         self.compared += len(expected.grants)
         if found != expected.grants:
-            self._check_grants(expected, found, walk)
-        for pot, slot in state.unposted(expected.places) if expected.places else ():
-            self._tell(f"slot {slot} of {pot}: its grant has no posting of just what it says")
+            self._check_grants(expected, _by_place(found), walk)
         if expected.postings:
             kept = state.postings(expected.postings)
             for posting, agreed in expected.postings.items():
@@ -252,7 +250,7 @@ class Vigil:
                     self._tell(f"posting {posting} is {kept.get(posting)}, it must be {agreed}")
 
     def _check_grants(self, expected: Slice, found: dict[GrantAt, GrantRow], walk: Walk) -> None:
-        for (pot, slot), grant in expected.grants.items():
+        for (pot, slot), grant in _by_place(expected.grants).items():
             hold, kept = (pot, slot, grant[3]), found.get((pot, slot))
             if kept == grant or hold in expected.released:
                 continue
@@ -300,6 +298,11 @@ def amounts_in(amounts: Amounts, first_slot: int, count: int) -> list[int]:
     part = amounts[first_slot : first_slot + count]
     tolist = getattr(part, "tolist", None)  # of arrays of any kind, whose elements need not be int
     return list(part) if tolist is None else tolist()
+
+
+def _by_place(rows: Iterable[GrantFound]) -> dict[GrantAt, GrantRow]:
+    """Return the rows by where they are."""
+    return {(pot, slot): (user, worth, at_us, number, held) for pot, slot, user, worth, at_us, number, held in rows}
 
 
 def _said(grant: GrantRow | None) -> tuple[Any, ...] | None:

@@ -95,6 +95,8 @@ class Watch:
                 more = True
                 while more:
                     began_s, busy, swept_at_s = loop.time(), self._busy(), self._vigil.swept_at_s
+                    if self._vigil.behind:  # first what is new
+                        sweep_at_s = max(sweep_at_s, began_s + SWEEP_REST_S)
                     sweep = self._vigil.urgent or (not busy and began_s >= sweep_at_s)
                     try:
                         more = await loop.run_in_executor(thread, partial(self._vigil.look, sweep=sweep))
@@ -103,7 +105,9 @@ class Watch:
                         break
                     self._tell_new()
                     if self._vigil.swept_at_s != swept_at_s:
-                        sweep_at_s = loop.time() + sweep_rest_s(self._vigil.sweep_took_s, disagrees=bool(self._vigil.problems))
+                        sweep_at_s = loop.time() + sweep_rest_s(
+                            self._vigil.sweep_took_s, disagrees=bool(self._vigil.problems)
+                        )
                     urgent = self._vigil.urgent and not busy
                     factor = URGENT_REST_FACTOR if urgent else REST_FACTOR
                     await asyncio.sleep(factor * (loop.time() - began_s))
