@@ -12,6 +12,7 @@ from Cryptodome.PublicKey import ECC
 from Cryptodome.Signature import eddsa
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from redrush.config.secret import Secret
 from redrush.errors import ConfigError
 from redrush.ports.provider import Forged, Stale
 from redrush.providers import signing
@@ -67,6 +68,24 @@ def test_a_signature_counts_for_its_own_version_only() -> None:
 def test_what_is_no_key_is_told(text: str) -> None:
     with pytest.raises(ConfigError, match="whsec_"):
         signing.key_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("sk_live_AAAA", "begins with none of them"),
+        ("whsec_no base64", "no base64"),
+        ("whsec_c2VjcmV0", "has 6 bytes"),
+        ("whpk_c2VjcmV0", "has 6 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_told_and_nothing_of_it(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "key").write_text(text)
+    secret = Secret("payments.toml: provider[0].secret", file=tmp_path / "key")
+    with pytest.raises(ConfigError, match=why) as told:
+        secret.read_as(signing.keys_of)
+    assert str(told.value).startswith("payments.toml: provider[0].secret: a webhook's secret is whsec_")
+    assert text.partition("_")[2] not in str(told.value)
 
 
 def test_a_key_that_only_checks_signs_nothing_and_a_ring_is_bounded() -> None:

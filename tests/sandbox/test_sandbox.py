@@ -207,7 +207,7 @@ def test_addresses_in_private_networks_are_refused_where_that_is_asked_for() -> 
     async def story(one: World) -> None:
         guarded = Fetcher(public_only=True)
         for url in (one.url, one.url.replace("127.0.0.1", "localhost")):
-            with pytest.raises(TargetRefused):
+            with pytest.raises(TargetRefused, match="private = true"):
                 await guarded.fetch("GET", f"{url}/livez")
         with pytest.raises(Unfetched):
             await guarded.fetch("GET", "file:///etc/passwd")

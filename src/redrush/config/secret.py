@@ -1,6 +1,7 @@
 """Where a secret is that a deployment file names and does not hold."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,16 @@ class Secret(msgspec.Struct, frozen=True):
             )
         if not (found := found.strip()):
             raise ConfigError(f"{self.where}: {path} is empty")
+        return found
+
+    def read_as(self, what: Callable[[str], object]) -> str:
+        """Return the secret. `what` raises ConfigError where it is none of its kind, which says where it is from, too.
+        ConfigError as `read`."""
+        found = self.read()
+        try:
+            what(found)
+        except ConfigError as fault:
+            raise ConfigError(f"{self.where}: {fault}") from None
         return found
 
     def _path(self) -> Path:

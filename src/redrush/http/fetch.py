@@ -218,7 +218,9 @@ async def _public_address(place: _Place) -> str:
     addresses = [str(entry[4][0]) for entry in found]
     for address in addresses:
         if not is_public(address):
-            raise TargetRefused(f"{place.host} is {address}, in a private network; allow it, or name another")
+            raise TargetRefused(
+                f"{place.host} is {address}, in a private network: say `private = true` beside the url, or name another"
+            )
     return addresses[0]
 
 

@@ -69,17 +69,27 @@ def key_of(text: str) -> Key:
     try:
         key = base64.b64decode(text.removeprefix(prefix), validate=True)
     except (binascii.Error, ValueError):
-        key = b""
-    if prefix == SHARED and 24 <= len(key) <= 64:
+        key = None
+    if key is None or prefix not in (SHARED, SIGNS, CHECKS):
+        pass
+    elif prefix == SHARED and 24 <= len(key) <= 64:
         return SharedKey(key)
-    if prefix in (SIGNS, CHECKS) and len(key) == 32:
+    elif prefix in (SIGNS, CHECKS) and len(key) == 32:
         require("payments", "a webhook's ed25519 key")
         from redrush.providers.signing_ed25519 import PairedKey  # noqa: PLC0415 - an extra
 
         return PairedKey(key, signs=prefix == SIGNS)
     raise ConfigError(
-        "a webhook's secret is whsec_ and 24 to 64 bytes in base64, or whsk_ (signs) or whpk_ (checks) and 32 bytes"
+        "a webhook's secret is whsec_ and 24 to 64 bytes in base64, or whsk_ (signs) or whpk_ (checks) and 32 bytes; "
+        f"{_what_else(prefix, key)}"
     )
+
+
+def _what_else(prefix: str, key: bytes | None) -> str:
+    """Return what is wrong with what should be a key, and nothing of the key itself: it may be a good one cut short."""
+    if prefix not in (SHARED, SIGNS, CHECKS):
+        return "this one begins with none of them"
+    return "what follows is no base64" if key is None else f"this one has {len(key)} bytes"
 
 
 def keys_of(text: str) -> list[Key]:

@@ -12,6 +12,7 @@ from redrush.ports.provider import Terms
 from redrush.providers.contacts import ContactFile, FindContact, by_pattern, nowhere
 from redrush.providers.notifiers.smtp import Account, SmtpNotifier
 from redrush.providers.notifiers.webhook import WebhookNotifier
+from redrush.providers.signing import keys_of
 from redrush.providers.webhook import WebhookOrders
 
 AT_ONCE_MAX: Final = 8
@@ -59,7 +60,7 @@ def _smtp(spec: NotifierSpec, now_us: NowUs) -> Notifier:
 def _webhook(spec: NotifierSpec, now_us: NowUs) -> Notifier:
     assert spec.secret is not None
     return WebhookNotifier(
-        WebhookOrders(spec.url, spec.secret.read(), now_us, _terms(spec), public_only=not spec.private)
+        WebhookOrders(spec.url, spec.secret.read_as(keys_of), now_us, _terms(spec), public_only=not spec.private)
     )
 
 

@@ -19,6 +19,7 @@ from redrush.providers.sandbox.remote import (
     SandboxPayIn,
     SandboxPayOut,
 )
+from redrush.providers.signing import keys_of
 from redrush.providers.webhook import WebhookOrders
 from redrush.providers.webhook.orders import DEADLINE_S
 from redrush.settle.paying.teller import Provider
@@ -143,7 +144,7 @@ def _csv(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
 
 def _webhook(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     terms = Terms(currency=currency, deadline_s=DEADLINE_S, calls_per_s=spec.calls_per_s)
-    shop = WebhookOrders(spec.url, spec.secrets["secret"].read(), now_us, terms, public_only=not spec.private)
+    shop = WebhookOrders(spec.url, spec.secrets["secret"].read_as(keys_of), now_us, terms, public_only=not spec.private)
     return Connected(Provider(spec.name, None, None), None, None, shop.close, shop)
 
 
