@@ -15,7 +15,7 @@ from redrush.api.app import behind_door, make_app
 from redrush.api.desk import Desk
 from redrush.api.passwords import Passwords
 from redrush.config import parse_campaign
-from redrush.console.pages import PAGES
+from redrush.console.pages import PAGES, fault_page
 from redrush.control.data_dir import DataDir
 from redrush.control.event import prepare_event
 from redrush.control.issuing import plan_tickets
@@ -58,7 +58,7 @@ class World:
         for name, role in PEOPLE.items():
             if self.desk.accounts.person(name) is None:
                 self.desk.accounts.add(name, role, "no hash, so no password is right", self.desk.now_s())
-        self.app = make_app(self.desk, secure=False, further=PAGES)
+        self.app = make_app(self.desk, secure=False, further=PAGES, elsewhere=fault_page)
         self.served: Any = behind_door(self.app, ())
 
     def client(self, name: str | None = None, **headers: str) -> httpx.AsyncClient:

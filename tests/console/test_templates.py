@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 import redrush.console
-from redrush.console.pages.rendering import chinese, templates
+from redrush.console.pages.rendering import templates
+from redrush.console.wording import chinese
 from redrush.core.steering.switches import registry_of
 
 HERE: Final = Path(redrush.console.__file__).parent

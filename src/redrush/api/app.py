@@ -1,6 +1,6 @@
 """The admin API as an application: its handlers, what stands before them, and what faults look like."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from litestar import Litestar, Request, Router, get
@@ -98,8 +98,16 @@ def openapi_of(app: Litestar) -> dict[str, Any]:
     return written
 
 
-def make_app(desk: Desk, *, secure: bool, further: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """Return the application, to be served behind its door. `secure`: it is reached by TLS. `further` are the pages."""
+def make_app(
+    desk: Desk,
+    *,
+    secure: bool,
+    further: Sequence[ControllerRouterHandler] = (),
+    elsewhere: Callable[[Request[Any, Any, Any], Exception], Response[Any]] | None = None,
+) -> Litestar:
+    """Return the application, to be served behind its door. `secure`: it is reached by TLS. `further` are the pages.
+    `elsewhere` answers for a fault outside of the API that no handler met, as for a path that there is not; None: as
+    the API does."""
     cookie = COOKIE_SECURE if secure else COOKIE_PLAIN
     api = Router(PREFIX, route_handlers=[document, *HANDLERS], exception_handlers=FAULTS)
     return Litestar(
@@ -110,7 +118,7 @@ def make_app(desk: Desk, *, secure: bool, further: Sequence[ControllerRouterHand
             "cookie_name": Provide(lambda: cookie, sync_to_thread=False),
             "secure": Provide(lambda: secure, sync_to_thread=False),
         },
-        exception_handlers=FAULTS,
+        exception_handlers=FAULTS if elsewhere is None else dict.fromkeys(FAULTS, _by_place(elsewhere)),
         openapi_config=OpenAPIConfig(
             title="redrush admin API", version=__version__, path=f"{PREFIX}/schema", render_plugins=[]
         ),
@@ -121,6 +129,13 @@ def make_app(desk: Desk, *, secure: bool, further: Sequence[ControllerRouterHand
         signature_types=[Desk],
         state=State({"desk": desk, "access": Access(desk.accounts, desk.sessions, cookie=cookie)}),
     )
+
+
+def _by_place(elsewhere: Callable[[Request[Any, Any, Any], Exception], Response[Any]]) -> Any:
+    def answer(request: Request[Any, Any, Any], fault: Exception) -> Response[Any]:
+        return (_answer if request.url.path.startswith(f"{PREFIX}/") else elsewhere)(request, fault)
+
+    return answer
 
 
 def behind_door(app: Litestar, names: Sequence[str]) -> ASGIApp:

@@ -14,7 +14,7 @@ import uvicorn
 from redrush.api.app import behind_door, make_app
 from redrush.api.desk import Desk, first_admin
 from redrush.config.console_login_file import load_console_login_file
-from redrush.console.pages import PAGES
+from redrush.console.pages import PAGES, fault_page
 from redrush.control.data_dir import DataDir
 from redrush.core.sets.address import Address
 from redrush.errors import ConfigError
@@ -81,7 +81,9 @@ def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions,
         desk.provider = provider_of(options.login, desk.now_s)
     reserved = Reserved.at(options.host, options.port)
     password = first_admin(desk.accounts, desk.now_s())
-    app = behind_door(make_app(desk, secure=options.secure, further=PAGES), (options.host, *options.names))
+    app = behind_door(
+        make_app(desk, secure=options.secure, further=PAGES, elsewhere=fault_page), (options.host, *options.names)
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             app,

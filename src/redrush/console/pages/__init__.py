@@ -13,9 +13,11 @@ from redrush.console.pages.paying import PAYING
 from redrush.console.pages.people import PEOPLE
 from redrush.console.pages.provider_login import PROVIDER_LOGIN
 from redrush.console.pages.proving import PROVING
-from redrush.console.pages.rendering import FAULTS, STATIC_DIR
+from redrush.console.pages.rendering import FAULTS, STATIC_DIR, fault_page
 from redrush.console.pages.steering import STEERING
 from redrush.console.pages.watching import WATCHING
+
+__all__ = ["PAGES", "fault_page"]
 
 PAGES: Final = (
     Router(

@@ -1,8 +1,6 @@
 """How a page comes about: the template, the language, who asks, and what a fault looks like to a person."""
 
 import datetime
-import tomllib
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +21,7 @@ from redrush.api.accounts import Role
 from redrush.api.app import told
 from redrush.api.desk import Desk
 from redrush.api.seals import Refused
+from redrush.console.wording import in_chinese
 from redrush.control.event import load_campaign
 from redrush.errors import RedrushError
 from redrush.watch.log import server_log
@@ -54,13 +53,6 @@ def templates() -> Environment:
     return environment
 
 
-@cache
-def chinese() -> Mapping[str, str]:
-    """Return what the pages say in Chinese, by what they say in English."""
-    texts: dict[str, str] = tomllib.loads((HERE / "chinese.toml").read_text(encoding="utf-8"))
-    return texts
-
-
 def figure(value: float | None, digits: int = 0) -> str:
     """Return a number for people, thousands apart; a dash for what is not known."""
     if value is None:
@@ -88,9 +80,12 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
     language = language_of(request)
     actor = actor_in(request)
     zone = _zone(desk)
+    # Where the answer to a form stands no page is asked for again: that with the form is.
+    back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+    back = back[:THEN_MAX] if request.method == "GET" else _came_from(request)
 
     def translated(text: str, **names: object) -> str:
-        said = chinese().get(text, text) if language == "zh" else text
+        said = in_chinese(text) if language == "zh" else text
         return said.format(**names) if names else said
 
     def when(instant: str | None) -> str:
@@ -105,12 +100,16 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
         .render(
             t=translated,
             when=when,
+            worded=lambda code: translated(code) if language == "zh" else code.replace("_", " "),
             language=language,
             theme=request.cookies.get(THEME_COOKIE, "auto"),
             actor=actor,
             may=lambda role: actor is not None and actor.role.may(Role(role)),
             glass=desk.steering.glass() if actor is not None else [],
             here=request.url.path,
+            back=back,
+            zone=getattr(zone, "key", "UTC"),
+            clock=lambda instant: datetime.datetime.fromisoformat(instant).astimezone(zone).strftime("%H:%M:%S"),
             campaign=request.query_params.get("campaign"),
             note=request.query_params.get("note", "")[:NOTE_MAX],
             version=__version__,
@@ -162,7 +161,8 @@ def _came_from(request: AnyRequest) -> str:
     return path if 0 < len(path) <= THEN_MAX else "/"
 
 
-def _fault(request: AnyRequest, fault: Exception) -> Response[Any]:
+def fault_page(request: AnyRequest, fault: Exception) -> Response[Any]:
+    """Return what a fault looks like to a person: a page in place of what was asked for, or a login."""
     status, detail = told(fault)
     in_place = request.headers.get("hx-request") == "true"
     came_from = request.url.path if request.method == "GET" else _came_from(request)
@@ -174,4 +174,4 @@ def _fault(request: AnyRequest, fault: Exception) -> Response[Any]:
     return render(request, desk, "fault.html", status, status=status, detail=detail, came_from=came_from)
 
 
-FAULTS: Final[ExceptionHandlersMap] = {HTTPException: _fault, Exception: _fault}
+FAULTS: Final[ExceptionHandlersMap] = {HTTPException: fault_page, Exception: fault_page}

@@ -1,0 +1,80 @@
+"""What is told to operators is said in Chinese too: refusals, what was done, the audit log, the drills' questions."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import redrush
+from redrush.console.wording import in_chinese, sentences
+from redrush.drill.drills import DRILLS
+
+SOURCE: Final = Path(redrush.__file__).parent
+TELLS: Final = {"Refused": 1, "go_to": 1}
+"""Calls by the place of what is told."""
+PASSED_ON: Final = {"{}: {}"}
+"""Of parts that are in Chinese each."""
+
+
+def told_in(path: Path) -> Iterator[str]:
+    """Yield what the module refuses, or says of what was done, {} where something is put in."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in TELLS and len(node.args) > TELLS[name]:
+                yield from text_of(node.args[TELLS[name]])
+            elif name == "note" and len(node.args) > 1 and getattr(node.func, "attr", ""):
+                yield from (f"{said} {{}}" for said in text_of(node.args[1]) if "{}" not in said)
+
+
+def text_of(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(one.value if isinstance(one, ast.Constant) else "{}" for one in node.values)  # type: ignore[misc]
+    elif isinstance(node, ast.IfExp):
+        yield from text_of(node.body)
+        yield from text_of(node.orelse)
+
+
+def test_all_that_is_told_has_its_sentence() -> None:
+    modules = [*(SOURCE / "api").rglob("*.py"), *(SOURCE / "console").rglob("*.py")]
+    told = {said for path in modules for said in told_in(path)} | {one.asks for one in DRILLS}
+    assert len(told) > 100
+    known = {re.sub(r"\{\w+\}", "{}", said) for said in sentences()}
+    silent = {
+        said for said in told - known - PASSED_ON if in_chinese(said) == said and said.removesuffix(" {}") not in known
+    }
+    assert sorted(silent) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ('there is no round "zzz"', "没有场次“zzz”"),
+        ("this proposal is approved", "此变更的状态是 已批准"),
+        ("begin draft first", "新建草稿 first"),
+        ("set lower s1", "分组降低要求 s1"),
+        ("set answer_ended to True", "设置 answer_ended 为 True"),
+        ("read story approved", "查看用户明细 approved"),
+        (
+            "round r1 of c is open; a drill would take what its crowd needs: play it when nothing is open",
+            "活动 c 的场次 r1 正在进行；演练会占用人流所需的资源，请在没有场次进行时演练",
+        ),
+        ("said by nobody {yet}", "said by nobody {yet}"),
+        ("too many tries to log in; wait {rest} s", "登录尝试过多，请等 {rest} 秒"),
+        ('there is no draft "{0.__class__}"', "没有草稿“{0.__class__}”"),
+    ],
+)
+def test_a_sentence_is_known_with_its_holes_filled(told: str, said: str) -> None:
+    assert in_chinese(told) == said
+
+
+def test_every_sentence_has_the_same_holes_in_both_languages() -> None:
+    holes = re.compile(r"\{(\w+)\}")
+    assert [
+        said for said, text in sentences().items() if sorted(holes.findall(said)) != sorted(holes.findall(text))
+    ] == []
