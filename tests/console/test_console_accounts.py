@@ -173,9 +173,14 @@ def test_a_changed_line_of_the_log_is_noticed(tmp_path: Path) -> None:
     diary = Diary(path, lambda: 0)
     for number in range(3):
         diary.note("olga", "look", str(number))
-    assert [line.number for line in Diary(path, lambda: 0).lines()] == [1, 2, 3]
+    diary.close()
+    diary = Diary(path, lambda: 0)
+    assert [line.number for line in diary.lines()] == [1, 2, 3]
+    diary.close()
     path.write_bytes(path.read_bytes() + b'{"half')  # a crash
-    assert Diary(path, lambda: 0).note("olga", "look").number == 4
+    diary = Diary(path, lambda: 0)
+    assert diary.note("olga", "look").number == 4
+    diary.close()
     path.write_text(path.read_text().replace('"about":"1"', '"about":"7"'))
     with pytest.raises(ConfigError, match="somebody has changed the file"):
         Diary(path, lambda: 0)

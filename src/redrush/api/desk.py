@@ -15,6 +15,7 @@ from redrush.api.diary import Diary
 from redrush.api.drafting import Drafting
 from redrush.api.drills import Drills
 from redrush.api.event_link import Links
+from redrush.api.failovers import EVERY_S, Failovers
 from redrush.api.live import Live
 from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
 from redrush.api.payouts import Payouts
@@ -81,6 +82,7 @@ class Desk:
         self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.live = Live(self.links, now_us, self.steering.glass)
+        self.failovers = Failovers(self.links, data_dir.root / "console-sets.json", self.diary, self.live.mark)
         self.checklists = Checklists(
             self.links, self.live, data_dir.root / "console-checklists.json", self.diary, now_us
         )
@@ -103,6 +105,7 @@ class Desk:
         self._tasks = [
             asyncio.create_task(self._for_ever("live view", self.live.run), name="live"),
             asyncio.create_task(self._for_ever("schedules", self._tick), name="schedules"),
+            asyncio.create_task(self._for_ever("look at the sets", self.failovers.look, EVERY_S), name="sets"),
         ]
 
     async def stop(self) -> None:
@@ -114,15 +117,16 @@ class Desk:
         self._reader.shutdown(cancel_futures=True)
         for lookup in self._lookups.values():
             lookup.close()
+        self.diary.close()
 
-    async def _for_ever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _for_ever(self, name: str, work: Callable[[], Awaitable[None]], rest_s: float = TICK_S) -> None:
         """What breaks off for a reason that nobody thought of is told, and begun again."""
         while True:
             try:
                 await work()
             except Exception as fault:  # noqa: BLE001 - one bad answer must not end the console
                 self._log.error(f"the console's {name} broke off, and begins again", fault=repr(fault))
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(rest_s)
 
     async def _tick(self) -> None:
         await self.steering.tick()

@@ -4,6 +4,7 @@ Logins, accounts, keys, approvals, and whose story somebody has read. Whoever ta
 every fingerprint after it; whoever has written one down elsewhere can tell.
 """
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -39,10 +40,15 @@ class Diary:
     """See the module. One process writes it."""
 
     def __init__(self, path: Path, now_us: Callable[[], int]) -> None:
-        """ConfigError if what is there contradicts itself."""
+        """ConfigError if what is there contradicts itself, or another process writes it."""
         self._path = path
         self._now_us = now_us
-        self._number, self._chain = _checked(path)
+        self._lock: int | None = _locked(path)
+        try:
+            self._number, self._chain = _checked(path)
+        except ConfigError:
+            self.close()
+            raise
 
     def note(self, who: str, what: str, about: str = "", why: str = "", address: str = "") -> Line:
         """Write down what is being done, durably, before it is. ConfigError if the disk refuses."""
@@ -63,6 +69,12 @@ class Diary:
         self._number, self._chain = line.number, line.chain
         return line
 
+    def close(self) -> None:
+        """Let another one write it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def lines(self) -> list[Line]:
         """Return the newest lines, oldest first. ConfigError if they cannot be read."""
         try:
@@ -76,6 +88,23 @@ class Diary:
             raise ConfigError(f"{self._path}: cannot be read: {fault.strerror}") from fault
         whole = content[: content.rfind(b"\n") + 1].splitlines()
         return [msgspec.json.decode(one, type=Line) for one in whole[1 if size > TAIL_BYTES_MAX else 0 :]]
+
+
+def _locked(path: Path) -> int:
+    """Keep others from writing: two who count on from the same line would break the chain. The kernel lets go of the
+    lock when its holder ends, however it does."""
+    try:
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be written: {fault.strerror}") from fault
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ConfigError(
+            f"{path}: another console of this event runs, and writes it; use that one, or end it"
+        ) from None
+    return lock
 
 
 def chain_after(chain: str, line: Line) -> str:

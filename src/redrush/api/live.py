@@ -7,18 +7,17 @@ and while nobody does, it is asked every `IDLE_S` only.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
+from redrush.api.diary import Line
 from redrush.api.event_link import EventLink, Links
+from redrush.api.rates import Rates, Summed
 from redrush.control.switch_log import Entry
-from redrush.core.load.histogram import quantile_us
 from redrush.core.rush.instants import rfc3339
-from redrush.core.steering import figures
-from redrush.core.steering.figures import Interface
 from redrush.core.steering.switches import REPORTING_DROPPED
 from redrush.errors import RedrushError
 
@@ -58,6 +57,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """How far each clock is ahead of that of the process that tells it, in s, and by how much that may be wrong."""
     version: int | None
     """Of the switches."""
+    hot: list[dict[str, Any]] = []
+    """The rounds that most claims are about, over all campaigns, the most asked first."""
 
 
 POINTS: Final = (
@@ -88,7 +89,7 @@ class Live:
         self._number = 0
         self._ring: deque[list[float | None]] = deque(maxlen=RING_MAX)
         self._marks: deque[dict[str, Any]] = deque(maxlen=MARKS_MAX)
-        self._before: tuple[int, dict[str, _Summed]] | None = None
+        self._before: tuple[int, dict[str, Summed]] | None = None
         self._version: int | None = None
         self._looking = 0
         self._woken = asyncio.Event()
@@ -162,10 +163,10 @@ class Live:
         faults = [one for one in asked if isinstance(one, RedrushError)]
         if not told:
             raise faults[0] if faults else RedrushError("no process of the event is known")
-        now = {name: _Summed(rows) for name, rows in told.items()}
+        now = {name: Summed(rows) for name, rows in told.items()}
         since_us, before = self._before or (now_us, {})
         self._before = (now_us, now)
-        rates = _Rates(now, before, (now_us - since_us) / 1e6)
+        rates = Rates(now, before, (now_us - since_us) / 1e6)
         campaigns = await asyncio.gather(
             *(self._campaign(one, rates, is_first=number == 0) for number, one in enumerate(self._due()))
         )
@@ -179,11 +180,17 @@ class Live:
             figures=rates.figures(),
             sets=rates.sets(),
             processes=[
-                {"name": name, "answers": name in told, "why": None if isinstance(one, dict) else str(one)}
+                {
+                    "name": name,
+                    "answers": name in told,
+                    "why": None if isinstance(one, dict) else str(one),
+                    **(rates.of_process(name) if name in told else {}),
+                }
                 for name, one in zip(addresses, asked, strict=True)
             ],
             clocks=[{"process": name, **clock} for name, one in now.items() for clock in one.clocks()],
             version=version,
+            hot=rates.hot(self._links.campaigns()[0]["campaign"]),
         )
 
     async def _switches(self, link: EventLink) -> int | None:
@@ -203,7 +210,7 @@ class Live:
         listed = self._links.campaigns()
         return [listed[0], *(one for one in listed[1:] if one["state"] == "open")][:CAMPAIGNS_MAX]
 
-    async def _campaign(self, listed: Mapping[str, Any], rates: "_Rates", *, is_first: bool) -> Campaign:
+    async def _campaign(self, listed: Mapping[str, Any], rates: Rates, *, is_first: bool) -> Campaign:
         try:
             stock = await self._links.of(listed["campaign"]).get("/v1/stock")
             rounds, away = stock["rounds"], None
@@ -217,6 +224,11 @@ class Live:
             rounds=[{**row, **rates.of_round(names, row["round"])} for row in rounds],
             away=away,
         )
+
+    def mark(self, line: Line) -> None:
+        """Take what the console itself wrote down into the marks."""
+        told = {"at": line.at, "who": line.who, "what": f"{line.what} {line.about}", "action": line.what}
+        self._marks.append({**told, "about": line.about, "version": f"console-{line.number}"})
 
     async def _mark(self, version: int | None) -> None:
         """Take the changes that are new into the marks."""
@@ -234,7 +246,14 @@ def mark_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     decoded = msgspec.convert(entry, Entry)
     what = msgspec.to_builtins(decoded.what)
     about = what.get("switch") or what.get("playbook") or what.get("set") or ""
-    return {"at": decoded.at, "who": decoded.who, "what": f"{what['action']} {about}", "version": decoded.version}
+    return {
+        "at": decoded.at,
+        "who": decoded.who,
+        "what": f"{what['action']} {about}",
+        "action": what["action"],
+        "about": about,
+        "version": decoded.version,
+    }
 
 
 def _nothing(number: int, now_us: int, why: str) -> Snapshot:
@@ -250,116 +269,3 @@ def _nothing(number: int, now_us: int, why: str) -> Snapshot:
         clocks=[],
         version=None,
     )
-
-
-class _Summed:
-    """The figures of one process."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.claims: dict[tuple[str | None, str, str], float] = {}
-        self.greatest: dict[str, float] = {}
-        self.sums: dict[str, float] = {}
-        self.of_set: dict[str, dict[str, float]] = {}
-        self.counts: list[int] = []
-        self._ahead_s: dict[str, float] = {}
-        self._error_s: dict[str, float] = {}
-        for row in rows:
-            labels, name = row["labels"], row["name"]
-            if name == figures.CLAIMS.name:
-                key = (labels.get("campaign"), labels["round"], labels["outcome"])
-                self.claims[key] = row["value"]
-            elif name == figures.ANSWER_SECONDS.name and labels.get("interface") == Interface.GRAB:
-                self.counts = row["counts"]
-            elif name == figures.CLOCK_AHEAD.name:
-                self._ahead_s[labels["clock"]] = row["value"]
-            elif name == figures.CLOCK_ERROR.name:
-                self._error_s[labels["clock"]] = row["value"]
-            elif "value" in row:
-                self._add(name, labels, row["value"])
-
-    def clocks(self) -> list[dict[str, Any]]:
-        """Return the clocks that it hears of."""
-        return [
-            {"clock": name, "ahead_s": ahead_s, "error_s": self._error_s.get(name)}
-            for name, ahead_s in self._ahead_s.items()
-        ]
-
-    def _add(self, name: str, labels: Mapping[str, str], value: float) -> None:
-        self.greatest[name] = max(value, self.greatest.get(name, value))
-        self.sums[name] = self.sums.get(name, 0.0) + value
-        if (of_set := labels.get("set")) is not None:
-            self.of_set.setdefault(of_set, {})[name] = value
-
-
-class _Rates:
-    """What has changed between two moments, over all processes."""
-
-    def __init__(self, now: Mapping[str, _Summed], before: Mapping[str, _Summed], passed_s: float) -> None:
-        self._now = now
-        self._passed_s = passed_s
-        self._claims: dict[tuple[str | None, str, str], float] = {}
-        self._totals: dict[tuple[str | None, str, str], float] = {}
-        self._counts: list[int] = []
-        for name, one in now.items():
-            was = before.get(name)
-            for key, value in one.claims.items():
-                self._totals[key] = self._totals.get(key, 0.0) + value
-                if was is not None and passed_s > 0:
-                    # A process that was started anew counts from nought.
-                    more = max(0.0, value - was.claims.get(key, 0.0))
-                    self._claims[key] = self._claims.get(key, 0.0) + more / passed_s
-            if was is not None and one.counts:
-                lately = [max(0, a - b) for a, b in zip(one.counts, was.counts or [0] * len(one.counts), strict=True)]
-                self._counts = [a + b for a, b in zip(lately, self._counts or [0] * len(lately), strict=True)]
-
-    def of_round(self, campaign: set[str | None], round_id: str) -> dict[str, Any]:
-        """Return what becomes of the claims of a round: a second by outcome, and in all. `campaign` has the names that
-        it goes by."""
-        mine = {key: value for key, value in self._totals.items() if key[1] == round_id and key[0] in campaign}
-        rates = {outcome: self._claims.get((of, pot, outcome)) for of, pot, outcome in mine}
-        known = [rate for outcome, rate in rates.items() if rate is not None]
-        return {
-            "outcomes": {outcome: int(value) for (_, _, outcome), value in mine.items()},
-            "rates": rates,
-            "claims_s": sum(known) if known else None,
-            "grants_s": rates.get("granted"),
-        }
-
-    def figures(self) -> dict[str, float | None]:
-        """Return what `POINTS` names."""
-        granted = [rate for (_, _, outcome), rate in self._claims.items() if outcome == "granted"]
-        won = ("granted", "repeat")
-        refused = [rate for (_, _, outcome), rate in self._claims.items() if outcome not in won]
-        timed = any(self._counts)
-        return {
-            "claims_s": sum(self._claims.values()) if self._claims else None,
-            "grants_s": sum(granted) if granted else None,
-            "refused_s": sum(refused) if refused else None,
-            "p50_ms": quantile_us(self._counts, 0.5) / 1e3 if timed else None,
-            "p99_ms": quantile_us(self._counts, 0.99) / 1e3 if timed else None,
-            "level": self._greatest(figures.LEVEL.name),
-            "parked": self._sum(figures.PARKED.name),
-            "connections": self._sum(figures.CONNECTIONS.name),
-            "records_behind": self._sum(figures.RECORDS_BEHIND.name),
-            "problems": self._sum(figures.RECONCILE_PROBLEMS.name),
-            "reconcile_behind": self._sum(figures.RECONCILE_BEHIND.name),
-            "unswept_s": self._greatest(figures.RECONCILE_UNSWEPT.name),
-        }
-
-    def sets(self) -> list[dict[str, Any]]:
-        """Return what is told of each set, the worst of what the processes tell."""
-        found: dict[str, dict[str, Any]] = {}
-        for one in self._now.values():
-            for set_id, values in one.of_set.items():
-                row = found.setdefault(set_id, {"set": set_id})
-                for name, value in values.items():
-                    row[name] = max(value, row.get(name, value))
-        return list(found.values())
-
-    def _greatest(self, name: str) -> float | None:
-        values = [one.greatest[name] for one in self._now.values() if name in one.greatest]
-        return max(values) if values else None
-
-    def _sum(self, name: str) -> float | None:
-        values = [one.sums[name] for one in self._now.values() if name in one.sums]
-        return sum(values) if values else None

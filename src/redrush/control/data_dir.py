@@ -30,6 +30,7 @@
 | `console.jsonl` | what people did in the console besides switching, each line with a fingerprint of all before it |
 | `console-sessions.json` | who is logged in there; nothing rests on it |
 | `console-drills.json` | what became of drills that were played from there |
+| `console-sets.json` | how the sets of its deployment were when a console looked last |
 | `console-proposals.json` | which changes wait there for a second person, or for their time |
 | `campaigns/ID`, `campaigns.json`, `campaigns.jsonl` | more campaigns, each a directory like this; their list; a log |
 | `control-port.json` | where the control port of the running server is |

@@ -48,8 +48,8 @@ SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 
 OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
                    "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json", "campaigns.jsonl",
-                   "accounts.json", "console.jsonl", "console-proposals.json", "console-checklists.json",
-                   "console-drills.json", "sale-keys.json", "erasures.jsonl",
+                   "accounts.json", "console.jsonl", "console-sets.json", "console-proposals.json",
+                   "console-checklists.json", "console-drills.json", "sale-keys.json", "erasures.jsonl",
                    "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 

@@ -179,6 +179,7 @@ def test_an_order_at_the_console_is_seen_first_and_bound_to_what_was_seen(stack:
 async def _order_at_the_console(stack: RunningStack) -> None:
     desk = Desk(DataDir(stack.data), None, system_clock().now_us)
     olga = Actor(name="olga", role=Role.OPERATOR, address="127.0.0.1", session="x")
+    await desk.failovers.look()
     listed = {one["set"]: one for one in (await desk.sets.listed(None))["sets"]}
     replica = listed[SET]["replicas"][0]["address"]
     lowering = await desk.sets.preview(olga, SetAsked(verb=SetVerb.LOWER, set="s1"))
@@ -202,6 +203,10 @@ async def _order_at_the_console(stack: RunningStack) -> None:
     with pytest.raises(Refused, match="another primary meanwhile"):
         await desk.sets.confirm(olga, late.token, "too late")
     assert [line.what for line in desk.diary.lines()] == ["set lower", "set promote"]
+    await desk.failovers.look()
+    (changed,) = [one["what"] for one in desk.failovers.history() if one["what"].startswith(f"{SET}: primary")]
+    assert changed.startswith(f"{SET}: primary {listed[SET]['primary']} → {replica}")
+    assert replica in desk.live.history()["marks"][-1]["about"]
     await desk.stop()
 
 

@@ -48,6 +48,7 @@ async def fleet(desk: TheDesk) -> dict[str, Any]:
         "sets": sets,
         "of_sets": snapshot.sets,
         "clocks": snapshot.clocks,
+        "history": await asyncio.to_thread(desk.failovers.history),
         "at": snapshot.at,
     }
 

@@ -34,7 +34,7 @@ async def fleet_page(request: AnyRequest, desk: TheDesk) -> Page:
     try:
         found, why = await fleet.fn(desk), None
     except RedrushError as fault:
-        found, why = {"processes": [], "sets": [], "of_sets": [], "clocks": [], "at": None}, str(fault)
+        found, why = {"processes": [], "sets": [], "of_sets": [], "clocks": [], "history": [], "at": None}, str(fault)
     return render(request, desk, "fleet.html", fleet=found, why=why, verbs=list(SetVerb), rebuilt=desk.sets.rebuilt)
 
 

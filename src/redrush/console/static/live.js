@@ -3,9 +3,13 @@ const CAP = 1200;
 const columns = ["at_ms", "claims_s", "grants_s", "refused_s", "p50_ms", "p99_ms", "level", "parked"];
 const points = Object.fromEntries(columns.map((name) => [name, []]));
 let marks = [];
+let bounds = []; // when rounds open and close
 const charts = [];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const language = document.documentElement.lang;
+const zone = document.documentElement.dataset.zone;
+const format = new Intl.DateTimeFormat(language, { timeStyle: "medium", hourCycle: "h23", timeZone: zone });
+const clock = (at) => format.format(new Date(at));
 
 const number = (value, digits) =>
   value === null || value === undefined
@@ -25,18 +29,21 @@ function add(point) {
 
 function drawMarks(plot) {
   const { ctx, bbox } = plot;
-  ctx.save();
-  ctx.strokeStyle = colour("--mark");
-  ctx.setLineDash([4, 3]);
-  for (const mark of marks) {
-    const x = plot.valToPos(Date.parse(mark.at) / 1000, "x", true);
-    if (x >= bbox.left && x <= bbox.left + bbox.width) {
+  const lines = (instants, name, dash) => {
+    ctx.strokeStyle = colour(name);
+    ctx.setLineDash(dash);
+    for (const at of instants) {
+      const x = plot.valToPos(at / 1000, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
     }
-  }
+  };
+  ctx.save();
+  lines(bounds, "--good", [1, 2]);
+  lines(marks.map((mark) => Date.parse(mark.at)), "--mark", [4, 3]);
   ctx.restore();
 }
 
@@ -62,7 +69,8 @@ function makeChart(figure) {
         points: { show: false },
       })),
     ],
-    axes: [axis(), { ...axis(), size: 56, values: (_u, ticks) => ticks.map((tick) => number(tick, tick < 10 && tick % 1 ? 1 : 0)) }],
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zone),
+    axes: [{ ...axis(), space: 76, values: (_u, ticks) => ticks.map((tick) => clock(tick * 1000)) }, { ...axis(), size: 56, values: (_u, ticks) => ticks.map((tick) => number(tick, tick < 10 && tick % 1 ? 1 : 0)) }],
     hooks: { draw: [drawMarks] },
   };
   if (twoScales) {
@@ -89,7 +97,7 @@ function fillTable(chart) {
   for (let index = points.at_ms.length - 1; index >= 0 && rows.length < 30; index -= 1) {
     const row = document.createElement("tr");
     const at = document.createElement("td");
-    at.textContent = new Date(points.at_ms[index]).toLocaleTimeString(language);
+    at.textContent = clock(points.at_ms[index]);
     row.append(at);
     for (const [key] of chart.series) {
       const cell = document.createElement("td");
@@ -111,12 +119,14 @@ function draw() {
   }
 }
 
-function showRound(id, round) {
-  const element = document.querySelector(`[data-round="${CSS.escape(id)}"]`);
-  if (!element) return false;
-  const cell = (name, value, digits = 0) => say(element.querySelector(`[data-cell="${name}"]`), number(value, digits));
-  cell("claims_s", round.claims_s);
-  cell("grants_s", round.grants_s);
+function showRound(campaign, round) {
+  const element = document.querySelector(`[data-round="${CSS.escape(`${campaign}/${round.round}`)}"]`);
+  const pot = element?.querySelector(`[data-pot="${CSS.escape(`${campaign}/${round.pot}`)}"]`);
+  if (!pot) return false;
+  const within = (place, name, value) => say(place.querySelector(`[data-cell="${name}"]`), number(value, 0));
+  const cell = (name, value) => within(pot, name, value);
+  within(element, "claims_s", round.claims_s); // of the whole round: nobody asks for one prize of a draw
+  within(element, "grants_s", round.grants_s);
   for (const [outcome, count] of Object.entries(round.outcomes ?? {})) {
     const output = element.querySelector(`[data-outcome="${CSS.escape(outcome)}"]`);
     if (output) {
@@ -128,9 +138,9 @@ function showRound(id, round) {
     const total = round.slots + round.joined;
     cell("total", total);
     for (const name of ["granted", "held", "in_play", "moved", "returned", "on_the_way"]) cell(name, round[name]);
-    const way = element.querySelector(".way");
+    const way = pot.querySelector(".way");
     if (way) way.hidden = !round.on_the_way;
-    const meter = element.querySelector("meter");
+    const meter = pot.querySelector("meter");
     if (meter) {
       meter.max = Math.max(1, total);
       meter.value = round.granted + round.held;
@@ -147,7 +157,7 @@ function showBanners(glass) {
     banner.className = "banner alarm";
     const time = document.createElement("time");
     time.dateTime = one.at;
-    time.textContent = new Date(one.at).toLocaleTimeString(language);
+    time.textContent = clock(one.at);
     banner.append(`${one.who}: ${one.what} — ${one.why} `, time);
     banners.append(banner);
   }
@@ -156,19 +166,32 @@ function showBanners(glass) {
 function showMarks() {
   const list = document.getElementById("marks");
   if (!list) return;
+  const words = JSON.parse(list.dataset.words);
   const rows = marks.slice(-8).reverse().map((mark) => {
     const row = document.createElement("li");
     const time = document.createElement("time");
     time.dateTime = mark.at;
-    time.textContent = new Date(mark.at).toLocaleTimeString(language);
-    row.append(time, `${mark.who}: ${mark.what}`);
+    time.textContent = clock(mark.at);
+    row.append(time, `${mark.who}: ${words[mark.action] ?? mark.action} ${mark.about}`);
     return row;
   });
   list.replaceChildren(...rows);
 }
 
+function showHot(hot) {
+  if (!hot.length) return; // what was asked most stays until something is asked again
+  const rows = hot.map((one) => {
+    const row = document.createElement("li");
+    const rate = document.createElement("strong");
+    rate.textContent = number(one.claims_s, 0);
+    row.append(`${one.campaign} / ${one.round} `, rate, "/s");
+    return row;
+  });
+  document.getElementById("hot").replaceChildren(...rows);
+}
+
 function show({ now, marks: latest, glass }) {
-  say(document.getElementById("at"), new Date(now.at).toLocaleTimeString(language));
+  say(document.getElementById("at"), clock(now.at));
   document.getElementById("pulse").classList.remove("late");
   document.getElementById("away").hidden = !now.away;
   say(document.getElementById("away-why"), now.away ?? "");
@@ -178,13 +201,16 @@ function show({ now, marks: latest, glass }) {
   document.getElementById("tile-problems")?.classList.toggle("bad", (now.figures.problems ?? 0) > 0);
   let known = true;
   for (const campaign of now.campaigns) {
-    for (const round of campaign.rounds) known = showRound(`${campaign.id}/${round.pot}`, round) && known;
+    for (const round of campaign.rounds) known = showRound(campaign.id, round) && known;
   }
+  const rounds = now.campaigns.flatMap((campaign) => campaign.rounds);
+  bounds = rounds.flatMap((round) => [Date.parse(round.opens_at), Date.parse(round.closes_at)]);
   if (!known && !now.away) location.reload(); // a campaign or a round came: the page is made anew
   const seen = new Set(marks.map((mark) => mark.version));
   marks = [...marks, ...latest.filter((mark) => !seen.has(mark.version))].slice(-200);
   showBanners(glass);
   showMarks();
+  showHot(now.hot);
   add({ at_ms: now.at_ms, ...now.figures });
   draw();
 }
