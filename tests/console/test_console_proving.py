@@ -87,6 +87,10 @@ async def test_the_stock_adds_up_and_rates_are_of_what_happened(tmp_path: Path) 
             assert row["slots"] + row["joined"] == sum(row[part] for part in parts)
         assert rows["r1"]["outcomes"]["granted"] == 3
         assert rows["r1"]["grants_s"] > 0
+        assert [(one["campaign"], one["round"]) for one in snapshot["hot"]] == [("c", "r1")]
+        (process,) = snapshot["processes"]
+        assert process["claims_s"] == rows["r1"]["claims_s"] == snapshot["hot"][0]["claims_s"]
+        assert process["connections_max"] >= process["connections"]
         assert snapshot["figures"]["p99_ms"] > 0
         assert snapshot["away"] is None
 
@@ -175,6 +179,9 @@ async def test_an_order_about_payouts_is_bound_to_how_many_there_were(tmp_path: 
         await post(vera, "/payouts/count", 403, verb="release", state="held")
         assert "bobby-tables" not in (await vera.get("/payouts")).text
         assert "bobby-tables" in (await olga.get("/payouts")).text
+        (bill,) = (await get(olga, "/story?user=bobby-tables"))["bills"]
+        assert (bill["kind"], bill["state"], bill["amount"], bill["source"]) == ("payout", "held", "1.00", "g2")
+        assert bill["number"] in (await olga.get("/story?user=bobby-tables")).text
         book.close()
 
 

@@ -7,7 +7,7 @@ Nothing is ever paid twice, whatever is ordered (`redrush.operate.paying`).
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from redrush.operate import paying
 from redrush.operate.granted import granted_by
 from redrush.operate.paying import Granted, Shown
 from redrush.ports.bill_book import BillBook, BillState, KeptBill
+from redrush.ports.grant_pages import PAGE_MAX
 
 _Result = TypeVar("_Result")
 
@@ -96,6 +97,15 @@ class Payouts:
             found = book.listed(kind="payout", states=states, user=user, after=after, limit=limit + 1)
             shown = [Shown.of(bill) for bill in found[:limit]]
             return PayoutPage(shown, found[limit - 1].id if len(found) > limit else None)
+
+        return await self._in_book(listed)
+
+    async def of_user(self, user: str) -> list[dict[str, Any]]:
+        """Return what went to a user's wallet, came from it, and was given back: the first `PAGE_MAX`."""
+
+        def listed(book: BillBook) -> list[dict[str, Any]]:
+            found = book.listed(user=user, limit=PAGE_MAX)
+            return [msgspec.to_builtins(Shown.of(bill)) for bill in found]
 
         return await self._in_book(listed)
 

@@ -27,6 +27,8 @@ from redrush.wiring.control_tls import ANY_HOST
 
 PACKETS: Final = "packets"
 UNITS: Final = "units for sale"
+WARNING: Final = "  warning: "
+"""So a line begins that says what may not be meant."""
 
 
 def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
@@ -98,7 +100,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
             f"  tickets: proof of work, {work.max_number // 2:,} hashes on average; a gate exchanges "
             f"{work.exchanges_per_s:,} a second, and none within {work.rest_us / 1e6:g} s of an opening"
         )
-    lines += [f"  warning: {visible(warning)}" for warning in warnings]
+    lines += [f"{WARNING}{visible(warning)}" for warning in warnings]
     return summary, lines
 
 
@@ -302,7 +304,7 @@ def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:
         if survey is None or survey.users == 0:
             warnings.append(f"{deployment.audience}: nobody is on the list, so nobody can win")
         warnings += [] if survey is None else [f"{deployment.audience}: {doubt}" for doubt in survey.warnings()]
-    lines += [f"  warning: {visible(warning)}" for warning in warnings]
+    lines += [f"{WARNING}{visible(warning)}" for warning in warnings]
     return {"ok": True, "sets": sets, "gate": str(deployment.gate.address), "warnings": warnings}, lines
 
 

@@ -28,7 +28,7 @@ from redrush.core.money.splitting import split
 from redrush.core.rush.campaign import Kind
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError, RedrushError
-from redrush.operate.checking import check_campaign
+from redrush.operate.checking import WARNING, check_campaign
 
 DRAFTS_MAX: Final = 500
 FILES_MAX: Final = 50
@@ -65,6 +65,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[Problem]
     says: list[str]
     warnings: list[str]
+    rounds: list[dict[str, Any]] = []
+    """What each round hands out, and when: fields as `redrush check --json` has them."""
     splits: dict[str, list[Bar]]
     """Of each round of packets."""
 
@@ -139,6 +141,12 @@ class Drafts:
             path.unlink()
         self.path(name).parent.rmdir()
 
+    def files(self, name: str) -> "list[dict[str, Any]]":
+        """Return the lists beside a draft, with how long they are. ConfigError if there is no such draft."""
+        self.read(name)
+        beside = sorted(self.path(name).parent.iterdir())
+        return [{"name": one.name, "bytes": one.stat().st_size} for one in beside if _FILE.fullmatch(one.name)]
+
     def check(self, name: str, now_us: int) -> Checked:
         """Return what the draft would do, or what is wrong with it."""
         path = self.path(name)
@@ -148,8 +156,11 @@ class Drafts:
             splits = _splits(load_campaign_file(path))
         except RedrushError as fault:
             return Checked(ok=False, problems=[problem_of(str(fault))], says=[], warnings=[], splits={})
-        said = [line.replace(str(path), path.name) for line in lines]
-        return Checked(ok=True, problems=[], says=said, warnings=list(fields["warnings"]), splits=splits)
+        # Warnings stand among the lines, too.
+        said = [line.replace(str(path), path.name) for line in lines if not line.startswith(WARNING)]
+        return Checked(
+            ok=True, problems=[], says=said, warnings=list(fields["warnings"]), rounds=fields["rounds"], splits=splits
+        )
 
     def load(self, name: str) -> CampaignFile:
         """Return the campaign. ConfigError says what is wrong."""

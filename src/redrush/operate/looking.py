@@ -1,6 +1,7 @@
 """What people look up of one event while it runs: pages of grants, and one user's story, with its records."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -46,6 +47,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     grants: list[GrantTold]
     receipts: dict[str, str]
     steps: list[Step]
+    bills: list[dict[str, Any]] = []
+    """What went to the user's wallet, came from it, and was given back, where there are payments."""
 
 
 class Lookup:

@@ -28,12 +28,16 @@ async def audit(
     who: Annotated[str, QueryParameter(max_length=200)] = "",
     about: Annotated[str, QueryParameter(max_length=200)] = "",
     before: Annotated[str, QueryParameter(max_length=40, description="An instant to begin below.")] = "",
+    entry: Annotated[str, QueryParameter(max_length=40, description="One alone: its source, - and its number.")] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 100,
 ) -> AuditPage:
     found = [
         row
         for row in await desk.audit(campaign)
-        if (not who or row["who"] == who) and about in row["what"] and (not before or row["at"] < before)
+        if (not who or row["who"] == who)
+        and about in row["what"]
+        and (not before or row["at"] < before)
+        and (not entry or f"{row['source']}-{row['number']}" == entry)
     ]
     return AuditPage(found[:limit], len(found) > limit)
 
@@ -86,7 +90,8 @@ async def story(
         raise Refused(400, "say whose story: user, or grant")
     user = normalised(user)
     desk.diary.note(actor.name, "read story", user, address=actor.address)
-    return await desk.look_up(campaign, lambda lookup: lookup.story(user))
+    told = await desk.look_up(campaign, lambda lookup: lookup.story(user))
+    return msgspec.structs.replace(told, bills=await desk.payouts.of_user(user)) if desk.payouts.there_are else told
 
 
 @get("/journal", opt=OPERATOR, summary="What the logs themselves say of a user, with receipts")

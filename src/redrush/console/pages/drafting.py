@@ -8,6 +8,7 @@ from litestar.response import Redirect
 
 from redrush.api.access import needs
 from redrush.api.accounts import Role
+from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.watching import campaigns
 from redrush.api.seals import Refused
@@ -45,9 +46,16 @@ async def begin_draft(request: AnyRequest, data: Form, desk: TheDesk) -> Redirec
 
 @get("/drafts/{name:str}", opt=VIEWER)
 async def draft_page(name: FromPath[str], request: AnyRequest, desk: TheDesk) -> Page:
-    text = desk.drafting.drafts.read(name)
-    checked = await desk.drafting.check(name)
-    return render(request, desk, "draft.html", name=name, text=text, checked=checked, fields=fields_of(text))
+    return await _draft(request, desk, name)
+
+
+async def _draft(request: AnyRequest, desk: Desk, name: str) -> Page:
+    drafts = desk.drafting.drafts
+    text, checked = drafts.read(name), await desk.drafting.check(name)
+    return render(
+        request, desk, "draft.html", name=name, text=text, checked=checked, fields=fields_of(text),
+        files=drafts.files(name),
+    )  # fmt: skip
 
 
 @post("/drafts/{name:str}", opt=OPERATOR, status_code=200)
@@ -61,9 +69,7 @@ async def write_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
         raise Refused(400, "this form has neither a text nor a value")
     desk.diary.note(actor_of(request).name, "write draft", f"{name}: {path}" if path else name)
     drafts.write(name, text)
-    text = drafts.read(name)
-    checked = await desk.drafting.check(name)
-    return render(request, desk, "draft.html", name=name, text=text, checked=checked, fields=fields_of(text))
+    return await _draft(request, desk, name)
 
 
 @post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200)

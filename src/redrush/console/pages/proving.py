@@ -24,14 +24,17 @@ Text = Annotated[str, QueryParameter(max_length=512)]
 
 
 @get("/audit", opt=VIEWER)
-async def audit_page(request: AnyRequest, desk: TheDesk, who: Text = "", about: Text = "", before: Text = "") -> Page:
-    page = await audit.fn(desk, request.query_params.get("campaign"), who, about, before, 100)
-    return render(request, desk, "audit.html", page=page, who=who, about=about)
+async def audit_page(
+    request: AnyRequest, desk: TheDesk, who: Text = "", about: Text = "", before: Text = "", entry: Text = ""
+) -> Page:
+    campaign = request.query_params.get("campaign") or None
+    page = await audit.fn(desk, campaign, who, about, before, entry, 100)
+    return render(request, desk, "audit.html", page=page, who=who, about=about, before=before, entry=entry)
 
 
 @get("/grants", opt=VIEWER)
 async def grants_page(request: AnyRequest, desk: TheDesk, pot: Text = "", after: Text = "") -> Page:
-    campaign = request.query_params.get("campaign")
+    campaign = request.query_params.get("campaign") or None
     pots = await desk.look_up(campaign, lambda lookup: lookup.pots())
     try:
         page, why = await grants.fn(request, desk, campaign, pot, after, 50), None
@@ -41,18 +44,18 @@ async def grants_page(request: AnyRequest, desk: TheDesk, pot: Text = "", after:
 
 
 @get("/grants.csv", opt=OPERATOR)
-async def grants_csv(desk: TheDesk, request: AnyRequest) -> Stream:
-    campaign = request.query_params.get("campaign")
+async def grants_csv(desk: TheDesk, request: AnyRequest, pot: Text = "") -> Stream:
+    campaign = request.query_params.get("campaign") or None
     headers = {"Content-Disposition": 'attachment; filename="grants.csv"'}
-    return Stream(_rows(desk, campaign), media_type="text/csv; charset=utf-8", headers=headers)
+    return Stream(_rows(desk, campaign, pot), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-async def _rows(desk: Desk, campaign: str | None) -> AsyncIterator[bytes]:
+async def _rows(desk: Desk, campaign: str | None, pot: str) -> AsyncIterator[bytes]:
     """Yield the table, with what lets a spreadsheet know its encoding, page by page of the records."""
     columns = ("grant", "pot", "slot", "user", "amount", "currency", "holds", "granted_at", "until")
     yield ("﻿" + ",".join(columns) + "\r\n").encode()
     place: str | None = ""
-    pots = await desk.look_up(campaign, lambda lookup: lookup.pots())
+    pots = [one for one in await desk.look_up(campaign, lambda lookup: lookup.pots()) if pot in ("", one)]
     for _ in range(EXPORT_ROWS_MAX // PAGE_MAX):
         after = place or ""
         page, place = await desk.look_up(campaign, lambda lookup, after=after: lookup.page(pots, after, PAGE_MAX))  # type: ignore[misc]
@@ -91,7 +94,9 @@ async def proof(request: AnyRequest, desk: TheDesk) -> Page:
 @post("/proof", opt=OPERATOR, status_code=200)
 async def reconcile_now(request: AnyRequest, desk: TheDesk) -> Redirect:
     await reconcile.fn(request, desk, request.query_params.get("campaign"))
-    return go_to("/proof", "it is being reconciled; look again in a moment")
+    return go_to(
+        "/proof", "it is being reconciled; look again in a moment", campaign=request.query_params.get("campaign")
+    )
 
 
 PROVING: Final = (audit_page, grants_page, grants_csv, story_page, proof, reconcile_now)

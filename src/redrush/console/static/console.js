@@ -10,6 +10,8 @@ document.addEventListener("keydown", (event) => {
     help.showModal();
   } else if (pressed === "g" && places[event.key]) {
     location.assign(places[event.key]);
+  } else if (event.key === "Escape" && document.body.classList.contains("wall")) {
+    location.assign("/");
   }
   pressed = event.key;
 });
@@ -19,6 +21,21 @@ const own = (time) => {
   if (time.dateTime && !Number.isNaN(at.getTime())) time.title = `${at.toLocaleString()} · UTC ${at.toISOString()}`;
 };
 document.querySelectorAll("time[datetime]").forEach(own);
+
+// On a narrow screen the page that one is at stands in sight, and a card says what each of its lines is.
+const here = document.querySelector(".top nav [aria-current]");
+if (here) {
+  const nav = here.parentElement;
+  nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.clientWidth) / 2;
+}
+for (const table of document.querySelectorAll("table.cards")) {
+  const heads = [...table.querySelectorAll("thead th")].map((one) => one.textContent);
+  for (const row of table.tBodies[0].rows) {
+    for (const [index, cell] of [...row.cells].entries()) {
+      if (cell.tagName === "TD" && cell.colSpan === 1) cell.dataset.label = heads[index];
+    }
+  }
+}
 
 // A menu closes when somebody goes on elsewhere.
 document.addEventListener("click", (event) => {
@@ -79,3 +96,44 @@ document.addEventListener("click", (event) => {
   source.setSelectionRange(start, start + lines[number - 1].length);
   source.scrollTop = (source.scrollHeight / lines.length) * Math.max(0, number - 6);
 });
+
+// A list goes as it is, in one piece, and says how far it is. A form of a page could carry no file of this length.
+const bringing = document.getElementById("bringing");
+if (bringing) {
+  const [input, button, progress] = ["input", "button", "progress"].map((name) => bringing.querySelector(name));
+  const brought = document.getElementById("brought");
+  const tell = (text, kind) => {
+    const said = document.createElement("p");
+    said.className = kind;
+    said.textContent = text;
+    brought.append(said);
+  };
+  bringing.hidden = false;
+  bringing.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const [file] = input.files;
+    const request = new XMLHttpRequest();
+    request.open("PUT", bringing.getAttribute("action") + encodeURIComponent(file.name));
+    request.responseType = "json";
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      progress.value = total ? loaded / total : 0;
+    });
+    request.addEventListener("loadend", () => {
+      button.disabled = false;
+      progress.hidden = true;
+      const told = request.response;
+      if (request.status !== 200 || !told) {
+        tell(told?.detail ?? brought.dataset.lost, "wrong");
+        return;
+      }
+      tell(`${told.file}: ${told.lines.toLocaleString("en-US")} ${brought.dataset.lines}, SHA-256 ${told.sha256}`, "right");
+      for (const problem of told.problems) tell(problem, "wrong");
+      document.querySelector("#text form")?.requestSubmit(); // what the validator says now that the list is there
+    });
+    brought.replaceChildren();
+    button.disabled = true;
+    progress.value = 0;
+    progress.hidden = false;
+    request.send(file);
+  });
+}
