@@ -19,6 +19,7 @@ from redrush.processes.loopback import free_port
 from tests.browser.axe import faults_of
 from tests.browser.visitor import DESKTOP, NETWORK, PATIENCE_MS, PHONE
 from tests.console.console_world import PASSWORD, PEOPLE, QUICK, TEXT
+from tests.console.test_console_pages import DRAW
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +38,7 @@ class Console:
     def __init__(self, directory: Path) -> None:
         self.data_dir = DataDir(directory / "d")
         self.file = directory / "c.toml"
-        self.file.write_text(TEXT, encoding="utf-8")
+        self.file.write_text(TEXT + DRAW, encoding="utf-8")
         self.port, self._control, self._gate = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._server = self._run("serve", str(self.file), "--port", self._gate, "--control-port", self._control)
@@ -126,6 +127,8 @@ def test_every_page_is_for_everybody_and_breaks_no_rule(
         assert faults_of(anna.page) == [], path
         wide = anna.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= size["width"], f"{path} is {wide} wide"
+        for here in anna.page.locator(".top nav [aria-current]").all():
+            expect(here).to_be_in_viewport()
         assert anna.page.get_attribute("html", "lang") == {"zh-CN": "zh-Hans", "en-GB": "en"}[language]
     anna.leave()
 
@@ -196,8 +199,11 @@ def test_two_people_in_two_browsers_approve_and_apply(browser: Browser, console:
 def test_the_overview_goes_on_by_itself_and_survives_the_consoles_death(browser: Browser, console: Console) -> None:
     vera = Operator(browser, console, "vera")
     vera.page.wait_for_selector(".plot canvas")
+    assert vera.page.locator('[data-round="c/d"] [data-pot]').count() == 2
+    vera.page.evaluate("window.kept = true")
     seen = vera.page.text_content("#at")
     vera.page.wait_for_function("(seen) => document.querySelector('#at').textContent !== seen", arg=seen)
+    assert vera.page.evaluate("window.kept"), "the page is not made anew for what it has"
     assert faults_of(vera.page) == []
     console.kill()
     vera.page.wait_for_selector("#pulse.late")
@@ -228,6 +234,25 @@ def test_going_ahead_alone_is_seen_by_everybody_within_a_second(browser: Browser
     assert time.monotonic() - at_s < 3  # one on a machine that does nothing else
     anna.leave()
     vera.leave()
+
+
+@BOTH
+def test_a_list_is_brought_on_the_page_with_its_faults_by_line(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool
+) -> None:
+    olga = Operator(browser, console, "olga", language=language, size=size, dark=dark)
+    olga.goes_to("/drafts/first")
+    for content, kind, told in ((b"good\nbad\x00one\n", "wrong", "users.txt:2:"), (b"ann\nbob\n", "right", ": 2 ")):
+        olga.page.set_input_files(
+            "#bringing input", files=[{"name": "users.txt", "mimeType": "text/plain", "buffer": content}]
+        )
+        olga.page.click("#bringing button")
+        expect(olga.page.locator(f"#brought .{kind}").last).to_contain_text(told)
+    assert olga.page.locator("#brought .wrong").count() == 0, "what was wrong before is gone with the list"
+    assert faults_of(olga.page) == []
+    olga.goes_to("/drafts/first")
+    expect(olga.page.locator("main code", has_text="users.txt").first).to_be_visible()
+    olga.leave()
 
 
 def test_a_viewer_is_offered_nothing_to_change(browser: Browser, console: Console) -> None:

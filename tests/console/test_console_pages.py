@@ -81,6 +81,17 @@ async def test_an_entry_of_the_log_has_an_address_that_stays(tmp_path: Path) -> 
         assert "switches-2" not in alone
 
 
+async def test_a_form_without_a_campaign_is_about_the_first_one(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        for path in (
+            "/story?campaign=&user=ann",
+            "/grants?campaign=&pot=r1",
+            "/audit?campaign=&who=o",
+            "/steer?campaign=",
+        ):
+            assert (await olga.get(path)).status_code == 200, path
+
+
 async def test_a_table_of_one_round_has_that_round_alone(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("olga") as olga:
         assert "/grants.csv?campaign=&amp;pot=r2" in (await olga.get("/grants?pot=r2")).text

@@ -105,8 +105,9 @@ class Links:
         return list_campaigns(self.data_dir)
 
     def of(self, campaign: str | None) -> EventLink:
-        """Return the link of a campaign; None: the first one. ConfigError if there is no such campaign."""
-        if campaign is None or campaign == load_campaign(self.data_dir).id:
+        """Return the link of a campaign; None, or "" as a form says it: the first one. ConfigError if there is no such
+        campaign."""
+        if not campaign or campaign == load_campaign(self.data_dir).id:
             return self.first
         if not any(one.id == campaign for one in load_listings(self.data_dir)):
             raise ConfigError(f'there is no campaign "{campaign}"')

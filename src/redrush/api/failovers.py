@@ -59,8 +59,9 @@ class Failovers:
             if was is not None and was != is_:
                 about = f"{one['set']}: {', '.join(_differences(was, is_))}"
                 self._told(self._diary.note(WARDEN, CHANGED, about, f"since {one['since']}"))
-        if now != self._file.sets:
-            self._keep(_File(now))
+        known = {**self._file.sets, **now}  # one of which nothing is told for a while is still what it was
+        if known != self._file.sets:
+            self._keep(_File(known))
 
     def history(self) -> list[dict[str, Any]]:
         """Return what changed lately, the newest first."""

@@ -167,8 +167,9 @@ class Live:
         since_us, before = self._before or (now_us, {})
         self._before = (now_us, now)
         rates = Rates(now, before, (now_us - since_us) / 1e6)
+        due = self._due()
         campaigns = await asyncio.gather(
-            *(self._campaign(one, rates, is_first=number == 0) for number, one in enumerate(self._due()))
+            *(self._campaign(one, rates, is_first=number == 0) for number, one in enumerate(due))
         )
         version = await self._switches(link)
         return Snapshot(
@@ -190,7 +191,7 @@ class Live:
             ],
             clocks=[{"process": name, **clock} for name, one in now.items() for clock in one.clocks()],
             version=version,
-            hot=rates.hot(self._links.campaigns()[0]["campaign"]),
+            hot=rates.hot(due[0]["campaign"]),
         )
 
     async def _switches(self, link: EventLink) -> int | None:
