@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, expect
 
 from redrush.api.accounts import Accounts
 from redrush.control.data_dir import DataDir
@@ -244,7 +244,7 @@ def test_a_list_is_brought_on_the_page_with_its_faults_by_line(
     olga.goes_to("/drafts/first")
     for content, kind, told in ((b"good\nbad\x00one\n", "wrong", "users.txt:2:"), (b"ann\nbob\n", "right", ": 2 ")):
         olga.page.set_input_files(
-            "#bringing input", files=[{"name": "users.txt", "mimeType": "text/plain", "buffer": content}]
+            "#bringing input", FilePayload(name="users.txt", mimeType="text/plain", buffer=content)
         )
         olga.page.click("#bringing button")
         expect(olga.page.locator(f"#brought .{kind}").last).to_contain_text(told)

@@ -141,11 +141,11 @@ class Drafts:
             path.unlink()
         self.path(name).parent.rmdir()
 
-    def files(self, name: str) -> "list[dict[str, Any]]":
+    def files(self, name: str) -> tuple[dict[str, Any], ...]:
         """Return the lists beside a draft, with how long they are. ConfigError if there is no such draft."""
         self.read(name)
         beside = sorted(self.path(name).parent.iterdir())
-        return [{"name": one.name, "bytes": one.stat().st_size} for one in beside if _FILE.fullmatch(one.name)]
+        return tuple({"name": one.name, "bytes": one.stat().st_size} for one in beside if _FILE.fullmatch(one.name))
 
     def check(self, name: str, now_us: int) -> Checked:
         """Return what the draft would do, or what is wrong with it."""
