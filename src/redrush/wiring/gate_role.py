@@ -34,6 +34,7 @@ from redrush.ports.audience import Followers
 from redrush.providers.followers import followers_at
 from redrush.stores.valkey import ValkeyStore
 from redrush.watch.clocks import ClockWatch
+from redrush.wiring.asking import Asking
 from redrush.wiring.clock import system_clock
 from redrush.wiring.following import Knowing, Reporting, control_of, listen_to_switches
 from redrush.wiring.gate_of_event import gate_of_event
@@ -122,7 +123,7 @@ class GateRole:
         token = load_token_if_any(data_dir)
         if token is not None:
             told = self._troubles.listener("the release paces")
-            self._parts.add("paces", SharedPaces(gate.switches, control_of(self._around), token, told).run())
+            self._parts.add("paces", SharedPaces(gate.switches, Asking(control_of(self._around), token, told)).run())
         self._tell_lines()
         self._ask_keys()
         self._knowing = Knowing(self._around, self._stores)
@@ -171,9 +172,7 @@ class GateRole:
         lines = LinesElsewhere(
             lambda: self._gate.waiting_rooms,
             self._around.clock.now_us,
-            control_of(self._around),
-            token,
-            self._troubles.listener("the lines"),
+            Asking(control_of(self._around), token, self._troubles.listener("the lines")),
         )
         self._parts.add("lines", lines.run())
 
@@ -186,9 +185,7 @@ class GateRole:
         keys = KeysElsewhere(
             lambda: self._around.sealed.campaign,
             self._around.clock.now_us,
-            control_of(self._around),
-            token,
-            self._troubles.listener("keys of sales"),
+            Asking(control_of(self._around), token, self._troubles.listener("keys of sales")),
         )
         campaign = self._around.sealed.campaign.id
         self._parts.add("keys of sales", keys.run(lambda one, key: self._gate.unlock(campaign, {one: key})))

@@ -22,7 +22,7 @@ from redrush.core.rush.serving import MOVES_PER_S
 from redrush.core.steering.switches import Snapshot
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.rush.line import WaitingRoom
-from redrush.http.ask import ControlAddress, ControlUnreachable, ask
+from redrush.wiring.asking import Asking
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.steering import Steering
 
@@ -166,16 +166,11 @@ class LinesElsewhere:
         self,
         rooms: Callable[[], Sequence[WaitingRoom]],
         now_us: Callable[[], int],
-        address: ControlAddress,
-        token: str,
-        on_fault: Callable[[RedrushError], None],
+        control: Asking,
     ) -> None:
-        """`address` and `token` are those of the control role; `on_fault` hears that it cannot be told."""
         self._rooms = rooms
         self._now_us = now_us
-        self._address = address
-        self._token = token
-        self._on_fault = on_fault
+        self._control = control
         self._life = f"gate {secrets.token_hex(8)}"
 
     async def run(self) -> None:
@@ -191,15 +186,10 @@ class LinesElsewhere:
     async def _tell(self, rooms: Mapping[str, WaitingRoom]) -> None:
         told = {round_id: room.places.told(self._now_us()) for round_id, room in rooms.items()}
         fields = {"gate": self._life, "lines": msgspec.to_builtins(told, str_keys=True)}
-        try:
-            answered = await ask(self._address, self._token, "POST", "/v1/lines/told", fields, TELL_MAX_S)
-            if answered.status != 200:
-                said = answered.fields.get("detail")
-                raise ControlUnreachable(f"the control role does not move the lines: {answered.status}, {said}")
-        except ControlUnreachable as fault:
-            self._on_fault(fault)
+        answered = await self._control.ask("POST", "/v1/lines/told", fields, TELL_MAX_S, "move the lines")
+        if answered is None:
             return
-        heard = msgspec.convert(answered.fields, _Heard)
+        heard = msgspec.convert(answered, _Heard)
         for round_id, state in heard.lines.items():
             enough = heard.enough[round_id]
             rooms[round_id].places.heard(told[round_id], enough=enough, serving=state.serving)

@@ -3,14 +3,12 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from redrush.errors import RedrushError
 from redrush.gate.switches import GateSwitches
-from redrush.http.ask import ControlAddress, ControlUnreachable, ask
+from redrush.wiring.asking import Asking
 
 TELL_S: Final = 0.2
 IDLE_S: Final = 1.0
@@ -23,18 +21,9 @@ UNHEARD_S: Final = 1.5
 class SharedPaces:
     """See the module."""
 
-    def __init__(
-        self,
-        switches: GateSwitches,
-        address: ControlAddress,
-        token: str,
-        on_fault: Callable[[RedrushError], None],
-    ) -> None:
-        """`address` and `token` are those of the control role."""
+    def __init__(self, switches: GateSwitches, control: Asking) -> None:
         self._switches = switches
-        self._address = address
-        self._token = token
-        self._on_fault = on_fault
+        self._control = control
         self._life = f"gate {secrets.token_hex(8)}"
         self._heard_s = 0.0
 
@@ -49,18 +38,13 @@ class SharedPaces:
             await asyncio.sleep(TELL_S if rounds else IDLE_S)
 
     async def _tell(self, fields: dict[str, object]) -> None:
-        try:
-            answered = await ask(self._address, self._token, "POST", "/v1/releases/told", fields, TELL_MAX_S)
-            if answered.status != 200:
-                said = answered.fields.get("detail")
-                raise ControlUnreachable(f"the control role does not share paces: {answered.status}, {said}")
-        except ControlUnreachable as fault:
-            self._on_fault(fault)
+        answered = await self._control.ask("POST", "/v1/releases/told", fields, TELL_MAX_S, "share paces")
+        if answered is None:
             if time.monotonic() - self._heard_s > UNHEARD_S:
                 self._switches.share_out({})
             return
         self._heard_s = time.monotonic()
-        self._switches.share_out(msgspec.convert(answered.fields, _Heard).paces)
+        self._switches.share_out(msgspec.convert(answered, _Heard).paces)
 
 
 class _Heard(msgspec.Struct, frozen=True):

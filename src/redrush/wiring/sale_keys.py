@@ -13,7 +13,7 @@ from redrush.control.control_api import Fields, Operation
 from redrush.control.sale_keys import SaleKeys
 from redrush.core.rush.campaign import Campaign, Round
 from redrush.errors import RedrushError
-from redrush.http.ask import ControlAddress, ControlUnreachable, ask
+from redrush.wiring.asking import Asking
 
 LOOK_AGAIN_S: Final = 0.5
 """Longest sleep before the clock is asked again."""
@@ -85,16 +85,11 @@ class KeysElsewhere:
         self,
         campaign: Callable[[], Campaign],
         now_us: Callable[[], int],
-        address: ControlAddress,
-        token: str,
-        on_fault: Callable[[RedrushError], None],
+        control: Asking,
     ) -> None:
-        """`address` and `token` are those of the control role; `on_fault` hears that it cannot be asked."""
         self._campaign = campaign
         self._now_us = now_us
-        self._address = address
-        self._token = token
-        self._on_fault = on_fault
+        self._control = control
         self._known: set[str] = set()
 
     async def run(self, tell: Tell) -> None:
@@ -111,15 +106,10 @@ class KeysElsewhere:
             await asyncio.sleep(min(until_s, LOOK_AGAIN_S))
 
     async def _ask(self, tell: Tell) -> None:
-        try:
-            answered = await ask(self._address, self._token, "GET", "/v1/sales/keys", None, ASK_MAX_S)
-            if answered.status != 200:
-                said = answered.fields.get("detail")
-                raise ControlUnreachable(f"the control role does not tell keys of sales: {answered.status}, {said}")
-        except ControlUnreachable as fault:
-            self._on_fault(fault)
+        answered = await self._control.ask("GET", "/v1/sales/keys", None, ASK_MAX_S, "tell keys of sales")
+        if answered is None:
             return
-        for round_id, key in answered.fields["keys"].items():
+        for round_id, key in answered["keys"].items():
             if round_id not in self._known:
                 self._known.add(round_id)
                 tell(round_id, key)
