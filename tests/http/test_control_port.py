@@ -124,4 +124,4 @@ async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_wit
         async with asyncio.timeout(10):
             while (await _samples(ports["control"]))[problems] == 0:
                 await asyncio.sleep(0.05)
-        assert readings_of(embedded.event.settlement_readings())["reconcile.problems"] >= 1
+        assert readings_of(embedded.event.readings())["reconcile.problems"] >= 1

@@ -288,7 +288,7 @@ async def test_how_winners_are_paid_is_followed_at_once(tmp_path: Path) -> None:
     async def bill_of(server: Server, user: str, state: str | None = None) -> KeptBill:
         async with asyncio.timeout(20):
             while True:
-                bills = await server.embedded.paying.payments.payouts_of(user)
+                bills = await server.embedded.till.part.payments.payouts_of(user)
                 if bills and state in (None, bills[0].state):
                     return bills[0]
                 await asyncio.sleep(0.02)
@@ -351,7 +351,7 @@ async def test_an_amendment_that_failed_half_way_is_tried_again_as_a_whole(
             raise ConfigError(f"{data_dir.sales}: cannot be opened")
         return orders_at(data_dir)
 
-    monkeypatch.setattr("redrush.wiring.embedded_event.orders_at", refuses_at_first)
+    monkeypatch.setattr("redrush.wiring.embedded_sale.orders_at", refuses_at_first)
     async with running(tmp_path, _file(opens=opens, lasts="1h", more="")) as server:
         amended = _file(opens=opens, lasts="1h", more=sale)
         done = await asyncio.to_thread(change_campaign, amended, server.data_dir, Holder(), "a sale", yes=True)

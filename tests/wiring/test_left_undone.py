@@ -117,8 +117,8 @@ async def test_winners_are_paid_after_a_start_though_nobody_asks(
             assert (await server.grab(path, server.ticket("spring", "ann"))).outcome == "granted"
     async with a_bank(tmp_path / "bank") as payments, running(tmp_path / "d", first, payments) as server:
         async with asyncio.timeout(2 * WAIT_MAX_S):
-            while not await server.embedded.paying.payments.payouts_of("ann"):
+            while not await server.embedded.till.part.payments.payouts_of("ann"):
                 await asyncio.sleep(0.05)
     async with a_bank(tmp_path / "bank") as payments, running(tmp_path / "d", first, payments) as server:
         await _until_all_is_done(server)
-        assert len(await server.embedded.paying.payments.payouts_of("ann")) == 1
+        assert len(await server.embedded.till.part.payments.payouts_of("ann")) == 1

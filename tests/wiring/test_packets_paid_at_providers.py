@@ -72,7 +72,7 @@ async def test_a_packet_is_open_once_the_provider_has_its_money_and_what_is_left
             async with asyncio.timeout(10):
                 while (booked := book.find(packet)) is None or booked.stage is not Stage.OVER:
                     await asyncio.sleep(0.02)
-        payments = people.embedded.paying.payments
+        payments = people.embedded.till.part.payments
         bill = await payments.look(f"packet:c:{packet}")
         assert bill is not None
         for hear in payments._hearers.values():
@@ -96,7 +96,7 @@ async def test_what_a_bank_took_for_a_packet_after_all_goes_back_once_and_opens_
 ) -> None:
     async with paid_at_a_bank(tmp_path) as (people, wallet):
         packet = (await people.ask("ann", "POST", "/packets", total="9.00", count=3)).json["id"]
-        payments = people.embedded.paying.payments
+        payments = people.embedded.till.part.payments
         source = f"packet:c:{packet}"
         if cancelled:
             assert (await people.ask("ann", "DELETE", f"/packets/{packet}")).json["state"] == "cancelled"

@@ -22,7 +22,7 @@ async def test_shaking_opening_and_sharing_go_on_while_the_records_are_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with group_server(tmp_path, share=SHARE) as people:
-        records = people.embedded.event._records
+        records = people.embedded.event.ground.records
 
         def away(*_args: object) -> NoReturn:
             raise RecordsFailed("the disk of the records is gone")

@@ -40,7 +40,7 @@ from redrush.stores.sqlite import SqliteStore
 from redrush.stores.sqlite.identity import new_identity
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.stores.sqlite.salvage import REBUILT, Salvaged, note_heard, replace_journal, salvage
-from redrush.wiring.embedded_event import EMBEDDED_SET
+from redrush.wiring.embedded_part import EMBEDDED_SET
 
 
 class Mended(msgspec.Struct, frozen=True):

@@ -2,9 +2,9 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
 import msgspec
 import uvloop
@@ -14,7 +14,6 @@ from redrush.control.audience_additions import AudienceFollower
 from redrush.control.data_dir import DataDir
 from redrush.control.doubts import Listed
 from redrush.control.event import doubts_before, load_open_terms, load_prepared, prepare_event
-from redrush.control.personal_data import PersonalData
 from redrush.control.user_list import eligible_of
 from redrush.core.identity.audience import Eligible
 from redrush.core.rush.phase import SteadyClock
@@ -26,19 +25,22 @@ from redrush.http.reader import Limits
 from redrush.http.server import Server
 from redrush.http.sockets import Reserved
 from redrush.ports.store import StoreFailed
+from redrush.stores.sqlite import SqliteStore
 from redrush.watch.clocks import ClockWatch
 from redrush.watch.log import server_log
 from redrush.wiring.clock import system_clock
 from redrush.wiring.control_tls import Shown
-from redrush.wiring.embedded_event import EmbeddedEvent, OpenStore
+from redrush.wiring.embedded_event import EmbeddedEvent
+from redrush.wiring.embedded_part import Ground, OfProcess, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
-from redrush.wiring.messages import DirectoryShelf, MessagesPart
-from redrush.wiring.paying import PaymentsPart, bill_book_at
+from redrush.wiring.messages import DirectoryShelf
+from redrush.wiring.paying import bill_book_at
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
-from redrush.wiring.role import add_probes, ready_unless
+from redrush.wiring.role import PartsBeside, add_probes, ready_unless
 from redrush.wiring.steering import ControlPort
+from redrush.wiring.till import Till
 from redrush.wiring.troubles import Troubles
 from redrush.wiring.undone import left_undone
 
@@ -80,17 +82,18 @@ class Embedded:
         self._ports = ports
         self._open_store = open_store
         self._keys_from = keys_from
-        self._reserved: list[Reserved] = []
         self._clock = clock
         self._sealed = sealed
         self._payments_file = payments
-        self._paying: PaymentsPart | None = None
-        self._messages: MessagesPart | None = None
+        self._till: Till | None = None
         self._fault: StoreFailed | None = None
         self._stopping = asyncio.Event()
         self._log = server_log()
         self._troubles = Troubles(self._log)
+        self._tasks = PartsBeside(self._log)
         self._event: EmbeddedEvent | None = None
+        self._opened = AsyncExitStack()
+        """How to let go of what a start that fails has opened, the last first."""
 
     @property
     def event(self) -> EmbeddedEvent:
@@ -99,16 +102,10 @@ class Embedded:
         return self._event
 
     @property
-    def paying(self) -> PaymentsPart:
-        """The payments of all campaigns, once started."""
-        assert self._paying is not None
-        return self._paying
-
-    @property
-    def messages(self) -> MessagesPart:
-        """What tells the winners of all campaigns, once started."""
-        assert self._messages is not None
-        return self._messages
+    def till(self) -> Till:
+        """Who moves money for all campaigns, and tells their winners, once started."""
+        assert self._till is not None
+        return self._till
 
     @property
     def gate(self) -> Gate:
@@ -118,7 +115,7 @@ class Embedded:
     @property
     def additions(self) -> AudienceFollower | None:
         """What is added to the audience, once started; None: everybody may win."""
-        return self.event.additions
+        return self.event.ground.additions
 
     async def start(self) -> dict[str, int]:
         """Bring everything up; returns the ports that answer, by site. ConfigError or a fault if it cannot be.
@@ -129,14 +126,7 @@ class Embedded:
         try:
             return await self._start(self._clock or system_clock())
         except BaseException:
-            for reserved in self._reserved:
-                reserved.close()
-            if self._event is not None:
-                await self._event.abort()
-            if self._paying is not None:
-                self._paying.abort()
-            if self._messages is not None:
-                self._messages.abort()
+            await self._opened.aclose()
             raise
 
     async def _start(self, clock: SteadyClock) -> dict[str, int]:
@@ -149,92 +139,56 @@ class Embedded:
         shown = self._ports.control_shown
         self._control_tls = None if shown is None else shown.context()
         audience = self._read_audience(clock.now_us())
-        self._reserve()
+        gate, *others = self._reserve()
         self._data_dir.create()
-        self._paying = self._open_payments(clock)
-        self._messages = self._open_messages(clock)
-        event = self._new_event(self._data_dir, clock)
+        self._till = self._open_till(clock)
+        self._opened.callback(self._till.abort)
+        process = OfProcess(
+            clock=clock,
+            clocks=self._clocks,
+            log=self._log,
+            troubles=self._troubles,
+            failed=self._fail,
+            open_store=self._open_store or SqliteStore.open_path,
+            till=self._till,
+        )
         prepare = partial(prepare_event, self._file, self._data_dir, clock.now_us, self._keys_from)
-        await event.open(prepare, audience, limits)
+        event = EmbeddedEvent(Ground(self._data_dir, process, prepare, audience, limits))
+        await event.open()
+        self._opened.push_async_callback(event.abort)
         self._event = event
         event.steering.board.follow(self._clocks.apply)
         if self._sealed is not None:
             self._sealed()
-        undone = partial(left_undone, paying=self.paying, messages=self.messages, now_us=clock.now_us)
-        self._hosting = Hosting(self._data_dir, event, clock, self._open_hosted(clock, limits), undone, self._log)
-        self._clock_watch = self._run("clock watch", self._clocks.run())
+        undone = partial(left_undone, till=self._till, now_us=clock.now_us)
+        self._hosting = Hosting(self._data_dir, event, clock, _open_hosted(process, limits), undone, self._log)
+        self._opened.push_async_callback(self._tasks.cancel)
+        self._tasks.add("clock watch", self._clocks.run())
         self._tune()
-        ports = await self._listen(clock, event)
-        self._hosted = self._run("look at the list of campaigns", self._hosting.run())
-        ports |= await self._paying.listen()
+        ports = await self._listen(clock, event, gate, others)
+        self._tasks.add("look at the list of campaigns", self._hosting.run())
+        ports |= await self._till.part.listen()
         event.begin()  # last, and nothing is awaited after it
-        self._paying.start()  # once whoever hears of payments has said so
-        self._messages.start()
+        self._till.start()  # once whoever hears of payments has said so
         return ports
 
-    def _open_payments(self, clock: SteadyClock) -> PaymentsPart:
-        return PaymentsPart(
-            self._payments_file,
-            bill_book_at(self._data_dir, pays=self._payments_file is not None and bool(self._payments_file.providers)),
+    def _open_till(self, clock: SteadyClock) -> Till:
+        file = self._payments_file
+        shelf = DirectoryShelf(self._data_dir)
+        return Till(
+            file,
+            self._data_dir,
+            bill_book_at(self._data_dir, pays=file is not None and bool(file.providers)),
+            shelf,
             clock.now_us,
             self._log,
+            self._troubles,
             currency=self._file.currency,
             busy=self._is_busy,
-            on_fault=self._troubles.listener("payments"),
-            veil=PersonalData(self._data_dir),
-        )
-
-    def _open_messages(self, clock: SteadyClock) -> MessagesPart:
-        return MessagesPart(
-            () if self._payments_file is None else self._payments_file.notifiers,
-            self._data_dir,
-            DirectoryShelf(self._data_dir),
-            clock.now_us,
-            self._log,
-            busy=self._is_busy,
-            on_fault=self._troubles.listener("messages"),
         )
 
     def _is_busy(self) -> bool:
         return self._event is not None and self._event.gate.busy
-
-    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have it done beside everything else, to the end of the server."""
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A task that broke off is told at once; claims go on."""
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
-
-    def _new_event(self, data_dir: DataDir, clock: SteadyClock) -> EmbeddedEvent:
-        return EmbeddedEvent(
-            data_dir,
-            clock,
-            self._clocks,
-            self._log,
-            self._troubles,
-            self._fail,
-            open_store=self._open_store,
-            paying=self.paying,
-            messages=self.messages,
-        )
-
-    def _open_hosted(self, clock: SteadyClock, limits: Limits) -> OpenHosted:
-        """Return what opens another campaign of the directory. Its connections are counted with everybody's."""
-
-        async def open_hosted(data_dir: DataDir) -> EmbeddedEvent:
-            terms = load_open_terms(data_dir)
-            own = limits_within(terms.gate, limits)
-            event = self._new_event(data_dir, clock)
-            audience, _ = await asyncio.to_thread(eligible_of, terms.audience, terms.blocked)
-            await event.open(partial(load_prepared, data_dir), audience, own)
-            event.begin()
-            return event
-
-        return open_hosted
 
     def _read_audience(self, now_us: int) -> Eligible | None:
         """Read who may win, and tell what is doubtful about the event."""
@@ -245,21 +199,27 @@ class Embedded:
             self._log.warning(doubt)
         return audience
 
-    def _reserve(self) -> None:
-        """Take the ports: another process may have them."""
-        self._reserved.append(Reserved.at(self._ports.host, self._ports.gate))
+    def _reserve(self) -> list[Reserved]:
+        """Take the ports, the gate's and the control port, if there is to be one: another process may have them."""
+        wanted = [(self._ports.host, self._ports.gate)]
         if self._ports.control is not None:
-            self._reserved.append(Reserved.at(self._ports.control_host, self._ports.control))
+            wanted.append((self._ports.control_host, self._ports.control))
+        reserved = []
+        for host, port in wanted:
+            reserved.append(Reserved.at(host, port))
+            self._opened.callback(reserved[-1].close)
+        return reserved
 
     def _tune(self) -> None:
         # What was loaded stays for good: the collector need not walk it again and again during the rush.
         gc.collect()
         gc.freeze()
 
-    async def _listen(self, clock: SteadyClock, event: EmbeddedEvent) -> dict[str, int]:
+    async def _listen(
+        self, clock: SteadyClock, event: EmbeddedEvent, gate: Reserved, others: Iterable[Reserved]
+    ) -> dict[str, int]:
         when_told_to_stop(self._stopping.set)
         self._server = Server([event.tick, self._hosting.tick], self._beat)
-        gate, *others = self._reserved
         event.gate.site.elsewhere = self._hosting.find
         ports = {"gate": await self._server.serve(event.gate.site, gate)}
         for reserved in others:
@@ -274,10 +234,10 @@ class Embedded:
             sources = [
                 lambda: gate_figures(event.gate),
                 self._clocks.readings,
-                event.settlement_readings,
+                event.readings,
                 control.readings,
                 self._hosting.readings,
-                lambda: payments_figures(self.paying),
+                lambda: payments_figures(self.till.part),
                 self._troubles.readings,
             ]
             add_probes(control.site, self._readiness, sources)
@@ -309,19 +269,29 @@ class Embedded:
     async def stop(self) -> None:
         """Finish what was accepted, bring the records up to date, and close. Raises StoreFailed if that was why."""
         assert self._event is not None
-        self._hosted.cancel()
-        self._clock_watch.cancel()
-        await asyncio.gather(self._hosted, self._clock_watch, return_exceptions=True)
+        await self._tasks.cancel()
         await self._event.steering.stop()
         await self._server.stop()
         await self._hosting.stop()
         await self._event.stop()
-        if self._paying is not None:
-            await self._paying.stop()
-        if self._messages is not None:
-            await self._messages.stop()
+        await self.till.stop()
         if self._fault is not None:
             raise self._fault
+
+
+def _open_hosted(process: OfProcess, limits: Limits) -> OpenHosted:
+    """Return what opens another campaign of the directory. Its connections are counted with everybody's."""
+
+    async def open_hosted(data_dir: DataDir) -> EmbeddedEvent:
+        terms = load_open_terms(data_dir)
+        own = limits_within(terms.gate, limits)
+        audience, _ = await asyncio.to_thread(eligible_of, terms.audience, terms.blocked)
+        event = EmbeddedEvent(Ground(data_dir, process, partial(load_prepared, data_dir), audience, own))
+        await event.open()
+        event.begin()
+        return event
+
+    return open_hosted
 
 
 def run_embedded(  # noqa: PLR0913 - see Embedded

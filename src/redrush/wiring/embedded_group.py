@@ -1,23 +1,17 @@
 """Group packets in the serving process: their book, how they are paid, and their expiry."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 from redrush.control.data_dir import DataDir
+from redrush.control.event import Event
 from redrush.control.packet_tables import with_packets
-from redrush.core.rush.group import BALANCE, packet_of
-from redrush.core.rush.holding import PotTables
-from redrush.errors import RedrushError
-from redrush.gate.gate import Gate
-from redrush.gate.group.parts import Desk, GroupParts, NotedHome, ServedGroup, Won
-from redrush.ports.records import Records
-from redrush.ports.store import Store
+from redrush.core.rush.group import packet_of
+from redrush.gate.group.parts import NO_SLOTS, GroupParts, NotedHome, ServedGroup, Won
 from redrush.providers.followers import followers_at
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.packets import SqlitePacketBook
-from redrush.settle.giving_back.expiry import Expiry, GivingBack
-from redrush.settle.paying.payments import Payments
+from redrush.wiring.embedded_part import EMBEDDED_SET, Part
+from redrush.wiring.packet_desk import PacketDesk
 
 
 def packets_at(data_dir: DataDir) -> SqlitePacketBook:
@@ -27,85 +21,69 @@ def packets_at(data_dir: DataDir) -> SqlitePacketBook:
     return SqlitePacketBook.open_path(data_dir.packets)
 
 
-class EmbeddedGroup:
-    """See the module. Hand its `parts` to the gate, then `start`, then `stop`."""
+class OwnPackets(Part):
+    """See the module. It is open before the gate, which packets are a part of, and its book is closed after the
+    recorder has ended, which looks up there what shares hold."""
 
-    def __init__(  # noqa: PLR0913 - the process that it is a part of, by name
-        self,
-        book: SqlitePacketBook,
-        campaign: str,
-        home: NotedHome,
-        records: Records,
-        payments: Payments,
-        now_us: Callable[[], int],
-        *,
-        followers: str | None,
-        paused: Callable[[], bool],
-        on_fault: Callable[[RedrushError], None],
-    ) -> None:
-        """`home` is the one set of the embedded form, `followers` where it is asked who follows whom. The book is this
-        part's to close."""
-        now_s = asyncio.get_running_loop().time
-        self._followers = None if followers is None else followers_at(followers, now_s)
-        self._book = book
-        self._payments = payments
-        store: Store = home.store
-        self._campaign = campaign
-        self._records = records
-        self._on_fault = on_fault
-        self._group: ServedGroup | None = None
-        giving_back = GivingBack(campaign, self._book, self._payments, lambda _packet: store, ended=self._ended)
-        self._expiry = Expiry(self._book, giving_back, now_us, paused=paused, on_fault=on_fault)
-        self._expiring: asyncio.Task[None] | None = None
-        self.parts = GroupParts(
-            homes=(home,),
-            desk=Desk(self._book, self._payments, giving_back.end),
+    _desk: PacketDesk | None = None
+    """None: the campaign has no packets between people, and never had any."""
+
+    async def open(self) -> None:
+        """Have the book, if there is to be one."""
+        ground, terms = self.ground, self.ground.terms.group
+        if terms is None and not ground.data_dir.packets.exists():
+            return
+        book = self._book = await asyncio.to_thread(packets_at, ground.data_dir)
+        ground.opened.callback(book.close)
+        ground.tables = with_packets(book, ground.tables)
+        followers = None
+        if terms is not None and terms.followers is not None:
+            followers = followers_at(terms.followers, asyncio.get_running_loop().time)
+            ground.opened.callback(followers.close)
+        on_fault = ground.process.troubles.listener("packets")
+        self._desk = PacketDesk(
+            ground.sealed.campaign.id,
+            book,
+            ground.process.till.part.payments,
+            lambda _packet: ground.store,
+            ground.process.clock.now_us,
+            paused=ground.paused,
+            on_fault=on_fault,
+        )
+        ground.group = GroupParts(
+            homes=(NotedHome(EMBEDDED_SET, ground.store, NO_SLOTS),),
+            desk=self._desk.desk,
             won=self._won,
-            followers=self._followers,
+            followers=followers,
             failed=on_fault,
         )
 
-    def tables(self, others: PotTables) -> PotTables:
-        """Return what finds the tables of packets, and of other pots where `others` does."""
-        return with_packets(self._book, others)
-
     async def _won(self, user: str) -> list[Won]:
+        campaign = self.ground.sealed.campaign.id
         return [
             Won(grant.pot, grant.slot, grant.amount_minor, grant.at_us)
-            for grant in await asyncio.to_thread(self._records.grants_of, user)
-            if grant.campaign == self._campaign and packet_of(grant.pot) is not None
+            for grant in await asyncio.to_thread(self.ground.records.grants_of, user)
+            if grant.campaign == campaign and packet_of(grant.pot) is not None
         ]
 
-    def _ended(self, packet: str) -> None:
-        if self._group is not None:
-            self._group.packets.ended(packet)
+    def _served(self) -> ServedGroup | None:
+        return self.ground.gate.campaigns[self.ground.sealed.campaign.id].group
 
-    def start(self, gate: Gate, run: Callable[[str, Any], asyncio.Task[None]]) -> None:
-        """Take up what was under way, and end packets at their deadlines; `run` has it done beside everything else."""
-        self._group = gate.campaigns[self._campaign].group
-        if self._group is not None and (counter := self._group.counter) is not None:
-            self._group.start()
-            pay = counter.terms.pay
-            if pay != BALANCE and not self._payments.can_take(pay):
-                self._on_fault(
-                    RedrushError(f'packets cannot be paid: the payments file (--payments) has no provider "{pay}"')
-                )
-        self._expiring = run("expiry of packets", self._expiry.run())
+    def begin(self) -> None:
+        """Take up what was under way, and end packets at their deadlines."""
+        if self._desk is not None:
+            self._desk.start(self._served(), self.ground.tasks, "the payments file (--payments)")
 
-    def any_under_way(self) -> bool:
-        """Whether any packet is being paid, or open. Raises BookFailed."""
-        return self._book.any_under_way()
+    def has_unsettled(self) -> bool:
+        """Whether any packet is being paid, or open; each ends at a deadline of its own. Raises BookFailed."""
+        return self._desk is not None and self._book.any_under_way()
+
+    async def amend(self, event: Event) -> None:
+        """Let its terms hold for packets that are created from now on."""
+        if event.open.group is not None and (served := self._served()) is not None:
+            served.amend(event.open.group)
 
     async def stop(self) -> None:
         """End what was begun."""
-        self._expiry.stop()
-        if self._group is not None and self._group.counter is not None:
-            await self._group.counter.drained()
-        if self._expiring is not None:
-            await asyncio.wait([self._expiring])
-
-    def close(self) -> None:
-        """Let go of the files, once the recorder has ended."""
-        if self._followers is not None:
-            self._followers.close()
-        self._book.close()
+        if self._desk is not None:
+            await self._desk.stop()

@@ -185,7 +185,7 @@ class Hosting:
         for campaign in list(self._awake)[:CAMPAIGNS_TOLD_MAX]:
             event = self._awake[campaign].event
             if event is not None:
-                for one in (*rounds_figures(event.gate), *event.settlement_readings()):
+                for one in (*rounds_figures(event.gate), *event.readings()):
                     yield one.of_campaign(campaign)
 
     async def stop(self) -> None:

@@ -1,8 +1,9 @@
 """The lines of a campaign, five times a second: told of by gates, moved, shown, and written down.
 
-In the serving process of the embedded form that is one loop (`OwnLines`). On a stack the control role moves them
-(`LinesOfAll`); each gate tells it what it has counted, and hears in the answer how they stand (`LinesElsewhere`). While
-the control role is away the lines stand: who was called may go in, and who has a pass keeps it.
+In the serving process of the embedded form that is one loop (`redrush.wiring.embedded_lines`). On a stack the control
+role moves them (`LinesOfAll`); each gate tells it what it has counted, and hears in the answer how they stand
+(`LinesElsewhere`). While the control role is away the lines stand: who was called may go in, and who has a pass keeps
+it.
 """
 
 import asyncio
@@ -16,18 +17,13 @@ from redrush.control.control_api import Operation
 from redrush.control.data_dir import DataDir
 from redrush.control.line_files import LineFiles
 from redrush.control.lines import Lines
-from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.line import LineState
 from redrush.core.rush.serving import MOVES_PER_S
-from redrush.core.steering.switches import Snapshot
 from redrush.errors import ConfigError, RedrushError
 from redrush.gate.rush.line import WaitingRoom
 from redrush.wiring.asking import Asking
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.steering import Steering
-
-HERE: Final = "this process"
-"""The only gate."""
 
 KEPT_EVERY: Final = MOVES_PER_S
 """Moves after which is written down how far the lines are: once a second."""
@@ -44,80 +40,6 @@ STANDS_US: Final = 3_000_000
 
 IDLE_S: Final = 1.0
 """How long is waited between two looks while no line is to be moved."""
-
-
-class OwnLines:
-    """See the module. `recall` once, then `run`."""
-
-    def __init__(
-        self,
-        lines: Lines,
-        files: LineFiles,
-        rooms: Callable[[], Sequence[WaitingRoom]],
-        now_us: Callable[[], int],
-        snapshot: Callable[[], Snapshot],
-        room_left: Callable[[], float],
-        on_fault: Callable[[RedrushError], None],
-    ) -> None:
-        """`room_left` is the share of the pace that what is behind the lines can take. `on_fault` hears when the files
-        cannot be written; the lines go on."""
-        self._lines = lines
-        self._files = files
-        self._rooms = rooms
-        self._now_us = now_us
-        self._snapshot = snapshot
-        self._room_left = room_left
-        self._on_fault = on_fault
-        self._moves = 0
-
-    def amend(self, campaign: Campaign) -> None:
-        """Go on with the rounds and times of this campaign."""
-        self._lines.amend(campaign)
-
-    def recall(self) -> None:
-        """Go on where a life before this one has left off. Blocks; ConfigError for files that cannot be read."""
-        kept = {}
-        for room in self._rooms():
-            if (one := self._files.load(room.round.id)) is not None:
-                kept[room.round.id] = one
-            room.places.remember(self._files.given(room.round.id))
-        self._lines.restore(kept)
-        if kept:
-            self._move()
-
-    async def run(self) -> None:
-        """Move the lines, for ever."""
-        while True:
-            now_us = self._now_us()
-            if any(room.moves_at(now_us) for room in self._rooms()):
-                self._move()
-                await self.write()
-                await asyncio.sleep(1 / MOVES_PER_S)
-            else:
-                await asyncio.sleep(IDLE_S)
-
-    def _move(self) -> None:
-        rooms = {room.round.id: room for room in self._rooms()}
-        told = {round_id: room.places.told(self._now_us()) for round_id, room in rooms.items()}
-        enough = self._lines.hear(HERE, told)
-        self._lines.move(self._snapshot(), self._room_left())
-        for round_id, heard in enough.items():
-            state = self._lines.state(round_id)
-            rooms[round_id].places.heard(told[round_id], enough=heard, serving=state.serving)
-            rooms[round_id].show(state)
-
-    async def write(self, *, last: bool = False) -> None:
-        """Write down who has joined since, and now and then how far the lines are; no claim waits for it."""
-        try:
-            for room in self._rooms():
-                if room.places.fresh:
-                    given, room.places.fresh = room.places.fresh, []
-                    await asyncio.to_thread(self._files.append, room.round.id, given)
-            self._moves += 1
-            if last or self._moves % KEPT_EVERY == 0:
-                await _keep(self._lines, self._files)
-        except OSError as fault:
-            self._on_fault(ConfigError(f"{fault.filename}: cannot be written: {fault.strerror}"))
 
 
 class LinesOfAll:
@@ -153,7 +75,7 @@ class LinesOfAll:
             moves += 1
             if moves % KEPT_EVERY == 0:
                 try:
-                    await _keep(self._lines, self._files)
+                    await keep(self._lines, self._files)
                 except OSError as fault:
                     self._on_fault(ConfigError(f"{fault.filename}: cannot be written: {fault.strerror}"))
             await asyncio.sleep(1 / MOVES_PER_S)
@@ -201,7 +123,7 @@ class _Heard(msgspec.Struct, frozen=True):
     enough: dict[str, bool]
 
 
-async def _keep(lines: Lines, files: LineFiles) -> None:
+async def keep(lines: Lines, files: LineFiles) -> None:
     """Write down how far the lines are. Raises OSError."""
     for round_id, kept in lines.kept().items():
         if kept.serving >= 0:

@@ -4,7 +4,6 @@ All campaigns of the process share one book, which is the first campaign's direc
 notifier's pace is its own, not a campaign's. It is begun when somebody is to be told for the first time.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -33,6 +32,7 @@ from redrush.settle.messages.announcing import EMBEDDED_LOG, Announcer, cursor_n
 from redrush.settle.messages.courier import Courier
 from redrush.settle.pages import ReadLog
 from redrush.wiring.notifiers import Reached, reached
+from redrush.wiring.role import PartsBeside
 
 CODE: Final = "code:"
 """What `fields["holds"]` begins with where a code was won; its place in the list follows."""
@@ -172,7 +172,7 @@ class MessagesPart:
         self._reached = {spec.name: reached(spec, now_us) for spec in specs}
         self._book: MessageBook | None = None
         self._couriers: list[Courier] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = PartsBeside(log)
 
     @property
     def couriers(self) -> Mapping[str, Courier]:
@@ -228,9 +228,7 @@ class MessagesPart:
                     name, self._book, one.notifier, compose, self._now_us, busy=self._busy, on_fault=self._on_fault
                 )
                 self._couriers.append(courier)
-                task = asyncio.create_task(courier.run(), name=f"messages by {name}")
-                task.add_done_callback(self._ended)
-                self._tasks.append(task)
+                self._tasks.add(f"messages by {name}", courier.run())
         return self._book
 
     def _compose(self, one: Reached, kept: KeptMessage) -> Message | Rejected:
@@ -240,15 +238,11 @@ class MessagesPart:
         for courier in self._couriers:
             courier.wake()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            self._log.critical(f"the {task.get_name()} broke off, restart the server soon", fault=repr(fault))
-
     async def stop(self) -> None:
         """Write down what is under way, and close."""
         for courier in self._couriers:
             courier.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.ended()
         self.abort()
 
     def abort(self) -> None:

@@ -24,12 +24,11 @@ from redrush.http.sockets import Reserved
 from redrush.ports.bill_book import BillBook
 from redrush.ports.provider import Notice, Notices, Probe, Stale
 from redrush.ports.records import Balance, Records
-from redrush.ports.store import Store
 from redrush.ports.veil import Veil
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.book_mark import begin_mark
-from redrush.settle.pages import ReadLog, recorded_pages
+from redrush.settle.pages import ReadLog
 from redrush.settle.paying.payments import Payments, Winnings
 from redrush.settle.paying.payouts import EMBEDDED_LOG, AutoPayouts, are_behind
 from redrush.settle.paying.purse import Purse
@@ -103,7 +102,6 @@ class PaymentsPart:
         self._reserved: Reserved | None = None
         self._log = log
         self._now_us = now_us
-        self._on_fault = on_fault
         self._book = book
         if file is not None:
             self.connected = {spec.name: connected(spec, now_us, currency) for spec in file.providers}
@@ -137,18 +135,8 @@ class PaymentsPart:
         """Look after bills from now on."""
         self.payments.start()
 
-    def serve(
-        self,
-        gate: Gate,
-        sealed: SealedCampaign,
-        open_terms: OpenTerms,
-        records: Records,
-        store: Store,
-        pots: PotTables,
-        busy: Callable[[], bool],
-    ) -> AutoPayouts:
-        """Let a campaign's participants ask for their money; return what pays winners who need not ask."""
-        campaign = sealed.campaign
+    def serve(self, gate: Gate, campaign: Campaign, open_terms: OpenTerms, records: Records) -> None:
+        """Let a campaign's participants ask for their money."""
         self.winnings.add(campaign.id, records)
         served = gate.campaigns[campaign.id]
 
@@ -162,10 +150,6 @@ class PaymentsPart:
             b"/payouts",
             served.ticketed(b"GET", purse.payouts),
             served.ticketed(b"POST", purse.pay_out, purse.pay_out.reads),
-        )
-
-        return self.auto_payouts(
-            sealed, open_terms, recorded_pages(records, store), pots=pots, busy=busy, on_fault=self._on_fault
         )
 
     def purse(self, campaign: Campaign, open_terms: OpenTerms, recorded: Callable[[], Awaitable[int]]) -> PurseRoutes:

@@ -16,7 +16,6 @@ from typing import Any
 from redrush.config import load_payments_file
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import Keys, load_keys
-from redrush.control.personal_data import PersonalData
 from redrush.control.pot_file import PotFile
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.rush.group import GroupTerms
@@ -32,17 +31,14 @@ from redrush.http.ticket_check import TicketCheck
 from redrush.ports.message_book import MessageBook
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.postgres.messages import PostgresMessageBook
-from redrush.settle.messages.announcing import Announcer
-from redrush.settle.paying.payouts import AutoPayouts
 from redrush.wiring.campaign_paths import prefixes_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
-from redrush.wiring.messages import MessagesPart
-from redrush.wiring.paying import PaymentsPart
 from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.recorded_wins import RecordedWins
 from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
 from redrush.wiring.stack_group import StackGroup
 from redrush.wiring.stack_sale import StackSale
+from redrush.wiring.till import OfLog, Till
 from redrush.wiring.troubles import Troubles
 
 
@@ -65,44 +61,25 @@ class DeploymentShelf:
         return PostgresMessageBook(self._dsn, self._teller, tell=self._log.info)
 
 
-class Till:
-    """The books, the tellers and the notices' port: one for all campaigns of the process."""
+class StackTill(Till):
+    """That of a deployment, whose books are in a database."""
 
     def __init__(self, around: Surroundings, troubles: Troubles, pause: SettlementPause) -> None:
         """Connects to nothing yet. ConfigError for a payments file that is wrong, or a port that is taken."""
-        of_role = around.deployment.payments
-        file = None if of_role.file is None else load_payments_file(of_role.file)
+        of_role, log = around.deployment.payments, around.log
         dsn, teller = of_role.records.read(), f"{socket.gethostname()} {around.control}"
-        self.book = PostgresBillBook(dsn, teller, tell=around.log.info)
-        self.part = PaymentsPart(
-            file,
+        self.book = PostgresBillBook(dsn, teller, tell=log.info)
+        super().__init__(
+            None if of_role.file is None else load_payments_file(of_role.file),
+            around.data_dir,
             self.book,
+            DeploymentShelf(dsn, teller, log),
             around.clock.now_us,
-            around.log,
+            log,
+            troubles,
             currency=around.sealed.campaign.currency,
             paused=pause,
-            on_fault=troubles.listener("payments"),
-            veil=PersonalData(around.data_dir),
         )
-        self.messages = MessagesPart(
-            () if file is None else file.notifiers,
-            around.data_dir,
-            DeploymentShelf(dsn, teller, around.log),
-            around.clock.now_us,
-            around.log,
-            busy=pause,
-            on_fault=troubles.listener("messages"),
-        )
-
-    def start(self) -> None:
-        """Look after bills and messages from now on."""
-        self.part.start()
-        self.messages.start()
-
-    async def stop(self) -> None:
-        """Write down what is under way, and close the books."""
-        await self.messages.stop()
-        await self.part.stop()
 
     def why_not_ready(self) -> str | None:
         """Return why this process pays nobody now, in words."""
@@ -122,9 +99,9 @@ class PaymentsRole(Offstage):
         self._troubles = Troubles(around.log)
         self._parts = Parts()
         self._pause = SettlementPause()
-        self._following: list[tuple[AutoPayouts | Announcer, asyncio.Task[None]]] = []
+        self._following: list[OfLog] = []
         self._wins: RecordedWins | None = None
-        self._till: Till | None = None
+        self._till: StackTill | None = None
         self._server = Server([])
         self._group: StackGroup | None = None
         self._sale: StackSale | None = None
@@ -134,7 +111,7 @@ class PaymentsRole(Offstage):
         return PaymentsRole(around, None, self)
 
     @property
-    def till(self) -> Till:
+    def till(self) -> StackTill:
         """Where the money is, once started."""
         assert self._till is not None
         return self._till
@@ -142,7 +119,7 @@ class PaymentsRole(Offstage):
     async def start(self, control: Site) -> dict[str, Address]:
         around = self._around
         self._wins = await asyncio.to_thread(RecordedWins, around.deployment.sets)
-        self._till = Till(around, self._troubles, self._pause) if self._first is None else self._first.till
+        self._till = StackTill(around, self._troubles, self._pause) if self._first is None else self._first.till
         keys = load_keys(DataDir(around.deployment.data))
         verifier = TicketVerifier(keys.tickets)
         self._tickets = TicketCheck(verifier)
@@ -207,7 +184,7 @@ class PaymentsRole(Offstage):
         )
         await sale.open()
         sale.serve_on(self.site, self._tickets)
-        sale.start(self._parts)
+        sale.room.start(self._parts)
         self._sale = sale
 
     def _serve_purse(self, site: Site, wins: RecordedWins) -> None:
@@ -225,26 +202,23 @@ class PaymentsRole(Offstage):
         around = self._around
         self.till.messages.serve(around.data_dir, around.sealed.campaign, around.terms)
         for set_id, read in wins.logs().items():
-            pots = wins.tables(set_id, PotFile(around.data_dir.pots).table)
-            payouts = self.till.part.auto_payouts(
+            of_log = OfLog(
+                self.till,
                 around.sealed,
                 around.terms,
                 read,
                 log=set_id,
-                pots=pots,
+                pots=wins.tables(set_id, PotFile(around.data_dir.pots).table),
                 busy=self._pause,
                 on_fault=self._troubles.listener("payouts"),
             )
-            announcer = self.till.messages.announcer(
-                around.sealed, around.terms, read, log=set_id, pots=pots, busy=self._pause
-            )
-            self._following.append((payouts, self._parts.add(f"payouts of {set_id}", payouts.run())))
-            self._following.append((announcer, self._parts.add(f"messages of {set_id}", announcer.run())))
+            of_log.start(self._parts, f" of {set_id}")
+            self._following.append(of_log)
 
     async def _stop_following(self) -> None:
-        for follower, _ in self._following:
-            follower.stop()
-        await asyncio.gather(*(task for _, task in self._following), return_exceptions=True)
+        for one in self._following:
+            one.stop()
+        await asyncio.gather(*(one.ended() for one in self._following))
         self._following.clear()
 
     async def amend(self, around: Surroundings) -> bool:

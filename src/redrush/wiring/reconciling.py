@@ -1,11 +1,41 @@
-"""What a control port tells of the running reconciliation."""
+"""The running reconciliation of a log, in whichever form it runs, and what a control port tells of it."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from redrush.control.sealing import SealedCampaign
+from redrush.core.nobody import ignore, never
+from redrush.core.rush.holding import PotTables
 from redrush.gate.views import Computed
 from redrush.http import answers
 from redrush.http.site import Site
+from redrush.ports.examined import Examinable
+from redrush.settle.reconcile.vigil import Vigil
 from redrush.settle.reconcile.watch import Watch
 
 PATH = "/reconcile"
+
+
+def watch_over(
+    records: Examinable,
+    sealed: SealedCampaign,
+    log: Any,
+    set_id: str | None = None,
+    *,
+    pots: PotTables,
+    noted: Callable[[str, str], object] = ignore,
+    busy: Callable[[], bool] = never,
+) -> Watch:
+    """Return what holds these records against what was sealed; see `Vigil` and `Watch`. What disagrees is logged."""
+    now_s = asyncio.get_running_loop().time
+    vigil = Vigil(records, sealed.campaign.id, sealed.amounts, now_s, set_id, pots=pots, noted=noted)
+    of_set = {} if set_id is None else {"set": set_id}
+
+    def tell(problem: str) -> None:
+        log.critical("the records disagree, see `redrush reconcile`", problem=problem, **of_set)
+
+    return Watch(vigil, tell=tell, busy=busy)
 
 
 def serve_agreement(site: Site, watch: Watch) -> None:

@@ -15,8 +15,6 @@ from redrush.ports.set_servers import Held
 from redrush.records.postgres import ExaminedDatabase
 from redrush.settle.chained import ChainedLog
 from redrush.settle.noted_tables import NotedTables
-from redrush.settle.reconcile.vigil import Vigil
-from redrush.settle.reconcile.watch import Watch
 from redrush.settle.recorder import Recorder
 from redrush.settle.trimming import LateTrim
 from redrush.stores.valkey.keys import SetKeys
@@ -24,7 +22,7 @@ from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.proof import lack
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.readings import settlement_figures
-from redrush.wiring.reconciling import serve_agreement
+from redrush.wiring.reconciling import serve_agreement, watch_over
 from redrush.wiring.role import Offstage, Parts, Surroundings, ready_unless
 from redrush.wiring.set_stores import open_records, open_store
 from redrush.wiring.troubles import Troubles
@@ -72,22 +70,10 @@ class RecorderRole(Offstage):
         )
         self._examined = ExaminedDatabase(self._spec.records.read(), self._spec.id)
         self._opened.push_async_callback(asyncio.to_thread, self._examined.close)
-        now_s = asyncio.get_running_loop().time
-        log, set_id = self._around.log, self._spec.id
+        set_id = self._spec.id
         compared = NotedTables(self._records.note_of, PotFile(self._around.data_dir.pots).table)
-        self._reconciling = Watch(
-            Vigil(
-                self._examined,
-                sealed.campaign.id,
-                sealed.amounts,
-                now_s,
-                set_id,
-                pots=compared.table,
-                noted=compared.hear,
-            ),
-            tell=lambda problem: log.critical(
-                "the records disagree, see `redrush reconcile`", set=set_id, problem=problem
-            ),
+        self._reconciling = watch_over(
+            self._examined, sealed, self._around.log, set_id, pots=compared.table, noted=compared.hear
         )
         recorder, watch = self._recorder, self._reconciling
         self._parts.add("recorder", recorder.run())

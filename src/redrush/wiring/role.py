@@ -153,14 +153,14 @@ class Parts:
     """The tasks of a role. One that ends has done all it had to; one that breaks off ends the role."""
 
     def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._fault: asyncio.Future[None] | None = None
 
     def add(self, name: str, part: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run a part from now on; return its task."""
         task = asyncio.create_task(part, name=name)
         task.add_done_callback(self._ended)
-        self._tasks.append(task)
+        self._tasks.add(task)
         return task
 
     def fail(self, fault: BaseException) -> None:
@@ -185,11 +185,30 @@ class Parts:
             task.cancel()
         await self.ended()
 
+    def broke_off(self, name: str, fault: BaseException) -> None:
+        """A part has: the role can go on no more."""
+        del name
+        self.fail(fault)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()) is not None:
             while isinstance(fault, BaseExceptionGroup):
                 fault = fault.exceptions[0]
-            self.fail(fault)
+            self.broke_off(task.get_name(), fault)
+
+
+class PartsBeside(Parts):
+    """Of a process that serves claims. One that breaks off is told at once: claims go on, and a restart does what is
+    missing."""
+
+    def __init__(self, log: Any) -> None:
+        super().__init__()
+        self._log = log
+
+    def broke_off(self, name: str, fault: BaseException) -> None:
+        """See `Parts`."""
+        self._log.critical(f"the {name} broke off, restart the server soon", fault=repr(fault))
 
 
 def ready_unless(why: str | None, **told: object) -> bytes:

@@ -12,13 +12,13 @@ from redrush.config.deployment_file import Duty
 from redrush.control.keys import Keys
 from redrush.core.identity.tickets import TicketVerifier
 from redrush.core.nobody import ignore
-from redrush.core.rush.group import BALANCE, GroupTerms, packet_of
+from redrush.core.rush.group import GroupTerms, packet_of
 from redrush.core.rush.packet_note import NotAPacket, packet_in
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
 from redrush.gate.admission import Admission
-from redrush.gate.group.parts import Desk, GroupParts, GroupStage, NotedHome, ServedGroup
+from redrush.gate.group.parts import GroupParts, GroupStage, NotedHome, ServedGroup
 from redrush.gate.lanes import Lane
 from redrush.gate.manners import Gauge, shared_manners
 from redrush.gate.rush.group import PacketHome
@@ -30,10 +30,10 @@ from redrush.ports.store import Store
 from redrush.providers.followers import followers_at
 from redrush.records.postgres.packets import PostgresPacketBook
 from redrush.settle.anew import again_whenever_anew
-from redrush.settle.giving_back.expiry import Expiry, GivingBack
 from redrush.settle.paying.payments import Payments
 from redrush.stores.valkey import ValkeyStore
 from redrush.wiring.campaign_paths import serve_at
+from redrush.wiring.packet_desk import PacketDesk
 from redrush.wiring.packet_homes import homes_of_packets
 from redrush.wiring.role import Parts, Surroundings
 from redrush.wiring.set_stores import close_all, open_stores
@@ -97,13 +97,19 @@ class StackGroup:
         if self._terms.followers is not None:
             self._followers = followers_at(self._terms.followers, asyncio.get_running_loop().time)
         homes = homes_of_packets(around, self._stores)
-        self._giving_back = GivingBack(campaign.id, self._book, self._payments, self._store_of, ended=self._ended)
-        desk = Desk(self._book, self._payments, self._giving_back.end)
-        parts = GroupParts(homes, desk, followers=self._followers, failed=self._on_fault)
         now_us = around.clock.now_us
+        self._desk = PacketDesk(
+            campaign.id,
+            self._book,
+            self._payments,
+            self._store_of,
+            now_us,
+            paused=self._paused,
+            on_fault=self._on_fault,
+        )
+        parts = GroupParts(homes, self._desk.desk, followers=self._followers, failed=self._on_fault)
         stage = GroupStage(campaign, self._terms, keys.receipts, self._homes(homes, keys), now_us)
         self.served = ServedGroup(stage, parts)
-        self._expiry = Expiry(self._book, self._giving_back, now_us, paused=self._paused, on_fault=self._on_fault)
 
     def _homes(self, homes: Sequence[NotedHome], keys: Keys) -> list[PacketHome]:
         """Return the sets with lanes, though no claim takes one from here."""
@@ -122,9 +128,6 @@ class StackGroup:
     def _store_of(self, packet: str) -> Store:
         return self.served.packets.home_of(packet).store
 
-    def _ended(self, packet: str) -> None:
-        self.served.packets.ended(packet)
-
     def serve_on(self, site: Site, keys: Keys) -> None:
         """Serve what senders ask, and what a packet is told to be."""
         tickets = TicketCheck(TicketVerifier(keys.tickets))
@@ -134,11 +137,7 @@ class StackGroup:
 
     def start(self, parts: Parts) -> None:
         """Take up what was under way, hear of what gates opened, and end packets at their deadlines."""
-        self.served.start()
-        if self._terms.pay != BALANCE and not self._payments.can_take(self._terms.pay):
-            pay = self._terms.pay
-            self._on_fault(RedrushError(f'packets cannot be paid: the payments file has no provider "{pay}"'))
-        parts.add("expiry of packets", self._expiry.run())
+        self._desk.start(self.served, parts, "the payments file")
         for set_id in self._stores:
             parts.add(f"packets of {set_id}", self._hear(set_id))
         parts.add("packets of sets made anew", again_whenever_anew(self._stores, self._reopen))
@@ -218,9 +217,7 @@ class StackGroup:
 
     async def stop(self) -> None:
         """End what was begun; the tasks of `start` were ended."""
-        self._expiry.stop()
-        if (counter := self.served.counter) is not None:
-            await counter.drained()
+        await self._desk.stop()
         self.served.close()
         await self._close()
 

@@ -18,8 +18,7 @@ from redrush.control.sealing import load_campaign
 from redrush.core.rush.campaign import Campaign, Pot
 from redrush.errors import RedrushError
 from redrush.settle.closing import leftover_waits
-from redrush.wiring.messages import MessagesPart
-from redrush.wiring.paying import PaymentsPart
+from redrush.wiring.till import Till
 
 BUSY_WAIT_MS: Final = 1_000
 """Longest wait for a lock that another process holds, such as a backup; then nobody knows."""
@@ -30,7 +29,7 @@ def was_served(data_dir: DataDir) -> bool:
     return data_dir.journal.exists() or _has_books(data_dir)
 
 
-def left_undone(data_dir: DataDir, paying: PaymentsPart, messages: MessagesPart, now_us: Callable[[], int]) -> bool:
+def left_undone(data_dir: DataDir, till: Till, now_us: Callable[[], int]) -> bool:
     """Whether the campaign of the directory may have something to do. True where nobody knows: it is opened then, which
     says why it cannot be read."""
     if _has_books(data_dir):
@@ -44,7 +43,7 @@ def left_undone(data_dir: DataDir, paying: PaymentsPart, messages: MessagesPart,
         over = (pot for pot in campaign.pots if pot.closes_us <= now_us())
         if any(_has_leftover(data_dir, campaign, pot) for pot in over):
             return True
-        return paying.is_behind(campaign, terms, recorded) or messages.is_behind(campaign, terms, recorded)
+        return till.is_behind(campaign, terms, recorded)
     except (RedrushError, apsw.Error, OSError):
         return True
 
