@@ -47,10 +47,12 @@ async def paid_at_a_bank(directory: Path, clock: Skipping | None = None) -> Asyn
     url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}"
     payments = PaymentsFile(path=directory / "p.toml", providers=(ProviderSpec(name="bank", kind="sandbox", url=url),))
     wallet = Wallet(sandbox, url)
-    async with group_server(directory, 'pay = "bank"\nexpires = "1h"', clock, payments) as people:
-        yield people, wallet
-    wallet.close()
-    await sandbox.stop()
+    try:
+        async with group_server(directory, 'pay = "bank"\nexpires = "1h"', clock, payments) as people:
+            yield people, wallet
+    finally:
+        wallet.close()
+        await sandbox.stop()
 
 
 async def test_a_packet_is_open_once_the_provider_has_its_money_and_what_is_left_is_the_senders(tmp_path: Path) -> None:
