@@ -74,7 +74,7 @@ def test_what_is_no_key_is_told(text: str) -> None:
     ("text", "why"),
     [
         ("sk_live_AAAA", "begins with none of them"),
-        ("whsec_no base64", "no base64"),
+        ("whsec_?unspoken?", "no base64"),
         ("whsec_c2VjcmV0", "has 6 bytes"),
         ("whpk_c2VjcmV0", "has 6 bytes"),
     ],

@@ -98,11 +98,15 @@ class WoundedSet:
         await self._persistently(lambda: self._claim(list(self.told)))
 
     async def record(self) -> None:
-        """Let the records hold all that is in the log now."""
-        primary = self.store.address
-        link, _ = await Link.connect(primary, Access())
-        held = await read_held(link, self._keys)
-        await link.close()
+        """Let the records hold all that is in the log now; a server that does not answer is asked again."""
+        await self._persistently(self._record)
+
+    async def _record(self) -> None:
+        link, _ = await Link.connect(self.store.address, Access())
+        try:
+            held = await read_held(link, self._keys)
+        finally:
+            await link.close()
         self._recorded = (held.known, await self.store.log(0, 1_000_000))
 
     async def witnessed(self) -> None:
@@ -171,10 +175,18 @@ class WoundedSet:
         await until(lambda: asyncio.sleep(0, self.store.is_attached))
         for user, slot in self.told.items():
             if await self._persistently(lambda user=user: self.store.find(POT, user)) is None:  # type: ignore[misc]
-                link, _ = await Link.connect(self.store.address, Access())
-                refused = await enter_grant(link, self._keys, self.store.terms, Granted(0, POT, slot, (user,), AT_US))
-                await link.close()
-                assert refused is None, refused
+                await self._persistently(lambda user=user, slot=slot: self._enter(user, slot))  # type: ignore[misc]
+
+    async def _enter(self, user: str, slot: int) -> None:
+        """Enter what somebody was told. Terms that were raised meanwhile are read anew, as the command does."""
+        link, _ = await Link.connect(self.store.address, Access())
+        try:
+            refused = await enter_grant(link, self._keys, self.store.terms, Granted(0, POT, slot, (user,), AT_US))
+        finally:
+            await link.close()
+        if refused is not None and str(refused).startswith("TERMS"):
+            raise StoreUnavailable(str(refused))
+        assert refused is None or str(refused).startswith("HELD"), refused  # entered, though nobody heard of it
 
     async def _rebuild(self) -> None:
         assert self._recorded is not None

@@ -85,8 +85,7 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
     accepted = set()
     if connection.execute(sql["has_accepted"]).get:
         accepted = {str(row[0]) for row in connection.execute(sql["accepted"])}
-    said = (line for row in connection.execute(sql["integrity"]) for line in str(row[0]).splitlines())
-    broken = {line for line in said if line not in NO_PROBLEM}
+    broken = _broken(connection, sql["integrity"])
     yield from sorted(broken - accepted)
     question, version = QUESTIONS.get(int(str(connection.pragma("application_id"))), ("", 0))
     if not question or int(str(connection.pragma("user_version"))) < version or broken - accepted:
@@ -99,6 +98,18 @@ def _problems(connection: apsw.Connection) -> Iterator[str]:
     except apsw.CorruptError:
         if not broken:  # else it is what an operator goes on with that cannot be read
             raise
+
+
+def _broken(connection: apsw.Connection, integrity: str) -> set[str]:
+    """Return what SQLite says of the pages, up to where it can read no more, if it says anything. Raises apsw.Error."""
+    broken: set[str] = set()
+    try:
+        for row in connection.execute(integrity):
+            broken.update(line for line in str(row[0]).splitlines() if line not in NO_PROBLEM)
+    except apsw.CorruptError:
+        if not broken:
+            raise
+    return broken
 
 
 def check_whole(book: Path) -> None:
