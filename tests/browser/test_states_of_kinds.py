@@ -70,11 +70,11 @@ def test_those_of_an_order_that_did_not_end_well(event: Event, bank: Bank, visit
     told = {"grant": "c-s-0", "state": "closing", "amount": "99.00", "currency": "CNY", "order": "c-s-0#1"}
     ann.page.route("**/orders", lambda route: route.fulfill(json={"orders": [told]}))
     ann.page.route("**/pay", lambda route: route.fulfill(json=told))
-    ann.page.route("**/grants", lambda route: route.fulfill(json={"grants": []}))  # it is held no longer, nor granted
     ann.act("pay")
     for told["state"], screen in (("closing", "paying"), ("late", "late")):
         ann.sees(screen)
         is_whole(ann)
+    ann.page.route("**/grants", lambda route: route.fulfill(json={"grants": []}))  # it is held no longer, nor granted
     told |= {"state": "sold", "grant": "c-s-7"}  # of the units that are left; then the shop refuses it
     ann.sees("bought")
     assert "c-s-7" in ann.text
