@@ -4,7 +4,6 @@ Logins, accounts, keys, approvals, and whose story somebody has read. Whoever ta
 every fingerprint after it; whoever has written one down elsewhere can tell.
 """
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Final
 import msgspec
 
 from redrush.control.durable_file import append_durably
+from redrush.control.sole_holder import hold_alone
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 
@@ -91,20 +91,9 @@ class Diary:
 
 
 def _locked(path: Path) -> int:
-    """Keep others from writing: two who count on from the same line would break the chain. The kernel lets go of the
-    lock when its holder ends, however it does."""
-    try:
-        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be written: {fault.strerror}") from fault
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise ConfigError(
-            f"{path}: another console of this event runs, and writes it; use that one, or end it"
-        ) from None
-    return lock
+    """Keep others from writing: two who count on from the same line would break the chain."""
+    in_use = ConfigError(f"{path}: another console of this event runs, and writes it; use that one, or end it")
+    return hold_alone(path.with_suffix(".lock"), in_use)
 
 
 def chain_after(chain: str, line: Line) -> str:

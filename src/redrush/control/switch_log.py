@@ -9,7 +9,6 @@ One process writes it, which the kernel's lock on the file sees to: the lock is 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any, Self
 import msgspec
 
 from redrush.control.durable_file import sync_directory, write_durably
+from redrush.control.sole_holder import hold_alone
 from redrush.control.switch_mark import SwitchMark, digest_of, keep_mark, lacks, mark_of, read_mark
 from redrush.core.steering.switch_layers import Action, Change, Kept, Layers, NotInForce
 from redrush.errors import ConfigError, RedrushError
@@ -193,19 +193,8 @@ def accept(path: Path) -> Accepted:
 
 def _locked(path: Path) -> int:
     """Return a descriptor of the log, made if it is missing, that holds its lock."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except OSError as fault:
-        raise ConfigError(f"{path}: cannot be opened: {fault.strerror}") from fault
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise SwitchLogInUse(f"{path} is written by a running server; ask its control port") from None
-    except OSError as fault:
-        os.close(descriptor)
-        raise ConfigError(f"{path}: cannot be locked: {fault.strerror}") from fault
-    return descriptor
+    in_use = SwitchLogInUse(f"{path} is written by a running server; ask its control port")
+    return hold_alone(path, in_use, os.O_APPEND)
 
 
 def _compared(path: Path, content: bytes, mark: SwitchMark | None) -> Layers:

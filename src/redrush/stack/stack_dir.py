@@ -14,7 +14,6 @@
 | `processes.json` | who runs now; `stack.lock` is held by the one who supervises |
 """
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Self
@@ -23,6 +22,7 @@ import msgspec
 
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import write_durably
+from redrush.control.sole_holder import hold_alone
 from redrush.errors import ConfigError, RedrushError
 from redrush.processes.names import ProcessName
 
@@ -166,17 +166,9 @@ class Lock:
         self._stack = stack
 
     def __enter__(self) -> Self:
-        try:
-            self._descriptor = os.open(self._stack.lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as fault:
-            raise ConfigError(f"{self._stack.lock}: cannot be made: {fault.strerror}") from fault
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise ConfigError(
-                f"{self._stack.root}: a stack runs here already; `redrush stack down --data {self._stack.root}` ends it"
-            ) from None
+        root = self._stack.root
+        runs = ConfigError(f"{root}: a stack runs here already; `redrush stack down --data {root}` ends it")
+        self._descriptor = hold_alone(self._stack.lock, runs)
         return self
 
     def __exit__(self, *_: object) -> None:

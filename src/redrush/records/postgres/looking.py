@@ -32,7 +32,8 @@ class PostgresPages:
 
     def postings(self, user: str, ids: Sequence[str]) -> Sequence[PostingShown]:
         """See the port. A plain grant's row is its posting."""
-        granted = [row for row in self._rows("granted", user=user, limit=PAGE_MAX) if row[0] in set(ids)]
+        wanted = set(ids)
+        granted = [row for row in self._rows("granted", user=user, limit=PAGE_MAX) if row[0] in wanted]
         return [PostingShown.of(row) for row in (*granted, *self._rows("postings", ids=list(ids)))]
 
     def balances(self, accounts: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -38,10 +38,10 @@ class SqlitePages:
 
     def postings(self, user: str, ids: Sequence[str]) -> Sequence[PostingShown]:
         """See the port. A plain grant's row is its posting."""
-        granted = [row for row in self._rows("granted", user=user, limit=PAGE_MAX) if row[0] in set(ids)]
-        return [
-            PostingShown.of(row) for row in (*granted, *(row for one in ids for row in self._rows("posting", id=one)))
-        ]
+        wanted = set(ids)
+        granted = [row for row in self._rows("granted", user=user, limit=PAGE_MAX) if row[0] in wanted]
+        others = [row for one in ids for row in self._rows("posting", id=one)]
+        return [PostingShown.of(row) for row in (*granted, *others)]
 
     def balances(self, accounts: Sequence[str]) -> dict[str, tuple[int, int]]:
         """See the port."""
