@@ -93,7 +93,7 @@ def _has_orders(sales: Path, user: str | None) -> bool:
     if not sales.exists():
         return False
     with closing(SqliteSaleBook.open_path(sales)) as book:
-        return bool(book.all() if user is None else book.of_user(user))
+        return any(book.counts().values()) if user is None else bool(book.of_user(user))
 
 
 def _has_bills(payments: Path, user: str) -> bool:

@@ -30,16 +30,14 @@ class Winners(Part):
 
     def has_unsettled(self) -> bool:
         """Whether winners are still to be paid or told by itself."""
-        recorded = self.ground.records.cursor()
-        return self._of_log.payouts.is_behind(recorded) or self._of_log.announcer.is_behind(recorded)
+        return self._of_log.is_behind(self.ground.records.cursor())
 
     async def amend(self, event: Event) -> None:
         """Pay by its terms, and say what it says."""
         campaign, terms, till = event.sealed.campaign, event.open, self.ground.process.till
-        self._of_log.payouts.amend(campaign, terms.payout)
         till.part.amend(campaign, terms)
         till.messages.amend(campaign, terms)
-        self._of_log.announcer.amend(campaign, terms.messages)
+        self._of_log.amend(campaign, terms)
 
     async def stop(self) -> None:
         """End after the pages under way."""

@@ -104,20 +104,29 @@ class OfLog:
         on_fault: Callable[[RedrushError], None],
     ) -> None:
         """`log` names it, `busy` tells whether claims wait, or operators want nobody paid now."""
-        self.payouts = till.part.auto_payouts(sealed, terms, read, log=log, pots=pots, busy=busy, on_fault=on_fault)
-        self.announcer = till.messages.announcer(sealed, terms, read, log=log, pots=pots, busy=busy)
+        self._payouts = till.part.auto_payouts(sealed, terms, read, log=log, pots=pots, busy=busy, on_fault=on_fault)
+        self._announcer = till.messages.announcer(sealed, terms, read, log=log, pots=pots, busy=busy)
 
     def start(self, parts: Parts, of_log: str = "") -> None:
         """Follow it from now on."""
         self._tasks = [
-            parts.add(f"payouts{of_log}", self.payouts.run()),
-            parts.add(f"messages{of_log}", self.announcer.run()),
+            parts.add(f"payouts{of_log}", self._payouts.run()),
+            parts.add(f"messages{of_log}", self._announcer.run()),
         ]
+
+    def is_behind(self, recorded: int) -> bool:
+        """Whether winners are still to be paid or told by itself, of so many records."""
+        return self._payouts.is_behind(recorded) or self._announcer.is_behind(recorded)
+
+    def amend(self, campaign: Campaign, terms: OpenTerms) -> None:
+        """Pay by these terms, and say what they say."""
+        self._payouts.amend(campaign, terms.payout)
+        self._announcer.amend(campaign, terms.messages)
 
     def stop(self) -> None:
         """End after the pages under way; who is recorded later is paid and told after the next start."""
-        self.payouts.stop()
-        self.announcer.stop()
+        self._payouts.stop()
+        self._announcer.stop()
 
     async def ended(self) -> None:
         """Return when it is."""
