@@ -130,13 +130,20 @@ def test_what_was_won_is_opened_and_a_packet_goes_to_a_friend_who_opens_its_link
     bob.sees("sealed", "won")
 
 
-def test_a_friend_who_follows_a_link_takes_part_in_nothing_else_unasked(event: Event, visit: Visit) -> None:
+def sent_by_ann(event: Event, **more: str) -> str:
+    """Start an event, and let ann send a packet of two shares from what she has won; return its id once it is open."""
     event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
     event.grab("ann")
     ticket = event.ticket("ann")
     wait_until(lambda: event.ask("/v1/packets/terms", ticket)["balance"] == "10.00", "what was won is recorded")
-    packet = event.ask("/v1/packets", ticket, "POST", {"kind": "equal", "total": "4.00", "count": 2})["id"]
+    wish = {"kind": "equal", "total": "4.00", "count": 2, **more}
+    packet: str = event.ask("/v1/packets", ticket, "POST", wish)["id"]
     wait_until(lambda: event.ask(f"/v1/packets/{packet}", ticket)["state"] == "open", "it is paid")
+    return packet
+
+
+def test_a_friend_who_follows_a_link_takes_part_in_nothing_else_unasked(event: Event, visit: Visit) -> None:
+    packet = sent_by_ann(event)
     bob = visit("bob", opened=False)
     bob.page.goto(f"{event.url}/#packet={packet}&ticket={event.ticket('bob')}")
     bob.sees("ready")
@@ -157,13 +164,7 @@ def test_a_friend_who_follows_a_link_takes_part_in_nothing_else_unasked(event: E
 
 
 def test_a_packet_with_a_word_takes_the_right_one(event: Event, visit: Visit) -> None:
-    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
-    event.grab("ann")
-    ticket = event.ticket("ann")
-    wish = {"kind": "equal", "total": "4.00", "count": 2, "greeting": "新年好", "word": "芝麻开门"}
-    wait_until(lambda: event.ask("/v1/packets/terms", ticket)["balance"] == "10.00", "what was won is recorded")
-    packet = event.ask("/v1/packets", ticket, "POST", wish)["id"]
-    wait_until(lambda: event.ask(f"/v1/packets/{packet}", ticket)["state"] == "open", "it is paid")
+    packet = sent_by_ann(event, greeting="新年好", word="芝麻开门")
     bob = visit("bob", opened=False)
     bob.page.goto(f"{event.url}/#packet={packet}&ticket={event.ticket('bob')}")
     bob.sees("ready")
@@ -177,13 +178,8 @@ def test_a_packet_with_a_word_takes_the_right_one(event: Event, visit: Visit) ->
 
 
 def test_a_packet_that_its_sender_has_ended_is_no_round_that_is_over(event: Event, visit: Visit) -> None:
-    event.start(rush(total="100.00", packets=10), tables=GROUP, opens_in_s=-60)
-    event.grab("ann")
-    ticket = event.ticket("ann")
-    wait_until(lambda: event.ask("/v1/packets/terms", ticket)["balance"] == "10.00", "what was won is recorded")
-    packet = event.ask("/v1/packets", ticket, "POST", {"kind": "equal", "total": "4.00", "count": 2})["id"]
-    wait_until(lambda: event.ask(f"/v1/packets/{packet}", ticket)["state"] == "open", "it is paid")
-    event.ask(f"/v1/packets/{packet}", ticket, "DELETE")
+    packet = sent_by_ann(event)
+    event.ask(f"/v1/packets/{packet}", event.ticket("ann"), "DELETE")
     bob = visit("bob", opened=False)
     bob.page.goto(f"{event.url}/#packet={packet}&ticket={event.ticket('bob')}")
     bob.sees("closed")

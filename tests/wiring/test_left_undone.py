@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from redrush.config import parse_campaign
+from redrush.config import CampaignFile, parse_campaign
 from redrush.control.campaigns import directory_of
 from redrush.core.rush.instants import rfc3339
 from redrush.core.rush.phase import SteadyClock
@@ -39,6 +39,21 @@ policy = "{policy}"
 
 def _an_hour_ago() -> SteadyClock:
     return SteadyClock(time.monotonic_ns, time.time_ns() // 1_000 - HOUR_US)
+
+
+async def _won_an_hour_ago(directory: Path, monkeypatch: pytest.MonkeyPatch, text: str, policy: str) -> CampaignFile:
+    """Let ann win in a campaign beside the first, whose server then is down until long after its round; return the
+    first."""
+    opens = rfc3339(time.time_ns() // 1_000 - HOUR_US - SECOND_US)
+    first, spring = (parse_campaign(text.format(id=name, opens=opens, policy=policy), name) for name in ("a", "spring"))
+    with monkeypatch.context() as then:
+        then.setattr("redrush.wiring.embedded.system_clock", _an_hour_ago)
+        async with running(directory, first) as server:
+            await asyncio.to_thread(add_campaign, spring, server.data_dir, Holder())
+            path = "/v1/campaigns/spring/rounds/x1"
+            await server.until(path, 200)
+            assert (await server.grab(path, server.ticket("spring", "ann"))).outcome == "granted"
+    return first
 
 
 async def _until_all_is_done(server: Server) -> None:
@@ -75,17 +90,7 @@ odds = "1/1"
 async def test_a_round_that_ended_while_the_server_was_down_is_closed_though_nobody_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    opens = rfc3339(time.time_ns() // 1_000 - HOUR_US - SECOND_US)
-    first, spring = (
-        parse_campaign(text.format(id=name, opens=opens, policy="winner"), name) for name in ("a", "spring")
-    )
-    with monkeypatch.context() as then:
-        then.setattr("redrush.wiring.embedded.system_clock", _an_hour_ago)
-        async with running(tmp_path / "d", first) as server:
-            await asyncio.to_thread(add_campaign, spring, server.data_dir, Holder())
-            path = "/v1/campaigns/spring/rounds/x1"
-            await server.until(path, 200)
-            assert (await server.grab(path, server.ticket("spring", "ann"))).outcome == "granted"
+    first = await _won_an_hour_ago(tmp_path / "d", monkeypatch, text, "winner")
     async with running(tmp_path / "d", first) as server:
         await _until_all_is_done(server)
     journal = directory_of(server.data_dir, "spring").journal
@@ -105,16 +110,8 @@ def _taken(journal: Path) -> list[tuple[str, int]]:
 async def test_winners_are_paid_after_a_start_though_nobody_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
-    opens = rfc3339(time.time_ns() // 1_000 - HOUR_US - SECOND_US)
-    first, spring = (parse_campaign(TEXT.format(id=name, opens=opens, policy=policy), name) for name in ("a", "spring"))
+    first = await _won_an_hour_ago(tmp_path / "d", monkeypatch, TEXT, policy)
     (tmp_path / "bank").mkdir()
-    with monkeypatch.context() as then:
-        then.setattr("redrush.wiring.embedded.system_clock", _an_hour_ago)
-        async with running(tmp_path / "d", first) as server:
-            await asyncio.to_thread(add_campaign, spring, server.data_dir, Holder())
-            path = "/v1/campaigns/spring/rounds/x1"
-            await server.until(path, 200)
-            assert (await server.grab(path, server.ticket("spring", "ann"))).outcome == "granted"
     async with a_bank(tmp_path / "bank") as payments, running(tmp_path / "d", first, payments) as server:
         async with asyncio.timeout(2 * WAIT_MAX_S):
             while not await server.embedded.till.part.payments.payouts_of("ann"):
