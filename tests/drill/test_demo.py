@@ -96,7 +96,7 @@ def test_an_interrupt_ends_the_server_and_the_crowd_too(tmp_path: Path, sent: si
     command = [sys.executable, "-u", "-c", program, str(tmp_path)]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path(__file__).parents[2])
     assert demo.stdout is not None
-    while "opens in" not in demo.stdout.readline():  # the server and the crowd are both up
+    while "requests/s" not in demo.stdout.readline():  # server and crowd are both up, opened or not
         assert demo.poll() is None
     demo.send_signal(sent)
     rest = demo.stdout.read()

@@ -188,7 +188,8 @@ async def test_the_example_is_what_init_writes_and_its_plays_are_granted_and_mis
         for user, play in [(f"u{number}", 1) for number in range(10)] + [("u0", play) for play in range(1, 6)]:
             answer = await _play(server, user, {"play": play})
             told.append(Told(user, play, system_clock().now_us(), answer.get("grant")))
-    assert told[-1].grant is not None, "the floor"
+    of_u0 = [one.grant for one in told if one.user == "u0"]
+    assert of_u0[-1] is not None or any(of_u0[:-1]), "the floor, in the fifth play of whom the odds gave nothing before"
     out = io.StringIO()
     export_grants(DataDir(tmp_path / "data"), "jsonl", out)
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
