@@ -4,6 +4,9 @@ set's time, and who deviates is named in readiness, log and metrics within two s
 import asyncio
 import re
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -20,38 +23,53 @@ MATRIX: Final = list(product(("gate", "control", "set"), OFFSETS_S, ("start", "a
 SHORT: Final = [("gate", 30.0, "start"), ("gate", -30.0, "amid"), ("set", -1.0, "start"), ("control", 600.0, "start")]
 OPENS_IN_S: Final = 1.2
 LASTS_S: Final = 3.0
-AFTER_S: Final = 0.7
+CLAIMS_AFTER: Final = 20
+"""Claims that each gate has answered after the close before a case ends."""
 FAILOVER_LASTS_S: Final = 8.0
-FAILOVER_MAX_S: Final = 20.0
+UNTIL_MAX_S: Final = 60.0
 
 
 async def case(directory: Path, who: str, offset_s: float, when: str) -> None:
     at_start = {who: offset_s} if when == "start" else {}
-    async with running(directory, OPENS_IN_S, LASTS_S, at_start) as event:
-        claims = [
-            asyncio.create_task(gate.claim(tickets_for(event.data, f"u{number}-")))
-            for number, gate in enumerate(event.gates)
-        ]
+    async with running(directory, OPENS_IN_S, LASTS_S, at_start) as event, claiming(event):
         if when == "start":
             await named(event, who, offset_s)
-        loop = asyncio.get_running_loop()
-        opens_in_s = event.opens_s - event.gates[1].clock._wall_us() / 1e6
-        ends_at_s = loop.time() + opens_in_s + LASTS_S + AFTER_S
+        closes_in_s = event.closes_s - event.gates[1].clock.wall_us() / 1e6
+        closes = asyncio.create_task(asyncio.sleep(closes_in_s))
         if when == "amid":
-            while not any(asked.outcome == "granted" for asked in event.gates[1].asked):
-                await asyncio.sleep(0.01)
+            await until(lambda: event.gates[1].granted() > 0)
             go_wrong(event, who, offset_s)
             await named(event, who, offset_s)
-        await asyncio.sleep(max(0.0, ends_at_s - loop.time()))
+        await closes
+    assert event.outside() == []
+    # The round is over, or not begun, for who is further off than it lasts.
+    assert event.gates[1].granted() or (who == "set" and abs(offset_s) > event.lasts_s)
+    if who == "gate" and when == "start":
+        assert {asked.status for asked in event.gates[0].asked} == {503}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(UNTIL_MAX_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def claiming(event: Running) -> AsyncIterator[None]:
+    """Claim at every gate all the while, and until each has answered some more claims after that."""
+    claims = [
+        asyncio.create_task(gate.claim(tickets_for(event.data, f"u{number}-")))
+        for number, gate in enumerate(event.gates)
+    ]
+    try:
+        yield
+        enough = {gate.port: len(gate.asked) + CLAIMS_AFTER for gate in event.gates}
+        await until(lambda: all(len(gate.asked) > enough[gate.port] for gate in event.gates))
         for task in claims:
             assert not task.done(), task
+    finally:
+        for task in claims:
             task.cancel()
-        assert event.outside() == []
-        right = [asked for asked in event.gates[1].asked if asked.outcome == "granted"]
-        # A round of three seconds is over, or not begun, for who is further off than that.
-        assert bool(right) or (who == "set" and (abs(offset_s) > LASTS_S))
-        if who == "gate" and when == "start":
-            assert {asked.status for asked in event.gates[0].asked} == {503}
 
 
 def go_wrong(event: Running, who: str, offset_s: float) -> None:
@@ -107,29 +125,17 @@ def test_the_whole_matrix_of_wrong_clocks(who: str, offset_s: float, when: str, 
 
 async def failover(directory: Path, offset_s: float) -> None:
     """The primary is killed, and the replica that takes its place is on a machine whose clock is off."""
-    async with running(directory, OPENS_IN_S, FAILOVER_LASTS_S, {}, replicas=1) as event:
-        claims = [
-            asyncio.create_task(gate.claim(tickets_for(event.data, f"u{number}-")))
-            for number, gate in enumerate(event.gates)
-        ]
-        while not any(asked.outcome == "granted" for asked in event.gates[1].asked):
-            await asyncio.sleep(0.01)
+    async with running(directory, OPENS_IN_S, FAILOVER_LASTS_S, {}, replicas=1) as event, claiming(event):
+        await until(lambda: event.gates[1].granted() > 0)
         go_wrong(event, "set", offset_s)
         event.server.kill()
         (replica,) = event.replicas
-        async with asyncio.timeout(FAILOVER_MAX_S):
-            for gate in event.gates:
-                assert isinstance(gate.role, GateRole)
-                while not _uses(gate.role, replica):
-                    await asyncio.sleep(0.01)
+        for gate in event.gates:
+            assert isinstance(gate.role, GateRole)
+            await until(partial(_uses, gate.role, replica))
         await named(event, "set", offset_s)
-        granted = len([asked for asked in event.gates[1].asked if asked.outcome == "granted"])
-        await asyncio.sleep(max(0.0, event.closes_s + AFTER_S - time.time()))
-        for task in claims:
-            assert not task.done(), task
-            task.cancel()
-        assert event.outside() == []
-        assert granted
+        await asyncio.sleep(max(0.0, event.closes_s - time.time()))
+    assert event.outside() == []
 
 
 def _uses(role: GateRole, server: ValkeyServer) -> bool:

@@ -13,7 +13,7 @@ from redrush.core.steering.switches import CLOCKS_APART_MAX
 from redrush.http.ask import ControlAddress, ask
 from redrush.wiring.embedded import Embedded, Ports
 from tests.campaigns import a_round, campaign
-from tests.clocks.event import HOST, NAMED_MAX_S, FalseClock, KeptLog, get, running, tickets_for
+from tests.clocks.event import HOST, FalseClock, KeptLog, get, running, soon, tickets_for
 from tests.gate.world import read_answer, request
 
 CAMPAIGN = campaign(a_round("r1", "1.00", 100, lasts="10m"), id="clocks")
@@ -39,9 +39,23 @@ async def switch(data: DataDir, control_port: int, value: float | None) -> None:
 
 
 async def until_granted(port: int, ticket: str) -> None:
-    async with asyncio.timeout(NAMED_MAX_S):
-        while (await grab(port, ticket))[1].get("outcome") != "granted":
-            await asyncio.sleep(0.02)
+    async def is_granted() -> bool:
+        return (await grab(port, ticket))[1].get("outcome") == "granted"
+
+    await soon(is_granted)
+
+
+async def until_ready(control_port: int, *, ready: bool) -> str:
+    """Return what `GET /readyz` says as soon as it is so, or is not."""
+    said = ""
+
+    async def is_so() -> bool:
+        nonlocal said
+        status, said = await get(control_port, "/readyz")
+        return (status == 200) is ready
+
+    await soon(is_so)
+    return said
 
 
 async def _corrected(directory: Path) -> None:
@@ -60,11 +74,9 @@ async def _corrected(directory: Path) -> None:
         # From the next batch on, not from the next look on.
         status, said = await grab(ports["gate"], next(users))
         assert (status, said["outcome"]) == (200, "not_open")
-        async with asyncio.timeout(NAMED_MAX_S):
-            while (ready := await get(ports["control"], "/readyz"))[0] == 200:
-                await asyncio.sleep(0.02)
-        assert "the system's clock was set and is 30.000 s behind that of this server" in ready[1]
-        assert f"redrush switch set {CLOCKS_APART_MAX} MS" in ready[1]
+        why = await until_ready(ports["control"], ready=False)
+        assert "the system's clock was set and is 30.000 s behind that of this server" in why
+        assert f"redrush switch set {CLOCKS_APART_MAX} MS" in why
         assert any("behind that of this server" in line for line in log.lines)
         metrics = (await get(ports["control"], "/metrics"))[1]
         assert re.search(r'redrush_clock_ahead_seconds\{clock="system"\} -(30.0|29.99)', metrics)
@@ -78,9 +90,7 @@ async def _corrected(directory: Path) -> None:
 
         clock.set_wall(30.0)
         await until_granted(ports["gate"], next(users))
-        async with asyncio.timeout(NAMED_MAX_S):
-            while (await get(ports["control"], "/readyz"))[0] != 200:
-                await asyncio.sleep(0.02)
+        await until_ready(ports["control"], ready=True)
         clock.set_wall(31.0 + 600.0)  # after the close by the system's clock
         status, said = await grab(ports["gate"], next(users))
         assert (status, "outcome" in said) == (503, False), "not final: nobody knows what time it is"
@@ -106,9 +116,12 @@ async def _accepted(directory: Path) -> None:
         assert (await grab(right.port, next(users)))[1]["outcome"] == "not_open"
         assert ((await wrong.ready())[0], (await right.ready())[0]) == (200, 200)
         await switch(event.data, event.control.control_port, None)
-        async with asyncio.timeout(NAMED_MAX_S):
-            while (await grab(wrong.port, next(users)))[0] != 503:
-                await asyncio.sleep(0.02)
+        port = wrong.port
+
+        async def is_refused() -> bool:
+            return (await grab(port, next(users)))[0] == 503
+
+        await soon(is_refused)
 
 
 def test_operators_can_accept_a_deviation_and_take_it_back(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import pytest
 
 from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
 from tests.campaigns import campaign
-from tests.clocks.event import NAMED_MAX_S
 
 FALSE_CLOCK: Final = """\
 import os, sys, time
@@ -42,6 +41,7 @@ if ROLE is not None:
     time.time_ns = time_ns
 """
 CAMPAIGN: Final = campaign(id="stack")
+NAMED_MAX_S: Final = 2.0
 COMMAND_S: Final = 6.0
 """What the command itself may take on a busy machine, and the supervisor to look, besides the two seconds."""
 
