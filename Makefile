@@ -11,6 +11,9 @@ ifneq ($(shell { $(BIN)/python -c '$(FITS)' && echo fits; } 2>/dev/null),fits)
 ANEW := --clear
 endif
 
+# Tests start thousands of processes. Each would compile all of redrush anew, which takes longer than the rest of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo demo-stack test test-rules test-servers test-stacks test-peers test-browser test-newcomer check bench soak format clean
 
 setup: $(READY)
