@@ -11,13 +11,14 @@ from redrush.core.money import clearing
 from redrush.core.money.numbers import bill_number
 from redrush.errors import ConfigError
 from redrush.ports.bill_book import BillBook, BillConflict, BillState, Entered, Entry, KeptBill, NewBill, NotCovered
-from redrush.ports.provider import Accepted, Closed, Done, Failed, Notice, Paid, Terms
+from redrush.ports.provider import Accepted, BillLine, Closed, Done, Failed, Notice, Paid, Terms
 from redrush.ports.records import Balance, RecordsFailed
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.book_mark import mark_path
 from redrush.settle.paying import steps
+from redrush.settle.paying.comparing import compare, unbooked_fees
 from tests.conftest import Databases
 
 Opener = Callable[[], BillBook]
@@ -175,6 +176,42 @@ def test_owners_hear_of_pay_ins_until_they_say_so(book: BillBook) -> None:
     book.told(untold)
     assert not book.untold(["o"], 10)
     assert (net(book, "sales"), net(book, "clearing:bank"), net(book, "fees:bank")) == (500, -497, -3)
+
+
+def test_fees_that_only_the_bill_of_the_day_tells_are_booked_once_and_nobody_is_told_again(book: BillBook) -> None:
+    book.make([payin("o1", 100_000), payin("o2", 50_000)], 10)
+    for bill in book.take("bank", "start", 10, 10, 2):
+        book.change([steps.after(bill, Paid(bill.amount_minor, 20, "r", "CNY"), Terms(currency="CNY"), 20)])
+    book.told(book.untold(["o"], 10))
+    bills = {bill.source: bill for bill in book.listed()}
+    numbers = {source: bill.number for source, bill in bills.items()}
+    back = NewBill(
+        kind="refund", source="o2/back", campaign="c", user="u1", provider="bank", currency="CNY", amount_minor=50_000,
+        subject="back", of="o2", account=bills["o2"].account,
+    )  # fmt: skip
+    (refund,) = book.make([back], 30)
+    (refund,) = book.change([steps.after(refund, Done(50_000, 40, "r", "CNY"), Terms(currency="CNY"), 40)])
+    book.told([refund])
+    lines = [
+        BillLine("payin", numbers["o1"], 100_000, 600, "r", 20),
+        BillLine("payin", numbers["o1"], 100_000, 600, "r", 20),
+        BillLine("payin", numbers["o2"], 50_000, 300, "r", 20),
+        BillLine("refund", refund.number, 50_000, -300, "r", 40),
+        BillLine("payin", "STRANGE", 100, 1, "r", 20),
+    ]
+    for _ in range(2):  # the second time there is nothing left to book
+        unbooked = unbooked_fees(lines, {}, book.numbered)
+        book.change([steps.charged(bill, line.fee_minor, 50) for bill, line in unbooked])
+        assert (net(book, "fees:bank"), net(book, "clearing:bank")) == (-600, 600 - 100_000)
+        assert [bill.fee_minor for bill in book.listed()] == [600, 300, -300]
+        assert book.untold(["o"], 10) == [], "their owners know that they have ended"
+    assert unbooked == []
+    with pytest.raises(ValueError, match="with a fee of 600"):
+        steps.charged(book.listed()[0], 700, 60)
+    stale = steps.charged(bills["o1"], 600, 60)
+    assert book.change([stale]) == [], "by another command, which read it before"
+    compared = compare("bank", "2027-01-01", book.listed(), [lines[0], *lines[2:4]], book, tells_fees=False)
+    assert (compared.ok, compared.difference_minor, compared.unbooked_minor, compared.fees_minor) == (True, 0, 0, 600)
 
 
 def test_refunds_come_to_what_was_paid_in_at_most(book: BillBook) -> None:

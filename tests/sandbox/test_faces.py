@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from redrush.config import load_payments_file
+from redrush.config import PaymentsFile, load_payments_file
+from redrush.core.money.clearing import fees_account
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
 from redrush.operate.merchants import prove, prove_one
-from redrush.ports.bill_book import BillState, NewBill
+from redrush.operate.paying import compare_bills
+from redrush.ports.bill_book import BillBook, BillState, NewBill
 from redrush.ports.provider import Notice
+from redrush.providers import beijing
 from redrush.providers.sandbox.bank import Bank
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.sandbox.faults import CALLS, NOTICES
@@ -48,6 +51,25 @@ def hasty(one: Connected, name: str) -> Provider:
     return Provider(name, one.provider.pay_in, one.provider.pay_out)
 
 
+async def fees_are_booked(book: BillBook, file: PaymentsFile, name: str, bank: Bank) -> None:
+    """Compare with the provider's bills, which have its fees, and have them written down, each once."""
+    lines = bank.lines(0, NOW_US() + 10**9)
+    kept_minor = sum(line.fee_minor for line in lines)
+    assert kept_minor > 0
+    days = sorted({beijing.text_of(line.at_us)[:10] for line in lines})  # two of them around midnight
+
+    async def compared(*, books_fees: bool = False) -> tuple[bool, int, int, int]:
+        found = [
+            await asyncio.to_thread(compare_bills, book, file, name, day, NOW_US, books_fees=books_fees) for day in days
+        ]
+        sums = (sum(one.difference_minor for one in found), sum(one.unbooked_minor for one in found))
+        return all(one.ok for one in found), *sums, book.net_of(fees_account(name))
+
+    assert await compared() == (True, 0, kept_minor, 0)
+    for books_fees in (True, True, False):
+        assert await compared(books_fees=books_fees) == (True, 0, 0, -kept_minor)
+
+
 async def paid(tmp_path: Path, name: str, faults: dict[str, float], *, winners: int = WINNERS, seed: int = 7) -> None:
     """Pay winners, take an order and give a part of it back, with these faults; at the end the books agree."""
     bank, reserved = Bank(), Reserved.at("127.0.0.1", 0)
@@ -56,7 +78,8 @@ async def paid(tmp_path: Path, name: str, faults: dict[str, float], *, winners: 
         face=face_of(name, tmp_path / "merchant", bank, NOW_US),
     )  # fmt: skip
     url = f"http://127.0.0.1:{await sandbox.serve(Reserved.at('127.0.0.1', 0))}"
-    (spec,) = load_payments_file(write_payments_file(name, tmp_path / "merchant", url, None)).providers
+    file = load_payments_file(write_payments_file(name, tmp_path / "merchant", url, None))
+    (spec,) = file.providers
     assert (await prove_one(spec, connected(spec, NOW_US, "CNY"))).why_not is None
     one = connected(spec, NOW_US, "CNY")
     book = SqliteBillBook.open_path(tmp_path / "payments.db")
@@ -71,6 +94,9 @@ async def paid(tmp_path: Path, name: str, faults: dict[str, float], *, winners: 
             await sold_and_given_back(payments, bank, name)
             while not all(bill.is_final for bill in book.listed()):
                 await asyncio.sleep(0.02)
+        if not one.provider.terms.tells_fees:
+            sandbox.faults.set(dict.fromkeys(faults, 0.0))
+            await fees_are_booked(book, file, name, bank)
     finally:
         await payments.stop()
         one.close()
@@ -79,11 +105,7 @@ async def paid(tmp_path: Path, name: str, faults: dict[str, float], *, winners: 
     assert {bill.state for bill in book.listed()} == {BillState.DONE}
     ours = {bill.number: (bill.kind, bill.amount_minor, bill.fee_minor) for bill in book.listed()}
     assert len(ours) == winners + 2
-    tells_fees = one.provider.terms.tells_fees
-    theirs = {
-        line.number: (line.kind, line.amount_minor, line.fee_minor if tells_fees else 0)
-        for line in bank.lines(0, NOW_US() + 10**9)
-    }
+    theirs = {line.number: (line.kind, line.amount_minor, line.fee_minor) for line in bank.lines(0, NOW_US() + 10**9)}
     assert ours == theirs
     assert heard
     book.close()

@@ -155,7 +155,7 @@ class Story:
         self.kept(fay.released(self.now_us))
         gil = self.kept(gil.released(self.now_us))
         (refund,) = self.bills.make([self.refund(gil)], self.now_us)
-        self.moved(refund)
+        self.moved(refund, fee_minor=-2)
         self.kept(gil.refunded(self.now_us))
         dan = self.sold("dan")
         await self.store.confirm([holds["dan"]], self.now_us)
@@ -379,6 +379,10 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "a bill's state": (change("bills", "state = 'pending'", ARRIVED), "it must be None"),
     "a bill's state that is none": (change("bills", "state = 'paid'", ARRIVED), "no state that there is"),
     "a fee": (change("bills", "fee_minor = 6", ARRIVED), "it must be ('fees:bank', 'clearing:bank', 6)"),
+    "a fee that came back": (
+        change("bills", "fee_minor = 2", "kind = 'refund'"),
+        "is ('clearing:bank', 'fees:bank', 2), it must be ('fees:bank', 'clearing:bank', 2)",
+    ),
     "an attempt": (change("bills", "attempt = 1", "source = 'failed'"), "posting payout:failed#1:back is"),
     "a bill that is gone": (f"DELETE FROM {{bills}} WHERE {ARRIVED}", "not of a bill that is in a book"),
     "money from nowhere": (posted("credit:gift", "sponsor", "user:eve"), "not of anything that is in a book"),

@@ -226,6 +226,9 @@ def compare(
     deploy: DeployOption = None,
     provider: Annotated[str | None, typer.Option(help="Whose bill; the only provider of the file by default.")] = None,
     day: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Which day's; today's by default.")] = None,
+    book_fees: Annotated[
+        bool, typer.Option("--book-fees", help="Write fees that only this bill tells into the books, each once.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Hold the ledger, our bills and the provider's bill of a day against each other. Exit code 1 if they differ."""
@@ -241,7 +244,8 @@ def compare(
     if provider is None and len(file.providers) > 1:
         raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
     with book_of(_books(data, deploy)) as book:
-        found = compare_bills(book, file, provider or file.providers[0].name, day or rfc3339(now_us())[:10], now_us)
+        name, when = provider or file.providers[0].name, day or rfc3339(now_us())[:10]
+        found = compare_bills(book, file, name, when, now_us, books_fees=book_fees)
     lines = [
         f"{found.provider} {found.day}: {found.ours:,} bills of ours, {found.theirs:,} lines of theirs, "
         f"difference {found.difference_minor} minor units; they kept {found.fees_minor} as fees"
@@ -250,6 +254,8 @@ def compare(
         f"  {one.kind} {one.number}: ours {one.ours_minor}, theirs {one.theirs_minor}; {one.says}"
         for one in found.differences
     ]
+    if found.unbooked_minor:
+        lines.append(f"  {found.unbooked_minor} of the fees are told by this bill alone: --book-fees writes them down")
     lines += [f"  and {found.unnamed:,} more"] if found.unnamed else []
     show({"ok": found.ok, **msgspec.to_builtins(found)}, lines, as_json=as_json)
     if not found.ok:

@@ -22,7 +22,7 @@ from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, NotCo
 from redrush.ports.provider import BillLine, Unknown
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
-from redrush.settle.paying.comparing import Compared, compare
+from redrush.settle.paying.comparing import Compared, compare, unbooked_fees
 from redrush.wiring.providers import connected
 
 PAGE: Final = 1_000
@@ -229,9 +229,18 @@ def named(book: BillBook, numbers: Sequence[str]) -> list[KeptBill]:
     return found
 
 
-def compare_bills(book: BillBook, file: PaymentsFile, provider: str, day: str, now_us: Callable[[], int]) -> Compared:
-    """Fetch a provider's bill of a day (YYYY-MM-DD) and compare. ConfigError for a provider or a day that is none,
-    RedrushError if the bill cannot be had."""
+def compare_bills(
+    book: BillBook,
+    file: PaymentsFile,
+    provider: str,
+    day: str,
+    now_us: Callable[[], int],
+    *,
+    books_fees: bool = False,
+) -> Compared:
+    """Fetch a provider's bill of a day (YYYY-MM-DD) and compare. With `books_fees` fees that only the bill tells are
+    written into our books first, each once. ConfigError for a provider or a day that is none, RedrushError if the bill
+    cannot be had."""
     spec = next((one for one in file.providers if one.name == provider), None)
     if spec is None:
         raise ConfigError(f"{file.path}: has no provider {provider!r}")
@@ -252,6 +261,10 @@ def compare_bills(book: BillBook, file: PaymentsFile, provider: str, day: str, n
     (from_us, to_us), theirs, tells_fees = asyncio.run(fetch())
     if isinstance(theirs, Unknown):
         raise RedrushError(f"the bill of {provider} for {day} cannot be had: {theirs.why}")
+    if books_fees and not tells_fees:
+        fees = unbooked_fees(theirs, {}, book.numbered)
+        for at in range(0, len(fees), PAGE):
+            book.change([steps.charged(bill, line.fee_minor, now_us()) for bill, line in fees[at : at + PAGE]])
     return compare(provider, day, book.moved(provider, from_us, to_us), theirs, book, tells_fees=tells_fees)
 
 

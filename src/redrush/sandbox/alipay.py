@@ -66,6 +66,7 @@ class AlipaySandbox:
     ) -> None:
         """`cert_sn` is the number of the certificate that answers are signed with; "": there are no certificates."""
         self._bank = bank
+        bank.gives_fees_back = True
         self._now_us = now_us
         self._appid = appid
         self._seller = seller
@@ -236,7 +237,7 @@ class AlipaySandbox:
                 "服务费（元）": fee,
             }
         back = {"商户订单号": row.party, "退款批次号/请求号": line.number, "订单金额（元）": f"-{amount}"}
-        return {**common, **back, "业务类型": "退款", "服务费（元）": "0.00"}
+        return {**common, **back, "业务类型": "退款", "服务费（元）": fee}
 
     def _account_row(self, line: BillLine) -> dict[str, str]:
         amount = format_amount(line.amount_minor, CURRENCY)

@@ -63,6 +63,7 @@ class WeChatSandbox:
         serial: str = SERIAL,
     ) -> None:
         self._bank = bank
+        bank.gives_fees_back = True
         self._now_us = now_us
         self._mchid = mchid
         self._merchant = merchant
@@ -172,17 +173,18 @@ class WeChatSandbox:
 
     def _trade_row(self, line: BillLine) -> dict[str, str]:
         amount, at = format_amount(line.amount_minor, "CNY"), beijing.text_of(line.at_us)
+        fee = f"{format_amount(line.fee_minor, 'CNY')}000"
         row = self._bank.row(line.number)
         assert row is not None
         common = {"交易时间": at, "商户号": self._mchid, "货币种类": "CNY", "商品名称": "手机,红色"}
         if line.kind == "payin":
             return {
                 **common, "交易状态": "SUCCESS", "商户订单号": line.number, "微信订单号": line.reference,
-                "应结订单金额": amount, "订单金额": amount, "手续费": f"{format_amount(line.fee_minor, 'CNY')}000",
+                "应结订单金额": amount, "订单金额": amount, "手续费": fee,
             }  # fmt: skip
         return {
             **common, "交易状态": "REFUND", "商户订单号": row.party, "商户退款单号": line.number, "退款金额": amount,
-            "微信退款单号": line.reference, "申请退款金额": amount, "退款状态": "SUCCESS", "手续费": "0.00000",
+            "微信退款单号": line.reference, "申请退款金额": amount, "退款状态": "SUCCESS", "手续费": fee,
         }  # fmt: skip
 
     def _flow_row(self, line: BillLine) -> dict[str, str]:

@@ -53,9 +53,13 @@ class Billed(msgspec.Struct, frozen=True):
             parts = [self._posting(":done", clearing, self.account, self.amount_minor, at_us)]
         else:
             parts = [self._posting(":done", self._waiting, clearing, self.amount_minor, at_us)]
-        if fee_minor:
-            parts.append(self._posting(":fee", fees_account(self.provider), clearing, fee_minor, at_us))
-        return tuple(parts)
+        return (*parts, *self.charged(fee_minor, at_us))
+
+    def charged(self, fee_minor: int, at_us: int) -> tuple[Posting, ...]:
+        """Return what follows from a fee that the provider has kept, or has given back with a refund: below 0 then."""
+        fees, clearing = fees_account(self.provider), clearing_account(self.provider)
+        debit, credit = (fees, clearing) if fee_minor > 0 else (clearing, fees)
+        return (self._posting(":fee", debit, credit, abs(fee_minor), at_us),) if fee_minor else ()
 
     def ended(self, at_us: int) -> tuple[Posting, ...]:
         """Return what follows from one that has ended and moved nothing: what was set aside goes back."""

@@ -105,6 +105,8 @@ class Bank:
         self.changed: Changed | None = None
         self.ends: Callable[[str], str] = lambda _number: "done"
         """How a transfer ends that was accepted: done, or failed."""
+        self.gives_fees_back = False
+        """Whether a refund gives back its share of the fee, as WeChat Pay and Alipay do."""
         self._sql = load_statements(__package__, "bank.sql")
         self._book = apsw.Connection(":memory:" if path is None else os.fspath(path))
         self._book.pragma("journal_mode", "wal")
@@ -320,10 +322,16 @@ class Bank:
         return found
 
     def _move(self, row: Row, state: str, at_us: int) -> None:
-        fee = (row.amount_minor * self.terms.payin_fee_per_mille + 500) // 1000 if state == "paid" else 0
-        self._run("move", number=row.number, state=state, done_us=at_us, fee_minor=fee)
+        self._run("move", number=row.number, state=state, done_us=at_us, fee_minor=self._fee_minor(row, state))
         if self.changed is not None and (moved := self._find(row.number)) is not None:
             self.changed(moved)
+
+    def _fee_minor(self, row: Row, state: str) -> int:
+        """Return what is kept of what has moved so; below 0, what is given back."""
+        share_minor = (row.amount_minor * self.terms.payin_fee_per_mille + 500) // 1000
+        if state == "paid":
+            return share_minor
+        return -share_minor if self.gives_fees_back and (row.kind, state) == ("refund", "done") else 0
 
     def _find(self, number: str) -> Row | None:
         row = self._run("bill", number=number).fetchone()

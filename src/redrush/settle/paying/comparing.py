@@ -5,14 +5,14 @@ bills  ── each that has moved on the day is a line of the provider's, with t
 theirs ── each line is a bill of ours
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from redrush.core.money.clearing import clearing_account, fees_account, waiting_account
-from redrush.ports.bill_book import BillBook, BillSum, KeptBill
+from redrush.ports.bill_book import BillBook, BillState, BillSum, KeptBill
 from redrush.ports.provider import BillLine
 
 DIFFERENCES_MAX: Final = 1_000
@@ -64,6 +64,8 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     difference_minor: int
     fees_minor: int
     """What their lines say was kept as fees; where only they tell it, it is no difference."""
+    unbooked_minor: int = 0
+    """So much of that is told by their lines alone and not in our books yet (`unbooked_fees`)."""
     differences: tuple[Difference, ...]
     unnamed: int
     """Differences beyond `DIFFERENCES_MAX`."""
@@ -100,10 +102,14 @@ def compare(
     `tells_fees`: whether the provider has told us its fees before; else our bills know of none.
     """
     fees_minor = sum(line.fee_minor for line in theirs)
-    if not tells_fees:
-        theirs = [msgspec.structs.replace(line, fee_minor=0) for line in theirs]
     found = _Found()
     by_number = {bill.number: bill for bill in ours}
+    unbooked_minor = 0
+    if not tells_fees:
+        unbooked = unbooked_fees(theirs, by_number, book.numbered)
+        unbooked_minor = sum(line.fee_minor for _, line in unbooked)
+        only_theirs = {line.number for _, line in unbooked}
+        theirs = [msgspec.structs.replace(one, fee_minor=0) if one.number in only_theirs else one for one in theirs]
     seen: set[str] = set()
     for line in theirs:
         if line.number in seen:
@@ -120,9 +126,26 @@ def compare(
     return Compared(
         provider=provider, day=day, ours=len(ours), theirs=len(theirs), ours_minor=ours_minor,
         theirs_minor=theirs_minor, difference_minor=theirs_minor - ours_minor, fees_minor=fees_minor,
+        unbooked_minor=unbooked_minor,
         differences=tuple(found.named),
         unnamed=found.unnamed,
     )  # fmt: skip
+
+
+def unbooked_fees(
+    theirs: Iterable[BillLine], by_number: Mapping[str, KeptBill], numbered: Callable[[str], KeptBill | None]
+) -> list[tuple[KeptBill, BillLine]]:
+    """Return the lines that tell of a fee which our books do not have, of bills that have moved as the line says; of a
+    number that stands there twice the first one alone."""
+    found: dict[str, tuple[KeptBill, BillLine]] = {}
+    for line in theirs:
+        bill = by_number.get(line.number) or numbered(line.number)
+        if bill is None or not line.fee_minor or bill.fee_minor or line.number in found:
+            continue
+        moved = bill.state in (BillState.DONE, BillState.PAID_LATE)
+        if moved and (line.number, line.kind, line.amount_minor) == (bill.number, bill.kind, bill.amount_minor):
+            found[line.number] = bill, line
+    return list(found.values())
 
 
 def _compare_line(

@@ -101,6 +101,17 @@ def again(bill: KeptBill, now_us: int, *, covered_minor: int | None) -> Change:
     )  # fmt: skip
 
 
+def charged(bill: KeptBill, fee_minor: int, now_us: int) -> Change:
+    """Return a bill that has moved, and of which the provider tells only now what it kept of it, once; whether it is to
+    be looked at stays as it was. ValueError for any other."""
+    if bill.state not in (BillState.DONE, BillState.PAID_LATE) or bill.fee_minor:
+        raise ValueError(f"{bill.kind} {bill.source} is {bill.state}, with a fee of {bill.fee_minor}")
+    postings = bill.billed.charged(fee_minor, now_us)
+    return _change(
+        bill, bill.state, bill.changed_us, bill.next_us, looks=bill.looks, fee_minor=fee_minor, postings=postings
+    )
+
+
 def look(bill: KeptBill, now_us: int) -> Change:
     """Return a final bill that is asked for once more, because a notice says otherwise."""
     return _change(bill, bill.state, bill.changed_us, now_us)

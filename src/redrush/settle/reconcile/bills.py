@@ -76,8 +76,10 @@ def _postings_of(bill: BillRow) -> dict[str, Posting]:
             agreed[f"{last}:late"] = (owner, aside, amount_minor)
         if bill.state in MOVED:
             agreed[f"{last}:done"] = (aside, clearing, amount_minor)
-    if bill.state in MOVED and bill.fee_minor:
+    if bill.state in MOVED and bill.fee_minor > 0:
         agreed[f"{last}:fee"] = (f"fees:{provider}", clearing, bill.fee_minor)
+    elif bill.state in MOVED and bill.fee_minor:  # it came back with a refund
+        agreed[f"{last}:fee"] = (clearing, f"fees:{provider}", -bill.fee_minor)
     return agreed
 
 

@@ -90,7 +90,7 @@ UPDATE bills
        detail = coalesce(change.detail, bills.detail), expires_us = coalesce(change.expires_us, bills.expires_us),
        reference = coalesce(change.reference, bills.reference), fee_minor = coalesce(change.fee_minor, bills.fee_minor),
        done_us = coalesce(change.done_us, bills.done_us), number = coalesce(change.number, bills.number),
-       attempt = coalesce(change.attempt, bills.attempt), is_told = false
+       attempt = coalesce(change.attempt, bills.attempt), is_told = bills.is_told AND bills.state = change.state
   FROM json_to_recordset(%(changes)s) AS change (
        id bigint, version bigint, state text, next_us bigint, looks integer, changed_us bigint, detail text,
        expires_us bigint, reference text, fee_minor bigint, done_us bigint, number text, attempt integer)

@@ -53,7 +53,7 @@ UPDATE bills
        detail = coalesce(:detail, detail), expires_us = coalesce(:expires_us, expires_us),
        reference = coalesce(:reference, reference), fee_minor = coalesce(:fee_minor, fee_minor),
        done_us = coalesce(:done_us, done_us), number = coalesce(:number, number), attempt = coalesce(:attempt, attempt),
-       is_told = 0
+       is_told = is_told AND state = :state
  WHERE id = :id AND version = :version;
 
 -- name: keep_number
