@@ -2,6 +2,7 @@
 
 The server goes by the machine's clock here, for the bank does: its answers are signed with the time."""
 
+import json
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_unit_is_paid_for_to_the_end_also_after_a_reload(event: Event, bank: B
     code = code_of(ann)
     assert ann.page.inner_text("#timer")[:2] in {"03", "02"}, "the hold's clock goes on"
     [asked] = [one for one in ann.requests if one.url.endswith("/pay")][-1:]
-    assert asked.post_data == '{"address":"公司前台"}'
+    assert asked.post_data == '{"address":"公司前台","how":"qr"}'
     ann.page.reload()
     ann.sees("paying")
     ann.act("pay")  # how to pay is asked for again: it is the same payment
@@ -55,6 +56,39 @@ def test_a_unit_is_paid_for_to_the_end_also_after_a_reload(event: Event, bank: B
     ann.page.reload()
     ann.sees("bought")
     assert "红色手机" in ann.page.inner_text("#mine")
+
+
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
+H5_URL = "https://wx.example/cgi-bin/mmpayweb-bin/checkmweb?prepay_id=wx1"
+BRIDGE = "window.asked = []; window.WeixinJSBridge = { invoke: (...said) => window.asked.push(said.slice(0, 2)) };"
+
+
+@pytest.mark.parametrize(("browser_of", "how"), [("", "redirect"), (" MicroMessenger/8.0.50", "jsapi")])
+def test_a_telephone_is_sent_to_pay_and_wechat_pays_over_the_page(
+    event: Event, bank: Bank, visit: Visit, browser_of: str, how: str
+) -> None:
+    event.start(SALE)
+    ann = holds(event, visit, user_agent=PHONE + browser_of)
+    ann.page.evaluate(BRIDGE)
+    fields = {"appId": "wx1", "package": "prepay_id=wx1"}
+
+    def shown(route: Route) -> None:
+        order = route.fetch().json()
+        payload = H5_URL if how == "redirect" else json.dumps(fields)
+        route.fulfill(json={**order, "pay": {"kind": how, "payload": payload}})
+
+    ann.page.route("**/pay", shown)
+    ann.act("pay")
+    ann.sees("paying")
+    [asked] = [one for one in ann.requests if one.url.endswith("/pay")]
+    assert asked.post_data == f'{{"how":"{how}"}}'
+    opens = ann.page.locator("[data-name=pay_open]")
+    if how == "redirect":
+        assert (opens.get_attribute("href"), opens.get_attribute("referrerpolicy")) == (H5_URL, "origin")
+    else:
+        opens.click()
+        assert ann.page.evaluate("window.asked") == [["getBrandWCPayRequest", fields]]
+    assert ann.page.locator("#qr").is_hidden(), "nobody scans their own screen"
 
 
 def test_what_is_given_back_is_closed_at_the_bank_and_somebody_elses(event: Event, bank: Bank, visit: Visit) -> None:

@@ -171,3 +171,17 @@ def test_what_a_payout_cannot_mean(payout: str, says: str) -> None:
     with pytest.raises(ConfigError) as told:
         parse_campaign(campaign(payout), "c.toml")
     assert says in str(told.value)
+
+
+def test_ways_to_pay_are_those_that_the_merchant_has(tmp_path: Path) -> None:
+    path = tmp_path / "payments.toml"
+    path.write_text(WECHAT + 'ways = ["qr", "redirect"]\nback = "https://rush.example/"\n')
+    (spec,) = load_payments_file(path).providers
+    assert (spec.ways, spec.options["back"]) == (("qr", "redirect"), "https://rush.example/")
+    for wrong, said in (('["qr", "qr"]', "names one of them twice"), ('["h5"]', "ways")):
+        path.write_text(WECHAT + f"ways = {wrong}\n")
+        with pytest.raises(ConfigError, match=said):
+            load_payments_file(path)
+    path.write_text(PROVIDER + 'ways = ["qr"]\n')
+    with pytest.raises(ConfigError, match="has no meaning"):
+        load_payments_file(path)

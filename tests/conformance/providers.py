@@ -65,6 +65,8 @@ class World(msgspec.Struct):
     """Somebody begins to pay the order of this number: where orders open late, it is there from now on."""
     tells_fees: bool = True
     """Whether a query says what was kept for the work."""
+    gives_fees_back: bool = False
+    """Whether a refund gives back its share of the fee."""
     lingers_us: int = 0
     """So much longer an order stays open there than was asked for, unless it is closed."""
 
@@ -147,7 +149,9 @@ async def wechat(terms: BankTerms) -> AsyncIterator[World]:
 
     pay_out = WeChatPayOut(link, scene="1000", reports={"活动名称": "gala", "奖励说明": "red packet"})
     try:
-        yield World(WeChatPayIn(link), pay_out, WeChatBills(link), clock, pay, confirm, tells_fees=False)
+        pay_in = WeChatPayIn(link, ways=("qr", "jsapi", "redirect"))
+        bills = WeChatBills(link)
+        yield World(pay_in, pay_out, bills, clock, pay, confirm, tells_fees=False, gives_fees_back=True)
     finally:
         link.close()
         await server.stop()
@@ -187,9 +191,8 @@ async def alipay(terms: BankTerms) -> AsyncIterator[World]:
         return bank.pay(number, clock())
 
     try:
-        yield World(
-            AlipayPayIn(link), AlipayPayOut(link), AlipayBills(link), clock, pay, nobody, begin, tells_fees=False
-        )
+        pay_in, pay_out, bills = AlipayPayIn(link, ways=("qr", "redirect")), AlipayPayOut(link), AlipayBills(link)
+        yield World(pay_in, pay_out, bills, clock, pay, nobody, begin, tells_fees=False, gives_fees_back=True)
     finally:
         link.close()
         await server.stop()

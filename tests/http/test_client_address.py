@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from redrush.http import client_address
-from redrush.http.client_address import ClientAddresses
+from redrush.http.client_address import ClientAddresses, text_of
 
 PROXIES = (ip_network("10.0.0.0/24"), ip_network("2001:db8:5::/48"))
 
@@ -91,3 +91,19 @@ def test_lists_that_cannot_be_read_are_counted_each_time() -> None:
     for value in (b"192.0.2.1", b"nonsense", b"nonsense", b"192.0.2.1,", b""):
         clients.of_forwarded(value)
     assert clients.unreadable == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+        ("/run/socket", ""),
+        ("", ""),
+    ],
+)
+def test_a_key_tells_the_whole_address_it_was_made_of(host: str, text: str) -> None:
+    assert text_of(key(host)) == text
+    if text:
+        assert text_of(ClientAddresses(PROXIES).of_forwarded(f"{host}, 10.0.0.7".encode()) or b"") == text

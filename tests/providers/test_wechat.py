@@ -5,6 +5,7 @@ import base64
 import json
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -13,9 +14,24 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from redrush.config import load_payments_file
+from redrush.http.fetch import Fetcher
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
-from redrush.ports.provider import Bill, Done, Forged, Notice, Order, Probe, Refund, Stale, Started, Unknown
+from redrush.ports.provider import (
+    Bill,
+    Device,
+    Done,
+    Forged,
+    Notice,
+    Open,
+    Order,
+    Paid,
+    Probe,
+    Refund,
+    Stale,
+    Started,
+    Unknown,
+)
 from redrush.providers.sandbox.bank import Bank
 from redrush.providers.wechat.adapters import WeChatNotices, WeChatPayIn, WeChatPayOut, payin_state, payout_state
 from redrush.providers.wechat.keys import KeyRing, Merchant
@@ -201,6 +217,63 @@ def test_a_request_says_what_wechat_wants() -> None:
         assert PLATFORM_KEY.decrypt(base64.b64decode(sent["user_name"]), oaep).decode() == "张三"
 
     asyncio.run(story())
+
+
+def test_a_telephone_outside_of_wechat_is_sent_there_with_its_address_and_comes_back() -> None:
+    async def story() -> None:
+        clock, bank, heard = Clock(), Bank(), list[Asked]()
+        sandbox = wechat_sandbox(bank, clock)
+
+        async def hear(asked: Asked) -> Reply:
+            heard.append(asked)
+            return await sandbox.handle(asked)
+
+        server = SmallServer(hear)
+        link = wechat_link(f"http://127.0.0.1:{await server.serve(Reserved.at('127.0.0.1', 0))}", clock)
+        pay_in = WeChatPayIn(link, ways=("qr", "redirect"), back="https://rush.example/?a=1&b")
+        how, payer = pay_in.terms.way_of(Device("redirect", "2001:db8::7"), "ann")
+        order = Order(
+            number="N1", amount_minor=9_900, currency="CNY", subject="s", expires_us=clock() + 60_000_000, how=how,
+            payer=payer,
+        )  # fmt: skip
+        started = await pay_in.start(order)
+        assert isinstance(started, Started)
+        assert started.kind == "redirect"
+        scene = {"payer_client_ip": "2001:db8::7", "h5_info": {"type": "Wap"}}
+        said = json.loads(heard[0].body)
+        assert (heard[0].path, said["scene_info"]) == ("/v3/pay/transactions/h5", scene)
+        assert "payer" not in said
+        gone_to, _, back = started.payload.partition("&redirect_url=")
+        assert unquote(back) == "https://rush.example/?a=1&b"
+        assert await pay_in.find("N1") == Open()
+        fetcher = Fetcher()
+        assert (await fetcher.fetch("GET", gone_to)).status == 200
+        fetcher.close()
+        assert isinstance(await pay_in.find("N1"), Paid)
+        link.close()
+        await server.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("device", "shown"),
+    [
+        (Device(), ("qr", "")),
+        (Device("jsapi", "192.0.2.1"), ("jsapi", "ann")),
+        (Device("redirect", "192.0.2.1"), ("redirect", "192.0.2.1")),
+        (Device("redirect"), ("qr", "")),
+        (Device("form"), ("qr", "")),
+    ],
+)
+def test_an_address_is_told_only_where_it_is_needed_and_a_code_is_shown_where_nothing_else_fits(
+    device: Device, shown: tuple[str, str]
+) -> None:
+    link = wechat_link("http://127.0.0.1:1", Clock())
+    terms = WeChatPayIn(link, ways=("qr", "jsapi", "redirect")).terms
+    assert terms.way_of(device, "ann") == shown
+    assert WeChatPayIn(link).terms.way_of(device, "ann") == ("qr", ""), "a merchant without these products"
+    link.close()
 
 
 def test_random_bytes_are_signed_and_verified_and_one_changed_bit_is_seen() -> None:

@@ -1,5 +1,6 @@
 """What becomes of a bill by an answer: the cases that a provider has to be asked for at a particular moment."""
 
+import msgspec
 import pytest
 
 from redrush.ports.bill_book import BillState, KeptBill
@@ -38,3 +39,16 @@ def test_elsewhere_an_order_that_is_not_there_is_started_again() -> None:
 
 def test_where_orders_open_late_too_a_start_that_was_lost_is_made_again() -> None:
     assert steps.after(order(BillState.ASKED), Absent(), LATE, NOW_US).state is BillState.NEW
+
+
+def test_a_link_that_is_not_good_any_more_is_asked_for_again_under_the_same_number() -> None:
+    terms = msgspec.structs.replace(SOON, link_s=240.0)
+    sent = msgspec.structs.replace(order(BillState.OPEN), how="redirect")  # ten minutes ago
+    change = steps.renewed(sent, terms, NOW_US)
+    assert change is not None
+    assert (change.state, change.next_us, change.number, change.attempt) == (BillState.NEW, NOW_US, None, None)
+    fresh = msgspec.structs.replace(sent, asked_us=NOW_US - 239_000_000)
+    over = msgspec.structs.replace(sent, expires_us=NOW_US)
+    others = (fresh, over, order(BillState.OPEN), msgspec.structs.replace(sent, state=BillState.CLOSING))
+    assert [steps.renewed(one, terms, NOW_US) for one in others] == [None] * 4
+    assert steps.renewed(sent, SOON, NOW_US) is None, "a link of theirs is good as long as the payment is open"

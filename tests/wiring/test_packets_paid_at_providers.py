@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from redrush.config import PaymentsFile
@@ -16,6 +17,7 @@ from redrush.http.sockets import Reserved
 from redrush.ports.bill_book import BillState
 from redrush.ports.packets import Stage
 from redrush.providers.sandbox.bank import Bank
+from redrush.providers.sandbox.remote import SandboxPayIn
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.sandbox.server import Sandbox
 from redrush.settle.paying import steps
@@ -90,6 +92,29 @@ async def test_a_packet_that_was_cancelled_is_closed_at_the_provider_and_never_o
         await wallet.pay(created)  # the bank takes nothing for what it has closed
         assert (await people.ask("ann", "POST", f"/packets/{packet}/pay")).json["state"] == "cancelled"
         assert (await people.grab("bob", packet)).status == 404
+
+
+async def test_what_a_telephone_is_shown_is_its_providers_to_say_and_its_address_is_hidden(tmp_path: Path) -> None:
+    async with paid_at_a_bank(tmp_path) as (people, _wallet):
+        payments = people.embedded.till.part.payments
+        pay_in = payments.tellers["bank"].provider.pay_in
+        assert isinstance(pay_in, SandboxPayIn)
+        terms = msgspec.structs.replace(pay_in.terms, ways=("qr", "redirect"), wants_address=True)
+        pay_in._link.terms = terms
+        wanted = {"total": "9.00", "count": 3}
+        refused = await people.ask("ann", "POST", "/packets", **wanted, how="telex")
+        assert (refused.status, refused.json["field"]) == (400, "how")
+        sent = (await people.ask("ann", "POST", "/packets", **wanted, how="redirect")).json
+        assert sent["pay"]["with"].startswith("redirect:")
+        (bill,) = payments.book.listed()
+        assert bill.to.startswith("p1:")
+        assert payments.veil.show(bill.to) == "127.0.0.1"
+        again = (await people.ask("ann", "POST", f"/packets/{sent['id']}/pay", how="qr")).json
+        assert again["pay"]["with"] == sent["pay"]["with"], "the first time decides"
+        assert (await people.ask("ann", "POST", f"/packets/{sent['id']}/pay", how=1)).status == 400
+        unknown = (await people.ask("bob", "POST", "/packets", **wanted, how="jsapi")).json
+        assert unknown["pay"]["with"].startswith("qr:")
+        assert [bool(one.to) for one in payments.book.listed()] == [True, False]
 
 
 @pytest.mark.parametrize("cancelled", [True, False])

@@ -27,6 +27,7 @@ from redrush.config.notifier_table import NotifierSpec, NotifierTable, notifier_
 from redrush.config.secret import Secret
 from redrush.config.secret_table import SecretTable, secret_of
 from redrush.config.toml_file import Wrong, check_id, parse, read_text
+from redrush.core.money.way_to_pay import How
 from redrush.core.sets.address import Address
 
 KINDS: Final = ("sandbox", "wechat", "alipay", "stripe", "csv", "webhook")
@@ -51,6 +52,8 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Where files of payouts are written."""
     private: bool = False
     """Whether its address may be in a private network."""
+    ways: tuple[How, ...] = ()
+    """What people can be shown to pay by; none: as the kind of provider does it."""
 
 
 class PaymentsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +95,7 @@ class _ProviderTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     page: Literal["wap", "page"] = "wap"
     back: str = ""
     account: Literal["BASIC", "OPERATION"] = "BASIC"
+    ways: list[Literal["qr", "jsapi", "redirect"]] = []
 
 
 _OPTIONS: Final = (
@@ -119,8 +123,8 @@ _NEEDED: Final = {
 _TAKEN: Final = {
     "sandbox": {"url", "secret"},
     "webhook": {"url", "secret", "private"},
-    "wechat": {*_NEEDED["wechat"], "url", "perception", "account"},
-    "alipay": {*_NEEDED["alipay"], "app_cert", "root_cert", "payee", "page", "url"},
+    "wechat": {*_NEEDED["wechat"], "url", "perception", "account", "ways", "back"},
+    "alipay": {*_NEEDED["alipay"], "app_cert", "root_cert", "payee", "page", "url", "ways"},
     "stripe": {*_NEEDED["stripe"], "url"},
     "csv": {"directory"},
 }
@@ -153,6 +157,8 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
             raise Wrong(f"{where}.calls_per_second", f"must be above 0 and at most {CALLS_PER_S_MAX:,.0f}")
         _check_keys(where, table)
         written = {name: getattr(table, name) for name in _SECRETS}
+        if len(set(table.ways)) < len(table.ways):
+            raise Wrong(f"{where}.ways", "names one of them twice")
         providers.append(
             ProviderSpec(
                 name=table.name,
@@ -169,6 +175,7 @@ def _payments(file: _Tables, path: Path) -> PaymentsFile:
                 reports=table.reports,
                 directory=path.parent / table.directory if table.directory else None,
                 private=table.private,
+                ways=tuple(table.ways),
             )
         )
     notifiers = notifier_specs(file.notifier, path)

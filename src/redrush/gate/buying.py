@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from redrush.errors import RedrushError
+from redrush.gate.device import NO_WAY, device_of
 from redrush.gate.group.asked import Asked
 from redrush.gate.queries import LateAnswers
 from redrush.http import answers
@@ -50,8 +51,10 @@ class BuyingRoutes:
             address = fields.get("address")
             if address is not None and not isinstance(address, str):
                 return NOT_TEXT
+            if (device := device_of(waiter, fields)) is None:
+                return NO_WAY
             named = grant.decode("ascii", "replace")
-            return self._late.promise(waiter, _answered(do(user, named, Wish(address))))
+            return self._late.promise(waiter, _answered(do(user, named, Wish(address, device))))
 
         return Asked(run)
 

@@ -27,10 +27,11 @@ TEXT_BYTES_MAX: Final = 256
 """A longer list is read anew each time, so that what is remembered stays small."""
 
 _SUBSCRIBER_BYTES: Final = 8
+_IPV4_BYTES: Final = 4
 
 
 class ClientAddresses:
-    """See the module. Addresses are told apart by keys: bytes of no further meaning."""
+    """See the module. Addresses are told apart by keys: bytes of no further meaning, but to `text_of`."""
 
     def __init__(self, trusted_proxies: Sequence[Network]) -> None:
         self._trusted = tuple(trusted_proxies)
@@ -98,5 +99,22 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+class _Subscriber(bytes):
+    """The key of an IPv6 address: its /64. It remembers the whole of the address that it was first made of."""
+
+    whole: str
+
+
 def _key(address: IPv4Address | IPv6Address) -> bytes:
-    return address.packed[:_SUBSCRIBER_BYTES]
+    if isinstance(address, IPv4Address):
+        return address.packed
+    key = _Subscriber(address.packed[:_SUBSCRIBER_BYTES])
+    key.whole = str(address)
+    return key
+
+
+def text_of(key: bytes) -> str:
+    """Return the address that a key was made of, as text; "" for what is none."""
+    if isinstance(key, _Subscriber):
+        return key.whole
+    return str(IPv4Address(key)) if len(key) == _IPV4_BYTES else ""

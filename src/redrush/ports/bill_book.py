@@ -29,6 +29,7 @@ import msgspec
 
 from redrush.core.money.clearing import Billed
 from redrush.core.money.ledger import Posting
+from redrush.core.money.way_to_pay import How
 from redrush.errors import RedrushError
 from redrush.ports.provider import Notice
 from redrush.ports.records import Balance
@@ -92,7 +93,7 @@ class NewBill(msgspec.Struct, frozen=True, kw_only=True):
     to: str = ""
     of: str = ""
     account: str = ""
-    how: Literal["qr", "jsapi", "redirect", "form"] = "qr"
+    how: How = "qr"
     expires_us: int | None = None
     covered_minor: int | None = None
     """What the user has been granted in all: a payout that their balance does not cover is not made. None: it is."""
@@ -114,7 +115,7 @@ class KeptBill(msgspec.Struct, frozen=True, kw_only=True):
     to: str
     of: str
     account: str
-    how: Literal["qr", "jsapi", "redirect", "form"]
+    how: How
     attempt: int
     number: str
     state: BillState

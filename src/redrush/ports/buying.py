@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from redrush.ports.provider import DESK, Device
+
 
 class Told(msgspec.Struct, frozen=True):
     """An answer: its HTTP status, and its fields. Of a refusal `detail` says what to do."""
@@ -15,9 +17,10 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What a buyer may add: where to send it, as the shop knows the address. None: as ever."""
+    """What a buyer may add: where to send it, as the shop knows the address (None: as ever), and what they pay with."""
 
     address: str | None = None
+    device: Device = DESK
 
 
 class Buying(Protocol):

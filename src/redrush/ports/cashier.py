@@ -6,11 +6,12 @@ is asking once, after any crash. A call returns when the wish is durable; what b
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from redrush.ports.bill_book import Entered, KeptBill
+from redrush.ports.provider import DESK, Device
 
 Hear = Callable[[KeptBill], Awaitable[None]]
 """Hears of a pay-in or refund that has ended. When it returns without raising, it has durably done what follows."""
@@ -51,14 +52,14 @@ class Till(Protocol):
         subject: str,
         expires_us: int,
         account: str = "",
-        how: Literal["qr", "jsapi", "redirect", "form"] = "qr",
-        payer: str = "",
+        device: Device = DESK,
         wait_s: float = 3.0,
     ) -> KeptBill:
         """Let a user pay until then; the bill's `state` is OPEN and its `detail` "kind:payload" once they can.
 
         Waits up to `wait_s` for that; a bill that is still NEW or ASKED is asked for with `look`. `account` is where
-        the money goes in the double entry: "sales", or "sponsor" for what a packet is made of.
+        the money goes in the double entry: "sales", or "sponsor" for what a packet is made of. `device` is what they
+        are shown it on: the first time decides, and a link that is not good any more is asked for again.
         """
 
     async def look(self, source: str) -> KeptBill | None:

@@ -13,9 +13,22 @@ tests/conformance/test_providers.py.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
+
+from redrush.core.money.way_to_pay import How
+
+
+class Device(msgspec.Struct, frozen=True):
+    """What somebody pays with: what it can show best, and the network address it is at ("": not known)."""
+
+    how: How = "qr"
+    address: str = ""
+
+
+DESK: Final = Device()
+"""A device of which nothing is known: it can show a code to another one."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +56,22 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a pay-in is there only once somebody has begun to pay: before, a query says Absent and means Open."""
     tells_fees: bool = True
     """Whether a query says what was kept for the work; else only the daily bill does."""
+    ways: tuple[How, ...] = ("qr",)
+    """What people can be shown to pay by; the first where their device wants another one."""
+    wants_address: bool = False
+    """Whether it must be told the network address of a device that is sent to it."""
+    link_s: float | None = None
+    """How long where to go is good after it was asked for; None: as long as the payment is open."""
     number_max: int = 32
+
+    def way_of(self, device: Device, user: str) -> tuple[How, str]:
+        """Return what a device is shown, and who pays as `Order.payer` says it."""
+        how = device.how if device.how in self.ways else self.ways[0]
+        if how == "jsapi":
+            return how, user
+        if how != "redirect" or not self.wants_address:
+            return how, ""
+        return (how, device.address) if device.address else (self.ways[0], "")
 
 
 # -- answers
@@ -72,7 +100,7 @@ class Absent(msgspec.Struct, frozen=True, tag=True):
 class Started(msgspec.Struct, frozen=True, tag=True):
     """Whoever pays can go on: `payload` is what a QR code shows, where to go, or what a page's script needs."""
 
-    kind: Literal["qr", "jsapi", "redirect", "form"]
+    kind: How
     payload: str
     expires_us: int
     reference: str = ""
@@ -162,15 +190,15 @@ State = Open | Paid | Closed | Pending | Confirming | Done | Failed | Cancelled
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody is to pay this much until then. `how` is what their device can show; `payer` their id at the provider,
-    where it wants one."""
+    """Somebody is to pay this much until then. `how` is what their device can show; `payer` who they are, where the
+    provider wants to know: by `jsapi` their id there, by `redirect` the network address of their device."""
 
     number: str
     amount_minor: int
     currency: str
     subject: str
     expires_us: int
-    how: Literal["qr", "jsapi", "redirect", "form"] = "qr"
+    how: How = "qr"
     payer: str = ""
 
 

@@ -37,6 +37,9 @@ _REFUND: Final = {"pending": "PROCESSING", "done": "SUCCESS", "failed": "CLOSED"
 SERIAL: Final = "PUB_KEY_ID_0100000000000000000000000000"
 
 
+CASHIER: Final = "/cgi-bin/mmpayweb-bin/checkmweb"
+"""Where a telephone's browser is sent to; here it has paid by that."""
+
 DOWNLOAD: Final = "/v3/billdownload/file"
 TRADE_COLUMNS: Final = (
     "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,应结订单金额,代金券金额,"
@@ -72,7 +75,9 @@ class WeChatSandbox:
         self.serial = serial
 
     async def handle(self, asked: Asked) -> Reply:
-        """Answer a request, if the merchant has signed it."""
+        """Answer a request, if the merchant has signed it; or a telephone that was sent here to pay."""
+        if asked.path == CASHIER:
+            return self._paid_by_telephone(asked.query.get("prepay_id", "").removeprefix("wx"))
         if not self._is_signed(asked):
             return self._signed(401, {"code": "SIGN_ERROR", "message": "wrong signature"})
         if asked.path in (TRADES, FLOWS):
@@ -94,7 +99,7 @@ class WeChatSandbox:
     def _do(self, asked: Asked, parts: list[str]) -> tuple[int, dict[str, Any]]:
         now_us, fields = self._now_us(), msgspec.json.decode(asked.body) if asked.body else {}
         if asked.method == "POST" and parts[:3] == ["v3", "pay", "transactions"] and len(parts) == 4:
-            return self._order(fields, parts[3], now_us)
+            return self._order(asked, parts[3], now_us)
         if asked.path.startswith(f"{ORDERS}/"):
             if parts[-1] == "close":
                 self._bank.shut(parts[-2], now_us)
@@ -113,8 +118,11 @@ class WeChatSandbox:
             return self._found(parts[-1], "payout", now_us)
         return 404, {"code": "NO_SUCH_PATH", "message": asked.path}
 
-    def _order(self, fields: dict[str, Any], how: str, now_us: int) -> tuple[int, dict[str, Any]]:
-        amount = fields["amount"]
+    def _order(self, asked: Asked, how: str, now_us: int) -> tuple[int, dict[str, Any]]:
+        fields = msgspec.json.decode(asked.body)
+        amount, scene = fields["amount"], fields.get("scene_info", {})
+        if how == "h5" and not (scene.get("payer_client_ip") and scene.get("h5_info", {}).get("type")):
+            return 400, {"code": "PARAM_ERROR", "message": "scene_info.payer_client_ip and h5_info.type are missing"}
         order = Order(
             number=fields["out_trade_no"], amount_minor=amount["total"], currency=amount["currency"],
             subject=fields["description"], expires_us=to_us(datetime.fromisoformat(fields["time_expire"])),
@@ -124,7 +132,15 @@ class WeChatSandbox:
             return 400, {"code": "INVALID_REQUEST", "message": started.why}
         if how == "jsapi":
             return 200, {"prepay_id": f"wx{order.number}"}
+        if how == "h5":
+            return 200, {"h5_url": f"http://{asked.headers.get('host', '')}{CASHIER}?prepay_id=wx{order.number}"}
         return 200, {"code_url": f"weixin://wxpay/bizpayurl?pr={order.number}"}
+
+    def _paid_by_telephone(self, number: str) -> Reply:
+        found = self._bank.pay(number, self._now_us())
+        return Reply(
+            404 if isinstance(found, Absent) else 200, f"{number}: {type(found).__name__}".encode(), "text/plain"
+        )
 
     def _refund(self, fields: dict[str, Any], now_us: int) -> tuple[int, dict[str, Any]]:
         amount = fields["amount"]

@@ -93,7 +93,8 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     )
     bills = WeChatBills(link, account=options["account"])
     pay_out = WeChatPayOut(link, scene=options["scene"], reports=spec.reports, perception=options["perception"])
-    return Connected(Provider(spec.name, WeChatPayIn(link), pay_out), WeChatNotices(merchant, ring), bills, link.close)
+    pay_in = WeChatPayIn(link, ways=spec.ways or ("qr",), back=options["back"])
+    return Connected(Provider(spec.name, pay_in, pay_out), WeChatNotices(merchant, ring), bills, link.close)
 
 
 def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
@@ -110,7 +111,8 @@ def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     app = app_of(options["appid"], options["seller"], secrets["key"], secrets.get("app_cert"), secrets.get("root_cert"))
     ring = ring_of({name: key.read() for name, key in spec.public_keys.items()})
     link = AlipayLink(app, ring, now_us, url=spec.url or GATEWAY, notify_url=options["notify"], terms=terms)
-    pay_in, pay_out = AlipayPayIn(link, page=options["page"]), AlipayPayOut(link, payee=options["payee"])
+    pay_in = AlipayPayIn(link, page=options["page"], ways=spec.ways or ("qr",))
+    pay_out = AlipayPayOut(link, payee=options["payee"])
     return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), AlipayBills(link), link.close)
 
 

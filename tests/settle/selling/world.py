@@ -12,7 +12,7 @@ from redrush.core.rush.sale import SaleTerms
 from redrush.core.rush.sale_order import HoldKey, SaleOrder
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.buying import Told, Wish
-from redrush.ports.provider import Accepted, HandOver, Rejected, Terms, Unknown
+from redrush.ports.provider import DESK, Accepted, Device, HandOver, Rejected, Terms, Unknown
 from redrush.ports.sale_book import BookFailed
 from redrush.ports.store import Claim, Confirmed, Grant, Held, PotTerms, Released, grants_of
 from redrush.records.sqlite.sales import SqliteSaleBook
@@ -117,8 +117,7 @@ class ModelTill:
         subject: str,
         expires_us: int,
         account: str = "",
-        how: str = "qr",
-        payer: str = "",
+        device: Device = DESK,
         wait_s: float = 3.0,
     ) -> KeptBill:
         if source not in self.bills:

@@ -33,6 +33,7 @@ from redrush.gate.rush.group import PacketHome
 from redrush.ports.bill_book import BillState, Entered, KeptBill
 from redrush.ports.cashier import Cashier, Spending
 from redrush.ports.packets import Booked, BookFailed, PacketBook, Stage
+from redrush.ports.provider import Device
 
 AT_ONCE_MAX: Final = 512
 """Packets in one batch: bounds how long claims wait behind the opening of their pots."""
@@ -187,11 +188,13 @@ class Counter:
         """Return what payments part and packets call the payment of a packet of this campaign."""
         return f"packet:{self._campaign}:{packet}"
 
-    async def charge(self, packet: Packet) -> KeptBill:
-        """Let the sender pay a packet at the provider, and return how far that is. Asked again, the provider is asked,
-        too: a notice may be lost. Raises RecordsFailed, and RedrushError where nobody takes money."""
+    async def charge(self, packet: Packet, device: Device) -> KeptBill:
+        """Let the sender pay a packet at the provider with this, and return how far that is. Asked again, the provider
+        is asked, too: a notice may be lost. Raises RecordsFailed, and RedrushError where nobody takes money."""
         if (known := await self.cashier.look(self._source(packet.id))) is not None:
-            return known if known.is_final else await self.cashier.ask(self._source(packet.id)) or known
+            known = known if known.is_final else await self.cashier.ask(self._source(packet.id)) or known
+            if known.is_final:
+                return known
         return await self.cashier.charge(
             self._source(packet.id),
             campaign=self._campaign,
@@ -202,6 +205,7 @@ class Counter:
             subject=packet.greeting or packet.id,
             expires_us=packet.created_us + PAYING_MAX_US,
             account=SPONSOR,
+            device=device,
         )
 
     async def heard(self, bill: KeptBill) -> None:

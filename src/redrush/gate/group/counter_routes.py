@@ -9,6 +9,7 @@ from typing import Any, Final
 from redrush.core.identity.tickets import KeyRing
 from redrush.core.rush.group import GroupTerms, Packet, Unfit
 from redrush.dependency import Unanswered
+from redrush.gate.device import NO_WAY, device_of
 from redrush.gate.group.asked import Asked
 from redrush.gate.group.counter import Counter, NotPaid, Unpaid
 from redrush.gate.group.routes import PacketRoutes
@@ -19,6 +20,7 @@ from redrush.http import answers
 from redrush.http.route import Route, RouteFor, Waiter
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.packets import Booked, Stage
+from redrush.ports.provider import Device
 
 LISTED_MAX: Final = 200
 """Packets in a sender's overview: the last ones."""
@@ -75,7 +77,11 @@ class CounterRoutes(PacketRoutes):
 
     def pay(self, packet: bytes) -> Route | None:
         """Return the route of `POST /v1/packets/{id}/pay`."""
-        return self._of(packet, self._later_of(self._pay))
+        return self._of(packet, self._paid)
+
+    def _paid(self, waiter: Waiter, user: str, packet: str, fields: Mapping[str, Any]) -> bytes | None:
+        device = device_of(waiter, fields)
+        return NO_WAY if device is None else self._late.promise(waiter, self._pay(user, packet, device))
 
     def _later(self, run: Callable[[str], Coroutine[Any, Any, bytes]]) -> Callable[..., bytes | None]:
         return lambda waiter, user, _fields: self._late.promise(waiter, run(user))
@@ -83,21 +89,24 @@ class CounterRoutes(PacketRoutes):
     # -- creating and paying
 
     def _create(self, waiter: Waiter, user: str, fields: Mapping[str, Any]) -> bytes | None:
+        if (device := device_of(waiter, fields)) is None:
+            return NO_WAY
         try:
-            packet = self._wishes.packet(fields, user)
+            packet = self._wishes.packet({name: said for name, said in fields.items() if name != "how"}, user)
         except Unfit as unfit:
             return answers.problem(400, f"{unfit.field}: {unfit}", field=unfit.field)
         if not self._counter.can_be_paid(packet):
             return answers.problem(503, f"{self.terms.pay} takes no money here now; ask again", "Retry-After: 5\r\n")
-        return self._late.promise(waiter, self._created(packet))
+        return self._late.promise(waiter, self._created(packet, device))
 
-    async def _created(self, packet: Packet) -> bytes:
+    async def _created(self, packet: Packet, device: Device) -> bytes:
         booked = await self._counter.create(packet)
         if isinstance(booked, Unanswered):
             return answers.QUERIES_BUSY
         known = booked.packet
         if known.id == packet.id:
-            return self._unpaid(known, None if self._counter.pays_at_once(known) else await self._counter.charge(known))
+            at_once = self._counter.pays_at_once(known)
+            return self._unpaid(known, None if at_once else await self._counter.charge(known, device))
         if not _alike(known, packet):
             return answers.problem(409, f'the request "{packet.request}" has created another packet', id=known.id)
         return self._answer(await self._told_of(packet.sender, booked))
@@ -117,14 +126,14 @@ class CounterRoutes(PacketRoutes):
             "at": f"/v1/packets/{packet.id}/pay",
         }
 
-    async def _pay(self, user: str, packet: str) -> bytes:
+    async def _pay(self, user: str, packet: str, device: Device) -> bytes:
         booked = await self._counter.find(packet)
         if booked is None or booked.packet.sender != user or booked.packet.sponsored:
             return answers.NOT_FOUND
         if booked.stage is Stage.OVER:
             return self._answer(await self._told_of(user, booked))
         if not self._counter.pays_at_once(booked.packet) and booked.stage is Stage.UNPAID:
-            bill = await self._counter.charge(booked.packet)
+            bill = await self._counter.charge(booked.packet, device)
             if bill.state is not BillState.DONE:
                 return self._unpaid(booked.packet, bill)
         paid = await self._counter.pay(booked.packet)

@@ -2,6 +2,7 @@
 import { Unreached } from "./net.js";
 import { Rush } from "./rush.js";
 import { Sending } from "./sending.js";
+import { payAction } from "./till.js";
 
 const PACKET_ID = /^[0-9a-f]{32}$/;
 const LINK = /(?:^#|&)packet=([^&]*)/;
@@ -45,8 +46,7 @@ export class Packets {
     const { screen, speech } = this.page;
     const why = values.why && speech.say(...values.why);
     screen.text("send_said", speech.say(name, { ...values, why }));
-    const pays = this.payable && (this.payable.url || this.payable.code);
-    const [text, label] = pays ? [pays, "qr_pay"] : [this.link, "qr_link"];
+    const [text, label] = this.payable ? [this.payable.qr, "qr_pay"] : [this.link, "qr_link"];
     screen.qr("send_qr", text && { text, label: speech.say(label) });
   }
 
@@ -95,9 +95,9 @@ export class Packets {
     }
     if (how.code) this.say("pay_code", how);
     else this.say("send_pay");
-    const open = { name: "send_open", kind: "main", text: speech.say("pay_open"), href: how.url };
+    const open = payAction("send_open", speech.say("pay_open"), how, this.page.view);
     const cancel = { name: "send_cancel", text: speech.say("send_cancel"), act: () => this.cancel() };
-    screen.fill("send_pay", how.url ? [open, cancel] : [cancel]);
+    screen.fill("send_pay", open ? [open, cancel] : [cancel]);
   }
 
   async cancel() {

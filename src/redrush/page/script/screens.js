@@ -1,6 +1,6 @@
 // Room: what each state looks like, in words: from where a person is in a round to what the view shows.
 
-import { waysToPay } from "./till.js";
+import { payAction, waysToPay } from "./till.js";
 
 const COIN = new Set(["before", "ready", "asking", "again", "given_up", "sealed", "wrong_word"]);
 const OWN = new Set(["won", "sealed", "held", "paying", "bought", "late", "refunded"]);
@@ -97,12 +97,13 @@ const SCREENS = {
   paying(model, page, rush) {
     const { speech } = page;
     const { order, paying } = rush;
-    const pay = order.pay && waysToPay(order.pay.payload);
+    const pay = order.pay && waysToPay(order.pay, page.view);
     if (order.state !== "paying") model.line = speech.say("paying_ends");
     else {
-      if (pay?.url) model.actions.push({ name: "pay_open", kind: "main", text: speech.say("pay_open"), href: pay.url });
+      const open = pay && payAction("pay_open", speech.say("pay_open"), pay, page.view);
+      if (open) model.actions.push(open);
       else if (!pay) model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
-      if (pay) model.qr = { text: order.pay.payload, label: speech.say("qr_pay") };
+      if (pay?.qr) model.qr = { text: pay.qr, label: speech.say("qr_pay") };
       model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
     }
     if (paying) model.small = speech.say(paying.said);

@@ -1,6 +1,6 @@
 // A packet for others: wished for, paid, and its link handed out. Its name is made here, so asking again is the same one.
 import { Unreached } from "./net.js";
-import { waysToPay } from "./till.js";
+import { howHere, waysToPay } from "./till.js";
 
 const LOOKS_BALANCE = 20;
 const LOOKS_PROVIDER = 300;
@@ -9,7 +9,7 @@ const LOOK_PROVIDER_MS = 2000;
 const ASKED_EVERY = 5;
 
 export class Sending {
-  // `tell(path, method, body)` asks a gate; `shown({url} | {code} | null)` hears how the packet is to be paid, where it is
+  // `tell(path, method, body)` asks a gate; `shown({url} | {fields} | {code} | null)` hears how the packet is to be paid, where it is
   // not from the balance.
   constructor({ tell, view, shown }) {
     Object.assign(this, { tell, view, shown, id: null });
@@ -18,7 +18,7 @@ export class Sending {
   // Returns {outcome, id, refused}: `refused` is the answer that says why not, null if there was none.
   async send(wish) {
     const request = this.view.crypto.randomUUID?.() ?? String(this.view.Math.random()).slice(2);
-    const wanted = { ...wish, count: Number(wish.count), request };
+    const wanted = { ...wish, count: Number(wish.count), request, how: howHere(this.view) };
     for (const name of ["word", "greeting"]) if (!wanted[name]) delete wanted[name];
     try {
       const made = await this.ask("/packets", "POST", wanted);
@@ -38,10 +38,12 @@ export class Sending {
     const byProvider = pay && pay.from !== "balance";
     let [shown, refused] = [null, null];
     for (let look = 0; look < (byProvider ? LOOKS_PROVIDER : LOOKS_BALANCE); look += 1) {
-      const how = pay?.with?.slice(pay.with.indexOf(":") + 1); // behind its kind
-      if (how && how !== shown) this.shown(waysToPay((shown = how)));
+      const how = pay?.with;
+      const [, kind, payload] = /^(\w+):(.*)$/s.exec(how) ?? [];
+      if (payload && how !== shown) this.shown(waysToPay({ kind, payload }, this.view));
+      shown = how;
       const asks = byProvider && (!how || look % ASKED_EVERY === ASKED_EVERY - 1);
-      const told = asks ? await this.ask(`/packets/${this.id}/pay`, "POST") : await this.ask(`/packets/${this.id}`, "GET");
+      const told = asks ? await this.ask(`/packets/${this.id}/pay`, "POST", { how: howHere(this.view) }) : await this.ask(`/packets/${this.id}`, "GET");
       if (told.body.state === "open") return { outcome: "send_done", id: this.id };
       if (["cancelled", "closed"].includes(told.body.state)) return { outcome: "send_cancelled" };
       if (told.body.pay?.with) pay = told.body.pay;

@@ -24,7 +24,7 @@ export class Till {
     rush.paying = { said: "pay_wait" };
     page.render();
     for (let tries = 0; tries < HOW_TRIES && PAYABLE.has(rush.screen); tries += 1) {
-      const told = await this.ask(`/holds/${rush.grant.id}/pay`, "POST", address ? { address } : null);
+      const told = await this.ask(`/holds/${rush.grant.id}/pay`, "POST", { ...(address && { address }), how: howHere(page.view) });
       if (!told || !PAYABLE.has(rush.screen)) break;
       if (told.status === 400) {
         rush.paying = { said: "address_wrong" };
@@ -136,8 +136,28 @@ export class Till {
   }
 }
 
-// What a provider wants shown: a link where it is one that a device opens, else a code to be read.
-export const waysToPay = (payload) => (/^(?:https?|weixin|wxpay|alipays?):\/\//i.test(payload) ? { url: payload } : { code: payload });
+// What a provider wants shown: a link where it is one that a device opens, fields for the script of WeChat's browser, else
+// a code to be read. `qr` is what another device can read: of a page that this telephone is sent to, nothing.
+export const waysToPay = ({ kind, payload }, view) => {
+  if (kind === "jsapi" && payload.startsWith("{")) return { fields: JSON.parse(payload) };
+  const qr = kind === "redirect" && howHere(view) !== "qr" ? null : payload;
+  return /^(?:https?|weixin|wxpay|alipays?):\/\//i.test(payload) ? { url: payload, qr } : { code: payload, qr };
+};
+
+// What this device can be shown to pay by, as the server knows it: WeChat's own browser has a script for it, a telephone
+// opens what it is sent to, and everything else shows a code to one.
+export const howHere = ({ navigator: { userAgent } }) => {
+  if (/MicroMessenger/i.test(userAgent)) return "jsapi";
+  return /Android|iPhone|iPad|iPod|HarmonyOS|Mobile/i.test(userAgent) ? "redirect" : "qr";
+};
+
+// What is pressed to pay: a link, which says from where it is followed, for providers refuse who comes from nowhere; or
+// the script of WeChat's browser. Nothing, where there is a code alone.
+export const payAction = (name, text, { url, fields }, view) => {
+  if (url) return { name, kind: "main", text, href: url, referrerpolicy: "origin" };
+  if (!fields) return null;
+  return { name, kind: "main", text, act: () => view.WeixinJSBridge?.invoke("getBrandWCPayRequest", fields, () => {}) };
+};
 
 // Whether an order is that of what a person holds. One slot may be held several times, one hold after the other: its
 // payment names the order; before there is one, the hold is told by its end. Late money may get another slot.

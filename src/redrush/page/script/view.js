@@ -95,9 +95,9 @@ export class View {
   fill(id, actions) {
     const focused = this.document.activeElement?.dataset?.name;
     const written = this.keepWritten(this.element[id]);
-    const made = actions.map(({ name, text, act, kind, checked, href, download }) => {
+    const made = actions.map(({ name, text, act, kind, checked, href, download, referrerpolicy }) => {
       const properties = { "data-name": name, class: kind === "main" ? "main" : null, onclick: act };
-      if (href) return this.make("a", { ...properties, href, download }, text);
+      if (href) return this.make("a", { ...properties, href, download, referrerpolicy }, text);
       if (kind === "input") {
         const field = this.make("input", { "data-name": name, id: name, autocomplete: "off", maxlength: 200 });
         return this.make("label", { for: name }, text, field);

@@ -4,12 +4,13 @@ An order is there only once its buyer has scanned the code or opened the page: b
 (`Terms.opens_late`). Amounts are texts in yuan, made and read without fractions of binary numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from redrush.core.money.currency import format_amount, parse_amount
+from redrush.core.money.way_to_pay import How
 from redrush.ports.provider import (
     Absent,
     Accepted,
@@ -56,15 +57,17 @@ _M = TypeVar("_M", Paid, Done)
 class AlipayPayIn:
     """Fulfils `redrush.ports.provider.PayIn`: by code (`qr`), page (`redirect`) or mini program (`jsapi`)."""
 
-    def __init__(self, link: AlipayLink, *, page: str = "wap") -> None:
-        """`page`: where `redirect` leads to, one of `PAGES`: the page for phones, or that for computers."""
+    def __init__(self, link: AlipayLink, *, page: str = "wap", ways: Sequence[How] = ("qr",)) -> None:
+        """`page`: where `redirect` leads to, one of `PAGES`: the page for phones, or that for computers. `ways` are
+        those of the products that the merchant has, the first for whom none fits."""
         self._link = link
         self._page = page
+        self._terms = msgspec.structs.replace(link.terms, min_minor=1, ways=tuple(ways))
 
     @property
     def terms(self) -> Terms:
         """What Alipay allows, and the merchant's contract."""
-        return msgspec.structs.replace(self._link.terms, min_minor=1)
+        return self._terms
 
     async def start(self, order: Order) -> PayInStart:
         """See the port."""

@@ -20,6 +20,7 @@ API_VERSION: Final = "2026-10-28.endive"
 TERMS: Final = Terms(
     currency="USD", min_minor=1, max_minor=99_999_999, calls_per_s=25, queries_per_s=75, at_once_max=16,
     deadline_s=30.0, longest_silence_s=60.0, expires_min_s=60.0, opens_late=True,
+    ways=("redirect",),
 )  # fmt: skip
 """Stripe answers 100 requests a second of an account, and takes 25 a second of some kinds."""
 

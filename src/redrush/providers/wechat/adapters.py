@@ -1,11 +1,13 @@
 """WeChat Pay as `PayIn`, `PayOut` and `Notices`. States: pay.weixin.qq.com/doc/v3, as of autumn 2026."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
+from redrush.core.money.way_to_pay import How
 from redrush.core.rush.instants import rfc3339_s, to_us
 from redrush.http.bodies import json_object
 from redrush.ports.provider import (
@@ -59,16 +61,31 @@ ORDERS: Final = "/v3/pay/transactions/out-trade-no"
 REFUNDS: Final = "/v3/refund/domestic/refunds"
 
 
-class WeChatPayIn:
-    """Fulfils `redrush.ports.provider.PayIn`: `qr` is Native, `jsapi` for pages within WeChat."""
+LINK_S: Final = 240.0
+"""An h5_url is good for five minutes; who comes in the last of them might not get through."""
 
-    def __init__(self, link: WeChatLink) -> None:
+PRODUCTS: Final[Mapping[How, str]] = {"qr": "native", "jsapi": "jsapi", "redirect": "h5"}
+SHOWN: Final[Mapping[How, str]] = {"qr": "code_url", "jsapi": "prepay_id", "redirect": "h5_url"}
+"""What an answer names to pay by."""
+
+
+class WeChatPayIn:
+    """Fulfils `redrush.ports.provider.PayIn`: `qr` is Native, `jsapi` for pages within WeChat, `redirect` is H5, for
+    the browser of a telephone outside of WeChat."""
+
+    def __init__(self, link: WeChatLink, *, ways: Sequence[How] = ("qr",), back: str = "") -> None:
+        """`ways` are those of the products that the merchant has, the first for whom none fits; `back` is the page that
+        payers come back to from H5, "": the one they came from."""
         self._link = link
+        self._back = f"&redirect_url={quote(back, safe='')}" if back else ""
+        self._terms = msgspec.structs.replace(
+            link.terms, min_minor=1, ways=tuple(ways), wants_address=True, link_s=LINK_S
+        )
 
     @property
     def terms(self) -> Terms:
         """What WeChat allows, and the merchant's contract."""
-        return msgspec.structs.replace(self._link.terms, min_minor=1)
+        return self._terms
 
     async def start(self, order: Order) -> PayInStart:
         """See the port."""
@@ -82,17 +99,24 @@ class WeChatPayIn:
             "notify_url": link.notify_url,
             "amount": {"total": order.amount_minor, "currency": order.currency},
         }
+        if order.how not in PRODUCTS:
+            return Rejected(f"WeChat Pay is asked here by {', '.join(PRODUCTS)}, not by {order.how}", final=True)
         if order.how == "jsapi":
             fields["payer"] = {"openid": order.payer}
-        elif order.how != "qr":
-            return Rejected(f"WeChat Pay is asked here by qr and jsapi, not by {order.how}", final=True)
-        answer = await link.ask("POST", f"/v3/pay/transactions/{'jsapi' if order.how == 'jsapi' else 'native'}", fields)
+        elif order.how == "redirect":
+            fields["scene_info"] = {"payer_client_ip": order.payer, "h5_info": {"type": "Wap"}}
+        answer = await link.ask("POST", f"/v3/pay/transactions/{PRODUCTS[order.how]}", fields)
         if not isinstance(answer, Asked):
             return Unknown("it is not there") if isinstance(answer, Absent) else answer
-        found = answer.fields.get("prepay_id" if order.how == "jsapi" else "code_url")
+        found = answer.fields.get(SHOWN[order.how])
         if not isinstance(found, str):
             return Unknown("the answer names nothing to pay by")
-        return Started(order.how, self._jsapi(found) if order.how == "jsapi" else found, order.expires_us)
+        return Started(order.how, self._payload(order.how, found), order.expires_us)
+
+    def _payload(self, how: How, found: str) -> str:
+        if how == "jsapi":
+            return self._jsapi(found)
+        return found + self._back if how == "redirect" else found
 
     def _jsapi(self, prepay_id: str) -> str:
         """Return what the page hands to WeixinJSBridge, as JSON."""

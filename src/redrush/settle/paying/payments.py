@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from redrush.core.money.clearing import credited, spent
 from redrush.core.money.ledger import user_account
@@ -16,7 +16,7 @@ from redrush.core.nobody import ignore, never
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillBook, BillState, Entered, Entry, KeptBill, KeptNotice, NewBill, NotCovered
 from redrush.ports.cashier import Hear, Owned, Spending
-from redrush.ports.provider import Notice
+from redrush.ports.provider import DESK, Device, Notice
 from redrush.ports.records import Balance
 from redrush.ports.veil import NoVeil, Veil
 from redrush.settle.paying import steps
@@ -136,19 +136,23 @@ class Payments:
         subject: str,
         expires_us: int,
         account: str = "",
-        how: Literal["qr", "jsapi", "redirect", "form"] = "qr",
-        payer: str = "",
+        device: Device = DESK,
         wait_s: float = 3.0,
     ) -> KeptBill:
         """See the port."""
-        if not self.can_take(provider):
+        pay_in = self.tellers[provider].provider.pay_in if provider in self.tellers else None
+        if pay_in is None:
             raise RedrushError(f"there is no provider {provider!r} that takes money here")
+        how, payer = pay_in.terms.way_of(device, user)
         bill = NewBill(
             kind="payin", source=source, campaign=campaign, user=user, provider=provider, currency=currency,
             amount_minor=amount_minor, subject=subject, expires_us=expires_us, account=account, how=how,
             to=payer if payer == user else self.veil.hide(payer),
         )  # fmt: skip
         kept = await self.make(bill)
+        if (renewed := steps.renewed(kept, pay_in.terms, self._now_us())) is not None:
+            kept = ((await self._in_thread(self.book.change, [renewed])) or [kept])[0]
+            self.tellers[provider].wake()
         if kept.is_final or kept.state in _SETTLED:
             return kept
         return await self._settled(kept, wait_s)

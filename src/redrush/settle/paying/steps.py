@@ -112,6 +112,16 @@ def charged(bill: KeptBill, fee_minor: int, now_us: int) -> Change:
     )
 
 
+def renewed(bill: KeptBill, terms: Terms, now_us: int) -> Change | None:
+    """Return a payment whose link is not good any more and whose payer asks for it: the same number is asked for
+    another one. None where what was shown still holds."""
+    if bill.state is not BillState.OPEN or bill.how != "redirect" or terms.link_s is None:
+        return None
+    is_good = now_us < (bill.asked_us or 0) + int(terms.link_s * SECOND_US)
+    is_over = bill.expires_us is not None and bill.expires_us <= now_us
+    return None if is_good or is_over else _change(bill, BillState.NEW, now_us, now_us)
+
+
 def look(bill: KeptBill, now_us: int) -> Change:
     """Return a final bill that is asked for once more, because a notice says otherwise."""
     return _change(bill, bill.state, bill.changed_us, now_us)

@@ -77,7 +77,7 @@ class Desk:
             # Written down before a provider hears of it: from here on the unit is not released before they were asked.
             kept = await self._writer.keep(found.pays(wish.address, now_us))
             if kept is not None:  # else by a second request of theirs, or it was released just now
-                return await self._charge(kept)
+                return await self._charge(kept, wish)
         return TOO_MANY_CHANGES
 
     async def _go_on(self, order: SaleOrder, wish: Wish) -> Told:
@@ -90,10 +90,10 @@ class Desk:
             if moved is None:
                 return TOO_MANY_CHANGES
             order = moved
-        return await self._charge(order)
+        return await self._charge(order, wish)
 
-    async def _charge(self, order: SaleOrder) -> Told:
-        bill = await self._steps.charge(order)
+    async def _charge(self, order: SaleOrder, wish: Wish) -> Told:
+        bill = await self._steps.charge(order, wish.device)
         if bill.is_final:  # paid in the meantime, or refused
             order = await self._writer.keep(self._steps.told(order, bill)) or order
             self._nudge()

@@ -14,7 +14,7 @@ from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.cashier import Till
-from redrush.ports.provider import Accepted, HandOver, Orders, Rejected, Unknown
+from redrush.ports.provider import Accepted, Device, HandOver, Orders, Rejected, Unknown
 from redrush.ports.store import LIMIT, Claim, Grant, Held, HoldState
 from redrush.settle.selling.units import Units
 
@@ -118,8 +118,8 @@ class Steps:
 
     # -- the payments part
 
-    async def charge(self, order: SaleOrder) -> KeptBill:
-        """Let the buyer pay, until the hold is over. Asking twice is asking once."""
+    async def charge(self, order: SaleOrder, device: Device) -> KeptBill:
+        """Let the buyer pay with this, until the hold is over. Asking twice is asking once."""
         return await self._till.charge(
             self._source(order),
             campaign=self._campaign.id,
@@ -130,6 +130,7 @@ class Steps:
             subject=self._campaign.name,
             expires_us=order.until_us,
             account=SALES_ACCOUNT,
+            device=device,
             wait_s=PAY_WAIT_S,
         )
 
