@@ -652,7 +652,7 @@ def test_a_campaign_is_sealed_once_for_all_machines(run: Run, campaign: Path) ->
     sealed = run("seal", campaign, "--data", "d")
     assert (sealed.code, sealed.err) == (0, "")
     before = {path.name: path.read_bytes() for path in Path("d").iterdir()}
-    unsealed = {"event.json", "control-token"}
+    unsealed = {"event.json", "written.json", "control-token"}
     assert set(before) == {"campaign.json", "amounts.i64", "keys.json"} | unsealed
     assert run("seal", campaign, "--data", "d").code == 0
     assert {path.name: path.read_bytes() for path in Path("d").iterdir()} == before

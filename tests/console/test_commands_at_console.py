@@ -2,6 +2,7 @@
 over real HTTP, who stands in the logs as the key's owner whatever anybody says."""
 
 import asyncio
+import datetime
 import json
 import threading
 from collections.abc import Iterator
@@ -122,6 +123,15 @@ def test_a_campaign_comes_with_its_lists_is_shown_changed_and_ended(run: Run, re
     (tmp_path / "guests.txt").write_text("ann\nbob\n")
     text = campaign(a_round("m1", "1.00", 10, opens="2090-01-01T00:00:00Z"), id="more", audience="guests.txt")
     file.write_text(text)
+    later = run("campaign", *olga, "add", file, "--at", "2090-01-01T00:00:00Z")
+    assert (later.code, "within a year" in later.err) == (2, True), "a slip of the pen"
+    assert run("campaign", *olga, "add", file, "--at", "tomorrow").code == 2
+    assert run("campaign", "add", file, "--data", tmp_path, "--at", "2090-01-01T00:00:00Z").code == 2, "nobody waits"
+    soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)).isoformat()
+    later = run("campaign", *olga, "add", file, "--at", soon, "--json")
+    assert later.code == 0, later.err
+    assert json.loads(later.out)["state"] == "waiting"
+    assert run("campaign", *olga, "add", file, "--at", soon).code == 1, "it waits already"
     added = run("campaign", *olga, "add", file)
     assert (added.code, added.out) == (0, "more: is added\n"), added.err
     assert "more: ahead" in run("campaign", *olga, "list").out

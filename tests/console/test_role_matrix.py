@@ -27,7 +27,7 @@ def operations(world: World) -> list[tuple[str, str, str]]:
 def filled(path: str) -> str:
     return path.replace("{verb}", "cancel").replace("{proposal}", "none").replace("{name}", "nobody").replace(
         "{session}", "none"
-    ).replace("{key}", "none")  # fmt: skip
+    ).replace("{key}", "none").replace("{schedule}", "none")  # fmt: skip
 
 
 async def test_each_operation_is_open_to_who_may_and_to_nobody_else(tmp_path: Path) -> None:

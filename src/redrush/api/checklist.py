@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from redrush.api.access import Actor
+from redrush.api.capacity import Capacities, have_of, is_enough
 from redrush.api.diary import Diary
 from redrush.api.event_link import EventLink, Links
 from redrush.api.live import Live
@@ -27,14 +28,15 @@ from redrush.errors import ConfigError, RedrushError
 APART_MAX_S: Final = 0.05
 """Clocks that are further apart are told of: gates would open at different moments."""
 SIGNATURES_MAX: Final = 2_000
+CAPACITY: Final = "capacity"
 BY_PERSON: Final = {
-    "capacity": "the gates can take the crowd that is expected (redrush drill overload tells)",
+    CAPACITY: "the gates can take the crowd that is expected (redrush drill overload tells)",
     "page": "the page is published, and its hashes match (redrush publish)",
     "notices": "whoever is on call is reached by notices",
     "money": "the provider's balance covers what may be won",
     "rehearsal": "this was rehearsed (redrush drill rehearsal)",
 }
-"""What a person signs, and what for."""
+"""What a person signs, and what for; the capacity is looked up where a list says how many may come."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,10 +78,13 @@ class _File(msgspec.Struct, frozen=True):
 class Checklists:
     """See the module."""
 
-    def __init__(self, links: Links, live: Live, path: Path, diary: Diary, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, links: Links, live: Live, capacities: Capacities, path: Path, diary: Diary, now_us: Callable[[], int]
+    ) -> None:
         """`path` keeps the signatures. ConfigError if it cannot be read."""
         self._links = links
         self._live = live
+        self._capacities = capacities
         self._path = path
         self._diary = diary
         self._now_us = now_us
@@ -92,7 +97,9 @@ class Checklists:
         found = event.sealed.campaign.round(round_id)
         if found is None:
             raise Refused(404, f'campaign {event.sealed.campaign.id} has no round "{round_id}"')
-        items = [*_sealed(event), *await self._running(link, round_id), *_by_person()]
+        items = [*_sealed(event), *await self._running(link, round_id)]
+        looked_up = {CAPACITY: await self._capacity(link)}
+        items += [looked_up.get(one.name) or one for one in _by_person()]
         name = event.sealed.campaign.id
         signed = [self._signed(name, round_id, item) for item in items]
         return Checklist(
@@ -131,6 +138,19 @@ class Checklists:
         if found is None or (item.ok and not item.by_person):
             return item
         return msgspec.structs.replace(item, ok=True, signed_by=found.who, why=found.why)
+
+    async def _capacity(self, link: EventLink) -> Item | None:
+        """Return whether the gates that answer can take whom the list of the audience names; None: there is none."""
+        need, _ = await self._capacities.need(link)
+        if need is None or self._live.latest is None:
+            return None
+        have = have_of(self._live.latest)
+        found = (
+            f"{need.people:,} people within {need.within_s:g} s: {need.requests_per_s:,} requests/s and "
+            f"{need.connections:,} connections are planned with; there are {have.requests_per_s:,} and "
+            f"{have.connections or 0:,}"
+        )
+        return Item(name=CAPACITY, ok=is_enough(need, have), found=found)
 
     async def _running(self, link: EventLink, round_id: str) -> list[Item]:
         """Return what the running event says of itself."""

@@ -10,6 +10,7 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
+from redrush.api.capacity import Capacities
 from redrush.api.checklist import Checklists
 from redrush.api.diary import Diary
 from redrush.api.drafting import Drafting
@@ -19,6 +20,7 @@ from redrush.api.failovers import EVERY_S, Failovers
 from redrush.api.live import Live
 from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
 from redrush.api.payouts import Payouts
+from redrush.api.schedules import Schedules
 from redrush.api.seals import Refused
 from redrush.api.sessions import Sessions, Tries
 from redrush.api.sets import Sets
@@ -81,10 +83,14 @@ class Desk:
         self.payouts = Payouts(self.links.first, self.diary, now_us)
         self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
+        self.schedules = Schedules(
+            self.drafting, self.accounts, data_dir.root / "console-schedules.json", self.diary, self.now_s
+        )
         self.live = Live(self.links, now_us, self.steering.glass)
         self.failovers = Failovers(self.links, data_dir.root / "console-sets.json", self.diary, self.live.mark)
+        self.capacities = Capacities(self.links, self.live, now_us)
         self.checklists = Checklists(
-            self.links, self.live, data_dir.root / "console-checklists.json", self.diary, now_us
+            self.links, self.live, self.capacities, data_dir.root / "console-checklists.json", self.diary, now_us
         )
         self.provider: ProviderLogin | None = None
         """With whom people may log in besides; None: with nobody."""
@@ -105,6 +111,7 @@ class Desk:
         self._tasks = [
             asyncio.create_task(self._for_ever("live view", self.live.run), name="live"),
             asyncio.create_task(self._for_ever("schedules", self._tick), name="schedules"),
+            asyncio.create_task(self._for_ever("scheduled campaigns", self.schedules.tick), name="scheduled campaigns"),
             asyncio.create_task(self._for_ever("look at the sets", self.failovers.look, EVERY_S), name="sets"),
         ]
 

@@ -39,6 +39,10 @@ class Drafting:
         self._diary = diary
         self._now_us = now_us
 
+    def known(self) -> list[str]:
+        """Return the ids of all campaigns, those that were ended too."""
+        return [one["campaign"] for one in list_campaigns(self._data_dir)]
+
     async def check(self, name: str) -> Checked:
         """Return what a draft would do, or what is wrong with it."""
         return await asyncio.to_thread(self.drafts.check, name, self._now_us())
@@ -48,7 +52,7 @@ class Drafting:
         told. ConfigError for what is wrong with it, or cannot be amended."""
         file = await asyncio.to_thread(self.drafts.load, name)
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
-        known = [one["campaign"] for one in list_campaigns(self._data_dir)]
+        known = self.known()
         if yes:
             self._diary.note(actor.name, "serve draft", name, why, actor.address)
         if file.id in known:
@@ -60,6 +64,15 @@ class Drafting:
             return Placed(campaign=file.id, new=True, changes=[], done=False, doubts=checked.warnings)
         added = await asyncio.to_thread(add_campaign, file, self._data_dir, holder, why, None, self._deploy)
         return Placed(campaign=added.campaign, new=added.new, changes=[], done=True, doubts=list(added.doubts))
+
+    async def clone(self, actor: Actor, name: str, of: str, opens: str) -> str:
+        """Begin a draft as a copy of a campaign that is served, or was, whose first round opens then; return its text.
+        ConfigError where there is no such campaign, or it cannot be copied."""
+        known = next((one for one in list_campaigns(self._data_dir) if one["campaign"] == of), None)
+        if known is None:
+            raise Refused(404, f'there is no campaign "{of}"')
+        self._diary.note(actor.name, "clone campaign", f"{of} as {name}", address=actor.address)
+        return await asyncio.to_thread(self.drafts.clone_served, name, DataDir(Path(known["directory"])), opens)
 
     async def end(self, actor: Actor, campaign: str, typed: str, why: str) -> None:
         """Serve a campaign no more. Refused unless its id was typed; ConfigError for the first one."""

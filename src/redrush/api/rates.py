@@ -21,6 +21,8 @@ class Summed:
         self.sums: dict[str, float] = {}
         self.of_set: dict[str, dict[str, float]] = {}
         self.counts: list[int] = []
+        self.build: dict[str, str | None] = {"version": None, "python": None}
+        """Which release it is, on which Python; None of earlier ones, which do not say."""
         self._ahead_s: dict[str, float] = {}
         self._error_s: dict[str, float] = {}
         for row in rows:
@@ -33,6 +35,8 @@ class Summed:
             elif name == figures.BILLS.name:
                 if labels["what"] == "done":
                     self.sums[BILLS_DONE] = self.sums.get(BILLS_DONE, 0.0) + row["value"]
+            elif name == figures.BUILD.name:
+                self.build = {"version": labels["version"], "python": labels["python"]}
             elif name == figures.CLOCK_AHEAD.name:
                 self._ahead_s[labels["clock"]] = row["value"]
             elif name == figures.CLOCK_ERROR.name:
@@ -90,10 +94,12 @@ class Rates:
             "grants_s": rates.get("granted"),
         }
 
-    def of_process(self, name: str) -> dict[str, float | None]:
-        """Return how much one process has to do, and how much it may have; None of what it has not."""
+    def of_process(self, name: str) -> dict[str, Any]:
+        """Return which release one process is, how much it has to do, and how much it may have; None of what it has
+        not."""
         one = self._now[name]
         return {
+            **one.build,
             "claims_s": self._of_process.get(name),
             "connections": one.sums.get(figures.CONNECTIONS.name),
             "connections_max": one.sums.get(figures.CONNECTIONS_MAX.name),

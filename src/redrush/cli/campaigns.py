@@ -58,10 +58,22 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     who: WhoOption = None,
     token: TokenOption = None,
     keys_from: KeysFromOption = None,
+    when: Annotated[
+        str | None, typer.Option("--at", metavar="INSTANT", help="Not before then; with --console, which waits for it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal a campaign and have it served, by a running server within a second, else from its next start on."""
-    if (at := console_meant(data, deploy)) is not None:
+    at = console_meant(data, deploy)
+    if when is not None:
+        if at is None:
+            raise ConfigError("--at needs --console: a console is what waits until then, and looks again before it")
+        from redrush.operate.at_console import schedule_campaign
+
+        made = schedule_campaign(at, file, why, _instant_s(when))
+        show(made, [f"{made['campaign']}: waits until {made['due']}, as {made['id']}"], as_json=as_json)
+        return
+    if at is not None:
         from redrush.operate.at_console import place_campaign
 
         placed = place_campaign(at, file, why, yes=True)
@@ -79,6 +91,19 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     paths = f"/v1/campaigns/{done.campaign}/rounds/…"
     fields = {"campaign": done.campaign, "new": done.new, "directory": str(done.directory), "paths": paths}
     show(fields, [f"{done.campaign}: {what}; it is served at {paths}, and kept in {done.directory}"], as_json=as_json)
+
+
+def _instant_s(text: str) -> int:
+    """Return an instant that carries its offset, in seconds since the epoch. ConfigError for none."""
+    from datetime import datetime
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ConfigError(f'--at: "{text}" is no instant with its offset: write it like 2027-02-06T20:00:00+08:00')
+    return int(at.timestamp())
 
 
 def _campaigns(data: Path | None, deploy: Path | None) -> list[dict[str, Any]]:

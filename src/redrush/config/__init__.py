@@ -5,6 +5,7 @@ from redrush.config.campaign_file import (
     ROUNDS_MAX,
     CampaignFile,
     GateSpec,
+    WrittenFile,
     load_campaign_file,
     parse_campaign,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "RoundSpec",
     "Secret",
     "SetSpec",
+    "WrittenFile",
     "is_deployment",
     "load_campaign_file",
     "load_deployment_file",

@@ -55,6 +55,14 @@ class GateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of pages elsewhere that may ask the gate, as browsers write them: https://page.example."""
 
 
+class WrittenFile(msgspec.Struct, frozen=True):
+    """A campaign file as somebody wrote it."""
+
+    text: str
+    directory: str
+    """Where it was: what the paths in it are relative to."""
+
+
 class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign file, validated."""
 
@@ -85,6 +93,8 @@ class CampaignFile(msgspec.Struct, frozen=True, kw_only=True):
     """Whose law the campaign has to keep to, as a country's two letters; only what it asks is told, nothing is done."""
     codes: Mapping[str, Path] = {}
     """Where the codes of prizes are, by pot. They are read once more when the campaign is sealed."""
+    written: WrittenFile | None = None
+    """With its comments; nothing is decided by it."""
 
 
 class _CampaignTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,7 +133,9 @@ def load_campaign_file(path: Path) -> CampaignFile:
 
 def parse_campaign(text: str, name: str) -> CampaignFile:
     """Return the campaign that `text` states; `name` stands for the file in errors."""
-    return parse(text, name, CampaignTables, lambda file: _campaign(file, Path(name).parent), _LISTED)
+    directory = Path(name).parent
+    parsed = parse(text, name, CampaignTables, lambda file: _campaign(file, directory), _LISTED)
+    return msgspec.structs.replace(parsed, written=WrittenFile(text, str(directory.absolute())))
 
 
 def _campaign(file: CampaignTables, directory: Path) -> CampaignFile:

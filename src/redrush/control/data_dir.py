@@ -14,6 +14,7 @@
 | `….mark` beside `payments.db`, `packets.db`, `sales.db`, `messages.db` | how far that book is, in case it is lost |
 | `erasures.jsonl` | when personal data was erased, by whom and why |
 | `event.json` | what of the campaign is open, not sealed: policy, limits, playbooks … (`redrush.control.event`) |
+| `written.json` | the campaign file as it was written, with its comments; nothing rests on it |
 | `keys.json` | ticket and receipt keys; whoever has them can make tickets |
 | `audience-additions.jsonl` | who was added to the audience while the event ran, by whom and why |
 | `audience-additions.mark` | how far that file is, for the case that it is not there any more |
@@ -32,6 +33,7 @@
 | `console-drills.json` | what became of drills that were played from there |
 | `console-sets.json` | how the sets of its deployment were when a console looked last |
 | `console-proposals.json` | which changes wait there for a second person, or for their time |
+| `console-schedules.json` | which drafts wait there for the time at which they are to be served |
 | `campaigns/ID`, `campaigns.json`, `campaigns.jsonl` | more campaigns, each a directory like this; their list; a log |
 | `control-port.json` | where the control port of the running server is |
 | `switches-heard.json` | the switches as the gates of a stack heard them last, from the control role |
@@ -62,6 +64,7 @@ OURS: Final = (
     "sale-keys.json",
     "codes.jsonl",
     "event.json",
+    "written.json",
     "client_policy.json",
     "proof_of_work.json",
     "keys.json",
@@ -160,6 +163,11 @@ class DataDir(msgspec.Struct, frozen=True):
     def event(self) -> Path:
         """The open part of the campaign."""
         return self.root / "event.json"
+
+    @property
+    def written(self) -> Path:
+        """The campaign file as it was written (`redrush.control.written`)."""
+        return self.root / "written.json"
 
     @property
     def before_event_file(self) -> tuple[Path, Path, Path]:

@@ -32,6 +32,7 @@ from redrush.control.json_file import load_json
 from redrush.control.keys import Keys, check_keys, load_keys, load_or_create_keys
 from redrush.control.plans import Plans
 from redrush.control.sealing import SealedCampaign, is_sealed, seal, source_sha256
+from redrush.control.written import keep_written
 from redrush.core.identity.proof_of_work import ProofOfWork
 from redrush.core.load.client_policy import ClientPolicy
 from redrush.core.load.levels import AdmissionTerms
@@ -210,6 +211,7 @@ def prepare_event(
         if before is not None:
             terms = msgspec.structs.replace(terms, **{key: getattr(before, key) for key in KEPT})
     keep_open_terms(terms, data_dir)
+    keep_written(file, data_dir)
     sealed = seal(file, data_dir, now_us()) if is_new else sealing.load_sealed(data_dir)
     return Prepared(Event(_served(sealed, terms, data_dir), terms), keys)
 

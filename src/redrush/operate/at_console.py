@@ -155,6 +155,16 @@ def show_campaign(at: AtConsole, campaign: str) -> dict[str, Any]:
 def place_campaign(at: AtConsole, file: Path, why: str, *, yes: bool) -> dict[str, Any]:
     """Bring a campaign file with the lists beside it, and have it served, or amended; without `yes` only told what that
     would do. ConfigError for a file that names a list elsewhere."""
+    return dict(at.order(f"{_bring(at, file)}/serve", {"why": why, "yes": yes}))
+
+
+def schedule_campaign(at: AtConsole, file: Path, why: str, due_s: int) -> dict[str, Any]:
+    """Bring a campaign file as `place_campaign` does, and have it served at a time, as a new campaign."""
+    return dict(at.order(f"{_bring(at, file)}/schedule", {"why": why, "due_s": due_s}))
+
+
+def _bring(at: AtConsole, file: Path) -> str:
+    """Bring a campaign file with its lists as a draft; return where that is."""
     try:
         text = file.read_text(encoding="utf-8")
         parsed = tomllib.loads(text)
@@ -167,7 +177,7 @@ def place_campaign(at: AtConsole, file: Path, why: str, *, yes: bool) -> dict[st
     for beside in _lists_of(file, parsed):
         at.send(f"{draft}/files/{quote(beside.name, safe='')}", beside.read_bytes())
     at.order(draft, {"text": text}, "PUT")
-    return dict(at.order(f"{draft}/serve", {"why": why, "yes": yes}))
+    return draft
 
 
 def end_campaign(at: AtConsole, campaign: str, why: str) -> None:

@@ -46,11 +46,11 @@ PIECE_BYTES: Final = 1 << 20
 SEALED: Final = ("campaign.json", "amounts.i64", "keys.json")
 """They never change after the first start: any backup has them as they must be."""
 
-OPTIONAL: Final = ("switches.jsonl", "event.json", "control-token", "operators.json", "generations.jsonl",
-                   "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json", "campaigns.jsonl",
-                   "accounts.json", "console.jsonl", "console-sets.json", "console-proposals.json",
-                   "console-checklists.json", "console-drills.json", "sale-keys.json", "erasures.jsonl",
-                   "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
+OPTIONAL: Final = ("switches.jsonl", "event.json", "written.json", "control-token", "operators.json",
+                   "generations.jsonl", "audience-additions.jsonl", "pots.jsonl", "codes.jsonl", "campaigns.json",
+                   "campaigns.jsonl", "accounts.json", "console.jsonl", "console-sets.json", "console-proposals.json",
+                   "console-checklists.json", "console-drills.json", "console-schedules.json", "sale-keys.json",
+                   "erasures.jsonl", "client_policy.json", "proof_of_work.json", "plans.json")  # fmt: skip
 """The last three are of releases before `event.json`."""
 
 BOOKS: Final = ("payments.db", "messages.db", "packets.db", "sales.db")

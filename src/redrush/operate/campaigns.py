@@ -42,6 +42,7 @@ from redrush.control.event import (
     prepare_event,
 )
 from redrush.control.switch_log import SwitchLog, SwitchLogInUse
+from redrush.control.written import keep_written
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.additions import budget_of
 from redrush.core.rush.instants import rfc3339
@@ -178,6 +179,7 @@ def change_campaign(file: CampaignFile, data_dir: DataDir, holder: Holder, why: 
             keep_listings(data_dir, listings)
             listings[place] = msgspec.structs.replace(listings[place], name=file.name, rounds=after)
         keep_open_terms(terms, own)
+        keep_written(file, own)
     return Amended(file.id, changes, done=True, live=live)
 
 

@@ -17,6 +17,7 @@ from redrush.config import (
 from redrush.control.doubts import Listed, doubts_about, limit_doubts, look_at_audience, opening, people
 from redrush.control.user_list import as_json, read_users
 from redrush.core.identity.user_ids import visible
+from redrush.core.load.capacity import Need, need_of
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.draw import DrawTerms, Prize
 from redrush.core.rush.group import GroupTerms
@@ -55,6 +56,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         for round_ in campaign.rounds
     ]
     total_minor = sum(round_.total_minor for round_ in campaign.rounds)
+    need = _need(campaign, listed)
     summary = {
         "ok": True,
         "campaign": campaign.id,
@@ -68,6 +70,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         "client": msgspec.to_builtins(campaign.client),
         "lines": {round_.id: msgspec.to_builtins(round_.line) for round_ in campaign.rounds if round_.line is not None},
         "proof_of_work": msgspec.to_builtins(campaign.proof_of_work),
+        **({} if need is None else {"crowd": msgspec.to_builtins(need)}),
     }
     lines = [f"{file}: fine. {_stock(campaign, total_minor)}"]
     for entry, round_ in zip(rounds, campaign.rounds, strict=True):
@@ -79,6 +82,7 @@ def check_campaign(file: Path, now_us: int) -> tuple[dict[str, Any], list[str]]:
         lines += [] if round_.sale is None else _sale_lines(round_.sale)
     lines += _line_lines(campaign)
     lines.append(f"  audience: {_audience_line(listed, campaign)}")
+    lines += [] if need is None else [_need_line(need)]
     if campaign.budget_minor is not None:
         budget = format_amount(campaign.budget_minor, campaign.currency)
         lines.append(f"  budget: {budget} {campaign.currency}, which nothing can pass once the campaign is sealed")
@@ -275,6 +279,21 @@ def _audience_line(listed: Listed | None, campaign: CampaignFile) -> str:
     else:
         what = "take part; of packets one in each round" if packets else "take part"
     return f"{who} may {what}{where}"
+
+
+def _need(campaign: CampaignFile, listed: Listed | None) -> Need | None:
+    """Return what the crowd needs if all come who may; None: nobody knows how many that is, or nobody may."""
+    if listed is None or listed.survey is None or not listed.survey.users:
+        return None
+    return need_of(listed.survey.users, campaign.client.start_window_ms)
+
+
+def _need_line(need: Need) -> str:
+    gates = "1 gate" if need.gates == 1 else f"{need.gates:,} gates"
+    return (
+        f"  crowd: if all come within {need.within_s:g} s, {need.requests_per_s:,} requests a second at the peak: "
+        f"{gates}, each with a core of its own, and {need.connections:,} connections"
+    )
 
 
 def check_deployment(file: Path) -> tuple[dict[str, Any], list[str]]:

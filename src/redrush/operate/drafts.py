@@ -29,6 +29,7 @@ from redrush.core.rush.campaign import Kind
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import ConfigError, RedrushError
 from redrush.operate.checking import WARNING, check_campaign
+from redrush.operate.cloning import LIST_NAME, clone_of, copy_lists
 
 DRAFTS_MAX: Final = 500
 FILES_MAX: Final = 50
@@ -39,7 +40,6 @@ SHOWN_PACKETS_MAX: Final = 200_000
 """A round with more is shown by a split of so many, with the same mean."""
 BARS: Final = 12
 _FAULT: Final = re.compile(r"^.*?\.toml(?::(?P<line>\d+))?: (?:(?P<key>[\w.\[\]\"-]+): )?(?P<said>.*)$", re.DOTALL)
-_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\.(csv|txt)", re.ASCII)
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +122,14 @@ class Drafts:
         text = self.read(of)
         return self._new(name, set_value(text, "campaign.id", name))
 
+    def clone_served(self, name: str, of: DataDir, opens: str) -> str:
+        """Begin a draft as a copy of the campaign of a directory, which may be over, at other times
+        (`redrush.operate.cloning`). ConfigError as for `begin`."""
+        cloned = clone_of(of, name, opens)
+        text = self._new(name, cloned.text)
+        copy_lists(cloned.lists, self.path(name).parent)
+        return text
+
     def read(self, name: str) -> str:
         """Return the text. ConfigError if there is no such draft."""
         try:
@@ -142,10 +150,15 @@ class Drafts:
         self.path(name).parent.rmdir()
 
     def files(self, name: str) -> tuple[dict[str, Any], ...]:
-        """Return the lists beside a draft, with how long they are. ConfigError if there is no such draft."""
+        """Return the lists beside a draft, with how long they are, and when they came. ConfigError if there is no such
+        draft."""
         self.read(name)
         beside = sorted(self.path(name).parent.iterdir())
-        return tuple({"name": one.name, "bytes": one.stat().st_size} for one in beside if _FILE.fullmatch(one.name))
+        return tuple(
+            {"name": one.name, "bytes": one.stat().st_size, "changed_ns": one.stat().st_mtime_ns}
+            for one in beside
+            if LIST_NAME.fullmatch(one.name)
+        )
 
     def check(self, name: str, now_us: int) -> Checked:
         """Return what the draft would do, or what is wrong with it."""
@@ -170,7 +183,7 @@ class Drafts:
         """Keep a list that comes in pieces, beside the draft, and say what is in it. ConfigError for what is no name of
         a list, and for one that is too long."""
         self.read(name)
-        if _FILE.fullmatch(file) is None:
+        if LIST_NAME.fullmatch(file) is None:
             raise ConfigError(f'"{file}" is no name of a list: letters, digits, - _ and ., ending with .csv or .txt')
         directory = self.path(name).parent
         if len(list(directory.iterdir())) > FILES_MAX:

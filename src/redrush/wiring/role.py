@@ -1,11 +1,13 @@
 """What every role process has: one deployment, one campaign, a control port, and an end in good order."""
 
 import asyncio
+import platform
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from redrush import __version__
 from redrush.config import DeploymentFile
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import stamp_of
@@ -15,6 +17,7 @@ from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.sets.address import Address
 from redrush.core.sets.division import Division, SetPlace
+from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.errors import ConfigError
 from redrush.gate.views import Computed
@@ -220,10 +223,14 @@ def ready_unless(why: str | None, **told: object) -> bytes:
 
 def add_probes(site: Site, readiness: Callable[[], bytes], sources: Sequence[Callable[[], Iterator[Value]]]) -> None:
     """Let the site of a control port serve /livez, /readyz, /metrics; and the figures, for who has a token."""
-    exposition = Exposition(sources)
+    exposition = Exposition([_build, *sources])
     site.add_livez()
     site.add(b"GET", b"/readyz", site.timed(Computed(readiness)), needs_ticket=False)
     metrics = Computed(lambda: answers.answer(200, exposition.render(), CONTENT_TYPE))
     site.add(b"GET", b"/metrics", site.timed(metrics), needs_ticket=False)
     told = Computed(lambda: answers.json_answer({"figures": exposition.told()}))
     site.add(b"GET", b"/v1/figures", site.timed(told), needs_ticket=True)
+
+
+def _build() -> Iterator[Value]:
+    yield figures.BUILD(1, __version__, platform.python_version())

@@ -9,6 +9,7 @@ from litestar.params import JSONBody, QueryParameter
 from redrush.api.checklist import Checklist
 from redrush.api.drafting import Placed
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, Name, TheDesk, actor_of
+from redrush.api.schedules import Schedule
 from redrush.operate.drafts import UPLOAD_BYTES_MAX, Checked, Field, Uploaded, fields_of, set_value, templates
 
 TEXT_MAX: Final = 1_000_000
@@ -25,11 +26,14 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class NewDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A draft from a template, or as a copy of another one."""
+    """A draft from a template; or as a copy of another one (`of`); or of a campaign that is served, or was
+    (`of_campaign`), whose first round opens at `opens`, an instant like 2027-02-06T20:00:00+08:00."""
 
     name: Id
     kind: str = "packets"
     of: str | None = None
+    of_campaign: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    opens: Annotated[str, msgspec.Meta(max_length=40)] = ""
 
 
 class NewText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +56,13 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     yes: bool = False
 
 
+class Scheduling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a draft is to be served, as a new campaign: seconds since the epoch."""
+
+    due_s: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
+    why: Why = ""
+
+
 class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """End a campaign, whose id is typed."""
 
@@ -72,6 +83,9 @@ async def drafts(desk: TheDesk) -> list[dict[str, str]]:
 @post("/drafts", opt=OPERATOR, summary="Begin a draft from a template, or as a copy")
 async def begin_draft(data: JSONBody[NewDraft], request: AnyRequest, desk: TheDesk) -> Draft:
     kept = desk.drafting.drafts
+    if data.of_campaign is not None:
+        text = await desk.drafting.clone(actor_of(request), data.name, data.of_campaign, data.opens)
+        return Draft(data.name, text, fields_of(text))
     desk.diary.note(actor_of(request).name, "begin draft", data.name)
     text = kept.begin(data.name, data.kind) if data.of is None else kept.clone(data.name, data.of)
     return Draft(data.name, text, fields_of(text))
@@ -120,6 +134,21 @@ async def serve_draft(name: Name, data: JSONBody[Serving], request: AnyRequest, 
     return await desk.drafting.place(actor_of(request), name, data.why, yes=data.yes)
 
 
+@post("/drafts/{name:str}/schedule", opt=OPERATOR, summary="Let it be served later, as a new campaign")
+async def schedule_draft(name: Name, data: JSONBody[Scheduling], request: AnyRequest, desk: TheDesk) -> Schedule:
+    return await desk.schedules.make(actor_of(request), name, data.due_s, data.why)
+
+
+@get("/schedules", opt=VIEWER, summary="Drafts that wait for their time, and what became of others")
+async def schedules(desk: TheDesk) -> list[Schedule]:
+    return desk.schedules.all()
+
+
+@post("/schedules/{schedule:str}/cancel", opt=OPERATOR, status_code=200, summary="Let nothing become of one")
+async def cancel_schedule(schedule: Name, request: AnyRequest, desk: TheDesk) -> Schedule:
+    return desk.schedules.cancel(actor_of(request), schedule)
+
+
 @delete("/drafts/{name:str}", opt=OPERATOR, summary="Remove a draft, with its lists")
 async def remove_draft(name: Name, request: AnyRequest, desk: TheDesk) -> None:
     desk.diary.note(actor_of(request).name, "remove draft", name)
@@ -165,6 +194,9 @@ DRAFTING: Final = (
     check_draft,
     upload,
     serve_draft,
+    schedule_draft,
+    schedules,
+    cancel_schedule,
     remove_draft,
     end_campaign,
 )

@@ -13,7 +13,7 @@ from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.watching import campaigns
 from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
-from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
+from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 from redrush.errors import RedrushError
 from redrush.operate.drafts import fields_of, set_value, templates
 
@@ -30,12 +30,16 @@ async def campaigns_page(request: AnyRequest, desk: TheDesk) -> Page:
         campaigns=await campaigns.fn(desk),
         drafts=desk.drafting.drafts.list(),
         kinds=list(templates()),
+        schedules=[one for one in desk.schedules.all() if not one.state.over],
     )
 
 
 @post("/drafts", opt=OPERATOR, status_code=200)
 async def begin_draft(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     name, of = data.get("name", "")[:64], data.get("of", "")
+    if campaign := data.get("of_campaign"):
+        await desk.drafting.clone(actor_of(request), name, campaign, data.get("opens", "")[:40])
+        return go_to(f"/drafts/{name}", "nothing that was sealed came along: look at the times, and bring codes anew")
     desk.diary.note(actor_of(request).name, "begin draft", name)
     if of:
         desk.drafting.drafts.clone(name, of)
@@ -54,7 +58,7 @@ async def _draft(request: AnyRequest, desk: Desk, name: str) -> Page:
     text, checked = drafts.read(name), await desk.drafting.check(name)
     return render(
         request, desk, "draft.html", name=name, text=text, checked=checked, fields=fields_of(text),
-        files=drafts.files(name),
+        files=drafts.files(name), schedules=desk.schedules.of_draft(name),
     )  # fmt: skip
 
 
@@ -82,6 +86,19 @@ async def serve_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
     if placed is not None and placed.done:
         return go_to("/campaigns", f"{placed.campaign} is served")
     return render(request, desk, "serve.html", name=name, placed=placed, why=why)
+
+
+@post("/drafts/{name:str}/schedule", opt=OPERATOR, status_code=200)
+async def schedule_draft(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
+    due_s = instant_s(data.get("due", "").strip())
+    made = await desk.schedules.make(actor_of(request), name, due_s, data.get("why", "")[:500])
+    return go_to("/campaigns", f"{made.campaign} waits for its time now")
+
+
+@post("/schedules/{schedule:str}/cancel", opt=OPERATOR, status_code=200)
+async def cancel_schedule(schedule: FromPath[str], request: AnyRequest, desk: TheDesk) -> Redirect:
+    cancelled = desk.schedules.cancel(actor_of(request), schedule)
+    return go_to("/campaigns", f"nothing becomes of the schedule of {cancelled.campaign}")
 
 
 @post("/drafts/{name:str}/remove", opt=OPERATOR, status_code=200)
@@ -116,6 +133,8 @@ DRAFTING: Final = (
     draft_page,
     write_draft,
     serve_draft,
+    schedule_draft,
+    cancel_schedule,
     remove_draft,
     end_campaign,
     checklist_page,

@@ -1,6 +1,6 @@
 """What is going on: the overview, the big screen, the fleet with what is ordered about sets, and drills."""
 
-from typing import Final
+from typing import Any, Final
 
 from litestar import get, post
 from litestar.response import Redirect
@@ -8,7 +8,7 @@ from litestar.response import Redirect
 from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import TheDesk, actor_of
-from redrush.api.handlers.watching import fleet, live
+from redrush.api.handlers.watching import PEOPLE_MAX, fleet, live
 from redrush.api.seals import Refused
 from redrush.api.sets import SetAsked, SetVerb
 from redrush.console.pages.own import Form
@@ -31,11 +31,36 @@ async def wall(request: AnyRequest, desk: TheDesk) -> Page:
 
 @get("/fleet", opt=VIEWER)
 async def fleet_page(request: AnyRequest, desk: TheDesk) -> Page:
+    people = _people(request.query_params.get("people", ""))
     try:
         found, why = await fleet.fn(desk), None
     except RedrushError as fault:
-        found, why = {"processes": [], "sets": [], "of_sets": [], "clocks": [], "history": [], "at": None}, str(fault)
-    return render(request, desk, "fleet.html", fleet=found, why=why, verbs=list(SetVerb), rebuilt=desk.sets.rebuilt)
+        found, why = _NOTHING, str(fault)
+    return render(
+        request, desk, "fleet.html", fleet=found, why=why, verbs=list(SetVerb), rebuilt=desk.sets.rebuilt,
+        capacity=await desk.capacities.told(people), people=people,
+    )  # fmt: skip
+
+
+_NOTHING: Final[dict[str, Any]] = {
+    "processes": [],
+    "console": None,
+    "sets": [],
+    "of_sets": [],
+    "clocks": [],
+    "history": [],
+    "at": None,
+}
+
+
+def _people(text: str) -> int | None:
+    """Return how many people somebody has typed; None for nothing. Refused for what is no such number."""
+    written = text.replace(",", "").replace(" ", "").strip()
+    if not written:
+        return None
+    if not (written.isascii() and written.isdecimal() and 1 <= int(written[:12]) <= PEOPLE_MAX):
+        raise Refused(400, f'"{text[:40]}" is no number of people')
+    return int(written)
 
 
 @post("/fleet/preview", opt=OPERATOR, status_code=200)

@@ -376,6 +376,9 @@ NOTICES_REFUSED: Final = _row(
     labels=("why",),
     when="with a payments file",
 )
+BUILD: Final = _row(
+    Kind.GAUGE, "redrush_build_info", "1, of this release and Python", EVERYBODY, labels=("version", "python")
+)
 FAULTS: Final = _row(
     Kind.COUNTER, "redrush_faults", "Faults that were outlived", EVERYBODY, labels=("part",), when="after the first"
 )
