@@ -304,6 +304,19 @@ def test_bills_are_listed_and_summed(book: BillBook) -> None:
     ]  # fmt: skip
 
 
+def test_the_oldest_under_way_and_the_accounts_of_a_campaign_are_told(book: BillBook) -> None:
+    other = msgspec.structs.replace(payout("g3"), campaign="d")
+    book.make([payout("g1")], 10)
+    book.make([payout("g2", 30, "u9"), payin(), other], 20)
+    assert book.under_way() == {"c": 10, "d": 20}
+    (first,) = book.take("bank", "start", 20, HIDDEN_US, 1, ("payout",))
+    assert book.under_way() == {"c": 10, "d": 20}, "who was asked for it has not paid yet"
+    book.change([steps.after(first, Done(first.amount_minor, 30, "r", "CNY"), TERMS, 40)])
+    assert book.under_way() == {"c": 20, "d": 20}
+    assert book.accounts("c") == {"clearing:bank": Balance(0, 100), "payouts:bank": Balance(100, 130)}
+    assert book.accounts("nosuch") == {}
+
+
 def test_a_file_of_something_else_is_no_book(tmp_path: Path) -> None:
     records = SqliteRecords.open_path(tmp_path / "payments.db")
     records.close()

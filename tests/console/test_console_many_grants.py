@@ -27,6 +27,7 @@ SELECT 1, slot, 'user' || printf('%08d', slot * 7919 % 10000019), 10, 1000000 + 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)  # to fill it takes minutes, to look at it none
 async def test_every_page_of_ten_million_grants_in_postgresql_is_there_in_time(
     tmp_path: Path, databases: Databases
 ) -> None:
@@ -47,6 +48,7 @@ async def test_every_page_of_ten_million_grants_in_postgresql_is_there_in_time(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_800)  # to fill it takes minutes, to look at it none
 async def test_every_page_of_ten_million_grants_is_there_in_time(tmp_path: Path) -> None:
     text = campaign(a_round("r1", "1000000.00", 10_000_000), a_round("r2", "1.00", 10))
     async with without_server(tmp_path, text) as world, world.client("olga") as olga:

@@ -56,6 +56,17 @@ async def test_grants_are_paged_by_key_and_masked_for_viewers(tmp_path: Path) ->
         assert "user-003" not in (await vera.get("/grants")).text
 
 
+async def test_a_number_that_no_database_has_is_no_place_and_nobody_s_grant(tmp_path: Path) -> None:
+    huge = 2**70
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await win(world, "u1")
+        for after in (str(huge), f"r1:{huge}", "r1:x", f"r1:{'9' * 200}"):
+            assert "no place to go on from" in (await get(olga, f"/grants?after={after}", 400))["detail"]
+        assert "is nobody's" in (await get(olga, f"/story?grant=c-r1-{huge}", 404))["detail"]
+        for page in (f"/grants?after=r1:{huge}", f"/story?grant=c-r1-{huge}"):
+            assert (await olga.get(page)).status_code < 500
+
+
 async def test_a_story_goes_from_claim_to_ledger_and_that_somebody_read_it_is_noted(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world, world.client("olga") as olga:
         await win(world, "ann")

@@ -1,6 +1,7 @@
 """Pages of grants cost what they show: every query that a person's list makes is answered from an index, and counts
 nothing, in both databases."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -9,11 +10,17 @@ import apsw
 import psycopg
 import pytest
 
+from redrush.ports.grant_pages import GrantPages
 from redrush.records.postgres import PostgresRecords
+from redrush.records.postgres.looking import PostgresPages
 from redrush.records.sqlite import SqliteRecords
 from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.looking import SqlitePages
+from redrush.settle.recorder import Recorder
 from redrush.sqlfiles import load_statements
+from redrush.stores.memory import MemoryStore
 from tests.conftest import Databases
+from tests.settle.event import campaign_of, open_pots, rush
 
 MANY: Final = 50_000
 HOW: Final = {
@@ -112,3 +119,44 @@ def test_what_people_look_through_counts_and_skips_nothing(package: str) -> None
     for name, text in load_statements(package, "looking.sql").items():
         assert "count(" not in text.lower(), name
         assert "offset" not in text.lower(), name
+
+
+def test_both_databases_tell_the_same_of_money_and_ledger(tmp_path: Path, databases: Databases) -> None:
+    """What was granted of each pot, what went through accounts, and each posting that is no plain grant's."""
+    campaign, amounts = campaign_of(40, 30)
+    dsn = databases.fresh()
+    kept = SqliteRecords.open_path(tmp_path / "records.db"), PostgresRecords(dsn, "s1")
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await open_pots(store, campaign)
+        await rush(store, campaign.rounds[0], users=20)
+        moved = await store.take("r1", 5, "leftover:r1")
+        await store.give("r2", moved, "leftover:r1")
+        await rush(store, campaign.rounds[1], users=12)
+        for records in kept:
+            recorder = Recorder(store, records, campaign, amounts)
+            task = asyncio.create_task(recorder.run())
+            await recorder.caught_up()
+            assert recorder.behind_s() == 0.0
+            await recorder.stop()
+            await task
+            records.close()
+
+    asyncio.run(scenario())
+    pots = [pot.id for pot in campaign.pots]
+    accounts = ["sponsor", "transit", "round:r1", "round:r2"]
+    pages: list[GrantPages] = [SqlitePages(tmp_path / "records.db", campaign.id), PostgresPages(dsn, campaign.id)]
+    for one in pages:
+        granted = one.granted(pots)
+        assert granted == {"r1": sum(amounts[:20]), "r2": sum(amounts[40:52])}
+        balances = one.balances(accounts)
+        moved_minor = sum(amounts[35:40])
+        assert balances["transit"] == (moved_minor, moved_minor)
+        assert balances["round:r1"] == (granted["r1"] + moved_minor, sum(amounts[:40]))
+        assert balances["sponsor"] == (sum(amounts), 0)
+        first = one.ledger("", 2)
+        assert [posting.id for posting in (*first, *one.ledger(first[-1].id, 10))] == [
+            "fund:r1", "fund:r2", "give:leftover:r1", "take:leftover:r1",
+        ]  # fmt: skip
+        one.close()

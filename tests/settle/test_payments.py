@@ -383,10 +383,12 @@ def test_a_provider_that_is_away_is_left_alone_and_then_everything_is_paid(tmp_p
             await until(lambda: teller.away_s > 0.2)
             asked = teller.counts.starts
             assert asked < 40
+            await until(lambda: one.payments.under_way.behind_s().get("c", 0.0) > 0.2)
             lossy: Any = teller.provider.pay_out
             lossy._share = 0.0
             await until(lambda: len(one.book.listed(states=[BillState.DONE])) == 40)
             assert sums(one.bank)["payout", "done"] == (40, 4_000, 0)
+            await until(lambda: one.payments.under_way.behind_s() == {})
 
     run(story)
 

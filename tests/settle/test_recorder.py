@@ -119,6 +119,29 @@ def test_lag_counts_what_is_not_recorded_yet(records: SqliteRecords, terms: Term
     asyncio.run(scenario())
 
 
+def test_how_long_the_records_lack_something_begins_when_they_had_all(records: SqliteRecords, terms: Terms) -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await open_pots(store, terms[0])
+        paused = [False]
+        now_s = asyncio.get_running_loop().time
+        async with running(Recorder(store, records, *terms, paused=lambda: paused[0])) as recorder:
+            await within(recorder.caught_up())
+            assert recorder.behind_s() == 0.0
+            paused[0] = True
+            rested_until_s = now_s() + 0.2
+            await until(lambda: now_s() > rested_until_s)
+            assert recorder.behind_s() == 0.0, "nothing is missing"
+            began_s = now_s()
+            await rush(store, terms[0].rounds[0], users=10)
+            await until(lambda: recorder.behind_s() > 0.05)
+            assert recorder.behind_s() < now_s() - began_s + 0.15, "the rest before is no lag"
+            paused[0] = False
+            await until(lambda: recorder.behind_s() == 0.0)
+
+    asyncio.run(scenario())
+
+
 def test_stopping_with_drain_records_the_rest_even_in_a_rush(records: SqliteRecords, terms: Terms) -> None:
     async def scenario() -> None:
         store = MemoryStore()

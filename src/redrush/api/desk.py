@@ -18,6 +18,7 @@ from redrush.api.drills import Drills
 from redrush.api.event_link import Links
 from redrush.api.failovers import EVERY_S, Failovers
 from redrush.api.live import Live
+from redrush.api.money import Purses
 from redrush.api.passwords import LENGTH_MIN, Passwords, hash_password, new_password
 from redrush.api.payouts import Payouts
 from redrush.api.schedules import Schedules
@@ -86,7 +87,8 @@ class Desk:
         self.schedules = Schedules(
             self.drafting, self.accounts, data_dir.root / "console-schedules.json", self.diary, self.now_s
         )
-        self.live = Live(self.links, now_us, self.steering.glass)
+        self.purses = Purses(self._granted, self.payouts.accounts)
+        self.live = Live(self.links, now_us, self.purses, self.steering.glass)
         self.failovers = Failovers(self.links, data_dir.root / "console-sets.json", self.diary, self.live.mark)
         self.capacities = Capacities(self.links, self.live, now_us)
         self.checklists = Checklists(
@@ -119,7 +121,7 @@ class Desk:
         """End all that goes on."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, self.drills.stop(), return_exceptions=True)
+        await asyncio.gather(*self._tasks, self.purses.stop(), self.drills.stop(), return_exceptions=True)
         self.passwords.close()
         self._reader.shutdown(cancel_futures=True)
         for lookup in self._lookups.values():
@@ -268,6 +270,9 @@ class Desk:
             return work(lookup)
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, looked)
+
+    async def _granted(self, campaign: str) -> tuple[str, dict[str, int]]:
+        return await self.look_up(campaign, lambda lookup: lookup.granted())
 
     async def from_journal(self, campaign: str | None, user: str) -> dict[str, Any]:
         """Return what the logs themselves say of a user: the authority, read through."""

@@ -15,6 +15,7 @@ import msgspec
 
 from redrush.api.diary import Line
 from redrush.api.event_link import EventLink, Links
+from redrush.api.money import Money, Purses, in_all
 from redrush.api.rates import Rates, Summed
 from redrush.control.switch_log import Entry
 from redrush.core.rush.instants import rfc3339
@@ -38,6 +39,10 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     rounds: list[dict[str, Any]]
     away: str | None = None
+    money: Money | None = None
+    """None: not known yet, or not any more."""
+    lags: dict[str, float | None] = {}
+    """How far recording and paying are behind: log records, and seconds of each."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,10 @@ POINTS: Final = (
     "connections",
     "records_behind",
     "problems",
+    "records_behind_s",
+    "payouts_behind_s",
+    "money_granted",
+    "money_paid",
 )
 """What is kept of each snapshot for charts, in this order, after its instant."""
 
@@ -80,12 +89,13 @@ class Live:
     """See the module. `run` it as a task."""
 
     def __init__(
-        self, links: Links, now_us: Callable[[], int], glass: Callable[[], list[dict[str, str]]] = list
+        self, links: Links, now_us: Callable[[], int], purses: Purses, glass: Callable[[], list[dict[str, str]]] = list
     ) -> None:
-        """`glass` tells who went ahead alone lately, which everybody is shown."""
+        """`purses` know of money, `glass` tells who went ahead alone lately, which everybody is shown."""
         self._links = links
         self._now_us = now_us
         self._glass = glass
+        self._purses = purses
         self._number = 0
         self._ring: deque[list[float | None]] = deque(maxlen=RING_MAX)
         self._marks: deque[dict[str, Any]] = deque(maxlen=MARKS_MAX)
@@ -168,8 +178,9 @@ class Live:
         self._before = (now_us, now)
         rates = Rates(now, before, (now_us - since_us) / 1e6)
         due = self._due()
+        money = self._purses.now([one["campaign"] for one in due])
         campaigns = await asyncio.gather(
-            *(self._campaign(one, rates, is_first=number == 0) for number, one in enumerate(due))
+            *(self._campaign(one, rates, money, is_first=number == 0) for number, one in enumerate(due))
         )
         version = await self._switches(link)
         return Snapshot(
@@ -178,7 +189,7 @@ class Live:
             at_ms=now_us // 1_000,
             away=None,
             campaigns=list(campaigns),
-            figures=rates.figures(),
+            figures=rates.figures() | in_all(list(money.values())),
             sets=rates.sets(),
             processes=[
                 {
@@ -211,7 +222,9 @@ class Live:
         listed = self._links.campaigns()
         return [listed[0], *(one for one in listed[1:] if one["state"] == "open")][:CAMPAIGNS_MAX]
 
-    async def _campaign(self, listed: Mapping[str, Any], rates: Rates, *, is_first: bool) -> Campaign:
+    async def _campaign(
+        self, listed: Mapping[str, Any], rates: Rates, money: Mapping[str, Money], *, is_first: bool
+    ) -> Campaign:
         try:
             stock = await self._links.of(listed["campaign"]).get("/v1/stock")
             rounds, away = stock["rounds"], None
@@ -219,11 +232,18 @@ class Live:
             rounds, away = [{**one, "pot": one["round"], "known": False} for one in listed["rounds"]], str(fault)
         # A process with one campaign does not say which; of several, the first may be without its name too.
         names = {listed["campaign"], None} if is_first else {listed["campaign"]}
+        own = money.get(listed["campaign"])
+        granted = {} if own is None else own.granted_of
         return Campaign(
             id=listed["campaign"],
             name=listed["name"],
-            rounds=[{**row, **rates.of_round(names, row["round"])} for row in rounds],
+            rounds=[
+                {**row, **rates.of_round(names, row["round"]), "money_granted": granted.get(row["pot"])}
+                for row in rounds
+            ],
             away=away,
+            money=own,
+            lags=rates.lags(names),
         )
 
     def mark(self, line: Line) -> None:

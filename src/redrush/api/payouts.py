@@ -5,7 +5,7 @@ Nothing is ever paid twice, whatever is ordered (`redrush.operate.paying`).
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from redrush.operate.granted import granted_by
 from redrush.operate.paying import Granted, Shown
 from redrush.ports.bill_book import BillBook, BillState, KeptBill
 from redrush.ports.grant_pages import PAGE_MAX
+from redrush.ports.records import Balance
 
 _Result = TypeVar("_Result")
 
@@ -99,6 +100,12 @@ class Payouts:
             return PayoutPage(shown, found[limit - 1].id if len(found) > limit else None)
 
         return await self._in_book(listed)
+
+    async def accounts(self, campaigns: Sequence[str]) -> dict[str, dict[str, Balance]]:
+        """Return the accounts of these campaigns that are no user's; of none where nobody is paid."""
+        if not self.there_are:
+            return {}
+        return await self._in_book(lambda book: {one: book.accounts(one) for one in campaigns})
 
     async def of_user(self, user: str) -> list[dict[str, Any]]:
         """Return what went to a user's wallet, came from it, and was given back: the first `PAGE_MAX`."""

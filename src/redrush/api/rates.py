@@ -1,6 +1,6 @@
 """What has changed between two moments: rates, quantiles and sums of the processes' counters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from redrush.core.load.histogram import quantile_us
@@ -19,6 +19,8 @@ class Summed:
         self.claims: dict[tuple[str | None, str, str], float] = {}
         self.greatest: dict[str, float] = {}
         self.sums: dict[str, float] = {}
+        self.of_campaign: dict[str, dict[str | None, float]] = {}
+        """The greatest of each figure, by campaign; None: of the first, where a process does not say which."""
         self.of_set: dict[str, dict[str, float]] = {}
         self.counts: list[int] = []
         self.build: dict[str, str | None] = {"version": None, "python": None}
@@ -54,6 +56,9 @@ class Summed:
     def _add(self, name: str, labels: Mapping[str, str], value: float) -> None:
         self.greatest[name] = max(value, self.greatest.get(name, value))
         self.sums[name] = self.sums.get(name, 0.0) + value
+        of_campaign = self.of_campaign.setdefault(name, {})
+        campaign = labels.get("campaign")
+        of_campaign[campaign] = max(value, of_campaign.get(campaign, value))
         if (of_set := labels.get("set")) is not None:
             self.of_set.setdefault(of_set, {})[name] = value
 
@@ -94,6 +99,21 @@ class Rates:
             "grants_s": rates.get("granted"),
         }
 
+    def lags(self, campaign: set[str | None]) -> dict[str, float | None]:
+        """Return how far what follows a campaign's grants is behind them. `campaign` as of `of_round`."""
+        return {
+            "records_behind": self._of_campaign(figures.RECORDS_BEHIND.name, campaign, sum),
+            "records_behind_s": self._of_campaign(figures.RECORDS_BEHIND_SECONDS.name, campaign, max),
+            "payouts_behind_s": self._of_campaign(figures.PAYOUTS_BEHIND.name, campaign, max),
+        }
+
+    def _of_campaign(
+        self, name: str, campaign: set[str | None], together: Callable[[list[float]], float]
+    ) -> float | None:
+        found = [one.of_campaign.get(name, {}) for one in self._now.values()]
+        values = [value for told in found for of, value in told.items() if of in campaign]
+        return together(values) if values else None
+
     def of_process(self, name: str) -> dict[str, Any]:
         """Return which release one process is, how much it has to do, and how much it may have; None of what it has
         not."""
@@ -132,6 +152,8 @@ class Rates:
             "parked": self._sum(figures.PARKED.name),
             "connections": self._sum(figures.CONNECTIONS.name),
             "records_behind": self._sum(figures.RECORDS_BEHIND.name),
+            "records_behind_s": self._greatest(figures.RECORDS_BEHIND_SECONDS.name),
+            "payouts_behind_s": self._greatest(figures.PAYOUTS_BEHIND.name),
             "problems": self._sum(figures.RECONCILE_PROBLEMS.name),
             "bills_done": self._sum(BILLS_DONE),
             "provider_away_s": self._greatest(figures.PROVIDER_AWAY.name),

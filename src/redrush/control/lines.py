@@ -89,6 +89,10 @@ class Lines:
             line.move(now_us, pace, room=room, paused=paused)
             self._states[round_id] = line.state(paused=paused, closed=closed)
 
+    def find(self, round_id: str) -> LineState | None:
+        """Return how a line stands; None: the round has none."""
+        return self._states.get(round_id)
+
     def state(self, round_id: str) -> LineState:
         """Return how a line stands. KeyError: the round has none."""
         return self._states[round_id]

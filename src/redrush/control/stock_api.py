@@ -13,6 +13,8 @@ from typing import Any, Final
 from redrush.control.control_api import Fields, Operation
 from redrush.core.rush.campaign import RETURNED_POT, Campaign
 from redrush.core.rush.instants import rfc3339
+from redrush.core.rush.line import LineState
+from redrush.core.steering.switches import Snapshot, line_pace_of, pace_of
 from redrush.errors import RedrushError
 from redrush.ports.store import PotState, Store, Transfers
 
@@ -30,11 +32,16 @@ class StockApi:
         campaign: Callable[[], Campaign],
         stores: Callable[[], Mapping[str, Store]],
         sets_of: Callable[[str], Sequence[str]],
+        line_of: Callable[[str], LineState | None],
+        snapshot: Callable[[], Snapshot],
     ) -> None:
-        """`sets_of` says over which sets a pot is divided."""
+        """`sets_of` says over which sets a pot is divided, `line_of` how the line of a round stands (None: it has
+        none), `snapshot` what operators have set."""
         self._campaign = campaign
         self._stores = stores
         self._sets_of = sets_of
+        self._line_of = line_of
+        self._snapshot = snapshot
         self._looked_s = float("-inf")
         self._rows: list[dict[str, Any]] = []
         self._looking = asyncio.Lock()
@@ -54,8 +61,19 @@ class StockApi:
             "name": campaign.name,
             "currency": campaign.currency,
             "timezone": campaign.timezone,
-            "rounds": self._rows,
+            "rounds": [row | self._pace(row["round"]) for row in self._rows],
         }
+
+    def _pace(self, round_id: str) -> dict[str, Any]:
+        """Return how many grants a second a round may make, None: any number; and of a round with a line, how many
+        stand in it, how many people a second shall be called, and how many are."""
+        snapshot = self._snapshot()
+        found: dict[str, Any] = {"release_per_s": _number(snapshot, pace_of(round_id))}
+        if (state := self._line_of(round_id)) is not None:
+            told = ("waiting", "joined", "called_per_s", "paused", "closed")
+            pace = _number(snapshot, line_pace_of(round_id))
+            found["line"] = {name: getattr(state, name) for name in told} | {"pace_per_s": pace}
+        return found
 
     async def _look(self) -> list[dict[str, Any]]:
         stores = self._stores()
@@ -94,6 +112,11 @@ class StockApi:
                 return await store.transfers(), states
         except (RedrushError, TimeoutError):
             return None
+
+
+def _number(snapshot: Snapshot, name: str) -> float | None:
+    """Return a number that is set, None where it is off, or a switchboard of an earlier start does not know it."""
+    return snapshot.number(name) if name in snapshot.values else None
 
 
 def _equation(own: int, pot: str, states: Sequence[PotState], of_sets: Sequence[Transfers]) -> dict[str, int]:

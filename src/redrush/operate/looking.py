@@ -1,7 +1,7 @@
 """What people look up of one event while it runs: pages of grants, and one user's story, with its records."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,10 +11,15 @@ from redrush.control.event import load_event
 from redrush.control.keys import load_keys
 from redrush.core.identity.receipts import ReceiptSigner
 from redrush.core.money.currency import format_amount
+from redrush.core.money.ledger import SPONSOR, TRANSIT, held_account, pot_account
 from redrush.core.rush.campaign import grant_id
 from redrush.core.rush.instants import rfc3339
 from redrush.ports.grant_pages import PAGE_MAX, GrantPages, GrantShown, PostingShown
 from redrush.records.sqlite.looking import SqlitePages
+
+SLOT_MAX: Final = 1 << 62
+"""No database has a greater number."""
+SLOT_DIGITS_MAX: Final = 18
 
 
 class GrantTold(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +43,29 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     about: str
     raw: dict[str, object]
+
+
+class PostingTold(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the ledger, for people."""
+
+    id: str
+    debit_account: str
+    credit_account: str
+    amount: str
+    currency: str
+    at: str | None
+
+    @classmethod
+    def of(cls, one: PostingShown, currency: str) -> "PostingTold":
+        """Return it."""
+        return cls(
+            id=one.id,
+            debit_account=one.debit_account,
+            credit_account=one.credit_account,
+            amount=format_amount(one.amount_minor, currency),
+            currency=currency,
+            at=None if one.at_us is None else rfc3339(one.at_us),
+        )
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +96,8 @@ class Lookup:
         pot, _, slot = after.rpartition(":")
         start = pots.index(pot) if pot else 0
         last = int(slot) if slot else -1
+        if last > SLOT_MAX:
+            raise ValueError(f"no pot has a slot {last}")
         for name in pots[start:]:
             found += self._pages.page(name, last, limit + 1 - len(found))
             last = -1
@@ -107,19 +137,31 @@ class Lookup:
         for pot in self.pots():
             prefix = f"{self._campaign.id}-{pot}-"
             slot = grant.removeprefix(prefix)
-            if grant.startswith(prefix) and slot.isdecimal():
+            if grant.startswith(prefix) and slot.isdecimal() and len(slot) <= SLOT_DIGITS_MAX:
                 found = self._pages.page(pot, int(slot) - 1, 1)
                 return found[0].user if found and found[0].slot == int(slot) else None
         return None
 
     def balances(self) -> list[dict[str, str]]:
         """Return what went through each account of the campaign that is no user's. RedrushError as `story`."""
-        names = ["sponsor", "transit", *(f"round:{pot}" for pot in self.pots())]
+        names = [SPONSOR, TRANSIT, *(account(pot) for pot in self.pots() for account in (pot_account, held_account))]
         found = self._pages.balances(names)
         return [
             {"account": name, "debits": self._text(out), "credits": self._text(into), "balance": self._text(into - out)}
             for name, (out, into) in found.items()
         ]
+
+    def ledger(self, after: str, limit: int) -> tuple[list[PostingTold], str | None]:
+        """Return up to `limit` postings after an id, "" for the beginning, and the id to go on from; None: there are
+        no more. Plain grants are in none of them: the list of grants has theirs. RedrushError as `story`."""
+        found = self._pages.ledger(after, limit + 1)
+        told = [PostingTold.of(one, self._campaign.currency) for one in found[:limit]]
+        return told, told[-1].id if len(found) > limit else None
+
+    def granted(self) -> tuple[str, dict[str, int]]:
+        """Return the campaign's currency, and what was granted of each pot in all, minor units, as far as that is
+        recorded. Reads sums. RedrushError as `story`."""
+        return self._campaign.currency, self._pages.granted(self.pots())
 
     def close(self) -> None:
         """Let go of the records."""

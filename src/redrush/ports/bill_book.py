@@ -213,6 +213,13 @@ class BillSum(msgspec.Struct, frozen=True):
     fee_minor: int
 
 
+UNDER_WAY: Final = (BillState.NEW, BillState.ASKED, BillState.PENDING)
+"""Of what is to leave: a provider has to do something next, and no person."""
+UNDER_WAY_MAX: Final = 1_000
+"""Bills of each of these states that are looked at for the oldest ones."""
+ACCOUNTS_MAX: Final = 1_000
+"""Accounts of a campaign that are told of at once."""
+
 Step = Literal["start", "ask"]
 """What a bill waits for: that the provider is asked to do it, or asked about it."""
 
@@ -328,8 +335,17 @@ class BillBook(Protocol):
     def sums(self) -> list[BillSum]:
         """Return what the bills come to. Reads them all."""
 
+    def under_way(self) -> dict[str, int]:
+        """Return when the oldest payout or refund of each campaign was made that is `UNDER_WAY`, µs since the epoch.
+
+        The first `UNDER_WAY_MAX` of each state are looked at: a campaign that has none among them is left out.
+        """
+
     def balance(self, campaign: str, account: str) -> Balance:
         """Return what was posted to an account here."""
+
+    def accounts(self, campaign: str) -> dict[str, Balance]:
+        """Return what was posted to each account of a campaign that is no user's, by name: the first `ACCOUNTS_MAX`."""
 
     def spendings(self, campaign: str, user: str, from_us: int, limit: int) -> list[Posting]:
         """Return what the user paid for by their balance since then, by id. Reads all that was paid so, by anybody."""

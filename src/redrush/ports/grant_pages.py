@@ -60,7 +60,16 @@ class GrantPages(Protocol):
         """Return the postings that these grants of the user made. Raises as `page`."""
 
     def balances(self, accounts: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Return debits and credits of accounts, minor units; of those that there are. Raises as `page`."""
+        """Return debits and credits of accounts that are no user's, minor units; of those that there are. Raises as
+        `page`; a database that keeps no sums by account adds up what is no plain grant."""
+
+    def ledger(self, after: str, limit: int) -> Sequence[PostingShown]:
+        """Return up to `limit` postings with an id greater than `after`, in order of their ids: all but those of plain
+        grants, whose rows are theirs. Raises as `page`."""
+
+    def granted(self, pots: Sequence[str]) -> dict[str, int]:
+        """Return what was granted of each pot in all, minor units, holds included; nothing of one that is not known.
+        From sums that are kept, never from the grants themselves. Raises as `page`."""
 
     def close(self) -> None:
         """Let go of the records."""

@@ -172,6 +172,10 @@ class Recorder:
         """Log records that the store has and the records do not have yet."""
         return max(0, self._store.last_seq() - self._recorded)
 
+    def behind_s(self) -> float:
+        """Return for how long the records have not had everything; 0 while they have."""
+        return asyncio.get_running_loop().time() - self._caught_up_at_s if self._running and self.lag else 0.0
+
     def records_away_s(self) -> float:
         """Return for how long the records have answered nothing; 0 while they do."""
         now_s = asyncio.get_running_loop().time()
@@ -236,6 +240,7 @@ class Recorder:
                 self._fail_waiting(fault)
                 if self._stopping:
                     return
+                self._note_if_caught_up()
                 self._cursor = None
                 now_s = asyncio.get_running_loop().time()
                 # Never without a pause, whoever raised it: a fault that stays would take a whole core.
@@ -255,6 +260,7 @@ class Recorder:
         while self._paused():
             if self._stopping:
                 return False
+            self._note_if_caught_up()
             await self._back_off(BUSY_POLL_S)
         now_s = asyncio.get_running_loop().time
         while self._ahead_of_pace(now_s()) and not self._hasty() and not self._stopping:
@@ -298,6 +304,11 @@ class Recorder:
         if self._rushing():
             await self._rest(BUSY_REST_FACTOR * (loop.time() - began_s))
         return len(log_records)
+
+    def _note_if_caught_up(self) -> None:
+        """What comes once there was nothing to record is not late by the time before."""
+        if not self.lag:
+            self._caught_up_at_s = asyncio.get_running_loop().time()
 
     def _ahead_of_pace(self, now_s: float) -> bool:
         """Whether operators' pace says that it is too soon for the next slice."""

@@ -54,9 +54,9 @@ class ControlRole(Offstage):
         )
         self._stores = await open_stores(around.deployment, campaign.id, Duty.WARDEN)
         self._wardens = Wardens(around, self._stores, around.log.warning)
-        stock = StockApi(lambda: campaign, lambda: self._stores, around.sets_of)
         of_sets = self._wardens.operations(self._operating.board, self._lack).operations()
         lines = LinesOfAll(around, self._operating, board_dir, self._troubles.listener("the lines"))
+        stock = StockApi(lambda: campaign, lambda: self._stores, around.sets_of, lines.find, self._snapshot)
         keys = DrawnKeys(
             SaleKeys(board_dir.sale_keys),
             lambda: campaign,

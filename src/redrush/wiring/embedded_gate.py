@@ -82,7 +82,11 @@ class Pots(Part):
         """Return what tells of the stock."""
         ground = self.ground
         return StockApi(
-            lambda: ground.sealed.campaign, lambda: {EMBEDDED_SET: ground.store}, lambda _round: (EMBEDDED_SET,)
+            lambda: ground.sealed.campaign,
+            lambda: {EMBEDDED_SET: ground.store},
+            lambda _round: (EMBEDDED_SET,),
+            lambda round_id: next((it.state for it in ground.gate.waiting_rooms if it.round.id == round_id), None),
+            lambda: ground.steering.board.snapshot,
         ).operations()
 
     def has_unsettled(self) -> bool:

@@ -37,6 +37,12 @@ LINGER_S: Final = 10.0
 HOSTED_MAX: Final = 64
 """Campaigns besides the first that a role serves: each has connections to every set, and tasks of its own."""
 
+OF_CAMPAIGN: Final = frozenset({
+    figures.CLAIMS.name, figures.BATCHES.name, figures.RECORDS_BEHIND.name, figures.RECORDS_BEHIND_SECONDS.name,
+    figures.RECONCILE_PROBLEMS.name, figures.RECONCILE_BEHIND.name, figures.RECONCILE_UNSWEPT.name,
+})  # fmt: skip
+"""What is told of each campaign; all else is the process's, or the same for all."""
+
 _BEING_TAKEN_UP: Final = answers.problem(503, "this campaign is being taken up; ask again", "Retry-After: 1\r\n")
 
 MakeHosted = Callable[[Surroundings, Listing], Role | None]
@@ -123,8 +129,12 @@ class HostedRoles:
         return None if named is None else (self._hosted.get(named[0]), named[1])
 
     def readings(self) -> Iterator[Value]:
-        """Yield how many campaigns there are besides the first."""
+        """Yield how many campaigns there are besides the first, and of each its claims, records and reconciliation."""
         yield figures.CAMPAIGNS(len(self._hosted), "awake")
+        for campaign, hosted in self._hosted.items():
+            for one in hosted.role.readings():
+                if one.figure.name in OF_CAMPAIGN:
+                    yield one.of_campaign(campaign)
 
     # -- the list
 

@@ -55,6 +55,10 @@ class LinesOfAll:
         self._files = LineFiles(notes)
         self._on_fault = on_fault
 
+    def find(self, round_id: str) -> LineState | None:
+        """Return how the line of a round stands; None: it has none."""
+        return self._lines.find(round_id)
+
     def operations(self) -> Iterator[Operation]:
         """Yield what gates tell by."""
         return self._lines.operations()

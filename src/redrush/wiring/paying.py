@@ -67,6 +67,11 @@ class WinningsByCampaign:
         """Ask these for the campaign from now on."""
         self._records[campaign] = records
 
+    @property
+    def campaigns(self) -> list[str]:
+        """Those whose records are known."""
+        return list(self._records)
+
     def balance(self, campaign: str, account: str) -> Balance:
         """See `redrush.ports.records.Records`. Raises RedrushError for a campaign that is not awake."""
         if campaign not in self._records:
@@ -126,6 +131,11 @@ class PaymentsPart:
         takers = [name for name in self.connected if self.payments.can_take(name)]
         shops = {name: one.orders for name, one in self.connected.items() if one.orders is not None}
         return Partners(takers[0] if len(takers) == 1 else None, shops)
+
+    @property
+    def campaigns(self) -> list[str]:
+        """Those whose money it looks after now."""
+        return self.winnings.campaigns
 
     async def listen(self) -> dict[str, int]:
         """Hear notices from now on; return the port, by "notices"."""

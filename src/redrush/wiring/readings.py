@@ -85,6 +85,7 @@ def settlement_figures(recorder: Recorder, watch: Watch, *of_set: str) -> Iterat
     """Yield how far recording is, and what the running reconciliation found. `of_set` is the set, where there are
     several."""
     yield figures.RECORDS_BEHIND(recorder.lag, *of_set)
+    yield figures.RECORDS_BEHIND_SECONDS(recorder.behind_s(), *of_set)
     yield from breaker_figures("records", recorder.records_breaker, recorder.records_away_s())
     yield figures.RECONCILE_PROBLEMS(watch.problems, *of_set)
     yield figures.RECONCILE_BEHIND(watch.behind, *of_set)

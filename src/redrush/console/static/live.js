@@ -1,6 +1,6 @@
 // The overview as it goes on: one stream of snapshots, closed while nobody looks; charts with every change drawn on them.
 const CAP = 1200;
-const columns = ["at_ms", "claims_s", "grants_s", "refused_s", "p50_ms", "p99_ms", "level", "parked"];
+const columns = ["at_ms", "claims_s", "grants_s", "refused_s", "p50_ms", "p99_ms", "level", "parked", "records_behind_s", "payouts_behind_s", "money_granted", "money_paid"];
 const points = Object.fromEntries(columns.map((name) => [name, []]));
 let marks = [];
 let bounds = []; // when rounds open and close
@@ -78,7 +78,7 @@ function makeChart(figure) {
     options.axes.push({ ...axis(), scale: "second", side: 1, size: 50, grid: { show: false } });
   }
   const data = () => [points.at_ms.map((at) => at / 1000), ...series.map(([key]) => points[key])];
-  const chart = { figure, series, data, plot: new uPlot(options, data(), plot) };
+  const chart = { figure, series, data, digits: figure.dataset.chart === "money" ? 2 : 1, plot: new uPlot(options, data(), plot) };
   new ResizeObserver(() => chart.plot.setSize({ width: Math.max(240, plot.clientWidth), height: options.height })).observe(plot);
   figure.querySelector("details").addEventListener("toggle", () => fillTable(chart));
   return chart;
@@ -102,7 +102,7 @@ function fillTable(chart) {
     for (const [key] of chart.series) {
       const cell = document.createElement("td");
       cell.className = "n";
-      cell.textContent = number(points[key][index], 1);
+      cell.textContent = number(points[key][index], chart.digits);
       row.append(cell);
     }
     rows.push(row);
@@ -113,10 +113,36 @@ function fillTable(chart) {
 function draw() {
   for (const chart of charts) {
     chart.plot.setData(chart.data());
-    const now = chart.series.map(([key, label]) => `${label} ${number(points[key].at(-1), 1)}`);
+    const now = chart.series.map(([key, label]) => `${label} ${number(points[key].at(-1), chart.digits)}`);
     say(chart.figure.querySelector(".said"), `${now.join(", ")} ${chart.figure.dataset.unit}`);
     fillTable(chart);
   }
+}
+
+function showCampaign(campaign) {
+  const element = document.querySelector(`[data-campaign-figures="${CSS.escape(campaign.id)}"]`);
+  if (!element) return;
+  const showIn = (output, text) => {
+    say(output, text ?? "–");
+    output.closest("div").hidden = text === undefined || text === null;
+  };
+  for (const output of element.querySelectorAll("[data-money]")) showIn(output, campaign.money?.[output.dataset.money]);
+  for (const output of element.querySelectorAll("[data-currency]")) say(output, campaign.money?.currency ?? "");
+  for (const output of element.querySelectorAll("[data-lag]")) {
+    const lag = campaign.lags[output.dataset.lag];
+    say(output, number(lag, Number(output.dataset.digits)));
+    if (output.dataset.lag.startsWith("payouts")) output.closest("div").hidden = lag === undefined || lag === null;
+  }
+}
+
+function showLine(element, line) {
+  if (!line) return;
+  for (const output of element.querySelectorAll("[data-line]")) say(output, number(line[output.dataset.line], 0));
+  const paused = element.querySelector("[data-line-paused]");
+  if (!paused) return;
+  paused.hidden = !line.paused;
+  element.querySelector("[data-line-closed]").hidden = !line.closed;
+  element.querySelector(".line-state").hidden = !(line.paused || line.closed);
 }
 
 function showRound(campaign, round) {
@@ -127,6 +153,11 @@ function showRound(campaign, round) {
   const cell = (name, value) => within(pot, name, value);
   within(element, "claims_s", round.claims_s); // of the whole round: nobody asks for one prize of a draw
   within(element, "grants_s", round.grants_s);
+  within(element, "release_per_s", round.release_per_s);
+  showLine(element, round.line);
+  const money = pot.querySelector(".money");
+  say(money.querySelector("output"), round.money_granted ?? "–");
+  money.hidden = round.money_granted === undefined || round.money_granted === null;
   for (const [outcome, count] of Object.entries(round.outcomes ?? {})) {
     const output = element.querySelector(`[data-outcome="${CSS.escape(outcome)}"]`);
     if (output) {
@@ -201,6 +232,7 @@ function show({ now, marks: latest, glass }) {
   document.getElementById("tile-problems")?.classList.toggle("bad", (now.figures.problems ?? 0) > 0);
   let known = true;
   for (const campaign of now.campaigns) {
+    showCampaign(campaign);
     for (const round of campaign.rounds) known = showRound(campaign.id, round) && known;
   }
   const rounds = now.campaigns.flatMap((campaign) => campaign.rounds);

@@ -3,6 +3,8 @@
 A row says what a figure is; whoever has the number calls the row with it, in one place, and everything else is made of
 that: the text at `/metrics`, what rules read (`redrush.core.steering.rules.READINGS`), docs/metrics.md. What is in no
 row is told to nobody.
+
+Long, because it is one table: a row has some lines.
 """
 
 from collections.abc import Mapping
@@ -212,6 +214,15 @@ RECORDS_BEHIND: Final = _row(
     labels=("set",),
     reading="records.behind",
 )
+RECORDS_BEHIND_SECONDS: Final = _row(
+    Kind.GAUGE,
+    "redrush_records_behind_seconds",
+    "For how long the records have not had everything; 0: they have",
+    RECORDERS,
+    unit="seconds",
+    labels=("set",),
+    reading="records.behind_seconds",
+)
 RECONCILE_PROBLEMS: Final = _row(
     Kind.GAUGE,
     "redrush_reconcile_problems",
@@ -356,6 +367,15 @@ BILLS: Final = _row(
     "dropped since they were taken too long ago",
     (EMBEDDED, PAYMENTS),
     labels=("provider", "what"),
+    when="with a payments file",
+)
+PAYOUTS_BEHIND: Final = _row(
+    Kind.GAUGE,
+    "redrush_payouts_behind_seconds",
+    "How long the oldest payout or refund is under way that waits for no person; 0: none is",
+    (EMBEDDED, PAYMENTS),
+    unit="seconds",
+    reading="payments.behind_seconds",
     when="with a payments file",
 )
 PROVIDER_AWAY: Final = _row(

@@ -5,10 +5,12 @@ from typing import Any
 
 import psycopg
 
+from redrush.core.money.ledger import held_account, pot_account
 from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, PostingShown
 from redrush.records.postgres.link import Link
 from redrush.sqlfiles import load_statements
 
+ROUND = pot_account("")
 GRACE_S = 1.0
 """So much longer than the server gives itself it is waited for."""
 
@@ -37,8 +39,24 @@ class PostgresPages:
         return [PostingShown.of(row) for row in (*granted, *self._rows("postings", ids=list(ids)))]
 
     def balances(self, accounts: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """See the port. The database keeps no sums by account: none is told."""
-        return {}
+        """See the port. Plain grants are added from the sums of their pots; where holds are of money, they are posted
+        one by one, and are in the sums of postings already."""
+        pots = {account.removeprefix(ROUND): account for account in accounts if account.startswith(ROUND)}
+        asked = [*accounts, *map(held_account, pots)]
+        sums = {account: (int(out), int(into)) for account, out, into in self._rows("sums", accounts=asked)}
+        for pot, minor in self.granted(list(pots)).items():
+            if held_account(pot) not in sums:
+                out, into = sums.get(pots[pot], (0, 0))
+                sums[pots[pot]] = (out + minor, into)
+        return {account: sums[account] for account in accounts if account in sums}
+
+    def granted(self, pots: Sequence[str]) -> dict[str, int]:
+        """See the port."""
+        return dict(self._rows("totals", pots=list(pots)))
+
+    def ledger(self, after: str, limit: int) -> Sequence[PostingShown]:
+        """See the port."""
+        return [PostingShown.of(row) for row in self._rows("ledger", after=after, limit=limit)]
 
     def close(self) -> None:
         """See the port."""

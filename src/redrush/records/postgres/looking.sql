@@ -28,3 +28,28 @@ SELECT pots.id_prefix || grants.slot, pots.debit_account, pots.credit_prefix || 
   FROM grants JOIN pots USING (pot) JOIN campaigns USING (campaign)
  WHERE campaigns.id = %(campaign)s AND grants."user" = %(user)s AND amount_minor > 0 AND number = 0
  ORDER BY pots.pot, slot LIMIT %(limit)s
+
+-- name: totals
+-- What was granted of each pot, as recorders keep it: one row for each log and pot.
+SELECT pots.name, sum(granted_minor)::bigint
+  FROM pot_totals JOIN pots USING (pot) JOIN campaigns USING (campaign)
+ WHERE campaigns.id = %(campaign)s AND pots.name = ANY(%(pots)s)
+ GROUP BY pots.name
+
+-- name: sums
+-- Of what is no plain grant: one posting for each funding and move, and two for each hold of money.
+SELECT account, sum(debit)::bigint, sum(credit)::bigint
+  FROM (SELECT debit_account AS account, amount_minor AS debit, 0 AS credit
+          FROM postings JOIN campaigns USING (campaign)
+         WHERE campaigns.id = %(campaign)s AND debit_account = ANY(%(accounts)s)
+         UNION ALL
+        SELECT credit_account, 0, amount_minor
+          FROM postings JOIN campaigns USING (campaign)
+         WHERE campaigns.id = %(campaign)s AND credit_account = ANY(%(accounts)s)) AS sides
+ GROUP BY account
+
+-- name: ledger
+SELECT postings.id, debit_account, credit_account, amount_minor, at_us
+  FROM postings
+ WHERE campaign = (SELECT campaign FROM campaigns WHERE id = %(campaign)s) AND postings.id > %(after)s
+ ORDER BY postings.id LIMIT %(limit)s

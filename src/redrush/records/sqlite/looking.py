@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from redrush.core.money.ledger import held_account, pot_account
 from redrush.ports.grant_pages import PAGE_MAX, PATIENCE_S, GrantShown, PostingShown
 from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.file import PACKAGE, failures
@@ -47,6 +48,20 @@ class SqlitePages:
         """See the port."""
         found = {account: list(self._rows("balance", account=account)) for account in accounts}
         return {account: (rows[0][0], rows[0][1]) for account, rows in found.items() if rows}
+
+    def granted(self, pots: Sequence[str]) -> dict[str, int]:
+        """See the port. What holds are posted to is not told apart: a pot that holds money is not known."""
+        names = [name for pot in pots for name in (pot_account(pot), held_account(pot))]
+        sums, moved = self.balances(names), dict(self._rows("moved_on"))
+        return {
+            pot: sums[account][0] - moved.get(account, 0)
+            for pot in pots
+            if (account := pot_account(pot)) in sums and held_account(pot) not in sums
+        }
+
+    def ledger(self, after: str, limit: int) -> Sequence[PostingShown]:
+        """See the port."""
+        return [PostingShown.of(row) for row in self._rows("ledger", after=after, limit=limit)]
 
     def close(self) -> None:
         """See the port."""

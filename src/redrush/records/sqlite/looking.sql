@@ -30,3 +30,17 @@ SELECT 'grant:' || campaigns.id || '-' || pots.name || '-' || slot, 'round:' || 
 SELECT debits_minor, credits_minor
   FROM accounts JOIN campaigns USING (campaign)
  WHERE campaigns.id = :campaign AND account = :account
+
+-- name: moved_on
+-- What left pots without being granted: one posting for each move. Pots that are no rounds, which may be many, are aside.
+SELECT debit_account, sum(amount_minor)
+  FROM postings
+ WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign)
+   AND (postings.id >= 'take:' AND postings.id < 'take:rest:' OR postings.id >= 'take:rest;' AND postings.id < 'take;')
+ GROUP BY debit_account
+
+-- name: ledger
+SELECT postings.id, debit_account, credit_account, amount_minor, at_us
+  FROM postings
+ WHERE campaign = (SELECT campaign FROM campaigns WHERE id = :campaign) AND postings.id > :after
+ ORDER BY postings.id LIMIT :limit

@@ -21,6 +21,7 @@ from redrush.ports.records import Balance
 from redrush.ports.veil import NoVeil, Veil
 from redrush.settle.paying import steps
 from redrush.settle.paying.teller import Provider, Teller
+from redrush.settle.paying.under_way import UnderWay
 
 AT_ONCE_MAX: Final = 200
 """Notices, and ended bills, that are looked after in one go."""
@@ -88,6 +89,7 @@ class Payments:
         self._waiting: defaultdict[tuple[str, str], list[asyncio.Future[KeptBill]]] = defaultdict(list)
         self._told_to = 0
         """The last bill of which an owner was to hear in this round through those that are untold."""
+        self.under_way = UnderWay(book, now_us)
         self._look = asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -311,6 +313,7 @@ class Payments:
             self._look.clear()
             try:
                 full = await self._read_inbox() + await self._give_back() + await self._tell()
+                await self.under_way.look(self._in_thread)
             except RedrushError as fault:
                 self._on_fault(fault)
                 full = 0

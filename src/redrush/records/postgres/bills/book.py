@@ -17,7 +17,10 @@ from redrush.core.money.ledger import Posting, user_account
 from redrush.core.money.numbers import bill_number
 from redrush.core.nobody import ignore
 from redrush.ports.bill_book import (
+    ACCOUNTS_MAX,
     KINDS,
+    UNDER_WAY,
+    UNDER_WAY_MAX,
     BillState,
     BillSum,
     Change,
@@ -304,6 +307,17 @@ class PostgresBillBook(PostgresBook):
         with self._reader.transaction() as at:
             rows = self._run(at, "sums").fetchall()
         return [BillSum(provider, kind, BillState(state), *figures) for provider, kind, state, *figures in rows]
+
+    def under_way(self) -> dict[str, int]:
+        """See the port."""
+        with self._reader.transaction() as at:
+            return dict(self._run(at, "under_way", states=list(UNDER_WAY), limit=UNDER_WAY_MAX).fetchall())
+
+    def accounts(self, campaign: str) -> dict[str, Balance]:
+        """See the port."""
+        with self._reader.transaction() as at:
+            rows = self._run(at, "accounts", campaign=campaign, limit=ACCOUNTS_MAX).fetchall()
+        return {account: Balance(*sums) for account, *sums in rows}
 
     def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""

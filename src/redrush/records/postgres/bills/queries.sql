@@ -190,6 +190,20 @@ SELECT id, kind, source, campaign, "user", provider, currency, amount_minor, sub
  WHERE provider = %(provider)s AND done_us >= %(from_us)s AND done_us < %(to_us)s
  ORDER BY done_us, id;
 
+-- name: under_way
+-- The first of each state, in the order of its index.
+SELECT campaign, min(made_us)
+  FROM unnest(%(states)s::text[]) AS wanted (state)
+ CROSS JOIN LATERAL (
+       SELECT campaign, made_us FROM bills
+        WHERE bills.state = wanted.state AND kind <> 'payin' ORDER BY id LIMIT %(limit)s) AS oldest
+ GROUP BY campaign;
+
+-- name: accounts
+SELECT account, debits_minor, credits_minor FROM bill_accounts
+ WHERE campaign = %(campaign)s AND (account < 'user:' OR account >= 'user;')
+ ORDER BY account LIMIT %(limit)s;
+
 -- name: sums
 SELECT provider, kind, state, count(*), sum(amount_minor)::bigint, sum(fee_minor)::bigint
   FROM bills GROUP BY provider, kind, state ORDER BY provider, kind, state;

@@ -17,7 +17,10 @@ from redrush.core.money.clearing import SALES
 from redrush.core.money.ledger import Posting, user_account
 from redrush.core.money.numbers import bill_number
 from redrush.ports.bill_book import (
+    ACCOUNTS_MAX,
     KINDS,
+    UNDER_WAY,
+    UNDER_WAY_MAX,
     BillState,
     BillSum,
     Change,
@@ -308,6 +311,21 @@ class SqliteBillBook:
         with self._reading():
             rows = self._run("sums").fetchall()
         return [BillSum(provider, kind, BillState(state), *figures) for provider, kind, state, *figures in rows]
+
+    def under_way(self) -> dict[str, int]:
+        """See the port."""
+        oldest: dict[str, int] = {}
+        with self._reading():
+            for state in UNDER_WAY:
+                for campaign, made_us in self._run("under_way", state=str(state), limit=UNDER_WAY_MAX):
+                    oldest[campaign] = min(made_us, oldest.get(campaign, made_us))
+        return oldest
+
+    def accounts(self, campaign: str) -> dict[str, Balance]:
+        """See the port."""
+        with self._reading():
+            rows = self._run("accounts", campaign=campaign, limit=ACCOUNTS_MAX).fetchall()
+        return {account: Balance(*sums) for account, *sums in rows}
 
     def balance(self, campaign: str, account: str) -> Balance:
         """See the port."""

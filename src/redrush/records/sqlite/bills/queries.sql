@@ -134,6 +134,17 @@ SELECT id FROM bills
 -- name: moved
 SELECT id FROM bills WHERE provider = :provider AND done_us >= :from_us AND done_us < :to_us ORDER BY done_us, id;
 
+-- name: under_way
+-- The first of a state, in the order of its index.
+SELECT campaign, min(made_us)
+  FROM (SELECT campaign, made_us FROM bills WHERE state = :state AND kind <> 'payin' ORDER BY id LIMIT :limit)
+ GROUP BY campaign;
+
+-- name: accounts
+SELECT account, debits_minor, credits_minor FROM accounts
+ WHERE campaign = :campaign AND (account < 'user:' OR account >= 'user;')
+ ORDER BY account LIMIT :limit;
+
 -- name: sums
 SELECT provider, kind, state, count(*), sum(amount_minor), sum(fee_minor) FROM bills GROUP BY provider, kind, state
  ORDER BY provider, kind, state;
