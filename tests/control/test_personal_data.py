@@ -13,12 +13,17 @@ from redrush.control.data_dir import DataDir
 from redrush.control.keys import KEY_BYTES, check_known_keys, key_digests, load_keys, load_or_create_keys
 from redrush.control.personal_data import PREFIX, PersonalData
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
+from redrush.operate.erasing import erase
+from redrush.operate.paying import Books, book_of
 from redrush.ports.bill_book import NewBill
 from redrush.ports.veil import NoVeil
+from redrush.records.postgres.sales import PostgresSaleBook
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
+from tests.conftest import Databases
+from tests.operate.test_refunding import DEPLOYMENT, an_event
 
 HOME = "上海市黄浦区南京东路一号"
 
@@ -222,24 +227,36 @@ def test_orders_of_campaigns_besides_are_named_for_they_are_erased_in_directorie
         assert [one.address for one in hosted.all()] == [HOME], "nothing was erased there"
 
 
-def test_on_a_stack_nothing_is_erased_and_nothing_is_said_to_be(
-    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data_dir.deployment.write_text("[event]\n")
-    command = ["redrush", "erase", "--data", str(data_dir.root), "--user", "ann", "--why", "asked by letter"]
-    monkeypatch.setattr("sys.argv", command)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    told = capsys.readouterr().err
-    assert "addresses of a deployment are in its database" in told
-    assert "docs/how-to/personal-data.md" in told
-    assert not data_dir.erasures.exists()
-
-
 def test_what_ended_long_ago_is_erased_of_everybody(data_dir: DataDir) -> None:
     with private(data_dir) as book:
         book.keep([order(1), order(3, user="bob")])
         assert book.forget(1_000) == (0, 0)
         assert book.forget(1_001) == (2, 0)
         assert NoVeil().show(NoVeil().hide("x")) == "x"
+
+
+def test_of_a_deployment_all_campaigns_and_bills_are_erased_in_its_database(
+    data_dir: DataDir, databases: Databases
+) -> None:
+    dsn = databases.fresh()
+    (data_dir.root / "records.dsn").write_text(dsn)
+    data_dir.deployment.write_text(DEPLOYMENT)
+    data_dir.campaign.unlink()
+    for directory, id_ in ((data_dir.root, "c"), (data_dir.campaigns / "spring", "spring")):
+        an_event(directory, id_)
+        with closing(PostgresSaleBook(dsn, id_)) as book:
+            book.keep([order(1, address="p1:x"), order(2, state=State.SOLD, address="p1:x"), order(3, user="bob")])
+    books = Books.at(data_dir.root, None)
+    with book_of(books) as bills:
+        bills.make(
+            [NewBill(kind="payin", source="s", campaign="c", user="ann", provider="b", currency="CNY", amount_minor=5,
+                     subject="s", to="p1:x")], 10,
+        )  # fmt: skip
+    with pytest.raises(RedrushError, match='no order and no bill is of "nobody"'):
+        erase(books, "nobody", 10**9, who="w", why="y", now_us=10**9)
+    erased = erase(books, "ann", 10**9, who="w", why="y", now_us=10**9)
+    assert (erased.orders, erased.still_needed, erased.bills, erased.bills_still_needed) == (2, 2, 0, 1)
+    for id_ in ("c", "spring"):
+        with closing(PostgresSaleBook(dsn, id_)) as book:
+            assert {one.id: one.address for one in book.all()} == {"o1": None, "o2": "p1:x", "o3": HOME}
+    assert len(data_dir.erasures.read_text().splitlines()) == 1

@@ -429,6 +429,17 @@ def test_what_somebody_changes_is_named_with_what_to_do(form: Form, fault: str) 
         assert all(what_to_do in problem for problem in named), named
 
 
+@pytest.mark.parametrize("why", ["cancelled", "too_late"])
+def test_a_unit_that_was_sold_for_good_stays_so_only_where_its_campaign_was_cancelled(form: Form, why: str) -> None:
+    body = """replace(replace(body, '"state":"delivered"', '"state":"recalling"'), '"why":null', '"why":"{}"')"""
+    undo = form.plant(change("orders", f"state = 'recalling', body = {body.format(why)}", DAN))
+    try:
+        problems = form.reconcile().problems
+    finally:
+        undo()
+    assert bool(problems) is (why == "too_late"), problems
+
+
 def test_what_changes_while_it_is_looked_at_is_left_to_the_next_look(tables: Form) -> None:
     undone: list[Callable[[], None]] = []
     tables.meanwhile.append(lambda: undone.append(tables.plant(state("eve", "paying", "sold"))))

@@ -1,4 +1,5 @@
-"""What winners are told, what is not delivered, and what is erased: `redrush message …`, `reissue` and `erase`."""
+"""What winners are told, what is not delivered or goes back, and what is erased: `redrush message …`, `reissue`,
+`refund` and `erase`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from redrush.ports.message_book import MessageState
 
 message_app = typer.Typer(no_args_is_help=True, help="What winners are told: look, send again.")
-
-BookOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
 
 
 @message_app.command("list")
@@ -111,9 +110,50 @@ def reissue(
     show(fields, lines, as_json=as_json)
 
 
+def refund(
+    data: DataOption = None,
+    deploy: DeployOption = None,
+    user: Annotated[str | None, typer.Option(help="Only what this user has paid.")] = None,
+    order: Annotated[str | None, typer.Option(help="Only this order, as `GET /v1/orders` names it.")] = None,
+    yes: Annotated[
+        int | None, typer.Option("--yes", metavar="N", help="Give it back, if it is still N orders; else only tell.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give back what was paid in the sales of a campaign that is cancelled, or what one person has paid. The same order
+    again gives nothing back twice."""
+    import msgspec
+
+    from redrush.core.money.currency import format_amount
+    from redrush.operate.paying import Books
+    from redrush.operate.refunding import Whose, find_refundable, give_back
+    from redrush.wiring.clock import system_clock
+
+    books, now_us = Books.at(data, deploy), system_clock().now_us()
+    whose = Whose(None if user is None else normalised(user), order)
+    found = find_refundable(books, now_us, whose) if yes is None else give_back(books, yes, now_us, whose)
+    total = format_amount(found.paid_total_minor, found.currency)
+    lines = [
+        f"{found.campaign}: {found.orders:,} orders, {found.paid:,} of them paid: {total} {found.currency}",
+        f"on its way back already: {found.under_way:,}; back: {found.refunded:,}",
+    ]
+    if found.not_let_go:
+        lines.append(f"{found.not_let_go:,} orders were sent, and the shop does not let go of them: they stay sold")
+    if whose == Whose():
+        lines += [f"people can still buy in {one}; end it first, or give this order again" for one in found.open_rounds]
+    if yes is not None:
+        lines.append(f"{found.orders:,} orders are cancelled; this order, without --yes, says how far that is")
+    elif found.orders:
+        lines.append(f"--yes {found.orders} gives it back")
+    else:
+        lines.append("nothing is left to be given back")
+    show({**msgspec.to_builtins(found), "given_back": yes is not None}, lines, as_json=as_json)
+
+
 def erase(
-    data: BookOption,
     why: WhyOption,
+    data: DataOption = None,
+    deploy: DeployOption = None,
     user: Annotated[str | None, typer.Option(help="This user's personal data.")] = None,
     older_than: Annotated[
         str | None,
@@ -125,10 +165,10 @@ def erase(
     """Erase addresses, of one user or of what ended long ago. Grants, receipts and the ledger stay."""
     import msgspec
 
-    from redrush.control.data_dir import DataDir
     from redrush.core.rush.durations import parse_duration_us
     from redrush.errors import ConfigError
     from redrush.operate.erasing import erase as order
+    from redrush.operate.paying import Books
     from redrush.wiring.clock import system_clock
 
     if (user is None) == (older_than is None):
@@ -139,7 +179,7 @@ def erase(
     except ValueError as wrong:
         raise ConfigError(f"--older-than: {wrong}") from None
     user = None if user is None else normalised(user)
-    erased = order(DataDir(data), user, before_us, who=who_is(who), why=why, now_us=now_us)
+    erased = order(Books.at(data, deploy), user, before_us, who=who_is(who), why=why, now_us=now_us)
     lines = [f"erased: addresses of {erased.orders:,} orders and {erased.bills:,} bills"]
     if erased.still_needed:
         lines.append(f"{erased.still_needed:,} orders are not settled and keep theirs; give the order again later")
@@ -169,4 +209,5 @@ def add_to(app: typer.Typer) -> None:
     """Give the command line these commands."""
     app.add_typer(message_app, name="message")
     app.command()(reissue)
+    app.command()(refund)
     app.command()(erase)

@@ -16,7 +16,7 @@ A message of which nobody knows whether it arrived is sent only where that is as
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -31,10 +31,10 @@ from redrush.operate.data_dir_reports import messages_to_winners
 from redrush.operate.messages import listed, message_book_of, send_again
 from redrush.operate.paying import Books, book_of, is_given_back, refund_again
 from redrush.operate.paying_out import Plan, make_payouts, plan_payouts
+from redrush.operate.sale_books import sale_book_of
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.message_book import KeptMessage, MessageBook, MessageState, NewMessage
-from redrush.ports.sale_book import SaleBook, SaleOrder
-from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.ports.sale_book import SaleOrder
 
 _Book = TypeVar("_Book")
 
@@ -83,9 +83,7 @@ class Reissue:
             self._bills = self._open(opened, book_of(bills), there=bills.there_are)
             told = stack or bool(self._event.open.messages) or kept.messages.exists()
             self._messages = self._open(opened, message_book_of(books, begins=True), there=told)
-            self._sales: SaleBook | None = None
-            if data_dir.sales.exists() and not stack:
-                self._sales = opened.enter_context(closing(SqliteSaleBook.open_path(data_dir.sales)))
+            self._sales = opened.enter_context(sale_book_of(books, self._campaign))
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -95,8 +93,6 @@ class Reissue:
     def find(self) -> Undelivered:
         """Return what there is to deliver."""
         self._left_out = []
-        if self._books.deployment is not None:
-            self._left_out.append("orders of sales: they are looked for on one machine only")
         self._plan = self._planned(self._event.open)
         states = self._counted()
         counts: list[int] = []

@@ -88,6 +88,12 @@ class SaleMachine(RuleBasedStateMachine):
     def look(self, times: int) -> None:
         self.do(self.world.look(times))
 
+    @rule(everything=st.booleans())
+    def cancel(self, everything: bool) -> None:
+        """An operator gives back all, or is killed in the midst of it."""
+        left = [found for one in self.world.book.all() if (found := one.cancelled(self.world.clock())) is not None]
+        self.world.book.keep(left if everything else left[:1])
+
     @rule()
     def crash(self) -> None:
         self.world.begin()

@@ -10,11 +10,17 @@
      given back                 │ released
                                 ├─ nothing was paid ─► RETURNED ─paid after all─► LATE ─a unit is left─► SOLD
                                 └─ money came ───────► REFUNDING ─► REFUNDED       └─ none is ─► REFUNDING
+
+ SOLD, DELIVERED ─campaign cancelled─► RECALLING ─shop lets go─► RETURNING ─► REFUNDING
+                                           └─ shop has sent it ─► SOLD
 ```
 
 Nothing is released on our own clock alone: a payment that was begun is closed at the provider first, and the provider
 says whether money came before. Each state is written down before what it stands for is done, and each step may be done
 twice: whoever drives this may die between any two.
+
+A campaign that is cancelled gives back what was paid, once the shop lets go of it. A unit that was sold for good by
+then stays so in the store: what is cancelled sells nothing any more.
 
 The store's hold stays one until the shop has the order: until then a refusal can bring the unit back.
 """
@@ -49,6 +55,7 @@ class State(StrEnum):
     LATE = "late"
     SOLD = "sold"
     DELIVERED = "delivered"
+    RECALLING = "recalling"
     REFUNDING = "refunding"
     REFUNDED = "refunded"
 
@@ -68,6 +75,10 @@ class Why(StrEnum):
     NOT_PAID = "not_paid"
     REFUSED_BY_SHOP = "refused_by_shop"
     TOO_LATE = "too_late"
+    CANCELLED = "cancelled"
+    """The campaign was."""
+    NOT_RECALLED = "not_recalled"
+    """It was, and the shop has not let go of the order: unit and money stay where they are."""
 
 
 class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +142,7 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     def again(self, now_us: int, retry_after_us: int = 0) -> "SaleOrder":
         """Try once more what this state asks for, after the next pause, or what was asked for if that is longer."""
-        pauses_us = HAND_OVER_AGAIN_US if self.state is State.SOLD else LOOK_AGAIN_US
+        pauses_us = HAND_OVER_AGAIN_US if self.state in {State.SOLD, State.RECALLING} else LOOK_AGAIN_US
         due_us = now_us + max(pauses_us[min(self.tries, len(pauses_us) - 1)], retry_after_us)
         if self.state is State.PAYING:
             due_us = min(due_us, max(now_us + LOOK_AGAIN_US[0], self.until_us))
@@ -161,6 +172,22 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
             return self._to(State.CLOSING, now_us, why=Why.GIVEN_BACK)
         return self if self.state in {State.CLOSING, State.RETURNING, State.RETURNED} else None
 
+    def cancelled(self, now_us: int) -> "SaleOrder | None":
+        """The campaign is cancelled, and nobody keeps what they have paid; None: nothing is to be given back, or the
+        shop has not let go of it before."""
+        if self.why in {Why.CANCELLED, Why.NOT_RECALLED, Why.REFUSED_BY_SHOP}:
+            return None
+        match self.state:
+            case State.PAYING | State.CLOSING:
+                return self._to(State.CLOSING, now_us, why=Why.CANCELLED)
+            case State.RETURNING:
+                return self._to(State.RETURNING, now_us, why=Why.CANCELLED)
+            case State.SOLD | State.DELIVERED:
+                return self._to(State.RECALLING, now_us, why=Why.CANCELLED)
+            case State.LATE:
+                return self._to(State.REFUNDING, now_us, why=Why.CANCELLED)
+        return None
+
     def overdue(self, now_us: int) -> "SaleOrder":
         """Close the payment if its time is over."""
         if self.state is State.PAYING and now_us >= self.until_us:
@@ -173,6 +200,8 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
         """Money came. What is paid once is paid: told again, it changes nothing."""
         if self.paid_us is not None:
             return self
+        if self.state is State.CLOSING and self.why is Why.CANCELLED:
+            return self._to(State.RETURNING, now_us, paid_us=paid_us, reference=reference)
         if self.state in {State.PAYING, State.CLOSING}:
             return self._to(State.SOLD, now_us, why=None, paid_us=paid_us, reference=reference)
         if self.state is State.RETURNING:  # it is late money as soon as the unit is back
@@ -198,7 +227,15 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
             return self
         if self.paid_us is None:
             return self._to(State.RETURNED, now_us, due_us=NEVER_US)
-        return self._to(State.REFUNDING if self.why is Why.REFUSED_BY_SHOP else State.LATE, now_us)
+        goes_back = self.why in {Why.REFUSED_BY_SHOP, Why.CANCELLED}
+        return self._to(State.REFUNDING if goes_back else State.LATE, now_us)
+
+    def is_sold_for_good(self, now_us: int) -> "SaleOrder | None":
+        """The unit of a cancelled order is not held any more, but sold: it stays so, and the money goes back all the
+        same. None for any other order, of which that cannot be."""
+        if self.state is not State.RETURNING or self.why is not Why.CANCELLED:
+            return None
+        return self._to(State.REFUNDING, now_us)
 
     def got(self, slot: int, number: int, request: str, grant: str, now_us: int) -> "SaleOrder":
         """There was a unit for money that came late: it is the buyer's, in another hold, perhaps of another slot."""
@@ -220,8 +257,16 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
         """The shop will never take it: the unit comes back, and so does the money."""
         return self._to(State.RETURNING, now_us, why=Why.REFUSED_BY_SHOP) if self.state is State.SOLD else self
 
+    def recalled(self, now_us: int) -> "SaleOrder":
+        """The shop has let go of a cancelled order: unit and money come back."""
+        return self._to(State.RETURNING, now_us) if self.state is State.RECALLING else self
+
+    def not_recalled(self, now_us: int) -> "SaleOrder":
+        """The shop will not let go of it: it is sold, as before."""
+        return self._to(State.SOLD, now_us, why=Why.NOT_RECALLED) if self.state is State.RECALLING else self
+
     def not_taken(self, now_us: int, retry_after_us: int = 0) -> "SaleOrder":
-        """The shop did not take it now. It is told again, for days; then the order waits for an operator."""
+        """The shop did not take it, or let go of it now. It is told again, for days; then it waits for an operator."""
         return self.park() if self.tries >= len(HAND_OVER_AGAIN_US) else self.again(now_us, retry_after_us)
 
 

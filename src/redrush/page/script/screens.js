@@ -121,7 +121,7 @@ const SCREENS = {
   },
 
   refunded(model, page, rush) {
-    if (rush.order?.state === "refunding") {
+    if (["recalling", "refunding"].includes(rush.order?.state)) {
       model.headline = page.speech.say("refunding");
       model.line = page.speech.say("refunding_line");
     }

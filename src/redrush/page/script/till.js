@@ -9,7 +9,7 @@ const LOOKS_QUICK = 40;
 const HOW_TRIES = 20;
 const OVER = new Set(["returned", "refunded", "delivered"]);
 const PAYABLE = new Set(["held", "paying"]);
-const ORDER_SCREENS = { paying: "paying", closing: "paying", returning: "paying", sold: "bought", delivered: "bought", late: "late", refunding: "refunded", refunded: "refunded" };
+const ORDER_SCREENS = { paying: "paying", closing: "paying", returning: "paying", sold: "bought", delivered: "bought", late: "late", recalling: "refunded", refunding: "refunded", refunded: "refunded" };
 
 export class Till {
   constructor(page) {

@@ -13,11 +13,13 @@ from redrush.settle.reconcile.journal import Journal
 HELD: Final = frozenset({"paying", "closing"})
 """States in which the unit is held for the buyer, and not sold for good."""
 SOLD: Final = frozenset({"sold", "delivered"})
+TAKEN_BACK: Final = frozenset({"recalling", "returning", "refunding", "refunded"})
+"""States in which the unit of a cancelled order may be sold for good, and stays so."""
 RELEASED: Final = frozenset({"returned", "late", "refunding", "refunded"})
 """States in which the unit is back in its pot."""
-PAID: Final = SOLD | {"late", "refunding", "refunded"}
+PAID: Final = SOLD | {"late", "recalling", "refunding", "refunded"}
 """States in which money has come."""
-STATES: Final = HELD | SOLD | RELEASED | {"returning"}
+STATES: Final = HELD | SOLD | RELEASED | {"recalling", "returning"}
 COLUMNS: Final = ("id", "version", "set", "pot", "slot", "number", "user", "state", "due_us")
 
 
@@ -74,13 +76,13 @@ class _Order:
         if row.state not in STATES:
             self._wrong(f"order {row.id} is in no state that there is: {row.state!r}")
             return
-        self._check_unit()
+        self._check_unit(is_cancelled=body.get("why") == "cancelled")
         self._check_money(price_minor)
 
     def _wrong(self, sentence: str) -> None:
         self._tell(sentence, self._kept.books.mend("orders"))
 
-    def _check_unit(self) -> None:
+    def _check_unit(self, *, is_cancelled: bool) -> None:
         row = self._row
         held = self._journal.hold(row.set, row.pot, row.slot, row.number)
         if held is None:
@@ -88,8 +90,8 @@ class _Order:
         else:
             where = f"{'is sold for good to' if held.confirmed else 'is held for'} {held.user}"
         agreed = {
-            f"is held for {row.user}": HELD | {"sold", "returning"},
-            f"is sold for good to {row.user}": SOLD,
+            f"is held for {row.user}": HELD | {"sold", "recalling", "returning"},
+            f"is sold for good to {row.user}": SOLD | TAKEN_BACK if is_cancelled else SOLD,
             "is back": RELEASED | {"returning"},
         }
         if row.state not in agreed.get(where, ()):

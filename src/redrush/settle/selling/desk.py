@@ -136,7 +136,7 @@ class Desk:
                 return NOT_YOURS
             if not order.version:
                 return Told(409, {"state": "held"}, "begin to pay first: POST /v1/holds/{grant}/pay takes an address")
-            if order.state in {State.RETURNING, State.RETURNED, State.REFUNDING, State.REFUNDED}:
+            if order.state in {State.RETURNING, State.RETURNED, State.RECALLING, State.REFUNDING, State.REFUNDED}:
                 return ENDED
             if order.state is State.DELIVERED or (order.state is State.SOLD and order.tries):
                 return HANDED_OVER

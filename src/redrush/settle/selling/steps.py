@@ -29,6 +29,10 @@ LATE_TRIES_MAX: Final = 4
 SALES_ACCOUNT: Final = "sales"
 """Where the money goes in the double entry."""
 
+PAID: Final = "order.paid"
+CANCELLED: Final = "order.cancelled"
+"""What a shop is told of; each once, under a name of its own."""
+
 
 def hold_of(order: SaleOrder) -> Grant:
     """Return the order's hold as its store knows it."""
@@ -78,14 +82,14 @@ class Steps:
         named = None if round_ is None or round_.sale is None else round_.sale.pay
         return named or self._partners.takes_money or ""
 
-    async def _told_shop(self, order: SaleOrder) -> Accepted | Rejected | Unknown:
-        """Hand the order to the sale's shop; Accepted where there is none."""
+    async def _told_shop(self, order: SaleOrder, event: str) -> Accepted | Rejected | Unknown:
+        """Tell the sale's shop what became of the order; Accepted where there is none."""
         round_ = self._campaign.round(order.pot)
         named = None if round_ is None or round_.sale is None else round_.sale.shop
         if named is None:
             return Accepted()
         shop = self._partners.shops.get(named)
-        return ABSENT if shop is None else await shop.hand_over(self._hand_over(order))
+        return ABSENT if shop is None else await shop.hand_over(self._hand_over(order, event))
 
     def amend(self, campaign: Campaign) -> None:
         """Know this campaign from now on."""
@@ -111,6 +115,8 @@ class Steps:
                 return await self._late(order)
             case State.SOLD:
                 return await self._sold(order)
+            case State.RECALLING:
+                return await self._recalling(order)
             case State.REFUNDING:
                 return await self._refunding(order)
             case State.RETURNED | State.DELIVERED | State.REFUNDED:
@@ -170,6 +176,8 @@ class Steps:
         now_us = self._now_us()
         [state] = await self._units.of(order.set).release([hold_of(order)], now_us)
         if state is HoldState.CONFIRMED:
+            if (sold := order.is_sold_for_good(now_us)) is not None:
+                return sold
             raise RedrushError(f"order {order.id}: its unit was to come back, and is sold for good; look at it")
         return order.released(now_us)
 
@@ -186,7 +194,7 @@ class Steps:
     # -- the shop
 
     async def _sold(self, order: SaleOrder) -> SaleOrder:
-        taken = await self._told_shop(order)
+        taken = await self._told_shop(order, PAID)
         if isinstance(taken, Rejected) and taken.final:
             return order.refused(self._now_us())
         if not isinstance(taken, Accepted):
@@ -197,13 +205,22 @@ class Steps:
             return order.confirmed(now_us)
         raise RedrushError(f"order {order.id}: is paid, and its unit is not held any more ({state.value}); look at it")
 
-    def _hand_over(self, order: SaleOrder) -> HandOver:
+    async def _recalling(self, order: SaleOrder) -> SaleOrder:
+        let_go = await self._told_shop(order, CANCELLED)
+        if isinstance(let_go, Rejected) and let_go.final:
+            return order.not_recalled(self._now_us())
+        if not isinstance(let_go, Accepted):
+            return order.not_taken(self._now_us(), int((let_go.retry_after_s or 0) * 1e6))
+        return order.recalled(self._now_us())
+
+    def _hand_over(self, order: SaleOrder, event: str) -> HandOver:
         return HandOver(
-            number=order.id,
-            event="order.paid",
+            number=order.id if event == PAID else f"{order.id}:{event}",
+            event=event,
             user=order.user,
             at_us=order.paid_us or 0,
             fields={
+                "order": order.id,
                 "grant": order.grant,
                 "round": order.pot,
                 "slot": order.slot,
