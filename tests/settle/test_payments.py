@@ -20,6 +20,8 @@ from redrush.ports.records import Balance
 from redrush.providers.sandbox.bank import Bank, BankTerms
 from redrush.providers.sandbox.direct import DirectPayIn, DirectPayOut
 from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.settle.paying import steps
+from redrush.settle.paying.owners import UNHEARD_MAX_S
 from redrush.settle.paying.payments import Payments
 from redrush.settle.paying.teller import RUSH_CALLS_PER_S, Provider
 
@@ -211,6 +213,7 @@ def test_a_page_full_of_bills_that_cannot_be_told_keeps_nobody_else_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("redrush.settle.paying.payments.AT_ONCE_MAX", 2)
+    monkeypatch.setattr("redrush.settle.paying.owners.AT_ONCE_MAX", 2)
 
     async def story() -> None:
         async with world(tmp_path) as one:
@@ -301,6 +304,35 @@ def test_what_was_said_to_be_closed_and_is_paid_goes_back(tmp_path: Path, its_ow
             one.payments.on_ended("hold:", hear)  # who wakes hears of both
             await until(lambda: not one.book.untold(["hold:"], 1))
             assert len(one.book.listed(kind="refund")) == 1
+
+    run(story)
+
+
+def test_what_came_late_waits_a_minute_for_an_owner_that_cannot_be_told_and_no_longer(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as one:
+            asked = [0]
+
+            async def hear(bill: KeptBill) -> None:
+                asked[0] += bill.state is BillState.PAID_LATE
+                raise RedrushError("their disk is full")
+
+            one.payments.on_ended("hold:", hear)
+            opened = await charge(one)
+            await one.payments.close("hold:1")
+            one.bank._run("move", number=opened.number, state="paid", done_us=one.clock(), fee_minor=0)
+            closed = one.book.find("payin", "hold:1")
+            assert closed is not None
+            one.book.change([steps.look(closed, one.clock())])
+            one.payments.wake()
+            await until(lambda: asked[0] > 1)
+            assert one.book.paid_late(1)
+            assert not one.book.listed(kind="refund")
+            one.clock.ahead_us += int(UNHEARD_MAX_S * 1e6)
+            await until(lambda: bool(one.book.listed(kind="refund", states=[BillState.DONE])))
+            kept = await one.payments.keep_late("hold:1")
+            assert kept is not None
+            assert kept.state is BillState.PAID_LATE, "it went back"
 
     run(story)
 

@@ -79,7 +79,7 @@ async def test_a_packet_is_open_once_the_provider_has_its_money_and_what_is_left
         payments = people.embedded.till.part.payments
         bill = await payments.look(f"packet:c:{packet}")
         assert bill is not None
-        for hear in payments._hearers.values():
+        for hear in payments._owners._hearers.values():
             await hear(bill)  # owners are told at least once, and may be told again by the next process
         assert payments.book.listed(kind="refund") == [], "what was paid for is over, and was not cancelled"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,15 @@ import pytest
 from redrush.config import parse_campaign
 from redrush.control.campaigns import directory_of
 from redrush.control.data_dir import DataDir
+from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.operate.campaigns import add_campaign
 from redrush.operate.switching import Holder
+from redrush.ports.bill_book import NewBill
+from redrush.ports.provider import Closed, Paid, Terms
+from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.records.sqlite.sales import SqliteSaleBook
+from redrush.settle.paying import steps
+from redrush.settle.paying.owners import Owners
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.wiring import hosting
 from redrush.wiring.embedded_event import EmbeddedEvent
@@ -68,3 +75,44 @@ async def test_who_has_orders_and_could_not_be_opened_at_the_start_is_tried_agai
         assert spring.event is None
         lock.release()
         await _until(lambda: spring.event is not None)
+
+
+async def test_who_was_killed_before_it_heard_that_it_was_paid_hears_of_it_after_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The money that came late was kept for an order, and the order does not say so yet: nobody waits for it."""
+    looked, unsettled, tell = [0], EmbeddedEvent.has_unsettled, Owners.tell
+
+    def has_unsettled(event: EmbeddedEvent) -> bool:
+        looked[0] += 1
+        return unsettled(event)
+
+    async def tell_late(owners: Owners) -> int:
+        return await tell(owners) if looked[0] > 2 else 0
+
+    monkeypatch.setattr(EmbeddedEvent, "has_unsettled", has_unsettled)
+    monkeypatch.setattr(Owners, "tell", tell_late)
+    async with running(tmp_path, parse_campaign(FIRST, "f.toml")) as server:
+        await asyncio.to_thread(add_campaign, parse_campaign(SPRING_SALE, "s.toml"), server.data_dir, Holder())
+    own = directory_of(DataDir(tmp_path), "spring")
+    order = SaleOrder(
+        id="spring-s1-1#1", grant="spring-s1-1", pot="s1", user="ann", slot=1, number=1, request="", until_us=2,
+        price_minor=100, state=State.RETURNED, due_us=NEVER_US, since_us=1, charged=True,
+    )  # fmt: skip
+    source = f"sale:spring:{order.id}"
+    paid = NewBill(
+        kind="payin", source=source, campaign="spring", user="ann", provider="bank", currency="CNY", amount_minor=100,
+        subject="s", account="sales",
+    )  # fmt: skip
+    with closing(SqliteSaleBook.open_path(own.sales)) as book:
+        [_] = book.keep([order])
+        with closing(SqliteBillBook.open_path(DataDir(tmp_path).payments)) as bills:
+            [made] = bills.make([paid], 1)
+            [closed] = bills.change([steps.after(made, Closed(), Terms(currency="CNY"), 2)])
+            [late] = bills.change([steps.after(closed, Paid(100, 3, "r", "CNY"), Terms(currency="CNY"), 4)])
+            bills.told([late])
+            bills.keep_late(source, 5)
+        async with running(tmp_path, parse_campaign(FIRST, "f.toml")) as server:
+            await _until(lambda: [one.state for one in book.all()] == [State.DELIVERED])
+            await _until(lambda: not server.embedded._hosting._undone)
+            assert not server.embedded.till.part.payments.has_unheard("sale:spring:")

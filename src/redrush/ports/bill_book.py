@@ -63,8 +63,8 @@ class BillState(StrEnum):
     DONE = "done"
     """The money has moved: final."""
     PAID_LATE = "paid_late"
-    """It has moved although it was said to have ended: final. What was paid in so is given back by a refund, and pays
-    for nothing."""
+    """It has moved although it was said to have ended: final. What was paid in so goes back by a refund and pays for
+    nothing, or is kept (`keep_late`) and DONE."""
     CLOSED = "closed"
     """Nobody paid: final."""
     FAILED = "failed"
@@ -97,6 +97,8 @@ class NewBill(msgspec.Struct, frozen=True, kw_only=True):
     expires_us: int | None = None
     covered_minor: int | None = None
     """What the user has been granted in all: a payout that their balance does not cover is not made. None: it is."""
+    while_late: bool = False
+    """Of a refund: it is made only while what it gives back is PAID_LATE, and nobody has kept it."""
     held: bool = False
 
 
@@ -249,8 +251,8 @@ class BillBook(Protocol):
         """Put bills into the book, all or none; return them, or those that are there already, in order.
 
         `cursor` (a name and a number) is kept in the same step. Raises BillConflict, and NotCovered for a payout that
-        the balance does not cover, and for refunds that would come to more than was paid in; `lenient`: those are
-        left out.
+        the balance does not cover, for refunds that would come to more than was paid in, and for those of money that is
+        not late any more (`NewBill.while_late`); `lenient`: those are left out.
         """
 
     def post_each(self, campaign: str, entries: Sequence[Entry]) -> list[Entered]:
@@ -299,7 +301,12 @@ class BillBook(Protocol):
         source begins so."""
 
     def paid_late(self, limit: int) -> list[KeptBill]:
-        """Return pay-ins that were paid after they had ended, and of which nothing was given back yet."""
+        """Return pay-ins that were paid after they had ended, of which nothing was given back and which nobody kept."""
+
+    def keep_late(self, source: str, now_us: int) -> KeptBill | None:
+        """Keep what was paid late for this source, unless it goes back: one of the two is in the book for ever, whoever
+        comes first. Return the pay-in as it is now: DONE if it is kept, PAID_LATE if it goes back. None: there is none.
+        """
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """Their owners have heard."""

@@ -14,7 +14,8 @@ from redrush.ports.bill_book import Entered, KeptBill
 from redrush.ports.provider import DESK, Device
 
 Hear = Callable[[KeptBill], Awaitable[None]]
-"""Hears of a pay-in or refund that has ended. When it returns without raising, it has durably done what follows."""
+"""Hears of a pay-in or refund that has ended. When it returns without raising, it has durably done what follows.
+What was paid late, and it has not kept by then, goes back."""
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -74,6 +75,10 @@ class Till(Protocol):
     async def refund(self, source: str, *, of: str, amount_minor: int, reason: str) -> KeptBill:
         """Give back so much of what was paid in under the source `of`. Raises NotCovered beyond what is left of it,
         RedrushError if nothing was paid."""
+
+    async def keep_late(self, source: str) -> KeptBill | None:
+        """Keep what was paid for this source after it was said that nobody could pay any more; return the pay-in as it
+        is: DONE if it is kept, which nobody takes back; PAID_LATE if it goes back already, and pays for nothing."""
 
 
 class Cashier(Till, Protocol):

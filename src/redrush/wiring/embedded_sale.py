@@ -87,8 +87,12 @@ class OwnSales(Part):
             self._drawing = self.ground.tasks.add("keys of sales", self._keys.run(self._unlock))
 
     def has_unsettled(self) -> bool:
-        """Whether any order has something to be done that no operator has to do. Raises BookFailed."""
-        return self._room is not None and bool(self._orders.due(NEVER_US - 1, 1))
+        """Whether any order has something to be done that no operator has to do, or has not heard yet that it was paid.
+        Raises BookFailed and RecordsFailed."""
+        if self._room is None:
+            return False
+        payments = self.ground.process.till.part.payments
+        return bool(self._orders.due(NEVER_US - 1, 1)) or payments.has_unheard(self._room.sources)
 
     async def amend(self, event: Event) -> None:
         """Know its rounds; sell, if these are the first to be sold."""

@@ -37,7 +37,8 @@ class SellingRoom:
     ) -> None:
         """See `Selling`."""
         self._cashier = cashier
-        self._sources = sources_of(campaign.id)
+        self.sources = sources_of(campaign.id)
+        """What the sources of its payments begin with."""
         self._writer = BookWriter(book)
         steps = Steps(campaign, units, cashier, partners, now_us)
         self._selling = Selling(
@@ -50,7 +51,7 @@ class SellingRoom:
 
     def start(self, parts: Parts) -> None:
         """Take up what was under way."""
-        self._cashier.on_ended(self._sources, self._selling.heard)
+        self._cashier.on_ended(self.sources, self._selling.heard)
         self._running = parts.add("sales", self._selling.run())
 
     def amend(self, campaign: Campaign) -> None:
@@ -60,7 +61,7 @@ class SellingRoom:
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way; before the tasks of `start` are ended."""
-        self._cashier.hears_no_more(self._sources)
+        self._cashier.hears_no_more(self.sources)
         if self._running is not None:
             await self._selling.stop()
             await asyncio.wait([self._running])

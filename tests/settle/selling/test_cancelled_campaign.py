@@ -90,3 +90,24 @@ async def test_what_a_shop_has_sent_stays_sold_and_one_that_is_down_is_told_agai
     assert states(world) == {"ann": (State.DELIVERED, Why.NOT_RECALLED)}, "it is asked once"
     await world.audit()
     await world.close()
+
+
+async def test_what_is_paid_after_a_cancelled_order_was_closed_goes_back_though_units_are_left(tmp_path: Path) -> None:
+    world = World(tmp_path, UNITS, random.Random(1))
+    await world.open()
+    grant = await world.grab("ann")
+    assert grant is not None
+    await world.pay("ann", grant)
+    await cancel(world)
+    world.till.lies_share = 1.0
+    await world.look(2)
+    assert states(world) == {"ann": (State.RETURNED, Why.CANCELLED)}
+    await world.pass_time(30)
+    await world.look()
+    assert (await world.stores[""].state("sale")).unclaimed == UNITS
+    world.till.pay(world.till.payable()[0])
+    await world.look(4)
+    assert states(world) == {"ann": (State.REFUNDED, Why.CANCELLED)}
+    await world.audit()
+    assert world.faults == []
+    await world.close()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from redrush.core.rush.campaign import Slots, grant_id
-from redrush.core.rush.sale_order import State
-from redrush.ports.bill_book import BillState
+from redrush.core.rush.sale_order import SETTLED, State
+from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.buying import Wish
 from redrush.ports.provider import Closed, Terms, Unknown
 from redrush.ports.records import Balance
@@ -29,7 +29,7 @@ from redrush.settle.selling.selling import Selling
 from redrush.settle.selling.steps import Partners, Steps, sources_of
 from redrush.settle.selling.units import ONLY_SET, Units
 from redrush.stores.memory import MemoryStore
-from tests.settle.selling.world import HOLD_US, OPENS_US, SECOND_US, campaign
+from tests.settle.selling.world import HOLD_US, OPENS_US, PRICE_MINOR, SECOND_US, campaign
 from tests.settle.test_payments import TERMS, Clock, until
 
 HOLD = PotTerms("sale", Slots(0, 1), hold_us=HOLD_US)
@@ -158,21 +158,62 @@ async def test_a_payment_is_closed_at_the_bank_before_its_unit_is_offered_again(
         assert asked[0] < one.at("release") < one.at("offer"), one.calls
 
 
-async def test_money_that_a_bank_took_after_all_goes_back_and_buys_nothing_beside_that(tmp_path: Path) -> None:
+async def paid_after_all(one: Stage) -> KeptBill:
+    """Let the hold end, the unit be offered again, and the bank take the money that it had said nobody can pay."""
+    one.clock.ahead_us += HOLD_US
+    await until(lambda: one.state() is State.RETURNED)
+    one.clock.ahead_us += 30 * SECOND_US
+    await until(lambda: any(name == "offer" for name, _ in one.calls))
+    [order] = one.book.all()
+    bill = one.bills.find("payin", f"{sources_of('c')}{order.id}")
+    assert bill is not None
+    one.money._run("move", number=bill.number, state="paid", done_us=one.clock(), fee_minor=0)
+    return bill
+
+
+async def heard_of(one: Stage, bill: KeptBill) -> None:
+    """Let a notice say so, and return when all is done that follows."""
+    one.bills.change([steps.look(bill, one.clock())])
+    await until(lambda: bool(one.bills.listed(kind="payin", states=[BillState.DONE, BillState.PAID_LATE])))
+    await until(lambda: not one.bills.untold([sources_of("c")], 1) and not one.bills.paid_late(1))
+    await until(lambda: one.state() in SETTLED)
+    await one.selling.quiet()
+    await until(lambda: all(refund.is_final for refund in one.bills.listed(kind="refund")))
+
+
+async def test_money_that_a_bank_took_after_all_buys_a_unit_in_play_and_does_not_go_back(
+    tmp_path: Path,
+) -> None:
     async with stage(tmp_path) as one:
-        one.clock.ahead_us += HOLD_US
-        await until(lambda: one.state() is State.RETURNED)
-        one.clock.ahead_us += 30 * SECOND_US
-        await until(lambda: any(name == "offer" for name, _ in one.calls))
-        [order] = one.book.all()
-        bill = one.bills.find("payin", f"{sources_of('c')}{order.id}")
-        assert bill is not None
-        one.money._run("move", number=bill.number, state="paid", done_us=one.clock(), fee_minor=0)
+        await heard_of(one, await paid_after_all(one))
+        assert (one.state(), one.bills.listed(kind="refund")) == (State.DELIVERED, [])
+        assert (await one.store.state("sale")).left == 0
+        assert one.bills.balance("c", "sales").net_minor == PRICE_MINOR
+
+
+async def test_money_that_a_bank_took_after_all_goes_back_once_if_no_unit_is_left_for_it(tmp_path: Path) -> None:
+    async with stage(tmp_path) as one:
+        bill = await paid_after_all(one)
+        [other] = await one.store.claim([Claim("sale", "bob")], one.clock())
+        assert isinstance(other, Held)
+        await heard_of(one, bill)
+        [refund] = one.bills.listed(kind="refund")
+        assert (one.state(), refund.source, refund.state) == (State.REFUNDED, bill.source, BillState.DONE)
+        assert one.bills.balance("c", "sales").net_minor == 0
+
+
+async def test_money_that_a_bank_took_while_its_sale_slept_goes_back_and_buys_nothing_when_it_wakes(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as one:
+        bill = await paid_after_all(one)
+        one.payments.hears_no_more(sources_of("c"))
         one.bills.change([steps.look(bill, one.clock())])
         await until(lambda: bool(one.bills.listed(kind="refund", states=[BillState.DONE])))
-        await until(lambda: not one.bills.untold([sources_of("c")], 1))
-        await one.selling.quiet()
-        assert (one.state(), len(one.bills.listed(kind="refund"))) == (State.RETURNED, 1)
+        one.payments.on_ended(sources_of("c"), one.selling.heard)
+        await heard_of(one, bill)
+        [refund] = one.bills.listed(kind="refund")
+        assert (one.state(), refund.source) == (State.RETURNED, f"{bill.source}/late")
         assert (await one.store.state("sale")).left == 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from redrush.core.rush.sale_order import SETTLED
+from redrush.ports.records import RecordsFailed
 from redrush.settle.selling.units import ONLY_SET
 from tests.settle.selling.world import World
 
@@ -29,6 +31,7 @@ class SaleMachine(RuleBasedStateMachine):
         self.world = World(Path(self.directory.name), UNITS, random.Random(seed), sets=self.SETS)
         self.world.till.unsure_share = 0.2
         self.world.till.lies_share = 0.6
+        self.world.till.asleep_share = 0.2
         assert self.world.shop is not None
         self.world.shop.down_share = 0.3
         self.world.shop.refuse_share = 0.2
@@ -49,7 +52,8 @@ class SaleMachine(RuleBasedStateMachine):
     def begin_to_pay(self, user: str) -> None:
         self.grab(user)
         if user in self.grants:
-            self.do(self.world.pay(user, self.grants[user]))
+            with suppress(RecordsFailed):  # they are told to ask again
+                self.do(self.world.pay(user, self.grants[user]))
 
     @rule(user=st.sampled_from(USERS))
     def give_back(self, user: str) -> None:

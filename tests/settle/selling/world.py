@@ -10,9 +10,11 @@ import msgspec
 from redrush.core.rush.campaign import Campaign, Kind, Leftover, Round, Slots, grant_id
 from redrush.core.rush.sale import SaleTerms
 from redrush.core.rush.sale_order import HoldKey, SaleOrder, Why
+from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill
 from redrush.ports.buying import Told, Wish
 from redrush.ports.provider import DESK, Accepted, Device, HandOver, Rejected, Terms, Unknown
+from redrush.ports.records import RecordsFailed
 from redrush.ports.sale_book import BookFailed
 from redrush.ports.store import Claim, Confirmed, Grant, Held, PotTerms, Released, grants_of
 from redrush.records.sqlite.sales import SqliteSaleBook
@@ -97,9 +99,13 @@ class ModelTill:
         self.lots = lots
         self.unsure_share = 0.0
         self.lies_share = 0.0
+        self.asleep_share = 0.0
+        """How often what comes late goes back before its owner is told: nobody was there."""
         self.bills: dict[str, KeptBill] = {}
         self.refunds: dict[str, KeptBill] = {}
         self.still_payable: set[str] = set()
+        self.given_back: set[str] = set()
+        """What came late and goes back by itself: nobody may keep it any more."""
         self.untold: list[KeptBill] = []
 
     def can_take(self, provider: str) -> bool:
@@ -157,6 +163,22 @@ class ModelTill:
             )
         return self.refunds[source]
 
+    async def keep_late(self, source: str) -> KeptBill | None:
+        """One choice, durable: kept, or given back. It may be lost whether it was made."""
+        bill = self.bills[source]
+        if self.lots.random() < self.unsure_share:
+            raise RecordsFailed("the book was away before it was kept")
+        if bill.state is BillState.PAID_LATE and source not in self.given_back:
+            self._end(bill, BillState.DONE)
+        if self.lots.random() < self.unsure_share:
+            raise RecordsFailed("the book was away after it was kept")
+        return self.bills[source]
+
+    def give_back(self, source: str) -> None:
+        """The payments part refunds what came late, if nobody has kept it: nobody was there to, or has let it go."""
+        if self.bills[source].state is BillState.PAID_LATE:
+            self.given_back.add(source)
+
     # -- the other end
 
     def pay(self, source: str) -> None:
@@ -166,7 +188,9 @@ class ModelTill:
             self._end(bill, BillState.DONE)
         elif source in self.still_payable:
             self.still_payable.discard(source)
-            self._end(bill, BillState.PAID_LATE)  # and the payments part gives it back, whoever its owner is
+            self._end(bill, BillState.PAID_LATE)
+            if self.lots.random() < self.asleep_share:
+                self.give_back(source)
 
     def payable(self) -> list[str]:
         return sorted(
@@ -185,9 +209,11 @@ class ModelTill:
         for bill in untold:
             try:
                 await hear(bill)
-            except BookFailed:
+            except (BookFailed, RecordsFailed):
                 self.untold.append(bill)
                 continue
+            if bill.kind == "payin":
+                self.give_back(bill.source)
             if self.lots.random() < self.unsure_share:
                 self.untold.append(bill)
 
@@ -251,9 +277,13 @@ class World:
             {set_: partial(self.holds_due, set_) for set_ in self.stores},
             self.clock,
             offered=lambda _pot: self.offered.append(self.clock()),
-            on_fault=lambda fault: self.faults.append(str(fault)),
+            on_fault=self._failed,
         )
         self.desk = Desk(self.campaign, self.places, self.book, self.writer, steps, self.clock, self.selling.nudge)
+
+    def _failed(self, fault: RedrushError) -> None:
+        if not isinstance(fault, RecordsFailed):  # then the book of bills was away, and is asked again
+            self.faults.append(str(fault))
 
     async def open(self) -> None:
         first = 0
@@ -337,6 +367,8 @@ class World:
         orders = {order.id: order for order in self.book.all()}
         paid = {key for key, bill in self.till.bills.items() if bill.state is BillState.DONE}
         back = {key for key, refund in self.till.refunds.items() if refund.state is BillState.DONE}
+        late = {key for key, bill in self.till.bills.items() if bill.state is BillState.PAID_LATE}
+        assert late == self.till.given_back, "what came late is kept, or goes back"
         given_back_and_sold = 0
         for source in paid:
             order = orders[source.removeprefix(sources_of("c"))]

@@ -206,7 +206,8 @@ class SaleOrder(msgspec.Struct, frozen=True, kw_only=True):
             return self._to(State.SOLD, now_us, why=None, paid_us=paid_us, reference=reference)
         if self.state is State.RETURNING:  # it is late money as soon as the unit is back
             return msgspec.structs.replace(self, paid_us=paid_us, reference=reference)
-        return self._to(State.LATE, now_us, paid_us=paid_us, reference=reference)
+        sells = self.why is not Why.CANCELLED
+        return self._to(State.LATE if sells else State.REFUNDING, now_us, paid_us=paid_us, reference=reference)
 
     def closed(self, now_us: int) -> "SaleOrder":
         """Nobody can pay any more, and nobody has."""

@@ -20,11 +20,9 @@ from redrush.ports.provider import DESK, Device, Notice
 from redrush.ports.records import Balance
 from redrush.ports.veil import NoVeil, Veil
 from redrush.settle.paying import steps
+from redrush.settle.paying.owners import AT_ONCE_MAX, Owners, refund_of
 from redrush.settle.paying.teller import Provider, Teller
 from redrush.settle.paying.under_way import UnderWay
-
-AT_ONCE_MAX: Final = 200
-"""Notices, and ended bills, that are looked after in one go."""
 
 LOOK_AGAIN_S: Final = 1.0
 """How soon what another process put into the book, or what could not be told, is looked after."""
@@ -85,10 +83,8 @@ class Payments:
             )
             for name, provider in providers.items()
         }
-        self._hearers: dict[str, Hear] = {}
+        self._owners = Owners(book, self._in_thread, self.make, now_us, on_fault)
         self._waiting: defaultdict[tuple[str, str], list[asyncio.Future[KeptBill]]] = defaultdict(list)
-        self._told_to = 0
-        """The last bill of which an owner was to hear in this round through those that are untold."""
         self.under_way = UnderWay(book, now_us)
         self._look = asyncio.Event()
         self._stopping = False
@@ -176,11 +172,13 @@ class Payments:
         paid = await self.look(of)
         if paid is None or paid.state not in (BillState.DONE, BillState.PAID_LATE):
             raise RedrushError(f"nothing was paid in for {of}, so nothing can be given back")
-        bill = NewBill(
-            kind="refund", source=source, campaign=paid.campaign, user=paid.user, provider=paid.provider,
-            currency=paid.currency, amount_minor=amount_minor, subject=reason, of=of, account=paid.account,
-        )  # fmt: skip
-        return await self.make(bill)
+        return await self.make(refund_of(paid, source, amount_minor, reason))
+
+    async def keep_late(self, source: str) -> KeptBill | None:
+        """See the port."""
+        kept = await self._in_thread(self.book.keep_late, source, self._now_us())
+        self._look.set()  # its owner is told that it is paid, should they have died before they wrote it down
+        return kept
 
     async def spend_each(self, spendings: Sequence[Spending], *, campaign: str, account: str) -> list[Entered]:
         """See the port."""
@@ -218,12 +216,12 @@ class Payments:
 
     def on_ended(self, prefix: str, hear: Hear) -> None:
         """See the port."""
-        self._hearers[prefix] = hear
+        self._owners.add(prefix, hear)
         self._look.set()
 
     def hears_no_more(self, prefix: str) -> None:
         """See the port."""
-        self._hearers.pop(prefix, None)
+        self._owners.drop(prefix)
 
     # -- for payouts and notices
 
@@ -256,6 +254,10 @@ class Payments:
         """Return for how long each provider has given no clear answer, of those that are away; `every`: of all."""
         away = {name: teller.away_s for name, teller in self.tellers.items()}
         return away if every else {name: away_s for name, away_s in away.items() if away_s}
+
+    def has_unheard(self, prefix: str) -> bool:
+        """Whether a pay-in or refund whose source begins so has ended, and its owner has not heard of it. Blocks."""
+        return bool(self.book.untold([prefix], 1))
 
     def wake(self) -> None:
         """Others have put bills into the book."""
@@ -312,7 +314,7 @@ class Payments:
         while not self._stopping:
             self._look.clear()
             try:
-                full = await self._read_inbox() + await self._give_back() + await self._tell()
+                full = await self._read_inbox() + await self._owners.give_back() + await self._owners.tell()
                 await self.under_way.look(self._in_thread)
             except RedrushError as fault:
                 self._on_fault(fault)
@@ -347,47 +349,6 @@ class Payments:
                 self.book.change([steps.look(bill, now_us)])
             return
         self.book.hurry(bill.id, now_us)
-
-    async def _give_back(self) -> int:
-        """Refund what was paid after it had ended, whoever its owner is, and whether they are here and have heard of it
-        or not: they let it go. Return how many refunds were made."""
-        late = await self._in_thread(self.book.paid_late, AT_ONCE_MAX)
-        made = 0
-        for bill in late:
-            try:
-                await self.refund(
-                    f"{bill.source}/late", of=bill.source, amount_minor=bill.amount_minor, reason="paid too late"
-                )
-                made += 1
-            except RedrushError as fault:
-                self._on_fault(fault)  # of this one; all others are seen to
-        return made
-
-    async def _tell(self) -> int:
-        """Tell the owners of what has ended; return how many were looked at, 0 if none of them could be told. Next come
-        those behind, so that what cannot be told keeps nothing else waiting; after the last, all over again."""
-        untold = await self._in_thread(self.book.untold, list(self._hearers), AT_ONCE_MAX, self._told_to)
-        self._told_to = untold[-1].id if len(untold) == AT_ONCE_MAX else 0
-        told = []
-        for bill in untold:
-            try:
-                if await self._was_told(bill):
-                    told.append(bill)
-            except RedrushError as fault:
-                self._on_fault(fault)
-            except Exception as fault:  # noqa: BLE001 - one owner that breaks off must not keep all others waiting
-                self._on_fault(RedrushError(f"the owner of {bill.source} cannot be told: {fault!r}"))
-        if told:
-            await self._in_thread(self.book.told, told)
-        return len(untold) if told else 0
-
-    async def _was_told(self, bill: KeptBill) -> bool:
-        """Tell its owner of a bill that has ended; False if there is none now."""
-        prefix = max((one for one in self._hearers if bill.source.startswith(one)), key=len, default=None)
-        if prefix is None:
-            return False
-        await self._hearers[prefix](bill)
-        return True
 
     async def _in_thread(self, call: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

@@ -95,7 +95,7 @@ class Desk:
     async def _charge(self, order: SaleOrder, wish: Wish) -> Told:
         bill = await self._steps.charge(order, wish.device)
         if bill.is_final:  # paid in the meantime, or refused
-            order = await self._writer.keep(self._steps.told(order, bill)) or order
+            order = await self._writer.keep(await self._steps.told(order, bill)) or order
             self._nudge()
         return self._say(order, bill)
 

@@ -81,6 +81,7 @@ class Selling:
         """Holds that are over and stand in the book."""
         self._offer_at_us: dict[str, int] = {}
         self._stopping = False
+        self._hearing = asyncio.Lock()
         self._wake = asyncio.Event()
 
     def amend(self, campaign: Campaign) -> None:
@@ -117,13 +118,20 @@ class Selling:
         self._wake.set()
 
     async def heard(self, bill: KeptBill) -> None:
-        """A payment, or a refund, has ended: write down what follows. Raises BookFailed; it is to be told again."""
+        """A payment, or a refund, has ended: write down what follows. Raises BookFailed and RecordsFailed; it is to be
+        told again."""
+        async with self._hearing:
+            await self._heard(bill)
+
+    async def _heard(self, bill: KeptBill) -> None:
         for _ in range(KEPT_TRIES_MAX):
             order = await self._writer.ask(self._book.get, self._steps.order_of(bill))
             if order is None:
                 return
-            told = self._steps.told_of_refund if bill.kind == "refund" else self._steps.told
-            after = told(order, bill)
+            if bill.kind == "refund":
+                after = self._steps.told_of_refund(order, bill)
+            else:
+                after = await self._steps.told(order, bill)
             if after.state is order.state and after.paid_us == order.paid_us:
                 return
             if await self._writer.keep(after) is not None:
@@ -141,9 +149,11 @@ class Selling:
                 await self._offer(round_)
 
     async def quiet(self) -> None:
-        """Return when no step is under way."""
+        """Return when no step is under way, and nothing is being heard."""
         while self._led:
             await asyncio.wait(self._led.values())
+        async with self._hearing:
+            pass
 
     # -- orders
 

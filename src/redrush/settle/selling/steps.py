@@ -108,7 +108,7 @@ class Steps:
             case State.PAYING:
                 return await self._paying(order)
             case State.CLOSING:
-                return self.told(order, await self._till.close(self._source(order), CLOSE_WAIT_S))
+                return await self.told(order, await self._till.close(self._source(order), CLOSE_WAIT_S))
             case State.RETURNING:
                 return await self._returning(order)
             case State.LATE:
@@ -142,13 +142,16 @@ class Steps:
 
     async def _paying(self, order: SaleOrder) -> SaleOrder:
         overdue = order.overdue(self._now_us())
-        return overdue if overdue is not order else self.told(order, await self._till.look(self._source(order)))
+        return overdue if overdue is not order else await self.told(order, await self._till.look(self._source(order)))
 
-    def told(self, order: SaleOrder, bill: KeptBill | None) -> SaleOrder:
+    async def told(self, order: SaleOrder, bill: KeptBill | None) -> SaleOrder:
         """Return the order after this was said of its payment; None: it was never made, and never will be.
 
-        What the payments part calls late goes back by itself (`BillState.PAID_LATE`), so nobody has paid.
+        What came late is kept before anything is done for it: from then on the order has to find a unit for it, or to
+        give it back. What the payments part gives back by itself counts as never paid.
         """
+        if bill is not None and bill.state is BillState.PAID_LATE:
+            bill = await self._till.keep_late(bill.source)
         now_us = self._now_us()
         if bill is None:
             return order.closed(now_us) if order.state is State.CLOSING else order.again(now_us)

@@ -63,7 +63,7 @@ class PostgresBillBook(PostgresBook):
             found = self._found(at, bills)
             known: dict[tuple[str, str], KeptBill | NewBill] = dict(found)
             owned = _Owned(self._nets(at, [(b.campaign, b.user) for b in bills if b.covered_minor is not None]))
-            refundable: dict[str, int] = {}
+            refundable: dict[str, tuple[int, bool]] = {}
             wanted: list[NewBill] = []
             for bill in bills:
                 try:
@@ -85,7 +85,7 @@ class PostgresBillBook(PostgresBook):
         bill: NewBill,
         known: Mapping[tuple[str, str], KeptBill | NewBill],
         owned: "_Owned",
-        refundable: dict[str, int],
+        refundable: dict[str, tuple[int, bool]],
     ) -> bool:
         """Whether the bill is to be made. Raises BillConflict and NotCovered."""
         if (same := known.get((bill.kind, bill.source))) is not None:
@@ -96,16 +96,20 @@ class PostgresBillBook(PostgresBook):
         if bill.kind == "refund":
             if bill.of not in refundable:
                 refundable[bill.of] = self._refundable(at, bill.of)
-            if bill.amount_minor > refundable[bill.of]:
-                raise NotCovered(refundable[bill.of])
-            refundable[bill.of] -= bill.amount_minor
+            left_minor, is_late = refundable[bill.of]
+            if bill.while_late and not is_late:
+                raise NotCovered(0)
+            if bill.amount_minor > left_minor:
+                raise NotCovered(left_minor)
+            refundable[bill.of] = left_minor - bill.amount_minor, is_late
         if bill.kind == "payout":
             owned.take(bill.campaign, bill.user, bill.amount_minor)
         return True
 
-    def _refundable(self, at: Cursor, of: str) -> int:
+    def _refundable(self, at: Cursor, of: str) -> tuple[int, bool]:
+        """Return what is left of a pay-in to be given back, minor units, and whether it came late."""
         row = self._run(at, "refundable", of=of).fetchone()
-        return 0 if row is None else int(row[0])
+        return (0, False) if row is None else (int(row[0]), bool(row[1]))
 
     def _insert(self, at: Cursor, bills: Sequence[NewBill], now_us: int) -> dict[tuple[str, str], KeptBill]:
         if not bills:
@@ -221,7 +225,7 @@ class PostgresBillBook(PostgresBook):
         nets = self._nets(at, asked)
         for bill, change in tried:
             if bill.kind == "refund":
-                left_minor = self._refundable(at, bill.of)
+                left_minor, _ = self._refundable(at, bill.of)
             elif change.covered_minor is not None:
                 left_minor = change.covered_minor + nets[bill.campaign, user_account(bill.user)]
             else:
@@ -243,6 +247,13 @@ class PostgresBillBook(PostgresBook):
     def paid_late(self, limit: int) -> list[KeptBill]:
         """See the port."""
         return self._bills("paid_late", limit=limit)
+
+    def keep_late(self, source: str, now_us: int) -> KeptBill | None:
+        """See the port."""
+        with self._writer.transaction() as at:
+            self._run(at, "lock_makers")
+            self._run(at, "keep_late", source=source, now_us=now_us)
+        return self.find("payin", source)
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""

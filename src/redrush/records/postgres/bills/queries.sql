@@ -15,9 +15,10 @@ SELECT campaign, account, debits_minor, credits_minor
   FROM json_to_recordset(%(asked)s) AS asked (campaign text, account text) JOIN bill_accounts USING (account, campaign);
 
 -- name: refundable
--- What was paid in, less what goes back already.
+-- What was paid in, less what goes back already; and whether it came late.
 SELECT amount_minor - (SELECT coalesce(sum(amount_minor), 0)::bigint FROM bills
-                        WHERE kind = 'refund' AND of_source = %(of)s AND state NOT IN ('failed', 'cancelled'))
+                        WHERE kind = 'refund' AND of_source = %(of)s AND state NOT IN ('failed', 'cancelled')),
+       state = 'paid_late'
   FROM bills WHERE kind = 'payin' AND source = %(of)s AND state IN ('done', 'paid_late');
 
 -- name: make
@@ -108,6 +109,12 @@ UPDATE bills SET next_us = %(now_us)s, expires_us = coalesce(%(expires_us)s, exp
 
 -- name: expire_new
 UPDATE bills SET expires_us = %(expires_us)s, version = version + 1 WHERE id = %(id)s AND state = 'new';
+
+-- name: keep_late
+-- After lock_makers, so nobody makes a refund of it meanwhile.
+UPDATE bills SET state = 'done', changed_us = %(now_us)s, version = version + 1, is_told = false
+ WHERE kind = 'payin' AND source = %(source)s AND state = 'paid_late'
+   AND NOT EXISTS (SELECT FROM bills AS back WHERE back.kind = 'refund' AND back.of_source = bills.source);
 
 -- name: told
 UPDATE bills SET is_told = true

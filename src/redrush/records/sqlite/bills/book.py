@@ -89,7 +89,7 @@ class SqliteBillBook:
         if bill.covered_minor is not None:
             self._check_covered(bill.campaign, user_account(bill.user), bill.amount_minor, bill.covered_minor)
         if bill.kind == "refund":
-            self._check_refundable(bill.of, bill.amount_minor)
+            self._check_refundable(bill.of, bill.amount_minor, while_late=bill.while_late)
         account = bill.account or SALES
         values = msgspec.structs.asdict(bill) | {
             "account": account,
@@ -99,7 +99,7 @@ class SqliteBillBook:
             "now_us": now_us,
         }
         values["digest"] = digest_of_row([values[key] for key in SEALED])
-        for unstored in ("covered_minor", "held"):
+        for unstored in ("covered_minor", "while_late", "held"):
             del values[unstored]
         self._run("make", **values)
         kept = self._found(bill.kind, bill.source)
@@ -141,10 +141,12 @@ class SqliteBillBook:
         if amount_minor > available:
             raise NotCovered(available)
 
-    def _check_refundable(self, of: str, amount_minor: int) -> None:
-        row = self._run("refundable", of=of).fetchone()
-        if row is None or amount_minor > row[0]:
-            raise NotCovered(0 if row is None else row[0])
+    def _check_refundable(self, of: str, amount_minor: int, *, while_late: bool = False) -> None:
+        left_minor, is_late = self._run("refundable", of=of).fetchone() or (0, False)
+        if while_late and not is_late:
+            raise NotCovered(0)
+        if amount_minor > left_minor:
+            raise NotCovered(left_minor)
 
     def _post(self, campaign: str, postings: Iterable[Posting]) -> None:
         moved: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -231,6 +233,12 @@ class SqliteBillBook:
         """See the port."""
         with self._reading():
             return self._bills("paid_late", limit=limit)
+
+    def keep_late(self, source: str, now_us: int) -> KeptBill | None:
+        """See the port."""
+        with self._transaction():
+            self._run("keep_late", source=source, now_us=now_us)
+            return self._found("payin", source)
 
     def told(self, bills: Sequence[KeptBill]) -> None:
         """See the port."""

@@ -25,9 +25,10 @@ SELECT bill FROM numbers WHERE number = :number
 LIMIT 1;
 
 -- name: refundable
--- What was paid in, less what goes back already.
+-- What was paid in, less what goes back already; and whether it came late.
 SELECT amount_minor - (SELECT coalesce(sum(amount_minor), 0) FROM bills
-                        WHERE kind = 'refund' AND of_source = :of AND state NOT IN ('failed', 'cancelled'))
+                        WHERE kind = 'refund' AND of_source = :of AND state NOT IN ('failed', 'cancelled')),
+       state = 'paid_late'
   FROM bills WHERE kind = 'payin' AND source = :of AND state IN ('done', 'paid_late');
 
 -- name: to_start
@@ -77,6 +78,11 @@ SELECT id FROM bills
  WHERE state = 'paid_late' AND kind = 'payin'
    AND NOT EXISTS (SELECT 1 FROM bills AS back WHERE back.kind = 'refund' AND back.of_source = bills.source)
  ORDER BY id LIMIT :limit;
+
+-- name: keep_late
+UPDATE bills SET state = 'done', changed_us = :now_us, version = version + 1, is_told = 0
+ WHERE kind = 'payin' AND source = :source AND state = 'paid_late'
+   AND NOT EXISTS (SELECT 1 FROM bills AS back WHERE back.kind = 'refund' AND back.of_source = bills.source);
 
 -- name: told
 UPDATE bills SET is_told = 1 WHERE id = :id AND version = :version;
