@@ -32,6 +32,7 @@ NOTICES: Final = {
 }
 MONEY: Final = {
     "paid_during_close": "somebody pays just before it is closed",
+    "paid_after_close": "somebody pays what was closed, and the money is taken: a notice says so, for nobody would ask",
     "transfer_fails": "a transfer that was accepted does not arrive",
     "slow": "a transfer or refund takes two seconds",
 }

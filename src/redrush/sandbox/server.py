@@ -24,7 +24,7 @@ import msgspec
 from redrush.http.fetch import Fetcher, Unfetched
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
-from redrush.ports.provider import Bill, BillLine, Notice, Open, Order, Pending, Refund, State
+from redrush.ports.provider import Absent, Bill, BillLine, Notice, Open, Order, Pending, Refund, State
 from redrush.providers import signing
 from redrush.providers.sandbox.bank import SECOND_US, Bank, Row
 from redrush.providers.sandbox.direct import bounds_of
@@ -105,6 +105,8 @@ class Sandbox:
         self._fetcher = Fetcher()
         self._server = SmallServer(self._handle)
         self._sent = 0
+        self._late = False
+        """Whether what is closed is being paid: nobody asks for that any more, so the notice of it goes out."""
         self._sending: set[asyncio.Task[None]] = set()
         bank.changed = self._changed
         bank.ends = lambda _number: "failed" if self.faults.happens("transfer_fails") else "done"
@@ -222,7 +224,7 @@ class Sandbox:
             case _, ["shop", "orders"]:
                 return self.shop.handle(asked)
             case "POST", ["wallet", "pay", number]:
-                return _json(self.bank.pay(number, now_us))
+                return _json(self._pay(number, now_us))
             case "POST", ["wallet", "confirm", number]:
                 return _json(self.bank.confirm(number, now_us))
             case "GET", ["faults"]:
@@ -245,6 +247,13 @@ class Sandbox:
             case "GET", ["livez"]:
                 return _json({"status": "alive"})
         return Reply(404)
+
+    def _pay(self, number: str, now_us: int) -> State | Absent:
+        self._late = self.faults.happens("paid_after_close")
+        try:
+            return self.bank.pay(number, now_us, though_closed=self._late)
+        finally:
+            self._late = False
 
     def _bill(self, day: str) -> list[BillLine]:
         lines = self.bank.lines(*bounds_of(day))
@@ -269,7 +278,7 @@ class Sandbox:
         how = self.faults.one_of({name: "" for name in NOTICES if name != "notice_early"}) or ""
         body = msgspec.json.encode(notice).decode()
         due_us = now_us + int(LATE_S * self._scale * SECOND_US) if how == "notice_late" else now_us
-        if how == "notice_never":
+        if how == "notice_never" and not self._late:
             return
         for _ in range({"notice_twice": 2, "notice_20": 20}.get(how, 1)):
             self.bank.keep_notice(notice.id, body, due_us, how)

@@ -61,6 +61,9 @@ class StackStage(SaleStage):
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             found = connection.execute(
                 "SELECT id, state FROM sale_orders WHERE state NOT IN ('returned', 'delivered', 'refunded')"
+                " UNION ALL SELECT source, state FROM bills"
+                " WHERE next_us IS NOT NULL OR NOT is_told AND kind <> 'payout'"
+                " UNION ALL SELECT notice, 'not looked into' FROM bill_inbox WHERE NOT is_seen"
                 " UNION ALL SELECT slot::text, 'held' FROM grants WHERE until_us IS NOT NULL"
                 " UNION ALL SELECT transfer, 'half done' FROM journal"
                 " WHERE transfer LIKE 'rebalance:%' AND slots <> '[]' GROUP BY transfer HAVING count(*) < 2"

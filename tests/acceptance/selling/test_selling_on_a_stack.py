@@ -1,6 +1,7 @@
 """A sale on a stack: units in two sets, orders in the payments role, and processes that die in between."""
 
 import asyncio
+import json
 import random
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from tests.acceptance.paying.stage import until
 from tests.acceptance.selling.stack_stage import StackStage
 from tests.acceptance.selling.stage import PRICE_MINOR
-from tests.acceptance.selling.test_selling import FAULTS, Crowd
+from tests.acceptance.selling.test_selling import FAULTS, Crowd, notices_to_come
+from tests.acceptance.stack.running_stack import redrush
 
 TERMS = 'units = {units}\nhold = "{hold}"\nreturn_every = "500ms"\nshop = "bank"\nsecret_url = true\n'
 MORTAL = ("payments", "gate-1", "s1-a", "recorder-s2", "control", "postgres", "gate-2", "s2-a", "settle")
@@ -32,8 +34,11 @@ async def play(root: Path, seed: int, *, units: int, people: int, kills: int) ->
             for order in crowd.late:  # their holds are over, or nearly
                 await crowd.pays(order)
         await sale.bank("PUT", "/faults", dict.fromkeys(FAULTS, 0.0))
-        await until(lambda: not sale.still_open(), sale.still_open)
+        await until(lambda: not (notices_to_come(root) or sale.still_open()), sale.still_open)
         assert crowd.told["granted"] >= units / 2, crowd.told
+        report = await asyncio.to_thread(redrush, "reconcile", "--data", sale.data, "--json")
+        assert report.code == 0, report.out + report.err
+        assert json.loads(report.out)["books"]["orders"] >= units / 2
         return sale.audit(units, PRICE_MINOR)
 
 

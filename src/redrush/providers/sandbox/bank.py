@@ -132,12 +132,12 @@ class Bank:
                 return Rejected(f"this payment is {found.state}", final=True)
         return Started(order.how, f"sandbox://pay/{order.number}", order.expires_us)
 
-    def pay(self, number: str, now_us: int) -> State | Absent:
-        """Somebody pays: of an open payment what was due, of any other nothing."""
+    def pay(self, number: str, now_us: int, *, though_closed: bool = False) -> State | Absent:
+        """Somebody pays: of an open payment what was due, of any other nothing. `though_closed`: a closed one, too."""
         with self._change():
             if (found := self._advanced(number, now_us)) is None or found.kind != "payin":
                 return Absent()
-            if found.state == "open":
+            if found.state == "open" or (though_closed and found.state == "closed"):
                 self._move(found, "paid", now_us)
         return self.state(number, now_us)
 
