@@ -13,6 +13,7 @@ import pytest
 
 from redrush.control.data_dir import DataDir
 from redrush.operate.stopping import NoServer, stop_server
+from redrush.processes.loopback import free_port
 from redrush.stores.sqlite.lock import JournalLock, holder
 
 REDRUSH = [sys.executable, "-m", "redrush"]
@@ -63,11 +64,14 @@ def test_a_detached_server_serves_until_it_is_stopped(campaign: Path) -> None:
 def test_what_a_start_warns_of_and_every_line_of_a_refusal_reach_who_has_detached_it(campaign: Path) -> None:
     file = campaign / "event.toml"
     file.write_text(file.read_text() + "\n[limits]\naddress_per_second = 500\n")
-    serve = ("serve", "event.toml", "--data", "event", "--port", 0, "--detach")
+    serve = ("serve", "event.toml", "--data", "event", "--port", 0, "--console-port", free_port(), "--detach")
     began = _redrush(campaign, *serve)
     try:
         assert (began.returncode, began.stdout) == (0, "ready\n")
-        assert began.stderr.startswith("warning: limits.address_per_second counts addresses, and no trusted_proxies ")
+        account, warning, *_ = began.stderr.splitlines()
+        assert account.startswith("first account of the console, told only now: name admin, password ")
+        assert account.rpartition(" ")[2] not in (campaign / "event" / "serve.log").read_text(), "kept nowhere"
+        assert warning.startswith("warning: limits.address_per_second counts addresses, and no trusted_proxies ")
     finally:
         assert _redrush(campaign, "stop", "--data", "event").returncode == 0
     file.write_text(file.read_text().replace('"8800.00"', '"4400.00"'))

@@ -13,13 +13,16 @@ def add_to(app: typer.Typer) -> None:
     app.command()(stop)
 
 
-def serve_detached(data: Path) -> None:
+def serve_detached(data: Path, console_port: int | None) -> None:
     """Start the `redrush serve --detach` that this process is, without --detach, in the background; return when it is
-    ready."""
+    ready. The first password of a console is told here: what the server writes is kept in its log."""
+    from redrush.cli.console import control_port_beside, tell_first_admin
     from redrush.control.data_dir import DataDir
     from redrush.processes.detached import start_detached
 
+    control_port_beside(console_port, None)
     DataDir(data).create()
+    tell_first_admin(DataDir(data), console_port)
     told = start_detached(without_detach(), data / "serve.log")
     announce_detached(told, f"redrush stop --data {shlex.quote(str(data))}")
 

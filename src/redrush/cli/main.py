@@ -190,7 +190,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
     Several files are several campaigns on one port; more can be added while it runs (redrush campaign add).
     """
     if detach:
-        background.serve_detached(data)
+        background.serve_detached(data, console_port)
         return
     control_port = console.control_port_beside(console_port, control_port)
     from redrush.config import load_campaign_file, load_payments_file

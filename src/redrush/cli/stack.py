@@ -50,15 +50,16 @@ def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
     campaign = load_campaign_file(file)
     if payments is not None:
         load_payments_file(payments)  # a mistake in it is told before anything is started
+    control_port = control_port_beside(console_port, control_port) or 0
     if detach:
         stack = StackDir(data)
         stack.event.create()
+        tell_first_admin(stack.event, console_port)  # what the stack writes is kept in its log
         stack.logs.mkdir(mode=0o700, exist_ok=True)
         told = start_detached(without_detach(), stack.logs / "stack.log")
         announce_detached(told, f"redrush stack down --data {shlex.quote(str(data))}")
         _fail_if_withheld(withheld_at_start(stack))
         return
-    control_port = control_port_beside(console_port, control_port) or 0
     options_ = StackOptions(
         sets=sets, replicas=replicas, gates=gates, port=port, control_port=control_port, console_port=console_port,
         pays=payments is not None or moves_money(campaign), payments=payments,

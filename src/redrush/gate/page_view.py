@@ -5,17 +5,35 @@ from typing import Final
 
 from redrush.http import answers
 from redrush.http.document import Document, Made
-from redrush.page.document import Page
+from redrush.page.document import Page, hash_of
 from redrush.page.site import CACHING, headers_of
 
 HTML: Final = "text/html; charset=utf-8"
 
-_MOMENT: Final = (
-    '<!doctype html><html lang="zh"><meta charset="utf-8"><meta http-equiv="refresh" content="1">'
-    '<meta name="viewport" content="width=device-width"><title>…</title>'
-    "<p>马上就好，页面会自己打开。<br>Just a moment: this page opens by itself.</p>"
+_AGAIN: Final = "setTimeout(()=>location.reload(),1000)"
+"""Not a refresh: to an address with a `#`, behind which the ticket of a link is, that is a move within the page."""
+_LOOK: Final = (
+    ":root{color-scheme:light dark;font:1.25rem/1.6 system-ui,sans-serif}"
+    "p{margin:30vh 1rem;text-align:center;overflow-wrap:anywhere}"
 )
-MOMENT: Final = answers.answer(503, _MOMENT.encode(), HTML, "Cache-Control: no-store\r\nRetry-After: 1\r\n")
+_MOMENT: Final = (
+    '<!doctype html><html lang="zh"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>…</title>'
+    f"<style>{_LOOK}</style><script>{_AGAIN}</script>"
+    '<noscript><meta http-equiv="refresh" content="1"></noscript>'
+    '<p>马上就好，页面会自己打开。<br><span lang="en">Just a moment: this page opens by itself.</span></p>'
+)
+_MOMENT_POLICY: Final = (
+    f"default-src 'none'; script-src '{hash_of(_AGAIN)}'; style-src '{hash_of(_LOOK)}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+MOMENT: Final = answers.answer(
+    503,
+    _MOMENT.encode(),
+    HTML,
+    f"Cache-Control: no-store\r\nRetry-After: 1\r\nContent-Security-Policy: {_MOMENT_POLICY}\r\n"
+    "Referrer-Policy: no-referrer\r\n",
+)
 """What a browser is shown while a campaign is being woken up: it asks again by itself."""
 
 

@@ -127,8 +127,8 @@ def _policy(styles: Sequence[str], script: str, own: Sequence[str]) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{_hash(script)}'",
-            f"style-src {' '.join(repr(_hash(style)) for style in styles)}",
+            f"script-src '{hash_of(script)}'",
+            f"style-src {' '.join(repr(hash_of(style)) for style in styles)}",
             "img-src 'self' data:",
             f"connect-src {asked}",
             "manifest-src 'self'",
@@ -146,7 +146,8 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """Return the name under which a policy lets this style or script run, without the quotes."""
     return f"sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}"
 
 
