@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -12,6 +13,7 @@ from redrush.errors import ConfigError
 from tests.campaigns import OFF, a_round, campaign
 from tests.console.console_world import TEXT, change, get, post, with_server, without_server
 
+SAID: Final = re.compile(r'<p class="note" role="status">([^<]*)<')
 DRAW: Final = """\
 [[round]]
 id = "d"
@@ -64,7 +66,33 @@ async def test_another_language_is_chosen_where_one_is_also_after_a_form(tmp_pat
 async def test_what_was_refused_is_said_in_the_language_of_the_page(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("vera", **{"Accept-Language": "zh-CN"}) as vera:
         assert "没有场次“zzz”" in (await vera.get("/grants?pot=zzz")).text
-        assert "密码已修改" in (await vera.get("/me?note=the+password+was+changed")).text
+
+
+async def test_what_was_done_is_said_once_and_no_link_makes_a_page_say_anything(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("anna", **{"Accept-Language": "zh-CN"}) as anna:
+        assert SAID.findall((await anna.get("/me?note=call+0900")).text) == []
+        going = await anna.post("/people/otto/role", data={"role": "viewer"})
+        assert (going.status_code, going.headers["location"]) == (303, "/people")
+        assert [said.split(maxsplit=1)[0] for said in SAID.findall((await anna.get("/people")).text)] == ["otto:"]
+        assert SAID.findall((await anna.get("/people")).text) == [], "a page that is loaded again says it no more"
+
+
+async def test_a_login_leads_to_what_was_asked_for_with_what_it_is_about(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client() as nobody:
+        for path in ("/audit?entry=switches-12&campaign=c", "/steer?campaign=autumn"):
+            answer = await nobody.get(path)
+            assert (answer.status_code, parse_qs(urlsplit(answer.headers["location"]).query)) == (303, {"then": [path]})
+        assert (await nobody.get("/login")).headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_whose_story_somebody_read_is_not_told_to_viewers(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        await olga.get("/story?user=zhang-wei-7")
+        assert "zhang-wei-7" in (await olga.get("/audit")).text
+        assert "zhang-wei-7" not in (await vera.get("/audit")).text
+        assert "zhang-wei-7" not in (await vera.get("/api/v1/audit")).text
+        assert (await get(vera, "/audit?about=zhang-wei-7"))["entries"] == [], "nor by trying ids"
+        assert "zh…-7" in (await vera.get("/audit")).text
 
 
 async def test_an_entry_of_the_log_has_an_address_that_stays(tmp_path: Path) -> None:

@@ -43,6 +43,23 @@ async def test_a_name_that_is_not_ours_is_not_answered(tmp_path: Path) -> None:
             assert (await client.get("/login", headers={"Host": host})).status_code == status, host
 
 
+async def test_a_host_that_no_browser_would_say_is_refused_and_breaks_nothing(tmp_path: Path) -> None:
+    odd = (
+        "127.0.0.1:99999",
+        "127.0.0.1:x",
+        "[::1",
+        "[::1]x",
+        "[::1]:99999",
+        "localhost@evil",
+        "localhost:1:2",
+        "a b",
+        ":80",
+    )
+    async with without_server(tmp_path) as world, world.client() as client:
+        told = {host: (await client.get("/login", headers={"Host": host})).status_code for host in odd}
+    assert told == dict.fromkeys(odd, 421)
+
+
 async def test_every_answer_carries_the_policy(tmp_path: Path) -> None:
     async with without_server(tmp_path) as world, world.client("anna") as client:
         for path in ("/", "/login", "/nowhere", "/api/v1/live", "/api/v1/nowhere", "/static/console.css"):

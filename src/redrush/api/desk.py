@@ -12,7 +12,7 @@ from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
 from redrush.api.capacity import Capacities
 from redrush.api.checklist import Checklists
-from redrush.api.diary import Diary
+from redrush.api.diary import Diary, Line
 from redrush.api.drafting import Drafting
 from redrush.api.drills import Drills
 from redrush.api.event_link import Links
@@ -41,6 +41,7 @@ _Result = TypeVar("_Result")
 
 ROOT_ADMIN: Final = "admin"
 MASK_KEEPS: Final = 2
+READ_STORY: Final = "read story"
 TICK_S: Final = 1.0
 LOOKUPS_MAX: Final = 16
 """Campaigns whose records are open at a time."""
@@ -312,9 +313,9 @@ class Desk:
 
     # -- who did what
 
-    async def audit(self, campaign: str | None) -> list[dict[str, Any]]:
+    async def audit(self, campaign: str | None, *, people: bool) -> list[dict[str, Any]]:
         """Return what was done by whom, the newest first: switches, campaigns, and the console's own log. RedrushError
-        if a log cannot be read."""
+        if a log cannot be read. `people`: with the ids of users in it."""
         link = self.links.of(campaign)
         rows = [
             {
@@ -331,7 +332,8 @@ class Desk:
             for one in await link.audit()
         ]
         rows += [
-            {**_plain(line.at, line.who, f"{line.what} {line.about}".strip(), line.why), "source": "console",
+            {**_plain(line.at, line.who, f"{line.what} {line.about if people else _veiled(line)}".strip(), line.why),
+             "source": "console",
              "number": line.number, "chain": line.chain}
             for line in await asyncio.to_thread(self.diary.lines)
         ]  # fmt: skip
@@ -353,6 +355,11 @@ class Desk:
 def _action(what: dict[str, Any]) -> str:
     about = what.get("switch") or what.get("playbook") or what.get("set") or ""
     return f"{what['action']} {about}"
+
+
+def _veiled(line: Line) -> str:
+    """Return what an entry is about, for who sees no ids of users."""
+    return masked(line.about) if line.what == READ_STORY else line.about
 
 
 def _plain(at: str, who: str, what: str, why: str) -> dict[str, Any]:

@@ -6,8 +6,13 @@ the port is bound to, and those that are configured. An address is no name, nobo
 who says no name at all (HTTP/1.0) is no browser.
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
+from typing import Final
+
+PORT_MAX: Final = 65_535
+_NAMED: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]/?#@\s]+))(?::(?P<port>[0-9]{0,5}))?")
 
 LOOPBACK_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost")
 
@@ -22,15 +27,11 @@ class Hosts:
         """Return whether a `Host` header names this server."""
         if not host:
             return True
-        name = _without_port(host.decode("latin-1")).lower().rstrip(".")
+        named = _NAMED.fullmatch(host.decode("latin-1").lower())
+        if named is None or int(named["port"] or 0) > PORT_MAX:
+            return False
+        name = (named["name"] or named["address"]).rstrip(".")
         return name in self._names or _is_address(name)
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
 
 
 def _is_address(text: str) -> bool:

@@ -28,7 +28,7 @@ async def audit_page(
     request: AnyRequest, desk: TheDesk, who: Text = "", about: Text = "", before: Text = "", entry: Text = ""
 ) -> Page:
     campaign = request.query_params.get("campaign") or None
-    page = await audit.fn(desk, campaign, who, about, before, entry, 100)
+    page = await audit.fn(request, desk, campaign, who, about, before, entry, 100)
     return render(request, desk, "audit.html", page=page, who=who, about=about, before=before, entry=entry)
 
 
@@ -47,7 +47,7 @@ async def grants_page(request: AnyRequest, desk: TheDesk, pot: Text = "", after:
 async def grants_csv(desk: TheDesk, request: AnyRequest, pot: Text = "") -> Stream:
     campaign = request.query_params.get("campaign") or None
     headers = {"Content-Disposition": 'attachment; filename="grants.csv"'}
-    return Stream(_rows(desk, campaign, pot), media_type="text/csv; charset=utf-8", headers=headers)
+    return Stream(_rows(desk, campaign, pot), media_type="text/csv", headers=headers)
 
 
 async def _rows(desk: Desk, campaign: str | None, pot: str) -> AsyncIterator[bytes]:

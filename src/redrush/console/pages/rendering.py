@@ -4,7 +4,7 @@ import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -31,8 +31,10 @@ STATIC_DIR: Final = HERE / "static"
 LANGUAGES: Final = ("en", "zh")
 LANGUAGE_COOKIE: Final = "lang"
 THEME_COOKIE: Final = "theme"
+NOTE_COOKIE: Final = "note"
+"""What the next page says after a form was sent, once. In no address: anybody could write one that says anything."""
 NOTE_MAX: Final = 300
-"""Characters of what a page is told to say after a form was sent."""
+NOTE_S: Final = 30
 
 THEN_MAX: Final = 300
 """Characters of the page that a login leads to."""
@@ -80,9 +82,8 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
     language = language_of(request)
     actor = actor_in(request)
     zone = _zone(desk)
-    # Where the answer to a form stands no page is asked for again: that with the form is.
-    back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    back = back[:THEN_MAX] if request.method == "GET" else _came_from(request)
+    back = _page_to_come_back_to(request)
+    note = unquote(request.cookies.get(NOTE_COOKIE, ""))[:NOTE_MAX]
 
     def translated(text: str, **names: object) -> str:
         said = in_chinese(text) if language == "zh" else text
@@ -111,20 +112,35 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
             zone=getattr(zone, "key", "UTC"),
             clock=lambda instant: datetime.datetime.fromisoformat(instant).astimezone(zone).strftime("%H:%M:%S"),
             campaign=request.query_params.get("campaign"),
-            note=request.query_params.get("note", "")[:NOTE_MAX],
+            note=note,
             version=__version__,
             by_provider=desk.provider is not None,
             encoded=quote,
             **values,
         )
     )
-    return Response(body.encode(), media_type="text/html; charset=utf-8", status_code=status_code)
+    page = Response(body.encode(), media_type="text/html", status_code=status_code)
+    if note:
+        page.delete_cookie(NOTE_COOKIE)
+    return page
 
 
 def go_to(path: str, note: str = "", **query: str | None) -> Redirect:
     """Return the answer to a form that was carried out: the page to look at next, which says so."""
-    told_there = {key: value for key, value in {**query, "note": note}.items() if value}
-    return Redirect(f"{path}?{urlencode(told_there)}" if told_there else path, status_code=303)
+    asked = {key: value for key, value in query.items() if value}
+    going = Redirect(f"{path}?{urlencode(asked)}" if asked else path, status_code=303)
+    if note:
+        going.set_cookie(
+            Cookie(
+                key=NOTE_COOKIE,
+                value=quote(note[:NOTE_MAX]),
+                path="/",
+                httponly=True,
+                samesite="strict",
+                max_age=NOTE_S,
+            )
+        )
+    return going
 
 
 def instant_s(text: str) -> int:
@@ -150,8 +166,12 @@ def _zone(desk: Desk) -> datetime.tzinfo:
         return datetime.UTC
 
 
-def _came_from(request: AnyRequest) -> str:
-    """Return the page of ours that has the form, to come back to after a login: where a form goes is often no page."""
+def _page_to_come_back_to(request: AnyRequest) -> str:
+    """Return the page of ours that was asked for, or that has the form, to come back to after a login: where a form
+    goes is often no page. What it is about (a campaign, an entry of a log) goes with it."""
+    if request.method == "GET":
+        path = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+        return path if len(path) <= THEN_MAX else request.url.path[:THEN_MAX]
     page = request.headers.get("hx-current-url") or request.headers.get("referer") or ""
     try:
         url = urlsplit(page)
@@ -165,7 +185,7 @@ def fault_page(request: AnyRequest, fault: Exception) -> Response[Any]:
     """Return what a fault looks like to a person: a page in place of what was asked for, or a login."""
     status, detail = told(fault)
     in_place = request.headers.get("hx-request") == "true"
-    came_from = request.url.path if request.method == "GET" else _came_from(request)
+    came_from = _page_to_come_back_to(request)
     if status == 401 and not in_place:
         return Redirect(f"/login?{urlencode({'then': came_from})}", status_code=303)
     if status == 500:
