@@ -1,5 +1,7 @@
 """The operators' pages in a real browser: on a phone and at a desk, in both languages, over a real server."""
 
+import datetime
+import platform
 import signal
 import subprocess
 import sys
@@ -253,6 +255,54 @@ def test_a_list_is_brought_on_the_page_with_its_faults_by_line(
     olga.goes_to("/drafts/first")
     expect(olga.page.locator("main code", has_text="users.txt").first).to_be_visible()
     olga.leave()
+
+
+@BOTH
+def test_a_campaign_is_cloned_scheduled_suspended_and_cancelled(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool
+) -> None:
+    olga, name = Operator(browser, console, "olga", language=language, size=size, dark=dark), f"again-{language[:2]}"
+    olga.goes_to("/campaigns")
+    form = olga.page.locator("form", has=olga.page.locator('input[name="of_campaign"]')).first
+    form.locator("xpath=..").locator("summary").click()
+    form.locator('[name="name"]').fill(name)
+    form.locator('[name="opens"]').fill("2099-01-01T20:00:00+08:00")
+    assert faults_of(olga.page) == []
+    form.locator("button").click()
+    expect(olga.page.locator("#source")).to_contain_text("2099-01-01T20:00:00+08:00")
+    expect(olga.page.locator("#said .right")).to_be_visible()
+    olga.page.locator('form[action$="/serve"] button').click()
+    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    later = olga.page.locator('form[action$="/schedule"]')
+    later.locator('[name="due"]').fill(due.isoformat(timespec="seconds"))
+    later.locator('[name="why"]').fill("for the evening")
+    assert faults_of(olga.page) == []
+    later.locator("button").click()
+    waiting = olga.page.locator("article", has_text="for the evening").filter(has_text=name)
+    expect(waiting.locator(".tag.on")).to_be_visible()
+    assert faults_of(olga.page) == []
+    drafts = Drafts(console.data_dir)
+    drafts.write(name, drafts.read(name) + "# more\n")
+    while waiting.locator(".tag.bad").count() == 0:
+        olga.goes_to("/campaigns")
+    expect(waiting.locator(".wrong")).to_be_visible()
+    waiting.locator("button").click()
+    expect(waiting).to_have_count(0)
+    olga.leave()
+
+
+@BOTH
+def test_the_fleet_says_what_a_crowd_needs_against_what_there_is(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool
+) -> None:
+    vera = Operator(browser, console, "vera", language=language, size=size, dark=dark)
+    vera.goes_to("/fleet")
+    vera.page.fill('[name="people"]', "1,000,000")
+    vera.page.locator('form[action="/fleet"] button').click()
+    expect(vera.page.locator("main")).to_contain_text("3,000,000")
+    assert vera.page.locator("main").get_by_text(f"Python {platform.python_version()}").count() == 2
+    assert faults_of(vera.page) == []
+    vera.leave()
 
 
 def test_a_viewer_is_offered_nothing_to_change(browser: Browser, console: Console) -> None:

@@ -96,6 +96,10 @@ async def test_a_list_comes_in_pieces_and_its_faults_are_told(tmp_path: Path) ->
         assert told["sha256"] == hashlib.sha256(content).hexdigest()
         bad = await olga.put("/api/v1/drafts/d1/files/users.txt", content=b"good\nbad\x00one\n")
         assert ":2:" in bad.json()["problems"][0]
+        codes = await olga.put("/api/v1/drafts/d1/files/codes.csv", content=b"AAA111\nBBB222\nAAA111\n")
+        assert "line 3" in codes.json()["problems"][0], codes.text
+        codes = await olga.put("/api/v1/drafts/d1/files/codes.csv", content=b"AAA111\nBBB222\n")
+        assert codes.json()["problems"] == []
         for name in ("..%2F..%2Faccounts.json", "users.exe", ".txt"):
             assert (await olga.put(f"/api/v1/drafts/d1/files/{name}", content=b"x")).status_code in {400, 404}, name
 

@@ -35,6 +35,33 @@ async def test_no_drill_is_played_while_a_round_is_open_or_soon_is(tmp_path: Pat
         assert world.desk.diary.lines() == []
 
 
+async def test_no_dry_run_of_a_draft_that_is_not_fine_or_while_a_round_is_open(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        world.ahead_us = 60_000_000
+        await post(olga, "/drafts", 201, name="d1")
+        assert "round r1 of c is open" in (await post(olga, "/drafts/d1/dry-run", 409))["detail"]
+        await olga.put("/api/v1/drafts/d1", json={"text": "no TOML"})
+        assert "not finished" in (await post(olga, "/drafts/d1/dry-run", 409))["detail"]
+        await post(olga, "/drafts/none/dry-run", 400)
+        assert 'action="/drafts/d1/dry-run"' in (await olga.get("/drafts/d1")).text
+    assert world.desk.drills.running is None
+
+
+@pytest.mark.soak
+async def test_a_draft_is_played_before_it_is_served(tmp_path: Path) -> None:
+    async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga:
+        await post(olga, "/drafts", 201, name="d1")
+        before = sorted(path.name for path in tmp_path.iterdir())
+        begun = await post(olga, "/drafts/d1/dry-run", 202, why="to see it")
+        assert begun["running"]["drill"] == "dry-run d1"
+        (one,) = await played(olga)
+        assert (one["drill"], one["why"], one["passed"]) == ("dry-run d1", "to see it", True), one
+        assert {verdict["name"] for verdict in one["verdicts"]} >= {"opens", "gives", "answers", "lost", "ledger"}
+        assert "to see it" in (await olga.get("/drills")).text
+        assert "tag on" in (await olga.get("/drafts/d1")).text
+        assert sorted({*before, "console-drills.json"}) == sorted(path.name for path in tmp_path.iterdir())
+
+
 @pytest.mark.soak
 async def test_a_drill_is_begun_ended_and_what_became_of_it_is_kept(tmp_path: Path) -> None:
     async with without_server(tmp_path, QUIET) as world, world.client("olga") as olga, world.client("vera") as vera:

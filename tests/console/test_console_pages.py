@@ -9,6 +9,8 @@ import pytest
 
 from redrush.api.diary import Diary, Line
 from redrush.api.failovers import Failovers
+from redrush.console.pages.drafting import CAMPAIGNS_SHOWN
+from redrush.control.campaigns import Listing, RoundTimes, keep_listings
 from redrush.errors import ConfigError
 from tests.campaigns import OFF, a_round, campaign
 from tests.console.console_world import TEXT, change, get, post, with_server, without_server
@@ -151,6 +153,28 @@ async def test_a_draft_shows_what_it_hands_out_and_each_doubt_once(tmp_path: Pat
             assert said in page, said
         await olga.put("/api/v1/drafts/d1/files/users.txt", content=b"ann\nbob\n")
         assert "<code>users.txt</code> <small>8 字节</small>" in (await olga.get("/drafts/d1")).text
+
+
+async def test_of_many_campaigns_a_page_shows_some_and_of_many_rounds_the_first(tmp_path: Path) -> None:
+    many = tuple(RoundTimes(f"r{number}", number * 10, number * 10 + 5) for number in range(20))
+    async with without_server(tmp_path) as world, world.client("vera") as vera:
+        listings = [
+            Listing(id=f"k{number:03}", name=f"n{number}", rounds=many, added_at="2026-01-01T00:00:00Z")
+            for number in range(120)
+        ]
+        keep_listings(world.data_dir, listings)
+        page = (await vera.get("/campaigns")).text
+        assert page.count('<article class="card">') == CAMPAIGNS_SHOWN
+        assert page.index('/steer?campaign=c"') < page.index("/steer?campaign=k000"), "what is open stands first"
+        assert page.count("round=r19") == 0
+        assert "/campaigns?page=1" in page
+        last = (await vera.get("/campaigns?page=2")).text
+        assert last.count('<article class="card">') == 121 - 2 * CAMPAIGNS_SHOWN
+        assert "k119" in last
+        assert (await vera.get("/campaigns?campaign=k007")).text.count("k007&amp;round=r19") == 1
+        assert (await vera.get("/campaigns?state=open")).text.count('<article class="card">') == 1
+        for odd in ("page=-1", "page=x", "page=999999", "state=none", "campaign=none"):
+            assert (await vera.get(f"/campaigns?{odd}")).status_code == 200, odd
 
 
 def test_a_second_console_of_an_event_is_refused_for_two_would_break_the_chain(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ BY_PERSON: Final = {
     "page": "the page is published, and its hashes match (redrush publish)",
     "notices": "whoever is on call is reached by notices",
     "money": "the provider's balance covers what may be won",
-    "rehearsal": "this was rehearsed (redrush drill rehearsal)",
+    "rehearsal": "this was rehearsed (Dry run of its draft, or redrush drill dry-run)",
 }
 """What a person signs, and what for; the capacity is looked up where a list says how many may come."""
 

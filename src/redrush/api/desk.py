@@ -141,6 +141,13 @@ class Desk:
     async def _tick(self) -> None:
         await self.steering.tick()
 
+    async def dry_run(self, actor: Actor, name: str, why: str, *, short: bool) -> dict[str, Any]:
+        """Begin to play a draft as a drill. Refused while it is not fine, and as every drill is."""
+        checked = await self.drafting.check(name)
+        if not checked.ok:
+            raise Refused(409, f"the draft is not finished: {checked.problems[0].located}")
+        return await self.drills.begin_dry_run(actor, self.drafting.drafts.path(name), why, short=short)
+
     # -- people
 
     async def log_in(self, name: str, password: str, code: str, address: str, agent: str) -> str:

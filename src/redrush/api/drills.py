@@ -28,6 +28,8 @@ from redrush.http.bodies import json_object
 from redrush.operate.campaigns import all_listings
 from redrush.processes.lowered import command_as
 
+DRY_RUN: Final = "dry-run"
+"""The drill that plays a campaign of somebody's (`redrush.drill.dry_run`)."""
 AHEAD_S: Final = 900
 """No drill is begun so long before a round opens."""
 KEPT_MAX: Final = 50
@@ -87,16 +89,33 @@ class Drills:
     async def begin(self, actor: Actor, name: str, why: str, *, short: bool) -> dict[str, Any]:
         """Begin to play a drill; return what `listed` does. Refused for none such, while one is played, and while a
         round of the event is open or soon is."""
+        await self._refuse_unless_quiet()
+        known = (await self.listed())["drills"]
+        if name not in {one["name"] for one in known}:
+            raise Refused(404, f'there is no drill "{name}"; there are {", ".join(one["name"] for one in known)}')
+        return await self._begin(actor, name, (name,), why, short=short)
+
+    async def begin_dry_run(self, actor: Actor, file: Path, why: str, *, short: bool) -> dict[str, Any]:
+        """Begin to play a campaign file of somebody's, as `begin` does a drill."""
+        await self._refuse_unless_quiet()
+        words = (DRY_RUN, "--campaign", str(file.absolute()))
+        return await self._begin(actor, f"{DRY_RUN} {file.stem}", words, why, short=short)
+
+    def last_dry_run(self, name: str) -> Played | None:
+        """Return what became of the last dry run of a draft; None if none is known."""
+        return next((one for one in reversed(self._file.played) if one.drill == f"{DRY_RUN} {name}"), None)
+
+    async def _refuse_unless_quiet(self) -> None:
         if self.running is not None:
             raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
         if (live := await asyncio.to_thread(self._live)) is not None:
             raise Refused(409, f"{live}; a drill would take what its crowd needs: play it when nothing is open")
-        known = (await self.listed())["drills"]
-        if name not in {one["name"] for one in known}:
-            raise Refused(404, f'there is no drill "{name}"; there are {", ".join(one["name"] for one in known)}')
+
+    async def _begin(self, actor: Actor, name: str, words: tuple[str, ...], why: str, *, short: bool) -> dict[str, Any]:
         self._diary.note(actor.name, "begin drill", f"{name}{'' if short else ', the long form'}", why, actor.address)
         self.running = {"drill": name, "by": actor.name, "at": rfc3339_s(self._now_s())}
-        self._playing = asyncio.create_task(self._play(name, actor.name, why, short=short), name=f"drill {name}")
+        playing = self._play(name, words, actor.name, why, short=short)
+        self._playing = asyncio.create_task(playing, name=f"drill {name}")
         return await self.listed()
 
     def end(self, actor: Actor) -> None:
@@ -121,11 +140,11 @@ class Drills:
                 return f"round {one.id} of {listing.id} {doing}"
         return None
 
-    async def _play(self, name: str, by: str, why: str, *, short: bool) -> None:
+    async def _play(self, name: str, words: tuple[str, ...], by: str, why: str, *, short: bool) -> None:
         at = rfc3339_s(self._now_s())
         directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="redrush-drill-"))
         try:
-            arguments = (name, "--data", str(directory), "--json", *(("--short",) if short else ()))
+            arguments = (*words, "--data", str(directory), "--json", *(("--short",) if short else ()))
             code, out, err = await _ran(arguments, PLAY_MAX_S, self._started)
             report = json_object(out[out.find("{") : out.rfind("}") + 1].encode())
             if report is None or "verdicts" not in report:

@@ -106,9 +106,7 @@ class Schedules:
             raise Refused(400, "the time of a schedule has to be in the future, and within a year")
         checked = await self._drafting.check(name)
         if not checked.ok:
-            first = checked.problems[0]
-            fault = first.said if first.key is None else f"{first.key}: {first.said}"
-            raise Refused(409, f"the draft is not finished: {fault}")
+            raise Refused(409, f"the draft is not finished: {checked.problems[0].located}")
         campaign = (await asyncio.to_thread(self._drafting.drafts.load, name)).id
         if campaign in self._drafting.known():
             raise Refused(409, f"campaign {campaign} is there already; only a new one is scheduled")

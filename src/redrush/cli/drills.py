@@ -13,6 +13,9 @@ from redrush.extras import require
 DRILLS_OF_KINDS: Final = {"draw": "draw", "group": "group-packets", "sale": "sale"}
 """Kinds whose demo is a drill: an event with people of that kind, and the verdicts of an auditor."""
 
+DRY_RUN: Final = "dry-run"
+"""The drill that plays somebody's own campaign."""
+
 DRILLS_OF_KINDS_ON_A_STACK: Final = {"sale": "sale-on-a-stack"}
 """The same with `--stack`."""
 
@@ -29,22 +32,34 @@ def drill(
         Path | None, typer.Option("--data", metavar="DIR", help="For the event and the report; temporary by default.")
     ] = None,
     short: Annotated[bool, typer.Option("--short", help="The small form: some fifteen seconds.")] = False,
+    campaign: Annotated[
+        Path | None, typer.Option("--campaign", metavar="FILE", help="The campaign file that the drill dry-run plays.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Break something real while people come, on real processes, and judge what they saw."""
     from rich.console import Console
 
     from redrush.drill.drill_report import print_drill_report, to_json, write_drill_report
-    from redrush.drill.drills import DRILLS, drill_named, play_drill
+    from redrush.drill.drills import DRILLS, drill_named, play_drill, play_dry_run
     from redrush.drill.rehearsal import rehearsal_directory
 
     if name == "list":
         drills = [{"name": known.name, "asks": known.asks} for known in DRILLS]
         show({"drills": drills}, [f"{known.name}\t{known.asks}" for known in DRILLS], as_json=as_json)
         return
-    directory = rehearsal_directory(data, drill_named(name).name)
+    if (name == DRY_RUN) != (campaign is not None):
+        raise ConfigError(f"the drill {DRY_RUN} plays a campaign of yours, and no other one does: --campaign FILE")
+    directory = rehearsal_directory(data, name if name == DRY_RUN else drill_named(name).name)
     console = Console(stderr=as_json)
-    report = play_drill(name, directory, lambda line: console.print(line, style="dim"), short=short)
+
+    def tell(line: str) -> None:
+        console.print(line, style="dim")
+
+    if campaign is not None:
+        report = play_dry_run(campaign, directory, tell, short=short)
+    else:
+        report = play_drill(name, directory, tell, short=short)
     report_at = write_drill_report(report, directory)
     if as_json:
         sys.stdout.write(to_json(report).decode())
@@ -78,7 +93,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
         require("stack", "redrush demo --stack")
     of_kinds = DRILLS_OF_KINDS_ON_A_STACK if stack else DRILLS_OF_KINDS
     if kind in of_kinds:
-        drill(of_kinds[kind], data, short=False, as_json=as_json)
+        drill(of_kinds[kind], data, short=False, campaign=None, as_json=as_json)
         return
     if stack and kind in DRILLS_OF_KINDS:
         known = ", ".join(("packets", *of_kinds))

@@ -74,3 +74,13 @@ def play_drill(name: str, directory: Path, tell: Tell, *, short: bool, redrush: 
     ConfigError for an unknown name; RedrushError when it cannot be played."""
     with ending_by_sigterm():
         return drill_named(name).play(directory, redrush, short, tell)
+
+
+def play_dry_run(
+    file: Path, directory: Path, tell: Tell, *, short: bool, redrush: Sequence[str] = REDRUSH
+) -> DrillReport:
+    """Play somebody's campaign file as `play_drill` does a drill. ConfigError for a file that is not fine."""
+    from redrush.drill.dry_run import dry_run  # noqa: PLC0415 - it changes the file by a library that few have
+
+    with ending_by_sigterm():
+        return dry_run(file, directory, redrush, short, tell)

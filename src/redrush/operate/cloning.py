@@ -79,7 +79,7 @@ def _instant(text: str) -> datetime:
 def _move(document: Any, data_dir: DataDir, wanted: datetime) -> None:
     """Move every round by the shift that lets the first one open at `wanted`, and write all in its offset."""
     sealed = {
-        one.id: datetime.fromtimestamp(one.opens_us / 1e6, UTC).replace(microsecond=one.opens_us % 1_000_000)
+        one.id: datetime.fromtimestamp(one.opens_us // 1_000_000, UTC)  # of "now" nobody means the fraction
         for one in load_campaign(data_dir).rounds
     }
     rounds = list(document["round"])

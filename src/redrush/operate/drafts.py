@@ -19,6 +19,7 @@ from tomlkit.exceptions import ParseError
 from tomlkit.items import AoT, Table
 
 from redrush.config import CampaignFile, load_campaign_file
+from redrush.config.code_list import BadCodes, read_codes
 from redrush.config.toml_file import FILE_BYTES_MAX, Wrong, check_id
 from redrush.control.data_dir import DataDir
 from redrush.control.durable_file import sync_directory, write_durably
@@ -38,6 +39,10 @@ UPLOAD_BYTES_MAX: Final = 512 << 20
 """Ten million ids are some 120 MB."""
 SHOWN_PACKETS_MAX: Final = 200_000
 """A round with more is shown by a split of so many, with the same mean."""
+CODES: Final = "code"
+"""A list whose name has it in it is one of codes."""
+CODES_BYTES_MAX: Final = 4 << 20
+"""Of a list of codes that is looked at when it comes, for they are held in memory; a longer one is for the check."""
 BARS: Final = 12
 _FAULT: Final = re.compile(r"^.*?\.toml(?::(?P<line>\d+))?: (?:(?P<key>[\w.\[\]\"-]+): )?(?P<said>.*)$", re.DOTALL)
 
@@ -48,6 +53,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     line: int | None
     key: str | None
     said: str
+
+    @property
+    def located(self) -> str:
+        """The sentence with its key, where that is not beside it."""
+        return self.said if self.key is None else f"{self.key}: {self.said}"
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -324,11 +334,13 @@ def _splits(file: CampaignFile) -> dict[str, list[Bar]]:
 
 
 def _faults(path: Path) -> list[str]:
-    """Return what is wrong with a list of users, as a start would tell it; codes are for the check."""
-    if path.suffix != ".txt" and "code" in path.name:
-        return []
+    """Return what is wrong with a list of users, or of codes (whose name says so), as a start would tell it."""
     try:
+        if path.suffix == ".csv" and CODES in path.name.lower():
+            if path.stat().st_size > CODES_BYTES_MAX:
+                return []
+            return [one.replace(str(path), path.name) for one in read_codes(path).doubts]
         read_users(path)
-    except RedrushError as fault:
+    except (RedrushError, BadCodes) as fault:
         return [str(fault).replace(str(path), path.name)]
     return []

@@ -1,6 +1,8 @@
 """Several campaigns on one real stack: added while another is grabbed, each for itself, found again after a kill."""
 
+import asyncio
 import json
+import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,14 @@ from typing import Any, Final
 
 import pytest
 
+from redrush import __version__
+from redrush.api.access import Actor
+from redrush.api.accounts import Role
+from redrush.api.desk import Desk
+from redrush.api.schedules import ScheduleState
+from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339_s
+from redrush.wiring.clock import system_clock
 from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
 from tests.campaigns import a_round, campaign, lucky
 
@@ -226,6 +235,37 @@ def test_a_campaign_that_is_ended_is_served_no_more(stack: RunningStack, directo
     _wait_for(stack, "/v1/campaigns/autumn/rounds/rush", 404)
     assert _reconciled(autumn)["grants"] == 10
     _wait_for(stack, "/v1/campaigns/summer/rounds/summer-rush", 200)
+
+
+def test_the_console_clones_one_serves_it_at_its_time_and_knows_every_process(stack: RunningStack) -> None:
+    asyncio.run(_at_the_console(stack))
+    _wait_for(stack, "/v1/campaigns/winter/rounds/spring-rush", 200)
+    assert stack.get(stack.port, "/v1/campaigns/winter/rounds/spring-rush").json["packets"] == FIRST_PACKETS
+    ran = redrush("campaign", "end", "winter", "--data", stack.data, "--why", "enough", "--yes")
+    assert ran.code == 0, ran.err
+
+
+async def _at_the_console(stack: RunningStack) -> None:
+    ahead_us = [0]
+    desk = Desk(DataDir(stack.data), None, lambda: system_clock().now_us() + ahead_us[0])
+    desk.accounts.add("olga", Role.OPERATOR, "no hash", desk.now_s())
+    olga = Actor(name="olga", role=Role.OPERATOR, address="127.0.0.1", session="x")
+    told = await desk.capacities.told(100_000)
+    assert told.have.gates == 2
+    assert {one.campaign: one.enough for one in told.plans}["spring"] is False, "300,000 requests a second"
+    assert desk.live.latest is not None
+    processes = {one["name"]: one for one in desk.live.latest.processes}
+    assert {"control", "gate-1", "gate-2", "recorder-s1", "settle", "query"} <= set(processes)
+    build = {"version": __version__, "python": platform.python_version()}
+    assert [name for name, one in processes.items() if one["answers"] and build.items() - one.items()] == []
+    text = await desk.drafting.clone(olga, "winter", "spring", "2099-01-01T00:00:00Z")
+    assert "opens = 2099-01-01T00:00:00Z" in text
+    made = await desk.schedules.make(olga, "winter", desk.now_s() + 60, "for the winter")
+    ahead_us[0] = 61_000_000
+    await desk.schedules.tick()
+    (done,) = desk.schedules.all()
+    assert (done.id, done.state, done.said) == (made.id, ScheduleState.ADDED, "")
+    await desk.stop()
 
 
 @pytest.mark.soak

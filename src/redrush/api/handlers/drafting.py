@@ -134,6 +134,23 @@ async def serve_draft(name: Name, data: JSONBody[Serving], request: AnyRequest, 
     return await desk.drafting.place(actor_of(request), name, data.why, yes=data.yes)
 
 
+class DryRunning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Play a draft; `short` takes half a minute."""
+
+    why: Why = ""
+    short: bool = True
+
+
+@post(
+    "/drafts/{name:str}/dry-run",
+    opt=OPERATOR,
+    status_code=202,
+    summary="Play it for seconds with a simulated crowd; what becomes of it is with the drills",
+)
+async def dry_run(name: Name, data: JSONBody[DryRunning], request: AnyRequest, desk: TheDesk) -> dict[str, Any]:
+    return await desk.dry_run(actor_of(request), name, data.why, short=data.short)
+
+
 @post("/drafts/{name:str}/schedule", opt=OPERATOR, summary="Let it be served later, as a new campaign")
 async def schedule_draft(name: Name, data: JSONBody[Scheduling], request: AnyRequest, desk: TheDesk) -> Schedule:
     return await desk.schedules.make(actor_of(request), name, data.due_s, data.why)
@@ -194,6 +211,7 @@ DRAFTING: Final = (
     check_draft,
     upload,
     serve_draft,
+    dry_run,
     schedule_draft,
     schedules,
     cancel_schedule,

@@ -1,5 +1,6 @@
 """Campaigns: which there are, drafts of new ones, and the editor with form, text and the validator side by side."""
 
+import re
 from typing import Final
 
 from litestar import get, post
@@ -21,17 +22,39 @@ VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
 
 
+CAMPAIGNS_SHOWN: Final = 50
+ROUNDS_SHOWN: Final = 6
+"""Of one campaign among others; alone it has all."""
+STATES: Final = ("open", "ahead", "over", "ended")
+
+
 @get("/campaigns", opt=VIEWER)
 async def campaigns_page(request: AnyRequest, desk: TheDesk) -> Page:
+    listed = await campaigns.fn(desk)
+    only, state = request.query_params.get("campaign"), request.query_params.get("state")
+    wanted = [one for one in listed if state in {None, one["state"]} and only in {None, "", one["campaign"]}]
+    wanted.sort(key=lambda one: STATES.index(one["state"]))
+    skipped = page_of(request.query_params.get("page")) * CAMPAIGNS_SHOWN
     return render(
         request,
         desk,
         "campaigns.html",
-        campaigns=await campaigns.fn(desk),
+        campaigns=wanted[skipped : skipped + CAMPAIGNS_SHOWN],
+        first=listed[0]["campaign"],
+        counts={one: sum(found["state"] == one for found in listed) for one in STATES},
+        state=state,
+        more=skipped + CAMPAIGNS_SHOWN < len(wanted),
+        page=skipped // CAMPAIGNS_SHOWN,
+        rounds_shown=len(wanted[0]["rounds"]) if only and wanted else ROUNDS_SHOWN,
         drafts=desk.drafting.drafts.list(),
         kinds=list(templates()),
         schedules=[one for one in desk.schedules.all() if not one.state.over],
     )
+
+
+def page_of(text: str | None) -> int:
+    """Return which page of a list somebody wants, from 0 on; the first one for what is no number."""
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,6}", text) else 0
 
 
 @post("/drafts", opt=OPERATOR, status_code=200)
@@ -59,6 +82,7 @@ async def _draft(request: AnyRequest, desk: Desk, name: str) -> Page:
     return render(
         request, desk, "draft.html", name=name, text=text, checked=checked, fields=fields_of(text),
         files=drafts.files(name), schedules=desk.schedules.of_draft(name),
+        dry_run=desk.drills.last_dry_run(name),
     )  # fmt: skip
 
 
@@ -86,6 +110,13 @@ async def serve_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
     if placed is not None and placed.done:
         return go_to("/campaigns", f"{placed.campaign} is served")
     return render(request, desk, "serve.html", name=name, placed=placed, why=why)
+
+
+@post("/drafts/{name:str}/dry-run", opt=OPERATOR, status_code=200)
+async def dry_run(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
+    short = data.get("long") != "yes"
+    await desk.dry_run(actor_of(request), name, data.get("why", "")[:500], short=short)
+    return go_to("/drills", "it is being played")
 
 
 @post("/drafts/{name:str}/schedule", opt=OPERATOR, status_code=200)
@@ -133,6 +164,7 @@ DRAFTING: Final = (
     draft_page,
     write_draft,
     serve_draft,
+    dry_run,
     schedule_draft,
     cancel_schedule,
     remove_draft,
