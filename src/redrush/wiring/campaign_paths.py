@@ -1,14 +1,24 @@
-"""Which campaign of a list a path names: by its id, or by the id of a round that no other campaign has; and where what
-a campaign has is served."""
+"""The list of the campaigns that a process has besides its first, and which of them a path names: by its id, or by the
+id of a round that no other campaign has; and where what a campaign has is served.
 
-from collections.abc import Collection, Iterable
-from typing import Final
+The list is a file that commands change (`redrush.operate.campaigns`); it is looked at every `LOOK_S`.
+"""
 
-from redrush.control.campaigns import Listing
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
+
+from redrush.control.campaigns import Listing, load_served
+from redrush.control.data_dir import DataDir
+from redrush.control.durable_file import Stamp, stamp_of
+from redrush.core.rush.campaign import Campaign
+from redrush.errors import RedrushError
 from redrush.gate.group.asked import Asked
 from redrush.http.route import RouteFor
 from redrush.http.site import Site
 from redrush.http.ticket_check import TicketCheck
+
+LOOK_S: Final = 0.25
+"""How often the list is looked at, which is one `stat`."""
 
 CAMPAIGNS: Final = b"/v1/campaigns/"
 ROUNDS: Final = b"/v1/rounds/"
@@ -67,3 +77,35 @@ class CampaignPaths:
             owners = self._of_round.get(name.decode("ascii", "replace"), [])
             return (owners[0], path) if len(owners) == 1 else None
         return None
+
+
+class CampaignList:
+    """The list of a directory, as a process follows it."""
+
+    def __init__(self, data_dir: DataDir, first: Callable[[], Campaign], log: Any) -> None:
+        """`first` returns the campaign that the process began with: its rounds keep their short paths."""
+        self.paths = CampaignPaths()
+        """What the paths of who was on it are."""
+        self._data_dir = data_dir
+        self._first = first
+        self._log = log
+        self._seen: Stamp | None = None
+
+    def has_changed(self) -> bool:
+        """Whether it was written since it was read."""
+        return stamp_of(self._data_dir.campaign_list) != self._seen
+
+    def load(self) -> dict[str, Listing]:
+        """Return who is on it now, by id. Raises RedrushError if it cannot be read."""
+        self._seen = stamp_of(self._data_dir.campaign_list)
+        listings = load_served(self._data_dir)
+        self.paths = CampaignPaths(listings.values(), {round_.id for round_ in self._first().rounds})
+        return listings
+
+    def read(self) -> dict[str, Listing] | None:
+        """Return the same; None if it cannot be read, which is logged: those that are known go on."""
+        try:
+            return self.load()
+        except RedrushError as fault:
+            self._log.error("the list of campaigns cannot be read, those that are known go on", fault=str(fault))
+            return None

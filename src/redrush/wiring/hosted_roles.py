@@ -4,32 +4,27 @@ A role process is one role for each campaign: each over parts of the sets that a
 switches, wardens, recorders, keys (`redrush.config.hosted`). They share the process, its ports and its clock. What
 comes to the ports of the first for another campaign is answered by the site of that one's role.
 
-The list is a file in the directory of the event that commands change (`redrush.operate.campaigns`); every role looks at
-it each `LOOK_S`. Where machines have copies of the directory, the list is copied last.
+The list is in the directory of the event. Where machines have copies of that, it is copied last.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from redrush.config.hosted import deployment_beside
-from redrush.control.campaigns import Listing, directory_of, load_served
+from redrush.control.campaigns import Listing, directory_of
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import Stamp, stamp_of
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
-from redrush.errors import RedrushError
 from redrush.gate.page_view import MOMENT
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
 from redrush.wiring.amended_role import AmendedRole
-from redrush.wiring.campaign_paths import PAGES, CampaignPaths
+from redrush.wiring.campaign_paths import LOOK_S, PAGES, CampaignList
 from redrush.wiring.role import Role, Surroundings, surroundings
 from redrush.wiring.steering import control_site
 
-LOOK_S: Final = 0.25
-"""How often the list is looked at, which is one `stat`."""
 RETRY_S: Final = 2.0
 """After a campaign that could not be taken up, before it is tried again."""
 LINGER_S: Final = 10.0
@@ -69,8 +64,8 @@ class HostedRoles:
         self._make = make
         self._data_dir = around.data_dir
         self._hosted: dict[str, _Hosted] = {}
-        self._paths = self._paths_of(load_served(around.data_dir))
-        self._seen: Stamp | None = None
+        self._list = CampaignList(around.data_dir, lambda: first.around.sealed.campaign, around.log)
+        self._list.load()
         self._retry_at_s: float | None = None
         self._ending: set[asyncio.Task[None]] = set()
         first.beside, first.elsewhere = self.roles, self.find
@@ -85,7 +80,7 @@ class HostedRoles:
         while True:
             await asyncio.sleep(LOOK_S)
             is_due = self._retry_at_s is not None and asyncio.get_running_loop().time() >= self._retry_at_s
-            if is_due or stamp_of(self._data_dir.campaign_list) != self._seen:
+            if is_due or self._list.has_changed():
                 await self._look()
 
     async def stop(self) -> None:
@@ -125,7 +120,7 @@ class HostedRoles:
 
     def _named(self, request: Request) -> tuple[_Hosted | None, bytes] | None:
         """Return the campaign that a path names, None while it is taken up, and the path in it."""
-        named = self._paths.named(request.path)
+        named = self._list.paths.named(request.path)
         return None if named is None else (self._hosted.get(named[0]), named[1])
 
     def readings(self) -> Iterator[Value]:
@@ -140,13 +135,9 @@ class HostedRoles:
 
     async def _look(self) -> None:
         """Take up what is new on the list, and end what has ended."""
-        self._seen, self._retry_at_s = stamp_of(self._data_dir.campaign_list), None
-        try:
-            listings = load_served(self._data_dir)
-        except RedrushError as fault:
-            self._around.log.error("the list of campaigns cannot be read, those known go on", fault=str(fault))
+        self._retry_at_s = None
+        if (listings := self._list.read()) is None:
             return
-        self._paths = self._paths_of(listings)
         for gone in [one for name, one in self._hosted.items() if name not in listings]:
             del self._hosted[gone.listing.id]
             self._around.log.info("a campaign was ended", campaign=gone.listing.id)
@@ -160,9 +151,6 @@ class HostedRoles:
                 campaign=left_out.id,
             )
         await asyncio.gather(*(self._take_up(one) for one in new[:room]))
-
-    def _paths_of(self, listings: Mapping[str, Listing]) -> CampaignPaths:
-        return CampaignPaths(listings.values(), {round_.id for round_ in self._first.around.sealed.campaign.rounds})
 
     def _forget_heads(self) -> None:
         """Let nobody's next request go where their last one went: what a path leads to may have changed."""

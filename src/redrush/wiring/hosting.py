@@ -7,8 +7,6 @@ After a start whoever may have something left to do is woken, few at a time (`re
 `/v1/campaigns/ID/…`, and at `/v1/rounds/ROUND` where no other campaign has a round of that id. Requests come to the
 site of the first campaign; that of the campaign answers them, with its own tickets: what is good in one campaign is
 nothing in another.
-
-The list is a file that commands change (`redrush.operate.campaigns`); it is looked at every `LOOK_S`.
 """
 
 import asyncio
@@ -16,9 +14,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from redrush.control.campaigns import Listing, directory_of, load_served
+from redrush.control.campaigns import Listing, directory_of
 from redrush.control.data_dir import DataDir
-from redrush.control.durable_file import Stamp, stamp_of
 from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
@@ -27,15 +24,13 @@ from redrush.gate.page_view import MOMENT
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
-from redrush.wiring.campaign_paths import CAMPAIGNS, PAGES, CampaignPaths
+from redrush.wiring.campaign_paths import CAMPAIGNS, LOOK_S, PAGES, CampaignList
 from redrush.wiring.control_tls import Shown
 from redrush.wiring.embedded_event import EmbeddedEvent
 from redrush.wiring.readings import rounds_figures
 from redrush.wiring.steering import control_site
 from redrush.wiring.undone import was_served
 
-LOOK_S: Final = 0.25
-"""How often the list is looked at, which is one `stat`."""
 AHEAD_S: Final = 60.0
 """How long before an opening a campaign is awake."""
 IDLE_S: Final = 60.0
@@ -101,11 +96,10 @@ class Hosting:
         self._left_undone = left_undone
         self._log = log
         self._hosted: dict[str, _Hosted] = {}
-        self._paths = CampaignPaths()
+        self._list = CampaignList(data_dir, lambda: first.sealed.campaign, log)
         self._awake: dict[str, _Hosted] = {}
         self._undone: dict[str, _Hosted] = {}
         """Who may have something left to do since an earlier process, until that is known, or done."""
-        self._seen: Stamp | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._next_due_us = 0
         self._look()
@@ -143,7 +137,7 @@ class Hosting:
 
     def _named(self, path: bytes) -> tuple[_Hosted, bytes] | None:
         """Return the campaign that a path names, and the path in it."""
-        named = self._paths.named(path)
+        named = self._list.paths.named(path)
         return None if named is None else (self._hosted[named[0]], named[1])
 
     def _awake_event(self, hosted: _Hosted) -> EmbeddedEvent | bytes:
@@ -162,7 +156,7 @@ class Hosting:
         """Follow the list, wake who is due, and let sleep who is idle, for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if stamp_of(self._data_dir.campaign_list) != self._seen:
+            if self._list.has_changed():
                 self._look()
             self._wake_and_rest()
 
@@ -238,11 +232,8 @@ class Hosting:
 
     def _look(self) -> None:
         """Take up what is new on the list, and let go of what has been ended."""
-        is_first, self._seen = not self._hosted, stamp_of(self._data_dir.campaign_list)
-        try:
-            listings = load_served(self._data_dir)
-        except RedrushError as fault:
-            self._log.error("the list of campaigns cannot be read, those that are known go on", fault=str(fault))
+        is_first = not self._hosted
+        if (listings := self._list.read()) is None:
             return
         for gone in [hosted for name, hosted in self._hosted.items() if name not in listings]:
             del self._hosted[gone.listing.id]
@@ -261,8 +252,6 @@ class Hosting:
                 self._undone[hosted.listing.id] = hosted
         if is_first and listings:
             self._log.info("campaigns besides the first were taken up", campaigns=len(listings))
-        own = {round_.id for round_ in self._first.sealed.campaign.rounds}
-        self._paths = CampaignPaths(listings.values(), own)
         self._next_due_us = 0
         self._first.gate.site.forget_heads()  # whose a short path is may have changed
 
