@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import campaign
+from tests.commands import redrush
 
 FALSE_CLOCK: Final = """\
 import os, sys, time

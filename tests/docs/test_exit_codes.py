@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from redrush.cli.main import app
-from tests.acceptance.stack.running_stack import redrush
+from tests.commands import redrush
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = (ROOT / "docs" / "README.md").read_text(encoding="utf-8").partition("## Exit codes")[2]

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.acceptance.crash.server import run_command
+from tests.commands import run_command
 
 SURE_S: Final = 3.0
 """How long a sentence must stand before it is followed: much mends itself meanwhile."""

@@ -41,8 +41,8 @@ from tests.acceptance.chaos.stack import Stack, StackDied
 from tests.acceptance.crash import auditor as books_auditor
 from tests.acceptance.crash.evidence import read_seal, receipt_keys
 from tests.acceptance.crash.load import Key, Witness
-from tests.acceptance.crash.server import run_command
 from tests.campaigns import OFF, campaign, lucky
+from tests.commands import run_command
 
 FAULTS_WITHIN_S: Final = 4.5
 """All faults of a run begin and end within this; then everybody must get a final answer."""

@@ -26,8 +26,9 @@ from redrush.core.identity.tickets import sign_ticket
 from tests.acceptance.crash import auditor, evidence
 from tests.acceptance.crash.deaths import RECORDING, Death, Plan
 from tests.acceptance.crash.load import Load, Witness
-from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, run_command, running
+from tests.acceptance.crash.server import START_DEADLINE_S, STOP_DEADLINE_S, ServerProcess, running
 from tests.campaigns import OFF, a_round, campaign, lucky
+from tests.commands import run_command
 
 SIGKILLED: Final = -9
 LOAD_DEADLINE_S: Final = 4.0

@@ -16,8 +16,6 @@ from tests.acceptance.crash.deaths import PLAN_VARIABLE, Plan
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
 START_DEADLINE_S: Final = 30.0
 STOP_DEADLINE_S: Final = 30.0
-COMMAND_DEADLINE_S: Final = 60.0
-COMMAND: Final = "from redrush.cli.main import main; main()"
 
 
 class ServerProcess:
@@ -95,20 +93,3 @@ async def running(file: Path, data: Path, plan: Plan) -> AsyncIterator[ServerPro
     finally:
         server.kill()
         await server.ended(STOP_DEADLINE_S)
-
-
-async def run_command(*arguments: str) -> tuple[int, str, str]:
-    """Run a `redrush` command to its end; return exit code, stdout and stderr. Raises TimeoutError if it hangs."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", COMMAND, *arguments,
-        cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(COMMAND_DEADLINE_S):
-            out, err = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()

@@ -15,7 +15,7 @@ import pytest
 from tests.acceptance.crash import evidence
 from tests.acceptance.crash.deaths import Death, DiskFault, Plan, Point
 from tests.acceptance.crash.event import Ended, Event, EventWentWrong
-from tests.acceptance.crash.server import run_command
+from tests.commands import run_command
 
 SEALING_CALLS = 10
 """fsyncs, renames and links of a first start: the journal's directory, and three each for amounts, seal and keys."""

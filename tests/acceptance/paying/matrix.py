@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from redrush.http.fetch import Unfetched
 from redrush.sandbox.faults import CALLS, NOTICES
-from tests.acceptance.paying.stage import Stage, run_command, until
+from tests.acceptance.paying.stage import Stage, until
+from tests.commands import run_command
 
 GROUP: Final = """policy = "auto"
 [group]

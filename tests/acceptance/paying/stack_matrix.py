@@ -19,9 +19,10 @@ import psycopg
 from redrush.ports.bill_book import FINAL
 from redrush.sandbox.faults import CALLS, NOTICES
 from tests.acceptance.paying.paying_stack import PayingStack, paying_stack
-from tests.acceptance.paying.stage import Process, run_command
+from tests.acceptance.paying.stage import Process
 from tests.acceptance.paying.stage import until as it_came_to
-from tests.acceptance.stack.running_stack import kill, redrush
+from tests.acceptance.stack.running_stack import kill
+from tests.commands import redrush, run_command
 
 WINNERS_A_RUN: Final = 4
 VICTIMS: Final = ("payments", "postgres", "sandbox")

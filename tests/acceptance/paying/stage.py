@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -197,18 +196,6 @@ class Stage:
         """Return count and amount of the bank's bills, by kind and state."""
         book = await self.bank("GET", "/book")
         return {(one["kind"], one["state"]): (one["count"], one["amount_minor"]) for one in book["bills"]}
-
-
-async def run_command(*arguments: str) -> tuple[int, str, str]:
-    """Run a `redrush` command to its end; return exit code, stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", COMMAND, *arguments,
-        cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ},
-    )  # fmt: skip
-    async with asyncio.timeout(SETTLE_MAX_S):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
 
 
 async def until(condition: Callable[[], Any], why: Callable[[], object] = lambda: "") -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from redrush.ports.bill_book import BillState
 from redrush.records.sqlite.bills import SqliteBillBook
-from tests.acceptance.paying.stage import Stage, run_command, until
+from tests.acceptance.paying.stage import Stage, until
+from tests.commands import run_command
 
 
 def minor(text: str) -> int:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
 
-from tests.acceptance.stack.running_stack import Ran, RunningStack, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import OFF, campaign, lucky
+from tests.commands import Ran, redrush
 
 PACKETS: Final = 400
 BATCH: Final = 30

@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 
 from tests.acceptance.rollback.stack_event import Auditor
-from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import OFF, campaign, lucky
+from tests.commands import Ran, redrush
 
 PACKETS: Final = 160
 PART: Final = 40

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from tests.acceptance.rollback.stack_event import BATCH, PACKETS, Wound
-from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, wait_for_end
+from tests.acceptance.stack.running_stack import RunningStack, kill, wait_for_end
+from tests.commands import redrush
 
 MORE_THAN_A_SHARE = 30
 """Users of one set beyond its share of the slots: theirs come from other sets."""

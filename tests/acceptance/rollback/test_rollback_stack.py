@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.acceptance.rollback.stack_event import BATCH, Wound
-from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, wait_for_end
+from tests.acceptance.stack.running_stack import RunningStack, kill, wait_for_end
+from tests.commands import redrush
 
 SETS: Final = ("s1", "s2", "s3")
 BACKED_UP, LOST = ("sets/s1", "sets/s3"), "sets/s2"

@@ -11,7 +11,7 @@ from tests.acceptance.paying.stage import until
 from tests.acceptance.selling.stack_stage import StackStage
 from tests.acceptance.selling.stage import PRICE_MINOR
 from tests.acceptance.selling.test_selling import FAULTS, Crowd, notices_to_come
-from tests.acceptance.stack.running_stack import redrush
+from tests.commands import redrush
 
 TERMS = 'units = {units}\nhold = "{hold}"\nreturn_every = "500ms"\nshop = "bank"\nsecret_url = true\n'
 MORTAL = ("payments", "gate-1", "s1-a", "recorder-s2", "control", "postgres", "gate-2", "s2-a", "settle")

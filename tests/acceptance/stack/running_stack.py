@@ -13,38 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
+from tests.commands import COMMAND_MAX_S, REPOSITORY, redrush
 from tests.gate.world import Answer, read_answer, request, to_this_machine
 
-REPOSITORY: Final = Path(__file__).resolve().parents[3]
 READY_MAX_S: Final = 90.0
-COMMAND_MAX_S: Final = 120.0
 POLL_S: Final = 0.1
 CONNECTIONS: Final = 32
 ASKED_AGAIN_MAX: Final = 100
 """Answers that are no decision (missed, or a set that is away) before a test gives up on a user."""
-
-
-class Ran(msgspec.Struct, frozen=True):
-    """How a command ended and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-def redrush(*arguments: object) -> Ran:
-    """Run a `redrush` command to its end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "redrush", *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_MAX_S,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
 
 
 class RunningStack:

@@ -19,8 +19,9 @@ from redrush.api.schedules import ScheduleState
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339_s
 from redrush.wiring.clock import system_clock
-from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import a_round, campaign, lucky
+from tests.commands import redrush
 
 FIRST_PACKETS: Final = 600
 PACKETS: Final = 90

@@ -18,8 +18,9 @@ import msgspec
 import pytest
 
 from redrush.gate.group.counter_routes import LISTED_MAX
-from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import OFF, a_round, campaign
+from tests.commands import redrush
 from tests.gate.world import Answer, read_answer, request
 
 pytestmark = pytest.mark.soak

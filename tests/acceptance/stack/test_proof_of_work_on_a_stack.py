@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from redrush.core.identity.proof_of_work import Challenge, tries
-from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import campaign
+from tests.commands import redrush
 from tests.gate.world import Answer, read_answer, request
 
 CAMPAIGN: Final = campaign(

@@ -7,8 +7,9 @@ from typing import Final
 
 import psycopg
 
-from tests.acceptance.stack.running_stack import POLL_S, redrush, stack_up
+from tests.acceptance.stack.running_stack import POLL_S, stack_up
 from tests.campaigns import campaign, lucky
+from tests.commands import redrush
 
 USERS: Final = 20
 TOLD_MAX_S: Final = 10.0

@@ -20,8 +20,9 @@ from redrush.errors import RedrushError
 from redrush.operate.set_orders import AFTER_A_LOSS
 from redrush.wiring.clock import system_clock
 from tests.acceptance.stack.attacks import password_of, refusal
-from tests.acceptance.stack.running_stack import Ran, RunningStack, kill, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import campaign, lucky
+from tests.commands import Ran, redrush
 
 PACKETS: Final = 100
 CAMPAIGN: Final = campaign(lucky("r1", "200.00", PACKETS, min="0.50"), id="stack")

@@ -12,8 +12,9 @@ from typing import Any, Final
 import pytest
 
 from redrush.core.money.currency import parse_amount
-from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import OFF, a_round, campaign
+from tests.commands import redrush
 from tests.gate.world import Answer, read_answer, request
 
 pytestmark = pytest.mark.soak

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from redrush.cli.main import main
-from tests.acceptance.stack.running_stack import RunningStack, alive, kill, redrush, stack_up, wait_for_end
+from tests.acceptance.stack.running_stack import RunningStack, alive, kill, stack_up, wait_for_end
 from tests.campaigns import a_round, campaign, lucky
+from tests.commands import redrush
 from tests.figures import scraped, with_circumstances, without_circumstances
 
 PACKETS = 300

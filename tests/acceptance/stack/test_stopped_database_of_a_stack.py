@@ -6,8 +6,9 @@ from typing import Final
 import psycopg
 import pytest
 
-from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import a_round, campaign
+from tests.commands import redrush
 from tests.stopping import stopped
 
 CAMPAIGN: Final = campaign(

@@ -15,8 +15,9 @@ import pytest
 from redrush.control.control_access import load_address, load_token
 from redrush.control.data_dir import DataDir
 from redrush.http.ask import ask
-from tests.acceptance.stack.running_stack import RunningStack, kill, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, kill, stack_up
 from tests.campaigns import campaign
+from tests.commands import redrush
 from tests.gate.world import read_answer, request
 
 CAMPAIGN: Final = campaign(

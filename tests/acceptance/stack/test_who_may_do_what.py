@@ -17,8 +17,9 @@ from tests.acceptance.stack.attacks import (
     readable_by_others,
     refusal,
 )
-from tests.acceptance.stack.running_stack import RunningStack, redrush, stack_up
+from tests.acceptance.stack.running_stack import RunningStack, stack_up
 from tests.campaigns import a_round, campaign
+from tests.commands import redrush
 
 CAMPAIGN = campaign(a_round("r1", "10.00", 10), id="guarded")
 
