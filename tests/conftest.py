@@ -57,6 +57,12 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     server.kill()  # nobody needs what it would write out
 
 
+@pytest.fixture
+def dsn(databases: Databases) -> str:
+    """Where a new, empty database is."""
+    return databases.fresh()
+
+
 @pytest.fixture(scope="session")
 def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a server that was never started, to be copied: making them takes a second."""

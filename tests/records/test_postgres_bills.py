@@ -13,7 +13,6 @@ from redrush.ports.bill_book import KINDS, BillConflict, KeptBill, NewBill
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.postgres.link import Cursor
 from redrush.sqlfiles import load_statements
-from tests.conftest import Databases
 
 HIDDEN_US = 10**9
 
@@ -23,11 +22,6 @@ def payout(source: str, user: str = "u1") -> NewBill:
         kind="payout", source=source, campaign="c", user=user, provider="bank", currency="CNY",
         amount_minor=100, subject="red packet", to=user,
     )  # fmt: skip
-
-
-@pytest.fixture
-def dsn(databases: Databases) -> str:
-    return databases.fresh()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from redrush.ports.message_book import NewMessage
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.sqlfiles import load_statements
-from tests.conftest import Databases
 
 
 def messages(count: int) -> list[NewMessage]:
@@ -18,11 +17,6 @@ def messages(count: int) -> list[NewMessage]:
         NewMessage(by="mail", campaign="c", grant=f"c-r1-{slot}", user=f"u{slot}", at_us=1, fields={"worth": "1.00"})
         for slot in range(count)
     ]
-
-
-@pytest.fixture
-def dsn(databases: Databases) -> str:
-    return databases.fresh()
 
 
 @pytest.fixture

@@ -24,11 +24,6 @@ Connect = Callable[..., PostgresRecords]
 
 
 @pytest.fixture
-def dsn(databases: Databases) -> str:
-    return databases.fresh()
-
-
-@pytest.fixture
 def connect() -> Iterator[Connect]:
     """Opens records that are closed with the test."""
     with ExitStack() as closing_all:

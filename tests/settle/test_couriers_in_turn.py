@@ -15,7 +15,6 @@ from redrush.ports.notifier import Message, Told
 from redrush.ports.provider import Accepted, Terms
 from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.settle.messages.courier import Courier
-from tests.conftest import Databases
 
 AT_US: Final = 1_800_000_000_000_000
 PATIENCE_S: Final = 60.0
@@ -52,11 +51,6 @@ def composed(kept: KeptMessage) -> Message:
     return Message(
         number=kept.number, user=kept.user, to="", language="en", title="", text="", at_us=kept.at_us, fields={}
     )
-
-
-@pytest.fixture
-def dsn(databases: Databases) -> str:
-    return databases.fresh()
 
 
 @pytest.fixture
