@@ -72,8 +72,8 @@ async def test_pages_need_the_same_roles(tmp_path: Path) -> None:
         "/": Role.VIEWER, "/wall": Role.VIEWER, "/fleet": Role.VIEWER,
         "/drills": Role.VIEWER, "/campaigns": Role.VIEWER, "/steer": Role.VIEWER,
         "/waiting": Role.VIEWER, "/audit": Role.VIEWER, "/grants": Role.VIEWER, "/proof": Role.VIEWER,
-        "/me": Role.VIEWER, "/notice": Role.VIEWER, "/story": Role.OPERATOR, "/grants.csv": Role.OPERATOR,
-        "/people": Role.ADMIN,
+        "/me": Role.VIEWER, "/notice": Role.VIEWER, "/story": Role.OPERATOR, "/bills": Role.OPERATOR,
+        "/grants.csv": Role.OPERATOR, "/people": Role.ADMIN,
     }  # fmt: skip
     async with without_server(tmp_path) as world:
         for name, rank in WHO.items():

@@ -10,6 +10,7 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
+from redrush.api.bills import Bills
 from redrush.api.capacity import Capacities
 from redrush.api.checklist import Checklists
 from redrush.api.diary import Diary, Line
@@ -69,8 +70,11 @@ def masked(user: str) -> str:
 class Desk:
     """See the module. `start` it, then `stop`."""
 
-    def __init__(self, data_dir: DataDir, deploy: Path | None, now_us: Callable[[], int]) -> None:
-        """ConfigError for a directory without a campaign, or with files that cannot be read."""
+    def __init__(
+        self, data_dir: DataDir, deploy: Path | None, now_us: Callable[[], int], payments: Path | None = None
+    ) -> None:
+        """`payments` is the payments file of the event; None: that of its deployment, if there is one. ConfigError
+        for a directory without a campaign, or with files that cannot be read."""
         data_dir.require()
         self.data_dir = data_dir
         self.now_us = now_us
@@ -83,6 +87,7 @@ class Desk:
         self.steering = Steering(self.links, data_dir.root / "console-proposals.json", self.diary, self.now_s)
         self.sets = Sets(self.links, self.steering, self.diary, self.now_s)
         self.payouts = Payouts(self.links.first, self.diary, now_us)
+        self.bills = Bills(self.links, payments, self.diary, now_us)
         self.drills = Drills(data_dir, data_dir.root / "console-drills.json", self.diary, self.now_s)
         self.drafting = Drafting(data_dir, deploy, self.diary, now_us)
         self.schedules = Schedules(

@@ -40,6 +40,9 @@ def console(  # noqa: PLR0913, PLR0917 - options of one command
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): it speaks TLS.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     behind_tls: Annotated[bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS.")] = False,
+    payments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who moves money (TOML), to compare bills and reissue.")
+    ] = None,
     login: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A provider (OpenID Connect) that says who somebody is.")
     ] = None,
@@ -55,6 +58,7 @@ def console(  # noqa: PLR0913, PLR0917 - options of one command
         cert=cert,
         key=key,
         behind_tls=behind_tls,
+        payments=payments,
         login=login,
     )
 
@@ -93,14 +97,15 @@ def tell_first_admin(data_dir: "DataDir", port: int | None) -> None:
         _tell(password)
 
 
-def begin_beside(data: Path, port: int | None) -> None:
-    """Keep the console of a directory running beside the server of this loop. `port` as above."""
+def begin_beside(data: Path, port: int | None, payments: Path | None) -> None:
+    """Keep the console of a directory running beside the server of this loop, which has this payments file. `port` as
+    above."""
     if port is None:
         return
     from redrush.processes.console_child import console_child, keep_beside
     from redrush.watch.log import server_log
 
-    _KEPT.extend(keep_beside(console_child(data, port), data, server_log()))
+    _KEPT.extend(keep_beside(console_child(data, port, payments), data, server_log()))
     sys.stderr.write(f"console http://127.0.0.1:{port}\n")
 
 

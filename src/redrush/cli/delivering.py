@@ -84,15 +84,12 @@ def reissue(
     from redrush.config import load_payments_file
     from redrush.core.money.currency import format_amount
     from redrush.operate.paying import Books
-    from redrush.operate.reissuing import Reissue
+    from redrush.operate.reissuing import deliver, look_for
     from redrush.wiring.clock import system_clock
 
     file = None if payments is None else load_payments_file(payments)
-    order = Reissue(Books.at(data, deploy), file, system_clock().now_us())
-    try:
-        found = order.find() if yes is None else order.deliver(yes, unknown=unknown)
-    finally:
-        order.close()
+    books, now_us = Books.at(data, deploy), system_clock().now_us()
+    found = look_for(books, file, now_us) if yes is None else deliver(books, file, now_us, yes, unknown=unknown)
     count = found.count(unknown=unknown)
     total = format_amount(found.payouts_total_minor, found.currency)
     lines = [

@@ -207,7 +207,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         for name, number in bound.items():
             scheme = "https" if name == "control" and control_cert is not None else "http"
             sys.stderr.write(f"{name} {scheme}://{Address(hosts[name], number)}\n")
-        console.begin_beside(data, console_port)
+        console.begin_beside(data, console_port, payments)
         sys.stderr.flush()
         _print("ready")
         sys.stdout.flush()

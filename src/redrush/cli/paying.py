@@ -235,17 +235,11 @@ def compare(
     import msgspec
 
     from redrush.config import load_payments_file
-    from redrush.core.rush.instants import rfc3339
-    from redrush.errors import ConfigError
-    from redrush.operate.paying import book_of, compare_bills
+    from redrush.operate.paying import compare_day
     from redrush.wiring.clock import system_clock
 
     file, now_us = load_payments_file(payments), system_clock().now_us
-    if provider is None and len(file.providers) > 1:
-        raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
-    with book_of(_books(data, deploy)) as book:
-        name, when = provider or file.providers[0].name, day or rfc3339(now_us())[:10]
-        found = compare_bills(book, file, name, when, now_us, books_fees=book_fees)
+    found = compare_day(_books(data, deploy), file, provider, day, now_us, books_fees=book_fees)
     lines = [
         f"{found.provider} {found.day}: {found.ours:,} bills of ours, {found.theirs:,} lines of theirs, "
         f"difference {found.difference_minor} minor units; they kept {found.fees_minor} as fees"

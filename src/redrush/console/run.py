@@ -41,6 +41,8 @@ class ConsoleOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
     behind_tls: bool = False
     """A proxy in front of it speaks TLS."""
+    payments: Path | None = None
+    """The file with who moves money; None: that of the deployment, if there is one."""
     login: Path | None = None
     """The file of a provider with whom people may log in besides."""
 
@@ -76,7 +78,7 @@ def run_console(data_dir: DataDir, deploy: Path | None, options: ConsoleOptions,
     """Run until SIGTERM or SIGINT. ConfigError if it cannot be started."""
     options.check()
     clock = system_clock()
-    desk = Desk(data_dir, deploy, clock.now_us)
+    desk = Desk(data_dir, deploy, clock.now_us, options.payments)
     if options.login is not None:
         desk.provider = provider_of(options.login, desk.now_s)
     reserved = Reserved.at(options.host, options.port)

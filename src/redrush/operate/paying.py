@@ -229,6 +229,24 @@ def named(book: BillBook, numbers: Sequence[str]) -> list[KeptBill]:
     return found
 
 
+def compare_day(
+    books: Books,
+    file: PaymentsFile,
+    provider: str | None,
+    day: str | None,
+    now_us: Callable[[], int],
+    *,
+    books_fees: bool = False,
+) -> Compared:
+    """Hold a provider's bill of a day, today's by default, against an event's books. ConfigError where several move
+    money and none is named; else raises as `compare_bills`."""
+    if provider is None and len(file.providers) > 1:
+        raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
+    name, when = provider or file.providers[0].name, day or rfc3339(now_us())[:10]
+    with book_of(books) as book:
+        return compare_bills(book, file, name, when, now_us, books_fees=books_fees)
+
+
 def compare_bills(
     book: BillBook,
     file: PaymentsFile,

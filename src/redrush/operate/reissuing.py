@@ -16,7 +16,7 @@ A message of which nobody knows whether it arrived is sent only where that is as
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -192,6 +192,19 @@ class Reissue:
         """Yield the campaign's messages in these states."""
         messages = () if self._messages is None else listed(self._messages, states)
         return (one for one in messages if one.campaign == self._campaign)
+
+
+def look_for(books: Books, payments: PaymentsFile | None, now_us: int) -> Undelivered:
+    """Return what an event has to deliver. ConfigError for a book that is gone, RedrushError for a set that cannot be
+    read."""
+    with closing(Reissue(books, payments, now_us)) as order:
+        return order.find()
+
+
+def deliver(books: Books, payments: PaymentsFile | None, now_us: int, count: int, *, unknown: bool) -> Undelivered:
+    """Deliver what an event has to, if it is still so many. Raises as `look_for`, and RedrushError if it is not."""
+    with closing(Reissue(books, payments, now_us)) as order:
+        return order.deliver(count, unknown=unknown)
 
 
 def _lacking(book: MessageBook, messages: Sequence[NewMessage]) -> list[NewMessage]:

@@ -16,11 +16,13 @@ ALIVE: Final = "/login"
 """Answered to anybody."""
 
 
-def console_child(data: Path, port: int) -> ChildSpec:
-    """Return the console of a directory, on this machine's loopback."""
+def console_child(data: Path, port: int, payments: Path | None = None) -> ChildSpec:
+    """Return the console of a directory, on this machine's loopback. `payments` is the payments file of its server; a
+    deployment names its own."""
+    money = [] if payments is None else ["--payments", str(payments.absolute())]
 
     async def command() -> Sequence[str]:
-        return ending_with_us(["console", "--data", str(data.absolute()), "--port", str(port)])
+        return ending_with_us(["console", "--data", str(data.absolute()), "--port", str(port), *money])
 
     async def why_not() -> str | None:
         return await lacking(HOST, port, ALIVE)

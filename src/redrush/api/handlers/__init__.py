@@ -5,6 +5,7 @@ The pages of the console call the same desk, so they can do nothing that a progr
 
 from typing import Final
 
+from redrush.api.handlers.billing import BILLING
 from redrush.api.handlers.drafting import DRAFTING
 from redrush.api.handlers.mending import MENDING
 from redrush.api.handlers.oneself import ONESELF
@@ -14,5 +15,5 @@ from redrush.api.handlers.proving import PROVING
 from redrush.api.handlers.steering import STEERING
 from redrush.api.handlers.watching import WATCHING
 
-HANDLERS: Final = (*ONESELF, *WATCHING, *STEERING, *MENDING, *DRAFTING, *PAYING, *PROVING, *PEOPLE)
+HANDLERS: Final = (*ONESELF, *WATCHING, *STEERING, *MENDING, *DRAFTING, *PAYING, *BILLING, *PROVING, *PEOPLE)
 """Every operation of the admin API."""

@@ -6,6 +6,7 @@ from litestar import Router
 from litestar.static_files import create_static_files_router
 
 from redrush.api.access import OPEN
+from redrush.console.pages.billing import BILLING
 from redrush.console.pages.drafting import DRAFTING
 from redrush.console.pages.notice import NOTICE
 from redrush.console.pages.own import OWN
@@ -22,7 +23,18 @@ __all__ = ["PAGES", "fault_page"]
 PAGES: Final = (
     Router(
         "/",
-        route_handlers=[*OWN, *PROVIDER_LOGIN, *WATCHING, *STEERING, *NOTICE, *DRAFTING, *PAYING, *PROVING, *PEOPLE],
+        route_handlers=[
+            *OWN,
+            *PROVIDER_LOGIN,
+            *WATCHING,
+            *STEERING,
+            *NOTICE,
+            *DRAFTING,
+            *PAYING,
+            *BILLING,
+            *PROVING,
+            *PEOPLE,
+        ],
         exception_handlers=FAULTS,
         include_in_schema=False,
     ),

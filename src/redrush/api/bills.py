@@ -1,0 +1,133 @@
+"""A provider's bill of a day held against our books, and what is granted and not delivered: looked for, then delivered.
+
+It is what `redrush bills compare` and `redrush reissue` do, by the same functions. A delivery is bound to how many
+things were found: if there are more or fewer when it is confirmed, nothing is done.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from redrush.api.access import Actor
+from redrush.api.diary import Diary
+from redrush.api.event_link import EventLink, Links
+from redrush.api.seals import Refused, Seals
+from redrush.config import PaymentsFile, load_payments_file
+from redrush.core.money.currency import format_amount
+from redrush.operate.paying import Books, compare_day
+from redrush.operate.reissuing import Undelivered, deliver, look_for
+from redrush.settle.paying.comparing import Compared
+
+SEEN_MAX_S: Final = 300
+COMPARING_MAX: Final = 2
+"""Bills that are fetched at once: each is a file of a provider's, and some of them are long."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is granted and not delivered, and the token that delivers it."""
+
+    undelivered: Undelivered
+    count: int
+    total: str
+    """Of the payouts, as text with all places of the currency."""
+    unknown: bool
+    """Whether messages are counted that may have arrived."""
+    token: str
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What was delivered, or is under way."""
+
+    undelivered: Undelivered
+    count: int
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    who: str
+    campaign: str | None
+    count: int
+    unknown: bool
+    expires_s: int
+
+
+class Bills:
+    """See the module."""
+
+    def __init__(self, links: Links, payments: Path | None, diary: Diary, now_us: Callable[[], int]) -> None:
+        """`payments` is the payments file; None: that of the deployment, if there is one."""
+        self._links = links
+        self._payments = payments
+        self._diary = diary
+        self._now_us = now_us
+        self._seals = Seals()
+        self._comparing = 0
+
+    def providers(self) -> list[str]:
+        """Return who has moved money by the payments file; none where none is known. ConfigError if it is wrong."""
+        file = self._file(self._links.first)
+        return [] if file is None else [one.name for one in file.providers]
+
+    async def compare(self, provider: str | None, day: str | None) -> Compared:
+        """Return how a provider's bill of a day and our books differ. Refused where it is not known who moves money, or
+        while others are compared; ConfigError for a provider or a day that is none; RedrushError if the bill cannot be
+        had."""
+        link = self._links.first
+        file = await asyncio.to_thread(self._file, link)
+        if file is None:
+            raise Refused(409, "it is not known who moves money: start the console with --payments FILE")
+        if self._comparing >= COMPARING_MAX:
+            raise Refused(409, "other bills are being compared; ask again in a moment")
+        self._comparing += 1
+        try:
+            return await asyncio.to_thread(compare_day, _books(link), file, provider, day, self._now_us)
+        finally:
+            self._comparing -= 1
+
+    async def look(self, actor: Actor, campaign: str | None, *, unknown: bool) -> Found:
+        """Return what a campaign has to deliver. ConfigError for a campaign that is none."""
+        link = self._links.of(campaign)
+        found = await asyncio.to_thread(self._look_for, link)
+        count = found.count(unknown=unknown)
+        seen = _Seen(actor.name, campaign, count, unknown, self._now_us() // 1_000_000 + SEEN_MAX_S)
+        return Found(
+            undelivered=found,
+            count=count,
+            total=format_amount(found.payouts_total_minor, found.currency),
+            unknown=unknown,
+            token=self._seals.seal(seen),
+        )
+
+    async def deliver(self, actor: Actor, token: str, why: str) -> Delivered:
+        """Deliver what was found. Refused if there is more or less by now, or it was somebody else's to do."""
+        seen = self._seals.opened(token, _Seen)
+        if seen.who != actor.name or seen.expires_s <= self._now_us() // 1_000_000:
+            raise Refused(409, "this was counted too long ago, or by somebody else; count again")
+        if not seen.count:
+            raise Refused(409, "everything that was granted is delivered, or under way")
+        if not why.strip():
+            raise Refused(400, "say why, for whoever looks into it later")
+        link = self._links.of(seen.campaign)
+        now = (await asyncio.to_thread(self._look_for, link)).count(unknown=seen.unknown)
+        if now != seen.count:
+            raise Refused(409, f"there are {now} now, not {seen.count}, so nothing was done; count again")
+        self._diary.note(actor.name, "reissue", f"{seen.count} things", why, actor.address)
+        done = await asyncio.to_thread(self._deliver, link, seen.count, unknown=seen.unknown)
+        return Delivered(done, seen.count)
+
+    def _look_for(self, link: EventLink) -> Undelivered:
+        return look_for(_books(link), self._file(link), self._now_us())
+
+    def _deliver(self, link: EventLink, count: int, *, unknown: bool) -> Undelivered:
+        return deliver(_books(link), self._file(link), self._now_us(), count, unknown=unknown)
+
+    def _file(self, link: EventLink) -> PaymentsFile | None:
+        deployment = link.deployment
+        path = self._payments or (None if deployment is None else deployment.payments.file)
+        return None if path is None else load_payments_file(path)
+
+
+def _books(link: EventLink) -> Books:
+    return Books(link.data_dir, link.deployment)
