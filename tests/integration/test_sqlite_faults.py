@@ -20,6 +20,7 @@ POWER_LOSSES = 60
 """Moments at which the power fails in one run of the test, spread over all writes."""
 
 _processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.integration.store_run"])  # else each process loads the store by itself
 
 
 def run_child(path: Path, faults: Faults) -> tuple[list[Acknowledged], int | None, int | None]:
