@@ -29,10 +29,13 @@ def test_each_level_is_named(level: str, said: str, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().err)["level"] == said
 
 
-def test_a_start_of_the_embedded_form_loads_nothing_that_only_others_need() -> None:
-    heavy = "numpy rich structlog matplotlib psycopg hiredis aiohttp"
+@pytest.mark.parametrize(
+    ("started", "heavy"),
+    [("embedded", "numpy rich structlog matplotlib psycopg hiredis aiohttp"), ("gate_role", "psycopg aiohttp")],
+)
+def test_a_start_loads_nothing_that_only_others_need(started: str, heavy: str) -> None:
     script = (
-        "import sys; import redrush.cli.main, redrush.wiring.embedded\n"
+        f"import sys; import redrush.cli.main, redrush.wiring.{started}\n"
         f"print([name for name in {heavy.split()} if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)

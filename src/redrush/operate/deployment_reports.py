@@ -29,7 +29,8 @@ from redrush.settle.reconcile.chain import LogEnd
 from redrush.settle.reconcile.sets import SetSource, reconcile_sets
 from redrush.stores.valkey import ValkeyStore
 from redrush.wiring.role import division_of
-from redrush.wiring.set_stores import close_all, open_records, open_stores
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import close_all, open_stores
 
 _Result = TypeVar("_Result")
 

@@ -20,7 +20,8 @@ from redrush.errors import RedrushError
 from redrush.stores.valkey import Access, establish_set
 from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Command, Link, Reply, ReplyFault, pack
-from redrush.wiring.set_stores import access_of, open_records
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import access_of
 
 IN_SYNC_MAX_S: Final = 60.0
 """Longest wait until an empty replica follows an empty primary: seconds, unless the network between them is cut."""

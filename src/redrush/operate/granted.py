@@ -47,7 +47,7 @@ def _on_one_machine(books: Books, campaign: str) -> tuple[Granted, Callable[[], 
 
 def _in_databases(books: Books) -> tuple[Granted, Callable[[], None]]:
     """The databases of a deployment's sets have all its campaigns."""
-    from redrush.wiring.recorded_wins import RecordedWins  # noqa: PLC0415 - needs the clients
+    from redrush.wiring.set_records import RecordedWins  # noqa: PLC0415 - needs the clients
 
     assert books.deployment is not None
     wins = RecordedWins(books.deployment.sets)

@@ -31,7 +31,8 @@ from redrush.stores.valkey.proof import lack, read_held
 from redrush.stores.valkey.servers import examine
 from redrush.wiring.moves_of_away import MovesOfAway
 from redrush.wiring.role import division_of
-from redrush.wiring.set_stores import access_of, close_all, open_records, open_store, open_stores
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import access_of, close_all, open_store, open_stores
 
 
 class Rebuilt(msgspec.Struct, frozen=True):

@@ -29,7 +29,8 @@ from redrush.stores.valkey.link import Link, ReplyFault, pack
 from redrush.stores.valkey.proof import prove, read_held
 from redrush.stores.valkey.set_servers import ValkeySetServers
 from redrush.stores.valkey.terms import fence
-from redrush.wiring.set_stores import access_of, open_records
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import access_of
 
 
 def parts_of_sets(deployment: DeploymentFile, listing: Listing, data_dir: DataDir) -> "Iterator[PartOfSet]":

@@ -19,7 +19,8 @@ from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from redrush.stores.valkey.proof import lack, read_held
 from redrush.stores.valkey.rebuild import transfers_at
-from redrush.wiring.set_stores import access_of, open_records
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import access_of
 
 
 class MovesOfAway:

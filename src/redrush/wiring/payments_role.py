@@ -34,8 +34,8 @@ from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.wiring.campaign_paths import prefixes_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
 from redrush.wiring.payments_readings import payments_figures
-from redrush.wiring.recorded_wins import RecordedWins
 from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
+from redrush.wiring.set_records import RecordedWins
 from redrush.wiring.stack_group import StackGroup
 from redrush.wiring.stack_sale import StackSale
 from redrush.wiring.till import OfLog, Till

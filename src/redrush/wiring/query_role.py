@@ -22,7 +22,7 @@ from redrush.query.site import QUERY_MAX_S, Queries
 from redrush.wiring.dependencies import dependency_figures
 from redrush.wiring.following import Reporting, listen_to_switches
 from redrush.wiring.role import Offstage, Parts, Surroundings, ready_unless
-from redrush.wiring.set_stores import open_records
+from redrush.wiring.set_records import open_records
 from redrush.wiring.troubles import Troubles
 
 

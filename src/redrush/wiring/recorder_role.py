@@ -24,7 +24,8 @@ from redrush.wiring.following import Reporting, SettlementPause, listen_to_switc
 from redrush.wiring.readings import settlement_figures
 from redrush.wiring.reconciling import serve_agreement, watch_over
 from redrush.wiring.role import Offstage, Parts, Surroundings, ready_unless
-from redrush.wiring.set_stores import open_records, open_store
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import open_store
 from redrush.wiring.troubles import Troubles
 
 

@@ -1,4 +1,7 @@
-"""What winners of a campaign have won, as its sets' logs are recorded: in one database, or in several."""
+"""The sets' records of a deployment, on PostgreSQL: in one database, or in several.
+
+Apart from the stores, for gates and settlement have these alone: they load no client of a database.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,14 +11,28 @@ from redrush.core.rush.holding import PotTables
 from redrush.ports.records import Balance
 from redrush.ports.store import LogRecord
 from redrush.records.postgres import PostgresRecords
+from redrush.records.postgres.greeting import QUERY_MAX_S
+from redrush.records.postgres.link import ANSWER_MAX_S
 from redrush.settle.noted_tables import NotedTables
 from redrush.settle.pages import ReadLog
-from redrush.wiring.set_stores import open_records
-from redrush.wiring.stack_group import Notes
+from redrush.watch.log import server_log
+
+Notes = Callable[[int, int], Sequence[tuple[int, str, str]]]
+"""Returns seq, pot and note of pots that a log opened above a seq, in order, up to so many. Blocks; raises
+RecordsFailed."""
+
+
+def open_records(
+    spec: SetSpec, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
+) -> PostgresRecords:
+    """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
+    return PostgresRecords(
+        spec.records.read(), spec.id, query_max_s=query_max_s, answer_max_s=answer_max_s, tell=server_log().info
+    )
 
 
 class RecordedWins:
-    """See the module. Calls that block are made in threads."""
+    """What winners of a campaign have won, as its sets' logs are recorded. Calls that block are made in threads."""
 
     def __init__(self, sets: Sequence[SetSpec]) -> None:
         """Connects to nothing yet."""

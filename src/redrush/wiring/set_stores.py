@@ -1,19 +1,15 @@
-"""The sets' stores and records of a deployment, on Valkey and PostgreSQL."""
+"""The sets' stores of a deployment, on Valkey."""
 
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from redrush.config.deployment_file import DeploymentFile, Duty, SetSpec, ValkeySpec
+from redrush.config.deployment_file import DeploymentFile, Duty, ValkeySpec
 from redrush.errors import ConfigError
 from redrush.ports.clock import TimeHeard
-from redrush.records.postgres import PostgresRecords
-from redrush.records.postgres.greeting import QUERY_MAX_S
-from redrush.records.postgres.link import ANSWER_MAX_S
 from redrush.stores.valkey import Access, ValkeyStore
 from redrush.stores.valkey.primary import Prover
-from redrush.watch.log import server_log
 
 ATTACH_WAIT_S: Final = 3.0
 """How long the start of a role waits for its sets, so as not to complain about what is there in a moment."""
@@ -88,12 +84,3 @@ def _tls(spec: ValkeySpec) -> ssl.SSLContext:
 def _no_passphrase() -> str:
     """A key with a passphrase is refused: OpenSSL would ask for it on the terminal, and wait."""
     return ""
-
-
-def open_records(
-    spec: SetSpec, query_max_s: float = QUERY_MAX_S, answer_max_s: float = ANSWER_MAX_S
-) -> PostgresRecords:
-    """Return the records that the set's log goes to. Connects to nothing yet; reads the DSN."""
-    return PostgresRecords(
-        spec.records.read(), spec.id, query_max_s=query_max_s, answer_max_s=answer_max_s, tell=server_log().info
-    )

@@ -36,6 +36,7 @@ from redrush.wiring.campaign_paths import serve_at
 from redrush.wiring.packet_desk import PacketDesk
 from redrush.wiring.packet_homes import homes_of_packets
 from redrush.wiring.role import Parts, Surroundings
+from redrush.wiring.set_records import Notes
 from redrush.wiring.set_stores import close_all, open_stores
 
 HEARD_AT_ONCE: Final = 1_000
@@ -48,10 +49,6 @@ REST_S: Final = 0.01
 
 GRAB: Final = b"/grab"
 """What is asked of gates alone ends so."""
-
-Notes = Callable[[int, int], Sequence[tuple[int, str, str]]]
-"""Returns seq, pot and note of pots that a log opened above a seq, in order, up to so many. Blocks; raises
-RecordsFailed."""
 
 
 class StackGroup:

@@ -30,7 +30,8 @@ from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.set_servers import ValkeySetServers
 from redrush.wiring.moves_of_away import MovesOfAway
 from redrush.wiring.role import Parts, Surroundings
-from redrush.wiring.set_stores import access_of, open_records
+from redrush.wiring.set_records import open_records
+from redrush.wiring.set_stores import access_of
 
 ASKED_MAX_S: Final = 2.0
 """How long the records may take to say how far they know a set; they are asked again at the next look."""
