@@ -122,6 +122,11 @@ class Event:
         with urllib.request.urlopen(asked, timeout=10) as answer:
             return json.load(answer)
 
+    def text(self, path: str) -> str:
+        """Return what stands there."""
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            return str(answer.read().decode())
+
     def has_grants(self, user: str) -> bool:
         """Whether the server says so; one that is too busy to look (503) does not."""
         try:

@@ -34,8 +34,9 @@ def test_the_page_is_written_whole_and_the_same_each_time(file: Path, tmp_path: 
     assert gzip.decompress((out / "index.html.gz").read_bytes()) == html
     assert (out / "c/c/index.html").read_bytes() == html
     assert done.compressed_bytes < 50_000
-    [entry] = json.loads((out / "manifest.json").read_text())
-    assert (entry["url"], entry["bytes"]) == ("index.html", len(html))
+    entries = json.loads((out / "manifest.json").read_text())
+    found = [("index.html", len(html)), ("sw.js", (out / "sw.js").stat().st_size)]
+    assert [(entry["url"], entry["bytes"]) for entry in entries] == found
     before = {name: (out / name).read_bytes() for name in done.files}
     publish(load_campaign_file(file), out, GATES, NOW_US + 5)
     assert {name: (out / name).read_bytes() for name in done.files} == before
@@ -49,6 +50,22 @@ def test_the_policy_is_in_the_document_and_in_the_headers(file: Path, tmp_path: 
     assert html.index("Content-Security-Policy") < html.index("<style>")
     for gate in ("10.0.0.1:8080", "10.0.0.2:8080"):
         assert f"server {gate} " in (tmp_path / "site/nginx.conf").read_text()
+
+
+def test_browsers_keep_the_page_by_a_worker_that_is_looked_up_anew_each_time(file: Path, tmp_path: Path) -> None:
+    publish(load_campaign_file(file), tmp_path / "site", GATES, NOW_US)
+    assert "caches" in (tmp_path / "site/sw.js").read_text()
+    headers = (tmp_path / "site/_headers").read_text().partition("/sw.js\n")[2]
+    location = (tmp_path / "site/nginx.conf").read_text().partition("location = /sw.js {")[2].partition("}")[0]
+    assert "  Cache-Control: no-cache\n" in headers
+    assert 'add_header Cache-Control "no-cache" always;' in location
+
+
+def test_where_browsers_are_to_keep_nothing_the_worker_takes_itself_away(file: Path, tmp_path: Path) -> None:
+    file.write_text(f"{file.read_text()}\n[page]\noffline = false\n")
+    publish(load_campaign_file(file), tmp_path / "site", GATES, NOW_US)
+    assert "unregister()" in (tmp_path / "site/sw.js").read_text()
+    assert '"offline":false' in (tmp_path / "site/index.html").read_text()
 
 
 def test_pages_that_ask_the_gates_themselves_may_ask_nobody_else(file: Path, tmp_path: Path) -> None:

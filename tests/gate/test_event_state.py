@@ -2,6 +2,8 @@
 
 import gzip
 
+from msgspec import structs
+
 from redrush.core.steering.switches import NOTICES, Snapshot, registry_of
 from tests import openapi
 from tests.gate.world import CLOSES_US, OPENS_US, SECOND_US, RunningGate, request, running_gate
@@ -112,9 +114,23 @@ async def test_the_page_is_at_the_root_and_at_its_campaign_gzipped_for_whoever_t
         assert (await client.ask(request("GET", "/c/another"))).status == 404
 
 
+async def test_the_service_worker_is_looked_up_anew_each_time_and_may_ask_its_own_site_alone() -> None:
+    async with running_gate() as gate:
+        client = await gate.connect()
+        worker = await client.ask(request("GET", "/sw.js"))
+        assert worker.headers["content-type"].startswith("text/javascript")
+        assert worker.headers["cache-control"] == "no-cache"
+        assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+        event = gate.gate.campaigns["cny"].event
+        gate.gate.campaigns["cny"].advise(event.policy, structs.replace(event.page, offline=False))
+        gone = await client.ask(request("GET", "/sw.js"))
+        assert b"unregister()" in gone.body
+        assert gone.headers["etag"] != worker.headers["etag"]
+
+
 async def test_the_page_and_the_state_go_with_their_campaign() -> None:
     async with running_gate() as gate:
         gate.gate.remove("cny")
         client = await gate.connect()
-        for path in ("/", "/c/cny", "/state/cny.json"):
+        for path in ("/", "/sw.js", "/c/cny", "/state/cny.json"):
             assert (await client.ask(request("GET", path))).status == 404

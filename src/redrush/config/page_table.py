@@ -32,6 +32,7 @@ class PageTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rules: dict[str, str] = {}
     login: str | None = None
     renew: str | None = None
+    offline: bool = True
     colours: dict[str, str] = {}
     dark: dict[str, str] = {}
     texts: dict[str, dict[str, str]] = {}
@@ -64,6 +65,7 @@ def page_terms(table: PageTable, directory: Path, rounds: Collection[str]) -> Pa
         rules=table.rules,
         login=table.login,
         renew=table.renew,
+        offline=table.offline,
         colours=table.colours,
         dark=table.dark,
         texts=table.texts,

@@ -48,7 +48,7 @@ def publish(file: CampaignFile, out: Path, gates: Sequence[str], now_us: int, *,
         state=asked[0] if direct else "",
     )
     page = page_of(content, file.page, own=asked if direct else (), policy_inside=True)
-    made = site_files(page, campaign.id, str(out.absolute()), asked)
+    made = site_files(page, campaign.id, str(out.absolute()), asked, offline=file.page.offline)
     try:
         for name, body in made.items():
             path = out / name

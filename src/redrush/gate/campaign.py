@@ -26,7 +26,7 @@ from redrush.gate.group.asked import Asked
 from redrush.gate.group.parts import GroupParts, GroupStage, ServedGroup
 from redrush.gate.group.sharing import ClosedGrantWriter, SharedRound, Sharing
 from redrush.gate.knowledge.knowledge import Knowledge
-from redrush.gate.page_view import page_document
+from redrush.gate.page_view import page_document, worker_document
 from redrush.gate.rush.draw import Draw
 from redrush.gate.rush.granted import GrantedAnswers
 from redrush.gate.rush.group import PacketHome
@@ -103,6 +103,7 @@ class ServedCampaign:
         self.offers: dict[bytes, Offer] = {}
         """What it has for participants, by what follows `/v1`, or `/v1/campaigns/{campaign}`, in the path."""
         self.page = page_document(self._page)
+        self.worker = worker_document(lambda: self.event.page.offline)
         self.sharing = Sharing(floor.queries, floor.now_us, event.seed, lambda: self.group)
         """What winners of rounds do who open and share what they won."""
         self._claim_tickets: dict[str, TicketCheck] = {}
@@ -241,6 +242,7 @@ class ServedCampaign:
         as it is."""
         self.event = msgspec.structs.replace(self.event, policy=policy, page=page)
         self.page.forget()
+        self.worker.forget()
         self._policy.show(msgspec.structs.replace(policy, proof_of_work=self.event.proof_of_work is not None))
         for view in self._views:
             view.interval_ms = policy.interval_ms

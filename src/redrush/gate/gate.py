@@ -20,6 +20,7 @@ from redrush.gate.exchange import Exchange
 from redrush.gate.knowledge.knowledge import Everything, Knowledge, Others
 from redrush.gate.lanes import Lane, SetPot
 from redrush.gate.manners import Gauge, Home, Manners, shared_manners
+from redrush.gate.page_view import WORKER_PATH
 from redrush.gate.pots import warm_up
 from redrush.gate.rush.group import PacketHome
 from redrush.gate.rush.line import WaitingRoom
@@ -267,9 +268,10 @@ class Gate:
         """Let the first campaign's page be that of the gate."""
         first = next(iter(self.campaigns.values()), None)
         if first is None:
-            self.site.remove([ROOT])
+            self.site.remove([ROOT, WORKER_PATH])
         else:
             self.site.add(b"GET", ROOT, first.page, needs_ticket=False)
+            self.site.add(b"GET", WORKER_PATH, first.worker, needs_ticket=False)
 
     def _forget(self, served: ServedCampaign) -> None:
         for rush in served.rounds:

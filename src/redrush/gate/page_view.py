@@ -1,14 +1,17 @@
 """The participants' page as a gate serves it: from memory, made when the first one opens it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from redrush.http import answers
 from redrush.http.document import Document, Made
-from redrush.page.document import Page, hash_of
-from redrush.page.site import CACHING, headers_of
+from redrush.page.document import Page, hash_of, worker_text
+from redrush.page.site import CACHING, WORKER, WORKER_HEADERS, headers_of
 
 HTML: Final = "text/html; charset=utf-8"
+JAVASCRIPT: Final = "text/javascript; charset=utf-8"
+
+WORKER_PATH: Final = f"/{WORKER}".encode("ascii")
 
 _AGAIN: Final = "setTimeout(()=>location.reload(),1000)"
 """Not a refresh: to an address with a `#`, behind which the ticket of a link is, that is a move within the page."""
@@ -42,7 +45,15 @@ def page_document(make: Callable[[], Page]) -> Document:
 
     def made() -> Made:
         page = make()
-        headers = {"Cache-Control": CACHING, **headers_of(page)}
-        return Made(page.html, HTML, "".join(f"{name}: {value}\r\n" for name, value in headers.items()))
+        return Made(page.html, HTML, _lines({"Cache-Control": CACHING, **headers_of(page)}))
 
     return Document(made)
+
+
+def worker_document(kept: Callable[[], bool]) -> Document:
+    """Return the route of the service worker; `kept`: whether browsers may keep the page."""
+    return Document(lambda: Made(worker_text(kept()).encode(), JAVASCRIPT, _lines(WORKER_HEADERS)))
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -65,6 +65,7 @@ def content_of(
             "rules": terms.rules,
             "login": terms.login,
             "renew": terms.renew,
+            "offline": terms.offline,
             "texts": terms.texts,
         },
     }

@@ -21,7 +21,7 @@ from redrush.page.terms import LANGUAGES, PACKET_COLOURS, PageTerms
 
 SCRIPTS: Final = ("turns", "workers", "policy", "clock", "alarms", "net", "memory", "words", "qr", "view", "state",
                   "tabs", "line", "rush", "rules", "calendar", "till", "sending", "shake", "proof", "screens", "person",
-                  "rounds", "hours", "winnings", "packets", "motion", "outside", "renewal",
+                  "rounds", "hours", "winnings", "packets", "motion", "outside", "renewal", "keeping",
                   "main")  # fmt: skip
 """Modules of the script, each after those that it needs at once."""
 
@@ -80,6 +80,12 @@ def script_text() -> str:
     """Return the page's script: its modules as one."""
     parts = [_EXPORT.sub("", _IMPORT.sub("", _part(f"script/{name}.js"))) for name in SCRIPTS]
     return qr_library() + _INDENT.sub("", _COMMENT.sub("", "".join(parts)))
+
+
+@cache
+def worker_text(kept: bool) -> str:
+    """Return the service worker that keeps the page for people without a network; or what takes it away again."""
+    return _INDENT.sub("", _COMMENT.sub("", _part(f"worker/{'kept' if kept else 'gone'}.js")))
 
 
 def qr_library() -> str:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Final
 from urllib.parse import urlsplit
 
-from redrush.page.document import Page
+from redrush.page.document import Page, worker_text
 
 CACHING: Final = "public, max-age=30, stale-while-revalidate=86400, stale-if-error=604800"
 """Of the page: what was opened yesterday opens still while everything else is away."""
@@ -32,15 +32,31 @@ def headers_of(page: Page) -> dict[str, str]:
     return {"Content-Security-Policy": page.policy, **SECURITY}
 
 
-def site_files(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> dict[str, bytes]:
-    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are base URLs."""
+WORKER: Final = "sw.js"
+"""The path of the service worker, whose site is all of it."""
+
+WORKER_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Its headers: a new one is taken at once, and it may ask this site alone."""
+
+
+def site_files(
+    page: Page, campaign_id: str, root: str, gates: Sequence[str], *, offline: bool = True
+) -> dict[str, bytes]:
+    """Return the files of the site, by path. `root` is where nginx will find them; `gates` are base URLs; `offline`:
+    browsers may keep the page."""
+    worker = worker_text(offline).encode()
     zipped = gzip.compress(page.html, mtime=0)
     return {
         "index.html": page.html,
         "index.html.gz": zipped,
         f"c/{campaign_id}/index.html": page.html,
         f"c/{campaign_id}/index.html.gz": zipped,
-        "manifest.json": _manifest({"index.html": page.html}),
+        WORKER: worker,
+        "manifest.json": _manifest({"index.html": page.html, WORKER: worker}),
         "_headers": _header_file(page, campaign_id),
         "nginx.conf": _nginx(page, campaign_id, root, gates),
     }
@@ -58,15 +74,20 @@ def _manifest(made: Mapping[str, bytes]) -> bytes:
 def _header_file(page: Page, campaign_id: str) -> bytes:
     """Return the headers as static hosts read them (a path, then its headers, indented)."""
     lines = "".join(f"  {name}: {value}\n" for name, value in {"Cache-Control": CACHING, **headers_of(page)}.items())
-    return "".join(f"{path}\n{lines}" for path in ("/", "/index.html", f"/c/{campaign_id}/*")).encode()
+    pages = "".join(f"{path}\n{lines}" for path in ("/", "/index.html", f"/c/{campaign_id}/*"))
+    worker = "".join(f"  {name}: {value}\n" for name, value in WORKER_HEADERS.items())
+    return f"{pages}/{WORKER}\n{worker}".encode()
 
 
 def _nginx(page: Page, campaign_id: str, root: str, gates: Sequence[str]) -> bytes:
     text = files("redrush.page").joinpath("site.nginx.conf").read_text(encoding="utf-8")
-    headers = "\n".join(f'        add_header {name} "{value}" always;' for name, value in headers_of(page).items())
+    headers, worker = (
+        "\n".join(f'        add_header {name} "{value}" always;' for name, value in some.items())
+        for some in (headers_of(page), WORKER_HEADERS)
+    )
     servers = "\n".join(f"    server {_server(gate)} max_fails=0;" for gate in gates)
     zone = re.sub(r"\W", "_", campaign_id)
-    return text.format(id=campaign_id, zone=zone, root=root, servers=servers, headers=headers).encode()
+    return text.format(id=campaign_id, zone=zone, root=root, servers=servers, headers=headers, worker=worker).encode()
 
 
 def _server(gate: str) -> str:

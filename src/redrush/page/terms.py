@@ -36,6 +36,8 @@ class PageTerms(msgspec.Struct, frozen=True, kw_only=True):
     renew: str | None = None
     """The address that gives whoever has logged in a new ticket, asked by POST with the cookies of that site; None:
     tickets last as long as they last."""
+    offline: bool = True
+    """Whether browsers may keep the page for people without a network; False: what they have kept goes away."""
     colours: Mapping[str, str] = {}
     """By name, of `COLOURS`."""
     dark: Mapping[str, str] = {}

@@ -2,6 +2,7 @@
 import { Alarms } from "./alarms.js";
 import { ServerClock } from "./clock.js";
 import { Hours } from "./hours.js";
+import { Keeping } from "./keeping.js";
 import { Memory } from "./memory.js";
 import { Motion } from "./motion.js";
 import { Net, Unreached } from "./net.js";
@@ -45,6 +46,7 @@ class Page {
     this.motion = new Motion(this);
     this.outside = new Outside(this);
     this.renewal = new Renewal(this);
+    this.keeping = new Keeping(this);
     this.tabs = new Tabs(`redrush ${config.id}`, view, () => this.render());
     this.follower = new Follower({
       url: `${config.state}/state/${config.id}.json`,
@@ -70,7 +72,12 @@ class Page {
     this.winnings.recall();
     hours.tick();
     await nextTurn(view);
-    afterPaint(view, () => this.follower.settle().then(() => hours.lookLater()));
+    afterPaint(view, () =>
+      this.follower.settle().then(() => {
+        hours.lookLater();
+        this.keeping.later();
+      }),
+    );
   }
 
   listen() {
