@@ -5,6 +5,7 @@ import { nextLook } from "./state.js";
 const MILESTONES_MS = [600000, 60000, 10000];
 const UNSURE_MS = 3000;
 const HOLDS = new Set(["held", "paying"]);
+const COUNTS = new Set(["before", "inline"]);
 
 export class Hours {
   constructor(page) {
@@ -68,7 +69,7 @@ export class Hours {
 
   waits(rush) {
     const { clock, person } = this.page;
-    const counts = rush !== undefined && (rush.screen === "before" || (HOLDS.has(rush.screen) && rush.grant?.hold));
+    const counts = rush !== undefined && (COUNTS.has(rush.screen) || (HOLDS.has(rush.screen) && rush.grant?.hold));
     return counts && clock.known && person.ticket !== null && !person.expired;
   }
 

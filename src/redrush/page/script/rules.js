@@ -2,19 +2,21 @@
 
 export function rulesOf(config, speech) {
   const own = config.page.rules?.[speech.language];
-  const told = own ? own.split("\n").filter((line) => line.trim()) : [];
+  const told = own ? own.split("\n").filter((line) => line.trim()).map((text) => ({ text })) : [];
+  const say = (...what) => told.push({ text: speech.say(...what) });
   const window = speech.number(config.policy.start_window_ms / 1000);
   for (const round of config.rounds) {
     const name = round.name || round.id;
-    told.push(speech.say("rule_times", { name, from: speech.when(round.opens), to: speech.when(round.closes) }));
-    told.push(...KINDS[round.kind](round, speech));
-    if (round.line) told.push(speech.say("rule_line"));
+    const times = { name, from: speech.when(round.opens, false), to: speech.end(round.opens, round.closes) };
+    told.push({ text: speech.say("rule_times", times), head: true });
+    told.push(...KINDS[round.kind](round, speech).map((text) => ({ text })));
+    if (round.line) say("rule_line");
   }
   // The page asks by itself for packets alone: elsewhere people tap.
   const asks = config.rounds.some((round) => round.kind === "packets");
-  if (asks) told.push(speech.say("rule_one"));
-  told.push(speech.say(asks ? "rule_fair" : "rule_fair_tap", { window }));
-  if (config.rounds.some((round) => round.shake)) told.push(speech.say("rule_shake"));
+  if (asks) say("rule_one");
+  say(asks ? "rule_fair" : "rule_fair_tap", { window });
+  if (config.rounds.some((round) => round.shake)) say("rule_shake");
   return told;
 }
 

@@ -10,10 +10,13 @@ const PLENTY_OF = 20;
 // Screens that say something else where a round is no rain of packets.
 const OF_KIND = {
   sale: { empty: "sale_empty" },
-  draw: { empty: "draw_empty" },
+  draw: { empty: "draw_empty", ready: "draw_ready", asking: "draw_asking" },
   group: { empty: "group_empty", closed: "group_closed" },
 };
 const MARKS = { given_up: "again", wrong_word: "again" };
+const OPENS = { draw: "opens_at_draw" };
+// The packet is closed, and what it is about stands on it.
+const TAGGED = new Set(["before", "ready", "asking", "again", "given_up", "wrong_word", "inline", "waiting", "held", "paying", "held_out"]);
 
 export function modelOf(page, rush) {
   const { speech } = page;
@@ -23,8 +26,10 @@ export function modelOf(page, rush) {
   const model = { screen, headline, line, actions: [], small: "" };
   if (COIN.has(screen)) {
     const mark = MARKS[screen] || screen;
-    model.coin = { text: speech.say(`coin_${mark}`), label: speech.say(`go_${mark}`), idle: !PRESSABLE.has(screen) };
+    const [text, label] = ["coin_", "go_"].map((part) => speech.sayFirst(`${part}${mark}_${rush.round.kind}`, part + mark));
+    model.coin = { text, label, idle: !PRESSABLE.has(screen) };
   }
+  if (TAGGED.has(screen)) model.tag = tagOf(page, rush);
   (SCREENS[screen] || (() => {}))(model, page, rush);
   if (rush?.round.kind === "group" && LEAVES.has(screen)) event(model, page);
   if (page.percent !== null) model.small = speech.say("proving", { percent: page.percent });
@@ -48,7 +53,7 @@ const SCREENS = {
     const { speech } = page;
     const { round } = rush;
     model.line = speech.say(round.shake && !rush.auto ? "before_shake" : rush.auto ? "before_auto" : "before_tap");
-    model.headline = speech.say("opens_at", { when: speech.when(round.opens) });
+    model.headline = speech.say(OPENS[round.kind] || "opens_at", { when: speech.when(round.opens) });
     model.small = speech.say("by_server_time");
     if (round.line) model.line = speech.say(lineOpens(page, round) > 0 ? "line_opens" : "inline_line", { when: speech.when(round.opens - round.line.opens_before_ms) });
     if ((round.kind ?? "packets") === "packets") model.actions.push({ name: "auto", kind: "switch", checked: rush.auto, text: speech.say("auto"), act: () => { page.auto = !page.auto; } });
@@ -88,7 +93,7 @@ const SCREENS = {
   held(model, page, rush) {
     const { speech } = page;
     const { grant, paying } = rush;
-    if (rush.round.shop) model.actions.push({ name: "address", kind: "input", text: speech.say("address") });
+    if (rush.round.shop) model.actions.push({ name: "address", kind: "input", text: speech.say("address"), act: () => page.till.pay(rush) });
     model.actions.push({ name: "pay", kind: "main", text: speech.say("pay", { amount: priceOf(page, rush) }), act: () => page.till.pay(rush) });
     model.small = paying ? speech.say(paying.said) : `${speech.say("receipt")} ${grant.id}`;
     model.actions.push({ name: "give_back", text: speech.say("give_back"), act: () => page.till.giveBack(rush) });
@@ -136,8 +141,8 @@ const SCREENS = {
   limit: next,
   line_closed: next,
 
-  asking(model, page) {
-    model.headline = policyText(page, "asking") || model.headline;
+  asking(model, page, rush) {
+    if (rush.round.kind !== "draw") model.headline = policyText(page, "asking") || model.headline;
   },
 
   again(model, page, rush) {
@@ -218,9 +223,26 @@ function packet(model, page, rush) {
   const told = rush.packet;
   if (told && model.screen === "ready") {
     model.headline = speech.say("packet_from", { name: told.from });
-    if (told.greeting) model.line = told.greeting;
+    if (told.needs_word) model.line = speech.say("packet_word");
   }
-  if (told?.needs_word) model.actions.push({ name: "word", kind: "input", text: speech.say("say_word") });
+  if (!told?.needs_word) return;
+  model.actions.push({ name: "word", kind: "input", text: speech.say("say_word"), act: () => page.press() });
+  model.actions.push({ name: "say_it", kind: "main", text: speech.say("go_ready"), act: () => page.press() });
+}
+
+// What stands on a closed packet: what there is to be had, or the place of whoever waits for it.
+function tagOf(page, rush) {
+  const { speech } = page;
+  const { round } = rush;
+  const told = rush.screen === "inline" && page.rounds.lineOf(rush)?.told;
+  if (told && told.ahead !== undefined) {
+    return { small: speech.say("tag_ahead"), big: speech.say("tag_people", { count: speech.number(told.ahead) }) };
+  }
+  if (round.kind === "group") return rush.packet?.greeting ? { small: page.rounds.nameOf(rush.packet), big: rush.packet.greeting } : null;
+  if (round.kind === "sale") return { small: round.name || "", big: priceOf(page, rush) };
+  if (round.kind === "draw") return { small: speech.say("tag_prize"), big: round.prizes[0].name };
+  if (!round.packets) return null;
+  return { small: speech.say("tag_packets", { count: speech.number(round.packets) }), big: speech.money(round.total) };
 }
 
 const lineOpens = (page, round) => page.rounds.opensIn(round.id) - round.line.opens_before_ms;

@@ -1,8 +1,8 @@
 // The page's elements. What is shown comes in as a plain object; nothing is decided here, and text is only ever text.
 import { drawn } from "./qr.js";
 
-const CONFETTI = 26;
-const COLOURS = ["#f8d58a", "#fff3cb", "#ff7a59", "#ffb347", "#e5383b"];
+const CONFETTI = 40;
+const COLOURS = ["#f5b82e", "#ffe08a", "#ff6b4a", "#f2a900", "#d9281e"];
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -40,7 +40,7 @@ export class View {
   }
 
   timer(text) {
-    this.element.timer.style.setProperty("--n", Math.max(8, text.length));
+    this.element.timer.style.setProperty("--n", Math.max(8, this.wide(text)));
     this.text("timer", text);
   }
 
@@ -62,7 +62,21 @@ export class View {
     place.hidden = false;
   }
 
-  // `model`: screen, headline, line, small, coin {text, label, idle}, slip {greeting, sign, amount, note}, actions, qr
+  // How wide a line of text is, in digits.
+  wide(text) {
+    return [...text].reduce((sum, sign) => sum + (sign > "\u2e80" ? 1.7 : 1), 0);
+  }
+
+  tag({ small, big }) {
+    const { tag } = this.element;
+    tag.hidden = !big;
+    this.text("tag_small", small);
+    this.text("tag_big", big);
+    tag.style.setProperty("--n", Math.max(9, this.wide(big)));
+  }
+
+  // `model`: screen, headline, line, small, coin {text, label, idle}, tag {small, big}, slip {greeting, sign, amount, note},
+  // actions, qr
   show(model) {
     const { body } = this.document;
     body.dataset.screen = model.screen;
@@ -77,11 +91,12 @@ export class View {
       go.setAttribute("aria-label", model.coin.label);
       go.setAttribute("aria-disabled", String(model.coin.idle));
     }
+    this.tag(model.tag || { small: "", big: "" });
     const slip = model.slip || {};
     this.text("greeting", slip.greeting || "");
     this.text("note", slip.note || "");
     hero.hidden = !slip.amount;
-    hero.style.setProperty("--n", Math.max(4, (slip.amount || "").length));
+    hero.style.setProperty("--n", Math.max(4, this.wide(slip.amount || "")));
     this.element.sign.textContent = slip.sign || "";
     this.element.amount.textContent = slip.amount || "";
     const key = JSON.stringify([model.screen, (model.actions || []).map(({ act, ...rest }) => rest)]);
@@ -99,7 +114,8 @@ export class View {
       const properties = { "data-name": name, class: kind === "main" ? "main" : null, onclick: act };
       if (href) return this.make("a", { ...properties, href, download, referrerpolicy }, text);
       if (kind === "input") {
-        const field = this.make("input", { "data-name": name, id: name, autocomplete: "off", maxlength: 200 });
+        const field = this.make("input", { "data-name": name, id: name, autocomplete: "off", maxlength: 200, enterkeyhint: "go" });
+        field.addEventListener("keydown", ({ key, isComposing }) => key === "Enter" && !isComposing && act());
         return this.make("label", { for: name }, text, field);
       }
       if (kind === "switch") Object.assign(properties, { role: "switch", "aria-checked": String(checked) });
@@ -177,7 +193,7 @@ export class View {
   }
 
   rules(paragraphs) {
-    this.element.rules_text.replaceChildren(...paragraphs.map((text) => this.make("p", {}, text)));
+    this.element.rules_text.replaceChildren(...paragraphs.map(({ text, head }) => this.make("p", { class: head ? "head" : null }, text)));
   }
 
   // The moment of opening: at most 1.2 s, gone with a tap, and not there for whoever wants less motion.
@@ -185,6 +201,7 @@ export class View {
     const { body } = this.document;
     const view = this.document.defaultView;
     body.classList.add("fresh");
+    view.scrollTo({ top: 0 });
     if (view.matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     // In a frame of its own, after that in which the packet opens.
     view.requestAnimationFrame(() => view.setTimeout(() => this.scatter(), 0));
@@ -196,7 +213,8 @@ export class View {
     const pieces = Array.from({ length: CONFETTI }, (_, number) => {
       const piece = this.make("i");
       const turn = (number / CONFETTI) * 2 * Math.PI;
-      const far = 7 + (number % 5) * 1.6;
+      const far = 7 + (number % 5) * 2;
+      if (number % 3 === 0) piece.className = "round";
       piece.style.setProperty("--x", `${Math.cos(turn) * far}rem`);
       piece.style.setProperty("--y", `${Math.sin(turn) * far - 3}rem`);
       piece.style.setProperty("--r", `${number * 77}deg`);

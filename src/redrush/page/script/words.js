@@ -19,9 +19,10 @@ export const WORDS = {
     before_auto: "到点自动帮您抢，不用抢着点。刷新也没关系。",
     before_tap: "到点后点一下就行，人人机会相同，手快不会占便宜。",
     before_shake: "到点后摇一摇手机，或者点按钮，机会一样。",
-    before_pressed: "还没开始，{time}后开抢。",
+    before_pressed: "还没开始，再等 {time}。",
     by_server_time: "按服务器时间，与您手机的时钟无关",
     opens_at: "{when} 开抢",
+    opens_at_draw: "{when} 开始抽奖",
     moved: "开抢时间改为 {when}。",
     auto: "到点自动帮我抢",
     remind: "加到日历提醒",
@@ -76,6 +77,8 @@ export const WORDS = {
     line_closed: "队伍已经满了",
     line_closed_line: "这一场不能再排队了。谢谢您来。",
     line_opens: "{when} 开始排队",
+    draw_ready: "可以抽奖啦！",
+    draw_asking: "正在抽……",
     draw_left: "还能抽 {n} 次",
     draw_missed: "这次没有中",
     draw_line: "点一下金币，抽一次。",
@@ -121,6 +124,7 @@ export const WORDS = {
     say_word: "输入口令",
     packet_from: "{name} 的红包",
     packet_of_friend: "朋友的红包",
+    packet_word: "说对口令，就能打开。",
     no_packet: "没有这个红包",
     no_packet_line: "链接可能不完整，或者红包已经不在了。请让发红包的人再发一次链接。",
     to_event: "去看活动",
@@ -159,6 +163,10 @@ export const WORDS = {
     why_unreached: "暂时连不上，请过一会儿再看。",
     why_unpaid: "还没有收到付款。",
     why_other: "请看看填写的内容，或者过一会儿再试。",
+    tag_packets: "共 {count} 个红包",
+    tag_prize: "大奖",
+    tag_ahead: "您前面大约有",
+    tag_people: "{count} 人",
     left_plenty: "还有很多",
     left_some: "还有",
     left_few: "所剩不多了",
@@ -189,6 +197,13 @@ export const WORDS = {
     coin_ready: "抢",
     coin_asking: "抢",
     coin_again: "再来",
+    coin_ready_draw: "抽",
+    coin_asking_draw: "抽",
+    coin_again_draw: "再抽",
+    go_ready_draw: "抽奖",
+    go_asking_draw: "正在抽",
+    go_again_draw: "再抽一次",
+    go_ready_sale: "抢购",
     coin_sealed: "开",
     opens_in_words: "还有 {time}",
     days: "{n} 天",
@@ -220,6 +235,7 @@ export const WORDS = {
     before_pressed: "Not yet: opens in {time}.",
     by_server_time: "By the server's time, whatever your own clock says",
     opens_at: "Opens {when}",
+    opens_at_draw: "The draw opens {when}",
     moved: "The opening was moved to {when}.",
     auto: "Ask for me at the opening",
     remind: "Remind me (calendar)",
@@ -274,6 +290,8 @@ export const WORDS = {
     line_closed: "The line is full",
     line_closed_line: "Nobody more can join for this round. Thank you for coming.",
     line_opens: "The line opens {when}",
+    draw_ready: "The draw is open!",
+    draw_asking: "Drawing for you …",
     draw_left: "Tries left: {n}",
     draw_missed: "No prize this time",
     draw_line: "Tap the coin for a try.",
@@ -319,6 +337,7 @@ export const WORDS = {
     say_word: "The word",
     packet_from: "A packet of {name}",
     packet_of_friend: "A friend's packet",
+    packet_word: "Say the word, and it opens.",
     no_packet: "There is no such packet",
     no_packet_line: "The link may be cut short, or the packet is no more. Ask whoever sent it for its link again.",
     to_event: "Go to the event",
@@ -357,6 +376,10 @@ export const WORDS = {
     why_unreached: "out of reach for now, please look again a little later.",
     why_unpaid: "no payment has arrived.",
     why_other: "please look at what you have written, or try again a little later.",
+    tag_packets: "{count} packets",
+    tag_prize: "Top prize",
+    tag_ahead: "Before you, about",
+    tag_people: "{count} people",
     left_plenty: "Plenty left",
     left_some: "Some are left",
     left_few: "Only few left",
@@ -387,6 +410,13 @@ export const WORDS = {
     coin_ready: "get",
     coin_asking: "…",
     coin_again: "again",
+    coin_ready_draw: "draw",
+    coin_asking_draw: "…",
+    coin_again_draw: "again",
+    go_ready_draw: "Draw a prize",
+    go_asking_draw: "Drawing for you …",
+    go_again_draw: "Draw again",
+    go_ready_sale: "Get one",
     coin_sealed: "open",
     opens_in_words: "{time} to go",
     days: "{n} d",
@@ -439,10 +469,18 @@ export class Speech {
 
   // An instant (ms since the epoch) in the event's zone, which is named where the device has another one.
   when(ms, zoned = true) {
+    return this.date(ms) + this.there(ms).toISOString().slice(11, 16) + (zoned ? this.zone(ms) : "");
+  }
+
+  date(ms) {
     const at = this.there(ms);
     const [month, day] = [at.getUTCMonth(), at.getUTCDate()];
-    const date = this.language === "zh" ? `${month + 1}月${day}日 ` : `${day} ${MONTHS[month]}, `;
-    return date + twoDigits(at.getUTCHours()) + `:${twoDigits(at.getUTCMinutes())}` + (zoned ? this.zone(ms) : "");
+    return this.language === "zh" ? `${month + 1}月${day}日 ` : `${day} ${MONTHS[month]}, `;
+  }
+
+  // The end of what began then, the day of it only where it is another one.
+  end(began, ms) {
+    return this.date(began) === this.date(ms) ? this.when(ms).slice(this.date(ms).length) : this.when(ms);
   }
 
   // The same within a day, to the second: "20:00:07".
@@ -488,7 +526,7 @@ export class Speech {
       seconds -= n * size;
       if (n) told.push(this.say(unit, { n }));
     }
-    return told.slice(0, 2).join(" ") || this.say("s", { n: 0 });
+    return (told.slice(0, 2).join(" ") || this.say("s", { n: 0 })).replace(/ /g, "\u00a0");
   }
 
   // The same as digits: "2 d 03:04:05", "04:05".
