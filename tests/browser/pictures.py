@@ -1,68 +1,206 @@
-"""Pictures of the page for the documents: `python -m tests.browser.pictures` makes them anew in docs/pictures."""
+"""Pictures for the documents, of the participants' page and of the console, as both look now.
 
+`python -m tests.browser.pictures` makes all of them anew in docs/pictures (some minutes); with `page` or `console`,
+those alone.
+"""
+
+import contextlib
+import math
+import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
+from redrush.control.keys import load_keys
+from redrush.core.identity.tickets import sign_ticket
+from redrush.operate.drafts import Drafts
 from tests.browser.chromium import chromium
-from tests.browser.event import QUICK, Event, rush
+from tests.browser.event import OPENS_S, QUICK, Event, instant, rush
+from tests.browser.test_console import Console, Operator
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
+from tests.campaigns import OFF, a_round, campaign, lucky
 
 PICTURES: Final = Path(__file__).parents[2] / "docs/pictures"
-TITLE: Final = '[page]\ntitle = { zh = "羊年大吉 · 春节红包", en = "Year of the Goat" }\n'
-NAMES: Final = '[page.names]\nr1 = "第一场"\nr2 = "第二场"\n'
 THEMES: Final = Path(__file__).parents[2] / "examples/themes"
 SETTLED_MS: Final = 1_800
+OPENS_IN_S: Final = 8_054
+
+ZONE: Final = 'timezone = "Asia/Shanghai"\n'
+TITLE: Final = '[page]\ntitle = { zh = "羊年大吉 · 春节红包", en = "Year of the Goat" }\n'
+NAMES: Final = '[page.names]\nr1 = "第一场"\nr2 = "第二场"\n'
+LOOKS: Final = ZONE + QUICK + TITLE
+PRIZES: Final = f"""[[round]]
+id = "draw"
+kind = "draw"
+opens = {instant(OPENS_S)}
+lasts = "2h"
+plays = {{ per_user = 3 }}
+[[round.prize]]
+id = "phone"
+name = "旗舰手机"
+holds = "goods"
+count = 3
+odds = "1/2"
+"""
+SALE: Final = f"""[[round]]
+id = "phone"
+kind = "sale"
+opens = {instant(OPENS_S)}
+lasts = "2h"
+units = 500
+price = "4999.00"
+hold = "10m"
+return_every = "30s"
+[page.names]
+phone = "旗舰手机"
+"""
+LINE: Final = '[round.line]\nopens = "10m"\norder = "fifo"\npace = 5\ngrace = "3m"\n'
 
 
-def make(directory: Path) -> None:
-    """Make all of them."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+def of_the_page(browser: Browser, directory: Path, scratch: Path) -> None:
+    """Make those of the participants' page."""
+    event = Event(scratch / "event")
 
-        def show(name: str, user: str, press: bool = False, **how: Any) -> None:
-            visitor = Visitor(browser, event, user, timezone_id="Asia/Shanghai", **how)
-            visitor.page.wait_for_timeout(SETTLED_MS)
+    def show(name: str, user: str, presses: int = 0, **how: Any) -> None:
+        visitor = Visitor(browser, event, user, timezone_id="Asia/Shanghai", **how)
+        for press in range(presses + 1):
             if press:
                 visitor.press()
-                visitor.page.wait_for_timeout(SETTLED_MS)
-            path = directory / f"page-{name}.png"
-            visitor.picture(path)
-            visitor.leave()
+            visitor.page.wait_for_timeout(SETTLED_MS)
+        visitor.picture(directory / f"page-{name}.png")
+        visitor.leave()
 
-        with tempfile.TemporaryDirectory() as scratch:
-            event = Event(Path(scratch) / "event")
-            zone = 'timezone = "Asia/Shanghai"\n'
-            rounds = rush(total="2888.00", packets=50), rush("r2", 7_200)
-            event.start(*rounds, tables=zone + QUICK + TITLE + NAMES, opens_in_s=8_054)
-            show("before", "ann")
-            show("before-dark", "ann", dark=True, language="en-GB", size=DESKTOP)
-            event.opens_in(-60)
-            show("sealed", "ann")
-            show("won", "bob", press=True)
-            event.stop()
-            event = Event(Path(scratch) / "other")
-            event.start(rush(packets=1, total="8.88"), tables=zone + QUICK + TITLE, opens_in_s=-60)
-            event.grab("carl")
-            show("empty", "ann", size=PHONE)
-            event.stop()
-            for theme in ("mid-autumn", "anniversary"):
-                event = Event(Path(scratch) / theme)
-                event.serve(THEMES / f"{theme}.toml", "2027-02-01T12:00:00Z")
-                show(theme, "ann", dark=theme == "mid-autumn", language="zh-CN" if theme == "mid-autumn" else "en-GB")
-                event.stop()
+    event.start(rush(total="2888.00", packets=50), rush("r2", 7_200), tables=LOOKS + NAMES, opens_in_s=OPENS_IN_S)
+    show("before", "ann")
+    show("before-dark", "ann", dark=True, language="en-GB", size=DESKTOP)
+    event.opens_in(-60)
+    show("sealed", "ann")
+    show("won", "bob", presses=1)
+    event.stop()
+    event = Event(scratch / "empty")
+    event.start(rush(packets=1, total="8.88"), tables=LOOKS, opens_in_s=-60)
+    event.grab("carl")
+    show("empty", "ann", size=PHONE)
+    event.stop()
+    event = Event(scratch / "draw")
+    event.start(PRIZES, tables=LOOKS, opens_in_s=-60)
+    show("draw", "ann")
+    event.stop()
+    event = Event(scratch / "sale")
+    event.start(SALE, tables=LOOKS, opens_in_s=-60)
+    show("sale", "ann", presses=1)
+    event.stop()
+    event = Event(scratch / "line")
+    event.start(rush(total="2888.00", packets=5_000) + LINE, tables=LOOKS + OFF, opens_in_s=300)
+    for number in range(200):
+        event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
+    event.opens_in(0)
+    show("line", "ann")
+    event.stop()
+    for theme in ("mid-autumn", "anniversary"):
+        event = Event(scratch / theme)
+        event.serve(THEMES / f"{theme}.toml", "2027-02-01T12:00:00Z")
+        show(theme, "ann", dark=theme == "mid-autumn", language="zh-CN" if theme == "mid-autumn" else "en-GB")
+        event.stop()
+
+
+RUSH_S: Final = 75
+PEOPLE_PER_S: Final = 40
+CALM: Final = """[[playbook]]
+name = "calm"
+description = "fewer packets a second, no queries"
+[playbook.settings]
+"release.eight.per_second" = 50
+sampling.non_core = 0
+"""
+NEW_YEAR: Final = campaign(
+    lucky("eight", "200000.00", 100_000),
+    a_round("ten", "8800.00", 1_000, opens="2027-12-01T00:00:00Z", lasts="2h"),
+    CALM,
+    id="newyear",
+    name="新年红包",
+    tables=OFF,
+    timezone="Asia/Shanghai",
+)
+
+
+def of_the_console(browser: Browser, directory: Path, scratch: Path) -> None:
+    """Make those of the console, over a server with a crowd at it."""
+    console = Console(scratch, NEW_YEAR)
+    Drafts(console.data_dir).begin("spring", "packets")
+    try:
+        with ThreadPoolExecutor(1) as streets:
+            streets.submit(crowd, console)
+            anna = Operator(browser, console, "anna")
+            anna.page.wait_for_timeout(0.7 * RUSH_S * 1_000)
+            anna.page.screenshot(path=str(directory / "console-overview.png"))
+            phone = Operator(browser, console, "anna", size=PHONE, dark=True, language="zh-CN")
+            phone.page.wait_for_timeout(2 * SETTLED_MS)
+            phone.page.screenshot(path=str(directory / "console-phone.png"))
+            phone.leave()
+        anna.goes_to("/drafts/spring")
+        anna.page.wait_for_timeout(SETTLED_MS)
+        anna.page.screenshot(path=str(directory / "console-draft.png"))
+        anna.goes_to("/steer")
+        anna.page.locator("article", has_text="calm").get_by_role("button", name="Apply").click()
+        anna.page.locator("#confirming #confirm").wait_for()
+        anna.page.set_viewport_size({"width": 1280, "height": 620})
+        anna.page.wait_for_timeout(SETTLED_MS)
+        anna.page.screenshot(path=str(directory / "console-confirm.png"))
+        anna.leave()
+    finally:
+        console.stop()
+
+
+def crowd(console: Console) -> None:
+    """Let people come for a while, in waves; two in three of them come twice."""
+    keys, expires_s = load_keys(console.data_dir).tickets, int(time.time()) + 3_600
+    url, began = f"http://127.0.0.1:{console.gate}", time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        for second in range(RUSH_S):
+            many = int(PEOPLE_PER_S * (1 + 0.6 * math.sin(second / 6)))
+            users = (f"user-{second}-{number if number % 3 else 0}" for number in range(many))
+            tickets = [sign_ticket(keys, user, expires_s) for user in users]
+            list(pool.map(lambda ticket: asked(url, ticket), tickets))
+            time.sleep(max(0.0, began + second + 1 - time.monotonic()))
+
+
+def asked(url: str, ticket: str) -> None:
+    """Let somebody claim; whatever is answered is on the console."""
+    request = urllib.request.Request(
+        f"{url}/v1/rounds/eight/grab", method="POST", headers={"Authorization": f"Bearer {ticket}"}
+    )
+    with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(request, timeout=10) as answer:
+        answer.read()
+
+
+def small(paths: Iterable[Path]) -> None:
+    """Let pictures have 128 colours: a fifth of the bytes, to no eye's regret."""
+    for path in paths:
+        Image.open(path).quantize(128).save(path, optimize=True)
+
+
+KINDS: Final = {"page": of_the_page, "console": of_the_console}
+
+
+def make(directory: Path, kinds: Iterable[str]) -> None:
+    """Make those of these kinds in the directory."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as scratch:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        for kind in kinds:
+            (Path(scratch) / kind).mkdir()
+            KINDS[kind](browser, directory, Path(scratch) / kind)
+            small(sorted(directory.glob(f"{kind}-*.png")))
         browser.close()
-    for path in sorted(directory.glob("page-*.png")):
-        small(path)
-
-
-def small(path: Path) -> None:
-    """Let a picture have 128 colours: a fifth of the bytes, to no eye's regret."""
-    Image.open(path).quantize(128).save(path, optimize=True)
 
 
 if __name__ == "__main__":
-    make(PICTURES)
+    make(PICTURES, sys.argv[1:] or KINDS)

@@ -37,13 +37,13 @@ BOTH: Final = pytest.mark.parametrize(
 class Console:
     """A server and a console over it, each a process; people with passwords."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, text: str = TEXT + DRAW) -> None:
         self.data_dir = DataDir(directory / "d")
         self.file = directory / "c.toml"
-        self.file.write_text(TEXT + DRAW, encoding="utf-8")
-        self.port, self._control, self._gate = free_port(), free_port(), free_port()
+        self.file.write_text(text, encoding="utf-8")
+        self.port, self._control, self.gate = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._server = self._run("serve", str(self.file), "--port", self._gate, "--control-port", self._control)
+        self._server = self._run("serve", str(self.file), "--port", self.gate, "--control-port", self._control)
         accounts = Accounts(self.data_dir.accounts)
         for name, role in PEOPLE.items():
             accounts.add(name, role, QUICK.hash(PASSWORD), 0)
