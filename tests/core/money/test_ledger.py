@@ -1,6 +1,6 @@
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -40,6 +40,13 @@ def balances(postings: Iterable[Posting | None]) -> dict[str, int]:
     return {account: amount for account, amount in balance.items() if amount}
 
 
+def granted(pot: str, first_slot: int, users: Sequence[str], amounts: SlotAmounts, at_us: int) -> list[Posting]:
+    """Return what is posted of a run of grants: `users[k]` has slot `first_slot` + k."""
+    rule, worths = ledger.grant_rule(CAMPAIGN.id, pot), ledger.amounts_of(Slots(first_slot, len(users)), amounts)
+    slots = range(first_slot, first_slot + len(users))
+    return [rule.posting(slot, user, worth, at_us) for slot, user, worth in zip(slots, users, worths, strict=True)]
+
+
 def test_funding_moves_the_rounds_total_from_the_sponsor_at_the_opening() -> None:
     assert ledger.fund(FIRST.pots[0]) == Posting("fund:r1", "sponsor", "round:r1", 1000, 1_000)
 
@@ -50,7 +57,7 @@ def test_funding_moves_the_rounds_total_from_the_sponsor_at_the_opening() -> Non
     ids=["list", "numpy", "memoryview"],
 )
 def test_each_granted_slot_moves_its_amount_from_the_round_to_the_user(amounts: SlotAmounts) -> None:
-    postings = ledger.grant_postings(CAMPAIGN, "r1", 2, ["ann", "bob"], amounts, 1_500)
+    postings = granted("r1", 2, ["ann", "bob"], amounts, 1_500)
     assert postings == [
         Posting(f"grant:{grant_id('c', 'r1', 2)}", "round:r1", "user:ann", 300, 1_500),
         Posting(f"grant:{grant_id('c', 'r1', 3)}", "round:r1", "user:bob", 400, 1_500),
@@ -59,7 +66,7 @@ def test_each_granted_slot_moves_its_amount_from_the_round_to_the_user(amounts: 
 
 
 def test_a_moved_slot_is_paid_by_the_round_that_granted_it() -> None:
-    (posting,) = ledger.grant_postings(CAMPAIGN, "r2", 3, ["ann"], AMOUNTS, 2_500)
+    (posting,) = granted("r2", 3, ["ann"], AMOUNTS, 2_500)
     assert posting.debit_account == "round:r2"
     assert posting.amount_minor == AMOUNTS[3]
 
@@ -89,11 +96,11 @@ def test_a_whole_event_recorded_twice_balances_to_the_cent() -> None:
     postings = [
         ledger.fund(FIRST.pots[0]),
         ledger.fund(SECOND.pots[0]),
-        *ledger.grant_postings(CAMPAIGN, "r1", 0, ["ann", "bob"], AMOUNTS, 1_500),
+        *granted("r1", 0, ["ann", "bob"], AMOUNTS, 1_500),
         ledger.taken("r1", (Slots(2, 2),), "leftover:r1", AMOUNTS),
         ledger.given("r2", (Slots(2, 2),), "leftover:r1", AMOUNTS),
-        *ledger.grant_postings(CAMPAIGN, "r2", 4, ["bob"], AMOUNTS, 2_500),
-        *ledger.grant_postings(CAMPAIGN, "r2", 2, ["cyd"], AMOUNTS, 2_600),
+        *granted("r2", 4, ["bob"], AMOUNTS, 2_500),
+        *granted("r2", 2, ["cyd"], AMOUNTS, 2_600),
         ledger.taken("r2", (Slots(5, 1), Slots(3, 1)), "leftover:r2", AMOUNTS),
         ledger.given(RETURNED_POT, (Slots(5, 1), Slots(3, 1)), "leftover:r2", AMOUNTS),
     ]
@@ -105,7 +112,7 @@ def test_a_whole_event_recorded_twice_balances_to_the_cent() -> None:
 @pytest.mark.parametrize("run", [Slots(5, 2), Slots(-1, 1), Slots(6, 1)])
 def test_slots_outside_the_campaign_are_a_fault(run: Slots) -> None:
     with pytest.raises(LedgerFault, match="outside the campaign's amounts table of 6 slots"):
-        ledger.grant_postings(CAMPAIGN, "r1", run.first, ["u"] * run.count, AMOUNTS, 0)
+        granted("r1", run.first, ["u"] * run.count, AMOUNTS, 0)
     with pytest.raises(LedgerFault, match="outside"):
         ledger.taken("r1", (run,), "t", AMOUNTS)
 
@@ -113,6 +120,6 @@ def test_slots_outside_the_campaign_are_a_fault(run: Slots) -> None:
 @pytest.mark.parametrize("worth", [0, -5])
 def test_a_slot_worth_nothing_is_a_fault_even_beside_others(worth: int) -> None:
     with pytest.raises(LedgerFault, match=str(worth)):
-        ledger.grant_postings(CAMPAIGN, "r1", 0, ["ann"], [worth, 10], 0)
+        granted("r1", 0, ["ann"], [worth, 10], 0)
     with pytest.raises(LedgerFault, match=str(worth)):
         ledger.taken("r1", (Slots(0, 2),), "t", [worth, 10])

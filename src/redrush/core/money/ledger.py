@@ -159,22 +159,6 @@ def fund_share(pot: Pot, set_id: str, share: Slots, amounts: SlotAmounts) -> Pos
     return _posting(f"fund:{pot.id}/{set_id}", SPONSOR, pot_account(pot.id), worth, pot.opens_us) if worth else None
 
 
-def grant_postings(
-    campaign: Campaign, round_id: str, first_slot: int, users: Sequence[str], amounts: SlotAmounts, at_us: int
-) -> list[Posting]:
-    """Return one posting per user, in order: `users[k]` receives the amount of slot `first_slot` + k.
-
-    `round_id` is the pot that granted, which pays even for a slot that came from an earlier round.
-    Raises LedgerFault if a slot is outside the amounts table or worth nothing.
-    """
-    rule = grant_rule(campaign.id, round_id)
-    worths = amounts_of(Slots(first_slot, len(users)), amounts)
-    return [
-        rule.posting(slot, user, worth, at_us)
-        for slot, (user, worth) in enumerate(zip(users, worths, strict=True), start=first_slot)
-    ]
-
-
 def fund_pot(pot: str, set_id: str | None, slots: Slots, table: SlotTable) -> Posting | None:
     """Return the posting that puts what a pot holds, which is no round, into its account; None where that is no money.
 
