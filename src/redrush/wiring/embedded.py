@@ -35,7 +35,6 @@ from redrush.wiring.embedded_part import Ground, OfProcess, OpenStore
 from redrush.wiring.hosting import Hosting, OpenHosted
 from redrush.wiring.messages import DirectoryShelf
 from redrush.wiring.paying import bill_book_at
-from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.readings import gate_figures
 from redrush.wiring.reconciling import serve_agreement
 from redrush.wiring.role import PartsBeside, add_probes, ready_unless
@@ -237,7 +236,7 @@ class Embedded:
                 event.readings,
                 control.readings,
                 self._hosting.readings,
-                lambda: payments_figures(self.till.part),
+                self.till.part.readings,
                 self._troubles.readings,
             ]
             add_probes(control.site, self._readiness, sources)

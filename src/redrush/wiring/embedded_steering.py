@@ -9,7 +9,6 @@ from redrush.core.steering.figures import Interface
 from redrush.core.steering.quantiles import LatelyTook
 from redrush.gate.readings import GateReadings
 from redrush.wiring.embedded_part import Part
-from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.steering import Steering, operation_failed
 
 
@@ -37,7 +36,7 @@ class OwnSteering(Part):
         self.ground.steering.run_rules(self._readings, self.ground.process.troubles.listener("rules"))
 
     def _readings(self) -> dict[str, float]:
-        ground, money = self.ground, payments_figures(self.ground.process.till.part)
+        ground, money = self.ground, self.ground.process.till.part.readings()
         return {**self._of_gate(), **readings_of([*ground.settlement(), *money, *self._took()])}
 
     async def amend(self, event: Event) -> None:

@@ -4,7 +4,7 @@ In the embedded form all campaigns of the process share one, which is the first 
 pace is the merchant's, not a campaign's.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,8 @@ from redrush.control.sealing import SealedCampaign
 from redrush.core.nobody import ignore, never
 from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.holding import PotTables
+from redrush.core.steering import figures
+from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
 from redrush.gate.gate import Gate
 from redrush.http.operations import OperationRoute, Operations
@@ -101,7 +103,7 @@ class PaymentsPart:
         self._purses: dict[str, Purse] = {}
         """By campaign."""
         self.connected: dict[str, Connected] = {}
-        self.notices_refused = 0
+        self._notices_refused = 0
         """Notices that were forged, too old, or for nobody."""
         self.notices_host = None if file is None or file.listen is None else file.listen.host
         self._reserved: Reserved | None = None
@@ -132,10 +134,21 @@ class PaymentsPart:
         shops = {name: one.orders for name, one in self.connected.items() if one.orders is not None}
         return Partners(takers[0] if len(takers) == 1 else None, shops)
 
-    @property
-    def campaigns(self) -> list[str]:
-        """Those whose money it looks after now."""
-        return self.winnings.campaigns
+    def readings(self) -> Iterator[Value]:
+        """Yield what the tellers have done, which providers are away, how long payouts take, and what became of
+        notices."""
+        payments = self.payments
+        for name, teller in payments.tellers.items():
+            for what, count in msgspec.structs.asdict(teller.counts).items():
+                yield figures.BILLS(count, name, what)
+        for name, away_s in payments.away_s(every=True).items():
+            yield figures.PROVIDER_AWAY(away_s, name)
+        if self.connected:
+            behind_s = payments.under_way.behind_s()
+            for campaign in sorted({*self.winnings.campaigns, *behind_s}):
+                yield figures.PAYOUTS_BEHIND(behind_s.get(campaign, 0.0)).of_campaign(campaign)
+            yield figures.NOTICES_REFUSED(self._notices_refused, "not_genuine")
+            yield figures.NOTICES_REFUSED(payments.refused_notices, "not_ours")
 
     async def listen(self) -> dict[str, int]:
         """Hear notices from now on; return the port, by "notices"."""
@@ -232,7 +245,7 @@ class PaymentsPart:
             return Reply(404)
         said = one.notices.read(asked.headers, asked.body, self._now_us())
         if not isinstance(said, Notice):
-            self.notices_refused += 1
+            self._notices_refused += 1
             if not isinstance(said, Probe):
                 how = "too old" if isinstance(said, Stale) else "not genuine"
                 self._log.warning("a notice was refused", provider=name, how=how, why=said.why)

@@ -33,7 +33,6 @@ from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.postgres.messages import PostgresMessageBook
 from redrush.wiring.campaign_paths import prefixes_of
 from redrush.wiring.following import Reporting, SettlementPause, listen_to_switches
-from redrush.wiring.payments_readings import payments_figures
 from redrush.wiring.role import Offstage, Parts, Role, Surroundings, ready_unless
 from redrush.wiring.set_records import RecordedWins
 from redrush.wiring.stack_group import StackGroup
@@ -136,9 +135,7 @@ class PaymentsRole(Offstage):
         await self._sell()
         times = self.site.times
         took = LatelyTook(lambda: {Interface.PAYMENTS: times}, asyncio.get_running_loop().time)
-        self._parts.add(
-            "readings", self._reporting.run(lambda: readings_of([*payments_figures(self.till.part), *took()]))
-        )
+        self._parts.add("readings", self._reporting.run(lambda: readings_of([*self.till.part.readings(), *took()])))
         if self._address is None:
             return {}
         return await self._open(self._address)
@@ -246,7 +243,7 @@ class PaymentsRole(Offstage):
         assert self.site is not None
         yield figures.CONNECTIONS(len(self.site.connections))
         yield figures.ANSWER_SECONDS.of(self.site.times, Interface.PAYMENTS)
-        yield from payments_figures(self.till.part)
+        yield from self.till.part.readings()
         if self._group is not None:
             yield from self._group.readings()
         yield from self._reporting.readings()
