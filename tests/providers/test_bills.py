@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from redrush.config import load_payments_file
+from redrush.errors import ConfigError
 from redrush.http.small_server import Asked, Reply, SmallServer
 from redrush.http.sockets import Reserved
+from redrush.operate.paying import compare_bills
 from redrush.ports.bill_book import NewBill
 from redrush.ports.provider import Bill, BillLine, Order, Paid, Terms, Unknown
 from redrush.providers import beijing
@@ -26,6 +29,7 @@ from redrush.sandbox.alipay import BUSINESS_COLUMNS
 from redrush.sandbox.wechat import FLOW_COLUMNS, TRADE_COLUMNS
 from redrush.settle.paying import steps
 from redrush.settle.paying.comparing import Kind, compare
+from redrush.wiring.sandbox_faces import face_of, write_payments_file
 from tests.conformance.providers import (
     DAY,
     NOON_US,
@@ -85,6 +89,49 @@ def test_a_bill_is_read_with_its_fees_and_instants(kind: str) -> None:
         BillLine("payin", "O1", 100_000, 600, "sbO1", NOON_US),
         BillLine("payout", "T1", 888, 0, "sbT1", NOON_US),
     ]
+
+
+@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+def test_a_file_that_somebody_has_fetched_says_the_same_and_another_is_none(kind: str) -> None:
+    files: list[bytes] = []
+
+    def kept_aside(_asked: Asked, reply: Reply) -> Reply:
+        if is_file(reply):
+            files.append(reply.body)
+        return reply
+
+    lines = fetched(kind, kept_aside)
+    read = (of_wechat if kind == "wechat" else of_alipay).lines_of_file
+    assert len(files) == 2, "trades, and flows of the account"
+    assert sorted(line for file in files for line in map(msgspec.structs.astuple, read(file))) == sorted(
+        map(msgspec.structs.astuple, lines)
+    )
+    for wrong in (b"", b"a,b\r\n1,2\r\n", b"\x00\xff", b"PK\x03\x04"):
+        with pytest.raises(BillUnreadable):
+            read(wrong)
+    if kind == "wechat":
+        spreadsheet = files[0].decode("utf-8-sig").encode("gb18030")
+        assert read(spreadsheet) == read(files[0])
+
+
+def test_books_are_compared_with_a_file_and_with_the_day_of_it_alone(tmp_path: Path) -> None:
+    clock, bank = Clock(), Bank()
+    bank.order(Order(number="O1", amount_minor=500, currency="CNY", subject="s", expires_us=clock() + 10**9), clock())
+    bank.pay("O1", clock())
+    path = tmp_path / "trade.csv"
+    path.write_bytes(wechat_sandbox(bank, clock)._bill("trade", DAY))
+    face_of("wechat", tmp_path, bank, clock)
+    file = load_payments_file(write_payments_file("wechat", tmp_path, "http://127.0.0.1:1", None))
+    book = SqliteBillBook.open_path(tmp_path / "payments.db")
+    found = compare_bills(book, file, "wechat", DAY, clock, files=[path])
+    assert [(one.kind, one.number) for one in found.differences] == [(Kind.THEIRS_ONLY, "O1")]
+    assert compare_bills(book, file, "wechat", "2027-01-16", clock, files=[path]).theirs == 0
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        compare_bills(book, file, "wechat", DAY, clock, files=[tmp_path / "none.csv"])
+    path.write_text("what is no bill")
+    with pytest.raises(ConfigError, match=r"trade\.csv: is neither a trade bill of WeChat Pay nor"):
+        compare_bills(book, file, "wechat", DAY, clock, files=[path])
+    book.close()
 
 
 @pytest.mark.parametrize("kind", ["wechat", "alipay"])

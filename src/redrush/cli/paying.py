@@ -220,12 +220,16 @@ def release(
 
 
 @bills_app.command()
-def compare(
+def compare(  # noqa: PLR0913, PLR0917 - options of one command
     payments: PaymentsOption,
     data: BookOption = None,
     deploy: DeployOption = None,
     provider: Annotated[str | None, typer.Option(help="Whose bill; the only provider of the file by default.")] = None,
     day: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Which day's; today's by default.")] = None,
+    bill: Annotated[
+        list[Path] | None,
+        typer.Option("--bill", metavar="FILE", help="Read it from here, not from the provider; several are one bill."),
+    ] = None,
     book_fees: Annotated[
         bool, typer.Option("--book-fees", help="Write fees that only this bill tells into the books, each once.")
     ] = False,
@@ -239,7 +243,8 @@ def compare(
     from redrush.wiring.clock import system_clock
 
     file, now_us = load_payments_file(payments), system_clock().now_us
-    found = compare_day(_books(data, deploy), file, provider, day, now_us, books_fees=book_fees)
+    books = _books(data, deploy)
+    found = compare_day(books, file, provider, day, now_us, files=bill or (), books_fees=book_fees)
     lines = [
         f"{found.provider} {found.day}: {found.ours:,} bills of ours, {found.theirs:,} lines of theirs, "
         f"difference {found.difference_minor} minor units; they kept {found.fees_minor} as fees"

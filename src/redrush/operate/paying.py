@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from redrush.config import DeploymentFile, PaymentsFile, load_deployment_file
+from redrush.config import DeploymentFile, PaymentsFile, ProviderSpec, load_deployment_file
 from redrush.control.data_dir import DataDir
 from redrush.core.money.currency import format_amount
 from redrush.core.rush.instants import rfc3339
@@ -23,7 +23,7 @@ from redrush.ports.provider import BillLine, Unknown
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
 from redrush.settle.paying.comparing import Compared, compare, unbooked_fees
-from redrush.wiring.providers import connected
+from redrush.wiring.providers import Connected, connected
 
 PAGE: Final = 1_000
 TRIES_MAX: Final = 5
@@ -236,6 +236,7 @@ def compare_day(
     day: str | None,
     now_us: Callable[[], int],
     *,
+    files: Sequence[Path] = (),
     books_fees: bool = False,
 ) -> Compared:
     """Hold a provider's bill of a day, today's by default, against an event's books. ConfigError where several move
@@ -244,7 +245,7 @@ def compare_day(
         raise ConfigError(f"say whose bill: --provider {' or '.join(one.name for one in file.providers)}")
     name, when = provider or file.providers[0].name, day or rfc3339(now_us())[:10]
     with book_of(books) as book:
-        return compare_bills(book, file, name, when, now_us, books_fees=books_fees)
+        return compare_bills(book, file, name, when, now_us, files=files, books_fees=books_fees)
 
 
 def compare_bills(
@@ -254,11 +255,12 @@ def compare_bills(
     day: str,
     now_us: Callable[[], int],
     *,
+    files: Sequence[Path] = (),
     books_fees: bool = False,
 ) -> Compared:
-    """Fetch a provider's bill of a day (YYYY-MM-DD) and compare. With `books_fees` fees that only the bill tells are
-    written into our books first, each once. ConfigError for a provider or a day that is none, RedrushError if the bill
-    cannot be had."""
+    """Fetch a provider's bill of a day (YYYY-MM-DD), or read it from `files`, which may have other days besides, and
+    compare. With `books_fees` fees that only the bill tells are written into our books first, each once. ConfigError
+    for a provider, a day or a file that is none, RedrushError if the bill cannot be had."""
     spec = next((one for one in file.providers if one.name == provider), None)
     if spec is None:
         raise ConfigError(f"{file.path}: has no provider {provider!r}")
@@ -272,7 +274,8 @@ def compare_bills(
                 bounds = one.bills.bounds(day)
             except ValueError:
                 raise ConfigError(f'"{day}" is no day: write it like 2027-02-06') from None
-            return bounds, await one.bills.daily(day), one.provider.terms.tells_fees
+            theirs = _of_files(spec, one, files, bounds) if files else await one.bills.daily(day)
+            return bounds, theirs, one.provider.terms.tells_fees
         finally:
             one.close()
 
@@ -284,6 +287,20 @@ def compare_bills(
         for at in range(0, len(fees), PAGE):
             book.change([steps.charged(bill, line.fee_minor, now_us()) for bill, line in fees[at : at + PAGE]])
     return compare(provider, day, book.moved(provider, from_us, to_us), theirs, book, tells_fees=tells_fees)
+
+
+def _of_files(spec: ProviderSpec, one: Connected, files: Sequence[Path], bounds: tuple[int, int]) -> Sequence[BillLine]:
+    if one.reads is None:
+        raise ConfigError(f"{spec.name}: the bill of a {spec.kind} is fetched, leave the file out")
+    lines: list[BillLine] = []
+    for path in files:
+        try:
+            lines += one.reads(path.read_bytes())
+        except OSError as fault:
+            raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from fault
+        except RedrushError as fault:
+            raise ConfigError(f"{path}: {fault}") from None
+    return [line for line in lines if bounds[0] <= line.at_us < bounds[1]]
 
 
 def _changed(book: BillBook, bill: KeptBill, wish: Callable[[KeptBill], Change]) -> KeptBill:

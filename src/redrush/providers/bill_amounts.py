@@ -36,6 +36,14 @@ class Row(dict[str, str]):
         return at_us
 
 
+def text_of(content: bytes) -> str:
+    """Return the text of a file, which is in UTF-8, or in the code that spreadsheets of the country write."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("gb18030", "replace")
+
+
 def lines_of(text: str) -> list[str]:
     """Return the lines of a bill, which end with CR LF or with LF. Nothing else ends one: buyers write signs into
     their orders' titles that other readers take for an end of line."""

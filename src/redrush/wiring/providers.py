@@ -1,6 +1,6 @@
 """Which adapter speaks to which provider of a payments file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from redrush.config import ProviderSpec
 from redrush.errors import ConfigError
 from redrush.extras import require
-from redrush.ports.provider import DailyBills, Notices, Orders, Terms
+from redrush.ports.provider import BillLine, DailyBills, Notices, Orders, Terms
 from redrush.providers.batches import CsvPayOut
 from redrush.providers.sandbox.remote import (
     SECRET,
@@ -34,6 +34,8 @@ class Connected(msgspec.Struct, frozen=True):
     close: Callable[[], None]
     orders: Orders | None = None
     """The order system of its shop, if it has one."""
+    reads: Callable[[bytes], Sequence[BillLine]] | None = None
+    """Reads a file of its daily bill that somebody has fetched; raises RedrushError for what is none."""
 
 
 CSV_LOOKS_S: Final = (10.0, 60.0, 300.0)
@@ -76,7 +78,7 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     require("payments", "WeChat Pay")
     from redrush.providers.rsa import public_key_of  # noqa: PLC0415
     from redrush.providers.wechat.adapters import WeChatNotices, WeChatPayIn, WeChatPayOut  # noqa: PLC0415 - an extra
-    from redrush.providers.wechat.bills import WeChatBills  # noqa: PLC0415
+    from redrush.providers.wechat.bills import WeChatBills, lines_of_file  # noqa: PLC0415
     from redrush.providers.wechat.keys import KeyRing, merchant_of  # noqa: PLC0415
     from redrush.providers.wechat.link import HOST, WeChatLink  # noqa: PLC0415
     from redrush.providers.wechat.link import TERMS as WECHAT_TERMS  # noqa: PLC0415
@@ -94,13 +96,14 @@ def _wechat(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     bills = WeChatBills(link, account=options["account"])
     pay_out = WeChatPayOut(link, scene=options["scene"], reports=spec.reports, perception=options["perception"])
     pay_in = WeChatPayIn(link, ways=spec.ways or ("qr",), back=options["back"])
-    return Connected(Provider(spec.name, pay_in, pay_out), WeChatNotices(merchant, ring), bills, link.close)
+    provider, notices = Provider(spec.name, pay_in, pay_out), WeChatNotices(merchant, ring)
+    return Connected(provider, notices, bills, link.close, reads=lines_of_file)
 
 
 def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     require("payments", "Alipay")
     from redrush.providers.alipay.adapters import AlipayPayIn, AlipayPayOut  # noqa: PLC0415 - an extra
-    from redrush.providers.alipay.bills import AlipayBills  # noqa: PLC0415
+    from redrush.providers.alipay.bills import AlipayBills, lines_of_file  # noqa: PLC0415
     from redrush.providers.alipay.keys import app_of, ring_of  # noqa: PLC0415
     from redrush.providers.alipay.link import GATEWAY, AlipayLink  # noqa: PLC0415
     from redrush.providers.alipay.link import TERMS as ALIPAY_TERMS  # noqa: PLC0415
@@ -113,7 +116,8 @@ def _alipay(spec: ProviderSpec, now_us: NowUs, currency: str) -> Connected:
     link = AlipayLink(app, ring, now_us, url=spec.url or GATEWAY, notify_url=options["notify"], terms=terms)
     pay_in = AlipayPayIn(link, page=options["page"], ways=spec.ways or ("qr",))
     pay_out = AlipayPayOut(link, payee=options["payee"])
-    return Connected(Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring), AlipayBills(link), link.close)
+    provider, notices = Provider(spec.name, pay_in, pay_out), AlipayNotices(app, ring)
+    return Connected(provider, notices, AlipayBills(link), link.close, reads=lines_of_file)
 
 
 def _stripe(spec: ProviderSpec, _now_us: NowUs, currency: str) -> Connected:

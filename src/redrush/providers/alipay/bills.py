@@ -15,7 +15,16 @@ from typing import Final
 from redrush.ports.provider import Absent, BillLine, Rejected, Unknown
 from redrush.providers import beijing
 from redrush.providers.alipay.link import AlipayLink, Asked
-from redrush.providers.bill_amounts import BILL_BYTES_MAX, NOT_YET, BillUnreadable, Row, is_ready, lines_of, minor_of
+from redrush.providers.bill_amounts import (
+    BILL_BYTES_MAX,
+    NOT_YET,
+    BillUnreadable,
+    Row,
+    is_ready,
+    lines_of,
+    minor_of,
+    text_of,
+)
 
 QUERY: Final = "alipay.data.dataservice.bill.downloadurl.query"
 BUSINESS: Final = "业务明细"
@@ -76,6 +85,21 @@ def transfer_lines(text: str) -> Iterator[BillLine]:
         out = abs(minor_of(row["支出金额（-元）"]))
         if "转账" in row["业务类型"] and out and row["商户订单号"]:
             yield BillLine("payout", row["商户订单号"], out, 0, row["业务流水号"], row.at_us("发生时间"))
+
+
+def lines_of_file(content: bytes) -> list[BillLine]:
+    """Return what stands in a file that somebody has fetched from Alipay: the zip file, or a list out of it.
+    BillUnreadable for any other."""
+    found: list[BillLine] = []
+    is_one = False
+    for name, read in ((BUSINESS, trade_lines), (ACCOUNT, transfer_lines)):
+        text = _unpacked(content, name) if zipfile.is_zipfile(io.BytesIO(content)) else text_of(content)
+        if isinstance(text, str) and f"{name}列表" in text:
+            is_one = True
+            found += read(text)
+    if not is_one:
+        raise BillUnreadable(f"has neither {BUSINESS} nor {ACCOUNT} of Alipay in it")
+    return found
 
 
 def _rows(text: str, name: str) -> Iterator[Row]:

@@ -15,11 +15,23 @@ from typing import Final
 
 from redrush.ports.provider import Absent, BillLine, Rejected, Unknown
 from redrush.providers import beijing
-from redrush.providers.bill_amounts import BILL_BYTES_MAX, NOT_YET, BillUnreadable, Row, is_ready, lines_of, minor_of
+from redrush.providers.bill_amounts import (
+    BILL_BYTES_MAX,
+    NOT_YET,
+    BillUnreadable,
+    Row,
+    is_ready,
+    lines_of,
+    minor_of,
+    text_of,
+)
 from redrush.providers.wechat.link import Asked, WeChatLink
 
 TRADES: Final = "/v3/bill/tradebill"
 FLOWS: Final = "/v3/bill/fundflowbill"
+TRADE_TOTALS: Final = "总交易单数"
+FLOW_TOTALS: Final = "资金流水总笔数"
+"""So begins the heading of a bill's totals."""
 
 
 class WeChatBills:
@@ -65,7 +77,7 @@ class WeChatBills:
 
 def trade_lines(text: str) -> Iterator[BillLine]:
     """Yield what was paid and given back. BillUnreadable if it is not whole, or says something that is no bill."""
-    for row in _rows(text, "总交易单数"):
+    for row in _rows(text, TRADE_TOTALS):
         if row["交易状态"] == "SUCCESS":
             paid, number, reference = row.get("订单金额") or row["应结订单金额"], row["商户订单号"], row["微信订单号"]
             yield BillLine("payin", number, minor_of(paid), minor_of(row["手续费"]), reference, row.at_us("交易时间"))
@@ -81,7 +93,7 @@ def trade_lines(text: str) -> Iterator[BillLine]:
 def transfer_lines(text: str) -> Iterator[BillLine]:
     """Yield the transfers that left the account and did not come back. Raises as `trade_lines`."""
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in _rows(text, "资金流水总笔数"):
+    for row in _rows(text, FLOW_TOTALS):
         if "转账" in row["业务类型"] + row["业务名称"]:
             found[row["业务凭证号"]].append(row)
     for number, rows in found.items():
@@ -89,6 +101,16 @@ def transfer_lines(text: str) -> Iterator[BillLine]:
         at_us = rows[0].at_us("记账时间")
         if net > 0:
             yield BillLine("payout", number, net, 0, rows[0]["微信支付业务单号"], at_us)
+
+
+def lines_of_file(content: bytes) -> list[BillLine]:
+    """Return what stands in a file that somebody has fetched from the merchant platform: the trade bill, of all trades,
+    or that of the flows. BillUnreadable for any other."""
+    text = text_of(content)
+    for totals, read in ((TRADE_TOTALS, trade_lines), (FLOW_TOTALS, transfer_lines)):
+        if any(line.startswith(totals) for line in lines_of(text)):
+            return list(read(text))
+    raise BillUnreadable("is neither a trade bill of WeChat Pay nor one of the account's flows, or it is not whole")
 
 
 def _rows(text: str, totals: str) -> Iterator[Row]:
