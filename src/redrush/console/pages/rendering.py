@@ -21,7 +21,7 @@ from redrush.api.accounts import Role
 from redrush.api.app import told
 from redrush.api.desk import Desk
 from redrush.api.seals import Refused
-from redrush.console.wording import in_chinese
+from redrush.console.wording import in_chinese, validator_in_chinese
 from redrush.control.event import load_campaign
 from redrush.errors import RedrushError
 from redrush.watch.log import server_log
@@ -100,6 +100,7 @@ def render(request: AnyRequest, desk: Desk, template: str, status_code: int = 20
         .get_template(template)
         .render(
             t=translated,
+            checked_says=lambda said: validator_in_chinese(said) if language == "zh" else said,
             when=when,
             worded=lambda code: translated(code) if language == "zh" else code.replace("_", " "),
             language=language,
