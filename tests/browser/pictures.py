@@ -69,46 +69,47 @@ def of_the_page(browser: Browser, directory: Path, scratch: Path) -> None:
     """Make those of the participants' page."""
     event = Event(scratch / "event")
 
-    def show(name: str, user: str, presses: int = 0, **how: Any) -> None:
+    def show(name: str, user: str, *screens: str, **how: Any) -> None:
         visitor = Visitor(browser, event, user, timezone_id="Asia/Shanghai", **how)
-        for press in range(presses + 1):
-            if press:
+        for number, screen in enumerate(screens):
+            if number:
                 visitor.press()
+            visitor.sees(screen)
             visitor.page.wait_for_timeout(SETTLED_MS)
         visitor.picture(directory / f"page-{name}.png")
         visitor.leave()
 
     event.start(rush(total="2888.00", packets=50), rush("r2", 7_200), tables=LOOKS + NAMES, opens_in_s=OPENS_IN_S)
-    show("before", "ann")
-    show("before-dark", "ann", dark=True, language="en-GB", size=DESKTOP)
+    show("before", "ann", "before")
+    show("before-dark", "ann", "before", dark=True, language="en-GB", size=DESKTOP)
     event.opens_in(-60)
-    show("sealed", "ann")
-    show("won", "bob", presses=1)
+    show("sealed", "ann", "sealed")
+    show("won", "bob", "sealed", "won")
     event.stop()
     event = Event(scratch / "empty")
     event.start(rush(packets=1, total="8.88"), tables=LOOKS, opens_in_s=-60)
     event.grab("carl")
-    show("empty", "ann", size=PHONE)
+    show("empty", "ann", "empty", size=PHONE)
     event.stop()
     event = Event(scratch / "draw")
     event.start(PRIZES, tables=LOOKS, opens_in_s=-60)
-    show("draw", "ann")
+    show("draw", "ann", "ready")
     event.stop()
     event = Event(scratch / "sale")
     event.start(SALE, tables=LOOKS, opens_in_s=-60)
-    show("sale", "ann", presses=1)
+    show("sale", "ann", "ready", "held")
     event.stop()
     event = Event(scratch / "line")
     event.start(rush(total="2888.00", packets=5_000) + LINE, tables=LOOKS + OFF, opens_in_s=300)
     for number in range(200):
         event.ask("/v1/rounds/r1/line", event.ticket(f"user-{number}"), "POST")
     event.opens_in(0)
-    show("line", "ann")
+    show("line", "ann", "inline")
     event.stop()
     for theme in ("mid-autumn", "anniversary"):
         event = Event(scratch / theme)
         event.serve(THEMES / f"{theme}.toml", "2027-02-01T12:00:00Z")
-        show(theme, "ann", dark=theme == "mid-autumn", language="zh-CN" if theme == "mid-autumn" else "en-GB")
+        show(theme, "ann", "before", dark=theme == "mid-autumn", language="zh-CN" if theme == "mid-autumn" else "en-GB")
         event.stop()
 
 
