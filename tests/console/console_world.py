@@ -124,13 +124,20 @@ async def without_server(directory: Path, text: str = TEXT) -> AsyncIterator[Wor
 
 
 @asynccontextmanager
-async def with_server(directory: Path, text: str = TEXT) -> AsyncIterator[World]:
-    """Yield a console over a running server."""
+async def served(directory: Path, text: str = TEXT) -> AsyncIterator[dict[str, int]]:
+    """Run a server without a console; yield its ports."""
     embedded = Embedded(parse_campaign(text, "c.toml"), DataDir(directory), Ports("127.0.0.1", 0, 0))
     ports = await embedded.start()
     try:
+        yield ports
+    finally:
+        await embedded.stop()
+
+
+@asynccontextmanager
+async def with_server(directory: Path, text: str = TEXT) -> AsyncIterator[World]:
+    """Yield a console over a running server."""
+    async with served(directory, text) as ports:
         world = World(DataDir(directory), ports)
         yield world
         await world.desk.stop()
-    finally:
-        await embedded.stop()

@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 from redrush.api.accounts import Accounts, Role
+from redrush.control.data_dir import DataDir
 from redrush.processes.loopback import free_port
-from tests.console.console_world import BASE, OURS, PASSWORD, QUICK, with_server
+from tests.console.console_world import BASE, OURS, PASSWORD, QUICK, served
 
 PEOPLE: Final = 20
 RUN_S: Final = int(os.environ.get("REDRUSH_CONSOLE_SOAK_S", "120"))
@@ -84,8 +85,8 @@ async def read_every_page(url: str, cookies: httpx.Cookies, until_s: float) -> i
 
 @pytest.mark.soak
 async def test_twenty_who_look_and_a_loop_over_every_page_grow_nothing(tmp_path: Path) -> None:
-    async with with_server(tmp_path) as world:
-        Accounts(world.data_dir.accounts).add("root", Role.ADMIN, QUICK.hash(PASSWORD), 0)
+    async with served(tmp_path):
+        Accounts(DataDir(tmp_path).accounts).add("root", Role.ADMIN, QUICK.hash(PASSWORD), 0)
         port = free_port()
         url = BASE.replace("8090", str(port))
         with console_of(tmp_path, port) as pid:
