@@ -92,10 +92,24 @@ async def test_a_key_is_told_once_is_good_for_its_role_and_makes_no_keys(tmp_pat
             assert await get(program, "/session") == {"name": "olga", "role": "viewer"}
             await post(program, "/changes/preview", 403, verb="apply", name="calm")
             await post(program, "/keys", 403, role="viewer")
+            by_form = await program.post("/me/keys", data={"role": "operator", "days": "90"})
+            assert (by_form.status_code, "a key makes no keys" in by_form.text) == (403, True)
+            other = (await post(olga, "/keys", 201, role="viewer"))["secret"].split(".")[1]
+            assert (await program.delete(f"/api/v1/keys/{other}")).status_code == 404, "nor takes one back"
+            assert (await olga.delete(f"/api/v1/keys/{other}")).status_code == 204
             (listed,) = await get(olga, "/keys")
             assert listed["last_used_at"] is not None
             world.ahead_us = 2 * 86_400 * 1_000_000
             await get(program, "/session", 401)
+
+
+async def test_what_another_program_of_this_host_keeps_in_cookies_logs_nobody_out(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga:
+        session = f"rr={olga.cookies['rr']}"
+        olga.cookies.clear()
+        for others in ('prefs={"a": [1, 2]}; ', "a b=c; ", "=; ;", "é=1; "):
+            answer = await olga.get("/api/v1/session", headers=[(b"cookie", (others + session).encode("latin-1"))])
+            assert answer.status_code == 200, others
 
 
 def test_the_first_admin_is_told_once(tmp_path: Path) -> None:

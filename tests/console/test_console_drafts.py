@@ -72,7 +72,13 @@ async def test_a_draft_is_served_by_the_running_server_and_amended(tmp_path: Pat
         told = await post(olga, "/drafts/other/serve")
         assert (told["new"], told["done"]) == (True, False)
         assert len(list_campaigns(world.data_dir)) == 1, "what is only told changes nothing"
-        done = await post(olga, "/drafts/other/serve", yes=True, why="more")
+        await put(olga, "/drafts/other/value", path="campaign.name", value="not seen")
+        page = await olga.post("/drafts/other/serve", data={"yes": "yes", "seen": told["seen"], "why": "more"})
+        assert (page.status_code, "changed since you looked" in page.text) == (409, True)
+        await post(olga, "/drafts/other/serve", 409, yes=True, seen=told["seen"], why="more")
+        assert len(list_campaigns(world.data_dir)) == 1, "what nobody has seen is not served"
+        told = await post(olga, "/drafts/other/serve")
+        done = await post(olga, "/drafts/other/serve", yes=True, seen=told["seen"], why="more")
         assert done["done"]
         assert [one["campaign"] for one in await get(olga, "/campaigns")] == ["c", "other"]
         await put(olga, "/drafts/other/value", path="campaign.name", value="新名")

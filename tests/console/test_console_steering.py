@@ -1,5 +1,6 @@
 """Steering from the console, on a running gate: previews, two people, later times, and who stands in the log."""
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
@@ -93,8 +94,15 @@ async def test_a_second_person_approves_and_an_edit_asks_anew(tmp_path: Path) ->
         )
         assert edited.json()["state"] == "in review"
         await post(olga, f"/proposals/{made['id']}/apply", 409)
-        await post(otto, f"/proposals/{made['id']}/approve")
-        assert (await post(olga, f"/proposals/{made['id']}/apply"))["state"] == "applied"
+        page = (await otto.get("/waiting")).text
+        assert f'action="/waiting/{made["id"]}/approve?edition=2"' in page
+        unseen = await otto.post(f"/waiting/{made['id']}/approve?edition=1")
+        assert (unseen.status_code, "edited or decided meanwhile" in unseen.text) == (409, True)
+        await post(otto, f"/proposals/{made['id']}/approve?edition=2")
+        apply = f"/api/v1/proposals/{made['id']}/apply"
+        answers = await asyncio.gather(olga.post(apply), anna.post(apply), olga.post(apply))
+        assert sorted(answer.status_code for answer in answers) == [200, 409, 409], "of several one does it"
+        assert (await get(olga, "/proposals"))[0]["state"] == "applied", "and the others take nothing of that back"
         (entry,) = entries_of(world.data_dir.switches)
         assert (entry.who, entry.why) == ("olga", "calmer still (approved by otto)")
         assert entry.changes[0].after == 7

@@ -190,6 +190,11 @@ async def test_campaigns_are_apart_in_tickets_rounds_and_grants(tmp_path: Path) 
         assert same.json["grant"]["id"] == "first-r1-0"
         for path in ("/v1/campaigns/c/rounds/r1", "/v1/campaigns/a/rounds/only-b", "/v1/campaigns/a", "/v1/rounds/no"):
             assert (await server.ask("GET", path)).status == 404, path
+        for path in ("/c/c", "/c/a/"):
+            shown = await server.ask("GET", path)
+            assert (shown.status, "这个链接没有对应的活动" in shown.body.decode()) == (404, True), (
+                "a person looks at it"
+            )
     for directory in (tmp_path, *(directory_of(DataDir(tmp_path), name).root for name in ("a", "b"))):
         assert (await _in_thread(reconcile_data_dir, DataDir(directory))).ok
 

@@ -4,7 +4,6 @@ Every handler says in its `opt` which role it needs, or that anybody may ask; on
 So what a role may do is data, which the OpenAPI document shows and the role matrix is tested by.
 """
 
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 import msgspec
@@ -91,13 +90,13 @@ class Access:
         return Actor(name=person.name, role=person.role, address=address, session=session.id)
 
     def cookie_in(self, headers: dict[bytes, bytes]) -> str | None:
-        """Return what the session's cookie says, or None."""
-        try:
-            cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return None
-        found = cookies.get(self.cookie)
-        return None if found is None else found.value
+        """Return what the session's cookie says, or None. Other cookies of this name may say anything: what runs on
+        other ports of a host shares them, and what is no cookie by the book must log nobody out."""
+        for one in headers.get(b"cookie", b"").decode("latin-1").split(";"):
+            name, _, value = one.strip().partition("=")
+            if name == self.cookie:
+                return value
+        return None
 
 
 def actor_in(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor | None:

@@ -255,15 +255,18 @@ class Desk:
         self.accounts.change(actor.name, totp=secret, totp_step=step)
 
     def add_key(self, actor: Actor, role: Role, days: int | None, note: str) -> str:
-        """Give a program of one's own a key, told once."""
+        """Give a program of one's own a key, told once. Refused for a program: its key would outlive its own."""
+        if actor.session is None:
+            raise Refused(403, "a key makes no keys; log in")
         expires_s = None if days is None else self.now_s() + days * 86_400
         self.diary.note(actor.name, "add key", f"{role}: {note}", address=actor.address)
         return self.accounts.add_key(actor.name, role, self.now_s(), expires_s, note)
 
     def remove_key(self, actor: Actor, key_id: str) -> None:
-        """Take a key back: one's own, or, as admin, anybody's. Refused otherwise."""
+        """Take a key back: one's own, or, as admin, anybody's; a program its own alone. Refused otherwise."""
         key = next((one for one in self.accounts.keys if one.id == key_id), None)
-        if key is None or (key.owner != actor.name and not actor.role.may(Role.ADMIN)):
+        own = key is not None and key.owner == actor.name and (actor.session is not None or actor.key == key.id)
+        if key is None or not (own or actor.role.may(Role.ADMIN)):
             raise Refused(404, f'there is no key "{key_id}" of yours')
         self.diary.note(actor.name, "remove key", f"{key_id} of {key.owner}", address=actor.address)
         self.accounts.remove_key(key_id)

@@ -27,6 +27,8 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """Of a campaign that is served already: what the draft changes, or would."""
     done: bool
     doubts: list[str]
+    seen: str
+    """Names the draft as it was: who says so with `yes` lets that be served, and nothing that was written since."""
 
 
 class Drafting:
@@ -47,10 +49,15 @@ class Drafting:
         """Return what a draft would do, or what is wrong with it."""
         return await asyncio.to_thread(self.drafts.check, name, self._now_us())
 
-    async def place(self, actor: Actor, name: str, why: str, *, yes: bool) -> Placed:
+    async def place(self, actor: Actor, name: str, why: str, *, yes: bool, seen: str | None = None) -> Placed:
         """Let a draft be served: as a new campaign, or as an amendment of the one that has its id. Without `yes` only
-        told. ConfigError for what is wrong with it, or cannot be amended."""
+        told. ConfigError for what is wrong with it, or cannot be amended; Refused if it is not what was `seen`."""
         file = await asyncio.to_thread(self.drafts.load, name)
+        base = await asyncio.to_thread(self.drafts.base, name)
+        if yes and seen not in {None, base}:
+            raise Refused(
+                409, "the draft was changed since you looked, so nothing was done; look at what it would do now"
+            )
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
         known = self.known()
         if yes:
@@ -58,12 +65,14 @@ class Drafting:
         if file.id in known:
             amended: Amended = await asyncio.to_thread(change_campaign, file, self._data_dir, holder, why, yes=yes)
             changes = [msgspec.to_builtins(one) for one in amended.changes]
-            return Placed(campaign=file.id, new=False, changes=changes, done=amended.done, doubts=[])
+            return Placed(campaign=file.id, new=False, changes=changes, done=amended.done, doubts=[], seen=base)
         checked = await self.check(name)
         if not yes:
-            return Placed(campaign=file.id, new=True, changes=[], done=False, doubts=checked.warnings)
+            return Placed(campaign=file.id, new=True, changes=[], done=False, doubts=checked.warnings, seen=base)
         added = await asyncio.to_thread(add_campaign, file, self._data_dir, holder, why, None, self._deploy)
-        return Placed(campaign=added.campaign, new=added.new, changes=[], done=True, doubts=list(added.doubts))
+        return Placed(
+            campaign=added.campaign, new=added.new, changes=[], done=True, doubts=list(added.doubts), seen=base
+        )
 
     async def clone(self, actor: Actor, name: str, of: str, opens: str) -> str:
         """Begin a draft as a copy of a campaign that is served, or was, whose first round opens then; return its text.

@@ -6,7 +6,6 @@ suspended is shown and changes nothing; whoever still wants it makes another one
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable
 from enum import StrEnum
@@ -115,9 +114,10 @@ class Schedules:
         early = next((one for one in checked.rounds if one["opens"] != "now" and one["opens"][:19] < due[:19]), None)
         if early is not None:
             raise Refused(409, f"round {early['id']} opens at {early['opens']}, before the campaign would be there")
+        base = await asyncio.to_thread(self._drafting.drafts.base, name)
         made = Schedule(
             id=secrets.token_hex(4), draft=name, campaign=campaign, by=actor.name, at=rfc3339_s(now_s), due=due,
-            due_s=due_s, why=why, state=ScheduleState.WAITING, base=await asyncio.to_thread(self._base, name),
+            due_s=due_s, why=why, state=ScheduleState.WAITING, base=base,
         )  # fmt: skip
         kept = [*self._file.schedules, made]
         while len(kept) > SCHEDULES_MAX:
@@ -153,7 +153,7 @@ class Schedules:
             return
         now_s = self._now_s()
         try:
-            self._check(one, await asyncio.to_thread(self._base, one.draft))
+            self._check(one, await asyncio.to_thread(self._drafting.drafts.base, one.draft))
             if one.due_s > now_s:
                 return
             if now_s - one.due_s > LATE_MAX_S:
@@ -178,12 +178,6 @@ class Schedules:
     def _suspend(self, one: Schedule, said: str) -> None:
         self._diary.note(ITSELF, "suspend schedule", f"{one.campaign} at {one.due}", said)
         self._replace(one, ScheduleState.SUSPENDED, said)
-
-    def _base(self, name: str) -> str:
-        """Return a hash of a draft and of when its lists were written: they may be long."""
-        drafts = self._drafting.drafts
-        beside = [(one["name"], one["bytes"], one["changed_ns"]) for one in drafts.files(name)]
-        return hashlib.sha256(msgspec.json.encode((drafts.read(name), beside))).hexdigest()
 
     def _replace(self, old: Schedule, state: ScheduleState, said: str = "") -> Schedule:
         new = msgspec.structs.replace(old, state=state, said=said)

@@ -94,6 +94,9 @@ class _Seen(msgspec.Struct, frozen=True):
     expires_s: int
 
 
+EDITED: Final = "this proposal was edited or decided meanwhile, so nothing was done; look at what it is now"
+
+
 class State(StrEnum):
     """Of a proposal or a schedule."""
 
@@ -125,6 +128,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     approved_by: str | None = None
     due_s: int | None = None
     needs_approval: bool = True
+    edition: int = 1
+    """Grows with each edit: whoever approves says which one they have seen."""
     said: str = ""
     """Why it is suspended."""
 
@@ -146,6 +151,8 @@ class Steering:
         self._now_s = now_s
         self._seals = Seals()
         self._file = load_json(path, _File, _File(), "a list of proposals")
+        self._under_way: set[str] = set()
+        """Proposals that are being done, which nobody else touches."""
 
     # -- a second look
 
@@ -253,6 +260,8 @@ class Steering:
         """Change a proposal: whoever edits it stands for it, and an approval that it had is gone."""
         found = self._open(proposal_id)
         previewed = await self.preview(actor, asked)
+        if self._open(proposal_id) != found:
+            raise Refused(409, EDITED)
         self._diary.note(actor.name, "edit proposal", f"{found.id}: {_said(asked)}", why, actor.address)
         protected = found.needs_approval or previewed.needs_approval
         return self._replace(
@@ -265,12 +274,16 @@ class Steering:
             state=State.IN_REVIEW if protected else State.WAITING,
             approved_by=None,
             needs_approval=protected,
+            edition=found.edition + 1,
             said="",
         )
 
-    def approve(self, actor: Actor, proposal_id: str) -> Proposal:
-        """Approve somebody else's proposal. Refused for one's own."""
+    def approve(self, actor: Actor, proposal_id: str, edition: int | None = None) -> Proposal:
+        """Approve somebody else's proposal. Refused for one's own, and for another edition than the one that was seen
+        (None: whichever it is)."""
         found = self._open(proposal_id)
+        if edition not in {None, found.edition}:
+            raise Refused(409, EDITED)
         if found.by == actor.name:
             raise Refused(403, "a proposal is approved by somebody else than who made it")
         if found.state is not State.IN_REVIEW:
@@ -300,6 +313,8 @@ class Steering:
         """Do what is due. Every second, from one task."""
         now_s = self._now_s()
         for one in self._file.proposals:
+            if one not in self._file.proposals:
+                continue  # edited or cancelled while another one was done
             if one.due_s is None or one.due_s > now_s or one.state.over or one.state is State.SUSPENDED:
                 continue
             if one.state is State.IN_REVIEW:
@@ -312,6 +327,7 @@ class Steering:
     async def _carry_out(self, one: Proposal) -> Proposal:
         """Do it if it would still replace what it was to replace; otherwise suspend it, and say why."""
         link = self._links.of(one.asked.campaign)
+        self._under_way.add(one.id)
         try:
             told = await link.carry_out(Preview(one.asked.order("")), Holder(by=one.by))
             if {change["switch"]: change["from"] for change in told["changes"]} != one.before:
@@ -320,6 +336,8 @@ class Steering:
             await self._do(one.asked, one.by, why, int(told["version"]))
         except (RedrushError, Refused) as fault:
             return self._replace(one, state=State.SUSPENDED, said=str(fault))
+        finally:
+            self._under_way.discard(one.id)
         return self._replace(one, state=State.APPLIED)
 
     async def _do(self, asked: Asked, who: str, why: str, version: int) -> dict[str, Any]:
@@ -343,6 +361,8 @@ class Steering:
             raise Refused(404, f'there is no proposal "{proposal_id}"')
         if found.state.over:
             raise Refused(409, f"this proposal is {found.state}")
+        if found.id in self._under_way:
+            raise Refused(409, "this proposal is being applied just now; look again in a moment")
         return found
 
     def _replace(self, old: Proposal, **fields: Any) -> Proposal:

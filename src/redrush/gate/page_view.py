@@ -13,31 +13,44 @@ JAVASCRIPT: Final = "text/javascript; charset=utf-8"
 
 WORKER_PATH: Final = f"/{WORKER}".encode("ascii")
 
-_AGAIN: Final = "setTimeout(()=>location.reload(),1000)"
-"""Not a refresh: to an address with a `#`, behind which the ticket of a link is, that is a move within the page."""
 _LOOK: Final = (
     ":root{color-scheme:light dark;font:1.25rem/1.6 system-ui,sans-serif}"
     "p{margin:30vh 1rem;text-align:center;overflow-wrap:anywhere}"
 )
-_MOMENT: Final = (
-    '<!doctype html><html lang="zh"><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>…</title>'
-    f"<style>{_LOOK}</style><script>{_AGAIN}</script>"
-    '<noscript><meta http-equiv="refresh" content="1"></noscript>'
-    '<p>马上就好，页面会自己打开。<br><span lang="en">Just a moment: this page opens by itself.</span></p>'
-)
-_MOMENT_POLICY: Final = (
-    f"default-src 'none'; script-src '{hash_of(_AGAIN)}'; style-src '{hash_of(_LOOK)}'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-MOMENT: Final = answers.answer(
-    503,
-    _MOMENT.encode(),
-    HTML,
-    f"Cache-Control: no-store\r\nRetry-After: 1\r\nContent-Security-Policy: {_MOMENT_POLICY}\r\n"
-    "Referrer-Policy: no-referrer\r\n",
+_AGAIN: Final = "setTimeout(()=>location.reload(),1000)"
+"""Not a refresh: to an address with a `#`, behind which the ticket of a link is, that is a move within the page."""
+
+
+def _plain_page(status: int, chinese: str, english: str, headers: str, script: str) -> bytes:
+    """Return an answer for people where there is no page of a campaign: it asks for nothing, and runs this alone."""
+    text = (
+        '<!doctype html><html lang="zh"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>…</title>'
+        f"<style>{_LOOK}</style><script>{script}</script>"
+        + ('<noscript><meta http-equiv="refresh" content="1"></noscript>' if script else "")
+        + f'<p>{chinese}<br><span lang="en">{english}</span></p>'
+    )
+    policy = (
+        f"default-src 'none'; script-src '{hash_of(script)}'; style-src '{hash_of(_LOOK)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    lines = f"Cache-Control: no-store\r\nContent-Security-Policy: {policy}\r\nReferrer-Policy: no-referrer\r\n"
+    return answers.answer(status, text.encode(), HTML, lines + headers)
+
+
+MOMENT: Final = _plain_page(
+    503, "马上就好，页面会自己打开。", "Just a moment: this page opens by itself.", "Retry-After: 1\r\n", _AGAIN
 )
 """What a browser is shown while a campaign is being woken up: it asks again by itself."""
+
+NO_CAMPAIGN: Final = _plain_page(
+    404,
+    "这个链接没有对应的活动，可能没有复制完整。请再看一下链接。",
+    "There is no event at this link; it may have been cut short. Please look at it again.",
+    "",
+    "",
+)
+"""What a browser is shown under an address of no campaign."""
 
 
 def page_document(make: Callable[[], Page]) -> Document:

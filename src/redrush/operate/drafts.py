@@ -170,6 +170,11 @@ class Drafts:
             if LIST_NAME.fullmatch(one.name)
         )
 
+    def base(self, name: str) -> str:
+        """Return a hash of a draft and of when its lists were written: they may be long. ConfigError as for `read`."""
+        beside = [(one["name"], one["bytes"], one["changed_ns"]) for one in self.files(name)]
+        return hashlib.sha256(msgspec.json.encode((self.read(name), beside))).hexdigest()
+
     def check(self, name: str, now_us: int) -> Checked:
         """Return what the draft would do, or what is wrong with it."""
         path = self.path(name)

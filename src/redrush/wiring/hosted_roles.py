@@ -16,7 +16,7 @@ from redrush.control.campaigns import Listing, directory_of
 from redrush.control.data_dir import DataDir
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
-from redrush.gate.page_view import MOMENT
+from redrush.gate.page_view import MOMENT, NO_CAMPAIGN
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
@@ -99,7 +99,7 @@ class HostedRoles:
     def find(self, request: Request) -> Found | None:
         """Return what serves a participant's request; None if it is for no campaign of the list."""
         if (named := self._named(request)) is None:
-            return None
+            return NO_CAMPAIGN if request.path.startswith(PAGES) else None
         hosted, path = named
         if hosted is None:
             return MOMENT if path.startswith(PAGES) else _BEING_TAKEN_UP  # a person looks at the page

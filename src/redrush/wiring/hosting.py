@@ -20,7 +20,7 @@ from redrush.core.rush.phase import SteadyClock
 from redrush.core.steering import figures
 from redrush.core.steering.figure import Value
 from redrush.errors import RedrushError
-from redrush.gate.page_view import MOMENT
+from redrush.gate.page_view import MOMENT, NO_CAMPAIGN
 from redrush.http import answers
 from redrush.http.reader import Request
 from redrush.http.site import Found, Site
@@ -112,7 +112,7 @@ class Hosting:
         if (own := self._of_first(request)) is not None:
             return site.serve_for(site, request, own)
         if (found := self._named(request.path)) is None:
-            return None
+            return NO_CAMPAIGN if request.path.startswith(PAGES) else None
         hosted, path = found
         event = self._awake_event(hosted)
         if event is _BEING_OPENED and path.startswith(PAGES):

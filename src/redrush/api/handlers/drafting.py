@@ -54,6 +54,8 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     why: Why = ""
     yes: bool = False
+    seen: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    """What was told as `seen`: with `yes`, nothing is done if the draft is another one now."""
 
 
 class Scheduling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,7 +133,7 @@ async def upload(name: Name, file: Name, request: AnyRequest, desk: TheDesk) -> 
 
 @post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200, summary="Let it be served, or tell what that would do")
 async def serve_draft(name: Name, data: JSONBody[Serving], request: AnyRequest, desk: TheDesk) -> Placed:
-    return await desk.drafting.place(actor_of(request), name, data.why, yes=data.yes)
+    return await desk.drafting.place(actor_of(request), name, data.why, yes=data.yes, seen=data.seen)
 
 
 class DryRunning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import get, post, put
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from redrush.api.handlers.asking import (
     ADMIN,
@@ -84,11 +84,15 @@ async def edit_proposal(proposal: Name, data: JSONBody[Proposing], request: AnyR
 
 @post("/proposals/{proposal:str}/{verb:str}", opt=OPERATOR, status_code=200, summary="approve, apply or cancel it")
 async def decide(
-    proposal: Name, verb: FromPath[Literal["approve", "apply", "cancel"]], request: AnyRequest, desk: TheDesk
+    proposal: Name,
+    verb: FromPath[Literal["approve", "apply", "cancel"]],
+    request: AnyRequest,
+    desk: TheDesk,
+    edition: Annotated[int | None, QueryParameter(description="To approve: the edition that was seen.")] = None,
 ) -> Proposal:
     actor = actor_of(request)
     if verb == "approve":
-        return desk.steering.approve(actor, proposal)
+        return desk.steering.approve(actor, proposal, edition)
     if verb == "cancel":
         return desk.steering.cancel(actor, proposal)
     return await desk.steering.apply(actor, proposal)

@@ -102,9 +102,12 @@ async def write_draft(name: FromPath[str], request: AnyRequest, data: Form, desk
 
 @post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200)
 async def serve_draft(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Page | Redirect:
-    yes = data.get("yes") == "yes"
+    yes, seen = data.get("yes") == "yes", data.get("seen", "")
     try:
-        placed, why = await desk.drafting.place(actor_of(request), name, data.get("why", "")[:500], yes=yes), None
+        placed, why = (
+            await desk.drafting.place(actor_of(request), name, data.get("why", "")[:500], yes=yes, seen=seen),
+            None,
+        )
     except RedrushError as fault:
         placed, why = None, str(fault)
     if placed is not None and placed.done:

@@ -78,7 +78,8 @@ async def waiting(request: AnyRequest, desk: TheDesk) -> Page:
 async def decide_page(
     proposal: FromPath[str], verb: FromPath[Literal["approve", "apply", "cancel"]], request: AnyRequest, desk: TheDesk
 ) -> Redirect:
-    done = await decide.fn(proposal, verb, request, desk)
+    edition = request.query_params.get("edition", "")
+    done = await decide.fn(proposal, verb, request, desk, int(edition) if edition.isdecimal() else 0)
     return go_to("/waiting", f"{done.id}: {done.state}")
 
 
