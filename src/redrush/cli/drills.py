@@ -10,7 +10,7 @@ from redrush.cli.shared_options import JsonOption, LanguageOption, show
 from redrush.errors import ConfigError
 from redrush.extras import require
 
-DRILLS_OF_KINDS: Final = {"draw": "draw", "group": "group-packets", "sale": "sale"}
+DRILLS_OF_KINDS: Final = {"draw": "draw", "group": "group-packets", "line": "line", "sale": "sale"}
 """Kinds whose demo is a drill: an event with people of that kind, and the verdicts of an auditor."""
 
 DRY_RUN: Final = "dry-run"

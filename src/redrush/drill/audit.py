@@ -79,6 +79,16 @@ def verdict(name: str, holds: bool, pattern: str, **values: str) -> Verdict:
     return msgspec.structs.replace(said, detail=said.detail_in(str))
 
 
+def none_wrong(name: str, wrong: Sequence[str], pattern: str, all_: int) -> Verdict:
+    """Return the verdict that nothing is wrong of so many; the pattern has places for {wrong} and {all}."""
+    values = {"wrong": f"{len(wrong):,}", "all": f"{all_:,}"}
+    if not wrong:
+        return verdict(name, True, pattern, **values)
+    return verdict(
+        name, False, pattern + SUCH_AS, examples=", ".join(list(dict.fromkeys(wrong))[:EXAMPLES_MAX]), **values
+    )
+
+
 class Audit(msgspec.Struct, frozen=True):
     """All verdicts. `unheard` grants were written down but never answered to the crowd: allowed, and shown."""
 

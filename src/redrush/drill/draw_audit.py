@@ -14,11 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from redrush.drill.audit import Verdict, verdict
+from redrush.drill.audit import Verdict, none_wrong
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALL_LOTS: Final = 2**64
-_EXAMPLES: Final = 3
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -88,12 +87,14 @@ def audit_draw(told: Sequence[Told], exported: Sequence[Mapping[str, Any]], seal
     limits = {p["id"]: p.get("limit_per_user", 1) for p in sealed.prizes}
     over = [f"{user}: {prize}" for (prize, user), times in per_user.items() if times > limits[prize]]
     return (
-        _said("lost", lost, "{wrong} of {all} grants that were told", len(heard)),
-        _said("oversold", beyond, "{wrong} of {all} grants beyond a stock, or of a slot twice", len(exported)),
-        _said("limits", over, "{wrong} of {all} grants beyond what a person may have", len(exported)),
-        _said("one prize a play", list(_two_prizes(told)), "{wrong} of {all} plays with two prizes", len(told)),
-        _said("lots", list(_wrong_lots(told, sealed)), "{wrong} of {all} answers that the key denies", len(told)),
-        _said("release", list(_early(exported, sealed)), "{wrong} of {all} grants before their release", len(exported)),
+        none_wrong("lost", lost, "{wrong} of {all} grants that were told", len(heard)),
+        none_wrong("oversold", beyond, "{wrong} of {all} grants beyond a stock, or of a slot twice", len(exported)),
+        none_wrong("limits", over, "{wrong} of {all} grants beyond what a person may have", len(exported)),
+        none_wrong("one prize a play", list(_two_prizes(told)), "{wrong} of {all} plays with two prizes", len(told)),
+        none_wrong("lots", list(_wrong_lots(told, sealed)), "{wrong} of {all} answers that the key denies", len(told)),
+        none_wrong(
+            "release", list(_early(exported, sealed)), "{wrong} of {all} grants before their release", len(exported)
+        ),
     )
 
 
@@ -131,10 +132,3 @@ def _early(exported: Sequence[Mapping[str, Any]], sealed: SealedDraw) -> Iterato
 
 def _us(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
-
-
-def _said(name: str, wrong: Sequence[str], pattern: str, all_: int) -> Verdict:
-    values = {"wrong": f"{len(wrong):,}", "all": f"{all_:,}"}
-    if not wrong:
-        return verdict(name, True, pattern, **values)
-    return verdict(name, False, pattern, examples=", ".join(list(dict.fromkeys(wrong))[:_EXAMPLES]), **values)

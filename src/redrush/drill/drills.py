@@ -13,6 +13,7 @@ from redrush.drill.draw import draw_drill
 from redrush.drill.drill_report import DrillReport
 from redrush.drill.group_packets import group_packets
 from redrush.drill.hot_user import hot_user
+from redrush.drill.line import line_drill
 from redrush.drill.overload import overload
 from redrush.drill.rehearsal import REDRUSH, ending_by_sigterm
 from redrush.drill.retry_storm import retry_storm
@@ -54,6 +55,7 @@ DRILLS = (
     Drill("hot-user", "does one user with a hundred requests a second cost the others anything?", hot_user),
     Drill("group-packets", "are many packets between people paid, shared and given back to the cent?", group_packets),
     Drill("draw", "does every play come to what its sealed key says, and no prize beyond its stock?", draw_drill),
+    Drill("line", "does everybody go in at their turn and at the pace, whoever pushes, stays away, dies?", line_drill),
     Drill("sale", "is every unit sold once, and every payment a unit or a refund, whoever dies?", sale_drill),
     Drill("sale-on-a-stack", "is it so over several sets, and when the role dies that settles it?", _sale_on_a_stack),
     Drill("faults", "what do people notice when processes of a deployment die or hang?", _faults),
