@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from redrush.config import PaymentsFile, ProviderSpec
+from redrush.control.data_dir import DataDir
 from redrush.core.money.clearing import credited
 from redrush.core.sets.address import Address
 from redrush.operate.merchants import doubts_of
@@ -24,6 +25,7 @@ from redrush.settle.paying.comparing import Kind, compare
 from tests.campaigns import a_round
 from tests.cli.test_commands import Run, is_one_sentence, run
 from tests.cli.test_switch_commands import TEXT
+from tests.config.test_limits_table import DEPLOYMENT
 from tests.mail_server import Mailbox
 
 __all__ = ["run"]
@@ -146,6 +148,37 @@ def test_check_asks_the_providers_and_says_how_long_it_takes(run: Run) -> None:
     assert silent.code == 1
     assert is_one_sentence(silent.err)
     assert "provider files (sandbox): 127.0.0.1:1" in silent.err
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('[[round]]\nid = "s"\nkind = "sale"\nopens = "now"\nlasts = "1h"\nprice = "5.00"\nunits = 1\npay = "files"\n',
+         'nobody can pay in s: it has no provider "files" that takes money'),
+        ('[group]\npay = "bank"\n', 'packets cannot be paid: it has no provider "bank" that takes money'),
+    ],
+)  # fmt: skip
+def test_check_refuses_a_payments_file_that_has_nobody_for_a_sale_or_for_packets(
+    run: Run, table: str, says: str
+) -> None:
+    Path("c.toml").write_text(TEXT + table, encoding="utf-8")
+    Path("p.toml").write_text('[[provider]]\nname = "files"\nkind = "csv"\ndirectory = "out"\n')
+    answer = run("check", "c.toml", "--payments", "p.toml")
+    assert answer.code == 2
+    assert is_one_sentence(answer.err)
+    assert f"p.toml: does not fit c: {says}" in answer.err
+
+
+@pytest.mark.parametrize("command", ["payout", "message"])
+def test_of_a_stack_that_does_not_run_the_command_is_named_that_starts_it(run: Run, command: str) -> None:
+    directory = DataDir(Path("stack"))
+    directory.create()
+    directory.campaign.write_text("{}")
+    directory.deployment.write_text(DEPLOYMENT.replace("//db/", "//127.0.0.1:1/"))
+    answer = run(command, "list", "--data", "stack")
+    assert answer.code == 1
+    assert is_one_sentence(answer.err)
+    assert "`redrush stack up FILE --data stack` starts it" in answer.err
 
 
 def test_prizes_that_are_no_money_are_no_wins_that_are_paid(run: Run) -> None:

@@ -121,6 +121,23 @@ def test_without_the_library_no_address_is_taken_and_the_sentence_names_the_extr
         assert [one.id for one in book.all()] == ["o1"]
 
 
+def test_a_book_with_addresses_is_not_gone_on_with_where_nobody_can_hide_or_read_them(
+    data_dir: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due is read with its address, so nothing of such a sale would be settled."""
+    with closing(SqliteSaleBook.open_path(data_dir.sales)) as plain:
+        plain.keep([order(1)])
+    with private(data_dir) as book, monkeypatch.context() as lacking:
+        lacking.setitem(extras.EXTRAS, "payments", ("no_such_module",))
+        with pytest.raises(extras.ExtraMissing, match='needs the extra "payments"'):
+            book.hide_old()
+    with private(data_dir) as book:
+        assert book.hide_old() == 1
+        monkeypatch.setitem(extras.EXTRAS, "payments", ("no_such_module",))
+        with pytest.raises(extras.ExtraMissing, match='needs the extra "payments"'):
+            book.hide_old()
+
+
 def test_no_address_stands_in_the_books_also_not_one_of_a_release_before(data_dir: DataDir) -> None:
     with closing(SqliteSaleBook.open_path(data_dir.sales)) as book:
         book.keep([order(1)])

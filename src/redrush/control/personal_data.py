@@ -17,6 +17,7 @@ from redrush import extras
 from redrush.control.data_dir import DataDir
 from redrush.control.keys import load_keys, personal_key
 from redrush.errors import ConfigError
+from redrush.extras import ExtraMissing
 
 PREFIX: Final = "p1:"
 NONCE_BYTES: Final = 12
@@ -31,6 +32,14 @@ class PersonalData:
     def __init__(self, data_dir: DataDir) -> None:
         self._data_dir = data_dir
         self._key: bytes | None = None
+
+    def lacking(self) -> ExtraMissing | None:
+        """Return why nothing can be hidden in this installation; None if it can."""
+        try:
+            extras.require("payments", WHAT)
+        except ExtraMissing as fault:
+            return fault
+        return None
 
     def hide(self, text: str) -> str:
         """See the port. ExtraMissing, ConfigError."""

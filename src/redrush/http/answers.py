@@ -159,8 +159,12 @@ SET_AWAY = problem(
     fate="unknown",
 )
 STORE_SLOW = problem(
-    503, "your claim is not decided yet; ask again to learn its outcome", "Retry-After: 1\r\n", fate="unknown"
+    503,
+    "this takes longer than usual, and whether it was done is not known yet: ask the same again, and you are told",
+    "Retry-After: 1\r\n",
+    fate="unknown",
 )
+"""Of whatever waits, be it a claim or a look at one's orders."""
 STOPPING = problem(503, "this gate is stopping; try again", f"Retry-After: 1\r\n{ELSEWHERE}", elsewhere=True)
 CLOCK_IN_DOUBT = problem(
     503,

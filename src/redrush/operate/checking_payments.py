@@ -1,7 +1,7 @@
 """What `redrush check` says of who moves money and who tells winners: whether they know who asks, and how long so many
 winners take."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,14 @@ from redrush.control.data_dir import DataDir
 from redrush.control.event import load_event
 from redrush.core.identity.user_ids import visible
 from redrush.core.money.payout_terms import PayoutTerms
+from redrush.core.rush.campaign import Campaign
 from redrush.core.rush.draw import PrizeKind
+from redrush.core.rush.group import BALANCE, GroupTerms
+from redrush.core.rush.sale import SaleTerms
 from redrush.errors import ConfigError, RedrushError
-from redrush.operate.merchants import doubts_of, lasts_s, payouts_last_s, prove
+from redrush.operate.merchants import Proven, doubts_of, lasts_s, payouts_last_s, prove
 from redrush.operate.proving_notifiers import prove_notifiers
+from redrush.settle.selling.steps import lacking
 
 
 class _Campaign(msgspec.Struct, frozen=True):
@@ -33,8 +37,12 @@ class _Campaign(msgspec.Struct, frozen=True):
     currency: str
     terms: PayoutTerms | None
     winners: int
-    tellers: tuple[str, ...]
+    tellers: tuple[str, ...] = ()
     """Notifiers that its messages are to be sent by."""
+    sales: Mapping[str, SaleTerms] = {}
+    """By round."""
+    packets_by: str = BALANCE
+    """Who takes the money for packets between people."""
 
 
 def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tuple[dict[str, Any], list[str]]:
@@ -45,7 +53,10 @@ def check_payments(file: Path, payments: Path, now_us: Callable[[], int]) -> tup
     """
     campaign, named = load_campaign_file(file), load_payments_file(payments)
     messages_last_s = _messages_last_s(named, campaign)
-    one = _Campaign(campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}), ())
+    one = _Campaign(
+        campaign.id, campaign.currency, campaign.payout, _wins(campaign, {PrizeKind.MONEY}),
+        sales=_sales(campaign), packets_by=_packets_by(campaign.group),
+    )  # fmt: skip
     fields, lines = _checked(named, [one], now_us)
     proven = _proven_notifiers(named, now_us, lines)
     for terms in campaign.messages:
@@ -128,7 +139,31 @@ def _sealed_in(deployment: DeploymentFile) -> Iterator[_Campaign]:
         campaign = event.sealed.campaign
         winners = sum(1 for amount_minor in event.sealed.amounts if amount_minor)
         tellers = tuple(terms.by for terms in event.open.messages)
-        yield _Campaign(campaign.id, campaign.currency, event.open.payout, winners, tellers)
+        yield _Campaign(
+            campaign.id, campaign.currency, event.open.payout, winners, tellers,
+            _sales(campaign), _packets_by(event.open.group),
+        )  # fmt: skip
+
+
+def _sales(campaign: CampaignFile | Campaign) -> dict[str, SaleTerms]:
+    return {one.id: one.sale for one in campaign.rounds if one.sale is not None}
+
+
+def _packets_by(group: GroupTerms | None) -> str:
+    return BALANCE if group is None else group.pay
+
+
+def _refuse_unpaid(file: PaymentsFile, campaigns: Iterable[_Campaign], proven: Iterable[Proven]) -> None:
+    """ConfigError for a sale, or packets between people, whose money nobody of the file takes, or whose shop it has
+    not."""
+    take_money = {one.provider for one in proven if one.takes_money}
+    shops = {one.provider for one in proven if one.is_shop}
+    for campaign in campaigns:
+        lacks = lacking(campaign.sales, take_money, shops)
+        if campaign.packets_by != BALANCE and campaign.packets_by not in take_money:
+            lacks.append(f'packets cannot be paid: it has no provider "{campaign.packets_by}" that takes money')
+        if lacks:
+            raise ConfigError(f"{file.path}: does not fit {campaign.id}: {'; '.join(lacks)}")
 
 
 def _checked(
@@ -147,6 +182,7 @@ def _checked(
         lasts = f"{campaign.winners:,} wins take {lasts_s / 60:,.1f} minutes at least"
         more.append(f"  payouts{of}: {terms.policy}, by {terms.provider}; {lasts}")
     proven = prove(file, campaigns[0].currency if campaigns else "", now_us)
+    _refuse_unpaid(file, campaigns, proven)
     _refuse_silent("provider", [(one.provider, one.kind, one.why_not) for one in proven])
     warnings = doubts_of(file)
     lines = [f"  provider {one.provider} ({one.kind}): {one.shows}" for one in proven]

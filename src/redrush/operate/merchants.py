@@ -7,6 +7,7 @@ knows our key only an order shows.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -36,6 +37,10 @@ class Proven(msgspec.Struct, frozen=True):
     """What the answers show."""
     why_not: str | None
     """None: it answers as it should."""
+    takes_money: bool
+    """Of who buys, or sends a packet."""
+    is_shop: bool
+    """Whether it is told what was sold."""
 
 
 def prove(file: PaymentsFile, currency: str, now_us: Callable[[], int]) -> list[Proven]:
@@ -74,6 +79,10 @@ def lasts_s(count: int, per_s: float) -> float:
 async def prove_one(spec: ProviderSpec, one: Connected) -> Proven:
     """Ask one provider, and end its connections."""
     answers: dict[str, PayInState | PayOutState] = {}
+    proven = partial(
+        Proven, spec.name, spec.kind, spec.calls_per_s,
+        takes_money=one.provider.pay_in is not None, is_shop=one.orders is not None,
+    )  # fmt: skip
     try:
         if one.provider.pay_out is not None:
             answers["payouts"] = await one.provider.pay_out.find(NOBODYS)
@@ -81,14 +90,14 @@ async def prove_one(spec: ProviderSpec, one: Connected) -> Proven:
             answers["payments"] = await one.provider.pay_in.find(NOBODYS)
         if not answers:
             why_not = await unreachable(spec.url, private=spec.private)
-            return Proven(spec.name, spec.kind, spec.calls_per_s, REACHED, why_not)
+            return proven(shows=REACHED, why_not=why_not)
     finally:
         one.close()
     failed = {what: said.why for what, said in answers.items() if isinstance(said, Unknown)}
     why_not = "; ".join(f"{what}: {why}" for what, why in failed.items()) or None
     if len(failed) == len(answers) and len(set(failed.values())) == 1:
         why_not = next(iter(failed.values()))
-    return Proven(spec.name, spec.kind, spec.calls_per_s, f"answers about {' and '.join(answers)}", why_not)
+    return proven(shows=f"answers about {' and '.join(answers)}", why_not=why_not)
 
 
 async def unreachable(url: str, *, private: bool) -> str | None:

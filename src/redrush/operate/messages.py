@@ -14,7 +14,7 @@ from redrush.control.campaigns import keeper_of_books
 from redrush.core.rush.instants import rfc3339
 from redrush.errors import ConfigError
 from redrush.extras import require
-from redrush.operate.paying import Books
+from redrush.operate.paying import Books, known_if_down
 from redrush.ports.message_book import Fate, KeptMessage, MessageBook, MessageState
 from redrush.records.sqlite.book_mark import begin_mark
 from redrush.records.sqlite.file import check_there
@@ -54,7 +54,8 @@ def message_book_of(books: Books, *, begins: bool = False) -> Iterator[MessageBo
         require("scaled", "the messages of a deployment")
         from redrush.records.postgres.messages import PostgresMessageBook  # noqa: PLC0415 - an extra
 
-        with closing(PostgresMessageBook(books.deployment.payments.records.read())) as in_database:
+        dsn = books.deployment.payments.records.read()
+        with known_if_down(books), closing(PostgresMessageBook(dsn)) as in_database:
             yield in_database
         return
     data_dir = keeper_of_books(books.data_dir)

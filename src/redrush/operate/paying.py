@@ -6,7 +6,7 @@ all, and a server finds what is due within a fraction of a second.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from redrush.errors import ConfigError, RedrushError
 from redrush.extras import require
 from redrush.ports.bill_book import BillBook, BillState, Change, KeptBill, NotCovered
 from redrush.ports.provider import BillLine, Unknown
+from redrush.ports.records import RecordsFailed
 from redrush.records.sqlite.bills import SqliteBillBook
 from redrush.settle.paying import steps
 from redrush.settle.paying.comparing import Compared, compare, unbooked_fees
@@ -97,6 +98,19 @@ class Books(NamedTuple):
 
 
 @contextmanager
+def known_if_down(books: Books) -> Iterator[None]:
+    """Name the command that helps beside a fault of the database, where it is a stack's own."""
+    root = books.data_dir.root
+    try:
+        yield
+    except RecordsFailed as fault:
+        if not books.data_dir.deployment.exists():
+            raise
+        helps = f"`redrush stack up FILE --data {root}` starts it"
+        raise RecordsFailed(f"{fault}; the stack has to run for this: {helps}") from fault
+
+
+@contextmanager
 def book_of(books: Books) -> Iterator[BillBook]:
     """Open the book. ConfigError if there is none."""
     data_dir = books.data_dir
@@ -104,11 +118,9 @@ def book_of(books: Books) -> Iterator[BillBook]:
         require("scaled", "the bills of a deployment")
         from redrush.records.postgres.bills import PostgresBillBook  # noqa: PLC0415 - an extra
 
-        in_database = PostgresBillBook(books.deployment.payments.records.read())
-        try:
+        dsn = books.deployment.payments.records.read()
+        with known_if_down(books), closing(PostgresBillBook(dsn)) as in_database:
             yield in_database
-        finally:
-            in_database.close()
         return
     if not books.there_are:
         raise ConfigError(f"{data_dir.root}: has no bills; `redrush serve --payments FILE` makes them")

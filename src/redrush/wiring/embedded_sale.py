@@ -8,7 +8,6 @@ from redrush.control.event import Event
 from redrush.control.personal_data import PersonalData
 from redrush.control.sale_keys import SaleKeys
 from redrush.core.rush.sale_order import NEVER_US
-from redrush.extras import ExtraMissing
 from redrush.gate.rush.sale import Sale
 from redrush.records.sqlite.book_examining import check_whole
 from redrush.records.sqlite.sales import SqliteSaleBook
@@ -43,10 +42,7 @@ class OwnSales(Part):
             return
         orders = await asyncio.to_thread(orders_at, ground.data_dir)
         ground.opened.callback(orders.close)
-        try:
-            await asyncio.to_thread(orders.hide_old)
-        except ExtraMissing as fault:
-            self._on_fault(fault)  # a sale goes on as it began, and takes no new address
+        await asyncio.to_thread(orders.hide_old)
         self._sell(orders)
 
     def _sell(self, orders: PrivateSaleBook) -> None:
@@ -67,6 +63,8 @@ class OwnSales(Part):
             clock.now_us,
             offered=self._offered,
             paused=ground.paused,
+            no_addresses=PersonalData(ground.data_dir).lacking(),
+            warn=ground.process.log.warning,
             on_fault=self._on_fault,
         )
         ground.gate.add_buying(campaign.id, self._room.routes)

@@ -130,9 +130,9 @@ class PaymentsPart:
     @property
     def partners(self) -> Partners:
         """Who takes the money of sales, and whose order systems are told."""
-        takers = [name for name in self.connected if self.payments.can_take(name)]
+        takers = frozenset(name for name in self.connected if self.payments.can_take(name))
         shops = {name: one.orders for name, one in self.connected.items() if one.orders is not None}
-        return Partners(takers[0] if len(takers) == 1 else None, shops)
+        return Partners(takers, shops)
 
     def readings(self) -> Iterator[Value]:
         """Yield what the tellers have done, which providers are away, how long payouts take, and what became of

@@ -33,19 +33,26 @@ class SellingRoom:
         *,
         offered: Callable[[str], None] = ignore,
         paused: Callable[[], bool],
+        no_addresses: RedrushError | None,
+        warn: Callable[[str], None],
         on_fault: Callable[[RedrushError], None],
     ) -> None:
-        """See `Selling`."""
+        """See `Selling`. `no_addresses`: why none can be kept; None: they are. `warn` is told what the sale lacks."""
         self._cashier = cashier
+        self._no_addresses = no_addresses
+        self._warn = warn
         self.sources = sources_of(campaign.id)
         """What the sources of its payments begin with."""
         self._writer = BookWriter(book)
-        steps = Steps(campaign, units, cashier, partners, now_us)
+        self._steps = steps = Steps(campaign, units, cashier, partners, now_us)
         self._selling = Selling(
             campaign, units, book, self._writer, steps, holds_due, now_us,
             offered=offered, paused=paused, on_fault=on_fault,
         )  # fmt: skip
-        self._desk = Desk(campaign, units, book, self._writer, steps, now_us, self._selling.nudge)
+        self._desk = Desk(
+            campaign, units, book, self._writer, steps, now_us, self._selling.nudge,
+            takes_addresses=no_addresses is None,
+        )  # fmt: skip
         self._running: asyncio.Task[None] | None = None
         self.routes = BuyingRoutes(self._desk, on_fault)
 
@@ -53,11 +60,19 @@ class SellingRoom:
         """Take up what was under way."""
         self._cashier.on_ended(self.sources, self._selling.heard)
         self._running = parts.add("sales", self._selling.run())
+        if self._no_addresses is not None:
+            self._warn(f"no address of an order is kept: {self._no_addresses}")
+        self._tell_lacks()
+
+    def _tell_lacks(self) -> None:
+        for lack in self._steps.lacking():
+            self._warn(f"the payments file (--payments): {lack}")
 
     def amend(self, campaign: Campaign) -> None:
         """Know the rounds of this campaign from now on."""
         self._selling.amend(campaign)
         self._desk.amend(campaign)
+        self._tell_lacks()
 
     async def stop(self) -> None:
         """End what was begun, after the steps under way; before the tasks of `start` are ended."""

@@ -51,7 +51,9 @@ class StackSale:
         in_database = PostgresSaleBook(
             around.deployment.payments.records.read(), self._campaign.id, tell=around.log.info
         )
-        self._book: SaleBook = PrivateSaleBook(in_database, PersonalData(around.data_dir))
+        veil = PersonalData(around.data_dir)
+        self._no_addresses = veil.lacking()
+        self._book: SaleBook = PrivateSaleBook(in_database, veil)
         self._stores: dict[str, ValkeyStore] = {}
         self._room: SellingRoom | None = None
 
@@ -75,6 +77,8 @@ class StackSale:
             {set_: partial(self._records[set_].holds_due, campaign.id) for set_ in self._stores},
             around.clock.now_us,
             paused=self._paused,
+            no_addresses=self._no_addresses,
+            warn=around.log.warning,
             on_fault=self._on_fault,
         )
 

@@ -96,7 +96,7 @@ class Stage:
         self.book = SqliteSaleBook.open_path(directory / "sales.db")
         self.writer = BookWriter(self.book)
         sold, units = campaign(1), Units.of_one(self.store)
-        taken = Steps(sold, units, self.payments, Partners("bank"), self.clock)
+        taken = Steps(sold, units, self.payments, Partners(frozenset({"bank"})), self.clock)
         self.selling = Selling(
             sold, units, self.book, self.writer, taken, {ONLY_SET: lambda *_: []}, self.clock, on_fault=print
         )

@@ -266,7 +266,7 @@ class World:
 
     def begin(self) -> None:
         """Begin as after a crash: nothing is remembered but what is in store and book."""
-        partners = Partners("bank", {} if self.shop is None else {"shop": self.shop})
+        partners = Partners(frozenset({"bank"}), {} if self.shop is None else {"shop": self.shop})
         steps = Steps(self.campaign, self.places, self.till, partners, self.clock)
         self.selling = Selling(
             self.campaign,

@@ -27,13 +27,14 @@ ENDED: Final = Told(409, {"state": "returned"}, "the hold has ended and the unit
 NOBODY_TAKES_MONEY: Final = Told(503, {}, "nobody can take money here now; what you hold stays yours", 5)
 TOO_MANY_CHANGES: Final = Told(503, {}, "the order is being changed by somebody else; try again", 1)
 HANDED_OVER: Final = Told(409, {}, "the shop has the order already; change it there")
+NO_ADDRESSES: Final = Told(400, {}, "address: none can be kept here; leave it out")
 TOO_LATE_TO_GIVE_BACK: Final = Told(409, {}, "it is paid; ask the shop to take it back")
 
 
 class Desk:
     """See the module. Lives on the event loop of its store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a sale stands on
         self,
         campaign: Campaign,
         units: Units,
@@ -42,8 +43,11 @@ class Desk:
         steps: Steps,
         now_us: Callable[[], int],
         nudge: Callable[[], None],
+        *,
+        takes_addresses: bool = True,
     ) -> None:
-        """`nudge` is called when an order has come to be looked at."""
+        """`nudge` is called when an order has come to be looked at. `takes_addresses`: the book can hide them; else
+        whoever names one is told to leave it out."""
         self._campaign = campaign
         self._units = units
         self._book = book
@@ -51,6 +55,7 @@ class Desk:
         self._steps = steps
         self._now_us = now_us
         self._nudge = nudge
+        self._takes_addresses = takes_addresses
         self.amend(campaign)
 
     def amend(self, campaign: Campaign) -> None:
@@ -61,7 +66,7 @@ class Desk:
 
     async def pay(self, user: str, grant: str, wish: Wish) -> Told:
         """See the port."""
-        if (refusal := _unfit(wish)) is not None:
+        if (refusal := self._unfit(wish)) is not None:
             return refusal
         for _ in range(KEPT_TRIES):
             found = await self._order_or_hold(user, grant)
@@ -128,7 +133,7 @@ class Desk:
 
     async def send_to(self, user: str, grant: str, wish: Wish) -> Told:
         """See the port."""
-        if (refusal := _unfit(wish)) is not None:
+        if (refusal := self._unfit(wish)) is not None:
             return refusal
         for _ in range(KEPT_TRIES):
             order = await self._order_or_hold(user, grant)
@@ -148,6 +153,14 @@ class Desk:
     async def orders_of(self, user: str) -> list[dict[str, Any]]:
         """See the port."""
         return [self._fields(order) for order in await self._writer.ask(self._book.of_user, user)]
+
+    def _unfit(self, wish: Wish) -> Told | None:
+        address = wish.address
+        if address is None:
+            return None
+        if not (0 < len(address) <= ADDRESS_SIGNS_MAX and address.isprintable()):
+            return Told(400, {}, f"address: 1 to {ADDRESS_SIGNS_MAX} signs, all of which can be seen")
+        return None if self._takes_addresses else NO_ADDRESSES
 
     # -- where it stands
 
@@ -220,10 +233,3 @@ class Desk:
         if order.parked:
             fields["waits_for"] = "operator"
         return fields
-
-
-def _unfit(wish: Wish) -> Told | None:
-    address = wish.address
-    if address is not None and not (0 < len(address) <= ADDRESS_SIGNS_MAX and address.isprintable()):
-        return Told(400, {}, f"address: 1 to {ADDRESS_SIGNS_MAX} signs, all of which can be seen")
-    return None

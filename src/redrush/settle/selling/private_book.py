@@ -16,7 +16,8 @@ class PrivateSaleBook:
         self._veil = veil
 
     def hide_old(self) -> int:
-        """Hide what a release before has written down; return how many orders that were. Reads them all."""
+        """Hide what a release before has written down; return how many orders that were. Reads them all. Raises what
+        the veil does, if it cannot hide or read an address: no order that has one could be written down any more."""
         plain = [
             order for order in self._book.all() if order.address and self._veil.show(order.address) == order.address
         ]

@@ -4,12 +4,13 @@ The order comes back changed and is not written down yet. Every step may be take
 before it was written: payment, refund and hand-over have the order's id, the store knows hold and request.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import msgspec
 
 from redrush.core.rush.campaign import Campaign, grant_id
+from redrush.core.rush.sale import SaleTerms
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
 from redrush.errors import RedrushError
 from redrush.ports.bill_book import BillState, KeptBill
@@ -47,9 +48,28 @@ def sources_of(campaign_id: str) -> str:
 class Partners(msgspec.Struct, frozen=True):
     """Who takes money and whose order systems are told, by the names that a sale has for them."""
 
-    takes_money: str | None = None
-    """Who takes it where a sale names nobody; None: nobody does."""
+    take_money: frozenset[str] = frozenset()
     shops: Mapping[str, Orders] = {}
+
+    @property
+    def takes_money(self) -> str | None:
+        """Who takes it where a sale names nobody: the only one there is; None: nobody does."""
+        return next(iter(self.take_money)) if len(self.take_money) == 1 else None
+
+
+def lacking(sales: Mapping[str, SaleTerms], take_money: Collection[str], shops: Collection[str]) -> list[str]:
+    """Return a sentence for each sale, by its round, that nobody of a payments file can take the money of, or whose
+    shop it has not."""
+    lacks = []
+    for round_id, sale in sales.items():
+        if sale.pay is None and len(take_money) != 1:
+            many = f"it has {len(take_money)} that do: name one as `pay`" if take_money else "it has none that does"
+            lacks.append(f"nobody can pay in {round_id}, for the only provider that takes money is to: {many}")
+        if sale.pay is not None and sale.pay not in take_money:
+            lacks.append(f'nobody can pay in {round_id}: it has no provider "{sale.pay}" that takes money')
+        if sale.shop is not None and sale.shop not in shops:
+            lacks.append(f'nobody is told what is sold in {round_id}: it has no shop "{sale.shop}"')
+    return lacks
 
 
 ABSENT: Final = Unknown("there is no shop of that name in the payments file")
@@ -76,6 +96,11 @@ class Steps:
     def can_charge(self, pot: str) -> bool:
         """Whether there is anybody who takes the money of this sale."""
         return self._till.can_take(self._provider(pot))
+
+    def lacking(self) -> list[str]:
+        """Return what the payments file lacks for these sales, a sentence each."""
+        sales = {one.id: one.sale for one in self._campaign.rounds if one.sale is not None}
+        return lacking(sales, self._partners.take_money, self._partners.shops)
 
     def _provider(self, pot: str) -> str:
         round_ = self._campaign.round(pot)
