@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from redrush.api.drills import Played
+from redrush.core.rush.instants import rfc3339_s
 from redrush.operate.campaigns import list_campaigns
 from redrush.operate.drafts import Problem, problem_of, set_value, templates
 from tests.campaigns import a_round, campaign
@@ -154,3 +156,19 @@ async def test_a_checklist_is_green_or_signed_for_what_was_found(tmp_path: Path)
         assert "sampling.non_core" in next(one["found"] for one in later["items"] if one["name"] == "switches")
         assert "olga" in (await olga.get("/checklist?round=r2")).text
         await get(olga, "/checklist?round=none", 404)
+
+
+async def test_a_checklist_knows_the_last_drill_that_has_passed(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("vera") as vera:
+        listed = (await get(vera, "/checklist?round=r2"))["items"]
+        assert not next(one for one in listed if one["name"] == "drill")["ok"]
+        today = rfc3339_s(world.desk.now_s())
+        for drill, passed in (("overload", True), ("faults", False)):
+            world.desk.drills.keep(Played(drill=drill, by="olga", why="", at=today, passed=passed, said=""))
+        listed = (await get(vera, "/checklist?round=r2"))["items"]
+        found = next(one for one in listed if one["name"] == "drill")
+        assert (found["ok"], found["found"]) == (True, f"overload has passed, on {today[:10]}")
+        page = (await vera.get("/checklist?round=r2", headers={"Accept-Language": "zh"})).text
+        assert f"overload 已于 {today[:10]} 通过" in page
+        world.ahead_us = 31 * 86_400_000_000
+        assert not (await world.desk.checklists.of(None, "r2")).items[-6].ok

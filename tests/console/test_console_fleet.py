@@ -12,8 +12,20 @@ from tests.console.console_world import get, post, with_server, without_server
 SOON = "2090-01-01T00:00:00Z"
 
 
-async def test_every_process_says_its_release_and_one_of_another_is_marked(tmp_path: Path) -> None:
+async def test_every_process_says_its_release_and_a_person_says_how_many_come(tmp_path: Path) -> None:
     async with with_server(tmp_path) as world, world.client("vera") as vera:
+        (plan,) = (await get(vera, "/capacity"))["plans"]
+        assert (plan["need"], plan["why"]) == (None, "everybody with a ticket may come")
+        told = await get(vera, "/capacity?people=1000000")
+        assert told["plans"][0]["need"]["gates"] == 120
+        assert told["together"]["requests_per_s"] == 3_000_000
+        await get(vera, "/capacity?people=0", 400)
+        assert "3,000,000" in (await vera.get("/fleet?people=1,000,000")).text
+        for wrong in ("many", "-1", "0", "9" * 30, "²"):
+            answer = await vera.get("/fleet", params={"people": wrong})
+            assert answer.status_code == 400, wrong
+        listed = (await get(vera, "/checklist?round=r2"))["items"]
+        assert next(one for one in listed if one["name"] == "capacity")["by_person"]
         told = await get(vera, "/fleet")
         (server,) = told["processes"]
         assert (server["version"], server["differs"]) == (__version__, False)
@@ -63,22 +75,6 @@ async def test_what_a_list_of_people_needs_is_told_against_what_there_is(tmp_pat
         items = {one["name"]: one for one in (await get(olga, "/checklist?round=r1"))["items"]}
         assert not items["capacity"]["ok"]
         await post(olga, "/checklist", round="r1", item="capacity", why="rehearsed with as many")
-
-
-async def test_where_everybody_may_come_a_person_says_how_many(tmp_path: Path) -> None:
-    async with with_server(tmp_path) as world, world.client("vera") as vera:
-        (plan,) = (await get(vera, "/capacity"))["plans"]
-        assert (plan["need"], plan["why"]) == (None, "everybody with a ticket may come")
-        told = await get(vera, "/capacity?people=1000000")
-        assert told["plans"][0]["need"]["gates"] == 120
-        assert told["together"]["requests_per_s"] == 3_000_000
-        await get(vera, "/capacity?people=0", 400)
-        assert "3,000,000" in (await vera.get("/fleet?people=1,000,000")).text
-        for wrong in ("many", "-1", "0", "9" * 30, "²"):
-            answer = await vera.get("/fleet", params={"people": wrong})
-            assert answer.status_code == 400, wrong
-        listed = (await get(vera, "/checklist?round=r2"))["items"]
-        assert next(one for one in listed if one["name"] == "capacity")["by_person"]
 
 
 async def test_what_nobody_serves_has_no_capacity_and_a_page(tmp_path: Path) -> None:

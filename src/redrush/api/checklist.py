@@ -14,6 +14,7 @@ import msgspec
 from redrush.api.access import Actor
 from redrush.api.capacity import Capacities, have_of, is_enough
 from redrush.api.diary import Diary
+from redrush.api.drills import Drills
 from redrush.api.event_link import EventLink, Links
 from redrush.api.live import Live
 from redrush.api.seals import Refused
@@ -27,6 +28,8 @@ from redrush.errors import ConfigError, RedrushError
 
 APART_MAX_S: Final = 0.05
 """Clocks that are further apart are told of: gates would open at different moments."""
+DRILL_DAYS: Final = 30
+"""A drill that passed longer ago says little of what runs now."""
 SIGNATURES_MAX: Final = 2_000
 CAPACITY: Final = "capacity"
 BY_PERSON: Final = {
@@ -79,12 +82,20 @@ class Checklists:
     """See the module."""
 
     def __init__(
-        self, links: Links, live: Live, capacities: Capacities, path: Path, diary: Diary, now_us: Callable[[], int]
+        self,
+        links: Links,
+        live: Live,
+        capacities: Capacities,
+        drills: Drills,
+        path: Path,
+        diary: Diary,
+        now_us: Callable[[], int],
     ) -> None:
         """`path` keeps the signatures. ConfigError if it cannot be read."""
         self._links = links
         self._live = live
         self._capacities = capacities
+        self._drills = drills
         self._path = path
         self._diary = diary
         self._now_us = now_us
@@ -98,6 +109,7 @@ class Checklists:
         if found is None:
             raise Refused(404, f'campaign {event.sealed.campaign.id} has no round "{round_id}"')
         items = [*_sealed(event), *await self._running(link, round_id)]
+        items.append(self._drill())
         looked_up = {CAPACITY: await self._capacity(link)}
         items += [looked_up.get(one.name) or one for one in _by_person()]
         name = event.sealed.campaign.id
@@ -138,6 +150,14 @@ class Checklists:
         if found is None or (item.ok and not item.by_person):
             return item
         return msgspec.structs.replace(item, ok=True, signed_by=found.who, why=found.why)
+
+    def _drill(self) -> Item:
+        """Return when a drill has passed last that was played from here."""
+        played = self._drills.last_passed()
+        since = rfc3339(self._now_us() - DRILL_DAYS * 86_400_000_000)
+        if played is None or played.at < since:
+            return Item(name="drill", ok=False, found=f"none has passed from here in the last {DRILL_DAYS} days")
+        return Item(name="drill", ok=True, found=f"{played.drill} has passed, on {played.at[:10]}")
 
     async def _capacity(self, link: EventLink) -> Item | None:
         """Return whether the gates that answer can take whom the list of the audience names; None: there is none."""

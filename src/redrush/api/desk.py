@@ -98,7 +98,13 @@ class Desk:
         self.failovers = Failovers(self.links, data_dir.root / "console-sets.json", self.diary, self.live.mark)
         self.capacities = Capacities(self.links, self.live, now_us)
         self.checklists = Checklists(
-            self.links, self.live, self.capacities, data_dir.root / "console-checklists.json", self.diary, now_us
+            self.links,
+            self.live,
+            self.capacities,
+            self.drills,
+            data_dir.root / "console-checklists.json",
+            self.diary,
+            now_us,
         )
         self.provider: ProviderLogin | None = None
         """With whom people may log in besides; None: with nobody."""

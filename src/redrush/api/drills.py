@@ -105,6 +105,10 @@ class Drills:
         """Return what became of the last dry run of a draft; None if none is known."""
         return next((one for one in reversed(self._file.played) if one.drill == f"{DRY_RUN} {name}"), None)
 
+    def last_passed(self) -> Played | None:
+        """Return the last drill that has passed; None if none is known."""
+        return next((one for one in reversed(self._file.played) if one.passed), None)
+
     async def _refuse_unless_quiet(self) -> None:
         if self.running is not None:
             raise Refused(409, f"the drill {self.running['drill']} is being played; wait for its end, or end it")
@@ -155,7 +159,7 @@ class Drills:
                     drill=name, by=by, why=why, at=at, passed=bool(report["passed"]), said="", took_s=report["took_s"],
                     verdicts=report["verdicts"], figures=report["figures"],
                 )  # fmt: skip
-            self._keep(played)
+            self.keep(played)
         finally:
             self.running = self._process = None
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
@@ -163,7 +167,8 @@ class Drills:
     def _started(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    def _keep(self, played: Played) -> None:
+    def keep(self, played: Played) -> None:
+        """Write down what became of a drill. ConfigError if the disk refuses."""
         file = _File((*self._file.played, played)[-KEPT_MAX:])
         try:
             write_durably(self._path, msgspec.json.format(msgspec.json.encode(file)))
