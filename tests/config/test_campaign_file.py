@@ -10,6 +10,7 @@ from redrush.config import (
     CampaignFile,
     GateSpec,
     RoundSpec,
+    WrittenFile,
     load_campaign_file,
     parse_campaign,
 )
@@ -71,6 +72,7 @@ def test_the_minimum_file_is_a_campaign() -> None:
         ),
         gate=GateSpec(),
         client=ClientPolicy(),
+        written=WrittenFile(MINIMUM, str(Path.cwd())),
     )
 
 

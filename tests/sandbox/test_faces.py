@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -44,10 +45,13 @@ def payout(name: str, winner: int) -> NewBill:
 
 def hasty(one: Connected, name: str) -> Provider:
     """Return the provider as it is, but for its patience: a test does not wait a minute to ask again."""
+    changes = {"deadline_s": 0.5, "longest_silence_s": 0.2, "looks_s": (0.05, 0.1, 0.2), "queries_per_s": 1_000.0}
     for part in (one.provider.pay_in, one.provider.pay_out):
         link = part._link  # type: ignore[union-attr] # every adapter here has one
-        changes = {"deadline_s": 0.5, "longest_silence_s": 0.2, "looks_s": (0.05, 0.1, 0.2), "queries_per_s": 1_000.0}
-        link.terms = type(link.terms)(**{f: getattr(link.terms, f) for f in link.terms.__struct_fields__} | changes)
+        for holder, field in ((link, "terms"), (part, "_terms")):  # a pay-in has terms of its own
+            if hasattr(holder, field):
+                setattr(holder, field, msgspec.structs.replace(getattr(holder, field), **changes))
+        assert part is None or part.terms.longest_silence_s == changes["longest_silence_s"]
     return Provider(name, one.provider.pay_in, one.provider.pay_out)
 
 

@@ -169,6 +169,7 @@ colours = { red = "#010203" }
 dark = { red = "#040506" }
 texts = { en = { won = "Hooray" } }
 names = { rush = "The rush" }
+offline = false
 picture = "picture.svg"
 [payout]
 provider = "bank"
@@ -411,6 +412,7 @@ ROWS: dict[str, tuple[Callable[[Served], Any], object]] = {
     "page.dark": _page("dark", {"red": "#040506"}),
     "page.texts": _page("texts", {"en": {"won": "Hooray"}}),
     "page.names": _page("names", {"rush": "The rush"}),
+    "page.offline": _page("offline", False),
     "page.picture": _page("picture", "data:image/svg+xml;base64,PHN2Zy8+"),
     "payout.provider": (lambda s: getattr(s.event.payout, "provider", None), "bank"),
     "payout.policy": (lambda s: getattr(s.event.payout, "policy", None), "threshold"),

@@ -397,7 +397,11 @@ NOTICES_REFUSED: Final = _row(
     when="with a payments file",
 )
 BUILD: Final = _row(
-    Kind.GAUGE, "redrush_build_info", "1, of this release and Python", EVERYBODY, labels=("version", "python")
+    Kind.GAUGE,
+    "redrush_build_info",
+    "Always 1: the release and the Python that this process runs",
+    EVERYBODY,
+    labels=("version", "python"),
 )
 FAULTS: Final = _row(
     Kind.COUNTER, "redrush_faults", "Faults that were outlived", EVERYBODY, labels=("part",), when="after the first"
