@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from functools import cache
 from importlib import import_module
@@ -53,7 +54,9 @@ def redrush(*arguments: object) -> Ran:
     asked = _Asked([str(one) for one in arguments], dict(os.environ))
     with TemporaryFile() as out, TemporaryFile() as err, closing(socket.socket(*_KIND)) as connection:
         connection.settimeout(COMMAND_MAX_S)
-        connection.connect(_forker())
+        with _STARTING:
+            forker = _forker()
+        connection.connect(forker)
         socket.send_fds(connection, [msgspec.json.encode(asked)], [out.fileno(), err.fileno()])
         pid = int(connection.recv(32))
         try:
@@ -72,6 +75,8 @@ async def run_command(*arguments: object) -> tuple[int, str, str]:
 
 
 _KIND: Final = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
+_STARTING: Final = threading.Lock()
+"""Two commands at once, each of a thread, are forked from one process all the same."""
 
 
 @cache
