@@ -160,7 +160,7 @@ SET_AWAY = problem(
 )
 STORE_SLOW = problem(
     503,
-    "this takes longer than usual, and whether it was done is not known yet: ask the same again, and you are told",
+    "this takes longer than usual, and whether it was done is not known yet: ask again, and you are told",
     "Retry-After: 1\r\n",
     fate="unknown",
 )
