@@ -10,6 +10,7 @@ import msgspec
 
 from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
+from redrush.api.beside import TOLD_MAX, run_beside
 from redrush.api.bills import Bills
 from redrush.api.capacity import Capacities
 from redrush.api.checklist import Checklists
@@ -31,7 +32,8 @@ from redrush.control.campaigns import Noted
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.instants import rfc3339_s
 from redrush.errors import RedrushError
-from redrush.operate.data_dir_reports import find_in_data_dir, reconcile_data_dir
+from redrush.http.bodies import json_object
+from redrush.operate.data_dir_reports import find_in_data_dir
 from redrush.operate.looking import Lookup
 from redrush.watch.log import server_log
 
@@ -44,6 +46,7 @@ ROOT_ADMIN: Final = "admin"
 MASK_KEEPS: Final = 2
 READ_STORY: Final = "read story"
 TICK_S: Final = 1.0
+RECONCILE_MAX_S: Final = 3_600.0
 LOOKUPS_MAX: Final = 16
 """Campaigns whose records are open at a time."""
 
@@ -131,9 +134,10 @@ class Desk:
 
     async def stop(self) -> None:
         """End all that goes on."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *([] if self._reconciling is None else [self._reconciling])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, self.purses.stop(), self.drills.stop(), return_exceptions=True)
+        await asyncio.gather(*tasks, self.purses.stop(), self.drills.stop(), return_exceptions=True)
         self.passwords.close()
         self._reader.shutdown(cancel_futures=True)
         for lookup in self._lookups.values():
@@ -323,12 +327,12 @@ class Desk:
             link = self.links.of(campaign)
             deployment = link.deployment
             if deployment is None:
-                report = await asyncio.to_thread(reconcile_data_dir, link.data_dir)
+                report = await _reconciled_beside(link.data_dir)
             else:
                 from redrush.operate.deployment_reports import reconcile_deployment  # noqa: PLC0415 - as above
 
-                report = await asyncio.to_thread(reconcile_deployment, deployment)
-            self.reconciled = {**self.reconciled, "running": False, "report": report.to_json()}
+                report = (await asyncio.to_thread(reconcile_deployment, deployment)).to_json()
+            self.reconciled = {**self.reconciled, "running": False, "report": report}
         except RedrushError as fault:
             self.reconciled = {**self.reconciled, "running": False, "why": str(fault)}
 
@@ -371,6 +375,15 @@ class Desk:
         except FileNotFoundError:
             return []
         return [msgspec.json.decode(line, type=Noted) for line in lines[-1_000:]]
+
+
+async def _reconciled_beside(data_dir: DataDir) -> dict[str, Any]:
+    """Return the report of `redrush reconcile --json`: what it reads with is not ours, and locks as processes do.
+    RedrushError with what it said if there is none."""
+    _, out, err = await run_beside(("reconcile", "--data", str(data_dir.root.absolute()), "--json"), RECONCILE_MAX_S)
+    if (report := json_object(out.encode())) is None:
+        raise RedrushError(err.strip()[-TOLD_MAX:] or "the reconciliation said nothing")
+    return report
 
 
 def _action(what: dict[str, Any]) -> str:

@@ -5,10 +5,8 @@ One at a time. What became of the last ones is kept; their files are not.
 """
 
 import asyncio
-import contextlib
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from redrush.api.access import Actor
+from redrush.api.beside import TOLD_MAX, run_beside
 from redrush.api.diary import Diary
 from redrush.api.seals import Refused
 from redrush.control.data_dir import DataDir
@@ -26,7 +25,6 @@ from redrush.core.rush.instants import rfc3339, rfc3339_s
 from redrush.errors import ConfigError
 from redrush.http.bodies import json_object
 from redrush.operate.campaigns import all_listings
-from redrush.processes.lowered import command_as
 
 DRY_RUN: Final = "dry-run"
 """The drill that plays a campaign of somebody's (`redrush.drill.dry_run`)."""
@@ -35,10 +33,6 @@ AHEAD_S: Final = 900
 KEPT_MAX: Final = 50
 LIST_MAX_S: Final = 60.0
 PLAY_MAX_S: Final = 3_600.0
-END_MAX_S: Final = 30.0
-"""For a drill that was told to end: it ends its own servers first."""
-TOLD_MAX: Final = 4_000
-"""Characters of what a drill says that did not come to its report."""
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +73,7 @@ class Drills:
     async def listed(self) -> dict[str, Any]:
         """Return which drills there are, the one that is being played, and what became of the last ones."""
         if self._known is None:
-            ran, out, err = await _ran(("list", "--json"), LIST_MAX_S, lambda _: None)
+            ran, out, err = await run_beside(("drill", "list", "--json"), LIST_MAX_S)
             told = json_object(out.encode()) if ran == 0 else None
             if told is None:
                 raise Refused(503, f"which drills there are cannot be told: {err.strip()[:TOLD_MAX]}")
@@ -149,7 +143,7 @@ class Drills:
         directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="redrush-drill-"))
         try:
             arguments = (*words, "--data", str(directory), "--json", *(("--short",) if short else ()))
-            code, out, err = await _ran(arguments, PLAY_MAX_S, self._started)
+            code, out, err = await run_beside(("drill", *arguments), PLAY_MAX_S, self._started)
             report = json_object(out[out.find("{") : out.rfind("}") + 1].encode())
             if report is None or "verdicts" not in report:
                 said = err.strip()[-TOLD_MAX:] or f"it ended with {code}"
@@ -175,42 +169,3 @@ class Drills:
         except OSError as fault:
             raise ConfigError(f"{self._path}: cannot be written: {fault.strerror}") from fault
         self._file = file
-
-
-async def _ran(
-    arguments: tuple[str, ...], deadline_s: float, started: Callable[[asyncio.subprocess.Process], None]
-) -> tuple[int, str, str]:
-    """Run `redrush drill` at the lowest priority; it ends with this process. Return its code, and what it printed."""
-    command = command_as(
-        None, signal.SIGTERM, Path("/"), [_nice(), "-n", "19", sys.executable, "-m", "redrush", "drill", *arguments]
-    )
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    started(process)
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), deadline_s)
-    except TimeoutError:
-        await _ended(process)
-        return 1, "", f"it was ended after {deadline_s:g} s"
-    except asyncio.CancelledError:
-        await _ended(process)
-        raise
-    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
-
-
-def _nice() -> str:
-    found = shutil.which("nice")
-    if found is None:
-        raise ConfigError("this system has no `nice`, and a drill is not played at the priority of everything else")
-    return found
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(process.wait(), END_MAX_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()

@@ -1,0 +1,65 @@
+"""Commands of redrush that the console runs beside itself: each in a process of its own, at the lowest priority.
+
+What takes every core that it gets takes none from the crowd there. And what reads the files of an event by another
+SQLite than ours may not share a process with those who write them: SQLite's locks are the process's, so the one who
+closes a file first takes away the locks of the other.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from redrush.errors import ConfigError
+from redrush.processes.lowered import command_as
+
+END_MAX_S: Final = 30.0
+"""For a command that was told to end: a drill ends its own servers first."""
+
+TOLD_MAX: Final = 4_000
+"""Characters of what a command says that did not come to its report."""
+
+
+async def run_beside(
+    arguments: tuple[str, ...],
+    deadline_s: float,
+    started: Callable[[asyncio.subprocess.Process], None] = lambda _: None,
+) -> tuple[int, str, str]:
+    """Run `redrush` with the arguments; it ends with this process. Return its code, and what it printed."""
+    command = command_as(
+        None, signal.SIGTERM, Path("/"), [_nice(), "-n", "19", sys.executable, "-m", "redrush", *arguments]
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    started(process)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), deadline_s)
+    except TimeoutError:
+        await _ended(process)
+        return 1, "", f"it was ended after {deadline_s:g} s"
+    except asyncio.CancelledError:
+        await _ended(process)
+        raise
+    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _nice() -> str:
+    found = shutil.which("nice")
+    if found is None:
+        raise ConfigError("this system has no `nice`, and nothing runs beside an event at the priority of all else")
+    return found
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), END_MAX_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
