@@ -153,6 +153,7 @@ class Warden:
         """Let the primary go on with the replicas it has now, for every campaign that it is the primary of: an
         operator's decision. Raises RedrushError if it cannot be told so, or if there is no primary."""
         async with self._council.deciding:
+            await self._council.see_anew()
             if primary_of(self._sight()) is None:
                 raise RedrushError(f"set {self.id} has no primary that answers")
             for member in self._council.members():
@@ -178,6 +179,7 @@ class Warden:
         """Whoever may have been granted what the set lacks was heard; `write_off`: nobody is waited for any more. An
         operator's word. Raises RedrushError if there is no primary that answers."""
         async with self._council.deciding:
+            await self._council.see_anew()
             primary = primary_of(self._sight())
             if primary is None:
                 raise RedrushError(f"set {self.id} has no primary that answers: mend it first")
