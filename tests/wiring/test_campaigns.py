@@ -65,10 +65,11 @@ class Server:
         self.embedded = embedded
         self.ports = ports
 
-    async def ask(self, method: str, path: str, ticket: str | None = None, port: str = "gate") -> Answer:
+    async def ask(self, method: str, path: str, ticket: str | None = None, port: str = "gate", **fields: Any) -> Answer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[port])
+        body = json.dumps(fields).encode() if fields else b""
         try:
-            writer.write(request(method, path, ticket))
+            writer.write(request(method, path, ticket, body, ("Content-Type: application/json",) if body else ()))
             received = b""
             while (found := read_answer(received)) is None:
                 more = await reader.read(65_536)

@@ -11,17 +11,21 @@ from redrush.config import parse_campaign
 from redrush.control.campaigns import directory_of
 from redrush.control.data_dir import DataDir
 from redrush.core.rush.sale_order import NEVER_US, SaleOrder, State
+from redrush.http.fetch import Fetcher
 from redrush.operate.campaigns import add_campaign
 from redrush.operate.switching import Holder
 from redrush.ports.bill_book import NewBill
+from redrush.ports.packets import Stage
 from redrush.ports.provider import Closed, Paid, Terms
 from redrush.records.sqlite.bills import SqliteBillBook
+from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.paying import steps
 from redrush.settle.paying.owners import Owners
 from redrush.stores.sqlite.lock import JournalLock
 from redrush.wiring import hosting
 from redrush.wiring.embedded_event import EmbeddedEvent
+from tests.wiring.test_amendments import a_bank
 from tests.wiring.test_campaigns import FAR, NOW, SALE, TEXT, WAIT_MAX_S, Server, running
 
 EQUAL = 'kind = "equal"\ntotal = "{packets}.00"\npackets = {packets}'
@@ -116,3 +120,35 @@ async def test_who_was_killed_before_it_heard_that_it_was_paid_hears_of_it_after
             await _until(lambda: [one.state for one in book.all()] == [State.DELIVERED])
             await _until(lambda: not server.embedded._hosting._undone)
             assert not server.embedded.till.part.payments.has_unheard("sale:spring:")
+
+
+async def test_a_packet_that_was_paid_while_its_campaign_slept_is_open_though_nobody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosting, "IDLE_S", 0.0)
+    text = TEXT.format(id="spring", opens=FAR, round="r1", packets=3) + '[group]\npay = "bank"\n'
+    (tmp_path / "bank").mkdir()
+    async with a_bank(tmp_path / "bank") as bank, running(tmp_path, parse_campaign(FIRST, "f.toml"), bank) as server:
+        await asyncio.to_thread(add_campaign, parse_campaign(text, "s.toml"), server.data_dir, Holder())
+        await server.until(PATH, 200)
+        path, ann = "/v1/campaigns/spring/packets", server.ticket("spring", "ann")
+        while (created := await server.ask("POST", path, ann, total="9.00", count=3, kind="equal")).status != 200:
+            await asyncio.sleep(0.02)  # it fell asleep in between
+        packet, payments = created.json["id"], server.embedded.till.part.payments
+        spring = _hosting(server)._hosted["spring"]
+        await _until(lambda: "spring" not in _hosting(server)._awake)
+        number = created.json["pay"]["with"].rpartition("/")[2]
+        with closing(Fetcher()) as wallet:
+            assert (await wallet.fetch("POST", f"{bank.providers[0].url}/wallet/pay/{number}")).status == 200
+        assert spring.event is None
+        bill = payments.book.find("payin", f"packet:spring:{packet}")
+        assert bill is not None
+        payments.book.hurry(
+            bill.id, server.embedded.event.ground.process.clock.now_us()
+        )  # as a notice has it looked at
+        payments.wake()
+        with closing(SqlitePacketBook.open_path(directory_of(server.data_dir, "spring").packets)) as book:
+            await _until(lambda: [one.stage for one in book.find_each([packet]) if one] == [Stage.OPEN])
+        await _until(lambda: not payments.has_unheard("packet:spring:"))
+        won = await server.grab(f"{path}/{packet}", server.ticket("spring", "bob"))
+        assert (won.outcome, won.json["grant"]["amount"]) == ("granted", "3.00"), "it is awake while a packet is open"

@@ -160,7 +160,8 @@ class Embedded:
         if self._sealed is not None:
             self._sealed()
         undone = partial(left_undone, till=self._till, now_us=clock.now_us)
-        self._hosting = Hosting(self._data_dir, event, clock, _open_hosted(process, limits), undone, self._log)
+        absent = self._till.part.payments.absent
+        self._hosting = Hosting(self._data_dir, event, clock, _open_hosted(process, limits), undone, absent, self._log)
         self._opened.push_async_callback(self._tasks.cancel)
         self._tasks.add("clock watch", self._clocks.run())
         self._tune()

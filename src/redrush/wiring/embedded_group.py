@@ -75,8 +75,11 @@ class OwnPackets(Part):
             self._desk.start(self._served(), self.ground.tasks, "the payments file (--payments)")
 
     def has_unsettled(self) -> bool:
-        """Whether any packet is being paid, or open; each ends at a deadline of its own. Raises BookFailed."""
-        return self._desk is not None and self._book.any_under_way()
+        """Whether any packet is being paid, or open, each of which ends at a deadline of its own, or has not heard yet
+        what became of its payment at a provider. Raises BookFailed and RecordsFailed."""
+        if self._desk is None:
+            return False
+        return self._book.any_under_way() or self._desk.has_unheard()
 
     async def amend(self, event: Event) -> None:
         """Let its terms hold for packets that are created from now on."""

@@ -1,8 +1,9 @@
 """The campaigns that a server has besides its first: awake while they have a round, asleep at all other times.
 
 Asleep, a campaign is a line of the list: no gate, no open file, no task, nothing per second. It wakes `AHEAD_S` before
-a round opens, or when somebody asks for it, who is told to ask again; and it sleeps again when nothing is open, all is
-recorded, no packet or order is under way, nobody is to be paid or told unasked, and nobody has asked for `IDLE_S`.
+a round opens, when somebody asks for it, who is told to ask again, or when a payment has ended that it began before it
+fell asleep; and it sleeps again when nothing is open, all is recorded, no packet or order is under way, nobody is to be
+paid or told unasked, and nobody has asked for `IDLE_S`.
 After a start whoever may have something left to do is woken, few at a time (`redrush.wiring.undone`). It is reached at
 `/v1/campaigns/ID/…`, and at `/v1/rounds/ROUND` where no other campaign has a round of that id. Requests come to the
 site of the first campaign; that of the campaign answers them, with its own tickets: what is good in one campaign is
@@ -10,6 +11,7 @@ nothing in another.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from typing import Any, Final
@@ -42,12 +44,19 @@ CAMPAIGNS_TOLD_MAX: Final = 64
 RETRY_S: Final = 5.0
 """After a wake-up that failed, before the next one is tried."""
 
+OWNERS_S: Final = 1.0
+"""How often it is looked whose payments have ended."""
+CALL_AGAIN_S: Final = 60.0
+"""How long after a campaign was woken for a payment it is not woken for one again."""
+
 UNDONE_WOKEN_MAX: Final = 4
 """Campaigns that are opened at once before one is that only may have something left to do."""
 
 OpenHosted = Callable[[DataDir], Awaitable[EmbeddedEvent]]
 LeftUndone = Callable[[DataDir], bool]
 """Whether the campaign of a directory, which is not open, may have something to do by itself. Blocks."""
+Absent = Callable[[], Awaitable[set[str]]]
+"""Returns the campaigns of which a payment has ended, and nobody is here to hear of it. Raises RedrushError."""
 
 _BEING_OPENED = answers.problem(503, "this campaign sleeps and is being woken up; ask again", "Retry-After: 1\r\n")
 _TOO_MANY = answers.problem(503, "too many campaigns are awake; ask again later", "Retry-After: 5\r\n")
@@ -62,6 +71,7 @@ class _Hosted:
         self.control: Site | None = None
         self.asked_s = float("-inf")
         self.failed_s = float("-inf")
+        self.called_s = float("-inf")
         self.waking: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
 
@@ -85,6 +95,7 @@ class Hosting:
         clock: SteadyClock,
         open_hosted: OpenHosted,
         left_undone: LeftUndone,
+        absent: Absent,
         log: Any,
     ) -> None:
         self.control: tuple[str, int | None, Shown | None] = ("", None, None)
@@ -94,14 +105,17 @@ class Hosting:
         self._clock = clock
         self._open = open_hosted
         self._left_undone = left_undone
+        self._absent = absent
         self._log = log
         self._hosted: dict[str, _Hosted] = {}
         self._list = CampaignList(data_dir, lambda: first.sealed.campaign, log)
         self._awake: dict[str, _Hosted] = {}
         self._undone: dict[str, _Hosted] = {}
-        """Who may have something left to do since an earlier process, until that is known, or done."""
+        """Who may have something left to do, since an earlier process or a payment, until that is known, or done."""
         self._ending: set[asyncio.Task[None]] = set()
         self._next_due_us = 0
+        self._owners_s = float("-inf")
+        """When it was looked last whose payments have ended."""
         self._look()
 
     # -- requests
@@ -158,6 +172,7 @@ class Hosting:
             await asyncio.sleep(LOOK_S)
             if self._list.has_changed():
                 self._look()
+            await self._call_owners()
             self._wake_and_rest()
 
     def tick(self) -> None:
@@ -203,6 +218,19 @@ class Hosting:
             busy = event is not None and (event.recorder.lag or event.gate.gauge.parked or event.gate.awake)
             if idle and not busy and not self._has_unsettled(event):
                 self._let_sleep(hosted)
+
+    async def _call_owners(self) -> None:
+        """Have those woken of which a payment has ended while they slept: they alone know what it was for."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._owners_s < OWNERS_S:
+            return
+        self._owners_s = now_s
+        with contextlib.suppress(RedrushError):  # the payments, which read the same book, tell of it
+            for name in await self._absent():
+                hosted = self._hosted.get(name)
+                if hosted is not None and hosted.event is None and now_s - hosted.called_s >= CALL_AGAIN_S:
+                    hosted.called_s = now_s
+                    self._undone[name] = hosted
 
     def _next_undone(self, now_s: float) -> list[_Hosted]:
         """Return a few of those that may have something left to do."""

@@ -51,6 +51,11 @@ class PacketDesk:
                 self._on_fault(RedrushError(f'packets cannot be paid: {payments_file} has no provider "{pay}"'))
         self._expiring = parts.add("expiry of packets", self._expiry.run())
 
+    def has_unheard(self) -> bool:
+        """Whether a packet has not heard yet what became of its payment at a provider. Blocks. Raises RecordsFailed."""
+        counter = None if self._served is None else self._served.counter
+        return counter is not None and self._payments.has_unheard(counter.sources)
+
     async def stop(self) -> None:
         """End what was begun, after the steps under way."""
         self._expiry.stop()

@@ -3,6 +3,7 @@ PostgreSQL."""
 
 import contextlib
 import io
+import itertools
 import json
 import sys
 import time
@@ -44,6 +45,21 @@ provider = "bank"
 policy = "auto"
 [[message]]
 by = "mail"
+"""
+FRIENDS: Final = """
+[campaign]
+id = "friends"
+name = "friends"
+currency = "CNY"
+[[round]]
+id = "far"
+opens = 2040-01-01T00:00:00Z
+lasts = "1h"
+kind = "equal"
+total = "3.00"
+packets = 3
+[group]
+pay = "bank"
 """
 
 
@@ -165,6 +181,33 @@ def test_another_campaign_is_paid_and_told_of_by_the_same_process(
     until(lambda: mailbox.receivers().count("ann@corp.example") == 1)
     mine = stack.running.get(stack.port, "/v1/campaigns/gala/balance", ticket)
     assert mine.status == 401, "a ticket of one campaign is none of another"
+
+
+def test_a_packet_beside_is_open_once_it_is_paid_though_nobody_heard_and_nobody_asks(
+    stack: PayingStack, tmp_path: Path
+) -> None:
+    (tmp_path / "friends.toml").write_text(FRIENDS)
+    _ran("campaign", "add", tmp_path / "friends.toml", "--data", stack.data, "--why", "more")
+    own, running, packets = stack.data / "campaigns" / "friends", stack.running, "/v1/campaigns/friends/packets"
+    ann = issue(own, "ann")
+    until(lambda: running.get(stack.port, f"{packets}/terms", ann).status == 200)
+    until(lambda: running.get(running.port, "/v1/campaigns/friends/rounds/far").status == 200)
+    created = running.ask(stack.port, "POST", packets, ann, total="9.00", count=3, kind="equal").json
+    assert created["state"] == "unpaid"
+    number = created["pay"]["with"].rpartition("/")[2]
+    with running.kept_down(["payments"]):
+        until(lambda: not stack.pid("payments"))
+        assert running.ask(stack.bank_port, "POST", f"/wallet/pay/{number}").status == 200
+    friends = (issue(own, f"friend{number}") for number in itertools.count())  # each asks once, so nobody too often
+
+    def grabbed() -> bool:
+        told = running.ask(running.port, "POST", f"{packets}/{created['id']}/grab", next(friends))
+        if told.status == 404:
+            return False  # it is not paid, as far as the set knows
+        assert (told.outcome, told.json["grant"]["amount"]) == ("granted", "3.00")
+        return True
+
+    until(grabbed)
 
 
 WORDS: Final = '[message.zh]\ntitle = "{worth}, as amended"\ntext = "{grant}"\n'

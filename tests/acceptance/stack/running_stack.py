@@ -103,15 +103,21 @@ class RunningStack:
 
     def get(self, port: int, path: str, ticket: str | None = None) -> Answer:
         """Return the answer to a GET."""
+        return self.ask(port, "GET", path, ticket)
 
-        async def ask() -> Answer:
+    def ask(self, port: int, method: str, path: str, ticket: str | None = None, **fields: Any) -> Answer:
+        """Return the answer to a request, whose body has these fields."""
+        body = json.dumps(fields).encode() if fields else b""
+        asked = request(method, path, ticket, body, ("Content-Type: application/json",) if body else ())
+
+        async def once() -> Answer:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            answer = await _ask(reader, writer, to_this_machine(request("GET", path, ticket)))
+            answer = await _ask(reader, writer, to_this_machine(asked))
             writer.close()
             await writer.wait_closed()
             return answer
 
-        return asyncio.run(ask())
+        return asyncio.run(once())
 
     def down(self) -> None:
         """End it in good order."""

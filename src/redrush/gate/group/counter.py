@@ -184,9 +184,14 @@ class Counter:
 
     # -- paying
 
+    @property
+    def sources(self) -> str:
+        """How the sources of all payments of its packets begin."""
+        return f"packet:{self._campaign}:"
+
     def _source(self, packet: str) -> str:
         """Return what payments part and packets call the payment of a packet of this campaign."""
-        return f"packet:{self._campaign}:{packet}"
+        return f"{self.sources}{packet}"
 
     async def charge(self, packet: Packet, device: Device) -> KeptBill:
         """Let the sender pay a packet at the provider with this, and return how far that is. Asked again, the provider
@@ -211,7 +216,7 @@ class Counter:
     async def heard(self, bill: KeptBill) -> None:
         """A provider's pay-in has ended: see to a packet that it has paid. What came too late goes back by itself.
         Raises what `pay` raises."""
-        booked = await self.find(bill.source.removeprefix(self._source("")))
+        booked = await self.find(bill.source.removeprefix(self.sources))
         if booked is None or bill.kind != "payin" or bill.state is not BillState.DONE:
             return
         if booked.stage is Stage.OVER and booked.packet.amounts:
@@ -326,7 +331,7 @@ class Counter:
 
     def start(self) -> None:
         """Hear of what providers were paid, and take up payments that were under way when the last life ended."""
-        self.cashier.on_ended(self._source(""), self.heard)
+        self.cashier.on_ended(self.sources, self.heard)
         self._begin(self.resume())
 
     async def resume(self) -> None:
@@ -365,7 +370,7 @@ class Counter:
 
     def close(self) -> None:
         """Let no thread outlive the counter, and no task."""
-        self.cashier.hears_no_more(self._source(""))
+        self.cashier.hears_no_more(self.sources)
         for task in self._under_way:
             task.cancel()
         self._writing.shutdown(wait=True)

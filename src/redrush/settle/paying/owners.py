@@ -47,6 +47,8 @@ class Owners:
         self._hearers: dict[str, Hear] = {}
         self._told_to = 0
         """The last bill of which an owner was to hear in this round through those that are untold."""
+        self._looked_to = 0
+        """The same of those whose owners may not be here."""
 
     def add(self, prefix: str, hear: Hear) -> None:
         """Let this one hear of bills whose source begins so."""
@@ -95,6 +97,13 @@ class Owners:
         if told:
             await self._in_thread(self._book.told, told)
         return len(untold) if told else 0
+
+    async def absent(self) -> set[str]:
+        """Return campaigns of which a bill has ended whose owner has not heard of it, and is not here. Looked at are up
+        to `AT_ONCE_MAX` bills, each time those behind; after the last, all over again. Raises RecordsFailed."""
+        untold = await self._in_thread(self._book.untold, [""], AT_ONCE_MAX, self._looked_to)
+        self._looked_to = untold[-1].id if len(untold) == AT_ONCE_MAX else 0
+        return {bill.campaign for bill in untold if self._of(bill) is None}
 
     async def _was_told(self, bill: KeptBill) -> bool:
         """Tell its owner of a bill that has ended; False if there is none now. What they let go of goes back before

@@ -223,6 +223,10 @@ class Payments:
         """See the port."""
         self._owners.drop(prefix)
 
+    async def absent(self) -> set[str]:
+        """Return campaigns of which a pay-in or refund has ended, and nobody is here to hear of it: see `Owners`."""
+        return await self._owners.absent()
+
     # -- for payouts and notices
 
     async def make(self, bill: NewBill) -> KeptBill:
