@@ -34,19 +34,25 @@ BOOKS_AGREE: Final = (
 class DemoPayments:
     """A sandbox beside the server of a demo. `start`, `wait`, `figures`, `end`."""
 
-    def __init__(self, directory: Path, redrush: Sequence[str]) -> None:
+    def __init__(self, directory: Path, redrush: Sequence[str], *, notices: bool = False) -> None:
+        """`notices`: the sandbox tells what became of bills, and whoever is paid by it listens."""
         self.file = directory / "payments.toml"
         self._directory = directory
         self._redrush = redrush
-        self.port = self._port = free_port()
-        command = (*redrush, "sandbox", "--port", str(self._port), "--book", str(directory / "sandbox.db"))
+        taken: set[int] = set()
+        self.port = self._port = free_port(taken)
+        self._notices_port = free_port(taken) if notices else None
+        command = [*redrush, "sandbox", "--port", str(self._port), "--book", str(directory / "sandbox.db")]
+        if notices:
+            command += ["--notify", f"http://{HOST}:{self._notices_port}/notices/sandbox"]
         self._sandbox = ServerProcess(command, directory / "sandbox.log")
 
     def start(self) -> None:
         """Start the sandbox and write the payments file that names it."""
         self._sandbox.start(START_DEADLINE_S)
+        listen = "" if self._notices_port is None else f'[notices]\nlisten = "{HOST}:{self._notices_port}"\n'
         self.file.write_text(
-            f'[[provider]]\nname = "sandbox"\nkind = "sandbox"\nurl = "http://{HOST}:{self._port}"\n'
+            f'{listen}[[provider]]\nname = "sandbox"\nkind = "sandbox"\nurl = "http://{HOST}:{self._port}"\n'
             f"calls_per_second = {CALLS_PER_S}\n",
             encoding="utf-8",
         )

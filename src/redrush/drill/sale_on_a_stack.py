@@ -7,7 +7,7 @@ started again by the stack. The auditor reads the sets' logs in the database, ba
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from redrush.drill.demo_payments import DemoPayments
 from redrush.drill.drill_report import DrillReport
 from redrush.drill.rehearsal import Rehearsal, RehearsalFailed
 from redrush.drill.sale import PRICE_MINOR, SHORT, Shape, play_sale
-from redrush.drill.sale_audit import Units, judge
+from redrush.drill.sale_audit import Units, judge, notices_to_come
 from redrush.stack.stack_dir import StackDir, running_state
 
 LEAD_S: Final = 40.0
@@ -35,6 +35,10 @@ OPEN_ORDERS: Final = """
 SELECT id, state FROM sale_orders WHERE state NOT IN ('returned', 'delivered', 'refunded')
 UNION ALL
 SELECT 'unit ' || slot, 'held' FROM grants WHERE until_us IS NOT NULL
+UNION ALL
+SELECT source, state FROM bills WHERE next_us IS NOT NULL OR NOT is_told AND kind <> 'payout'
+UNION ALL
+SELECT notice, 'not looked into' FROM bill_inbox WHERE NOT is_seen
 UNION ALL
 SELECT transfer, 'on its way' FROM journal WHERE transfer LIKE 'rebalance:%' AND slots <> '[]'
  GROUP BY transfer HAVING count(*) < 2
@@ -84,12 +88,12 @@ class OnAStack:
     def open_orders(self) -> list[tuple[str, str]]:
         """See the protocol. The auditor reads what was recorded at the same moment: records lag."""
         left, self._logs = self._of_one_moment(OPEN_ORDERS, LOGS)
-        return [(str(name), str(state)) for name, state in left]
+        return [(str(name), str(state)) for name, state in left] + notices_to_come(self._event.directory)
 
-    def audit(self, units: int) -> tuple[tuple[Verdict, ...], dict[str, int]]:
+    def audit(self, units: int, payers: Mapping[str, str]) -> tuple[tuple[Verdict, ...], dict[str, int]]:
         """See the protocol."""
         found = units_of_logs(self._logs, units)
-        verdicts, figures = judge(found, self._event.directory, units, PRICE_MINOR)
+        verdicts, figures = judge(found, self._event.directory, units, PRICE_MINOR, payers)
         return (*verdicts, self._event.reconcile()), figures
 
     def stop(self) -> None:

@@ -133,11 +133,15 @@ class Bank:
         return Started(order.how, f"sandbox://pay/{order.number}", order.expires_us)
 
     def pay(self, number: str, now_us: int, *, though_closed: bool = False) -> State | Absent:
-        """Somebody pays: of an open payment what was due, of any other nothing. `though_closed`: a closed one, too."""
+        """Somebody pays: of an open payment what was due, of any other nothing. `though_closed`: a closed one, too,
+        which its book then says."""
         with self._change():
             if (found := self._advanced(number, now_us)) is None or found.kind != "payin":
                 return Absent()
-            if found.state == "open" or (though_closed and found.state == "closed"):
+            late = though_closed and found.state == "closed"
+            if late:
+                self._run("take_late", number=number, closed_us=found.done_us)
+            if found.state == "open" or late:
                 self._move(found, "paid", now_us)
         return self.state(number, now_us)
 

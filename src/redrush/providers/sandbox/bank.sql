@@ -15,6 +15,11 @@ CREATE TABLE IF NOT EXISTS bills (
 CREATE INDEX IF NOT EXISTS bills_due ON bills (until_us) WHERE done_us IS NULL;
 CREATE INDEX IF NOT EXISTS bills_done ON bills (done_us) WHERE state IN ('paid', 'done');
 CREATE INDEX IF NOT EXISTS refunds_of ON bills (party) WHERE kind = 'refund';
+-- What was taken though it had been closed.
+CREATE TABLE IF NOT EXISTS taken_late (
+    number    TEXT    PRIMARY KEY,
+    closed_us INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS notices (
     notice   INTEGER PRIMARY KEY,
     due_us   INTEGER NOT NULL,
@@ -46,6 +51,9 @@ SELECT number, ends, until_us FROM bills WHERE done_us IS NULL AND until_us <= :
 
 -- name: move
 UPDATE bills SET state = :state, done_us = :done_us, fee_minor = :fee_minor WHERE number = :number;
+
+-- name: take_late
+INSERT INTO taken_late (number, closed_us) VALUES (:number, :closed_us);
 
 -- name: proceed
 UPDATE bills SET state = :state, until_us = :until_us, ends = :ends WHERE number = :number;
