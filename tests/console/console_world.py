@@ -54,7 +54,7 @@ class World:
         self.ports = ports
         self.ahead_us = 0
         self.desk = Desk(data_dir, None, lambda: system_clock().now_us() + self.ahead_us)
-        self.desk.passwords = Passwords(QUICK)
+        self.desk.people.passwords = Passwords(QUICK)
         for name, role in PEOPLE.items():
             if self.desk.accounts.person(name) is None:
                 self.desk.accounts.add(name, role, "no hash, so no password is right", self.desk.now_s())

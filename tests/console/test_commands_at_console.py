@@ -61,7 +61,7 @@ class Remote:
         key = self._directory / f"{name}.key"
         if not key.exists():
             actor = Actor(name=name, role=PEOPLE[name], address="127.0.0.1", session="x")
-            key.write_text(self.world.desk.add_key(actor, PEOPLE[name], 1, "test"))
+            key.write_text(self.world.desk.people.add_key(actor, PEOPLE[name], 1, "test"))
         return "--console", self.url, "--key", str(key)
 
 

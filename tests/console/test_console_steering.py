@@ -4,9 +4,12 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from redrush.api.access import Actor
-from redrush.api.accounts import Role
+from redrush.api.accounts import Accounts, Role
 from redrush.control.operators import add_operator
 from redrush.control.switch_log import entries_of
 from redrush.http.ask import ControlAddress, ask
@@ -164,6 +167,82 @@ async def test_a_schedule_that_a_stopped_console_has_missed_is_suspended(tmp_pat
         await world.desk.steering.tick()
         assert "not running" in (await get(olga, "/proposals"))[0]["said"]
         assert entries_of(world.data_dir.switches) == []
+
+
+LOST: Final = {"removed": "olga", "demoted": "olga", "approver removed": "otto"}
+"""How somebody who stands for a change may lose their right to it, and whose name is said."""
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_change_is_suspended_once_somebody_who_stands_for_it_may_not_steer(tmp_path: Path, how: str) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("otto") as otto:
+        world.desk.steering.protect(_anna(), ["release.*"])
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        ids = [
+            (await post(olga, "/proposals", 201, asked=asked, due_s=due_s))["id"]
+            for due_s in (world.desk.now_s() + 60, None)
+        ]
+        for one in ids:
+            await post(otto, f"/proposals/{one}/approve")
+        world.ahead_us = 61_000_000
+        match how:  # as the commands do it, which no page hears of
+            case "removed":
+                Accounts(world.data_dir.accounts).remove("olga")
+            case "demoted":
+                Accounts(world.data_dir.accounts).change("olga", role=Role.VIEWER)
+            case _:
+                Accounts(world.data_dir.accounts).remove("otto")
+        async with world.client("anna") as anna:
+            refused = await post(anna, f"/proposals/{ids[1]}/apply", 409)
+            await world.desk.steering.tick()
+            for found in await get(anna, "/proposals"):
+                assert found["state"] == "suspended"
+                assert found["said"] == f"{LOST[how]}, who stands for it, may not steer any more"
+                assert found["said"] in refused["detail"]
+            assert [row["why"] for row in (await get(anna, "/audit?who=schedule"))["entries"]] == [found["said"]] * 2
+            edited = await anna.put(f"/api/v1/proposals/{ids[1]}", json={"asked": asked, "why": "I stand for it"})
+            assert edited.json()["state"] == "in review"
+        assert entries_of(world.data_dir.switches) == []
+
+
+async def test_a_schedule_of_what_was_protected_since_waits_for_a_second_person(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        await post(olga, "/proposals", 201, asked=asked, due_s=world.desk.now_s() + 60)
+        world.desk.steering.protect(_anna(), ["release.*"])
+        world.ahead_us = 61_000_000
+        await world.desk.steering.tick()
+        (found,) = await get(olga, "/proposals")
+        assert (found["state"], "second person" in found["said"]) == ("suspended", True)
+        assert entries_of(world.data_dir.switches) == []
+
+
+async def test_two_who_decide_on_one_proposal_decide_on_what_they_have_seen(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("otto") as otto:
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        made = await post(olga, "/proposals", 201, asked=asked)
+        fields = {"verb": "set", "name": PACE, "how": "propose", "proposal": made["id"], "edition": "1"}
+        assert (await olga.post("/steer/confirm", data={**fields, "value": "7"})).status_code == 303
+        late = await otto.post("/steer/confirm", data={**fields, "value": "9"})
+        assert (late.status_code, "edited or decided meanwhile" in late.text) == (409, True)
+        for verb in ("cancel", "apply", "approve"):
+            assert (await otto.post(f"/waiting/{made['id']}/{verb}?edition=1")).status_code == 409, verb
+            await post(otto, f"/proposals/{made['id']}/{verb}?edition=1", 409)
+        (found,) = await get(olga, "/proposals")
+        assert (found["asked"]["value"], found["state"], found["edition"]) == ("7", "in review", 2)
+        page = (await otto.get("/waiting")).text
+        assert page.count("edition=2") == 2, "to approve and to cancel; it is not approved yet"
+
+
+async def test_an_edited_schedule_has_the_time_that_was_said(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        asked = {"verb": "set", "name": PACE, "value": 5}
+        made = await post(olga, "/proposals", 201, asked=asked, due_s=world.desk.now_s() + 60)
+        where = f"/api/v1/proposals/{made['id']}"
+        due_s = world.desk.now_s() + 3_600
+        assert (await olga.put(where, json={"asked": asked, "due_s": due_s})).json()["due_s"] == due_s
+        assert (await olga.put(where, json={"asked": asked})).json()["due_s"] == due_s
+        assert (await olga.put(where, json={"asked": asked, "due_s": 5})).status_code == 400
 
 
 async def test_only_the_events_own_token_signs_for_somebody_else(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from redrush.config.toml_file import Wrong, check_id
 from redrush.control.durable_file import Stamp, stamp_of, write_durably
 from redrush.control.json_file import load_json
-from redrush.errors import ConfigError
+from redrush.errors import ConfigError, RedrushError
 
 PEOPLE_MAX: Final = 200
 KEYS_MAX: Final = 200
@@ -105,6 +105,13 @@ class Accounts:
     def person(self, name: str) -> Person | None:
         """Return the person of that name, or None."""
         return next((one for one in self.people if one.name == name), None)
+
+    def require_still(self, name: str, needed: Role) -> None:
+        """RedrushError if who has scheduled, proposed or approved something may not do it any more: what waits is
+        done in their name only as long as they could do it themselves."""
+        person = self.person(name)
+        if person is None or not person.role.may(needed):
+            raise RedrushError(f"{name}, who stands for it, may not steer any more")
 
     def add(self, name: str, role: Role, password_hash: str, now_s: int) -> None:
         """Add a person. ConfigError for a name that is taken, or is none."""

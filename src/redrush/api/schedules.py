@@ -19,7 +19,7 @@ from redrush.api.accounts import Accounts, Role
 from redrush.api.diary import Diary
 from redrush.api.drafting import Drafting
 from redrush.api.seals import Refused
-from redrush.api.steering import LATE_MAX_S
+from redrush.api.steering import ITSELF, LATE_MAX_S
 from redrush.control.durable_file import write_durably
 from redrush.control.json_file import load_json
 from redrush.core.rush.instants import rfc3339_s
@@ -28,7 +28,6 @@ from redrush.errors import ConfigError, RedrushError
 SCHEDULES_MAX: Final = 200
 """Kept; the oldest that are over are forgotten, and stand in the log."""
 AHEAD_MAX_S: Final = 366 * 86_400
-ITSELF: Final = "schedule"
 
 
 class ScheduleState(StrEnum):
@@ -171,9 +170,7 @@ class Schedules:
             raise RedrushError("the draft was changed since; look at it, and schedule it again")
         if one.campaign in self._drafting.known():
             raise RedrushError(f"campaign {one.campaign} is there meanwhile")
-        person = self._accounts.person(one.by)
-        if person is None or not person.role.may(Role.OPERATOR):
-            raise RedrushError(f"{one.by}, who scheduled it, may not steer any more")
+        self._accounts.require_still(one.by, Role.OPERATOR)
 
     def _suspend(self, one: Schedule, said: str) -> None:
         self._diary.note(ITSELF, "suspend schedule", f"{one.campaign} at {one.due}", said)

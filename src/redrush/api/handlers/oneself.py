@@ -34,7 +34,9 @@ async def log_in(
     data: JSONBody[Login], request: AnyRequest, desk: TheDesk, cookie_name: CookieName, secure: Secure
 ) -> Response[Me]:
     address = request.client.host if request.client else ""
-    token = await desk.log_in(data.name, data.password, data.code, address, request.headers.get("user-agent", ""))
+    token = await desk.people.log_in(
+        data.name, data.password, data.code, address, request.headers.get("user-agent", "")
+    )
     person = desk.accounts.person(data.name)
     assert person is not None
     return Response(Me(person.name, person.role), cookies=[session_cookie(cookie_name, token, secure=secure)])
@@ -53,7 +55,7 @@ async def who_am_i(request: AnyRequest) -> Me:
 
 @delete("/session", opt=VIEWER, summary="Log out")
 async def log_out(request: AnyRequest, desk: TheDesk) -> None:
-    desk.log_out(actor_of(request))
+    desk.people.log_out(actor_of(request))
 
 
 class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,7 +67,7 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @put("/session/password", opt=VIEWER, summary="Change one's own password")
 async def change_password(data: JSONBody[NewPassword], request: AnyRequest, desk: TheDesk) -> dict[str, bool]:
-    await desk.change_password(actor_of(request), data.old, data.new)
+    await desk.people.change_password(actor_of(request), data.old, data.new)
     return {"changed": True}
 
 

@@ -47,23 +47,23 @@ async def people(desk: TheDesk) -> list[dict[str, Any]]:
 
 @post("/people", opt=ADMIN, summary="Give somebody an account")
 async def add_person(data: JSONBody[NewPerson], request: AnyRequest, desk: TheDesk) -> TellOnce:
-    return TellOnce(data.name, await desk.add_person(actor_of(request), data.name, data.role))
+    return TellOnce(data.name, await desk.people.add_person(actor_of(request), data.name, data.role))
 
 
 @put("/people/{name:str}/role", opt=ADMIN, summary="Give somebody another role")
 async def change_role(name: Name, data: JSONBody[NewRole], request: AnyRequest, desk: TheDesk) -> NewPerson:
-    desk.change_role(actor_of(request), name, data.role)
+    desk.people.change_role(actor_of(request), name, data.role)
     return NewPerson(name, data.role)
 
 
 @post("/people/{name:str}/reset", opt=ADMIN, status_code=200, summary="Give a new password")
 async def reset_person(name: Name, request: AnyRequest, desk: TheDesk) -> TellOnce:
-    return TellOnce(name, await desk.reset_person(actor_of(request), name))
+    return TellOnce(name, await desk.people.reset_person(actor_of(request), name))
 
 
 @delete("/people/{name:str}", opt=ADMIN, summary="Remove somebody, with their keys")
 async def remove_person(name: Name, request: AnyRequest, desk: TheDesk) -> None:
-    desk.remove_person(actor_of(request), name)
+    desk.people.remove_person(actor_of(request), name)
 
 
 @get("/sessions", opt=ADMIN, summary="Who is logged in")
@@ -118,12 +118,12 @@ async def keys(request: AnyRequest, desk: TheDesk) -> list[dict[str, Any]]:
 @post("/keys", opt=VIEWER, summary="Give a program of one's own a key")
 async def add_key(data: JSONBody[NewKey], request: AnyRequest, desk: TheDesk) -> TellOnce:
     actor = actor_of(request)
-    return TellOnce(actor.name, desk.add_key(actor, data.role, data.days, data.note))
+    return TellOnce(actor.name, desk.people.add_key(actor, data.role, data.days, data.note))
 
 
 @delete("/keys/{key:str}", opt=VIEWER, summary="Take a key back")
 async def remove_key(key: Name, request: AnyRequest, desk: TheDesk) -> None:
-    desk.remove_key(actor_of(request), key)
+    desk.people.remove_key(actor_of(request), key)
 
 
 PEOPLE: Final = (

@@ -16,7 +16,8 @@ from redrush.api.handlers.asking import (
     TheDesk,
     actor_of,
 )
-from redrush.api.steering import Asked, Previewed, Proposal
+from redrush.api.proposals import Asked, Proposal
+from redrush.api.steering import Previewed
 from redrush.control.orders import ListPlaybooks, ListSwitches
 
 
@@ -77,9 +78,15 @@ async def propose(data: JSONBody[Proposing], request: AnyRequest, desk: TheDesk)
     return await desk.steering.propose(actor_of(request), data.asked, data.why, data.due_s)
 
 
+Edition = Annotated[int | None, QueryParameter(description="The one that was seen: another one is refused.")]
+
+
 @put("/proposals/{proposal:str}", opt=OPERATOR, summary="Edit it; an approval that it had is gone")
-async def edit_proposal(proposal: Name, data: JSONBody[Proposing], request: AnyRequest, desk: TheDesk) -> Proposal:
-    return await desk.steering.edit(actor_of(request), proposal, data.asked, data.why)
+async def edit_proposal(
+    proposal: Name, data: JSONBody[Proposing], request: AnyRequest, desk: TheDesk, edition: Edition = None
+) -> Proposal:
+    """Without `due_s` its time stays."""
+    return await desk.steering.edit(actor_of(request), proposal, data.asked, data.why, data.due_s, edition)
 
 
 @post("/proposals/{proposal:str}/{verb:str}", opt=OPERATOR, status_code=200, summary="approve, apply or cancel it")
@@ -88,14 +95,14 @@ async def decide(
     verb: FromPath[Literal["approve", "apply", "cancel"]],
     request: AnyRequest,
     desk: TheDesk,
-    edition: Annotated[int | None, QueryParameter(description="To approve: the edition that was seen.")] = None,
+    edition: Edition = None,
 ) -> Proposal:
     actor = actor_of(request)
     if verb == "approve":
         return desk.steering.approve(actor, proposal, edition)
     if verb == "cancel":
-        return desk.steering.cancel(actor, proposal)
-    return await desk.steering.apply(actor, proposal)
+        return desk.steering.cancel(actor, proposal, edition)
+    return await desk.steering.apply(actor, proposal, edition)
 
 
 class Protecting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,8 +9,9 @@ from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.desk import Desk
 from redrush.api.handlers.asking import TheDesk, actor_of
+from redrush.api.proposals import Asked, Verb
 from redrush.api.seals import Refused
-from redrush.api.steering import Asked, Previewed, Verb
+from redrush.api.steering import Previewed
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 from redrush.control.orders import ListSwitches

@@ -49,7 +49,7 @@ async def log_in(
     name, then = data.get("name", "")[:200], inside(data.get("then", "/"))
     address = request.client.host if request.client else ""
     try:
-        token = await desk.log_in(
+        token = await desk.people.log_in(
             name,
             data.get("password", "")[:1_000],
             data.get("code", "")[:20],
@@ -66,7 +66,7 @@ async def log_in(
 
 @post("/logout", opt=needs(Role.VIEWER), status_code=200)
 async def log_out(request: AnyRequest, desk: TheDesk, cookie_name: CookieName, secure: Secure) -> Redirect:
-    desk.log_out(actor_of(request))
+    desk.people.log_out(actor_of(request))
     going = go_to("/login")
     going.set_cookie(session_cookie(cookie_name, "", secure=secure, max_age=0))
     return going
@@ -97,7 +97,7 @@ async def me(request: AnyRequest, desk: TheDesk) -> Page:
 
 @post("/me/password", opt=needs(Role.VIEWER), status_code=200)
 async def change_password(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
-    await desk.change_password(actor_of(request), data.get("old", "")[:1_000], data.get("new", "")[:200])
+    await desk.people.change_password(actor_of(request), data.get("old", "")[:1_000], data.get("new", "")[:200])
     return go_to("/me", "the password was changed")
 
 
@@ -110,7 +110,7 @@ async def add_key(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
         raise Refused(400, "a key has a role, and is good for some days: a whole number") from None
     if not 1 <= (wanted.days or 1) <= 3_650:
         raise Refused(400, "a key is good for 1 to 3650 days")
-    secret = desk.add_key(actor, wanted.role, wanted.days, wanted.note)
+    secret = desk.people.add_key(actor, wanted.role, wanted.days, wanted.note)
     person = desk.accounts.person(actor.name)
     has = person is not None and person.totp is not None
     return render(
@@ -121,7 +121,7 @@ async def add_key(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
 
 @post("/me/keys/{key:str}/remove", opt=needs(Role.VIEWER), status_code=200)
 async def remove_key(key: FromPath[str], request: AnyRequest, desk: TheDesk) -> Redirect:
-    desk.remove_key(actor_of(request), key)
+    desk.people.remove_key(actor_of(request), key)
     return go_to("/me", "the key is good no more")
 
 
@@ -136,7 +136,7 @@ async def second_factor(request: AnyRequest, data: Form, desk: TheDesk) -> Page 
             request, desk, "me.html", keys=await keys.fn(request, desk), second_factor=False, secret=shown, told=None,
             roles=list(Role),
         )  # fmt: skip
-    desk.begin_second_factor(actor, secret, code)
+    desk.people.begin_second_factor(actor, secret, code)
     return go_to("/me", "the second factor is asked for from the next login on")
 
 

@@ -40,26 +40,26 @@ async def people_page(request: AnyRequest, desk: TheDesk) -> Page:
 @post("/people", opt=ADMIN, status_code=200)
 async def add_person(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     name = data.get("name", "")[:64]
-    return await _page(request, desk, (name, await desk.add_person(actor_of(request), name, _role(data))))
+    return await _page(request, desk, (name, await desk.people.add_person(actor_of(request), name, _role(data))))
 
 
 @post("/people/{name:str}/role", opt=ADMIN, status_code=200)
 async def change_role(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     role = _role(data)
-    desk.change_role(actor_of(request), name, role)
+    desk.people.change_role(actor_of(request), name, role)
     return go_to("/people", f"{name}: {role}")
 
 
 @post("/people/{name:str}/reset", opt=ADMIN, status_code=200)
 async def reset(name: FromPath[str], request: AnyRequest, desk: TheDesk) -> Page:
-    return await _page(request, desk, (name, await desk.reset_person(actor_of(request), name)))
+    return await _page(request, desk, (name, await desk.people.reset_person(actor_of(request), name)))
 
 
 @post("/people/{name:str}/remove", opt=ADMIN, status_code=200)
 async def remove(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     if data.get("typed", "").strip() != name:
         raise Refused(400, f'type "{name}" to remove this account')
-    desk.remove_person(actor_of(request), name)
+    desk.people.remove_person(actor_of(request), name)
     return go_to("/people", f"{name} has no account any more")
 
 
@@ -71,7 +71,7 @@ async def end(session: FromPath[str], request: AnyRequest, desk: TheDesk) -> Red
 
 @post("/people/keys/{key:str}/remove", opt=ADMIN, status_code=200)
 async def remove_key(key: FromPath[str], request: AnyRequest, desk: TheDesk) -> Redirect:
-    desk.remove_key(actor_of(request), key)
+    desk.people.remove_key(actor_of(request), key)
     return go_to("/people", "the key is good no more")
 
 

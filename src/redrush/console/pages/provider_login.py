@@ -55,7 +55,7 @@ async def come_back(request: AnyRequest, desk: TheDesk, cookie_name: CookieName,
     address = request.client.host if request.client else ""
     try:
         name, then = await provider.finish(kept, query)
-        token = desk.log_in_as(name, address, request.headers.get("user-agent", ""))
+        token = desk.people.log_in_as(name, address, request.headers.get("user-agent", ""))
     except (NotLoggedIn, RedrushError, Refused) as refusal:
         status = 503 if isinstance(refusal, RedrushError) else 401
         refused = render(request, desk, "login.html", status, then="/", name="", why=str(refusal))

@@ -1,6 +1,8 @@
 """Switches and playbooks, what a change would do, the change; and changes that wait for a second person, or a time."""
 
 import datetime
+import re
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from litestar import get, post
@@ -11,8 +13,8 @@ from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.steering import decide, playbooks, switches
+from redrush.api.proposals import Asked, State, Verb
 from redrush.api.seals import Refused
-from redrush.api.steering import Asked, State, Verb
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 
@@ -38,7 +40,10 @@ async def steer(request: AnyRequest, desk: TheDesk) -> Page:
 async def preview(request: AnyRequest, data: Form, desk: TheDesk) -> Page:
     asked = asked_in(data)
     previewed = await desk.steering.preview(actor_of(request), asked)
-    return render(request, desk, "confirm.html", previewed=previewed, proposal=data.get("proposal", ""))
+    return render(
+        request, desk, "confirm.html", previewed=previewed, proposal=data.get("proposal", ""),
+        edition=data.get("edition", ""),
+    )  # fmt: skip
 
 
 @post("/steer/confirm", opt=OPERATOR, status_code=200)
@@ -49,7 +54,7 @@ async def confirm(request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
         case "propose" | "schedule" as how:
             due_s = instant_s(data.get("due", "")) if how == "schedule" else None
             if editing := data.get("proposal"):
-                await desk.steering.edit(actor, editing, asked, why)
+                await desk.steering.edit(actor, editing, asked, why, due_s, _edition(data))
             else:
                 await desk.steering.propose(actor, asked, why, due_s)
             return go_to("/waiting", "it waits now", campaign=asked.campaign)
@@ -78,9 +83,14 @@ async def waiting(request: AnyRequest, desk: TheDesk) -> Page:
 async def decide_page(
     proposal: FromPath[str], verb: FromPath[Literal["approve", "apply", "cancel"]], request: AnyRequest, desk: TheDesk
 ) -> Redirect:
-    edition = request.query_params.get("edition", "")
-    done = await decide.fn(proposal, verb, request, desk, int(edition) if edition.isdecimal() else 0)
+    done = await decide.fn(proposal, verb, request, desk, _edition(request.query_params))
     return go_to("/waiting", f"{done.id}: {done.state}")
+
+
+def _edition(fields: Mapping[str, str]) -> int:
+    """Return which edition of a proposal somebody has seen; 0, which there is not, for what is no number."""
+    text = fields.get("edition", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
 
 
 @post("/waiting/protected", opt=needs(Role.ADMIN), status_code=200)
