@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, Route, expect
 
 from redrush.api.accounts import Accounts
 from redrush.control.data_dir import DataDir
@@ -190,7 +190,7 @@ def test_two_people_in_two_browsers_approve_and_apply(browser: Browser, console:
     otto.page.locator('form[action*="/approve"] button').first.click()
     expect(otto.page.locator("article").first).to_contain_text("approved")
     olga.goes_to("/waiting")
-    olga.page.locator('form[action$="/apply"] button').first.click()
+    olga.page.locator('form[action*="/apply?"] button').first.click()
     expect(olga.page.locator("article").first).to_contain_text("applied")
     entry = entries_of(console.data_dir.switches)[-1]
     assert (entry.who, entry.why) == ("olga", " (approved by otto)")
@@ -254,6 +254,71 @@ def test_a_list_is_brought_on_the_page_with_its_faults_by_line(
     assert faults_of(olga.page) == []
     olga.goes_to("/drafts/first")
     expect(olga.page.locator("main code", has_text="users.txt").first).to_be_visible()
+    olga.leave()
+
+
+@BOTH
+def test_two_people_in_two_browsers_write_one_draft_and_lose_nothing(
+    browser: Browser, console: Console, language: str, size: dict[str, int], dark: bool
+) -> None:
+    name = f"shared-{language[:2]}"
+    drafts = Drafts(console.data_dir)
+    drafts.begin(name, "packets")
+    base = drafts.read(name)
+    olga, otto = (Operator(browser, console, one, language=language, size=size, dark=dark) for one in ("olga", "otto"))
+    for one in (olga, otto):
+        one.goes_to(f"/drafts/{name}")
+    hers = base + "# hers\n"
+    for text in (base + "# h\n", hers):  # kept by itself, more than once
+        olga.page.fill("#source", text)
+        olga.page.wait_for_function("(old) => document.querySelector('#writing [name=seen]').value !== old",
+                                    arg=olga.page.input_value("#writing [name=seen]"))  # fmt: skip
+    assert drafts.read(name) == hers
+    his = base + "# his\n"
+    otto.page.fill("#source", his)
+    clash = otto.page.locator("#clash")
+    expect(clash).to_contain_text("olga", timeout=PATIENCE_MS)
+    expect(clash.locator("pre")).to_contain_text("-# hers", timeout=PATIENCE_MS)
+    assert faults_of(otto.page) == []
+    wide = otto.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= size["width"]
+    assert (drafts.read(name), otto.page.input_value("#source")) == (hers, his), "both are there"
+    otto.page.fill("#source", his + "# more of his\n")  # going on writing writes over nothing
+    otto.page.click("#text p button")
+    expect(clash.locator("pre")).to_contain_text("+# more of his", timeout=PATIENCE_MS)
+    assert drafts.read(name) == hers
+    clash.locator('[name="over"]').click()
+    expect(clash).to_have_count(0, timeout=PATIENCE_MS)
+    assert drafts.read(name) == his + "# more of his\n"
+    olga.page.fill("#source", hers + "# and more\n")
+    expect(olga.page.locator("#clash")).to_contain_text("otto", timeout=PATIENCE_MS)
+    olga.page.locator('#clash form[method="get"] button').click()
+    expect(olga.page.locator("#clash")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(olga.page.locator("#source")).to_have_value(his + "# more of his\n", timeout=PATIENCE_MS)
+    for one in (olga, otto):
+        one.forgets_refusals()
+        one.leave()
+
+
+def test_a_draft_that_is_written_fast_clashes_with_nobody(browser: Browser, console: Console) -> None:
+    drafts = Drafts(console.data_dir)
+    drafts.begin("fast", "packets")
+    base = drafts.read("fast")
+    olga = Operator(browser, console, "olga")
+    olga.goes_to("/drafts/fast")
+    held: list[Route] = []
+    olga.page.route("**/drafts/fast", lambda route: route.continue_() if held else held.append(route))
+    for number in range(4):  # more come while the first is under way: the last of them is what is kept
+        olga.page.fill("#source", base + f"# {number}\n")
+        olga.page.locator("#writing").evaluate("form => form.requestSubmit()")
+    first = olga.page.input_value("#writing [name=seen]")
+    with olga.page.expect_response("**/drafts/fast"):
+        held[0].continue_()
+    changed = "(old) => document.querySelector('#writing [name=seen]').value !== old"
+    while drafts.read("fast") != base + "# 3\n":
+        olga.page.wait_for_function(changed, arg=first)
+        olga.page.wait_for_timeout(50)
+    assert olga.page.locator("#clash").count() == 0
     olga.leave()
 
 

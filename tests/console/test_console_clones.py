@@ -2,6 +2,7 @@
 and drafts that wait for the time at which they are served."""
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,9 @@ async def test_what_cannot_be_scheduled_is_refused_and_a_schedule_is_cancelled(t
         answer = await olga.post("/drafts/gala/serve")
         assert 'action="/drafts/gala/schedule"' in answer.text
         due = datetime.datetime.fromtimestamp(now_s + 3_600, datetime.UTC).isoformat()
-        made = await olga.post("/drafts/gala/schedule", data={"due": due, "why": "by the form"})
+        seen = re.search(r'name="seen" value="(\w+)"', answer.text)
+        assert seen is not None
+        made = await olga.post("/drafts/gala/schedule", data={"due": due, "why": "by the form", "seen": seen[1]})
         assert made.status_code == 303, made.text
         assert "by the form" in (await olga.get("/drafts/gala")).text
         (one,) = await get(otto, "/schedules")

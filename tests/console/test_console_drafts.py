@@ -1,6 +1,8 @@
 """Campaigns written in the console: the validator at the key, comments that stay, lists that come, and serving one."""
 
 import hashlib
+import html
+import re
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -172,3 +174,58 @@ async def test_a_checklist_knows_the_last_drill_that_has_passed(tmp_path: Path) 
         assert f"overload 已于 {today[:10]} 通过" in page
         world.ahead_us = 31 * 86_400_000_000
         assert not (await world.desk.checklists.of(None, "r2")).items[-6].ok
+
+
+async def test_what_somebody_else_has_written_since_is_not_written_over(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("otto") as otto:
+        seen = (await post(olga, "/drafts", 201, name="d1", kind="packets"))["edition"]
+        mine = OTHER.replace("另一个", "mine")
+        kept = await put(olga, "/drafts/d1", text=OTHER, seen=seen)
+        for where, fields in (
+            ("/drafts/d1", {"text": mine}),
+            ("/drafts/d1/value", {"path": "campaign.name", "value": "mine"}),
+        ):
+            late = await otto.put(f"/api/v1{where}", json={**fields, "seen": seen})
+            assert (late.status_code, "somebody else has written" in late.json()["detail"]) == (409, True), where
+        assert (await otto.delete(f"/api/v1/drafts/d1?seen={seen}")).status_code == 409
+        assert (await get(otto, "/drafts/d1"))["text"] == OTHER
+        assert (await get(otto, "/drafts/d1"))["edition"] == kept["edition"]
+        same = await otto.put("/api/v1/drafts/d1", json={"text": OTHER, "seen": seen})
+        assert same.status_code == 200, "who wants what is there has it"
+        value = await put(otto, "/drafts/d1/value", path="campaign.name", value="mine", seen=kept["edition"])
+        assert value["text"] == mine
+        written = [line for line in world.desk.diary.lines() if line.what == "write draft"]
+        assert [line.who for line in written] == ["olga", "otto"], "what was not kept is in no log"
+        due_s = world.desk.now_s() + 3_600
+        late = await otto.post("/api/v1/drafts/d1/schedule", json={"due_s": due_s, "seen": kept["seen"]})
+        assert (late.status_code, "changed since you looked" in late.json()["detail"]) == (409, True)
+
+
+async def test_a_page_shows_both_texts_and_lets_one_take_either(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("otto") as otto:
+        seen = (await post(olga, "/drafts", 201, name="d1", kind="packets"))["edition"]
+        theirs, mine = OTHER.replace("另一个", "theirs"), OTHER.replace("另一个", "mine")
+        assert (await olga.post("/drafts/d1", data={"text": theirs, "seen": seen})).status_code == 200
+        for fields in ({"text": mine, "seen": seen}, {"text": mine}):
+            page = await otto.post("/drafts/d1", data=fields, headers={"accept-language": "en"})
+            assert page.status_code == 409
+            assert "olga has kept another text" in page.text
+            assert "-name = &#34;theirs&#34;\n+name = &#34;mine&#34;" in page.text
+            assert f">\n{html.escape(mine)}</textarea>".replace("&quot;", "&#34;") in page.text
+            assert 'action="/drafts/d1/serve"' not in page.text, "what is in the editor is not what would be served"
+        assert (
+            "olga 保存过此草稿"
+            in (
+                await otto.post("/drafts/d1", data={"text": mine, "seen": seen}, headers={"accept-language": "zh"})
+            ).text
+        )
+        assert (await get(olga, "/drafts/d1"))["text"] == theirs
+        over = re.search(r'name="over" value="(\w+)"', page.text)
+        assert over is not None
+        value = await otto.post("/drafts/d1", data={"path": "campaign.id", "value": "x", "seen": seen})
+        assert (value.status_code, "Set my value in their text" in value.text) == (409, True)
+        kept = await otto.post("/drafts/d1", data={"text": mine, "seen": seen, "over": over[1]})
+        assert kept.status_code == 200
+        assert (await get(olga, "/drafts/d1"))["text"] == mine
+        removed = await olga.post("/drafts/d1/remove", data={"seen": seen})
+        assert (removed.status_code, "somebody else has written" in removed.text) == (409, True)

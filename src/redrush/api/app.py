@@ -22,6 +22,7 @@ from redrush.api.passwords import TooManyLogins
 from redrush.api.seals import Refused
 from redrush.errors import ConfigError, RedrushError
 from redrush.http.hosts import Hosts
+from redrush.operate.drafts import WrittenMeanwhile
 from redrush.operate.switching import OperationRefused
 from redrush.watch.log import server_log
 
@@ -48,7 +49,7 @@ def told(fault: Exception) -> tuple[int, str]:
             return 503, str(fault)
         case ConfigError():
             return 400, str(fault)
-        case OperationRefused():
+        case OperationRefused() | WrittenMeanwhile():
             return 409, str(fault)
         case RedrushError():
             return 503, str(fault)

@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from redrush.api.access import Actor
-from redrush.api.diary import Diary
+from redrush.api.diary import Diary, Line
 from redrush.api.seals import Refused
 from redrush.api.steering import IN_THE_CONSOLE
 from redrush.control.data_dir import DataDir
 from redrush.control.event import load_campaign
 from redrush.operate.campaigns import Amended, add_campaign, change_campaign, end_campaign, list_campaigns
-from redrush.operate.drafts import Checked, Drafts
+from redrush.operate.drafts import Checked, Drafts, set_value
 from redrush.operate.switching import Holder
+
+WRITE: Final = "write draft"
+DRAFT_CHANGED: Final = "the draft was changed since you looked, so nothing was done; look at what it would do now"
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,19 +48,61 @@ class Drafting:
         """Return the ids of all campaigns, those that were ended too."""
         return [one["campaign"] for one in list_campaigns(self._data_dir)]
 
+    def begin(self, actor: Actor, name: str, kind: str, of: str | None = None) -> str:
+        """Begin a draft from the template of a kind, or as a copy of another one (`of`); return its text. ConfigError
+        for what there is not, and a name that is taken."""
+        self._diary.note(actor.name, "begin draft", name, address=actor.address)
+        return self.drafts.begin(name, kind) if of is None else self.drafts.clone(name, of)
+
+    def write(self, actor: Actor, name: str, text: str, seen: str | None) -> str:
+        """Keep another text in place of the edition that was `seen` (None: of whichever is there), and return it as it
+        is kept. ConfigError if there is no such draft, or it is too long; WrittenMeanwhile if somebody has kept another
+        one since, which stays."""
+        return self._write(actor, name, text.replace("\r\n", "\n"), seen, name)
+
+    def set_value(self, actor: Actor, name: str, path: str, value: str, seen: str | None) -> str:
+        """Keep another value at a key of the text; otherwise as `write`. ConfigError if there is no such key, too."""
+        changed = set_value(self.drafts.check_seen(name, seen), path, value)
+        return self._write(actor, name, changed, seen, f"{name}: {path}")
+
+    def _write(self, actor: Actor, name: str, text: str, seen: str | None, about: str) -> str:
+        if text == self.drafts.read(name):
+            return text  # whoever has kept it, it is there
+        self.drafts.check_seen(name, seen)
+        self._diary.note(actor.name, WRITE, about, address=actor.address)
+        self.drafts.write(name, text)
+        return text
+
+    def remove(self, actor: Actor, name: str, seen: str | None) -> None:
+        """Remove a draft with its lists. ConfigError and WrittenMeanwhile as for `write`."""
+        self.drafts.check_seen(name, seen)
+        self._diary.note(actor.name, "remove draft", name, address=actor.address)
+        self.drafts.remove(name)
+
+    def last_written(self, name: str) -> Line | None:
+        """Return the entry of the log of when a draft was written last, None if it says so no more."""
+        return next(
+            (one for one in reversed(self._diary.lines())
+             if one.what == WRITE and (one.about == name or one.about.startswith(f"{name}: "))),
+            None,
+        )  # fmt: skip
+
     async def check(self, name: str) -> Checked:
         """Return what a draft would do, or what is wrong with it."""
         return await asyncio.to_thread(self.drafts.check, name, self._now_us())
+
+    async def base(self, name: str, seen: str | None) -> str:
+        """Return what names a draft with its lists. Refused if that is not what was `seen` (None: whatever it is)."""
+        base = await asyncio.to_thread(self.drafts.base, name)
+        if seen not in {None, base}:
+            raise Refused(409, DRAFT_CHANGED)
+        return base
 
     async def place(self, actor: Actor, name: str, why: str, *, yes: bool, seen: str | None = None) -> Placed:
         """Let a draft be served: as a new campaign, or as an amendment of the one that has its id. Without `yes` only
         told. ConfigError for what is wrong with it, or cannot be amended; Refused if it is not what was `seen`."""
         file = await asyncio.to_thread(self.drafts.load, name)
-        base = await asyncio.to_thread(self.drafts.base, name)
-        if yes and seen not in {None, base}:
-            raise Refused(
-                409, "the draft was changed since you looked, so nothing was done; look at what it would do now"
-            )
+        base = await self.base(name, seen if yes else None)
         holder = Holder(said=IN_THE_CONSOLE, by=actor.name)
         known = self.known()
         if yes:

@@ -17,7 +17,7 @@ import msgspec
 from redrush.api.access import Actor
 from redrush.api.accounts import Accounts, Role
 from redrush.api.diary import Diary
-from redrush.api.drafting import Drafting
+from redrush.api.drafting import DRAFT_CHANGED, Drafting
 from redrush.api.seals import Refused
 from redrush.api.steering import ITSELF, LATE_MAX_S
 from redrush.control.durable_file import write_durably
@@ -96,9 +96,10 @@ class Schedules:
         """Return those of a draft that are not over, the newest first."""
         return [one for one in self.all() if one.draft == name and not one.state.over]
 
-    async def make(self, actor: Actor, name: str, due_s: int, why: str) -> Schedule:
-        """Let a draft be served at a time. Refused for a time that is over or beyond a year, a draft that is not fine
-        or opens before that, and where the campaign is served, or waits, already."""
+    async def make(self, actor: Actor, name: str, due_s: int, why: str, seen: str | None = None) -> Schedule:
+        """Let a draft be served at a time. Refused if it is not what was `seen` (None: whatever it is), for a time that
+        is over or beyond a year, a draft that is not fine or opens before that, and where the campaign is served, or
+        waits, already."""
         now_s, due = self._now_s(), rfc3339_s(due_s)
         if not now_s < due_s <= now_s + AHEAD_MAX_S:
             raise Refused(400, "the time of a schedule has to be in the future, and within a year")
@@ -113,7 +114,9 @@ class Schedules:
         early = next((one for one in checked.rounds if one["opens"] != "now" and one["opens"][:19] < due[:19]), None)
         if early is not None:
             raise Refused(409, f"round {early['id']} opens at {early['opens']}, before the campaign would be there")
-        base = await asyncio.to_thread(self._drafting.drafts.base, name)
+        base = await self._drafting.base(name, seen)
+        if base != checked.seen:
+            raise Refused(409, DRAFT_CHANGED)
         made = Schedule(
             id=secrets.token_hex(4), draft=name, campaign=campaign, by=actor.name, at=rfc3339_s(now_s), due=due,
             due_s=due_s, why=why, state=ScheduleState.WAITING, base=base,

@@ -155,16 +155,19 @@ def show_campaign(at: AtConsole, campaign: str) -> dict[str, Any]:
 def place_campaign(at: AtConsole, file: Path, why: str, *, yes: bool) -> dict[str, Any]:
     """Bring a campaign file with the lists beside it, and have it served, or amended; without `yes` only told what that
     would do. ConfigError for a file that names a list elsewhere."""
-    return dict(at.order(f"{_bring(at, file)}/serve", {"why": why, "yes": yes}))
+    draft, seen = _bring(at, file)
+    return dict(at.order(f"{draft}/serve", {"why": why, "yes": yes, "seen": seen}))
 
 
 def schedule_campaign(at: AtConsole, file: Path, why: str, due_s: int) -> dict[str, Any]:
     """Bring a campaign file as `place_campaign` does, and have it served at a time, as a new campaign."""
-    return dict(at.order(f"{_bring(at, file)}/schedule", {"why": why, "due_s": due_s}))
+    draft, seen = _bring(at, file)
+    return dict(at.order(f"{draft}/schedule", {"why": why, "due_s": due_s, "seen": seen}))
 
 
-def _bring(at: AtConsole, file: Path) -> str:
-    """Bring a campaign file with its lists as a draft; return where that is."""
+def _bring(at: AtConsole, file: Path) -> tuple[str, str]:
+    """Bring a campaign file with its lists as a draft; return where that is, and what names it as it was brought: what
+    somebody writes after that is not served."""
     try:
         text = file.read_text(encoding="utf-8")
         parsed = tomllib.loads(text)
@@ -176,8 +179,8 @@ def _bring(at: AtConsole, file: Path) -> str:
         at.order("/drafts", {"name": name})
     for beside in _lists_of(file, parsed):
         at.send(f"{draft}/files/{quote(beside.name, safe='')}", beside.read_bytes())
-    at.order(draft, {"text": text}, "PUT")
-    return draft
+    brought = at.order(draft, {"text": text}, "PUT")
+    return draft, brought["seen"]
 
 
 def end_campaign(at: AtConsole, campaign: str, why: str) -> None:

@@ -44,6 +44,7 @@ CODES: Final = "code"
 CODES_BYTES_MAX: Final = 4 << 20
 """Of a list of codes that is looked at when it comes, for they are held in memory; a longer one is for the check."""
 BARS: Final = 12
+EDITION_CHARS: Final = 32
 _FAULT: Final = re.compile(r"^.*?\.toml(?::(?P<line>\d+))?: (?:(?P<key>[\w.\[\]\"-]+): )?(?P<said>.*)$", re.DOTALL)
 
 
@@ -79,6 +80,10 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """What each round hands out, and when: fields as `redrush check --json` has them."""
     splits: dict[str, list[Bar]]
     """Of each round of packets."""
+    edition: str = ""
+    """Names the text: who says so when they write it again writes over no other one."""
+    seen: str = ""
+    """Names the draft with its lists: who says so lets that be served, and nothing that was written since."""
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +102,22 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     key: str
     value: str
+
+
+class WrittenMeanwhile(RedrushError):
+    """Somebody has kept another text of a draft since it was looked at: `text`, which is there."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(
+            f'somebody else has written draft "{name}" since you looked, so nothing was kept; look at it, and keep '
+            "yours again if it shall stand"
+        )
+        self.text = text
+
+
+def edition_of(text: str) -> str:
+    """Return what names this text of a draft among those before and after it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:EDITION_CHARS]
 
 
 def templates() -> dict[str, str]:
@@ -152,6 +173,14 @@ class Drafts:
         self.read(name)
         self._keep(name, text)
 
+    def check_seen(self, name: str, seen: str | None) -> str:
+        """Return the text that is there, if it is the edition that was `seen` (None: whichever it is). ConfigError if
+        there is no such draft; WrittenMeanwhile for another edition."""
+        text = self.read(name)
+        if seen not in {None, edition_of(text)}:
+            raise WrittenMeanwhile(name, text)
+        return text
+
     def remove(self, name: str) -> None:
         """Remove a draft with its lists. ConfigError if there is none."""
         self.read(name)
@@ -178,17 +207,20 @@ class Drafts:
     def check(self, name: str, now_us: int) -> Checked:
         """Return what the draft would do, or what is wrong with it."""
         path = self.path(name)
-        self.read(name)
+        edition, seen = edition_of(self.read(name)), self.base(name)
         try:
             fields, lines = check_campaign(path, now_us)
             splits = _splits(load_campaign_file(path))
         except RedrushError as fault:
-            return Checked(ok=False, problems=[problem_of(str(fault))], says=[], warnings=[], splits={})
+            return Checked(
+                ok=False, problems=[problem_of(str(fault))], says=[], warnings=[], splits={}, edition=edition, seen=seen
+            )
         # Warnings stand among the lines, too.
         said = [line.replace(str(path), path.name) for line in lines if not line.startswith(WARNING)]
         return Checked(
-            ok=True, problems=[], says=said, warnings=list(fields["warnings"]), rounds=fields["rounds"], splits=splits
-        )
+            ok=True, problems=[], says=said, warnings=list(fields["warnings"]), rounds=fields["rounds"], splits=splits,
+            edition=edition, seen=seen,
+        )  # fmt: skip
 
     def load(self, name: str) -> CampaignFile:
         """Return the campaign. ConfigError says what is wrong."""
@@ -243,7 +275,7 @@ class Drafts:
         return text
 
     def _keep(self, name: str, text: str) -> None:
-        content = text.replace("\r\n", "\n").encode()
+        content = text.encode()
         if len(content) > FILE_BYTES_MAX:
             raise ConfigError(f"{name}.toml: larger than {FILE_BYTES_MAX} bytes")
         path = self.path(name)

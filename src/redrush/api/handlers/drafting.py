@@ -10,7 +10,7 @@ from redrush.api.checklist import Checklist
 from redrush.api.drafting import Placed
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, Name, TheDesk, actor_of
 from redrush.api.schedules import Schedule
-from redrush.operate.drafts import UPLOAD_BYTES_MAX, Checked, Field, Uploaded, fields_of, set_value, templates
+from redrush.operate.drafts import UPLOAD_BYTES_MAX, Checked, Field, Uploaded, edition_of, fields_of, templates
 
 TEXT_MAX: Final = 1_000_000
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
@@ -18,11 +18,12 @@ Why = Annotated[str, msgspec.Meta(max_length=500)]
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A draft: its text, and the values of it that a form shows."""
+    """A draft: its text, the values of it that a form shows, and the name of this edition of the text."""
 
     name: str
     text: str
     fields: list[Field]
+    edition: str
 
 
 class NewDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,10 +37,15 @@ class NewDraft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opens: Annotated[str, msgspec.Meta(max_length=40)] = ""
 
 
+Edition = Annotated[str, msgspec.Meta(max_length=64)]
+
+
 class NewText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another text."""
 
     text: Annotated[str, msgspec.Meta(max_length=TEXT_MAX)]
+    seen: Edition | None = None
+    """The edition that it is to replace: another one stays, and is told with 409. None: whichever is there."""
 
 
 class NewValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +53,8 @@ class NewValue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     path: Annotated[str, msgspec.Meta(max_length=200)]
     value: Annotated[str, msgspec.Meta(max_length=10_000)]
+    seen: Edition | None = None
+    """As with a text."""
 
 
 class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +62,7 @@ class Serving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     why: Why = ""
     yes: bool = False
-    seen: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    seen: Edition | None = None
     """What was told as `seen`: with `yes`, nothing is done if the draft is another one now."""
 
 
@@ -63,6 +71,8 @@ class Scheduling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     due_s: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]
     why: Why = ""
+    seen: Edition | None = None
+    """What was told as `seen`: nothing is done if the draft is another one now."""
 
 
 class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,35 +94,32 @@ async def drafts(desk: TheDesk) -> list[dict[str, str]]:
 
 @post("/drafts", opt=OPERATOR, summary="Begin a draft from a template, or as a copy")
 async def begin_draft(data: JSONBody[NewDraft], request: AnyRequest, desk: TheDesk) -> Draft:
-    kept = desk.drafting.drafts
+    actor = actor_of(request)
     if data.of_campaign is not None:
-        text = await desk.drafting.clone(actor_of(request), data.name, data.of_campaign, data.opens)
-        return Draft(data.name, text, fields_of(text))
-    desk.diary.note(actor_of(request).name, "begin draft", data.name)
-    text = kept.begin(data.name, data.kind) if data.of is None else kept.clone(data.name, data.of)
-    return Draft(data.name, text, fields_of(text))
+        text = await desk.drafting.clone(actor, data.name, data.of_campaign, data.opens)
+    else:
+        text = desk.drafting.begin(actor, data.name, data.kind, data.of)
+    return _draft(data.name, text)
+
+
+def _draft(name: str, text: str) -> Draft:
+    return Draft(name, text, fields_of(text), edition_of(text))
 
 
 @get("/drafts/{name:str}", opt=VIEWER, summary="A draft, as text and as values")
 async def draft(name: Name, desk: TheDesk) -> Draft:
-    text = desk.drafting.drafts.read(name)
-    return Draft(name, text, fields_of(text))
+    return _draft(name, desk.drafting.drafts.read(name))
 
 
 @put("/drafts/{name:str}", opt=OPERATOR, summary="Keep another text of it")
 async def write_draft(name: Name, data: JSONBody[NewText], request: AnyRequest, desk: TheDesk) -> Checked:
-    desk.diary.note(actor_of(request).name, "write draft", name)
-    desk.drafting.drafts.write(name, data.text)
+    desk.drafting.write(actor_of(request), name, data.text, data.seen)
     return await desk.drafting.check(name)
 
 
 @put("/drafts/{name:str}/value", opt=OPERATOR, summary="Keep another value in it; comments stay")
 async def write_value(name: Name, data: JSONBody[NewValue], request: AnyRequest, desk: TheDesk) -> Draft:
-    desk.diary.note(actor_of(request).name, "write draft", f"{name}: {data.path}")
-    kept = desk.drafting.drafts
-    text = set_value(kept.read(name), data.path, data.value)
-    kept.write(name, text)
-    return Draft(name, text, fields_of(text))
+    return _draft(name, desk.drafting.set_value(actor_of(request), name, data.path, data.value, data.seen))
 
 
 @get("/drafts/{name:str}/check", opt=VIEWER, summary="What it would do, or what is wrong with it and where")
@@ -155,7 +162,7 @@ async def dry_run(name: Name, data: JSONBody[DryRunning], request: AnyRequest, d
 
 @post("/drafts/{name:str}/schedule", opt=OPERATOR, summary="Let it be served later, as a new campaign")
 async def schedule_draft(name: Name, data: JSONBody[Scheduling], request: AnyRequest, desk: TheDesk) -> Schedule:
-    return await desk.schedules.make(actor_of(request), name, data.due_s, data.why)
+    return await desk.schedules.make(actor_of(request), name, data.due_s, data.why, data.seen)
 
 
 @get("/schedules", opt=VIEWER, summary="Drafts that wait for their time, and what became of others")
@@ -169,9 +176,13 @@ async def cancel_schedule(schedule: Name, request: AnyRequest, desk: TheDesk) ->
 
 
 @delete("/drafts/{name:str}", opt=OPERATOR, summary="Remove a draft, with its lists")
-async def remove_draft(name: Name, request: AnyRequest, desk: TheDesk) -> None:
-    desk.diary.note(actor_of(request).name, "remove draft", name)
-    desk.drafting.drafts.remove(name)
+async def remove_draft(
+    name: Name,
+    request: AnyRequest,
+    desk: TheDesk,
+    seen: Annotated[str | None, QueryParameter(max_length=64, description="The edition that was seen.")] = None,
+) -> None:
+    desk.drafting.remove(actor_of(request), name, seen)
 
 
 @post("/campaigns/{name:str}/end", opt=OPERATOR, status_code=200, summary="Serve a campaign no more")

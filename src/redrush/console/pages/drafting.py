@@ -1,6 +1,9 @@
 """Campaigns: which there are, drafts of new ones, and the editor with form, text and the validator side by side."""
 
+import asyncio
+import difflib
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from litestar import get, post
@@ -10,13 +13,14 @@ from litestar.response import Redirect
 from redrush.api.access import needs
 from redrush.api.accounts import Role
 from redrush.api.desk import Desk
+from redrush.api.diary import Line
 from redrush.api.handlers.asking import TheDesk, actor_of
 from redrush.api.handlers.watching import campaigns
 from redrush.api.seals import Refused
 from redrush.console.pages.own import Form
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, instant_s, render
 from redrush.errors import RedrushError
-from redrush.operate.drafts import fields_of, set_value, templates
+from redrush.operate.drafts import WrittenMeanwhile, edition_of, fields_of, templates
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
@@ -25,6 +29,8 @@ OPERATOR: Final = needs(Role.OPERATOR)
 CAMPAIGNS_SHOWN: Final = 50
 ROUNDS_SHOWN: Final = 6
 """Of one campaign among others; alone it has all."""
+COMPARED_LINES_MAX: Final = 4_000
+"""Of two texts together, where they are held against each other line by line: more would take long."""
 STATES: Final = ("open", "ahead", "over", "ended")
 
 
@@ -63,41 +69,67 @@ async def begin_draft(request: AnyRequest, data: Form, desk: TheDesk) -> Redirec
     if campaign := data.get("of_campaign"):
         await desk.drafting.clone(actor_of(request), name, campaign, data.get("opens", "")[:40])
         return go_to(f"/drafts/{name}", "nothing that was sealed came along: look at the times, and bring codes anew")
-    desk.diary.note(actor_of(request).name, "begin draft", name)
-    if of:
-        desk.drafting.drafts.clone(name, of)
-    else:
-        desk.drafting.drafts.begin(name, data.get("kind", "packets"))
+    desk.drafting.begin(actor_of(request), name, data.get("kind", "packets"), of or None)
     return go_to(f"/drafts/{name}")
 
 
 @get("/drafts/{name:str}", opt=VIEWER)
 async def draft_page(name: FromPath[str], request: AnyRequest, desk: TheDesk) -> Page:
-    return await _draft(request, desk, name)
+    return await _draft(request, desk, name, desk.drafting.drafts.read(name))
 
 
-async def _draft(request: AnyRequest, desk: Desk, name: str) -> Page:
-    drafts = desk.drafting.drafts
-    text, checked = drafts.read(name), await desk.drafting.check(name)
+@dataclass(frozen=True)
+class Clash:
+    """Two people have written one draft, and what the second one wanted to keep is not kept yet."""
+
+    theirs: str
+    """The text that is there, which somebody else has kept."""
+    by: Line | None
+    path: str | None
+    """Where one value was to be set; None: it was the text."""
+    value: str
+
+    @property
+    def edition(self) -> str:
+        """Names the text that is there: who has seen it may write over it."""
+        return edition_of(self.theirs)
+
+    def differences(self, mine: str) -> list[str]:
+        """Return the lines that differ, with - before theirs and + before one's own; none if there are too many."""
+        both = self.theirs.splitlines(), mine.splitlines()
+        if sum(map(len, both)) > COMPARED_LINES_MAX:
+            return []
+        return list(difflib.unified_diff(*both, n=1, lineterm=""))[2:]
+
+
+async def _draft(request: AnyRequest, desk: Desk, name: str, text: str, clash: Clash | None = None) -> Page:
+    """Return the editor over a text: that of the draft, or, in a clash, what somebody wanted to keep."""
+    drafts, checked = desk.drafting.drafts, await desk.drafting.check(name)
+    differences = [] if clash is None else await asyncio.to_thread(clash.differences, text)
     return render(
-        request, desk, "draft.html", name=name, text=text, checked=checked, fields=fields_of(text),
-        files=drafts.files(name), schedules=desk.schedules.of_draft(name),
-        dry_run=desk.drills.last_dry_run(name),
+        request, desk, "draft.html", 200 if clash is None else 409, name=name, text=text, edition=edition_of(text),
+        checked=checked, fields=fields_of(text), clash=clash, differences=differences, files=drafts.files(name),
+        schedules=desk.schedules.of_draft(name), dry_run=desk.drills.last_dry_run(name),
     )  # fmt: skip
 
 
 @post("/drafts/{name:str}", opt=OPERATOR, status_code=200)
 async def write_draft(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Page:
-    """Keep the text, or one value of it, and show what the validator says to it."""
-    drafts = desk.drafting.drafts
-    text = data.get("text")
-    if path := data.get("path"):
-        text = set_value(drafts.read(name), path, data.get("value", ""))
-    if text is None:
+    """Keep the text, or one value of it, and show what the validator says to it. Where somebody else has kept another
+    text since, both are shown, and nothing is kept."""
+    actor, drafting = actor_of(request), desk.drafting
+    path, value, text = data.get("path") or None, data.get("value", ""), data.get("text")
+    seen = data.get("over") or data.get("seen", "")
+    if path is None and text is None:
         raise Refused(400, "this form has neither a text nor a value")
-    desk.diary.note(actor_of(request).name, "write draft", f"{name}: {path}" if path else name)
-    drafts.write(name, text)
-    return await _draft(request, desk, name)
+    try:
+        if path is not None:
+            return await _draft(request, desk, name, drafting.set_value(actor, name, path, value, seen))
+        return await _draft(request, desk, name, drafting.write(actor, name, text or "", seen))
+    except WrittenMeanwhile as found:
+        clash = Clash(found.text, await asyncio.to_thread(drafting.last_written, name), path, value)
+        mine = clash.theirs if path is not None else (text or "").replace("\r\n", "\n")
+        return await _draft(request, desk, name, mine, clash)
 
 
 @post("/drafts/{name:str}/serve", opt=OPERATOR, status_code=200)
@@ -125,7 +157,7 @@ async def dry_run(name: FromPath[str], request: AnyRequest, data: Form, desk: Th
 @post("/drafts/{name:str}/schedule", opt=OPERATOR, status_code=200)
 async def schedule_draft(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
     due_s = instant_s(data.get("due", "").strip())
-    made = await desk.schedules.make(actor_of(request), name, due_s, data.get("why", "")[:500])
+    made = await desk.schedules.make(actor_of(request), name, due_s, data.get("why", "")[:500], data.get("seen", ""))
     return go_to("/campaigns", f"{made.campaign} waits for its time now")
 
 
@@ -136,9 +168,8 @@ async def cancel_schedule(schedule: FromPath[str], request: AnyRequest, desk: Th
 
 
 @post("/drafts/{name:str}/remove", opt=OPERATOR, status_code=200)
-async def remove_draft(name: FromPath[str], request: AnyRequest, desk: TheDesk) -> Redirect:
-    desk.diary.note(actor_of(request).name, "remove draft", name)
-    desk.drafting.drafts.remove(name)
+async def remove_draft(name: FromPath[str], request: AnyRequest, data: Form, desk: TheDesk) -> Redirect:
+    desk.drafting.remove(actor_of(request), name, data.get("seen", ""))
     return go_to("/campaigns", "the draft is gone")
 
 

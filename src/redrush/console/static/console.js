@@ -74,6 +74,27 @@ document.addEventListener("htmx:error", (event) => {
   if (event.detail.ctx) tellFault(event.detail.ctx, null);
 });
 
+// A draft is written over the edition that was seen. One that is kept from here is the next to be seen; one request goes
+// at a time, and what waited for it follows it.
+document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+  const seen = ctx.sourceElement.elements?.seen;
+  if (seen && ctx.request.body?.has("seen")) ctx.request.body.set("seen", seen.value);
+});
+document.addEventListener("htmx:after:swap", () => {
+  const edition = document.getElementById("said")?.dataset.edition;
+  if (!edition) return;
+  for (const seen of document.querySelectorAll('input[name="seen"]')) seen.value = edition;
+});
+
+// What somebody else has written over is nowhere but here.
+let settled = false;
+document.addEventListener("submit", (event) => {
+  if (event.target.closest("#clash")) settled = true;
+});
+window.addEventListener("beforeunload", (event) => {
+  if (!settled && document.querySelector("#clash [name=over]")) event.preventDefault();
+});
+
 // What was swapped in is what to look at next.
 document.addEventListener("htmx:after:swap", () => {
   const found = document.querySelector("#confirming #confirm");
