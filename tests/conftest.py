@@ -5,10 +5,13 @@ A server starts when the first test asks for it, and ends with the session.
 
 import asyncio
 import inspect
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psycopg
@@ -17,10 +20,34 @@ import uvloop
 
 from redrush.processes.loopback import free_port
 from redrush.processes.postgres_server import PostgresServer
+from tests.raw_files import SIMULATED
 
 # An example is right or wrong however long the machine takes for it: what may take how long is judged in benchmarks.
 hypothesis.settings.register_profile("redrush", deadline=None)
 hypothesis.settings.load_profile("redrush")
+
+
+def _keep_locks(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse to open what SQLite has open in this process, but for SQLite itself, which opens it unheard.
+
+    The locks of a file are the process's. Who closes the file a second time takes them away from SQLite: another
+    process may then cut the index that is mapped here (a bus error), or remove the log while it is written to. A second
+    SQLite, as Python's sqlite3 is beside apsw, does so as it closes, and cuts the index as it opens.
+    See "How To Corrupt An SQLite Database File", 2.2 and 2.2.1, of SQLite's documentation.
+    """
+    if event not in {"open", "sqlite3.connect"} or isinstance(arguments[0], int):
+        return
+    path = os.fsdecode(arguments[0]).removeprefix("file:").partition("?")[0]
+    if path.endswith((".db", ".db-shm")) and path not in SIMULATED and os.path.exists(path):
+        for descriptor in os.listdir("/proc/self/fd"):
+            try:
+                same = os.path.samefile(f"/proc/self/fd/{descriptor}", path)
+            except OSError:
+                continue  # the list's own, or a socket
+            assert not same, f"{path} is open in SQLite in this process: ask apsw, or look from another process"
+
+
+sys.addaudithook(_keep_locks)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -41,6 +41,7 @@ from redrush.stores.valkey.keys import SetKeys
 from redrush.stores.valkey.link import Link
 from tests.conformance.hold_model import POTS, HoldModel, ModelPot, replay, replayed, said
 from tests.conformance.stores import FACTORIES, Factory
+from tests.raw_files import copy_as_killed
 
 POT_NAMES = st.sampled_from([terms.pot for terms in POTS])
 HOLD_POTS = st.sampled_from([terms.pot for terms in POTS if terms.hold_us is not None])
@@ -73,7 +74,7 @@ class Disk:
         """Take the files as a kill would leave them, for another life that finds them."""
         before = self._root / str(self._lives)
         self._lives += 1
-        shutil.copytree(before, self._root / str(self._lives))
+        copy_as_killed(before, self._root / str(self._lives))
 
 
 async def nothing_lacks(_link: Link, _keys: SetKeys, _held: HeldBySet) -> None:

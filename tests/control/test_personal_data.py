@@ -24,6 +24,7 @@ from redrush.records.sqlite.sales import SqliteSaleBook
 from redrush.settle.selling.private_book import PrivateSaleBook
 from tests.conftest import Databases
 from tests.operate.test_refunding import DEPLOYMENT, an_event
+from tests.raw_files import bytes_in
 
 HOME = "上海市黄浦区南京东路一号"
 
@@ -58,9 +59,7 @@ def of_a_release_before(data_dir: DataDir) -> None:
 
 
 def in_the_books(data_dir: DataDir) -> bytes:
-    return b"".join(
-        path.read_bytes() for name in ("sales.db", "payments.db") for path in data_dir.root.glob(f"{name}*")
-    )
+    return bytes_in(*data_dir.root.glob("sales.db*"), *data_dir.root.glob("payments.db*"))
 
 
 def test_what_is_hidden_is_read_by_the_key_alone_and_never_alike(data_dir: DataDir) -> None:

@@ -1,11 +1,11 @@
 """The control port of the embedded form, which runs here whole: readiness and metrics, and nothing for participants."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import apsw
 from prometheus_client.parser import text_string_to_metric_families
 
 from redrush.config import parse_campaign
@@ -119,8 +119,9 @@ async def test_a_row_that_somebody_changes_while_the_server_runs_is_a_metric_wit
             while (await _samples(ports["control"]))["redrush_reconcile_compared_total", ()] < 1:
                 await asyncio.sleep(0.05)
         assert (await _samples(ports["control"]))[problems] == 0
-        with closing(sqlite3.connect(tmp_path / "d" / "records.db", isolation_level=None)) as outside:
-            assert outside.execute("UPDATE grants SET amount_minor = 1").rowcount == 1
+        with closing(apsw.Connection(str(tmp_path / "d" / "records.db"))) as outside:
+            outside.execute("UPDATE grants SET amount_minor = 1")
+            assert outside.changes() == 1
         async with asyncio.timeout(10):
             while (await _samples(ports["control"]))[problems] == 0:
                 await asyncio.sleep(0.05)

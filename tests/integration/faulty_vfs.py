@@ -15,6 +15,8 @@ from typing import Final
 
 import apsw
 
+from tests.raw_files import SIMULATED
+
 VFS_NAME: Final = "faulty"
 _CACHED: Final = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
 
@@ -75,6 +77,7 @@ class FaultyVFS(apsw.VFS):
     def image(self, path: str) -> _Image:
         """Return the one image of a file, shared by all connections of the process."""
         if path not in self.images:
+            SIMULATED.add(path)
             with open(path, "rb") as real:
                 self.images[path] = _Image(path, bytearray(real.read()))
         return self.images[path]

@@ -5,6 +5,8 @@ import json
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
@@ -18,7 +20,7 @@ from redrush.core.rush.campaign import Slots
 from redrush.errors import ConfigError, RedrushError
 from redrush.http import answers
 from redrush.ports.store import Granted, PotTerms, StoreFailed, claims_of
-from redrush.stores.sqlite import LogReader, SqliteStore, StoreInUse
+from redrush.stores.sqlite import LogReader, SqliteStore
 from redrush.stores.sqlite.guard import GUARD_S
 from tests.acceptance.rollback.one_machine import CAMPAIGN, Machine, Told, run
 
@@ -131,13 +133,23 @@ def test_a_journal_that_is_taken_away_stops_its_store_within_a_second(name: str,
     asyncio.run(life())
 
 
+OPENS = """
+import asyncio, sys
+from pathlib import Path
+from redrush.stores.sqlite import SqliteStore
+asyncio.run(SqliteStore.open_path(Path(sys.argv[1])))
+"""
+
+
 def test_a_hard_link_of_a_journal_in_use_has_the_same_lock(tmp_path: Path) -> None:
     async def life() -> None:
         store = await SqliteStore.open_path(tmp_path / "journal.db")
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "journal.db").hardlink_to(tmp_path / "journal.db")
-        with pytest.raises(StoreInUse, match="a hard link of a journal in use"):
-            await SqliteStore.open_path(tmp_path / "other" / "journal.db")
+        other = [sys.executable, "-c", OPENS, str(tmp_path / "other" / "journal.db")]
+        ran = subprocess.run(other, check=False, capture_output=True, text=True, timeout=60)
+        assert "StoreInUse" in ran.stderr
+        assert "a hard link of a journal in use" in ran.stderr
         await store.close()
 
     asyncio.run(life())

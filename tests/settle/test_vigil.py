@@ -1,11 +1,11 @@
 """The running reconciliation: everything that is changed from outside is told, at the next look or the one after."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import psycopg
 import pytest
 
@@ -67,8 +67,9 @@ def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recorde
         path = tmp_path / "records.db"
 
         def change_file(statement: str) -> int:
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                return connection.execute(statement).rowcount
+            with closing(apsw.Connection(str(path))) as connection:
+                connection.execute(statement)
+                return connection.changes()
 
         records = SqliteRecords.open_path(path)
         yield Recorded(records, records, change_file)

@@ -32,6 +32,7 @@ from redrush.operate.switching import Holder
 from redrush.wiring.clock import system_clock
 from tests import openapi
 from tests.gate.world import read_answer, request
+from tests.raw_files import bytes_in
 from tests.wiring.test_campaigns import Server, running
 
 TEXT = """
@@ -140,7 +141,7 @@ async def test_a_draw_with_codes_goods_and_money_from_the_file_to_the_books(tmp_
     found = find_in_data_dir(DataDir(data), "u1")
     assert sorted(grant.grant for grant in found.grants) == sorted(grant["id"] for grant in mine)
     for path in data.rglob("*"):
-        assert path.is_dir() or b"KEEP-SECRET" not in path.read_bytes(), f"{path} has a code in it that all can read"
+        assert path.is_dir() or b"KEEP-SECRET" not in bytes_in(path), f"{path} has a code in it that all can read"
 
 
 async def test_what_nobody_has_won_goes_back_to_the_sponsor_at_the_close(tmp_path: Path) -> None:

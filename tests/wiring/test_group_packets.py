@@ -21,6 +21,7 @@ from redrush.ports.packets import Booked, Packet, Stage
 from redrush.records.sqlite.bills.book import SqliteBillBook
 from redrush.records.sqlite.packets import SqlitePacketBook
 from redrush.wiring.readings import gate_figures
+from tests.raw_files import bytes_in
 from tests.wiring.group_world import Skipping, group_server, serving
 
 
@@ -161,7 +162,7 @@ async def test_words_are_asked_for_and_guessing_them_ends_soon(tmp_path: Path) -
         assert (await people.grab("carl", packet, word="芝麻开门sesame")).outcome == "granted"
         clock.skip(60)
         assert (await people.grab("eve", packet, word="芝麻开门sesame")).outcome == "granted"
-        raw = (tmp_path / "packets.db").read_bytes() + (tmp_path / "packets.db-wal").read_bytes()
+        raw = bytes_in(tmp_path / "packets.db", tmp_path / "packets.db-wal")
         assert b"esame" not in raw, "it is kept as a hash"
 
 

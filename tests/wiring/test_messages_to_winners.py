@@ -9,6 +9,7 @@ import pytest
 from redrush.control.data_dir import DataDir
 from redrush.errors import ConfigError
 from redrush.ports.message_book import MessageState
+from tests.raw_files import bytes_in
 from tests.wiring.message_world import DRAW, a_world
 
 
@@ -44,7 +45,7 @@ async def test_a_code_is_handed_over_and_stands_in_no_file_of_ours(tmp_path: Pat
         assert (said["code"], said["holds"], said["prize"], said["round"]) == ("AAA-1", "code:0", "coupon", "d")
         assert "AAA-1" in said["text"]
         assert not world.mailbox.mails, "mail is for money here"
-        kept = b"".join(path.read_bytes() for path in tmp_path.glob("messages.db*"))
+        kept = bytes_in(*tmp_path.glob("messages.db*"))
         assert b"AAA-1" not in kept
         assert b"@corp.example" not in kept
 

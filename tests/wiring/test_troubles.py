@@ -1,9 +1,10 @@
 """What goes wrong beside the claims is counted and told by the embedded form too, and keeps nobody out."""
 
 import asyncio
-import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+import apsw
 
 from tests.wiring.test_campaigns import running
 
@@ -11,7 +12,7 @@ from tests.wiring.test_campaigns import running
 async def test_records_that_cannot_be_written_are_told_while_claims_go_on(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         assert (await server.ask("GET", "/readyz", port="control")).json == {"status": "ready"}
-        with closing(sqlite3.connect(tmp_path / "records.db", isolation_level=None)) as outside:
+        with closing(apsw.Connection(str(tmp_path / "records.db"))) as outside:
             outside.execute("DROP TABLE grants")
             assert (await server.grab("/v1/rounds/r1", server.ticket(None, "ann"))).outcome == "granted"
             async with asyncio.timeout(20):

@@ -1,8 +1,6 @@
 """Commands of redrush that the console runs beside itself: each in a process of its own, at the lowest priority.
 
-What takes every core that it gets takes none from the crowd there. And what reads the files of an event by another
-SQLite than ours may not share a process with those who write them: SQLite's locks are the process's, so the one who
-closes a file first takes away the locks of the other.
+What takes every core that it gets takes none from the crowd there.
 """
 
 import asyncio

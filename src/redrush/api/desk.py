@@ -262,8 +262,7 @@ class Desk:
 
 
 async def _reconciled_beside(data_dir: DataDir) -> dict[str, Any]:
-    """Return the report of `redrush reconcile --json`: what it reads with is not ours, and locks as processes do.
-    RedrushError with what it said if there is none."""
+    """Return the report of `redrush reconcile --json`. RedrushError with what it said if there is none."""
     _, out, err = await run_beside(("reconcile", "--data", str(data_dir.root.absolute()), "--json"), RECONCILE_MAX_S)
     if (report := json_object(out.encode())) is None:
         raise RedrushError(err.strip()[-TOLD_MAX:] or "the reconciliation said nothing")

@@ -14,6 +14,7 @@ import pytest
 from tests.acceptance.crash import auditor, evidence
 from tests.acceptance.crash.evidence import Acknowledged, LogRow, Recorded, RecordedGrant, Seal, SealedRound
 from tests.acceptance.crash.load import Witness
+from tests.raw_files import copy_as_killed
 
 KEY = bytes(range(32))
 KEYS = {"k1": base64.b64encode(KEY).decode()}
@@ -168,8 +169,9 @@ def test_tampered_evidence_is_objected_to(tampered: Evidence, objection: str) ->
 
 
 def test_evidence_is_read_from_files_and_left_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    with closing(sqlite3.connect(path)) as connection:
+    live, killed = tmp_path / "live", tmp_path / "killed"
+    live.mkdir()
+    with closing(sqlite3.connect(live / "journal.db")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(
             'CREATE TABLE log (seq INTEGER PRIMARY KEY, kind, pot, first_slot, "count", at_us, users, slots, transfer)'
@@ -180,9 +182,10 @@ def test_evidence_is_read_from_files_and_left_as_it_is(tmp_path: Path) -> None:
             (5, "taken", "a", None, None, None, None, "[[2,2]]", "leftover:a"),
         ])  # fmt: skip
         connection.commit()
-        wal = path.with_name("journal.db-wal").read_bytes()
-        assert evidence.read_journal(tmp_path) == [ROWS[0], ROWS[3], ROWS[4]]
-        assert path.with_name("journal.db-wal").read_bytes() == wal
+        copy_as_killed(live, killed)
+    wal = (killed / "journal.db-wal").read_bytes()
+    assert evidence.read_journal(killed) == [ROWS[0], ROWS[3], ROWS[4]]
+    assert (killed / "journal.db-wal").read_bytes() == wal
 
 
 def heard(*answers: tuple[str, int, dict[str, object]]) -> list[str]:

@@ -25,6 +25,7 @@ from redrush.core.identity.tickets import sign_ticket
 from redrush.errors import RedrushError
 from redrush.wiring.embedded import Embedded, Ports
 from tests.campaigns import OFF, campaign, lucky
+from tests.raw_files import copy_as_killed
 
 CAMPAIGN = campaign(
     lucky("r", "100.00", 200, lasts="86400s", leftover="return"), id="back", name="Back in time", tables=OFF
@@ -138,7 +139,7 @@ def make_template(directory: Path, monkeypatch: Any) -> Template:
     switch(machine, "0.25", monkeypatch)
 
     def killed() -> None:
-        shutil.copytree(machine.data, directory / "now")  # what a SIGKILL leaves: every byte that was written
+        copy_as_killed(machine.data, directory / "now")
 
     machine.serve([f"user{k}" for k in range(40)], told, amid=killed)
     shutil.rmtree(machine.data)

@@ -184,9 +184,13 @@ def book_failures(path: Path, failed: Callable[[str], RedrushError]) -> Iterator
 
 
 def _make_private(path: Path) -> None:
-    """See to it that the file is its owner's alone; SQLite makes what it has beside it alike."""
+    """See to it that the file is its owner's alone; SQLite makes what it has beside it alike.
+
+    It is not opened for that: as it is closed, those who have it open by SQLite in this process would lose their locks.
+    """
     with suppress(OSError):
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            os.mknod(path, 0o600)
         path.chmod(0o600)
 
 

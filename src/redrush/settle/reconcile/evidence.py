@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import sqlite3
+import os
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 import msgspec
 
 from redrush.errors import ConfigError, RedrushError
@@ -24,6 +25,8 @@ REST: Final = "rest:"
 
 CACHE_KIB: Final = 64 * 1024
 """Page cache of each file: the joins of a million grants stay in memory."""
+BUSY_MAX_MS: Final = 5_000
+"""How long a file may be kept by somebody else, as one that is just made anew is."""
 
 
 class RoundTerms(msgspec.Struct, frozen=True):
@@ -261,7 +264,7 @@ def _read(path: Path) -> bytes:
 
 
 @contextmanager
-def one_state_of(path: Path, what: str) -> Iterator[sqlite3.Connection]:
+def one_state_of(path: Path, what: str) -> Iterator[apsw.Connection]:
     """Open a SQLite file for reading, within one transaction: one state of it, while others may write.
 
     Raises ConfigError if the file is missing or is not `what`, RedrushError if it is damaged; this also for what is
@@ -270,17 +273,14 @@ def one_state_of(path: Path, what: str) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         raise ConfigError(f"{path} is missing")
     try:
-        with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        ) as connection:
+        with closing(apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.set_busy_timeout(BUSY_MAX_MS)
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute("BEGIN")
             yield connection
-    except sqlite3.OperationalError as error:
-        if "no such" in str(error):
-            raise ConfigError(f"{path} is not {what} of redrush: {error}") from error
-        raise RedrushError(f"{path} cannot be read: {error}") from error
-    except sqlite3.DatabaseError as error:
-        if "not a database" in str(error):
-            raise ConfigError(f"{path} is not {what} of redrush: {error}") from error
+    except (apsw.SQLError, apsw.NotADBError) as error:  # the former for a table or a column that it lacks
+        raise ConfigError(f"{path} is not {what} of redrush: {error}") from error
+    except apsw.CorruptError as error:
         raise RedrushError(f"{path} is damaged: {error}") from error
+    except apsw.Error as error:
+        raise RedrushError(f"{path} cannot be read: {error}") from error

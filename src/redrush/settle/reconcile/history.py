@@ -6,9 +6,10 @@ known outside of it.
 
 import hashlib
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any, Final
+
+import apsw
 
 from redrush.settle.reconcile.report import Problems
 
@@ -16,7 +17,7 @@ DIGITS: Final = 16
 DIGEST_BYTES: Final = 8
 
 
-def check_history(data_dir: Path, journal: sqlite3.Connection, records: sqlite3.Connection, problems: Problems) -> None:
+def check_history(data_dir: Path, journal: apsw.Connection, records: apsw.Connection, problems: Problems) -> None:
     """Add what the journal lacks, or has otherwise, to the problems; one of the version before has no fingerprints."""
     if not _has_column(journal, "log", "chain"):
         return
@@ -79,20 +80,20 @@ def _line(content: bytes) -> dict[str, Any] | None:
     return found
 
 
-def _cursor(records: sqlite3.Connection) -> Mark | None:
+def _cursor(records: apsw.Connection) -> Mark | None:
     if not _has_column(records, "cursor", "digest"):
         return None
-    seq, chain, log, digest = records.execute("SELECT seq, chain, log, digest FROM cursor").fetchone()
+    ((seq, chain, log, digest),) = records.execute("SELECT seq, chain, log, digest FROM cursor")
     if hashlib.blake2b(f"{seq} {chain} {log}".encode(), digest_size=DIGEST_BYTES).hexdigest() != digest:
         return None  # somebody wrote another cursor there: what it stands for is compared grant by grant
     return "the records", log, seq, chain
 
 
-def _identity(journal: sqlite3.Connection) -> dict[str, Any]:
+def _identity(journal: apsw.Connection) -> dict[str, Any]:
     row = journal.execute("SELECT content FROM identity").fetchone()
     found: dict[str, Any] = {} if row is None else json.loads(row[0])
     return found
 
 
-def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+def _has_column(connection: apsw.Connection, table: str, column: str) -> bool:
     return any(row[1] == column for row in connection.execute(f"PRAGMA table_info({table})"))

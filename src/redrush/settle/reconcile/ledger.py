@@ -1,11 +1,11 @@
 """The records held against the journal: grants row by row, postings one by one, balances added up anew."""
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+import apsw
 import msgspec
 
 from redrush.settle.reconcile.journal import WHOLE, Journal
@@ -106,7 +106,7 @@ class LedgerCheck:
     """Checks the state `connection` of SQLite records against the one journal that they belong to."""
 
     def __init__(
-        self, connection: sqlite3.Connection, sql: Mapping[str, str], journal: Journal, problems: Problems
+        self, connection: apsw.Connection, sql: Mapping[str, str], journal: Journal, problems: Problems
     ) -> None:
         self._connection = connection
         self._sql = sql
@@ -121,7 +121,7 @@ class LedgerCheck:
         self._check_postings()
         self._check_balances()
 
-    def _rows(self, name: str, **values: Any) -> sqlite3.Cursor:
+    def _rows(self, name: str, **values: Any) -> apsw.Cursor:
         return self._connection.execute(self._sql[name], {"campaign": self._journal.terms.campaign, **values})
 
     def _find(self, posting: str) -> Row | None:
