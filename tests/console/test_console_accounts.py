@@ -198,3 +198,23 @@ def test_a_changed_line_of_the_log_is_noticed(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"about":"1"', '"about":"7"'))
     with pytest.raises(ConfigError, match="somebody has changed the file"):
         Diary(path, lambda: 0)
+
+
+def test_lines_that_threads_write_at_once_follow_each_other(tmp_path: Path) -> None:
+    diary = Diary(tmp_path / "console.jsonl", lambda: 0)
+    start = threading.Barrier(4)
+
+    def write(number: int) -> None:
+        start.wait(10)
+        for _ in range(25):
+            diary.note(f"t{number}", "something")
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    diary.close()
+    again = Diary(tmp_path / "console.jsonl", lambda: 0)
+    assert [line.number for line in again.lines()] == list(range(1, 101))
+    again.close()

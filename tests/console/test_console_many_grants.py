@@ -67,6 +67,9 @@ async def test_every_page_of_ten_million_grants_is_there_in_time(tmp_path: Path)
         file.execute("COMMIT")
         file.close()
         await look_at_every_page(olga, "user00007919")
+        async with olga.stream("GET", "/grants.csv") as table:
+            rows = sum([piece.count(b"\r\n") async for piece in table.aiter_bytes()])
+        assert rows == GRANTS + 1, "all of them, after the names of the columns"
 
 
 async def look_at_every_page(olga: httpx.AsyncClient, user: str) -> None:

@@ -7,9 +7,16 @@ import json
 from pathlib import Path
 from typing import Final
 
+import pytest
+
+from redrush.api.access import Actor
+from redrush.api.accounts import Role
+from redrush.api.handlers.proving import table_of_grants
 from redrush.console.pages.proving import cell
 from redrush.control.issuing import plan_tickets
+from redrush.errors import RedrushError
 from redrush.ports.bill_book import NewBill
+from redrush.ports.grant_pages import PAGE_MAX
 from redrush.records.postgres.bills import PostgresBillBook
 from redrush.records.sqlite.bills import SqliteBillBook
 from tests.campaigns import OFF, campaign
@@ -35,7 +42,8 @@ async def win(world: World, *users: str) -> None:
         answer = await world.ask(request("POST", "/v1/rounds/r1/grab", ticket))
         assert answer.json["outcome"] == "granted"
     async with asyncio.timeout(10):
-        while len((await world.desk.look_up(None, lambda found: found.page(["r1"], "", 200)))[0]) < len(users):
+        last = f"r1:{len(users) - 2}" if len(users) > 1 else ""
+        while not (await world.desk.look_up(None, lambda found: found.page(["r1"], last, 200)))[0]:
             await asyncio.sleep(0.02)
 
 
@@ -170,6 +178,71 @@ async def test_a_table_for_a_spreadsheet_has_no_formula(tmp_path: Path) -> None:
     for text in ("=1", "+1", "-1", "@x", "\t=1", " =1"):
         assert cell(text).lstrip('"').startswith("'")
     assert cell('a"b,c') == '"a""b,c"'
+
+
+def noted(world: World, *what: str) -> list[tuple[str, str, str]]:
+    return [(one.who, one.what, one.about) for one in world.desk.diary.lines() if one.what in what]
+
+
+async def test_who_takes_a_table_is_written_down_with_how_many_it_was_about(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await win(world, *(f"user-{number:03}" for number in range(5)))
+        whole = (await olga.get("/grants.csv?pot=r1")).text.splitlines()
+        last = whole[3].split(",")
+        rest = (await olga.get(f"/grants.csv?pot=r1&after={last[1]}:{last[2]}")).text.splitlines()
+        assert rest == [whole[0], *whole[4:]], "from a row one goes on after it"
+        assert (await olga.get("/grants.csv?pot=nowhere")).status_code == 404, "and not with an empty table"
+        assert (await olga.get("/grants.csv?after=x")).status_code == 400
+        about = "grants of the first campaign, round r1"
+        assert noted(world, "begin table", "end table") == [
+            ("olga", "begin table", about),
+            ("olga", "end table", f"{about}: 5 rows, whole"),
+            ("olga", "begin table", f"{about}, after r1:2"),
+            ("olga", "end table", f"{about}: 2 rows, whole"),
+        ]
+
+
+async def test_a_table_ends_with_the_right_to_it_and_is_taken_one_at_a_time(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga:
+        await win(world, *(f"user-{number:03}" for number in range(PAGE_MAX + 5)))
+        actor = Actor(name="olga", role=Role.OPERATOR, address="test")
+        table = await table_of_grants(world.desk, actor, None, "", "")
+        assert len(await anext(table)) == PAGE_MAX
+        twice = await olga.get("/grants.csv")
+        assert (twice.status_code, "a table already" in twice.text) == (409, True)
+        world.desk.accounts.change("olga", role=Role.VIEWER)
+        with pytest.raises(RedrushError, match="may not steer"):
+            await anext(table)
+        assert noted(world, "end table")[-1][2].endswith(f": {PAGE_MAX} rows, broken off")
+        world.desk.accounts.change("olga", role=Role.OPERATOR)
+        async with world.client("olga") as again:
+            assert len((await again.get("/grants.csv")).text.splitlines()) == PAGE_MAX + 6
+
+
+async def test_whoever_looks_through_people_is_written_down_once_in_a_while(tmp_path: Path) -> None:
+    async with with_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        await win(world, "ann", "bob", "carl")
+        for client in (olga, vera):
+            for after in ("", "r1:0", "r1:1"):
+                await get(client, f"/grants?limit=1&after={after}")
+        await get(olga, "/grants?pot=r1")
+        world.ahead_us = 601_000_000
+        await get(olga, "/grants?after=r1:1")
+        whole, one = "grants of the first campaign, all rounds", "grants of the first campaign, round r1"
+        assert noted(world, "read list") == [
+            ("olga", "read list", whole), ("olga", "read list", one), ("olga", "read list", whole),
+        ]  # fmt: skip
+
+
+async def test_a_viewer_does_not_ask_for_the_payouts_of_one_user(tmp_path: Path) -> None:
+    async with without_server(tmp_path) as world, world.client("olga") as olga, world.client("vera") as vera:
+        SqliteBillBook.open_path(world.data_dir.payments).make([payout("g1", "ann")], NOW_US)
+        assert len((await get(vera, "/payouts"))["payouts"]) == 1
+        for user in ("ann", "nobody"):
+            await get(vera, f"/payouts?user={user}", 403)
+            assert (await vera.get(f"/payouts?user={user}")).status_code == 403
+        await get(olga, "/payouts?user=ann")
+        assert noted(world, "read story") == [("olga", "read story", "ann in the payouts")]
 
 
 async def test_an_order_about_payouts_is_bound_to_how_many_there_were(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Bills:
         file = self._file(self._links.first)
         return [] if file is None else [one.name for one in file.providers]
 
-    async def compare(self, provider: str | None, day: str | None) -> Compared:
+    async def compare(self, actor: Actor, provider: str | None, day: str | None) -> Compared:
         """Return how a provider's bill of a day and our books differ. Refused where it is not known who moves money, or
         while others are compared; ConfigError for a provider or a day that is none; RedrushError if the bill cannot be
         had."""
@@ -80,6 +80,8 @@ class Bills:
             raise Refused(409, "it is not known who moves money: start the console with --payments FILE")
         if self._comparing >= COMPARING_MAX:
             raise Refused(409, "other bills are being compared; ask again in a moment")
+        about = f"{provider or 'the only one'}, {day or 'today'}"
+        self._diary.note(actor.name, "compare bills", about, address=actor.address)
         self._comparing += 1
         try:
             return await asyncio.to_thread(compare_day, _books(link), file, provider, day, self._now_us)

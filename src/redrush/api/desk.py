@@ -24,6 +24,7 @@ from redrush.api.money import Purses
 from redrush.api.passwords import hash_password, new_password
 from redrush.api.payouts import Payouts
 from redrush.api.people import People
+from redrush.api.people_seen import READ_STORY, PeopleSeen
 from redrush.api.schedules import Schedules
 from redrush.api.seals import Refused
 from redrush.api.sessions import Sessions
@@ -45,7 +46,6 @@ _Result = TypeVar("_Result")
 
 ROOT_ADMIN: Final = "admin"
 MASK_KEEPS: Final = 2
-READ_STORY: Final = "read story"
 TICK_S: Final = 1.0
 RECONCILE_MAX_S: Final = 3_600.0
 LOOKUPS_MAX: Final = 16
@@ -87,6 +87,7 @@ class Desk:
         self.sessions = Sessions(data_dir.root / "console-sessions.json", self.now_s)
         self.diary = Diary(data_dir.root / "console.jsonl", now_us)
         self.people = People(self.accounts, self.sessions, self.diary, self.now_s)
+        self.seen = PeopleSeen(self.accounts, self.diary, self.now_s)
         self.steering = Steering(
             self.links, self.accounts, data_dir.root / "console-proposals.json", self.diary, self.now_s
         )

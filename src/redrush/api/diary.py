@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import msgspec
@@ -43,6 +44,7 @@ class Diary:
         """ConfigError if what is there contradicts itself, or another process writes it."""
         self._path = path
         self._now_us = now_us
+        self._writing = Lock()
         self._lock: int | None = _locked(path)
         try:
             self._number, self._chain = _checked(path)
@@ -51,7 +53,11 @@ class Diary:
             raise
 
     def note(self, who: str, what: str, about: str = "", why: str = "", address: str = "") -> Line:
-        """Write down what is being done, durably, before it is. ConfigError if the disk refuses."""
+        """Write down what is being done, durably, before it is; from any thread. ConfigError if the disk refuses."""
+        with self._writing:
+            return self._note(who, what, about, why, address)
+
+    def _note(self, who: str, what: str, about: str, why: str, address: str) -> Line:
         line = Line(
             number=self._number + 1,
             at=rfc3339(self._now_us()),

@@ -21,11 +21,12 @@ class Looking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @get("/bills/compare", opt=OPERATOR, summary="Hold a provider's bill of a day against our bills and the ledger")
 async def compare_bills(
+    request: AnyRequest,
     desk: TheDesk,
     provider: Annotated[str | None, QueryParameter(max_length=64, description="The only one by default.")] = None,
     day: Annotated[str | None, QueryParameter(max_length=10, description="Today's by default.")] = None,
 ) -> Compared:
-    return await desk.bills.compare(provider or None, day or None)
+    return await desk.bills.compare(actor_of(request), provider or None, day or None)
 
 
 @post("/reissue/count", opt=OPERATOR, status_code=200, summary="What is granted and not delivered")

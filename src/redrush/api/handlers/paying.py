@@ -10,6 +10,7 @@ from redrush.api.access import Actor
 from redrush.api.desk import Desk, masked
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, TheDesk, actor_of
 from redrush.api.payouts import Counted, Ordered, PayoutPage, Wanted
+from redrush.api.seals import Refused
 from redrush.ports.bill_book import BillState
 from redrush.ports.grant_pages import PAGE_MAX
 
@@ -36,9 +37,16 @@ async def payouts(
 async def payout_page(
     desk: Desk, actor: Actor, state: BillState | None, user: str, after: int, limit: int = 50
 ) -> PayoutPage:
-    """Return a page as this person may see it."""
+    """Return a page as this person may see it; that somebody looked is written down. Refused for who may not see people
+    and asks for those of one: who would be told how it ends knows whose they are."""
+    if user and not actor.sees_people:
+        raise Refused(403, "the payouts of one user are for operators, who see whose they are")
     page = await desk.payouts.page(state, user or None, after, limit)
     if actor.sees_people:
+        if user:
+            desk.seen.story(actor, f"{user} in the payouts")
+        else:
+            desk.seen.listed(actor, "payouts")
         return page
     return PayoutPage([msgspec.structs.replace(one, user=masked(one.user)) for one in page.payouts], page.next)
 

@@ -1,12 +1,14 @@
 """What proves that all is right: the audit log, grants, stories, reconciliation."""
 
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import get, post
 from litestar.params import QueryParameter
 
-from redrush.api.desk import READ_STORY, masked
+from redrush.api.access import Actor
+from redrush.api.desk import Desk, masked
 from redrush.api.handlers.asking import OPERATOR, VIEWER, AnyRequest, Campaign, TheDesk, actor_of
 from redrush.api.seals import Refused
 from redrush.core.identity.user_ids import normalised
@@ -60,17 +62,40 @@ async def grants(
     limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX)] = 50,
 ) -> GrantPage:
     actor = actor_of(request)
+    rows, following = await _grants(desk, campaign, pot, after, limit)
+    if actor.sees_people:
+        desk.seen.listed(actor, _listed(campaign, pot))
+    else:
+        rows = [msgspec.structs.replace(row, user=masked(row.user)) for row in rows]
+    return GrantPage(rows, following)
+
+
+async def _grants(
+    desk: Desk, campaign: str | None, pot: str, after: str, limit: int
+) -> tuple[list[GrantTold], str | None]:
+    """Return a page of grants, of one round or of all. Refused for a round or a place that there is not."""
     pots = await desk.look_up(campaign, lambda lookup: lookup.pots())
     wanted = [pot] if pot else pots
     if any(one not in pots for one in wanted):
         raise Refused(404, f'there is no round "{pot}"')
     try:
-        rows, following = await desk.look_up(campaign, lambda lookup: lookup.page(wanted, after, limit))
+        return await desk.look_up(campaign, lambda lookup: lookup.page(wanted, after, limit))
     except ValueError:
         raise Refused(400, f'"{after}" is no place to go on from: take "next" of the page before') from None
-    if not actor.sees_people:
-        rows = [msgspec.structs.replace(row, user=masked(row.user)) for row in rows]
-    return GrantPage(rows, following)
+
+
+def _listed(campaign: str | None, pot: str) -> str:
+    return f"grants of {campaign or 'the first campaign'}, {f'round {pot}' if pot else 'all rounds'}"
+
+
+async def table_of_grants(
+    desk: Desk, actor: Actor, campaign: str | None, pot: str, after: str
+) -> AsyncGenerator[Sequence[GrantTold]]:
+    """Begin a table of all grants, of one round or of all, after a place; it is written down who takes it. Refused as a
+    page is, and as a table is."""
+    return await desk.seen.table(
+        actor, _listed(campaign, pot), lambda place: _grants(desk, campaign, pot, place, PAGE_MAX), after
+    )
 
 
 @get("/story", opt=OPERATOR, summary="What became of one user, or one grant; that somebody looked is logged")
@@ -90,7 +115,7 @@ async def story(
     if not user:
         raise Refused(400, "say whose story: user, or grant")
     user = normalised(user)
-    desk.diary.note(actor.name, READ_STORY, user, address=actor.address)
+    desk.seen.story(actor, user)
     told = await desk.look_up(campaign, lambda lookup: lookup.story(user))
     return msgspec.structs.replace(told, bills=await desk.payouts.of_user(user)) if desk.payouts.there_are else told
 
@@ -104,7 +129,7 @@ async def journal(
 ) -> dict[str, Any]:
     actor = actor_of(request)
     user = normalised(user)
-    desk.diary.note(actor.name, READ_STORY, f"{user} in the journal", address=actor.address)
+    desk.seen.story(actor, f"{user} in the journal")
     return await desk.from_journal(campaign, user)
 
 

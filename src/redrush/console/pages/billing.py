@@ -23,7 +23,7 @@ async def bills_page(request: AnyRequest, desk: TheDesk) -> Page:
     names, compared, why = desk.bills.providers(), None, None
     if provider:
         try:
-            compared = await desk.bills.compare(provider, day or None)
+            compared = await desk.bills.compare(actor_of(request), provider, day or None)
         except RedrushError as fault:
             why = str(fault)
     return render(

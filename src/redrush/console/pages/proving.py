@@ -1,6 +1,7 @@
 """What proves that all is right, and what became of somebody: the audit log, grants, stories, reconciliation."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 from litestar import get, post
@@ -9,17 +10,15 @@ from litestar.response import Redirect, Stream
 
 from redrush.api.access import needs
 from redrush.api.accounts import Role
-from redrush.api.desk import Desk
-from redrush.api.handlers.asking import TheDesk
-from redrush.api.handlers.proving import audit, balances, grants, reconcile, story
+from redrush.api.handlers.asking import TheDesk, actor_of
+from redrush.api.handlers.proving import audit, balances, grants, reconcile, story, table_of_grants
 from redrush.console.pages.rendering import AnyRequest, Page, go_to, render
 from redrush.errors import RedrushError
-from redrush.ports.grant_pages import PAGE_MAX
+from redrush.operate.looking import GrantTold
 
 VIEWER: Final = needs(Role.VIEWER)
 OPERATOR: Final = needs(Role.OPERATOR)
-EXPORT_ROWS_MAX: Final = 1_000_000
-"""More is for `redrush export grants`."""
+COLUMNS: Final = ("grant", "pot", "slot", "user", "amount", "currency", "holds", "granted_at", "until")
 Text = Annotated[str, QueryParameter(max_length=512)]
 
 
@@ -44,24 +43,21 @@ async def grants_page(request: AnyRequest, desk: TheDesk, pot: Text = "", after:
 
 
 @get("/grants.csv", opt=OPERATOR)
-async def grants_csv(desk: TheDesk, request: AnyRequest, pot: Text = "") -> Stream:
+async def grants_csv(desk: TheDesk, request: AnyRequest, pot: Text = "", after: Text = "") -> Stream:
+    """All grants, or those after a place: the round and the slot of a row, with a colon between them."""
     campaign = request.query_params.get("campaign") or None
+    table = await table_of_grants(desk, actor_of(request), campaign, pot, after)
     headers = {"Content-Disposition": 'attachment; filename="grants.csv"'}
-    return Stream(_rows(desk, campaign, pot), media_type="text/csv", headers=headers)
+    return Stream(_written(table), media_type="text/csv", headers=headers)
 
 
-async def _rows(desk: Desk, campaign: str | None, pot: str) -> AsyncIterator[bytes]:
-    """Yield the table, with what lets a spreadsheet know its encoding, page by page of the records."""
-    columns = ("grant", "pot", "slot", "user", "amount", "currency", "holds", "granted_at", "until")
-    yield ("﻿" + ",".join(columns) + "\r\n").encode()
-    place: str | None = ""
-    pots = [one for one in await desk.look_up(campaign, lambda lookup: lookup.pots()) if pot in ("", one)]
-    for _ in range(EXPORT_ROWS_MAX // PAGE_MAX):
-        after = place or ""
-        page, place = await desk.look_up(campaign, lambda lookup, after=after: lookup.page(pots, after, PAGE_MAX))  # type: ignore[misc]
-        yield "".join(",".join(cell(getattr(row, column)) for column in columns) + "\r\n" for row in page).encode()
-        if place is None:
-            return
+async def _written(table: AsyncGenerator[Sequence[GrantTold]]) -> AsyncIterator[bytes]:
+    """Yield the table as text, with what lets a spreadsheet know its encoding, page by page of the records."""
+    yield ("﻿" + ",".join(COLUMNS) + "\r\n").encode()
+    async with aclosing(table):
+        async for rows in table:
+            lines = (",".join(cell(getattr(row, column)) for column in COLUMNS) + "\r\n" for row in rows)
+            yield "".join(lines).encode()
 
 
 def cell(value: object) -> str:
