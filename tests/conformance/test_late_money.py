@@ -1,38 +1,16 @@
 """Money that came after it was said that none could: kept by its owner or given back, never both and never neither."""
 
 import threading
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-
-import pytest
 
 from redrush.ports.bill_book import BillBook, BillState, KeptBill, NewBill, NotCovered
 from redrush.ports.provider import Closed, Paid, Terms
 from redrush.settle.paying import steps
+from tests.conformance.conftest import Place
 from tests.conformance.wanting_money import open_at
-from tests.conftest import Databases
 
 TERMS = Terms(currency="CNY")
 HIDDEN_US = 10**9
-
-Place = tuple[str, str]
-"""Which kind of book, and where it is."""
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest) -> Place:
-    if request.param == "sqlite":
-        directory: Path = request.getfixturevalue("tmp_path")
-        return "sqlite", str(directory / "payments.db")
-    databases: Databases = request.getfixturevalue("databases")
-    return "postgres", databases.fresh()
-
-
-@pytest.fixture
-def book(place: Place) -> Iterator[BillBook]:
-    with closing(open_at(*place)) as opened:
-        yield opened
 
 
 def payin(source: str) -> NewBill:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -23,30 +22,12 @@ from redrush.operate.paying import retry
 from redrush.ports.bill_book import BillBook, BillState, Entered, Entry, KeptBill, NewBill, NotCovered
 from redrush.ports.provider import Done, Failed, Paid, Terms
 from redrush.settle.paying import steps
+from tests.conformance.conftest import Place
 from tests.conformance.wanting_money import SPENT_MINOR, WISHES, WON_MINOR, open_at
-from tests.conftest import Databases
 
 TERMS = Terms(currency="CNY")
 HIDDEN_US = 10**9
 ROOT = Path(__file__).parents[2]
-
-Place = tuple[str, str]
-"""Which kind of book, and where it is."""
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest) -> Place:
-    if request.param == "sqlite":
-        directory: Path = request.getfixturevalue("tmp_path")
-        return "sqlite", str(directory / "payments.db")
-    databases: Databases = request.getfixturevalue("databases")
-    return "postgres", databases.fresh()
-
-
-@pytest.fixture
-def book(place: Place) -> Iterator[BillBook]:
-    with closing(open_at(*place)) as opened:
-        yield opened
 
 
 def payout(number: int, amount_minor: int = WON_MINOR) -> NewBill:

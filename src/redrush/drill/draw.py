@@ -20,6 +20,7 @@ from redrush.drill.draw_audit import SealedDraw, Told, audit_draw
 from redrush.drill.drill_report import DrillReport
 from redrush.drill.event_figures import conditions
 from redrush.drill.rehearsal import Rehearsal, RehearsalFailed
+from redrush.drill.stage import user_names
 
 HOST: Final = "127.0.0.1"
 CONNECTIONS: Final = 60
@@ -76,7 +77,7 @@ def _play(
 ) -> tuple[list[Told], list[dict[str, Any]], tuple[Verdict, ...]]:
     """Return what the crowd was told, what was written down, and what the auditor says."""
     tell(f"registering {shape.users:,} users and signing their tickets")
-    tickets = event.tickets([f"u{number:06}" for number in range(shape.users)])
+    tickets = event.tickets(user_names(0, shape.users))
     opens_us = int((time.time() + LEAD_S) * 1e6)
     path = event.campaign_path(_campaign(shape, opens_us))
     event.serve("serve", str(path))
@@ -85,7 +86,7 @@ def _play(
     time.sleep(max(0.0, opens_us / 1e6 + shape.lasts_s + AFTER_CLOSE_S - time.time()))
     event.stop_server()
     tell(f"auditing {len(told):,} answers against the export and the sealed key")
-    rows = [json.loads(line) for line in event.redrush("export", "grants", "--format", "jsonl").splitlines()]
+    rows = event.grants()
     return told, rows, (*audit_draw(told, rows, SealedDraw(event.directory, "draw")), event.reconcile())
 
 

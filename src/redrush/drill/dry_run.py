@@ -23,6 +23,7 @@ from redrush.drill.drill_report import DrillReport
 from redrush.drill.event_figures import conditions
 from redrush.drill.rehearsal import HOST, Rehearsal
 from redrush.drill.rehearsed_text import Rehearsed, rehearsed
+from redrush.drill.stage import user_names
 from redrush.errors import ConfigError
 from redrush.extras import require
 
@@ -97,7 +98,7 @@ def _perform(
     try:
         with Rehearsal(directory, redrush) as event:
             tell(f"registering {shape.people:,} people")
-            tickets = event.tickets([f"u{number:06}" for number in range(shape.people)])
+            tickets = event.tickets(user_names(0, shape.people))
             first_us = int((time.time() + LEAD_S) * 1e6)
             apart_s = shape.lasts_s + BETWEEN_S
             played = rehearsed(written.text, Path(written.directory), first_us, shape.lasts_s, apart_s)
@@ -110,7 +111,7 @@ def _perform(
             seen = asyncio.run(_play(event.port, played, tickets, shape))
             event.stop_server()
             tell("comparing what people were told with what was written down")
-            rows = [json.loads(line) for line in event.redrush("export", "grants", "--format", "jsonl").splitlines()]
+            rows = event.grants()
             return played, seen, (*_judged(played, seen, rows), event.reconcile())
     finally:
         payments.end()

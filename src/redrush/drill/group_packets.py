@@ -68,7 +68,7 @@ def group_packets(directory: Path, redrush: Sequence[str], short: bool, tell: Ca
         seen, owned, settled_s = asyncio.run(_play(shape, (HOST, event.port), tickets))
         event.stop_server()
         ledger = event.reconcile()
-        exported = [msgspec.json.decode(line) for line in event.redrush(*_EXPORT).splitlines()]
+        exported = event.grants()
     return DrillReport(
         drill="group-packets",
         title=f"{len(seen.created):,} packets between people, with twice as many friends as shares",
@@ -84,9 +84,6 @@ def group_packets(directory: Path, redrush: Sequence[str], short: bool, tell: Ca
         conditions=conditions_,
         took_s=time.monotonic() - begun_s,
     )
-
-
-_EXPORT: Final = ("export", "grants", "--format", "jsonl")
 
 
 def _campaign(shape: Shape) -> str:
@@ -110,14 +107,14 @@ async def _play(
     await _until_owned(address, senders, lambda owned: all(amount == WON for amount in owned.values()))
     seen = await people.play()
     await asyncio.sleep(shape.expires_s)
-    due = _due(seen, Decimal(shape.crowd.total))
+    due = _due(seen)
     owned, settled_s = await _until_owned(
         address, senders, lambda owned: all(owned[user] == WON - due.get(user, Decimal(0)) for user in owned)
     )
     return seen, owned, settled_s
 
 
-def _due(seen: Seen, _total: Decimal) -> dict[str, Decimal]:
+def _due(seen: Seen) -> dict[str, Decimal]:
     """Return what each sender has given in the end: what was granted of their packets."""
     given: dict[str, Decimal] = defaultdict(Decimal)
     for told in (*seen.granted, *seen.guessed):
@@ -162,7 +159,7 @@ def judge(
         if len(amounts) > crowd.count or sum(amounts) > total or (len(amounts) == crowd.count and sum(amounts) != total)
     ]
     strangers = [packet for packet in by_packet if packet not in seen.created]
-    given = _due(seen, total)
+    given = _due(seen)
     wrong = [user for user, amount in owned.items() if amount != WON - given.get(user, Decimal(0))]
     backwards = [
         packet for packet, back in seen.ended.items() if Decimal(back) != total - sum(by_packet[packet], Decimal(0))

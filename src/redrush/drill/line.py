@@ -24,6 +24,7 @@ from redrush.drill.drill_report import DrillReport
 from redrush.drill.event_figures import conditions
 from redrush.drill.line_audit import AROUND, CLAIM, ENTER, FINAL, JOIN, Heard, Public, audit_line
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
+from redrush.drill.stage import user_names
 from redrush.http.fetch import Fetcher, Unfetched
 
 CONNECTIONS: Final = 60
@@ -91,7 +92,7 @@ def _play(
 ) -> tuple[list[Heard], list[dict[str, Any]], tuple[Verdict, ...]]:
     """Return what people were told, what was written down, and what the auditor says."""
     tell(f"registering {shape.users:,} users and signing their tickets")
-    tickets = event.tickets([f"u{number:06}" for number in range(shape.users)])
+    tickets = event.tickets(user_names(0, shape.users))
     opens_us = int((time.time() + LEAD_S) * 1e6)
     path = event.campaign_path(_campaign(shape, opens_us))
     event.serve("serve", str(path))
@@ -100,7 +101,7 @@ def _play(
     asyncio.run(crowd.play(tickets, lambda: event.serve("serve", str(path))))
     event.stop_server()
     tell(f"auditing {len(crowd.heard):,} answers against the export and the published key")
-    rows = [json.loads(line) for line in event.redrush("export", "grants", "--format", "jsonl").splitlines()]
+    rows = event.grants()
     verdicts = audit_line(crowd.heard, crowd.public, rows, opens_us, crowd.died_us, shape.packets, shape.pace)
     return crowd.heard, rows, (*verdicts, event.reconcile())
 

@@ -153,6 +153,10 @@ class Rehearsal:
         """Return what the auditor finds, and the grants that were exported."""
         return audit_event(self.directory, self._redrush_command, acknowledged, breaches)
 
+    def grants(self) -> list[dict[str, Any]]:
+        """Return the grants as they are exported."""
+        return exported_grants(self.directory, self._redrush_command)
+
     def redrush(self, *arguments: str) -> str:
         """Run a redrush command on the data directory and return what it printed."""
         return run_redrush(self._redrush_command, self.directory, *arguments)
@@ -174,10 +178,15 @@ def audit_event(
     data_dir: Path, redrush: Sequence[str], acknowledged: Sequence[Acknowledged], breaches: Mapping[str, int]
 ) -> tuple[Audit, list[dict[str, Any]]]:
     """Return what the auditor finds in the data directory, and the grants that were exported."""
-    lines = run_redrush(redrush, data_dir, "export", "grants", "--format", "jsonl").splitlines()
-    exported = [msgspec.json.decode(line) for line in lines]
+    exported = exported_grants(data_dir, redrush)
     sealed = read_sealed(data_dir, exponent_of(read_campaign(data_dir).currency))
     return audit(acknowledged, exported, sealed, breaches), exported
+
+
+def exported_grants(data_dir: Path, redrush: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the grants of the data directory as they are exported."""
+    lines = run_redrush(redrush, data_dir, "export", "grants", "--format", "jsonl").splitlines()
+    return [msgspec.json.decode(line) for line in lines]
 
 
 def run_redrush(redrush: Sequence[str], data_dir: Path, *arguments: str, may_fail: bool = False) -> str:

@@ -32,7 +32,7 @@ from redrush.drill.figures import Mask
 from redrush.drill.observations import Ending, Observations
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.schedules import Seconds, constant_rate, plan
-from redrush.drill.stage import SEED, plain_event, play_crowd, served_policy, starting_us
+from redrush.drill.stage import SEED, plain_event, play_crowd, served_policy, starting_us, user_names
 from redrush.drill.time_plot import TimePlot
 from redrush.processes.server import ServerProcess
 
@@ -109,7 +109,7 @@ def retry_storm(directory: Path, redrush: Sequence[str], short: bool, tell: Call
     conditions_ = conditions(directory, people, shape.connections)
     with Rehearsal(directory, redrush) as event:
         tell(f"registering {people:,} people and starting the server")
-        tickets = event.tickets([f"u{number:06}" for number in range(people)])
+        tickets = event.tickets(user_names(0, people))
         event.serve(
             "serve", str(event.campaign_path(plain_event("retry storm", people, tables=f"[client]\n{shape.client}")))
         )

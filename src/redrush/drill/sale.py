@@ -23,6 +23,7 @@ from redrush.drill.drill_report import DrillReport
 from redrush.drill.event_figures import conditions
 from redrush.drill.rehearsal import HOST, Rehearsal, RehearsalFailed
 from redrush.drill.sale_audit import audit_sale, open_orders
+from redrush.drill.stage import user_names
 from redrush.http.fetch import Fetcher, Unfetched
 
 CONNECTIONS: Final = 60
@@ -187,7 +188,7 @@ def _play(
 ) -> tuple[Counter[str], dict[str, int], tuple[Verdict, ...]]:
     """Return what the crowd was told, the counts of the books, and what the auditor says."""
     tell(f"registering {shape.users:,} users and signing their tickets")
-    tickets = event.tickets([f"u{number:06}" for number in range(shape.users)])
+    tickets = event.tickets(user_names(0, shape.users))
     path = event.directory / "campaign.toml"
     sale = form(event, payments, path)
     opens_us = int((time.time() + sale.lead_s) * 1e6)
