@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import typer.main
 
 from redrush.cli.main import app, main
 from redrush.config import parse_campaign
@@ -314,7 +313,7 @@ def _commands(group: Any, path: str = "redrush") -> Iterator[tuple[str, Any]]:
             yield from _commands(command, f"{path} {name}")
 
 
-COMMANDS = dict(_commands(typer.main.get_command(app)))
+COMMANDS = dict(_commands(app))
 LISTING = {"list", "status", "log", "check", "found", "drill", "reconcile", "honour", "bench", "demo", "verify-receipt"}
 """The last words of commands that print what a program may want to read."""
 
@@ -341,11 +340,11 @@ def test_the_version_is_told(run: Run) -> None:
 
 def test_the_shell_completes_commands() -> None:
     environment = {
-        **os.environ, "_REDRUSH_COMPLETE": "complete_bash", "COMP_WORDS": "redrush switch re", "COMP_CWORD": "2"
+        **os.environ, "_REDRUSH_COMPLETE": "bash_complete", "COMP_WORDS": "redrush switch re", "COMP_CWORD": "2"
     }  # fmt: skip
     program = Path(sys.executable).with_name("redrush")
     told = subprocess.run([program], env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (told.stdout.split(), told.stderr) == (["release"], "")
+    assert (told.stdout.split(), told.stderr) == (["plain,release"], "")
 
 
 def test_help_comes_at_once() -> None:

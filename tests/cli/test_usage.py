@@ -16,7 +16,7 @@ def _redrush(*arguments: str) -> "subprocess.CompletedProcess[str]":
     [
         (("nonsense",), "redrush: No such command 'nonsense'; `redrush --help` says what there is\n"),
         (("switch", "set"), "redrush: Missing argument 'NAME'; `redrush switch set --help` says what there is\n"),
-        (("check", "--nope"), "redrush: No such option: --nope; `redrush check --help` says what there is\n"),
+        (("check", "--nope"), "redrush: No such option '--nope'; `redrush check --help` says what there is\n"),
     ],
 )
 def test_wrong_usage_is_one_sentence(arguments: tuple[str, ...], said: str) -> None:

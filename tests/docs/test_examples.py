@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from redrush.cli.main import app
 from redrush.config import parse_campaign
@@ -65,7 +64,7 @@ def _named() -> list[tuple[str, str]]:
 
 def _resolve(words: list[str]) -> tuple[Any, Any, list[str]]:
     """Return the command that the words name, its context, and the words that are left."""
-    command: Any = typer.main.get_command(app)
+    command: Any = app
     context = None
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         context = command.context_class(command, parent=context)

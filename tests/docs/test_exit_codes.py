@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import typer
 
 from redrush.cli.main import app
 from tests.commands import redrush
@@ -27,7 +26,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, st
 
 
 def test_each_command_of_the_page_is_one_and_each_that_speaks_of_its_code_is_on_the_page() -> None:
-    known = dict(commands(typer.main.get_command(app)))
+    known = dict(commands(app))
     assert known.keys() >= ANSWERING
     assert {name for name, text in known.items() if re.search(r"\bexit (code )?1\b", text, re.IGNORECASE)} <= ANSWERING
 

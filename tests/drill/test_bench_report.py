@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from redrush.drill.bench.conditions import Conditions, observe_python
 from redrush.drill.bench.figures import Better, Figure, Result, Unit, Verdict
@@ -13,6 +12,7 @@ from redrush.drill.bench.measuring import Against, Measured, Measurement, compar
 from redrush.drill.bench.report import Report, file_name, render, save, to_json
 from redrush.drill.bench.run import MEASUREMENTS, Options, choose, results_of, run_bench
 from redrush.drill.bench.wrk import Run, Summary
+from redrush.drill.terminal import Terminal
 from redrush.errors import ConfigError
 from redrush.processes.failure import ProcessFailed
 from redrush.processes.pinned import Cores
@@ -65,7 +65,7 @@ def report(*results: Result) -> Report:
 
 def printed(shown: Report, width: int = 200) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(render(shown))
+    Terminal(out, width).show(render(shown, width))
     return out.getvalue()
 
 

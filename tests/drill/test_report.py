@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 import msgspec
 import numpy as np
 import pytest
-from rich.console import Console
 
 from redrush.drill import figures, report_texts
 from redrush.drill.audit import verdict
@@ -15,6 +14,7 @@ from redrush.drill.observations import Ending, Observations
 from redrush.drill.pages import event_page
 from redrush.drill.rehearsal import BALANCED
 from redrush.drill.report import milliseconds, money, print_report, to_json
+from redrush.drill.terminal import Terminal
 
 OPENS_US = 1_801_915_200_000_000  # 2027-02-06T12:00:00Z
 
@@ -153,10 +153,9 @@ def test_what_comes_from_a_campaign_is_escaped() -> None:
 
 @pytest.mark.parametrize(("holds", "words"), [(True, "exact to the cent"), (False, "1 of 2 checks failed: lost")])
 def test_page_and_terminal_say_the_same_verdict_and_figures(holds: bool, words: str) -> None:
-    console = Console(file=io.StringIO(), width=80)
-    print_report(report(holds=holds), console)
-    assert isinstance(console.file, io.StringIO)
-    printed, html = console.file.getvalue(), event_page(report(holds=holds))
+    out = io.StringIO()
+    print_report(report(holds=holds), Terminal(out, width=80))
+    printed, html = out.getvalue(), event_page(report(holds=holds))
     for text in (words, "1,234,567.89", "春节红包", "0.29 s", "30 ms", "balanced"):
         assert text in printed
         assert text in html
@@ -230,11 +229,10 @@ def test_the_report_of_a_real_event_says_nothing_of_those_whom_nobody_observed()
 
 @pytest.mark.parametrize("width", [50, 60, 80, 120])
 def test_a_narrow_terminal_keeps_the_names_of_rounds_and_leaves_columns_out(width: int) -> None:
-    console = Console(file=io.StringIO(), width=width)
+    out = io.StringIO()
     named = msgspec.structs.replace(report().rounds[0], id="new-years-eve-2000")
-    print_report(msgspec.structs.replace(report(), rounds=(named,)), console)
-    assert isinstance(console.file, io.StringIO)
-    printed = console.file.getvalue()
+    print_report(msgspec.structs.replace(report(), rounds=(named,)), Terminal(out, width=width))
+    printed = out.getvalue()
     assert "new-years-eve-2000" in printed
     assert "…" not in printed
     assert max(map(len, printed.splitlines())) <= width

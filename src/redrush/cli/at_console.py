@@ -4,9 +4,9 @@ owner. Where neither a directory nor a deployment is named, the environment may 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-from typer import _click as click
+import click
 
+from redrush.cli.declaring import Group, Option
 from redrush.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 ConsoleUrlOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--console", metavar="URL", envvar="REDRUSH_CONSOLE", help="Ask the operators' console there, by its admin API."
     ),
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", envvar="REDRUSH_KEY_FILE", help="File with your API key of the console."),
+    Option("--key", metavar="FILE", envvar="REDRUSH_KEY_FILE", help="File with your API key of the console."),
 ]
 CampaignOption = Annotated[
-    str | None, typer.Option("--campaign", metavar="ID", help="Which campaign of the console's; the first by default.")
+    str | None, Option("--campaign", metavar="ID", help="Which campaign of the console's; the first by default.")
 ]
 
 
 def remember(
-    context: typer.Context, console: ConsoleUrlOption = None, key: KeyOption = None, campaign: CampaignOption = None
+    context: click.Context, console: ConsoleUrlOption = None, key: KeyOption = None, campaign: CampaignOption = None
 ) -> None:
     """Note which console is meant, for the command that follows. Its docstring is the group's help, not this."""
     context.obj = (console, key, campaign, context.get_parameter_source("console"))
@@ -52,6 +52,6 @@ def console_meant(*places: Path | None) -> "AtConsole | None":
     return AtConsole(url, key, campaign)
 
 
-def add_console_to(group: typer.Typer) -> None:
+def add_console_to(group: Group) -> None:
     """Let the commands of a group be asked of a console."""
-    group.callback(help=group.info.help)(remember)
+    group.before_each(remember)

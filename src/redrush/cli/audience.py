@@ -4,21 +4,20 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+import click
 
+from redrush.cli.declaring import Group, Option
 from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, warn, who_is
 
-audience_app = typer.Typer(
-    no_args_is_help=True, help="Add people to the audience of a running event, or take them off it."
-)
+audience_app = Group(help="Add people to the audience of a running event, or take them off it.")
 
 
 @audience_app.command()
 def add(
     data: DataOption = None,
     deploy: DeployOption = None,
-    user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
-    users: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one user id a line.")] = None,
+    user: Annotated[list[str] | None, Option("--user", help="User id; may be given several times.")] = None,
+    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line.")] = None,
     why: WhyOption = "",
     who: WhoOption = None,
 ) -> None:
@@ -36,8 +35,8 @@ def remove(
     why: WhyOption,
     data: DataOption = None,
     deploy: DeployOption = None,
-    user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
-    users: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one user id a line.")] = None,
+    user: Annotated[list[str] | None, Option("--user", help="User id; may be given several times.")] = None,
+    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line.")] = None,
     who: WhoOption = None,
 ) -> None:
     """Let these users win no more, within a second or two. What they have won stays theirs; their tickets stay good."""
@@ -117,7 +116,7 @@ def _directory(data: Path | None, deploy: Path | None) -> Any:
     from redrush.control.data_dir import DataDir
 
     if (data is None) == (deploy is None):
-        raise typer.BadParameter("say where: --data DIR, or --deploy FILE of this machine's gates")
+        raise click.BadParameter("say where: --data DIR, or --deploy FILE of this machine's gates")
     directory = DataDir(load_deployment_file(deploy).data if deploy is not None else data or Path())
     directory.require()
     return directory

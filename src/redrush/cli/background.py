@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from redrush.cli.declaring import Group, Option
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the command to the command line."""
     app.command()(stop)
 
@@ -41,7 +41,7 @@ def announce_detached(told: str, ended_by: str) -> None:
 
 
 def stop(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a server or a stack.")],
+    data: Annotated[Path, Option("--data", metavar="DIR", help="Data directory of a server or a stack.")],
 ) -> None:
     """End the server or the stack that runs on DIR, in good order, and return when it has ended."""
     from redrush.control.data_dir import DataDir

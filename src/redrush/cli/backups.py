@@ -4,24 +4,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import JsonOption, WhoOption, show, who_is
 
 if TYPE_CHECKING:
     from redrush.operate.backup import Restored
 
-DirectoryOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")]
+DirectoryOption = Annotated[Path, Option("--data", metavar="DIR", help="Data directory of a single server.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands."""
     app.command("backup")(backup_directory)
     app.command("restore")(restore_directory)
 
 
 def backup_directory(
-    to: Annotated[Path, typer.Argument(metavar="TO", help="A new directory for the backup.")],
+    to: Annotated[Path, Argument(metavar="TO", help="A new directory for the backup.")],
     data: DirectoryOption,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,17 +41,17 @@ def backup_directory(
 
 
 def restore_directory(
-    source: Annotated[Path, typer.Argument(metavar="FROM", help="A backup that `redrush backup` made.")],
+    source: Annotated[Path, Argument(metavar="FROM", help="A backup that `redrush backup` made.")],
     data: DirectoryOption,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="NAME", help="Only this file, such as keys.json; repeatable.")
+        list[str] | None, Option("--only", metavar="NAME", help="Only this file, such as keys.json; repeatable.")
     ] = None,
     receipts: Annotated[
         Path | None,
-        typer.Option("--receipts", metavar="FILE", help="Receipts to compare with, one a line."),
+        Option("--receipts", metavar="FILE", help="Receipts to compare with, one a line."),
     ] = None,
     as_new_generation: Annotated[
-        bool, typer.Option("--as-new-generation", help="Although grants are known that the backup lacks.")
+        bool, Option("--as-new-generation", help="Although grants are known that the backup lacks.")
     ] = False,
     who: WhoOption = None,
     as_json: JsonOption = False,

@@ -7,8 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.errors import ConfigError
 
 NOW: Final = "now"
@@ -29,20 +28,18 @@ _IN = re.compile(r"in\s+(\d{1,6})\s*(s|seconds?|m|minutes?|h|hours?|d|days?)", r
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the command to the command line."""
     app.command()(init)
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
-    deployment: Annotated[
-        bool, typer.Option("--deployment", help="A deployment file instead, for many machines.")
-    ] = False,
-    kind: Annotated[str, typer.Option(metavar="KIND", help=f"What it is for: {', '.join(SAMPLES)}.")] = "packets",
+    file: Annotated[Path, Argument(metavar="FILE", help="The file to write.")],
+    deployment: Annotated[bool, Option("--deployment", help="A deployment file instead, for many machines.")] = False,
+    kind: Annotated[str, Option(metavar="KIND", help=f"What it is for: {', '.join(SAMPLES)}.")] = "packets",
     opens: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help='When the first round opens: "in 2 minutes", "now", or an instant.'),
+        Option(metavar="WHEN", help='When the first round opens: "in 2 minutes", "now", or an instant.'),
     ] = None,
 ) -> None:
     """Write a commented campaign file (or deployment file) to start from."""

@@ -3,21 +3,22 @@
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
+import click
 
+from redrush.cli.declaring import Group, Option
 from redrush.cli.shared_options import JsonOption, WhoOption, WhyOption, show, who_is
 
-book_app: Final = typer.Typer(no_args_is_help=True, help="Books of payments, packets and sales.")
+book_app: Final = Group(help="Books of payments, packets and sales.")
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands."""
-    app.add_typer(book_app, name="book")
+    app.add_group(book_app, "book")
 
 
 @book_app.command("check")
 def check(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")],
+    data: Annotated[Path, Option("--data", metavar="DIR", help="Data directory of a single server.")],
     as_json: JsonOption = False,
 ) -> None:
     """Look through every book for what is missing or damaged; the server may run. Exit code 1 if anything is."""
@@ -28,12 +29,12 @@ def check(
     lines = [f"{data}/{name}: {'; '.join(wrong) or 'is whole'}" for name, wrong in found.items()]
     show({"books": found}, lines or [f"{data}: has no books of money"], as_json=as_json)
     if any(found.values()):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @book_app.command("accept")
 def accept(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of a single server.")],
+    data: Annotated[Path, Option("--data", metavar="DIR", help="Data directory of a single server.")],
     why: WhyOption,
     who: WhoOption = None,
     as_json: JsonOption = False,

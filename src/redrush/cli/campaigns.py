@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from redrush.cli.at_console import add_console_to, console_meant
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import (
     JsonOption,
     KeysFromOption,
@@ -22,14 +23,14 @@ from redrush.errors import ConfigError
 if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
 
-campaign_app = typer.Typer(no_args_is_help=True, help="Several campaigns on one server, by file.")
+campaign_app = Group(help="Several campaigns on one server, by file.")
 add_console_to(campaign_app)
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the server, or of the stack.")
+    Path | None, Option("--data", metavar="DIR", help="Data directory of the server, or of the stack.")
 ]
 DeployOption = Annotated[
-    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for roles that run elsewhere.")
+    Path | None, Option("--deploy", metavar="FILE", help="Deployment file, for roles that run elsewhere.")
 ]
 
 
@@ -39,19 +40,19 @@ def _directory(data: Path | None, deploy: Path | None) -> "DataDir":
     from redrush.control.data_dir import DataDir
 
     if (data is None) == (deploy is None):
-        raise typer.BadParameter("say where: --data DIR, or --deploy FILE for roles that run elsewhere")
+        raise click.BadParameter("say where: --data DIR, or --deploy FILE for roles that run elsewhere")
     if data is not None:
         return DataDir(data)
     assert deploy is not None
     return DataDir(load_deployment_file(deploy).data)
 
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The campaign's id.")]
+IdArgument = Annotated[str, Argument(metavar="ID", help="The campaign's id.")]
 
 
 @campaign_app.command("add")
 def add(  # noqa: PLR0913, PLR0917 - options of one command
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
+    file: Annotated[Path, Argument(metavar="FILE", help="Campaign file (TOML).")],
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
@@ -59,7 +60,7 @@ def add(  # noqa: PLR0913, PLR0917 - options of one command
     token: TokenOption = None,
     keys_from: KeysFromOption = None,
     when: Annotated[
-        str | None, typer.Option("--at", metavar="INSTANT", help="Not before then; with --console, which waits for it.")
+        str | None, Option("--at", metavar="INSTANT", help="Not before then; with --console, which waits for it.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,13 +149,13 @@ def show_one(
 
 @campaign_app.command("change")
 def change(  # noqa: PLR0913, PLR0917 - options of one command
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The campaign file as it is to be.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="The campaign file as it is to be.")],
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
     who: WhoOption = None,
     token: TokenOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Make it so.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Make it so.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a changed file would change of its campaign, and with --yes make it so: all of it, or nothing."""
@@ -198,7 +199,7 @@ def end(
     deploy: DeployOption = None,
     who: WhoOption = None,
     token: TokenOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Also while a round is open, or to come.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Also while a round is open, or to come.")] = False,
 ) -> None:
     """Serve a campaign no more. What it has granted stays in its directory."""
     if (at := console_meant(data, deploy)) is not None:

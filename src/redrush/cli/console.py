@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, show
 from redrush.errors import ConfigError
 from redrush.extras import require
@@ -17,34 +16,34 @@ if TYPE_CHECKING:
     from redrush.control.data_dir import DataDir
     from redrush.core.sets.address import Address
 
-user_app = typer.Typer(no_args_is_help=True, help="Who may log in to the console.")
+user_app = Group(help="Who may log in to the console.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _: as the log will say it.")]
-RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", help="viewer, operator or admin.")]
+NameArgument = Annotated[str, Argument(metavar="NAME", help="Letters, digits, - and _: as the log will say it.")]
+RoleArgument = Annotated[str, Argument(metavar="ROLE", help="viewer, operator or admin.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     app.command()(console)
-    app.add_typer(user_app, name="user")
+    app.add_group(user_app, "user")
 
 
 def console(  # noqa: PLR0913, PLR0917 - options of one command
     data: DataOption = None,
     deploy: DeployOption = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the pages; 0: any free one.")] = 8090,
-    host: Annotated[str, typer.Option(help="Address to listen on; any but loopback needs TLS.")] = "127.0.0.1",
+    port: Annotated[int, Option(bounds=(0, 65535), help="Port of the pages; 0: any free one.")] = 8090,
+    host: Annotated[str, Option(help="Address to listen on; any but loopback needs TLS.")] = "127.0.0.1",
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name under which it answers besides; several times.")
+        list[str] | None, Option(metavar="NAME", help="A name under which it answers besides; several times.")
     ] = None,
-    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate (PEM): it speaks TLS.")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
-    behind_tls: Annotated[bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS.")] = False,
+    cert: Annotated[Path | None, Option(metavar="FILE", help="Certificate (PEM): it speaks TLS.")] = None,
+    key: Annotated[Path | None, Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    behind_tls: Annotated[bool, Option("--behind-tls", help="A proxy in front of it speaks TLS.")] = False,
     payments: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Who moves money (TOML), to compare bills and reissue.")
+        Path | None, Option(metavar="FILE", help="Who moves money (TOML), to compare bills and reissue.")
     ] = None,
     login: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A provider (OpenID Connect) that says who somebody is.")
+        Path | None, Option(metavar="FILE", help="A provider (OpenID Connect) that says who somebody is.")
     ] = None,
 ) -> None:
     """Run the operators' pages and the admin API, until SIGTERM. An event goes on without it, and notices nothing."""
@@ -154,7 +153,7 @@ def _role(text: str) -> str:
 @user_app.command("add")
 def add(
     name: NameArgument,
-    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
+    role: Annotated[str, Option(help="viewer, operator or admin.")] = "operator",
     data: DataOption = None,
     deploy: DeployOption = None,
 ) -> None:

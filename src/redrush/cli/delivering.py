@@ -4,15 +4,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from redrush.cli.declaring import Group, Option
 from redrush.cli.shared_options import DataOption, DeployOption, JsonOption, WhoOption, WhyOption, show, who_is
 from redrush.core.identity.user_ids import normalised, visible
 
 if TYPE_CHECKING:
     from redrush.ports.message_book import MessageState
 
-message_app = typer.Typer(no_args_is_help=True, help="What winners are told: look, send again.")
+message_app = Group(help="What winners are told: look, send again.")
 
 
 @message_app.command("list")
@@ -20,10 +19,10 @@ def list_(
     data: DataOption = None,
     deploy: DeployOption = None,
     state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only those: new, sending, sent, unknown, failed.")
+        list[str] | None, Option("--state", help="Only those: new, sending, sent, unknown, failed.")
     ] = None,
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
-    by: Annotated[str | None, typer.Option(help="Only this notifier's.")] = None,
+    user: Annotated[str | None, Option(help="Only this user's.")] = None,
+    by: Annotated[str | None, Option(help="Only this notifier's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell of each message: to whom, by whom, and what became of it."""
@@ -42,11 +41,11 @@ def list_(
 def retry(
     data: DataOption = None,
     deploy: DeployOption = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All of which nobody was told.")] = False,
+    failed: Annotated[bool, Option("--failed", help="All of which nobody was told.")] = False,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="All that may have arrived: some people are told twice.")
+        bool, Option("--unknown", help="All that may have arrived: some people are told twice.")
     ] = False,
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    user: Annotated[str | None, Option(help="Only this user's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send messages once more that have failed, or of which nobody knows."""
@@ -68,13 +67,13 @@ def reissue(
     data: DataOption = None,
     deploy: DeployOption = None,
     payments: Annotated[
-        Path | None, typer.Option("--payments", metavar="FILE", help="Payments file (TOML): by whom people are paid.")
+        Path | None, Option("--payments", metavar="FILE", help="Payments file (TOML): by whom people are paid.")
     ] = None,
     yes: Annotated[
-        int | None, typer.Option("--yes", metavar="N", help="Deliver it, if it is still N things; else only tell.")
+        int | None, Option("--yes", metavar="N", help="Deliver it, if it is still N things; else only tell.")
     ] = None,
     unknown: Annotated[
-        bool, typer.Option("--unknown", help="Also messages that may have arrived: some people are told twice.")
+        bool, Option("--unknown", help="Also messages that may have arrived: some people are told twice.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,10 +109,10 @@ def reissue(
 def refund(
     data: DataOption = None,
     deploy: DeployOption = None,
-    user: Annotated[str | None, typer.Option(help="Only what this user has paid.")] = None,
-    order: Annotated[str | None, typer.Option(help="Only this order, as `GET /v1/orders` names it.")] = None,
+    user: Annotated[str | None, Option(help="Only what this user has paid.")] = None,
+    order: Annotated[str | None, Option(help="Only this order, as `GET /v1/orders` names it.")] = None,
     yes: Annotated[
-        int | None, typer.Option("--yes", metavar="N", help="Give it back, if it is still N orders; else only tell.")
+        int | None, Option("--yes", metavar="N", help="Give it back, if it is still N orders; else only tell.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -151,10 +150,10 @@ def erase(
     why: WhyOption,
     data: DataOption = None,
     deploy: DeployOption = None,
-    user: Annotated[str | None, typer.Option(help="This user's personal data.")] = None,
+    user: Annotated[str | None, Option(help="This user's personal data.")] = None,
     older_than: Annotated[
         str | None,
-        typer.Option("--older-than", metavar="DURATION", help="Everybody's, of what ended so long ago (180d)."),
+        Option("--older-than", metavar="DURATION", help="Everybody's, of what ended so long ago (180d)."),
     ] = None,
     who: WhoOption = None,
     as_json: JsonOption = False,
@@ -202,9 +201,9 @@ def _states(names: list[str]) -> "list[MessageState]":
         raise ConfigError(f"--state: {wrong}; there are {', '.join(MessageState)}") from None
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Give the command line these commands."""
-    app.add_typer(message_app, name="message")
+    app.add_group(message_app, "message")
     app.command()(reissue)
     app.command()(refund)
     app.command()(erase)

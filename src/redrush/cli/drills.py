@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import JsonOption, LanguageOption, show
 from redrush.errors import ConfigError
 from redrush.extras import require
@@ -20,29 +19,28 @@ DRILLS_OF_KINDS_ON_A_STACK: Final = {"sale": "sale-on-a-stack"}
 """The same with `--stack`."""
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands to the command line."""
     for command in (drill, demo, bench):
         app.command()(command)
 
 
 def drill(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which drill; `list` tells what there is.")],
+    name: Annotated[str, Argument(metavar="NAME", help="Which drill; `list` tells what there is.")],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="For the event and the report; temporary by default.")
+        Path | None, Option("--data", metavar="DIR", help="For the event and the report; temporary by default.")
     ] = None,
-    short: Annotated[bool, typer.Option("--short", help="The small form: some fifteen seconds.")] = False,
+    short: Annotated[bool, Option("--short", help="The small form: some fifteen seconds.")] = False,
     campaign: Annotated[
-        Path | None, typer.Option("--campaign", metavar="FILE", help="The campaign file that the drill dry-run plays.")
+        Path | None, Option("--campaign", metavar="FILE", help="The campaign file that the drill dry-run plays.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Break something real while people come, on real processes, and judge what they saw."""
-    from rich.console import Console
-
     from redrush.drill.drill_report import print_drill_report, to_json, write_drill_report
     from redrush.drill.drills import DRILLS, drill_named, play_drill, play_dry_run
     from redrush.drill.rehearsal import rehearsal_directory
+    from redrush.drill.terminal import Terminal
 
     if name == "list":
         drills = [{"name": known.name, "asks": known.asks} for known in DRILLS]
@@ -51,10 +49,10 @@ def drill(
     if (name == DRY_RUN) != (campaign is not None):
         raise ConfigError(f"the drill {DRY_RUN} plays a campaign of yours, and no other one does: --campaign FILE")
     directory = rehearsal_directory(data, name if name == DRY_RUN else drill_named(name).name)
-    console = Console(stderr=as_json)
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
 
     def tell(line: str) -> None:
-        console.print(line, style="dim")
+        terminal.show([((line, "dim"),)])
 
     if campaign is not None:
         report = play_dry_run(campaign, directory, tell, short=short)
@@ -64,27 +62,27 @@ def drill(
     if as_json:
         sys.stdout.write(to_json(report).decode())
     else:
-        print_drill_report(report, console)
-    console.print(report_at, highlight=False, soft_wrap=True, markup=False)
+        print_drill_report(report, terminal)
+    terminal.say(report_at)
     if not report.passed:
         raise SystemExit(1)
 
 
 def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
+        Path | None, Option("--data", metavar="DIR", help="Data directory; a new temporary one by default.")
     ] = None,
     users: Annotated[
         int | None,
-        typer.Option(min=100, max=1_000_000, help="Registered users; by default 150,000, or 50,000 on a stack."),
+        Option(bounds=(100, 1_000_000), help="Registered users; by default 150,000, or 50,000 on a stack."),
     ] = None,
-    stack: Annotated[bool, typer.Option("--stack", help="On many processes: `redrush stack`.")] = False,
+    stack: Annotated[bool, Option("--stack", help="On many processes: `redrush stack`.")] = False,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help=f"What people rush for: {', '.join(('packets', *DRILLS_OF_KINDS))}.")
+        str, Option(metavar="KIND", help=f"What people rush for: {', '.join(('packets', *DRILLS_OF_KINDS))}.")
     ] = "packets",
-    stay: Annotated[bool, typer.Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
-    port: Annotated[int | None, typer.Option(help="Participants' port; any free one by default.")] = None,
-    control_port: Annotated[int | None, typer.Option(help="Control port; any free one by default.")] = None,
+    stay: Annotated[bool, Option("--stay", help="Keep the server up until Ctrl-C, for looking around.")] = False,
+    port: Annotated[int | None, Option(help="Participants' port; any free one by default.")] = None,
+    control_port: Annotated[int | None, Option(help="Control port; any free one by default.")] = None,
     language: LanguageOption = "en",
     as_json: JsonOption = False,
 ) -> None:
@@ -109,21 +107,21 @@ def demo(  # noqa: PLR0913, PLR0917 - one for each option of the command
 
 
 def bench(
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="Length of a run.")] = 3,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Scratch directory on the disk to measure.")] = None,
-    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
+    only: Annotated[list[str] | None, Option(metavar="NAME", help="Measure only this; repeatable.")] = None,
+    runs: Annotated[int, Option(bounds=(1, None), help="Runs of each; the median counts.")] = 5,
+    seconds: Annotated[int, Option(bounds=(1, None), help="Length of a run.")] = 3,
+    directory: Annotated[Path | None, Option("--dir", help="Scratch directory on the disk to measure.")] = None,
+    save: Annotated[Path | None, Option(metavar="DIR", help="Keep the figures there as JSON.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure redrush against its peers on this machine (needs nginx with Lua, redis-server and wrk)."""
     require("stack", "redrush bench")
     import msgspec
-    from rich.console import Console
 
     from redrush.drill.bench.report import render, to_json
     from redrush.drill.bench.report import save as save_report
     from redrush.drill.bench.run import Options, run_bench
+    from redrush.drill.terminal import Terminal
 
     def tell(line: str) -> None:
         sys.stderr.write(f"{line}\n")
@@ -135,7 +133,8 @@ def bench(
     if as_json:
         show(to_json(report), [], as_json=True)
     else:
-        Console().print(render(report))
+        terminal = Terminal()
+        terminal.show(render(report, terminal.width))
     if save is not None:
         tell(f"saved as {save_report(report, save)}")
     if not report.passed:

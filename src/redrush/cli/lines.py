@@ -4,19 +4,20 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+import click
 
+from redrush.cli.declaring import Group, Option
 from redrush.cli.shared_options import JsonOption, show
 
-line_app = typer.Typer(no_args_is_help=True, help="The line of a round with a waiting room.")
+line_app = Group(help="The line of a round with a waiting room.")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-RoundOption = Annotated[str | None, typer.Option("--round", metavar="ROUND", help="Which round, if several have one.")]
+DataOption = Annotated[Path, Option("--data", metavar="DIR", help="Data directory of the event.")]
+RoundOption = Annotated[str | None, Option("--round", metavar="ROUND", help="Which round, if several have one.")]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands to the command line."""
-    app.add_typer(line_app, name="line")
+    app.add_group(line_app, "line")
 
 
 @line_app.command("list")
@@ -40,16 +41,16 @@ def list_(data: DataOption, round_: RoundOption = None, as_json: JsonOption = Fa
 
 @line_app.command()
 def verify(
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event.")] = None,
+    data: Annotated[Path | None, Option("--data", metavar="DIR", help="Data directory of the event.")] = None,
     round_: RoundOption = None,
     key: Annotated[
-        str | None, typer.Option(metavar="HEX", help="The key, as the state of the round tells it after the close.")
+        str | None, Option(metavar="HEX", help="The key, as the state of the round tells it after the close.")
     ] = None,
     commitment: Annotated[
-        str | None, typer.Option(metavar="HEX", help="What that state promised before: the key must be this one.")
+        str | None, Option(metavar="HEX", help="What that state promised before: the key must be this one.")
     ] = None,
     listed: Annotated[
-        Path | None, typer.Option("--list", metavar="FILE", help="A list of places and users, as line-ROUND.tsv is.")
+        Path | None, Option("--list", metavar="FILE", help="A list of places and users, as line-ROUND.tsv is.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,7 +64,7 @@ def verify(
     from redrush.operate.line_order import line_of, published_key, published_list, verify
 
     if (data is None) == (key is None) or (listed is None) == (data is None):
-        raise typer.BadParameter("say what with: --data DIR, or --key HEX with --list FILE")
+        raise click.BadParameter("say what with: --data DIR, or --key HEX with --list FILE")
     if data is not None:
         directory = DataDir(data)
         round_id, secret, _ = line_of(directory, round_)

@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import warn
 from redrush.extras import require
 
@@ -13,15 +12,15 @@ if TYPE_CHECKING:
     from redrush.core.sets.address import Address
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the command to the command line."""
     app.command()(login)
 
 
 def login(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Login file (TOML): [login] and [login.oidc].")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8070,
-    host: Annotated[str, typer.Option(help="Address to listen on; a proxy in front of it speaks TLS.")] = "127.0.0.1",
+    file: Annotated[Path, Argument(metavar="FILE", help="Login file (TOML): [login] and [login.oidc].")],
+    port: Annotated[int, Option(bounds=(0, 65535), help="Port to listen on; 0: any free one.")] = 8070,
+    host: Annotated[str, Option(help="Address to listen on; a proxy in front of it speaks TLS.")] = "127.0.0.1",
 ) -> None:
     """Let people log in with an OpenID Connect provider, and hand them tickets, until SIGTERM."""
     require("login", "redrush login")

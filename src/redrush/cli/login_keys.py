@@ -3,22 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import show
 
-login_key_app = typer.Typer(no_args_is_help=True, help="Keys with which a login of your own signs tickets.")
+login_key_app = Group(help="Keys with which a login of your own signs tickets.")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="1 to 16 letters, digits, - and _: begins each ticket.")]
+DataOption = Annotated[Path, Option("--data", metavar="DIR", help="Data directory of the event.")]
+JsonOption = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
+IdArgument = Annotated[str, Argument(metavar="ID", help="1 to 16 letters, digits, - and _: begins each ticket.")]
 
 
 @login_key_app.command("add")
 def add(
     key_id: IdArgument,
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the key goes; must not exist yet.")],
+    out: Annotated[Path, Option("--out", "-o", metavar="FILE", help="Where the key goes; must not exist yet.")],
 ) -> None:
     """Make a key and write it to a file for the login. Servers know it from their next start on."""
     import base64

@@ -7,9 +7,9 @@ Exit codes: 0 fine, 1 a check or an operation failed, 2 wrong usage or configura
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
+import click
 
 from redrush import __version__
 from redrush.cli import (
@@ -31,6 +31,7 @@ from redrush.cli import (
 )
 from redrush.cli.audience import audience_app
 from redrush.cli.campaigns import campaign_app
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.login_keys import login_key_app
 from redrush.cli.operators import operator_app
 from redrush.cli.output import print_data_as_utf8
@@ -50,23 +51,15 @@ from redrush.cli.switches import playbook_app, switch_app
 from redrush.cli.usage import run_app
 from redrush.errors import RedrushError
 
-if TYPE_CHECKING:
-    pass
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(switch_app, name="switch")
-app.add_typer(playbook_app, name="playbook")
-app.add_typer(stack_app, name="stack")
-app.add_typer(set_app, name="set")
-app.add_typer(login_key_app, name="login-key")
-app.add_typer(audience_app, name="audience")
-app.add_typer(operator_app, name="operator")
-app.add_typer(campaign_app, name="campaign")
+app = Group()
+app.add_group(switch_app, "switch")
+app.add_group(playbook_app, "playbook")
+app.add_group(stack_app, "stack")
+app.add_group(set_app, "set")
+app.add_group(login_key_app, "login-key")
+app.add_group(audience_app, "audience")
+app.add_group(operator_app, "operator")
+app.add_group(campaign_app, "campaign")
 beginning.add_to(app)
 publishing.add_to(app)
 background.add_to(app)
@@ -82,8 +75,8 @@ webhook_keys.add_to(app)
 console.add_to(app)
 logging_in.add_to(app)
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")]
+DataOption = Annotated[Path, Option("--data", metavar="DIR", help="Data directory of the event.")]
+FileArgument = Annotated[Path, Argument(metavar="FILE", help="Campaign file (TOML).")]
 
 
 def main() -> None:
@@ -91,16 +84,16 @@ def main() -> None:
     outermost.run(lambda: run_app(app))
 
 
-def _tell_version(wanted: bool) -> None:
+def _tell_version(_context: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted:
         _print(f"redrush {__version__}")
-        raise typer.Exit
+        raise click.exceptions.Exit
 
 
-@app.callback()
+@app.before_each
 def _of_every_command(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+        bool, Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
     """Events where, at an exact second, a crowd rushes for a fixed amount of money or stock."""
@@ -118,7 +111,7 @@ def _print_json(value: Any) -> None:
 def check(
     file: FileArgument,
     payments: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Payments file: asks who is in it, moves nothing, tells nobody.")
+        Path | None, Option(metavar="FILE", help="Payments file: asks who is in it, moves nothing, tells nobody.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -162,28 +155,28 @@ def seal_campaign(file: FileArgument, data: DataOption, keys_from: KeysFromOptio
 
 @app.command()
 def serve(  # noqa: PLR0913, PLR0917 - options of one command
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Campaign files (TOML), the first one first.")],
+    files: Annotated[list[Path], Argument(metavar="FILE…", help="Campaign files (TOML), the first one first.")],
     data: DataOption,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
+    port: Annotated[int, Option(bounds=(0, 65535), help="Participants' port; 0: any free one.")] = 8080,
     control_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez and switches; none by default."),
+        Option(bounds=(0, 65535), help="Port for /metrics, /readyz, /livez and switches; none by default."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address of the participants' port.")] = "127.0.0.1",
+    host: Annotated[str, Option(help="Address of the participants' port.")] = "127.0.0.1",
     control_host: Annotated[
-        str, typer.Option(help="Address of the control port; think twice before it is not loopback.")
+        str, Option(help="Address of the control port; think twice before it is not loopback.")
     ] = "127.0.0.1",
     control_name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name under which the control port answers besides.")
+        list[str] | None, Option(metavar="NAME", help="A name under which the control port answers besides.")
     ] = None,
     control_cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Certificate of the control port (PEM): it speaks TLS.")
+        Path | None, Option(metavar="FILE", help="Certificate of the control port (PEM): it speaks TLS.")
     ] = None,
-    control_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    control_key: Annotated[Path | None, Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
     console_port: ConsolePortOption = None,
     keys_from: KeysFromOption = None,
-    payments: Annotated[Path | None, typer.Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
+    payments: Annotated[Path | None, Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
+    detach: Annotated[bool, Option("--detach", help="Return when it is ready; `redrush stop` ends it.")] = False,
 ) -> None:
     """Run the event on this machine: gate, store, recorder and ledger in one process, until SIGTERM.
 
@@ -213,7 +206,7 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
         sys.stdout.flush()
 
     if (control_cert is None) != (control_key is None):
-        raise typer.BadParameter("--control-cert goes with --control-key: give both files or neither")
+        raise click.BadParameter("--control-cert goes with --control-key: give both files or neither")
     shown = None if control_cert is None or control_key is None else Shown(control_cert, control_key)
     ports = Ports(host, port, control_port, control_host, tuple(control_name or ()), shown)
     directory, source = DataDir(data), keys_source(keys_from)
@@ -233,24 +226,22 @@ def serve(  # noqa: PLR0913, PLR0917 - options of one command
 @app.command()
 def ticket(
     data: DataOption,
-    user: Annotated[list[str] | None, typer.Option("--user", help="User id; may be given several times.")] = None,
-    users: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with one user id a line; - reads stdin.")
-    ] = None,
+    user: Annotated[list[str] | None, Option("--user", help="User id; may be given several times.")] = None,
+    users: Annotated[Path | None, Option(metavar="FILE", help="File with one user id a line; - reads stdin.")] = None,
     ttl: Annotated[
         str | None,
-        typer.Option(help="How long the tickets last: 30m, 2h, 1d. By default until an hour after the last round."),
+        Option(help="How long the tickets last: 30m, 2h, 1d. By default until an hour after the last round."),
     ] = None,
     proven: Annotated[
-        bool, typer.Option("--proven", help="Good without proof of work, where the campaign asks for it.")
+        bool, Option("--proven", help="Good without proof of work, where the campaign asks for it.")
     ] = False,
     links: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Links to this page with a ticket each, to be sent to one person each."),
+        Option(metavar="URL", help="Links to this page with a ticket each, to be sent to one person each."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write them there: all of them, or no file."),
+        Option("--out", "-o", metavar="FILE", help="Write them there: all of them, or no file."),
     ] = None,
 ) -> None:
     """Print a signed ticket for each user: user, a tab, ticket. For all of them, or for nobody."""
@@ -286,7 +277,7 @@ def ticket(
 
 @app.command("verify-receipt")
 def verify_receipt(
-    receipt: Annotated[str, typer.Argument(help="The receipt, as the winner got it.")],
+    receipt: Annotated[str, Argument(help="The receipt, as the winner got it.")],
     data: DataOption,
     as_json: JsonOption = False,
 ) -> None:
@@ -327,7 +318,7 @@ def verify_receipt(
 def report(
     data: DataOption,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the pages go; by default the data directory.")
+        Path | None, Option("--out", metavar="DIR", help="Where the pages go; by default the data directory.")
     ] = None,
     language: LanguageOption = "en",
     as_json: JsonOption = False,

@@ -4,14 +4,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import JsonOption, show
 
-operator_app = typer.Typer(no_args_is_help=True, help="Operators with names and tokens of their own.")
+operator_app = Group(help="Operators with names and tokens of their own.")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, - and _: as the log will say it.")]
+DataOption = Annotated[Path, Option("--data", metavar="DIR", help="Data directory of the event.")]
+NameArgument = Annotated[str, Argument(metavar="NAME", help="Letters, digits, - and _: as the log will say it.")]
 
 
 @operator_app.command("add")
@@ -19,10 +18,10 @@ def add(
     name: NameArgument,
     data: DataOption,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where the token goes; printed by default.")
+        Path | None, Option("--out", "-o", metavar="FILE", help="Where the token goes; printed by default.")
     ] = None,
     lasts: Annotated[
-        str | None, typer.Option("--lasts", metavar="TIME", help="How long it is good: 12h, 30d. For ever by default.")
+        str | None, Option("--lasts", metavar="TIME", help="How long it is good: 12h, 30d. For ever by default.")
     ] = None,
 ) -> None:
     """Give an operator a token, which is told now and never again. A running server takes it at once."""

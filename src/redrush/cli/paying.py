@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from redrush.cli.at_console import add_console_to, console_meant
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import JsonOption, WhyOption, show
 from redrush.core.identity.user_ids import visible
 
@@ -21,32 +20,32 @@ if TYPE_CHECKING:
 
 
 def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where it answers; 0: any free port.")],
-    seed: Annotated[int, typer.Option(help="Which faults happen when; the same seed, the same faults.")] = 0,
-    host: Annotated[str, typer.Option(help="Address that it answers at.")] = "127.0.0.1",
+    port: Annotated[int, Option(bounds=(0, 65535), help="Where it answers; 0: any free port.")],
+    seed: Annotated[int, Option(help="Which faults happen when; the same seed, the same faults.")] = 0,
+    host: Annotated[str, Option(help="Address that it answers at.")] = "127.0.0.1",
     book: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where it keeps its book; else it is gone with the process.")
+        Path | None, Option(metavar="FILE", help="Where it keeps its book; else it is gone with the process.")
     ] = None,
     notify: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where its notices go: http://127.0.0.1:9105/notices/sandbox")
+        str | None, Option(metavar="URL", help="Where its notices go: http://127.0.0.1:9105/notices/sandbox")
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=SHARE", help="How often what goes wrong, from 0 to 1; GET /faults lists the names."),
+        Option(metavar="NAME=SHARE", help="How often what goes wrong, from 0 to 1; GET /faults lists the names."),
     ] = None,
-    confirms: Annotated[bool, typer.Option("--confirms", help="Receivers have to confirm what they are sent.")] = False,
-    confirm_within: Annotated[float, typer.Option(help="Seconds that they have for it.")] = 86_400.0,
-    currency: Annotated[str, typer.Option(help="The one currency of its accounts.")] = "CNY",
-    smallest: Annotated[int, typer.Option(min=1, help="The smallest amount, in minor units.")] = 1,
-    hour: Annotated[float, typer.Option(help="Seconds that an hour of its delays lasts.")] = 3_600.0,
-    calls_per_second: Annotated[float | None, typer.Option(help="Calls it answers a second; 429 beyond.")] = None,
+    confirms: Annotated[bool, Option("--confirms", help="Receivers have to confirm what they are sent.")] = False,
+    confirm_within: Annotated[float, Option(help="Seconds that they have for it.")] = 86_400.0,
+    currency: Annotated[str, Option(help="The one currency of its accounts.")] = "CNY",
+    smallest: Annotated[int, Option(bounds=(1, None), help="The smallest amount, in minor units.")] = 1,
+    hour: Annotated[float, Option(help="Seconds that an hour of its delays lasts.")] = 3_600.0,
+    calls_per_second: Annotated[float | None, Option(help="Calls it answers a second; 429 beyond.")] = None,
     plays: Annotated[
         str | None,
-        typer.Option("--as", metavar="NAME", help="Speak as wechat, alipay or stripe, with --merchant."),
+        Option("--as", metavar="NAME", help="Speak as wechat, alipay or stripe, with --merchant."),
     ] = None,
     merchant: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keys of both sides and a payments.toml that fits; made at the first start."),
+        Option(metavar="DIR", help="Keys of both sides and a payments.toml that fits; made at the first start."),
     ] = None,
 ) -> None:
     """Play a payment provider and its users' wallets over HTTP, with faults on request. No money moves."""
@@ -75,18 +74,16 @@ def sandbox(  # noqa: PLR0913, PLR0917 - options of one command
         raise ConfigError(f"--fault: {wrong}") from None
 
 
-payout_app = typer.Typer(no_args_is_help=True, help="What winners are paid: look, try again, hold, release.")
+payout_app = Group(help="What winners are paid: look, try again, hold, release.")
 add_console_to(payout_app)
-bills_app = typer.Typer(no_args_is_help=True, help="Our bills and the provider's.")
+bills_app = Group(help="Our bills and the provider's.")
 
-BookOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event, or of a stack.")
-]
+BookOption = Annotated[Path | None, Option("--data", metavar="DIR", help="Data directory of the event, or of a stack.")]
 DeployOption = Annotated[
-    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file: its book is in the database.")
+    Path | None, Option("--deploy", metavar="FILE", help="Deployment file: its book is in the database.")
 ]
-PaymentsOption = Annotated[Path, typer.Option("--payments", metavar="FILE", help="Payments file (TOML).")]
-NumbersArgument = Annotated[list[str] | None, typer.Argument(metavar="NUMBER…", help="Numbers of payouts.")]
+PaymentsOption = Annotated[Path, Option("--payments", metavar="FILE", help="Payments file (TOML).")]
+NumbersArgument = Annotated[list[str] | None, Argument(metavar="NUMBER…", help="Numbers of payouts.")]
 
 
 @payout_app.command("list")
@@ -95,9 +92,9 @@ def list_(
     deploy: DeployOption = None,
     state: Annotated[
         list[str] | None,
-        typer.Option("--state", help="Only those: new, asked, pending, held, done, failed …"),
+        Option("--state", help="Only those: new, asked, pending, held, done, failed …"),
     ] = None,
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    user: Annotated[str | None, Option(help="Only this user's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell of each payout: whose, how much, and where it is."""
@@ -125,9 +122,9 @@ def make(
     payments: PaymentsOption,
     data: BookOption = None,
     deploy: DeployOption = None,
-    provider: Annotated[str | None, typer.Option(help="Who pays; by default the one of [payout].")] = None,
-    user: Annotated[list[str] | None, typer.Option("--user", help="Only these users.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Make them; else only say what would be paid.")] = False,
+    provider: Annotated[str | None, Option(help="Who pays; by default the one of [payout].")] = None,
+    user: Annotated[list[str] | None, Option("--user", help="Only these users.")] = None,
+    yes: Annotated[bool, Option("--yes", help="Make them; else only say what would be paid.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find everything that was won and is not paid, and pay it. The same order again pays nothing twice."""
@@ -154,7 +151,7 @@ def retry(
     data: BookOption = None,
     deploy: DeployOption = None,
     numbers: NumbersArgument = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All that have failed or were cancelled.")] = False,
+    failed: Annotated[bool, Option("--failed", help="All that have failed or were cancelled.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pay once more what has failed, or ask now about what waits. What is paid is never paid again."""
@@ -205,7 +202,7 @@ def release(
     data: BookOption = None,
     deploy: DeployOption = None,
     numbers: NumbersArgument = None,
-    held: Annotated[bool, typer.Option("--all", help="All that are held.")] = False,
+    held: Annotated[bool, Option("--all", help="All that are held.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let held payouts go on."""
@@ -224,14 +221,14 @@ def compare(  # noqa: PLR0913, PLR0917 - options of one command
     payments: PaymentsOption,
     data: BookOption = None,
     deploy: DeployOption = None,
-    provider: Annotated[str | None, typer.Option(help="Whose bill; the only provider of the file by default.")] = None,
-    day: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Which day's; today's by default.")] = None,
+    provider: Annotated[str | None, Option(help="Whose bill; the only provider of the file by default.")] = None,
+    day: Annotated[str | None, Option(metavar="YYYY-MM-DD", help="Which day's; today's by default.")] = None,
     bill: Annotated[
         list[Path] | None,
-        typer.Option("--bill", metavar="FILE", help="Read it from here, not from the provider; several are one bill."),
+        Option("--bill", metavar="FILE", help="Read it from here, not from the provider; several are one bill."),
     ] = None,
     book_fees: Annotated[
-        bool, typer.Option("--book-fees", help="Write fees that only this bill tells into the books, each once.")
+        bool, Option("--book-fees", help="Write fees that only this bill tells into the books, each once.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -329,8 +326,8 @@ def _show_all(name: str, shown: "Sequence[Shown]", lines: list[str], *, as_json:
     show({name: msgspec.to_builtins(shown)}, lines, as_json=as_json)
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Give the command line these commands."""
     app.command()(sandbox)
-    app.add_typer(payout_app, name="payout")
-    app.add_typer(bills_app, name="bills")
+    app.add_group(payout_app, "payout")
+    app.add_group(bills_app, "bills")

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+import click
 
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.output import print_data_as_utf8
 from redrush.cli.shared_options import JsonOption, LanguageOption, show, warn
 from redrush.core.identity.user_ids import normalised
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
     from redrush.config import DeploymentFile
     from redrush.settle.export import Format
 
-export_app = typer.Typer(no_args_is_help=True, help="Write out what the event has produced.")
+export_app = Group(help="Write out what the event has produced.")
 
-OptionalDataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory of the event.")]
+OptionalDataOption = Annotated[Path | None, Option("--data", metavar="DIR", help="Data directory of the event.")]
 EvidenceOption = Annotated[
-    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
+    Path | None, Option("--deploy", metavar="FILE", help="Deployment file, for servers that run elsewhere.")
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the commands to the command line."""
-    app.add_typer(export_app, name="export")
+    app.add_group(export_app, "export")
     app.command("find", context_settings={"ignore_unknown_options": True})(find_grants)
     app.command()(reconcile)
 
@@ -39,7 +40,7 @@ def _deployment_of(data: Path | None, deploy: Path | None) -> "Callable[[Callabl
     from redrush.control.data_dir import DataDir
 
     if (data is None) == (deploy is None):
-        raise typer.BadParameter("say where: --data DIR, or --deploy FILE for servers that run elsewhere")
+        raise click.BadParameter("say where: --data DIR, or --deploy FILE for servers that run elsewhere")
     if deploy is not None:
         from redrush.config import load_deployment_file
 
@@ -60,18 +61,18 @@ def export_grants(
     deploy: EvidenceOption = None,
     format_: Annotated[
         Literal["jsonl", "csv"] | None,
-        typer.Option("--format", help="A JSON object (the default) or a CSV row a grant."),
+        Option("--format", help="A JSON object (the default) or a CSV row a grant."),
     ] = None,
     for_: Annotated[
         Literal["programs", "spreadsheets"],
-        typer.Option("--for", help="Spreadsheets get CSV in which ids stay text and nothing is a formula."),
+        Option("--for", help="Spreadsheets get CSV in which ids stay text and nothing is a formula."),
     ] = "programs",
 ) -> None:
     """Write every grant, one a line, in order of being granted. Works while the event runs."""
     print_data_as_utf8()
     if for_ == "spreadsheets":
         if format_ == "jsonl":
-            raise typer.BadParameter("--for spreadsheets is CSV; leave --format out")
+            raise click.BadParameter("--for spreadsheets is CSV; leave --format out")
         form: Format = "spreadsheet"
     else:
         form = format_ or "jsonl"
@@ -89,7 +90,7 @@ def export_grants(
 
 @export_app.command("tax")
 def export_tax(
-    year: Annotated[int, typer.Option(help="Which year, in the campaign's time zone.")],
+    year: Annotated[int, Option(help="Which year, in the campaign's time zone.")],
     data: OptionalDataOption = None,
     deploy: EvidenceOption = None,
     language: LanguageOption = "en",
@@ -108,7 +109,7 @@ def export_tax(
 
 
 def find_grants(
-    user: Annotated[str, typer.Argument(help="User id, exactly as in the ticket; -- before one with -h or --.")],
+    user: Annotated[str, Argument(help="User id, exactly as in the ticket; -- before one with -h or --.")],
     data: OptionalDataOption = None,
     deploy: EvidenceOption = None,
     as_json: JsonOption = False,

@@ -3,24 +3,23 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import JsonOption, show
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Add the command to the command line."""
     app.command()(publish)
 
 
 def publish(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Directory to write the page to.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="Campaign file (TOML).")],
+    out: Annotated[Path, Option("--out", "-o", metavar="DIR", help="Directory to write the page to.")],
     gate: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Where a gate is; may be given several times.")
+        list[str] | None, Option(metavar="URL", help="Where a gate is; may be given several times.")
     ] = None,
     direct: Annotated[
-        bool, typer.Option("--direct", help="Pages ask these gates themselves; gate.origins has to allow theirs.")
+        bool, Option("--direct", help="Pages ask these gates themselves; gate.origins has to allow theirs.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,22 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import typer
-
+from redrush.cli.declaring import Group, Option
 from redrush.cli.shared_options import JsonOption, show
 from redrush.core.roles import ROLES, Per, RoleRow
 
 if TYPE_CHECKING:
     from redrush.core.sets.address import Address
 
-DeployOption = Annotated[Path, typer.Option("--deploy", metavar="FILE", help="Deployment file (TOML).")]
+DeployOption = Annotated[Path, Option("--deploy", metavar="FILE", help="Deployment file (TOML).")]
 ControlPortOption = Annotated[
     int | None,
-    typer.Option(min=0, max=65535, help="Port for /metrics, /readyz, /livez; that of the deployment by default."),
+    Option(bounds=(0, 65535), help="Port for /metrics, /readyz, /livez; that of the deployment by default."),
 ]
-SetOption = Annotated[str, typer.Option("--set", metavar="SET", help="The set that it is for.")]
+SetOption = Annotated[str, Option("--set", metavar="SET", help="The set that it is for.")]
 PortOption = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Participants' port; that of the deployment by default.")
+    int | None, Option(bounds=(0, 65535), help="Participants' port; that of the deployment by default.")
 ]
 
 
@@ -30,7 +29,7 @@ def gate(
     port: PortOption = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Processes, one for each core; each has the next control port."),
+        Option(bounds=(1, 256), help="Processes, one for each core; each has the next control port."),
     ] = None,
 ) -> None:
     """The only role that runs in several processes at once."""
@@ -102,7 +101,7 @@ def announce(addresses: "dict[str, Address]") -> None:
 OF_ITS_OWN: Final = {"gate": gate}
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Give the command line a command for each role."""
     for row in ROLES:
         app.command(row.name, help=row.does)(OF_ITS_OWN.get(row.name) or _role_of(row))

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import (
     DataOption,
     DeployOption,
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from redrush.operate.mending import Mended
     from redrush.settle.honouring import Honoured
 
-set_app = typer.Typer(no_args_is_help=True, help="The sets: see, lower, promote, rebuild, honour, release.")
+set_app = Group(help="The sets: see, lower, promote, rebuild, honour, release.")
 
-SetArgument = Annotated[str, typer.Argument(metavar="SET", help="Id of the set in the deployment file.")]
+SetArgument = Annotated[str, Argument(metavar="SET", help="Id of the set in the deployment file.")]
 OptionalSetArgument = Annotated[
-    str | None, typer.Argument(metavar="[SET]", help="Id of the set in the deployment file; a single server has none.")
+    str | None, Argument(metavar="[SET]", help="Id of the set in the deployment file; a single server has none.")
 ]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do it although something may be lost by it.")]
+YesOption = Annotated[bool, Option("--yes", help="Do it although something may be lost by it.")]
 
 
 @set_app.command("list")
@@ -85,9 +86,7 @@ def lower_set(
 def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
     why: WhyOption,
     set_id: OptionalSetArgument = None,
-    address: Annotated[
-        str | None, typer.Argument(metavar="ADDRESS", help="host:port, as in the deployment file.")
-    ] = None,
+    address: Annotated[str | None, Argument(metavar="ADDRESS", help="host:port, as in the deployment file.")] = None,
     data: DataOption = None,
     deploy: DeployOption = None,
     who: WhoOption = None,
@@ -107,7 +106,7 @@ def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
     from redrush.operate.set_restoring import promote
 
     if set_id is None or address is None:
-        raise typer.BadParameter("name the set and the server: redrush set promote SET ADDRESS")
+        raise click.BadParameter("name the set and the server: redrush set promote SET ADDRESS")
     promoted = promote(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
     _say(f"{set_id}: {address} is the primary{for_all(promoted.parts)}")
     if promoted.unasked:
@@ -122,9 +121,7 @@ def promote_server(  # noqa: PLR0913, PLR0917 - options of one command
 @set_app.command("rebuild")
 def rebuild_lost_set(  # noqa: PLR0913, PLR0917 - options of one command
     set_id: OptionalSetArgument = None,
-    address: Annotated[
-        str | None, typer.Option("--address", metavar="HOST:PORT", help="An empty server of the set.")
-    ] = None,
+    address: Annotated[str | None, Option("--address", metavar="HOST:PORT", help="An empty server of the set.")] = None,
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
@@ -145,7 +142,7 @@ def rebuild_lost_set(  # noqa: PLR0913, PLR0917 - options of one command
     from redrush.operate.set_restoring import rebuild
 
     if set_id is None or address is None:
-        raise typer.BadParameter("name the set and its empty server: redrush set rebuild SET --address HOST:PORT")
+        raise click.BadParameter("name the set and its empty server: redrush set rebuild SET --address HOST:PORT")
     rebuilt = rebuild(deployment_path(data, deploy), set_id, address, why, holder_of(who, token), yes=yes)
     _say(f"{set_id}: rebuilt on {address} up to log record {rebuilt.last_seq}, in epoch {rebuilt.epoch}")
     _say(AFTER_A_LOSS)
@@ -175,7 +172,7 @@ def release(
     from redrush.operate.set_orders import deployment_path
 
     if set_id is None:
-        raise typer.BadParameter("name the set: redrush set release SET")
+        raise click.BadParameter("name the set: redrush set release SET")
     count = release_set(deployment_path(data, deploy), set_id, why, holder_of(who, token), yes=yes)
     _say(f"{set_id}: {count} lost grants are written off")
 
@@ -186,9 +183,9 @@ RECEIPTS_SHOWN = "receipts were shown"
 @set_app.command("honour")
 def honour(  # noqa: PLR0913, PLR0917 - options of one command
     receipts: Annotated[
-        Path | None, typer.Option("--receipts", metavar="FILE", help="A receipt a line; - reads stdin.")
+        Path | None, Option("--receipts", metavar="FILE", help="A receipt a line; - reads stdin.")
     ] = None,
-    none: Annotated[bool, typer.Option("--none", help="Nobody has a receipt of what was lost.")] = False,
+    none: Annotated[bool, Option("--none", help="Nobody has a receipt of what was lost.")] = False,
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
@@ -201,10 +198,10 @@ def honour(  # noqa: PLR0913, PLR0917 - options of one command
     After a loss of which nobody knows the extent this is what an operator has to say once, be it with --none.
     """
     if (receipts is None) != none:
-        raise typer.BadParameter("--receipts FILE with what winners show, or --none if nobody has a receipt")
+        raise click.BadParameter("--receipts FILE with what winners show, or --none if nobody has a receipt")
     if receipts is None:
         if not why:
-            raise typer.BadParameter("--none needs --why: it is the last word about what was lost")
+            raise click.BadParameter("--none needs --why: it is the last word about what was lost")
         _nobody_has_one(data, deploy, why, who, token)
         show({"ok": True, "receipts": []}, ["noted: nobody has a receipt of what was lost"], as_json=as_json)
         return

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
+import click
 
+from redrush.cli.declaring import Option
 from redrush.core.identity.user_ids import visible
 
 if TYPE_CHECKING:
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
     from redrush.operate.switching import Holder
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
+    Path | None, Option("--data", metavar="DIR", help="Data directory of a server or stack on this machine.")
 ]
 DeployOption = Annotated[
-    Path | None, typer.Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
+    Path | None, Option("--deploy", metavar="FILE", help="Deployment file, to ask its control role anywhere.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-LanguageOption = Annotated[Literal["en", "zh"], typer.Option("--language", help="Language of what is printed.")]
+JsonOption = Annotated[bool, Option("--json", help="Print one JSON object instead of text.")]
+LanguageOption = Annotated[Literal["en", "zh"], Option("--language", help="Language of what is printed.")]
 KeysFromOption = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--keys-from",
         metavar="DIR",
         help="Directory of another event, or a deployment file: its keys, so that tickets issued there are good here.",
@@ -33,27 +34,27 @@ KeysFromOption = Annotated[
 ]
 ConsolePortOption = Annotated[
     int | None,
-    typer.Option(min=1, max=65535, metavar="N", help="Run the operators' pages, too, on this port of the loopback."),
+    Option(bounds=(1, 65535), metavar="N", help="Run the operators' pages, too, on this port of the loopback."),
 ]
 
 
-def _reason_given(context: typer.Context, param: typer.CallbackParam, why: str) -> str:
+def _reason_given(context: click.Context, param: click.Parameter, why: str) -> str:
     """Return the reason. BadParameter for one that is given and says nothing; where it may be left out, it was not."""
     source = context.get_parameter_source(str(param.name))
     if not why.strip() and source is not None and source.name != "DEFAULT":
-        raise typer.BadParameter("say why: it is kept, and nobody else knows it")
+        raise click.BadParameter("say why: it is kept, and nobody else knows it")
     return why
 
 
-WhyOption = Annotated[str, typer.Option("--why", callback=_reason_given, help="The reason, for the audit log.")]
+WhyOption = Annotated[str, Option("--why", callback=_reason_given, help="The reason, for the audit log.")]
 """Needed where a command gives it no default."""
 WhoOption = Annotated[
     str | None,
-    typer.Option("--who", help="Who does it, kept as said; the user of this system by default."),
+    Option("--who", help="Who does it, kept as said; the user of this system by default."),
 ]
 TokenOption = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--token",
         metavar="FILE",
         envvar="REDRUSH_TOKEN_FILE",

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from redrush.cli.background import announce_detached, without_detach
 from redrush.cli.console import control_port_beside, tell_first_admin
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import ConsolePortOption, KeysFromOption, keys_source
 from redrush.errors import RedrushError
 from redrush.extras import require
@@ -18,26 +17,26 @@ from redrush.stack.limits import GATES_MAX, REPLICAS_MAX, SETS_MAX
 if TYPE_CHECKING:
     from redrush.stack.options import StackPlan
 
-stack_app = typer.Typer(no_args_is_help=True, help="Run a whole deployment on this machine: sets, gates, and all else.")
+stack_app = Group(help="Run a whole deployment on this machine: sets, gates, and all else.")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the stack.")]
+DataOption = Annotated[Path, Option("--data", metavar="DIR", help="Data directory of the stack.")]
 
 
 @stack_app.command()
 def up(  # noqa: PLR0913, PLR0917 - what a person may choose, each by name
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Campaign file (TOML).")],
+    file: Annotated[Path, Argument(metavar="FILE", help="Campaign file (TOML).")],
     data: DataOption,
-    sets: Annotated[int, typer.Option(min=1, max=SETS_MAX, help="Sets, each with its own store.")] = 2,
-    replicas: Annotated[int, typer.Option(min=0, max=REPLICAS_MAX, help="Replicas of each set's store.")] = 0,
-    gates: Annotated[int, typer.Option(min=1, max=GATES_MAX, help="Gates, which share the port.")] = 2,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Participants' port; 0: any free one.")] = 8080,
+    sets: Annotated[int, Option(bounds=(1, SETS_MAX), help="Sets, each with its own store.")] = 2,
+    replicas: Annotated[int, Option(bounds=(0, REPLICAS_MAX), help="Replicas of each set's store.")] = 0,
+    gates: Annotated[int, Option(bounds=(1, GATES_MAX), help="Gates, which share the port.")] = 2,
+    port: Annotated[int, Option(bounds=(0, 65535), help="Participants' port; 0: any free one.")] = 8080,
     control_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the control role: /readyz, /metrics; 0: any free one.")
+        int, Option(bounds=(0, 65535), help="Port of the control role: /readyz, /metrics; 0: any free one.")
     ] = 0,
     console_port: ConsolePortOption = None,
-    payments: Annotated[Path | None, typer.Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
+    payments: Annotated[Path | None, Option(metavar="FILE", help="Who moves real money (TOML).")] = None,
     keys_from: KeysFromOption = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
+    detach: Annotated[bool, Option("--detach", help="Return when it is ready; `stack down` ends it.")] = False,
 ) -> None:
     """Start real stores, a real database, gates and all other roles, and keep them running until SIGTERM."""
     require("stack", "redrush stack")
@@ -92,7 +91,7 @@ def _announce(plan: "StackPlan") -> None:
 @stack_app.command()
 def status(
     data: DataOption,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Tell which processes of the stack run, and how they are. Exit code 1 while a set is withheld."""
     require("stack", "redrush stack")

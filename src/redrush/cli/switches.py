@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from redrush.cli.at_console import add_console_to, console_meant
+from redrush.cli.declaring import Argument, Group, Option
 from redrush.cli.shared_options import (
     DataOption,
     DeployOption,
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
     from redrush.control.orders import BoardOrder
     from redrush.operate.switching import Holder
 
-switch_app = typer.Typer(no_args_is_help=True, help="Operator settings that act on a running event at once.")
-playbook_app = typer.Typer(no_args_is_help=True, help="Named lists of switch settings, applied and undone as one.")
+switch_app = Group(help="Operator settings that act on a running event at once.")
+playbook_app = Group(help="Named lists of switch settings, applied and undone as one.")
 add_console_to(switch_app)
 add_console_to(playbook_app)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+NameArgument = Annotated[str, Argument(metavar="NAME")]
 
 
 def _ask(data: Path | None, deploy: Path | None, order: "BoardOrder", holder: "Holder | None" = None) -> dict[str, Any]:
@@ -84,7 +83,7 @@ def list_switches(data: DataOption = None, deploy: DeployOption = None, as_json:
 @switch_app.command("set", context_settings={"ignore_unknown_options": True})
 def set_switch(  # noqa: PLR0913, PLR0917 - options of one command
     name: NameArgument,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help='A number, true, false, or "off".')],
+    value: Annotated[str, Argument(metavar="VALUE", help='A number, true, false, or "off".')],
     data: DataOption = None,
     deploy: DeployOption = None,
     why: WhyOption = "",
@@ -125,7 +124,7 @@ def show_log(data: DataOption = None, deploy: DeployOption = None, as_json: Json
 
 @switch_app.command("accept")
 def accept_log(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory that holds the log of switches.")],
+    data: Annotated[Path, Option("--data", metavar="DIR", help="Directory that holds the log of switches.")],
     why: WhyOption,
     who: WhoOption = None,
     as_json: JsonOption = False,

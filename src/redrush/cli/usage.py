@@ -2,23 +2,23 @@
 
 import sys
 
-import typer
-from typer import _click as click
+import click
 
+from redrush.cli.declaring import Group
 from redrush.errors import ConfigError
 
 
-def run_app(app: typer.Typer) -> None:
+def run_app(app: Group) -> None:
     """Run the command line of this process. ConfigError for wrong usage, else SystemExit when it has ended."""
     try:
-        code = app(prog_name="redrush", standalone_mode=False)
+        code = app.main(prog_name="redrush", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as fault:
         fault.show()  # asked for nothing: what there is to ask for
         sys.exit(fault.exit_code)
     except click.exceptions.UsageError as fault:
         path = "redrush" if fault.ctx is None else fault.ctx.command_path
         raise ConfigError(f"{_one_line(fault.format_message())}; `{path} --help` says what there is") from None
-    except typer.Abort:
+    except click.Abort:
         raise SystemExit(1) from None
     sys.exit(code if isinstance(code, int) else 0)  # that of an Exit is returned
 

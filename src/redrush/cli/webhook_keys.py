@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from redrush.cli.declaring import Group, Option
 from redrush.cli.shared_options import JsonOption, show
 
 
 def webhook_key(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the key goes; must not exist yet.")],
+    out: Annotated[Path, Option("--out", "-o", metavar="FILE", help="Where the key goes; must not exist yet.")],
     as_json: JsonOption = False,
 ) -> None:
     """Make an ed25519 pair: write what signs to a file for the payments file, print what the other side checks with."""
@@ -25,6 +24,6 @@ def webhook_key(
     show({"file": str(out), "public": checks}, [f"wrote {out}; give this to whoever checks:", checks], as_json=as_json)
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     """Give the command line this command."""
     app.command("webhook-key")(webhook_key)

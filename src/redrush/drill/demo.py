@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
 from redrush.core.money.currency import exponent_of
 from redrush.drill.audit import Audit, Verdict, read_sealed
@@ -27,6 +26,7 @@ from redrush.drill.rehearsal import HOST, REDRUSH, Rehearsal, RehearsalFailed, e
 from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
 from redrush.drill.sample_event import EventShape, SampleEvent, sample_event, sample_schedule, scaled
+from redrush.drill.terminal import Terminal, line
 
 USERS = 150_000
 CONNECTIONS = 512
@@ -106,18 +106,18 @@ def run_demo(options: DemoOptions) -> int:
     Raises RedrushError when it cannot be played: no room on the disk, a busy port, a server that dies (with its own
     last words). No process that was started is left behind, whatever happens.
     """
-    console = Console(stderr=options.as_json)
+    terminal = Terminal(sys.stderr if options.as_json else sys.stdout)
     demo: _Demo | None = None
     try:
         with ending_by_sigterm():
-            with screen_for(console) as screen:
+            with screen_for(terminal) as screen:
                 demo = _Demo(options, screen)
                 report = demo.play()
-            _show(report, options, console)
-            console.print(f"\n{demo.report_at}", highlight=False, soft_wrap=True, markup=False)
-            demo.stay(console)
+            _show(report, options, terminal)
+            terminal.say([(), line(demo.report_at)])
+            demo.stay(terminal)
     except KeyboardInterrupt:
-        console.print("interrupted; the server and the crowd were ended")
+        terminal.say("interrupted; the server and the crowd were ended")
         return 130
     finally:
         if demo is not None:
@@ -125,11 +125,11 @@ def run_demo(options: DemoOptions) -> int:
     return 0 if report.holds else 1
 
 
-def _show(report: EventReport, options: DemoOptions, console: Console) -> None:
+def _show(report: EventReport, options: DemoOptions, terminal: Terminal) -> None:
     if options.as_json:
         sys.stdout.write(to_json(report).decode())
     else:
-        print_report(report, console, options.language)
+        print_report(report, terminal, options.language)
 
 
 class _Demo:
@@ -175,14 +175,14 @@ class _Demo:
             raise RehearsalFailed(f"{self.data_dir}: {fault.strerror or fault}") from fault
         return report
 
-    def stay(self, console: Console) -> None:
+    def stay(self, terminal: Terminal) -> None:
         """If asked to, keep the server up until Ctrl-C and tell where it is."""
         if not self._options.stay:
             return
         base, control = f"http://{HOST}:{self._event.port}", f"http://{HOST}:{self._event.control_port}"
-        console.print(f"rounds:  {base}/v1/rounds/r1\nmetrics: {control}/metrics\nready:   {control}/readyz")
-        console.print(f"tickets: redrush ticket --data {self.data_dir} --user NAME", soft_wrap=True)
-        console.print("Ctrl-C ends it.")
+        terminal.say(f"rounds:  {base}/v1/rounds/r1\nmetrics: {control}/metrics\nready:   {control}/readyz")
+        terminal.say(f"tickets: redrush ticket --data {self.data_dir} --user NAME")
+        terminal.say("Ctrl-C ends it.")
         try:
             while True:
                 self._event.server.check()

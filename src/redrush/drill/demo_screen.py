@@ -2,21 +2,17 @@
 
 import time
 from types import TracebackType
-from typing import Protocol
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from typing import Final, Protocol
 
 from redrush.drill.crowd import CrowdProgress
 from redrush.drill.observations import Ending
 from redrush.drill.report import count, milliseconds
 from redrush.drill.sample_event import SampleEvent
+from redrush.drill.terminal import Column, Line, Terminal, line, table
 
 PLAIN_EVERY_S = 1.0
 DRAWS_PER_S = 8
+BAR_WIDTH = 30
 
 
 class Screen(Protocol):
@@ -38,9 +34,9 @@ class Screen(Protocol):
     ) -> None: ...
 
 
-def screen_for(console: Console) -> Screen:
+def screen_for(terminal: Terminal) -> Screen:
     """Return a live screen for a terminal, plain lines for everything else."""
-    return LiveScreen(console) if console.is_terminal else PlainScreen(console)
+    return LiveScreen(terminal) if terminal.is_live else PlainScreen(terminal)
 
 
 class _Pace:
@@ -61,8 +57,8 @@ class _Pace:
 class PlainScreen:
     """One line a step, one line a second during the rush, no control codes."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
         self._pace = _Pace()
         self._next_s = 0.0
 
@@ -75,7 +71,7 @@ class PlainScreen:
         return None
 
     def step(self, text: str) -> None:
-        self._console.print(f"· {text}", highlight=False, soft_wrap=True)
+        self._terminal.say(f"· {text}")
 
     def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
         if time.monotonic() < self._next_s:
@@ -87,44 +83,47 @@ class PlainScreen:
             f"  {clock(event, progress.now_s):<18} {count(self._pace.per_s):>7} requests/s  "
             f"{count(granted):>7} packets out  p50 {milliseconds(progress.p50_ms)}  p99 {milliseconds(progress.p99_ms)}"
         )
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._terminal.say(line)
 
     def paid(self, winners: int) -> None:
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + PLAIN_EVERY_S
-            self._console.print(f"  {count(winners)} winners paid", highlight=False, soft_wrap=True)
+            self._terminal.say(f"  {count(winners)} winners paid")
 
 
 class LiveScreen:
     """Steps as lines, and below them the rush as a table that renews itself."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, refresh_per_second=DRAWS_PER_S, transient=True)
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
         self._pace = _Pace()
+        self._next_s = 0.0
 
     def __enter__(self) -> "LiveScreen":
-        self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._terminal.renew(())
 
     def step(self, text: str) -> None:
-        self._live.update(Text(""))
-        self._console.print(Text.assemble(("● ", "red"), text))
+        self._terminal.show([line(("● ", "red"), text)])
 
     def progress(self, event: SampleEvent, progress: CrowdProgress) -> None:
         self._pace.update(progress)
-        self._live.update(Group(Text(), self._headline(event, progress), Text(), _rounds(event, progress)))
+        self._renew([(), self._headline(event, progress), (), *_rounds(event, progress, self._terminal.width)])
 
     def paid(self, winners: int) -> None:
-        self._live.update(Text.assemble((f"{count(winners):>8}", "bold"), (" winners paid", "dim")))
+        self._renew([line((f"{count(winners):>8}", "bold"), (" winners paid", "dim"))])
 
-    def _headline(self, event: SampleEvent, progress: CrowdProgress) -> RenderableType:
-        return Text.assemble(
+    def _renew(self, lines: list[Line]) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + 1 / DRAWS_PER_S
+            self._terminal.renew(lines)
+
+    def _headline(self, event: SampleEvent, progress: CrowdProgress) -> Line:
+        return line(
             (f"{clock(event, progress.now_s):<18}", "bold red"),
             (f"{count(self._pace.per_s):>8}", "bold"), (" requests/s   ", "dim"),
             ("p50 ", "dim"), (f"{milliseconds(progress.p50_ms):>8}", "bold"),
@@ -133,20 +132,24 @@ class LiveScreen:
         )  # fmt: skip
 
 
-def _rounds(event: SampleEvent, progress: CrowdProgress) -> RenderableType:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("round", style="bold")
-    table.add_column("packets gone", width=32)
-    for heading in ("granted", "missed", "empty", "early", "errors"):
-        table.add_column(heading, justify="right")
+_ROUNDS: Final = (
+    Column(heading="round", style="bold"),
+    Column(heading="packets gone"),
+    *(Column(heading=heading, to_the_right=True) for heading in ("granted", "missed", "empty", "early", "errors")),
+)
+
+
+def _rounds(event: SampleEvent, progress: CrowdProgress, width: int) -> list[Line]:
+    rows: list[list[str | list[Line]]] = []
     for index, name in enumerate(event.rounds):
         ends = progress.endings[index]
-        bar = ProgressBar(event.packets[index], min(event.packets[index], progress.grabs[index]), width=30)
+        gone = BAR_WIDTH * min(event.packets[index], progress.grabs[index]) // event.packets[index]
         errors = sum(ends[ending] for ending in Ending if ending >= Ending.REFUSED)
         empty = ends[Ending.EMPTY] + ends[Ending.CLOSED]
         figures = (progress.grabs[index], ends[Ending.MISSED], empty, ends[Ending.NOT_OPEN], errors)
-        table.add_row(name, bar, *(count(figure) for figure in figures))
-    return table
+        bar = [line(("━" * gone, "red"), ("━" * (BAR_WIDTH - gone), "dim"))]
+        rows.append([name, bar, *map(count, figures)])
+    return table(_ROUNDS, rows, width)
 
 
 def clock(event: SampleEvent, now_s: float) -> str:

@@ -7,14 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console, Group
-from rich.panel import Panel as Frame
-from rich.table import Table
-from rich.text import Text
 
 from redrush.drill.audit import Verdict
 from redrush.drill.event_report import Conditions
 from redrush.drill.report import verdict_lines, write_page
+from redrush.drill.terminal import Column, Terminal, framed, line, table
 from redrush.drill.time_plot import TimePlot
 
 Figure = bool | float | int | str | None
@@ -77,21 +74,16 @@ def write_drill_report(report: DrillReport, directory: Path) -> str:
     return write_page(directory / "report.html", draw)
 
 
-def print_drill_report(report: DrillReport, console: Console) -> None:
-    """Print the report, as wide as the console."""
+def print_drill_report(report: DrillReport, terminal: Terminal) -> None:
+    """Print the report, as wide as the terminal."""
     style = "green" if report.passed else "bold red"
     mark = "✓" if report.passed else "✗"
-    title = Text.assemble((f"{mark} {report.headline}", f"bold {style}"), "\n", (report.title, "dim"))
-    console.print(Frame(title, title=f"[bold]drill {report.drill}[/bold]", border_style=style, padding=(1, 2)))
-    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
-    table.add_column(style="dim")
-    table.add_column(justify="right", style="bold")
-    for name, figure in report.figures.items():
-        table.add_row(name.replace("_", " "), written(figure))
-    console.print(table)
-    console.print()
-    console.print(Group(*verdict_lines(report.verdicts)))
-    console.print(Text(f"\n{report.method}", style="dim"))
+    title = [line((f"{mark} {report.headline}", f"bold {style}")), line((report.title, "dim"))]
+    lines = framed(title, f"drill {report.drill}", style, terminal.width)
+    figures = [(name.replace("_", " "), written(figure)) for name, figure in report.figures.items()]
+    columns = (Column(style="dim"), Column(style="bold", to_the_right=True, breaks=True))
+    lines += [*table(columns, figures, terminal.width, gap=3), (), *verdict_lines(report.verdicts)]
+    terminal.show([*lines, (), line((report.method, "dim"))])
 
 
 def written(figure: Figure) -> str:

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from redrush.control.data_dir import DataDir
 from redrush.core.money.currency import exponent_of
@@ -28,6 +27,7 @@ from redrush.drill.event_report import EventReport, RoundFigures
 from redrush.drill.rehearsal import REDRUSH, audit_event, reconcile_event
 from redrush.drill.report import print_report, to_json, write_report
 from redrush.drill.report_texts import Language
+from redrush.drill.terminal import Terminal, line
 from redrush.errors import ConfigError
 
 BUCKETS_MAX: Final = 240
@@ -69,7 +69,7 @@ def show_own_report(data_dir: Path, out: Path, language: Language, *, as_json: b
     """
     DataDir(data_dir).require()
     found = own_event_report(data_dir)
-    console = Console(stderr=as_json)
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
     try:
         out.mkdir(parents=True, exist_ok=True)
         report_at = write_report(found, out)
@@ -79,8 +79,8 @@ def show_own_report(data_dir: Path, out: Path, language: Language, *, as_json: b
     if as_json:
         sys.stdout.write(to_json(found).decode())
     else:
-        print_report(found, console, language)
-    console.print(f"\n{report_at}", highlight=False, soft_wrap=True, markup=False)
+        print_report(found, terminal, language)
+    terminal.say([(), line(report_at)])
     return 0 if found.holds else 1
 
 

@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
 from redrush.core.money.currency import exponent_of, format_amount
 from redrush.drill.audit import Verdict
 from redrush.drill.event_report import Conditions, EventReport, LatencyFigures, RoundFigures
 from redrush.drill.report_texts import Language, Translate, translator
+from redrush.drill.terminal import Column, Line, Terminal, framed, line, padded, table, width_of
 from redrush.extras import ExtraMissing, require
 
 FILES: Final[dict[Language, str]] = {"en": "report.html", "zh": "report.zh.html"}
@@ -58,27 +54,21 @@ def to_json(report: EventReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
 
 
-def print_report(report: EventReport, console: Console, language: Language = "en") -> None:
-    """Print the report, as wide as the console; names of rounds are never cut, columns that find no room are left out.
+def print_report(report: EventReport, terminal: Terminal, language: Language = "en") -> None:
+    """Print the report, as wide as the terminal; names of rounds are never cut, columns that find no room are left out.
 
     Figures are headed in English in every language; headline and verdicts are translated.
     """
     translate = translator(language)
     style = "green" if report.holds else "bold red"
     mark = "✓" if report.holds else "✗"
-    title = Text.assemble(
-        (f"{mark} {headline(report, translate)}", f"bold {style}"), "\n", (subline(report, translate), "dim")
-    )
-    console.print()
-    console.print(Panel(title, title=f"[bold]{report.name}[/bold]", border_style=style, padding=(1, 2)))
-    console.print(_main_figures(report))
-    console.print()
-    console.print(_rounds_table(report, console.width))
-    console.print()
-    console.print(Group(*verdict_lines(report.verdicts, translate)))
+    headed = line((f"{mark} {headline(report, translate)}", f"bold {style}"))
+    title = [headed, line((subline(report, translate), "dim"))]
+    lines = [(), *framed(title, report.name, style, terminal.width), *_main_figures(report, terminal.width), ()]
+    lines += [*_rounds_table(report, terminal.width), (), *verdict_lines(report.verdicts, translate)]
     if report.crowd is not None:
-        console.print()
-        console.print(Text(_conditions(report.crowd.conditions), style="dim"))
+        lines += [(), line((_conditions(report.crowd.conditions), "dim"))]
+    terminal.show(lines)
 
 
 def headline(report: EventReport, translate: Translate = str) -> str:
@@ -127,30 +117,32 @@ def milliseconds(value_ms: float | None) -> str:
     return f"{value_ms:.0f} ms" if value_ms >= 100 else f"{value_ms:.3g} ms"
 
 
-def _main_figures(report: EventReport) -> RenderableType:
-    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(justify="right", style="bold", no_wrap=True)
-    table.add_column(style="dim")
+def _main_figures(report: EventReport, width: int) -> list[Line]:
+    columns = (Column(style="dim"), Column(style="bold", to_the_right=True), Column(style="dim", breaks=True))
+    return table(columns, _rows_of_main_figures(report), width, gap=3)
+
+
+def _rows_of_main_figures(report: EventReport) -> list[tuple[str, str, str]]:
     left = money(report.left_minor, report.currency)
-    table.add_row("packets out", count(report.granted), f"of {count(report.packets)}")
-    table.add_row("money out", money(report.granted_minor, report.currency), f"{left} left")
-    table.add_row("grabs/s", count(report.grants.peak_per_s), "peak of any 100 ms, each durable first")
+    rows = [
+        ("packets out", count(report.granted), f"of {count(report.packets)}"),
+        ("money out", money(report.granted_minor, report.currency), f"{left} left"),
+        ("grabs/s", count(report.grants.peak_per_s), "peak of any 100 ms, each durable first"),
+    ]
     if (paid := report.payouts) is not None:
         others = f"{count(paid.waiting)} waiting, {count(paid.refused)} refused, "
         difference = f"difference to the provider's bill {amount(paid.difference_minor, report.currency)}"
-        table.add_row(
-            "paid out", money(paid.paid_minor, report.currency), f"to {count(paid.paid)}; {others}{difference}"
-        )
+        said = f"to {count(paid.paid)}; {others}{difference}"
+        rows.append(("paid out", money(paid.paid_minor, report.currency), said))
     traffic = report.traffic
     if traffic is None:
-        return table
-    table.add_row("rejects/s", count(traffic.rejects.peak_per_s), f"peak; {count(traffic.rejects.count)} rejects")
+        return rows
+    rows.append(("rejects/s", count(traffic.rejects.peak_per_s), f"peak; {count(traffic.rejects.count)} rejects"))
     for name, latency in (("grab latency", traffic.grab_latency), ("reject latency", traffic.reject_latency)):
-        table.add_row(name, milliseconds(latency.p50_ms if latency else None), _quantiles(latency))
+        rows.append((name, milliseconds(latency.p50_ms if latency else None), _quantiles(latency)))
     errors = f"{count(traffic.refused)} refused, {count(traffic.errors)} errors, {count(traffic.not_sent)} not sent"
-    table.add_row("requests", count(traffic.sent), f"{errors}, {count(traffic.repeats)} repeats")
-    return table
+    rows.append(("requests", count(traffic.sent), f"{errors}, {count(traffic.repeats)} repeats"))
+    return rows
 
 
 def _quantiles(latency: LatencyFigures | None) -> str:
@@ -163,23 +155,17 @@ _COLUMNS: Final = ("granted", "money out", "sold out", "grabs/s", "rejects/s", "
 _GAP: Final = 2
 
 
-def _rounds_table(report: EventReport, width: int) -> RenderableType:
+def _rounds_table(report: EventReport, width: int) -> list[Line]:
     rows = [_round_row(round_, report.currency) for round_ in report.rounds]
-    columns = [[heading, *(row[index + 1] for row in rows)] for index, heading in enumerate(_COLUMNS)]
-    table = Table(box=None, header_style="dim", padding=(0, _GAP, 0, 0))
-    names_width = min(width // 2, max(cell_len(row[0]) for row in rows))
-    table.add_column("", style="bold", overflow="fold", min_width=names_width)
-    room = width - names_width - _GAP
-    shown = 0
-    for column in columns:
-        room -= max(map(cell_len, column)) + _GAP
-        if room < -_GAP or not any(text != DASH for text in column[1:]):  # the last needs no gap behind it
+    figures = [[heading, *(row[index + 1] for row in rows)] for index, heading in enumerate(_COLUMNS)]
+    room = width - min(width // 2, max(width_of(row[0]) for row in rows))
+    columns = [Column(style="bold", breaks=True)]
+    for figure in figures:
+        room -= max(map(width_of, figure)) + _GAP
+        if room < 0 or not any(text != DASH for text in figure[1:]):
             break
-        table.add_column(column[0], justify="right", no_wrap=True)
-        shown += 1
-    for row in rows:
-        table.add_row(*row[: shown + 1])
-    return table
+        columns.append(Column(heading=figure[0], to_the_right=True))
+    return table(columns, [row[: len(columns)] for row in rows], width, _GAP)
 
 
 def _round_row(round_: RoundFigures, currency: str) -> tuple[str, ...]:
@@ -196,12 +182,12 @@ def _round_row(round_: RoundFigures, currency: str) -> tuple[str, ...]:
     )
 
 
-def verdict_lines(verdicts: Sequence[Verdict], translate: Translate = str) -> list[Text]:
+def verdict_lines(verdicts: Sequence[Verdict], translate: Translate = str) -> list[Line]:
     """Return each verdict as a line with its mark."""
     return [
-        Text.assemble(
+        line(
             ("✓ ", "green") if verdict.holds else ("✗ ", "bold red"),
-            (set_cell_size(translate(verdict.name), max(18, len(verdict.name) + 1)), "bold"),
+            (padded(translate(verdict.name), max(18, len(verdict.name) + 1)), "bold"),
             (verdict.detail_in(translate), "dim" if verdict.holds else "red"),
         )
         for verdict in verdicts

@@ -7,14 +7,11 @@ from statistics import median
 from typing import Any
 
 import msgspec
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from redrush.drill.bench.conditions import Conditions
 from redrush.drill.bench.figures import Better, Figure, Result, Unit, Verdict
 from redrush.drill.bench.wrk import Run
+from redrush.drill.terminal import Cell, Column, Line, line, table
 
 VERSION = 2
 
@@ -40,21 +37,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return all(result.verdict.passed for result in self.results)
 
 
-def render(report: Report) -> RenderableType:
-    """Return the report for a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("figure")
-    for heading in ("measured", "ours", "bar, aim"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for result in report.results:
-        table.add_row(*_row(result))
-    parts: list[RenderableType] = [table, Text(_conditions_text(report), style="dim")]
-    parts += [Text(f"{what}: {median(samples):,.2f}", style="dim") for what, samples in report.details.items()]
-    parts += [Text(f"note: {remark}", style="yellow") for remark in report.remarks]
+def render(report: Report, width: int) -> list[Line]:
+    """Return the report for a terminal of this width."""
+    columns = (
+        Column(heading="figure", breaks=True),
+        *(Column(heading=heading, to_the_right=True) for heading in ("measured", "ours", "bar, aim")),
+        Column(heading="verdict"),
+    )
+    said = [(_conditions_text(report), "dim")]
+    said += [(f"{what}: {median(samples):,.2f}", "dim") for what, samples in report.details.items()]
+    said += [(f"note: {remark}", "yellow") for remark in report.remarks]
     reasons = dict.fromkeys(result.reason for result in report.results if result.reason is not None)
-    parts += [Text(f"not measured: {reason}", style="red") for reason in reasons]
-    return Group(*parts)
+    said += [(f"not measured: {reason}", "red") for reason in reasons]
+    shown = [line((part, style)) for text, style in said for part in text.splitlines()]
+    return [(), *table(columns, [_row(result) for result in report.results], width), (), *shown]
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -84,17 +80,18 @@ def format_value(figure: Figure, value: float | None) -> str:
     return "–" if value is None else f"{value:,.{_PLACES[figure.unit]}f} {figure.unit}"
 
 
-def _row(result: Result) -> tuple[RenderableType, ...]:
+def _row(result: Result) -> tuple[str | Cell, ...]:
     figure, verdict = result.figure, result.verdict
     sign = "≥" if figure.better is Better.HIGHER else "≤"
     ends = [format_value(figure, end) for end in (min(result.samples), max(result.samples))] if result.samples else []
-    marks = [f"{sign} {format_value(figure, mark)}" for mark in (figure.bar, figure.aim) if mark is not None]
+    marks = [line(f"{sign} {format_value(figure, mark)}") for mark in (figure.bar, figure.aim) if mark is not None]
+    cost = None if result.cpu_us is None else (f"{result.cpu_us:.1f} µs CPU", f"{result.rate_per_s or 0:,.0f}/s")
     return (
         figure.title,
-        Text.assemble((format_value(figure, result.value), "bold"), "\n", " – ".join(ends)),
-        "–" if result.cpu_us is None else f"{result.cpu_us:.1f} µs CPU\n{result.rate_per_s or 0:,.0f}/s",
-        "\n".join(marks),
-        Text(verdict, style=_COLOURS[verdict]),
+        [line((format_value(figure, result.value), "bold")), line(" – ".join(ends))],
+        [line(text) for text in cost or ("–",)],
+        marks,
+        [line((str(verdict), _COLOURS[verdict]))],
     )
 
 
