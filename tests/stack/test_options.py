@@ -11,6 +11,7 @@ from redrush.control.sealing import SealedCampaign, seal
 from redrush.core.load.levels import AdmissionTerms
 from redrush.errors import ConfigError
 from redrush.stack.options import JOIN_US, StackOptions, StackPlan, deployment_text, plan_servers, plan_stack
+from redrush.stack.role_children import groups
 from redrush.stack.stack_dir import StackDir
 from tests.campaigns import a_round, campaign
 
@@ -53,6 +54,9 @@ def test_a_plan_becomes_a_deployment_with_a_place_for_everybody(stack: StackDir)
     deployment = parse_deployment(stack.deployment.read_text(), stack.deployment)
     assert [spec.id for spec in deployment.sets] == ["s1", "s2"]
     assert [spec.replicas_needed for spec in deployment.sets] == [1, 1]
+    started = {child.name for group in groups(plan, stack.deployment) for child in group}
+    assert started == set(deployment.processes), "the console names each as `redrush stack status` does"
+    assert {"gate-2", "recorder-s2", "control"} <= started
     terms = OpenTerms(
         gate=GateSpec(parked_max=7),
         limits=LIMITS,

@@ -178,12 +178,21 @@ def deployment_text(plan: StackPlan, stack: StackDir) -> str:
 def _console_text(plan: StackPlan) -> str:
     """Return where the console finds each process."""
     named = {
-        f"{row.name}-{number}" if len(plan.controls[row.name]) > 1 else row.name: port
+        name: port
         for row in ROLES
         if row.name in plan.controls
-        for number, port in enumerate(plan.controls[row.name], start=1)
+        for name, port in zip(process_names(row, plan), plan.controls[row.name], strict=True)
     }
     return "\n[console.processes]\n" + "".join(f'{_toml(name)} = "{HOST}:{port}"\n' for name, port in named.items())
+
+
+def process_names(row: RoleRow, plan: StackPlan) -> list[str]:
+    """Return what the processes of a role are called, in the order of their control ports: by its set, by its number
+    among the gates, or as its role."""
+    if row.per is Per.SET:
+        return [f"{row.name}-{spec.id}" for spec in plan.sets]
+    count = len(plan.controls[row.name])
+    return [f"{row.name}-{number}" for number in range(1, count + 1)] if row.name == "gate" else [row.name] * count
 
 
 def _role_text(row: RoleRow, plan: StackPlan) -> str:

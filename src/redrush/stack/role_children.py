@@ -11,7 +11,7 @@ from redrush.processes.child import ChildSpec, ending_with_us
 from redrush.processes.loopback import HOST
 from redrush.processes.postgres_server import STOP_MAX_S as POSTGRES_STOP_MAX_S
 from redrush.processes.postgres_server import PostgresServer
-from redrush.stack.options import StackPlan
+from redrush.stack.options import StackPlan, process_names
 
 
 def groups(plan: StackPlan, deployment: Path) -> list[list[ChildSpec]]:
@@ -24,17 +24,16 @@ def groups(plan: StackPlan, deployment: Path) -> list[list[ChildSpec]]:
 def children(row: RoleRow, plan: StackPlan, deployment: Path) -> list[ChildSpec]:
     """Return the processes of one role."""
     sets = [spec.id for spec in plan.sets] if row.per is Per.SET else [None] * len(plan.controls[row.name])
-    numbered = row.name == "gate"
     return [
         _child(
             row,
-            "-".join(filter(None, (row.name, set_id, str(number) if numbered else None))),
+            name,
             deployment,
             port,
             set_id,
             None if row.port is None else f"{HOST}:{plan.ports[row.name]}",
         )
-        for number, (set_id, port) in enumerate(zip(sets, plan.controls[row.name], strict=True), start=1)
+        for name, set_id, port in zip(process_names(row, plan), sets, plan.controls[row.name], strict=True)
     ]
 
 
